@@ -1,0 +1,64 @@
+"""gpunn: trains small and medium neural networks fast, on the card you own or on none.
+
+The names are Keras 3's: ``import gpunn as keras``, or ``import gpunn as tf`` and
+``tf.keras``. Everything runs on two backends behind one contract, NumPy and CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from . import (
+    activations,
+    backends,
+    callbacks,
+    config,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    random,
+    saving,
+    utils,
+)
+from ._version import __version__
+from .backends import get_backend, use_backend
+from .layers import Input
+from .models import Model, Sequential
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "__version__",
+    "activations",
+    "backends",
+    "callbacks",
+    "config",
+    "datasets",
+    "get_backend",
+    "initializers",
+    "keras",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "random",
+    "saving",
+    "use_backend",
+    "utils",
+]
+
+# `gpunn.keras` is this package itself, under every way of importing it: a second
+# copy of a module would have a second registry.
+keras = sys.modules[__name__]
+sys.modules[f"{__name__}.keras"] = keras
+for _name in list(sys.modules):
+    if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
+        sys.modules[f"{__name__}.keras{_name[len(__name__) :]}"] = importlib.import_module(_name)
+del _name

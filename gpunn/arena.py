@@ -1,0 +1,230 @@
+"""Where parameters live: named segments of a few flat arrays.
+
+An `Arena` holds one flat array of parameter values, one of gradients with the same
+layout, the optimizer's slots beside them, and one of state that is not trained
+(moving averages). A `Parameter` is a view of its segment. An optimizer's update is
+one operation over the flat arrays; freezing a layer, giving it another learning
+rate or exempting it from decay changes a row of the table of segments and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .backends.base import Array, Backend
+from .config import resolve_dtype
+
+ALIGNMENT = 16  # elements: a segment begins on a cache line, and on what cuBLAS likes
+
+SEGMENT = np.dtype(
+    [
+        ("offset", np.int64),
+        ("size", np.int64),
+        ("trainable", np.bool_),
+        ("multiplier", np.float64),
+        ("decay", np.bool_),
+    ]
+)
+
+
+class Parameter:
+    """An array that a layer declares: its values, its gradient, and how it is trained.
+
+    A layer makes one with ``self.kernel = self.parameter(shape, initializer)``.
+
+    Args:
+        shape: of the values.
+        initializer: called as ``initializer(shape, dtype)`` for the first values.
+        name: unique in its layer.
+        trained: False for state that no gradient changes (moving averages).
+        multiplier: factor on the learning rate.
+        decay: whether weight decay applies.
+
+    Attributes:
+        value: the values on the device, a view of the arena's flat array.
+        gradient: the gradient of the last step, likewise; None for state.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        initializer: Callable[..., np.ndarray] | None = None,
+        name: str = "parameter",
+        trained: bool = True,
+        multiplier: float = 1.0,
+        decay: bool = True,
+    ) -> None:
+        self.shape = tuple(int(n) for n in shape)
+        self.initializer = initializer
+        self.name = name
+        self.trained = trained
+        self.multiplier = multiplier
+        self.decay = decay
+        self.layer: Any = None
+        self.arena: Arena | None = None
+        self.value: Array = None
+        self.gradient: Array = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def path(self) -> str:
+        """``layer name/parameter name``: unique in a model."""
+        return self.name if self.layer is None else f"{self.layer.name}/{self.name}"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether updates change it: trained, and its layer not frozen."""
+        return self.trained and (self.layer is None or self.layer.trainable)
+
+    @property
+    def dtype(self) -> str | None:
+        return None if self.arena is None else self.arena.dtype
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the values on the host."""
+        return self._arena().backend.read(self.value)
+
+    def assign(self, values: Any) -> None:
+        """Set the values.
+
+        Raises:
+            ValueError: if the shape differs.
+        """
+        values = np.asarray(values)
+        if values.shape != self.shape:
+            raise ValueError(
+                f"{self.path} has shape {self.shape}; got values of shape {values.shape}."
+            )
+        arena = self._arena()
+        arena.backend.write(self.value, np.ascontiguousarray(values, arena.dtype))
+
+    def _arena(self) -> Arena:
+        if self.arena is None:
+            raise ValueError(f"{self.path} has no values yet: its layer is not built.")
+        return self.arena
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy().astype(dtype or self._arena().dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.path} {self.shape} {self.dtype}>"
+
+
+@dataclass
+class Run:
+    """Neighbouring segments that are updated alike, as one piece of the flat arrays."""
+
+    start: int
+    stop: int
+    multiplier: float
+    decay: bool
+    values: Array
+    gradients: Array
+    slots: dict[str, Array] = field(default_factory=dict)
+
+
+class Arena:
+    """The flat arrays of a connected set of layers.
+
+    Args:
+        backend: where they live.
+        dtype: ``"float32"`` or ``"float64"``.
+        parameters: what to hold. Those that lie in another arena move here with
+            their values; the others are initialised.
+    """
+
+    def __init__(self, backend: Backend, dtype: str, parameters: Iterable[Parameter]) -> None:
+        self.backend = backend
+        self.dtype = resolve_dtype(dtype)
+        self.parameters = list(parameters)
+        trained = [p for p in self.parameters if p.trained]
+        state = [p for p in self.parameters if not p.trained]
+        self.segments = np.zeros(len(trained), SEGMENT)
+        size = self._layout(trained, self.segments)
+        initial = [self._first_values(p) for p in self.parameters]
+        self.values: Array = backend.zeros((size,), self.dtype)
+        self.gradients: Array = backend.zeros((size,), self.dtype)
+        state_table = np.zeros(len(state), SEGMENT)
+        self.state: Array = backend.zeros((self._layout(state, state_table),), self.dtype)
+        self.slots: dict[str, Array] = {}
+        self.trained: list[Parameter] = []
+        for parameter, row in zip(trained, self.segments, strict=True):
+            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
+            parameter.value = self.values[at].reshape(parameter.shape)
+            parameter.gradient = self.gradients[at].reshape(parameter.shape)
+        for parameter, row in zip(state, state_table, strict=True):
+            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
+            parameter.value = self.state[at].reshape(parameter.shape)
+        for parameter, values in zip(self.parameters, initial, strict=True):
+            parameter.arena = self
+            backend.write(parameter.value, values)
+        self.refresh()
+
+    @staticmethod
+    def _layout(parameters: list[Parameter], table: np.ndarray) -> int:
+        offset = 0
+        for row, parameter in enumerate(parameters):
+            table[row]["offset"], table[row]["size"] = offset, parameter.size
+            offset += -(-parameter.size // ALIGNMENT) * ALIGNMENT
+        return offset
+
+    def _first_values(self, parameter: Parameter) -> np.ndarray:
+        if parameter.arena is not None:
+            return parameter.numpy().astype(self.dtype)
+        if parameter.initializer is None:
+            return np.zeros(parameter.shape, self.dtype)
+        values = np.asarray(parameter.initializer(parameter.shape, self.dtype))
+        if values.shape != parameter.shape:
+            raise ValueError(
+                f"{parameter.path}: the initializer gave values of shape {values.shape}; "
+                f"{parameter.shape} was asked for."
+            )
+        return values
+
+    def add_slots(self, names: Sequence[str]) -> None:
+        """The optimizer's arrays of these names, zero, in place of any others."""
+        self.slots = {name: self.backend.zeros(self.values.shape, self.dtype) for name in names}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew which parameters are trained and how, and merge them into runs."""
+        trained = [p for p in self.parameters if p.trained]
+        self.trained = [p for p in trained if p.trainable]
+        ends = [*self.segments["offset"].tolist()[1:], self.values.size]
+        self.runs: list[Run] = []
+        for row, parameter, end in zip(self.segments, trained, ends, strict=True):
+            row["trainable"] = parameter.trainable
+            row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
+            if not parameter.trainable:
+                continue
+            start = int(row["offset"])
+            last = self.runs[-1] if self.runs else None
+            alike = last and (last.multiplier, last.decay) == (parameter.multiplier, parameter.decay)
+            if last and alike and last.stop == start:
+                start = self.runs.pop().start
+            self.runs.append(self._run(start, int(end), parameter.multiplier, parameter.decay))
+        table = np.array(
+            [(r.start, r.stop, r.multiplier, r.decay) for r in self.runs], np.float64
+        ).reshape(-1, 4)
+        self.run_table: Array = self.backend.zeros(table.shape, np.float64)
+        self.backend.write(self.run_table, table)
+
+    def _run(self, start: int, stop: int, multiplier: float, decay: bool) -> Run:
+        at = slice(start, stop)
+        slots = {name: slot[at] for name, slot in self.slots.items()}
+        return Run(start, stop, multiplier, decay, self.values[at], self.gradients[at], slots)
+
+    def segment(self, flat: Array, parameter: Parameter) -> Array:
+        """The part of a flat array (a slot, say) that belongs to a trained parameter."""
+        index = [p for p in self.parameters if p.trained].index(parameter)
+        offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
+        return flat[offset : offset + size].reshape(parameter.shape)

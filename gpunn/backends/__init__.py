@@ -1,0 +1,118 @@
+"""Which device: the backend contract's implementations and how one is chosen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from .base import Backend
+from .numpy_backend import NumpyBackend
+
+_factories: dict[str, Callable[[], Backend]] = {}
+_instances: dict[str, Backend] = {}
+_chosen: str | None = None
+_announced = False
+
+
+def register_backend(name: str, factory: Callable[[], Backend]) -> None:
+    """Make ``name`` known to `use_backend`; ``factory()`` is called at its first use."""
+    _factories[name] = factory
+    _instances.pop(name, None)
+
+
+def use_backend(name: str) -> None:
+    """Choose the device of models that are made from now on.
+
+    Args:
+        name: ``"numpy"``, ``"cupy"`` (raises where no card is usable), or ``"auto"``:
+            cupy where a card is usable, otherwise numpy, which is announced once
+            with the reason.
+
+    Raises:
+        ValueError: for an unknown name.
+        RuntimeError: for ``"cupy"`` without a usable card: one line says what is missing.
+
+    >>> use_backend("numpy")
+    >>> get_backend().name
+    'numpy'
+    >>> use_backend("auto")
+    """
+    global _chosen
+    _check(name, "use_backend()")
+    if name == "cupy":
+        get_backend(name)
+    _chosen = name
+
+
+def get_backend(name: str | Backend | None = None) -> Backend:
+    """The backend of that name; without one, what was chosen.
+
+    The choice is `use_backend`'s, else the environment variable ``GPUNN_BACKEND``,
+    else ``"auto"``.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name is None:
+        name = _chosen or os.environ.get("GPUNN_BACKEND") or "auto"
+        _check(name, "GPUNN_BACKEND")
+    else:
+        _check(name, "backend")
+    if name == "auto":
+        return _automatic()
+    if name not in _instances:
+        _instances[name] = _factories[name]()
+    return _instances[name]
+
+
+def _automatic() -> Backend:
+    global _announced
+    from .cuda import why_not
+
+    reason = why_not()
+    if reason is None:
+        return get_backend("cupy")
+    if not _announced:
+        print(f"gpunn: using the NumPy backend. {reason}", file=sys.stderr)
+        _announced = True
+    return get_backend("numpy")
+
+
+def _check(name: Any, argument: str) -> None:
+    known = ["auto", *_factories]
+    if name not in known:
+        raise ValueError(
+            f"{argument} must be one of {', '.join(known)}; got {name!r}."
+            f"{registry.closest(str(name), known)}"
+        )
+
+
+def _cupy() -> Backend:
+    from .cuda import make_backend
+
+    return make_backend()
+
+
+def host_array(x: Any, dtype: Any = None) -> np.ndarray:
+    """``x`` as a C-contiguous NumPy array of float32 or float64.
+
+    Lists and integers become ``gpunn.config.floatx``; float64 arrays stay float64
+    unless ``dtype`` says otherwise.
+    """
+    from ..config import floatx
+
+    if hasattr(x, "get") and hasattr(x, "__cuda_array_interface__"):
+        x = x.get()
+    array = np.asarray(x)
+    if dtype is None:
+        kept = isinstance(x, np.ndarray) and array.dtype in (np.float32, np.float64)
+        dtype = array.dtype if kept else floatx()
+    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+
+
+register_backend("numpy", NumpyBackend)
+register_backend("cupy", _cupy)

@@ -1,0 +1,314 @@
+"""The backend contract: what a device must be able to do, stated once.
+
+An operation here is what a GPU programmer would fuse into one kernel, not what
+an array library calls a function. Every operation
+
+- writes into arrays it is given, and allocates nothing that outlives it,
+- never waits for the device (only `Backend.read` and `Backend.synchronize` do),
+- takes numbers that change from step to step out of the `Control` block, because
+  a recorded CUDA graph bakes Python numbers in,
+- sums in a fixed order, so that the same seed gives the same bits.
+
+Formulas (activations, losses, metrics, optimizer updates) come in as objects that
+know two things: their formula in terms of `xp` with `out=`, and the name of a C++
+functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy
+backend runs the first, the CuPy backend the second where it exists.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from .control import Control
+from .order import Order
+from .recorder import Launch, describe
+
+Array = Any  # numpy.ndarray or cupy.ndarray: nothing above this floor cares which
+Step = Callable[[], None]
+Method = TypeVar("Method", bound=Callable[..., None])
+
+
+def operation(method: Method) -> Method:
+    """Mark a contract method as an operation: it is recorded and may be replaced."""
+    method.is_operation = True  # type: ignore[attr-defined]
+    return method
+
+
+class Program(Protocol):
+    """A step that is performed over and over. ``run(n)`` performs it n times."""
+
+    def run(self, steps: int) -> None: ...
+
+
+class Backend(ABC):
+    """One device and the operations on it. Subclasses: numpy, cupy."""
+
+    name: str
+    xp: Any
+    """The array module, numpy or cupy: the documented slow path. A layer or loss
+    of your own may be written with it (with ``out=``) and runs on both."""
+
+    operations: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.operations = tuple(
+            sorted(
+                {
+                    name
+                    for base in cls.__mro__
+                    for name, member in vars(base).items()
+                    if getattr(member, "is_operation", False)
+                }
+            )
+        )
+
+    def __init__(self) -> None:
+        self._scratch: dict[tuple, Array] = {}
+
+    # -- arrays: where they live, how they come and go
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An uninitialised C-contiguous array on the device."""
+
+    @abstractmethod
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of zeros on the device."""
+
+    @abstractmethod
+    def upload(self, source: Any) -> Array:
+        """``source`` (NumPy array, or anything with ``__dlpack__``) on the device.
+
+        C-contiguous, dtype kept. No copy is made of what is already there.
+        """
+
+    @abstractmethod
+    def write(self, target: Array, source: Any) -> None:
+        """Copy host values into ``target`` (cast to its dtype)."""
+
+    @abstractmethod
+    def read(self, array: Array) -> np.ndarray:
+        """A NumPy copy of ``array``. The one place that waits for the device."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything asked for so far is done."""
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether ``array`` lives on this backend's device already."""
+
+    def scratch(
+        self,
+        shape: tuple[int, ...],
+        dtype: Any,
+        slot: str = "",
+        fill: Callable[[Array], None] | None = None,
+    ) -> Array:
+        """A reusable work array: valid until the same shape, dtype and slot is asked again.
+
+        ``fill(array)`` is called once, when it is made: for constants.
+
+        >>> import numpy as np
+        >>> from gpunn.backends import get_backend
+        >>> b = get_backend("numpy")
+        >>> b.scratch((2, 3), np.float32) is b.scratch((2, 3), np.float32)
+        True
+        """
+        key = (shape, dtype, slot)
+        array = self._scratch.get(key)
+        if array is None:
+            array = self._scratch[key] = self.empty(shape, dtype)
+            if fill is not None:
+                fill(array)
+        return array
+
+    def release(self) -> None:
+        """Forget the work arrays, so that their memory can be used otherwise."""
+        self._scratch.clear()
+
+    # -- recording
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Launch]]:
+        """List every operation performed in the block, with shapes, bytes and flops.
+
+        The recorder is free when it is off: it shadows the methods of this one
+        object for the length of the block and nothing else.
+        """
+        launches: list[Launch] = []
+
+        def recorded(name: str, method: Callable[..., None]) -> Callable[..., None]:
+            def perform(*args: Any, **kwargs: Any) -> None:
+                launches.append(describe(name, method, args, kwargs))
+                method(*args, **kwargs)
+
+            return perform
+
+        for name in self.operations:
+            self.__dict__[name] = recorded(name, getattr(self, name))
+        try:
+            yield launches
+        finally:
+            for name in self.operations:
+                self.__dict__.pop(name, None)
+
+    @abstractmethod
+    def capture(self, step: Step) -> Program:
+        """A `Program` that repeats ``step``, which calls operations of this backend only.
+
+        Nothing is performed here. The first step of the first ``run`` is performed
+        eagerly (that warms up lazy libraries); where the device can record, the next
+        one is recorded, which performs nothing, and the record is replayed.
+        """
+
+    @contextmanager
+    def session(self, flops: int) -> Iterator[None]:
+        """Bracket a run whose largest product costs ``flops``: choose threads by it."""
+        yield
+
+    # -- operations: products and element-wise passes
+
+    @operation
+    @abstractmethod
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        accumulate: bool = False,
+    ) -> None:
+        """out (m, n) = a (m, k) @ b (k, n); += with ``accumulate``."""
+
+    @operation
+    @abstractmethod
+    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+        """out = activation(x + bias); x (rows, features), bias (features,) or None.
+
+        ``out`` may be ``x``. For an activation whose gradient reads its input
+        (``activation.saves == "input"``), ``x`` is a different array and is left
+        holding ``x + bias``.
+        """
+
+    @operation
+    @abstractmethod
+    def activation_gradient(
+        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
+    ) -> None:
+        """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
+
+    @operation
+    @abstractmethod
+    def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
+        """out (features,) = sum over the rows of x (rows, features): a bias gradient."""
+
+    @operation
+    @abstractmethod
+    def affine(
+        self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
+    ) -> None:
+        """out = x * scale + offset, converted to out's dtype (x may be of any real dtype)."""
+
+    @operation
+    @abstractmethod
+    def dropout(
+        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
+        mask: Array,
+    ) -> None:
+        """Inverted dropout: out = x * mask / (1 - rate), mask (bool, kept for the gradient).
+
+        An element is kept where its uniform float32 number is below 1 - rate. The
+        numbers are what ``numpy.random.Generator(Philox(key=seed, counter=c))
+        .random(dtype=float32)`` gives in C order, with
+        c = (0, 0, control's batch counter, stream) as the four 64-bit words.
+        """
+
+    @operation
+    @abstractmethod
+    def dropout_gradient(
+        self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
+    ) -> None:
+        """out = dy * mask / (1 - rate)."""
+
+    # -- operations: the two ends of a step
+
+    @operation
+    @abstractmethod
+    def gather(
+        self, source: Array, order: Order, control: Control, out: Array,
+        scale: float = 1.0, offset: float = 0.0,
+    ) -> None:
+        """The next batch: out[i] = source[order[position + i]] * scale + offset.
+
+        ``source`` (rows, ...) of any real dtype, ``out`` (batch, ...) of the model's
+        dtype (or int32 for labels); pass and position are read from ``control``.
+        """
+
+    @operation
+    @abstractmethod
+    def loss(
+        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
+        gradient: Array | None, totals: Array,
+    ) -> None:
+        """Loss, its gradient and the count of right answers in one pass over the rows.
+
+        With l_i the loss of row i and w_i its weight (1 without weights):
+        gradient = scale * w_i * dl_i/dy_pred (skipped if None);
+        totals[0] += scale * rows * sum(w_i * l_i); totals[1] += rows;
+        and where ``loss.counts_matches``: totals[2] += rows whose largest
+        prediction is at the true class (the first one on ties), unless totals has
+        only two places.
+
+        y_pred (rows, classes); y_true int32 (rows,) for a loss with
+        ``loss.sparse``, otherwise (rows, classes) in the model's dtype;
+        totals float64 (3,) or (2,).
+        """
+
+    @operation
+    @abstractmethod
+    def metric(
+        self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        """Add one batch to a metric's float64 ``state`` on the device."""
+
+    @operation
+    @abstractmethod
+    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
+        """One optimizer step over the arena's flat arrays (all runs of trainable segments)."""
+
+    @operation
+    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
+        """Limit the gradients in place: each element ("value"), the norm of each
+        parameter's ("norm") or the norm of all together ("global_norm")."""
+        xp = self.xp
+        if by == "value":
+            for run in arena.runs:
+                xp.clip(run.gradients, -limit, limit, out=run.gradients)
+            return
+        groups = [[p.gradient] for p in arena.trained] if by == "norm" else [
+            [run.gradients for run in arena.runs]
+        ]
+        for group in groups:
+            # A dot product of the flat array with itself would go to BLAS, which a
+            # recorded graph cannot hold; square and sum can be recorded.
+            squares = sum(xp.sum(xp.square(g.ravel())) for g in group)
+            factor = limit / xp.maximum(xp.sqrt(squares), limit)
+            for g in group:
+                xp.multiply(g, factor.astype(g.dtype), out=g)
+
+    @operation
+    @abstractmethod
+    def advance(self, control: Control, rows: int, totals: Array) -> None:
+        """End of a step: one more batch and update, ``rows`` further in the order.
+
+        If totals[0] (the loss so far) is not finite and no earlier step was marked,
+        the step is marked in the control block.
+        """

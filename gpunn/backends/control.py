@@ -1,0 +1,54 @@
+"""The control block: every number that changes from one step to the next.
+
+It lives on the device, and the step itself advances it, since a recorded graph
+cannot be told new numbers. The host writes it only between runs (a new pass over
+the data, a new learning rate) and reads it when it saves or resumes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .base import Backend
+
+# Positions in `Control.counters` (int64) ...
+UPDATES = 0  # optimizer updates so far: Adam's t, before the update that is running
+BATCHES = 1  # training batches so far: the counter of the random streams
+PASS = 2  # passes over the data begun before this one: keys the shuffled order
+POSITION = 3  # row of this pass at which the next batch begins
+BAD_BATCH = 4  # the first batch whose loss was not finite, or -1
+COUNTERS = 8
+# ... and in `Control.rates` (float64).
+LEARNING_RATE = 0
+RATES = 4
+
+
+class Control:
+    """Counters (int64) and rates (float64) on the device of ``backend``.
+
+    >>> from gpunn.backends import get_backend
+    >>> control = Control(get_backend("numpy"))
+    >>> control.set(POSITION, 64)
+    >>> int(control.get()[POSITION])
+    64
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.counters: Any = backend.zeros((COUNTERS,), np.int64)
+        self.rates: Any = backend.zeros((RATES,), np.float64)
+        self.set(BAD_BATCH, -1)
+
+    def set(self, position: int, value: int) -> None:
+        """Write one counter from the host."""
+        self.backend.write(self.counters[position : position + 1], np.array([value], np.int64))
+
+    def get(self) -> np.ndarray:
+        """All counters on the host. Waits for the device."""
+        return self.backend.read(self.counters)
+
+    def set_learning_rate(self, value: float) -> None:
+        self.backend.write(self.rates[LEARNING_RATE : LEARNING_RATE + 1], np.array([value]))

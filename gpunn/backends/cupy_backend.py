@@ -1,0 +1,440 @@
+"""The contract on a card: each operation one kernel of ``kernels/``, or one product.
+
+What only a card has comes in from outside: the array module, the kernels, the matrix
+product and the stream. ``cuda.py`` supplies CuPy's; the tests supply NumPy, the same
+kernels compiled for the CPU, and a stream that stores what it is asked and repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .base import Array, Backend, Program, Step
+from .control import LEARNING_RATE, UPDATES, Control
+from .kernel_source import Kernel, kernels, type_name
+from .order import Order
+
+BLOCK = 256  # threads of an element-wise block
+ROW_BLOCK = 128  # threads of a block in which each warp takes a row
+WARP = 32
+COLUMN_BLOCK = (32, 16)  # COLUMN_TILE and ROW_THREADS of reductions.cu
+NORM_BLOCK = 1024
+NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
+
+_MASK64 = (1 << 64) - 1
+
+LONG = 32  # steps in the longer of a program's two recordings
+
+Replay = Callable[[], None]
+Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
+Matmul = Callable[[Array, Array, Array, bool, bool, bool], None]
+"""f(a, b, out, transpose_a, transpose_b, accumulate), as `Backend.matmul`."""
+
+
+class KernelSet(Protocol):
+    """The kernels, ready to run.
+
+    ``blocks`` is how many blocks keep the device busy. ``prepare(entry, kernel)`` returns
+    f(grid, block, arguments) for an instantiation such as ``"affine<uint8, float>"``.
+    """
+
+    blocks: int
+
+    def prepare(self, entry: str, kernel: Kernel) -> Run: ...
+
+
+class Stream(Protocol):
+    """The queue of work on the device."""
+
+    def synchronize(self) -> None: ...
+
+    def read(self, array: Array) -> np.ndarray: ...
+
+    def record(self, step: Step, times: int) -> Replay:
+        """Call ``step`` so often without doing what it asks for; the result does it all."""
+
+
+class ColumnMajor(NamedTuple):
+    """A product as a library that stores columns sees it: out (m, n) = first @ second."""
+
+    transpose_first: bool
+    transpose_second: bool
+    m: int
+    n: int
+    k: int
+    first_stride: int  # between columns, in elements; that of out is m
+    second_stride: int
+
+
+def column_major(
+    a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool
+) -> ColumnMajor:
+    """The row-major product a @ b for cuBLAS, which gets b first and a second.
+
+    Rows are its columns: it sees each array transposed, and out^T = b^T a^T.
+
+    >>> column_major((5, 3), (3, 4), False, False)[2:]
+    (4, 5, 3, 4, 3)
+    """
+    m, n = b[0 if transpose_b else 1], a[1 if transpose_a else 0]
+    k = a[0 if transpose_a else 1]
+    return ColumnMajor(transpose_b, transpose_a, m, n, k, max(b[1], 1), max(a[1], 1))
+
+
+class _Recorded:
+    """A step once and `LONG` times over, each as a recording: a launch has its price.
+
+    It holds on to the arrays that it reads and writes, as a CUDA graph does not.
+    """
+
+    def __init__(self, backend: CupyBackend, step: Step) -> None:
+        step()  # compiles kernels and makes work arrays, neither of which can be recorded
+        self._backend = backend
+        self._step = step
+        self._one, self._kept = backend.record(step, 1)
+        self._scratch = dict(backend._scratch)
+        self._many: Replay | None = None
+
+    def run(self, steps: int) -> None:
+        if steps >= LONG and self._many is None:
+            self._backend._scratch.update(self._scratch)  # it may have been released
+            self._many, _ = self._backend.record(self._step, LONG)
+        for _ in range(steps // LONG):
+            self._many()  # type: ignore[misc]
+        for _ in range(steps % LONG):
+            self._one()
+
+
+class CupyBackend(Backend):
+    """Arrays on a card, or on what the tests put in its place.
+
+    Args:
+        xp: the array module, cupy.
+        kernels: the kernels of ``kernels/``.
+        blas: the matrix product.
+        stream: the queue that all of them use.
+        name: as ``get_backend`` knows it.
+    """
+
+    def __init__(
+        self, xp: Any, kernels: KernelSet, blas: Matmul, stream: Stream, name: str = "cupy"
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.xp = xp
+        self._kernels = kernels
+        self._blas = blas
+        self._stream = stream
+        self._prepared: dict[tuple[str, ...], Run] = {}
+        self._kept: list[Array] | None = None
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype)
+
+    def upload(self, source: Any) -> Array:
+        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
+            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
+            if not self.owns(source):
+                source = (np if on_host else self.xp).from_dlpack(source)
+        return self.xp.ascontiguousarray(self.xp.asarray(source))
+
+    def write(self, target: Array, source: Any) -> None:
+        target[...] = self.xp.asarray(source)
+
+    def read(self, array: Array) -> np.ndarray:
+        return self._stream.read(array)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self.xp.ndarray)
+
+    def capture(self, step: Step) -> Program:
+        return _Recorded(self, step)
+
+    def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
+        """``step`` so often over as one launch, and the arrays that it needs."""
+        self._kept = []
+        try:
+            replay = self._stream.record(step, times)
+            return replay, list({id(array): array for array in self._kept}.values())
+        finally:
+            self._kept = None
+
+    # -- launching
+
+    def _launch(
+        self, name: str, choices: tuple[str, ...], grid: tuple[int, ...], block: tuple[int, ...],
+        *values: Any,
+    ) -> None:
+        kernel = kernels()[name]
+        run = self._prepared.get((name, *choices))
+        if run is None:
+            run = self._kernels.prepare(kernel.entry(*choices), kernel)
+            self._prepared[(name, *choices)] = run
+        arguments = kernel.arguments(choices, values)
+        if self._kept is not None:
+            self._kept.extend(value for value in arguments if self.owns(value))
+        run(grid, block, arguments)
+
+    def _each(self, name: str, choices: tuple[str, ...], n: int, *values: Any) -> None:
+        """Launch with a thread for each of ``n`` elements, or fewer that take several."""
+        if n:
+            grid = min(-(-n // BLOCK), self._kernels.blocks)
+            self._launch(name, choices, (grid,), (BLOCK,), *values)
+
+    def _rows(self, name: str, choices: tuple[str, ...], rows: int, *values: Any) -> None:
+        """Launch with a warp for each row, or fewer that take several."""
+        if rows:
+            grid = min(-(-rows * WARP // ROW_BLOCK), self._kernels.blocks)
+            self._launch(name, choices, (grid,), (ROW_BLOCK,), *values)
+
+    def _constant(self, slot: str, values: np.ndarray) -> Array:
+        """These values on the device, written there once."""
+        return self.scratch(
+            values.shape, values.dtype, f"{slot} {values.tolist()}",
+            lambda array: self.write(array, values),
+        )
+
+    def _parameters(self, formula: Any) -> Array:
+        """The numbers of a formula, on the device."""
+        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
+
+    def _arrivals(self) -> Array:
+        """The counter by which a launch's last block knows that it is the last."""
+        return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
+
+    # -- products and element-wise passes
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        accumulate: bool = False,
+    ) -> None:
+        if self._kept is not None:
+            self._kept += [a, b, out]
+        if out.size:
+            self._blas(a, b, out, transpose_a, transpose_b, accumulate)
+
+    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+        keep_input = activation.saves == "input" and bias is not None
+        if activation.functor is None:
+            if bias is not None:
+                target = x if keep_input else out
+                self.xp.add(x, bias, out=target)
+                x = target
+            activation.forward(self, x, out)
+            return
+        choices = (type_name(out.dtype), activation.functor)
+        features = x.shape[-1] if x.ndim else 1
+        parameters = self._parameters(activation)
+        if activation.rowwise:
+            rows = x.size // features
+            self._rows(
+                "row_activation", choices, rows,
+                x, bias, parameters, rows, features, keep_input, out,
+            )
+        else:
+            self._each(
+                "bias_activation", choices, x.size,
+                x, bias, parameters, x.size, features, keep_input, out,
+            )
+
+    def activation_gradient(
+        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
+    ) -> None:
+        if activation.functor is None:
+            term = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+            activation.gradient(self, saved, dy, term)
+            if accumulate:
+                self.xp.add(out, term, out=out)
+            return
+        choices = (type_name(out.dtype), activation.functor)
+        parameters = self._parameters(activation)
+        if activation.rowwise:
+            features = saved.shape[-1]
+            rows = saved.size // features
+            self._rows(
+                "row_activation_gradient", choices, rows,
+                saved, dy, parameters, rows, features, accumulate, out,
+            )
+        else:
+            self._each(
+                "activation_gradient", choices, saved.size,
+                saved, dy, parameters, saved.size, accumulate, out,
+            )
+
+    def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
+        rows, features = x.shape
+        if features:
+            grid = min(-(-features // COLUMN_BLOCK[0]), self._kernels.blocks)
+            self._launch(
+                "column_sums", (type_name(out.dtype),), (grid,), COLUMN_BLOCK,
+                x, rows, features, accumulate, out,
+            )
+
+    def affine(
+        self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
+    ) -> None:
+        choices = (type_name(x.dtype), type_name(out.dtype))
+        self._each("affine", choices, out.size, x, scale, offset, out.size, accumulate, out)
+
+    def dropout(
+        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
+        mask: Array,
+    ) -> None:
+        draws = -(-out.size // 8)  # a thread takes eight elements
+        self._each(
+            "dropout", (type_name(out.dtype),), draws,
+            x, 1.0 - rate, 1.0 / (1.0 - rate), seed & _MASK64, stream & _MASK64,
+            control.counters, out.size, out, mask,
+        )
+
+    def dropout_gradient(
+        self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
+    ) -> None:
+        self._each(
+            "dropout_gradient", (type_name(out.dtype),), out.size,
+            dy, mask, 1.0 / (1.0 - rate), out.size, accumulate, out,
+        )
+
+    # -- the two ends of a step
+
+    def gather(
+        self, source: Array, order: Order, control: Control, out: Array,
+        scale: float = 1.0, offset: float = 0.0,
+    ) -> None:
+        batch, width = len(out), math.prod(out.shape[1:])
+        if batch == 0 or width == 0:
+            return
+        across = min(1 << (width - 1).bit_length(), BLOCK)
+        block = (across, BLOCK // across)
+        self._launch(
+            "gather", (type_name(source.dtype), type_name(out.dtype)),
+            (min(-(-batch // block[1]), self._kernels.blocks),), block,
+            source, order.rows, width, (order.seed or 0) & _MASK64, order.seed is not None,
+            control.counters, batch, scale, offset, out,
+        )
+
+    def loss(
+        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
+        gradient: Array | None, totals: Array,
+    ) -> None:
+        rows, classes = y_pred.shape
+        values = self.scratch((rows,), y_pred.dtype, "loss values")
+        if loss.functor is None:
+            self._slow_loss(loss, y_true, y_pred, weights, scale, gradient, totals, values)
+            return
+        self._rows(
+            "loss_rows", (type_name(y_pred.dtype), loss.functor), rows,
+            y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None, weights,
+            self._parameters(loss), scale, rows, classes, loss.counts_matches, gradient,
+            values, self.scratch((rows,), np.bool_, "loss matches"), self._arrivals(), totals,
+        )
+
+    def _slow_loss(
+        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
+        gradient: Array | None, totals: Array, values: Array,
+    ) -> None:
+        xp, rows = self.xp, len(y_pred)
+        loss.forward_backward(self, y_true, y_pred, values, gradient)
+        if weights is not None:
+            xp.multiply(values, weights, out=values)
+        if gradient is not None:
+            xp.multiply(gradient, scale, out=gradient)
+            if weights is not None:
+                xp.multiply(gradient, weights[:, None], out=gradient)
+        totals[0] += xp.sum(values, dtype=np.float64) * (scale * rows)
+        totals[1] += rows
+        if loss.counts_matches:
+            totals[2] += xp.sum(loss.matches(self, y_true, y_pred), dtype=np.float64)
+
+    def metric(
+        self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        if metric.functor is None:
+            metric.accumulate(self, y_true, y_pred, weights, state)
+            return
+        rows, classes = y_pred.shape
+        self._rows(
+            "metric_rows", (type_name(y_pred.dtype), metric.functor), rows,
+            y_pred, None if metric.sparse else y_true, y_true if metric.sparse else None, weights,
+            self._parameters(metric), rows, classes,
+            self.scratch((rows,), y_pred.dtype, "metric values"), self._arrivals(), state,
+        )
+
+    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
+        if optimizer.functor is None:
+            # Arrays of one element, not numbers: a recorded step must read them anew.
+            rate, updates = control.rates[LEARNING_RATE], control.counters[UPDATES]
+            for run in arena.runs:
+                optimizer.update(
+                    self, run.values, run.gradients, run.slots,
+                    rate * run.multiplier, updates, run.decay,
+                )
+            return
+        slots = [arena.slots[name] for name in optimizer.slot_names]
+        self._each(
+            "update", (type_name(arena.values.dtype), optimizer.functor),
+            max((run.stop - run.start for run in arena.runs), default=0),
+            arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
+            arena.run_table, len(arena.runs), self._parameters(optimizer),
+            control.counters, control.rates,
+        )
+
+    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
+        choices = (type_name(arena.gradients.dtype),)
+        if by == "value":
+            for run in arena.runs:
+                size = run.gradients.size
+                self._each("clip_values", choices, size, run.gradients, limit, size)
+            return
+        together = by == "global_norm"
+        starts, stops = self._pieces(arena, together)
+        n = len(starts)
+        if n == 0:
+            return
+        sums = self.scratch((n,), np.float64, "square sums")
+        grid, block = (min(n, 1 << 16),), (NORM_BLOCK,)
+        self._launch("square_sums", choices, grid, block, arena.gradients, starts, stops, n, sums)
+        self._launch(
+            "limit_norms", choices, grid, block,
+            arena.gradients, starts, stops, n, sums, together, limit,
+        )
+
+    def _pieces(self, arena: Any, together: bool) -> tuple[Array, Array]:
+        """Where the pieces of the gradient begin and end whose norms are wanted.
+
+        These are the parameters; for one norm of them all, pieces that keep all
+        blocks busy.
+        """
+        if together:
+            pieces = [
+                (at, min(at + NORM_CHUNK, run.stop))
+                for run in arena.runs
+                for at in range(run.start, run.stop, NORM_CHUNK)
+            ]
+        else:
+            pieces = [
+                (int(segment["offset"]), int(segment["offset"] + segment["size"]))
+                for segment in arena.segments
+                if segment["trainable"]
+            ]
+        starts, stops = np.array(pieces, np.int64).reshape(-1, 2).T
+        return self._constant("starts", starts), self._constant("stops", stops)
+
+    def advance(self, control: Control, rows: int, totals: Array) -> None:
+        self._launch("advance", (), (1,), (1,), control.counters, rows, totals)
+

@@ -1,0 +1,117 @@
+"""Go on after a crash as if it had not happened."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
+from gpunn.saving.files import leftovers
+
+from .callback import Callback, Logs
+from .monitor import check_frequency
+
+
+class BackupAndRestore(Callback):
+    """Writes a checkpoint as training goes, and starts from it if there is one.
+
+    A checkpoint holds everything that training depends on: weights, optimizer slots,
+    counters, the position in the data and the states of the other callbacks. A run that
+    is killed and started again in the same way ends with the same bits as one that ran
+    through.
+
+    Args:
+        backup_dir: folder for the checkpoint, used by this run alone.
+        save_freq: ``"epoch"``, or a number of batches.
+        double_checkpoint: keep the checkpoint before the last one too, and fall back
+            to it if the last one cannot be read.
+        delete_checkpoint: delete the checkpoint when training has come to its end.
+
+    Raises:
+        ValueError: for an empty ``backup_dir``, a bad ``save_freq``, or a checkpoint that
+            is damaged or does not fit the model or the callbacks.
+    """
+
+    saves_states = True
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        if not backup_dir:
+            raise ValueError(f"backup_dir must be the path of a folder; got {backup_dir!r}.")
+        self.backup_dir = os.fspath(backup_dir)
+        self.save_freq = check_frequency(save_freq)
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._path = os.path.join(self.backup_dir, "checkpoint.gpunn")
+        self._previous = os.path.join(self.backup_dir, "checkpoint.previous.gpunn")
+        self._epoch = 0
+        self._batches = 0  # since the last checkpoint
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return self.save_freq != "epoch"
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._batches = 0
+        if not self.model.built:
+            raise ValueError(
+                "BackupAndRestore needs a built model before training: give it an Input "
+                "layer or call it on a batch."
+            )
+        self.model.get_config()  # a layer that cannot be stored shows itself now
+        self._remove(*leftovers(self._path))
+        paths = [path for path in (self._path, self._previous) if os.path.exists(path)]
+        for path in paths:
+            try:
+                epoch, batch = load_checkpoint(path, self.model, self._callbacks)
+            except ValueError as error:
+                if path == paths[-1]:
+                    raise
+                warnings.warn(f"{error} Going on from the one before.", stacklevel=2)
+            else:
+                if path != self._path:
+                    os.replace(path, self._path)
+                if self.model.stop_training:  # it was killed after a callback had stopped it
+                    epoch, batch = max(epoch, (self.params or {}).get("epochs", 0)), 0
+                self.model.resume_from = epoch, batch
+                return
+
+    @property
+    def _callbacks(self) -> list[Callback]:
+        return self.container.callbacks if self.container else []
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._batches += 1
+        if self._batches == self.save_freq:
+            self._save(self._epoch, batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(epoch + 1, 0)
+
+    def _save(self, epoch: int, batch: int) -> None:
+        self._batches = 0
+        if self.double_checkpoint and os.path.exists(self._path):
+            os.replace(self._path, self._previous)
+        save_checkpoint(self._path, self.model, self._callbacks, epoch, batch)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if not self.delete_checkpoint:
+            return
+        self._remove(self._path, self._previous, *leftovers(self._path))
+        if os.path.isdir(self.backup_dir) and not os.listdir(self.backup_dir):
+            os.rmdir(self.backup_dir)
+
+    @staticmethod
+    def _remove(*paths: str) -> None:
+        for path in paths:
+            if os.path.exists(path):
+                os.remove(path)

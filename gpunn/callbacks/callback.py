@@ -1,0 +1,129 @@
+"""The base class of callbacks: hooks that `fit`, `evaluate` and `predict` call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpunn.registry import Entry
+
+if TYPE_CHECKING:
+    from .callback_list import CallbackList
+
+Logs = Mapping[str, float] | None
+
+
+class Callback(Entry):
+    """Override the hooks you need; `model` and `params` are set before the first one.
+
+    `params` holds what is known about the run: ``epochs``, ``steps``, ``samples`` and
+    ``verbose``. To stop training, set ``self.model.stop_training = True``.
+
+    The hooks for single batches cost speed: where nobody overrides them many steps
+    run at once. Their ``logs`` are read from the device only when they are looked at.
+
+    A callback that remembers something from epoch to epoch overrides `get_state` and
+    `set_state` too, so that a resumed run goes on as the undisturbed one would.
+
+    >>> class Countdown(Callback):
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         print(self.params["epochs"] - epoch - 1, "to go")
+    >>> countdown = Countdown()
+    >>> countdown.set_params({"epochs": 3})
+    >>> countdown.on_epoch_end(0)
+    2 to go
+    """
+
+    kind = "callback"
+    model: Any = None
+    params: dict[str, Any] | None = None
+    container: CallbackList | None = None  # the list it runs in, its neighbours included
+    saves_states = False  # stores the states of others, so they have their turn before it
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def get_state(self) -> dict[str, Any]:
+        """What to remember in a checkpoint: values that JSON can hold, and NumPy arrays."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave. Called after `on_train_begin`."""
+
+    def listens(self, *hooks: str) -> bool:
+        """Whether this object overrides any of the named hooks, in its class or by itself."""
+        return any(
+            getattr(getattr(self, hook), "__func__", None) is not getattr(Callback, hook)
+            for hook in hooks
+        )
+
+    @property
+    def needs_train_batches(self) -> bool:
+        """Whether `fit` has to call the hooks of single training batches."""
+        return self.listens(
+            "on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"
+        )
+
+    @property
+    def needs_test_batches(self) -> bool:
+        return self.listens("on_test_batch_begin", "on_test_batch_end")
+
+    @property
+    def needs_predict_batches(self) -> bool:
+        return self.listens("on_predict_batch_begin", "on_predict_batch_end")
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Training begins; the model is built."""
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Training ends; ``logs`` are those of the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """An epoch (counted from 0) begins."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """An epoch is over, validation included (names that begin with ``val_``)."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """A training batch (counted from 0 in each epoch) begins."""
+        self.on_batch_begin(batch, logs=logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """A training batch is over; ``logs`` hold the means over the epoch so far."""
+        self.on_batch_end(batch, logs=logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Another name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Another name of `on_train_batch_end`."""
+
+    def on_train_progress(self, done: int, total: int | None) -> None:
+        """``done`` of ``total`` samples of this epoch are through: about ten times a second."""
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """An evaluation, or the validation after an epoch, begins."""
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """An evaluation is over; ``logs`` are its results."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """A batch of an evaluation begins."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """A batch of an evaluation is over."""
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        """A prediction begins."""
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        """A prediction is over."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """A batch of a prediction begins."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """A batch of a prediction is over."""

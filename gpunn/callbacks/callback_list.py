@@ -1,0 +1,170 @@
+"""Many callbacks called as one, and only those that listen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from .callback import Callback, Logs
+from .history import History
+from .progress_bar import ProgressBar
+
+
+class CallbackList(Callback):
+    """Calls each hook of several callbacks, in order.
+
+    Args:
+        callbacks: a callback or a sequence of callbacks (sequences in it are flattened).
+        add_history: add a `History` if none is among them.
+        add_progbar: add a `ProgressBar` if none is among them.
+        model: given to each callback.
+        **params: given to each callback.
+
+    Raises:
+        TypeError: for something that is not a `gpunn.callbacks.Callback`.
+
+    >>> from gpunn.callbacks import LambdaCallback
+    >>> both = CallbackList([LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))])
+    >>> both.on_epoch_end(4)
+    4
+    >>> both.needs_train_batches
+    False
+    """
+
+    abstract = True  # a container, not an entry to look up
+
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        self.callbacks = _savers_after_states(list(_flatten(callbacks)))
+        if add_history and self.history is None:
+            savers = [i for i, c in enumerate(self.callbacks) if c.saves_states]
+            self.callbacks.insert(min(savers, default=len(self.callbacks)), History())
+        if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
+            self.callbacks.insert(0, ProgressBar())  # its line ends before others print
+        for callback in self.callbacks:
+            callback.container = self
+        self._listeners: dict[str, list[Callable[..., None]]] = {}
+        if model is not None:
+            self.set_model(model)
+        if params:
+            self.set_params(params)
+
+    @property
+    def history(self) -> History | None:
+        """The `History` among the callbacks."""
+        return next((c for c in self.callbacks if isinstance(c, History)), None)
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+        if self.history is not None:
+            model.history = self.history
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return any(callback.needs_train_batches for callback in self.callbacks)
+
+    @property
+    def needs_test_batches(self) -> bool:
+        return any(callback.needs_test_batches for callback in self.callbacks)
+
+    @property
+    def needs_predict_batches(self) -> bool:
+        return any(callback.needs_predict_batches for callback in self.callbacks)
+
+    @property
+    def needs_progress(self) -> bool:
+        """Whether anybody wants `on_train_progress`."""
+        return any(callback.listens("on_train_progress") for callback in self.callbacks)
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    def _call_listeners(self, kind: str, hook: str, batch: int, logs: Logs) -> None:
+        """As `_call`, for the hooks that run often: asks only once who listens."""
+        if hook not in self._listeners:
+            self._listeners[hook] = [
+                getattr(callback, hook)
+                for callback in self.callbacks
+                if getattr(callback, f"needs_{kind}_batches")
+            ]
+        for listener in self._listeners[hook]:
+            listener(batch, logs=logs)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._call("on_train_begin", logs)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._call("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._call("on_epoch_begin", epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._call("on_epoch_end", epoch, logs)
+
+    def on_train_progress(self, done: int, total: int | None) -> None:
+        self._call("on_train_progress", done, total)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("train", "on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("train", "on_train_batch_end", batch, logs)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._call("on_test_begin", logs)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self._call("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("test", "on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("test", "on_test_batch_end", batch, logs)
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        self._call("on_predict_begin", logs)
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self._call("on_predict_end", logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("predict", "on_predict_batch_begin", batch, logs)
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._call_listeners("predict", "on_predict_batch_end", batch, logs)
+
+
+def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
+    """In the order given, but none that saves states before one that has a state."""
+    end = 1 + max((i for i, c in enumerate(callbacks) if c.listens("get_state")), default=-1)
+    savers = [c for c in callbacks[:end] if c.saves_states]
+    return [c for c in callbacks[:end] if not c.saves_states] + savers + callbacks[end:]
+
+
+def _flatten(callbacks: Any) -> Iterator[Callback]:
+    if isinstance(callbacks, Callback):
+        yield callbacks
+    elif isinstance(callbacks, Sequence) and not isinstance(callbacks, str):
+        for entry in callbacks:
+            yield from _flatten(entry)
+    elif callbacks is not None:
+        raise TypeError(
+            f"callbacks must be gpunn.callbacks.Callback objects; got {callbacks!r}"
+            + (": the class itself, call it first." if isinstance(callbacks, type) else ".")
+        )

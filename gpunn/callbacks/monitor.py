@@ -1,0 +1,97 @@
+"""What callbacks that watch one figure share: which way is better, and by how much."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import Any
+
+from gpunn.registry import closest, lookup
+
+from .callback import Callback, Logs
+
+
+class _MonitorCallback(Callback):
+    """Watches ``logs[monitor]``; smaller is better with ``mode="min"``."""
+
+    def __init__(
+        self, monitor: str, mode: str, best: float | None = None, min_delta: float = 0
+    ) -> None:
+        if mode not in ("auto", "min", "max"):
+            warnings.warn(
+                f"mode {mode!r} is unknown: 'auto' is taken; there are 'auto', 'min' and 'max'.",
+                stacklevel=3,
+            )
+            mode = "auto"
+        self.monitor = monitor
+        self.mode = mode
+        self.best = best
+        self.min_delta = abs(min_delta)
+
+    def _direction(self) -> str:
+        """``"down"`` if smaller values are better, else ``"up"``."""
+        if self.mode != "auto":
+            return "down" if self.mode == "min" else "up"
+        name = self.monitor.removeprefix("val_")
+        for metric in getattr(self.model, "metrics", ()):
+            if metric.name == name:
+                return metric.direction
+        if name == "loss":
+            return "down"
+        with contextlib.suppress(ValueError):
+            return lookup("metric", name).direction  # type: ignore[attr-defined]
+        with contextlib.suppress(ValueError):
+            lookup("loss", name)
+            return "down"
+        raise ValueError(
+            f"{type(self).__name__} cannot tell whether more or less of {self.monitor!r} is "
+            f"better: give mode='max' or mode='min'."
+        )
+
+    def _is_improvement(self, value: float, reference: float | None) -> bool:
+        if reference is None:
+            return True
+        if self._direction() == "down":
+            return value + self.min_delta < reference
+        return value - self.min_delta > reference
+
+    def _value(self, logs: Logs) -> float | None:
+        """The watched figure, or None with a warning that says what there is instead."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            known = sorted(logs)
+            warnings.warn(
+                f"{type(self).__name__} watches {self.monitor!r}, which is not among the "
+                f"figures of this epoch: {', '.join(known)}.{closest(self.monitor, known)}"
+                + (
+                    " Give fit validation_data to have it."
+                    if self.monitor.startswith("val_") and self.monitor[4:] in logs
+                    else ""
+                ),
+                stacklevel=2,
+            )
+            return None
+        return float(logs[self.monitor])
+
+
+def check_count(name: str, value: Any, at_least: int) -> int:
+    """``value`` if it is an integer not below ``at_least``.
+
+    Raises:
+        ValueError: otherwise, naming the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} must be an integer of at least {at_least}; got {value!r}.")
+    return value
+
+
+def check_frequency(value: Any) -> Any:
+    """``value`` if it is ``"epoch"`` or a positive integer: a ``save_freq``."""
+    if value == "epoch":
+        return value
+    try:
+        return check_count("save_freq", value, 1)
+    except ValueError:
+        raise ValueError(
+            f"save_freq must be 'epoch' or a positive number of batches; got {value!r}."
+        ) from None

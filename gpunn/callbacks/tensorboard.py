@@ -1,0 +1,189 @@
+"""Event files for TensorBoard, written without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from .callback import Callback, Logs
+from .monitor import check_count
+
+
+class TensorBoard(Callback):
+    """Writes figures and histograms for TensorBoard to read (``tensorboard --logdir logs``).
+
+    ``log_dir/train`` gets ``epoch_loss``, ``epoch_accuracy``, ``epoch_learning_rate`` and so
+    on, ``log_dir/validation`` the same of the validation. Needs the extra ``tensorboard``
+    (tensorboardX); with ``write_images`` the extra ``image`` as well.
+
+    Args:
+        log_dir: folder of the event files.
+        histogram_freq: every so many epochs, histograms of each weight, of its gradient in
+            the last step and of each layer's output for the last batch; 0 for none.
+        write_graph: write the layers, for the page "Graphs" (tag "keras").
+        write_images: with the histograms, each weight as a grey image too.
+        write_steps_per_second: write training steps a second.
+        update_freq: ``"epoch"``, ``"batch"``, or a number of batches after which to write
+            the running figures as ``batch_loss`` and so on.
+        profile_batch: 0; there is no profiler.
+        embeddings_freq: 0; there are no embeddings.
+        embeddings_metadata: None.
+
+    Raises:
+        ImportError: when training begins, if the extra is not installed.
+        ValueError: for a frequency that is none, or a feature that there is not.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,
+        write_images: bool = False,
+        write_steps_per_second: bool = False,
+        update_freq: str | int = "epoch",
+        profile_batch: int = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: Any = None,
+    ) -> None:
+        absent = {"profile_batch": profile_batch, "embeddings_freq": embeddings_freq}
+        for name, value in absent.items():
+            if value:
+                raise ValueError(f"{name} must be 0: gpunn has no such page; got {value!r}.")
+        self.log_dir = os.fspath(log_dir)
+        self.histogram_freq = check_count("histogram_freq", histogram_freq, 0)
+        self.write_graph = write_graph
+        self.write_images = write_images
+        self.write_steps_per_second = write_steps_per_second
+        self.update_freq: Any = 1 if update_freq == "batch" else update_freq
+        if update_freq != "epoch":
+            check_count("update_freq", self.update_freq, 1)
+        self._writers: dict[str, Any] = {}
+        self._training = False
+        self._step = 0  # training batches so far
+        self._marks: dict[str, tuple[float, int]] = {}  # when, and at which step, a count began
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return self.update_freq != "epoch"
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._training = True
+        writer = self._writer("train")
+        if self.write_graph:
+            writer.file_writer.add_summary(_model_summary(self.model), 0)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._step = self.model.optimizer.iterations
+        self._marks = dict.fromkeys(("epoch", "batch"), (time.perf_counter(), self._step))
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._step += 1
+        if self._step % self.update_freq:
+            return
+        figures = {f"batch_{name}": value for name, value in (logs or {}).items()}
+        self._write("train", {**figures, **self._speed("batch")}, self._step)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
+        figures = {f"epoch_{k}": v for k, v in logs.items() if not k.startswith("val_")}
+        figures["epoch_learning_rate"] = self.model.optimizer.learning_rate
+        self._step = self.model.optimizer.iterations
+        self._write("train", {**figures, **self._speed("epoch")}, epoch)
+        validation = {f"epoch_{k[4:]}": v for k, v in logs.items() if k.startswith("val_")}
+        if validation:
+            self._write("validation", validation, epoch)
+        if self.histogram_freq and epoch % self.histogram_freq == 0:
+            self._write_histograms(epoch)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._training = False
+        self._close()
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        if self.model.optimizer is not None:
+            names = {f"evaluation_{name}_vs_iterations": v for name, v in (logs or {}).items()}
+            self._write("validation", names, self.model.optimizer.iterations)
+        if not self._training:
+            self._close()
+
+    def _speed(self, what: str) -> dict[str, float]:
+        """Steps a second since the last call for the same, if they are asked for."""
+        if not self.write_steps_per_second:
+            return {}
+        then, step = self._marks[what]
+        now = time.perf_counter()
+        self._marks[what] = now, self._step
+        return {f"{what}_steps_per_second": (self._step - step) / max(now - then, 1e-9)}
+
+    def _writer(self, run: str) -> Any:
+        if run not in self._writers:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError:
+                raise ImportError(
+                    'callbacks.TensorBoard needs tensorboardX: pip install "gpunn[tensorboard]"'
+                ) from None
+            self._writers[run] = SummaryWriter(os.path.join(self.log_dir, run))
+        return self._writers[run]
+
+    def _close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def _write(self, run: str, figures: dict[str, Any], step: int) -> None:
+        writer = self._writer(run)
+        for name, value in figures.items():
+            writer.add_scalar(name, float(value), int(step))
+
+    def _write_histograms(self, epoch: int) -> None:
+        batch = self.model.last_batch()
+        outputs = {} if batch is None else self.model.activations(batch)
+        weights = {weight.path: weight for layer in self.model.layers for weight in layer.weights}
+        values = {
+            **{f"{path}/histogram": weight.numpy() for path, weight in weights.items()},
+            **{f"{path}/gradient": array for path, array in self.model.gradients().items()},
+            **{f"{name}/activations": array for name, array in outputs.items()},
+        }
+        writer = self._writer("train")
+        for tag, array in values.items():
+            finite = array[np.isfinite(array)]
+            if finite.size:
+                writer.add_histogram(tag, finite, epoch)
+        if self.write_images:
+            for path, weight in weights.items():
+                for i, image in enumerate(_images(weight.numpy())):
+                    tag = f"{path}/image" + (f"/{i}" if i else "")
+                    writer.add_image(tag, image, epoch, dataformats="HW")
+
+
+def _images(weight: np.ndarray) -> list[np.ndarray]:
+    """A weight as grey images (height, width): one row for a vector, one a filter for a kernel."""
+    weight = np.nan_to_num(np.squeeze(weight).astype(np.float64))
+    spread = np.ptp(weight) if weight.size else 0.0
+    scaled: np.ndarray = 255 * (weight - weight.min()) / spread if spread else 0 * weight
+    grey = scaled.astype(np.uint8)
+    if grey.ndim < 2:
+        return [grey.reshape(1, -1)]
+    if grey.ndim == 2:
+        return [grey.T if grey.shape[0] > grey.shape[1] else grey]
+    return list(np.moveaxis(grey.reshape(*grey.shape[:2], -1), -1, 0))
+
+
+def _model_summary(model: Any) -> Any:
+    """The model's configuration as the summary from which TensorBoard draws its layers."""
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+
+    config = {"class_name": type(model).__name__, "config": model.get_config()}
+    plugin = SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1")
+    text = TensorProto(dtype="DT_STRING", string_val=[json.dumps(config).encode()])
+    metadata = SummaryMetadata(plugin_data=plugin)
+    return Summary(value=[Summary.Value(tag="keras", tensor=text, metadata=metadata)])

@@ -1,0 +1,32 @@
+"""Stop when the loss is no longer a number."""
+
+from __future__ import annotations
+
+import math
+
+from .callback import Callback, Logs
+
+
+class TerminateOnNaN(Callback):
+    """Stops training after the batch whose running loss is NaN or infinite.
+
+    It looks at the loss after every batch, which costs speed.
+
+    Args:
+        raise_error: raise instead of stopping, so that `on_train_end` is not reached.
+
+    Raises:
+        RuntimeError: with ``raise_error``, naming the batch.
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = raise_error
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        if self.raise_error:
+            raise RuntimeError(f"TerminateOnNaN: the loss is {loss} after batch {batch}.")
+        print(f"Batch {batch}: the loss is {loss}, training stops.")
+        self.model.stop_training = True

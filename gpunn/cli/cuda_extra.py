@@ -1,0 +1,84 @@
+"""Which CuPy extra fits the NVIDIA driver and cards of this machine.
+
+Needs the standard library alone, so that it can be run as a script before anything is installed::
+
+    python gpunn/cli/cuda_extra.py
+
+prints ``cuda12``, ``cuda13`` or an empty line, and the reason on the standard error stream.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+# Oldest drivers that run CUDA 12 and CUDA 13, and the oldest cards that CUDA 13 still serves:
+# CUDA Toolkit release notes, "CUDA Toolkit and Minimum Required Driver Version" for minor version
+# compatibility, and the CUDA 13.0 notes (Maxwell, Pascal and Volta are gone).
+CUDA12_DRIVER = 525
+CUDA13_DRIVER = 580
+CUDA13_CAPABILITY = (7, 5)
+
+_QUERY = "--query-gpu=compute_cap,driver_version,name"
+_CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
+
+
+def query_nvidia_smi() -> str:
+    """Return what ``nvidia-smi`` says of the cards, its errors included ("" where it is absent)."""
+    command = ["nvidia-smi", _QUERY, "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
+        )
+    except FileNotFoundError:
+        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout
+
+
+def choose_extra(nvidia_smi_output: str) -> str | None:
+    """Return the extra to install, ``"cuda12"`` or ``"cuda13"``, or None where neither can work.
+
+    nvidia_smi_output: one line a card, ``compute capability, driver version, name``, as given by
+    :func:`query_nvidia_smi`. Of several cards the oldest decides, so that each of them can be used.
+
+    >>> choose_extra("8.9, 580.65.06, NVIDIA GeForce RTX 4090")
+    'cuda13'
+    >>> choose_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")
+    'cuda12'
+    """
+    return explain_extra(nvidia_smi_output)[0]
+
+
+def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
+    """Return the choice of :func:`choose_extra`, and in one line the reason for it.
+
+    >>> explain_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")[1]
+    'NVIDIA GeForce GTX 1060 6GB (compute capability 6.1, driver 580): CUDA 13 starts at 7.5'
+    """
+    cards = [
+        ((int(major), int(minor)), int(driver), name)
+        for major, minor, driver, name in _CARD.findall(nvidia_smi_output)
+    ]
+    if "is not a valid field" in nvidia_smi_output:
+        return None, f"the NVIDIA driver is too old: CUDA 12 needs {CUDA12_DRIVER} or newer"
+    if not cards:
+        said = nvidia_smi_output.strip().split("\n")[0]
+        return None, f"nvidia-smi found no card: {said}" if said else "there is no nvidia-smi"
+    capability, driver, name = min(cards)
+    card = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
+    if driver < CUDA12_DRIVER:
+        return None, f"{card}: CUDA 12 needs driver {CUDA12_DRIVER} or newer"
+    if capability < CUDA13_CAPABILITY:
+        return "cuda12", f"{card}: CUDA 13 starts at {'.'.join(map(str, CUDA13_CAPABILITY))}"
+    if driver < CUDA13_DRIVER:
+        return "cuda12", f"{card}: CUDA 13 needs driver {CUDA13_DRIVER} or newer"
+    return "cuda13", card
+
+
+if __name__ == "__main__":
+    chosen, reason = explain_extra(query_nvidia_smi())
+    print(chosen or "")
+    print(f"CUDA libraries to install: {chosen or 'none'} ({reason})", file=sys.stderr)

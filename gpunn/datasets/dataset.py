@@ -1,0 +1,240 @@
+"""Where a data set comes from: a path, the cache, then its routes, checked whatever way it came.
+
+The environment variables: `GPUNN_DATA` is a folder with data sets, `GPUNN_CACHE` the folder of
+what has been fetched, and `GPUNN_OFFLINE=1` keeps to these two.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpunn.datasets import idx
+from gpunn.datasets.routes import FAILURES, Route
+
+Images = NDArray[np.uint8]
+Split = tuple[Images, Images]
+
+NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class DatasetUnavailable(FileNotFoundError):
+    """No route led to a data set; the message lists each one and why it failed."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One IDX file of unsigned bytes: its name, its shape, and its SHA-256 when unpacked."""
+
+    name: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What has to be known of a data set.
+
+    `files` stand in the order of `NPZ_KEYS`; `key` is the name of its module and `folder` that of
+    its folder in the cache; `routes` are tried in their order.
+    """
+
+    title: str
+    key: str
+    folder: str
+    files: tuple[File, File, File, File]
+    routes: tuple[Route, ...]
+
+
+def cache_folder() -> Path:
+    """The folder in which data sets are kept: `GPUNN_CACHE`, or the platform's place for caches."""
+    chosen = os.environ.get("GPUNN_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return Path(base, "gpunn")
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), "gpunn")
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "gpunn", "cache")
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "gpunn"
+    return home / ".cache" / "gpunn"
+
+
+def load(dataset: DataSet, path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+    """Returns `((x_train, y_train), (x_test, y_test))`, from the first place that has them.
+
+    Args:
+        dataset: the declaration.
+        path: a folder with the IDX files, or an `.npz` in Keras's format; nothing else is tried
+            then. Keras's own default, a bare `"mnist.npz"`, names no place and is as None, unless
+            there is such a file.
+
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks a file.
+        DataFileError: `path` holds something else than the data set.
+        DatasetUnavailable: no way led to it.
+    """
+    if path is not None and (os.fspath(path) != f"{dataset.key}.npz" or os.path.exists(path)):
+        place = Path(path).expanduser()
+        if not place.exists():
+            raise FileNotFoundError(
+                f"path: {place} does not exist; expected a folder with the IDX files of "
+                f"{dataset.title} ({', '.join(file.name for file in dataset.files)}; plain or "
+                ".gz) or an .npz file in Keras's format"
+            )
+        return _split(_read(dataset, place))
+    tried: list[tuple[str, str]] = []
+    arrays = _read_here(dataset, tried)
+    if arrays is None:
+        arrays = _fetch(dataset, tried)
+        _keep(dataset, arrays)
+    return _split(arrays)
+
+
+def _read_here(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images] | None:
+    data = os.environ.get("GPUNN_DATA")
+    if not data:
+        tried.append(("GPUNN_DATA", "not set"))
+    else:
+        try:
+            return _read(dataset, Path(data).expanduser())
+        except FAILURES as error:
+            tried.append(("GPUNN_DATA", str(error)))
+            _say(f"{dataset.title} is not taken from GPUNN_DATA: {error}")
+    cache = _cache(dataset)
+    try:
+        return _read(dataset, cache)
+    except FileNotFoundError as error:
+        tried.append(("cache", str(error)))
+    except FAILURES as error:
+        tried.append(("cache", str(error)))
+        _say(f"the cached {dataset.title} is damaged and not used: {error}")
+    return None
+
+
+def _fetch(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images]:
+    if os.environ.get("GPUNN_OFFLINE", "") not in ("", "0"):
+        tried += [(route.name, "not tried, GPUNN_OFFLINE is set") for route in dataset.routes]
+        raise DatasetUnavailable(_explain(dataset, tried))
+    _say(f"fetching {dataset.title} ...")
+    names = [file.name for file in dataset.files]
+    for route in dataset.routes:
+        with _scratch(dataset) as folder:
+            try:
+                return _read(dataset, route.fetch(names, folder))
+            except FAILURES as error:
+                tried.append((route.name, str(error) or type(error).__name__))
+    raise DatasetUnavailable(_explain(dataset, tried))
+
+
+def _keep(dataset: DataSet, arrays: list[Images]) -> None:
+    # Each file is renamed into place, so whoever reads or writes beside us sees whole files only.
+    cache = _cache(dataset)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for file, array in zip(dataset.files, arrays, strict=True):
+            idx.write(cache / file.name, array)
+    except OSError as error:
+        _say(f"{dataset.title} cannot be kept in {cache}: {error}; GPUNN_CACHE names another place")
+
+
+def _read(dataset: DataSet, path: Path) -> list[Images]:
+    if path.is_dir():
+        return _read_folder(dataset, path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    return _read_npz(dataset, path)
+
+
+def _read_folder(dataset: DataSet, path: Path) -> list[Images]:
+    folder = path / dataset.folder if (path / dataset.folder).is_dir() else path
+    return [
+        idx.read(_locate(folder, file.name), dtype=np.uint8, shape=file.shape, sha256=file.sha256)
+        for file in dataset.files
+    ]
+
+
+def _locate(folder: Path, name: str) -> Path:
+    # Some archives spell train-images.idx3-ubyte.
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for ending in ("", ".gz"):
+            if (folder / (spelling + ending)).is_file():
+                return folder / (spelling + ending)
+    raise FileNotFoundError(f"{folder}: expected {name} or {name}.gz there")
+
+
+def _read_npz(dataset: DataSet, path: Path) -> list[Images]:
+    if not zipfile.is_zipfile(path):
+        raise idx.DataFileError(f"{path}: expected an .npz file in Keras's format")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = [stored[key] for key in NPZ_KEYS]
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise idx.DataFileError(
+            f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}: {error}"
+        ) from error
+    for key, file, array in zip(NPZ_KEYS, dataset.files, arrays, strict=True):
+        if array.dtype != np.uint8 or array.shape != file.shape:
+            raise idx.DataFileError(
+                f"{path}: {key}: expected uint8 {file.shape}, got {array.dtype} {array.shape}"
+            )
+        found = idx.sha256(array)
+        if found != file.sha256:
+            raise idx.DataFileError(
+                f"{path}: {key}: wrong content: as an IDX file expected SHA-256 {file.sha256}, "
+                f"got {found}"
+            )
+    return arrays
+
+
+def _split(arrays: list[Images]) -> tuple[Split, Split]:
+    x_train, y_train, x_test, y_test = arrays
+    return (x_train, y_train), (x_test, y_test)
+
+
+def _cache(dataset: DataSet) -> Path:
+    return cache_folder() / "datasets" / dataset.folder
+
+
+@contextmanager
+def _scratch(dataset: DataSet) -> Iterator[Path]:
+    # Beside the cache, where there is room for the data; elsewhere if that cannot be written.
+    place = _cache(dataset).parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=place, prefix=".fetching-")
+    except OSError:
+        made = tempfile.TemporaryDirectory(prefix="gpunn-fetching-")
+    with made as folder:
+        yield Path(folder)
+
+
+def _explain(dataset: DataSet, tried: list[tuple[str, str]]) -> str:
+    program = f"from gpunn.datasets import {dataset.key}; {dataset.key}.load_data()"
+    unset = "env -u GPUNN_OFFLINE " if os.environ.get("GPUNN_OFFLINE") else ""
+    routes = "".join(f"\n  - {name}: {reason}" for name, reason in tried)
+    return (
+        f"{dataset.title} is not on this machine and could not be fetched. Tried, in order:{routes}"
+        f"\nTo fix it, run this with a connection:\n  {unset}{shlex.quote(sys.executable)} -c "
+        f'"{program}"\nOn another machine, copy its folder of the cache to {_cache(dataset)} here.'
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,70 @@
+"""Fashion-MNIST: 70,000 articles of clothing in the format of MNIST.
+
+Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
+algorithms", 2017. Zalando SE, MIT licence. The classes, from 0 to 9: T-shirt/top, trouser,
+pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gpunn.datasets.dataset import DataSet, File, Split, load
+from gpunn.datasets.routes import DebianPackage, Mirror
+
+__all__ = ["load_data"]
+
+FASHION_MNIST = DataSet(
+    title="Fashion-MNIST",
+    key="fashion_mnist",
+    folder="fashion-mnist",
+    files=(
+        File(
+            "train-images-idx3-ubyte",
+            (60000, 28, 28),
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        File(
+            "train-labels-idx1-ubyte",
+            (60000,),
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        File(
+            "t10k-images-idx3-ubyte",
+            (10000, 28, 28),
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        File(
+            "t10k-labels-idx1-ubyte",
+            (10000,),
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+    routes=(
+        Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
+        Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
+        Mirror("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"),
+        DebianPackage("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
+    ),
+)
+
+
+def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+    """Loads Fashion-MNIST: from `path`, else `GPUNN_DATA`, the cache, mirrors, Debian's package.
+
+    What comes is checked against the SHA-256 of the original files, whichever way it came, and
+    kept in the cache (`GPUNN_CACHE`). `GPUNN_OFFLINE=1` keeps it from fetching.
+
+    Args:
+        path: a folder with the four IDX files, plain or gzip, or an `.npz` in Keras's format.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: unsigned bytes, images (60000, 28, 28) and
+        (10000, 28, 28) from 0 to 255, labels (60000,) and (10000,) from 0 to 9.
+
+    Raises:
+        FileNotFoundError: `path` does not exist, or lacks a file.
+        DataFileError: `path` holds something else than Fashion-MNIST.
+        DatasetUnavailable: no way led to it; the message lists each.
+    """
+    return load(FASHION_MNIST, path)

@@ -1,0 +1,186 @@
+"""Reads and writes IDX, the file format of MNIST, and takes nothing that is not exactly right.
+
+An IDX file is two zero bytes, one byte for the element type, one for the number of dimensions,
+each dimension as four bytes, then the elements; all numbers are big-endian. The format is
+described on the home page of MNIST (LeCun, Cortes and Burges).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import struct
+import uuid
+import zlib
+from contextlib import suppress
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["DataFileError", "read", "sha256", "write"]
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype("u1"),
+    0x09: np.dtype("i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+_CODES = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+_MAX_DIMENSIONS = 64  # NumPy's own limit
+_CHUNK = 1 << 20
+
+
+class DataFileError(ValueError):
+    """A data file is not what it has to be; the message names the file and the expectation."""
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    dtype: DTypeLike | None = None,
+    shape: tuple[int, ...] | None = None,
+    sha256: str | None = None,
+) -> NDArray[Any]:
+    """Reads one IDX file, plain or gzip (told by its first bytes), as a writable array.
+
+    Args:
+        path: the file.
+        dtype: the element type that is expected; None takes any.
+        shape: the shape that is expected; None takes any.
+        sha256: the SHA-256 that is expected, in hexadecimal, of the uncompressed file.
+
+    Returns:
+        The array, in native byte order.
+
+    Raises:
+        DataFileError: the file is no IDX file, is truncated, has trailing data, is corrupt, or
+            differs from what is expected. No part of it is returned.
+        OSError: the file cannot be opened or read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder + "/labels-idx1-ubyte", np.array([5, 0, 4], np.uint8))
+    ...     read(folder + "/labels-idx1-ubyte", shape=(3,))
+    array([5, 0, 4], dtype=uint8)
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            return _read(raw, name, dtype, shape, sha256)
+        try:
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                return _read(unpacked, name, dtype, shape, sha256)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataFileError(
+                f"{name}: expected a whole gzip file, but it is truncated or corrupt ({error})"
+            ) from error
+
+
+def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+    """Writes `array` as a plain IDX file, under a temporary name that is then renamed.
+
+    Raises:
+        ValueError: IDX has no such element type or shape.
+        OSError: the file cannot be written; what was there before is untouched.
+    """
+    head = _header(array)
+    name = os.fspath(path)
+    partial = f"{name}.{uuid.uuid4().hex}.partial"
+    try:
+        with open(partial, "xb") as out:
+            out.write(head)
+            out.write(_big_endian(array))
+        os.replace(partial, name)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise
+
+
+def sha256(array: NDArray[Any]) -> str:
+    """The SHA-256, in hexadecimal, of the IDX file that `write` makes of `array`."""
+    digest = hashlib.sha256(_header(array))
+    digest.update(_big_endian(array))
+    return digest.hexdigest()
+
+
+def _read(
+    file: IO[bytes] | gzip.GzipFile,
+    name: str,
+    dtype: DTypeLike | None,
+    shape: tuple[int, ...] | None,
+    expected_hash: str | None,
+) -> NDArray[Any]:
+    magic = file.read(4)
+    if len(magic) < 4:
+        raise DataFileError(f"{name}: truncated: expected an IDX header, got {len(magic)} bytes")
+    if magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= _MAX_DIMENSIONS:
+        codes = " ".join(f"{code:02x}" for code in _DTYPES)
+        raise DataFileError(
+            f"{name}: wrong magic number {magic.hex(' ')}: an IDX file starts with 00 00, a type "
+            f"(one of {codes}) and the number of dimensions (1 to {_MAX_DIMENSIONS})"
+        )
+    stored = _DTYPES[magic[2]]
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise DataFileError(
+            f"{name}: truncated: expected {4 * magic[3]} bytes of dimensions, got {len(sizes)}"
+        )
+    found = struct.unpack(f">{magic[3]}I", sizes)
+    if dtype is not None and stored != np.dtype(dtype).newbyteorder(">"):
+        raise DataFileError(
+            f"{name}: expected elements {np.dtype(dtype).name}, the header says {stored.name}"
+        )
+    if shape is not None and found != tuple(shape):
+        raise DataFileError(f"{name}: expected the shape {tuple(shape)}, the header says {found}")
+
+    # In pieces, because a damaged header may ask for more than there is memory.
+    expected = math.prod(found) * stored.itemsize
+    body = bytearray()
+    while len(body) <= expected:
+        piece = file.read(min(_CHUNK, expected + 1 - len(body)))
+        if not piece:
+            break
+        body += piece
+    if len(body) != expected:
+        wrong = f"truncated: got {len(body)}" if len(body) < expected else "trailing data: got more"
+        raise DataFileError(
+            f"{name}: {wrong}, expected {expected} bytes after the header ({stored.name}, {found})"
+        )
+    if expected_hash is not None:
+        digest = hashlib.sha256(magic + sizes)
+        digest.update(body)
+        if digest.hexdigest() != expected_hash:
+            raise DataFileError(
+                f"{name}: wrong content: expected SHA-256 {expected_hash}, got {digest.hexdigest()}"
+            )
+    try:
+        array = np.frombuffer(body, stored).reshape(found)
+    except ValueError as error:
+        raise DataFileError(f"{name}: expected a shape that NumPy can hold, got {found}") from error
+    return array.astype(stored.newbyteorder("="), copy=False)
+
+
+def _header(array: NDArray[Any]) -> bytes:
+    code = _CODES.get(array.dtype.newbyteorder("="))
+    if code is None:
+        known = ", ".join(str(dtype) for dtype in _CODES)
+        raise ValueError(f"array: IDX has no element type {array.dtype}; convert to one of {known}")
+    if not 1 <= array.ndim <= _MAX_DIMENSIONS or max(array.shape) >= 1 << 32:
+        raise ValueError(
+            f"array: the shape {array.shape} does not fit in IDX: 1 to {_MAX_DIMENSIONS} "
+            "dimensions, each below 2**32"
+        )
+    return struct.pack(f">4B{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+
+
+def _big_endian(array: NDArray[Any]) -> memoryview:
+    big = np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
+    return big.reshape(-1).view(np.uint8).data

@@ -1,0 +1,256 @@
+"""Initial values of parameters: seeded draws and constants.
+
+An initializer is called on a shape: ``HeNormal(seed=1)((784, 128))``. The same seed
+gives the same values on every call, as in Keras; without a seed it draws one from
+the process-wide source (`gpunn.utils.set_random_seed`) when it is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import registry
+from .config import resolve_dtype
+from .random import check_seed, draw_seed
+
+# The standard deviation of a standard normal cut off at two sigma.
+TRUNCATED_STDDEV = 0.87962566103423978
+
+
+class Initializer(registry.Entry):
+    """Base class. A subclass writes `draw`."""
+
+    kind = "initializer"
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Values of that shape, in float64."""
+        raise TypeError(f"{type(self).__name__} must define draw(shape, generator).")
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        """An array of ``shape`` in ``dtype`` (default: `gpunn.config.floatx`).
+
+        >>> Ones()((2, 2)).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+        """
+        seed = getattr(self, "seed", None)
+        generator = np.random.Generator(np.random.PCG64(0 if seed is None else seed))
+        return self.draw(tuple(shape), generator).astype(resolve_dtype(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Zeros(Initializer):
+    """All 0."""
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """All 1."""
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        return np.ones(shape)
+
+
+class Constant(Initializer):
+    """All equal to ``value``, or a given array (a list in JSON) of the parameter's shape.
+
+    >>> Constant([[1.0, 2.0]])((1, 2)).tolist()
+    [[1.0, 2.0]]
+    """
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value.tolist() if isinstance(value, np.ndarray) else value
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        value = np.asarray(self.value, np.float64)
+        if value.shape not in ((), shape):
+            raise ValueError(f"Constant has a value of shape {value.shape}; {shape} was asked for.")
+        return np.broadcast_to(value, shape)
+
+
+class _Seeded(Initializer):
+    def __init__(self, seed: int | None = None) -> None:
+        check_seed(seed)
+        self.seed = draw_seed() if seed is None else int(seed)
+
+
+class RandomNormal(_Seeded):
+    """Normal with ``mean`` and ``stddev``."""
+
+    aliases = ("normal",)
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.mean, self.stddev = mean, _not_negative("stddev", stddev)
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        return generator.normal(self.mean, self.stddev, shape)
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal with ``mean`` and ``stddev``; draws beyond two ``stddev`` are drawn again."""
+
+    aliases = ()
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        return self.mean + self.stddev * _truncated(shape, generator)
+
+
+class RandomUniform(_Seeded):
+    """Uniform from ``minval`` to ``maxval``."""
+
+    aliases = ("uniform",)
+
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+    ) -> None:
+        super().__init__(seed)
+        self.minval, self.maxval = minval, maxval
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        return generator.uniform(self.minval, self.maxval, shape)
+
+
+class VarianceScaling(_Seeded):
+    """Draws whose variance is scale / n, n being the fan-in, the fan-out or their mean.
+
+    Args:
+        scale: positive factor.
+        mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"``.
+        distribution: ``"truncated_normal"`` (corrected for the cut at two sigma),
+            ``"untruncated_normal"`` or ``"uniform"`` (limits +-sqrt(3 scale / n)).
+        seed: integer; drawn when None.
+
+    >>> bool(abs(VarianceScaling(seed=1)((500, 400)).std() - 500 ** -0.5) < 1e-3)
+    True
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        distribution = {"normal": "truncated_normal"}.get(distribution, distribution)
+        if not scale > 0:
+            raise ValueError(f"scale must be positive; got {scale!r}.")
+        _one_of("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        _one_of("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform"))
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return generator.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return generator.normal(0.0, math.sqrt(variance), shape)
+        return math.sqrt(variance) / TRUNCATED_STDDEV * _truncated(shape, generator)
+
+
+class _Named(VarianceScaling):
+    """A `VarianceScaling` with its first three arguments fixed."""
+
+    fixed: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(*self.fixed, seed=seed)
+
+
+class GlorotUniform(_Named):
+    """Uniform within +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+
+    aliases = ("xavier_uniform",)
+    fixed = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Named):
+    """Truncated normal, variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+
+    aliases = ("xavier_normal",)
+    fixed = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(_Named):
+    """Uniform within +-sqrt(6 / fan_in) (He et al., 2015)."""
+
+    fixed = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Named):
+    """Truncated normal, variance 2 / fan_in (He et al., 2015)."""
+
+    fixed = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Named):
+    """Uniform within +-sqrt(3 / fan_in) (LeCun et al., 1998)."""
+
+    fixed = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Named):
+    """Truncated normal, variance 1 / fan_in (LeCun et al., 1998)."""
+
+    fixed = (1.0, "fan_in", "truncated_normal")
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a kernel: receptive field times channels in, and out.
+
+    >>> fans((784, 128)), fans((3, 3, 32, 64)), fans((5,))
+    ((784, 128), (288, 576), (5, 5))
+    """
+    if len(shape) < 1:
+        return 1, 1
+    if len(shape) == 1:
+        return int(shape[0]), int(shape[0])
+    field = math.prod(shape[:-2])
+    return int(field * shape[-2]), int(field * shape[-1])
+
+
+def _truncated(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    x = generator.standard_normal(shape)
+    flat = x.reshape(-1)
+    while (outside := np.flatnonzero(np.abs(flat) > 2.0)).size:
+        flat[outside] = generator.standard_normal(outside.size)
+    return x
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0; got {value!r}.")
+    return value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        hint = registry.closest(str(value), list(allowed))
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
+
+
+def get(identifier: Any) -> Initializer:
+    """The initializer for a name, an object, a class, a config dictionary or a constant array.
+
+    >>> get("he_normal").mode
+    'fan_in'
+    """
+    if isinstance(identifier, (int, float, np.ndarray)) and not isinstance(identifier, bool):
+        return Constant(identifier)
+    return registry.get("initializer", identifier)

@@ -1,0 +1,292 @@
+"""What every layer is: parameters declared once, forward and backward beside each other."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..arena import Arena, Parameter
+from ..backends import get_backend
+from ..backends.base import Backend
+from ..config import resolve_dtype
+from ..plan import Call, Node, Plan, Pool, Workspace
+
+_names: dict[str, int] = {}
+
+
+def unique_name(base: str) -> str:
+    """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
+    count = _names.get(base, 0)
+    _names[base] = count + 1
+    return base if count == 0 else f"{base}_{count}"
+
+
+class Layer(registry.Entry):
+    """Base class of layers. A layer of your own is one class in one file.
+
+    It writes `forward` and `backward`, each in terms of one `gpunn.plan.Call`
+    (``call.x``, ``call.y``, ``call.dy``, ``call.dx``), declares its parameters in
+    `build`, and says in `compute_output_shape` what comes out. ``call.backend.xp`` is
+    numpy or cupy: with it (and ``out=``) a layer runs on both. There is no automatic
+    differentiation; `gpunn.testing.check_gradients` compares a backward pass with
+    finite differences.
+
+    Args:
+        trainable: whether updates change its parameters; may be set at any time.
+        dtype: ``"float32"`` or ``"float64"``; None takes the model's.
+        name: unique in a model; made from the class name when None.
+        input_shape: shape of one sample, for the first layer of a Sequential.
+
+    >>> import gpunn
+    >>> class _Double(gpunn.layers.Layer):
+    ...     def forward(self, call):
+    ...         call.backend.xp.multiply(call.x, 2, out=call.y)
+    ...     def backward(self, call):
+    ...         call.backend.xp.multiply(call.dy, 2, out=call.dx)
+    >>> _Double()([[1.0, 2.0]]).tolist()
+    [[2.0, 4.0]]
+    """
+
+    kind = "layer"
+    reshapes = False
+    """True for a layer that never does more than give its input another shape."""
+    folds_into_input = False
+    """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+
+    def __init__(
+        self,
+        *,
+        trainable: bool = True,
+        dtype: Any = None,
+        name: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+    ) -> None:
+        self._parameters: list[Parameter] = []
+        self._trainable = bool(trainable)
+        self.dtype = None if dtype is None else resolve_dtype(dtype)
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
+        self.name = name or unique_name(registry.snake_case(type(self).__name__))
+        if input_dim is not None:
+            input_shape = (input_dim,)
+        if batch_input_shape is not None:
+            input_shape = tuple(n for n in batch_input_shape[1:] if n is not None)
+        self.given_input_shape = None if input_shape is None else check_shape(input_shape)
+        self.built = False
+        self.input_shape: tuple[int, ...] | None = None
+
+    # -- what a layer writes
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Declare parameters with `parameter`; ``input_shape`` is that of one sample."""
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one output sample. The input's, unless a layer says otherwise."""
+        return input_shape
+
+    def forward(self, call: Call) -> None:
+        """Write ``call.y`` from ``call.x``."""
+        raise TypeError(f"{type(self).__name__} must define forward(call).")
+
+    def backward(self, call: Call) -> None:
+        """From ``call.dy``, write the parameters' gradients and, if not None, ``call.dx``."""
+        raise TypeError(f"{type(self).__name__} must define backward(call).")
+
+    def is_view(self, call: Call) -> bool:
+        """True if, in this call, the output is the input under another shape: nothing runs."""
+        return self.reshapes
+
+    def parameter(
+        self,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        name: str | None = None,
+        trained: bool = True,
+        multiplier: float = 1.0,
+        decay: bool = True,
+    ) -> Parameter:
+        """Declare a parameter; its values exist once the layer is in an arena.
+
+        >>> from gpunn.layers import Layer
+        >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
+        'mine/kernel'
+        """
+        from .. import initializers
+
+        parameter = Parameter(
+            shape,
+            initializers.get(initializer),
+            name or f"parameter_{len(self._parameters)}",
+            trained,
+            multiplier,
+            decay,
+        )
+        if parameter.name in [p.name for p in self._parameters]:
+            raise ValueError(f"{self.name} already has a parameter named {parameter.name!r}.")
+        parameter.layer = self
+        self._parameters.append(parameter)
+        return parameter
+
+    # -- what a layer offers
+
+    @property
+    def trainable(self) -> bool:
+        """Whether updates change this layer's parameters. Takes effect at the next fit."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters in the order of their declaration."""
+        return list(self._parameters)
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, by Keras's name."""
+        return self.parameters
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return [p for p in self._parameters if p.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        return [p for p in self._parameters if not p.trainable]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of values in all parameters.
+
+        Raises:
+            ValueError: if the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(f"{self.name} is not built yet: its input shape is not known.")
+        return sum(p.size for p in self._parameters)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameter values."""
+        return [p.numpy() for p in self._parameters]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameter values.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        assign_all(self.name, self._parameters, weights)
+
+    def ensure_built(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Declare parameters for this input shape once; return the output shape."""
+        input_shape = tuple(int(n) for n in input_shape)
+        if self.built and input_shape != self.input_shape and self._parameters:
+            raise ValueError(
+                f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
+                f"sample; got {input_shape}."
+            )
+        if not self.built:
+            self.build(input_shape)
+            self.built = True
+        self.input_shape = input_shape
+        return tuple(self.compute_output_shape(input_shape))
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the shape of one output sample."""
+        if self.input_shape is None:
+            raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
+        return (None, *self.compute_output_shape(self.input_shape))
+
+    def stream_seed(self, model_seed: int) -> int:
+        """The key of the layer's random stream; layers with a seed of their own say so."""
+        return model_seed
+
+    def __call__(self, x: Any, training: bool = False) -> np.ndarray:
+        """Run the layer by itself on an array (batch, ...), returning a NumPy array."""
+        dtype = self.dtype or resolve_dtype(None)
+        x = np.asarray(x, dtype)
+        if x.ndim == 0:
+            raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
+        output_shape = self.ensure_built(x.shape[1:])
+        backend = self.own_arena(dtype).backend
+        plan = Plan([Node(self, -1, output_shape)], tuple(x.shape[1:]))
+        control = None
+        if training:
+            from ..backends.control import BATCHES, Control
+
+            control = Control(backend)
+            self._calls_in_training = getattr(self, "_calls_in_training", -1) + 1
+            control.set(BATCHES, self._calls_in_training)
+        workspace = Workspace(
+            plan, backend, dtype, len(x), Pool(backend), training, control=control
+        )
+        backend.write(workspace.x, x)
+        if workspace.scale != 1.0 or workspace.offset != 0.0:
+            backend.affine(workspace.x, workspace.scale, workspace.offset, workspace.x)
+        workspace.forward()
+        return backend.read(workspace.y)
+
+    def own_arena(self, dtype: str, backend: Backend | None = None) -> Arena:
+        """The arena that holds the parameters: the model's, or a small one of its own."""
+        arena = self._parameters[0].arena if self._parameters else None
+        return arena or Arena(backend or get_backend(), dtype, self._parameters)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
+        if self.dtype is not None:
+            config["dtype"] = self.dtype
+        if self.given_input_shape is not None:
+            config["input_shape"] = list(self.given_input_shape)
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                if name != "self" and name not in config and hasattr(self, name):
+                    value = getattr(self, name)
+                    config[name] = registry.serialize(value) if hasattr(value, "kind") else value
+        return config
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
+    """Set the values of several parameters after checking all of them."""
+    arrays = [np.asarray(w) for w in weights]
+    if len(arrays) != len(parameters):
+        raise ValueError(
+            f"{owner} has {len(parameters)} weight arrays; got {len(arrays)} to set."
+        )
+    for parameter, array in zip(parameters, arrays, strict=True):
+        if array.shape != parameter.shape:
+            raise ValueError(
+                f"{parameter.path} has shape {parameter.shape}; got values of shape {array.shape}."
+            )
+    for parameter, array in zip(parameters, arrays, strict=True):
+        parameter.assign(array)
+
+
+def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
+    """A shape of one sample as a tuple of positive integers."""
+    try:
+        result = tuple(int(n) for n in (shape if isinstance(shape, Sequence) else (shape,)))
+        ok = all(n > 0 and n == m for n, m in zip(result, shape, strict=False))
+    except (TypeError, ValueError):
+        ok = False
+    if not ok:
+        raise ValueError(
+            f"{argument} must be the shape of one sample, positive integers; got {shape!r}."
+        )
+    return result

@@ -1,0 +1,193 @@
+"""What every loss is: a formula per row, its gradient beside it, and a reduction."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..backends import get_backend, host_array
+from ..backends.base import Array, Backend
+from ..config import resolve_dtype
+
+REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+
+
+class Loss(registry.Entry):
+    """Base class. A subclass writes `forward` and `backward`, next to each other.
+
+    Rows are samples (a prediction of more than two axes has one row for each entry
+    of all axes but the last). In training, ``scale`` and sample weights are applied
+    by the backend: the formulas here are those of single, unweighted rows.
+
+    Args:
+        name: shown in logs.
+        reduction: ``"sum_over_batch_size"`` (the mean over rows), ``"sum"``,
+            ``"mean_with_sample_weight"`` (divided by the sum of the weights) or
+            ``"none"``.
+        dtype: of the result; by default that of ``y_pred``.
+
+    Attributes:
+        functor: name of the functor in ``kernels/losses.cuh``, or None.
+        sparse: True if ``y_true`` holds a class number a row, not a row of targets.
+        fuses: name of the activation whose input this loss rather takes than its
+            output (``"Softmax"`` for categorical cross-entropy).
+        counts_matches: True if a pass also counts the rows that are right.
+
+    >>> class _Squared(Loss):
+    ...     def forward(self, backend, y_true, y_pred, values):
+    ...         values[...] = ((y_pred - y_true) ** 2).sum(axis=-1)
+    ...     def backward(self, backend, y_true, y_pred, gradient):
+    ...         gradient[...] = 2 * (y_pred - y_true)
+    >>> float(_Squared()([[1.0, 2.0]], [[1.0, 4.0]]))
+    4.0
+    """
+
+    kind = "loss"
+    functor: str | None = None
+    sparse = False
+    fuses: str | None = None
+    counts_matches = False
+    parameters: tuple[float, ...] = ()
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        if reduction not in REDUCTIONS:
+            hint = registry.closest(str(reduction), [r for r in REDUCTIONS if r])
+            raise ValueError(
+                f"reduction must be one of {', '.join(map(str, REDUCTIONS))}; "
+                f"got {reduction!r}.{hint}"
+            )
+        self.name = name or registry.snake_case(type(self).__name__)
+        self.reduction = reduction
+        self.dtype = None if dtype is None else resolve_dtype(dtype)
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        """values (rows,) = the loss of each row; y_pred (rows, n)."""
+        raise TypeError(f"{type(self).__name__} must define forward(backend, y_true, y_pred, values).")
+
+    def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
+        """gradient (rows, n) = derivative of each row's loss by its predictions."""
+        raise TypeError(
+            f"{type(self).__name__} must define backward(backend, y_true, y_pred, gradient)."
+        )
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        """Both in one pass; losses whose halves share work override this."""
+        self.forward(backend, y_true, y_pred, values)
+        if gradient is not None:
+            self.backward(backend, y_true, y_pred, gradient)
+
+    def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
+        """Refuse shapes that do not belong together.
+
+        Raises:
+            ValueError: naming both shapes.
+        """
+        if tuple(y_true_shape) != tuple(y_pred_shape):
+            raise ValueError(
+                f"{self.name}: y_true has shape {tuple(y_true_shape)} and y_pred "
+                f"{tuple(y_pred_shape)}; they must be equal. Nothing is broadcast in a loss."
+            )
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of arrays: a number, or one for each row with ``reduction="none"``."""
+        y_pred = host_array(y_pred, self.dtype)
+        y_true, y_pred = align(self, y_true, y_pred)
+        backend = get_backend("numpy")
+        rows = y_pred.reshape(-1, y_pred.shape[-1])
+        values = np.empty(len(rows), y_pred.dtype)
+        targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
+        self.forward_backward(backend, targets, rows, values, None)
+        return reduce_rows(
+            values.reshape(y_pred.shape[:-1]), sample_weight, self.reduction
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name != "dtype" or self.dtype}
+
+
+def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``y_true`` in the form the loss reads: labels int32, targets in y_pred's dtype.
+
+    A missing or surplus last axis of length one is taken as Keras takes it, so that
+    (n,) and (n, 1) meet; anything else that does not fit is an error.
+    """
+    y_true = np.asarray(y_true)
+    if y_pred.ndim == 0:
+        y_pred = y_pred.reshape(1)
+    if loss.sparse:
+        if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+            y_true = y_true[..., 0]
+        if y_true.shape != y_pred.shape[:-1]:
+            raise ValueError(
+                f"{loss.name}: y_true holds a class number for each row; its shape is "
+                f"{y_true.shape} where y_pred of shape {y_pred.shape} asks for "
+                f"{y_pred.shape[:-1]}."
+            )
+        return check_labels(y_true, y_pred.shape[-1], loss.name), y_pred
+    if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
+        y_true = y_true[..., np.newaxis]
+    elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    loss.check(y_true.shape, y_pred.shape)
+    return np.ascontiguousarray(y_true, y_pred.dtype), y_pred
+
+
+def check_labels(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
+    """Class numbers as int32.
+
+    Raises:
+        ValueError: if one is not a whole number from 0 to classes - 1.
+    """
+    if labels.dtype.kind not in "iub":
+        if labels.dtype.kind != "f" or not np.array_equal(labels, np.floor(labels)):
+            bad = labels.reshape(-1)
+            if labels.dtype.kind == "f":
+                bad = bad[~(bad == np.floor(bad))]
+            raise ValueError(
+                f"{name}: y_true must hold whole class numbers; found {bad[0]!s}."
+            )
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        raise ValueError(
+            f"{name}: y_true holds the label {wrong}, but the predictions have {classes} "
+            f"classes: labels must be from 0 to {classes - 1}."
+        )
+    return np.ascontiguousarray(labels, np.int32).reshape(labels.shape)
+
+
+def reduce_rows(values: np.ndarray, sample_weight: Any, reduction: str | None) -> Any:
+    """Weigh and reduce the losses of single rows as Keras does."""
+    if sample_weight is not None:
+        weights = np.asarray(sample_weight, values.dtype)
+        if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
+            weights = weights[..., 0]
+        while 0 < weights.ndim < values.ndim:
+            weights = weights[..., np.newaxis]
+        try:
+            values = values * np.broadcast_to(weights, values.shape)
+        except ValueError:
+            raise ValueError(
+                f"sample_weight of shape {np.shape(sample_weight)} does not fit losses of "
+                f"shape {values.shape}: one weight for each row is expected."
+            ) from None
+    if reduction in (None, "none"):
+        return values
+    total = values.sum()
+    if reduction == "sum":
+        return total
+    if reduction == "mean_with_sample_weight" and sample_weight is not None:
+        divisor = float(np.broadcast_to(weights, values.shape).sum())
+    else:
+        divisor = values.size
+    return total / values.dtype.type(divisor) if divisor else values.dtype.type(0)

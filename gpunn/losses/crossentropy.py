@@ -1,0 +1,328 @@
+"""Cross-entropies, on probabilities or, fused with the activation, on logits.
+
+A model that ends in softmax (sigmoid) and is trained with a categorical (binary)
+cross-entropy is trained on the logits: `on_logits` gives the loss that the fused
+step uses. It takes the logarithm of no small number and divides by none.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Backend
+from ..config import epsilon
+from .base import Loss
+
+
+class _Crossentropy(Loss):
+    """What the three share: from_logits, label smoothing, the last axis."""
+
+    logits_functor: str
+    probabilities_functor: str
+
+    def __init__(
+        self,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing must be from 0 to 1; got {label_smoothing!r}.")
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+        self.axis = axis
+
+    @property
+    def functor(self) -> str:  # type: ignore[override]
+        return self.logits_functor if self.from_logits else self.probabilities_functor
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.label_smoothing,)
+
+    def on_logits(self) -> Loss:
+        """The same loss taking what comes before the softmax or sigmoid."""
+        loss = copy.copy(self)
+        loss.from_logits = True
+        return loss
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if self.axis not in (-1, np.ndim(y_pred) - 1):
+            y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
+            if np.ndim(y_true) == np.ndim(y_pred):
+                y_true = np.moveaxis(np.asarray(y_true), self.axis, -1)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+class BinaryCrossentropy(_Crossentropy):
+    """l = mean_j -(t log p + (1 - t) log(1 - p)) over the last axis.
+
+    On probabilities, p is kept within [1e-7, 1 - 1e-7]. On logits z it is
+    max(z, 0) - z t + log(1 + exp(-|z|)), with the gradient (sigmoid(z) - t) / n.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        label_smoothing: s; targets become t (1 - s) + s / 2.
+        axis: the axis of the mean.
+
+    >>> round(float(BinaryCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 6)
+    0.693147
+    """
+
+    aliases = ("bce", "BCE")
+    fuses = "Sigmoid"
+    logits_functor = "SigmoidCrossentropy"
+    probabilities_functor = "BinaryCrossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        shape, dtype, n = y_pred.shape, y_pred.dtype, y_pred.shape[-1]
+        target = _smoothed(backend, y_true, self.label_smoothing, 0.5)
+        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
+        if self.from_logits:
+            xp.abs(y_pred, out=a)
+            xp.negative(a, out=a)
+            xp.exp(a, out=a)  # exp(-|z|), at most 1
+            xp.log1p(a, out=b)
+            xp.add(a, 1.0, out=a)
+            xp.reciprocal(a, out=a)  # sigmoid(|z|)
+            if gradient is not None:
+                xp.subtract(a, 0.5, out=gradient)
+                xp.copysign(gradient, y_pred, out=gradient)
+                xp.add(gradient, 0.5, out=gradient)  # sigmoid(z)
+                xp.subtract(gradient, target, out=gradient)
+                xp.multiply(gradient, 1.0 / n, out=gradient)
+            xp.maximum(y_pred, 0.0, out=a)
+            xp.add(b, a, out=b)
+            xp.multiply(y_pred, target, out=a)
+            xp.subtract(b, a, out=b)
+            xp.sum(b, axis=-1, out=values)
+            xp.multiply(values, 1.0 / n, out=values)
+            return
+        p = backend.scratch(shape, dtype, "p")
+        xp.clip(y_pred, epsilon(), 1.0 - epsilon(), out=p)
+        xp.log(p, out=a)
+        xp.multiply(a, target, out=a)
+        xp.subtract(1.0, p, out=b)
+        xp.log(b, out=b)
+        if gradient is not None:
+            # (p - t) / (p (1 - p)), and 0 where clipping has made p constant.
+            xp.subtract(1.0, p, out=gradient)
+            xp.multiply(gradient, p, out=gradient)
+            inside = backend.scratch(shape, bool, "inside")
+            xp.equal(p, y_pred, out=inside)
+            xp.divide(inside, gradient, out=gradient)
+            xp.subtract(p, target, out=p)
+            xp.multiply(gradient, p, out=gradient)
+            xp.multiply(gradient, 1.0 / n, out=gradient)
+        xp.subtract(1.0, target, out=p)
+        xp.multiply(b, p, out=b)
+        xp.add(a, b, out=a)
+        xp.sum(a, axis=-1, out=values)
+        xp.multiply(values, -1.0 / n, out=values)
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class.
+
+    On probabilities, a row is divided by its sum and kept within [1e-7, 1 - 1e-7].
+    On logits z, log p_j = z_j - log sum_k exp(z_k), with the largest z subtracted
+    first, and the gradient is softmax(z) sum_j t_j - t.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        label_smoothing: s; targets become t (1 - s) + s / classes.
+        axis: the axis of the classes.
+
+    >>> round(float(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]])), 6)
+    0.693147
+    """
+
+    fuses = "Softmax"
+    counts_matches = True
+    logits_functor = "SoftmaxCrossentropy"
+    probabilities_functor = "CategoricalCrossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        shape, dtype = y_pred.shape, y_pred.dtype
+        target = _smoothed(backend, y_true, self.label_smoothing, 1.0 / shape[-1])
+        a, p = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "p")
+        row = backend.scratch((shape[0], 1), dtype, "row")
+        if self.from_logits:
+            xp.max(y_pred, axis=-1, keepdims=True, out=row)
+            xp.subtract(y_pred, row, out=a)
+            xp.exp(a, out=p)
+            xp.sum(p, axis=-1, keepdims=True, out=row)
+            if gradient is not None:
+                xp.divide(p, row, out=p)
+                mass = backend.scratch((shape[0], 1), dtype, "mass")
+                xp.sum(target, axis=-1, keepdims=True, out=mass)
+                xp.multiply(p, mass, out=p)
+                xp.subtract(p, target, out=gradient)
+            xp.log(row, out=row)
+            xp.subtract(row, a, out=a)  # -log p
+            # A class that is impossible and not the target costs nothing: 0 * inf = 0.
+            zero = backend.scratch(shape, bool, "zero")
+            xp.equal(target, 0.0, out=zero)
+            xp.copyto(a, 0.0, where=zero)
+            xp.multiply(a, target, out=a)
+            xp.sum(a, axis=-1, out=values)
+            return
+        xp.sum(y_pred, axis=-1, keepdims=True, out=row)
+        xp.divide(y_pred, row, out=p)
+        if gradient is not None:
+            # With q = y / S: dl/dy_i = (sum_j t_j [q_j inside] - t_i [q_i inside] / q_i) / S.
+            inside = backend.scratch(shape, bool, "inside")
+            xp.clip(p, epsilon(), 1.0 - epsilon(), out=a)
+            xp.equal(a, p, out=inside)
+            xp.multiply(target, inside, out=gradient)
+            mass = backend.scratch((shape[0], 1), dtype, "mass")
+            xp.sum(gradient, axis=-1, keepdims=True, out=mass)
+            xp.divide(gradient, a, out=gradient)
+            xp.subtract(mass, gradient, out=gradient)
+            xp.divide(gradient, row, out=gradient)
+        xp.clip(p, epsilon(), 1.0 - epsilon(), out=a)
+        xp.log(a, out=a)
+        xp.multiply(a, target, out=a)
+        xp.sum(a, axis=-1, out=values)
+        xp.negative(values, out=values)
+
+    def matches(self, backend: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Rows (bool) whose largest prediction is at the largest target."""
+        return _argmax(backend, y_true, "true") == _argmax(backend, y_pred, "pred")
+
+
+class SparseCategoricalCrossentropy(_Crossentropy):
+    """Categorical cross-entropy where y_true holds the number of the class.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        ignore_class: not supported: give those rows the sample weight 0.
+        axis: the axis of the classes.
+
+    Raises:
+        ValueError: for a label that is not a whole number from 0 to classes - 1.
+
+    >>> round(float(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]])), 6)
+    0.693147
+    """
+
+    sparse = True
+    fuses = "Softmax"
+    counts_matches = True
+    logits_functor = "SoftmaxCrossentropy"
+    probabilities_functor = "CategoricalCrossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
+        if ignore_class is not None:
+            raise ValueError(
+                f"ignore_class={ignore_class!r} is not supported: give the rows of that class "
+                f"the sample_weight 0 (and a label within range) instead."
+            )
+        self.ignore_class = ignore_class
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        rows, classes = y_pred.shape
+        dtype = y_pred.dtype
+        p = gradient if gradient is not None else backend.scratch((rows, classes), dtype, "p")
+        flat = p.reshape(-1)
+        at_label = backend.scratch((rows,), np.int64, "at_label")
+        xp.add(_row_starts(backend, rows, classes), y_true, out=at_label)
+        row = backend.scratch((rows, 1), dtype, "row")
+        if self.from_logits:
+            xp.max(y_pred, axis=-1, keepdims=True, out=row)
+            xp.subtract(y_pred, row, out=p)
+            xp.take(flat, at_label, out=values, mode="clip")
+            xp.exp(p, out=p)
+            xp.sum(p, axis=-1, keepdims=True, out=row)
+            if gradient is not None:
+                xp.divide(p, row, out=p)
+                flat[at_label] -= 1.0
+            xp.log(row, out=row)
+            xp.subtract(row[:, 0], values, out=values)
+            return
+        xp.sum(y_pred, axis=-1, keepdims=True, out=row)
+        xp.divide(y_pred, row, out=p)
+        q = backend.scratch((rows,), dtype, "q")
+        xp.take(flat, at_label, out=q, mode="clip")
+        xp.clip(q, epsilon(), 1.0 - epsilon(), out=values)
+        if gradient is not None:
+            # As for the dense targets: (1 - [label] / q) / S, 0 where q was clipped.
+            inside = (q == values).astype(dtype)
+            gradient[...] = (inside / row[:, 0])[:, None]
+            flat[at_label] -= inside / (row[:, 0] * values)
+        xp.log(values, out=values)
+        xp.negative(values, out=values)
+
+    def matches(self, backend: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Rows (bool) whose largest prediction is at the label."""
+        return _argmax(backend, y_pred, "pred") == y_true
+
+
+def _argmax(backend: Backend, x: Array, slot: str) -> Array:
+    position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
+    return backend.xp.argmax(x, axis=-1, out=position)
+
+
+def _row_starts(backend: Backend, rows: int, classes: int) -> Array:
+    def fill(starts: Array) -> None:
+        starts[...] = backend.xp.arange(0, rows * classes, classes)
+
+    return backend.scratch((rows,), np.int64, f"starts of {classes}", fill)
+
+
+def _smoothed(backend: Backend, y_true: Array, smoothing: float, towards: float) -> Array:
+    if not smoothing:
+        return y_true
+    target = backend.scratch(y_true.shape, y_true.dtype, "smoothed")
+    backend.xp.multiply(y_true, 1.0 - smoothing, out=target)
+    return backend.xp.add(target, smoothing * towards, out=target)

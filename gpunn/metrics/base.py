@@ -1,0 +1,227 @@
+"""What every metric is: a small state, added to batch by batch, and a result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..backends import get_backend, host_array
+from ..backends.base import Array, Backend
+from ..losses.base import align
+
+
+class Metric(registry.Entry):
+    """Base class: a float64 state on the device, read once an epoch.
+
+    A subclass writes `accumulate` (in terms of ``backend.xp``, adding to ``state``)
+    and `compute` (from the state on the host). Most are means over rows: subclass
+    `MeanOfRows` for these. By itself a metric keeps a state of its own:
+    ``update_state``, ``result``, ``reset_state``.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; states are float64.
+
+    Attributes:
+        state_size: length of the state.
+        sparse: True if ``y_true`` holds a class number a row; None if either will do.
+        functor: name of the functor in ``kernels/metrics.cu``, or None.
+        direction: ``"up"`` if more is better, ``"down"`` if less is.
+    """
+
+    kind = "metric"
+    state_size = 2
+    sparse: bool | None = False
+    functor: str | None = None
+    parameters: tuple[float, ...] = ()
+    direction = "up"
+
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        self.name = name or registry.snake_case(type(self).__name__)
+        self.dtype = dtype
+        self.reset_state()
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        """Add a batch: y_pred (rows, n), y_true (rows,) or (rows, n), weights (rows,) or None."""
+        raise TypeError(f"{type(self).__name__} must define accumulate(...).")
+
+    def compute(self, state: np.ndarray) -> float:
+        """The value for a state on the host."""
+        raise TypeError(f"{type(self).__name__} must define compute(state).")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch of plain arrays to this object's own state."""
+        y_pred = host_array(y_pred)
+        y_true, y_pred = align(self, y_true, y_pred)
+        weights = None if sample_weight is None else np.ravel(sample_weight).astype(y_pred.dtype)
+        self.accumulate(get_backend("numpy"), y_true, y_pred, weights, self._state)
+
+    def result(self) -> float:
+        """The value over everything since the last reset; 0 before anything came."""
+        return self.compute(self._state)
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        self._state = np.zeros(self.state_size)
+
+    def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
+        """Refuse shapes that do not belong together."""
+        if tuple(y_true_shape) != tuple(y_pred_shape):
+            raise ValueError(
+                f"{self.name}: y_true has shape {tuple(y_true_shape)} and y_pred "
+                f"{tuple(y_pred_shape)}; they must be equal."
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> float:
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name != "dtype"}
+
+
+class Mean(Metric):
+    """The mean of the values it is given, weighted: sum w v / sum w.
+
+    >>> m = Mean()
+    >>> m.update_state([1, 3, 5, 7], sample_weight=[1, 1, 0, 0])
+    >>> m.result()
+    2.0
+    """
+
+    direction = "down"
+
+    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add values: a number, or an array with one entry (or a mean of entries) a sample."""
+        add_samples(self._state, np.asarray(values, np.float64), sample_weight)
+
+    def compute(self, state: np.ndarray) -> float:
+        return float(state[0] / state[1]) if state[1] else 0.0
+
+
+class MeanOfRows(Mean):
+    """A mean over rows of what `rows` computes for each of them.
+
+    Attributes:
+        elementwise: True if each element counts by itself (as in binary accuracy);
+            a row's value is then the mean over its elements.
+    """
+
+    abstract = True
+    direction = "up"
+    elementwise = False
+
+    def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        """values (rows,) = the value of each row; y_pred (rows, n)."""
+        raise TypeError(f"{type(self).__name__} must define rows(...).")
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        xp = backend.xp
+        values = backend.scratch((len(y_pred),), y_pred.dtype, "metric")
+        self.rows(backend, y_true, y_pred, values)
+        if weights is None:
+            state[1] += len(y_pred)
+        else:
+            xp.multiply(values, weights, out=values)
+            state[1] += xp.sum(weights, dtype=np.float64)
+        state[0] += xp.sum(values, dtype=np.float64)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
+        y_pred = host_array(y_pred)
+        y_true, y_pred = align(self, y_true, y_pred)
+        if self.elementwise:
+            shape, width = y_pred.shape, 1
+        else:
+            shape, width = y_pred.shape[:-1], y_pred.shape[-1]
+        rows = y_pred.reshape(-1, width)
+        values = np.empty(len(rows), y_pred.dtype)
+        targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
+        self.rows(get_backend("numpy"), targets, rows, values)
+        add_samples(self._state, values.reshape(shape).astype(np.float64), sample_weight)
+
+
+class MeanMetricWrapper(MeanOfRows):
+    """The mean over rows of a function ``fn(y_true, y_pred)`` of your own.
+
+    In a model the function gets arrays of the backend's module, (rows, n) and
+    (rows, n) or (rows,), and returns (rows,) or (rows, n).
+
+    >>> m = MeanMetricWrapper(lambda t, p: abs(t - p), name="mae")
+    >>> float(m([[1.0], [2.0]], [[2.0], [4.0]]))
+    1.5
+    """
+
+    sparse = None
+    direction = "down"
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> None:
+        if not callable(fn):
+            raise TypeError(f"fn must be a function of (y_true, y_pred); got {fn!r}.")
+        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        self.fn = fn
+        self.options = kwargs
+
+    def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        result = self.fn(y_true, y_pred, **self.options)
+        if result.ndim > 1:
+            result = result.reshape(len(values), -1).mean(axis=-1)
+        backend.xp.copyto(values, result.astype(values.dtype))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch of plain arrays."""
+        values = self.fn(np.asarray(y_true), host_array(y_pred), **self.options)
+        add_samples(self._state, np.asarray(values, np.float64), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"The metric {self.name!r} is a bare function and cannot be stored in a file. "
+            f"Write it as a registered subclass of gpunn.metrics.MeanOfRows."
+        )
+
+
+def add_samples(state: np.ndarray, values: np.ndarray, sample_weight: Any) -> None:
+    """state += (sum of weighted values, sum of weights), one value a sample.
+
+    As in Keras, entries of further axes are averaged, those of the weights likewise.
+    """
+    if sample_weight is None:
+        if values.ndim > 1:
+            values = values.mean(axis=tuple(range(1, values.ndim)))
+        state[0] += values.sum()
+        state[1] += len(values) if values.ndim else 1
+        return
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    if values.ndim == weights.ndim + 1 and values.shape[-1] == 1 and weights.ndim:
+        values = values[..., 0]
+    if values.ndim > weights.ndim:
+        values = values.mean(axis=tuple(range(weights.ndim, values.ndim)))
+    try:
+        weights = np.broadcast_to(weights, values.shape)
+    except ValueError:
+        raise ValueError(
+            f"sample_weight of shape {np.shape(sample_weight)} does not fit values of shape "
+            f"{values.shape}."
+        ) from None
+    values = values * weights
+    if values.ndim > 1:
+        axes = tuple(range(1, values.ndim))
+        values, weights = values.mean(axis=axes), weights.mean(axis=axes)
+    state[0] += values.sum()
+    state[1] += weights.sum()

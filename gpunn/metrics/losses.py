@@ -1,0 +1,91 @@
+"""Losses as metrics: the mean of a loss over rows, whatever the training loss is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import losses
+from ..backends.base import Array, Backend
+from .base import MeanOfRows
+
+
+class _LossMetric(MeanOfRows):
+    """The mean over rows of ``self.loss``."""
+
+    direction = "down"
+
+    def __init__(self, name: str | None, dtype: Any, loss: losses.Loss) -> None:
+        super().__init__(name, dtype)
+        self.loss = loss
+        self.sparse = loss.sparse
+
+    def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.loss.forward(backend, y_true, y_pred, values)
+
+
+class MeanSquaredError(_LossMetric):
+    """The mean of (y - t)^2.
+
+    >>> float(MeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]]))
+    0.25
+    """
+
+    aliases = ("mse", "MSE")
+
+    def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
+        super().__init__(name, dtype, losses.MeanSquaredError())
+
+
+class HalfSquaredError(_LossMetric):
+    """The mean over rows of 1/2 ||y - t||^2."""
+
+    def __init__(self, name: str | None = "half_squared_error", dtype: Any = None) -> None:
+        super().__init__(name, dtype, losses.HalfSquaredError())
+
+
+class BinaryCrossentropy(_LossMetric):
+    """The mean binary cross-entropy."""
+
+    aliases = ("bce", "BCE")
+
+    def __init__(
+        self,
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+    ) -> None:
+        super().__init__(name, dtype, losses.BinaryCrossentropy(from_logits, label_smoothing))
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+
+class CategoricalCrossentropy(_LossMetric):
+    """The mean categorical cross-entropy of one-hot targets."""
+
+    def __init__(
+        self,
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+        axis: int = -1,
+    ) -> None:
+        loss = losses.CategoricalCrossentropy(from_logits, label_smoothing, axis)
+        super().__init__(name, dtype, loss)
+        self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
+
+
+class SparseCategoricalCrossentropy(_LossMetric):
+    """The mean categorical cross-entropy of class numbers."""
+
+    sparse = True
+
+    def __init__(
+        self,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(name, dtype, losses.SparseCategoricalCrossentropy(from_logits, axis=axis))
+        self.from_logits, self.axis = from_logits, axis

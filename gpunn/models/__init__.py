@@ -1,0 +1,23 @@
+"""Models: layers put together, trained, evaluated and used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .loops import NonFiniteLossError
+from .model import Model
+from .sequential import Sequential
+
+__all__ = ["Model", "NonFiniteLossError", "Sequential", "load_model", "save_model"]
+
+
+def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True) -> Model:
+    """See `gpunn.saving.load_model`."""
+    from ..saving import load_model
+
+    return load_model(filepath, custom_objects=custom_objects, compile=compile)
+
+
+def save_model(model: Model, filepath: Any, overwrite: bool = True) -> None:
+    """See `gpunn.saving.save_model`."""
+    model.save(filepath, overwrite=overwrite)

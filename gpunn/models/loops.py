@@ -1,0 +1,286 @@
+"""The loops of fit, evaluate and predict: which steps run, and who is told."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Backend, Program
+from ..backends.control import PASS, POSITION
+from ..backends.order import Order
+from ..plan import Plan, Pool, Workspace
+from .data import Batches, Rows
+from .trainer import CACHED_PROGRAMS, Logs, Trainer
+
+CHUNK_SECONDS = 0.1  # how often progress is reported while nobody asks for single batches
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the message names the epoch and the step."""
+
+
+class Predictor:
+    """Runs a plan forward on batches of any size; keeps the arrays of the last few sizes."""
+
+    def __init__(self, plan: Plan, backend: Backend, dtype: str) -> None:
+        self._bind = (plan, backend, dtype)
+        self._pool = Pool(backend)
+        self._workspaces: dict[int, Workspace] = {}
+
+    def run(self, x: Array) -> Workspace:
+        """Forward on ``x`` (batch, ...), an array on the device; outputs are in its ``y``."""
+        workspace = self._workspaces.pop(len(x), None)
+        if workspace is None:
+            workspace = Workspace(*self._bind, len(x), self._pool)
+            while len(self._workspaces) >= CACHED_PROGRAMS:
+                del self._workspaces[next(iter(self._workspaces))]
+        self._workspaces[len(x)] = workspace  # the last place: most recently used
+        workspace.backend.affine(x, workspace.scale, workspace.offset, workspace.x)
+        workspace.forward()
+        return workspace
+
+
+class Feed:
+    """A data set as pieces of work: (program, steps, rows a step), epoch by epoch."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Rows | Batches,
+        batch_size: int,
+        training: bool,
+        shuffle: bool = False,
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.batch_size = batch_size
+        self.training = training
+        self.shuffle = shuffle
+        self.position = 0  # rows of the pass that is under way
+        self.began = False
+        self.exhausted = False
+        self._programs: dict[int, Program] = {}
+        self._order: Order | None = None
+        self._iterator: Iterator[Rows] | None = None
+
+    def steps(self) -> int | None:
+        """Batches in a pass; None if only the source knows."""
+        if isinstance(self.data, Rows):
+            return math.ceil(len(self.data) / self.batch_size)
+        try:
+            return len(self.data.source)
+        except TypeError:
+            return None
+
+    def samples(self) -> int | None:
+        return len(self.data) if isinstance(self.data, Rows) else None
+
+    def resume(self, position: int) -> None:
+        """Go on in the middle of the pass that the control block describes, if it is in one."""
+        if isinstance(self.data, Rows) and 0 < position < len(self.data):
+            self.position, self.began = position, True
+
+    def epoch(self, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
+        """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
+        if isinstance(self.data, Rows):
+            yield from self._row_pieces(limit)
+        else:
+            yield from self._stream_pieces(limit)
+
+    def _row_pieces(self, limit: int | None) -> Iterator[tuple[Program, int, int]]:
+        rows = len(self.data)  # type: ignore[arg-type]
+        if not self.began:
+            self._begin_pass()
+        left = math.inf if limit is None else limit
+        while self.position < rows and left > 0:
+            size = min(self.batch_size, rows - self.position)
+            steps = int(min((rows - self.position) // size, left))
+            yield self._program(size), steps, size
+            self.position += steps * size
+            left -= steps
+        if self.position >= rows:
+            self.began = False
+
+    def _begin_pass(self) -> None:
+        trainer = self.trainer
+        control = trainer.control if self.training else trainer.test_control
+        if self.training:
+            control.set(PASS, trainer.passes)
+            trainer.passes += 1
+        control.set(POSITION, 0)
+        self.position, self.began = 0, True
+
+    def _program(self, size: int) -> Program:
+        if size not in self._programs:
+            assert isinstance(self.data, Rows)
+            if self._order is None:
+                self._order = self.data.order(self.trainer.seed if self.shuffle else None)
+            self._programs[size] = self.trainer.program(size, self.training, self.data, self._order)
+        return self._programs[size]
+
+    def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
+        if self._iterator is None:
+            self._iterator = iter(self.data)  # type: ignore[arg-type]
+        count = 0
+        while limit is None or count < limit:
+            rows = next(self._iterator, None)
+            if rows is None:
+                self._iterator = None
+                self.exhausted = self.data.once  # type: ignore[union-attr]
+                return
+            yield rows, 1, len(rows)
+            count += 1
+
+    def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
+        """Perform one epoch; returns the number of steps performed."""
+        trainer, backend, training = self.trainer, self.trainer.backend, self.training
+        begin, end, watched = _batch_hooks(callbacks, training)
+        progress = training and callbacks is not None and callbacks.needs_progress
+        samples = self.samples()
+        done = first_batch * self.batch_size
+        batch, chunk = first_batch, 1
+        flops = trainer.largest_product * self.batch_size
+        with backend.session(flops):
+            for program, steps, size in self.epoch(limit):
+                while steps > 0:
+                    now = steps if not (watched or progress) else min(steps, 1 if watched else chunk)
+                    started = time.perf_counter()
+                    if watched:
+                        begin(batch, {})
+                    if isinstance(program, Rows):
+                        trainer.run_batch(program, training)
+                    else:
+                        program.run(now)
+                    batch, steps, done = batch + now, steps - now, done + now * size
+                    if watched:
+                        end(batch - 1, Logs(trainer, training))
+                    if progress:
+                        backend.synchronize()
+                        callbacks.on_train_progress(done, samples)
+                        seconds = max(time.perf_counter() - started, 1e-9)
+                        chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
+                    if model.stop_training and training:
+                        # What the pass has not reached stays unread, as in Keras.
+                        return batch - first_batch
+        return batch - first_batch
+
+
+def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, bool]:
+    if callbacks is None:
+        return None, None, False
+    if training:
+        return (
+            callbacks.on_train_batch_begin,
+            callbacks.on_train_batch_end,
+            callbacks.needs_train_batches,
+        )
+    return callbacks.on_test_batch_begin, callbacks.on_test_batch_end, callbacks.needs_test_batches
+
+
+def fit(
+    model: Any,
+    feed: Feed,
+    validation: Feed | None,
+    callbacks: Any,
+    epochs: int,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    validation_freq: Any,
+) -> None:
+    """Train from ``initial_epoch`` to ``epochs``, telling the callbacks."""
+    trainer = feed.trainer
+    model.stop_training = False
+    model.resume_from = None
+    logs: dict[str, float] = {}
+    callbacks.on_train_begin()
+    first_batch = 0
+    if model.resume_from is not None:
+        initial_epoch, first_batch = model.resume_from
+        feed.resume(int(trainer.control.get()[POSITION]))
+    for epoch in range(initial_epoch, epochs):
+        if feed.exhausted:
+            warnings.warn(
+                f"The generator ran out of batches before epoch {epoch + 1} of {epochs}: training "
+                f"ends here. Pass steps_per_epoch, or something that can be iterated anew.",
+                stacklevel=4,
+            )
+            break
+        if not first_batch:
+            trainer.reset_totals()
+        callbacks.on_epoch_begin(epoch)
+        limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
+        steps = feed.run(callbacks, limit, first_batch, model)
+        if steps == 0 and not first_batch:
+            raise ValueError("x gave no batch at all: there is nothing to train on.")
+        first_batch = 0
+        logs = trainer.logs()
+        _refuse_bad_loss(trainer, epoch, steps, logs, model)
+        if validation is not None and _validates(epoch, validation_freq):
+            for name, value in evaluate(model, validation, callbacks, validation_steps).items():
+                logs[f"val_{name}"] = value
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    callbacks.on_train_end(logs)
+
+
+def _validates(epoch: int, frequency: Any) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _refuse_bad_loss(
+    trainer: Trainer, epoch: int, steps: int, logs: dict[str, float], model: Any
+) -> None:
+    if math.isfinite(logs["loss"]) or model.stop_training:
+        return
+    bad = trainer.bad_batch()
+    step = steps if bad is None else bad - (trainer.batches - steps) + 1
+    raise NonFiniteLossError(
+        f"The loss became {logs['loss']} in epoch {epoch + 1}, step {step}. Usual reasons: a "
+        f"learning rate that is too high (now {trainer.optimizer.learning_rate:g}), or inputs "
+        f"that are not scaled. Try a tenth of the rate, Rescaling(1/255), or clipnorm=1."
+    )
+
+
+def evaluate(
+    model: Any, feed: Feed, callbacks: Any, steps: int | None
+) -> dict[str, float]:
+    """One pass over the data: loss and metrics."""
+    trainer = feed.trainer
+    trainer.reset_totals(False)
+    if callbacks is not None:
+        callbacks.on_test_begin()
+    feed.began = False
+    if feed.run(callbacks, steps, 0, model) == 0:
+        raise ValueError("x gave no batch at all: there is nothing to evaluate.")
+    logs = trainer.logs(False)
+    if callbacks is not None:
+        callbacks.on_test_end(logs)
+    return logs
+
+
+def predict(predictor: Predictor, batches: Iterator[Rows], callbacks: Any) -> np.ndarray:
+    """Outputs of all batches, one below the other."""
+    if callbacks is not None:
+        callbacks.on_predict_begin()
+    outputs: list[np.ndarray] = []
+    for number, rows in enumerate(batches):
+        if callbacks is not None:
+            callbacks.on_predict_batch_begin(number)
+        workspace = predictor.run(rows.x)
+        outputs.append(workspace.backend.read(workspace.y))
+        if callbacks is not None:
+            callbacks.on_predict_batch_end(number, {"outputs": outputs[-1]})
+    if callbacks is not None:
+        callbacks.on_predict_end()
+    if not outputs:
+        raise ValueError("x gave no batch at all: there is nothing to predict.")
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

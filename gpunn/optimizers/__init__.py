@@ -1,0 +1,34 @@
+"""Optimizers: how gradients change parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import registry
+from .adam import Adam
+from .base import Optimizer
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer", "deserialize", "get", "serialize"]
+
+
+def get(identifier: Any) -> Optimizer:
+    """The optimizer for a name, an object, a class or a config dictionary.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+
+    >>> get("sgd").learning_rate
+    0.01
+    """
+    return registry.get("optimizer", identifier)
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any] | None:
+    """The optimizer as a dictionary that `get` takes."""
+    return registry.serialize(optimizer)
+
+
+def deserialize(config: dict[str, Any]) -> Optimizer:
+    """The optimizer that `serialize` described."""
+    return registry.deserialize(config, "optimizer")

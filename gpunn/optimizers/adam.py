@@ -1,0 +1,94 @@
+"""Adam: steps scaled by running means of the gradient and of its square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backends.base import Array, Backend
+from .base import Optimizer, decayed, fraction, number
+
+
+class Adam(Optimizer):
+    """m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2), w -= a_t m / (sqrt(v) + eps),
+    a_t = a sqrt(1 - b2^t) / (1 - b1^t) (Kingma and Ba, 2015, end of section 2).
+
+    Args:
+        learning_rate: a, at least 0.
+        beta_1, beta_2: decay of the two means, from 0 to below 1.
+        epsilon: added to the root (the paper's "epsilon hat"; PyTorch adds its own to
+            the bias-corrected root).
+        amsgrad: use the largest v so far (Reddi et al., 2018).
+        weight_decay, clipnorm, clipvalue, global_clipnorm: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0])
+    >>> Adam(learning_rate=0.1).apply([[5.0]], [w]); w.round(6).tolist()
+    [0.9]
+    """
+
+    functor = "Adam"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = "adam",
+    ) -> None:
+        super().__init__(
+            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+            ema_momentum, ema_overwrite_frequency, loss_scale_factor,
+            gradient_accumulation_steps, name,
+        )
+        self.beta_1 = fraction("beta_1", beta_1, below_one=True)
+        self.beta_2 = fraction("beta_2", beta_2, below_one=True)
+        self.epsilon = number("epsilon", epsilon)
+        if not self.epsilon >= 0:
+            raise ValueError(f"epsilon must be at least 0; got {epsilon!r}.")
+        self.amsgrad = bool(amsgrad)
+        self.slot_names = ("m", "v", "v_max") if amsgrad else ("m", "v")
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (
+            self.beta_1, self.beta_2, self.epsilon, float(self.amsgrad), self.weight_decay or 0.0
+        )
+
+    def update(
+        self, backend: Backend, w: Array, g: Array, slots: dict[str, Array],
+        learning_rate: Any, updates: Any, decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        t = updates + 1
+        rate = learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
+        m, v = slots["m"], slots["v"]
+        xp.multiply(m, self.beta_1, out=m)
+        xp.multiply(g, 1 - self.beta_1, out=step)
+        xp.add(m, step, out=m)
+        xp.multiply(v, self.beta_2, out=v)
+        xp.multiply(g, g, out=step)
+        xp.multiply(step, 1 - self.beta_2, out=step)
+        xp.add(v, step, out=v)
+        if self.amsgrad:
+            v_max = slots["v_max"]
+            xp.maximum(v_max, v, out=v_max)
+            v = v_max
+        xp.sqrt(v, out=step)
+        xp.add(step, self.epsilon, out=step)
+        xp.divide(m, step, out=step)
+        xp.multiply(step, rate, out=step)
+        xp.subtract(w, step, out=w)

@@ -1,0 +1,50 @@
+"""Seeds: one process-wide source, from which everything unseeded draws its own."""
+
+from __future__ import annotations
+
+import random as _python_random
+import secrets
+from typing import Any
+
+import numpy as np
+
+_MASK64 = (1 << 64) - 1
+_source = np.random.Generator(np.random.PCG64(secrets.randbits(64)))
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's ``random``, NumPy's global generator and gpunn.
+
+    A model made, trained and evaluated after this gives the same bits in every
+    process on the same machine.
+
+    Args:
+        seed: an integer from 0 to 2**32 - 1 (NumPy's global generator takes no more).
+
+    Raises:
+        ValueError: if ``seed`` is not such an integer.
+    """
+    global _source
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1; got {seed!r}.")
+    _python_random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002  Keras's function seeds it, scripts rely on it
+    _source = np.random.Generator(np.random.PCG64(int(seed)))
+
+
+def draw_seed() -> int:
+    """A fresh 63-bit seed from the process-wide source."""
+    return int(_source.integers(0, 2**63))
+
+
+def check_seed(seed: Any) -> int | None:
+    """``seed`` itself if it is None or an integer that fits 64 bits.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed <= _MASK64:
+        raise ValueError(f"seed must be None or an integer from 0 to 2**64 - 1; got {seed!r}.")
+    return int(seed)

@@ -1,0 +1,19 @@
+"""Saved models, weights and checkpoints: safetensors with JSON, and never any code."""
+
+from gpunn.registry import register_serializable
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .model_files import load_model, load_weights, save_model, save_weights
+
+register_keras_serializable = register_serializable
+
+__all__ = [
+    "load_checkpoint",
+    "load_model",
+    "load_weights",
+    "register_keras_serializable",
+    "register_serializable",
+    "save_checkpoint",
+    "save_model",
+    "save_weights",
+]

@@ -1,0 +1,274 @@
+"""The file format: a tree of JSON values and arrays in one safetensors file.
+
+`write` stores a document (dictionaries, lists, strings, numbers and NumPy arrays). Its
+arrays become the file's tensors, named by their place in the document; everything else is
+JSON in the file's metadata, under the key ``gpunn``. A folder holds the same file as
+``model.safetensors`` with a copy of the JSON to look at, ``model.json``.
+
+Nothing in a file is ever executed or imported. Reading checks all of it: each error is
+a ValueError that names the file and the entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import zlib
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from gpunn.registry import closest
+
+VERSION = 1
+DTYPES = {  # of safetensors, and NumPy's name for the same
+    "BOOL": "bool",
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+}
+_KEY = "gpunn"
+_TENSORS, _COPY = "model.safetensors", "model.json"
+_FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80": "a pickle"}
+
+Path = str | os.PathLike[str]
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write ``document`` to the file ``path``, or into it if it is a folder.
+
+    A folder is meant where ``path`` ends in a separator or is one. The file is complete
+    or untouched whatever happens: the bytes go to a temporary file beside it, are
+    flushed to the disk and take the name at last. Equal documents give equal bytes.
+
+    Raises:
+        ValueError: naming the entry that can be stored neither as JSON nor as a tensor.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    envelope = {"version": VERSION, "document": _pack(document, (), tensors)}
+    text = json.dumps(envelope, allow_nan=False)
+    file = _file_of(path)
+    _replace(file, safetensors.save(tensors, {_KEY: text}))
+    if file != os.fspath(path):
+        copy = json.dumps(envelope, allow_nan=False, indent=2) + "\n"
+        _replace(os.path.join(path, _COPY), copy.encode())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The document in the file or folder ``path``.
+
+    Raises:
+        FileNotFoundError: if there is none, with the closest name that there is.
+        ValueError: if anything in it is not as `write` leaves it.
+    """
+    file = _file_of(path)
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read()
+    except FileNotFoundError:
+        folder, name = os.path.split(os.path.abspath(path))
+        near = os.listdir(folder) if os.path.isdir(folder) and not os.path.isdir(path) else []
+        raise FileNotFoundError(f"There is no file {file}.{closest(name, near)}") from None
+    try:
+        tensors, envelope = _parse(data)
+        if file != os.fspath(path):
+            _check_copy(os.path.join(path, _COPY), envelope)
+        used: set[str] = set()
+        document = _unpack(envelope["document"], tensors, used)
+        surplus = sorted(set(tensors) - used)
+        if surplus:
+            raise ValueError(f"the tensor {surplus[0]!r} belongs to nothing.")
+        if not isinstance(document, dict):
+            raise ValueError(f"its document is a {type(document).__name__}, not a dictionary.")
+        return document
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"Cannot load {file}: {error}") from None
+
+
+def leftovers(path: Path) -> list[str]:
+    """Temporary files that killed processes left while they wrote the file ``path``."""
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        return []
+    return [
+        os.path.join(folder, entry)
+        for entry in os.listdir(folder)
+        if entry.startswith(f".{name}.") and entry.endswith(".tmp")
+    ]
+
+
+def _file_of(path: Path) -> str:
+    path = os.fspath(path)
+    folder = os.path.isdir(path) or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
+    return os.path.join(path, _TENSORS) if folder else path
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Make ``data`` the content of ``path``, at once and for good."""
+    folder, name = os.path.split(os.path.realpath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, os.path.join(folder, name))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+    with contextlib.suppress(PermissionError):  # Windows does not open folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON can hold it; its arrays go to ``tensors``."""
+    name = "/".join(place)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype.name not in DTYPES.values():
+            raise ValueError(f"{name!r} is an array of dtype {value.dtype}, which no file holds.")
+        if name in tensors:
+            raise ValueError(f"Two arrays have the same place {name!r}.")
+        # Not ascontiguousarray, which makes a row of a single number.
+        tensors[name] = np.asarray(value, value.dtype.newbyteorder("="), order="C")
+        return {
+            "$tensor": name,
+            "dtype": value.dtype.name,
+            "shape": list(value.shape),
+            "crc32": _checksum(tensors[name]),
+        }
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str) or key.startswith("$"):
+                raise ValueError(f"{name!r} has the key {key!r}: a plain string expected.")
+        return {key: _pack(entry, (*place, key), tensors) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(entry, (*place, str(i)), tensors) for i, entry in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{name!r} is {value!r}, which JSON cannot hold.")
+
+
+def _unpack(value: Any, tensors: dict[str, np.ndarray], used: set[str]) -> Any:
+    """The inverse of `_pack`."""
+    if isinstance(value, list):
+        return [_unpack(entry, tensors, used) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "$tensor" in value:
+        return _tensor(value, tensors, used)
+    if "$float" in value:
+        if len(value) != 1 or value["$float"] not in ("nan", "inf", "-inf"):
+            raise ValueError(f"{value!r} is not a number.")
+        return float(value["$float"])
+    return {key: _unpack(entry, tensors, used) for key, entry in value.items()}
+
+
+def _tensor(entry: dict[str, Any], tensors: dict[str, np.ndarray], used: set[str]) -> np.ndarray:
+    name = entry["$tensor"]
+    if set(entry) != {"$tensor", "dtype", "shape", "crc32"} or not isinstance(name, str):
+        raise ValueError(f"{entry!r} does not describe a tensor.")
+    if name not in tensors:
+        raise ValueError(f"the tensor {name!r} is missing.")
+    if name in used:
+        raise ValueError(f"the tensor {name!r} is used twice.")
+    used.add(name)
+    array = tensors[name]
+    for what, found in (("dtype", array.dtype.name), ("shape", list(array.shape))):
+        if entry[what] != found:
+            raise ValueError(f"the tensor {name!r} has {what} {found}, not {entry[what]}.")
+    if entry["crc32"] != _checksum(array):
+        raise ValueError(f"the values of the tensor {name!r} are damaged (wrong checksum).")
+    return array
+
+
+def _parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and the JSON of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8 or data[8:9] != b"{":
+        for magic, kind in _FOREIGN.items():
+            if data.startswith(magic):
+                raise ValueError(f"it is {kind}; gpunn reads the files that it wrote itself.")
+        raise ValueError("it is not a safetensors file, or a truncated one.")
+    header = _json(data[8 : 8 + length])
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
+        raise ValueError("it is a safetensors file, but not one of gpunn's.")
+    for name, entry in header.items():
+        if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
+            raise ValueError(f"the tensor {name!r} is of no dtype that gpunn writes: {entry!r}.")
+    envelope = _json(metadata[_KEY].encode())
+    version = envelope.get("version")
+    if type(version) is not int or version < 1 or set(envelope) != {"version", "document"}:
+        raise ValueError(f"format version {version!r} is none of gpunn's.")
+    if version > VERSION:
+        raise ValueError(
+            f"it was written by a newer gpunn (format {version}; this one reads {VERSION})."
+        )
+    try:
+        # A copy: what safetensors gives cannot be written to.
+        return {name: array.copy() for name, array in safetensors.load(data).items()}, envelope
+    except SafetensorError as error:
+        raise ValueError(f"its tensors are truncated or damaged: {error}.") from None
+
+
+def _check_copy(path: str, envelope: dict[str, Any]) -> None:
+    if os.path.exists(path):
+        with open(path, "rb") as stream:
+            copy = _json(stream.read())
+        if copy != envelope:
+            raise ValueError(
+                f"{path} is not a copy of what {_TENSORS} holds. Changes there have no "
+                f"effect; remove it to load the folder."
+            )
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    """A JSON object: no key twice, no number that is not finite."""
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"bad JSON: {error}.") from None
+    except UnicodeDecodeError:
+        raise ValueError("bad JSON: not UTF-8.") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"bad JSON: an object expected, not a {type(value).__name__}.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in set(keys):
+        if keys.count(key) > 1:
+            raise ValueError(f"bad JSON: the key {key!r} stands there twice.")
+    return dict(pairs)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"bad JSON: the number {text} is not finite.")
+    return number

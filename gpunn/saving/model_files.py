@@ -1,0 +1,216 @@
+"""Models in files: what a saved model consists of, and how it is put together again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpunn import registry
+
+from . import files
+from .files import Path
+
+
+def save_model(
+    model: Any, filepath: Path, overwrite: bool = True, include_optimizer: bool = True
+) -> None:
+    """Save a model: architecture, weights, and if it is compiled all that training needs.
+
+    Args:
+        model: the model.
+        filepath: a file of any name, or a folder (an existing one, or a path that ends in
+            a separator).
+        overwrite: replace what is there.
+        include_optimizer: store the optimizer's state too, so that training can go on
+            exactly as if there had been no break.
+
+    Raises:
+        FileExistsError: with ``overwrite=False``, if there is something already.
+        ValueError: for a part that is not registered and could not be loaded again.
+    """
+    _check_overwrite(filepath, overwrite)
+    files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
+
+
+def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
+    """Save the weights of a model and nothing else. Arguments as of `save_model`."""
+    _check_overwrite(filepath, overwrite)
+    files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
+
+
+def load_model(
+    filepath: Path,
+    custom_objects: dict[str, type] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Any:
+    """The model that `save_model` (or a checkpoint) stored.
+
+    No code of the file is run and no module that it names imported: only registered
+    classes, and those in ``custom_objects``, can occur in it.
+
+    Args:
+        filepath: the file or folder.
+        custom_objects: further classes by the names under which they are stored.
+        compile: compile the model as it was, with the state of its optimizer.
+        safe_mode: there is no other; taken so that Keras scripts run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming file and entry, if anything in it is not as it should be.
+    """
+    document = _read(filepath, "model", "checkpoint")
+    with _entries_of(filepath, document), _custom_objects(custom_objects or {}):
+        entry = {"class_name": document["class_name"], "config": document["config"]}
+        model = registry.deserialize(entry, "model")
+        model.load_weights_dict(document["weights"])
+        if compile and document["compile"] is not None:
+            model.compile_from_config(document["compile"])
+            if document["training"] is not None:
+                set_training(model, document["training"])
+    return model
+
+
+def load_weights(model: Any, filepath: Path) -> None:
+    """Load weights into a built model, from a file of weights, a model or a checkpoint.
+
+    Names and shapes must be those of the model. Numbers that layers got because their
+    names were taken (``dense_1``) do not count.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file and the weight that does not fit.
+    """
+    document = _read(filepath, "weights", "model", "checkpoint")
+    with _entries_of(filepath, document):
+        set_weights(model, document["weights"])
+
+
+def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
+    """Everything about a model as a document for `files.write`."""
+    compiled = model.get_compile_config()
+    document = {
+        **(registry.serialize(model) or {}),
+        "compile": compiled,
+        "weights": model.weights_dict(),
+        "training": None,
+    }
+    if compiled is not None and include_training and model.built:
+        tensors, values = model.training_state()
+        document["training"] = {"tensors": tensors, "values": values}
+    return document
+
+
+def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
+    """Load weights by name, whatever numbers the names got (``dense_1``)."""
+    if not model.built:
+        raise ValueError(
+            "the model has no weights yet: give it an Input layer or call it on a batch first."
+        )
+    model.load_weights_dict(_renamed(stored, model.weights_dict()))
+
+
+def set_training(model: Any, training: Any) -> None:
+    """Give a model the training state that `describe` took."""
+    if not isinstance(training, dict) or set(training) != {"tensors", "values"}:
+        raise ValueError("'training' is not a dictionary of 'tensors' and 'values'.")
+    tensors = _renamed(training["tensors"], model.training_state()[0])
+    model.set_training_state(tensors, training["values"])
+
+
+def _renamed(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``stored`` under the names in ``own``, if they differ in their numbers alone."""
+    if set(own) != set(stored) and list(map(plain, own)) == list(map(plain, stored)):
+        return dict(zip(own, stored.values(), strict=True))
+    return stored
+
+
+def plain(name: str) -> str:
+    """A name without the numbers that tell equal names apart: ``dense_1/kernel``.
+
+    >>> plain("dense_12/kernel")
+    'dense/kernel'
+    """
+    return re.sub(r"_\d+(?=/|$)", "", name)
+
+
+def _check_overwrite(path: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{os.fspath(path)} is there already, and overwrite=False.")
+
+
+_PARTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "weights": {"weights": (dict,)},
+    "model": {
+        "class_name": (str,),
+        "config": (dict,),
+        "compile": (dict, type(None)),
+        "weights": (dict,),
+        "training": (dict, type(None)),
+    },
+}
+_PARTS["checkpoint"] = {
+    **_PARTS["model"],
+    "callbacks": (list,),
+    "epoch": (int,),
+    "batch": (int,),
+    "stopped": (bool,),
+}
+
+
+def _read(path: Path, *kinds: str) -> dict[str, Any]:
+    """The document at ``path``, its parts of the right types."""
+    document = files.read(path)
+    kind = document.pop("kind", None)
+    if kind not in kinds:
+        raise ValueError(
+            f"Cannot load {os.fspath(path)}: it holds {kind!r} and not {' or '.join(kinds)}."
+        )
+    parts = _PARTS[kind]
+    for name in sorted(set(parts) ^ set(document)):
+        state = "missing" if name in parts else "unknown"
+        raise ValueError(f"Cannot load {os.fspath(path)}: the entry {name!r} is {state}.")
+    for name, types in parts.items():
+        if not isinstance(document[name], types):
+            raise ValueError(
+                f"Cannot load {os.fspath(path)}: the entry {name!r} is "
+                f"{json.dumps(document[name], default=str)[:60]}."
+            )
+    for name, value in document["weights"].items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"Cannot load {os.fspath(path)}: the weight {name!r} is no tensor.")
+    return document
+
+
+@contextmanager
+def _entries_of(path: Path, document: dict[str, Any]) -> Iterator[None]:
+    """Whatever a wrong entry of the document causes is an error about the file."""
+    try:
+        yield
+    except Exception as error:  # what a wrong value breaks cannot be foreseen
+        raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
+
+
+@contextmanager
+def _custom_objects(classes: dict[str, type]) -> Iterator[None]:
+    """Let classes be found by the names given, for the length of the block."""
+    before = {kind: dict(table) for kind, table in registry._kinds.items()}
+    aliases = {kind: dict(table) for kind, table in registry._aliases.items()}
+    for name, cls in classes.items():
+        if not (isinstance(cls, type) and issubclass(cls, registry.Entry) and cls.kind):
+            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
+        registry._kinds.setdefault(cls.kind, {})[name] = cls
+        for alias in (name, f"Custom>{name}"):
+            registry._aliases.setdefault(cls.kind, {})[alias] = name
+    try:
+        yield
+    finally:
+        for table, saved in ((registry._kinds, before), (registry._aliases, aliases)):
+            table.clear()
+            table.update(saved)  # type: ignore[arg-type]

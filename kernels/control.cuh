@@ -1,0 +1,5 @@
+// Places in the control block, as in gpunn/backends/control.py.
+#include "types.cuh"
+
+enum Counter { UPDATES, BATCHES, PASS, POSITION, BAD_BATCH };
+enum Rate { LEARNING_RATE };

@@ -1,0 +1,65 @@
+// The end of the forward pass and the beginning of the backward pass, in one launch: each row's
+// loss, its gradient and whether the answer is right, by one warp a row; then the last block to
+// finish sums the rows up.
+#include "losses.cuh"
+#include "threads.cuh"
+
+// gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
+// totals += (scale rows sum(w l), rows, right answers).
+// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+template <typename T, template <typename> class Loss>
+__global__ void loss_rows(const T* predictions, const T* targets, const int32* labels,
+                          const T* weights, const double* parameters, double scale, int64 rows,
+                          int64 classes, bool count_matches, T* gradient, T* row_losses,
+                          bool* row_matches, uint32* arrivals, double* totals) {
+    const Loss<T> loss(parameters);
+    const int lane = threadIdx.x % WARP;
+    for (int64 r = thread_number() / WARP; r < rows; r += thread_count() / WARP) {
+        const T* y = predictions + r * classes;
+        const T* t = targets ? targets + r * classes : nullptr;
+        const int64 label = t ? -1 : labels[r];
+        const T weight = weights ? weights[r] : T(1);
+        const T factor = T(scale) * weight;
+        auto target = [&](int64 c) { return loss.target(t ? t[c] : T(c == label), T(classes)); };
+
+        Row<T> row = {T(classes), T(0), T(0), T(0)};
+        if (count_matches || Loss<T>::whole_row) {
+            const Largest<T> answer = row_largest(y, classes, lane);
+            row.maximum = answer.value;
+            if (count_matches) {
+                const int64 truth = t ? row_largest(t, classes, lane).place : label;
+                if (lane == 0) row_matches[r] = answer.place == truth;
+            }
+        }
+        if constexpr (Loss<T>::whole_row) {
+            for (int64 c = lane; c < classes; c += WARP) row.sum += loss.term(y[c], row.maximum);
+            row.sum = warp_sum(row.sum);
+            for (int64 c = lane; c < classes; c += WARP) row.mass += loss.mass(target(c), y[c], row);
+            row.mass = warp_sum(row.mass);
+        }
+        T value = T(0);
+        for (int64 c = lane; c < classes; c += WARP) {
+            value += loss.value(target(c), y[c], row);
+            if (gradient) gradient[r * classes + c] = factor * loss.slope(target(c), y[c], row);
+        }
+        value = warp_sum(value);
+        if (lane == 0) row_losses[r] = weight * value;
+    }
+
+    if (!last_block(arrivals)) return;
+    const volatile T* all_losses = row_losses;
+    const volatile bool* all_matches = row_matches;
+    double sum = 0;
+    int64 matches = 0;
+    for (int64 r = threadIdx.x; r < rows; r += blockDim.x) {
+        sum += all_losses[r];
+        if (count_matches) matches += all_matches[r];
+    }
+    sum = block_sum(sum);
+    const double right = block_sum(double(matches));
+    if (threadIdx.x == 0) {
+        totals[0] += scale * rows * sum;
+        totals[1] += rows;
+        totals[2] += right;
+    }
+}

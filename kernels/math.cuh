@@ -1,0 +1,45 @@
+// The functions of mathematics, in one place, for float and double: accurate ones, never the fast
+// approximations. Whoever compiles the formulas elsewhere replaces this file and nothing else.
+#include "types.cuh"
+#ifndef __CUDACC__
+#include <math.h>
+#endif
+
+namespace math {
+
+HD float exp(float x) { return ::expf(x); }
+HD double exp(double x) { return ::exp(x); }
+HD float expm1(float x) { return ::expm1f(x); }
+HD double expm1(double x) { return ::expm1(x); }
+HD float log(float x) { return ::logf(x); }
+HD double log(double x) { return ::log(x); }
+HD float log1p(float x) { return ::log1pf(x); }
+HD double log1p(double x) { return ::log1p(x); }
+HD float tanh(float x) { return ::tanhf(x); }
+HD double tanh(double x) { return ::tanh(x); }
+HD float sqrt(float x) { return ::sqrtf(x); }
+HD double sqrt(double x) { return ::sqrt(x); }
+
+template <typename T> HD T abs(T x) { return x < T(0) ? -x : x; }
+
+// exp(-x) may overflow to infinity, and 1 / infinity is the right answer.
+template <typename T> HD T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
+
+template <typename T> HD T clip(T x, T low, T high) {
+    return x < low ? low : (x > high ? high : x);  // NaN stays NaN
+}
+
+template <typename T> HD T minus_infinity() { return -T(1e300 * 1e300); }
+
+template <typename T> HD bool is_finite(T x) { return x - x == T(0); }
+
+// The upper 64 bits of a product of two 64-bit numbers.
+HD uint64 high_product(uint64 a, uint64 b) {
+#ifdef __CUDACC__
+    return __umul64hi(a, b);
+#else
+    return uint64((unsigned __int128)(a) * b >> 64);
+#endif
+}
+
+}  // namespace math

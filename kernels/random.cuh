@@ -1,0 +1,72 @@
+// Numbers that look random and are computed from a key and a counter: any thread gets any of them
+// without asking another, and NumPy gets the same ones.
+#include "math.cuh"
+
+struct Words { uint64 word[4]; };
+
+// Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the block
+// of four words that numpy.random.Philox(key=key) produces with this counter. NumPy adds one to
+// its counter before each block, so its first block after Philox(counter=c) is that of c + 1.
+HD Words philox(Words counter, uint64 key_0, uint64 key_1) {
+    uint64* c = counter.word;
+    for (int round = 0; round < 10; ++round) {
+        const uint64 high_0 = math::high_product(0xD2E7470EE14C6C93ULL, c[0]);
+        const uint64 low_0 = 0xD2E7470EE14C6C93ULL * c[0];
+        const uint64 high_1 = math::high_product(0xCA5A826395121157ULL, c[2]);
+        const uint64 low_1 = 0xCA5A826395121157ULL * c[2];
+        c[0] = high_1 ^ c[1] ^ key_0;
+        c[1] = low_1;
+        c[2] = high_0 ^ c[3] ^ key_1;
+        c[3] = low_0;
+        key_0 += 0x9E3779B97F4A7C15ULL;
+        key_1 += 0xBB67AE8584CAA73BULL;
+    }
+    return counter;
+}
+
+// Number i (0 to 7) of the block's float32 numbers in [0, 1), as Generator.random makes them:
+// the low half of each word before its high half, 24 bits of each.
+HD float uniform(const Words& block, int i) {
+    const uint32 half = uint32(block.word[i / 2] >> (i % 2 ? 32 : 0));
+    return float(half >> 8) * 5.9604644775390625e-8f;  // 2^-24
+}
+
+// The shuffled order of gpunn/backends/order.py, for one row at a time.
+constexpr int ORDER_ROUNDS = 6;
+
+// Key i of a pass: SplitMix64 (Steele et al., 2014).
+HD uint32 order_key(uint64 seed, uint64 pass, int i) {
+    uint64 z = seed + pass * 0xD1342543DE82EF95ULL + (uint64(i) + 1) * 0x9E3779B97F4A7C15ULL;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return uint32((z ^ (z >> 31)) >> 32);
+}
+
+HD uint32 order_mix(uint32 x, uint32 key) {
+    uint32 h = (x + key) * 0x85EBCA6Bu;
+    h ^= h >> 15;
+    h *= 0xC2B2AE35u;
+    h ^= h >> 13;
+    return h;
+}
+
+// The row that comes at `place` (below `rows`) of the pass with these keys: a Feistel network on
+// the smallest power of two that holds all rows, walked until it lands on a row that exists.
+HD uint32 order_row(uint32 place, uint32 rows, const uint32* keys) {
+    int bits = 2;
+    while (bits < 32 && (rows - 1) >> bits) ++bits;
+    const int low = bits / 2;
+    const uint32 right_mask = (1u << low) - 1;
+    const uint32 left_mask = (1u << (bits - low)) - 1;
+    uint32 x = place;
+    do {
+        uint32 left = x >> low;
+        uint32 right = x & right_mask;
+        for (int i = 0; i < ORDER_ROUNDS; i += 2) {
+            left ^= order_mix(right, keys[i]) & left_mask;
+            right ^= order_mix(left, keys[i + 1]) & right_mask;
+        }
+        x = (left << low) | right;
+    } while (x >= rows);
+    return x;
+}

@@ -1,0 +1,45 @@
+// Names of number types as NumPy has them, and the mark of a function that CUDA shall compile
+// for the card. The headers that hold formulas are plain C++: without CUDA the mark is empty.
+#ifdef __CUDACC__
+#define HD __host__ __device__ inline
+#else
+#define HD inline
+#endif
+
+typedef signed char int8;
+typedef unsigned char uint8;
+typedef short int16;
+typedef unsigned short uint16;
+typedef int int32;
+typedef unsigned int uint32;
+typedef long long int64;
+typedef unsigned long long uint64;
+
+// A half-precision number is only ever read here, from data that came in that type.
+struct float16 {
+    uint16 bits;
+
+    HD operator float() const {
+        const uint32 sign = uint32(bits & 0x8000u) << 16;
+        const uint32 exponent = (bits >> 10) & 0x1Fu;
+        const uint32 fraction = bits & 0x3FFu;
+        union { uint32 word; float value; } result;
+        if (exponent == 31) {  // infinity or NaN
+            result.word = sign | 0x7F800000u | (fraction << 13);
+        } else if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+            result.value = float(fraction) * 5.9604644775390625e-8f;
+            result.word |= sign;
+        } else {
+            result.word = sign | ((exponent + 112) << 23) | (fraction << 13);
+        }
+        return result.value;
+    }
+};
+
+// Kinds of formulas. A struct `Name : Kind` in a header here is what the Python side finds under
+// the functor name "Name", and what a kernel with a template parameter `Kind` is compiled for.
+struct Activation {};     // one element at a time
+struct RowActivation {};  // needs the whole row: softmax
+struct Loss {};
+struct Metric {};
+struct Optimizer {};

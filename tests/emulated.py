@@ -1,0 +1,224 @@
+"""The CuPy backend without a card: its own class, over stand-ins for what only a card has.
+
+- The array module is NumPy with arrays of a class of their own, so that host and device
+  are told apart, and that behaves where it matters as CuPy's do.
+- The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
+- The matrix product reads flat memory column by column, as cuBLAS does.
+- The stream records what is asked of it during a capture, without doing it, and repeats it.
+
+Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from host_kernels import HostKernels
+
+import gpunn.backends
+from gpunn.backends.cupy_backend import CupyBackend, column_major
+from gpunn.backends.kernel_source import Kernel
+
+
+class Recorder:
+    """The stream: does what it is given, or, during a capture, writes it down."""
+
+    def __init__(self) -> None:
+        self.recording: list[Callable[[], Any]] | None = None
+
+    def perform(self, work: Callable[[], Any]) -> None:
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+
+    def synchronize(self) -> None:
+        self._refuse("synchronize")
+
+    def read(self, array: Any) -> np.ndarray:
+        self._refuse("read")
+        return np.array(array.view(np.ndarray))
+
+    def record(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        self.recording = recorded = []
+        try:
+            for _ in range(times):
+                step()
+        finally:
+            self.recording = None
+
+        def replay() -> None:
+            for work in recorded:
+                work()
+
+        return replay
+
+    def _refuse(self, what: str) -> None:
+        if self.recording is not None:
+            raise RuntimeError(f"a step that is recorded cannot {what}: it would wait for the card")
+
+
+RECORDER = Recorder()
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, DeviceArray):
+        return x.view(np.ndarray)
+    if isinstance(x, (tuple, list)):
+        return type(x)(_plain(item) for item in x)
+    if isinstance(x, dict):
+        return {key: _plain(value) for key, value in x.items()}
+    return x
+
+
+def _on_device(x: Any) -> Any:
+    """Results become arrays of the device; single numbers arrays without axes, as in CuPy."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(_on_device(item) for item in x)
+    return np.asarray(x).view(DeviceArray) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
+def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a NumPy function on device arrays; in a capture, note how to do it again."""
+    args, kwargs = _plain(args), _plain(kwargs)
+    with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
+        result = function(*args, **kwargs)
+    if RECORDER.recording is not None:
+
+        def again() -> None:
+            with np.errstate(all="ignore"):
+                new = function(*args, **kwargs)
+            if isinstance(result, (np.ndarray, np.generic)) and "out" not in kwargs:
+                kept[...] = new
+
+        kept = np.asarray(result)
+        RECORDER.recording.append(again)
+        return _on_device(kept) if isinstance(result, np.generic) else _on_device(result)
+    return _on_device(result)
+
+
+class DeviceArray(np.ndarray):
+    """An array "on the device": whatever is done to it goes through the recorder."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        result = _call(getattr(ufunc, method), args, kwargs)
+        return out[0] if out else result
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        result = _call(function, args, kwargs)
+        return kwargs["out"] if kwargs.get("out") is not None else result
+
+    def __getitem__(self, key: Any) -> Any:
+        view = self.view(np.ndarray)[_plain(key)]
+        if isinstance(view, np.generic):  # CuPy gives an array without axes, not a number
+            key = (*(key if isinstance(key, tuple) else (key,)), Ellipsis)
+            view = self.view(np.ndarray)[_plain(key)]
+        if np.may_share_memory(view, self):
+            return view.view(DeviceArray)
+        return _call(np.ndarray.__getitem__, (self, key), {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray) and not isinstance(value, DeviceArray) and value.ndim:
+            raise TypeError("an array of the host cannot be assigned to one of the device")
+        _call(np.ndarray.__setitem__, (self, key, value), {})
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        return _call(np.ndarray.astype, (self, *args), kwargs)
+
+    def _wait(self, *args: Any) -> Any:
+        if RECORDER.recording is not None:
+            raise RuntimeError("a step that is recorded cannot look at a number of the device")
+        return self.view(np.ndarray)
+
+    def __bool__(self) -> bool:
+        return bool(self._wait())
+
+    def __float__(self) -> float:
+        return float(self._wait())
+
+    def __int__(self) -> int:
+        return int(self._wait())
+
+    def __index__(self) -> int:
+        return self._wait().__index__()
+
+
+class ArrayModule:
+    """NumPy, with arrays on the device."""
+
+    ndarray = DeviceArray
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(np, name)
+        if not callable(member) or isinstance(member, (type, np.ufunc)):
+            return member
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            out = kwargs.get("out")
+            result = _call(member, args, kwargs)
+            return result if out is None else out
+
+        return function
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """A copy of what is on the host; what is on the device, as it stands."""
+        if isinstance(x, DeviceArray) and dtype in (None, x.dtype):
+            return x
+        return np.array(x, dtype).view(DeviceArray)
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        """Filled with what shows if nobody writes it."""
+        array = np.empty(shape, dtype)
+        array.view(np.uint8 if array.ndim and array.shape[-1] else array.dtype).fill(0xA5)
+        return array.view(DeviceArray)
+
+
+class EmulatedKernels(HostKernels):
+    """The kernels on the CPU, refusing arrays of the host as a card would."""
+
+    def prepare(self, entry: str, kernel: Kernel) -> Any:
+        run = super().prepare(entry, kernel)
+
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
+            for parameter, value in zip(kernel.parameters, arguments, strict=True):
+                if parameter.pointer and np.ndim(value) and not isinstance(value, DeviceArray):
+                    raise TypeError(f"{entry}: {parameter.name} is an array of the host")
+            RECORDER.perform(lambda: run(grid, block, arguments))
+
+        return launch
+
+
+def column_major_product(
+    a: Any, b: Any, out: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
+) -> None:
+    """What cuBLAS computes from flat memory with the arguments that it is given."""
+    layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+
+    def columns(x: Any, rows: int, count: int, stride: int) -> np.ndarray:
+        assert x.flags.c_contiguous
+        steps = (x.itemsize, stride * x.itemsize)
+        return np.lib.stride_tricks.as_strided(x.view(np.ndarray), (rows, count), steps)
+
+    def product() -> None:
+        m, n, k = layout.m, layout.n, layout.k
+        first = columns(b, *((k, m) if layout.transpose_first else (m, k)), layout.first_stride)
+        second = columns(a, *((n, k) if layout.transpose_second else (k, n)), layout.second_stride)
+        first = first.T if layout.transpose_first else first
+        second = second.T if layout.transpose_second else second
+        result = columns(out, m, n, m)
+        result[...] = first @ second + (result if accumulate else 0)
+
+    RECORDER.perform(product)
+
+
+def make_backend() -> CupyBackend:
+    """A CuPy backend on the CPU."""
+    return CupyBackend(
+        ArrayModule(), EmulatedKernels(), column_major_product, RECORDER, name="emulated"
+    )
+
+
+gpunn.backends.register_backend("emulated", make_backend)

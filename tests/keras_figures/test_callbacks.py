@@ -1,0 +1,568 @@
+"""What Keras 3 asserts in its unit tests of callbacks: when they act, and what they leave."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import gpunn
+
+callbacks, layers = gpunn.callbacks, gpunn.layers
+
+RNG = np.random.default_rng(1337)
+X, Y = RNG.random((10, 3)), RNG.random((10, 1))
+BATCH = 4  # three batches an epoch, the last of two rows
+BATCHES = 3
+
+
+class Stub:
+    """Stands for a model whose weights are the number of the epoch that made them."""
+
+    def __init__(self) -> None:
+        self.stop_training = False
+        self.weights: Any = -1
+
+    def get_weights(self) -> Any:
+        return self.weights
+
+    def set_weights(self, weights: Any) -> None:
+        self.weights = weights
+
+
+def regression(metrics: Any = ("mse",)) -> Any:
+    model = gpunn.Sequential(
+        [layers.Input((3,)), layers.Dense(2, activation="relu"), layers.Dense(1)]
+    )
+    model.compile(optimizer="sgd", loss="mse", metrics=list(metrics))
+    return model
+
+
+def exploding() -> Any:
+    """Overflows in the first batch: five layers of weights of 1e5."""
+    big = gpunn.initializers.Constant(value=1e5)
+    hidden = [layers.Dense(2, activation="relu", kernel_initializer=big) for _ in range(5)]
+    model = gpunn.Sequential([layers.Input((3,)), *hidden, layers.Dense(2)])
+    model.compile(optimizer="sgd", loss="mean_squared_error")
+    return model
+
+
+def watch(stopper: Any, values: list[float], *, interrupt: int | None = None) -> tuple[Any, int]:
+    """Feeds one value an epoch to the callback; the model left, and the epochs it ran."""
+    model, ran = Stub(), 0
+    stopper.set_model(model)
+    stopper.on_train_begin()
+    for epoch, value in enumerate(values):
+        ran += 1
+        model.weights = epoch
+        stopper.on_epoch_end(epoch, logs={stopper.monitor: value})
+        if model.stop_training or epoch == interrupt:
+            break
+    stopper.on_train_end()
+    return model, ran
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 3])
+def test_early_stopping_patience(patience: int) -> None:
+    losses = [10.0, 9.0, 8.0, 9.0, 8.9, 8.8, 8.7, 8.6, 8.5]
+    stopper = callbacks.EarlyStopping(monitor="loss", patience=patience)
+    _, ran = watch(stopper, losses)
+    assert stopper.stopped_epoch == max(patience, 1) + 2
+    assert ran == stopper.stopped_epoch + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "interrupt", "ran", "weights"),
+    [
+        # The best of five stands in epoch 2.
+        ({"patience": 2}, [0.2, 0.15, 0.1, 0.11, 0.12], None, 5, 2),
+        # None beats the baseline, so patience never starts again, and the best still comes back.
+        ({"patience": 5, "baseline": 0.5}, [0.9, 0.8, 0.7, 0.71, 0.72, 0.73], None, 5, 2),
+        # Somebody else ends the training.
+        ({"patience": 5, "baseline": 0.5}, [0.9, 0.8, 0.7, 0.71, 0.72, 0.73], 3, 4, 2),
+        # Once the baseline is beaten, better values renew the patience.
+        ({"patience": 2, "baseline": 0.5}, [0.4, 0.45, 0.3, 0.31, 0.32, 0.33], None, 5, 2),
+        # Nothing is looked at before epoch 2, however good.
+        ({"patience": 2, "start_from_epoch": 2}, [0.01, 0.02, 0.5, 0.4, 0.6, 0.7, 0.8], None, 6, 3),
+        # Better by no more than min_delta is no better.
+        ({"patience": 2, "min_delta": 0.1}, [0.9, 0.85, 0.81, 0.3], None, 3, 0),
+        ({"patience": 2, "min_delta": 0.1, "mode": "max"}, [0.5, 0.75, 0.8, 0.84], None, 4, 1),
+        ({"patience": 1, "mode": "max"}, [0.1, 0.2, 0.3, 0.25], None, 4, 2),
+    ],
+)  # fmt: skip
+def test_early_stopping_restores_the_best(
+    arguments: dict[str, Any],
+    values: list[float],
+    interrupt: int | None,
+    ran: int,
+    weights: int,
+) -> None:
+    stopper = callbacks.EarlyStopping(restore_best_weights=True, **arguments)
+    model, epochs = watch(stopper, values, interrupt=interrupt)
+    assert (epochs, model.weights) == (ran, weights)
+
+
+def test_early_stopping_keeps_the_last_weights_by_default() -> None:
+    model, _ = watch(callbacks.EarlyStopping(patience=2), [0.2, 0.1, 0.3, 0.4, 0.5])
+    assert model.weights == 3
+
+
+def test_early_stopping_starts_afresh_in_another_fit() -> None:
+    stopper = callbacks.EarlyStopping(monitor="loss", patience=2)
+    assert watch(stopper, [0.1, 0.2, 0.3, 0.4])[1] == 3
+    # Worse than before, but better and better.
+    assert watch(stopper, [0.9, 0.8, 0.7, 0.6, 0.5])[1] == 5
+    assert stopper.stopped_epoch == 0
+
+
+def accurate() -> Any:
+    model = gpunn.Sequential([layers.Input((3,)), layers.Dense(1, activation="sigmoid")])
+    model.compile(
+        optimizer="sgd",
+        loss="binary_crossentropy",
+        metrics=["mse", "acc", "accuracy", gpunn.metrics.BinaryAccuracy(name="mine")],
+    )
+    return model
+
+
+@pytest.mark.parametrize(
+    ("mode", "monitor", "upwards"),
+    [
+        ("max", "val_mse", True),
+        ("min", "val_loss", False),
+        ("auto", "val_mse", False),
+        ("auto", "loss", False),
+        ("auto", "acc", True),
+        ("auto", "val_accuracy", True),
+        ("auto", "mine", True),
+        ("min", "accuracy", False),
+    ],
+)
+def test_direction_of_a_monitor(mode: str, monitor: str, upwards: bool) -> None:
+    model = accurate()
+    bits = (Y > 0.5).astype("float32")
+    model.fit(X, bits, validation_data=(X, bits), verbose=0)
+    for values in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]):
+        stopper = callbacks.EarlyStopping(monitor=monitor, mode=mode, patience=1)
+        stopper.set_model(model)
+        model.stop_training = False
+        stopper.on_train_begin()
+        for epoch, value in enumerate(values):
+            stopper.on_epoch_end(epoch, {monitor: value})
+        assert model.stop_training == ((values[0] < values[-1]) != upwards)
+
+
+def test_a_monitor_of_unknown_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown"):
+        regression().fit(
+            X, Y, callbacks=[callbacks.EarlyStopping(monitor="unknown")], epochs=2, verbose=0
+        )
+
+
+def test_a_monitor_that_is_not_there_is_warned_about() -> None:
+    stopper = callbacks.EarlyStopping(monitor="val_loss", patience=1)
+    with pytest.warns(UserWarning, match="val_loss"):
+        history = regression().fit(X, Y, callbacks=[stopper], epochs=3, verbose=0)
+    assert history.epoch == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["EarlyStopping", "ModelCheckpoint"])
+def test_an_unknown_mode_is_pointed_out(name: str) -> None:
+    arguments = {"filepath": "model.keras"} if name == "ModelCheckpoint" else {}
+    with pytest.warns(UserWarning, match="unknown"):
+        getattr(callbacks, name)(mode="unknown", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("patience", "start", "at_least"), [(3, 0, 3), (3, 2, 5), (0, 2, 2)]
+)
+def test_early_stopping_in_fit(patience: int, start: int, at_least: int) -> None:
+    stopper = callbacks.EarlyStopping(monitor="mse", patience=patience, start_from_epoch=start)
+    model = regression()
+    for _ in range(2):
+        history = model.fit(X, Y, callbacks=[stopper], epochs=20, verbose=0)
+        assert len(history.epoch) >= at_least
+
+
+def test_early_stopping_example() -> None:
+    # From a loss that only grows, patience 3 makes four epochs.
+    model = gpunn.Sequential([layers.Input((20,)), layers.Dense(10)])
+    model.compile(optimizer=gpunn.optimizers.SGD(learning_rate=1e-4), loss="mse")
+
+    class Growing(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["loss"] = float(epoch)
+
+    history = model.fit(
+        np.arange(100).reshape(5, 20) / 100, np.zeros((5, 10)), epochs=10, batch_size=1,
+        callbacks=[Growing(), callbacks.EarlyStopping(monitor="loss", patience=3)], verbose=0,
+    )  # fmt: skip
+    assert history.epoch == [0, 1, 2, 3]
+
+
+# Keras wants these endings; any name would do here.
+ENDINGS = {False: ".keras", True: ".weights.h5"}
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        ({}, True),
+        ({"mode": "min"}, True),
+        ({"monitor": "val_acc", "mode": "max"}, True),
+        ({"monitor": "val_acc", "mode": "max", "save_best_only": True}, True),
+        ({"save_best_only": True, "mode": "auto"}, True),
+        ({"monitor": "val_acc", "mode": "max", "save_best_only": True,
+          "initial_value_threshold": -0.01}, True),
+        ({"mode": "min", "save_best_only": True, "initial_value_threshold": 0}, False),
+        ({"mode": "auto", "save_best_only": True, "initial_value_threshold": 0}, False),
+        ({"monitor": "val_acc", "mode": "auto", "save_best_only": True,
+          "initial_value_threshold": 1}, False),
+    ],
+)  # fmt: skip
+def test_checkpoint_is_written(
+    arguments: dict[str, Any], written: bool, weights_only: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "subdir" / f"checkpoint{ENDINGS[weights_only]}"
+    bits = (Y > 0.5).astype("float32")
+    model = accurate()
+    saver = callbacks.ModelCheckpoint(path, save_weights_only=weights_only, **arguments)
+    model.fit(X, bits, batch_size=BATCH, validation_data=(X, bits), callbacks=[saver], verbose=0)
+    assert path.exists() == written
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_checkpoint_holds_the_weights(weights_only: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"checkpoint{ENDINGS[weights_only]}"
+    model = regression()
+    saver = callbacks.ModelCheckpoint(
+        str(path), save_best_only=True, save_weights_only=weights_only
+    )
+    model.fit(X, Y, batch_size=5, validation_data=(X, Y), callbacks=[saver], verbose=0)
+    if weights_only:
+        again = regression()
+        again.load_weights(path)
+    else:
+        again = gpunn.saving.load_model(path)
+    for got, expected in zip(again.get_weights(), model.get_weights(), strict=True):
+        assert_allclose(got, expected)
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_checkpoint_every_so_many_batches(weights_only: bool, tmp_path: Path) -> None:
+    # Five batches an epoch: every 15 of them is every third epoch.
+    x, y = RNG.random((30, 3)), RNG.random((30, 1))
+    pattern = "checkpoint.epoch{epoch:02d}" + ENDINGS[weights_only]
+    saver = callbacks.ModelCheckpoint(
+        tmp_path / pattern, save_freq=15, save_weights_only=weights_only
+    )
+    regression().fit(x, y, batch_size=6, callbacks=[saver], epochs=10, verbose=0)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {pattern.format(epoch=epoch) for epoch in (3, 6, 9)}
+
+
+def test_checkpoint_names_count_epochs_and_batches_from_one(tmp_path: Path) -> None:
+    x, y = RNG.random((30, 3)), RNG.random((30, 1))
+    pattern = "checkpoint.epoch{epoch:02d}batch{batch:02d}.keras"
+    saver = callbacks.ModelCheckpoint(tmp_path / pattern, save_freq=1)
+    regression().fit(x, y, batch_size=15, callbacks=[saver], epochs=5, verbose=0)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        pattern.format(epoch=epoch, batch=batch) for epoch in range(1, 6) for batch in (1, 2)
+    }
+
+
+def test_checkpoint_names_take_metrics(tmp_path: Path) -> None:
+    saver = callbacks.ModelCheckpoint(tmp_path / "{epoch:03d}-{val_loss:.3f}.keras")
+    history = regression().fit(
+        X, Y, validation_data=(X, Y), callbacks=[saver], epochs=2, verbose=0
+    ).history
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        f"{epoch:03d}-{loss:.3f}.keras" for epoch, loss in enumerate(history["val_loss"], 1)
+    ]
+
+
+def test_checkpoint_of_the_best_alone(tmp_path: Path) -> None:
+    """Three epochs improve, one does not: three files."""
+
+    class Script(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["val_loss"] = [0.5, 0.4, 0.45, 0.3][epoch]
+
+    saver = callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", save_best_only=True)
+    regression().fit(
+        X, Y, validation_data=(X, Y), callbacks=[Script(), saver], epochs=4, verbose=0
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "2.keras", "4.keras"]
+
+
+def test_checkpoint_without_its_monitor_warns_and_saves(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.keras"
+    saver = callbacks.ModelCheckpoint(path, monitor="unknown", save_best_only=True, mode="min")
+    with pytest.warns(UserWarning, match="unknown"):
+        regression().fit(X, Y, callbacks=[saver], verbose=0)
+    assert path.exists()
+
+
+def test_checkpoint_refuses() -> None:
+    with pytest.raises(ValueError, match="save_freq"):
+        callbacks.ModelCheckpoint("model.keras", save_freq="invalid_save_freq")
+    callbacks.ModelCheckpoint("model.keras", save_freq="epoch")
+    callbacks.ModelCheckpoint("model.keras", save_freq=3)
+
+
+def test_csv_logger(tmp_path: Path) -> None:
+    path = tmp_path / "log.tsv"
+
+    def fit(model: Any, logger: Any, epochs: int) -> None:
+        model.fit(
+            X, Y, batch_size=BATCH, validation_data=(X, Y), callbacks=[logger], epochs=epochs,
+            verbose=0,
+        )  # fmt: skip
+
+    fit(regression(), callbacks.CSVLogger(path, separator="\t"), 1)
+    model, logger = regression(), callbacks.CSVLogger(path, separator="\t", append=True)
+    fit(model, logger, 1)
+    fit(model, logger, 2)
+    lines = path.read_text().splitlines()
+    assert lines[0].split("\t") == ["epoch", "loss", "mse", "val_loss", "val_mse"]
+    assert [line.split("\t")[0] for line in lines[1:]] == ["0", "0", "0", "1"]
+    assert {line.count("\t") for line in lines} == {4}
+
+    fit(model, callbacks.CSVLogger(path), 1)
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_csv_logger_keeps_the_numbers_of_the_history(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    history = regression().fit(
+        X, Y, validation_data=(X, Y), callbacks=[callbacks.CSVLogger(path)], epochs=3, verbose=0
+    ).history
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name, values in history.items():
+        assert [row[name] for row in rows] == [str(value) for value in values]
+
+
+def test_csv_logger_leaves_room_for_validation(tmp_path: Path) -> None:
+    # Validation every third epoch: the columns are there from the first, filled with NA.
+    path = tmp_path / "log.csv"
+    logger = callbacks.CSVLogger(path)
+    logger.on_train_begin()
+    for epoch in range(5):
+        logs = {"loss": 0.5, "acc": 0.25}
+        if epoch == 2:
+            logs |= {"val_loss": 0.75, "val_acc": 0.125}
+        logger.on_epoch_end(epoch, logs)
+    logger.on_train_end()
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "acc", "loss", "val_acc", "val_loss"]
+    assert [row["val_loss"] for row in rows] == ["NA", "NA", "0.75", "NA", "NA"]
+    assert [row["acc"] for row in rows] == ["0.25"] * 5
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_terminate_on_nan(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    y = np.eye(2)[RNG.integers(0, 2, 10)]
+    history = exploding().fit(
+        X, y, batch_size=BATCH, validation_data=(X, y), epochs=20, verbose=0,
+        callbacks=[callbacks.TerminateOnNaN(), callbacks.CSVLogger(path)],
+    ).history  # fmt: skip
+    assert len(history["loss"]) == 1
+    assert not np.isfinite(history["loss"][0])
+    with path.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    assert len(rows) == 2
+    assert {"nan", "inf"} & set(rows[-1])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_terminate_on_nan_can_raise() -> None:
+    class Ending(callbacks.Callback):
+        called = False
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self.called = True
+
+    ending = Ending()
+    with pytest.raises(RuntimeError, match=r"(?i)nan"):
+        exploding().fit(
+            X, np.zeros((10, 2)), verbose=0,
+            callbacks=[ending, callbacks.TerminateOnNaN(raise_error=True)],
+        )  # fmt: skip
+    assert not ending.called
+
+
+@pytest.mark.parametrize("raise_error", [False, True])
+def test_terminate_on_nan_lets_numbers_pass(raise_error: bool) -> None:
+    guard = callbacks.TerminateOnNaN(raise_error=raise_error)
+    history = regression().fit(X, Y, epochs=2, callbacks=[guard], verbose=0)
+    assert len(history.history["loss"]) == 2
+
+
+class Interrupt(callbacks.Callback):
+    """Raises at the end of a batch or of an epoch, and counts the batches until then."""
+
+    def __init__(self, batches: int | None = None, epochs: int | None = None) -> None:
+        super().__init__()
+        self.batches, self.epochs = batches, epochs
+        self.seen = self.seen_epochs = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen += 1
+        if self.seen == self.batches:
+            raise RuntimeError("in a batch")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen_epochs += 1
+        if self.seen_epochs == self.epochs:
+            raise RuntimeError("after an epoch")
+
+
+def test_backup_after_an_epoch(tmp_path: Path) -> None:
+    folder = tmp_path / "subdir"
+    model = regression()
+    backup = callbacks.BackupAndRestore(folder, save_freq="epoch")
+    with pytest.raises(RuntimeError, match="after an epoch"):
+        model.fit(
+            X, Y, batch_size=BATCH, callbacks=[backup, Interrupt(epochs=2)], epochs=6, verbose=0
+        )  # fmt: skip
+    assert folder.exists()
+
+    counter = Interrupt()
+    history = model.fit(
+        X, Y, batch_size=BATCH, callbacks=[backup, counter], epochs=5, verbose=0
+    )
+    assert history.epoch[-1] == 4
+    # Two epochs were done: three are left.
+    assert counter.seen == 3 * BATCHES
+    assert not folder.exists()
+
+
+def test_backup_within_an_epoch(tmp_path: Path) -> None:
+    folder = tmp_path / "subdir"
+    model = regression()
+    backup = callbacks.BackupAndRestore(folder, save_freq=1)
+    with pytest.raises(RuntimeError, match="in a batch"):
+        model.fit(
+            X, Y, batch_size=BATCH, callbacks=[backup, Interrupt(batches=2)], epochs=2, verbose=0
+        )  # fmt: skip
+    assert folder.exists()
+    history = model.fit(X, Y, batch_size=BATCH, callbacks=[backup], epochs=5, verbose=0)
+    assert history.epoch[-1] == 4
+
+
+def test_backup_restores_the_weights_of_its_epoch(tmp_path: Path) -> None:
+    model = regression()
+    backup = callbacks.BackupAndRestore(tmp_path / "subdir", delete_checkpoint=False)
+    model.fit(X, Y, batch_size=BATCH, callbacks=[backup], epochs=2, verbose=0)
+    assert (tmp_path / "subdir").exists()
+    weights = model.get_weights()
+
+    fresh = regression()
+    again = callbacks.BackupAndRestore(tmp_path / "subdir")
+    history = fresh.fit(X, Y, batch_size=BATCH, callbacks=[again], epochs=2, verbose=0)
+    assert not history.epoch
+    for got, expected in zip(fresh.get_weights(), weights, strict=True):
+        assert_allclose(got, expected)
+
+
+@pytest.mark.parametrize("folder", ["", None])
+def test_backup_refuses_no_folder(folder: str | None) -> None:
+    with pytest.raises((ValueError, TypeError), match="backup_dir"):
+        callbacks.BackupAndRestore(backup_dir=folder)
+
+
+@pytest.mark.parametrize("save_freq", ["batch", 0.15])
+def test_backup_refuses_a_frequency(save_freq: Any) -> None:
+    with pytest.raises(ValueError, match="save_freq"):
+        callbacks.BackupAndRestore(backup_dir="backup_dir", save_freq=save_freq)
+
+
+def test_what_callbacks_are_told() -> None:
+    trained = {"loss", "mean_squared_error"}
+    both = trained | {"val_loss", "val_mean_squared_error"}
+    told: dict[str, list[set[str]]] = {}
+
+    class Recorder(callbacks.Callback):
+        pass
+
+    def record(hook: str) -> Any:
+        def method(self: Any, *arguments: Any, logs: Any = None) -> None:
+            # A hook of a batch or an epoch gets its number first.
+            logs = arguments[-1] if arguments and isinstance(arguments[-1], dict) else logs
+            told.setdefault(hook, []).append(set(logs or {}))
+
+        return method
+
+    expected = {
+        "on_train_begin": set(),
+        "on_epoch_begin": set(),
+        "on_train_batch_begin": set(),
+        "on_train_batch_end": trained,
+        "on_test_begin": set(),
+        "on_test_batch_begin": set(),
+        "on_test_batch_end": trained,
+        "on_test_end": trained,
+        "on_epoch_end": both,
+        "on_train_end": both,
+        "on_predict_begin": set(),
+        "on_predict_batch_begin": set(),
+        "on_predict_batch_end": {"outputs"},
+        "on_predict_end": set(),
+    }
+    for hook in expected:
+        setattr(Recorder, hook, record(hook))
+    model, recorder = regression(["mean_squared_error"]), Recorder()
+    model.fit(
+        X, Y, batch_size=BATCH, epochs=2, validation_data=(X, Y), callbacks=[recorder], verbose=0
+    )
+    model.predict(X, batch_size=BATCH, callbacks=[recorder], verbose=0)
+    assert {hook: told[hook][0] for hook in told} == expected
+    assert all(len({frozenset(keys) for keys in calls}) == 1 for calls in told.values())
+    assert len(told["on_train_batch_end"]) == len(told["on_test_batch_end"]) == 2 * BATCHES
+    assert len(told["on_predict_batch_end"]) == BATCHES
+    assert len(told["on_train_begin"]) == len(told["on_train_end"]) == 1
+
+
+def test_history_is_returned_and_starts_afresh() -> None:
+    model = regression()
+    first = model.fit(X, Y, epochs=2, verbose=0)
+    assert first is model.history
+    assert first.epoch == [0, 1]
+    assert set(first.history) == {"loss", "mse"}
+    second = model.fit(X, Y, epochs=1, verbose=0)
+    assert second.epoch == [0]
+    assert first.params["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("EarlyStopping", {"monitor": "val_loss", "min_delta": 0, "patience": 0, "verbose": 0,
+                           "mode": "auto", "baseline": None, "restore_best_weights": False,
+                           "start_from_epoch": 0}),
+        ("ModelCheckpoint", {"filepath": "model.keras", "monitor": "val_loss", "verbose": 0,
+                             "save_best_only": False, "save_weights_only": False, "mode": "auto",
+                             "save_freq": "epoch"}),
+        ("BackupAndRestore", {"backup_dir": "backup", "save_freq": "epoch",
+                              "double_checkpoint": False, "delete_checkpoint": True}),
+    ],
+)  # fmt: skip
+def test_defaults_and_their_order(name: str, defaults: dict[str, Any]) -> None:
+    required = {"ModelCheckpoint": 1, "BackupAndRestore": 1}.get(name, 0)
+    cls = getattr(callbacks, name)
+    values = list(defaults.values())
+    for instance in (cls(*values[:required]), cls(*values)):
+        held = {key: getattr(instance, key) for key in defaults}
+        assert {key: str(value) for key, value in held.items()} == {
+            key: str(value) for key, value in defaults.items()
+        }

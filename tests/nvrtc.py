@@ -1,0 +1,105 @@
+"""NVRTC, NVIDIA's runtime compiler, called directly: it needs no card, no driver and no CuPy.
+
+The library is the one of the wheel ``nvidia-cuda-nvrtc-cu12``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+class CompileError(Exception):
+    """The compiler refused; the message is its log."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one kernel takes on the card, as ptxas reports it (bytes, but for registers)."""
+
+    registers: int
+    shared: int
+    stack: int
+    spills: int
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The NVRTC 12 library."""
+    spec = importlib.util.find_spec("nvidia.cuda_nvrtc")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("NVRTC is missing: pip install nvidia-cuda-nvrtc-cu12")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "lib"
+    return ctypes.CDLL(str(folder / "libnvrtc.so.12"))
+
+
+def compile_kernels(
+    source: str, architecture: int, names: Sequence[str], options: Sequence[str] = ()
+) -> dict[str, Resources]:
+    """Compile the named kernels to machine code for ``sm_<architecture>``.
+
+    Returns what each takes; raises `CompileError` with the log.
+    """
+    nvrtc = library()
+    program = ctypes.c_void_p()
+    _check(
+        nvrtc.nvrtcCreateProgram(
+            ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
+        )
+    )
+    try:
+        for name in names:
+            _check(nvrtc.nvrtcAddNameExpression(program, name.encode()))
+        flags = [*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+        array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
+        status = nvrtc.nvrtcCompileProgram(program, len(flags), array)
+        log = _text(program, "ProgramLog")
+        if status:
+            raise CompileError(log)
+        return {name: _resources(log, _lowered(program, name)) for name in names}
+    finally:
+        nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _resources(log: str, symbol: str) -> Resources:
+    start = log.index(f"Compiling entry function '{symbol}'")
+    end = log.find("Compiling entry function", start + 1)
+    report = log[start : end if end > 0 else None]
+
+    def figure(pattern: str) -> int:
+        found = re.search(pattern, report)
+        return int(found[1]) if found else 0
+
+    return Resources(
+        registers=figure(r"Used (\d+) registers"),
+        shared=figure(r"(\d+) bytes smem"),
+        stack=figure(r"(\d+) bytes stack frame"),
+        spills=figure(r"(\d+) bytes spill stores") + figure(r"(\d+) bytes spill loads"),
+    )
+
+
+def _lowered(program: Any, name: str) -> str:
+    symbol = ctypes.c_char_p()
+    _check(library().nvrtcGetLoweredName(program, name.encode(), ctypes.byref(symbol)))
+    assert symbol.value
+    return symbol.value.decode()
+
+
+def _text(program: Any, what: str) -> str:
+    size = ctypes.c_size_t()
+    _check(getattr(library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+    buffer = ctypes.create_string_buffer(size.value)
+    _check(getattr(library(), f"nvrtcGet{what}")(program, buffer))
+    return buffer.value.decode(errors="replace")
+
+
+def _check(status: int) -> None:
+    if status:
+        library().nvrtcGetErrorString.restype = ctypes.c_char_p
+        raise CompileError(library().nvrtcGetErrorString(status).decode())

@@ -1,0 +1,548 @@
+"""Callbacks by themselves and in `fit`; Keras's own figures for them stand in keras_figures."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gpunn import callbacks, registry
+from gpunn.callbacks.progress_bar import _line
+from gpunn.saving import files
+
+
+def stub(**attributes):
+    """What callbacks see of a model whose weights are a number."""
+    model = SimpleNamespace(stop_training=False, weights=0, saved=[], **attributes)
+    model.get_weights = lambda: [np.array(model.weights)]
+    model.set_weights = lambda weights: setattr(model, "weights", int(weights[0]))
+    model.save = model.save_weights = model.saved.append
+    model.get_config = dict
+    return model
+
+
+class LazyLogs(Mapping):
+    """What `fit` gives to the hooks of batches: read when looked at."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def __getitem__(self, name):
+        return self.read()[name]
+
+    def __iter__(self):
+        return iter(self.read())
+
+    def __len__(self):
+        return 1
+
+
+# -- the list of callbacks
+
+
+class Recorder(callbacks.Callback):
+    def __init__(self):
+        self.calls = []
+
+    def on_batch_end(self, batch, logs=None):
+        self.calls.append((batch, logs))
+
+
+def test_a_list_calls_all_in_order_and_takes_nested_lists():
+    order = []
+    a, b = (
+        callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs, name=name: order.append(name))
+        for name in "ab"
+    )
+    both = callbacks.CallbackList([a, [b]], add_history=True, model=stub(), epochs=7)
+    both.on_epoch_end(0, {"loss": 1.0})
+    assert order == ["a", "b"]
+    assert both.history.history == {"loss": [1.0]}
+    assert both.model.history is both.history
+    assert a.params == {"epochs": 7} and b.model is both.model
+
+
+@pytest.mark.parametrize("wrong", [callbacks.History, [print], "history", object()])
+def test_a_list_refuses_what_is_no_callback(wrong):
+    with pytest.raises(TypeError, match=r"gpunn\.callbacks\.Callback"):
+        callbacks.CallbackList(wrong)
+
+
+@pytest.mark.parametrize(
+    ("callback", "needed"),
+    [
+        (callbacks.History(), False),
+        (callbacks.ProgressBar(), False),
+        (callbacks.CSVLogger("f"), False),
+        (callbacks.EarlyStopping(), False),
+        (callbacks.ModelCheckpoint("f"), False),
+        (callbacks.ModelCheckpoint("f", save_freq=9), True),
+        (callbacks.BackupAndRestore("f"), False),
+        (callbacks.BackupAndRestore("f", save_freq=9), True),
+        (callbacks.TensorBoard("f"), False),
+        (callbacks.TensorBoard("f", update_freq="batch"), True),
+        (callbacks.TerminateOnNaN(), True),
+        (callbacks.LambdaCallback(on_epoch_end=print), False),
+        (callbacks.LambdaCallback(on_train_batch_end=print), True),
+        (callbacks.LambdaCallback(on_batch_begin=print), True),
+        (Recorder(), True),
+    ],
+)
+def test_single_batches_are_called_only_for_who_listens(callback, needed):
+    both = callbacks.CallbackList([callbacks.History(), callback])
+    assert both.needs_train_batches is needed
+    assert not both.needs_test_batches and not both.needs_predict_batches
+
+
+def test_only_the_progress_bar_wants_progress():
+    assert not callbacks.CallbackList([callbacks.History()]).needs_progress
+    assert callbacks.CallbackList(add_progbar=True).needs_progress
+
+
+def test_logs_of_a_batch_are_handed_on_unread():
+    logs = LazyLogs(lambda: pytest.fail("read"))
+    recorder = Recorder()
+    callbacks.CallbackList([callbacks.History(), recorder]).on_train_batch_end(3, logs)
+    assert len(recorder.calls) == 1
+    assert recorder.calls[0][0] == 3 and recorder.calls[0][1] is logs
+
+
+@pytest.mark.parametrize(
+    ("given", "order"),
+    [
+        ("B", "HB"),
+        ("BI", "HBI"),  # what has no state may come after the backup ...
+        ("BE", "EHB"),  # ... and what has one comes before it
+        ("IBEBI", "IEHBBI"),
+        ("EI", "EIH"),
+    ],
+)
+def test_states_are_saved_after_they_are_made(given, order):
+    kinds = {
+        "B": lambda: callbacks.BackupAndRestore("f"),
+        "E": callbacks.EarlyStopping,
+        "I": callbacks.Callback,
+    }
+    made = callbacks.CallbackList([kinds[letter]() for letter in given], add_history=True)
+    assert "".join(type(c).__name__.replace("Callback", "I")[0] for c in made.callbacks) == order
+
+
+def test_a_lambda_callback_refuses_unknown_hooks():
+    with pytest.raises(TypeError, match="Did you mean 'on_epoch_end'"):
+        callbacks.LambdaCallback(on_epoch_ends=print)
+    with pytest.raises(TypeError, match="on_epoch_end must be a function"):
+        callbacks.LambdaCallback(on_epoch_end=3)
+
+
+def test_callbacks_are_registered():
+    assert {"EarlyStopping", "History", "TensorBoard"} <= set(registry.entries("callback"))
+    assert "CallbackList" not in registry.entries("callback")
+
+
+# -- exact resume: interrupted after any epoch, each goes on as if it had not been
+
+
+def drive(kinds, values, epochs, model):
+    for epoch in epochs:
+        model.weights = epoch
+        for callback in kinds:
+            callback.on_epoch_begin(epoch)
+            callback.on_epoch_end(epoch, {"loss": values[epoch]})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=2, max_size=8),
+    st.integers(0, 7),
+)
+@example([0.5, float("nan"), 0.5], 1)
+def test_states_survive_a_checkpoint(tmp_path_factory, values, stop):
+    folder = tmp_path_factory.mktemp("resume")
+
+    def make(name):
+        made = [
+            callbacks.History(),
+            callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True),
+            callbacks.ModelCheckpoint("{epoch}", "loss", save_best_only=True),
+            callbacks.CSVLogger(folder / name),
+        ]
+        model = stub()
+        for callback in made:
+            callback.set_model(model)
+            callback.on_train_begin()
+        return made, model
+
+    def states(made):
+        return [callback.get_state() for callback in made]
+
+    through, model = make("through.csv")
+    drive(through, values, range(len(values)), model)
+
+    stop %= len(values)
+    first, broken = make("resumed.csv")
+    drive(first, values, range(stop), broken)
+    files.write(folder / "states", {"states": states(first)})
+    drive(first, values, range(stop, len(values)), broken)  # lost: after the last checkpoint
+    first[-1]._close()
+
+    again, resumed = make("resumed.csv")
+    for callback, state in zip(again, files.read(folder / "states")["states"], strict=True):
+        callback.set_state(state)
+    drive(again, values, range(stop, len(values)), resumed)
+
+    assert repr(states(again)) == repr(states(through))
+    assert broken.saved[: len(model.saved) - len(resumed.saved)] + resumed.saved == model.saved
+    for made in (through, again):
+        for callback in made:
+            callback.on_train_end()
+    assert (folder / "resumed.csv").read_bytes() == (folder / "through.csv").read_bytes()
+    assert resumed.weights == model.weights
+
+
+def test_a_schedule_is_applied_once_an_epoch_though_resumed_within_it():
+    def make():
+        scheduler = callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+        scheduler.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=1.0)))
+        scheduler.on_train_begin()
+        return scheduler
+
+    first = make()
+    first.on_epoch_begin(0)
+    first.on_epoch_begin(1)
+    again = make()
+    again.model.optimizer.learning_rate = first.model.optimizer.learning_rate
+    again.set_state(first.get_state())
+    again.on_epoch_begin(1)
+    assert again.model.optimizer.learning_rate == 0.25
+    again.on_epoch_begin(2)
+    assert again.model.optimizer.learning_rate == 0.125
+    wrong = callbacks.LearningRateScheduler(lambda epoch, rate: "fast")
+    wrong.set_model(again.model)
+    with pytest.raises(ValueError, match="schedule must return a float; got 'fast'"):
+        wrong.on_epoch_begin(0)
+
+
+# -- the progress bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4):
+    bar = callbacks.ProgressBar(stream)
+    bar.set_params({"epochs": epochs, "samples": samples, "verbose": verbose})
+    bar.on_train_begin()
+    logs = {"loss": 0.29824, "accuracy": 0.91345}
+    if validation:
+        logs |= {"val_loss": 0.14216, "val_accuracy": 0.95768}
+    for epoch in range(epochs):
+        bar.on_epoch_begin(epoch)
+        for step in range(1, steps + 1):
+            bar.on_train_progress(samples * step // steps if samples else step, samples)
+        bar.on_test_begin()
+        bar.on_test_end({"loss": 0.14216})
+        bar.on_epoch_end(epoch, logs)
+    bar.on_train_end(logs)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("verbose", [1, 2, "auto"])
+def test_one_plain_line_an_epoch_where_there_is_no_terminal(verbose):
+    legend, *lines = show(io.StringIO(), verbose).splitlines()
+    assert "running means" in legend and "val_ figures are validation" in legend
+    assert len(lines) == 2
+    for number, line in enumerate(lines, 1):
+        assert line.startswith(f"{number}/2 loss 0.2982 acc 0.9134 val_loss 0.1422 val_acc 0.9577")
+        assert "/s" in line and line.endswith("left")
+    assert all(len(line) <= 80 for line in (legend, *lines))
+
+
+def test_one_line_an_epoch_on_a_terminal_too():
+    text = show(Terminal(), 1)
+    visible = [line.split("\r")[-1] for line in text.split("\n")]
+    assert [line.split(" loss")[0] for line in visible[1:-1]] == ["1/2", "2/2"]
+    bars = [part for part in text.split("\r") if "%|" in part]
+    assert any("Epoch 1/2  50%|" in bar for bar in bars)
+    assert all(len(bar) <= 80 and "samples/s" in bar for bar in bars)
+    assert sum(" left" in bar for bar in bars) == 8
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_silence(stream):
+    assert show(stream(), 0) == ""
+    assert "\r" not in show(stream(), 2)
+
+
+def test_the_number_of_samples_may_be_unknown():
+    assert "1/2 loss" in show(Terminal(), 1, samples=None)
+
+
+def test_an_evaluation_by_itself_is_one_line(capsys):
+    bar = callbacks.ProgressBar()
+    bar.set_params({"samples": 10000, "verbose": 2})
+    bar.on_test_begin()
+    bar.on_test_end({"loss": 0.07774, "accuracy": 0.97655, "small": 4e-5})
+    line = capsys.readouterr().out
+    assert line.startswith("Evaluation  loss 0.0777  accuracy 0.9766  small 4.000e-05  ")
+    assert line.endswith(" samples/s\n")
+
+
+@given(
+    st.integers(1, 10**6),
+    st.dictionaries(st.from_regex(r"\A(val_)?[a-z_]{1,40}\Z"), st.floats(-1e9, 1e9), max_size=12),
+)
+def test_every_line_fits_and_holds_everything(epochs, figures):
+    text = _line(f"Epoch {epochs}/{epochs}", figures, ["31.2k samples/s", "01:02:03 left"])
+    assert all(len(line) <= 80 for line in text.splitlines())
+    words = text.split()
+    for name, value in figures.items():
+        assert name in words or name.replace("accuracy", "acc") in words
+        shown = [float(word) for word in words if re.fullmatch(r"-?\d[\d.e+-]*", word)]
+        assert any(abs(number - value) <= max(5e-5, 5e-4 * abs(value)) for number in shown)
+
+
+# -- single ones
+
+
+def test_the_best_weights_come_back_though_nothing_was_stopped():
+    stopper = callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    model = stub()
+    stopper.set_model(model)
+    stopper.on_train_begin()
+    drive([stopper], [0.5, 0.1, 0.3], range(3), model)
+    stopper.on_train_end()
+    assert not model.stop_training and model.weights == 1 and stopper.best == 0.1
+
+
+def test_nan_is_never_the_best():
+    stopper = callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True)
+    model = stub()
+    stopper.set_model(model)
+    stopper.on_train_begin()
+    drive([stopper], [float("nan"), 0.4, float("nan"), float("nan")], range(4), model)
+    stopper.on_train_end()
+    assert model.stop_training and model.weights == 1
+
+
+def test_a_missing_figure_is_told_with_the_closest():
+    stopper = callbacks.EarlyStopping("val_acc", mode="max")
+    stopper.set_model(stub())
+    with pytest.warns(UserWarning, match="Did you mean 'val_accuracy'"):
+        stopper.on_epoch_end(0, {"loss": 0.5, "val_accuracy": 0.5})
+    stopper = callbacks.EarlyStopping()
+    with pytest.warns(UserWarning, match="Give fit validation_data"):
+        stopper.on_epoch_end(0, {"loss": 0.5})
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, "3"])
+def test_counts_are_checked(count):
+    for make in (
+        lambda: callbacks.EarlyStopping(patience=count),
+        lambda: callbacks.TensorBoard(histogram_freq=count),
+        lambda: callbacks.TensorBoard(update_freq=count),
+        lambda: callbacks.ModelCheckpoint("f", save_freq=count),
+        lambda: callbacks.BackupAndRestore("f", save_freq=count),
+    ):
+        with pytest.raises(ValueError, match=r"(patience|_freq) must be "):
+            make()
+
+
+def test_a_name_in_a_file_name_that_is_not_there_is_pointed_out():
+    saver = callbacks.ModelCheckpoint("{epoch}-{val_los:.2f}")
+    saver.set_model(stub())
+    with pytest.raises(ValueError, match=r"names 'val_los'.*Did you mean 'val_loss'"):
+        saver.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+
+
+def test_logs_are_not_read_for_a_file_name_without_them():
+    saver = callbacks.ModelCheckpoint("{epoch:02d}-{batch}", save_freq=2)
+    model = stub()
+    saver.set_model(model)
+    logs = LazyLogs(lambda: pytest.fail("read"))
+    for batch in range(5):
+        saver.on_train_batch_end(batch, logs)
+    assert model.saved == ["01-2", "01-4"]
+
+
+def test_terminate_on_nan_reads_the_running_loss(capsys):
+    guard = callbacks.TerminateOnNaN()
+    guard.set_model(stub())
+    for batch, loss in enumerate([0.5, float("inf")]):
+        assert not guard.model.stop_training
+        guard.on_train_batch_end(batch, LazyLogs(lambda loss=loss: {"loss": loss}))
+    assert guard.model.stop_training
+    assert "Batch 1: the loss is inf" in capsys.readouterr().out
+
+
+def test_csv_quotes_what_has_to_be_quoted(tmp_path):
+    logger = callbacks.CSVLogger(tmp_path / "f")
+    logger.on_train_begin()
+    logger.on_epoch_end(0, {"a,b": 0.1, "val_a,b": float("nan")})
+    logger.on_train_end()
+    with open(tmp_path / "f", newline="") as file:
+        assert list(csv.reader(file)) == [["epoch", "a,b", "val_a,b"], ["0", "0.1", "nan"]]
+
+
+def test_csv_goes_on_where_the_file_has_been_removed(tmp_path):
+    logger = callbacks.CSVLogger(tmp_path / "f")
+    logger.on_train_begin()
+    logger.set_state({"position": 50, "columns": ["epoch", "loss"]})
+    logger.on_epoch_end(4, {"loss": 0.5})
+    logger.on_train_end()
+    assert (tmp_path / "f").read_text().splitlines() == ["4,0.5"]
+
+
+# -- TensorBoard, read again with TensorBoard's own reader
+
+
+KERNEL = np.linspace(-1.0, 3.0, 6, dtype=np.float32).reshape(2, 3)
+
+
+def board_model():
+    weight = SimpleNamespace(path="dense/kernel", numpy=lambda: KERNEL)
+    model = stub(
+        optimizer=SimpleNamespace(learning_rate=0.5, iterations=0),
+        layers=[SimpleNamespace(name="dense", weights=[weight])],
+        gradients=lambda: {"dense/kernel": KERNEL / 2},
+        last_batch=lambda: np.ones((4, 2)),
+        activations=lambda x: {"dense": x @ KERNEL},
+    )
+    model.get_config = lambda: {
+        "name": "sequential",
+        "layers": [
+            {"class_name": "Dense", "config": {"name": name, "dtype": "float32"}}
+            for name in ("dense", "dense_1")
+        ],
+    }
+    return model
+
+
+def board(folder, epochs=3, validation=True, **arguments):
+    """A run of ``epochs`` epochs of 4 steps, with a loss of 1 / step."""
+    board = callbacks.CallbackList(callbacks.TensorBoard(folder, **arguments), model=board_model())
+    optimizer = board.model.optimizer
+    board.on_train_begin()
+    for epoch in range(epochs):
+        board.on_epoch_begin(epoch)
+        for batch in range(4):
+            optimizer.iterations += 1
+            loss = 1 / optimizer.iterations
+            board.on_train_batch_end(batch, LazyLogs(lambda loss=loss: {"loss": loss}))
+        logs = {"loss": 1 / optimizer.iterations, "accuracy": epoch / 10}
+        if validation:
+            board.on_test_begin()
+            board.on_test_end({"loss": 2.0})
+            logs["val_loss"] = 2.0
+        board.on_epoch_end(epoch, logs)
+    board.on_train_end(logs)
+
+
+def events(folder):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    ).EventAccumulator(str(folder), size_guidance={"histograms": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def scalars(folder, tag):
+    return [(event.step, pytest.approx(event.value)) for event in events(folder).Scalars(tag)]
+
+
+def test_tensorboard_writes_what_keras_writes(tmp_path):
+    board(tmp_path)
+    assert set(events(tmp_path / "train").Tags()["scalars"]) == {
+        "epoch_loss", "epoch_accuracy", "epoch_learning_rate",
+    }  # fmt: skip
+    assert set(events(tmp_path / "validation").Tags()["scalars"]) == {
+        "epoch_loss", "evaluation_loss_vs_iterations",
+    }  # fmt: skip
+    assert scalars(tmp_path / "train", "epoch_loss") == [(0, 1 / 4), (1, 1 / 8), (2, 1 / 12)]
+    assert scalars(tmp_path / "train", "epoch_learning_rate") == [(0, 0.5), (1, 0.5), (2, 0.5)]
+    iterations = scalars(tmp_path / "validation", "evaluation_loss_vs_iterations")
+    assert iterations == [(4, 2.0), (8, 2.0), (12, 2.0)]
+
+
+def test_tensorboard_without_validation_writes_none(tmp_path):
+    board(tmp_path, validation=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["train"]
+
+
+@pytest.mark.parametrize(("freq", "steps"), [("batch", range(1, 9)), (3, (3, 6))])
+def test_tensorboard_of_batches(tmp_path, freq, steps):
+    board(tmp_path, epochs=2, update_freq=freq, write_steps_per_second=True)
+    assert scalars(tmp_path / "train", "batch_loss") == [(step, 1 / step) for step in steps]
+    for tag in ("batch_steps_per_second", "epoch_steps_per_second"):
+        assert all(event.value > 0 for event in events(tmp_path / "train").Scalars(tag))
+
+
+def test_tensorboard_histograms_are_of_weights_gradients_and_activations(tmp_path):
+    board(tmp_path, histogram_freq=2, write_images=True)
+    train = events(tmp_path / "train")
+    assert set(train.Tags()["histograms"]) == {
+        "dense/kernel/histogram", "dense/kernel/gradient", "dense/activations",
+    }  # fmt: skip
+    expected = {
+        "dense/kernel/histogram": KERNEL,
+        "dense/kernel/gradient": KERNEL / 2,
+        "dense/activations": np.ones((4, 2)) @ KERNEL,
+    }
+    for tag, values in expected.items():
+        first, second = train.Histograms(tag)
+        assert (first.step, second.step) == (0, 2)
+        held = first.histogram_value
+        assert (held.num, held.min, held.max) == (values.size, values.min(), values.max())
+        assert held.sum == pytest.approx(values.sum(), abs=1e-6)
+        assert held.sum_squares == pytest.approx((values**2).sum())
+    image = train.Images("dense/kernel/image")[0]
+    assert (image.width, image.height) == (3, 2)
+
+
+def test_tensorboard_draws_the_layers(tmp_path):
+    keras_util = pytest.importorskip("tensorboard.plugins.graph.keras_util")
+    board(tmp_path)
+    tensor = events(tmp_path / "train").Tensors("keras")[0].tensor_proto
+    graph = keras_util.keras_model_to_graph_def(json.loads(tensor.string_val[0]))
+    assert [(node.name, list(node.input)) for node in graph.node] == [
+        ("sequential/dense", []),
+        ("sequential/dense_1", ["sequential/dense"]),
+    ]
+    plugin = events(tmp_path / "train").summary_metadata["keras"].plugin_data
+    assert (plugin.plugin_name, plugin.content) == ("graph_keras_model", b"1")
+
+
+def test_tensorboard_without_its_extra_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    writer = callbacks.TensorBoard(tmp_path)
+    writer.set_model(board_model())
+    with pytest.raises(ImportError, match=r'pip install "gpunn\[tensorboard\]"$'):
+        writer.on_train_begin()
+
+
+def test_tensorboard_needs_no_tensorflow_and_is_imported_late(tmp_path):
+    script = (
+        "import sys, gpunn\n"
+        "from gpunn import callbacks\n"
+        "board = callbacks.TensorBoard(sys.argv[1], write_graph=False)\n"
+        "assert 'tensorboardX' not in sys.modules\n"
+        "board.on_train_begin()\n"
+        "board.on_train_end()\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True)
+
+
+@pytest.mark.parametrize("name", ["profile_batch", "embeddings_freq"])
+def test_tensorboard_refuses_what_it_cannot_show(name):
+    with pytest.raises(ValueError, match=f"{name} must be 0"):
+        callbacks.TensorBoard(**{name: 1})

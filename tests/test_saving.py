@@ -1,0 +1,237 @@
+"""Saved models: the same bits again, and nothing else comes in through a file."""
+
+import copy
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn import layers
+from gpunn.saving import files
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(50, 4, 3)).astype("float32")
+Y = RNG.integers(0, 3, 50)
+
+
+def network(dtype=None, optimizer="adam"):
+    model = gpunn.Sequential(
+        [
+            layers.Input((4, 3), dtype=dtype),
+            layers.Rescaling(0.5, offset=-0.1, dtype=dtype),
+            layers.Flatten(dtype=dtype),
+            layers.Dense(8, activation="relu", kernel_initializer="he_normal", dtype=dtype),
+            layers.Dropout(0.3, dtype=dtype),
+            layers.Dense(3, activation="softmax", dtype=dtype),
+        ]
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def trained(**arguments):
+    model = network(**arguments)
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    return model
+
+
+def bits(model):
+    return [weight.tobytes() for weight in model.get_weights()]
+
+
+@pytest.mark.parametrize("name", ["model.gpunn", "any name", "folder/", "model.keras"])
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_a_loaded_model_predicts_the_same_bits(tmp_path, name, dtype):
+    model = trained(dtype=dtype)
+    path = os.path.join(tmp_path, name)
+    model.save(path)
+    again = gpunn.saving.load_model(path)
+    assert again.predict(X, verbose=0).tobytes() == model.predict(X, verbose=0).tobytes()
+    assert again.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+    assert again.get_config() == model.get_config()
+    again.save(tmp_path / "again")
+    model.save(tmp_path / "first")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["adam", gpunn.optimizers.SGD(0.05, momentum=0.9, nesterov=True)]
+)
+def test_training_goes_on_as_if_it_had_not_been_saved(tmp_path, optimizer):
+    gpunn.utils.set_random_seed(3)
+    model = network(optimizer=optimizer)
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    model.save(tmp_path / "m")
+    model.fit(X, Y, batch_size=16, epochs=5, initial_epoch=2, verbose=0)
+    again = gpunn.saving.load_model(tmp_path / "m")
+    again.fit(X, Y, batch_size=16, epochs=5, initial_epoch=2, verbose=0)
+    assert bits(again) == bits(model)
+
+
+def test_without_the_optimizer_the_model_is_compiled_afresh(tmp_path):
+    model = trained()
+    gpunn.saving.save_model(model, tmp_path / "m", include_optimizer=False)
+    again = gpunn.saving.load_model(tmp_path / "m")
+    assert bits(again) == bits(model)
+    assert (model.optimizer.iterations, again.optimizer.iterations) == (8, 0)
+    uncompiled = gpunn.saving.load_model(tmp_path / "m", compile=False)
+    assert uncompiled.get_compile_config() is None
+
+
+def test_overwrite_can_be_refused(tmp_path):
+    model = network()
+    model.save_weights(tmp_path / "m")
+    for save in (gpunn.saving.save_model, gpunn.saving.save_weights):
+        with pytest.raises(FileExistsError, match="overwrite=False"):
+            save(model, tmp_path / "m", overwrite=False)
+
+
+def test_weights_go_into_another_model_of_the_same_shape(tmp_path):
+    model, other = trained(), network()
+    assert bits(model) != bits(other)
+    for save in (model.save_weights, model.save):
+        save(tmp_path / "w")
+        other = network()  # its layers are called dense_2, dense_3, ... by now
+        other.load_weights(tmp_path / "w")
+        assert bits(other) == bits(model)
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path):
+    def named(units, name="last"):
+        return gpunn.Sequential([layers.Input((3,)), layers.Dense(units, name=name)])
+
+    named(4).save_weights(tmp_path / "w")
+    for other in (named(5), named(4, "other")):
+        before = bits(other)
+        with pytest.raises(ValueError, match=r"Cannot load .*w: .*(last|other)/kernel"):
+            other.load_weights(tmp_path / "w")
+        assert bits(other) == before
+    with pytest.raises(ValueError, match="no weights yet"):
+        gpunn.Sequential([layers.Dense(4)]).load_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match="holds 'weights' and not model"):
+        gpunn.saving.load_model(tmp_path / "w")
+
+
+class Doubling(gpunn.layers.Layer):
+    def forward(self, call):
+        call.backend.xp.multiply(call.x, 2, out=call.y)
+
+    def backward(self, call):
+        call.backend.xp.multiply(call.dy, 2, out=call.dx)
+
+
+def test_own_classes_have_to_be_known(tmp_path):
+    model = gpunn.Sequential([layers.Input((3,)), Doubling()])
+    with pytest.raises(ValueError, match=r"Doubling is not registered.*register_serializable"):
+        model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="Doubling is not registered"):
+        model.compile("sgd", "mse")
+        model.fit(
+            X[:, 0], X[:, 0], verbose=0, callbacks=[gpunn.callbacks.ModelCheckpoint(tmp_path / "m")]
+        )
+    assert not os.listdir(tmp_path)
+
+    dense = gpunn.Sequential([layers.Input((3,)), layers.Dense(2)])
+    dense.save(tmp_path / "m")
+    document = files.read(tmp_path / "m")
+    entry = document["config"]["layers"][-1]
+
+    class Thick(layers.Dense):
+        pass
+
+    for stored, given in (("Thick", "Thick"), ("Custom>Thick", "Thick"), ("a>Thick", "a>Thick")):
+        entry["class_name"] = stored
+        files.write(tmp_path / "m", document)
+        with pytest.raises(ValueError, match=f"Cannot load .*Unknown layer: '{stored}'"):
+            gpunn.saving.load_model(tmp_path / "m")
+        again = gpunn.saving.load_model(tmp_path / "m", custom_objects={given: Thick})
+        assert type(again.layers[-1]) is Thick
+    with pytest.raises(ValueError, match=r"custom_objects\['eval'\] is not a gpunn class"):
+        gpunn.saving.load_model(tmp_path / "m", custom_objects={"eval": eval})
+
+
+def test_registered_classes_are_found(tmp_path):
+    @gpunn.saving.register_keras_serializable(package="tests")
+    class Halving(Doubling):
+        pass
+
+    model = gpunn.Sequential([layers.Input((3,)), Halving()])
+    model.save(tmp_path / "m")
+    again = gpunn.saving.load_model(tmp_path / "m")
+    assert type(again.layers[-1]) is Halving
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    path = tmp_path_factory.mktemp("document") / "m"
+    trained().save(path)
+    return files.read(path)
+
+
+def places(value, place=()):
+    """Every place in a document: what may be exchanged for nonsense."""
+    yield place
+    if isinstance(value, (dict, list)):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(entry, (*place, key))
+
+
+def exchanged(document, place, value):
+    document = copy.deepcopy(document)
+    target = document
+    for key in place[:-1]:
+        target = target[key]
+    if value is DELETED:
+        del target[place[-1]]
+    else:
+        target[place[-1]] = value
+    return document
+
+
+DELETED = object()
+NONSENSE = [
+    DELETED, None, True, -1, 2.5, "", "x", "os.system", "__init__", [], [1], [None], {},
+    {"class_name": "eval", "config": {}}, {"class_name": "Dense", "config": {}, "module": "os"},
+    {"class_name": "SGD", "config": {"learning_rate": 1.0}}, np.ones(2), float("nan"),
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_nonsense_in_a_model_is_an_error_about_the_file_or_does_no_harm(
+    tmp_path_factory, document, data
+):
+    place = data.draw(st.sampled_from([place for place in places(document) if place]))
+    value = data.draw(st.sampled_from(NONSENSE))
+    path = tmp_path_factory.mktemp("nonsense") / "model.gpunn"
+    files.write(path, exchanged(document, place, value))
+    try:
+        model = gpunn.saving.load_model(path)
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:
+        assert type(model) is gpunn.Sequential
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        (("config", "layers", 3, "class_name"), "Dens", "Unknown layer: 'Dens'. Did you mean 'Dense'"),
+        (("config", "layers", 3, "class_name"), "SGD", "Unknown layer: 'SGD'"),
+        (("config", "layers", 3, "class_name"), "os.system", "Unknown layer: 'os.system'"),
+        (("config", "layers", 3, "config", "module"), "os", "module"),
+        (("config", "layers", 3, "config", "units"), 9, "kernel"),
+        (("class_name",), "Dense", "Unknown model: 'Dense'"),
+        (("weights",), DELETED, "entry 'weights' is missing"),
+        (("more",), 1, "entry 'more' is unknown"),
+        (("compile", "optimizer", "class_name"), "Adm", "Did you mean 'Adam'"),
+        (("training", "tensors"), {}, "counters|slot"),
+    ],
+)  # fmt: skip
+def test_the_offending_entry_is_named(tmp_path, document, place, value, named):
+    files.write(tmp_path / "model.gpunn", exchanged(document, place, value))
+    with pytest.raises(ValueError, match=rf"model\.gpunn: (.|\n)*({named})"):
+        gpunn.saving.load_model(tmp_path / "model.gpunn")
