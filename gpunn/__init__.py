@@ -23,6 +23,7 @@ from . import (
     optimizers,
     random,
     saving,
+    testing,
     utils,
 )
 from ._version import __version__
@@ -50,6 +51,7 @@ __all__ = [
     "optimizers",
     "random",
     "saving",
+    "testing",
     "use_backend",
     "utils",
 ]

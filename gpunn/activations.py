@@ -44,17 +44,14 @@ class Activation(registry.Entry):
 
     @property
     def __name__(self) -> str:
-        return registry.snake_case(type(self).__name__)
+        return registry.snake_case(self.__class__.__qualname__)
 
     def get_config(self) -> dict[str, Any]:
         names = [p for p in inspect.signature(type(self)).parameters]
         return {name: getattr(self, name) for name in names}
 
     def __eq__(self, other: object) -> bool:
-        return (
-            type(self) is type(other)
-            and self.get_config() == other.get_config()  # type: ignore[attr-defined]
-        )
+        return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash(type(self))

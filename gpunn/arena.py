@@ -208,7 +208,10 @@ class Arena:
                 continue
             start = int(row["offset"])
             last = self.runs[-1] if self.runs else None
-            alike = last and (last.multiplier, last.decay) == (parameter.multiplier, parameter.decay)
+            alike = last and (last.multiplier, last.decay) == (
+                parameter.multiplier,
+                parameter.decay,
+            )
             if last and alike and last.stop == start:
                 start = self.runs.pop().start
             self.runs.append(self._run(start, int(end), parameter.multiplier, parameter.decay))

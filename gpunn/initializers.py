@@ -89,7 +89,7 @@ class _Seeded(Initializer):
 class RandomNormal(_Seeded):
     """Normal with ``mean`` and ``stddev``."""
 
-    aliases = ("normal",)
+    aliases: tuple[str, ...] = ("normal",)
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import activations
 from .backends.base import Array, Backend
-from .backends.control import Control
+from .backends.control import BATCHES, Control
 
 INPUT = -1  # the node number of the model's input
 
@@ -82,7 +84,9 @@ class Call:
         seed, stream: key and number of this call's random stream.
     """
 
-    def __init__(self, backend: Backend, layer: Any, batch: int, dtype: str, training: bool) -> None:
+    def __init__(
+        self, backend: Backend, layer: Any, batch: int, dtype: str, training: bool
+    ) -> None:
         self.backend = backend
         self.layer = layer
         self.batch = batch
@@ -242,3 +246,22 @@ class Workspace:
         """From ``dy`` to the gradients of all trainable parameters."""
         for backward, call in self._backward:
             backward(call)
+
+
+def run_once(
+    plan: Plan, backend: Backend, dtype: str, x: Array, training: bool, number: int, seed: int
+) -> np.ndarray:
+    """The output of a plan for one batch ``x`` on the device, as a NumPy array.
+
+    ``number`` counts the calls made in training: each has random numbers of its own.
+    """
+    control = None
+    if training:
+        control = Control(backend)
+        control.set(BATCHES, number)
+    workspace = Workspace(
+        plan, backend, dtype, len(x), Pool(backend), training, control=control, seed=seed
+    )
+    backend.affine(x, workspace.scale, workspace.offset, workspace.x)
+    workspace.forward()
+    return backend.read(workspace.y)

@@ -45,6 +45,10 @@ def check_seed(seed: Any) -> int | None:
     """
     if seed is None:
         return None
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed <= _MASK64:
+    if (
+        isinstance(seed, bool)
+        or not isinstance(seed, (int, np.integer))
+        or not 0 <= seed <= _MASK64
+    ):
         raise ValueError(f"seed must be None or an integer from 0 to 2**64 - 1; got {seed!r}.")
     return int(seed)

@@ -66,9 +66,10 @@ def register(cls: type, name: str) -> None:
     """Add ``cls`` under ``name`` to the table of its kind."""
     kind: str = cls.kind  # type: ignore[attr-defined]
     table = _kinds.setdefault(kind, {})
-    if name in table and table[name] is not cls and ">" not in name:
-        if (table[name].__module__, table[name].__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"The {kind} name {name!r} is taken by {table[name]!r}.")
+    other = table.get(name, cls)
+    defined = (cls.__module__, cls.__qualname__)
+    if ">" not in name and defined != (other.__module__, other.__qualname__):
+        raise ValueError(f"The {kind} name {name!r} is taken by {other!r}.")
     table[name] = cls
     names = _aliases.setdefault(kind, {})
     own_aliases = vars(cls).get("aliases", ())
@@ -99,7 +100,7 @@ def register_serializable(
     'Twice'
     """
     if isinstance(package, type):  # used without brackets
-        return register_serializable()(package)  # type: ignore[return-value]
+        return register_serializable()(package)
 
     def decorate(cls: Class) -> Class:
         if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
@@ -191,4 +192,6 @@ def deserialize(document: Any, kind: str) -> Any:
     try:
         return cls.from_config(dict(config))  # type: ignore[attr-defined]
     except TypeError as error:
-        raise ValueError(f"The {kind} {name!r} does not accept its stored config: {error}") from None
+        raise ValueError(
+            f"The {kind} {name!r} does not accept its stored config: {error}"
+        ) from None

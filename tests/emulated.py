@@ -81,21 +81,23 @@ def _on_device(x: Any) -> Any:
 
 
 def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a NumPy function on device arrays; in a capture, note how to do it again."""
+    """Call a NumPy function on device arrays; in a capture, note how to do it instead."""
     args, kwargs = _plain(args), _plain(kwargs)
-    with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
-        result = function(*args, **kwargs)
-    if RECORDER.recording is not None:
 
-        def again() -> None:
-            with np.errstate(all="ignore"):
-                new = function(*args, **kwargs)
-            if isinstance(result, (np.ndarray, np.generic)) and "out" not in kwargs:
-                kept[...] = new
+    def call() -> Any:
+        with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
+            return function(*args, **kwargs)
 
-        kept = np.asarray(result)
-        RECORDER.recording.append(again)
-        return _on_device(kept) if isinstance(result, np.generic) else _on_device(result)
+    if RECORDER.recording is None:
+        return _on_device(call())
+    if kwargs.get("out") is not None or function in (np.copyto, np.ndarray.__setitem__):
+        RECORDER.recording.append(call)
+        return None
+    # A new array: that of now is the one that later steps will find their result in.
+    result = call()
+    if isinstance(result, (np.ndarray, np.generic)):
+        result = np.asarray(result)
+        RECORDER.recording.append(lambda: np.copyto(result, call()))
     return _on_device(result)
 
 

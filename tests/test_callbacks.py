@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import gpunn
 from gpunn import callbacks, registry
 from gpunn.callbacks.progress_bar import _line
 from gpunn.saving import files
@@ -249,8 +250,6 @@ def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4):
         bar.on_epoch_begin(epoch)
         for step in range(1, steps + 1):
             bar.on_train_progress(samples * step // steps if samples else step, samples)
-        bar.on_test_begin()
-        bar.on_test_end({"loss": 0.14216})
         bar.on_epoch_end(epoch, logs)
     bar.on_train_end(logs)
     return stream.getvalue()
@@ -285,16 +284,6 @@ def test_silence(stream):
 
 def test_the_number_of_samples_may_be_unknown():
     assert "1/2 loss" in show(Terminal(), 1, samples=None)
-
-
-def test_an_evaluation_by_itself_is_one_line(capsys):
-    bar = callbacks.ProgressBar()
-    bar.set_params({"samples": 10000, "verbose": 2})
-    bar.on_test_begin()
-    bar.on_test_end({"loss": 0.07774, "accuracy": 0.97655, "small": 4e-5})
-    line = capsys.readouterr().out
-    assert line.startswith("Evaluation  loss 0.0777  accuracy 0.9766  small 4.000e-05  ")
-    assert line.endswith(" samples/s\n")
 
 
 @given(
@@ -506,6 +495,32 @@ def test_tensorboard_histograms_are_of_weights_gradients_and_activations(tmp_pat
         assert held.sum_squares == pytest.approx((values**2).sum())
     image = train.Images("dense/kernel/image")[0]
     assert (image.width, image.height) == (3, 2)
+
+
+def test_tensorboard_in_fit(tmp_path):
+    model = gpunn.Sequential(
+        [
+            gpunn.Input((3,)),
+            gpunn.layers.Dense(4, "relu", name="a"),
+            gpunn.layers.Dense(2, name="b"),
+        ]
+    )
+    model.compile("sgd", "mse", metrics=["mse"])
+    x, y = np.ones((8, 3)), np.zeros((8, 2))
+    writer = callbacks.TensorBoard(tmp_path, 1)
+    history = model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[writer])
+    train = events(tmp_path / "train")
+    weights = ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+    assert set(train.Tags()["histograms"]) == {
+        *(f"{path}/{kind}" for path in weights for kind in ("histogram", "gradient")),
+        "a/activations",
+        "b/activations",
+    }
+    last = train.Histograms("b/kernel/histogram")[1].histogram_value
+    assert last.sum == pytest.approx(float(model.get_weights()[2].sum()), rel=1e-5)
+    for run, prefix in (("train", ""), ("validation", "val_")):
+        written = scalars(tmp_path / run, "epoch_loss")
+        assert written == list(enumerate(history.history[f"{prefix}loss"]))
 
 
 def test_tensorboard_draws_the_layers(tmp_path):

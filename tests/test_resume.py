@@ -81,11 +81,11 @@ def run(folder, save_freq, kill_at, *more):
 
 
 def outcome(folder):
-    """Everything a run leaves, as bytes."""
+    """Everything a run leaves, as bytes, but for half-written files without a name."""
     with np.load(folder / "result.npz") as result:
         found = {name: result[name].tobytes() for name in result.files}
     for name in os.listdir(folder):
-        if name != "result.npz":
+        if name != "result.npz" and not name.endswith(".tmp"):
             found[name] = (folder / name).read_bytes()
     return found
 
@@ -121,3 +121,165 @@ def test_killed_from_outside_the_outcome_is_the_same(tmp_path, undisturbed):
     process.wait()
     assert run(tmp_path, "2", 0)
     assert outcome(tmp_path) == undisturbed
+
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(70, 6)).astype("float32")
+Y = RNG.integers(0, 3, 70)
+
+
+def network(units=8, activation="relu", optimizer="adam"):
+    gpunn.utils.set_random_seed(11)
+    model = gpunn.Sequential(
+        [layers.Input((6,)), layers.Dense(units, activation), layers.Dropout(0.2), layers.Dense(3)]
+    )
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss)
+    return model
+
+
+class Crash(Exception):
+    pass
+
+
+class Crashing(callbacks.Callback):
+    """Raises after so many epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == self.epochs:
+            raise Crash
+
+
+def train(model, *used, epochs=4, x=X, y=Y, **arguments):
+    if y is not None:
+        arguments["batch_size"] = 20
+    return model.fit(x, y, epochs=epochs, callbacks=list(used), verbose=0, **arguments)
+
+
+def crash(folder, *used, **arguments):
+    """A run of `train` that leaves its checkpoint in ``folder``."""
+    with pytest.raises(Crash):
+        train(network(), callbacks.BackupAndRestore(folder, **arguments), *used, Crashing(2))
+
+
+def bits(model):
+    return [weight.tobytes() for weight in model.get_weights()]
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged"])
+def test_the_checkpoint_before_the_last_takes_its_place(tmp_path, damage):
+    through = network()
+    train(through)
+    crash(tmp_path, double_checkpoint=True)
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.gpunn", "checkpoint.previous.gpunn"]
+    (tmp_path / "checkpoint.gpunn").write_bytes(damage)
+    again, record = network(), callbacks.History()
+    backup = callbacks.BackupAndRestore(tmp_path, double_checkpoint=True)
+    with pytest.warns(UserWarning, match="Cannot load .*Going on from the one before"):
+        train(again, backup, record)
+    assert record.epoch == [0, 1, 2, 3]
+    assert bits(again) == bits(through)
+
+
+def test_a_damaged_checkpoint_is_an_error_and_stays(tmp_path):
+    crash(tmp_path)
+    path = tmp_path / "checkpoint.gpunn"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"Cannot load .*checkpoint\.gpunn: .*truncated"):
+        train(network(), callbacks.BackupAndRestore(tmp_path))
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"units": 9}, "config/layers/1/config/units is 8 there and 9 here"),
+        ({"activation": "tanh"}, "config/layers/1/config/activation is 'relu' there and 'tanh'"),
+        ({"optimizer": "sgd"}, "compile/optimizer/class_name is 'Adam' there and 'SGD' here"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, other, named):
+    crash(tmp_path)
+    model = network(**other)
+    before = bits(model)
+    with pytest.raises(ValueError, match=named):
+        train(model, callbacks.BackupAndRestore(tmp_path))
+    assert bits(model) == before
+
+
+def test_a_checkpoint_of_other_callbacks_is_refused(tmp_path):
+    crash(tmp_path, callbacks.EarlyStopping("loss"))
+    with pytest.raises(ValueError, match=r"\['EarlyStopping', 'History'\], this one has \['Hist"):
+        train(network(), callbacks.BackupAndRestore(tmp_path))
+
+
+def test_what_a_callback_stopped_is_not_trained_on(tmp_path):
+    def stopper():
+        return callbacks.EarlyStopping("loss", baseline=0, patience=2, restore_best_weights=True)
+
+    through = network()
+    history = train(through, stopper())
+    assert history.epoch == [0, 1]
+    crash(tmp_path, stopper())
+    again = network()
+    assert train(again, callbacks.BackupAndRestore(tmp_path), stopper()).epoch == [0, 1]
+    assert bits(again) == bits(through)
+
+
+def test_training_longer_goes_on_from_a_kept_checkpoint(tmp_path):
+    through = network()
+    train(through)
+    train(network(), callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=2)
+    again = network()
+    history = train(again, callbacks.BackupAndRestore(tmp_path))
+    assert history.epoch == [0, 1, 2, 3] and bits(again) == bits(through)
+
+
+def test_only_its_own_files_are_removed(tmp_path):
+    (tmp_path / "mine").write_text("")
+    (tmp_path / ".checkpoint.gpunn.0123abcd.tmp").write_text("half of a checkpoint")
+    train(network(), callbacks.BackupAndRestore(tmp_path, double_checkpoint=True), epochs=3)
+    assert os.listdir(tmp_path) == ["mine"]
+    train(network(), callbacks.BackupAndRestore(tmp_path / "own"), epochs=1)
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+@pytest.mark.parametrize("save_freq", [*range(1, 8), "epoch"])
+@pytest.mark.parametrize("steps_per_epoch", [None, 3])
+def test_a_checkpoint_may_fall_anywhere_in_an_epoch(tmp_path, save_freq, steps_per_epoch):
+    """Four batches a pass, so that an epoch of three begins within one."""
+    arguments = {"steps_per_epoch": steps_per_epoch}
+    through = network()
+    train(through, **arguments)
+    with pytest.raises(Crash):
+        train(network(), callbacks.BackupAndRestore(tmp_path, save_freq), Crashing(2), **arguments)
+    again = network()
+    train(again, callbacks.BackupAndRestore(tmp_path, save_freq), **arguments)
+    assert bits(again) == bits(through)
+
+
+class Loader:
+    """Batches that can be iterated anew, as a data loader's."""
+
+    def __iter__(self):
+        return ((X[at : at + 20], Y[at : at + 20]) for at in range(0, 70, 20))
+
+    def __len__(self):
+        return 4
+
+
+@pytest.mark.parametrize("save_freq", [1, 3, 5, "epoch"])
+def test_batches_that_come_from_outside_go_on_too(tmp_path, save_freq):
+    through = network()
+    train(through, x=Loader(), y=None)
+    with pytest.raises(Crash):
+        train(
+            network(), callbacks.BackupAndRestore(tmp_path, save_freq), Crashing(2),
+            x=Loader(), y=None,
+        )  # fmt: skip
+    again = network()
+    train(again, callbacks.BackupAndRestore(tmp_path, save_freq), x=Loader(), y=None)
+    assert bits(again) == bits(through)

@@ -220,7 +220,13 @@ class Backend(ABC):
     @operation
     @abstractmethod
     def dropout(
-        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
+        self,
+        x: Array,
+        rate: float,
+        seed: int,
+        stream: int,
+        control: Control,
+        out: Array,
         mask: Array,
     ) -> None:
         """Inverted dropout: out = x * mask / (1 - rate), mask (bool, kept for the gradient).
@@ -243,8 +249,13 @@ class Backend(ABC):
     @operation
     @abstractmethod
     def gather(
-        self, source: Array, order: Order, control: Control, out: Array,
-        scale: float = 1.0, offset: float = 0.0,
+        self,
+        source: Array,
+        order: Order,
+        control: Control,
+        out: Array,
+        scale: float = 1.0,
+        offset: float = 0.0,
     ) -> None:
         """The next batch: out[i] = source[order[position + i]] * scale + offset.
 
@@ -255,8 +266,14 @@ class Backend(ABC):
     @operation
     @abstractmethod
     def loss(
-        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
-        gradient: Array | None, totals: Array,
+        self,
+        loss: Any,
+        y_true: Array,
+        y_pred: Array,
+        weights: Array | None,
+        scale: float,
+        gradient: Array | None,
+        totals: Array,
     ) -> None:
         """Loss, its gradient and the count of right answers in one pass over the rows.
 
@@ -293,9 +310,11 @@ class Backend(ABC):
             for run in arena.runs:
                 xp.clip(run.gradients, -limit, limit, out=run.gradients)
             return
-        groups = [[p.gradient] for p in arena.trained] if by == "norm" else [
-            [run.gradients for run in arena.runs]
-        ]
+        groups = (
+            [[p.gradient] for p in arena.trained]
+            if by == "norm"
+            else [[run.gradients for run in arena.runs]]
+        )
         for group in groups:
             # A dot product of the flat array with itself would go to BLAS, which a
             # recorded graph cannot hold; square and sum can be recorded.

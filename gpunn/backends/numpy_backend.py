@@ -23,7 +23,6 @@ from .control import (
 )
 from .order import Order
 
-
 # A product of fewer flops than this is slower on two threads than on one, counting
 # what the passes after it lose because half of the result is in another core's cache.
 FLOPS_WORTH_THREADS = 50_000_000
@@ -151,7 +150,13 @@ class NumpyBackend(Backend):
                 np.add(out, offset, out=out)
 
     def dropout(
-        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
+        self,
+        x: Array,
+        rate: float,
+        seed: int,
+        stream: int,
+        control: Control,
+        out: Array,
         mask: Array,
     ) -> None:
         self._philox.state = {
@@ -180,8 +185,13 @@ class NumpyBackend(Backend):
             np.add(out, target, out=out)
 
     def gather(
-        self, source: Array, order: Order, control: Control, out: Array,
-        scale: float = 1.0, offset: float = 0.0,
+        self,
+        source: Array,
+        order: Order,
+        control: Control,
+        out: Array,
+        scale: float = 1.0,
+        offset: float = 0.0,
     ) -> None:
         position = int(control.counters[POSITION])
         rows = order.indices(int(control.counters[PASS]))[position : position + len(out)]
@@ -194,8 +204,14 @@ class NumpyBackend(Backend):
             self.affine(target, scale, offset, out)
 
     def loss(
-        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
-        gradient: Array | None, totals: Array,
+        self,
+        loss: Any,
+        y_true: Array,
+        y_pred: Array,
+        weights: Array | None,
+        scale: float,
+        gradient: Array | None,
+        totals: Array,
     ) -> None:
         rows = len(y_pred)
         values = self.scratch((rows,), y_pred.dtype, "values")
@@ -222,8 +238,13 @@ class NumpyBackend(Backend):
         updates = int(control.counters[UPDATES])
         for run in arena.runs:
             optimizer.update(
-                self, run.values, run.gradients, run.slots,
-                learning_rate * run.multiplier, updates, run.decay,
+                self,
+                run.values,
+                run.gradients,
+                run.slots,
+                learning_rate * run.multiplier,
+                updates,
+                run.decay,
             )
 
     def advance(self, control: Control, rows: int, totals: Array) -> None:

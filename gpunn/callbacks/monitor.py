@@ -33,9 +33,10 @@ class _MonitorCallback(Callback):
         if self.mode != "auto":
             return "down" if self.mode == "min" else "up"
         name = self.monitor.removeprefix("val_")
-        for metric in getattr(self.model, "metrics", ()):
-            if metric.name == name:
-                return metric.direction
+        trainer = getattr(self.model, "trainer", None)
+        for measure in trainer.measures if trainer else ():
+            if measure.name == name:
+                return measure.metric.direction
         if name == "loss":
             return "down"
         with contextlib.suppress(ValueError):

@@ -15,7 +15,7 @@ _LEGEND = "Training figures are running means over the epoch; val_ figures are v
 
 
 class ProgressBar(Callback):
-    """Prints one line an epoch; `fit` and `evaluate` add it by themselves.
+    """Prints one line an epoch; `fit` adds it by itself.
 
     ``verbose`` of `fit` says how: 0 nothing, 1 a bar while the epoch runs if the stream is
     a terminal, 2 only the line at its end. Samples a second count training alone.
@@ -35,13 +35,11 @@ class ProgressBar(Callback):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._bar: tqdm | None = None
-        self._training = False
         self._epoch_seconds: float | None = None  # the last whole epoch took
         self._done = 0
         self._begun = self._trained = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._training = True
         self._epoch_seconds = None
         self._print(_LEGEND)
 
@@ -81,17 +79,6 @@ class ProgressBar(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         self._close_bar()
-        self._training = False
-
-    def on_test_begin(self, logs: Logs = None) -> None:
-        if not self._training:
-            self._begun = time.perf_counter()
-            self._done = self._param("samples") or 0
-
-    def on_test_end(self, logs: Logs = None) -> None:
-        if not self._training:
-            rate = self._rate(time.perf_counter() - self._begun)
-            self._print(_line("Evaluation", dict(logs or {}), [rate]))
 
     def _param(self, name: str) -> Any:
         return (self.params or {}).get(name)

@@ -13,7 +13,7 @@ from ..arena import Arena, Parameter
 from ..backends import get_backend
 from ..backends.base import Backend
 from ..config import resolve_dtype
-from ..plan import Call, Node, Plan, Pool, Workspace
+from ..plan import INPUT, Call, Node, Plan, run_once
 
 _names: dict[str, int] = {}
 
@@ -68,6 +68,7 @@ class Layer(registry.Entry):
         batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
         self._parameters: list[Parameter] = []
+        self._training_calls = -1
         self._trainable = bool(trainable)
         self.dtype = None if dtype is None else resolve_dtype(dtype)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
@@ -222,22 +223,9 @@ class Layer(registry.Entry):
             raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
         output_shape = self.ensure_built(x.shape[1:])
         backend = self.own_arena(dtype).backend
-        plan = Plan([Node(self, -1, output_shape)], tuple(x.shape[1:]))
-        control = None
-        if training:
-            from ..backends.control import BATCHES, Control
-
-            control = Control(backend)
-            self._calls_in_training = getattr(self, "_calls_in_training", -1) + 1
-            control.set(BATCHES, self._calls_in_training)
-        workspace = Workspace(
-            plan, backend, dtype, len(x), Pool(backend), training, control=control
-        )
-        backend.write(workspace.x, x)
-        if workspace.scale != 1.0 or workspace.offset != 0.0:
-            backend.affine(workspace.x, workspace.scale, workspace.offset, workspace.x)
-        workspace.forward()
-        return backend.read(workspace.y)
+        plan = Plan([Node(self, INPUT, output_shape)], tuple(x.shape[1:]))
+        self._training_calls += training
+        return run_once(plan, backend, dtype, backend.upload(x), training, self._training_calls, 0)
 
     def own_arena(self, dtype: str, backend: Backend | None = None) -> Arena:
         """The arena that holds the parameters: the model's, or a small one of its own."""
@@ -252,10 +240,10 @@ class Layer(registry.Entry):
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
         for name, parameter in inspect.signature(type(self).__init__).parameters.items():
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                if name != "self" and name not in config and hasattr(self, name):
-                    value = getattr(self, name)
-                    config[name] = registry.serialize(value) if hasattr(value, "kind") else value
+            named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            if named and name != "self" and name not in config and hasattr(self, name):
+                value = getattr(self, name)
+                config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         return config
 
     def __repr__(self) -> str:
@@ -266,9 +254,7 @@ def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[An
     """Set the values of several parameters after checking all of them."""
     arrays = [np.asarray(w) for w in weights]
     if len(arrays) != len(parameters):
-        raise ValueError(
-            f"{owner} has {len(parameters)} weight arrays; got {len(arrays)} to set."
-        )
+        raise ValueError(f"{owner} has {len(parameters)} weight arrays; got {len(arrays)} to set.")
     for parameter, array in zip(parameters, arrays, strict=True):
         if array.shape != parameter.shape:
             raise ValueError(

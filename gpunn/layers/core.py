@@ -29,7 +29,7 @@ class InputLayer(Layer):
         return config
 
 
-def Input(  # noqa: N802  Keras's name
+def Input(
     shape: Sequence[int] | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
@@ -163,15 +163,11 @@ class Dropout(Layer):
     def forward(self, call: Call) -> None:
         mask = call.array("mask", call.x.shape, bool)
         assert call.control is not None
-        call.backend.dropout(
-            call.x, self.rate, call.seed, call.stream, call.control, call.y, mask
-        )
+        call.backend.dropout(call.x, self.rate, call.seed, call.stream, call.control, call.y, mask)
 
     def backward(self, call: Call) -> None:
         mask = call.array("mask", call.x.shape, bool)
-        call.backend.dropout_gradient(
-            call.dy, self.rate, mask, call.dx, accumulate=call.accumulate
-        )
+        call.backend.dropout_gradient(call.dy, self.rate, mask, call.dx, accumulate=call.accumulate)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Run by itself; calls in training differ, as the steps of a model do."""

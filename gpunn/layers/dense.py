@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import activations, initializers
+from ..arena import Parameter
 from ..plan import Call
 from .base import Layer
 
@@ -51,7 +52,7 @@ class Dense(Layer):
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.learning_rate_multiplier = learning_rate_multiplier
-        self.bias = None
+        self.bias: Parameter | None = None
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         if not input_shape:
@@ -61,7 +62,9 @@ class Dense(Layer):
             (input_shape[-1], self.units), self.kernel_initializer, "kernel", multiplier=rate
         )
         if self.use_bias:
-            self.bias = self.parameter((self.units,), self.bias_initializer, "bias", multiplier=rate)
+            self.bias = self.parameter(
+                (self.units,), self.bias_initializer, "bias", multiplier=rate
+            )
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*input_shape[:-1], self.units)

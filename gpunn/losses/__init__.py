@@ -36,7 +36,7 @@ __all__ = [
 
 def _row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        return cls(reduction="none", **options)(y_true, y_pred)  # type: ignore[call-arg]
+        return cls(reduction="none", **options)(y_true, y_pred)
 
     function.__name__ = registry.snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."

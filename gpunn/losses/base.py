@@ -70,7 +70,9 @@ class Loss(registry.Entry):
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the loss of each row; y_pred (rows, n)."""
-        raise TypeError(f"{type(self).__name__} must define forward(backend, y_true, y_pred, values).")
+        raise TypeError(
+            f"{type(self).__name__} must define forward(backend, y_true, y_pred, values)."
+        )
 
     def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
         """gradient (rows, n) = derivative of each row's loss by its predictions."""
@@ -107,9 +109,7 @@ class Loss(registry.Entry):
         values = np.empty(len(rows), y_pred.dtype)
         targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
         self.forward_backward(backend, targets, rows, values, None)
-        return reduce_rows(
-            values.reshape(y_pred.shape[:-1]), sample_weight, self.reduction
-        )
+        return reduce_rows(values.reshape(y_pred.shape[:-1]), sample_weight, self.reduction)
 
     def get_config(self) -> dict[str, Any]:
         names = inspect.signature(type(self)).parameters
@@ -150,12 +150,10 @@ def check_labels(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
         ValueError: if one is not a whole number from 0 to classes - 1.
     """
     if labels.dtype.kind not in "iub":
-        if labels.dtype.kind != "f" or not np.array_equal(labels, np.floor(labels)):
-            bad = labels.reshape(-1)
-            if labels.dtype.kind == "f":
-                bad = bad[~(bad == np.floor(bad))]
+        whole = labels == np.floor(labels) if labels.dtype.kind == "f" else np.zeros(labels.shape)
+        if not np.all(whole):
             raise ValueError(
-                f"{name}: y_true must hold whole class numbers; found {bad[0]!s}."
+                f"{name}: y_true must hold whole class numbers; found {labels[whole == 0][0]!s}."
             )
     if labels.size and (labels.min() < 0 or labels.max() >= classes):
         wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())

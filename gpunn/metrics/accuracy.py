@@ -76,9 +76,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
     functor = "SparseCategoricalAccuracy"
     sparse = True
 
-    def __init__(
-        self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None
-    ) -> None:
+    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:

@@ -139,9 +139,7 @@ def as_array(x: Any, argument: str) -> Any:
     """A NumPy array, or an array of a device, of real numbers; not copied where possible."""
     if isinstance(x, Mapping):
         raise TypeError(f"{argument} must be an array; got a dictionary with keys {list(x)}.")
-    if hasattr(x, "__cuda_array_interface__"):
-        array = x
-    elif isinstance(x, np.ndarray):
+    if hasattr(x, "__cuda_array_interface__") or isinstance(x, np.ndarray):
         array = x
     elif hasattr(x, "__array__"):
         array = np.asarray(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,9 @@ class Feed:
         with backend.session(flops):
             for program, steps, size in self.epoch(limit):
                 while steps > 0:
-                    now = steps if not (watched or progress) else min(steps, 1 if watched else chunk)
+                    now = (
+                        steps if not (watched or progress) else min(steps, 1 if watched else chunk)
+                    )
                     started = time.perf_counter()
                     if watched:
                         begin(batch, {})
@@ -250,9 +252,7 @@ def _refuse_bad_loss(
     )
 
 
-def evaluate(
-    model: Any, feed: Feed, callbacks: Any, steps: int | None
-) -> dict[str, float]:
+def evaluate(model: Any, feed: Feed, callbacks: Any, steps: int | None) -> dict[str, float]:
     """One pass over the data: loss and metrics."""
     trainer = feed.trainer
     trainer.reset_totals(False)
@@ -267,7 +267,9 @@ def evaluate(
     return logs
 
 
-def predict(predictor: Predictor, batches: Iterator[Rows], callbacks: Any) -> np.ndarray:
+def predict(
+    forward: Callable[[Rows], Workspace], batches: Iterator[Rows], callbacks: Any
+) -> np.ndarray:
     """Outputs of all batches, one below the other."""
     if callbacks is not None:
         callbacks.on_predict_begin()
@@ -275,7 +277,7 @@ def predict(predictor: Predictor, batches: Iterator[Rows], callbacks: Any) -> np
     for number, rows in enumerate(batches):
         if callbacks is not None:
             callbacks.on_predict_batch_begin(number)
-        workspace = predictor.run(rows.x)
+        workspace = forward(rows)
         outputs.append(workspace.backend.read(workspace.y))
         if callbacks is not None:
             callbacks.on_predict_batch_end(number, {"outputs": outputs[-1]})

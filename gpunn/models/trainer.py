@@ -19,10 +19,10 @@ from ..arena import Arena
 from ..backends.base import Array, Backend, Program
 from ..backends.control import BAD_BATCH, BATCHES, UPDATES, Control
 from ..backends.order import Order
-from ..losses import Loss
 from ..optimizers import Optimizer
 from ..plan import Plan, Pool, Workspace
 from .data import Rows, Spec
+from .matching import fuse, resolve_metric
 
 LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
@@ -169,9 +169,7 @@ class Trainer:
             self.last_batch = batch
 
         def step() -> None:
-            backend.gather(
-                source.x, order, control, workspace.x, workspace.scale, workspace.offset
-            )
+            backend.gather(source.x, order, control, workspace.x, workspace.scale, workspace.offset)
             backend.gather(source.y, order, control, batch.y)
             if weighted:
                 backend.gather(source.weights, order, control, batch.weights)
@@ -286,7 +284,9 @@ class Trainer:
         for name, slot in self.arena.slots.items():
             for p in self.arena.parameters:
                 if p.trained:
-                    tensors[f"slot/{name}/{p.path}"] = self.backend.read(self.arena.segment(slot, p))
+                    tensors[f"slot/{name}/{p.path}"] = self.backend.read(
+                        self.arena.segment(slot, p)
+                    )
         document = {
             "seed": self.seed,
             "passes": self.passes,
@@ -360,46 +360,3 @@ class Logs(Mapping[str, float]):
 
     def __repr__(self) -> str:
         return repr(self._read())
-
-
-def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
-    """The loss that the step uses, and whether it takes over the output's activation.
-
-    Raises:
-        ValueError: if loss and activation contradict each other about logits.
-    """
-    if loss.fuses is None:
-        return loss, False
-    functor = getattr(activation, "functor", None)
-    if loss.from_logits:  # type: ignore[attr-defined]
-        if functor == loss.fuses:
-            raise ValueError(
-                f"{loss.name} has from_logits=True, but the model ends in {functor.lower()}: it "
-                f"gives probabilities. Leave out from_logits (the two are fused anyway), or the "
-                f"last activation."
-            )
-        return loss, False
-    if functor == loss.fuses:
-        return loss.on_logits(), True  # type: ignore[attr-defined]
-    if functor in ("Linear", "Tanh", "Relu"):
-        raise ValueError(
-            f"{loss.name} takes probabilities, but the model ends in {functor.lower()}. End it "
-            f"with activation={loss.fuses.lower()!r}, or, if its outputs are logits, pass "
-            f"{type(loss).__name__}(from_logits=True)."
-        )
-    return loss, False
-
-
-def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tuple[Any, str]:
-    """The metric object for what ``compile`` was given, and the name it is reported under.
-
-    ``"accuracy"`` becomes the accuracy that fits the loss and the output.
-    """
-    if given in ("accuracy", "acc") and isinstance(given, str):
-        if loss.sparse:
-            return metrics_module.SparseCategoricalAccuracy(), given
-        if output_shape[-1] == 1:
-            return metrics_module.BinaryAccuracy(), given
-        return metrics_module.CategoricalAccuracy(), given
-    metric = metrics_module.get(given)
-    return metric, given if isinstance(given, str) else metric.name

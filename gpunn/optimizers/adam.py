@@ -47,9 +47,17 @@ class Adam(Optimizer):
         name: str | None = "adam",
     ) -> None:
         super().__init__(
-            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
-            ema_momentum, ema_overwrite_frequency, loss_scale_factor,
-            gradient_accumulation_steps, name,
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
         )
         self.beta_1 = fraction("beta_1", beta_1, below_one=True)
         self.beta_2 = fraction("beta_2", beta_2, below_one=True)
@@ -62,12 +70,22 @@ class Adam(Optimizer):
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return (
-            self.beta_1, self.beta_2, self.epsilon, float(self.amsgrad), self.weight_decay or 0.0
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+            float(self.amsgrad),
+            self.weight_decay or 0.0,
         )
 
     def update(
-        self, backend: Backend, w: Array, g: Array, slots: dict[str, Array],
-        learning_rate: Any, updates: Any, decay: bool,
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
     ) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")

@@ -67,7 +67,9 @@ class Optimizer(registry.Entry):
         self.use_ema, self.ema_overwrite_frequency = False, None
         self.loss_scale_factor = self.gradient_accumulation_steps = None
         for argument, value in (
-            ("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm)
+            ("clipnorm", clipnorm),
+            ("clipvalue", clipvalue),
+            ("global_clipnorm", global_clipnorm),
         ):
             if value is not None and not number(argument, value) > 0:
                 raise ValueError(f"{argument} must be positive; got {value!r}.")
@@ -148,7 +150,9 @@ class Optimizer(registry.Entry):
         """
         shapes = [tuple(np.shape(g)) for g in gradients], [np.shape(v) for v in variables]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}.")
+            raise ValueError(
+                f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}."
+            )
         from ..arena import Arena, Parameter
 
         backend = get_backend("numpy")
@@ -156,7 +160,9 @@ class Optimizer(registry.Entry):
         arena: Arena | None = getattr(self, "_loose", None)
         if arena is None or [p.shape for p in arena.parameters] != shapes[1]:
             arena = Arena(
-                backend, dtype.name, [Parameter(shape, name=str(i)) for i, shape in enumerate(shapes[1])]
+                backend,
+                dtype.name,
+                [Parameter(shape, name=str(i)) for i, shape in enumerate(shapes[1])],
             )
             arena.add_slots(self.slot_names)
             self._loose = arena

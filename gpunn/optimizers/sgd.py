@@ -44,9 +44,17 @@ class SGD(Optimizer):
         name: str | None = "SGD",
     ) -> None:
         super().__init__(
-            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
-            ema_momentum, ema_overwrite_frequency, loss_scale_factor,
-            gradient_accumulation_steps, name,
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
         )
         self.momentum = fraction("momentum", momentum)
         self.nesterov = bool(nesterov)
@@ -57,8 +65,14 @@ class SGD(Optimizer):
         return (self.momentum, float(self.nesterov), self.weight_decay or 0.0)
 
     def update(
-        self, backend: Backend, w: Array, g: Array, slots: dict[str, Array],
-        learning_rate: Any, updates: Any, decay: bool,
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
     ) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")

@@ -1,0 +1,252 @@
+"""What a model is made of: layers, plan, parameters, and how to look at them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..arena import Arena, Parameter
+from ..backends import get_backend
+from ..backends.base import Backend
+from ..config import resolve_dtype
+from ..layers.base import Layer, assign_all, check_shape, unique_name
+from ..plan import Plan
+from .summary import summary_text
+
+
+class Structure(registry.Entry):
+    """The part of a model that is about layers and parameters; `Model` adds training.
+
+    Args:
+        trainable: whether its layers' parameters are updated.
+        name: of the model.
+        dtype: ``"float32"`` or ``"float64"``; default `gpunn.config.floatx`.
+        backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; default `gpunn.use_backend`.
+    """
+
+    kind = "model"
+
+    def __init__(
+        self,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+        backend: Any = None,
+    ) -> None:
+        self.name = name or unique_name(registry.snake_case(type(self).__name__))
+        self.dtype_given = None if dtype is None else resolve_dtype(dtype)
+        self.backend_given = backend
+        if isinstance(backend, str):
+            get_backend(backend)  # an unknown or unusable one is refused here
+        self._trainable = bool(trainable)
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what was bound to arrays: the layers have changed."""
+        self.plan: Plan | None = None
+        self.arena: Arena | None = None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in their order, without the input."""
+        raise TypeError(f"{type(self).__name__} must define layers.")
+
+    def make_plan(self, input_shape: tuple[int, ...] | None) -> Plan:
+        """The plan for inputs of this shape (None: the declared one)."""
+        raise TypeError(f"{type(self).__name__} must define make_plan(input_shape).")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the parameters. ``input_shape`` is (batch or None, ...), as in Keras."""
+        self._build(None if input_shape is None else check_shape(tuple(input_shape)[1:]))
+
+    def _build(self, sample_shape: tuple[int, ...] | None) -> None:
+        if self.plan is not None:
+            if sample_shape not in (None, self.plan.input_shape):
+                raise ValueError(
+                    f"The model {self.name!r} was built for samples of shape "
+                    f"{self.plan.input_shape}; got {sample_shape}."
+                )
+            return
+        self.plan = self.make_plan(sample_shape)
+        # A layer that stands in the plan more than once has its parameters once.
+        parameters = list(
+            {id(p): p for node in self.plan.nodes for p in node.layer.parameters}.values()
+        )
+        self.arena = Arena(get_backend(self.backend_given), self.dtype, parameters)
+
+    @property
+    def built(self) -> bool:
+        """Whether the parameters exist."""
+        return self.plan is not None
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of parameters and computation.
+
+        Raises:
+            ValueError: if layers of the model ask for different ones.
+        """
+        asked = {layer.dtype: layer.name for layer in self.layers if layer.dtype is not None}
+        if self.dtype_given is not None:
+            asked[self.dtype_given] = self.name
+        if len(asked) > 1:
+            names = ", ".join(f"{name!r} {dtype}" for dtype, name in asked.items())
+            raise ValueError(f"All layers of a model have one dtype; asked for: {names}.")
+        return next(iter(asked), None) or resolve_dtype(None)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend the model runs on."""
+        return self.arena.backend if self.arena else get_backend(self.backend_given)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the shape of one sample; an AttributeError before it is known."""
+        return (None, *self._known_plan("input_shape").input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the shape of one prediction; an AttributeError before it is known."""
+        return (None, *self._known_plan("output_shape").output_shape)
+
+    def _known_plan(self, attribute: str) -> Plan:
+        if self.plan is None:
+            raise AttributeError(
+                f"The model {self.name!r} has no {attribute} yet: it is not built."
+            )
+        return self.plan
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer, kernel before bias."""
+        unique = {id(p): p for layer in self.layers for p in layer.parameters}
+        return list(unique.values())
+
+    parameters = variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return [p for p in self.weights if p.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        return [p for p in self.weights if not p.trainable]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of values in all parameters."""
+        self._require_built("count_params")
+        return sum(p.size for p in self.weights)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or position.
+
+        Raises:
+            ValueError: if there is none; the closest name is suggested.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer needs either name or index.")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"index {index} is out of range: {len(self.layers)} layers.")
+            return self.layers[index]
+        names = [layer.name for layer in self.layers]
+        if name not in names:
+            raise ValueError(
+                f"No layer named {name!r}.{registry.closest(str(name), names)} "
+                f"Layers: {', '.join(names)}."
+            )
+        return self.layers[names.index(name)]
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
+        """Print layers, output shapes and numbers of parameters.
+
+        Args:
+            line_length: columns, 80 by default.
+            print_fn: called with the text instead of ``print``.
+            show_trainable: add a column that says which layers are trained.
+        """
+        if self.plan is None:
+            self._build_from_declared_input()
+        (print_fn or print)(summary_text(self, line_length or 80, show_trainable))
+
+    def _build_from_declared_input(self) -> None:
+        with contextlib.suppress(ValueError):  # the input shape is not known yet
+            self._build(None)
+
+    def _require_built(self, method: str) -> None:
+        if self.plan is None:
+            self._build_from_declared_input()
+        if self.plan is None:
+            raise ValueError(
+                f"{method}: the model {self.name!r} is not built, its input shape is not known. "
+                f"Begin it with layers.Input(shape), or call build((None, ...)) or fit first."
+            )
+
+    # -- weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters as NumPy arrays."""
+        self._require_built("get_weights")
+        return [p.numpy() for p in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        self._require_built("set_weights")
+        assign_all(f"The model {self.name!r}", self.weights, weights)
+
+    def weights_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters by their path, ``"dense/kernel"``."""
+        self._require_built("weights_dict")
+        return {p.path: p.numpy() for p in self.weights}
+
+    def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
+        """Set all parameters by their path.
+
+        Raises:
+            ValueError: naming a missing or surplus path, or a shape that differs.
+        """
+        self._require_built("load_weights_dict")
+        paths = [p.path for p in self.weights]
+        for path in paths:
+            if path not in weights:
+                raise ValueError(f"Weights: {path!r} is missing.")
+        for path in weights:
+            if path not in paths:
+                raise ValueError(
+                    f"Weights: {path!r} is not in the model.{registry.closest(path, paths)}"
+                )
+        assign_all(f"The model {self.name!r}", self.weights, [weights[path] for path in paths])
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Gradients of the last training step by path; frozen parameters are left out."""
+        self._require_built("gradients")
+        return {p.path: self.backend.read(p.gradient) for p in self.weights if p.trainable}

@@ -1,0 +1,68 @@
+"""Whatever is registered comes back from JSON as it was."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import registered
+
+from gpunn import registry
+
+# Names without cases, and why.
+WITHOUT = {
+    ("metric", "MeanMetricWrapper"): "wraps a bare function, which no file can hold",
+}
+CASES = [
+    (kind, name, arguments)
+    for kind in registered.TABLES
+    for name, arguments in registered.cases(kind)
+    if (kind, name) not in WITHOUT
+]
+
+
+@pytest.mark.parametrize("kind", registered.TABLES)
+def test_everything_registered_has_cases(kind: str) -> None:
+    without = {name for of, name in WITHOUT if of == kind}
+    assert set(registered.TABLES[kind]) | without == set(registered.names(kind))
+
+
+@pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
+def test_serialize_and_deserialize(kind: str, name: str, arguments: dict) -> None:
+    entry = registered.make(kind, name, arguments)
+    document = registry.serialize(entry)
+    stored = json.loads(json.dumps(document))
+    again = registry.deserialize(stored, kind)
+    assert type(again) is type(entry)
+    assert json.loads(json.dumps(registry.serialize(again))) == stored
+    for argument, value in arguments.items():
+        kept = getattr(again, argument)
+        if isinstance(kept, registry.Entry):  # given by name or as a dictionary
+            assert kept.kind in ("activation", "initializer")
+            assert type(kept) is type(registry.get(kept.kind, value)), argument
+            if isinstance(value, dict):
+                assert registry.serialize(kept)["config"].items() >= value["config"].items()
+        else:
+            assert np.array_equal(kept, value), argument
+
+
+@pytest.mark.parametrize("kind", registered.TABLES)
+@pytest.mark.parametrize("form", ["name", "snake", "aliases"])
+def test_names_lead_to_the_class(kind: str, form: str) -> None:
+    for name in registered.names(kind):
+        cls = registry.entries(kind)[name]
+        known = {
+            "name": [name],
+            "snake": [registry.snake_case(name)],
+            "aliases": list(vars(cls).get("aliases", ())),
+        }[form]
+        for alias in known:
+            assert registry.lookup(kind, alias) is cls
+
+
+def test_an_initializer_that_comes_back_draws_the_same() -> None:
+    for name, arguments in registered.cases("initializer"):
+        initializer = registered.make("initializer", name, arguments)
+        again = registry.deserialize(registry.serialize(initializer), "initializer")
+        assert np.array_equal(initializer((2, 2)), again((2, 2))), name

@@ -1,0 +1,380 @@
+"""Every backward pass that gpunn registers agrees with differences of its forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+
+import gpunn
+from gpunn import layers, losses
+from gpunn.arena import Arena
+from gpunn.backends import get_backend
+from gpunn.plan import INPUT, Node, Plan, Pool, Workspace
+from gpunn.testing import check_gradients
+
+# Names that are not checked, and why.
+NO_LAYER_GRADIENT = {"InputLayer": "a view of the input that a model never runs"}
+
+SHAPES = {
+    "one row": (1, 6),
+    "one number": (1, 1),
+    "ragged": (7, 5),
+    "three axes": (2, 3, 4),
+    "four axes": (2, 3, 2, 5),
+}
+
+
+def test_every_layer_is_checked_or_says_why_not() -> None:
+    assert set(registered.names("layer")) == set(registered.LAYERS)
+    assert set(NO_LAYER_GRADIENT) <= set(registered.LAYERS)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "arguments"), registered.cases("layer", *NO_LAYER_GRADIENT), ids=registered.label
+)
+def test_layers(name: str, arguments: dict, shape: str) -> None:
+    check_gradients(registered.make("layer", name, arguments), SHAPES[shape])
+
+
+@pytest.mark.parametrize("activation", [None, "tanh", "relu", "softmax"])
+def test_a_layer_applied_twice_adds_up_its_gradients(activation: Any) -> None:
+    shared = layers.Dense(4, activation=activation, bias_initializer="normal")
+    check_gradients([shared, layers.Activation("sigmoid"), shared, layers.Dense(2)], (5, 4))
+    thrice = layers.Dense(3, activation="tanh")
+    check_gradients([thrice, thrice, thrice], (2, 3))
+
+
+def test_chains_of_views_and_random_layers() -> None:
+    chain = [
+        layers.Dense(4, activation="tanh"),
+        layers.Activation("linear"),
+        layers.Flatten(),
+        layers.Dropout(0.4),
+        layers.Flatten(),
+        layers.Rescaling(0.5, 1.0),
+        layers.Activation("relu"),
+        layers.Dense(3, activation="softmax"),
+        layers.Dropout(0.0),
+    ]
+    check_gradients(chain, (3, 2, 5))
+
+
+def bound(chain: list, shape: tuple[int, ...], read_by: list[int]) -> tuple[Arena, Workspace]:
+    """A float64 training workspace of layers, each reading the node of the given number."""
+    shapes, nodes = {INPUT: shape[1:]}, []
+    for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
+        shapes[i] = layer.ensure_built(shapes[source])
+        nodes.append(Node(layer, source, shapes[i]))
+    backend = get_backend("numpy")
+    arena = Arena(
+        backend, "float64", {id(p): p for layer in chain for p in layer.parameters}.values()
+    )
+    plan = Plan(nodes, shape[1:])
+    workspace = Workspace(plan, backend, "float64", shape[0], Pool(backend), training=True)
+    workspace.x[...] = np.random.default_rng(3).standard_normal(shape)
+    return arena, workspace
+
+
+def test_the_first_layer_computes_no_input_gradient() -> None:
+    _, workspace = bound([layers.Dense(3), layers.Dense(2)], (4, 5), [INPUT, 0])
+    assert workspace.calls[0].dx is None
+    assert workspace.calls[1].dx is not None
+
+
+def test_nothing_before_the_first_trained_layer_runs_backward() -> None:
+    frozen, scaled = layers.Dense(3, trainable=False), layers.Activation("tanh")
+    chain = [frozen, scaled, layers.Dense(2)]
+    _, workspace = bound(chain, (4, 5), [INPUT, 0, 1])
+    assert [call.dx is None for call in workspace.calls] == [True, True, True]
+    assert workspace.calls[0].dy is None and workspace.calls[1].dy is None
+
+
+def test_a_frozen_layer_passes_its_gradient_on_and_keeps_none() -> None:
+    frozen = layers.Dense(4, activation="tanh", trainable=False)
+    check_gradients([layers.Dense(5), frozen, layers.Dense(2)], (3, 6))
+    chain = [layers.Dense(5), layers.Dense(4, trainable=False), layers.Dense(2)]
+    arena, workspace = bound(chain, (3, 6), [INPUT, 0, 1])
+    arena.gradients[...] = 7.0
+    workspace.forward()
+    workspace.dy[...] = 1.0
+    workspace.backward()
+    assert (chain[1].kernel.gradient == 7.0).all() and (chain[1].bias.gradient == 7.0).all()
+    assert not (chain[0].kernel.gradient == 7.0).any()
+
+
+class _Sum(layers.Layer):
+    """The sum of what it reads and of a second node's output: makes a plan branch."""
+
+    def forward(self, call: Any) -> None:
+        np.add(call.x, self.other.y, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        # As the plan would for a layer of two inputs: the other branch, then this one.
+        np.copyto(self.other.dy, call.dy)
+        np.copyto(call.dx, call.dy)
+
+
+def test_a_node_read_by_two_layers_gets_the_sum_of_their_gradients() -> None:
+    first, left, right, last = (
+        layers.Dense(4, activation="tanh"),
+        layers.Activation("sigmoid"),
+        layers.Dense(4, activation="relu"),
+        _Sum(),
+    )
+    arena, workspace = bound([first, left, right, last], (3, 5), [INPUT, 0, 0, 2])
+    last.other = workspace.calls[1]
+    assert [call.accumulate for call in workspace.calls[1:3]] == [True, False]
+    weights = np.random.default_rng(5).standard_normal((3, 4))
+    workspace.forward()
+    arena.gradients[...] = np.nan
+    workspace.dy[...] = weights
+    workspace.backward()
+    found, direction = first.kernel.gradient.copy(), np.ones_like(first.kernel.gradient)
+    values = []
+    for step in (1e-5, -2e-5):
+        first.kernel.value[...] += step * direction
+        workspace.forward()
+        values.append(float(np.sum(weights * workspace.y)))
+    assert np.sum(found * direction) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-7)
+
+
+# -- activations
+
+AWKWARD = np.array([[-700.0, -40.0, -1.0, -1e-3, 1e-3, 0.3, 0.6, 1.1, 40.0, 700.0]])
+
+
+def test_every_activation_is_checked() -> None:
+    assert set(registered.names("activation")) == set(registered.ACTIVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), registered.cases("activation"), ids=registered.label
+)
+def test_activations(name: str, arguments: dict) -> None:
+    activation = registered.make("activation", name, arguments)
+    for shape in SHAPES.values():
+        check_gradients(activation, shape)
+    check_gradients(activation, AWKWARD)
+    check_gradients(activation, AWKWARD.T.copy())
+    check_gradients(activation, np.full((2, 3), 5.0))  # equal numbers in a row
+
+
+def test_relu_at_its_kink_takes_the_left_slope() -> None:
+    backend = get_backend("numpy")
+    for activation, expected in ((gpunn.activations.relu, 0.0), (registered_relu(0.3), 0.3)):
+        x, out = np.zeros((1, 1)), np.empty((1, 1))
+        activation.gradient(backend, x, np.ones((1, 1)), out)
+        assert out.item() == expected
+
+
+def registered_relu(negative_slope: float) -> Any:
+    return registered.make("activation", "Relu", {"negative_slope": negative_slope})
+
+
+# -- losses
+
+
+def targets_for(loss: Any, predictions: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    if loss.sparse:
+        return random.integers(0, predictions.shape[-1], predictions.shape[:-1])
+    if loss.fuses == "Softmax":
+        return random.dirichlet(np.ones(predictions.shape[-1]), predictions.shape[:-1])
+    if loss.fuses == "Sigmoid":
+        return random.uniform(size=predictions.shape)
+    return random.standard_normal(predictions.shape)
+
+
+def predictions_for(loss: Any, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    logits = random.standard_normal(shape)
+    if loss.fuses is None or loss.from_logits:
+        return logits
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def test_every_loss_is_checked() -> None:
+    assert set(registered.names("loss")) == set(registered.LOSSES)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
+def test_losses(name: str, arguments: dict, shape: str) -> None:
+    loss = registered.make("loss", name, arguments)
+    random = np.random.default_rng(1)
+    predictions = predictions_for(loss, SHAPES[shape], random)
+    check_gradients(loss, predictions, targets_for(loss, predictions, random))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [(n, a) for n, a in registered.cases("loss") if a.get("from_logits")],
+    ids=registered.label,
+)
+def test_losses_on_large_logits(name: str, arguments: dict) -> None:
+    loss = registered.make("loss", name, arguments)
+    logits = np.array([[1e4, -1e4, 0.0], [-700.0, 700.0, 1.0], [5.0, 5.0, 5.0], [0.5, -40, 40]])
+    for column in range(3):
+        labels = np.full(4, column)
+        check_gradients(loss, logits, labels if loss.sparse else np.eye(3)[labels])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (n, a)
+        for n, a in registered.cases("loss")
+        if "Crossentropy" in n and not a.get("from_logits")
+    ],
+    ids=registered.label,
+)
+def test_losses_on_probabilities_at_the_edge(name: str, arguments: dict) -> None:
+    """Where clipping makes the loss constant its gradient is 0, and near it it is large."""
+    loss = registered.make("loss", name, arguments)
+    edge = np.array([[0.0, 1.0], [1.0, 0.0], [1e-12, 1.0 - 1e-12], [1e-3, 1.0 - 1e-3]])
+    for column in range(2):
+        labels = np.full(4, column)
+        truth = labels if loss.sparse else np.eye(2)[labels]
+        check_gradients(loss, edge, truth, step=1e-9, tolerance=1e-5)
+
+
+# -- whole models: the fused loss, weights, reductions, frozen layers, random layers
+
+ENDINGS = {
+    "softmax, sparse": ("softmax", losses.SparseCategoricalCrossentropy()),
+    "softmax, dense, smoothed": (
+        "softmax",
+        losses.CategoricalCrossentropy(label_smoothing=0.1),
+    ),
+    "logits, sparse, summed": (
+        None,
+        losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+    ),
+    "sigmoid, binary": ("sigmoid", losses.BinaryCrossentropy()),
+    "logits, binary": (None, losses.BinaryCrossentropy(from_logits=True)),
+    "tanh, half squares": ("tanh", losses.HalfSquaredError()),
+    "relu, squares": ("relu", losses.MeanSquaredError()),
+    "softmax, squares": ("softmax", losses.MeanSquaredError()),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_models(ending: str, rows: int, weighted: bool) -> None:
+    gpunn.utils.set_random_seed(8)
+    activation, loss = ENDINGS[ending]
+    model = gpunn.Sequential(
+        [
+            layers.Input((2, 3)),
+            layers.Rescaling(0.5, 0.25),
+            layers.Flatten(),
+            layers.Dense(5, activation="tanh", bias_initializer="normal"),
+            layers.Dropout(0.3),
+            layers.Dense(4, activation="sigmoid", name="frozen", trainable=False),
+            layers.Dense(3, activation=activation),
+        ],
+        dtype="float64",
+    )
+    model.compile(optimizer="sgd", loss=loss)
+    assert model.trainer.fused == ("," in ending and "squares" not in ending and bool(activation))
+    random = np.random.default_rng(2)
+    x = random.standard_normal((rows, 2, 3))
+    truth = targets_for(loss, np.empty((rows, 3)), random)
+    weights = random.uniform(0.1, 3.0, rows) if weighted else None
+    check_gradients(model, x, truth, sample_weight=weights)
+
+
+def test_a_model_with_rows_within_its_samples() -> None:
+    model = gpunn.Sequential(
+        [layers.Input((4, 3)), layers.Dense(5, activation="softmax")], dtype="float64"
+    )
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    labels = np.random.default_rng(0).integers(0, 5, (6, 4))
+    check_gradients(model, (6, 4, 3), labels, sample_weight=np.arange(6.0))
+
+
+# -- the check itself finds what is wrong
+
+
+class _Wrong(layers.Layer):
+    """Multiplies by a kernel; what its backward does wrong is said when it is made."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.scale = self.parameter(input_shape, "ones", "scale")
+
+    def forward(self, call: Any) -> None:
+        np.multiply(call.x, self.scale.value, out=call.y)
+        if self.fault == "half an output":
+            call.y[: len(call.y) // 2] = np.nan
+
+    def backward(self, call: Any) -> None:
+        dx, scale = call.dy * self.scale.value, (call.dy * call.x).sum(axis=0)
+        if self.fault == "x":
+            dx.flat[0] += 0.01
+        if self.fault == "scale":
+            scale *= 1.001
+        if self.fault != "nothing written":
+            self.scale.gradient[...] = scale + (
+                self.scale.gradient if call.adds and self.fault != "adds" else 0
+            )
+        call.dx[...] = dx + (call.dx if call.accumulate and self.fault != "accumulate" else 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("x", "_Wrong: the gradient of x is wrong"),
+        ("scale", "_Wrong: the gradient of scale is wrong"),
+        ("nothing written", "_Wrong: backward left part of the gradient of scale unwritten"),
+        ("half an output", "_Wrong: forward left part of its output unwritten"),
+        ("adds", r"gradient of scale with call\.adds"),
+        ("accumulate", r"gradient of x with call\.accumulate"),
+    ],
+)
+def test_a_wrong_layer_is_found(fault: str, message: str) -> None:
+    check_gradients(_Wrong("none"), (4, 3))
+    with pytest.raises(AssertionError, match=message):
+        check_gradients(_Wrong(fault), (4, 3))
+
+
+class _WrongLoss(losses.Loss):
+    def forward(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:
+        values[...] = np.sum((y_pred - y_true) ** 2, axis=-1)
+
+    def backward(self, backend: Any, y_true: Any, y_pred: Any, gradient: Any) -> None:
+        gradient[...] = y_pred - y_true
+
+
+class _WrongActivation(gpunn.activations.Activation):
+    def forward(self, backend: Any, x: Any, out: Any) -> None:
+        np.square(x, out=out)
+
+    def gradient(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
+        np.multiply(dy, saved, out=out)  # saved is the output, not the input
+
+
+def test_a_wrong_loss_and_a_wrong_activation_are_found() -> None:
+    with pytest.raises(AssertionError, match="_WrongLoss: the gradient of y_pred is wrong"):
+        check_gradients(_WrongLoss(), (4, 3), np.zeros((4, 3)))
+    with pytest.raises(AssertionError, match="_WrongActivation: the gradient of x is wrong"):
+        check_gradients(_WrongActivation(), (4, 3))
+
+
+def test_what_cannot_be_checked_is_refused() -> None:
+    built = layers.Dense(2)
+    built([[1.0]])
+    with pytest.raises(ValueError, match="is built already"):
+        check_gradients(built, (2, 1))
+    model = gpunn.Sequential([layers.Input((1,)), layers.Dense(2)])
+    model.compile(optimizer="sgd", loss="mse")
+    with pytest.raises(ValueError, match="dtype='float64'"):
+        check_gradients(model, (2, 1), np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="needs y_true"):
+        check_gradients(losses.MeanSquaredError(), (2, 1))
