@@ -28,7 +28,7 @@ target = np.array([[0.01, 0.99]])
 w = [0.15, 0.20, 0.25, 0.30, 0.40, 0.45, 0.50, 0.55]  # w1 to w8
 b, c = 0.35, 0.60  # one bias for both hidden units, one for both outputs
 
-# ---- E, and its gradient, by the library
+# E and its gradient, by the library.
 
 model = gpunn.Sequential(
     [
@@ -52,10 +52,10 @@ print("h =", *h)
 print("o =", *o)
 print("error =", error)
 
-# ---- the same by hand
+# The same by hand.
 
 
-def sigmoid(net: float) -> float:
+def sigmoid(net):
     return 1 / (1 + exp(-net))
 
 
@@ -64,14 +64,14 @@ w1, w2, w3, w4, w5, w6, w7, w8 = w
 h1, h2 = sigmoid(w1 * x1 + w2 * x2 + b), sigmoid(w3 * x1 + w4 * x2 + b)
 o1, o2 = sigmoid(w5 * h1 + w6 * h2 + c), sigmoid(w7 * h1 + w8 * h2 + c)
 
-# dE/dnet of each output: dE/do = o - t, and do/dnet = o (1 - o)
+# dE/dnet of each output: dE/do = o - t, and do/dnet = o (1 - o).
 d_o1 = (o1 - t1) * o1 * (1 - o1)
 d_o2 = (o2 - t2) * o2 * (1 - o2)
-# dE/dnet of each hidden unit: it reaches both outputs
+# dE/dnet of each hidden unit: it reaches both outputs.
 d_h1 = (d_o1 * w5 + d_o2 * w7) * h1 * (1 - h1)
 d_h2 = (d_o1 * w6 + d_o2 * w8) * h2 * (1 - h2)
 
-# dE/dw = (what came along the connection) * (dE/dnet of the unit it leads to)
+# dE/dw = (what came along the connection) * (dE/dnet of the unit it leads to).
 by_hand = {
     "w1": x1 * d_h1,
     "w2": x2 * d_h1,
@@ -97,7 +97,7 @@ print(f"\n{'dE/d...':10}{'library':>22}{'by hand':>22}{'difference':>14}")
 for (name, hand), library in zip(by_hand.items(), by_library, strict=True):
     print(f"{name:10}{library:22.16f}{hand:22.16f}{abs(library - hand):14.1e}")
 
-# ---- going downhill
+# Downhill.
 
 print("\nerror after     1 step: ", model.test_on_batch(x, target))
 model.fit(x, target, epochs=9999, verbose=0)

@@ -199,7 +199,7 @@ class Arena:
         """Read anew which parameters are trained and how, and merge them into runs."""
         trained = [p for p in self.parameters if p.trained]
         self.trained = [p for p in trained if p.trainable]
-        ends = [*self.segments["offset"].tolist()[1:], self.values.size]
+        ends = [*self.segments["offset"].tolist(), self.values.size][1:]
         self.runs: list[Run] = []
         for row, parameter, end in zip(self.segments, trained, ends, strict=True):
             row["trainable"] = parameter.trainable

@@ -5,7 +5,7 @@
 #include "threads.cuh"
 
 // gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
-// totals += (scale rows sum(w l), rows, right answers).
+// totals += (scale rows sum(w l), rows) and, with count_matches, right answers.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Loss>
 __global__ void loss_rows(const T* predictions, const T* targets, const int32* labels,
@@ -60,6 +60,6 @@ __global__ void loss_rows(const T* predictions, const T* targets, const int32* l
     if (threadIdx.x == 0) {
         totals[0] += scale * rows * sum;
         totals[1] += rows;
-        totals[2] += right;
+        if (count_matches) totals[2] += right;
     }
 }

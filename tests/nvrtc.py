@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,20 @@ def compile_kernels(
 
     Returns what each takes; raises `CompileError` with the log.
     """
+    flags = [*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    with _compiled(source, names, flags) as program:
+        log = _text(program, "ProgramLog")
+        return {name: _resources(log, _lowered(program, name)) for name in names}
+
+
+def assembly(source: str, name: str, options: Sequence[str] = ()) -> str:
+    """The virtual assembly (PTX) of one kernel, as for the oldest card."""
+    with _compiled(source, [name], [*options, "--gpu-architecture=compute_61"]) as program:
+        return _text(program, "PTX")
+
+
+@contextmanager
+def _compiled(source: str, names: Sequence[str], flags: Sequence[str]) -> Iterator[Any]:
     nvrtc = library()
     program = ctypes.c_void_p()
     _check(
@@ -56,13 +71,10 @@ def compile_kernels(
     try:
         for name in names:
             _check(nvrtc.nvrtcAddNameExpression(program, name.encode()))
-        flags = [*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
         array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
-        status = nvrtc.nvrtcCompileProgram(program, len(flags), array)
-        log = _text(program, "ProgramLog")
-        if status:
-            raise CompileError(log)
-        return {name: _resources(log, _lowered(program, name)) for name in names}
+        if nvrtc.nvrtcCompileProgram(program, len(flags), array):
+            raise CompileError(_text(program, "ProgramLog"))
+        yield program
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
 

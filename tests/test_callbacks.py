@@ -192,7 +192,6 @@ def test_states_survive_a_checkpoint(tmp_path_factory, values, stop):
     drive(first, values, range(stop), broken)
     files.write(folder / "states", {"states": states(first)})
     drive(first, values, range(stop, len(values)), broken)  # lost: after the last checkpoint
-    first[-1]._close()
 
     again, resumed = make("resumed.csv")
     for callback, state in zip(again, files.read(folder / "states")["states"], strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import nvrtc
 import pytest
@@ -28,6 +30,32 @@ def test_compiles_without_spills(file: str, architecture: int) -> None:
         assert used.spills == 0, f"{entry}: {used}"
         assert used.shared <= SHARED_LIMIT, f"{entry}: {used}"
         assert used.registers * 256 <= REGISTER_FILE, f"{entry}: {used}"
+
+
+DOUBLE = re.compile(r"\b(?:add|sub|mul|div|fma|cvt|sqrt|rcp)\S*\.f64\S*")
+SINGLE = [
+    *(f"{kernel}<float, {f}>" for kernel in ("bias_activation", "activation_gradient")
+      for f in kernel_source.options("Activation")),
+    *(f"{kernel}<{source}, float>" for kernel in ("affine", "gather")
+      for source in ("uint8", "int32", "float16", "float")),
+    "dropout<float>", "dropout_gradient<float>", "column_sums<float>", "clip_values<float>",
+    "row_activation<float, Softmax>", "row_activation_gradient<float, Softmax>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", SINGLE)
+def test_single_precision_stays_single(entry: str) -> None:
+    """The cards that most people own compute doubles 32 times more slowly."""
+    file = kernel_source.kernels()[entry.split("<")[0]].file
+    ptx = nvrtc.assembly(kernel_source.source(file), entry, kernel_source.OPTIONS)
+    assert "st.global.f32" in ptx
+    assert not DOUBLE.findall(ptx)
+
+
+def test_double_precision_is_seen() -> None:
+    entry = "activation_gradient<double, Sigmoid>"
+    ptx = nvrtc.assembly(kernel_source.source("elementwise.cu"), entry, kernel_source.OPTIONS)
+    assert "mul.f64" in DOUBLE.findall(ptx)
 
 
 def test_spills_and_shared_memory_are_seen() -> None:

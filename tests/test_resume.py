@@ -176,11 +176,16 @@ def test_the_checkpoint_before_the_last_takes_its_place(tmp_path, damage):
     crash(tmp_path, double_checkpoint=True)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint.gpunn", "checkpoint.previous.gpunn"]
     (tmp_path / "checkpoint.gpunn").write_bytes(damage)
-    again, record = network(), callbacks.History()
+    again, found = network(), []
     backup = callbacks.BackupAndRestore(tmp_path, double_checkpoint=True)
+    look = callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: found.append((epoch, os.listdir(tmp_path)))
+    )
     with pytest.warns(UserWarning, match="Cannot load .*Going on from the one before"):
-        train(again, backup, record)
-    assert record.epoch == [0, 1, 2, 3]
+        history = train(again, backup, look)
+    # The good one now has the name of the damaged one, and not the other way round later.
+    assert found[0] == (1, ["checkpoint.gpunn"])
+    assert history.epoch == [0, 1, 2, 3]
     assert bits(again) == bits(through)
 
 
@@ -197,7 +202,7 @@ def test_a_damaged_checkpoint_is_an_error_and_stays(tmp_path):
     ("other", "named"),
     [
         ({"units": 9}, "config/layers/1/config/units is 8 there and 9 here"),
-        ({"activation": "tanh"}, "config/layers/1/config/activation is 'relu' there and 'tanh'"),
+        ({"activation": "tanh"}, "config/activation/class_name is 'Relu' there and 'Tanh' here"),
         ({"optimizer": "sgd"}, "compile/optimizer/class_name is 'Adam' there and 'SGD' here"),
     ],
 )
@@ -218,7 +223,7 @@ def test_a_checkpoint_of_other_callbacks_is_refused(tmp_path):
 
 def test_what_a_callback_stopped_is_not_trained_on(tmp_path):
     def stopper():
-        return callbacks.EarlyStopping("loss", baseline=0, patience=2, restore_best_weights=True)
+        return callbacks.EarlyStopping("loss", mode="max", restore_best_weights=True)
 
     through = network()
     history = train(through, stopper())

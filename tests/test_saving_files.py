@@ -290,7 +290,7 @@ def mutate(data, how, where, what):
     return data[:where]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(mutations, min_size=1, max_size=3))
 def test_a_damaged_file_is_an_error_that_names_it_or_does_no_harm(tmp_path_factory, damage):
     path = tmp_path_factory.mktemp("damaged") / "model.gpunn"

@@ -33,6 +33,15 @@ Step = Callable[[], None]
 Method = TypeVar("Method", bound=Callable[..., None])
 
 
+def dropout_scale(rate: float) -> float:
+    """1 / (1 - rate), what dropout multiplies by; 0 for a rate of 1, which keeps nothing.
+
+    >>> dropout_scale(0.5), dropout_scale(1.0)
+    (2.0, 0.0)
+    """
+    return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
+
+
 def operation(method: Method) -> Method:
     """Mark a contract method as an operation: it is recorded and may be replaced."""
     method.is_operation = True  # type: ignore[attr-defined]
@@ -143,11 +152,20 @@ class Backend(ABC):
         object for the length of the block and nothing else.
         """
         launches: list[Launch] = []
+        inside = False  # an operation that another one performs is no launch of its own
 
         def recorded(name: str, method: Callable[..., None]) -> Callable[..., None]:
             def perform(*args: Any, **kwargs: Any) -> None:
+                nonlocal inside
+                if inside:
+                    method(*args, **kwargs)
+                    return
                 launches.append(describe(name, method, args, kwargs))
-                method(*args, **kwargs)
+                inside = True
+                try:
+                    method(*args, **kwargs)
+                finally:
+                    inside = False
 
             return perform
 
@@ -318,7 +336,11 @@ class Backend(ABC):
         for group in groups:
             # A dot product of the flat array with itself would go to BLAS, which a
             # recorded graph cannot hold; square and sum can be recorded.
-            squares = sum(xp.sum(xp.square(g.ravel())) for g in group)
+            squares = 0.0
+            for g in group:
+                square = self.scratch(g.shape, g.dtype, "square")
+                xp.square(g, out=square)
+                squares = squares + xp.sum(square)
             factor = limit / xp.maximum(xp.sqrt(squares), limit)
             for g in group:
                 xp.multiply(g, factor.astype(g.dtype), out=g)

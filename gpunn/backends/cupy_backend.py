@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .base import Array, Backend, Program, Step
+from .base import Array, Backend, Program, Step, dropout_scale
 from .control import LEARNING_RATE, UPDATES, Control
 from .kernel_source import Kernel, kernels, type_name
 from .order import Order
@@ -88,25 +88,28 @@ def column_major(
 class _Recorded:
     """A step once and `LONG` times over, each as a recording: a launch has its price.
 
-    It holds on to the arrays that it reads and writes, as a CUDA graph does not.
+    The first step is performed as it stands: that compiles kernels and makes work arrays,
+    neither of which can be recorded. The object holds on to the arrays that the recordings
+    read and write, as a CUDA graph does not.
     """
 
     def __init__(self, backend: CupyBackend, step: Step) -> None:
-        step()  # compiles kernels and makes work arrays, neither of which can be recorded
         self._backend = backend
         self._step = step
-        self._one, self._kept = backend.record(step, 1)
-        self._scratch = dict(backend._scratch)
-        self._many: Replay | None = None
+        self._scratch: dict[tuple, Array] | None = None
+        self._recordings: dict[int, tuple[Replay, list[Array]]] = {}
 
     def run(self, steps: int) -> None:
-        if steps >= LONG and self._many is None:
-            self._backend._scratch.update(self._scratch)  # it may have been released
-            self._many, _ = self._backend.record(self._step, LONG)
-        for _ in range(steps // LONG):
-            self._many()  # type: ignore[misc]
-        for _ in range(steps % LONG):
-            self._one()
+        if self._scratch is None and steps > 0:
+            self._step()
+            self._scratch = dict(self._backend._scratch)
+            steps -= 1
+        for times, count in ((LONG, steps // LONG), (1, steps % LONG)):
+            if count and times not in self._recordings:
+                self._backend._scratch.update(self._scratch or {})  # it may have been released
+                self._recordings[times] = self._backend.record(self._step, times)
+            for _ in range(count):
+                self._recordings[times][0]()
 
 
 class CupyBackend(Backend):
@@ -298,7 +301,7 @@ class CupyBackend(Backend):
         draws = -(-out.size // 8)  # a thread takes eight elements
         self._each(
             "dropout", (type_name(out.dtype),), draws,
-            x, 1.0 - rate, 1.0 / (1.0 - rate), seed & _MASK64, stream & _MASK64,
+            x, 1.0 - rate, dropout_scale(rate), seed & _MASK64, stream & _MASK64,
             control.counters, out.size, out, mask,
         )
 
@@ -307,7 +310,7 @@ class CupyBackend(Backend):
     ) -> None:
         self._each(
             "dropout_gradient", (type_name(out.dtype),), out.size,
-            dy, mask, 1.0 / (1.0 - rate), out.size, accumulate, out,
+            dy, mask, dropout_scale(rate), out.size, accumulate, out,
         )
 
     # -- the two ends of a step
@@ -333,6 +336,7 @@ class CupyBackend(Backend):
         gradient: Array | None, totals: Array,
     ) -> None:
         rows, classes = y_pred.shape
+        counts = loss.counts_matches and len(totals) > 2
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
             self._slow_loss(loss, y_true, y_pred, weights, scale, gradient, totals, values)
@@ -340,7 +344,7 @@ class CupyBackend(Backend):
         self._rows(
             "loss_rows", (type_name(y_pred.dtype), loss.functor), rows,
             y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None, weights,
-            self._parameters(loss), scale, rows, classes, loss.counts_matches, gradient,
+            self._parameters(loss), scale, rows, classes, counts, gradient,
             values, self.scratch((rows,), np.bool_, "loss matches"), self._arrivals(), totals,
         )
 
@@ -358,7 +362,7 @@ class CupyBackend(Backend):
                 xp.multiply(gradient, weights[:, None], out=gradient)
         totals[0] += xp.sum(values, dtype=np.float64) * (scale * rows)
         totals[1] += rows
-        if loss.counts_matches:
+        if loss.counts_matches and len(totals) > 2:
             totals[2] += xp.sum(loss.matches(self, y_true, y_pred), dtype=np.float64)
 
     def metric(

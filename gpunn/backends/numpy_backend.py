@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from .base import Array, Backend, Program, Step
+from .base import Array, Backend, Program, Step, dropout_scale
 from .control import (
     BAD_BATCH,
     BATCHES,
@@ -180,7 +180,7 @@ class NumpyBackend(Backend):
     ) -> None:
         target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
         np.multiply(dy, mask, out=target)
-        np.multiply(target, 1.0 / (1.0 - rate), out=target)
+        np.multiply(target, dropout_scale(rate), out=target)
         if accumulate:
             np.add(out, target, out=out)
 

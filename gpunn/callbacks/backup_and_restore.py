@@ -27,6 +27,9 @@ class BackupAndRestore(Callback):
             to it if the last one cannot be read.
         delete_checkpoint: delete the checkpoint when training has come to its end.
 
+    Attributes:
+        path: the checkpoint's file, whether or not it is there.
+
     Raises:
         ValueError: for an empty ``backup_dir``, a bad ``save_freq``, or a checkpoint that
             is damaged or does not fit the model or the callbacks.
@@ -47,7 +50,7 @@ class BackupAndRestore(Callback):
         self.save_freq = check_frequency(save_freq)
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
-        self._path = os.path.join(self.backup_dir, "checkpoint.gpunn")
+        self.path = os.path.join(self.backup_dir, "checkpoint.gpunn")
         self._previous = os.path.join(self.backup_dir, "checkpoint.previous.gpunn")
         self._epoch = 0
         self._batches = 0  # since the last checkpoint
@@ -64,8 +67,8 @@ class BackupAndRestore(Callback):
                 "layer or call it on a batch."
             )
         self.model.get_config()  # a layer that cannot be stored shows itself now
-        self._remove(*leftovers(self._path))
-        paths = [path for path in (self._path, self._previous) if os.path.exists(path)]
+        self._remove(*leftovers(self.path))
+        paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
         for path in paths:
             try:
                 epoch, batch = load_checkpoint(path, self.model, self._callbacks)
@@ -74,8 +77,8 @@ class BackupAndRestore(Callback):
                     raise
                 warnings.warn(f"{error} Going on from the one before.", stacklevel=2)
             else:
-                if path != self._path:
-                    os.replace(path, self._path)
+                if path != self.path:
+                    os.replace(path, self.path)
                 if self.model.stop_training:  # it was killed after a callback had stopped it
                     epoch, batch = max(epoch, (self.params or {}).get("epochs", 0)), 0
                 self.model.resume_from = epoch, batch
@@ -99,14 +102,14 @@ class BackupAndRestore(Callback):
 
     def _save(self, epoch: int, batch: int) -> None:
         self._batches = 0
-        if self.double_checkpoint and os.path.exists(self._path):
-            os.replace(self._path, self._previous)
-        save_checkpoint(self._path, self.model, self._callbacks, epoch, batch)
+        if self.double_checkpoint and os.path.exists(self.path):
+            os.replace(self.path, self._previous)
+        save_checkpoint(self.path, self.model, self._callbacks, epoch, batch)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if not self.delete_checkpoint:
             return
-        self._remove(self._path, self._previous, *leftovers(self._path))
+        self._remove(self.path, self._previous)
         if os.path.isdir(self.backup_dir) and not os.listdir(self.backup_dir):
             os.rmdir(self.backup_dir)
 

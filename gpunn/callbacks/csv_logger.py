@@ -28,35 +28,29 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.sep = separator
         self.append = append
-        self._file: TextIO | None = None
         self._columns: list[str] = []
         self._position: int | None = None  # end of the last complete row, in bytes
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._close()
         self._columns = []
         self._position = None
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
-        # Opened here and not when training begins: only now is it known whether a
-        # checkpoint has been restored, whose rows must stay.
-        file = self._file or self._open()
-        rows = csv.writer(file, delimiter=self.sep)
-        if not self._columns:
-            names = sorted(logs)
-            if not any(name.startswith("val_") for name in names):
-                names += [f"val_{name}" for name in names]
-            self._columns = ["epoch", *names]
-            if file.tell() == 0:
-                rows.writerow(self._columns)
-        values = {**logs, "epoch": epoch}
-        rows.writerow([values.get(name, "NA") for name in self._columns])
-        file.flush()
-        self._position = file.tell()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self._close()
+        # Opened for one row at a time: nothing stays open in a run that is interrupted.
+        with self._open() as file:
+            rows = csv.writer(file, delimiter=self.sep)
+            if not self._columns:
+                names = sorted(logs)
+                if not any(name.startswith("val_") for name in names):
+                    names += [f"val_{name}" for name in names]
+                self._columns = ["epoch", *names]
+                if file.tell() == 0:
+                    rows.writerow(self._columns)
+            values = {**logs, "epoch": epoch}
+            rows.writerow([values.get(name, "NA") for name in self._columns])
+            file.flush()
+            self._position = file.tell()
 
     def _open(self) -> TextIO:
         keep = self._position is not None or self.append
@@ -64,18 +58,11 @@ class CSVLogger(Callback):
         if self._position is not None and file.tell() > self._position:
             file.truncate(self._position)  # rows that the resumed run will write again
             file.seek(0, os.SEEK_END)
-        self._file = file
         return file
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def get_state(self) -> dict[str, Any]:
         return {"position": self._position, "columns": self._columns}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self._close()
         self._position = state["position"]
         self._columns = list(state["columns"])

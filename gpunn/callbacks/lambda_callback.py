@@ -18,7 +18,7 @@ class LambdaCallback(Callback):
     Args:
         on_epoch_begin, on_epoch_end: called with ``(epoch, logs)``.
         on_train_begin, on_train_end: called with ``(logs)``.
-        on_train_batch_begin, on_train_batch_end: called with ``(batch, logs)``.
+        on_train_batch_begin, on_train_batch_end: called with ``(batch, logs=logs)``.
         **kwargs: any other hook of `Callback`.
 
     Raises:

@@ -165,12 +165,17 @@ def _read(dataset: DataSet, path: Path) -> list[Images]:
 def _read_folder(dataset: DataSet, path: Path) -> list[Images]:
     folder = path / dataset.folder if (path / dataset.folder).is_dir() else path
     return [
-        idx.read(_locate(folder, file.name), dtype=np.uint8, shape=file.shape, sha256=file.sha256)
+        idx.read(locate(folder, file.name), dtype=np.uint8, shape=file.shape, sha256=file.sha256)
         for file in dataset.files
     ]
 
 
-def _locate(folder: Path, name: str) -> Path:
+def locate(folder: Path, name: str) -> Path:
+    """The IDX file of this name in `folder`, be it plain or gzip.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     # Some archives spell train-images.idx3-ubyte.
     for spelling in (name, name.replace("-idx", ".idx")):
         for ending in ("", ".gz"):

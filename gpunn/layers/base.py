@@ -217,7 +217,8 @@ class Layer(registry.Entry):
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """Run the layer by itself on an array (batch, ...), returning a NumPy array."""
-        dtype = self.dtype or resolve_dtype(None)
+        held = self._parameters[0].dtype if self._parameters else None
+        dtype = held or self.dtype or resolve_dtype(None)
         x = np.asarray(x, dtype)
         if x.ndim == 0:
             raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")

@@ -39,6 +39,7 @@ class Predictor:
             workspace = Workspace(*self._bind, len(x), self._pool)
             while len(self._workspaces) >= CACHED_PROGRAMS:
                 del self._workspaces[next(iter(self._workspaces))]
+                workspace.backend.release()  # work arrays of its size
         self._workspaces[len(x)] = workspace  # the last place: most recently used
         workspace.backend.affine(x, workspace.scale, workspace.offset, workspace.x)
         workspace.forward()

@@ -13,7 +13,7 @@ from ..callbacks import CallbackList, History
 from ..plan import Workspace, run_once
 from ..random import draw_seed
 from . import data, loops
-from .arguments import check_choice, check_fraction, check_integer, check_verbose
+from .arguments import check_choice, check_epochs, check_integer, check_verbose
 from .structure import Structure
 from .trainer import Trainer
 
@@ -244,11 +244,10 @@ class Model(Structure):
         validation_batch = check_integer(
             "validation_batch_size", validation_batch_size, 1, batch_size
         )
-        check_fraction("validation_split", validation_split)
+        fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         verbose = check_verbose(verbose)
-        if not isinstance(validation_freq, (list, tuple, set)):
-            validation_freq = check_integer("validation_freq", validation_freq, 1)
+        validation_freq = check_epochs("validation_freq", validation_freq)
         trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
         if (
             isinstance(rows, data.Batches)

@@ -186,6 +186,7 @@ class Trainer:
             entry = batch, self.backend.capture(self._step(batch, training, key[2], scaled=False))
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
+                self.backend.release()  # work arrays of its size
         self._on_batch[key] = entry  # the last place: most recently used
         batch, program = entry
         if training:

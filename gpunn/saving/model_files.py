@@ -168,7 +168,7 @@ def _read(path: Path, *kinds: str) -> dict[str, Any]:
     """The document at ``path``, its parts of the right types."""
     document = files.read(path)
     kind = document.pop("kind", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
             f"Cannot load {os.fspath(path)}: it holds {kind!r} and not {' or '.join(kinds)}."
         )

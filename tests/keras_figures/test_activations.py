@@ -111,7 +111,7 @@ def test_linear_keeps_integers() -> None:
 
 
 def test_get() -> None:
-    assert gpunn.activations.get("relu") is gpunn.activations.relu
-    assert gpunn.activations.get(None) is gpunn.activations.linear
+    for name, expected in [("relu", np.maximum(STEPS, 0)), (None, STEPS)]:
+        assert_allclose(np.asarray(gpunn.activations.get(name)(STEPS)), expected)
     with pytest.raises(ValueError, match="typo"):
         gpunn.activations.get("typo")

@@ -196,18 +196,18 @@ def test_backup_within_an_epoch(tmp_path: Path) -> None:
     assert history.epoch[-1] == 4
 
 
-def test_backup_restores_the_weights_of_its_epoch(tmp_path: Path) -> None:
-    model = regression()
-    backup = callbacks.BackupAndRestore(tmp_path / "subdir", delete_checkpoint=False)
-    model.fit(X, Y, batch_size=BATCH, callbacks=[backup], epochs=2, verbose=0)
-    assert (tmp_path / "subdir").exists()
-    weights = model.get_weights()
+def test_backup_of_a_finished_training_leaves_nothing_to_do(tmp_path: Path) -> None:
+    def fit(model: Any) -> int:
+        backup = callbacks.BackupAndRestore(tmp_path / "subdir", delete_checkpoint=False)
+        counter = Interrupt()
+        model.fit(X, Y, batch_size=BATCH, callbacks=[backup, counter], epochs=2, verbose=0)
+        return counter.seen
 
-    fresh = regression()
-    again = callbacks.BackupAndRestore(tmp_path / "subdir")
-    history = fresh.fit(X, Y, batch_size=BATCH, callbacks=[again], epochs=2, verbose=0)
-    assert not history.epoch
-    for got, expected in zip(fresh.get_weights(), weights, strict=True):
+    model, fresh = regression(), regression()
+    assert fit(model) == 2 * BATCHES
+    assert (tmp_path / "subdir").exists()
+    assert fit(fresh) == 0
+    for got, expected in zip(fresh.get_weights(), model.get_weights(), strict=True):
         assert_allclose(got, expected)
 
 

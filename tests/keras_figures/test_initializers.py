@@ -38,11 +38,6 @@ def test_constants(name: str, arguments: dict[str, Any], expected: Any) -> None:
     assert_allclose(result, np.broadcast_to(expected, (3, 3)))
 
 
-def test_dtype() -> None:
-    ones = np.asarray(gpunn.initializers.Ones()((2,), dtype="int32"))
-    assert ones.dtype == "int32"
-
-
 def test_small_draws() -> None:
     shape = (25, 20)
     normal = values(gpunn.initializers.RandomNormal(mean=0.0, stddev=1.0, seed=1234), *shape)
@@ -171,9 +166,11 @@ def test_variance_scaling_refuses(argument: str, value: Any) -> None:
 )  # fmt: skip
 def test_defaults_and_their_order(name: str, defaults: dict[str, Any]) -> None:
     cls = getattr(gpunn.initializers, name)
-    assert defaults.items() <= cls().get_config().items()
+    config = cls().get_config()
+    assert {key: config[key] for key in defaults} == defaults
     given = {**defaults, **({"seed": 7} if "seed" in defaults else {})}
-    assert given.items() <= cls(*given.values()).get_config().items()
+    config = cls(*given.values()).get_config()
+    assert {key: config[key] for key in given} == given
 
 
 def test_get() -> None:
@@ -181,7 +178,6 @@ def test_get() -> None:
     assert isinstance(initializers.get("glorot_normal"), initializers.GlorotNormal)
     assert isinstance(initializers.get("HeUniform"), initializers.HeUniform)
     assert isinstance(initializers.get("zeros"), initializers.Zeros)
-    assert initializers.get(None) is None
     with pytest.raises(ValueError, match="typo"):
         initializers.get("typo")
 

@@ -381,14 +381,14 @@ def test_predict_keeps_the_order_of_a_generator() -> None:
     assert_allclose(output, np.arange(99)[:, None])
 
 
-def test_endless_generators() -> None:
-    def endless() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        while True:
+def test_steps_of_generators() -> None:
+    def fifty() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for _ in range(50):
             yield np.ones((2, 4)), np.ones((2, 3))
 
     counter = Counter()
     ones_model().fit(
-        endless(), validation_data=endless(), steps_per_epoch=3, validation_steps=4, epochs=1,
+        fifty(), validation_data=fifty(), steps_per_epoch=3, validation_steps=4, epochs=1,
         callbacks=[counter], verbose=0,
     )  # fmt: skip
     assert (counter.steps, counter.test_steps) == (3, 4)
@@ -411,13 +411,13 @@ def test_a_callback_stops_within_the_epoch(method: str, hook: str, flag: str) ->
             if self.seen == 5:
                 setattr(self.model, flag, True)
 
-    def endless() -> Iterator[tuple[np.ndarray, ...]]:
-        while True:
+    def fifty() -> Iterator[tuple[np.ndarray, ...]]:
+        for _ in range(50):
             yield (np.ones((2, 4)), np.ones((2, 3)))[: 1 if method == "predict" else 2]
 
     setattr(Stopper, f"on_{hook}_batch_end", Stopper.stop)
     stopper = Stopper()
-    getattr(ones_model(), method)(endless(), callbacks=[stopper], verbose=0)
+    getattr(ones_model(), method)(fifty(), callbacks=[stopper], verbose=0)
     assert stopper.seen == 5
 
 

@@ -128,7 +128,8 @@ def test_clipping(
     w = [np.zeros(2, dtype="float32") for _ in gradients]
     optimizer.apply([array(*gradient) for gradient in gradients], w)
     assert_allclose(np.negative(w), expected, rtol=1e-6)
-    assert optimizer.get_config().items() >= arguments.items()
+    config = optimizer.get_config()
+    assert {key: config[key] for key in arguments} == arguments
 
 
 def test_adam_clips_before_it_averages() -> None:
@@ -179,7 +180,6 @@ def test_defaults_and_their_order(name: str, defaults: dict[str, Any]) -> None:
 def test_get() -> None:
     assert isinstance(gpunn.optimizers.get("sgd"), gpunn.optimizers.SGD)
     assert isinstance(gpunn.optimizers.get("adam"), gpunn.optimizers.Adam)
-    assert gpunn.optimizers.get(None) is None
     with pytest.raises(ValueError, match="typo"):
         gpunn.optimizers.get("typo")
 

@@ -1,0 +1,72 @@
+"""Exclusive or: the smallest problem that needs a hidden layer.
+
+Two networks learn it by plain gradient descent on all four points at once: 2-2-1, with just
+enough hidden units, and 2-8-1, with plenty. Just enough is not comfortable: of 100 starts
+(seeds 0 to 99) the 2-2-1 network gets there from 69, the 2-8-1 network from all. The start
+here is fixed by seed 1, the first of them that is good for both; try --seed 0 for one that
+leaves the small network stuck with two points right and two in doubt.
+
+At the end, how many parameters a network has: 3-4-2 with biases has 3*4 + 4 + 4*2 + 2 = 26,
+without them 3*4 + 4*2 = 20.
+
+Run:       python examples/xor.py [--seed 1]
+Takes:     about a second.
+Prints:    what each network says about the four points, then 26 and 20.
+"""
+
+import argparse
+
+import numpy as np
+
+import gpunn
+from gpunn import layers
+
+X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+Y = np.array([0, 1, 1, 0])
+
+
+def learn(hidden, seed, steps=3000):
+    """A trained network with this many hidden units."""
+    gpunn.utils.set_random_seed(seed)
+    start = gpunn.initializers.RandomNormal(stddev=1)
+    model = gpunn.Sequential(
+        [
+            layers.Input((2,)),
+            layers.Dense(hidden, "sigmoid", kernel_initializer=start),
+            layers.Dense(1, "sigmoid", kernel_initializer=start),
+        ]
+    )
+    model.compile(gpunn.optimizers.SGD(2.0), "binary_crossentropy", metrics=["accuracy"])
+    model.fit(X, Y, batch_size=4, epochs=steps, verbose=0)
+    return model
+
+
+def three_four_two(use_bias):
+    """An untrained network of 3 inputs, 4 hidden units and 2 outputs."""
+    return gpunn.Sequential(
+        [
+            layers.Input((3,)),
+            layers.Dense(4, "sigmoid", use_bias=use_bias),
+            layers.Dense(2, "sigmoid", use_bias=use_bias),
+        ]
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Learn exclusive or.")
+    parser.add_argument("--seed", type=int, default=1, help="of the start")
+    options = parser.parse_args()
+
+    for hidden in (2, 8):
+        model = learn(hidden, options.seed)
+        loss, accuracy = model.evaluate(X, Y, verbose=0)
+        print(f"2-{hidden}-1: loss {loss:.4f}, accuracy {accuracy:.2f}")
+        for (a, b), answer in zip(X, model.predict(X)[:, 0], strict=True):
+            print(f"  {a} xor {b} = {answer:.3f}")
+
+    print("3-4-2 with biases:   ", three_four_two(True).count_params(), "parameters")
+    print("3-4-2 without biases:", three_four_two(False).count_params(), "parameters")
+
+
+if __name__ == "__main__":
+    main()

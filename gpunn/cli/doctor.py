@@ -1,0 +1,182 @@
+"""Say what was found on this machine, and whether a backend works on it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from .. import __version__
+from ..backends import get_backend
+from ..backends.base import Backend
+from ..backends.card import DISTRIBUTIONS, why_not
+from ..layers import Dense, Input
+from ..models import Sequential
+from ..optimizers import SGD
+from .arguments import add_backend
+from .cuda_extra import explain_extra, query_nvidia_smi
+
+HELP = "what this machine has, and a test of the backend"
+EXAMPLES = """\
+examples:
+  gpunn doctor
+  gpunn doctor --backend cupy               exit status 0 only if the card works
+"""
+
+_WIDTH, _LABEL = 80, 11
+
+KNOWN_LOSS = 0.0305288687  # of the self-test's network, by PyTorch in float64
+TOLERANCE = 1e-4  # relative; float32 rounding moves the loss by about 1e-6
+EPOCHS = 20
+BATCH = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_backend(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    _report("gpunn", __version__)
+    _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    _report("NumPy", np.__version__)
+    _report("BLAS", describe_blas(threadpoolctl.threadpool_info(), _simd()))
+    cupys = [f"{name} {version}" for name in DISTRIBUTIONS if (version := _version(name))]
+    _report("CuPy", ", ".join(cupys) or "not installed")
+    cards = query_nvidia_smi()
+    extra, reason = explain_extra(cards)
+    _report("Card", reason)
+    _report("Extra", f'pip install "gpunn[{extra}]"' if extra else "none: there is no usable card")
+
+    missing = why_not()
+    asked = args.backend or os.environ.get("GPUNN_BACKEND") or "auto"
+    name = ("cupy" if missing is None else "numpy") if asked == "auto" else asked
+    _report("Backend", f"{name} ({asked} was asked for)" if name != asked else name)
+    if name == "numpy":
+        _report("Kernels", f"not compiled. {missing or 'Only NumPy was asked for.'}")
+    works = {}
+    # Beside the card its host: whoever has a small network sees here which of them is faster.
+    for each in dict.fromkeys((name, "numpy")):
+        try:
+            backend = get_backend(each)
+            if each != "numpy":
+                _report("Kernels", check_kernel(backend))
+            _report("Self-test", f"{each}: {self_test(each)}")
+            works[each] = True
+        except Exception as error:  # a broken installation may raise anything
+            _report("Self-test", f"{each} FAILED: {type(error).__name__}: {error}")
+            works[each] = False
+    return 0 if works[name] else 1
+
+
+def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:
+    """NumPy's matrix library, and what would make it faster.
+
+    Args:
+        pools: what `threadpoolctl.threadpool_info` says.
+        simd: the instruction sets that NumPy finds on this CPU.
+    """
+    blas = next((pool for pool in pools if pool.get("user_api") == "blas"), None)
+    if blas is None:
+        return "not one that threadpoolctl knows"
+    core = blas.get("architecture")
+    found = f"{blas['internal_api']} {blas['version'] or ''}".strip()
+    threads = blas["num_threads"]
+    text = f"{found}{f' for {core}' if core else ''}, {threads} thread{'s'[: threads - 1]}"
+    if core in _AVX2_CORES and _AVX512 & set(simd):
+        text += (
+            ". This CPU has AVX-512, which its kernels do not use: set "
+            "OPENBLAS_CORETYPE=SKYLAKEX in the environment before Python starts"
+        )
+    return text
+
+
+# Kernels of OpenBLAS without AVX-512, and NumPy's names for a CPU that has what SkylakeX needs.
+_AVX2_CORES = ("Haswell", "Zen")
+_AVX512 = {"AVX512_SKX", "X86_V4"}
+
+
+def _simd() -> list[str]:
+    found: Any = np.show_config(mode="dicts")
+    extensions = found["SIMD Extensions"]
+    return [*extensions.get("baseline", ()), *extensions.get("found", ())]
+
+
+def check_kernel(backend: Backend) -> str:
+    """Compile one kernel, run it, and compare what it computes.
+
+    Raises:
+        RuntimeError: if it computes something else than NumPy.
+    """
+    start = time.perf_counter()
+    pixels = np.arange(256, dtype=np.uint8)
+    out = backend.empty(pixels.shape, "float32")
+    backend.affine(backend.upload(pixels), 0.5, -1.0, out)
+    found = backend.read(out)
+    if not np.array_equal(found, pixels * np.float32(0.5) - 1):
+        raise RuntimeError(f"a kernel computes {found[:4]} for 0.5 * x - 1 of 0 to 3")
+    return f"compiled and right in {time.perf_counter() - start:.2f} s"
+
+
+def self_test(backend: str) -> str:
+    """Train a small network on generated data; the result is known beforehand.
+
+    Raises:
+        RuntimeError: if the loss is not what it has to be.
+    """
+    x, y, weights = problem()
+    sizes = [len(w) for w in weights[::2]] + [len(weights[-1])]
+    layers = [Input((sizes[0],)), *(Dense(n, activation="relu") for n in sizes[1:-1])]
+    model = Sequential([*layers, Dense(sizes[-1], activation="softmax")], backend=backend)
+    model.compile(SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy")
+    model.set_weights(weights)
+    before = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)  # compiles
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, initial_epoch=1, shuffle=False, verbose=0)
+    steps = (EPOCHS - 1) * -(-len(x) // BATCH)
+    rate = steps / (time.perf_counter() - start)
+    after = model.evaluate(x, y, verbose=0)
+    if not (after < before and abs(after / KNOWN_LOSS - 1) < TOLERANCE):
+        raise RuntimeError(
+            f"training took the loss from {before:.4f} to {after:.4f}, not to {KNOWN_LOSS:.4f}"
+        )
+    return f"ok, loss {before:.4f} to {after:.4f} as it has to be, {rate:,.0f} steps/s"
+
+
+def problem() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Data in four classes, and the weights of a 16-32-4 network to begin with.
+
+    No random numbers, so that every machine and framework can have the same: sines of
+    squares spread well enough.
+    """
+
+    def spread(*shape: int) -> np.ndarray:
+        n = np.arange(int(np.prod(shape)), dtype=np.float64)
+        return np.sin(n * n).reshape(shape)
+
+    x = spread(512, 16)
+    y = (x @ spread(16, 4)).argmax(axis=1)
+    weights = [0.4 * spread(16, 32), np.zeros(32), 0.4 * spread(32, 4), np.zeros(4)]
+    return x, y, weights
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _report(label: str, text: str) -> None:
+    indent = " " * _LABEL
+    lines = textwrap.fill(
+        text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=indent
+    )
+    print(lines, flush=True)

@@ -1,0 +1,211 @@
+"""The same seed gives the same bits, in every process and however a step is run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend known
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.order import permutation
+
+# A fit with everything that could differ: random initial weights, a shuffled order, a
+# ragged last batch, dropout, and a layer wide enough for several BLAS threads.
+SCRIPT = """
+import hashlib, json, sys
+import numpy as np
+import gpunn
+from gpunn import layers
+
+random = np.random.default_rng(0)
+x = random.integers(0, 256, (701, 28, 28), dtype=np.uint8)
+y = random.integers(0, 10, 701)
+gpunn.utils.set_random_seed(int(sys.argv[1]))
+model = gpunn.Sequential([
+    layers.Input((28, 28)),
+    layers.Rescaling(1 / 255),
+    layers.Flatten(),
+    layers.Dense(int(sys.argv[2]), activation="relu", kernel_initializer="he_normal"),
+    layers.Dropout(0.2),
+    layers.Dense(24, activation="tanh"),
+    layers.Dropout(0.5),
+    layers.Dense(10, activation="softmax"),
+])
+model.compile(optimizer=sys.argv[3], loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+history = model.fit(x, y, epochs=2, batch_size=int(sys.argv[4]), validation_split=0.1, verbose=0)
+bits = hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
+print(json.dumps([bits, history.history, model.predict(x[:3], verbose=0).tolist()]))
+"""
+SMALL = ("16", "adam", "32")
+WIDE = ("1024", "sgd", "128")
+
+
+def run(seed: int, *arguments: str) -> str:
+    """What the script prints in a process of its own, with as many threads as it likes."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    environment["GPUNN_BACKEND"] = "numpy"
+    command = [sys.executable, "-c", SCRIPT, str(seed), *arguments]
+    return subprocess.run(
+        command, env=environment, check=True, capture_output=True, text=True, timeout=300
+    ).stdout
+
+
+@contextlib.contextmanager
+def busy_neighbours() -> Iterator[None]:
+    """As many processes as there are processors, all of them counting."""
+    command = [sys.executable, "-c", "while True: pass"]
+    neighbours = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
+@pytest.mark.parametrize("arguments", [SMALL, WIDE], ids=["small", "wide"])
+def test_fresh_processes_agree_bit_for_bit(arguments: tuple[str, ...]) -> None:
+    first = run(1, *arguments)
+    assert len(json.loads(first)[1]["loss"]) == 2
+    assert run(1, *arguments) == first
+    with busy_neighbours():
+        assert run(1, *arguments) == first
+    bits, history, outputs = json.loads(run(2, *arguments))
+    assert bits != json.loads(first)[0]
+    assert history != json.loads(first)[1]
+    assert outputs != json.loads(first)[2]
+
+
+def data(rows: int = 70) -> tuple[np.ndarray, np.ndarray]:
+    source = np.random.default_rng(0)
+    return source.standard_normal((rows, 12)).astype(np.float32), source.integers(0, 5, rows)
+
+
+def network(backend: str = "numpy", dropout: float = 0.3) -> Any:
+    model = gpunn.Sequential(
+        [
+            layers.Input((12,)),
+            layers.Dense(9, activation="relu"),
+            layers.Dropout(dropout),
+            layers.Dense(5, activation="softmax"),
+        ],
+        backend=backend,
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def bits(arrays: list[np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
+    x, y = data()
+    gpunn.utils.set_random_seed(3)
+    recorded = network(backend)
+    gpunn.utils.set_random_seed(3)
+    stepped = network(backend)
+    history = recorded.fit(x, y, batch_size=16, epochs=3, verbose=0).history
+    for epoch in range(3):
+        order = permutation(len(x), stepped.trainer.seed, epoch)
+        stepped.trainer.reset_totals()
+        for start in range(0, len(x), 16):
+            rows = order[start : start + 16]
+            loss = stepped.train_on_batch(x[rows], y[rows])[0]
+    assert bits(stepped.get_weights()) == bits(recorded.get_weights())
+    assert np.isfinite(loss) and len(history["loss"]) == 3
+
+
+@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+def test_steps_watched_one_by_one_give_the_same_bits(backend: str) -> None:
+    """A callback that looks at each batch makes every launch one step long."""
+
+    class Watch(gpunn.callbacks.Callback):
+        seen = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            Watch.seen += logs["loss"] > 0
+
+    x, y = data()
+    results = []
+    for callbacks in ([], [Watch()]):
+        gpunn.utils.set_random_seed(3)
+        model = network(backend)
+        history = model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=callbacks)
+        results.append((bits(model.get_weights()), history.history))
+    assert results[0] == results[1]
+    assert Watch.seen == 10
+
+
+def test_the_seed_covers_initial_weights_order_and_dropout() -> None:
+    def draw(seed: int) -> dict[str, Any]:
+        gpunn.utils.set_random_seed(seed)
+        x, y = data()
+        model = network()
+        found = {
+            "initial weights": bits(model.get_weights()),
+            "order": permutation(len(x), model.trainer.seed, 0).tolist(),
+            "a layer's dropout": layers.Dropout(0.5)(x, training=True).tolist(),
+            "an initializer": gpunn.initializers.HeNormal()((3, 3)).tolist(),
+            "Python": random.random(),
+            "NumPy": np.random.random(),  # noqa: NPY002  what set_random_seed promises
+        }
+        model.set_weights([np.ones(w.shape) for w in model.get_weights()])
+        model.train_on_batch(x, y)
+        call = model.trainer.last_batch.workspace.calls[1]
+        found["the model's dropout"] = call.array("mask", call.x.shape, bool).tolist()
+        return found
+
+    first, again, other = draw(1), draw(1), draw(2)
+    assert first == again
+    for what, value in first.items():
+        assert value != other[what], what
+
+
+def test_models_in_a_row_differ_until_the_seed_is_set_again() -> None:
+    gpunn.utils.set_random_seed(1)
+    first, second = network(), network()
+    gpunn.utils.set_random_seed(1)
+    again = network()
+    assert bits(first.get_weights()) != bits(second.get_weights())
+    assert first.trainer.seed != second.trainer.seed
+    assert bits(first.get_weights()) == bits(again.get_weights())
+    assert first.trainer.seed == again.trainer.seed
+
+
+def test_dropout_differs_from_step_to_step_and_layer_to_layer() -> None:
+    x, y = data()
+    model = gpunn.Sequential(
+        [layers.Input((12,)), layers.Dropout(0.5), layers.Dropout(0.5), layers.Dense(5)]
+    )
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=gpunn.optimizers.SGD(0.0), loss=loss)
+    masks = []
+    for _ in range(2):
+        model.train_on_batch(x, y)
+        for call in model.trainer.last_batch.workspace.calls[:2]:
+            masks.append(call.array("mask", call.x.shape, bool).copy())
+    for i in range(4):
+        for j in range(i):
+            agreement = (masks[i] == masks[j]).mean()
+            assert 0.4 < agreement < 0.6
+
+
+def test_without_a_seed_processes_differ() -> None:
+    command = [sys.executable, "-c", "import gpunn; print(gpunn.initializers.HeNormal().seed)"]
+    seeds = {
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)
+    }
+    assert len(seeds) == 2

@@ -1,0 +1,93 @@
+"""Whole trainings on the CuPy backend, on the CPU, against the same ones on NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import emulated  # noqa: F401  (makes the backend known)
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    yield
+    gpunn.config.set_floatx("float32")
+    gpunn.use_backend("auto")
+
+
+def _data(dtype: str, rows: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, rows).astype(np.uint8)
+    x = rng.integers(0, 200, (rows, 28, 28)).astype(np.uint8)
+    x[np.arange(rows), y] += 50  # so that there is something to learn
+    return x, y
+
+
+def _train(backend: str, dtype: str, optimizer: str, loss: str, how: str) -> dict[str, Any]:
+    gpunn.config.set_floatx(dtype)
+    gpunn.use_backend(backend)
+    gpunn.utils.set_random_seed(3)
+    x, y = _data(dtype)
+    targets = y if loss.startswith("sparse") else gpunn.utils.to_categorical(y, 10)
+    model = gpunn.Sequential(
+        [
+            layers.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(20, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(12, activation="tanh"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    options = {"adam": gpunn.optimizers.Adam(), "sgd": gpunn.optimizers.SGD(0.1, 0.9, True)}
+    model.compile(optimizer=options[optimizer], loss=loss, metrics=["accuracy"])
+    weights = np.linspace(0.5, 1.5, len(x)) if how == "weighted" else None
+    if how == "batches":
+        history = model.fit(
+            [(x[i : i + 48], targets[i : i + 48]) for i in range(0, 500, 48)], epochs=2, verbose=0
+        )
+    else:
+        history = model.fit(
+            x, targets, batch_size=48, epochs=2, verbose=0, sample_weight=weights,
+            validation_data=(x[:70], targets[:70]),
+        )  # fmt: skip
+    return {
+        "weights": model.get_weights(),
+        "logs": [np.array(v) for v in history.history.values()],
+        "evaluated": [np.array(model.evaluate(x, targets, batch_size=48, verbose=0))],
+        "predicted": [model.predict(x[:101], batch_size=40, verbose=0)],
+    }
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "loss, how",
+    [
+        ("sparse_categorical_crossentropy", "plain"),
+        ("categorical_crossentropy", "weighted"),
+        ("mean_squared_error", "plain"),
+        ("sparse_categorical_crossentropy", "batches"),
+    ],
+)
+def test_training_is_that_of_numpy(dtype: str, optimizer: str, loss: str, how: str) -> None:
+    """20 steps with a ragged batch at the end of each epoch, then evaluate and predict."""
+    host, card = (_train(b, dtype, optimizer, loss, how) for b in ("numpy", "emulated"))
+    for what in host:
+        for a, b in zip(host[what], card[what], strict=True):
+            assert a.dtype == b.dtype
+            difference = np.linalg.norm(np.subtract(a, b, dtype=np.float64))
+            assert difference <= TOLERANCE[dtype] * np.linalg.norm(a), what
+
+
+def test_a_user_may_choose_it_by_name() -> None:
+    gpunn.use_backend("emulated")
+    assert gpunn.backends.get_backend().name == "emulated"

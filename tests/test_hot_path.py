@@ -1,0 +1,469 @@
+"""What a training step costs besides its arithmetic: memory, dtypes, operations."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import get_backend
+from gpunn.backends.numpy_backend import NumpyBackend
+
+LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
+
+
+def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (rows, 28, 28), dtype=np.uint8)
+    return x, random.integers(0, 10, rows)
+
+
+def mlp(hidden: list[Any], optimizer: Any, **options: Any) -> Any:
+    model = gpunn.Sequential(
+        [
+            layers.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            *hidden,
+            layers.Dense(10, activation="softmax"),
+        ],
+        backend="numpy",
+        **options,
+    )
+    loss = "sparse_categorical_crossentropy"
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    return model
+
+
+def program_1(**options: Any) -> Any:
+    hidden = [layers.Dense(16, activation="relu"), layers.Dense(16, activation="relu")]
+    return mlp(hidden, "sgd", **options)
+
+
+def program_2(**options: Any) -> Any:
+    return mlp([layers.Dense(128, activation="relu"), layers.Dropout(0.2)], "adam", **options)
+
+
+def wide(**options: Any) -> Any:
+    hidden = [layers.Dense(1024, activation="relu"), layers.Dense(1024, activation="tanh")]
+    return mlp(hidden, gpunn.optimizers.SGD(0.01, momentum=0.9), **options)
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
+    "program 1": (program_1, 10),
+    "program 2": (program_2, 32),
+    "784-1024-1024-10": (wide, 128),
+}
+
+
+def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Callable[[int], None]:
+    """``run(n)`` of the recorded program that `fit` uses, over data of ``steps`` batches."""
+    trainer = model.trainer
+    x, y = digits(batch * steps)
+    weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
+    rows = gpunn.models.data.to_rows(trainer.spec, x, y, weights)
+    return trainer.program(batch, True, rows, rows.order(trainer.seed)).run
+
+
+def peak(work: Callable[[], Any]) -> int:
+    """Bytes of Python's and NumPy's memory that ``work`` has in use at most, beyond before."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_step_allocates_nothing_large(name: str, weighted: bool) -> None:
+    make, batch = PROGRAMS[name]
+    run = stepper(make(), batch, 4, weighted=weighted)
+    run(1)
+    assert peak(lambda: run(2)) < LARGEST
+
+
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("optimizer"), ids=registered.label)
+def test_no_optimizer_allocates_anything_large(name: str, arguments: dict) -> None:
+    hidden = [layers.Dense(256, activation="sigmoid")]
+    run = stepper(mlp(hidden, registered.make("optimizer", name, arguments)), 32, 4)
+    run(1)
+    assert peak(lambda: run(2)) < LARGEST
+
+
+ENDINGS = [
+    (name, arguments, activation)
+    for name, arguments in registered.cases("loss")
+    for activation in ("linear", "softmax", "sigmoid")
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "activation"), ENDINGS, ids=registered.label)
+def test_no_loss_allocates_anything_large(name: str, arguments: dict, activation: str) -> None:
+    """Rows of 600 outputs, so that anything of a batch's size shows."""
+    model = gpunn.Sequential(
+        [layers.Input((20,)), layers.Dense(600, activation=activation)], backend="numpy"
+    )
+    try:
+        model.compile("sgd", registered.make("loss", name, arguments))
+    except ValueError:  # loss and activation contradict each other
+        return
+    random = np.random.default_rng(0)
+    x = random.standard_normal((64, 20)).astype(np.float32)
+    y = np.zeros((64, 600), np.float32)
+    y[:, 0] = 1
+    spec = model.trainer.spec
+    rows = gpunn.models.data.to_rows(spec, x, np.zeros(64, int) if spec.loss.sparse else y)
+    run = model.trainer.program(32, True, rows, rows.order(1)).run
+    run(1)
+    assert peak(lambda: run(1)) < LARGEST
+
+
+def test_the_measurement_sees_a_large_array() -> None:
+    assert peak(lambda: np.empty(LARGEST, np.uint8)) >= LARGEST
+
+
+# -- the slow path is not taken
+
+
+class Forbidden:
+    """Stands where ``backend.xp`` is: whoever touches it outside an operation is named.
+
+    What operations of the NumPy backend are made of, the formulas of activations, losses
+    and optimizers, may use it: a card runs their functors instead.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        for frame in inspect.stack()[1:]:
+            inside = frame.filename == inspect.getfile(NumpyBackend)
+            if inside and frame.function in NumpyBackend.operations:
+                return getattr(np, name)
+        raise AssertionError(f"backend.xp.{name} is used by a step, outside its operations")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_built_in_layers_keep_off_the_slow_path(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chains = [
+        [registered.make("layer", name, arguments)]
+        for name, arguments in registered.cases("layer", "InputLayer", "Flatten")
+    ]
+    for chain in chains:
+        model = mlp([layers.Dense(6), *chain, layers.Dense(5)], optimizer)
+        run = stepper(model, 4, 4, weighted=True)
+        monkeypatch.setattr(model.backend, "xp", Forbidden())
+        run(3)
+        monkeypatch.undo()
+
+
+def test_what_takes_the_slow_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(layers.Layer):
+        def forward(self, call: Any) -> None:
+            call.backend.xp.negative(call.x, out=call.y)
+
+        def backward(self, call: Any) -> None:
+            call.backend.xp.negative(call.dy, out=call.dx)
+
+    model = mlp([layers.Dense(6), Slow()], "sgd")
+    run = stepper(model, 4, 4)
+    monkeypatch.setattr(model.backend, "xp", Forbidden())
+    with pytest.raises(AssertionError, match=r"backend\.xp\.negative is used"):
+        run(1)
+
+
+# Formulas without a C++ functor, and why.
+SLOW = {("activation", "Relu"): "with options it is rare; the slow path is its kernel"}
+
+
+@pytest.mark.parametrize("kind", ["activation", "loss", "optimizer"])
+def test_every_formula_has_a_functor(kind: str) -> None:
+    for name, arguments in registered.cases(kind):
+        if registered.make(kind, name, arguments).functor is None:
+            assert arguments and (kind, name) in SLOW
+
+
+# -- what a step is made of
+
+
+def launches(model: Any, batch: int, weighted: bool = False) -> list[Any]:
+    run = stepper(model, batch, 4, weighted=weighted)
+    run(1)
+    with model.backend.recording() as recorded:
+        run(1)
+    return recorded
+
+
+def test_the_launches_of_program_2() -> None:
+    recorded = launches(program_2(), 32)
+    assert [(launch.operation, launch.formula) for launch in recorded] == [
+        ("gather", ""),  # images, scaled
+        ("gather", ""),  # labels
+        ("matmul", ""),
+        ("bias_activation", "Relu"),
+        ("dropout", ""),
+        ("matmul", ""),
+        ("bias_activation", "Linear"),
+        ("loss", "SparseCategoricalCrossentropy"),
+        ("matmul", ""),  # of the last layer: its kernel,
+        ("column_sums", ""),  # its bias,
+        ("matmul", ""),  # and its input
+        ("dropout_gradient", ""),
+        ("activation_gradient", "Relu"),
+        ("matmul", ""),  # of the first layer: no input
+        ("column_sums", ""),
+        ("update", "Adam"),
+        ("advance", ""),
+    ]
+    products = [launch for launch in recorded if launch.operation == "matmul"]
+    assert [launch.flops for launch in products] == [
+        2 * 32 * 784 * 128,
+        2 * 32 * 128 * 10,
+        2 * 32 * 128 * 10,
+        2 * 32 * 128 * 10,
+        2 * 32 * 784 * 128,
+    ]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_number_of_operations_does_not_depend_on_the_batch(name: str) -> None:
+    make, _ = PROGRAMS[name]
+    model = make()
+    few = [launch.operation for launch in launches(model, 2)]
+    many = [launch.operation for launch in launches(model, 257)]
+    assert few == many
+    assert Counter(few)["update"] == 1
+
+
+def count_calls(work: Callable[[], Any]) -> int:
+    """Python and C functions that ``work`` calls."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_loop_over_samples_runs_in_python(name: str) -> None:
+    make, _ = PROGRAMS[name]
+    model = make()
+    calls = []
+    for batch in (2, 257):
+        run = stepper(model, batch, 4, weighted=True)
+        run(1)
+        calls.append(count_calls(lambda run=run: run(1)))
+    assert calls[0] == calls[1]
+
+
+def test_recording_ends_with_its_block() -> None:
+    model = program_1()
+    run = stepper(model, 4, 8)
+    run(1)
+    plain = count_calls(lambda: run(1))
+    with model.backend.recording() as recorded:
+        run(1)
+    length = len(recorded)
+    assert length > 10
+    assert count_calls(lambda: run(1)) == plain
+    assert len(recorded) == length
+    assert not set(model.backend.operations) & set(vars(model.backend))
+
+
+# -- dtypes
+
+
+class Watched(NumpyBackend):
+    """Notes the dtype of every array of floating-point numbers that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[int, str]] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        array = super().empty(shape, dtype)
+        self.made.append((array.size, array.dtype.name))
+        return array
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        array = super().zeros(shape, dtype)
+        self.made.append((array.size, array.dtype.name))
+        return array
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_keeps_its_dtype_all_the_way(dtype: str, weighted: bool, optimizer: str) -> None:
+    """Data come as float64, and so do weights: nothing of the other precision is left."""
+    backend = Watched()
+    other = {"float32": "float64", "float64": "float32"}[dtype]
+    model = gpunn.Sequential(
+        [
+            layers.Input((20,)),
+            layers.Dense(30, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(30, activation="tanh"),
+            layers.Dense(10, activation="softmax"),
+        ],
+        dtype=dtype,
+        backend=backend,
+    )
+    metrics = ["accuracy", "sparse_categorical_crossentropy"]
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((50, 20)), random.integers(0, 10, 50)
+    weights = random.uniform(size=50) if weighted else None
+    model.fit(x, y, batch_size=16, epochs=2, sample_weight=weights, verbose=0)
+    model.evaluate(x, y, sample_weight=weights, verbose=0)
+    # Counters, sums and the random numbers of dropout are what they are.
+    allowed = 16 * 30 if other == "float32" else 16
+    assert max((size for size, name in backend.made if name == other), default=0) <= allowed
+    assert {p.value.dtype.name for p in model.weights} == {dtype}
+    assert {p.gradient.dtype.name for p in model.weights} == {dtype}
+    assert {slot.dtype.name for slot in model.arena.slots.values()} <= {dtype}
+    for call in model.trainer.last_batch.workspace.calls:
+        assert call.y.dtype == dtype
+        assert call.dx is None or call.dx.dtype == dtype
+    assert model.predict(x, verbose=0).dtype == dtype
+    assert model.layers[0](x).dtype == dtype
+    assert model.activations(x)[model.layers[1].name].dtype == dtype
+
+
+def test_float64_is_not_rounded_to_float32_on_the_way() -> None:
+    """A difference that float32 cannot hold reaches the output, the loss and the weights."""
+    kernel, tiny = np.array([[1.0 + 1e-12]]), 1e-12
+    model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1)], dtype="float64")
+    model.compile(gpunn.optimizers.SGD(1.0), "half_squared_error")
+    model.set_weights([kernel, np.zeros(1)])
+    assert model.predict(np.array([[1.0]]), verbose=0).item() == 1.0 + tiny
+    assert model.evaluate([[1.0]], [[1.0]], verbose=0) == pytest.approx(0.5 * tiny**2, rel=1e-3)
+    model.train_on_batch(np.array([[1.0]]), np.array([[1.0 + 2 * tiny]]))
+    assert model.get_weights()[0].item() == pytest.approx(1.0 + 2 * tiny, abs=1e-15)
+
+
+def test_a_float32_step_makes_no_float64_array_of_the_datas_size() -> None:
+    """float64 images, as x / 255.0 gives them: float32 once on the device, and no copy left."""
+    x, y = digits(600)
+    scaled = x / 255.0
+    model = mlp([layers.Dense(32)], "adam")
+    model.fit(scaled, y, epochs=1, verbose=0)
+
+    def again() -> None:
+        model.fit(scaled, y, epochs=1, verbose=0)
+
+    # The float32 data and the pieces on the way; a float64 copy would come on top.
+    assert peak(again) < scaled.nbytes / 2 + scaled.nbytes / 4
+
+
+# -- nothing piles up
+
+
+def growth(work: Callable[[], Any], warm: int, times: int) -> int:
+    """Bytes in use after ``times`` runs of ``work`` beyond those after ``warm`` runs."""
+    for _ in range(warm):
+        work()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(warm):
+            work()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(times):
+            work()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+def test_predicting_in_a_loop_keeps_memory_flat() -> None:
+    model = program_1()
+    x, _ = digits(300)
+    sizes = iter(range(1, 10_000))
+
+    def work() -> None:
+        model.predict(x[: 1 + next(sizes) % 300], verbose=0)
+        model.predict_on_batch(x[:7])
+        model(x[:3])
+
+    assert growth(work, 300, 300) < 20_000
+
+
+def test_two_hundred_fits_keep_memory_flat() -> None:
+    model = program_1()
+    x, y = digits(43)
+
+    def work() -> None:
+        model.fit(x, y, batch_size=10, epochs=1, verbose=0, validation_split=0.2)
+        model.evaluate(x, y, verbose=0)
+
+    assert growth(work, 5, 200) < 20_000
+
+
+def test_models_that_are_gone_leave_nothing() -> None:
+    x, y = digits(20)
+
+    def work() -> None:
+        program_1().fit(x, y, batch_size=10, verbose=0)
+
+    assert growth(work, 5, 50) < 20_000
+
+
+def test_batches_of_ever_new_sizes_do_not_pile_up() -> None:
+    """A stream of batches, each of another size: what the last few sizes need is kept."""
+    backend = NumpyBackend()
+    model = gpunn.Sequential(
+        [layers.Input((8,)), layers.Dense(512, activation="tanh"), layers.Dense(1)],
+        backend=backend,
+    )
+    model.compile("sgd", "mse")
+    x = np.ones((200, 8), np.float32)
+    y = np.ones((200, 1), np.float32)
+
+    def work(first: int, last: int) -> None:
+        for n in range(first, last):
+            model.train_on_batch(x[:n], y[:n])
+            model.predict_on_batch(x[:n])
+
+    work(180, 200)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work(190, 200)
+        kept = tracemalloc.get_traced_memory()[0]
+        work(20, 200)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < kept + 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_work_arrays_can_be_released() -> None:
+    backend = get_backend("numpy")
+    backend.scratch((3, 3), np.float32, "test")
+    assert backend._scratch
+    backend.release()
+    assert not backend._scratch

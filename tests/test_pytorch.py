@@ -1,0 +1,385 @@
+"""The same numbers as PyTorch: outputs, gradients and fifty optimizer steps.
+
+The counterparts stand here, one for each name that gpunn registers. Arrays are compared
+by ||a - b|| / ||b||: single elements differ when sums run in another order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+from test_gradients import predictions_for, targets_for
+
+import gpunn
+from gpunn import layers, losses
+from gpunn.backends import get_backend
+
+if sys.version_info[:2] == (3, 11):
+    import torch
+    from torch.nn import functional as F
+
+    torch.set_num_threads(1)  # on arrays this small more threads only wait for each other
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
+)
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float, what: str = "") -> None:
+    """||ours - theirs|| / ||theirs|| is at most ``tolerance``."""
+    a = np.asarray(ours, np.float64)
+    b = theirs.detach().numpy() if hasattr(theirs, "detach") else np.asarray(theirs)
+    assert a.shape == b.shape, what
+    size = np.linalg.norm(b)
+    error = np.linalg.norm(a - b) / size if size else np.linalg.norm(a)
+    assert error <= tolerance, f"{what}: relative distance {error:.3g}, {tolerance:.3g} allowed"
+
+
+TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
+
+# -- activations and layers
+
+
+def torch_relu(x: Any, options: dict) -> Any:
+    slope, threshold = options.get("negative_slope", 0.0), options.get("threshold", 0.0)
+    y = torch.where(x > threshold, x, slope * (x - threshold))
+    return y if options.get("max_value") is None else y.clamp(max=options["max_value"])
+
+
+ACTIVATIONS: dict[str, Callable[[Any, dict], Any]] = {
+    "Linear": lambda x, options: x * 1,
+    "Sigmoid": lambda x, options: torch.sigmoid(x),
+    "Tanh": lambda x, options: torch.tanh(x),
+    "Relu": torch_relu,
+    "Softmax": lambda x, options: torch.softmax(x, -1),
+}
+
+
+def torch_activation(given: Any, x: Any) -> Any:
+    activation = gpunn.activations.get(given)
+    return ACTIVATIONS[type(activation).__name__](x, activation.get_config())
+
+
+def torch_dropout(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    """PyTorch draws other numbers: it gets our mask, and checks scale and gradient.
+
+    ``ours`` is the output; which inputs it keeps is checked in test_order_and_random.py.
+    """
+    rate = arguments["rate"]
+    mask = torch.tensor(ours != 0)
+    if rate == 0.0:
+        assert mask.all()
+    kept = x * mask
+    return F.dropout(kept, rate) if rate in (0.0, 1.0) else kept / (1 - rate)
+
+
+def torch_dense(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    kernel, *bias = (torch.tensor(w, requires_grad=True) for w in layer.get_weights())
+    layer.torch_weights = [kernel, *bias]
+    z = F.linear(x, kernel.T, bias[0] if bias else None)
+    return torch_activation(arguments.get("activation"), z)
+
+
+LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
+    "Flatten": lambda x, arguments, layer, ours: torch.nn.Flatten()(x),
+    "Rescaling": lambda x, arguments, layer, ours: (
+        x * arguments["scale"] + arguments.get("offset", 0.0)
+    ),
+    "Activation": lambda x, arguments, layer, ours: torch_activation(arguments["activation"], x),
+    "Dropout": torch_dropout,
+    "Dense": torch_dense,
+}
+WITHOUT_LAYER = {"InputLayer": "names a shape; PyTorch has nothing of the kind"}
+
+
+def test_every_name_has_a_counterpart_or_a_reason() -> None:
+    assert set(LAYERS) | set(WITHOUT_LAYER) == set(registered.names("layer"))
+    assert set(ACTIVATIONS) == set(registered.names("activation"))
+    assert set(LOSSES) == set(registered.names("loss"))
+    assert set(OPTIMIZERS) == set(registered.names("optimizer"))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("name", "arguments"), registered.cases("activation"), ids=registered.label
+)
+def test_activations(name: str, arguments: dict, dtype: str) -> None:
+    random = np.random.default_rng(0)
+    backend = get_backend("numpy")
+    activation = registered.make("activation", name, arguments)
+    for shape in ((1, 1), (7, 5), (64, 129)):
+        x, dy = (3 * random.standard_normal((2, *shape))).astype(dtype)
+        y, dx = np.empty_like(x), np.empty_like(x)
+        activation.forward(backend, x, y)
+        activation.gradient(backend, x if activation.saves == "input" else y, dy, dx)
+        x_torch = torch.tensor(x, requires_grad=True)
+        y_torch = ACTIVATIONS[name](x_torch, arguments)
+        y_torch.backward(torch.tensor(dy))
+        assert_close(y, y_torch, TOLERANCE[dtype], "y")
+        # A softmax of one class is constant: nothing but rounding is left of its gradient.
+        if shape[-1] > 1 or name != "Softmax":
+            assert_close(dx, x_torch.grad, TOLERANCE[dtype], "dx")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [(1, 3), (8, 20), (2, 3, 5)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "arguments"), registered.cases("layer", *WITHOUT_LAYER), ids=registered.label
+)
+def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) -> None:
+    """Each between two dense layers, with a loss behind: what it passes on counts too."""
+    gpunn.utils.set_random_seed(4)
+    random = np.random.default_rng(4)
+    x = random.standard_normal(shape).astype(dtype)
+    layer = registered.make("layer", name, arguments)
+    before, after = layers.Dense(6), layers.Dense(2)
+    model = gpunn.Sequential([layers.Input(shape[1:]), before, layer, after], dtype=dtype)
+    model.compile(optimizer=gpunn.optimizers.SGD(0.0), loss="half_squared_error")
+    y = random.standard_normal((shape[0], *model.output_shape[1:])).astype(dtype)
+    for weights in (before, layer, after):
+        weights.set_weights([random.standard_normal(w.shape) for w in weights.get_weights()])
+    loss = model.train_on_batch(x, y)
+    workspace = model.trainer.last_batch.workspace
+    ours = workspace.calls[1].y
+
+    inner = LAYERS["Dense"](torch.tensor(x), {}, before, None)
+    middle = LAYERS[name](inner, arguments, layer, ours)
+    outer = LAYERS["Dense"](middle, {}, after, None)
+    loss_torch = 0.5 * ((outer - torch.tensor(y)) ** 2).sum(-1).mean()
+    loss_torch.backward()
+    assert_close(ours, middle, TOLERANCE[dtype], "y")
+    assert loss == pytest.approx(loss_torch.item(), rel=10 * TOLERANCE[dtype])
+    weights_torch = [
+        w for part in (before, layer, after) for w in getattr(part, "torch_weights", [])
+    ]
+    found = list(model.gradients().values())
+    assert len(found) == len(weights_torch)
+    for gradient, weight in zip(found, weights_torch, strict=True):
+        assert_close(gradient, weight.grad, 5 * TOLERANCE[dtype], "gradient")
+
+
+# -- losses: the loss of each row of PyTorch tensors
+
+
+def torch_targets(y_true: Any, arguments: dict, towards: float) -> Any:
+    smoothing = arguments.get("label_smoothing", 0.0)
+    return y_true * (1 - smoothing) + smoothing * towards
+
+
+def torch_binary(y_true: Any, y_pred: Any, arguments: dict) -> Any:
+    function = (
+        F.binary_cross_entropy_with_logits
+        if arguments.get("from_logits")
+        else F.binary_cross_entropy
+    )
+    target = torch_targets(y_true, arguments, 0.5)
+    return function(y_pred, target, reduction="none").mean(-1)
+
+
+def torch_categorical(y_true: Any, y_pred: Any, arguments: dict) -> Any:
+    # Keras divides probabilities by their sum; PyTorch's cross-entropy takes logits.
+    logits = y_pred if arguments.get("from_logits") else torch.log(y_pred)
+    smoothing = arguments.get("label_smoothing", 0.0)
+    return F.cross_entropy(logits, y_true, reduction="none", label_smoothing=smoothing)
+
+
+LOSSES: dict[str, Callable[[Any, Any, dict], Any]] = {
+    "MeanSquaredError": lambda t, p, arguments: F.mse_loss(p, t, reduction="none").mean(-1),
+    "HalfSquaredError": lambda t, p, arguments: 0.5 * F.mse_loss(p, t, reduction="none").sum(-1),
+    "BinaryCrossentropy": torch_binary,
+    "CategoricalCrossentropy": torch_categorical,
+    "SparseCategoricalCrossentropy": lambda t, p, arguments: torch_categorical(
+        t.long(), p, arguments
+    ),
+}
+
+
+def reduced(values: Any, weights: Any, arguments: dict) -> Any:
+    values = values if weights is None else values * torch.tensor(weights)
+    return values.sum() if arguments.get("reduction") == "sum" else values.mean()
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
+def test_losses(name: str, arguments: dict, dtype: str, weighted: bool) -> None:
+    random = np.random.default_rng(1)
+    backend = get_backend("numpy")
+    loss = registered.make("loss", name, arguments)
+    for shape in ((1, 2), (7, 3), (64, 10)):
+        y_pred = predictions_for(loss, shape, random).astype(dtype)
+        y_true = targets_for(loss, y_pred, random)
+        y_true = y_true.astype(np.int32 if loss.sparse else dtype)
+        weights = random.uniform(0, 3, shape[0]).astype(dtype) if weighted else None
+        gradient, totals = np.full_like(y_pred, np.nan), np.zeros(3)
+        scale = 1.0 if loss.reduction == "sum" else 1.0 / shape[0]
+        backend.loss(loss, y_true, y_pred, weights, scale, gradient, totals)
+
+        p = torch.tensor(y_pred, requires_grad=True)
+        values = LOSSES[name](torch.tensor(y_true), p, arguments)
+        theirs = reduced(values, weights, arguments)
+        theirs.backward()
+        tolerance = 4 * TOLERANCE[dtype]
+        assert totals[0] / totals[1] == pytest.approx(theirs.item(), rel=tolerance)
+        assert loss(y_true, y_pred, weights) == pytest.approx(theirs.item(), rel=tolerance)
+        assert_close(gradient, p.grad, tolerance, "gradient")
+
+
+FUSED = {
+    "softmax, sparse": ("softmax", losses.SparseCategoricalCrossentropy()),
+    "softmax, dense": ("softmax", losses.CategoricalCrossentropy()),
+    "softmax, dense, smoothed": ("softmax", losses.CategoricalCrossentropy(label_smoothing=0.1)),
+    "sigmoid, binary": ("sigmoid", losses.BinaryCrossentropy()),
+    "sigmoid, binary, smoothed": ("sigmoid", losses.BinaryCrossentropy(label_smoothing=0.1)),
+}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0], ids=["small logits", "large logits"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("ending", FUSED)
+def test_output_activations_fused_with_their_losses(
+    ending: str, weighted: bool, scale: float
+) -> None:
+    activation, loss = FUSED[ending]
+    random = np.random.default_rng(3)
+    model = gpunn.Sequential([layers.Input((6,)), layers.Dense(4, activation=activation)])
+    model.compile(optimizer=gpunn.optimizers.SGD(0.0), loss=loss)
+    x = (scale * random.standard_normal((9, 6))).astype(np.float32)
+    y_true = targets_for(loss, np.empty((9, 4)), random)
+    y_true = y_true.astype(np.int32 if loss.sparse else np.float32)
+    weights = random.uniform(0, 3, 9).astype(np.float32) if weighted else None
+    value = model.train_on_batch(x, y_true, sample_weight=weights)
+
+    kernel, bias = (torch.tensor(w, requires_grad=True) for w in model.get_weights())
+    logits = torch.tensor(x) @ kernel + bias
+    arguments = {"from_logits": True, "label_smoothing": loss.label_smoothing}
+    values = LOSSES[type(loss).__name__](torch.tensor(y_true), logits, arguments)
+    theirs = reduced(values, weights, arguments)
+    theirs.backward()
+    assert model.trainer.fused
+    assert value == pytest.approx(theirs.item(), rel=1e-5)
+    gradients = model.gradients()
+    assert_close(gradients[f"{model.layers[0].name}/kernel"], kernel.grad, 1e-5, "kernel")
+    assert_close(gradients[f"{model.layers[0].name}/bias"], bias.grad, 1e-5, "bias")
+
+
+# -- optimizers
+
+
+def torch_sgd(parameters: list, o: Any) -> Callable[[], None]:
+    """PyTorch's SGD. Its momentum buffer leaves the rate out (v = mu v + g, w -= lr v),
+    which is Keras's as long as the rate is constant. Its weight decay is added to the
+    gradient, Keras's is not: that is applied before, as Keras does."""
+    sgd = torch.optim.SGD(parameters, o.learning_rate, o.momentum, nesterov=o.nesterov)
+
+    def step() -> None:
+        with torch.no_grad():
+            for p in parameters:
+                p.mul_(1 - o.learning_rate * (o.weight_decay or 0.0))
+        sgd.step()
+
+    return step
+
+
+def torch_adam(parameters: list, o: Any) -> Callable[[], None]:
+    """PyTorch's AdamW with the epsilon that Keras's amounts to.
+
+    Keras divides by sqrt(v) + epsilon, PyTorch by sqrt(v / (1 - b2^t)) + epsilon: the same
+    if PyTorch's epsilon is epsilon / sqrt(1 - b2^t), set anew for each step.
+    """
+    adam = torch.optim.AdamW(
+        parameters,
+        o.learning_rate,
+        (o.beta_1, o.beta_2),
+        weight_decay=o.weight_decay or 0.0,
+        amsgrad=o.amsgrad,
+    )
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
+        for group in adam.param_groups:
+            group["eps"] = o.epsilon / (1 - o.beta_2**taken) ** 0.5
+        adam.step()
+
+    return step
+
+
+OPTIMIZERS: dict[str, Callable[[list, Any], Callable[[], None]]] = {
+    "SGD": torch_sgd,
+    "Adam": torch_adam,
+}
+
+
+def clip(parameters: list, o: Any) -> None:
+    def by_norm(group: list, limit: float) -> None:
+        # PyTorch divides by the norm plus 1e-6, Keras by the norm.
+        norm = torch.nn.utils.get_total_norm([p.grad for p in group]) - 1e-6
+        torch.nn.utils.clip_grads_with_norm_(group, limit, norm)
+
+    if o.clipvalue is not None:
+        torch.nn.utils.clip_grad_value_(parameters, o.clipvalue)
+    if o.clipnorm is not None:
+        for p in parameters:
+            by_norm([p], o.clipnorm)
+    if o.global_clipnorm is not None:
+        by_norm(parameters, o.global_clipnorm)
+
+
+def network(optimizer: Any, dtype: str, frozen: bool = False) -> tuple[Any, list, Any]:
+    """A model, its weights as PyTorch parameters, and the PyTorch forward pass."""
+    gpunn.utils.set_random_seed(5)
+    model = gpunn.Sequential(
+        [
+            layers.Input((20,)),
+            layers.Dense(16, activation="tanh"),
+            layers.Dense(12, activation="relu", trainable=not frozen),
+            layers.Dense(10, activation="softmax"),
+        ],
+        dtype=dtype,
+    )
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
+    parameters = [torch.nn.Parameter(torch.tensor(w)) for w in model.get_weights()]
+
+    def forward(x: Any) -> Any:
+        w1, b1, w2, b2, w3, b3 = parameters
+        return torch.relu(torch.tanh(x @ w1 + b1) @ w2 + b2) @ w3 + b3
+
+    return model, parameters, forward
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("frozen", [False, True], ids=["all", "one frozen"])
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("optimizer"), ids=registered.label)
+def test_fifty_steps(name: str, arguments: dict, dtype: str, frozen: bool) -> None:
+    model, parameters, forward = network(
+        registered.make("optimizer", name, arguments), dtype, frozen
+    )
+    trained = parameters[:2] + parameters[4:] if frozen else parameters
+    step = OPTIMIZERS[name](trained, model.optimizer)
+    random = np.random.default_rng(6)
+    clipped = False
+    for _ in range(50):
+        x = random.standard_normal((24, 20)).astype(dtype)
+        y = random.integers(0, 10, 24)
+        ours = model.train_on_batch(x, y)
+        for p in parameters:
+            p.grad = None
+        theirs = F.cross_entropy(forward(torch.tensor(x)), torch.tensor(y))
+        theirs.backward()
+        before = [p.grad.clone() for p in trained]
+        clip(trained, model.optimizer)
+        clipped |= not all(torch.equal(a, p.grad) for a, p in zip(before, trained, strict=True))
+        step()
+        assert ours == pytest.approx(theirs.item(), rel=20 * TOLERANCE[dtype])
+    assert clipped == (model.optimizer.clipping is not None)
+    # Rounding grows with each step: 50 steps of float32 stay some 1e-6 apart.
+    allowed = 1e-5 if dtype == "float32" else 1e-13
+    for ours, theirs in zip(model.weights, parameters, strict=True):
+        assert_close(ours.numpy(), theirs, allowed, ours.path)
