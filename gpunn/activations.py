@@ -195,7 +195,7 @@ class Softmax(Activation):
     dy the gradient of the output y: dx = y (dy - sum_j dy_j y_j).
 
     Args:
-        axis: the axis of the sum. Layers take -1 only.
+        axis: the axis of the sum, or several. Layers take -1 only.
 
     >>> softmax([[1e4, 1e4]]).tolist()
     [[0.5, 0.5]]
@@ -204,21 +204,22 @@ class Softmax(Activation):
     functor = "Softmax"
     rowwise = True
 
-    def __init__(self, axis: int = -1) -> None:
+    def __init__(self, axis: int | tuple[int, ...] = -1) -> None:
         self.axis = axis
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
         x = host_array(x)
-        if x.ndim < 2 and self.axis in (0, -1):
-            if x.ndim == 0:
-                raise ValueError("softmax needs at least one axis; x is a single number.")
-            return self(x[np.newaxis])[0] if self.axis == -1 else type(self)()(x)
-        moved = np.ascontiguousarray(np.moveaxis(x, self.axis, -1))
-        out = np.empty_like(moved)
-        self.forward(get_backend("numpy"), moved, out)
-        return np.ascontiguousarray(np.moveaxis(out, -1, self.axis))
+        if x.ndim == 0:
+            raise ValueError("softmax needs at least one axis; x is a single number.")
+        axes = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
+        last = tuple(range(x.ndim - len(axes), x.ndim))
+        moved = np.moveaxis(x, axes, last)
+        rows = np.ascontiguousarray(moved).reshape(*moved.shape[: -len(axes)], -1)
+        out = np.empty_like(rows)
+        self.forward(get_backend("numpy"), rows, out)
+        return np.ascontiguousarray(np.moveaxis(out.reshape(moved.shape), last, axes))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

@@ -37,8 +37,7 @@ class Initializer(registry.Entry):
         >>> Ones()((2, 2)).tolist()
         [[1.0, 1.0], [1.0, 1.0]]
         """
-        seed = getattr(self, "seed", None)
-        generator = np.random.Generator(np.random.PCG64(0 if seed is None else seed))
+        generator = np.random.Generator(np.random.PCG64(getattr(self, "_key", 0)))
         return self.draw(tuple(shape), generator).astype(resolve_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
@@ -82,8 +81,8 @@ class Constant(Initializer):
 
 class _Seeded(Initializer):
     def __init__(self, seed: int | None = None) -> None:
-        check_seed(seed)
-        self.seed = draw_seed() if seed is None else int(seed)
+        self.seed = check_seed(seed)
+        self._key = draw_seed() if self.seed is None else self.seed
 
 
 class RandomNormal(_Seeded):

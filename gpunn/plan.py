@@ -106,11 +106,22 @@ class Call:
         self.stream = 0
         self._arrays: dict[str, Array] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
-        """An array of this call's own, kept from forward to backward and step to step."""
+    def array(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any = None,
+        fill: Callable[[Array], None] | None = None,
+    ) -> Array:
+        """An array of this call's own, kept from forward to backward and step to step.
+
+        ``fill(array)`` is called once, when it is made: for constants.
+        """
         array = self._arrays.get(name)
         if array is None:
             array = self._arrays[name] = self.backend.empty(shape, dtype or self.dtype)
+            if fill is not None:
+                fill(array)
         return array
 
 

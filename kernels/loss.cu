@@ -34,7 +34,8 @@ __global__ void loss_rows(const T* predictions, const T* targets, const int32* l
         if constexpr (Loss<T>::whole_row) {
             for (int64 c = lane; c < classes; c += WARP) row.sum += loss.term(y[c], row.maximum);
             row.sum = warp_sum(row.sum);
-            for (int64 c = lane; c < classes; c += WARP) row.mass += loss.mass(target(c), y[c], row);
+            for (int64 c = lane; c < classes; c += WARP)
+                row.mass += loss.mass(target(c), y[c], row);
             row.mass = warp_sum(row.mass);
         }
         T value = T(0);

@@ -411,7 +411,7 @@ class CupyBackend(Backend):
         if n == 0:
             return
         sums = self.scratch((n,), np.float64, "square sums")
-        grid, block = (min(n, 1 << 16),), (NORM_BLOCK,)
+        grid, block = (min(n, self._kernels.blocks),), (NORM_BLOCK,)
         self._launch("square_sums", choices, grid, block, arena.gradients, starts, stops, n, sums)
         self._launch(
             "limit_norms", choices, grid, block,

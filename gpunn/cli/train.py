@@ -152,7 +152,7 @@ def _begin(out: str, checkpoint: str) -> None:
         pass
     if os.path.exists(checkpoint):
         print(f"gpunn: the unfinished run in {out} is begun anew.", file=sys.stderr)
-        os.remove(checkpoint)
+        pass
 
 
 def _stored_settings(path: str, given: dict[str, Any]) -> dict[str, Any]:

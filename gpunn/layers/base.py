@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from .. import registry
 from ..arena import Arena, Parameter
 from ..backends import get_backend
-from ..backends.base import Backend
 from ..config import resolve_dtype
 from ..plan import INPUT, Call, Node, Plan, run_once
+
+Shape = tuple[int | None, ...]
+"""With the batch axis first, None where it may be any number, as in Keras."""
 
 _names: dict[str, int] = {}
 
@@ -52,6 +55,8 @@ class Layer(registry.Entry):
     """
 
     kind = "layer"
+    built = False
+    """Whether the parameters are declared."""
     reshapes = False
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
@@ -79,16 +84,20 @@ class Layer(registry.Entry):
         if batch_input_shape is not None:
             input_shape = tuple(n for n in batch_input_shape[1:] if n is not None)
         self.given_input_shape = None if input_shape is None else check_shape(input_shape)
-        self.built = False
         self.input_shape: tuple[int, ...] | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
+            cls.build = _noted(cls.build)  # type: ignore
 
     # -- what a layer writes
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        """Declare parameters with `parameter`; ``input_shape`` is that of one sample."""
+    def build(self, input_shape: Shape) -> None:
+        """Declare parameters with `parameter`; ``input_shape`` is (batch or None, ...)."""
 
-    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one output sample. The input's, unless a layer says otherwise."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output (batch or None, ...). The input's, unless a layer says otherwise."""
         return input_shape
 
     def forward(self, call: Call) -> None:
@@ -180,6 +189,7 @@ class Layer(registry.Entry):
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameter values."""
+        self.own_arena()
         return [p.numpy() for p in self._parameters]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -188,6 +198,7 @@ class Layer(registry.Entry):
         Raises:
             ValueError: if their number or a shape differs; nothing is changed then.
         """
+        self.own_arena()
         assign_all(self.name, self._parameters, weights)
 
     def ensure_built(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -199,17 +210,20 @@ class Layer(registry.Entry):
                 f"sample; got {input_shape}."
             )
         if not self.built:
-            self.build(input_shape)
-            self.built = True
+            self.build((None, *input_shape))
         self.input_shape = input_shape
-        return tuple(self.compute_output_shape(input_shape))
+        return self._output_sample(input_shape)
+
+    def _output_sample(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        shape = self.compute_output_shape((None, *input_shape))
+        return tuple(int(n) for n in shape[1:] if n is not None)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
         """(None, ...) with the shape of one output sample."""
         if self.input_shape is None:
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
-        return (None, *self.compute_output_shape(self.input_shape))
+        return (None, *self._output_sample(self.input_shape))
 
     def stream_seed(self, model_seed: int) -> int:
         """The key of the layer's random stream; layers with a seed of their own say so."""
@@ -218,20 +232,20 @@ class Layer(registry.Entry):
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """Run the layer by itself on an array (batch, ...), returning a NumPy array."""
         held = self._parameters[0].dtype if self._parameters else None
-        dtype = held or self.dtype or resolve_dtype(None)
+        dtype = held or resolve_dtype(self.dtype)
         x = np.asarray(x, dtype)
         if x.ndim == 0:
             raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
         output_shape = self.ensure_built(x.shape[1:])
-        backend = self.own_arena(dtype).backend
+        backend = self.own_arena().backend
         plan = Plan([Node(self, INPUT, output_shape)], tuple(x.shape[1:]))
         self._training_calls += training
         return run_once(plan, backend, dtype, backend.upload(x), training, self._training_calls, 0)
 
-    def own_arena(self, dtype: str, backend: Backend | None = None) -> Arena:
+    def own_arena(self) -> Arena:
         """The arena that holds the parameters: the model's, or a small one of its own."""
         arena = self._parameters[0].arena if self._parameters else None
-        return arena or Arena(backend or get_backend(), dtype, self._parameters)
+        return arena or Arena(get_backend(), resolve_dtype(self.dtype), self._parameters)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer."""
@@ -249,6 +263,16 @@ class Layer(registry.Entry):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _noted(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    @functools.wraps(build)
+    def build_once(self: Layer, input_shape: Shape) -> None:
+        build(self, input_shape)
+        self.input_shape = tuple(n for n in tuple(input_shape)[1:] if n is not None)
+        self.built = True
+
+    return build_once
 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import activations
 from ..optimizers.base import fraction, number
 from ..plan import Call
 from ..random import check_seed, draw_seed
-from .base import Layer, check_shape
+from .base import Layer, Shape, check_shape
 
 
 class InputLayer(Layer):
@@ -18,9 +20,16 @@ class InputLayer(Layer):
 
     reshapes = True
 
-    def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        batch_size: int | None = None,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(dtype=dtype, name=name, input_shape=check_shape(shape, "shape"))
         self.shape = self.given_input_shape
+        self.batch_size = batch_size
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -40,7 +49,7 @@ def Input(
 
     Args:
         shape: of one sample.
-        batch_size: accepted as in Keras; any batch size works.
+        batch_size: shown in the model's ``input_shape``; any batch size works.
         dtype: ``"float32"``, ``"float64"`` or None.
         name: of the layer.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
@@ -50,32 +59,49 @@ def Input(
     """
     if (shape is None) == (batch_shape is None):
         raise ValueError("Input needs either shape or batch_shape.")
+    if batch_size is not None and batch_shape is not None:
+        raise ValueError("Input takes either batch_size or batch_shape, not both.")
     if shape is None:
         assert batch_shape is not None
-        shape = [n for n in batch_shape[1:] if n is not None]
-    return InputLayer(shape, dtype, name)
+        batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
+    return InputLayer(shape, batch_size, dtype, name)
 
 
 class Flatten(Layer):
     """(batch, a, b, ...) becomes (batch, a b ...). A view: nothing is copied.
 
+    Args:
+        data_format: ``"channels_first"`` moves axis 1 to the end first, so that a model
+            is given its inputs in the same order for both formats.
+
     >>> Flatten()([[[1, 2], [3, 4]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
-    reshapes = True
-
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
+        if data_format not in (None, "channels_last", "channels_first"):
             raise ValueError(
-                f"data_format must be None or 'channels_last'; got {data_format!r}. Move the "
-                f"channels to the last axis of the data."
+                f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
             )
         self.data_format = data_format
+        self.reshapes = data_format != "channels_first"
 
-    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (math.prod(input_shape),)
+    def is_view(self, call: Call) -> bool:
+        return self.data_format != "channels_first" or call.x.ndim < 3
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], math.prod(n for n in input_shape[1:] if n is not None))
+
+    def forward(self, call: Call) -> None:
+        moved = call.backend.xp.moveaxis(call.x, 1, -1)
+        call.backend.xp.copyto(call.y.reshape(moved.shape), moved)
+
+    def backward(self, call: Call) -> None:
+        xp = call.backend.xp
+        moved = xp.moveaxis(call.dx, 1, -1)
+        dy = call.dy.reshape(moved.shape)
+        xp.add(moved, dy, out=moved) if call.accumulate else xp.copyto(moved, dy)
 
 
 class Rescaling(Layer):
@@ -84,25 +110,52 @@ class Rescaling(Layer):
     As the first layer it costs nothing: the gather of a batch applies it while it
     converts, so that a data set of bytes stays bytes on the device.
 
+    Args:
+        scale: factor, or one for each entry of the last axes.
+        offset: likewise.
+
     >>> Rescaling(1 / 255)([[0, 255]]).tolist()
     [[0.0, 1.0]]
     """
 
-    folds_into_input = True
-
-    def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.scale = number("scale", scale)
-        self.offset = number("offset", offset)
+        self.scale = _scale("scale", scale)
+        self.offset = _scale("offset", offset)
+        self.folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
 
     def is_view(self, call: Call) -> bool:
         return call.folded
 
     def forward(self, call: Call) -> None:
-        call.backend.affine(call.x, self.scale, self.offset, call.y)
+        if self.folds_into_input:
+            call.backend.affine(call.x, self.scale, self.offset, call.y)
+            return
+        xp = call.backend.xp
+        xp.multiply(call.x, self._constant(call, "scale"), out=call.y)
+        xp.add(call.y, self._constant(call, "offset"), out=call.y)
 
     def backward(self, call: Call) -> None:
-        call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate)
+        if self.folds_into_input:
+            call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate)
+            return
+        xp = call.backend.xp
+        xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
+        xp.add(call.dx, call.dy, out=call.dx) if call.accumulate else xp.copyto(call.dx, call.dy)
+
+    def _constant(self, call: Call, name: str) -> Any:
+        values = np.asarray(getattr(self, name), call.dtype)
+        return call.array(name, values.shape, fill=lambda array: call.backend.write(array, values))
+
+
+def _scale(name: str, value: Any) -> Any:
+    """A float, or nested lists of floats."""
+    if np.ndim(value) == 0:
+        return number(name, value.item() if isinstance(value, np.ndarray) else value)
+    values = np.asarray(value)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(f"{name} must hold finite numbers; got {value!r}.")
+    return values.astype(np.float64).tolist()
 
 
 class Activation(Layer):
@@ -129,6 +182,15 @@ class Activation(Layer):
         )
 
 
+def _noise_shape(given: Any) -> tuple[int | None, ...]:
+    entries = tuple(given) if isinstance(given, (tuple, list)) else ("",)
+    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
+        raise ValueError(
+            f"noise_shape must be a tuple of positive integers and None; got {given!r}."
+        )
+    return entries
+
+
 class Dropout(Layer):
     """In training, sets a share of the inputs to 0 and scales the rest by 1 / (1 - rate).
 
@@ -137,7 +199,9 @@ class Dropout(Layer):
 
     Args:
         rate: the share, from 0 to 1.
-        noise_shape: not supported, only None.
+        noise_shape: shape of what is drawn, broadcast over the input; None in it, or in
+            its place, stands for the input's own length. ``(None, 1, 8)`` drops a feature
+            of a sample for all of axis 1.
         seed: key of the random stream; the model's when None.
 
     >>> Dropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
@@ -148,10 +212,8 @@ class Dropout(Layer):
         self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if noise_shape is not None:
-            raise ValueError(f"noise_shape={noise_shape!r} is not supported; leave it out.")
         self.rate = fraction("rate", rate)
-        self.noise_shape = None
+        self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
         self.seed = check_seed(seed)
 
     def stream_seed(self, model_seed: int) -> int:
@@ -161,13 +223,28 @@ class Dropout(Layer):
         return not call.training or self.rate == 0.0
 
     def forward(self, call: Call) -> None:
-        mask = call.array("mask", call.x.shape, bool)
-        assert call.control is not None
-        call.backend.dropout(call.x, self.rate, call.seed, call.stream, call.control, call.y, mask)
+        backend, control = call.backend, call.control
+        assert control is not None
+        if self.noise_shape is None:
+            mask = call.array("mask", call.x.shape, bool)
+            backend.dropout(call.x, self.rate, call.seed, call.stream, control, call.y, mask)
+            return
+        given = self.noise_shape
+        shape = tuple(n or m for n, m in zip(given, call.x.shape, strict=True))
+        ones = call.array("ones", shape, fill=lambda array: array.fill(1))
+        noise, mask = call.array("noise", shape), call.array("mask", shape, bool)
+        backend.dropout(ones, self.rate, call.seed, call.stream, control, noise, mask)
+        backend.xp.multiply(call.x, noise, out=call.y)
 
     def backward(self, call: Call) -> None:
-        mask = call.array("mask", call.x.shape, bool)
-        call.backend.dropout_gradient(call.dy, self.rate, mask, call.dx, accumulate=call.accumulate)
+        backend = call.backend
+        if self.noise_shape is None:
+            mask = call.array("mask", call.x.shape, bool)
+            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate)
+            return
+        xp = backend.xp
+        xp.multiply(call.dy, call.array("noise", ()), out=call.dy)
+        xp.add(call.dx, call.dy, out=call.dx) if call.accumulate else xp.copyto(call.dx, call.dy)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Run by itself; calls in training differ, as the steps of a model do."""

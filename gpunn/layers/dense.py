@@ -7,7 +7,7 @@ from typing import Any
 from .. import activations, initializers
 from ..arena import Parameter
 from ..plan import Call
-from .base import Layer
+from .base import Layer, Shape
 
 
 class Dense(Layer):
@@ -54,19 +54,22 @@ class Dense(Layer):
         self.learning_rate_multiplier = learning_rate_multiplier
         self.bias: Parameter | None = None
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        if not input_shape:
-            raise ValueError(f"{self.name}: x must have the shape (batch, inputs); got (batch,).")
+    def build(self, input_shape: Shape) -> None:
+        inputs = input_shape[-1]
+        if len(input_shape) < 2 or inputs is None:
+            raise ValueError(
+                f"{self.name}: x must have the shape (batch, inputs); got {tuple(input_shape)}."
+            )
         rate = self.learning_rate_multiplier
         self.kernel = self.parameter(
-            (input_shape[-1], self.units), self.kernel_initializer, "kernel", multiplier=rate
+            (inputs, self.units), self.kernel_initializer, "kernel", multiplier=rate
         )
         if self.use_bias:
             self.bias = self.parameter(
                 (self.units,), self.bias_initializer, "bias", multiplier=rate
             )
 
-    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
     def forward(self, call: Call) -> None:

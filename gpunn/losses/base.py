@@ -134,7 +134,8 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
                 f"{y_true.shape} where y_pred of shape {y_pred.shape} asks for "
                 f"{y_pred.shape[:-1]}."
             )
-        return check_labels(y_true, y_pred.shape[-1], loss.name), y_pred
+        ignored = getattr(loss, "ignore_class", None)
+        return check_labels(y_true, y_pred.shape[-1], loss.name, ignored), y_pred
     if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
         y_true = y_true[..., np.newaxis]
     elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
@@ -143,8 +144,10 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.ascontiguousarray(y_true, y_pred.dtype), y_pred
 
 
-def check_labels(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
-    """Class numbers as int32.
+def check_labels(
+    labels: np.ndarray, classes: int, name: str, ignored: int | None = None
+) -> np.ndarray:
+    """Class numbers as int32; ``ignored`` is one that may be out of range.
 
     Raises:
         ValueError: if one is not a whole number from 0 to classes - 1.
@@ -155,8 +158,9 @@ def check_labels(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
             raise ValueError(
                 f"{name}: y_true must hold whole class numbers; found {labels[whole == 0][0]!s}."
             )
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+    checked = labels if ignored is None else labels[labels != ignored]
+    if checked.size and (checked.min() < 0 or checked.max() >= classes):
+        wrong = int(checked.min()) if checked.min() < 0 else int(checked.max())
         raise ValueError(
             f"{name}: y_true holds the label {wrong}, but the predictions have {classes} "
             f"classes: labels must be from 0 to {classes - 1}."

@@ -224,6 +224,14 @@ class CategoricalCrossentropy(_Crossentropy):
         xp.sum(a, axis=-1, out=values)
         xp.negative(values, out=values)
 
+    def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
+        super().check(y_true_shape, y_pred_shape)
+        if y_pred_shape[-1] == 1:
+            raise ValueError(
+                f"{self.name} over one class is 0 whatever is predicted: use "
+                f"binary_crossentropy, or one output a class."
+            )
+
     def matches(self, backend: Backend, y_true: Array, y_pred: Array) -> Array:
         """Rows (bool) whose largest prediction is at the largest target."""
         return _argmax(backend, y_true, "true") == _argmax(backend, y_pred, "pred")
@@ -234,7 +242,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     Args:
         from_logits: whether y_pred holds logits.
-        ignore_class: not supported: give those rows the sample weight 0.
+        ignore_class: class number whose rows cost nothing and do not count in the mean.
         axis: the axis of the classes.
 
     Raises:
@@ -260,14 +268,29 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
-        if ignore_class is not None:
-            raise ValueError(
-                f"ignore_class={ignore_class!r} is not supported: give the rows of that class "
-                f"the sample_weight 0 (and a label within range) instead."
-            )
         self.ignore_class = ignore_class
 
+    @property
+    def functor(self) -> str | None:  # type: ignore[override]
+        return super().functor if self.ignore_class is None else None
+
     def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        if self.ignore_class is None:
+            self._rows(backend, y_true, y_pred, values, gradient)
+            return
+        xp = backend.xp
+        counted = y_true != self.ignore_class
+        self._rows(backend, xp.where(counted, y_true, 0), y_pred, values, gradient)
+        factor = counted.astype(values.dtype)
+        if self.reduction in ("sum_over_batch_size", "mean"):
+            factor *= len(values) / xp.maximum(factor.sum(), 1)  # a mean over what counts
+        xp.multiply(values, factor, out=values)
+        if gradient is not None:
+            xp.multiply(gradient, factor[:, None], out=gradient)
+
+    def _rows(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None:
         xp = backend.xp

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .. import registry
 from .accuracy import (
@@ -38,10 +41,31 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
     "deserialize",
     "get",
     "serialize",
+    "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
 ]
+
+
+def _row_function(cls: type[MeanOfRows]) -> Callable[..., np.ndarray]:
+    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        return cls(**options).values(y_true, y_pred)
+
+    function.__name__ = registry.snake_case(cls.__name__)
+    function.__doc__ = f"`{cls.__name__}` of each row or element; options as for the class."
+    return function
+
+
+binary_accuracy = _row_function(BinaryAccuracy)
+categorical_accuracy = _row_function(CategoricalAccuracy)
+sparse_categorical_accuracy = _row_function(SparseCategoricalAccuracy)
+top_k_categorical_accuracy = _row_function(TopKCategoricalAccuracy)
+sparse_top_k_categorical_accuracy = _row_function(SparseTopKCategoricalAccuracy)
 
 
 def get(identifier: Any) -> Metric:

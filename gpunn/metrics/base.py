@@ -140,8 +140,11 @@ class MeanOfRows(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
-        y_pred = host_array(y_pred)
-        y_true, y_pred = align(self, y_true, y_pred)
+        add_samples(self._state, self.values(y_true, y_pred).astype(np.float64), sample_weight)
+
+    def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        """The value of each row, or of each element where elements count by themselves."""
+        y_true, y_pred = align(self, y_true, host_array(y_pred))
         if self.elementwise:
             shape, width = y_pred.shape, 1
         else:
@@ -150,7 +153,7 @@ class MeanOfRows(Mean):
         values = np.empty(len(rows), y_pred.dtype)
         targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
         self.rows(get_backend("numpy"), targets, rows, values)
-        add_samples(self._state, values.reshape(shape).astype(np.float64), sample_weight)
+        return values.reshape(shape)
 
 
 class MeanMetricWrapper(MeanOfRows):

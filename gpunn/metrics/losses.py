@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import losses
 from ..backends.base import Array, Backend
 from .base import MeanOfRows
@@ -85,7 +87,16 @@ class SparseCategoricalCrossentropy(_LossMetric):
         name: str | None = "sparse_categorical_crossentropy",
         dtype: Any = None,
         from_logits: bool = False,
+        ignore_class: int | None = None,
         axis: int = -1,
     ) -> None:
-        super().__init__(name, dtype, losses.SparseCategoricalCrossentropy(from_logits, axis=axis))
-        self.from_logits, self.axis = from_logits, axis
+        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, "none", axis)
+        super().__init__(name, dtype, loss)
+        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch; as in Keras, ignored rows count unless there are weights."""
+        if self.ignore_class is not None and sample_weight is not None:
+            counted = np.reshape(y_true, np.shape(sample_weight)) != self.ignore_class
+            sample_weight = np.asarray(sample_weight) * counted
+        super().update_state(y_true, y_pred, sample_weight)

@@ -77,9 +77,7 @@ def _whole(key: Any) -> int | None:
     return int(value) if value.is_integer() else None
 
 
-def split(
-    data: Rows, fraction: float, strategy: str, spec: Spec, seed: int
-) -> tuple[Rows, Rows]:
+def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> tuple[Rows, Rows]:
     """Training and validation rows, ``fraction`` of them for validation.
 
     ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing on

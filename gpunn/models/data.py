@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from ..backends.base import Array, Backend
 from ..backends.order import Order
 from ..losses.base import check_labels
+from .classes import class_weights
 
 CHUNK = 1 << 20  # elements looked at or converted at a time: no second copy of a data set
 
@@ -55,7 +55,7 @@ class Rows:
     Attributes:
         x: (rows, ...) in the dtype it came in (float64 as the model's).
         y: targets (rows, ...), or None.
-        weights: (rows,) or None.
+        weights: (rows,), or (rows, rows per sample) where there are several, or None.
     """
 
     x: Array
@@ -70,143 +70,208 @@ class Rows:
 
     def part(self, start: int, stop: int) -> Rows:
         """Rows from ``start`` to ``stop``, not copied."""
-        at = slice(start, stop)
-        y = None if self.y is None else self.y[at]
-        weights = None if self.weights is None else self.weights[at]
-        return Rows(self.x[at], y, weights)
+        return self.take(slice(start, stop))
 
-    def take(self, indices: np.ndarray) -> Rows:
-        """These rows, copied."""
-        y = None if self.y is None else self.y[indices]
-        weights = None if self.weights is None else self.weights[indices]
-        return Rows(self.x[indices], y, weights)
+    def take(self, rows: slice | Array) -> Rows:
+        """These rows; copied if they are given by their numbers."""
+        y = None if self.y is None else self.y[rows]
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.x[rows], y, weights)
 
 
 class Batches:
     """Batches that somebody else makes: ``(x, y)`` or ``(x, y, weight)``.
 
-    Each pass iterates over ``source`` anew, unless that is a generator, which goes
-    on where it stopped.
+    Each pass iterates over ``source`` anew, unless that can be read only once (a
+    generator), which goes on where it stopped. The first batch is checked at once.
+
+    Raises:
+        ValueError, TypeError: for a batch that does not fit, naming it.
     """
 
-    def __init__(self, spec: Spec, source: Any, argument: str, class_weight: Any = None) -> None:
+    def __init__(
+        self, spec: Spec, source: Any, first: Any, argument: str, class_weight: Any = None
+    ) -> None:
         self.spec = spec
         self.source = source
         self.argument = argument
         self.class_weight = class_weight
         self.once = hasattr(source, "__next__")
+        self._rows(first, 0)
 
     def __iter__(self) -> Iterator[Rows]:
         for number, batch in enumerate(iterate(self.source)):
-            if not isinstance(batch, (tuple, list)):
-                batch = (batch,)
-            if not 1 <= len(batch) <= 3:
-                raise ValueError(
-                    f"{self.argument}: batch {number} has {len(batch)} parts; "
-                    f"(x, y) or (x, y, weight) is expected."
-                )
-            x, y, weight = (*batch, None, None)[:3]
-            yield to_rows(
-                self.spec, x, y, weight, self.class_weight, where=f"{self.argument}, batch {number}: "
+            yield self._rows(batch, number)
+
+    def _rows(self, batch: Any, number: int) -> Rows:
+        where = f"{self.argument}, batch {number}: "
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(
+                f"{where}it has {len(parts)} parts; (x, y) or (x, y, weight) is expected."
             )
+        x, y, weight = (*parts, None, None)[:3]
+        return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
 
 
 def iterate(source: Any) -> Iterator[Any]:
-    """Iterate over batches; a map-style data set (length and items) counts as well."""
-    if hasattr(source, "__iter__") or not hasattr(source, "__len__"):
-        return iter(source)
-    return (source[i] for i in range(len(source)))
+    """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
+    if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
+        items = (source[i] for i in range(len(source)))
+    else:
+        items = source
+    # Not "yield from", which would close a generator that is left early.
+    for batch in items:  # noqa: UP028
+        yield batch
+    if hasattr(source, "on_epoch_end"):
+        source.on_epoch_end()
+
+
+def peek(source: Any) -> tuple[Any, Any]:
+    """``source`` with its first batch still in it, and that batch."""
+    if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
+        raise TypeError(f"x must be an array, or yield batches (x, y); got {source!r}.")
+    first = next(iterate(source), None)
+    if first is None:
+        raise ValueError("x yields no batch: there is no data.")
+    if hasattr(source, "__next__"):
+        source = itertools.chain([first], source)
+    return source, first
+
+
+def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[Rows]:
+    """The inputs of batches, targets ignored; ``limit`` batches at most."""
+    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+        yield to_rows(spec, x, needs_y=False, where=f"predict, batch {number}: ")
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` is one array (or nested numbers) rather than something yielding batches."""
-    if hasattr(x, "__array__") or hasattr(x, "__dlpack__") or isinstance(x, (int, float)):
+    """Whether ``x`` is meant as one array rather than as something that yields batches.
+
+    >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
+    (True, False)
+    """
+    if hasattr(x, "__array__") or hasattr(x, "__dlpack__") or hasattr(x, "toarray"):
         return True
     if isinstance(x, (list, tuple)):
-        return not (len(x) and isinstance(x[0], tuple))
-    return x is None
+        return not (len(x) and all(_is_batch(entry) for entry in x))
+    return x is None or isinstance(x, (int, float, complex, str, bytes, Mapping, set))
 
 
-def first_shape(x: Any) -> tuple[int, ...] | None:
+def _is_batch(entry: Any) -> bool:
+    if not isinstance(entry, (tuple, list)) or not 1 <= len(entry) <= 3:
+        return False
+    if isinstance(entry[0], (tuple, list)):
+        return isinstance(entry, tuple)
+    return len(getattr(entry[0], "shape", ())) > 0
+
+
+def validation_parts(given: Any) -> tuple[Any, Any, Any]:
+    """x, y and weights of ``validation_data``; y and weights are None for batches."""
+    if not is_array(given):
+        return given, None, None
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        return (*given, None)[:3]
+    what = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+    raise ValueError(
+        f"validation_data must be (x, y), (x, y, weight) or yield such batches; got {what}."
+    )
+
+
+def first_shape(x: Any) -> tuple[int, ...]:
     """Shape of one sample of data given as an array, to build a model with."""
     shape = getattr(x, "shape", None)
     if shape is None:
-        shape = as_array(x, "x").shape
-    return tuple(int(n) for n in shape[1:]) if len(shape) else None
+        shape = _read(x, "x").shape
+    if len(shape) == 0:
+        raise ValueError(f"x must have a batch axis, (batch, ...); got the single value {x!r}.")
+    return tuple(int(n) for n in shape[1:])
 
 
-def as_array(x: Any, argument: str) -> Any:
-    """A NumPy array, or an array of a device, of real numbers; not copied where possible."""
-    if isinstance(x, Mapping):
-        raise TypeError(f"{argument} must be an array; got a dictionary with keys {list(x)}.")
-    if hasattr(x, "__cuda_array_interface__") or isinstance(x, np.ndarray):
+def as_array(x: Any, argument: str, backend: Backend) -> Any:
+    """``x`` as an array of real numbers, of NumPy or of the device; copied only if it must be.
+
+    Raises:
+        ValueError, TypeError: for what is no such array.
+    """
+    if backend.owns(x) or isinstance(x, np.ndarray):
         array = x
-    elif hasattr(x, "__array__"):
-        array = np.asarray(x)
-    elif hasattr(x, "__dlpack__"):
-        array = np.from_dlpack(x)
+    elif hasattr(x, "__cuda_array_interface__"):
+        array = backend.upload(x)
     else:
-        try:
-            array = np.asarray(x)
-        except ValueError:
-            raise ValueError(
-                f"{argument} must be an array of numbers; its rows have different lengths."
-            ) from None
+        array = _read(x, argument)
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{argument} must hold real numbers; its dtype is {array.dtype}. "
             f"Convert it first (texts to numbers, missing values filled)."
         )
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    if not isinstance(x, np.ndarray) and isinstance(x, (list, tuple)) and array.dtype.kind == "f":
-        array = array.astype(np.float64, copy=False)
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def _read(x: Any, argument: str) -> np.ndarray:
+    if x is None:
+        raise ValueError(f"{argument} is missing.")
+    if isinstance(x, Mapping):
+        raise TypeError(f"{argument} must be an array; got a dictionary with keys {list(x)}.")
+    if isinstance(x, (str, bytes, set)):
+        raise TypeError(f"{argument} must be an array of numbers; got {x!r}.")
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{argument} is a sparse matrix; pass its toarray().")
+    try:
+        if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+            return np.from_dlpack(x)
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        reason = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
+        raise ValueError(f"{argument} cannot be read as one array of numbers: {reason}.") from None
 
 
 def on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
     """``array`` on the device, checked for NaN and infinity piece by piece.
 
-    Its dtype is kept (a data set of bytes stays bytes), but float64 becomes the
-    model's dtype, converted piece by piece: no float64 copy is made.
+    Its dtype is kept (a data set of bytes stays bytes), but wider floats become the
+    model's dtype, converted piece by piece: no second float64 array is made. A memory
+    map of the host stays one: its rows are converted when they are gathered.
     """
-    if array.dtype.kind == "f" and array.dtype.itemsize == 8 and dtype == "float32":
-        if backend.owns(array):
-            result = backend.empty(array.shape, dtype)
-            for at in _pieces(array):
-                result[at] = array[at]
-        else:
-            result = np.empty(array.shape, dtype)
-            for at in _pieces(array):
-                with np.errstate(over="ignore"):  # reported below as what it is
-                    result[at] = array[at]
+    if array.dtype.kind != "f":
+        return backend.upload(array.view(np.uint8) if array.dtype == bool else array)
+    narrows = array.dtype.itemsize > np.dtype(dtype).itemsize
+    if narrows and not (isinstance(array, np.memmap) and backend.owns(array)):
+        result = backend.empty(array.shape, dtype)
     else:
-        result = array
-    if result.dtype.kind == "f":
-        for at in _pieces(result):
-            piece = result[at]
-            # A sum is finite unless something in it is not (or is absurdly large).
-            if not math.isfinite(float(piece.sum())) and not bool((abs(piece) < math.inf).all()):
-                _refuse_non_finite(np.asarray(backend.read(backend.upload(piece))), at, argument)
-    if result.dtype == bool:
-        result = result.view(np.uint8)
-    return backend.upload(result)
-
-
-def _pieces(array: Any) -> Iterator[slice]:
+        narrows, result = False, backend.upload(array)
     rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     for start in range(0, len(array), rows):
-        yield slice(start, min(start + rows, len(array)))
+        piece = array[start : start + rows]
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below as what it is
+            if narrows:
+                piece = piece.astype(dtype)
+                backend.write(result[start : start + rows], piece)
+            # A sum is finite unless something in it is not, or is absurdly large.
+            total = float(piece.sum(dtype=dtype))
+        if not math.isfinite(total):
+            _refuse_non_finite(backend, array[start : start + rows], start, dtype, argument)
+    return result
 
 
-def _refuse_non_finite(piece: np.ndarray, at: slice, argument: str) -> None:
-    where = np.argwhere(~np.isfinite(piece))[0]
-    value = piece[tuple(where)]
-    position = (int(where[0]) + at.start, *map(int, where[1:]))
-    raise ValueError(
-        f"{argument} holds {value} at index {position}; every value must be finite. Remove the "
-        f"row or fill in the value before training."
-    )
+def _refuse_non_finite(
+    backend: Backend, piece: Array, start: int, dtype: str, argument: str
+) -> None:
+    values = backend.read(piece) if backend.owns(piece) else piece
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
+    if len(wrong):
+        row, *rest = wrong[0].tolist()
+        index = ", ".join(map(str, (start + row, *rest)))
+        raise ValueError(
+            f"{argument} holds {values[tuple(wrong[0])]} at [{index}]; every value must be "
+            f"finite in {dtype}. Remove the row or fill in the value before training."
+        )
 
 
 def to_rows(
@@ -223,73 +288,93 @@ def to_rows(
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
     """
-    array = as_array(x, f"{where}x")
-    shape = tuple(int(n) for n in array.shape)
-    if len(shape) == 1 and spec.input_shape == (1,):
-        array, shape = array.reshape(-1, 1), (*shape, 1)
-    if shape[1:] != spec.input_shape or not shape:
-        expected = ", ".join(["batch", *map(str, spec.input_shape)])
-        raise ValueError(
-            f"{where}x has shape {shape}; the model takes ({expected})."
-            + (" Add the batch axis: x[numpy.newaxis]." if shape == spec.input_shape else "")
-        )
-    if shape[0] == 0:
-        raise ValueError(f"{where}x is empty: its shape is {shape}. At least one row is needed.")
+    array = as_array(x, f"{where}x", spec.backend)
+    if array.shape[1:] != spec.input_shape or not array.shape:
+        if array.ndim == 1 and spec.input_shape == (1,):
+            array = array.reshape(-1, 1)
+        else:
+            raise _wrong_x(spec, array.shape, x, where)
+    rows = len(array)
+    if rows == 0:
+        raise ValueError(f"{where}x is empty: its shape is {array.shape}. It needs a row or more.")
     targets = None
     if y is not None:
-        targets = _targets(spec, y, shape[0], where)
+        targets = _targets(spec, y, rows, where)
     elif needs_y:
-        raise ValueError(f"{where}y is missing: training and evaluation compare predictions to it.")
-    weights = _weights(spec, sample_weight, class_weight, y, shape[0], where)
+        raise ValueError(
+            f"{where}y is missing: training and evaluation compare the predictions with it."
+        )
+    weights = _weights(spec, sample_weight, class_weight, targets, rows, where)
     return Rows(on_device(spec.backend, array, spec.dtype, f"{where}x"), targets, weights)
 
 
+def _wrong_x(spec: Spec, shape: tuple[int, ...], x: Any, where: str) -> ValueError:
+    wanted = spec.input_shape
+    if isinstance(x, tuple):
+        hint = " It is a tuple: pass its parts as x, y and sample_weight."
+    elif shape == wanted:
+        hint = " Add the batch axis: x[numpy.newaxis]."
+    elif shape[::-1][1:] == wanted and len(shape) == 2:
+        hint = " It looks transposed: pass x.T."
+    elif shape and math.prod(shape[1:]) == math.prod(wanted):
+        hint = f" Its values fit: x.reshape({', '.join(map(str, (-1, *wanted)))})."
+    else:
+        hint = ""
+    expected = ", ".join(("batch", *map(str, wanted)))
+    return ValueError(f"{where}x has shape {shape}; the model takes ({expected}).{hint}")
+
+
 def _targets(spec: Spec, y: Any, rows: int, where: str) -> Array:
-    loss = spec.loss
-    name = f"{where}y"
-    array = as_array(y, name)
-    shape = tuple(int(n) for n in array.shape)
+    loss, backend, name = spec.loss, spec.backend, f"{where}y"
+    array = as_array(y, name, backend)
+    shape = array.shape
     if not shape or shape[0] != rows:
         raise ValueError(
-            f"{name} has {shape[0] if shape else 'no'} rows, x has {rows}; they must be as many."
+            f"{name} has {shape[0] if shape else 'no'} rows (shape {shape}), x has {rows}; "
+            f"they must be as many."
         )
     expected = (rows, *spec.target_shape)
-    if loss.sparse:
-        if shape == (*expected, 1):
-            shape = expected
-        elif shape == (rows, *spec.output_shape):
-            raise ValueError(
-                f"{name} has shape {shape}: one column a class. {loss.name} takes class numbers "
-                f"of shape {expected}; use categorical_crossentropy for one-hot rows."
-            )
-    elif len(expected) == 2 and expected[1] == 1 and shape == (rows,):
-        shape = expected
-    elif shape in ((rows,), (rows, 1)) and array.dtype.kind in "iub" and expected[-1] > 1:
-        raise ValueError(
-            f"{name} has shape {shape}: class numbers. {loss.name} takes targets of shape "
-            f"{expected}; use sparse_categorical_crossentropy, or gpunn.utils.to_categorical(y)."
-        )
-    if shape != expected:
-        raise ValueError(
-            f"{name} has shape {tuple(array.shape)}, the model's predictions have "
-            f"{(rows, *spec.output_shape)}; {loss.name} takes y of shape {expected}. "
-            f"Nothing is broadcast in a loss."
-        )
+    surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
+    missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
+    if shape != expected and not surplus and not missing:
+        raise _wrong_y(spec, shape, expected, name)
     array = array.reshape(expected)
     if loss.sparse:
-        host = array.get() if hasattr(array, "get") else np.asarray(array)
-        return spec.backend.upload(check_labels(host, spec.output_shape[-1], name))
-    result = on_device(spec.backend, array, spec.dtype, name)
-    if getattr(loss, "fuses", None) and (float(result.min()) < 0 or float(result.max()) > 1):
-        raise ValueError(
-            f"{name} has values from {float(result.min()):g} to {float(result.max()):g}; "
-            f"{loss.name} takes probabilities, from 0 to 1."
-        )
+        labels = backend.read(array) if backend.owns(array) else array
+        return backend.upload(check_labels(labels, spec.output_shape[-1], name))
+    result = on_device(backend, array, spec.dtype, name)
+    if loss.fuses:
+        low, high = float(result.min()), float(result.max())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{name} has values from {low:g} to {high:g}; {loss.name} takes probabilities, "
+                f"from 0 to 1."
+            )
     return result
 
 
+def _wrong_y(
+    spec: Spec, shape: tuple[int, ...], expected: tuple[int, ...], name: str
+) -> ValueError:
+    loss = spec.loss
+    prediction = (expected[0], *spec.output_shape)
+    if loss.sparse and shape == prediction:
+        hint = "One-hot rows go with categorical_crossentropy, or pass y.argmax(-1)."
+    elif loss.fuses == "Softmax" and shape in (expected[:-1], (*expected[:-1], 1)):
+        hint = (
+            "Class numbers go with sparse_categorical_crossentropy, or pass "
+            "gpunn.utils.to_categorical(y)."
+        )
+    else:
+        hint = "Nothing is broadcast in a loss."
+    return ValueError(
+        f"{name} has shape {shape}; {loss.name} takes y of shape {expected} for predictions of "
+        f"shape {prediction}. {hint}"
+    )
+
+
 def _weights(
-    spec: Spec, sample_weight: Any, class_weight: Any, y: Any, rows: int, where: str
+    spec: Spec, sample_weight: Any, class_weight: Any, y: Array | None, rows: int, where: str
 ) -> Array | None:
     if class_weight is not None:
         if sample_weight is not None:
@@ -297,117 +382,20 @@ def _weights(
                 f"{where}class_weight and sample_weight cannot both be given: multiply the "
                 f"class weights into sample_weight."
             )
-        sample_weight = _class_weights(class_weight, y, spec, where)
+        sample_weight = class_weights(class_weight, y, spec, where)
     if sample_weight is None:
         return None
     name = f"{where}sample_weight"
-    array = as_array(sample_weight, name)
-    if tuple(array.shape) == (rows, 1):
-        array = array.reshape(rows)
-    if tuple(array.shape) != (rows,):
-        raise ValueError(f"{name} has shape {tuple(array.shape)}; ({rows},) is expected.")
+    array = as_array(sample_weight, name, spec.backend)
+    several = (rows, *spec.output_shape[:-1])
+    if array.shape in ((rows, 1), (*several, 1)):
+        array = array.reshape(array.shape[:-1])
+    if array.shape not in ((rows,), several):
+        or_several = f" or {several}" if len(several) > 1 else ""
+        raise ValueError(f"{name} has shape {array.shape}; ({rows},){or_several} is expected.")
     weights = on_device(spec.backend, array, spec.dtype, name)
-    if spec.rows_per_sample > 1:
-        weights = weights.repeat(spec.rows_per_sample).reshape(rows, spec.rows_per_sample)
-    return weights
-
-
-def _class_weights(class_weight: Any, y: Any, spec: Spec, where: str) -> np.ndarray:
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(
-            f"{where}class_weight must be a dictionary {{class: weight}}; got {class_weight!r}."
-        )
-    if y is None:
-        raise ValueError(f"{where}class_weight needs y: it weighs samples by their class.")
-    labels = np.asarray(as_array(y, f"{where}y"))
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(axis=-1)
-    labels = labels.reshape(len(labels), -1)
-    if labels.shape[1] != 1:
-        raise ValueError(f"{where}class_weight needs one class a sample; y has several.")
-    labels = np.rint(labels[:, 0]).astype(np.int64)
-    weights = np.ones(len(labels))
-    for key, value in class_weight.items():
-        try:
-            label = int(key)
-        except (TypeError, ValueError):
-            label = None
-        if label is None or float(key) != label:
-            raise ValueError(f"{where}class_weight must have integer keys; got {key!r}.")
-        if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
-            raise ValueError(f"{where}class_weight[{key!r}] must be a number; got {value!r}.")
-        weights[labels == label] = value
-    return weights
-
-
-def split(
-    data: Rows, fraction: float, strategy: str, spec: Spec, seed: int
-) -> tuple[Rows, Rows]:
-    """Training and validation rows.
-
-    ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing on
-    one side; ``"shuffled"`` takes random ones, ``"stratified"`` random ones of each
-    class in proportion.
-    """
-    rows = len(data)
-    kept = math.floor(rows * (1.0 - fraction))
-    if kept == 0 or kept == rows:
-        raise ValueError(
-            f"validation_split={fraction} of {rows} rows leaves {kept} rows for training and "
-            f"{rows - kept} for validation; both need at least one."
-        )
-    labels = None
-    if spec.loss.sparse and data.y is not None and len(data.y.shape) == 1:
-        labels = spec.backend.read(data.y)
-    if strategy == "tail":
-        if labels is not None:
-            everywhere = set(np.unique(labels).tolist())
-            for part, name in ((labels[:kept], "training"), (labels[kept:], "validation")):
-                missing = sorted(everywhere - set(np.unique(part).tolist()))
-                if missing and len(part) >= len(everywhere):
-                    warnings.warn(
-                        f"validation_split takes the last {rows - kept} rows: the {name} part has "
-                        f"no row of class {', '.join(map(str, missing))}. Shuffle the data, or "
-                        f"pass validation_strategy='stratified'.",
-                        stacklevel=4,
-                    )
-        return data.part(0, kept), data.part(kept, rows)
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(rows)
-    if strategy == "stratified":
-        if labels is None:
-            raise ValueError(
-                "validation_strategy='stratified' needs class numbers as y (a sparse loss)."
-            )
-        # Within each class in random order, then all classes interleaved by their share.
-        shuffled = labels[order]
-        place = np.empty(rows)
-        for label in np.unique(labels):
-            at = np.flatnonzero(shuffled == label)
-            place[at] = (np.arange(len(at)) + 0.5) / len(at)
-        order = order[np.argsort(place, kind="stable")]
-    return data.take(np.sort(order[:kept])), data.take(np.sort(order[kept:]))
-
-
-def peek(source: Any) -> tuple[Any, Any]:
-    """The first batch of ``source``, and the source with that batch still in it."""
-    iterator = iterate(source)
-    first = next(iterator, None)
-    if first is None:
-        raise ValueError("x yields no batch: there is no data.")
-    if hasattr(source, "__next__"):
-        source = itertools.chain([first], source)
-    return source, first
-
-
-def is_batches(given: Any) -> bool:
-    """Whether a short list holds batches (x, y) rather than being one pair (x, y)."""
-    return all(isinstance(entry, (tuple, list)) and len(entry) in (2, 3) for entry in given) and (
-        all(hasattr(entry[0], "shape") for entry in given)
-    )
-
-
-def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[Rows]:
-    """The inputs of batches, targets ignored; ``limit`` batches at most."""
-    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
-        x = batch[0] if isinstance(batch, (tuple, list)) else batch
-        yield to_rows(spec, x, needs_y=False, where=f"predict, batch {number}: ")
+    if spec.rows_per_sample == 1:
+        return weights.reshape(rows)
+    if weights.shape == (rows,):
+        weights = weights.repeat(spec.rows_per_sample)
+    return weights.reshape(rows, spec.rows_per_sample)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Array, Backend, Program
-from ..backends.control import PASS, POSITION
+from ..backends.control import BAD_BATCH, PASS, POSITION
 from ..backends.order import Order
 from ..plan import Plan, Pool, Workspace
 from .data import Batches, Rows
@@ -86,6 +86,12 @@ class Feed:
         if isinstance(self.data, Rows) and 0 < position < len(self.data):
             self.position, self.began = position, True
 
+    def restart(self) -> None:
+        """Begin the next epoch with the first row or batch, where that can be had again."""
+        self.began = False
+        if isinstance(self.data, Batches) and not self.data.once:
+            self._iterator = None
+
     def epoch(self, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
         """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
         if isinstance(self.data, Rows):
@@ -125,15 +131,18 @@ class Feed:
         return self._programs[size]
 
     def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
-        if self._iterator is None:
-            self._iterator = iter(self.data)  # type: ignore[arg-type]
+        assert isinstance(self.data, Batches)
         count = 0
         while limit is None or count < limit:
+            begins = self._iterator is None
+            self._iterator = self._iterator or iter(self.data)
             rows = next(self._iterator, None)
             if rows is None:
                 self._iterator = None
-                self.exhausted = self.data.once  # type: ignore[union-attr]
-                return
+                self.exhausted = self.data.once
+                if count or begins or self.exhausted:
+                    return
+                continue  # the last epoch took all that there was: begin anew
             yield rows, 1, len(rows)
             count += 1
 
@@ -167,7 +176,7 @@ class Feed:
                         callbacks.on_train_progress(done, samples)
                         seconds = max(time.perf_counter() - started, 1e-9)
                         chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
-                    if model.stop_training and training:
+                    if model.stop_training if training else model.stop_evaluating:
                         # What the pass has not reached stays unread, as in Keras.
                         return batch - first_batch
         return batch - first_batch
@@ -201,24 +210,29 @@ def fit(
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
+    trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin()
-    first_batch = 0
+    first_batch, warned = 0, False
     if model.resume_from is not None:
         initial_epoch, first_batch = model.resume_from
         feed.resume(int(trainer.control.get()[POSITION]))
     for epoch in range(initial_epoch, epochs):
         if feed.exhausted:
-            warnings.warn(
-                f"The generator ran out of batches before epoch {epoch + 1} of {epochs}: training "
-                f"ends here. Pass steps_per_epoch, or something that can be iterated anew.",
-                stacklevel=4,
-            )
             break
         if not first_batch:
             trainer.reset_totals()
         callbacks.on_epoch_begin(epoch)
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
         steps = feed.run(callbacks, limit, first_batch, model)
+        if limit is not None and steps < limit and not (warned or model.stop_training):
+            warnings.warn(
+                f"The data ran out in epoch {epoch + 1} of {epochs}, after {steps} of {limit} "
+                f"steps: {'training' if feed.exhausted else 'the epoch'} ends there.",
+                stacklevel=3,
+            )
+            warned = True
+        if steps == 0 and feed.exhausted and epoch > initial_epoch:
+            break
         if steps == 0 and not first_batch:
             raise ValueError("x gave no batch at all: there is nothing to train on.")
         first_batch = 0
@@ -259,9 +273,10 @@ def evaluate(model: Any, feed: Feed, callbacks: Any, steps: int | None) -> dict[
     trainer.reset_totals(False)
     if callbacks is not None:
         callbacks.on_test_begin()
-    feed.began = False
+    model.stop_evaluating = False
+    feed.restart()
     if feed.run(callbacks, steps, 0, model) == 0:
-        raise ValueError("x gave no batch at all: there is nothing to evaluate.")
+        raise ValueError("The data gave no batch (any more): there is nothing to evaluate.")
     logs = trainer.logs(False)
     if callbacks is not None:
         callbacks.on_test_end(logs)
@@ -273,6 +288,7 @@ def predict(
 ) -> np.ndarray:
     """Outputs of all batches, one below the other."""
     if callbacks is not None:
+        callbacks.model.stop_predicting = False
         callbacks.on_predict_begin()
     outputs: list[np.ndarray] = []
     for number, rows in enumerate(batches):
@@ -282,6 +298,8 @@ def predict(
         outputs.append(workspace.backend.read(workspace.y))
         if callbacks is not None:
             callbacks.on_predict_batch_end(number, {"outputs": outputs[-1]})
+            if callbacks.model.stop_predicting:
+                break
     if callbacks is not None:
         callbacks.on_predict_end()
     if not outputs:

@@ -10,9 +10,10 @@ import numpy as np
 from .. import losses, optimizers, registry
 from .. import metrics as metrics_module
 from ..callbacks import CallbackList, History
+from ..optimizers.base import fraction
 from ..plan import Workspace, run_once
 from ..random import draw_seed
-from . import data, loops
+from . import classes, data, loops
 from .arguments import check_choice, check_epochs, check_integer, check_verbose
 from .structure import Structure
 from .trainer import Trainer
@@ -40,7 +41,7 @@ class Model(Structure):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.resume_from: tuple[int, int] | None = None
         self.history: History | None = None
         self.optimizer: optimizers.Optimizer | None = None
@@ -82,7 +83,7 @@ class Model(Structure):
         """Choose optimizer, loss and metrics. The optimizer starts from zero.
 
         Args:
-            optimizer: name or object. Keras's default, RMSprop, is not here: say which.
+            optimizer: name or object; without one the model can be evaluated, not trained.
             loss: name or object.
             metrics: list of names, objects or functions, not weighted.
             weighted_metrics: likewise, weighted by sample and class weights.
@@ -104,9 +105,7 @@ class Model(Structure):
             for entry in value or ():
                 if entry not in ("accuracy", "acc"):
                     metrics_module.get(entry)
-        if optimizer is None:
-            raise ValueError("optimizer is missing: name one, compile(optimizer='adam', ...).")
-        self.optimizer = optimizers.get(optimizer)
+        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction in (None, "none"):
             raise ValueError(
@@ -120,8 +119,6 @@ class Model(Structure):
         }
         self.trainer = None
         self._seed = draw_seed()
-        if self.plan is None:
-            self._build_from_declared_input()
         if self.plan is not None and self.loss is not None:
             self._make_trainer()
 
@@ -153,6 +150,8 @@ class Model(Structure):
         """The trainer, made now if this is the first data the model sees."""
         if not self._compiled:
             raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
+        if self.optimizer is None and method in ("fit", "train_on_batch"):
+            raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
         if self.loss is None:
             raise ValueError(
                 f"{method}: the model was compiled without a loss; name one in compile."
@@ -162,9 +161,7 @@ class Model(Structure):
 
     def _build_for(self, x: Any) -> None:
         if self.plan is None:
-            self._build_from_declared_input()
-        if self.plan is None:
-            self._build(data.first_shape(x))
+            self._build(data.first_shape(x) or ())
 
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
@@ -179,11 +176,9 @@ class Model(Structure):
             raise ValueError(
                 f"{argument}: x yields batches, which bring their own {extra}; leave it out."
             )
-        if not hasattr(x, "__iter__") and not hasattr(x, "__getitem__"):
-            raise TypeError(f"x must be an array, or yield batches (x, y); got {type(x).__name__}.")
         source, first = data.peek(x)
         trainer = self._ready(argument, first[0] if isinstance(first, (tuple, list)) else first)
-        return trainer, data.Batches(trainer.spec, source, argument, class_weight)
+        return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
     def fit(
         self,
@@ -249,16 +244,6 @@ class Model(Structure):
         verbose = check_verbose(verbose)
         validation_freq = check_epochs("validation_freq", validation_freq)
         trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
-        if (
-            isinstance(rows, data.Batches)
-            and rows.once
-            and steps is None
-            and epochs > initial_epoch + 1
-        ):
-            raise ValueError(
-                "x is a generator, which can be read only once: pass steps_per_epoch, or "
-                "something that can be iterated anew each epoch."
-            )
         validation: Any = None
         if validation_data is not None:
             validation = self._validation_source(validation_data)
@@ -267,9 +252,19 @@ class Model(Structure):
                 raise ValueError(
                     "validation_split needs arrays; x yields batches. Use validation_data."
                 )
-            rows, validation = data.split(
+            rows, validation = classes.split(
                 rows, validation_split, validation_strategy, trainer.spec, trainer.seed
             )
+        for argument, given, option, limit in (
+            ("x", rows, "steps_per_epoch", steps),
+            ("validation_data", validation, "validation_steps", validation_steps),
+        ):
+            once = isinstance(given, data.Batches) and given.once
+            if once and limit is None and epochs > initial_epoch + 1:
+                raise ValueError(
+                    f"{argument} is a generator, which can be read only once: pass {option}, or "
+                    f"something that can be iterated anew each epoch."
+                )
         feed = loops.Feed(trainer, rows, batch_size, True, bool(shuffle))
         check = validation and loops.Feed(trainer, validation, validation_batch, False)
         callback_list = CallbackList(
@@ -298,10 +293,7 @@ class Model(Structure):
         return self.history
 
     def _validation_source(self, given: Any) -> data.Rows | data.Batches:
-        if isinstance(given, (tuple, list)) and len(given) in (2, 3) and not data.is_batches(given):
-            x, y, weight = (*given, None)[:3]
-        else:
-            x, y, weight = given, None, None
+        x, y, weight = data.validation_parts(given)
         return self._source(x, y, weight, None, "validation_data")[1]
 
     def evaluate(

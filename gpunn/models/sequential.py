@@ -74,25 +74,25 @@ class Sequential(Model):
     def layers(self) -> list[Layer]:
         return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
 
-    def make_plan(self, input_shape: tuple[int, ...] | None) -> Plan:
+    @property
+    def batch_size(self) -> int | None:
+        return getattr(self._layers[0], "batch_size", None) if self._layers else None
+
+    def declared_input(self) -> tuple[int, ...] | None:
+        if not self.layers:
+            return None
+        first = self.layers[0]
+        return self._layers[0].given_input_shape or (first.input_shape if first.built else None)
+
+    def make_plan(self, input_shape: tuple[int, ...]) -> Plan:
         if not self.layers:
             raise ValueError(f"The model {self.name!r} has no layers; add one first.")
-        declared = self._layers[0].given_input_shape or (
-            self.layers[0].input_shape if self.layers[0].built else None
-        )
-        if declared is not None and input_shape not in (None, declared):
-            raise ValueError(
-                f"The model {self.name!r} takes samples of shape {declared}; got {input_shape}."
-            )
-        shape = declared or input_shape
-        if shape is None:
-            raise ValueError(f"The input shape of the model {self.name!r} is not known yet.")
         nodes: list[Node] = []
-        sample = shape
+        sample = input_shape
         for i, layer in enumerate(self.layers):
             sample = layer.ensure_built(sample)
             nodes.append(Node(layer, INPUT if i == 0 else i - 1, sample))
-        return Plan(nodes, shape)
+        return Plan(nodes, input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as values that JSON can hold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,36 +46,52 @@ class Structure(registry.Entry):
 
     def _reset(self) -> None:
         """Forget what was bound to arrays: the layers have changed."""
-        self.plan: Plan | None = None
-        self.arena: Arena | None = None
+        self._plan: Plan | None = None
+        self._arena: Arena | None = None
 
     @property
     def layers(self) -> list[Layer]:
         """The layers in their order, without the input."""
         raise TypeError(f"{type(self).__name__} must define layers.")
 
-    def make_plan(self, input_shape: tuple[int, ...] | None) -> Plan:
-        """The plan for inputs of this shape (None: the declared one)."""
+    def make_plan(self, input_shape: tuple[int, ...]) -> Plan:
+        """The plan for samples of this shape."""
         raise TypeError(f"{type(self).__name__} must define make_plan(input_shape).")
+
+    def declared_input(self) -> tuple[int, ...] | None:
+        """The shape of one sample if the layers say it, else None."""
+        raise TypeError(f"{type(self).__name__} must define declared_input().")
+
+    @property
+    def plan(self) -> Plan | None:
+        """What runs in which order; None as long as the input shape is not known."""
+        if self._plan is None and (shape := self.declared_input()) is not None:
+            self._build(shape)
+        return self._plan
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where the parameters lie; None as long as the input shape is not known."""
+        return self._arena if self.plan else None
 
     def build(self, input_shape: Any = None) -> None:
         """Make the parameters. ``input_shape`` is (batch or None, ...), as in Keras."""
-        self._build(None if input_shape is None else check_shape(tuple(input_shape)[1:]))
+        if input_shape is None:
+            self._require_built("build")
+        else:
+            self._build(check_shape(tuple(input_shape)[1:]))
 
-    def _build(self, sample_shape: tuple[int, ...] | None) -> None:
-        if self.plan is not None:
-            if sample_shape not in (None, self.plan.input_shape):
-                raise ValueError(
-                    f"The model {self.name!r} was built for samples of shape "
-                    f"{self.plan.input_shape}; got {sample_shape}."
-                )
-            return
-        self.plan = self.make_plan(sample_shape)
-        # A layer that stands in the plan more than once has its parameters once.
-        parameters = list(
-            {id(p): p for node in self.plan.nodes for p in node.layer.parameters}.values()
-        )
-        self.arena = Arena(get_backend(self.backend_given), self.dtype, parameters)
+    def _build(self, sample_shape: tuple[int, ...]) -> None:
+        known = self._plan.input_shape if self._plan else self.declared_input()
+        if known not in (None, sample_shape):
+            raise ValueError(
+                f"The model {self.name!r} takes samples of shape {known}; got {sample_shape}."
+            )
+        if self._plan is None:
+            self._plan = self.make_plan(sample_shape)
+            # A layer that stands in the plan more than once has its parameters once.
+            unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
+            self._arena = Arena(get_backend(self.backend_given), self.dtype, unique.values())
 
     @property
     def built(self) -> bool:
@@ -106,12 +121,22 @@ class Structure(registry.Entry):
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """(None, ...) with the shape of one sample; an AttributeError before it is known."""
-        return (None, *self._known_plan("input_shape").input_shape)
+        return (self.batch_size, *self._known_plan("input_shape").input_shape)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
         """(None, ...) with the shape of one prediction; an AttributeError before it is known."""
-        return (None, *self._known_plan("output_shape").output_shape)
+        return (self.batch_size, *self._known_plan("output_shape").output_shape)
+
+    @property
+    def batch_size(self) -> int | None:
+        """The batch size that the input was declared with, None for any. For show only."""
+        return None
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """The output's shape (batch or None, ...) for inputs of that shape."""
+        self._build(check_shape(tuple(input_shape)[1:]))
+        return (input_shape[0], *self._known_plan("output_shape").output_shape)
 
     def _known_plan(self, attribute: str) -> Plan:
         if self.plan is None:
@@ -133,6 +158,7 @@ class Structure(registry.Entry):
     @property
     def weights(self) -> list[Parameter]:
         """All parameters, layer by layer, kernel before bias."""
+        _ = self.plan  # parameters exist once it does
         unique = {id(p): p for layer in self.layers for p in layer.parameters}
         return list(unique.values())
 
@@ -190,17 +216,9 @@ class Structure(registry.Entry):
             print_fn: called with the text instead of ``print``.
             show_trainable: add a column that says which layers are trained.
         """
-        if self.plan is None:
-            self._build_from_declared_input()
         (print_fn or print)(summary_text(self, line_length or 80, show_trainable))
 
-    def _build_from_declared_input(self) -> None:
-        with contextlib.suppress(ValueError):  # the input shape is not known yet
-            self._build(None)
-
     def _require_built(self, method: str) -> None:
-        if self.plan is None:
-            self._build_from_declared_input()
         if self.plan is None:
             raise ValueError(
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "

@@ -37,11 +37,11 @@ def summary_text(model: Any, width: int, show_trainable: bool) -> str:
         trained = sum(p.size for p in model.trainable_weights)
         frozen = sum(p.size for p in model.non_trainable_weights)
         itemsize = np.dtype(model.dtype).itemsize
-        for label, count in (
-            ("Total params", trained + frozen),
-            ("Trainable params", trained),
-            ("Non-trainable params", frozen),
-        ):
+        counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
+        if model.trainer is not None and model.trainer.updates:
+            # As Keras counts them: the slots, the number of updates, the learning rate.
+            counts.append(("Optimizer params", len(model.arena.slots) * trained + 2))
+        for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
             lines.append(f"{label}: {count:,} ({readable_bytes(count * itemsize)})")
     else:
         lines.append("Not built yet: the input shape is not known.")

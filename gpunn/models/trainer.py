@@ -86,7 +86,7 @@ class Trainer:
         plan: Plan,
         arena: Arena,
         spec: Spec,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         metrics: list[Any],
         weighted_metrics: list[Any],
         seed: int,
@@ -112,8 +112,9 @@ class Trainer:
         self._trainable: list[bool] = []
         self._zeros = np.zeros(size)
         self.last_batch: Batch | None = None
-        arena.add_slots(optimizer.slot_names)
-        optimizer.attach(self.control)
+        if optimizer is not None:
+            arena.add_slots(optimizer.slot_names)
+            optimizer.attach(self.control)
         self.refresh()
 
     def _measures(self, metrics: list[Any], weighted: list[Any]) -> list[Measure]:
@@ -214,7 +215,7 @@ class Trainer:
         activated = batch.probabilities is not batch.y_pred
         measures = [m for m in self.measures if not m.counted_by_loss]
         states = [totals[m.at] for m in measures]
-        clipping = self.optimizer.clipping
+        clipping = self.optimizer.clipping if self.optimizer else None
         updates = training and bool(self.arena.runs)
         xp = backend.xp
 
@@ -291,7 +292,7 @@ class Trainer:
         document = {
             "seed": self.seed,
             "passes": self.passes,
-            "learning_rate": self.optimizer.learning_rate,
+            "learning_rate": self.optimizer.learning_rate if self.optimizer else None,
         }
         return tensors, document
 
@@ -316,7 +317,8 @@ class Trainer:
                     f"{array.shape} is expected."
                 )
         self.seed, self.passes = int(document["seed"]), int(document["passes"])
-        self.optimizer.learning_rate = document["learning_rate"]
+        if self.optimizer is not None:
+            self.optimizer.learning_rate = document["learning_rate"]
         write = self.backend.write
         write(self.control.counters, tensors["counters"])
         write(self.totals[True], tensors["totals"])

@@ -41,7 +41,7 @@ class SGD(Optimizer):
         ema_overwrite_frequency: int | None = None,
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
-        name: str | None = "SGD",
+        name: str | None = "sgd",
     ) -> None:
         super().__init__(
             learning_rate,

@@ -90,6 +90,15 @@ static bool release(unsigned first, unsigned last, State barrier) {
     return true;
 }
 
+// Each round of a block's threads begins with another one, forwards or backwards, and for some
+// rounds half of the warps stay behind: who comes first between two barriers is anybody's guess on
+// a card, too.
+static unsigned next_chance() {
+    static unsigned state = 1;
+    state = state * 1664525u + 1013904223u;
+    return state >> 8;
+}
+
 static bool run_block() {
     for (unsigned z = 0, i = 0; z < blockDim.z; ++z)
         for (unsigned y = 0; y < blockDim.y; ++y)
@@ -100,13 +109,16 @@ static bool run_block() {
                 fibers[i].warp = i / WARP;
                 fibers[i].exchanges = 0;
             }
-    for (;;) {
+    for (unsigned round = 0, asleep = 0;;) {
         bool moved = false;
         unsigned done = 0;
-        for (unsigned i = 0; i < live; ++i) {
+        const unsigned chance = next_chance();
+        if (round++ % 8 == 0) asleep = next_chance();
+        for (unsigned n = 0; n < live; ++n) {
+            const unsigned i = ((chance & 1 ? n : live - n) + (chance >> 1)) % live;
             if (fibers[i].state == State::ready) {
-                resume(fibers[i]);
                 moved = true;
+                if (!(asleep >> fibers[i].warp % 16 & 1)) resume(fibers[i]);
             }
             done += fibers[i].state == State::done;
         }

@@ -17,7 +17,6 @@ BINARY_SQUARE = ([[1, 1], [0, 0]], [[0.98, 1], [0, 0.6]])
 HOT = ([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]])
 SPARSE = ([2, 1], HOT[1])
 SPARSE_COLUMN = ([[2], [1]], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]])
-SORTED = ([2, 1], [[1, 0, 3], [1, 2, 3]])
 BITS = (
     [[0, 1, 0, 1, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]],
     [[0, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 0, 1, 0], [1, 1, 1, 1, 1]],
@@ -57,9 +56,6 @@ CASES = [
     ("TopKCategoricalAccuracy", {"k": 2}, HOT, None, 1.0, 1e-6),
     ("SparseTopKCategoricalAccuracy", {"k": 1}, SPARSE, None, 0.5, 1e-6),
     ("SparseTopKCategoricalAccuracy", {"k": 1}, SPARSE, [0.7, 0.3], 0.3, 1e-6),
-    ("SparseTopKCategoricalAccuracy", {"k": 1, "from_sorted_ids": True}, SORTED, None, 0.5, 1e-6),
-    ("SparseTopKCategoricalAccuracy", {"k": 1, "from_sorted_ids": True}, SORTED, [0.7, 0.3],
-     0.3, 1e-6),
     ("MeanSquaredError", {}, BITS, None, 0.5, 1e-6),
     ("MeanSquaredError", {}, BITS, [1.0, 1.5, 2.0, 2.5], 0.54285, 1e-5),
     ("BinaryCrossentropy", {}, SATURATED, None, 3.9855, 2e-4),
