@@ -99,6 +99,8 @@ for (name, hand), library in zip(by_hand.items(), by_library, strict=True):
 
 # Downhill.
 
-print("\nerror after     1 step: ", model.test_on_batch(x, target))
+first = model.test_on_batch(x, target)
+print(f"\nerror after {model.optimizer.iterations} step: ", first)
 model.fit(x, target, epochs=9999, verbose=0)
-print("error after 10000 steps:", model.test_on_batch(x, target))
+last = model.test_on_batch(x, target)
+print(f"error after {model.optimizer.iterations} steps:", last)

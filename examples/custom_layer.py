@@ -87,7 +87,7 @@ def ring(points, generator):
     """Points (n, 2) of a square, and 1 for those inside a ring, 0 for the others."""
     x = generator.uniform(-1, 1, (points, 2))
     radius = np.hypot(x[:, 0], x[:, 1])
-    return x, ((0.4 < radius) & (radius < 0.8)).astype(int)
+    return x, ((radius > 0.4) & (radius < 0.8)).astype(int)
 
 
 def main():

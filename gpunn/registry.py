@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
@@ -137,6 +138,30 @@ def lookup(kind: str, name: str) -> type:
             f"Unknown {kind}: {name!r}.{closest(name, known)} Known: {', '.join(known)}."
         )
     return _kinds[kind][names[name]]
+
+
+@contextmanager
+def also(classes: dict[str, type]) -> Iterator[None]:
+    """Let further classes be found by the names given, for the length of the block.
+
+    Raises:
+        ValueError: for something that is no class of gpunn's kinds.
+    """
+    before = {kind: dict(table) for kind, table in _kinds.items()}
+    aliases = {kind: dict(table) for kind, table in _aliases.items()}
+    for name, cls in classes.items():
+        if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
+            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
+        _kinds.setdefault(cls.kind, {})[name] = cls
+        for alias in (name, f"Custom>{name}"):
+            _aliases.setdefault(cls.kind, {})[alias] = name
+    try:
+        yield
+    finally:
+        _kinds.clear()
+        _kinds.update(before)
+        _aliases.clear()
+        _aliases.update(aliases)
 
 
 def get(kind: str, identifier: Any) -> Any:

@@ -16,7 +16,7 @@ from .arena import Arena
 from .backends import get_backend
 from .backends.base import Array, Backend
 from .backends.control import Control
-from .layers.base import Layer
+from .layers.base import Layer, Shape
 from .losses.base import Loss, align
 from .models import Model
 from .models.data import to_rows
@@ -163,7 +163,7 @@ class _Source(Layer):
         super().__init__(name="input")
         self._values = values
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
+    def build(self, input_shape: Shape) -> None:
         values = self._values
         self.x = self.parameter(values.shape, "zeros", "x")
         self.x.initializer = lambda shape, dtype: values.astype(dtype)

@@ -12,6 +12,7 @@ Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,10 @@ class DeviceArray(np.ndarray):
         if isinstance(value, np.ndarray) and not isinstance(value, DeviceArray) and value.ndim:
             raise TypeError("an array of the host cannot be assigned to one of the device")
         _call(np.ndarray.__setitem__, (self, key, value), {})
+
+    @property
+    def data(self) -> Any:  # CuPy has its pointer there
+        return SimpleNamespace(ptr=self.ctypes.data)
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
         return _call(np.ndarray.astype, (self, *args), kwargs)

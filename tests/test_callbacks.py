@@ -402,8 +402,7 @@ def board_model():
         optimizer=SimpleNamespace(learning_rate=0.5, iterations=0),
         layers=[SimpleNamespace(name="dense", weights=[weight])],
         gradients=lambda: {"dense/kernel": KERNEL / 2},
-        last_batch=lambda: np.ones((4, 2)),
-        activations=lambda x: {"dense": x @ KERNEL},
+        last_activations=lambda: {"dense": np.ones((4, 2)) @ KERNEL},
     )
     model.get_config = lambda: {
         "name": "sequential",

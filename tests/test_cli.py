@@ -182,12 +182,14 @@ def test_resuming_for_fewer_epochs_than_there_are_is_refused(unfinished, capsys)
     assert "has 2 epochs already" in capsys.readouterr().err
 
 
-def test_a_new_run_does_not_take_up_the_old_one(unfinished, tmp_path, capsys):
+def test_a_new_run_does_not_take_up_the_old_one(unfinished, trained, tmp_path, capsys):
     options = ["train", "mnist", *SMALL, "--seed", "1", "--epochs", "1", "--out"]
     assert main([*options, str(unfinished)]) == 0
     assert "begun anew" in capsys.readouterr().err
     assert main([*options, str(tmp_path / "alone")]) == 0
-    assert result(unfinished)["history.csv"] == result(tmp_path / "alone")["history.csv"]
+    history = result(unfinished)["history.csv"]
+    assert history == result(tmp_path / "alone")["history.csv"]
+    assert not result(trained[0])["history.csv"].startswith(history)  # that of another seed
 
 
 def test_there_is_nothing_to_resume(tmp_path, capsys):

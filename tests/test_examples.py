@@ -18,8 +18,14 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 # Arguments that make each one short, and what it must print then.
 SHORT = {
-    "backprop_by_hand": ("", ["h = 0.59326999", "o = 0.75136506", "error = 0.29837110"]),
-    "custom_layer": ("--epochs 5", ["agree with finite differences", "the same: True"]),
+    "backprop_by_hand": (
+        "",
+        ["h = 0.59326999", "o = 0.75136506", "error = 0.29837110", "10000 steps"],
+    ),
+    "custom_layer": (
+        "",
+        ["agree with finite differences", r"accuracy 0\.9[5-9]", "the same: True"],
+    ),
     "mnist_classic": ("", ["Total params: 13,002", r"5/5 .*val_loss", r"accuracy: 0\.9[2-5]"]),
     "mnist_mlp": ("--epochs 1 --out m.gpunn", [r"accuracy 0\.9[5-7]", "a 7 is read as 7"]),
     "ten_points": (
@@ -101,44 +107,46 @@ def test_the_mlp_reaches_its_accuracy(mnist, example):
     np.testing.assert_allclose(np.mean(losses, 0)[[0, 4]], [0.2982, 0.0777], rtol=0.05)
 
 
+@pytest.fixture(scope="module")
+def names():
+    return runpy.run_path(str(EXAMPLES / "backprop_by_hand.py"))
+
+
 class TestBackpropByHand:
     """The figures are those of the worked example; e was rounded there."""
 
-    def test_forward(self, example):
-        names = example("backprop_by_hand")
+    def test_forward(self, names):
         h, o, error = names["h"], names["o"], names["error"]
         assert (h.dtype, o.dtype) == (np.float64, np.float64)
         np.testing.assert_allclose(h, [0.5932699921052087, 0.5968843782577157], rtol=0, atol=1e-9)
         np.testing.assert_allclose(o, [0.7513650695475076, 0.772928465316421], rtol=0, atol=1e-9)
         assert error == pytest.approx(0.29837110875753253, rel=0, abs=1e-9)
 
-    def test_gradients(self, example):
-        names = example("backprop_by_hand")
+    def test_gradients(self, names):
         by_hand = names["by_hand"]
         np.testing.assert_allclose(names["by_library"], [*by_hand.values()], rtol=0, atol=1e-12)
         assert by_hand["w5"] == pytest.approx(0.082167041, abs=1e-9)
         assert by_hand["w1"] == pytest.approx(0.000438568, abs=1e-9)
 
-    def test_descent(self, example):
-        names = example("backprop_by_hand")
-        model, x, target = names["model"], names["x"], names["target"]
-        assert model.trainer.updates == 10_000
-        assert model.test_on_batch(x, target) < 4e-5
+    def test_descent(self, names):
+        assert names["first"] < names["error"]
+        assert names["last"] < 4e-5
 
-    def test_descent_with_the_biases_held_as_in_the_original(self, example):
-        names = example("backprop_by_hand")
+    def test_descent_with_the_biases_held_as_in_the_original(self, names):
         model, x, target = names["model"], names["x"], names["target"]
         hidden, output = model.layers
         hidden.kernel.assign(names["hidden_kernel"])
         output.kernel.assign(names["output_kernel"])
-        errors = {}
         for step in range(10_001):
             hidden.bias.assign([0.35, 0.35])
             output.bias.assign([0.60, 0.60])
-            errors[step] = model.train_on_batch(x, target)
-        assert errors[0] == pytest.approx(0.298371109, abs=1e-9)
-        assert errors[1] == pytest.approx(0.291027924, abs=1e-9)
-        assert errors[10_000] == pytest.approx(0.0000351085, abs=1e-10)
+            error = model.train_on_batch(x, target)
+            if step == 0:
+                w = [*hidden.kernel.numpy().T.flat, *output.kernel.numpy().T.flat]
+        stepped = [0.149780716, 0.19956143, 0.24975114, 0.29950229]
+        stepped += [0.35891648, 0.408666186, 0.511301270, 0.561370121]
+        np.testing.assert_allclose(w, stepped, rtol=0, atol=5e-9)
+        assert error == pytest.approx(0.0000351085, rel=5e-4)  # give or take a few steps
 
 
 def cost_of(model, x, classes):
@@ -223,20 +231,19 @@ class TestCustomLayer:
         names = example("custom_layer")
         gpunn.utils.set_random_seed(1)
         model = names["make_model"]("float64")
-        assert model.backend.name == ("numpy" if backend == "numpy" else "cupy")
+        assert model.backend.name == backend
         x, y = names["ring"](7, np.random.default_rng(2))
         assert largest_difference(model, x, y) < 1e-9
 
     def test_training_and_files(self, example, backend, tmp_path):
         names = example("custom_layer")
         gpunn.utils.set_random_seed(0)
-        x, y = names["ring"](1000, np.random.default_rng(0))
-        model = names["make_model"]()
-        epochs = 60
-        model.fit(x, y, epochs=epochs, verbose=0)
-        # Without a hidden layer nothing beats saying "outside" always.
-        assert model.evaluate(x, y, verbose=0)[1] > 0.9 > max(y.mean(), 1 - y.mean())
-        assert np.ptp(model.layers[1].get_weights()[0]) > 0
+        x, y = names["ring"](300, np.random.default_rng(0))
+        model = names["make_model"]("float64")
+        start = model.layers[1].get_weights()[0]
+        losses = model.fit(x, y, epochs=10, verbose=0).history["loss"]
+        assert losses[-1] < 0.98 * losses[0]
+        assert np.all(model.layers[1].get_weights()[0] != start)
         model.save(tmp_path / "ring.gpunn")
         loaded = gpunn.saving.load_model(tmp_path / "ring.gpunn")
         assert isinstance(loaded.layers[1], names["Swish"])

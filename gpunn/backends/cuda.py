@@ -1,7 +1,8 @@
 """CuPy's part of the CuPy backend: kernels, streams, graphs and the binding of cuBLAS.
 
-Nothing here runs without a card, so this file is kept small: all that can be tried without
-one is in `cupy_backend`. CuPy is imported when a backend is made, not before.
+What it asks of CuPy and CUDA takes a card, so this file is kept small: the rest is in
+`cupy_backend`. It has not been run on a card yet, only on stand-ins for CuPy and cuBLAS.
+CuPy is imported when a backend is made, not before.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ class NumpyBackend(Backend):
     @contextmanager
     def session(self, flops: int) -> Iterator[None]:
         threads = 1 if flops < FLOPS_WORTH_THREADS else None
-        with _threadpools().limit(limits=threads, user_api="blas"):
+        # A loss that is no longer finite is reported as such, by the step that it came from.
+        with _threadpools().limit(limits=threads, user_api="blas"), np.errstate(all="ignore"):
             yield
 
     def matmul(

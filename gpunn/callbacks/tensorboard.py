@@ -23,7 +23,7 @@ class TensorBoard(Callback):
     Args:
         log_dir: folder of the event files.
         histogram_freq: every so many epochs, histograms of each weight, of its gradient in
-            the last step and of each layer's output for the last batch; 0 for none.
+            the last step and of each layer's output in it; 0 for none.
         write_graph: write the layers, for the page "Graphs" (tag "keras").
         write_images: with the histograms, each weight as a grey image too.
         write_steps_per_second: write training steps a second.
@@ -144,8 +144,7 @@ class TensorBoard(Callback):
             writer.add_scalar(name, float(value), int(step))
 
     def _write_histograms(self, epoch: int) -> None:
-        batch = self.model.last_batch()
-        outputs = {} if batch is None else self.model.activations(batch)
+        outputs = self.model.last_activations()
         weights = {weight.path: weight for layer in self.model.layers for weight in layer.weights}
         values = {
             **{f"{path}/histogram": weight.numpy() for path, weight in weights.items()},

@@ -178,7 +178,7 @@ def _stored_settings(path: str, given: dict[str, Any]) -> dict[str, Any]:
     differing = [
         f"{_option(name)} is {_shown(stored[name])} there and {_shown(value)} here"
         for name, value in given.items()
-        if False
+        if stored[name] != value
     ]
     if differing:
         raise ValueError(f"{path} is of another run: {'; '.join(differing)}.")

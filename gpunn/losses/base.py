@@ -160,9 +160,9 @@ def check_labels(
             )
     checked = labels if ignored is None else labels[labels != ignored]
     if checked.size and (checked.min() < 0 or checked.max() >= classes):
-        wrong = int(checked.min()) if checked.min() < 0 else int(checked.max())
+        wrong = checked.min() if checked.min() < 0 else checked.max()
         raise ValueError(
-            f"{name}: y_true holds the label {wrong}, but the predictions have {classes} "
+            f"{name}: y_true holds the label {wrong:.0f}, but the predictions have {classes} "
             f"classes: labels must be from 0 to {classes - 1}."
         )
     return np.ascontiguousarray(labels, np.int32).reshape(labels.shape)

@@ -341,7 +341,8 @@ def _targets(spec: Spec, y: Any, rows: int, where: str) -> Array:
     array = array.reshape(expected)
     if loss.sparse:
         labels = backend.read(array) if backend.owns(array) else array
-        return backend.upload(check_labels(labels, spec.output_shape[-1], name))
+        ignored = getattr(loss, "ignore_class", None)
+        return backend.upload(check_labels(labels, spec.output_shape[-1], name, ignored))
     result = on_device(backend, array, spec.dtype, name)
     if loss.fuses:
         low, high = float(result.min()), float(result.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -65,6 +66,7 @@ class Feed:
         self.position = 0  # rows of the pass that is under way
         self.began = False
         self.exhausted = False
+        self._resumed = False  # the iterator stands within an epoch
         self._programs: dict[int, Program] = {}
         self._order: Order | None = None
         self._iterator: Iterator[Rows] | None = None
@@ -81,10 +83,13 @@ class Feed:
     def samples(self) -> int | None:
         return len(self.data) if isinstance(self.data, Rows) else None
 
-    def resume(self, position: int) -> None:
-        """Go on in the middle of the pass that the control block describes, if it is in one."""
-        if isinstance(self.data, Rows) and 0 < position < len(self.data):
-            self.position, self.began = position, True
+    def resume(self, position: int, batches: int) -> None:
+        """Go on in the pass that the control block describes, ``batches`` into an epoch."""
+        if isinstance(self.data, Rows):
+            if batches or 0 < position < len(self.data):
+                self.position, self.began = position, True
+        elif batches:
+            self._iterator, self._resumed = itertools.islice(iter(self.data), batches, None), True
 
     def restart(self) -> None:
         """Begin the next epoch with the first row or batch, where that can be had again."""
@@ -133,6 +138,7 @@ class Feed:
     def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
         assert isinstance(self.data, Batches)
         count = 0
+        resumed, self._resumed = self._resumed, False
         while limit is None or count < limit:
             begins = self._iterator is None
             self._iterator = self._iterator or iter(self.data)
@@ -140,7 +146,7 @@ class Feed:
             if rows is None:
                 self._iterator = None
                 self.exhausted = self.data.once
-                if count or begins or self.exhausted:
+                if count or begins or resumed or self.exhausted:
                     return
                 continue  # the last epoch took all that there was: begin anew
             yield rows, 1, len(rows)
@@ -215,23 +221,22 @@ def fit(
     first_batch, warned = 0, False
     if model.resume_from is not None:
         initial_epoch, first_batch = model.resume_from
-        feed.resume(int(trainer.control.get()[POSITION]))
+        feed.resume(int(trainer.control.get()[POSITION]), first_batch)
     for epoch in range(initial_epoch, epochs):
-        if feed.exhausted:
-            break
         if not first_batch:
             trainer.reset_totals()
         callbacks.on_epoch_begin(epoch)
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
         steps = feed.run(callbacks, limit, first_batch, model)
+        over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
                 f"The data ran out in epoch {epoch + 1} of {epochs}, after {steps} of {limit} "
-                f"steps: {'training' if feed.exhausted else 'the epoch'} ends there.",
+                f"steps: {'training' if over else 'the epoch'} ends there.",
                 stacklevel=3,
             )
             warned = True
-        if steps == 0 and feed.exhausted and epoch > initial_epoch:
+        if steps == 0 and over and epoch > initial_epoch:
             break
         if steps == 0 and not first_batch:
             raise ValueError("x gave no batch at all: there is nothing to train on.")
@@ -242,7 +247,7 @@ def fit(
             for name, value in evaluate(model, validation, callbacks, validation_steps).items():
                 logs[f"val_{name}"] = value
         callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
+        if model.stop_training or over:
             break
     callbacks.on_train_end(logs)
 
@@ -258,6 +263,7 @@ def _refuse_bad_loss(
 ) -> None:
     if math.isfinite(logs["loss"]) or model.stop_training:
         return
+    assert trainer.optimizer is not None
     bad = trainer.bad_batch()
     step = steps if bad is None else bad - (trainer.batches - steps) + 1
     raise NonFiniteLossError(

@@ -61,10 +61,16 @@ class Model(Structure):
         workspace = self._forward(self._inputs(x))
         return {c.layer.name: self.backend.read(c.y) for c in workspace.calls}
 
-    def last_batch(self) -> np.ndarray | None:
-        """The inputs of the last training step as the first layer saw them, or None."""
+    def last_activations(self) -> dict[str, np.ndarray]:
+        """Output of every layer in the last training step, by name; empty before one."""
         batch = self.trainer.last_batch if self.trainer else None
-        return None if batch is None else self.backend.read(batch.workspace.x)
+        outputs: dict[str, np.ndarray] = {}
+        for call in batch.workspace.calls if batch else ():
+            output = self.backend.read(call.y)
+            if call.activation is not getattr(call.layer, "activation", None):
+                output = call.layer.activation(output)  # the loss took the logits
+            outputs[call.layer.name] = output
+        return outputs
 
     # -- training
 

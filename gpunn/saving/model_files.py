@@ -66,7 +66,7 @@ def load_model(
         ValueError: naming file and entry, if anything in it is not as it should be.
     """
     document = _read(filepath, "model", "checkpoint")
-    with _entries_of(filepath, document), _custom_objects(custom_objects or {}):
+    with _entries_of(filepath, document), registry.also(custom_objects or {}):
         entry = {"class_name": document["class_name"], "config": document["config"]}
         model = registry.deserialize(entry, "model")
         model.load_weights_dict(document["weights"])
@@ -195,22 +195,3 @@ def _entries_of(path: Path, document: dict[str, Any]) -> Iterator[None]:
         yield
     except Exception as error:  # what a wrong value breaks cannot be foreseen
         raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
-
-
-@contextmanager
-def _custom_objects(classes: dict[str, type]) -> Iterator[None]:
-    """Let classes be found by the names given, for the length of the block."""
-    before = {kind: dict(table) for kind, table in registry._kinds.items()}
-    aliases = {kind: dict(table) for kind, table in registry._aliases.items()}
-    for name, cls in classes.items():
-        if not (isinstance(cls, type) and issubclass(cls, registry.Entry) and cls.kind):
-            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
-        registry._kinds.setdefault(cls.kind, {})[name] = cls
-        for alias in (name, f"Custom>{name}"):
-            registry._aliases.setdefault(cls.kind, {})[alias] = name
-    try:
-        yield
-    finally:
-        for table, saved in ((registry._kinds, before), (registry._aliases, aliases)):
-            table.clear()
-            table.update(saved)  # type: ignore[arg-type]

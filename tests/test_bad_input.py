@@ -1,0 +1,524 @@
+"""Mistakes as a new user makes them: each is refused before the first step, and says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend of that name known
+import numpy as np
+import pytest
+
+import gpunn
+
+layers = gpunn.layers
+ROWS = 12
+RANDOM = np.random.default_rng(0)
+X = RANDOM.random((ROWS, 4)).astype("float32")
+LABELS = np.arange(ROWS) % 3
+ONE_HOT = np.eye(3, dtype="float32")[LABELS]
+SIGNS = np.arange(ROWS) % 2
+IMAGES = RANDOM.random((ROWS, 5, 6)).astype("float32")
+
+Refused = (ValueError, TypeError)
+
+
+@pytest.fixture(params=["numpy", "emulated"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The backends that must refuse alike."""
+    return request.param
+
+
+def changed(array: Any, index: Any, value: Any) -> np.ndarray:
+    result = np.array(array, dtype=np.result_type(array, type(value)))
+    result[index] = value
+    return result
+
+
+class Told(gpunn.callbacks.Callback):
+    """Remembers which hooks were called."""
+
+    def __init__(self) -> None:
+        self.hooks: list[str] = []
+
+
+def _remembers(hook: str) -> Any:
+    return lambda self, *args, **logs: self.hooks.append(hook)
+
+
+for _hook in [name for name in vars(gpunn.callbacks.Callback) if name.startswith("on_")]:
+    setattr(Told, _hook, _remembers(_hook))
+
+
+KINDS: dict[str, tuple[Any, Any, int, str, str]] = {
+    # x, y, units, last activation, loss
+    "sparse": (X, LABELS, 3, "softmax", "sparse_categorical_crossentropy"),
+    "categorical": (X, ONE_HOT, 3, "softmax", "categorical_crossentropy"),
+    "binary": (X, SIGNS, 1, "sigmoid", "binary_crossentropy"),
+    "regression": (X, X[:, :2], 2, "linear", "mse"),
+    "images": (IMAGES, LABELS, 3, "softmax", "sparse_categorical_crossentropy"),
+}
+
+
+def model_of(kind: str, backend: str) -> Any:
+    x, _, units, activation, loss = KINDS[kind]
+    model = gpunn.Sequential(
+        [
+            layers.Input(x.shape[1:]),
+            *([layers.Flatten()] if x.ndim > 2 else []),
+            layers.Dense(units, activation=activation),
+        ],
+        backend=backend,
+    )
+    model.compile(optimizer=gpunn.optimizers.SGD(0.1), loss=loss, metrics=["accuracy"])
+    return model
+
+
+class Generator(tuple):
+    """Batches that the test hands over as something that can be read once."""
+
+
+RAGGED = [[1.0, 2.0, 3.0, 4.0]] * (ROWS - 1) + [[1.0, 2.0]]
+
+# what is wrong: (model, arguments of fit that are, what the message must hold)
+FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    # x
+    "one sample without the batch axis": (
+        "sparse", {"x": X[0]}, ["x has shape (4,)", "(batch, 4)", "numpy.newaxis"]),
+    "one image without the batch axis": (
+        "images", {"x": IMAGES[0], "y": LABELS[:1]},
+        ["x has shape (5, 6)", "(batch, 5, 6)", "numpy.newaxis"]),
+    "x transposed": ("sparse", {"x": X.T}, ["x has shape (4, 12)", "(batch, 4)", "x.T"]),
+    "one column too few": ("sparse", {"x": X[:, :3]}, ["x has shape (12, 3)", "(batch, 4)"]),
+    "flat rows for images": (
+        "images", {"x": IMAGES.reshape(ROWS, 30)},
+        ["x has shape (12, 30)", "(batch, 5, 6)", "x.reshape(-1, 5, 6)"]),
+    "images with a channel axis": (
+        "images", {"x": IMAGES[..., None]}, ["x has shape (12, 5, 6, 1)", "x.reshape(-1, 5, 6)"]),
+    "images for flat rows": ("sparse", {"x": IMAGES}, ["x has shape (12, 5, 6)", "(batch, 4)"]),
+    "NaN in x": (
+        "sparse", {"x": changed(X, (7, 2), np.nan)}, ["x holds nan at [7, 2]", "finite"]),
+    "infinity in x": ("sparse", {"x": changed(X, (3, 0), -np.inf)}, ["x holds -inf at [3, 0]"]),
+    "float64 beyond float32": (
+        "sparse", {"x": changed(X, (3, 0), np.float64(1e300))}, ["x holds 1e+300 at [3, 0]", "float32"]),
+    "no rows": ("sparse", {"x": X[:0], "y": LABELS[:0]}, ["x is empty", "(0, 4)"]),
+    "an empty list": ("sparse", {"x": [], "y": []}, ["x has shape (0,)", "(batch, 4)"]),
+    "x missing": ("sparse", {"x": None}, ["x is missing"]),
+    "x a number": ("sparse", {"x": 3.0}, ["x has shape ()", "(batch, 4)"]),
+    "texts": ("sparse", {"x": X.astype(str)}, ["x must hold real numbers", "<U"]),
+    "objects": ("sparse", {"x": X.astype(object)}, ["x must hold real numbers", "object"]),
+    "missing entries": ("sparse", {"x": [[1.0, None, 2.0, 3.0]] * ROWS}, ["x must hold", "object"]),
+    "complex numbers": ("sparse", {"x": X.astype(complex)}, ["x must hold real numbers", "complex"]),
+    "dates": ("sparse", {"x": np.zeros((ROWS, 4), "M8[s]")}, ["x must hold real", "datetime64"]),
+    "masked values": (
+        "sparse", {"x": np.ma.masked_less(X, 0.5)}, ["x has masked values", "fill them"]),
+    "a ragged list": ("sparse", {"x": RAGGED}, ["x cannot be read", "rows differ in length"]),
+    "a dictionary": (
+        "sparse", {"x": {"a": X, "b": X}}, ["x must be an array", "dictionary", "['a', 'b']"]),
+    "a file name": ("sparse", {"x": "x_train.npy"}, ["x must be an array", "'x_train.npy'"]),
+    "a set": ("sparse", {"x": {1.0, 2.0}}, ["x must be an array"]),
+    "something else": ("sparse", {"x": object(), "y": None}, ["x must be an array, or yield"]),
+    "x and y as one tuple": (
+        "regression", {"x": (X, X), "y": None}, ["x has shape (2, 12, 4)", "tuple", "x, y"]),
+    # y
+    "y missing": ("sparse", {"y": None}, ["y is missing"]),
+    "rows missing in y": ("sparse", {"y": LABELS[:-1]}, ["y has 11 rows", "x has 12"]),
+    "y a number": ("sparse", {"y": 1}, ["y has no rows", "x has 12"]),
+    "label out of range": ("sparse", {"y": changed(LABELS, 5, 3)}, ["y", "label 3", "0 to 2"]),
+    "labels from 1": ("sparse", {"y": LABELS + 1}, ["y", "label 3", "0 to 2"]),
+    "negative label": ("sparse", {"y": changed(LABELS, 5, -1)}, ["y", "label -1", "0 to 2"]),
+    "label 1.5": ("sparse", {"y": changed(LABELS, 5, 1.5)}, ["y", "whole class numbers", "1.5"]),
+    "label NaN": ("sparse", {"y": changed(LABELS, 5, np.nan)}, ["y", "whole class numbers", "nan"]),
+    "label infinite": ("sparse", {"y": changed(LABELS, 5, np.inf)}, ["y", "inf"]),
+    "names of classes": (
+        "sparse", {"y": np.array(["cat", "dog", "eel"])[LABELS]}, ["y must hold real", "<U3"]),
+    "one-hot rows for class numbers": (
+        "sparse", {"y": ONE_HOT}, ["y has shape (12, 3)", "(12,)", "categorical_crossentropy"]),
+    "class numbers for one-hot rows": (
+        "categorical", {"y": LABELS},
+        ["y has shape (12,)", "(12, 3)", "sparse_categorical_crossentropy", "to_categorical"]),
+    "class numbers in a column for one-hot rows": (
+        "categorical", {"y": LABELS[:, None].astype(float)},
+        ["y has shape (12, 1)", "(12, 3)", "sparse_categorical_crossentropy"]),
+    "a class too many in one-hot rows": (
+        "categorical", {"y": np.eye(4)[LABELS]}, ["y has shape (12, 4)", "(12, 3)"]),
+    "scores of 0 to 100": (
+        "categorical", {"y": ONE_HOT * 100}, ["y has values from 0 to 100", "0 to 1"]),
+    "labels -1 and 1": (
+        "binary", {"y": SIGNS * 2 - 1}, ["y has values from -1 to 1", "from 0 to 1"]),
+    "two columns for one output": (
+        "binary", {"y": np.eye(2)[SIGNS]}, ["y has shape (12, 2)", "(12, 1)"]),
+    "one target for two outputs": (
+        "regression", {"y": X[:, 0]}, ["y has shape (12,)", "(12, 2)", "broadcast"]),
+    "NaN in y": ("regression", {"y": changed(X[:, :2], (4, 1), np.nan)}, ["y holds nan at [4, 1]"]),
+    "y transposed": ("regression", {"y": X[:, :2].T}, ["y has 2 rows", "x has 12"]),
+    # weights
+    "weights of other rows": (
+        "sparse", {"sample_weight": np.ones(5)}, ["sample_weight has shape (5,)", "(12,)"]),
+    "weights by class": (
+        "sparse", {"sample_weight": np.ones((ROWS, 3))}, ["sample_weight has shape (12, 3)", "(12,)"]),
+    "NaN in weights": (
+        "sparse", {"sample_weight": changed(np.ones(ROWS), 2, np.nan)},
+        ["sample_weight holds nan at [2]"]),
+    "both weights": (
+        "sparse", {"sample_weight": np.ones(ROWS), "class_weight": {0: 1.0}},
+        ["class_weight and sample_weight", "both"]),
+    "names as classes": ("sparse", {"class_weight": {"cat": 2.0}}, ["class_weight", "'cat'"]),
+    "half a class": ("sparse", {"class_weight": {0.5: 2.0}}, ["class_weight", "0.5"]),
+    "a class that is not there": (
+        "sparse", {"class_weight": {3: 2.0}}, ["class_weight", "key 3", "0 to 2"]),
+    "a class of weight NaN": (
+        "sparse", {"class_weight": {1: float("nan")}}, ["class_weight[1]", "nan"]),
+    "a class of negative weight": ("binary", {"class_weight": {1: -1.0}}, ["class_weight[1]", "-1.0"]),
+    "a class of no number": ("sparse", {"class_weight": {1: "2"}}, ["class_weight[1]", "'2'"]),
+    "a list of class weights": ("sparse", {"class_weight": [1.0, 2.0]}, ["class_weight", "dictionary"]),
+    # numbers
+    "batch size 0": ("sparse", {"batch_size": 0}, ["batch_size", "at least 1", "got 0"]),
+    "batch size -1": ("sparse", {"batch_size": -1}, ["batch_size", "at least 1", "got -1"]),
+    "batch size 2.5": ("sparse", {"batch_size": 2.5}, ["batch_size", "integer", "got 2.5"]),
+    "batch size True": ("sparse", {"batch_size": True}, ["batch_size", "integer", "got True"]),
+    "batch size a text": ("sparse", {"batch_size": "32"}, ["batch_size", "integer", "got '32'"]),
+    "batch size a list": ("sparse", {"batch_size": np.ones(2)}, ["batch_size", "integer"]),
+    "epochs -1": ("sparse", {"epochs": -1}, ["epochs", "at least 0", "got -1"]),
+    "epochs 1.5": ("sparse", {"epochs": 1.5}, ["epochs", "integer", "got 1.5"]),
+    "initial epoch -1": ("sparse", {"initial_epoch": -1}, ["initial_epoch", "got -1"]),
+    "no steps": ("sparse", {"steps_per_epoch": 0}, ["steps_per_epoch", "at least 1", "got 0"]),
+    "no validation steps": ("sparse", {"validation_steps": 0}, ["validation_steps", "got 0"]),
+    "validation batches of 0": (
+        "sparse", {"validation_batch_size": 0}, ["validation_batch_size", "got 0"]),
+    "validation every 0 epochs": ("sparse", {"validation_freq": 0}, ["validation_freq", "got 0"]),
+    "validation after epoch 0": ("sparse", {"validation_freq": [0, 2]}, ["validation_freq", "got 0"]),
+    "validation split 1.2": ("sparse", {"validation_split": 1.2}, ["validation_split", "got 1.2"]),
+    "validation split -0.1": ("sparse", {"validation_split": -0.1}, ["validation_split", "got -0.1"]),
+    "validation split 1.0": ("sparse", {"validation_split": 1.0}, ["validation_split", "got 1.0"]),
+    "validation split True": ("sparse", {"validation_split": True}, ["validation_split", "got True"]),
+    "validation split a text": ("sparse", {"validation_split": "0.2"}, ["validation_split", "'0.2'"]),
+    "validation split of no rows": (
+        "sparse", {"validation_split": 0.99}, ["validation_split=0.99", "0 rows for training"]),
+    "unknown split": (
+        "sparse", {"validation_split": 0.25, "validation_strategy": "stratify"},
+        ["validation_strategy", "'stratify'", "Did you mean 'stratified'"]),
+    "a stratified regression": (
+        "regression", {"validation_split": 0.25, "validation_strategy": "stratified"},
+        ["validation_strategy", "cross-entropy"]),
+    "verbose 3": ("sparse", {"verbose": 3}, ["verbose", "0, 1, 2", "got 3"]),
+    "verbose a list": ("sparse", {"verbose": [1]}, ["verbose", "got [1]"]),
+    "a function as a callback": ("sparse", {"callbacks": [print]}, ["callbacks", "print"]),
+    "a class as a callback": (
+        "sparse", {"callbacks": [gpunn.callbacks.TerminateOnNaN]}, ["callbacks", "TerminateOnNaN"]),
+    # validation data
+    "validation data of one part": (
+        "sparse", {"validation_data": X}, ["validation_data", "(x, y)", "ndarray"]),
+    "validation data of four parts": (
+        "sparse", {"validation_data": (X, LABELS, None, None)}, ["validation_data", "4 parts"]),
+    "validation data a dictionary": (
+        "sparse", {"validation_data": {"x": X, "y": LABELS}}, ["validation_data", "dict"]),
+    "NaN in the validation data": (
+        "sparse", {"validation_data": (changed(X, (1, 1), np.nan), LABELS)},
+        ["validation_data: x holds nan at [1, 1]"]),
+    "label out of range in the validation data": (
+        "sparse", {"validation_data": (X, LABELS + 1)}, ["validation_data: y", "label 3"]),
+    "validation data of another shape": (
+        "sparse", {"validation_data": (X[:, 1:], LABELS)}, ["validation_data: x has shape (12, 3)"]),
+    "validation data exchanged": (
+        "sparse", {"validation_data": (LABELS, X)}, ["validation_data: x has shape (12,)"]),
+    "NaN in the validation weights": (
+        "sparse", {"validation_data": (X, LABELS, np.full(ROWS, np.nan))},
+        ["validation_data: sample_weight holds nan at [0]"]),
+    # batches
+    "a generator for two epochs": (
+        "sparse", {"x": Generator([(X, LABELS)]), "y": None, "epochs": 2},
+        ["x is a generator", "steps_per_epoch"]),
+    "a generator to validate twice on": (
+        "sparse", {"validation_data": Generator([(X, LABELS)]), "epochs": 2},
+        ["validation_data is a generator", "validation_steps"]),
+    "a generator and y": (
+        "sparse", {"x": Generator([(X, LABELS)])}, ["x yields batches", "own y"]),
+    "a generator and weights": (
+        "sparse", {"x": Generator([(X, LABELS)]), "y": None, "sample_weight": np.ones(ROWS)},
+        ["x yields batches", "own sample_weight"]),
+    "a generator and a validation split": (
+        "sparse", {"x": Generator([(X, LABELS)]), "y": None, "validation_split": 0.5},
+        ["validation_split", "validation_data"]),
+    "a generator of nothing": ("sparse", {"x": Generator(), "y": None}, ["x yields no batch"]),
+    "a batch without y": ("sparse", {"x": Generator([X]), "y": None}, ["batch 0", "y is missing"]),
+    "a batch of four parts": (
+        "sparse", {"x": Generator([(X, LABELS, 1, 2)]), "y": None}, ["batch 0", "4 parts"]),
+    "a batch of dictionaries": (
+        "sparse", {"x": Generator([({"pixels": X}, LABELS)]), "y": None}, ["batch 0", "dictionary"]),
+    "a batch with NaN": (
+        "sparse", {"x": [(changed(X, (0, 1), np.nan), LABELS)], "y": None}, ["batch 0: x holds nan"]),
+    "single samples instead of batches": (
+        "sparse", {"x": list(zip(X, LABELS, strict=True)), "y": None},
+        ["batch 0: x has shape (4,)", "batch axis"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FIT)
+def test_fit_refuses(what: str, backend: str) -> None:
+    kind, arguments, fragments = FIT[what]
+    model, told = model_of(kind, backend), Told()
+    before = model.get_weights()
+    x, y = KINDS[kind][:2]
+    given = {"callbacks": [told], "verbose": 0, **arguments}
+    given = {k: iter(v) if isinstance(v, Generator) else v for k, v in given.items()}
+    with pytest.raises(Refused) as caught:
+        model.fit(**{"x": x, "y": y, **given})
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+    assert told.hooks == []
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    # The model is as good as before.
+    history = model.fit(x, y, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_a_bad_batch_later_on_is_named(backend: str) -> None:
+    model = model_of("sparse", backend)
+    given = [(X, LABELS), (X, LABELS), (X[:, 1:], LABELS)]
+    with pytest.raises(ValueError, match=r"batch 2: x has shape \(12, 3\)"):
+        model.fit(given, verbose=0)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "train_on_batch", "test_on_batch"])
+def test_the_other_methods_refuse_likewise(method: str, backend: str) -> None:
+    model = model_of("sparse", backend)
+    before = model.get_weights()
+    for what in ("NaN in x", "label out of range", "rows missing in y", "y missing", "x transposed"):
+        _, arguments, fragments = FIT[what]
+        with pytest.raises(Refused) as caught:
+            getattr(model, method)(**{"x": X, "y": LABELS, **arguments})
+        assert all(fragment in str(caught.value) for fragment in fragments)
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_on_batch", "__call__"])
+def test_prediction_refuses_likewise(method: str, backend: str) -> None:
+    model = model_of("sparse", backend)
+    for what in ("NaN in x", "no rows", "texts", "a ragged list", "a dictionary", "x transposed"):
+        _, arguments, fragments = FIT[what]
+        with pytest.raises(Refused) as caught:
+            getattr(model, method)(arguments["x"])
+        assert all(fragment in str(caught.value) for fragment in fragments)
+
+
+# -- building and compiling
+
+
+def sequential(*given: Any) -> Any:
+    return gpunn.Sequential(list(given))
+
+
+def compiled(*given: Any, **arguments: Any) -> Any:
+    model = sequential(layers.Input((4,)), *given)
+    model.compile(**{"optimizer": "sgd", "loss": "mse", **arguments})
+    return model
+
+
+def squared(y_true: Any, y_pred: Any) -> Any:
+    return (y_true - y_pred) ** 2
+
+
+class Backward(gpunn.layers.Layer):
+    """Half of a layer."""
+
+    def forward(self, call: Any) -> None:
+        call.backend.xp.multiply(call.x, 2, out=call.y)
+
+
+SPARSE = "sparse_categorical_crossentropy"
+Dense, SGD, Adam = layers.Dense, gpunn.optimizers.SGD, gpunn.optimizers.Adam
+
+BUILD: dict[str, tuple[Any, list[str]]] = {
+    # layers
+    "no units": (lambda: Dense(0), ["units", "positive integer", "got 0"]),
+    "-3 units": (lambda: Dense(-3), ["units", "positive integer", "got -3"]),
+    "2.5 units": (lambda: Dense(2.5), ["units", "positive integer", "got 2.5"]),
+    "True units": (lambda: Dense(True), ["units", "positive integer", "got True"]),
+    "units a text": (lambda: Dense("8"), ["units", "positive integer", "got '8'"]),
+    "negative dropout": (lambda: layers.Dropout(-0.1), ["rate", "0 to 1", "got -0.1"]),
+    "dropout 1.2": (lambda: layers.Dropout(1.2), ["rate", "0 to 1", "got 1.2"]),
+    "dropout NaN": (lambda: layers.Dropout(float("nan")), ["rate", "0 to 1", "got nan"]),
+    "dropout a text": (lambda: layers.Dropout("half"), ["rate", "number", "'half'"]),
+    "unknown activation": (
+        lambda: Dense(3, activation="relus"), ["activation", "'relus'", "Did you mean 'relu'"]),
+    "activation a function": (lambda: Dense(3, activation=np.tanh), ["activation", "tanh"]),
+    "activation a lambda": (lambda: Dense(3, activation=lambda x: x), ["activation", "lambda"]),
+    "unknown initializer": (
+        lambda: Dense(3, kernel_initializer="glorot_unifrom"),
+        ["initializer", "'glorot_unifrom'", "Did you mean 'glorot_uniform'"]),
+    "initial values of another shape": (
+        lambda: compiled(Dense(3, kernel_initializer=np.zeros((4, 2)))), ["(4, 2)", "(4, 3)"]),
+    "dtype float16": (lambda: Dense(3, dtype="float16"), ["dtype", "'float32' or 'float64'", "float16"]),
+    "an input of shape 0": (lambda: layers.Input((0,)), ["shape", "positive", "(0,)"]),
+    "an input of shape 2.5": (lambda: layers.Input((2.5,)), ["shape", "positive", "(2.5,)"]),
+    "an input without a shape": (lambda: layers.Input(), ["shape", "batch_shape"]),
+    "a layer's name with a slash": (lambda: Dense(3, name="a/b"), ["name", "'a/b'"]),
+    # models
+    "something that is no layer": (lambda: sequential("dense"), ["layers", "'dense'"]),
+    "a function as a layer": (lambda: sequential(print), ["layers", "print"]),
+    "a class as a layer": (lambda: sequential(Dense), ["layers", "Dense", "Write Dense(...)"]),
+    "an optimizer as a layer": (lambda: sequential(SGD()), ["layers", "SGD"]),
+    "a name twice": (
+        lambda: sequential(Dense(2, name="a"), Dense(3, name="a")), ["'a'", "names must differ"]),
+    "the same object twice": (
+        lambda: (lambda layer: sequential(layer, layer))(Dense(3, name="a")), ["'a'", "taken"]),
+    "a second input": (
+        lambda: sequential(layers.Input((4,)), layers.Input((4,))), ["already been configured"]),
+    "an input in the middle": (lambda: sequential(Dense(3), layers.Input((4,))), ["input", "already"]),
+    "a model without layers": (lambda: compiled().fit(X, X), ["no layers"]),
+    "unknown backend": (
+        lambda: gpunn.Sequential(backend="numpi"), ["backend", "'numpi'", "Did you mean 'numpy'"]),
+    "unknown backend chosen": (
+        lambda: gpunn.use_backend("cuda"), ["use_backend", "numpy", "cupy", "'cuda'"]),
+    "model of dtype float16": (
+        lambda: gpunn.Sequential(dtype="float16"), ["dtype", "'float32' or 'float64'"]),
+    "two dtypes": (
+        lambda: compiled(Dense(3, dtype="float64"), Dense(2, dtype="float32")),
+        ["dtype", "float32", "float64"]),
+    "default dtype float16": (lambda: gpunn.config.set_floatx("float16"), ["dtype", "'float16'"]),
+    "a seed that is none": (lambda: gpunn.utils.set_random_seed(-1), ["seed", "got -1"]),
+    "weights too few": (
+        lambda: compiled(Dense(3)).set_weights([np.ones((4, 3))]), ["2 weight arrays", "got 1"]),
+    "weights transposed": (
+        lambda: compiled(Dense(3)).set_weights([np.ones((3, 4)), np.ones(3)]),
+        ["kernel", "(4, 3)", "(3, 4)"]),
+    "weights of a model that is not built": (
+        lambda: sequential(Dense(3)).get_weights(), ["not built", "Input"]),
+    "unknown layer": (
+        lambda: compiled(Dense(3, name="hidden")).get_layer("hiden"),
+        ["'hiden'", "Did you mean 'hidden'"]),
+    # compile
+    "unknown optimizer": (
+        lambda: compiled(Dense(3), optimizer="adm"), ["optimizer", "'adm'", "Did you mean 'adam'"]),
+    "optimizer a class of something else": (
+        lambda: compiled(Dense(3), optimizer=Dense), ["optimizer", "Dense"]),
+    "optimizer a function": (lambda: compiled(Dense(3), optimizer=print), ["optimizer", "print"]),
+    "unknown loss": (
+        lambda: compiled(Dense(3), loss="sparse_categorical_crossentropi"),
+        ["loss", "Did you mean 'sparse_categorical_crossentropy'"]),
+    "loss a function": (
+        lambda: compiled(Dense(3), loss=squared), ["loss", "squared", "gradient", "forward", "backward"]),
+    "a loss for each output": (lambda: compiled(Dense(3), loss=["mse", "mse"]), ["loss", "['mse', 'mse']"]),
+    "unknown metric": (
+        lambda: compiled(Dense(3), metrics=["acuracy"]), ["metric", "'acuracy'", "Did you mean 'accuracy'"]),
+    "metrics a text": (
+        lambda: compiled(Dense(3), metrics="accuracy"), ["metrics must be a list", "['accuracy']"]),
+    "metrics a number": (lambda: compiled(Dense(3), metrics=[3]), ["metric", "3"]),
+    "softmax and from_logits": (
+        lambda: compiled(
+            Dense(3, activation="softmax"),
+            loss=gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        ["from_logits=True", "softmax"]),
+    "sigmoid and from_logits": (
+        lambda: compiled(
+            Dense(1, activation="sigmoid"), loss=gpunn.losses.BinaryCrossentropy(from_logits=True)),
+        ["from_logits=True", "sigmoid"]),
+    "logits without from_logits": (
+        lambda: compiled(Dense(3), loss=SPARSE), ["linear", "'softmax'", "from_logits=True"]),
+    "relu outputs as probabilities": (
+        lambda: compiled(Dense(1, activation="relu"), loss="binary_crossentropy"),
+        ["relu", "'sigmoid'", "from_logits=True"]),
+    "a loss for each row": (
+        lambda: compiled(Dense(3), loss=gpunn.losses.MeanSquaredError(reduction="none")),
+        ["reduction", "no single number"]),
+    "loss weights": (lambda: compiled(Dense(3), loss_weights=[1.0]), ["loss_weights", "one output"]),
+    # fit without compile
+    "fit before compile": (
+        lambda: sequential(layers.Input((4,)), Dense(3)).fit(X, X), ["compile", "optimizer", "loss"]),
+    "evaluate before compile": (
+        lambda: sequential(layers.Input((4,)), Dense(3)).evaluate(X, X), ["evaluate", "compile"]),
+    "compile without a loss": (
+        lambda: compiled(Dense(3), loss=None).fit(X, X), ["fit", "without a loss", "compile"]),
+    "a layer without backward": (
+        lambda: compiled(Dense(4), Backward()).fit(X, X, verbose=0), ["Backward", "backward(call)"]),
+    # optimizers
+    "negative rate": (lambda: SGD(-0.1), ["learning_rate", "at least 0", "got -0.1"]),
+    "rate NaN": (lambda: Adam(float("nan")), ["learning_rate", "finite", "got nan"]),
+    "rate infinite": (lambda: Adam(float("inf")), ["learning_rate", "finite", "got inf"]),
+    "rate a text": (lambda: SGD("0.1"), ["learning_rate", "number", "'0.1'"]),
+    "rate True": (lambda: SGD(True), ["learning_rate", "number", "True"]),
+    "a negative rate later on": (
+        lambda: setattr(SGD(), "learning_rate", -1.0), ["learning_rate", "got -1.0"]),
+    "momentum 1.5": (lambda: SGD(0.1, momentum=1.5), ["momentum", "got 1.5"]),
+    "beta 1": (lambda: Adam(beta_1=1.0), ["beta_1", "got 1.0"]),
+    "negative epsilon": (lambda: Adam(epsilon=-1e-7), ["epsilon", "got -1e-07"]),
+    "two kinds of clipping": (
+        lambda: SGD(clipnorm=1.0, clipvalue=0.5), ["clipnorm", "clipvalue", "Only one"]),
+    "negative clipping": (lambda: SGD(clipnorm=-1.0), ["clipnorm", "positive", "got -1.0"]),
+    # losses
+    "unknown reduction": (
+        lambda: gpunn.losses.MeanSquaredError(reduction="men"), ["reduction", "'men'", "Did you mean 'mean'"]),
+    "label smoothing 2": (
+        lambda: gpunn.losses.CategoricalCrossentropy(label_smoothing=2.0), ["label_smoothing", "2.0"]),
+    "shapes that would broadcast": (
+        lambda: gpunn.losses.MeanSquaredError()(np.ones((4, 1)), np.ones((4, 3))),
+        ["(4, 1)", "(4, 3)", "broadcast"]),
+    # utilities
+    "a class that one-hot rows lack": (
+        lambda: gpunn.utils.to_categorical([0, 3], 3), ["3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BUILD)
+def test_building_and_compiling_refuse(what: str) -> None:
+    mistake, fragments = BUILD[what]
+    with pytest.raises((*Refused, IndexError)) as caught:
+        mistake()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+# -- a loss that is no number
+
+
+def test_a_loss_that_is_no_number_stops_training(backend: str) -> None:
+    """The rate is so high that the weights, all alike, grow by the same factor each step."""
+    model = gpunn.Sequential(
+        [layers.Input((1,)), Dense(1, use_bias=False, kernel_initializer="ones")], backend=backend
+    )
+    rate = 1e4
+    model.compile(optimizer=SGD(rate), loss="mse")
+    x = np.ones((6, 1), "float32")
+    # loss = w^2, so w becomes w (1 - 2 rate); the first loss beyond float32 is that of this step:
+    w, step = np.float32(1.0), 1
+    with np.errstate(over="ignore"):
+        while np.isfinite(w * w):
+            w, step = np.float32(w * (1 - 2 * rate)), step + 1
+    # 2 steps an epoch
+    epoch, step_of_epoch = (step - 1) // 2 + 1, (step - 1) % 2 + 1
+    for _ in range(2):
+        model.set_weights([np.ones((1, 1))])
+        with pytest.raises(gpunn.models.NonFiniteLossError) as caught:
+            model.fit(x, x * 0, batch_size=3, epochs=20, verbose=0)
+        text = str(caught.value)
+        assert f"in epoch {epoch}, step {step_of_epoch}." in text
+        assert "learning rate" in text
+        assert "10000" in text
+        assert "Rescaling" in text
+
+
+def test_a_loss_that_is_no_number_with_terminate_on_nan(backend: str) -> None:
+    """As in Keras: training ends there, and History keeps the epoch."""
+    model = model_of("regression", backend)
+    model.optimizer.learning_rate = 1e10
+    told = Told()
+    history = model.fit(
+        X, X[:, :2], batch_size=2, epochs=9, verbose=0,
+        callbacks=[gpunn.callbacks.TerminateOnNaN(), told],
+    ).history  # fmt: skip
+    assert not np.isfinite(history["loss"][-1])
+    assert len(history["loss"]) < 9
+    assert told.hooks.count("on_train_batch_end") < 9 * 6
+    assert told.hooks[-1] == "on_train_end"
+
+
+def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -> None:
+    texts = []
+    for callbacks in ([], [Told()]):
+        model = compiled(Dense(2, kernel_initializer="ones"), optimizer=SGD(1e8))
+        with pytest.raises(gpunn.models.NonFiniteLossError) as caught:
+            model.fit(X, X[:, :2], batch_size=1, verbose=0, shuffle=False, callbacks=callbacks)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
