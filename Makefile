@@ -13,7 +13,7 @@ test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test lint wheel clean
+.PHONY: help train test bench lint wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/m
 
 test: lint ## run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.for-bench ## compare speed with the neighbours, into benchmarks/results
+	$(BIN)/python benchmarks/mnist_mlp.py
 
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check
@@ -47,6 +50,10 @@ $(BIN)/python:
 $(VENV)/.for-train: pyproject.toml | $(BIN)/python
 	extra=$$($(PYTHON) -I gpunn/cli/cuda_extra.py) && \
 	  $(PIP) install --quiet --editable ".$${extra:+[$$extra]}"
+	@touch $@
+
+$(VENV)/.for-bench: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.for-test: pyproject.toml | $(BIN)/python

@@ -67,6 +67,8 @@ RECORDER = Recorder()
 def _plain(x: Any) -> Any:
     if isinstance(x, DeviceArray):
         return x.view(np.ndarray)
+    if isinstance(x, np.ndarray) and x.ndim:
+        raise TypeError("an array of the host meets one of the device: CuPy refuses that")
     if isinstance(x, (tuple, list)):
         return type(x)(_plain(item) for item in x)
     if isinstance(x, dict):
@@ -102,15 +104,30 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return _on_device(result)
 
 
+# What NumPy takes and CuPy 14 does not.
+UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "initial"}}
+REDUCED = ("add", "multiply")
+
+
+def _refuse_unknown(name: str, unknown: set[str]) -> None:
+    if unknown:
+        raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
+
+
 class DeviceArray(np.ndarray):
     """An array "on the device": whatever is done to it goes through the recorder."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "__call__":
+            _refuse_unknown(ufunc.__name__, kwargs.keys() - {"out", "casting", "dtype"})
+        elif method == "reduce" and ufunc.__name__ not in REDUCED:
+            raise NotImplementedError(f"CuPy's {ufunc.__name__} has no reduce")
         out = kwargs.get("out")
         result = _call(getattr(ufunc, method), args, kwargs)
         return out[0] if out else result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _refuse_unknown(function.__name__, UNKNOWN.get(function, set()) & kwargs.keys())
         result = _call(function, args, kwargs)
         return kwargs["out"] if kwargs.get("out") is not None else result
 
@@ -124,8 +141,6 @@ class DeviceArray(np.ndarray):
         return _call(np.ndarray.__getitem__, (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(value, np.ndarray) and not isinstance(value, DeviceArray) and value.ndim:
-            raise TypeError("an array of the host cannot be assigned to one of the device")
         _call(np.ndarray.__setitem__, (self, key, value), {})
 
     @property
@@ -153,6 +168,14 @@ class DeviceArray(np.ndarray):
         return self._wait().__index__()
 
 
+def _method(name: str) -> Any:
+    return lambda self, *args, **kwargs: getattr(np, name)(self, *args, **kwargs)
+
+
+for _name in ("max", "min", "mean", "any", "all"):  # NumPy's own go through reduce
+    setattr(DeviceArray, _name, _method(_name))
+
+
 class ArrayModule:
     """NumPy, with arrays on the device."""
 
@@ -164,6 +187,7 @@ class ArrayModule:
             return member
 
         def function(*args: Any, **kwargs: Any) -> Any:
+            _refuse_unknown(name, UNKNOWN.get(member, set()) & kwargs.keys())
             out = kwargs.get("out")
             result = _call(member, args, kwargs)
             return result if out is None else out

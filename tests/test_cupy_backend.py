@@ -89,6 +89,8 @@ LOSSES = [
     gpunn.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
     gpunn.losses.CategoricalCrossentropy(label_smoothing=0.1),
     gpunn.losses.SparseCategoricalCrossentropy(from_logits=True),
+    gpunn.losses.SparseCategoricalCrossentropy(ignore_class=1),
+    gpunn.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
 ]
 OPTIMIZERS = [
     *variants("optimizer"),

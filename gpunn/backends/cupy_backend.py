@@ -368,10 +368,16 @@ class CupyBackend(Backend):
     def metric(
         self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
+        rows, classes = y_pred.shape
+        loss = getattr(metric, "loss", None)
+        if getattr(loss, "functor", None) is not None:  # a loss as a metric
+            self.loss(loss, y_true, y_pred, weights, 1.0 / max(rows, 1), None, state)
+            if weights is not None:
+                state[1] += self.xp.sum(weights, dtype=np.float64) - rows
+            return
         if metric.functor is None:
             metric.accumulate(self, y_true, y_pred, weights, state)
             return
-        rows, classes = y_pred.shape
         self._rows(
             "metric_rows", (type_name(y_pred.dtype), metric.functor), rows,
             y_pred, None if metric.sparse else y_true, y_true if metric.sparse else None, weights,

@@ -200,7 +200,7 @@ class NumpyBackend(Backend):
         same = source.dtype == out.dtype
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
         # mode="clip" because "raise" would buffer the output; the rows are in range.
-        np.take(source, rows, axis=0, out=target, mode="clip")
+        source.take(rows, axis=0, out=target, mode="clip")
         if not (same and plain):
             self.affine(target, scale, offset, out)
 

@@ -18,9 +18,8 @@ import numpy as np
 from ..backends.base import Array, Backend
 from ..backends.order import Order
 from ..losses.base import check_labels
+from .arrays import as_array, on_device, read
 from .classes import class_weights
-
-CHUNK = 1 << 20  # elements looked at or converted at a time: no second copy of a data set
 
 
 @dataclass(frozen=True)
@@ -179,99 +178,23 @@ def validation_parts(given: Any) -> tuple[Any, Any, Any]:
     )
 
 
-def first_shape(x: Any) -> tuple[int, ...]:
-    """Shape of one sample of data given as an array, to build a model with."""
-    shape = getattr(x, "shape", None)
-    if shape is None:
-        shape = _read(x, "x").shape
+def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
+    """Shape of one sample of data given as an array, to build a model with.
+
+    Raises:
+        ValueError: if x has no batch axis or another number of rows than y: a model
+            built from such an x would fit no other.
+    """
+    shape = read(x, "x").shape if getattr(x, "shape", None) is None else x.shape
+    if y is not None:
+        targets = read(y, "y").shape if getattr(y, "shape", None) is None else y.shape
+        if targets[:1] != shape[:1]:
+            raise ValueError(
+                f"y has shape {tuple(targets)} and x {tuple(shape)}; as many rows are expected."
+            )
     if len(shape) == 0:
         raise ValueError(f"x must have a batch axis, (batch, ...); got the single value {x!r}.")
     return tuple(int(n) for n in shape[1:])
-
-
-def as_array(x: Any, argument: str, backend: Backend) -> Any:
-    """``x`` as an array of real numbers, of NumPy or of the device; copied only if it must be.
-
-    Raises:
-        ValueError, TypeError: for what is no such array.
-    """
-    if backend.owns(x) or isinstance(x, np.ndarray):
-        array = x
-    elif hasattr(x, "__cuda_array_interface__"):
-        array = backend.upload(x)
-    else:
-        array = _read(x, argument)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"{argument} must hold real numbers; its dtype is {array.dtype}. "
-            f"Convert it first (texts to numbers, missing values filled)."
-        )
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array
-
-
-def _read(x: Any, argument: str) -> np.ndarray:
-    if x is None:
-        raise ValueError(f"{argument} is missing.")
-    if isinstance(x, Mapping):
-        raise TypeError(f"{argument} must be an array; got a dictionary with keys {list(x)}.")
-    if isinstance(x, (str, bytes, set)):
-        raise TypeError(f"{argument} must be an array of numbers; got {x!r}.")
-    if hasattr(x, "toarray"):
-        raise TypeError(f"{argument} is a sparse matrix; pass its toarray().")
-    try:
-        if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
-            return np.from_dlpack(x)
-        return np.asarray(x)
-    except (ValueError, TypeError, RuntimeError, BufferError) as error:
-        reason = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
-        raise ValueError(f"{argument} cannot be read as one array of numbers: {reason}.") from None
-
-
-def on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
-    """``array`` on the device, checked for NaN and infinity piece by piece.
-
-    Its dtype is kept (a data set of bytes stays bytes), but wider floats become the
-    model's dtype, converted piece by piece: no second float64 array is made. A memory
-    map of the host stays one: its rows are converted when they are gathered.
-    """
-    if array.dtype.kind != "f":
-        return backend.upload(array.view(np.uint8) if array.dtype == bool else array)
-    narrows = array.dtype.itemsize > np.dtype(dtype).itemsize
-    if narrows and not (isinstance(array, np.memmap) and backend.owns(array)):
-        result = backend.empty(array.shape, dtype)
-    else:
-        narrows, result = False, backend.upload(array)
-    rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
-    for start in range(0, len(array), rows):
-        piece = array[start : start + rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below as what it is
-            if narrows:
-                piece = piece.astype(dtype)
-                backend.write(result[start : start + rows], piece)
-            # A sum is finite unless something in it is not, or is absurdly large.
-            total = float(piece.sum(dtype=dtype))
-        if not math.isfinite(total):
-            _refuse_non_finite(backend, array[start : start + rows], start, dtype, argument)
-    return result
-
-
-def _refuse_non_finite(
-    backend: Backend, piece: Array, start: int, dtype: str, argument: str
-) -> None:
-    values = backend.read(piece) if backend.owns(piece) else piece
-    with np.errstate(over="ignore"):
-        wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
-    if len(wrong):
-        row, *rest = wrong[0].tolist()
-        index = ", ".join(map(str, (start + row, *rest)))
-        raise ValueError(
-            f"{argument} holds {values[tuple(wrong[0])]} at [{index}]; every value must be "
-            f"finite in {dtype}. Remove the row or fill in the value before training."
-        )
 
 
 def to_rows(

@@ -152,7 +152,7 @@ class Model(Structure):
         shapes = self.plan.input_shape, self.plan.output_shape
         return data.Spec(self.arena.backend, self.arena.dtype, *shapes, loss or self.loss)
 
-    def _ready(self, method: str, x: Any) -> Trainer:
+    def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
         """The trainer, made now if this is the first data the model sees."""
         if not self._compiled:
             raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
@@ -162,19 +162,19 @@ class Model(Structure):
             raise ValueError(
                 f"{method}: the model was compiled without a loss; name one in compile."
             )
-        self._build_for(x)
+        self._build_for(x, y)
         return self._make_trainer()
 
-    def _build_for(self, x: Any) -> None:
+    def _build_for(self, x: Any, y: Any = None) -> None:
         if self.plan is None:
-            self._build(data.first_shape(x) or ())
+            self._build(data.first_shape(x, y))
 
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
     ) -> tuple[Any, data.Rows | data.Batches]:
         """The trainer, and the data as rows or batches."""
         if data.is_array(x):
-            trainer = self._ready(argument, x)
+            trainer = self._ready(argument, x, y)
             where = "validation_data: " if argument == "validation_data" else ""
             return trainer, data.to_rows(trainer.spec, x, y, weight, class_weight, where=where)
         if y is not None or weight is not None:
@@ -183,7 +183,9 @@ class Model(Structure):
                 f"{argument}: x yields batches, which bring their own {extra}; leave it out."
             )
         source, first = data.peek(x)
-        trainer = self._ready(argument, first[0] if isinstance(first, (tuple, list)) else first)
+        trainer = self._ready(
+            argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
+        )
         return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
     def fit(
@@ -398,7 +400,7 @@ class Model(Structure):
         return_dict: bool = False,
     ) -> Any:
         """One update on one batch; returns its loss (before the update) and metrics."""
-        trainer = self._ready("train_on_batch", x)
+        trainer = self._ready("train_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
         trainer.reset_totals()
         trainer.run_batch(rows, True)
@@ -408,7 +410,7 @@ class Model(Structure):
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch."""
-        trainer = self._ready("test_on_batch", x)
+        trainer = self._ready("test_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
         trainer.reset_totals(False)
         trainer.run_batch(rows, False)
