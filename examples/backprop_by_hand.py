@@ -11,7 +11,7 @@ to hidden 2 (so the kernel, inputs by units, has the columns w1 w2 and w3 w4); w
 likewise from the hidden units to the outputs.
 
 Run:       python examples/backprop_by_hand.py
-Takes:     about a second.
+Takes:     about two seconds.
 Prints:    h, o and E; each derivative twice, from the library and by hand (they agree to
            1e-12); E after one step (0.2806) and after 10,000 (below 4e-5), rate 0.5.
 """

@@ -4,7 +4,7 @@ It said `import tensorflow as tf`. Everything below the import is as it was, dow
 the division that turns 47 MB of bytes into 376 MB of float64.
 
 Run:       python examples/mnist_classic.py          (needs the extra "tensorboard")
-Takes:     about 10 seconds on one CPU core, and the download of MNIST the first time.
+Takes:     about 5 seconds on one CPU core, and the download of MNIST the first time.
 Prints:    the table of layers (13,002 parameters), one line an epoch, and at the end
            a test accuracy of about 0.94.
 Leaves:    logs/, for `tensorboard --logdir logs`: curves, and histograms of weights,

@@ -1,17 +1,18 @@
-"""Ten points in the unit square, two classes, and the smallest network that parts them.
+"""Ten points in the unit square, two classes, and a network of 23 parameters that parts them.
 
-2-2-3-2 sigmoid units (23 parameters), cost 1/N sum 1/2 ||y - F(x)||^2, plain stochastic
+2-2-3-2 sigmoid units, cost 1/N sum 1/2 ||y - F(x)||^2, plain stochastic
 gradient descent: one point a step, rate 0.05. It takes patience: the cost stays on a
 plateau for some 100,000 steps. Then the same with an eleventh point among the others,
 which is harder.
 
 The start is fixed by the seed: all weights and biases normal with deviation 0.5. Seed 0
-was the first one tried, and both problems are solved from it. Others are not: over 100
-starts, 3 had not got there after 2 million steps with ten points, 23 with eleven.
+was the first one tried, and both problems are solved from it. Not every start is so good:
+of 100 drawn in the same way (by another program), 3 had not got there after 2 million steps
+with ten points, 23 with eleven.
 
 Run:       python examples/ten_points.py [--seed 0] [--rate 0.05]
 Takes:     about half a minute on one CPU core.
-Prints:    the table of layers; for each problem the cost every 50,000 steps, the number of
+Prints:    the table of layers; for each problem the cost every 5,000 epochs, the number of
            steps until the cost is below 0.001 and all points are right, and what the
            network says about each point.
 """
@@ -42,11 +43,11 @@ class UntilSolved(gpunn.callbacks.Callback):
         if (epoch + 1) % LOOK_EVERY:
             return
         self.steps = (epoch + 1) * len(self.x)
-        self.cost, accuracy = self.model.evaluate(self.x, self.y, verbose=0)
-        self.solved = self.cost < 1e-3 and accuracy == 1
+        self.cost = self.model.evaluate(self.x, self.y, verbose=0)
+        right = sum(self.model.predict(self.x).argmax(1) == self.y.argmax(1))
+        self.solved = bool(self.cost < 1e-3 and right == len(self.x))
         self.model.stop_training = self.solved
         if self.solved or (epoch + 1) % (5 * LOOK_EVERY) == 0:
-            right = round(accuracy * len(self.x))
             print(f"step {self.steps:9,}: cost {self.cost:.6f}, {right} right")
 
 
@@ -56,7 +57,7 @@ def make_network(seed, rate=0.05):
     model = gpunn.Sequential([layers.Input((2,))])
     for units in (2, 3, 2):
         model.add(layers.Dense(units, "sigmoid", kernel_initializer=start, bias_initializer=start))
-    model.compile(gpunn.optimizers.SGD(rate), "half_squared_error", metrics=["accuracy"])
+    model.compile(gpunn.optimizers.SGD(rate), "half_squared_error")
     return model
 
 

@@ -132,13 +132,13 @@ class DeviceArray(np.ndarray):
         return kwargs["out"] if kwargs.get("out") is not None else result
 
     def __getitem__(self, key: Any) -> Any:
-        view = self.view(np.ndarray)[_plain(key)]
-        if isinstance(view, np.generic):  # CuPy gives an array without axes, not a number
-            key = (*(key if isinstance(key, tuple) else (key,)), Ellipsis)
-            view = self.view(np.ndarray)[_plain(key)]
-        if np.may_share_memory(view, self):
-            return view.view(DeviceArray)
-        return _call(np.ndarray.__getitem__, (self, key), {})
+        plain, key = self.view(np.ndarray), _plain(key)
+        part = plain[key]
+        if isinstance(part, np.generic):  # CuPy gives an array without axes, not a number
+            part = plain[(*(key if isinstance(key, tuple) else (key,)), Ellipsis)]
+        if np.may_share_memory(part, plain):
+            return part.view(DeviceArray)
+        return _call(lambda: plain[key], (), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _call(np.ndarray.__setitem__, (self, key, value), {})

@@ -99,7 +99,8 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "sparse", {"x": changed(X, (7, 2), np.nan)}, ["x holds nan at [7, 2]", "finite"]),
     "infinity in x": ("sparse", {"x": changed(X, (3, 0), -np.inf)}, ["x holds -inf at [3, 0]"]),
     "float64 beyond float32": (
-        "sparse", {"x": changed(X, (3, 0), np.float64(1e300))}, ["x holds 1e+300 at [3, 0]", "float32"]),
+        "sparse", {"x": changed(X, (3, 0), np.float64(1e300))},
+        ["x holds 1e+300 at [3, 0]", "float32"]),
     "no rows": ("sparse", {"x": X[:0], "y": LABELS[:0]}, ["x is empty", "(0, 4)"]),
     "an empty list": ("sparse", {"x": [], "y": []}, ["x has shape (0,)", "(batch, 4)"]),
     "x missing": ("sparse", {"x": None}, ["x is missing"]),
@@ -107,7 +108,9 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "texts": ("sparse", {"x": X.astype(str)}, ["x must hold real numbers", "<U"]),
     "objects": ("sparse", {"x": X.astype(object)}, ["x must hold real numbers", "object"]),
     "missing entries": ("sparse", {"x": [[1.0, None, 2.0, 3.0]] * ROWS}, ["x must hold", "object"]),
-    "complex numbers": ("sparse", {"x": X.astype(complex)}, ["x must hold real numbers", "complex"]),
+    "complex numbers": (
+        "sparse", {"x": X.astype(complex)},
+        ["x must hold real numbers", "complex"]),
     "dates": ("sparse", {"x": np.zeros((ROWS, 4), "M8[s]")}, ["x must hold real", "datetime64"]),
     "masked values": (
         "sparse", {"x": np.ma.masked_less(X, 0.5)}, ["x has masked values", "fill them"]),
@@ -155,7 +158,8 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "weights of other rows": (
         "sparse", {"sample_weight": np.ones(5)}, ["sample_weight has shape (5,)", "(12,)"]),
     "weights by class": (
-        "sparse", {"sample_weight": np.ones((ROWS, 3))}, ["sample_weight has shape (12, 3)", "(12,)"]),
+        "sparse", {"sample_weight": np.ones((ROWS, 3))},
+        ["sample_weight has shape (12, 3)", "(12,)"]),
     "NaN in weights": (
         "sparse", {"sample_weight": changed(np.ones(ROWS), 2, np.nan)},
         ["sample_weight holds nan at [2]"]),
@@ -168,9 +172,13 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "sparse", {"class_weight": {3: 2.0}}, ["class_weight", "key 3", "0 to 2"]),
     "a class of weight NaN": (
         "sparse", {"class_weight": {1: float("nan")}}, ["class_weight[1]", "nan"]),
-    "a class of negative weight": ("binary", {"class_weight": {1: -1.0}}, ["class_weight[1]", "-1.0"]),
+    "a class of negative weight": (
+        "binary", {"class_weight": {1: -1.0}},
+        ["class_weight[1]", "-1.0"]),
     "a class of no number": ("sparse", {"class_weight": {1: "2"}}, ["class_weight[1]", "'2'"]),
-    "a list of class weights": ("sparse", {"class_weight": [1.0, 2.0]}, ["class_weight", "dictionary"]),
+    "a list of class weights": (
+        "sparse", {"class_weight": [1.0, 2.0]},
+        ["class_weight", "dictionary"]),
     # numbers
     "batch size 0": ("sparse", {"batch_size": 0}, ["batch_size", "at least 1", "got 0"]),
     "batch size -1": ("sparse", {"batch_size": -1}, ["batch_size", "at least 1", "got -1"]),
@@ -186,12 +194,20 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "validation batches of 0": (
         "sparse", {"validation_batch_size": 0}, ["validation_batch_size", "got 0"]),
     "validation every 0 epochs": ("sparse", {"validation_freq": 0}, ["validation_freq", "got 0"]),
-    "validation after epoch 0": ("sparse", {"validation_freq": [0, 2]}, ["validation_freq", "got 0"]),
+    "validation after epoch 0": (
+        "sparse", {"validation_freq": [0, 2]},
+        ["validation_freq", "got 0"]),
     "validation split 1.2": ("sparse", {"validation_split": 1.2}, ["validation_split", "got 1.2"]),
-    "validation split -0.1": ("sparse", {"validation_split": -0.1}, ["validation_split", "got -0.1"]),
+    "validation split -0.1": (
+        "sparse", {"validation_split": -0.1},
+        ["validation_split", "got -0.1"]),
     "validation split 1.0": ("sparse", {"validation_split": 1.0}, ["validation_split", "got 1.0"]),
-    "validation split True": ("sparse", {"validation_split": True}, ["validation_split", "got True"]),
-    "validation split a text": ("sparse", {"validation_split": "0.2"}, ["validation_split", "'0.2'"]),
+    "validation split True": (
+        "sparse", {"validation_split": True},
+        ["validation_split", "got True"]),
+    "validation split a text": (
+        "sparse", {"validation_split": "0.2"},
+        ["validation_split", "'0.2'"]),
     "validation split of no rows": (
         "sparse", {"validation_split": 0.99}, ["validation_split=0.99", "0 rows for training"]),
     "unknown split": (
@@ -218,7 +234,8 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "label out of range in the validation data": (
         "sparse", {"validation_data": (X, LABELS + 1)}, ["validation_data: y", "label 3"]),
     "validation data of another shape": (
-        "sparse", {"validation_data": (X[:, 1:], LABELS)}, ["validation_data: x has shape (12, 3)"]),
+        "sparse", {"validation_data": (X[:, 1:], LABELS)},
+        ["validation_data: x has shape (12, 3)"]),
     "validation data exchanged": (
         "sparse", {"validation_data": (LABELS, X)}, ["validation_data: x has shape (12,)"]),
     "NaN in the validation weights": (
@@ -244,9 +261,11 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a batch of four parts": (
         "sparse", {"x": Generator([(X, LABELS, 1, 2)]), "y": None}, ["batch 0", "4 parts"]),
     "a batch of dictionaries": (
-        "sparse", {"x": Generator([({"pixels": X}, LABELS)]), "y": None}, ["batch 0", "dictionary"]),
+        "sparse", {"x": Generator([({"pixels": X}, LABELS)]), "y": None},
+        ["batch 0", "dictionary"]),
     "a batch with NaN": (
-        "sparse", {"x": [(changed(X, (0, 1), np.nan), LABELS)], "y": None}, ["batch 0: x holds nan"]),
+        "sparse", {"x": [(changed(X, (0, 1), np.nan), LABELS)], "y": None},
+        ["batch 0: x holds nan"]),
     "single samples instead of batches": (
         "sparse", {"x": list(zip(X, LABELS, strict=True)), "y": None},
         ["batch 0: x has shape (4,)", "batch axis"]),
@@ -284,7 +303,8 @@ def test_a_bad_batch_later_on_is_named(backend: str) -> None:
 def test_the_other_methods_refuse_likewise(method: str, backend: str) -> None:
     model = model_of("sparse", backend)
     before = model.get_weights()
-    for what in ("NaN in x", "label out of range", "rows missing in y", "y missing", "x transposed"):
+    mistakes = ["NaN in x", "label out of range", "rows missing in y", "y missing", "x transposed"]
+    for what in mistakes:
         _, arguments, fragments = FIT[what]
         with pytest.raises(Refused) as caught:
             getattr(model, method)(**{"x": X, "y": LABELS, **arguments})
@@ -350,7 +370,9 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         ["initializer", "'glorot_unifrom'", "Did you mean 'glorot_uniform'"]),
     "initial values of another shape": (
         lambda: compiled(Dense(3, kernel_initializer=np.zeros((4, 2)))), ["(4, 2)", "(4, 3)"]),
-    "dtype float16": (lambda: Dense(3, dtype="float16"), ["dtype", "'float32' or 'float64'", "float16"]),
+    "dtype float16": (
+        lambda: Dense(3, dtype="float16"),
+        ["dtype", "'float32' or 'float64'", "float16"]),
     "an input of shape 0": (lambda: layers.Input((0,)), ["shape", "positive", "(0,)"]),
     "an input of shape 2.5": (lambda: layers.Input((2.5,)), ["shape", "positive", "(2.5,)"]),
     "an input without a shape": (lambda: layers.Input(), ["shape", "batch_shape"]),
@@ -366,7 +388,9 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         lambda: (lambda layer: sequential(layer, layer))(Dense(3, name="a")), ["'a'", "taken"]),
     "a second input": (
         lambda: sequential(layers.Input((4,)), layers.Input((4,))), ["already been configured"]),
-    "an input in the middle": (lambda: sequential(Dense(3), layers.Input((4,))), ["input", "already"]),
+    "an input in the middle": (
+        lambda: sequential(Dense(3), layers.Input((4,))),
+        ["input", "already"]),
     "a model without layers": (lambda: compiled().fit(X, X), ["no layers"]),
     "unknown backend": (
         lambda: gpunn.Sequential(backend="numpi"), ["backend", "'numpi'", "Did you mean 'numpy'"]),
@@ -399,10 +423,14 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         lambda: compiled(Dense(3), loss="sparse_categorical_crossentropi"),
         ["loss", "Did you mean 'sparse_categorical_crossentropy'"]),
     "loss a function": (
-        lambda: compiled(Dense(3), loss=squared), ["loss", "squared", "gradient", "forward", "backward"]),
-    "a loss for each output": (lambda: compiled(Dense(3), loss=["mse", "mse"]), ["loss", "['mse', 'mse']"]),
+        lambda: compiled(Dense(3), loss=squared),
+        ["loss", "squared", "gradient", "forward", "backward"]),
+    "a loss for each output": (
+        lambda: compiled(Dense(3), loss=["mse", "mse"]),
+        ["loss", "['mse', 'mse']"]),
     "unknown metric": (
-        lambda: compiled(Dense(3), metrics=["acuracy"]), ["metric", "'acuracy'", "Did you mean 'accuracy'"]),
+        lambda: compiled(Dense(3), metrics=["acuracy"]),
+        ["metric", "'acuracy'", "Did you mean 'accuracy'"]),
     "metrics a text": (
         lambda: compiled(Dense(3), metrics="accuracy"), ["metrics must be a list", "['accuracy']"]),
     "metrics a number": (lambda: compiled(Dense(3), metrics=[3]), ["metric", "3"]),
@@ -423,16 +451,20 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
     "a loss for each row": (
         lambda: compiled(Dense(3), loss=gpunn.losses.MeanSquaredError(reduction="none")),
         ["reduction", "no single number"]),
-    "loss weights": (lambda: compiled(Dense(3), loss_weights=[1.0]), ["loss_weights", "one output"]),
+    "loss weights": (
+        lambda: compiled(Dense(3), loss_weights=[1.0]),
+        ["loss_weights", "one output"]),
     # fit without compile
     "fit before compile": (
-        lambda: sequential(layers.Input((4,)), Dense(3)).fit(X, X), ["compile", "optimizer", "loss"]),
+        lambda: sequential(layers.Input((4,)), Dense(3)).fit(X, X),
+        ["compile", "optimizer", "loss"]),
     "evaluate before compile": (
         lambda: sequential(layers.Input((4,)), Dense(3)).evaluate(X, X), ["evaluate", "compile"]),
     "compile without a loss": (
         lambda: compiled(Dense(3), loss=None).fit(X, X), ["fit", "without a loss", "compile"]),
     "a layer without backward": (
-        lambda: compiled(Dense(4), Backward()).fit(X, X, verbose=0), ["Backward", "backward(call)"]),
+        lambda: compiled(Dense(4), Backward()).fit(X, X, verbose=0),
+        ["Backward", "backward(call)"]),
     # optimizers
     "negative rate": (lambda: SGD(-0.1), ["learning_rate", "at least 0", "got -0.1"]),
     "rate NaN": (lambda: Adam(float("nan")), ["learning_rate", "finite", "got nan"]),
@@ -449,9 +481,11 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
     "negative clipping": (lambda: SGD(clipnorm=-1.0), ["clipnorm", "positive", "got -1.0"]),
     # losses
     "unknown reduction": (
-        lambda: gpunn.losses.MeanSquaredError(reduction="men"), ["reduction", "'men'", "Did you mean 'mean'"]),
+        lambda: gpunn.losses.MeanSquaredError(reduction="men"),
+        ["reduction", "'men'", "Did you mean 'mean'"]),
     "label smoothing 2": (
-        lambda: gpunn.losses.CategoricalCrossentropy(label_smoothing=2.0), ["label_smoothing", "2.0"]),
+        lambda: gpunn.losses.CategoricalCrossentropy(label_smoothing=2.0),
+        ["label_smoothing", "2.0"]),
     "shapes that would broadcast": (
         lambda: gpunn.losses.MeanSquaredError()(np.ones((4, 1)), np.ones((4, 3))),
         ["(4, 1)", "(4, 3)", "broadcast"]),

@@ -173,7 +173,7 @@ def test_ten_points_and_the_eleventh(example, rate, seed, capsys):
         cost, right = cost_of(model, x, classes)
         assert cost < 1e-3 and right == len(x)
         assert watch.cost == pytest.approx(cost, rel=1e-4)
-        assert watch.steps == model.trainer.updates <= 2_000_000
+        assert watch.steps == model.optimizer.iterations <= 2_000_000
 
 
 @pytest.mark.parametrize("hidden", [2, 8])

@@ -249,44 +249,47 @@ def test_the_number_of_operations_does_not_depend_on_the_batch(name: str) -> Non
     assert Counter(few)["update"] == 1
 
 
-def count_calls(work: Callable[[], Any]) -> int:
-    """Python and C functions that ``work`` calls."""
-    calls = 0
+def instructions(work: Callable[[], Any]) -> int:
+    """Instructions of Python's that ``work`` performs: a loop performs its body's each time."""
+    count = 0
 
-    def count(frame: Any, event: str, argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
 
-    sys.setprofile(count)
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
         work()
     finally:
-        sys.setprofile(None)
-    return calls
+        sys.settrace(before)
+    return count
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_loop_over_samples_runs_in_python(name: str) -> None:
     make, _ = PROGRAMS[name]
     model = make()
-    calls = []
+    counts = []
     for batch in (2, 257):
         run = stepper(model, batch, 4, weighted=True)
         run(1)
-        calls.append(count_calls(lambda run=run: run(1)))
-    assert calls[0] == calls[1]
+        counts.append(instructions(lambda run=run: run(1)))
+    assert counts[0] == counts[1] > 100
 
 
 def test_recording_ends_with_its_block() -> None:
     model = program_1()
     run = stepper(model, 4, 8)
     run(1)
-    plain = count_calls(lambda: run(1))
+    plain = instructions(lambda: run(1))
     with model.backend.recording() as recorded:
         run(1)
     length = len(recorded)
     assert length > 10
-    assert count_calls(lambda: run(1)) == plain
+    assert instructions(lambda: run(1)) == plain
     assert len(recorded) == length
     assert not set(model.backend.operations) & set(vars(model.backend))
 
@@ -409,7 +412,7 @@ def test_predicting_in_a_loop_keeps_memory_flat() -> None:
         model.predict_on_batch(x[:7])
         model(x[:3])
 
-    assert growth(work, 300, 300) < 20_000
+    assert growth(work, 300, 300) < 100_000
 
 
 def test_two_hundred_fits_keep_memory_flat() -> None:
@@ -420,7 +423,7 @@ def test_two_hundred_fits_keep_memory_flat() -> None:
         model.fit(x, y, batch_size=10, epochs=1, verbose=0, validation_split=0.2)
         model.evaluate(x, y, verbose=0)
 
-    assert growth(work, 5, 200) < 20_000
+    assert growth(work, 5, 200) < 100_000
 
 
 def test_models_that_are_gone_leave_nothing() -> None:
@@ -429,24 +432,27 @@ def test_models_that_are_gone_leave_nothing() -> None:
     def work() -> None:
         program_1().fit(x, y, batch_size=10, verbose=0)
 
-    assert growth(work, 5, 50) < 20_000
+    assert growth(work, 5, 50) < 100_000
 
 
-def test_batches_of_ever_new_sizes_do_not_pile_up() -> None:
+@pytest.mark.parametrize("method", ["train_on_batch", "predict_on_batch"])
+def test_batches_of_ever_new_sizes_do_not_pile_up(method: str) -> None:
     """A stream of batches, each of another size: what the last few sizes need is kept."""
-    backend = NumpyBackend()
     model = gpunn.Sequential(
-        [layers.Input((8,)), layers.Dense(512, activation="tanh"), layers.Dense(1)],
-        backend=backend,
+        [
+            layers.Input((8, 2)),
+            layers.Dense(512, activation="tanh"),
+            layers.Dense(2, activation="softmax"),
+            layers.Dense(2),
+        ],
+        backend=NumpyBackend(),
     )
     model.compile("sgd", "mse")
-    x = np.ones((200, 8), np.float32)
-    y = np.ones((200, 1), np.float32)
+    x = np.ones((200, 8, 2), np.float32)
 
     def work(first: int, last: int) -> None:
         for n in range(first, last):
-            model.train_on_batch(x[:n], y[:n])
-            model.predict_on_batch(x[:n])
+            getattr(model, method)(*[x[:n]] * (2 if method == "train_on_batch" else 1))
 
     work(180, 200)
     gc.collect()

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..backends.base import Array, Backend
 from ..backends.order import Order
 from ..losses.base import check_labels
 from .arrays import as_array, on_device, read
 from .classes import class_weights
+
+ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,11 @@ def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[Rows]:
 def is_array(x: Any) -> bool:
     """Whether ``x`` is meant as one array rather than as something that yields batches.
 
+    >>> import numpy as np
     >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
     (True, False)
     """
-    if hasattr(x, "__array__") or hasattr(x, "__dlpack__") or hasattr(x, "toarray"):
+    if any(hasattr(x, name) for name in ARRAY_MARKS):
         return True
     if isinstance(x, (list, tuple)):
         return not (len(x) and all(_is_batch(entry) for entry in x))

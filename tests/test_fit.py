@@ -1,0 +1,512 @@
+"""What `fit`, `evaluate` and `predict` do beyond one plain pass: which rows, when, weighted how."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend of that name known
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn.models import data
+from gpunn.models.classes import split
+
+layers = gpunn.layers
+ROWS = 20
+RANDOM = np.random.default_rng(5)
+NUMBERED = np.arange(ROWS, dtype="float64")[:, None]
+# The squared error of row i is 2^i for a model that always says 0: sums of losses tell the rows.
+CODES = 2.0 ** (NUMBERED / 2)
+X = RANDOM.normal(size=(ROWS, 4)).astype("float32")
+LABELS = np.arange(ROWS) % 3
+TARGETS = RANDOM.normal(size=(ROWS, 2)).astype("float32")
+SPARSE = "sparse_categorical_crossentropy"
+BACKENDS = ["numpy", "emulated"]
+
+
+def linear(units: int = 1, inputs: int = 1, rate: float = 0.0, **arguments: Any) -> Any:
+    gpunn.utils.set_random_seed(7)
+    backend, dtype = arguments.pop("backend", None), arguments.pop("dtype", None)
+    model = gpunn.Sequential(
+        [layers.Input((inputs,)), layers.Dense(units)], backend=backend, dtype=dtype
+    )
+    model.compile(**{"optimizer": gpunn.optimizers.SGD(rate), "loss": "mse", **arguments})
+    return model
+
+
+def silent(backend: str | None = None) -> Any:
+    """A model that says 0 and learns nothing."""
+    model = linear(dtype="float64", backend=backend)
+    model.set_weights([np.zeros((1, 1)), np.zeros(1)])
+    return model
+
+
+def classifier(seed: int = 7, **arguments: Any) -> Any:
+    gpunn.utils.set_random_seed(seed)
+    model = gpunn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
+    model.compile(**{"optimizer": gpunn.optimizers.SGD(0.1), "loss": SPARSE, **arguments})
+    return model
+
+
+class Watch(gpunn.callbacks.Callback):
+    """Which rows each step of each epoch saw (of `silent`), and who was told what."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.epochs: list[list[list[int]]] = []
+        self.told: list[str] = []
+        self.losses: list[float] = []
+        self.stop_after = stop_after
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epochs.append([])
+        self.seen = 0
+        self.told.append(f"epoch {epoch}")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        sum_of_losses = self.model.backend.read(self.model.trainer.totals[True])[0]
+        rows, self.seen = round(sum_of_losses) - self.seen, round(sum_of_losses)
+        self.epochs[-1].append([i for i in range(rows.bit_length()) if rows >> i & 1])
+        self.losses.append(logs["loss"])
+        self.told.append(f"batch {batch}")
+        if self.stop_after == sum(map(len, self.epochs)):
+            self.model.stop_training = True
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.told.append("test")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.told.append(f"end of epoch {epoch}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.told.append("end")
+
+    def rows(self, epoch: int) -> list[int]:
+        """What all steps of an epoch saw."""
+        return [row for step in self.epochs[epoch] for row in step]
+
+    @property
+    def steps(self) -> list[int]:
+        return [len(epoch) for epoch in self.epochs]
+
+
+def watched(**arguments: Any) -> Watch:
+    """Train on numbered rows, ten batches of two unless told otherwise."""
+    watch = Watch()
+    given = {"x": NUMBERED, "y": CODES, "batch_size": 2, "verbose": 0, "callbacks": [watch]}
+    silent(arguments.pop("backend", None)).fit(**{**given, **arguments})
+    return watch
+
+
+# -- which rows
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_shuffling_the_rows_come_as_they_stand(backend: str) -> None:
+    watch = watched(shuffle=False, epochs=2, batch_size=8, backend=backend)
+    epoch = [list(range(8)), list(range(8, 16)), list(range(16, 20))]
+    assert watch.epochs == [epoch, epoch]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_epoch_visits_each_row_once_in_a_new_order(backend: str) -> None:
+    watch = watched(epochs=3, batch_size=8, backend=backend)
+    flat = [watch.rows(epoch) for epoch in range(3)]
+    assert all(sorted(rows) == list(range(ROWS)) for rows in flat)
+    assert len({tuple(rows) for rows in flat}) == 3
+    assert all([len(step) for step in epoch] == [8, 8, 4] for epoch in watch.epochs)
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "expected"),
+    [(9, [9, 1, 9, 1]), (5, [5, 5, 5, 5]), (11, [10] * 4), (4, [4, 4, 2, 4]), (10, [10] * 4)],
+)
+@pytest.mark.parametrize("source", ["arrays", "batches"])
+@pytest.mark.filterwarnings("ignore:The data ran out")
+def test_an_epoch_goes_on_where_the_last_one_stopped(
+    steps_per_epoch: int, expected: list[int], source: str
+) -> None:
+    given: dict[str, Any] = {}
+    if source == "batches":
+        pairs = [(NUMBERED[i : i + 2], CODES[i : i + 2]) for i in range(0, ROWS, 2)]
+        given = {"x": pairs, "y": None, "batch_size": None}
+    watch = watched(epochs=4, steps_per_epoch=steps_per_epoch, shuffle=False, **given)
+    assert watch.steps == expected
+    rows = [row for epoch in range(4) for row in watch.rows(epoch)]
+    assert rows == (list(range(ROWS)) * 4)[: len(rows)]
+
+
+def test_data_that_runs_out_is_announced_once() -> None:
+    with pytest.warns(UserWarning, match="ran out in epoch 2 of 4, after 1 of 9 steps") as caught:
+        watched(epochs=4, steps_per_epoch=9)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(("batches", "steps"), [(7, [3, 3, 1]), (6, [3, 3, 0])])
+def test_a_generator_that_runs_out_ends_training(batches: int, steps: list[int]) -> None:
+    source = ((NUMBERED[i : i + 2], CODES[i : i + 2]) for i in range(0, 2 * batches, 2))
+    watch = Watch()
+    with pytest.warns(UserWarning, match="ran out in epoch 3 of 5") as caught:
+        history = silent().fit(
+            source, steps_per_epoch=3, epochs=5, callbacks=[watch], verbose=0
+        )  # fmt: skip
+    assert len(caught) == 1
+    assert watch.steps == steps
+    assert watch.told[-1] == "end"
+    assert history.epoch == [0, 1, 2][: 3 if steps[-1] else 2]
+
+
+def test_initial_epoch_goes_on_with_the_numbering() -> None:
+    watch = watched(epochs=5, initial_epoch=3)
+    assert [told for told in watch.told if told.startswith("epoch")] == ["epoch 3", "epoch 4"]
+    assert watched(epochs=3, initial_epoch=3).told == ["end"]
+    assert watched(epochs=0).told == ["end"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_fits_shuffle_as_one(backend: str) -> None:
+    """Training on goes on with the next order, not with the first one again."""
+    together, apart = silent(backend), silent(backend)
+    whole, parts = Watch(), Watch()
+    together.fit(NUMBERED, CODES, batch_size=2, epochs=2, verbose=0, callbacks=[whole])
+    for epoch in range(2):
+        apart.fit(
+            NUMBERED, CODES, batch_size=2, epochs=epoch + 1, initial_epoch=epoch, verbose=0,
+            callbacks=[parts],
+        )  # fmt: skip
+    assert whole.epochs == parts.epochs
+
+
+# -- when it stops
+
+
+def test_stopping_in_the_middle_of_an_epoch() -> None:
+    watch = Watch(stop_after=13)
+    model = silent()
+    history = model.fit(
+        NUMBERED, CODES, batch_size=2, epochs=5, verbose=0, callbacks=[watch],
+        validation_data=(NUMBERED, NUMBERED),
+    )  # fmt: skip
+    assert watch.steps == [10, 3]
+    assert watch.told[-3:] == ["test", "end of epoch 1", "end"]
+    assert history.epoch == [0, 1]
+    assert model.optimizer.iterations == 13
+    again = Watch()
+    model.fit(NUMBERED, CODES, batch_size=2, verbose=0, callbacks=[again])
+    assert sorted(again.rows(0)) == list(range(ROWS))  # a new pass, whole
+
+
+def test_stop_training_set_at_an_epochs_end() -> None:
+    class Enough(gpunn.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = epoch == 1
+
+    history = linear().fit(NUMBERED, NUMBERED, epochs=9, verbose=0, callbacks=[Enough()])
+    assert history.epoch == [0, 1]
+
+
+# -- validation
+
+
+@pytest.mark.parametrize(
+    ("frequency", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3]), ([1, 4], [1, 4]), (9, [])]
+)
+def test_validation_freq(frequency: Any, epochs: list[int]) -> None:
+    watch = watched(epochs=4, validation_data=(NUMBERED, NUMBERED), validation_freq=frequency)
+    ends = [i for i, told in enumerate(watch.told) if told == "test"]
+    assert [watch.told[i + 1] for i in ends] == [f"end of epoch {epoch - 1}" for epoch in epochs]
+
+
+@pytest.mark.parametrize("again", [list, tuple])
+def test_validation_steps_look_at_the_same_rows_each_time(again: Any) -> None:
+    """So that epochs can be compared; the model does not change here."""
+    batches = again((NUMBERED[i : i + 4], NUMBERED[i : i + 4]) for i in range(0, ROWS, 4))
+    first = linear().evaluate(NUMBERED[:8], NUMBERED[:8], verbose=0)
+    for given in ((NUMBERED, NUMBERED), batches):
+        history = linear().fit(
+            NUMBERED, NUMBERED, epochs=4, validation_data=given, validation_batch_size=4,
+            validation_steps=2, verbose=0,
+        ).history  # fmt: skip
+        assert history["val_loss"] == pytest.approx([first] * 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("strategy", ["tail", "shuffled"])
+def test_validation_split(strategy: str, backend: str) -> None:
+    """A quarter of the rows: the last ones, or others; together with the rest all of them."""
+    model, watch = silent(backend), Watch()
+    history = model.fit(
+        NUMBERED, CODES, batch_size=4, validation_split=0.25, verbose=0, callbacks=[watch],
+        validation_strategy=strategy,
+    ).history  # fmt: skip
+    trained_on = sorted(watch.rows(0))
+    assert len(trained_on) == 15
+    assert (trained_on == list(range(15))) is (strategy == "tail")
+    others = round(history["val_loss"][0] * 5)
+    assert others + sum(2**row for row in trained_on) == 2**ROWS - 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", [SPARSE, "categorical_crossentropy", "binary_crossentropy"])
+def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
+    """40 rows of class 0, 40 of class 1, 20 of class 2, if there is one: a fifth of each."""
+    shares = [40, 60] if loss == "binary_crossentropy" else [40, 40, 20]
+    labels = np.repeat(range(len(shares)), shares)
+    x = np.arange(100, dtype="float32")[:, None]
+    shape = (3,) if loss != "binary_crossentropy" else (1,)
+    given = gpunn.losses.get(loss)
+    spec = data.Spec(gpunn.backends.get_backend(backend), "float32", (1,), shape, given)
+    rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])
+    parts = split(rows, 0.2, "stratified", spec, seed=3)
+    numbers = [spec.backend.read(part.x)[:, 0].astype(int) for part in parts]
+    assert sorted(np.concatenate(numbers)) == list(range(100))
+    for part, of, share in zip(parts, numbers, (0.8, 0.2), strict=True):
+        assert np.bincount(labels[of]).tolist() == [share * n for n in shares]
+        assert_array_equal(spec.backend.read(part.weights), of)
+    again = split(rows, 0.2, "stratified", spec, seed=4)[1]
+    assert not np.array_equal(spec.backend.read(again.x)[:, 0], numbers[1])
+
+
+def test_a_tail_that_lacks_a_class_is_announced() -> None:
+    x = np.zeros((ROWS, 4))
+    with pytest.warns(UserWarning, match=r"validation part has no row of class 0, 1\.") as caught:
+        classifier().fit(x, np.sort(LABELS), validation_split=0.25, verbose=0)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    one_hot = np.eye(3)[np.repeat([0, 1, 2], [8, 7, 5])]
+    with pytest.warns(UserWarning, match="validation_split") as caught:
+        classifier(loss="categorical_crossentropy").fit(
+            x, one_hot, validation_split=0.25, verbose=0
+        )
+    texts = [str(warning.message) for warning in caught]
+    assert ["training part has no row of class 2." in text for text in texts] == [True, False]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier().fit(x, LABELS, validation_split=0.25, verbose=0)
+        linear(2, 4).fit(x, np.sort(TARGETS, axis=0), validation_split=0.25, verbose=0)
+
+
+# -- what comes back
+
+
+def test_the_names_in_the_history() -> None:
+    model = classifier(metrics=["accuracy"], weighted_metrics=["acc"])
+    history = model.fit(X, LABELS, epochs=2, validation_data=(X, LABELS), verbose=0).history
+    names = ["acc", "accuracy", "loss", "val_acc", "val_accuracy", "val_loss"]
+    assert sorted(history) == names
+    assert all(len(values) == 2 and type(values[0]) is float for values in history.values())
+    assert model.metrics_names == ["loss", "accuracy", "acc"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_logs_of_batches_are_running_means(backend: str) -> None:
+    """With a rate of 0 the model stays: after each batch, the mean loss of the rows so far."""
+    model = linear(2, 4, backend=backend)
+    watch = Watch()
+    history = model.fit(
+        X, TARGETS, batch_size=8, shuffle=False, verbose=0, callbacks=[watch]
+    ).history  # fmt: skip
+    kernel, bias = model.get_weights()
+    losses = ((X @ kernel + bias - TARGETS) ** 2).mean(axis=1)
+    assert_allclose(watch.losses, [losses[:n].mean() for n in (8, 16, 20)], rtol=1e-5)
+    assert history["loss"] == pytest.approx([losses.mean()], rel=1e-5)
+
+
+def test_what_evaluate_gives_back() -> None:
+    plain, measured = linear(2, 4), linear(2, 4, metrics=["mse", "accuracy"])
+    loss = plain.evaluate(X, TARGETS, verbose=0)
+    assert type(loss) is float
+    values = measured.evaluate(X, TARGETS, verbose=0)
+    assert type(values) is list and [type(v) for v in values] == [float] * 3
+    assert values[:2] == pytest.approx([loss, loss], rel=1e-6)
+    named = measured.evaluate(X, TARGETS, verbose=0, return_dict=True)
+    assert list(named) == ["loss", "mse", "accuracy"]
+    assert list(named.values()) == pytest.approx(values)
+    assert plain.evaluate(X, TARGETS, verbose=0, return_dict=True) == pytest.approx({"loss": loss})
+    for size in (1, 7, 20, 100):
+        assert plain.evaluate(X, TARGETS, batch_size=size, verbose=0) == pytest.approx(
+            loss, rel=1e-6
+        )
+    some = plain.evaluate(X, TARGETS, batch_size=4, steps=2, verbose=0)
+    assert some == pytest.approx(plain.evaluate(X[:8], TARGETS[:8], verbose=0), rel=1e-6)
+
+
+def test_what_predict_gives_back() -> None:
+    model = linear(2, 4)
+    kernel, bias = model.get_weights()
+    outputs = model.predict(X, verbose=0)
+    assert_allclose(outputs, X @ kernel + bias, rtol=1e-5)
+    for size in (1, 7, 20, 100):
+        assert_allclose(model.predict(X, batch_size=size, verbose=0), outputs, rtol=1e-5)
+    assert model.predict(X, batch_size=7, steps=2, verbose=0).shape == (14, 2)
+    assert_allclose(model.predict([X[:3], X[3:]][0], verbose=0), outputs[:3], rtol=1e-5)
+    for pair in ((X, TARGETS), (X,)):  # targets, where there are any, are left alone
+        assert_allclose(model.predict(iter([pair]), verbose=0), outputs, rtol=1e-5)
+    kept = outputs.copy()
+    model.predict(X + 1, verbose=0)
+    model.predict_on_batch(X + 1)
+    assert_array_equal(outputs, kept)  # nobody writes into what was given away
+
+
+# -- weights, against formulas
+
+
+def crossentropy(x: np.ndarray, labels: np.ndarray, kernel: Any, bias: Any) -> np.ndarray:
+    z = x.astype("float64") @ kernel + bias
+    return np.log(np.exp(z).sum(axis=-1)) - np.take_along_axis(z, labels[..., None], -1)[..., 0]
+
+
+@pytest.mark.parametrize("batch_size", [20, 8, 3])
+def test_a_weighted_loss_is_the_weighted_sum_by_the_number_of_rows(batch_size: int) -> None:
+    model = classifier(optimizer=gpunn.optimizers.SGD(0.0))
+    weights = RANDOM.random(ROWS) * 3
+    expected = (weights * crossentropy(X, LABELS, *model.get_weights())).sum() / ROWS
+    given = {"sample_weight": weights, "batch_size": batch_size, "verbose": 0}
+    assert model.evaluate(X, LABELS, **given) == pytest.approx(expected, rel=1e-5)
+    history = model.fit(X, LABELS, validation_data=(X, LABELS, weights), **given).history
+    assert history["loss"] == pytest.approx([expected], rel=1e-5)
+    assert history["val_loss"] == pytest.approx([expected], rel=1e-5)
+    by_class = {0: 0.5, 2: 3.0}
+    of_rows = np.array([0.5, 1.0, 3.0])[LABELS]
+    expected = (of_rows * crossentropy(X, LABELS, *model.get_weights())).sum() / ROWS
+    given = {"class_weight": by_class, "batch_size": batch_size, "verbose": 0}
+    assert model.fit(X, LABELS, **given).history["loss"] == pytest.approx([expected], rel=1e-5)
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there() -> None:
+    """The gradient is that of the others, by the number of all rows."""
+    weights = (np.arange(ROWS) < 15).astype("float32")
+    kept, cut = classifier(), classifier(optimizer=gpunn.optimizers.SGD(0.1 * 15 / 20))
+    kept.fit(X, LABELS, sample_weight=weights, batch_size=ROWS, verbose=0)
+    cut.fit(X[:15], LABELS[:15], batch_size=15, verbose=0)
+    for w, other in zip(kept.get_weights(), cut.get_weights(), strict=True):
+        assert_allclose(w, other, rtol=1e-4, atol=1e-6)
+    nothing = classifier()
+    before = nothing.get_weights()
+    assert nothing.fit(X, LABELS, sample_weight=weights * 0, verbose=0).history["loss"] == [0.0]
+    for w, other in zip(nothing.get_weights(), before, strict=True):
+        assert_array_equal(w, other)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_weighted_training_against_pytorch(reduction: str) -> None:
+    torch = pytest.importorskip("torch")
+    weights = RANDOM.random(ROWS)
+    model = gpunn.Sequential(
+        [layers.Input((4,)), layers.Dense(3, activation="softmax")], dtype="float64"
+    )
+    loss = gpunn.losses.SparseCategoricalCrossentropy(reduction=reduction)
+    model.compile(optimizer=gpunn.optimizers.SGD(0.05), loss=loss)
+    kernel, bias = (torch.tensor(w, requires_grad=True) for w in model.get_weights())
+    model.fit(X, LABELS, sample_weight=weights, batch_size=8, shuffle=False, epochs=3, verbose=0)
+    optimizer = torch.optim.SGD([kernel, bias], lr=0.05)
+    x, y, w = torch.from_numpy(X).double(), torch.from_numpy(LABELS), torch.from_numpy(weights)
+    for _ in range(3):
+        for at in range(0, ROWS, 8):
+            part = slice(at, at + 8)
+            logits = x[part] @ kernel + bias
+            rows = w[part] * torch.nn.functional.cross_entropy(logits, y[part], reduction="none")
+            by = {"sum": 1.0, "sum_over_batch_size": len(rows)}.get(reduction, w[part].sum())
+            optimizer.zero_grad()
+            (rows.sum() / by).backward()
+            optimizer.step()
+    for ours, theirs in zip(model.get_weights(), (kernel, bias), strict=True):
+        assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10)
+
+
+# -- predictions of more than one axis
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("weights", [None, "of samples", "of samples in a column", "of rows"])
+def test_a_class_for_each_time_step(weights: str | None, backend: str) -> None:
+    """x (8, 5, 4), y (8, 5): the loss is the mean over all 40 rows; PyTorch's gradient."""
+    torch = pytest.importorskip("torch")
+    x = RANDOM.normal(size=(8, 5, 4))
+    y = RANDOM.integers(0, 3, (8, 5))
+    w = np.ones((8, 5))
+    given: Any = None
+    if weights == "of rows":
+        w = given = RANDOM.random((8, 5))
+    elif weights:
+        given = RANDOM.random(8)
+        w = given[:, None] * w
+        given = given[:, None] if "column" in weights else given
+    model = gpunn.Sequential(
+        [layers.Input((5, 4)), layers.Dense(3, activation="softmax")],
+        dtype="float64",
+        backend=backend,
+    )
+    model.compile(optimizer=gpunn.optimizers.SGD(0.3), loss=SPARSE, metrics=["accuracy"])
+    assert model.output_shape == (None, 5, 3)
+    kernel, bias = (torch.tensor(v, requires_grad=True) for v in model.get_weights())
+    logits = torch.from_numpy(x) @ kernel + bias
+    losses = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, 3), torch.from_numpy(y).reshape(-1), reduction="none"
+    )
+    loss = (losses * torch.from_numpy(w).reshape(-1)).mean()
+    loss.backward()
+    hits = (logits.argmax(-1).numpy() == y).mean()
+    assert_allclose(model.predict(x, verbose=0), logits.softmax(-1).detach().numpy(), rtol=1e-9)
+    for targets in (y, y[..., None]):
+        values = model.evaluate(x, targets, sample_weight=given, batch_size=3, verbose=0)
+        assert_allclose(values, [loss.item(), hits], rtol=1e-9)
+    model.fit(x, y, sample_weight=given, batch_size=8, verbose=0)
+    for ours, theirs in zip(model.get_weights(), (kernel, bias), strict=True):
+        assert_allclose(ours, (theirs - 0.3 * theirs.grad).detach().numpy(), rtol=1e-9)
+
+
+def test_a_number_for_each_time_step() -> None:
+    """y (8, 5) for predictions (8, 5, 1) is taken, as (8,) is for (8, 1)."""
+    x, y = RANDOM.normal(size=(8, 5, 4)), RANDOM.normal(size=(8, 5))
+    model = gpunn.Sequential([layers.Input((5, 4)), layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    expected = ((model.predict(x, verbose=0)[..., 0] - y) ** 2).mean()
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.evaluate(x, y[..., None], verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+# -- single batches
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_single_batches_train_as_fit_does(backend: str) -> None:
+    by_fit, by_hand = (linear(2, 4, rate=0.1, backend=backend) for _ in range(2))
+    by_fit.fit(X, TARGETS, batch_size=8, shuffle=False, verbose=0)
+    losses = []
+    for at in range(0, ROWS, 8):
+        before = by_hand.test_on_batch(X[at : at + 8], TARGETS[at : at + 8])
+        losses.append((before, by_hand.train_on_batch(X[at : at + 8], TARGETS[at : at + 8])))
+    for w, other in zip(by_fit.get_weights(), by_hand.get_weights(), strict=True):
+        assert_array_equal(w, other)
+    assert all(before == during for before, during in losses)  # the loss before the update
+
+
+def test_single_batches_keep_no_memory_of_those_before() -> None:
+    model = classifier(metrics=["accuracy"])
+    first = model.test_on_batch(X, LABELS)
+    model.test_on_batch(X[:3], LABELS[:3])
+    assert model.test_on_batch(X, LABELS) == first
+    named = model.train_on_batch(X, LABELS, class_weight={0: 2.0}, return_dict=True)
+    assert list(named) == ["loss", "accuracy"]
+    assert named["accuracy"] == first[1]
+
+
+def test_batches_read_while_the_model_changes() -> None:
+    """A generator may look at the model that it feeds."""
+    model = linear(2, 4, rate=0.1)
+    seen = []
+
+    def source() -> Iterator[Any]:
+        for at in range(0, ROWS, 5):
+            seen.append(model.predict(X, verbose=0).copy())
+            yield X[at : at + 5], TARGETS[at : at + 5]
+
+    model.fit(source(), verbose=0)
+    assert len(seen) == 4
+    assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(seen))
