@@ -304,7 +304,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if self.from_logits:
             xp.max(y_pred, axis=-1, keepdims=True, out=row)
             xp.subtract(y_pred, row, out=p)
-            xp.take(flat, at_label, out=values, mode="clip")
+            values[...] = flat[at_label]
             xp.exp(p, out=p)
             xp.sum(p, axis=-1, keepdims=True, out=row)
             if gradient is not None:
@@ -315,8 +315,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
             return
         xp.sum(y_pred, axis=-1, keepdims=True, out=row)
         xp.divide(y_pred, row, out=p)
-        q = backend.scratch((rows,), dtype, "q")
-        xp.take(flat, at_label, out=q, mode="clip")
+        q = flat[at_label]
         xp.clip(q, epsilon(), 1.0 - epsilon(), out=values)
         if gradient is not None:
             # As for the dense targets: (1 - [label] / q) / S, 0 where q was clipped.
