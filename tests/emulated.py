@@ -19,7 +19,8 @@ import numpy as np
 from host_kernels import HostKernels
 
 import gpunn.backends
-from gpunn.backends.cupy_backend import CupyBackend, column_major
+from gpunn.backends.cupy_backend import CupyBackend
+from gpunn.backends.device import column_major
 from gpunn.backends.kernel_source import Kernel
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
 from typing import Any
 
 import emulated  # noqa: F401  makes the backend of that name known
+import hypothesis
+import hypothesis.extra.numpy
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+import scipy.sparse
 
 import gpunn
 
@@ -119,7 +126,10 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "sparse", {"x": {"a": X, "b": X}}, ["x must be an array", "dictionary", "['a', 'b']"]),
     "a file name": ("sparse", {"x": "x_train.npy"}, ["x must be an array", "'x_train.npy'"]),
     "a set": ("sparse", {"x": {1.0, 2.0}}, ["x must be an array"]),
-    "something else": ("sparse", {"x": object(), "y": None}, ["x must be an array, or yield"]),
+    "something else": (
+        "sparse", {"x": object(), "y": None}, ["x must be arrays, or yield batches", "object"]),
+    "a sparse matrix": (
+        "sparse", {"x": scipy.sparse.csr_array(X)}, ["x is a sparse matrix", "toarray()"]),
     "x and y as one tuple": (
         "regression", {"x": (X, X), "y": None}, ["x has shape (2, 12, 4)", "tuple", "x, y"]),
     # y
@@ -321,6 +331,62 @@ def test_prediction_refuses_likewise(method: str, backend: str) -> None:
         with pytest.raises(Refused) as caught:
             getattr(model, method)(arguments["x"])
         assert all(fragment in str(caught.value) for fragment in fragments)
+
+
+# -- whatever comes
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st.text(max_size=3),
+    st.just([]), st.just({}), st.just(b"x"), st.just(print), st.just(np.ones(2)), st.just(1j),
+    st.builds(np.float32, st.floats(width=32)), st.builds(np.int64, st.integers(-3, 40)),
+)  # fmt: skip
+KINDS_OF_NUMBERS = st.one_of(
+    hypothesis.extra.numpy.scalar_dtypes(), st.just(np.dtype("O")), st.just(np.dtype("float32"))
+)
+SHAPES = st.one_of(
+    hypothesis.extra.numpy.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5),
+    st.just((6, 4)), st.just((6,)), st.just((6, 1)), st.just((6, 3)),
+)  # fmt: skip
+THINGS = st.one_of(
+    SCALARS,
+    hypothesis.extra.numpy.arrays(KINDS_OF_NUMBERS, SHAPES),
+    st.lists(st.one_of(SCALARS, st.lists(SCALARS, max_size=4)), max_size=6),
+    st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=3),
+)
+LOSS = {"sparse": X[:6], "categorical": X[:6], "binary": X[:6], "regression": X[:6]}
+ARGUMENTS = [
+    "x", "y", "sample_weight", "class_weight", "batch_size", "epochs", "validation_split",
+    "validation_data", "steps_per_epoch", "initial_epoch", "verbose", "validation_freq",
+]  # fmt: skip
+
+
+@hypothesis.settings(
+    max_examples=400, deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)  # fmt: skip
+@hypothesis.given(
+    kind=st.sampled_from(list(LOSS)), argument=st.sampled_from(ARGUMENTS), thing=THINGS
+)
+def test_whatever_comes_is_taken_or_refused_with_its_name(
+    kind: str, argument: str, thing: Any
+) -> None:
+    """A wrong argument never ends in an error of something further down, nor in nothing."""
+    model, told = model_of(kind, "numpy"), Told()
+    before = model.get_weights()
+    given = {"x": X[:6], "y": KINDS[kind][1][:6], "verbose": 0, argument: thing}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # data that runs out
+            history = model.fit(**given, callbacks=[told]).history
+    except Refused as error:
+        assert argument.split("_")[0] in str(error)
+        assert told.hooks == []
+        for was, now in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(was, now)
+    except gpunn.models.NonFiniteLossError:
+        assert argument in ("x", "y", "sample_weight", "class_weight")  # finite, but huge
+    else:
+        assert np.isfinite(history.get("loss", [])).all()
 
 
 # -- building and compiling

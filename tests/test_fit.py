@@ -201,6 +201,33 @@ def test_stopping_in_the_middle_of_an_epoch() -> None:
     assert sorted(again.rows(0)) == list(range(ROWS))  # a new pass, whole
 
 
+def test_hooks_always_get_a_dictionary() -> None:
+    """As in Keras: a hook may look into its logs without asking whether there are any."""
+    logs_of: dict[str, Any] = {}
+
+    def keep(hook: str) -> Any:
+        return lambda self, *args, logs=None: logs_of.update(
+            {hook: args[-1] if logs is None else logs}
+        )
+
+    hooks = [name for name in vars(gpunn.callbacks.Callback) if name.startswith("on_")]
+    hooks = [name for name in hooks if "progress" not in name and "_batch" not in name[:8]]
+    callback = type("Keep", (gpunn.callbacks.Callback,), {hook: keep(hook) for hook in hooks})()
+    model = linear()
+    model.fit(
+        NUMBERED, NUMBERED, validation_data=(NUMBERED, NUMBERED), verbose=0, callbacks=[callback]
+    )
+    model.predict(NUMBERED, verbose=0, callbacks=[callback])
+    assert len(logs_of) == 14
+    for hook, logs in logs_of.items():
+        assert hasattr(logs, "keys"), hook
+        if "begin" in hook:
+            assert dict(logs) == {}
+    assert set(logs_of["on_train_end"]) == set(logs_of["on_epoch_end"]) == {"loss", "val_loss"}
+    assert set(logs_of["on_train_batch_end"]) == set(logs_of["on_test_end"]) == {"loss"}
+    assert set(logs_of["on_predict_batch_end"]) == {"outputs"}
+
+
 def test_stop_training_set_at_an_epochs_end() -> None:
     class Enough(gpunn.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -233,6 +260,23 @@ def test_validation_steps_look_at_the_same_rows_each_time(again: Any) -> None:
             validation_steps=2, verbose=0,
         ).history  # fmt: skip
         assert history["val_loss"] == pytest.approx([first] * 4, rel=1e-6)
+
+
+def test_a_generator_to_validate_on_goes_on_where_it_stopped() -> None:
+    """Each validation gets the next two batches, while there are any; training goes on without."""
+    constants = [1.0, 2.0, 3.0]
+    source = ((np.full((4, 1), c), np.zeros((4, 1))) for c in constants)
+    model = linear()
+    model.set_weights([np.ones((1, 1)), np.zeros(1)])
+    with pytest.warns(UserWarning, match="to evaluate on ran out after") as caught:
+        history = model.fit(
+            NUMBERED, NUMBERED, epochs=4, validation_data=source, validation_steps=2, verbose=0
+        ).history
+    assert history["val_loss"] == pytest.approx([(1 + 4) / 2, 9])
+    assert len(history["loss"]) == 4
+    assert [str(w.message).split()[-4:] for w in caught] == [
+        [done, "of", "2", "steps."] for done in "100"
+    ]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -391,6 +435,16 @@ def test_rows_of_weight_zero_are_as_if_they_were_not_there() -> None:
     assert nothing.fit(X, LABELS, sample_weight=weights * 0, verbose=0).history["loss"] == [0.0]
     for w, other in zip(nothing.get_weights(), before, strict=True):
         assert_array_equal(w, other)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_weight_at_all_costs_nothing_under_every_reduction(backend: str) -> None:
+    for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight"):
+        model = linear(2, 4, loss=gpunn.losses.MeanSquaredError(reduction), backend=backend)
+        before = model.get_weights()
+        history = model.fit(X, TARGETS, sample_weight=np.zeros(ROWS), verbose=0).history
+        assert history["loss"] == [0.0]
+        assert_array_equal(model.get_weights()[0], before[0])
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])

@@ -88,13 +88,20 @@ def peak(work: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+def allowed() -> int:
+    """`LARGEST`, or what NumPy itself takes to convert bytes where that is more (before 2.3)."""
+    source, target = np.zeros((32, 28, 28), np.uint8), np.zeros((32, 28, 28), np.float32)
+    buffers = peak(lambda: np.multiply(source, 0.5, out=target, dtype="float32", casting="unsafe"))
+    return max(LARGEST, buffers + 8 * 1024)
+
+
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_step_allocates_nothing_large(name: str, weighted: bool) -> None:
     make, batch = PROGRAMS[name]
     run = stepper(make(), batch, 4, weighted=weighted)
     run(1)
-    assert peak(lambda: run(2)) < LARGEST
+    assert peak(lambda: run(2)) < allowed()
 
 
 @pytest.mark.parametrize(("name", "arguments"), registered.cases("optimizer"), ids=registered.label)
@@ -102,7 +109,7 @@ def test_no_optimizer_allocates_anything_large(name: str, arguments: dict) -> No
     hidden = [layers.Dense(256, activation="sigmoid")]
     run = stepper(mlp(hidden, registered.make("optimizer", name, arguments)), 32, 4)
     run(1)
-    assert peak(lambda: run(2)) < LARGEST
+    assert peak(lambda: run(2)) < allowed()
 
 
 ENDINGS = [
@@ -130,11 +137,12 @@ def test_no_loss_allocates_anything_large(name: str, arguments: dict, activation
     rows = gpunn.models.data.to_rows(spec, x, np.zeros(64, int) if spec.loss.sparse else y)
     run = model.trainer.program(32, True, rows, rows.order(1)).run
     run(1)
-    assert peak(lambda: run(1)) < LARGEST
+    assert peak(lambda: run(1)) < allowed()
 
 
 def test_the_measurement_sees_a_large_array() -> None:
     assert peak(lambda: np.empty(LARGEST, np.uint8)) >= LARGEST
+    assert allowed() < 80 * 1024
 
 
 # -- the slow path is not taken

@@ -16,7 +16,8 @@ import numpy as np
 
 from .base import Array, Step
 from .card import cublas_library, why_not
-from .cupy_backend import CupyBackend, Replay, Run, column_major
+from .cupy_backend import CupyBackend
+from .device import Replay, Run, column_major
 from .kernel_source import OPTIONS, Kernel, source
 
 __all__ = ["make_backend", "why_not"]

@@ -8,14 +8,14 @@ kernels compiled for the CPU, and a stream that stores what it is asked and repe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from .base import Array, Backend, Program, Step, dropout_scale
 from .control import LEARNING_RATE, UPDATES, Control
-from .kernel_source import Kernel, kernels, type_name
+from .device import KernelSet, Matmul, Replay, Run, Stream
+from .kernel_source import kernels, type_name
 from .order import Order
 
 BLOCK = 256  # threads of an element-wise block
@@ -28,61 +28,6 @@ NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 _MASK64 = (1 << 64) - 1
 
 LONG = 32  # steps in the longer of a program's two recordings
-
-Replay = Callable[[], None]
-Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
-Matmul = Callable[[Array, Array, Array, bool, bool, bool], None]
-"""f(a, b, out, transpose_a, transpose_b, accumulate), as `Backend.matmul`."""
-
-
-class KernelSet(Protocol):
-    """The kernels, ready to run.
-
-    ``blocks`` is how many blocks keep the device busy. ``prepare(entry, kernel)`` returns
-    f(grid, block, arguments) for an instantiation such as ``"affine<uint8, float>"``.
-    """
-
-    blocks: int
-
-    def prepare(self, entry: str, kernel: Kernel) -> Run: ...
-
-
-class Stream(Protocol):
-    """The queue of work on the device."""
-
-    def synchronize(self) -> None: ...
-
-    def read(self, array: Array) -> np.ndarray: ...
-
-    def record(self, step: Step, times: int) -> Replay:
-        """Call ``step`` so often without doing what it asks for; the result does it all."""
-
-
-class ColumnMajor(NamedTuple):
-    """A product as a library that stores columns sees it: out (m, n) = first @ second."""
-
-    transpose_first: bool
-    transpose_second: bool
-    m: int
-    n: int
-    k: int
-    first_stride: int  # between columns, in elements; that of out is m
-    second_stride: int
-
-
-def column_major(
-    a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool
-) -> ColumnMajor:
-    """The row-major product a @ b for cuBLAS, which gets b first and a second.
-
-    Rows are its columns: it sees each array transposed, and out^T = b^T a^T.
-
-    >>> column_major((5, 3), (3, 4), False, False)[2:]
-    (4, 5, 3, 4, 3)
-    """
-    m, n = b[0 if transpose_b else 1], a[1 if transpose_a else 0]
-    k = a[0 if transpose_a else 1]
-    return ColumnMajor(transpose_b, transpose_a, m, n, k, max(b[1], 1), max(a[1], 1))
 
 
 class _Recorded:

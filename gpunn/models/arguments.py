@@ -42,7 +42,8 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 def check_epochs(name: str, value: Any) -> int | Container[int]:
     """Every how many epochs (an int of at least 1), or the numbers of the epochs themselves."""
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+    single = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    if single or isinstance(value, (str, bytes)):
         return check_integer(name, value, 1)
     return {check_integer(f"{name}: each entry", entry, 1) for entry in value}
 

@@ -64,7 +64,7 @@ def on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
     map of the host stays one: its rows are converted when they are gathered.
     """
     if array.dtype.kind != "f":
-        return backend.upload(array.view(np.uint8) if array.dtype == bool else array)
+        return backend.upload(array)
     narrows = array.dtype.itemsize > np.dtype(dtype).itemsize
     if narrows and not (isinstance(array, np.memmap) and backend.owns(array)):
         result = backend.empty(array.shape, dtype)

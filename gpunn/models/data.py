@@ -126,13 +126,13 @@ def iterate(source: Any) -> Iterator[Any]:
         source.on_epoch_end()
 
 
-def peek(source: Any) -> tuple[Any, Any]:
+def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     """``source`` with its first batch still in it, and that batch."""
     if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
-        raise TypeError(f"x must be an array, or yield batches (x, y); got {source!r}.")
+        raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
     first = next(iterate(source), None)
     if first is None:
-        raise ValueError("x yields no batch: there is no data.")
+        raise ValueError(f"{argument} yields no batch: there is no data.")
     if hasattr(source, "__next__"):
         source = itertools.chain([first], source)
     return source, first

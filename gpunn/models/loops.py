@@ -217,7 +217,7 @@ def fit(
     model.resume_from = None
     logs: dict[str, float] = {}
     trainer.control.set(BAD_BATCH, -1)
-    callbacks.on_train_begin()
+    callbacks.on_train_begin({})
     first_batch, warned = 0, False
     if model.resume_from is not None:
         initial_epoch, first_batch = model.resume_from
@@ -225,7 +225,7 @@ def fit(
     for epoch in range(initial_epoch, epochs):
         if not first_batch:
             trainer.reset_totals()
-        callbacks.on_epoch_begin(epoch)
+        callbacks.on_epoch_begin(epoch, {})
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
         steps = feed.run(callbacks, limit, first_batch, model)
         over = feed.exhausted
@@ -278,12 +278,17 @@ def evaluate(model: Any, feed: Feed, callbacks: Any, steps: int | None) -> dict[
     trainer = feed.trainer
     trainer.reset_totals(False)
     if callbacks is not None:
-        callbacks.on_test_begin()
+        callbacks.on_test_begin({})
     model.stop_evaluating = False
     feed.restart()
-    if feed.run(callbacks, steps, 0, model) == 0:
-        raise ValueError("The data gave no batch (any more): there is nothing to evaluate.")
-    logs = trainer.logs(False)
+    done = feed.run(callbacks, steps, 0, model)
+    if not done and not feed.exhausted:
+        raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
+    if steps is not None and done < steps and not model.stop_evaluating:
+        warnings.warn(
+            f"The data to evaluate on ran out after {done} of {steps} steps.", stacklevel=3
+        )
+    logs = trainer.logs(False) if done else {}
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs
@@ -295,11 +300,11 @@ def predict(
     """Outputs of all batches, one below the other."""
     if callbacks is not None:
         callbacks.model.stop_predicting = False
-        callbacks.on_predict_begin()
+        callbacks.on_predict_begin({})
     outputs: list[np.ndarray] = []
     for number, rows in enumerate(batches):
         if callbacks is not None:
-            callbacks.on_predict_batch_begin(number)
+            callbacks.on_predict_batch_begin(number, {})
         workspace = forward(rows)
         outputs.append(workspace.backend.read(workspace.y))
         if callbacks is not None:
@@ -307,7 +312,7 @@ def predict(
             if callbacks.model.stop_predicting:
                 break
     if callbacks is not None:
-        callbacks.on_predict_end()
+        callbacks.on_predict_end({})
     if not outputs:
         raise ValueError("x gave no batch at all: there is nothing to predict.")
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -182,7 +182,7 @@ class Model(Structure):
             raise ValueError(
                 f"{argument}: x yields batches, which bring their own {extra}; leave it out."
             )
-        source, first = data.peek(x)
+        source, first = data.peek(x, "validation_data" if argument == "validation_data" else "x")
         trainer = self._ready(
             argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
         )

@@ -223,7 +223,9 @@ class Trainer:
             if rescaled:
                 backend.affine(workspace.x, workspace.scale, workspace.offset, workspace.x)
             if normalized:
-                xp.multiply(weights, batch.rows / xp.sum(weights), out=weights)
+                total = xp.sum(weights)
+                total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
+                xp.multiply(weights, batch.rows / total, out=weights)
             workspace.forward()
             backend.loss(
                 loss, batch.y_true, batch.y_pred, weights, scale, batch.gradient, loss_totals
