@@ -225,10 +225,10 @@ class Softmax(Activation):
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp
         row = backend.scratch((*x.shape[:-1], 1), x.dtype, "row")
-        xp.maximum.reduce(x, axis=-1, keepdims=True, out=row)
+        xp.max(x, axis=-1, keepdims=True, out=row)
         xp.subtract(x, row, out=out)
         xp.exp(out, out=out)
-        xp.add.reduce(out, axis=-1, keepdims=True, out=row)
+        xp.sum(out, axis=-1, keepdims=True, out=row)
         xp.divide(out, row, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
@@ -236,7 +236,7 @@ class Softmax(Activation):
         product = backend.scratch(saved.shape, saved.dtype, "product")
         row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
         xp.multiply(dy, saved, out=product)
-        xp.add.reduce(product, axis=-1, keepdims=True, out=row)
+        xp.sum(product, axis=-1, keepdims=True, out=row)
         xp.subtract(dy, row, out=out)
         xp.multiply(out, saved, out=out)
 

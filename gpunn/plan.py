@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from . import activations
 from .backends.base import Array, Backend
 from .backends.control import BATCHES, Control
 
@@ -155,12 +154,13 @@ class Workspace:
         batch: number of samples.
         pool: where arrays come from.
         training: whether dropout drops and gradients are kept.
-        takes_logits: True if the loss takes over the output's activation.
+        output_activation: applied in place of the last layer's own: linear where the loss
+            takes over what that one does.
         control, seed: for layers with random streams (training only).
 
     Attributes:
         x: the model's input (batch, ...), written by the gather or by the host.
-        y: its output (logits with ``takes_logits``).
+        y: its output (logits where the loss takes over the activation).
         dy: the gradient of ``y``, written by the loss; None in inference.
         scale, offset: of a leading Rescaling, for the gather.
     """
@@ -173,7 +173,7 @@ class Workspace:
         batch: int,
         pool: Pool,
         training: bool = False,
-        takes_logits: bool = False,
+        output_activation: Any = None,
         control: Control | None = None,
         seed: int = 0,
     ) -> None:
@@ -190,8 +190,8 @@ class Workspace:
             call.control = control
             call.seed, call.stream = node.layer.stream_seed(seed), i
             call.x = self.x if node.source == INPUT else self.calls[node.source].y
-            if takes_logits and i == len(plan.nodes) - 1:
-                call.activation = activations.linear
+            if output_activation is not None and i == len(plan.nodes) - 1:
+                call.activation = output_activation
             if i == folded:
                 call.folded = True
                 self.scale, self.offset = node.layer.scale, node.layer.offset

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .activations import Activation
+from .activations import Activation, linear
 from .arena import Arena
 from .backends import get_backend
 from .backends.base import Array, Backend
@@ -313,7 +313,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
         len(data),
         Pool(backend),
         training=True,
-        takes_logits=trainer.fused,
+        output_activation=linear if trainer.fused else None,
         control=Control(backend),
         seed=trainer.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 
 from gpunn.datasets import mnist as source

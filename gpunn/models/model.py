@@ -112,6 +112,8 @@ class Model(Structure):
                 if entry not in ("accuracy", "acc"):
                     metrics_module.get(entry)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
+        if self.optimizer is not None:
+            self.optimizer.take_owner(self)
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction in (None, "none"):
             raise ValueError(
@@ -132,6 +134,16 @@ class Model(Structure):
     def compiled(self) -> bool:
         return bool(self._compiled)
 
+    def _take_parameters(self) -> bool:
+        moved = super()._take_parameters()
+        if moved:
+            self._predictor = None
+            if self.trainer is not None:
+                state = self.trainer.state()
+                self.trainer = None
+                self._make_trainer().set_state(*state)
+        return moved
+
     def _make_trainer(self) -> Trainer:
         if self.trainer is None:
             assert self.arena is not None and self.plan is not None
@@ -144,6 +156,7 @@ class Model(Structure):
                 self._compiled["weighted_metrics"],
                 self._seed,
             )
+        self._take_parameters()
         self.trainer.refresh()
         return self.trainer
 
@@ -367,6 +380,7 @@ class Model(Structure):
 
     def _forward(self, rows: data.Rows) -> Workspace:
         """Run one batch in inference; outputs stay in the workspace until the next."""
+        self._take_parameters()
         if self._predictor is None:
             assert self.plan is not None
             self._predictor = loops.Predictor(self.plan, self.backend, self.dtype)

@@ -89,9 +89,20 @@ class Structure(registry.Entry):
             )
         if self._plan is None:
             self._plan = self.make_plan(sample_shape)
-            # A layer that stands in the plan more than once has its parameters once.
-            unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
-            self._arena = Arena(get_backend(self.backend_given), self.dtype, unique.values())
+            self._take_parameters()
+
+    def _take_parameters(self) -> bool:
+        """Move parameters that lie elsewhere into this model's arena; True if some did.
+
+        A layer may stand in several models: each takes it back before it computes.
+        """
+        assert self._plan is not None
+        # A layer that stands in the plan more than once has its parameters once.
+        unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
+        if self._arena and all(p.arena is self._arena for p in unique.values()):
+            return False
+        self._arena = Arena(get_backend(self.backend_given), self.dtype, unique.values())
+        return True
 
     @property
     def built(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import activations
 from .. import metrics as metrics_module
 from ..arena import Arena
 from ..backends.base import Array, Backend, Program
@@ -52,7 +53,7 @@ class Batch:
             size,
             pool,
             training,
-            trainer.fused,
+            activations.linear if trainer.fused else None,
             trainer.control,
             trainer.seed,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ class Optimizer(registry.Entry):
         self.weight_decay = weight_decay
         self.name = name or registry.snake_case(type(self).__name__)
         self._control: Control | None = None
+        self._owner: weakref.ref[Any] | None = None
         self._learning_rate = 0.0
         self.learning_rate = learning_rate
 
@@ -114,6 +116,20 @@ class Optimizer(registry.Entry):
             if (limit := getattr(self, by)) is not None:
                 return {"clipvalue": "value", "clipnorm": "norm"}.get(by, "global_norm"), limit
         return None
+
+    def take_owner(self, model: Any) -> None:
+        """Belong to ``model``; an optimizer trains one model, since its counts are that one's.
+
+        Raises:
+            ValueError: if it belongs to another that is still in use.
+        """
+        owner = self._owner() if self._owner else None
+        if owner is not None and owner is not model:
+            raise ValueError(
+                f"This optimizer already trains the model {owner.name!r}: make one for each "
+                f"model, type(optimizer).from_config(optimizer.get_config())."
+            )
+        self._owner = weakref.ref(model)
 
     def attach(self, control: Control) -> None:
         """Tie the learning rate and the update count to a model's control block."""
