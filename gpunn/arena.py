@@ -100,12 +100,16 @@ class Parameter:
             ValueError: if the shape differs.
         """
         values = np.asarray(values)
+        self.check(values)
+        arena = self._arena()
+        arena.backend.write(self.value, np.ascontiguousarray(values, arena.dtype))
+
+    def check(self, values: np.ndarray) -> None:
+        """Refuse values of another shape."""
         if values.shape != self.shape:
             raise ValueError(
                 f"{self.path} has shape {self.shape}; got values of shape {values.shape}."
             )
-        arena = self._arena()
-        arena.backend.write(self.value, np.ascontiguousarray(values, arena.dtype))
 
     def _arena(self) -> Arena:
         if self.arena is None:
@@ -117,6 +121,67 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype}>"
+
+
+class ParameterHolder:
+    """What layers and models alike offer about their parameters."""
+
+    name: str
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer, in the order of their declaration."""
+        raise TypeError(f"{type(self).__name__} must define weights.")
+
+    def require_values(self, method: str) -> None:
+        """See to it that the parameters have values, or say why ``method`` cannot have them."""
+        raise TypeError(f"{type(self).__name__} must define require_values(method).")
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters that updates change."""
+        return [p for p in self.weights if p.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        """State, and the parameters of frozen layers."""
+        return [p for p in self.weights if not p.trainable]
+
+    # Keras has all of these.
+    parameters = variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of values in all parameters.
+
+        Raises:
+            ValueError: if the input shape is not known yet.
+        """
+        self.require_values("count_params")
+        return sum(p.size for p in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters as NumPy arrays."""
+        self.require_values("get_weights")
+        return [p.numpy() for p in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        self.require_values("set_weights")
+        arrays = [np.asarray(w) for w in weights]
+        if len(arrays) != len(self.weights):
+            raise ValueError(
+                f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)} to set."
+            )
+        for parameter, array in zip(self.weights, arrays, strict=True):
+            parameter.check(array)
+        for parameter, array in zip(self.weights, arrays, strict=True):
+            parameter.assign(array)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import registry
+from .arguments import check_choice, check_number
 from .config import resolve_dtype
 from .random import check_seed, draw_seed
 
@@ -92,7 +93,7 @@ class RandomNormal(_Seeded):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean, self.stddev = mean, _not_negative("stddev", stddev)
+        self.mean, self.stddev = mean, check_number("stddev", stddev, 0)
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return generator.normal(self.mean, self.stddev, shape)
@@ -147,8 +148,9 @@ class VarianceScaling(_Seeded):
         distribution = {"normal": "truncated_normal"}.get(distribution, distribution)
         if not scale > 0:
             raise ValueError(f"scale must be positive; got {scale!r}.")
-        _one_of("mode", mode, ("fan_in", "fan_out", "fan_avg"))
-        _one_of("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform"))
+        check_choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        known = ("truncated_normal", "untruncated_normal", "uniform")
+        check_choice("distribution", distribution, known)
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -230,18 +232,6 @@ def _truncated(shape: tuple[int, ...], generator: np.random.Generator) -> np.nda
     while (outside := np.flatnonzero(np.abs(flat) > 2.0)).size:
         flat[outside] = generator.standard_normal(outside.size)
     return x
-
-
-def _not_negative(name: str, value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"{name} must be at least 0; got {value!r}.")
-    return value
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        hint = registry.closest(str(value), list(allowed))
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
 
 
 def get(identifier: Any) -> Initializer:

@@ -177,7 +177,7 @@ class _Source(Layer):
 
 def _check_layers(check: _Check, layers: list[Layer], backend: Backend, x: np.ndarray) -> None:
     for layer in layers:
-        if layer.built:
+        if layer.weights:
             raise ValueError(
                 f"{layer.name} is built already: check_gradients moves parameters into a "
                 f"float64 arena of its own. Give it a new layer."

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.arguments import check_integer
+
 from .callback import Logs
-from .monitor import _MonitorCallback, check_count
+from .monitor import _MonitorCallback
 
 
 class EarlyStopping(_MonitorCallback):
@@ -49,11 +51,11 @@ class EarlyStopping(_MonitorCallback):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta=min_delta)
-        self.patience = check_count("patience", patience, 0)
+        self.patience = check_integer("patience", patience, 0)
         self.verbose = verbose
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = check_count("start_from_epoch", start_from_epoch, 0)
+        self.start_from_epoch = check_integer("start_from_epoch", start_from_epoch, 0)
         self._reset()
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from typing import Any
 
+from gpunn.arguments import check_integer
 from gpunn.registry import closest, lookup
 
 from .callback import Callback, Logs
@@ -75,23 +76,12 @@ class _MonitorCallback(Callback):
         return float(logs[self.monitor])
 
 
-def check_count(name: str, value: Any, at_least: int) -> int:
-    """``value`` if it is an integer not below ``at_least``.
-
-    Raises:
-        ValueError: otherwise, naming the argument.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name} must be an integer of at least {at_least}; got {value!r}.")
-    return value
-
-
 def check_frequency(value: Any) -> Any:
     """``value`` if it is ``"epoch"`` or a positive integer: a ``save_freq``."""
     if value == "epoch":
         return value
     try:
-        return check_count("save_freq", value, 1)
+        return check_integer("save_freq", value, 1)
     except ValueError:
         raise ValueError(
             f"save_freq must be 'epoch' or a positive number of batches; got {value!r}."

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.arguments import check_integer
+
 from .callback import Callback, Logs
-from .monitor import check_count
 
 
 class TensorBoard(Callback):
@@ -55,13 +56,13 @@ class TensorBoard(Callback):
             if value:
                 raise ValueError(f"{name} must be 0: gpunn has no such page; got {value!r}.")
         self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = check_count("histogram_freq", histogram_freq, 0)
+        self.histogram_freq = check_integer("histogram_freq", histogram_freq, 0)
         self.write_graph = write_graph
         self.write_images = write_images
         self.write_steps_per_second = write_steps_per_second
         self.update_freq: Any = 1 if update_freq == "batch" else update_freq
         if update_freq != "epoch":
-            check_count("update_freq", self.update_freq, 1)
+            check_integer("update_freq", self.update_freq, 1)
         self._writers: dict[str, Any] = {}
         self._training = False
         self._step = 0  # training batches so far

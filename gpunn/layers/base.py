@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from ..arena import Arena, Parameter
+from ..arena import Arena, Parameter, ParameterHolder
 from ..backends import get_backend
 from ..config import resolve_dtype
 from ..plan import INPUT, Call, Node, Plan, run_once
@@ -28,7 +28,7 @@ def unique_name(base: str) -> str:
     return base if count == 0 else f"{base}_{count}"
 
 
-class Layer(registry.Entry):
+class Layer(ParameterHolder, registry.Entry):
     """Base class of layers. A layer of your own is one class in one file.
 
     It writes `forward` and `backward`, each in terms of one `gpunn.plan.Call`
@@ -55,8 +55,6 @@ class Layer(registry.Entry):
     """
 
     kind = "layer"
-    built = False
-    """Whether the parameters are declared."""
     reshapes = False
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
@@ -84,6 +82,8 @@ class Layer(registry.Entry):
         if batch_input_shape is not None:
             input_shape = tuple(n for n in batch_input_shape[1:] if n is not None)
         self.given_input_shape = None if input_shape is None else check_shape(input_shape)
+        # Whether the parameters are declared: always, where there is nothing to declare.
+        self.built = type(self).build is Layer.build
         self.input_shape: tuple[int, ...] | None = None
 
     def __init_subclass__(cls) -> None:
@@ -155,51 +155,18 @@ class Layer(registry.Entry):
         self._trainable = bool(value)
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def weights(self) -> list[Parameter]:
         """All parameters in the order of their declaration."""
         return list(self._parameters)
 
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, by Keras's name."""
-        return self.parameters
+    parameters = variables = weights
 
-    variables = weights
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return [p for p in self._parameters if p.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        return [p for p in self._parameters if not p.trainable]
-
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
-
-    def count_params(self) -> int:
-        """Number of values in all parameters.
-
-        Raises:
-            ValueError: if the layer is not built.
-        """
+    def require_values(self, method: str) -> None:
         if not self.built:
-            raise ValueError(f"{self.name} is not built yet: its input shape is not known.")
-        return sum(p.size for p in self._parameters)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameter values."""
+            raise ValueError(
+                f"{method}: {self.name} is not built yet: its input shape is not known."
+            )
         self.own_arena()
-        return [p.numpy() for p in self._parameters]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameter values.
-
-        Raises:
-            ValueError: if their number or a shape differs; nothing is changed then.
-        """
-        self.own_arena()
-        assign_all(self.name, self._parameters, weights)
 
     def ensure_built(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Declare parameters for this input shape once; return the output shape."""
@@ -273,20 +240,6 @@ def _noted(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         self.built = True
 
     return build_once
-
-
-def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
-    """Set the values of several parameters after checking all of them."""
-    arrays = [np.asarray(w) for w in weights]
-    if len(arrays) != len(parameters):
-        raise ValueError(f"{owner} has {len(parameters)} weight arrays; got {len(arrays)} to set.")
-    for parameter, array in zip(parameters, arrays, strict=True):
-        if array.shape != parameter.shape:
-            raise ValueError(
-                f"{parameter.path} has shape {parameter.shape}; got values of shape {array.shape}."
-            )
-    for parameter, array in zip(parameters, arrays, strict=True):
-        parameter.assign(array)
 
 
 def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..optimizers.base import fraction, number
+from ..arguments import check_fraction, check_number
 from ..plan import Call
 from ..random import check_seed, draw_seed
 from .base import Layer, Shape, check_shape
@@ -151,7 +151,7 @@ class Rescaling(Layer):
 def _scale(name: str, value: Any) -> Any:
     """A float, or nested lists of floats."""
     if np.ndim(value) == 0:
-        return number(name, value.item() if isinstance(value, np.ndarray) else value)
+        return check_number(name, value.item() if isinstance(value, np.ndarray) else value)
     values = np.asarray(value)
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise ValueError(f"{name} must hold finite numbers; got {value!r}.")
@@ -212,7 +212,7 @@ class Dropout(Layer):
         self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.rate = fraction("rate", rate)
+        self.rate = check_fraction("rate", rate)
         self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
         self.seed = check_seed(seed)
 

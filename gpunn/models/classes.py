@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import check_number
 from ..backends.base import Array
-from ..optimizers.base import number
 
 if TYPE_CHECKING:
     from .data import Rows, Spec
@@ -62,7 +62,7 @@ def class_weights(class_weight: Any, y: Array | None, spec: Spec, where: str) ->
             raise ValueError(
                 f"{name} has the key {key!r}, but the model's classes are 0 to {classes - 1}."
             )
-        weight = number(f"{name}[{key!r}]", given)
+        weight = check_number(f"{name}[{key!r}]", given)
         if not 0 <= weight < math.inf:
             raise ValueError(f"{name}[{key!r}] must be finite and at least 0; got {given!r}.")
         weights[labels == label] = weight

@@ -9,12 +9,17 @@ import numpy as np
 
 from .. import losses, optimizers, registry
 from .. import metrics as metrics_module
+from ..arguments import (
+    check_choice,
+    check_epochs,
+    check_fraction,
+    check_integer,
+    check_verbose,
+)
 from ..callbacks import CallbackList, History
-from ..optimizers.base import fraction
 from ..plan import Workspace, run_once
 from ..random import draw_seed
 from . import classes, data, loops
-from .arguments import check_choice, check_epochs, check_integer, check_verbose
 from .structure import Structure
 from .trainer import Trainer
 
@@ -33,26 +38,19 @@ class Model(Structure):
     """
 
     kind = "model"
-
-    def __init__(
-        self,
-        trainable: bool = True,
-        name: str | None = None,
-        dtype: Any = None,
-        backend: Any = None,
-    ) -> None:
-        self.stop_training = self.stop_evaluating = self.stop_predicting = False
-        self.resume_from: tuple[int, int] | None = None
-        self.history: History | None = None
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: Any = None
-        self._compiled: dict[str, Any] = {}
-        self._seed = draw_seed()
-        self._training_calls = -1
-        super().__init__(trainable, name, dtype, backend)
+    stop_training = stop_evaluating = stop_predicting = False
+    """Set by callbacks; looked at after every batch and epoch."""
+    resume_from: tuple[int, int] | None = None
+    """Epoch and batch to go on with, set by BackupAndRestore when training begins."""
+    history: History | None = None
+    optimizer: optimizers.Optimizer | None = None
+    loss: Any = None
+    _compiled: Mapping[str, Any] | None = None
+    _training_calls = -1
 
     def _reset(self) -> None:
         super()._reset()
+        self._seed = draw_seed()
         self.trainer: Trainer | None = None
         self._predictor: loops.Predictor | None = None
 
@@ -146,7 +144,7 @@ class Model(Structure):
 
     def _make_trainer(self) -> Trainer:
         if self.trainer is None:
-            assert self.arena is not None and self.plan is not None
+            assert self.arena and self.plan and self._compiled
             self.trainer = Trainer(
                 self.plan,
                 self.arena,
@@ -260,7 +258,7 @@ class Model(Structure):
         validation_batch = check_integer(
             "validation_batch_size", validation_batch_size, 1, batch_size
         )
-        fraction("validation_split", validation_split, below_one=True)
+        check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         verbose = check_verbose(verbose)
         validation_freq = check_epochs("validation_freq", validation_freq)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import registry
-from ..arena import Arena, Parameter
+from ..arena import Arena, Parameter, ParameterHolder
 from ..backends import get_backend
 from ..backends.base import Backend
 from ..config import resolve_dtype
-from ..layers.base import Layer, assign_all, check_shape, unique_name
+from ..layers.base import Layer, check_shape, unique_name
 from ..plan import Plan
 from .summary import summary_text
 
 
-class Structure(registry.Entry):
+class Structure(ParameterHolder, registry.Entry):
     """The part of a model that is about layers and parameters; `Model` adds training.
 
     Args:
@@ -77,7 +77,7 @@ class Structure(registry.Entry):
     def build(self, input_shape: Any = None) -> None:
         """Make the parameters. ``input_shape`` is (batch or None, ...), as in Keras."""
         if input_shape is None:
-            self._require_built("build")
+            self.require_values("build")
         else:
             self._build(check_shape(tuple(input_shape)[1:]))
 
@@ -175,22 +175,6 @@ class Structure(registry.Entry):
 
     parameters = variables = weights
 
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return [p for p in self.weights if p.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        return [p for p in self.weights if not p.trainable]
-
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
-
-    def count_params(self) -> int:
-        """Number of values in all parameters."""
-        self._require_built("count_params")
-        return sum(p.size for p in self.weights)
-
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by its name or position.
 
@@ -229,7 +213,7 @@ class Structure(registry.Entry):
         """
         (print_fn or print)(summary_text(self, line_length or 80, show_trainable))
 
-    def _require_built(self, method: str) -> None:
+    def require_values(self, method: str) -> None:
         if self.plan is None:
             raise ValueError(
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "
@@ -238,23 +222,9 @@ class Structure(registry.Entry):
 
     # -- weights
 
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameters as NumPy arrays."""
-        self._require_built("get_weights")
-        return [p.numpy() for p in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters.
-
-        Raises:
-            ValueError: if their number or a shape differs; nothing is changed then.
-        """
-        self._require_built("set_weights")
-        assign_all(f"The model {self.name!r}", self.weights, weights)
-
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""
-        self._require_built("weights_dict")
+        self.require_values("weights_dict")
         return {p.path: p.numpy() for p in self.weights}
 
     def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
@@ -263,7 +233,7 @@ class Structure(registry.Entry):
         Raises:
             ValueError: naming a missing or surplus path, or a shape that differs.
         """
-        self._require_built("load_weights_dict")
+        self.require_values("load_weights_dict")
         paths = [p.path for p in self.weights]
         for path in paths:
             if path not in weights:
@@ -273,9 +243,9 @@ class Structure(registry.Entry):
                 raise ValueError(
                     f"Weights: {path!r} is not in the model.{registry.closest(path, paths)}"
                 )
-        assign_all(f"The model {self.name!r}", self.weights, [weights[path] for path in paths])
+        self.set_weights([weights[path] for path in paths])
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Gradients of the last training step by path; frozen parameters are left out."""
-        self._require_built("gradients")
+        self.require_values("gradients")
         return {p.path: self.backend.read(p.gradient) for p in self.weights if p.trainable}

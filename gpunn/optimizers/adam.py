@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..arguments import check_fraction, check_number
 from ..backends.base import Array, Backend
-from .base import Optimizer, decayed, fraction, number
+from .base import Optimizer, decayed
 
 
 class Adam(Optimizer):
@@ -59,11 +60,9 @@ class Adam(Optimizer):
             gradient_accumulation_steps,
             name,
         )
-        self.beta_1 = fraction("beta_1", beta_1, below_one=True)
-        self.beta_2 = fraction("beta_2", beta_2, below_one=True)
-        self.epsilon = number("epsilon", epsilon)
-        if not self.epsilon >= 0:
-            raise ValueError(f"epsilon must be at least 0; got {epsilon!r}.")
+        self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
+        self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
+        self.epsilon = check_number("epsilon", epsilon, 0)
         self.amsgrad = bool(amsgrad)
         self.slot_names = ("m", "v", "v_max") if amsgrad else ("m", "v")
 

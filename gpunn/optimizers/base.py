@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from ..arguments import check_number
 from ..backends import get_backend
 from ..backends.base import Array, Backend
 from ..backends.control import UPDATES, Control
@@ -72,7 +73,7 @@ class Optimizer(registry.Entry):
             ("clipvalue", clipvalue),
             ("global_clipnorm", global_clipnorm),
         ):
-            if value is not None and not number(argument, value) > 0:
+            if value is not None and not check_number(argument, value) > 0:
                 raise ValueError(f"{argument} must be positive; got {value!r}.")
         if sum(value is not None for value in (clipnorm, clipvalue, global_clipnorm)) > 1:
             raise ValueError(
@@ -80,7 +81,7 @@ class Optimizer(registry.Entry):
                 f"clipnorm={clipnorm!r}, clipvalue={clipvalue!r}, "
                 f"global_clipnorm={global_clipnorm!r}."
             )
-        if weight_decay is not None and not number("weight_decay", weight_decay) >= 0:
+        if weight_decay is not None and not check_number("weight_decay", weight_decay) >= 0:
             raise ValueError(f"weight_decay must be at least 0; got {weight_decay!r}.")
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.weight_decay = weight_decay
@@ -97,7 +98,7 @@ class Optimizer(registry.Entry):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        value = number("learning_rate", value)
+        value = check_number("learning_rate", value)
         if not value >= 0 or math.isinf(value):
             raise ValueError(f"learning_rate must be a finite number of at least 0; got {value!r}.")
         self._learning_rate = value
@@ -196,28 +197,6 @@ class Optimizer(registry.Entry):
 
     def get_config(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-
-def number(argument: str, value: Any) -> float:
-    """``value`` as a float.
-
-    Raises:
-        TypeError: if it is no real number.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{argument} must be a number; got {value!r}.")
-    return float(value)
-
-
-def fraction(argument: str, value: Any, below_one: bool = False) -> float:
-    """``value`` as a float from 0 to 1 (below 1 with ``below_one``)."""
-    value = number(argument, value)
-    if not 0.0 <= value <= 1.0 or (below_one and value == 1.0):
-        raise ValueError(
-            f"{argument} must be from 0 {'up to but not including' if below_one else 'to'} 1; "
-            f"got {value!r}."
-        )
-    return value
 
 
 def decayed(backend: Backend, w: Array, rate: Any, scratch: Array) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..arguments import check_fraction
 from ..backends.base import Array, Backend
-from .base import Optimizer, decayed, fraction
+from .base import Optimizer, decayed
 
 
 class SGD(Optimizer):
@@ -56,7 +57,7 @@ class SGD(Optimizer):
             gradient_accumulation_steps,
             name,
         )
-        self.momentum = fraction("momentum", momentum)
+        self.momentum = check_fraction("momentum", momentum)
         self.nesterov = bool(nesterov)
         self.slot_names = ("momentum",) if momentum else ()
 

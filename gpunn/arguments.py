@@ -7,7 +7,9 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from .. import registry
+import numpy as np
+
+from . import registry
 
 _REQUIRED = object()
 
@@ -30,6 +32,29 @@ def check_integer(name: str, value: Any, least: int, default: Any = _REQUIRED) -
     if result is None or result < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
     return result
+
+
+def check_number(name: str, value: Any, least: float | None = None) -> float:
+    """``value`` as a float, of at least ``least`` if that is given.
+
+    Raises:
+        TypeError: if it is no real number.
+        ValueError: if it is too small or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+    if least is not None and not value >= least:
+        raise ValueError(f"{name} must be at least {least}; got {value!r}.")
+    return float(value)
+
+
+def check_fraction(name: str, value: Any, below_one: bool = False) -> float:
+    """``value`` as a float from 0 to 1 (below 1 with ``below_one``)."""
+    value = check_number(name, value)
+    if not 0.0 <= value <= 1.0 or (below_one and value == 1.0):
+        limit = "up to but not including" if below_one else "to"
+        raise ValueError(f"{name} must be from 0 {limit} 1; got {value!r}.")
+    return value
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
