@@ -169,7 +169,16 @@ def write(name: str, title: str, result: dict[str, Any], reference: str) -> None
         f"Not installed: {', '.join(k for k, v in m['versions'].items() if not v) or 'nothing'}.\n"
     )
     (RESULTS / f"{name}.md").write_text(text)
+    readme = HERE.parent / "README.md"
+    readme.write_text(with_table(readme.read_text(), name, table(result, reference)))
     print(text)
+
+
+def with_table(text: str, name: str, new: str) -> str:
+    """``text`` with ``new`` between the marks of the table of ``results/<name>.md``."""
+    begin, end = f"<!-- table of benchmarks/results/{name}.md -->\n", "<!-- end of table -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}{new}\n{end}{rest.split(end, 1)[1]}"
 
 
 if __name__ == "__main__":

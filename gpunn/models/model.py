@@ -1,4 +1,4 @@
-"""The model's public face: compile, fit, evaluate, predict, save."""
+"""The model's public face: fit, evaluate, predict, save."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, optimizers, registry
-from .. import metrics as metrics_module
 from ..arguments import (
     check_choice,
     check_epochs,
@@ -18,16 +16,14 @@ from ..arguments import (
 )
 from ..callbacks import CallbackList, History
 from ..plan import Workspace, run_once
-from ..random import draw_seed
 from . import classes, data, loops
-from .structure import Structure
-from .trainer import Trainer
+from .compiled import Compiled
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
 
 
-class Model(Structure):
+class Model(Compiled):
     """What every model can do. `Sequential` says how its layers are put together.
 
     Args:
@@ -38,166 +34,17 @@ class Model(Structure):
     """
 
     kind = "model"
-    stop_training = stop_evaluating = stop_predicting = False
-    """Set by callbacks; looked at after every batch and epoch."""
-    resume_from: tuple[int, int] | None = None
-    """Epoch and batch to go on with, set by BackupAndRestore when training begins."""
-    history: History | None = None
-    optimizer: optimizers.Optimizer | None = None
-    loss: Any = None
-    _compiled: Mapping[str, Any] | None = None
     _training_calls = -1
 
     def _reset(self) -> None:
         super()._reset()
-        self._seed = draw_seed()
-        self.trainer: Trainer | None = None
         self._predictor: loops.Predictor | None = None
-
-    def activations(self, x: Any) -> dict[str, np.ndarray]:
-        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name."""
-        workspace = self._forward(self._inputs(x))
-        return {c.layer.name: self.backend.read(c.y) for c in workspace.calls}
-
-    def last_activations(self) -> dict[str, np.ndarray]:
-        """Output of every layer in the last training step, by name; empty before one."""
-        batch = self.trainer.last_batch if self.trainer else None
-        outputs: dict[str, np.ndarray] = {}
-        for call in batch.workspace.calls if batch else ():
-            output = self.backend.read(call.y)
-            if call.activation is not getattr(call.layer, "activation", None):
-                output = call.layer.activation(output)  # the loss took the logits
-            outputs[call.layer.name] = output
-        return outputs
-
-    # -- training
-
-    def compile(
-        self,
-        optimizer: Any = None,
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: Any = "auto",
-        auto_scale_loss: bool = True,
-    ) -> None:
-        """Choose optimizer, loss and metrics. The optimizer starts from zero.
-
-        Args:
-            optimizer: name or object; without one the model can be evaluated, not trained.
-            loss: name or object.
-            metrics: list of names, objects or functions, not weighted.
-            weighted_metrics: likewise, weighted by sample and class weights.
-            loss_weights, run_eagerly, steps_per_execution, jit_compile,
-                auto_scale_loss: accepted as in Keras, without effect: there is one
-                output, and how many steps are launched at once is decided here.
-
-        Raises:
-            ValueError: for unknown names, and if loss and last activation contradict
-                each other about logits.
-        """
-        if loss_weights is not None:
-            raise ValueError(
-                f"loss_weights={loss_weights!r}: the model has one output; leave it out."
-            )
-        for argument, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
-            if value is not None and not isinstance(value, (list, tuple)):
-                raise ValueError(f"{argument} must be a list, [{value!r}]; got {value!r}.")
-            for entry in value or ():
-                if entry not in ("accuracy", "acc"):
-                    metrics_module.get(entry)
-        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
-        if self.optimizer is not None:
-            self.optimizer.take_owner(self)
-        self.loss = None if loss is None else losses.get(loss)
-        if self.loss is not None and self.loss.reduction in (None, "none"):
-            raise ValueError(
-                f"{self.loss.name} has reduction='none': it leaves no single number to train on."
-            )
-        self._compiled = {
-            "optimizer": self.optimizer,
-            "loss": self.loss,
-            "metrics": list(metrics or ()),
-            "weighted_metrics": list(weighted_metrics or ()),
-        }
-        self.trainer = None
-        self._seed = draw_seed()
-        if self.plan is not None and self.loss is not None:
-            self._make_trainer()
-
-    @property
-    def compiled(self) -> bool:
-        return bool(self._compiled)
 
     def _take_parameters(self) -> bool:
         moved = super()._take_parameters()
         if moved:
             self._predictor = None
-            if self.trainer is not None:
-                state = self.trainer.state()
-                self.trainer = None
-                self._make_trainer().set_state(*state)
         return moved
-
-    def _make_trainer(self) -> Trainer:
-        if self.trainer is None:
-            assert self.arena and self.plan and self._compiled
-            self.trainer = Trainer(
-                self.plan,
-                self.arena,
-                self._spec(),
-                self._compiled["optimizer"],
-                self._compiled["metrics"],
-                self._compiled["weighted_metrics"],
-                self._seed,
-            )
-        self._take_parameters()
-        self.trainer.refresh()
-        return self.trainer
-
-    def _spec(self, loss: Any = None) -> data.Spec:
-        assert self.arena is not None and self.plan is not None
-        shapes = self.plan.input_shape, self.plan.output_shape
-        return data.Spec(self.arena.backend, self.arena.dtype, *shapes, loss or self.loss)
-
-    def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
-        """The trainer, made now if this is the first data the model sees."""
-        if not self._compiled:
-            raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
-        if self.optimizer is None and method in ("fit", "train_on_batch"):
-            raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
-        if self.loss is None:
-            raise ValueError(
-                f"{method}: the model was compiled without a loss; name one in compile."
-            )
-        self._build_for(x, y)
-        return self._make_trainer()
-
-    def _build_for(self, x: Any, y: Any = None) -> None:
-        if self.plan is None:
-            self._build(data.first_shape(x, y))
-
-    def _source(
-        self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
-    ) -> tuple[Any, data.Rows | data.Batches]:
-        """The trainer, and the data as rows or batches."""
-        if data.is_array(x):
-            trainer = self._ready(argument, x, y)
-            where = "validation_data: " if argument == "validation_data" else ""
-            return trainer, data.to_rows(trainer.spec, x, y, weight, class_weight, where=where)
-        if y is not None or weight is not None:
-            extra = "y" if y is not None else "sample_weight"
-            raise ValueError(
-                f"{argument}: x yields batches, which bring their own {extra}; leave it out."
-            )
-        source, first = data.peek(x, "validation_data" if argument == "validation_data" else "x")
-        trainer = self._ready(
-            argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
-        )
-        return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
     def fit(
         self,
@@ -310,6 +157,25 @@ class Model(Structure):
         )
         assert self.history is not None
         return self.history
+
+    def _source(
+        self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
+    ) -> tuple[Any, data.Rows | data.Batches]:
+        """The trainer, and the data as rows or batches."""
+        if data.is_array(x):
+            trainer = self._ready(argument, x, y)
+            where = "validation_data: " if argument == "validation_data" else ""
+            return trainer, data.to_rows(trainer.spec, x, y, weight, class_weight, where=where)
+        if y is not None or weight is not None:
+            extra = "y" if y is not None else "sample_weight"
+            raise ValueError(
+                f"{argument}: x yields batches, which bring their own {extra}; leave it out."
+            )
+        source, first = data.peek(x, "validation_data" if argument == "validation_data" else "x")
+        trainer = self._ready(
+            argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
+        )
+        return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
     def _validation_source(self, given: Any) -> data.Rows | data.Batches:
         x, y, weight = data.validation_parts(given)
@@ -428,11 +294,21 @@ class Model(Structure):
         trainer.run_batch(rows, False)
         return _result(trainer.logs(False), return_dict)
 
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names of what evaluate returns, in its order."""
-        names = [m.name for m in self.trainer.measures] if self.trainer else []
-        return ["loss", *names]
+    def activations(self, x: Any) -> dict[str, np.ndarray]:
+        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name."""
+        workspace = self._forward(self._inputs(x))
+        return {c.layer.name: self.backend.read(c.y) for c in workspace.calls}
+
+    def last_activations(self) -> dict[str, np.ndarray]:
+        """Output of every layer in the last training step, by name; empty before one."""
+        batch = self.trainer.last_batch if self.trainer else None
+        outputs: dict[str, np.ndarray] = {}
+        for call in batch.workspace.calls if batch else ():
+            output = self.backend.read(call.y)
+            if call.activation is not getattr(call.layer, "activation", None):
+                output = call.layer.activation(output)  # the loss took the logits
+            outputs[call.layer.name] = output
+        return outputs
 
     # -- files
 
@@ -453,43 +329,6 @@ class Model(Structure):
         from ..saving import load_weights
 
         load_weights(self, filepath)
-
-    def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Optimizer slots, control block and seeds: what the next step depends on."""
-        return self._make_trainer().state() if self._can_train() else ({}, {})
-
-    def set_training_state(
-        self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
-    ) -> None:
-        """Take over what `training_state` gave, so that training goes on exactly."""
-        if not self._can_train():
-            raise ValueError("Training state: the model is not built and compiled with a loss.")
-        trainer = self._make_trainer()
-        trainer.set_state(tensors, document)
-        self._seed = trainer.seed
-
-    def _can_train(self) -> bool:
-        return self.plan is not None and bool(self._compiled) and self.loss is not None
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """What `compile` was given, as values that JSON can hold; None before that."""
-        if not self._compiled:
-            return None
-        return {
-            "optimizer": registry.serialize(self.optimizer),
-            "loss": registry.serialize(self.loss),
-            **{
-                key: [
-                    m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
-                    for m in self._compiled[key]
-                ]
-                for key in ("metrics", "weighted_metrics")
-            },
-        }
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """`compile` with what `get_compile_config` gave."""
-        self.compile(**config)
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:
