@@ -31,7 +31,6 @@ class Compiled(Structure):
 
     def _reset(self) -> None:
         super()._reset()
-        self._seed = draw_seed()
         self.trainer: Trainer | None = None
 
     def compile(

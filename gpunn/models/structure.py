@@ -14,6 +14,7 @@ from ..backends.base import Backend
 from ..config import resolve_dtype
 from ..layers.base import Layer, check_shape, unique_name
 from ..plan import Plan
+from ..random import draw_seed
 from .summary import summary_text
 
 
@@ -42,6 +43,7 @@ class Structure(ParameterHolder, registry.Entry):
         if isinstance(backend, str):
             get_backend(backend)  # an unknown or unusable one is refused here
         self._trainable = bool(trainable)
+        self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
         self._reset()
 
     def _reset(self) -> None:
