@@ -19,14 +19,7 @@ from .summary import summary_text
 
 
 class Structure(ParameterHolder, registry.Entry):
-    """The part of a model that is about layers and parameters; `Model` adds training.
-
-    Args:
-        trainable: whether its layers' parameters are updated.
-        name: of the model.
-        dtype: ``"float32"`` or ``"float64"``; default `gpunn.config.floatx`.
-        backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; default `gpunn.use_backend`.
-    """
+    """The part of a `Model` that is about layers and parameters; arguments as there."""
 
     kind = "model"
 
