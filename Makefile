@@ -1,7 +1,9 @@
 # `make train` and `make test` do everything, set-up included.
+GIVEN_PYTHON := $(PYTHON)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FOUND_PYTHON = $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= runs/mnist
 # Options for pytest, as in `make test ARGS="-m 'not slow'"`.
@@ -13,7 +15,7 @@ test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test bench lint wheel clean
+.PHONY: help train test bench gpu kernels coverage lint wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,8 +26,20 @@ train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/m
 test: lint ## run every test
 	$(BIN)/python -m pytest $(ARGS)
 
+coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
+	$(BIN)/python -m coverage run -m pytest --quiet \
+	  tests/test_cupy_backend.py tests/test_parity.py tests/test_kernels_compile.py
+	$(BIN)/python -m coverage report
+
 bench: $(VENV)/.for-bench ## compare speed with the neighbours, into benchmarks/results
 	$(BIN)/python benchmarks/mnist_mlp.py
+
+# No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
+gpu: ## test and measure on the NVIDIA card of this machine, into benchmarks/results
+	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) benchmarks/gpu.py
+
+kernels: $(VENV)/.for-test ## list registers and shared memory of each kernel, in benchmarks/results
+	$(BIN)/python benchmarks/kernel_table.py
 
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check
@@ -48,7 +62,7 @@ $(BIN)/python:
 
 # The stamps are renewed when the list of dependencies may have changed.
 $(VENV)/.for-train: pyproject.toml | $(BIN)/python
-	extra=$$($(PYTHON) -I gpunn/cli/cuda_extra.py) && \
+	extra=$$($(PYTHON) -I gpunn/backends/cuda_extra.py) && \
 	  $(PIP) install --quiet --editable ".$${extra:+[$$extra]}"
 	@touch $@
 

@@ -144,6 +144,10 @@ class Pool:
             flat = self._arrays[name] = self._backend.empty((size,), dtype)
         return flat[:size].reshape(shape)
 
+    def clear(self) -> None:
+        """Forget the arrays: workspaces that are made from now on get others."""
+        self._arrays.clear()
+
 
 class Workspace:
     """A plan bound to arrays for one batch size.

@@ -5,12 +5,15 @@
 - The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
 - The matrix product reads flat memory column by column, as cuBLAS does.
 - The stream records what is asked of it during a capture, without doing it, and repeats it.
+- The memory counts the bytes in use, and ends where a test says so.
 
 Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
 """
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +68,39 @@ class Recorder:
 RECORDER = Recorder()
 
 
+class Memory:
+    """The memory of the device: counts the bytes of the arrays in it, and has an end.
+
+    Attributes:
+        size: bytes there are, 0 for more than anybody asks for.
+        live: bytes in use.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.live = 0
+
+    def free(self) -> int:
+        return (self.size or 1 << 60) - self.live
+
+    def room(self, size: int) -> None:
+        if size > self.free():
+            raise MemoryError(f"Out of memory allocating {size:,} bytes")
+
+    def hold(self, array: np.ndarray) -> Any:
+        """``array`` on the device; its bytes are free again when nobody has it any more."""
+        self.room(array.nbytes)
+        self.live += array.nbytes
+        weakref.finalize(array, self._give_back, array.nbytes).atexit = False
+        return array.view(DeviceArray)
+
+    def _give_back(self, size: int) -> None:
+        self.live -= size
+
+
+MEMORY = Memory()
+
+
 def _plain(x: Any) -> Any:
     if isinstance(x, DeviceArray):
         return x.view(np.ndarray)
@@ -81,7 +117,10 @@ def _on_device(x: Any) -> Any:
     """Results become arrays of the device; single numbers arrays without axes, as in CuPy."""
     if isinstance(x, (tuple, list)):
         return type(x)(_on_device(item) for item in x)
-    return np.asarray(x).view(DeviceArray) if isinstance(x, (np.ndarray, np.generic)) else x
+    if not isinstance(x, (np.ndarray, np.generic)):
+        return x
+    array = np.asarray(x)
+    return array.view(DeviceArray) if array.base is not None else MEMORY.hold(array)
 
 
 def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -199,13 +238,14 @@ class ArrayModule:
         """A copy of what is on the host; what is on the device, as it stands."""
         if isinstance(x, DeviceArray) and dtype in (None, x.dtype):
             return x
-        return np.array(x, dtype).view(DeviceArray)
+        return MEMORY.hold(np.array(x, dtype))
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
         """Filled with what shows if nobody writes it."""
+        MEMORY.room(math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize)
         array = np.empty(shape, dtype)
         array.view(np.uint8 if array.ndim and array.shape[-1] else array.dtype).fill(0xA5)
-        return array.view(DeviceArray)
+        return MEMORY.hold(array)
 
 
 class EmulatedKernels(HostKernels):
@@ -249,7 +289,7 @@ def column_major_product(
 def make_backend() -> CupyBackend:
     """A CuPy backend on the CPU."""
     return CupyBackend(
-        ArrayModule(), EmulatedKernels(), column_major_product, RECORDER, name="emulated"
+        ArrayModule(), EmulatedKernels(), column_major_product, RECORDER, "emulated", MEMORY.free
     )
 
 

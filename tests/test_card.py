@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,125 +13,40 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
+from machines import COMPLETE, INSTALL_12, LACKING
 
 import gpunn
 from gpunn.backends import card, cuda, kernel_source
 
-INSTALL = r'pip install "gpunn\[cuda12\]"'
+
+def _forget() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.split(".")[0] in ("cupy", "cuda")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
-class Machine:
-    """A pretended CuPy: what it finds is set by attributes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.distributions = ["cupy-cuda12x"]
-        self.driver, self.cuda, self.capability, self.cards = 12080, 12090, "61", 1
-        self.missing: set[str] = set()
-        monkeypatch.setattr(card, "_installed", lambda name: name in self.distributions)
-        monkeypatch.setattr(
-            card.util, "find_spec", lambda name: object() if self.distributions else None
-        )
-        monkeypatch.setattr(card, "cublas_library", lambda: self.need("libcublas.so.12"))
-        cupy, cupy_cuda = ModuleType("cupy"), ModuleType("cupy.cuda")
-        runtime = SimpleNamespace(
-            driverGetVersion=lambda: self.driver,
-            runtimeGetVersion=lambda: self.cuda,
-            getDeviceCount=self.count,
-        )
-        nvrtc = SimpleNamespace(getVersion=lambda: self.need("libnvrtc.so.12"))
-        for name, value in {
-            "runtime": runtime,
-            "nvrtc": nvrtc,
-            "is_available": lambda: self.driver > 0 and self.cards > 0,
-            "Device": lambda: SimpleNamespace(compute_capability=self.capability),
-        }.items():
-            setattr(cupy_cuda, name, value)
-        cupy.cuda = cupy_cuda  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        monkeypatch.setitem(sys.modules, "cupy.cuda", cupy_cuda)
-
-    def count(self) -> int:
-        if self.cards < 0:
-            raise RuntimeError("cudaErrorInsufficientDriver: driver version is insufficient\nmore")
-        return self.cards
-
-    def need(self, library: str) -> None:
-        if library in self.missing:
-            raise RuntimeError(f"{library} was not found")
+@pytest.mark.parametrize("name", LACKING | COMPLETE)
+def test_one_line_says_what_is_missing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = (LACKING | COMPLETE)[name]
+    machine.write(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.syspath_prepend(tmp_path)
+    kept = _forget()
+    try:
+        assert card.why_not.__wrapped__() == machine.line
+    finally:
+        _forget()
+        sys.modules.update(kept)
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(monkeypatch)
-
-
-CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "not installed": ({"distributions": []}, f"not installed: {INSTALL}"),
-    "two distributions": (
-        {"distributions": ["cupy-cuda12x", "cupy-cuda13x"]},
-        rf"pip uninstall -y cupy-cuda12x cupy-cuda13x, then {INSTALL}",
-    ),
-    "no driver": ({"driver": 0, "cards": -1}, "no NVIDIA driver: install it"),
-    "no card": ({"cards": 0}, "finds no card .see nvidia-smi"),
-    "driver too old": ({"cards": -1}, "finds no usable card .cudaErrorInsufficientDriver"),
-    "card too old": (
-        {"distributions": ["cupy-cuda13x"], "cuda": 13000},
-        rf"capability 6.1\) is too old .* CUDA 13: pip uninstall -y cupy-cuda13x, then {INSTALL}",
-    ),
-    "no NVRTC": ({"missing": {"libnvrtc.so.12"}}, rf"libnvrtc.so.12 was not found\): {INSTALL}"),
-    "no cuBLAS": ({"missing": {"libcublas.so.12"}}, rf"libcublas.so.12 was not found\): {INSTALL}"),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_one_line_says_what_is_missing(machine: Machine, case: str) -> None:
-    found, line = CASES[case]
-    for name, value in found.items():
-        setattr(machine, name, value)
+def test_a_cupy_without_metadata_is_told_of_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(LACKING["CuPy broken"], distributions=()).write(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     reason = card.why_not.__wrapped__()
-    assert reason is not None and "\n" not in reason
-    with pytest.raises(AssertionError, match=line):
-        raise AssertionError(reason)
-
-
-@pytest.mark.parametrize("capability, version", [("61", 12090), ("75", 13000), ("90", 12090)])
-def test_nothing_is_missing(machine: Machine, capability: str, version: int) -> None:
-    machine.capability, machine.cuda = capability, version
-    assert card.why_not.__wrapped__() is None
-
-
-def test_an_import_that_fails_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    reason = card.why_not.__wrapped__()
-    assert reason is not None and reason.startswith("CuPy cannot be imported")
-
-
-PROGRAM = """
-import sys
-import gpunn
-assert "cupy" not in sys.modules, "import gpunn imports cupy"
-gpunn.use_backend("auto")
-for _ in range(2):
-    assert gpunn.backends.get_backend().name == "numpy"
-try:
-    gpunn.use_backend("cupy")
-except RuntimeError as error:
-    print(error)
-"""
-
-
-def test_auto_falls_back_once_and_aloud_and_cupy_refuses(tmp_path: Path) -> None:
-    """In a process of its own, with a CuPy that breaks when it is imported."""
-    (tmp_path / "cupy.py").write_text("raise OSError('libcuda.so.1 is broken')")
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    reason = "CuPy cannot be imported (libcuda.so.1 is broken): pip install"
-    assert done.stderr.count("\n") == 1 and reason in done.stderr
-    assert done.stdout.startswith(f"The CuPy backend cannot be used. {reason}")
+    assert reason is not None and reason.endswith(f"): {INSTALL_12}.")
 
 
 def _gemm(real: Any) -> Any:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.cli import cuda_extra
-from gpunn.cli.cuda_extra import choose_extra, explain_extra
+from gpunn.backends import cuda_extra
+from gpunn.backends.cuda_extra import choose_extra, explain_extra
 
 GTX_1060 = "6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB"
 RTX_4090 = "8.9, 580.65.06, NVIDIA GeForce RTX 4090"
@@ -56,6 +56,7 @@ def test_choice(output: str, extra: str | None) -> None:
         ),
         ('Field "compute_cap" is not a valid field to query.\n\n', "too old"),
         ("8.6, 470.57.02, NVIDIA GeForce RTX 3080", "driver 525 or newer"),
+        ("3.5, 580.65.06, NVIDIA GeForce GTX 780", "CUDA 12 starts at 5.0"),
     ],
 )
 def test_no_usable_card_says_why(output: str, reason: str) -> None:

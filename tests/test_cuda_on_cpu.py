@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from host_kernels import compile_text
+from host_kernels import POISON, HostKernels, compile_text, poison
+
+from gpunn.backends.kernel_source import Kernel, Parameter
+
+ORDERS = range(6)
 
 REVERSE = """
 __global__ void reverse(int* x) {
@@ -16,17 +22,64 @@ __global__ void reverse(int* x) {
 """
 
 
-def test_shared_memory_and_barriers() -> None:
+def one(source: str, name: str) -> Any:
+    return compile_text(source, [name])[name]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_shared_memory_and_barriers(order: int) -> None:
     x = np.arange(128, dtype=np.int32)
-    source = REVERSE.replace("BARRIER", "__syncthreads();")
-    compile_text(source, ["reverse"])["reverse"]((2,), (64,), [x])
+    reverse = one(REVERSE.replace("BARRIER", "__syncthreads();"), "reverse")
+    reverse((2,), (64,), [x], order)
     np.testing.assert_array_equal(x, np.r_[63:-1:-1, 127:63:-1])
 
 
-def test_a_missing_barrier_shows() -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_missing_barrier_shows(order: int) -> None:
     x = np.arange(128, dtype=np.int32)
-    compile_text(REVERSE.replace("BARRIER", ""), ["reverse"])["reverse"]((2,), (64,), [x])
+    one(REVERSE.replace("BARRIER", ""), "reverse")((2,), (64,), [x], order)
     assert (x != np.r_[63:-1:-1, 127:63:-1]).any()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_shared_memory_is_each_blocks_own_and_holds_nothing_at_first(order: int) -> None:
+    source = """
+    __shared__ double outside;
+    template <typename T> __global__ void look(T* before, T* after) {
+        __shared__ T tile[8];
+        const int i = blockIdx.x * 8 + threadIdx.x;
+        before[i] = tile[threadIdx.x];
+        tile[threadIdx.x] = T(i);
+        outside = blockIdx.x;
+        __syncthreads();
+        after[i] = tile[threadIdx.x] + T(outside);
+    }
+    """
+    for type_, dtype in (("float", np.float32), ("double", np.float64)):
+        before, after = np.zeros(40, dtype), np.zeros(40, dtype)
+        for _ in range(2):
+            one(source, f"look<{type_}>")((5,), (8,), [before, after], order)
+            assert np.isnan(before).all()
+            np.testing.assert_array_equal(after, np.arange(40) + np.arange(40) // 8)
+
+
+def test_dynamic_shared_memory() -> None:
+    source = """
+    extern __shared__ unsigned char memory[];
+    __global__ void shift(float* x, int at) {
+        float* tile = reinterpret_cast<float*>(memory);
+        tile[at] = tile[threadIdx.x] = x[threadIdx.x];
+        __syncthreads();
+        x[threadIdx.x] = tile[(threadIdx.x + 1) % blockDim.x];
+    }
+    """
+    shift, x = one(source, "shift"), np.arange(40, dtype=np.float32)
+    shift((1,), (40,), [x, np.int32(40)], shared=41 * 4)
+    np.testing.assert_array_equal(x, np.r_[1:40, 0])
+    with pytest.raises(RuntimeError, match="wrote beyond its 160 bytes of dynamic shared memory"):
+        shift((1,), (40,), [x, np.int32(40)], shared=160)
+    with pytest.raises(RuntimeError, match="at most 48 KB"):
+        shift((1,), (40,), [x, np.int32(40)], shared=48 * 1024 + 1)
 
 
 def test_a_barrier_that_not_all_reach_is_an_error_and_the_next_launch_works() -> None:
@@ -36,33 +89,123 @@ def test_a_barrier_that_not_all_reach_is_an_error_and_the_next_launch_works() ->
         x[threadIdx.x] = 1;
     }
     """
-    uneven = compile_text(source, ["uneven"])["uneven"]
+    uneven = one(source, "uneven")
     x = np.zeros(64, np.int32)
-    with pytest.raises(RuntimeError, match=r"uneven: block \(0, 0, 0\): not all threads"):
-        uneven((1,), (64,), [x, np.int32(63)])
+    message = (
+        r"uneven, thread order 3: block \(0, 0, 0\): not all threads reached the same barrier: "
+        r"thread \(0, 0, 0\) waits at kernel:3, thread \(63, 0, 0\) has ended"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        uneven((1,), (64,), [x, np.int32(63)], 3)
     uneven((1,), (64,), [x, np.int32(64)])
     assert x.all()
 
 
-def test_warp_functions() -> None:
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("if (threadIdx.x < 32) __syncthreads(); else\n__syncthreads();",
+         r"\(0, 0, 0\) waits at kernel:1, thread \(32, 0, 0\) waits at kernel:2"),
+        ("if (threadIdx.x % 2) __syncwarp(); else\n__syncthreads();",
+         r"\(1, 0, 0\) waits at kernel:1, thread \(0, 0, 0\) waits at kernel:2"),
+        ("if (threadIdx.x != 40) __syncwarp();",
+         r"\(32, 0, 0\) waits at kernel:1, thread \(40, 0, 0\) has ended"),
+        ("__syncwarp(0xFF);", r"thread \(0, 0, 0\) leaves lanes out \(mask ff\).* at kernel:1"),
+        ("__shfl_xor_sync(~0u, 1, 16);",
+         r"thread \(32, 0, 0\) reads lane 16, which the block does not have, at kernel:1"),
+    ],
+)  # fmt: skip
+def test_threads_that_go_different_ways(line: str, message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        one("__global__ void torn() { " + line + " }", "torn")((1,), (48,), [])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_warp_functions(order: int) -> None:
     source = """
-    __global__ void warps(int* sums, double* down, unsigned* votes, unsigned* count) {
+    __global__ void warps(int* sums, double* down, float* up, unsigned* votes, unsigned* count) {
         int sum = threadIdx.x;
         for (int d = 16; d > 0; d /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, d);
         sums[threadIdx.x] = sum;
         down[threadIdx.x] = __shfl_down_sync(0xFFFFFFFFu, double(threadIdx.x), 3);
+        up[threadIdx.x] = __shfl_up_sync(0xFFFFFFFFu, float(threadIdx.x), 2);
         votes[threadIdx.x] = __ballot_sync(0xFFFFFFFFu, threadIdx.x % 3 == 0);
         __syncwarp();
         if (__shfl_sync(0xFFFFFFFFu, threadIdx.x, 0) == threadIdx.x) atomicAdd(count, 1u);
     }
     """
-    sums, down = np.zeros(64, np.int32), np.zeros(64)
+    sums, down, up = np.zeros(64, np.int32), np.zeros(64), np.zeros(64, np.float32)
     votes, count = np.zeros(64, np.uint32), np.zeros(1, np.uint32)
-    compile_text(source, ["warps"])["warps"]((3,), (64,), [sums, down, votes, count])
+    one(source, "warps")((3,), (64,), [sums, down, up, votes, count], order)
     thread = np.arange(64)
     np.testing.assert_array_equal(sums, np.repeat([sum(range(32)), sum(range(32, 64))], 32))
     np.testing.assert_array_equal(down, np.where(thread % 32 < 29, thread + 3, thread))
+    np.testing.assert_array_equal(up, np.where(thread % 32 < 2, thread, thread - 2))
     lanes = range(32)
     expected = [sum(1 << i for i in lanes if (first + i) % 3 == 0) for first in (0, 32)]
     np.testing.assert_array_equal(votes, np.repeat(expected, 32))
     assert count[0] == 2 * 3
+
+
+def test_poison_is_no_number_no_truth_value_and_no_index() -> None:
+    for dtype in (np.float32, np.float64):
+        array = np.zeros(3, dtype)
+        poison(array)
+        assert np.isnan(array).all()
+    truth = np.zeros(4, np.bool_)
+    poison(truth)
+    assert (truth.view(np.uint8) > 1).all()
+    assert POISON.astype(np.int32) < 0
+
+
+CHECKED = """
+__global__ void fill(const float* y, int n, bool accumulate, float* out) {
+    for (int i = threadIdx.x; i < n; i += blockDim.x) out[i] = accumulate ? out[i] + y[i] : y[i];
+}
+__global__ void late(int* counters) { counters[0] = threadIdx.x; }
+"""
+FLOATS = (Parameter("int", False, "n"), Parameter("bool", False, "accumulate"))
+FILL = Kernel(
+    "fill", "checked.cu", (),
+    (Parameter("float", True, "y"), *FLOATS, Parameter("float", True, "out")),
+)  # fmt: skip
+LATE = Kernel("late", "checked.cu", (), (Parameter("int", True, "counters"),))
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+    """A kernel set of the two kernels above, each run in two orders."""
+    monkeypatch.setattr("gpunn.backends.kernel_source.text", lambda file: CHECKED)
+    monkeypatch.setattr("gpunn.backends.kernel_source.source", lambda file: CHECKED)
+    return HostKernels(orders=(0, 1), replace=("fill", "fill"))
+
+
+def test_what_nobody_wrote_shows(checked: HostKernels) -> None:
+    fill = checked.prepare("fill", FILL)
+    y, out = np.arange(6, dtype=np.float32), np.ones(6, np.float32)
+    fill((1,), (4,), [y, np.int32(5), np.bool_(True), out])
+    assert out.tolist() == [1, 2, 3, 4, 5, 1]
+    fill((1,), (4,), [y, np.int32(5), np.bool_(False), out])
+    assert out[:5].tolist() == [0, 1, 2, 3, 4] and np.isnan(out[5])
+    assert checked.launched == {"fill"}
+
+
+def test_arrays_that_overlap_do_so_in_a_checked_launch(checked: HostKernels) -> None:
+    fill = checked.prepare("fill", FILL)
+    x = np.arange(6, dtype=np.float32)
+    fill((1,), (32,), [x[1:], np.int32(5), np.bool_(True), x[1:]])
+    assert x.tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_writing_outside_of_an_array_is_an_error(checked: HostKernels) -> None:
+    fill = checked.prepare("fill", FILL)
+    y, out = np.arange(6, dtype=np.float32), np.ones(3, np.float32)
+    with pytest.raises(RuntimeError, match="fill, thread order 0: writes outside of out"):
+        fill((1,), (4,), [y, np.int32(4), np.bool_(False), out])
+
+
+def test_a_result_that_depends_on_the_order_of_threads_is_an_error(checked: HostKernels) -> None:
+    late = checked.prepare("late", LATE)
+    message = "late: counters depends on .*: order 1 gives other bits than order 0"
+    with pytest.raises(RuntimeError, match=message):
+        late((1,), (4,), [np.zeros(1, np.int32)])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import kernel_table
 import numpy as np
 import nvrtc
 import pytest
+from kernel_table import ARCHITECTURES
 
 from gpunn.backends import control, kernel_source
 
-ARCHITECTURES = (61, 75, 86, 89, 90)
 SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card
 BLOCK = 1024  # threads in the largest block
 REGISTER_FILE = 65536
@@ -22,14 +24,38 @@ def test_compiles_without_spills(file: str, architecture: int) -> None:
     kernels = [k for k in kernel_source.kernels().values() if k.file == file]
     entries = [entry for kernel in kernels for entry in kernel.entries()]
     assert entries
-    resources = nvrtc.compile_kernels(
-        kernel_source.source(file), architecture, entries, kernel_source.OPTIONS
-    )
+    resources = kernel_table.resources(file, architecture)
+    assert list(resources) == entries
     for entry, used in resources.items():
         assert used.registers > 0, entry  # else the report was not understood
         assert used.spills == 0, f"{entry}: {used}"
         assert used.shared <= SHARED_LIMIT, f"{entry}: {used}"
         assert used.registers * 256 <= REGISTER_FILE, f"{entry}: {used}"
+
+
+def test_the_table_is_that_of_the_kernels() -> None:
+    """It names every kernel; its figures are those of its own version of the compiler."""
+    table = kernel_table.read()
+    entries = [e for kernel in kernel_source.kernels().values() for e in kernel.entries()]
+    assert sorted(table.figures) == sorted(entries), "make kernels"
+    assert all(set(by_card) == set(ARCHITECTURES) for by_card in table.figures.values())
+    if table.version == nvrtc.version():
+        assert table.figures == kernel_table.figures(), "the kernels have changed: make kernels"
+
+
+@pytest.mark.parametrize("pattern", [r"\| `advance` .*\n", r"(?<=\| `advance` \| )\d+"])
+def test_a_stale_table_is_seen(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = kernel_table.RESULT.read_text()
+    monkeypatch.setattr(kernel_table, "RESULT", tmp_path / "kernels.md")
+    kernel_table.RESULT.write_text(re.sub(r"NVRTC \d+\.\d+", f"NVRTC {nvrtc.version()}", text))
+    monkeypatch.setattr(kernel_table, "figures", lambda: now)
+    now = kernel_table.read().figures
+    test_the_table_is_that_of_the_kernels()
+    kernel_table.RESULT.write_text(re.sub(pattern, "", kernel_table.RESULT.read_text()))
+    with pytest.raises(AssertionError, match="make kernels"):
+        test_the_table_is_that_of_the_kernels()
 
 
 DOUBLE = re.compile(r"\b(?:add|sub|mul|div|fma|cvt|sqrt|rcp)\S*\.f64\S*")

@@ -20,17 +20,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from .control import Control
 from .order import Order
-from .recorder import Launch, describe
+from .recorder import Launch, Method, describe, touching
 
 Array = Any  # numpy.ndarray or cupy.ndarray: nothing above this floor cares which
 Step = Callable[[], None]
-Method = TypeVar("Method", bound=Callable[..., None])
 
 
 def dropout_scale(rate: float) -> float:
@@ -62,20 +61,20 @@ class Backend(ABC):
     """The array module, numpy or cupy: the documented slow path. A layer or loss
     of your own may be written with it (with ``out=``) and runs on both."""
 
-    operations: tuple[str, ...] = ()
+    operations: dict[str, Callable[..., None]] = {}  # noqa: RUF012 (made anew by each subclass)
+    """The contract's operations by name, as the class that brought each declares it."""
+
+    launched: int = 0
+    """Kernels and products launched on a card so far; NumPy launches none."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.operations = tuple(
-            sorted(
-                {
-                    name
-                    for base in cls.__mro__
-                    for name, member in vars(base).items()
-                    if getattr(member, "is_operation", False)
-                }
-            )
-        )
+        cls.operations = {
+            name: member
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            if getattr(member, "is_operation", False)
+        }
 
     def __init__(self) -> None:
         self._scratch: dict[tuple, Array] = {}
@@ -113,6 +112,13 @@ class Backend(ABC):
     def owns(self, array: Any) -> bool:
         """Whether ``array`` lives on this backend's device already."""
 
+    def free_bytes(self) -> int | None:
+        """How much memory can still be had, or None where that is not known.
+
+        An array for which there is none raises MemoryError.
+        """
+        return None
+
     def scratch(
         self,
         shape: tuple[int, ...],
@@ -146,7 +152,7 @@ class Backend(ABC):
 
     @contextmanager
     def recording(self) -> Iterator[list[Launch]]:
-        """List every operation performed in the block, with shapes, bytes and flops.
+        """List every operation performed in the block: shapes, bytes, flops, launches.
 
         The recorder is free when it is off: it shadows the methods of this one
         object for the length of the block and nothing else.
@@ -160,12 +166,13 @@ class Backend(ABC):
                 if inside:
                     method(*args, **kwargs)
                     return
-                launches.append(describe(name, method, args, kwargs))
-                inside = True
+                before, inside = self.launched, True
                 try:
                     method(*args, **kwargs)
                 finally:
                     inside = False
+                declared = self.operations[name]
+                launches.append(describe(declared, args, kwargs, self.launched - before))
 
             return perform
 
@@ -265,6 +272,7 @@ class Backend(ABC):
     # -- operations: the two ends of a step
 
     @operation
+    @touching(lambda given: {"source": given["source"][: len(given["out"])], "out": given["out"]})
     @abstractmethod
     def gather(
         self,
@@ -315,11 +323,19 @@ class Backend(ABC):
         """Add one batch to a metric's float64 ``state`` on the device."""
 
     @operation
+    @touching(
+        lambda given: {
+            "values": given["arena"].values,
+            "gradients": given["arena"].gradients,
+            **given["arena"].slots,
+        }
+    )
     @abstractmethod
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
         """One optimizer step over the arena's flat arrays (all runs of trainable segments)."""
 
     @operation
+    @touching(lambda given: {"gradients": given["arena"].gradients})
     def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
         """Limit the gradients in place: each element ("value"), the norm of each
         parameter's ("norm") or the norm of all together ("global_norm")."""

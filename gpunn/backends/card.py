@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib import import_module, metadata, util
+from importlib import import_module, metadata
 
-INSTALL = 'pip install "gpunn[cuda12]"'
+from .cuda_extra import NEEDS, explain_extra, query_nvidia_smi
+
 DISTRIBUTIONS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 
 
@@ -14,38 +15,57 @@ DISTRIBUTIONS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 def why_not() -> str | None:
     """Why CuPy cannot be used here, in one line that says what helps; None if it can."""
     cupys = [name for name in DISTRIBUTIONS if _installed(name)]
+    # A second CuPy beside the first would break both, and pip leaves a broken one as it is.
+    replace = f"pip uninstall -y {' '.join(cupys)}, then {_install(12)}"
     if len(cupys) > 1:
-        return (
-            f"Several CuPy distributions are installed ({', '.join(cupys)}): "
-            f"pip uninstall -y {' '.join(cupys)}, then {INSTALL}."
-        )
-    if util.find_spec("cupy") is None:
-        return f"CuPy is not installed: {INSTALL}."
+        return f"Several CuPy distributions are installed ({', '.join(cupys)}): {replace}."
     try:
         import cupy
         from cupy.cuda import nvrtc, runtime
     except Exception as error:
-        return f"CuPy cannot be imported ({_first_line(error)}): {INSTALL}."
-    if not cupy.cuda.is_available():
-        if not runtime.driverGetVersion():
-            return "There is no NVIDIA driver: install it, until nvidia-smi lists the card."
-        try:
-            runtime.getDeviceCount()
-        except Exception as error:
-            return f"The NVIDIA driver finds no usable card ({_first_line(error)})."
-        return "The NVIDIA driver finds no card (see nvidia-smi and CUDA_VISIBLE_DEVICES)."
+        if not cupys and isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            extra, reason = explain_extra(query_nvidia_smi())
+            if extra is None:
+                return f"CuPy is not installed, nor is a card to be seen ({reason})."
+            return f'CuPy is not installed: pip install "gpunn[{extra}]".'
+        cause = _first_line(error.__cause__ or error)  # CuPy's own text begins with a frame
+        return f"CuPy cannot be imported ({cause}): {replace if cupys else _install(12)}."
     cuda = runtime.runtimeGetVersion() // 1000
-    capability = int(cupy.cuda.Device().compute_capability)
-    if cuda >= 13 and capability < 75:
+    if cuda not in NEEDS:
+        return f"This CuPy is not for CUDA {' or '.join(map(str, NEEDS))}: {replace}."
+    needs = NEEDS[cuda]
+    driver = runtime.driverGetVersion()  # the newest CUDA that it knows; 0 without a driver
+    if not driver:
         return (
-            f"The card (compute capability {capability / 10}) is too old for this CuPy and its "
-            f"CUDA {cuda}: pip uninstall -y {' '.join(cupys)}, then {INSTALL}."
+            f"There is no NVIDIA driver: install it ({needs.driver} or newer), "
+            f"until nvidia-smi lists the card."
+        )
+    if driver // 1000 < cuda:
+        other = f", or {replace}" if driver // 1000 in NEEDS else ""
+        return (
+            f"The NVIDIA driver is too old for this CuPy and its CUDA {cuda}: "
+            f"install driver {needs.driver} or newer{other}."
         )
     try:
-        nvrtc.getVersion()
-        cublas_library()
+        if not runtime.getDeviceCount():
+            raise LookupError("it lists none")  # CUDA makes that an error by itself
     except Exception as error:
-        return f"A CUDA library is missing ({_first_line(error)}): {INSTALL}."
+        return (
+            f"The NVIDIA driver finds no usable card ({_first_line(error)}): "
+            f"see nvidia-smi and CUDA_VISIBLE_DEVICES."
+        )
+    capability = divmod(int(cupy.cuda.Device().compute_capability), 10)
+    if capability < needs.capability:
+        return (
+            f"The card (compute capability {capability[0]}.{capability[1]}) is too old for this "
+            f"CuPy and its CUDA {cuda}: {replace}."
+        )
+    fits = _install(cuda) if f"cupy-cuda{cuda}x" in cupys else replace
+    for library, load in (("NVRTC", nvrtc.getVersion), ("cuBLAS", cublas_library)):
+        try:
+            load()
+        except Exception as error:
+            return f"CUDA's library {library} is missing ({_first_line(error)}): {fits}."
     return None
 
 
@@ -53,6 +73,10 @@ def cublas_library() -> ctypes.CDLL:
     """cuBLAS, where CuPy would find it."""
     pathfinder = import_module("cuda.pathfinder")  # comes with CuPy
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+
+
+def _install(cuda: int) -> str:
+    return f'pip install "gpunn[cuda{cuda}]"'
 
 
 def _installed(distribution: str) -> bool:
@@ -63,5 +87,5 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -36,7 +36,16 @@ def make_backend() -> CupyBackend:
 
     stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
     stream.use()
-    return CupyBackend(cupy, _Kernels(cupy), _Cublas(cupy, stream), _Stream(cupy, stream))
+
+    def free() -> int:
+        pool = cupy.get_default_memory_pool()
+        pool.free_all_blocks()
+        there = cupy.cuda.runtime.memGetInfo()[0]
+        limit = pool.get_limit()
+        return min(there, limit - pool.total_bytes()) if limit else there
+
+    blas, queue = _Cublas(cupy, stream), _Stream(cupy, stream)
+    return CupyBackend(cupy, _Kernels(cupy), blas, queue, free=free)
 
 
 class _Kernels:

@@ -8,6 +8,7 @@ kernels compiled for the CPU, and a stream that stores what it is asked and repe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,17 @@ class CupyBackend(Backend):
         blas: the matrix product.
         stream: the queue that all of them use.
         name: as ``get_backend`` knows it.
+        free: tells how many bytes of memory the device can still give.
     """
 
     def __init__(
-        self, xp: Any, kernels: KernelSet, blas: Matmul, stream: Stream, name: str = "cupy"
+        self,
+        xp: Any,
+        kernels: KernelSet,
+        blas: Matmul,
+        stream: Stream,
+        name: str = "cupy",
+        free: Callable[[], int] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -77,6 +85,7 @@ class CupyBackend(Backend):
         self._kernels = kernels
         self._blas = blas
         self._stream = stream
+        self._free = free
         self._prepared: dict[tuple[str, ...], Run] = {}
         self._kept: list[Array] | None = None
 
@@ -105,6 +114,9 @@ class CupyBackend(Backend):
     def owns(self, array: Any) -> bool:
         return isinstance(array, self.xp.ndarray)
 
+    def free_bytes(self) -> int | None:
+        return self._free() if self._free else None
+
     def capture(self, step: Step) -> Program:
         return _Recorded(self, step)
 
@@ -132,6 +144,7 @@ class CupyBackend(Backend):
         if self._kept is not None:
             self._kept.extend(value for value in arguments if self.owns(value))
         run(grid, block, arguments)
+        self.launched += 1
 
     def _each(self, name: str, choices: tuple[str, ...], n: int, *values: Any) -> None:
         """Launch with a thread for each of ``n`` elements, or fewer that take several."""
@@ -175,6 +188,7 @@ class CupyBackend(Backend):
             self._kept += [a, b, out]
         if out.size:
             self._blas(a, b, out, transpose_a, transpose_b, accumulate)
+            self.launched += 1
 
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         keep_input = activation.saves == "input" and bias is not None

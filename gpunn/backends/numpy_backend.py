@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 
 from .base import Array, Backend, Program, Step, dropout_scale
 from .control import (
@@ -29,8 +28,18 @@ FLOPS_WORTH_THREADS = 50_000_000
 
 
 @functools.cache
-def _threadpools() -> threadpoolctl.ThreadpoolController:
+def _threadpools() -> Any:
+    """The control of BLAS's threads; None where a source tree is run without threadpoolctl."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return None
     return threadpoolctl.ThreadpoolController()
+
+
+def _blas_threads(limit: int | None) -> AbstractContextManager[Any]:
+    pools = _threadpools()
+    return pools.limit(limits=limit, user_api="blas") if pools else nullcontext()
 
 
 class _Repeat:
@@ -88,7 +97,7 @@ class NumpyBackend(Backend):
     def session(self, flops: int) -> Iterator[None]:
         threads = 1 if flops < FLOPS_WORTH_THREADS else None
         # A loss that is no longer finite is reported as such, by the step that it came from.
-        with _threadpools().limit(limits=threads, user_api="blas"), np.errstate(all="ignore"):
+        with _blas_threads(threads), np.errstate(all="ignore"):
             yield
 
     def matmul(

@@ -5,6 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Arrays = dict[str, Any]
+Touched = Callable[[dict[str, Any]], Arrays]
+Method = TypeVar("Method", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
@@ -14,9 +19,12 @@ class Launch:
     Attributes:
         operation: name of the contract method.
         formula: name of the activation, loss, metric or optimizer it applied, or "".
-        shapes: shapes of the arrays it was given, by argument name.
+        shapes: shapes of the arrays it touches, by argument name; of an array of which it
+            reads some rows, that of these rows.
         bytes: size of these arrays together, an upper bound on its traffic.
-        flops: 2mnk for a product, one a written element otherwise.
+        flops: 2mnk for a product, one for each element of the largest array otherwise.
+        kernels: how many kernels of ``kernels/`` and products it launched on a card; 0 on
+            NumPy, and for a formula that has no kernel but array functions.
     """
 
     operation: str
@@ -24,26 +32,42 @@ class Launch:
     shapes: dict[str, tuple[int, ...]]
     bytes: int
     flops: int
+    kernels: int
 
 
-def describe(name: str, method: Callable[..., None], args: tuple, kwargs: dict) -> Launch:
-    """The `Launch` of one call of an operation."""
-    bound = inspect.signature(method).bind(*args, **kwargs).arguments
-    arrays = {key: value for key, value in bound.items() if hasattr(value, "nbytes")}
+def touching(touched: Touched) -> Callable[[Method], Method]:
+    """Mark an operation that touches other arrays than all of those it is given.
+
+    ``touched(arguments)`` gives them by name, a part of one as a view.
+    """
+
+    def mark(method: Method) -> Method:
+        method.touched = touched  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def _given(arguments: dict[str, Any]) -> Arrays:
+    return {key: value for key, value in arguments.items() if hasattr(value, "nbytes")}
+
+
+def describe(method: Callable[..., None], args: tuple, kwargs: dict, kernels: int) -> Launch:
+    """The `Launch` of one call of an operation, ``method`` being the contract's."""
+    bound = inspect.signature(method).bind(None, *args, **kwargs).arguments
+    arrays = getattr(method, "touched", _given)(bound)
     formula = next(
         (type(v).__name__ for k, v in bound.items() if k in _FORMULAS and v is not None), ""
     )
-    arena = bound.get("arena")
-    if arena is not None:
-        arrays = {"values": arena.values, "gradients": arena.gradients, **arena.slots}
     shapes = {key: tuple(value.shape) for key, value in arrays.items()}
-    if name == "matmul":
+    if method.__name__ == "matmul":
         m, n = shapes["out"]
         k = shapes["a"][0 if bound.get("transpose_a") else 1]
         flops = 2 * m * n * k
     else:
         flops = max((int(value.size) for value in arrays.values()), default=0)
-    return Launch(name, formula, shapes, sum(int(a.nbytes) for a in arrays.values()), flops)
+    size = sum(int(a.nbytes) for a in arrays.values())
+    return Launch(method.__name__, formula, shapes, size, flops, kernels)
 
 
 _FORMULAS = ("activation", "loss", "metric", "optimizer")

@@ -14,20 +14,29 @@ import numpy as np
 import threadpoolctl
 
 from .. import __version__
-from ..backends import get_backend
+from ..backends import get_backend, use_backend
 from ..backends.base import Backend
 from ..backends.card import DISTRIBUTIONS, why_not
+from ..backends.cuda_extra import explain_extra, query_nvidia_smi
 from ..layers import Dense, Input
 from ..models import Sequential
 from ..optimizers import SGD
+from ..saving import load_model
+from . import steps
 from .arguments import add_backend
-from .cuda_extra import explain_extra, query_nvidia_smi
 
 HELP = "what this machine has, and a test of the backend"
 EXAMPLES = """\
 examples:
   gpunn doctor
   gpunn doctor --backend cupy               exit status 0 only if the card works
+  gpunn doctor --step                       what a step launches on a card
+  gpunn doctor --step runs/mnist/model.gpunn
+
+--step computes nothing and needs no card. It names each operation of the step
+(with its activation, loss or optimizer), the arrays that it touches, their
+bytes, its floating-point operations, and how many kernels and products it
+launches, or "xp" where array functions of CuPy do what has no kernel.
 """
 
 _WIDTH, _LABEL = 80, 11
@@ -40,9 +49,22 @@ BATCH = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
+    parser.add_argument(
+        "--step",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="only list what a training step launches on a card, of a saved model or of "
+        "784-128-dropout-10 with Adam, at batch size 32",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.step is not None:
+        use_backend("numpy")  # only to read the model
+        model = load_model(args.step) if args.step else steps.example()
+        print(steps.table(model, steps.launches(model)))
+        return 0
     _report("gpunn", __version__)
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     _report("NumPy", np.__version__)

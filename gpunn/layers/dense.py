@@ -79,13 +79,13 @@ class Dense(Layer):
         z = call.array("z", y.shape) if keeps_input else y
         backend.matmul(x, self.kernel.value, z)
         bias = None if self.bias is None else self.bias.value
-        if bias is not None or activation is not activations.linear:
+        if bias is not None or not isinstance(activation, activations.Linear):
             backend.bias_activation(z, bias, activation, y)
 
     def backward(self, call: Call) -> None:
         backend, activation = call.backend, call.activation
         dz = _rows(call.dy)
-        if activation is not activations.linear:
+        if not isinstance(activation, activations.Linear):
             y = _rows(call.y)
             saved = call.array("z", y.shape) if activation.saves == "input" else y
             backend.activation_gradient(activation, saved, dz, dz)

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from .loops import NonFiniteLossError
+from .memory import OutOfMemoryError
 from .model import Model
 from .sequential import Sequential
 
-__all__ = ["Model", "NonFiniteLossError", "Sequential", "load_model", "save_model"]
+__all__ = [
+    "Model",
+    "NonFiniteLossError",
+    "OutOfMemoryError",
+    "Sequential",
+    "load_model",
+    "save_model",
+]
 
 
 def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True) -> Model:

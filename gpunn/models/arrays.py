@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Array, Backend
+from .memory import room_for_data
 
 CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
 
@@ -62,7 +63,16 @@ def on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
     Its dtype is kept (a data set of bytes stays bytes), but wider floats become the
     model's dtype, converted piece by piece: no second float64 array is made. A memory
     map of the host stays one: its rows are converted when they are gathered.
+
+    Raises:
+        ValueError: for a value that is not finite.
+        OutOfMemoryError: if the device has no room for it.
     """
+    with room_for_data(argument, array, backend):
+        return _on_device(backend, array, dtype, argument)
+
+
+def _on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
     if array.dtype.kind != "f":
         return backend.upload(array)
     narrows = array.dtype.itemsize > np.dtype(dtype).itemsize

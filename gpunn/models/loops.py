@@ -16,6 +16,7 @@ from ..backends.control import BAD_BATCH, PASS, POSITION
 from ..backends.order import Order
 from ..plan import Plan, Pool, Workspace
 from .data import Batches, Rows
+from .memory import room_for_batch
 from .trainer import CACHED_PROGRAMS, Logs, Trainer
 
 CHUNK_SECONDS = 0.1  # how often progress is reported while nobody asks for single batches
@@ -35,6 +36,10 @@ class Predictor:
 
     def run(self, x: Array) -> Workspace:
         """Forward on ``x`` (batch, ...), an array on the device; outputs are in its ``y``."""
+        with room_for_batch(len(x), *self._bind, False, self._workspaces, self._pool):
+            return self._run(x)
+
+    def _run(self, x: Array) -> Workspace:
         workspace = self._workspaces.pop(len(x), None)
         if workspace is None:
             workspace = Workspace(*self._bind, len(x), self._pool)
@@ -154,37 +159,39 @@ class Feed:
 
     def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         """Perform one epoch; returns the number of steps performed."""
+        flops = self.trainer.largest_product * self.batch_size
+        room = self.trainer.room(self.batch_size, self.training, self._programs)
+        with self.trainer.backend.session(flops), room:
+            return self._run(callbacks, limit, first_batch, model)
+
+    def _run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         trainer, backend, training = self.trainer, self.trainer.backend, self.training
         begin, end, watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
         batch, chunk = first_batch, 1
-        flops = trainer.largest_product * self.batch_size
-        with backend.session(flops):
-            for program, steps, size in self.epoch(limit):
-                while steps > 0:
-                    now = (
-                        steps if not (watched or progress) else min(steps, 1 if watched else chunk)
-                    )
-                    started = time.perf_counter()
-                    if watched:
-                        begin(batch, {})
-                    if isinstance(program, Rows):
-                        trainer.run_batch(program, training)
-                    else:
-                        program.run(now)
-                    batch, steps, done = batch + now, steps - now, done + now * size
-                    if watched:
-                        end(batch - 1, Logs(trainer, training))
-                    if progress:
-                        backend.synchronize()
-                        callbacks.on_train_progress(done, samples)
-                        seconds = max(time.perf_counter() - started, 1e-9)
-                        chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
-                    if model.stop_training if training else model.stop_evaluating:
-                        # What the pass has not reached stays unread, as in Keras.
-                        return batch - first_batch
+        for program, steps, size in self.epoch(limit):
+            while steps > 0:
+                now = steps if not (watched or progress) else min(steps, 1 if watched else chunk)
+                started = time.perf_counter()
+                if watched:
+                    begin(batch, {})
+                if isinstance(program, Rows):
+                    trainer.run_batch(program, training)
+                else:
+                    program.run(now)
+                batch, steps, done = batch + now, steps - now, done + now * size
+                if watched:
+                    end(batch - 1, Logs(trainer, training))
+                if progress:
+                    backend.synchronize()
+                    callbacks.on_train_progress(done, samples)
+                    seconds = max(time.perf_counter() - started, 1e-9)
+                    chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
+                if model.stop_training if training else model.stop_evaluating:
+                    # What the pass has not reached stays unread, as in Keras.
+                    return batch - first_batch
         return batch - first_batch
 
 

@@ -96,6 +96,8 @@ class Model(Compiled):
             ValueError, TypeError: for data or arguments that do not fit, before the
                 first step.
             gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
+            gpunn.models.OutOfMemoryError: if the device has no room for the data or a
+                batch; it says which batch size would fit.
         """
         batch_size = check_integer("batch_size", batch_size, 1, DEFAULT_BATCH)
         epochs = check_integer("epochs", epochs, 0)

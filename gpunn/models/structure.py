@@ -32,9 +32,7 @@ class Structure(ParameterHolder, registry.Entry):
     ) -> None:
         self.name = name or unique_name(registry.snake_case(type(self).__name__))
         self.dtype_given = None if dtype is None else resolve_dtype(dtype)
-        self.backend_given = backend
-        if isinstance(backend, str):
-            get_backend(backend)  # an unknown or unusable one is refused here
+        self._backend = get_backend(backend)  # for good, whatever is chosen later
         self._trainable = bool(trainable)
         self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
         self._reset()
@@ -96,7 +94,7 @@ class Structure(ParameterHolder, registry.Entry):
         unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
         if self._arena and all(p.arena is self._arena for p in unique.values()):
             return False
-        self._arena = Arena(get_backend(self.backend_given), self.dtype, unique.values())
+        self._arena = Arena(self._backend, self.dtype, unique.values())
         return True
 
     @property
@@ -122,7 +120,7 @@ class Structure(ParameterHolder, registry.Entry):
     @property
     def backend(self) -> Backend:
         """The backend the model runs on."""
-        return self.arena.backend if self.arena else get_backend(self.backend_given)
+        return self._backend
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

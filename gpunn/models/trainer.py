@@ -24,6 +24,7 @@ from ..optimizers import Optimizer
 from ..plan import Plan, Pool, Workspace
 from .data import Rows, Spec
 from .matching import fuse, resolve_metric
+from .memory import Cache, room_for_batch
 
 LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
@@ -179,8 +180,17 @@ class Trainer:
 
         return backend.capture(step)
 
+    def room(self, size: int, training: bool, *caches: Cache) -> Any:
+        """See `room_for_batch`."""
+        caches = (*caches, self._on_batch, *self.pools.values())
+        return room_for_batch(size, self.plan, self.backend, self.spec.dtype, training, *caches)
+
     def run_batch(self, rows: Rows, training: bool) -> None:
         """One step on a batch that the host brings."""
+        with self.room(len(rows), training):
+            self._run_batch(rows, training)
+
+    def _run_batch(self, rows: Rows, training: bool) -> None:
         key = (len(rows), training, rows.weights is not None)
         entry = self._on_batch.pop(key, None)
         if entry is None:

@@ -1,12 +1,17 @@
 // What a kernel finds on a card, on one thread of a CPU: put in front of the text that NVRTC gets,
-// it lets g++ compile that text. Every CUDA thread is a fiber that runs until it meets a barrier;
-// the blocks of a grid come one after the other.
+// it lets g++ compile that text. Every CUDA thread is a fiber that runs until it meets a barrier.
+// Between two barriers a thread is never interrupted, and what it writes is seen at once: a plain
+// `+=` where an atomicAdd belongs, or a missing fence, does not show here.
 
+#include <link.h>
 #include <math.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -15,8 +20,10 @@
 #define __global__
 #define __device__
 #define __host__
-#define __shared__ static  // one block at a time, so one copy is enough
 #define __launch_bounds__(...)
+// All such variables of a library stand in one piece of memory, where each block finds its own
+// copy while it runs.
+#define __shared__ thread_local
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -28,173 +35,323 @@ namespace cpu {
 
 constexpr unsigned WARP = 32;
 constexpr size_t STACK = 64 * 1024;
+constexpr unsigned THREADS = 16 * 1024;  // in a grid: each has a stack
+constexpr size_t DYNAMIC = 48 * 1024;  // bytes of dynamic shared memory there can be
 
-enum class State { ready, at_block_barrier, at_warp_barrier, done };
+// Where in the kernel's text something was called; as a default argument, by whoever called.
+struct Place {
+    const char* file;
+    int line;
+    static Place here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {file, line};
+    }
+};
+
+enum class At { work, warp_barrier, block_barrier, end };
 
 struct Fiber {
     std::unique_ptr<char[]> stack{new char[STACK]};
     bool started = false;
-    jmp_buf place;  // where it goes on
-    State state = State::done;
+    jmp_buf context;  // where it goes on
     dim3 thread;
-    unsigned lane = 0, warp = 0;
-    unsigned exchanges = 0;  // warp operations so far: alternates between two boxes
+    unsigned lane, warp;
+    unsigned exchanges;  // warp operations so far: alternates between two boxes
+    At at;
+    Place place;  // of the barrier that it waits at
 };
 
 struct Warp {
-    alignas(16) char boxes[2][WARP][16];
+    unsigned block, first, last;  // its fibers
+    char boxes[2][WARP][16];
+};
+
+struct Block {
+    dim3 index;
+    std::vector<char> shared;  // what its shared memory holds while another block runs
+};
+
+struct Memory {
+    char* start = nullptr;
+    size_t size = 0;
 };
 
 static std::vector<Fiber> fibers;
 static std::vector<Warp> warps;
-static unsigned live = 0;  // threads in the block that is running
+static std::vector<Block> blocks;
+static Memory shared;
+static unsigned entered;  // the block that runs
 static Fiber* current = nullptr;
 static jmp_buf scheduler;
 static std::function<void()> body;
-static char message[256];
+
+struct Failure {};
+static char message[512];
+
+static void complain(const char* format, ...) {
+    const int used = snprintf(message, sizeof message, "block (%u, %u, %u): ", blockIdx.x,
+                              blockIdx.y, blockIdx.z);
+    va_list values;
+    va_start(values, format);
+    vsnprintf(message + used, sizeof message - used, format, values);
+    va_end(values);
+}
 
 // Fibers stay alive from launch to launch: only the first start of each makes a context, after
 // that two jumps are all a switch takes.
+static void leave(At at, Place place) {
+    current->at = at;
+    current->place = place;
+    if (!_setjmp(current->context)) _longjmp(scheduler, 1);
+}
+
 static void fiber_main() {
     for (;;) {
         body();
-        current->state = State::done;
-        if (!_setjmp(current->place)) _longjmp(scheduler, 1);
+        leave(At::end, {});
     }
 }
 
 static void resume(Fiber& fiber) {
     current = &fiber;
     threadIdx = fiber.thread;
-    if (_setjmp(scheduler)) return;
-    if (fiber.started) _longjmp(fiber.place, 1);
-    fiber.started = true;
-    static ucontext_t context;
-    getcontext(&context);
-    context.uc_stack.ss_sp = fiber.stack.get();
-    context.uc_stack.ss_size = STACK;
-    makecontext(&context, fiber_main, 0);
-    setcontext(&context);
+    if (!_setjmp(scheduler)) {
+        if (fiber.started) _longjmp(fiber.context, 1);
+        fiber.started = true;
+        static ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = fiber.stack.get();
+        context.uc_stack.ss_size = STACK;
+        makecontext(&context, fiber_main, 0);
+        setcontext(&context);
+    }
+    if (*message) throw Failure{};
 }
 
-static void wait_at(State barrier) {
-    current->state = barrier;
-    if (!_setjmp(current->place)) _longjmp(scheduler, 1);
+// What a kernel must not do. Called in a fiber, which never comes back from here.
+template <typename... V> void refuse(Place place, const char* what, V... values) {
+    char text[200];
+    snprintf(text, sizeof text, what, values...);
+    const dim3 t = threadIdx;
+    complain("thread (%u, %u, %u) %s at %s:%d", t.x, t.y, t.z, text, place.file, place.line);
+    leave(At::end, place);
 }
 
-// Lets fibers first..last go on if all of them wait at this barrier.
-static bool release(unsigned first, unsigned last, State barrier) {
-    for (unsigned i = first; i < last; ++i)
-        if (fibers[i].state != barrier) return false;
-    for (unsigned i = first; i < last; ++i) fibers[i].state = State::ready;
+// Which of the warps that can go on does, and which lane of it, is anybody's guess on a card. Here
+// it is always the first in an order: 0 upwards, 1 downwards, others shuffled. Upwards and downwards
+// together bring out a barrier that is missing in a block: of any two threads each is once ahead
+// of the other by as much as the barriers allow. Shuffled orders do so between blocks.
+static unsigned order = 0, chance = 0;
+
+static std::vector<unsigned> turns(size_t n) {
+    std::vector<unsigned> path(n);
+    for (unsigned i = 0; i < n; ++i) path[i] = order == 1 ? unsigned(n) - 1 - i : i;
+    for (unsigned i = unsigned(n); order > 1 && i > 1; --i) {
+        chance = chance * 1664525u + 1013904223u;
+        std::swap(path[i - 1], path[(chance >> 8) % i]);
+    }
+    return path;
+}
+
+// Whether threads first..last, when none of them can go on, wait at this barrier: then they may.
+// All or none must.
+static bool meet(unsigned first, unsigned last, At barrier) {
+    const Fiber* one = nullptr;
+    for (unsigned i = first; i < last; ++i) {
+        if (fibers[i].at == At::work) return false;
+        if (fibers[i].at == barrier && !one) one = &fibers[i];
+    }
+    if (!one) return false;
+    for (unsigned i = first; i < last; ++i) {
+        const Fiber& other = fibers[i];
+        if (other.at == barrier && other.place.line == one->place.line &&
+            !strcmp(other.place.file, one->place.file))
+            continue;
+        char place[200] = "has ended";
+        if (other.at != At::end)
+            snprintf(place, sizeof place, "waits at %s:%d", other.place.file, other.place.line);
+        const dim3 a = one->thread, b = other.thread;
+        complain("not all threads reached the same barrier: thread (%u, %u, %u) waits at %s:%d, "
+                 "thread (%u, %u, %u) %s",
+                 a.x, a.y, a.z, one->place.file, one->place.line, b.x, b.y, b.z, place);
+        throw Failure{};
+    }
+    for (unsigned i = first; i < last; ++i) fibers[i].at = At::work;
     return true;
 }
 
-// Each round of a block's threads begins with another one, forwards or backwards, and for some
-// rounds half of the warps stay behind: who comes first between two barriers is anybody's guess on
-// a card, too.
-static unsigned next_chance() {
-    static unsigned state = 1;
-    state = state * 1664525u + 1013904223u;
-    return state >> 8;
+static void enter(unsigned block) {
+    if (block == entered) return;
+    if (entered < blocks.size())
+        memcpy(blocks[entered].shared.data(), shared.start, shared.size);
+    memcpy(shared.start, blocks[block].shared.data(), shared.size);
+    blockIdx = blocks[block].index;
+    entered = block;
 }
 
-static bool run_block() {
-    for (unsigned z = 0, i = 0; z < blockDim.z; ++z)
-        for (unsigned y = 0; y < blockDim.y; ++y)
-            for (unsigned x = 0; x < blockDim.x; ++x, ++i) {
-                fibers[i].state = State::ready;
-                fibers[i].thread = {x, y, z};
-                fibers[i].lane = i % WARP;
-                fibers[i].warp = i / WARP;
-                fibers[i].exchanges = 0;
-            }
-    for (unsigned round = 0, asleep = 0;;) {
-        bool moved = false;
-        unsigned done = 0;
-        const unsigned chance = next_chance();
-        if (round++ % 8 == 0) asleep = next_chance();
-        for (unsigned n = 0; n < live; ++n) {
-            const unsigned i = ((chance & 1 ? n : live - n) + (chance >> 1)) % live;
-            if (fibers[i].state == State::ready) {
-                moved = true;
-                if (!(asleep >> fibers[i].warp % 16 & 1)) resume(fibers[i]);
-            }
-            done += fibers[i].state == State::done;
+static void run_grid(unsigned threads) {
+    const auto path = turns(warps.size()), lanes = turns(WARP);
+    for (size_t next = 0; next < path.size();) {
+        const Warp& warp = warps[path[next]];
+        if (fibers[warp.first].at != At::work) {
+            ++next;
+            continue;
         }
-        if (done == live) return true;
-        for (unsigned first = 0; first < live; first += WARP)
-            moved |= release(first, first + WARP < live ? first + WARP : live,
-                             State::at_warp_barrier);
-        moved |= release(0, live, State::at_block_barrier);
-        if (!moved) return false;
+        enter(warp.block);
+        do {
+            for (unsigned lane : lanes)
+                if (warp.first + lane < warp.last && fibers[warp.first + lane].at == At::work)
+                    resume(fibers[warp.first + lane]);
+        } while (meet(warp.first, warp.last, At::warp_barrier));
+        const unsigned first = warp.block * threads;
+        if (meet(first, first + threads, At::block_barrier)) next = 0;
     }
 }
 
-template <typename T> T exchange(T value, unsigned source) {
-    static_assert(sizeof(T) <= 16, "too large for a shuffle");
-    auto& boxes = warps[current->warp].boxes[current->exchanges++ % 2];
-    *reinterpret_cast<T*>(boxes[current->lane]) = value;
-    wait_at(State::at_warp_barrier);
-    return *reinterpret_cast<T*>(boxes[source % WARP]);
+// NaN as a float and as a double, no truth value, and no index into anything: what memory holds
+// that nobody has written.
+constexpr unsigned POISON = 0xFFF5A5A5u;
+static char poison(size_t i) { return char(POISON >> i % 4 * 8); }
+
+// All shared memory that the kernels of this library have.
+static Memory shared_memory() {
+    static thread_local volatile char ours;
+    ours = 0;  // a thread has no such memory before it first uses it
+    Memory found;
+    auto look = [](dl_phdr_info* info, size_t, void* result) {
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const Memory memory = {static_cast<char*>(info->dlpi_tls_data),
+                                   info->dlpi_phdr[i].p_memsz};
+            const size_t place = const_cast<char*>(&ours) - memory.start;
+            if (info->dlpi_phdr[i].p_type == PT_TLS && memory.start && place < memory.size)
+                *static_cast<Memory*>(result) = memory;
+        }
+        return 0;
+    };
+    dl_iterate_phdr(look, &found);
+    return found;
+}
+
+// Makes the blocks, warps and fibers of a grid, none of which has done anything yet.
+static void set_up(unsigned threads) {
+    shared = shared_memory();
+    blocks.resize(gridDim.x * gridDim.y * gridDim.z);
+    entered = unsigned(blocks.size());
+    warps.clear();
+    while (fibers.size() < blocks.size() * threads) fibers.emplace_back();
+    for (unsigned b = 0; b < blocks.size(); ++b) {
+        blocks[b].index = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
+        blocks[b].shared.resize(shared.size);
+        for (size_t i = 0; i < shared.size; ++i) blocks[b].shared[i] = poison(i);
+        for (unsigned i = 0; i < threads; ++i) {
+            if (i % WARP == 0)
+                warps.push_back({b, b * threads + i, b * threads + std::min(i + WARP, threads), {}});
+            Fiber& fiber = fibers[b * threads + i];
+            fiber.thread = {i % blockDim.x, i / blockDim.x % blockDim.y,
+                            i / blockDim.x / blockDim.y};
+            fiber.lane = i % WARP;
+            fiber.warp = unsigned(warps.size()) - 1;
+            fiber.exchanges = 0;
+            fiber.at = At::work;
+        }
+    }
+}
+
+static void check_dynamic(Memory dynamic) {
+    for (unsigned block = 0; dynamic.start && block < blocks.size(); ++block) {
+        enter(block);
+        const size_t beyond = dynamic.start - shared.start + dynamic.size;
+        for (size_t i = beyond; i < beyond + DYNAMIC - dynamic.size; ++i)
+            if (shared.start[i] != poison(i)) {
+                complain("wrote beyond its %zu bytes of dynamic shared memory", dynamic.size);
+                throw Failure{};
+            }
+    }
 }
 
 template <typename... P, size_t... I>
-const char* launch(void (*kernel)(P...), dim3 grid, dim3 block, void** arguments,
-                   std::index_sequence<I...>) {
-    gridDim = grid;
-    blockDim = block;
-    live = block.x * block.y * block.z;
-    if (live == 0 || live > 1024) return "a block has 1 to 1024 threads";
-    while (fibers.size() < live) fibers.emplace_back();
-    warps.resize((live + WARP - 1) / WARP);
-    body = [=] { kernel(*static_cast<P*>(arguments[I])...); };
-    for (unsigned z = 0; z < grid.z; ++z)
-        for (unsigned y = 0; y < grid.y; ++y)
-            for (unsigned x = 0; x < grid.x; ++x) {
-                blockIdx = {x, y, z};
-                if (run_block()) continue;
-                for (Fiber& fiber : fibers) fiber.started = false;
-                snprintf(message, sizeof message,
-                         "block (%u, %u, %u): not all threads reached the same barrier", x, y, z);
-                return message;
-            }
+std::function<void()> with_arguments(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+    return [=] { kernel(*static_cast<P*>(arguments[I])...); };
+}
+
+// Runs a kernel; returns null, or what went wrong. `dynamic` is the kernel's `extern` array, with
+// the number of bytes of it that this launch asks for.
+template <typename... P>
+const char* launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block,
+                   Memory dynamic, unsigned in_order, void** arguments) {
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], block[2]};
+    const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
+    if (threads == 0 || threads > 1024) return "a block has 1 to 1024 threads";
+    if (gridDim.x * gridDim.y * gridDim.z > THREADS / threads) return "too many blocks for a CPU";
+    if (dynamic.size > DYNAMIC) return "a block has at most 48 KB of dynamic shared memory";
+    order = chance = in_order;
+    *message = 0;
+    body = with_arguments(kernel, arguments, std::index_sequence_for<P...>());
+    set_up(threads);
+    try {
+        run_grid(threads);
+        check_dynamic(dynamic);
+    } catch (Failure) {
+        for (Fiber& fiber : fibers) fiber.started = false;
+        return message;
+    }
     return nullptr;
 }
 
-// Runs a kernel; returns null, or what went wrong.
-template <typename... P>
-const char* launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block,
-                   void** arguments) {
-    return launch(kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, arguments,
-                  std::index_sequence_for<P...>());
+static void check(unsigned mask, Place place) {
+    if (mask != ~0u) refuse(place, "leaves lanes out (mask %x), which is not supported", mask);
+}
+
+// A warp's lanes show each other a value each, and take that of another.
+template <typename T> T exchange(unsigned mask, T value, unsigned source, Place place) {
+    static_assert(sizeof(T) <= 16, "too large for a shuffle");
+    check(mask, place);
+    auto& boxes = warps[current->warp].boxes[current->exchanges++ % 2];
+    memcpy(boxes[current->lane], &value, sizeof value);
+    leave(At::warp_barrier, place);
+    if (warps[current->warp].first + source >= warps[current->warp].last)
+        refuse(place, "reads lane %u, which the block does not have,", source);
+    memcpy(&value, boxes[source], sizeof value);
+    return value;
 }
 
 }  // namespace cpu
 
-static inline void __syncthreads() { cpu::wait_at(cpu::State::at_block_barrier); }
-static inline void __syncwarp(unsigned = ~0u) { cpu::wait_at(cpu::State::at_warp_barrier); }
+static inline void __syncthreads(cpu::Place place = cpu::Place::here()) {
+    cpu::leave(cpu::At::block_barrier, place);
+}
+static inline void __syncwarp(unsigned mask = ~0u, cpu::Place place = cpu::Place::here()) {
+    cpu::check(mask, place);
+    cpu::leave(cpu::At::warp_barrier, place);
+}
 static inline void __threadfence() {}
 
-template <typename T> T __shfl_sync(unsigned, T value, int lane) {
-    return cpu::exchange(value, unsigned(lane));
+template <typename T>
+T __shfl_sync(unsigned mask, T value, int lane, cpu::Place place = cpu::Place::here()) {
+    return cpu::exchange(mask, value, unsigned(lane) % cpu::WARP, place);
 }
-template <typename T> T __shfl_xor_sync(unsigned, T value, int mask) {
-    return cpu::exchange(value, cpu::current->lane ^ unsigned(mask));
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, cpu::Place place = cpu::Place::here()) {
+    return cpu::exchange(mask, value, (cpu::current->lane ^ unsigned(bits)) % cpu::WARP, place);
 }
-template <typename T> T __shfl_down_sync(unsigned, T value, unsigned distance) {
-    const unsigned source = cpu::current->lane + distance;
-    return cpu::exchange(value, source < cpu::WARP ? source : cpu::current->lane);
+template <typename T>
+T __shfl_down_sync(unsigned mask, T value, unsigned by, cpu::Place place = cpu::Place::here()) {
+    const unsigned lane = cpu::current->lane;
+    return cpu::exchange(mask, value, lane + by < cpu::WARP ? lane + by : lane, place);
 }
-static inline unsigned __ballot_sync(unsigned, bool predicate) {
+template <typename T>
+T __shfl_up_sync(unsigned mask, T value, unsigned by, cpu::Place place = cpu::Place::here()) {
+    const unsigned lane = cpu::current->lane;
+    return cpu::exchange(mask, value, lane >= by ? lane - by : lane, place);
+}
+static inline unsigned __ballot_sync(unsigned mask, bool predicate,
+                                     cpu::Place place = cpu::Place::here()) {
+    const cpu::Warp& warp = cpu::warps[cpu::current->warp];
+    const auto& boxes = warp.boxes[cpu::current->exchanges % 2];
+    cpu::exchange(mask, predicate, cpu::current->lane, place);
     unsigned ballot = 0;
-    const auto box = cpu::current->exchanges % 2;
-    cpu::exchange(unsigned(predicate), 0);
-    const unsigned first = cpu::current->warp * cpu::WARP;
-    for (unsigned lane = 0; lane < cpu::WARP && first + lane < cpu::live; ++lane) {
-        const char* vote = cpu::warps[cpu::current->warp].boxes[box][lane];
-        ballot |= *reinterpret_cast<const unsigned*>(vote) << lane;
-    }
+    for (unsigned lane = 0; lane < warp.last - warp.first; ++lane)
+        ballot |= unsigned(boxes[lane][0]) << lane;
     return ballot;
 }
 

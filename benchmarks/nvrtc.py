@@ -40,6 +40,13 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(folder / "libnvrtc.so.12"))
 
 
+def version() -> str:
+    """The version of NVRTC, as in "12.9"."""
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _check(library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
+    return f"{major.value}.{minor.value}"
+
+
 def compile_kernels(
     source: str, architecture: int, names: Sequence[str], options: Sequence[str] = ()
 ) -> dict[str, Resources]:

@@ -2,7 +2,7 @@
 
 Needs the standard library alone, so that it can be run as a script before anything is installed::
 
-    python gpunn/cli/cuda_extra.py
+    python gpunn/backends/cuda_extra.py
 
 prints ``cuda12``, ``cuda13`` or an empty line, and the reason on the standard error stream.
 """
@@ -12,13 +12,23 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
-# Oldest drivers that run CUDA 12 and CUDA 13, and the oldest cards that CUDA 13 still serves:
-# CUDA Toolkit release notes, "CUDA Toolkit and Minimum Required Driver Version" for minor version
-# compatibility, and the CUDA 13.0 notes (Maxwell, Pascal and Volta are gone).
-CUDA12_DRIVER = 525
-CUDA13_DRIVER = 580
-CUDA13_CAPABILITY = (7, 5)
+
+class Needs(NamedTuple):
+    """The oldest NVIDIA driver and the oldest card (compute capability) that will do."""
+
+    driver: int
+    capability: tuple[int, int]
+
+
+# What each CUDA that CuPy is made for needs. Within a family every minor version runs on the
+# family's first driver, as long as kernels are compiled to machine code, which is what CuPy does:
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
+# CUDA 12.0 dropped Kepler, 13.0 Maxwell, Pascal and Volta:
+# https://docs.nvidia.com/cuda/cufft/deprecated-functionality.html; and CuPy on a GTX 1080 with
+# NVRTC 13 fails: https://github.com/cupy/cupy/issues/9475.
+NEEDS = {12: Needs(525, (5, 0)), 13: Needs(580, (7, 5))}
 
 _QUERY = "--query-gpu=compute_cap,driver_version,name"
 _CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
@@ -63,19 +73,20 @@ def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
         for major, minor, driver, name in _CARD.findall(nvidia_smi_output)
     ]
     if "is not a valid field" in nvidia_smi_output:
-        return None, f"the NVIDIA driver is too old: CUDA 12 needs {CUDA12_DRIVER} or newer"
+        return None, f"the NVIDIA driver is too old: CUDA 12 needs {NEEDS[12].driver} or newer"
     if not cards:
         said = nvidia_smi_output.strip().split("\n")[0]
         return None, f"nvidia-smi found no card: {said}" if said else "there is no nvidia-smi"
     capability, driver, name = min(cards)
     card = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
-    if driver < CUDA12_DRIVER:
-        return None, f"{card}: CUDA 12 needs driver {CUDA12_DRIVER} or newer"
-    if capability < CUDA13_CAPABILITY:
-        return "cuda12", f"{card}: CUDA 13 starts at {'.'.join(map(str, CUDA13_CAPABILITY))}"
-    if driver < CUDA13_DRIVER:
-        return "cuda12", f"{card}: CUDA 13 needs driver {CUDA13_DRIVER} or newer"
-    return "cuda13", card
+    extra = None
+    for cuda, needs in NEEDS.items():
+        if capability < needs.capability:
+            return extra, f"{card}: CUDA {cuda} starts at {'.'.join(map(str, needs.capability))}"
+        if driver < needs.driver:
+            return extra, f"{card}: CUDA {cuda} needs driver {needs.driver} or newer"
+        extra = f"cuda{cuda}"
+    return extra, card
 
 
 if __name__ == "__main__":

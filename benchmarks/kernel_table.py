@@ -1,0 +1,91 @@
+"""What every kernel takes on every card: registers and shared memory, as the compiler says.
+
+``make kernels`` writes it into results/kernels.md. It needs NVRTC, and neither a card nor
+CuPy: the kernels are compiled as the tests compile them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import nvrtc
+
+from gpunn.backends import kernel_source
+
+ARCHITECTURES = (61, 75, 86, 89, 90)
+RESULT = Path(__file__).parent / "results" / "kernels.md"
+
+_HEAD = """\
+# Registers and shared memory of the kernels
+
+Compiled by NVRTC {version} on {date} (`make kernels`). A cell: registers of a thread /
+bytes of static shared memory of a block; then bytes spilled to memory, if any.
+
+- sm_61: GTX 10xx; sm_75: GTX 16xx, RTX 20xx; sm_86: RTX 30xx; sm_89: RTX 40xx; sm_90: H100.
+
+"""
+_VERSION = re.compile(r"NVRTC (\d+\.\d+)")
+_ROW = re.compile(r"^\| `([^`]+)` \| (.*) \|$", re.MULTILINE)
+
+Figures = dict[str, dict[int, str]]
+"""Kernel by kernel, for each architecture the cell of the table."""
+
+
+class Table(NamedTuple):
+    """The file: which NVRTC made it, and what it says."""
+
+    version: str
+    figures: Figures
+
+
+@cache
+def resources(file: str, architecture: int) -> dict[str, nvrtc.Resources]:
+    """What each instantiation in a ``.cu`` file takes on ``sm_<architecture>``."""
+    kernels = (k for k in kernel_source.kernels().values() if k.file == file)
+    entries = [entry for kernel in kernels for entry in kernel.entries()]
+    source = kernel_source.source(file)
+    return nvrtc.compile_kernels(source, architecture, entries, kernel_source.OPTIONS)
+
+
+def figures() -> Figures:
+    """The table of the kernels as they are now."""
+    found: Figures = {}
+    for file in kernel_source.files(".cu"):
+        for architecture in ARCHITECTURES:
+            for entry, used in resources(file, architecture).items():
+                spills = f" / {used.spills} spilled" if used.spills else ""
+                cell = f"{used.registers} / {used.shared}{spills}"
+                found.setdefault(entry, {})[architecture] = cell
+    return found
+
+
+def text() -> str:
+    """The table as Markdown."""
+    head = _HEAD.format(version=nvrtc.version(), date=datetime.date.today())
+    titles = " | ".join(f"sm_{a}" for a in ARCHITECTURES)
+    rows = [f"| kernel | {titles} |", f"| --- |{' ---: |' * len(ARCHITECTURES)}"]
+    rows += [f"| `{entry}` | {' | '.join(cells.values())} |" for entry, cells in figures().items()]
+    return head + "\n".join(rows) + "\n"
+
+
+def read() -> Table:
+    """The table as it was written."""
+    written = RESULT.read_text()
+    version = _VERSION.search(written)
+    title = re.search(r"^\| kernel \| (.*) \|$", written, re.MULTILINE)
+    assert version and title, f"{RESULT} is not a table of kernels"
+    columns = [int(name.removeprefix("sm_")) for name in title[1].split(" | ")]
+    rows = {
+        entry: dict(zip(columns, cells.split(" | "), strict=True))
+        for entry, cells in _ROW.findall(written)
+    }
+    return Table(version[1], rows)
+
+
+if __name__ == "__main__":
+    RESULT.write_text(text())
+    print(RESULT)

@@ -1,0 +1,381 @@
+"""Each kernel against the NumPy backend, on any shape, type and kind of numbers.
+
+`COMPARISONS` has a comparison for every operation of the contract that is a kernel, and
+for every registered formula. It raises AssertionError where the two backends differ, and
+RuntimeError where the kernel did what a card would not forgive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import emulated
+import numpy as np
+
+import gpunn
+from gpunn import registry
+from gpunn.arena import Arena, Parameter
+from gpunn.backends import kernel_source
+from gpunn.backends.base import Backend
+from gpunn.backends.control import BATCHES, PASS, POSITION, UPDATES, Control
+from gpunn.backends.cupy_backend import CupyBackend
+from gpunn.backends.order import Order
+
+NUMPY: Backend = gpunn.backends.get_backend("numpy")
+DTYPES = ("float32", "float64")
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+SOURCES = [
+    np.dtype({"float": "float32", "double": "float64"}.get(name, name)).name
+    for name in kernel_source.options("Source")
+]
+ORDERS = (0, 1, 2, 3)  # of threads: upwards, downwards and two shuffled
+
+
+def make_card(**how: Any) -> CupyBackend:
+    """A CuPy backend on the CPU whose every launch is checked, see `HostKernels`."""
+    kernels = emulated.EmulatedKernels(**{"orders": ORDERS, **how})
+    return CupyBackend(
+        emulated.ArrayModule(), kernels, emulated.column_major_product, emulated.RECORDER,
+        name="emulated",
+    )  # fmt: skip
+
+
+def on_both(
+    card: Backend,
+    operation: Callable[[Backend, dict[str, Any]], None],
+    **arrays: np.ndarray | None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Run ``operation(backend, arrays)`` on copies of the arrays; what they hold afterwards."""
+    results = []
+    for backend in (NUMPY, card):
+        mine = {
+            name: None if array is None else backend.upload(array.copy())
+            for name, array in arrays.items()
+        }
+        with np.errstate(all="ignore"):
+            operation(backend, mine)
+        results.append({n: backend.read(a) for n, a in mine.items() if a is not None})
+    return results[0], results[1]
+
+
+def assert_alike(
+    a: dict[str, np.ndarray], b: dict[str, np.ndarray], dtype: str, size: float = 0.0
+) -> None:
+    """Compare by the norm of the difference: two ways to sum differ in single small elements.
+
+    ``size`` is the norm of what was summed or subtracted, where the result may be far smaller.
+    """
+    assert a.keys() == b.keys()
+    size = max(size, 1e-30)  # what is smaller makes no difference to anyone
+    for name in a:
+        assert a[name].dtype == b[name].dtype
+        if a[name].dtype.kind in "biu":
+            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+            continue
+        with np.errstate(all="ignore"):
+            x, y = a[name].astype(np.float64), b[name].astype(np.float64)
+            finite = np.isfinite(x)
+            np.testing.assert_array_equal(y[~finite], x[~finite], err_msg=name)
+            # Scaled, so that no square overflows.
+            unit = max(np.abs(x[finite]).max(initial=0.0), size)
+            difference = np.linalg.norm((x[finite] - y[finite]) / unit)
+            limit = TOLERANCE[dtype] * max(np.linalg.norm(x[finite] / unit), size / unit)
+        assert difference <= limit, f"{name}: {difference} above {limit}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an operation is tried on: (rows, columns) numbers of a kind.
+
+    It draws them one after the other: `dataclasses.replace` gives one that begins anew.
+    """
+
+    rows: int
+    columns: int
+    dtype: str = "float32"
+    values: str = "normal"  # or one of VALUES
+    seed: int = 0
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows, self.columns
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self.rng.normal(size=shape or self.shape).astype(self.dtype)
+
+    def numbers(self) -> np.ndarray:
+        """Such as come out of a layer, or such as overflow a careless formula."""
+        if self.values == "huge":
+            x = self.rng.choice([1e4, -1e4, 88.0, -88.0, 1.0, 0.0], self.shape)
+        elif self.values == "equal":
+            x = np.full(self.shape, self.rng.choice([1e4, -1e4, 5.0, 0.0]))
+        else:
+            x = 3 * self.rng.normal(size=self.shape)
+            if self.values == "infinite":
+                x[self.rng.random(self.shape) < 0.2] = -np.inf
+                x[self.rng.random(self.shape) < 0.02] = np.inf
+        return x.astype(self.dtype)
+
+    def probabilities(self) -> np.ndarray:
+        if self.values == "normal":
+            return self.rng.uniform(0.05, 0.9, self.shape).astype(self.dtype)
+        if self.values == "equal":
+            return np.full(self.shape, 0.5, self.dtype)
+        return self.rng.choice([0.0, 1e-9, 0.5, 1.0], self.shape).astype(self.dtype)
+
+
+VALUES = ("normal", "huge", "equal", "infinite")
+Comparison = Callable[[Backend, Sample], None]
+
+
+def variants(kind: str, *besides: type) -> list[Any]:
+    """An object of each class of gpunn's own that is registered."""
+    classes = registry.entries(kind).values()
+    return [c() for c in classes if c.__module__.startswith("gpunn.") and c not in besides]
+
+
+ACTIVATIONS = [*variants("activation"), gpunn.activations.Relu(0.1, 1.0, 0.2)]
+LOSSES = [
+    *variants("loss"),
+    gpunn.losses.BinaryCrossentropy(from_logits=True),
+    gpunn.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+    gpunn.losses.BinaryCrossentropy(label_smoothing=0.1),
+    gpunn.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    gpunn.losses.CategoricalCrossentropy(label_smoothing=0.1),
+    gpunn.losses.SparseCategoricalCrossentropy(from_logits=True),
+    gpunn.losses.SparseCategoricalCrossentropy(ignore_class=1),
+    gpunn.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
+]
+OPTIMIZERS = [
+    *variants("optimizer"),
+    gpunn.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01),
+    gpunn.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    gpunn.optimizers.Adam(0.01, amsgrad=True, weight_decay=0.01),
+]
+METRICS = [
+    *variants("metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper),
+    gpunn.metrics.MeanMetricWrapper(lambda t, y: y * y),
+]
+
+
+def label(formula: Any) -> str:
+    """What a formula is called: its class, and its kernel with the numbers for it."""
+    functor = getattr(formula, "functor", None) or getattr(
+        getattr(formula, "loss", None), "functor", None
+    )
+    options = [f"{p:g}" for p in getattr(formula, "parameters", None) or ()]
+    options += ["logits"] * bool(getattr(formula, "from_logits", False))
+    options += ["no kernel"] * (functor is None)
+    return f"{type(formula).__name__}({', '.join(options)})"
+
+
+def activation(formula: Any, card: Backend, sample: Sample) -> None:
+    x, dy = sample.numbers(), sample.normal()
+    separate = formula.saves == "input"
+    # The same in both: where f is flat, the last digit of f(x) decides about the slope.
+    saved = x.copy()
+    if not separate:
+        with np.errstate(all="ignore"):
+            NUMPY.bias_activation(x, None, formula, saved)
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        backend.bias_activation(a["x"], a["bias"], formula, a["out"] if separate else a["x"])
+        if not separate:
+            backend.bias_activation(a["plain"], None, formula, a["out"])
+        backend.activation_gradient(formula, a["saved"], a["dy"], a["dx"])
+        backend.activation_gradient(formula, a["saved"], a["dy"], a["sum"], accumulate=True)
+        backend.activation_gradient(formula, a["saved"], a["dy"], a["dy"])
+
+    both = on_both(
+        card, both_ways, x=x, plain=x, saved=saved, bias=sample.normal(sample.columns), dy=dy,
+        dx=dy, sum=sample.normal(), out=x,
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype)
+
+
+def loss(formula: Any, card: Backend, sample: Sample) -> None:
+    rows, columns = sample.shape
+    from_logits = getattr(formula, "from_logits", "crossentropy" not in formula.name)
+    truth = sample.rng.integers(0, columns, rows).astype(np.int32)
+    if not formula.sparse:
+        if "categorical" in formula.name:
+            truth = np.eye(columns, dtype=sample.dtype)[truth]
+        elif "binary" in formula.name:
+            truth = sample.rng.integers(0, 2, sample.shape).astype(sample.dtype)
+        else:
+            truth = sample.normal()
+
+    def three_times(backend: Backend, a: dict[str, Any]) -> None:
+        backend.loss(formula, a["t"], a["y"], a["w"], 0.25, a["dy"], a["totals"])
+        backend.loss(formula, a["t"], a["y"], None, 0.5, a["plain"], a["totals"])
+        backend.loss(formula, a["t"], a["y"], None, 0.5, None, a["no_count"][:2])
+
+    y = sample.numbers() if from_logits else sample.probabilities()
+    if from_logits and "binary" in formula.name:
+        y = y.clip(-1e4, 1e4)  # NumPy's formula takes infinity from infinity
+    both = on_both(
+        card, three_times, t=truth, y=y, w=sample.rng.random(rows).astype(sample.dtype),
+        dy=np.zeros_like(y), plain=np.zeros_like(y), totals=np.zeros(3), no_count=np.zeros(3),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, 0.5 / columns)  # a slope is p - t, of which p may be t
+    assert both[1]["totals"][1] == 2 * rows
+
+
+def metric(formula: Any, card: Backend, sample: Sample) -> None:
+    rows, columns = sample.shape
+    truth = sample.rng.integers(0, columns, rows).astype(np.int32)
+    if formula.sparse is False:
+        truth = np.eye(columns, dtype=sample.dtype)[truth]
+    from_loss = getattr(formula, "loss", None) is not None
+    y = sample.probabilities() if from_loss else sample.numbers().round(1)  # so that there are ties
+
+    def twice(backend: Backend, a: dict[str, Any]) -> None:
+        backend.metric(formula, a["t"], a["y"], a["w"], a["state"])
+        backend.metric(formula, a["t"], a["y"], None, a["state"])
+
+    weights = sample.rng.random(rows).astype(sample.dtype)
+    assert_alike(*on_both(card, twice, t=truth, y=y, w=weights, state=np.zeros(2)), sample.dtype)
+
+
+def column_sums(card: Backend, sample: Sample) -> None:
+    x = sample.numbers()
+
+    def sums(backend: Backend, a: dict[str, Any]) -> None:
+        backend.column_sums(a["x"], a["out"])
+        backend.column_sums(a["x"], a["total"], accumulate=True)
+
+    row = sample.normal(sample.columns)
+    size = float(np.linalg.norm(np.abs(x[np.isfinite(x).all(axis=1)]).sum(axis=0)))
+    assert_alike(*on_both(card, sums, x=x, out=row, total=row), sample.dtype, size)
+
+
+def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
+    """affine and gather, with rows from the middle of a shuffled pass to its end."""
+    rows = sample.rows
+    x = sample.rng.integers(0, 100, sample.shape).astype(source)
+    scale, offset = (1.0, 0.0) if target == "int32" else (1 / 255, -0.5)
+    order = Order(rows, sample.seed)
+    first = int(sample.rng.integers(rows))
+
+    def convert(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(POSITION, first)
+        control.set(PASS, 2)
+        backend.affine(a["x"], scale, offset, a["affine"])
+        if target != "int32":
+            backend.affine(a["x"], scale, offset, a["sum"], accumulate=True)
+        backend.gather(a["x"], order, control, a["rows"], scale, offset)
+
+    empty = np.zeros(sample.shape, target)
+    both = on_both(card, convert, x=x, affine=empty, sum=empty + 1, rows=empty[first:])
+    assert_alike(*both, "float32")
+
+
+def dropout(card: Backend, sample: Sample) -> None:
+    x, rate, seed = sample.numbers(), 0.3, 2**64 - 5
+
+    def drop(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(BATCHES, sample.seed)
+        backend.dropout(a["x"], rate, seed, 3, control, a["out"], a["mask"])
+        backend.dropout_gradient(a["dy"], rate, a["mask"], a["dx"])
+        backend.dropout_gradient(a["dy"], rate, a["mask"], a["sum"], accumulate=True)
+
+    dy, mask = sample.normal(), np.zeros(sample.shape, np.bool_)
+    x[~np.isfinite(x)] = 0  # where it is dropped, infinity is 0 here and NaN there
+    both = on_both(card, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
+    assert_alike(*both, sample.dtype)
+
+
+def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
+    """Four parameters of which one is frozen, one slow, one without decay."""
+    rng = np.random.default_rng(sample.seed)
+    values = lambda shape, dtype: rng.normal(size=shape).astype(dtype)  # noqa: E731
+    parameters = [
+        Parameter(sample.shape, values),
+        Parameter((sample.columns,), values, decay=False),
+        Parameter((3,), values, multiplier=0.1),
+        Parameter((1, 1), values),
+    ]
+    made = Arena(backend, sample.dtype, parameters)
+    if optimizer is not None:
+        made.add_slots(optimizer.slot_names)
+    parameters[3].layer = type("Layer", (), {"name": "frozen", "trainable": False})
+    made.refresh()
+    return made
+
+
+def give_gradients(made: Arena, sample: Sample) -> None:
+    for parameter in made.parameters:
+        gradient = sample.normal(*parameter.shape)
+        if parameter.shape == sample.shape and sample.values != "infinite":
+            gradient = sample.numbers()
+        made.backend.write(parameter.gradient, gradient)
+
+
+def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
+    results = []
+    for backend in (NUMPY, card):
+        made, control = make_arena(backend, sample, formula), Control(backend)
+        numbers = replace(sample)
+        frozen = made.parameters[3].numpy()
+        for step in range(3):
+            control.set(UPDATES, step)
+            control.set_learning_rate(0.1 / (1 + step))
+            give_gradients(made, numbers)
+            backend.update(formula, made, control)
+        assert made.parameters[3].numpy() == frozen
+        results.append(
+            {str(i): p.numpy() for i, p in enumerate(made.parameters)}
+            | {name: backend.read(slot) for name, slot in made.slots.items()}
+        )
+    assert_alike(*results, sample.dtype)
+
+
+def clip(by: str, card: Backend, sample: Sample) -> None:
+    for limit in (0.5, 1e9):
+        results = []
+        for backend in (NUMPY, card):
+            made = make_arena(backend, sample)
+            give_gradients(made, replace(sample))
+            backend.clip_gradients(made, by, limit)
+            trained = made.parameters[:3]
+            results.append({str(i): backend.read(p.gradient) for i, p in enumerate(trained)})
+        assert_alike(*results, sample.dtype)
+
+
+def advance(card: Backend, sample: Sample) -> None:
+    results = []
+    for backend in (NUMPY, card):
+        control, totals = Control(backend), backend.zeros((3,), np.float64)
+        for value in (0.0, np.nan, np.inf):
+            backend.write(totals, np.array([value, 0, 0]))
+            backend.advance(control, sample.rows, totals)
+        results.append({"counters": control.get()})
+    assert_alike(*results, sample.dtype)
+
+
+def _comparisons() -> Iterator[tuple[str, Comparison]]:
+    for compare, formulas in (
+        (activation, ACTIVATIONS), (loss, LOSSES), (metric, METRICS), (optimizer, OPTIMIZERS),
+    ):  # fmt: skip
+        for formula in formulas:
+            yield f"{compare.__name__} {label(formula)}", partial(compare, formula)
+    for by in ("value", "norm", "global_norm"):
+        yield f"clip by {by}", partial(clip, by)
+    for target in ("float32", "float64", "int32"):
+        for source in SOURCES:
+            yield f"{source} to {target}", partial(conversion, source, target)
+    for compare in (column_sums, dropout, advance):
+        yield compare.__name__, compare
+
+
+COMPARISONS = dict(_comparisons())
+assert len(COMPARISONS) == sum(1 for _ in _comparisons())  # each by a name of its own

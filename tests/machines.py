@@ -1,0 +1,198 @@
+"""Machines that lack something, pretended by a package ``cupy`` that is put on the path.
+
+The package answers what CuPy 14 answers on such a machine; its error messages are shaped as
+CuPy's and CUDA's, several lines long where those are. Beside it lies the metadata by which
+Python knows which distributions are installed.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTALL_12 = 'pip install "gpunn[cuda12]"'
+INSTALL_13 = 'pip install "gpunn[cuda13]"'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is installed, and the one line that is said about it (None: nothing is missing)."""
+
+    line: str | None
+    distributions: tuple[str, ...] = ("cupy-cuda12x",)
+    package: bool = True
+    on_import: str = ""
+    cuda: int = 12090
+    driver: int = 12080  # the newest CUDA that it knows
+    cards: int | str = 1  # how many, or what CUDA says
+    capability: str = "86"
+    missing: str = ""  # a CUDA library
+    nvidia_smi: str = ""  # what it says of the cards; there is none without
+
+    def write(self, folder: Path) -> None:
+        """Make the packages and their metadata in ``folder``, and programs in its ``bin``."""
+        (folder / "bin").mkdir()
+        if self.nvidia_smi:
+            program = folder / "bin" / "nvidia-smi"
+            program.write_text(f"#!/bin/sh\necho '{self.nvidia_smi}'\n")
+            program.chmod(0o755)
+        for name in self.distributions:
+            info = folder / f"{name.replace('-', '_')}-14.2.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: 14.2.0\n"
+            )
+        if not self.package:
+            return
+        texts = {
+            "cupy/__init__.py": f"{self.on_import}\nfrom . import cuda\n",
+            "cupy/cuda/__init__.py": f"""
+                from . import nvrtc, runtime
+                class Device:
+                    compute_capability = {self.capability!r}
+                def Stream(non_blocking):
+                    raise MemoryError("the card is full")
+                """,
+            "cupy/cuda/runtime.py": f"""
+                runtimeGetVersion = lambda: {self.cuda}
+                driverGetVersion = lambda: {self.driver}
+                def getDeviceCount():
+                    if isinstance({self.cards!r}, str):
+                        raise RuntimeError({self.cards!r})
+                    return {self.cards!r}
+                """,
+            "cupy/cuda/nvrtc.py": """
+                from cuda.pathfinder import load_nvidia_dynamic_lib
+                def getVersion():
+                    load_nvidia_dynamic_lib("nvrtc")
+                    return 12, 9
+                """,
+            "cuda/__init__.py": "",
+            "cuda/pathfinder.py": f"""
+                class Loaded:
+                    abs_path = None  # stands for the process itself, which can be loaded
+                def load_nvidia_dynamic_lib(name):
+                    if name == {self.missing!r}:
+                        files = f"lib{{name}}.so.13 or lib{{name}}.so.12"
+                        raise RuntimeError(f"Failure finding {{files}}: No such file\\n\\n")
+                    return Loaded
+                """,
+        }
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+
+
+NO_DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
+NO_CARD = "cudaErrorNoDevice: no CUDA-capable device is detected"
+BROKEN = """
+frame = "=" * 64
+try:
+    raise ImportError("libcudart.so.12: cannot open shared object file")
+except ImportError as error:
+    raise ImportError(f"\\n{frame}\\nFailed to import CuPy.\\n\\n  {error}") from error
+"""
+CUPY_12 = f"pip uninstall -y cupy-cuda12x, then {INSTALL_12}"
+CUPY_13 = f"pip uninstall -y cupy-cuda13x, then {INSTALL_12}"
+
+LACKING = {
+    "CuPy not installed": Machine(
+        "CuPy is not installed, nor is a card to be seen (there is no nvidia-smi).",
+        distributions=(),
+        package=False,
+    ),
+    "CuPy not installed, a new card": Machine(
+        f"CuPy is not installed: {INSTALL_13}.",
+        distributions=(),
+        package=False,
+        nvidia_smi="8.9, 580.65.06, NVIDIA GeForce RTX 4090",
+    ),
+    "CuPy not installed, an old card": Machine(
+        f"CuPy is not installed: {INSTALL_12}.",
+        distributions=(),
+        package=False,
+        nvidia_smi="6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB",
+    ),
+    "CuPy lost its files": Machine(
+        f"CuPy cannot be imported (No module named 'cupy'): {CUPY_12}.", package=False
+    ),
+    "CuPy broken": Machine(
+        f"CuPy cannot be imported (libcudart.so.12: cannot open shared object file): {CUPY_12}.",
+        on_import=BROKEN,
+    ),
+    "two distributions": Machine(
+        "Several CuPy distributions are installed (cupy-cuda12x, cupy-cuda13x): "
+        f"pip uninstall -y cupy-cuda12x cupy-cuda13x, then {INSTALL_12}.",
+        distributions=("cupy-cuda12x", "cupy-cuda13x"),
+    ),
+    "CuPy for another CUDA": Machine(
+        f"This CuPy is not for CUDA 12 or 13: pip uninstall -y cupy-cuda11x, then {INSTALL_12}.",
+        distributions=("cupy-cuda11x",),
+        cuda=11080,
+    ),
+    "no driver": Machine(
+        "There is no NVIDIA driver: install it (525 or newer), until nvidia-smi lists the card.",
+        driver=0,
+        cards=NO_DRIVER,
+    ),
+    "driver too old": Machine(
+        "The NVIDIA driver is too old for this CuPy and its CUDA 12: install driver 525 or newer.",
+        driver=11080,  # what driver 520 says
+        cards=NO_DRIVER,
+    ),
+    "driver too old for CUDA 13": Machine(
+        "The NVIDIA driver is too old for this CuPy and its CUDA 13: "
+        f"install driver 580 or newer, or {CUPY_13}.",
+        distributions=("cupy-cuda13x",),
+        cuda=13000,
+        driver=12090,  # what driver 575 says
+        cards=NO_DRIVER,
+    ),
+    "no card": Machine(
+        f"The NVIDIA driver finds no usable card ({NO_CARD}): "
+        "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
+        cards=f"{NO_CARD}\n",
+    ),
+    "no card listed": Machine(
+        "The NVIDIA driver finds no usable card (it lists none): "
+        "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
+        cards=0,
+    ),
+    "card too old": Machine(  # a GTX 1080
+        f"The card (compute capability 6.1) is too old for this CuPy and its CUDA 13: {CUPY_13}.",
+        distributions=("cupy-cuda13x",),
+        cuda=13000,
+        driver=13000,
+        capability="61",
+    ),
+    "no NVRTC": Machine(
+        "CUDA's library NVRTC is missing (Failure finding libnvrtc.so.13 or libnvrtc.so.12: "
+        f"No such file): {INSTALL_12}.",
+        missing="nvrtc",
+    ),
+    "no cuBLAS": Machine(
+        "CUDA's library cuBLAS is missing (Failure finding libcublas.so.13 or libcublas.so.12: "
+        f"No such file): {INSTALL_13}.",
+        distributions=("cupy-cuda13x",),
+        cuda=13000,
+        driver=13000,
+        missing="cublas",
+    ),
+    "no cuBLAS for a CuPy built here": Machine(
+        "CUDA's library cuBLAS is missing (Failure finding libcublas.so.13 or libcublas.so.12: "
+        f"No such file): pip uninstall -y cupy, then {INSTALL_12}.",
+        distributions=("cupy",),
+        missing="cublas",
+    ),
+}
+
+COMPLETE = {
+    "GTX 1080, CUDA 12": Machine(None, driver=13000, capability="61"),
+    "RTX 2060, CUDA 13": Machine(
+        None, distributions=("cupy-cuda13x",), cuda=13000, driver=13000, capability="75"
+    ),
+    "B200, CUDA 12, oldest driver": Machine(None, driver=12000, capability="100"),
+    "a CuPy built here": Machine(None, distributions=("cupy",)),
+}

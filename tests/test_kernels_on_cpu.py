@@ -1,0 +1,43 @@
+"""Every kernel on the CPU against the NumPy backend, on random shapes and difficult numbers."""
+
+from __future__ import annotations
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+from comparisons import COMPARISONS, DTYPES, VALUES, Sample, make_card
+
+from gpunn.backends import kernel_source
+
+CARD = make_card()
+LARGEST = 20_000  # numbers in an array
+# Where tiles and warps begin and end, primes, MNIST's and ImageNet's numbers of classes.
+AWKWARD = (1, 2, 10, 31, 32, 33, 97, 257, 1000, 1023)
+
+sizes = st.sampled_from(AWKWARD) | st.integers(1, 200)
+samples = st.builds(
+    Sample,
+    rows=sizes,
+    columns=sizes,
+    dtype=st.sampled_from(DTYPES),
+    values=st.sampled_from(VALUES),
+    seed=st.integers(0, 2**32 - 1),
+).filter(lambda sample: sample.rows * sample.columns <= LARGEST)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@hypothesis.given(sample=samples, blocks=st.integers(1, 4))
+def test_kernels_agree_with_numpy(name: str, sample: Sample, blocks: int) -> None:
+    CARD._kernels.blocks = blocks
+    COMPARISONS[name](CARD, sample)
+
+
+def test_every_entry_point_is_run() -> None:
+    """Whatever can be launched on a card is compared with NumPy above."""
+    card = make_card()
+    for compare in COMPARISONS.values():
+        for dtype in DTYPES:
+            compare(card, Sample(3, 33, dtype))
+    entries = {e for kernel in kernel_source.kernels().values() for e in kernel.entries()}
+    assert card._kernels.launched == entries

@@ -1,0 +1,199 @@
+"""Proof of the prover: what is wrong in a copy of the kernels' text is noticed.
+
+Each fault is planted by itself and compared with NumPy as in `test_kernels_on_cpu.py`, in a
+process of its own, since a faulty kernel may do anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from comparisons import COMPARISONS, Sample, make_card
+
+from gpunn.backends import kernel_source
+
+SAMPLES = [
+    Sample(*shape, "float32", values, seed)
+    for seed, (shape, values) in enumerate(
+        [
+            ((1, 1), "normal"), ((33, 10), "huge"), ((7, 1000), "normal"), ((200, 3), "normal"),
+            ((1, 31), "infinite"), ((97, 32), "equal"), ((1023, 2), "normal"), ((33, 257), "huge"),
+        ]
+    )
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A piece of a file's text, what takes its place, and the comparisons that run it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    comparisons: tuple[str, ...]
+
+
+LOSS = "loss SparseCategoricalCrossentropy(0, logits)"
+ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
+WITH_BARRIERS = {
+    "gather.cu": ("float32 to float32",),
+    "reductions.cu": ("column_sums",),
+    "threads.cuh": (LOSS,),
+    "updates.cu": (ADAM, "clip by norm", "clip by global_norm"),
+}
+
+
+def _without_barriers() -> Iterator[Fault]:
+    """Each barrier there is, taken away by itself."""
+    for file in (*kernel_source.files(".cu"), *kernel_source.files(".cuh")):
+        text = kernel_source.text(file)
+        for found in re.finditer(r"^ *__syncthreads\(\);.*\n(.*\n)", text, re.MULTILINE):
+            line = text[: found.start()].count("\n") + 1
+            yield Fault(
+                f"barrier removed, {file}:{line}", file, found[0], found[1], WITH_BARRIERS[file]
+            )
+
+
+FAULTS = [
+    *_without_barriers(),
+    Fault(
+        "bound off by one, writing", "elementwise.cu",
+        "i < n; i += thread_count()) {\n        const T z",
+        "i <= n; i += thread_count()) {\n        const T z",
+        ("activation Sigmoid()",),
+    ),
+    Fault(
+        "bound off by one, reading", "reductions.cu",
+        "for (int64 r = threadIdx.y; r < rows;", "for (int64 r = threadIdx.y; r <= rows;",
+        ("column_sums",),
+    ),
+    Fault(
+        "bound off by one, too early", "elementwise.cu",
+        "i < n; i += thread_count()) {\n        const T dx = f",
+        "i + 1 < n; i += thread_count()) {\n        const T dx = f",
+        ("activation Sigmoid()",),
+    ),
+    Fault(
+        "index beyond shared memory", "reductions.cu",
+        "partial[threadIdx.y + half][threadIdx.x]", "partial[threadIdx.y + half + 1][threadIdx.x]",
+        ("column_sums",),
+    ),
+    Fault(
+        "arguments swapped", "updates.cu",
+        "weights, slot_0, slot_1, slot_2);", "weights, slot_1, slot_0, slot_2);",
+        (ADAM,),
+    ),
+    Fault(
+        "maximum not subtracted, loss", "loss.cu",
+        "row.maximum = answer.value;", "row.maximum = T(0);",
+        (LOSS,),
+    ),
+    Fault(
+        "maximum not subtracted, softmax", "reductions.cu",
+        "maximum = warp_largest(Largest<T>{maximum, 0}).value;", "maximum = T(0);",
+        ("activation Softmax()",),
+    ),
+    Fault(
+        "tail lost, elements", "elementwise.cu",
+        "if (i < n) {", "if (block * 8 + 8 <= n) {",
+        ("dropout",),
+    ),
+    Fault(
+        "tail lost, rows of a sum", "loss.cu",
+        "for (int64 r = threadIdx.x; r < rows; r += blockDim.x) {",
+        "for (int64 r = threadIdx.x; r + 1 < rows || r == 0; r += blockDim.x) {",
+        (LOSS,),
+    ),
+]  # fmt: skip
+
+
+NONE = Fault("", "", "", "", tuple(COMPARISONS))
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g1"
+
+
+def complaint(comparisons: Iterable[str], grids: Sequence[int] = (1, 2, 4), **how: Any) -> str:
+    """What these comparisons say first, "" if nothing; on so many blocks."""
+    card = make_card(**how)
+    for blocks in grids:
+        card._kernels.blocks = blocks
+        for comparison in comparisons:
+            for sample in SAMPLES:
+                try:
+                    COMPARISONS[comparison](card, replace(sample))
+                except (AssertionError, RuntimeError) as error:
+                    return f"{comparison}, {sample.shape}: {' '.join(str(error).split())}"
+    return ""
+
+
+def attempt(fault: Fault, sanitized: bool = False) -> subprocess.CompletedProcess[str]:
+    """Plant a fault in another process, which prints the complaint."""
+    environment = dict(os.environ)
+    if sanitized:
+        libraries = [
+            subprocess.run(
+                ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for name in ("libasan.so", "libubsan.so")
+        ]
+        environment |= {
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "GPUNN_HOST_OPTIONS": SANITIZERS,
+        }
+    return subprocess.run(
+        [sys.executable, __file__, fault.name],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_noticed(fault: Fault) -> None:
+    assert kernel_source.text(fault.file).count(fault.old) == 1
+    run = attempt(fault)
+    crashed = run.returncode < 0  # so would a test
+    assert crashed or run.returncode == 0, run.stderr
+    assert crashed or run.stdout.strip()
+
+
+def test_without_a_fault_there_is_no_complaint() -> None:
+    assert not complaint(
+        dict.fromkeys(n for fault in FAULTS for n in fault.comparisons), grids=(3,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("bound off by one, writing", r"AddressSanitizer: heap-buffer-overflow \S*elementwise.cu"),
+        ("index beyond shared memory", r"reductions.cu:\d+:\d+: runtime error: index 16 out of b"),
+    ],
+)
+def test_sanitizers_notice(name: str, report: str) -> None:
+    run = attempt(next(fault for fault in FAULTS if fault.name == name), sanitized=True)
+    assert run.returncode != 0 and re.search(report, run.stderr), run.stderr
+
+
+@pytest.mark.slow
+def test_sanitizers_have_nothing_to_say_of_the_kernels() -> None:
+    run = attempt(NONE, sanitized=True)
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stdout + run.stderr
+
+
+if __name__ == "__main__":
+    (planted,) = (fault for fault in (NONE, *FAULTS) if fault.name == sys.argv[1])
+    how: dict[str, Any] = {"replace": (planted.old, planted.new)} if planted.old else {}
+    if "GPUNN_HOST_OPTIONS" in os.environ:
+        how["grids"], how["orders"] = (
+            (2,),
+            (2,),
+        )  # one: on the arrays themselves, around which the sanitizer looks
+        SAMPLES[:] = SAMPLES[:3]
+    print(complaint(planted.comparisons, **how))
