@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from host_kernels import HostKernels
+from host_kernels import HostKernels, poison
 
 import gpunn.backends
 from gpunn.backends.cupy_backend import CupyBackend
@@ -244,7 +244,7 @@ class ArrayModule:
         """Filled with what shows if nobody writes it."""
         MEMORY.room(math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize)
         array = np.empty(shape, dtype)
-        array.view(np.uint8 if array.ndim and array.shape[-1] else array.dtype).fill(0xA5)
+        poison(array)
         return MEMORY.hold(array)
 
 
