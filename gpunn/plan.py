@@ -124,9 +124,6 @@ class Call:
         return array
 
 
-Make = Callable[[str, tuple[int, ...], Any], Array]
-
-
 class Pool:
     """Arrays by name that workspaces of several batch sizes share.
 

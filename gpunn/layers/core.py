@@ -141,7 +141,7 @@ class Rescaling(Layer):
             return
         xp = call.backend.xp
         xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
-        xp.add(call.dx, call.dy, out=call.dx) if call.accumulate else xp.copyto(call.dx, call.dy)
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
 
     def _constant(self, call: Call, name: str) -> Any:
         values = np.asarray(getattr(self, name), call.dtype)
@@ -244,7 +244,7 @@ class Dropout(Layer):
             return
         xp = backend.xp
         xp.multiply(call.dy, call.array("noise", ()), out=call.dy)
-        xp.add(call.dx, call.dy, out=call.dx) if call.accumulate else xp.copyto(call.dx, call.dy)
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Run by itself; calls in training differ, as the steps of a model do."""

@@ -27,7 +27,7 @@ class Compiled(Structure):
     history: History | None = None
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
-    _compiled: Mapping[str, Any] | None = None
+    _compiled: Mapping[str, list[Any]] | None = None  # the metrics, as they were given
 
     def _reset(self) -> None:
         super()._reset()
@@ -71,16 +71,14 @@ class Compiled(Structure):
                 if entry not in ("accuracy", "acc"):
                     metrics_module.get(entry)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
-        if self.optimizer is not None:
-            self.optimizer.take_owner(self)
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction in (None, "none"):
             raise ValueError(
                 f"{self.loss.name} has reduction='none': it leaves no single number to train on."
             )
+        if self.optimizer is not None:
+            self.optimizer.take_owner(self)
         self._compiled = {
-            "optimizer": self.optimizer,
-            "loss": self.loss,
             "metrics": list(metrics or ()),
             "weighted_metrics": list(weighted_metrics or ()),
         }
@@ -108,7 +106,7 @@ class Compiled(Structure):
                 self.plan,
                 self.arena,
                 self._spec(),
-                self._compiled["optimizer"],
+                self.optimizer,
                 self._compiled["metrics"],
                 self._compiled["weighted_metrics"],
                 self._seed,
@@ -117,10 +115,10 @@ class Compiled(Structure):
         self.trainer.refresh()
         return self.trainer
 
-    def _spec(self, loss: Any = None) -> data.Spec:
+    def _spec(self) -> data.Spec:
         assert self.arena is not None and self.plan is not None
         shapes = self.plan.input_shape, self.plan.output_shape
-        return data.Spec(self.arena.backend, self.arena.dtype, *shapes, loss or self.loss)
+        return data.Spec(self.arena.backend, self.arena.dtype, *shapes, self.loss)
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
         """The trainer, made now if this is the first data the model sees."""
@@ -172,9 +170,9 @@ class Compiled(Structure):
             **{
                 key: [
                     m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
-                    for m in self._compiled[key]
+                    for m in metrics
                 ]
-                for key in ("metrics", "weighted_metrics")
+                for key, metrics in self._compiled.items()
             },
         }
 

@@ -159,7 +159,7 @@ class Feed:
 
     def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         """Perform one epoch; returns the number of steps performed."""
-        flops = self.trainer.largest_product * self.batch_size
+        flops = self.trainer.arena.largest_product * self.batch_size
         room = self.trainer.room(self.batch_size, self.training, self._programs)
         with self.trainer.backend.session(flops), room:
             return self._run(callbacks, limit, first_batch, model)

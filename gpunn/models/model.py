@@ -241,7 +241,8 @@ class Model(Compiled):
             source, first = data.peek(x)
             self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
             batches = data.inputs_of(self._spec(), source, steps)
-        with self.backend.session(size * max((2 * p.size for p in self.weights), default=0)):
+        assert self.arena is not None
+        with self.backend.session(size * self.arena.largest_product):
             return loops.predict(self._forward, batches, callback_list)
 
     def _forward(self, rows: data.Rows) -> Workspace:

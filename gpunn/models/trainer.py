@@ -9,7 +9,7 @@ description of a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class Trainer:
         self.control = Control(self.backend)
         self.test_control = Control(self.backend)
         self.loss, self.fused = fuse(spec.loss, plan.output_activation)
-        self.spec = Spec(spec.backend, spec.dtype, spec.input_shape, spec.output_shape, self.loss)
+        self.spec = replace(spec, loss=self.loss)
         self.pools = {True: Pool(self.backend), False: Pool(self.backend)}
         self.measures = self._measures(metrics, weighted_metrics)
         size = self.measures[-1].at.stop if self.measures else LOSS_TOTALS
@@ -195,7 +195,7 @@ class Trainer:
         entry = self._on_batch.pop(key, None)
         if entry is None:
             batch = Batch(self, len(rows), training)
-            entry = batch, self.backend.capture(self._step(batch, training, key[2], scaled=False))
+            entry = batch, self.backend.capture(self._step(batch, training, key[2]))
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -203,16 +203,14 @@ class Trainer:
         batch, program = entry
         if training:
             self.last_batch = batch
-        write = self.backend.affine
-        write(rows.x, 1.0, 0.0, batch.workspace.x)
+        write, workspace = self.backend.affine, batch.workspace
+        write(rows.x, workspace.scale, workspace.offset, workspace.x)
         write(rows.y, 1.0, 0.0, batch.y)
         if rows.weights is not None:
             write(rows.weights, 1.0, 0.0, batch.weights)
         program.run(1)
 
-    def _step(
-        self, batch: Batch, training: bool, weighted: bool, scaled: bool = True
-    ) -> Callable[[], None]:
+    def _step(self, batch: Batch, training: bool, weighted: bool) -> Callable[[], None]:
         """The step from a filled batch on."""
         backend, workspace, loss = self.backend, batch.workspace, self.loss
         control = self.control if training else self.test_control
@@ -222,7 +220,6 @@ class Trainer:
         weights = batch.weights.reshape(-1) if weighted else None
         scale = 1.0 if loss.reduction == "sum" else 1.0 / batch.rows
         normalized = weighted and loss.reduction == "mean_with_sample_weight"
-        rescaled = not scaled and (workspace.scale != 1.0 or workspace.offset != 0.0)
         activated = batch.probabilities is not batch.y_pred
         measures = [m for m in self.measures if not m.counted_by_loss]
         states = [totals[m.at] for m in measures]
@@ -231,8 +228,6 @@ class Trainer:
         xp = backend.xp
 
         def step() -> None:
-            if rescaled:
-                backend.affine(workspace.x, workspace.scale, workspace.offset, workspace.x)
             if normalized:
                 total = xp.sum(weights)
                 total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
@@ -285,11 +280,6 @@ class Trainer:
         """The first training batch (of all so far) whose loss was not finite."""
         number = int(self.control.get()[BAD_BATCH])
         return None if number < 0 else number
-
-    @property
-    def largest_product(self) -> int:
-        """Flops of one sample's largest matrix product, to choose threads by."""
-        return max((2 * p.size for p in self.arena.parameters if len(p.shape) == 2), default=0)
 
     # -- exact resume
 
