@@ -18,6 +18,7 @@ from ..callbacks import CallbackList, History
 from ..plan import Workspace, run_once
 from . import classes, data, loops
 from .compiled import Compiled
+from .predictor import Predictor, predict
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
@@ -38,7 +39,7 @@ class Model(Compiled):
 
     def _reset(self) -> None:
         super()._reset()
-        self._predictor: loops.Predictor | None = None
+        self._predictor: Predictor | None = None
 
     def _take_parameters(self) -> bool:
         moved = super()._take_parameters()
@@ -243,14 +244,14 @@ class Model(Compiled):
             batches = data.inputs_of(self._spec(), source, steps)
         assert self.arena is not None
         with self.backend.session(size * self.arena.largest_product):
-            return loops.predict(self._forward, batches, callback_list)
+            return predict(self._forward, batches, callback_list)
 
     def _forward(self, rows: data.Rows) -> Workspace:
         """Run one batch in inference; outputs stay in the workspace until the next."""
         self._take_parameters()
         if self._predictor is None:
             assert self.plan is not None
-            self._predictor = loops.Predictor(self.plan, self.backend, self.dtype)
+            self._predictor = Predictor(self.plan, self.backend, self.dtype)
         return self._predictor.run(rows.x)
 
     def _inputs(self, x: Any) -> data.Rows:
