@@ -10,6 +10,7 @@ FROM base AS wheel
 COPY pyproject.toml README.md LICENSE /src/
 COPY gpunn /src/gpunn
 COPY kernels /src/kernels
+COPY benchmarks /src/benchmarks
 RUN pip wheel --no-deps --wheel-dir /wheel /src
 
 FROM base AS run

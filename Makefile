@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 FOUND_PYTHON = $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= runs/mnist
-# Options for pytest, as in `make test ARGS="-m 'not slow'"`.
+# Options for pytest or the benchmarks, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
+# A test process for each core, four at most; with PARALLEL= all tests run in one, as --pdb needs.
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Small products are many times slower on several BLAS threads as soon as another process runs.
 test: export OPENBLAS_NUM_THREADS = 1
@@ -15,31 +17,38 @@ test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test bench gpu kernels coverage lint wheel clean
+.PHONY: help train test bench bench-full gpu kernels counters coverage lint wheel clean
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/mnist)
 	$(BIN)/gpunn train mnist --out $(OUT)
 
 test: lint ## run every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
 	$(BIN)/python -m coverage run -m pytest --quiet \
 	  tests/test_cupy_backend.py tests/test_parity.py tests/test_kernels_compile.py
 	$(BIN)/python -m coverage report
 
-bench: $(VENV)/.for-bench ## compare speed with the neighbours, into benchmarks/results
-	$(BIN)/python benchmarks/mnist_mlp.py
+bench: $(VENV)/.for-bench ## compare with the neighbours: 15 minutes (ARGS=--quick: 1)
+	$(BIN)/gpunn bench $(ARGS)
+
+bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 90 minutes
+	$(BIN)/gpunn bench --full $(ARGS)
+	$(BIN)/python benchmarks/scale.py
 
 # No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
-gpu: ## test and measure on the NVIDIA card of this machine, into benchmarks/results
+gpu: ## test and measure on the NVIDIA card of this machine
 	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) benchmarks/gpu.py
 
-kernels: $(VENV)/.for-test ## list registers and shared memory of each kernel, in benchmarks/results
+kernels: $(VENV)/.for-test ## list the registers and shared memory of each kernel
 	$(BIN)/python benchmarks/kernel_table.py
+
+counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in benchmarks/results
+	$(BIN)/python benchmarks/counters.py
 
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check

@@ -11,7 +11,6 @@ results in ``runs/gpu``, to see that the command itself is in order.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import re
@@ -23,35 +22,24 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import race
+import catalog
+import machine
+import page
+from race import EPOCH, Program, Race, predict
+from tiers import race_entry
+from workloads import WORKLOADS, lay_out_data
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 TESTS = ("tests/test_gpu.py", "tests/test_parity.py", "tests/test_emulated_training.py")
 SECONDS = 450.0  # of all, so that starting and writing end within 8 minutes
 TEST_SECONDS = 300.0
-GPUNN, GRAPH = "gpunn", "PyTorch CUDA graph"  # the latter trains only
-CONTESTANTS = {
-    GPUNN: "card_gpunn.py",
-    "PyTorch eager": "card_torch.py",
-    GRAPH: "card_torch_graph.py",
-    "JAX": "card_jax.py",
-}
-SMALL, DROPOUT, WIDE = (
-    {"sizes": (784, 16, 16, 10), "dropout": 0.0, "optimizer": "sgd", "batch": 10},
-    {"sizes": (784, 128, 10), "dropout": 0.2, "optimizer": "adam", "batch": 32},
-    {"sizes": (784, 1024, 1024, 10), "dropout": 0.0, "optimizer": "momentum", "batch": 128},
-)
-WORKLOADS: dict[str, dict[str, Any]] = {
-    "784-16-16-10, SGD, batch 10: an epoch": {**SMALL, "times": 3},
-    "784-128-dropout 0.2-10, Adam, batch 32: an epoch": {**DROPOUT, "times": 3},
-    "784-1024-1024-10, SGD with momentum, batch 128: an epoch": {**WIDE, "times": 3},
-    "784-128-10: predict 10,000 images": {**DROPOUT, "times": 20, "predicts": True},
-}
-# Says what a neighbour is and whether it finds the card, without a context in this process.
-ASK = {
-    "PyTorch": "import torch as m; found = m.cuda.is_available()",
-    "JAX": "import jax as m; found = m.default_backend() == 'gpu'",
-}
+ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS = 7, 2, 120
+OURS = f"gpunn {catalog.ON_CARD}"  # on the rung that the rule chooses
+NEIGHBOURS = (
+    catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
+    "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -71,34 +59,60 @@ def main() -> int:
     sys.path[:0] = paths[:2]
 
     report: dict[str, Any] = {"card": describe_card(backend), "emulated": emulated}
-    report["machine"] = race.machine()
+    report["machine"] = machine.describe()
     print(f"{report['card']['name']}: tests, then benchmarks; 8 minutes at most.", flush=True)
     report["tests"] = None if arguments.no_tests else run_tests(emulated)
-    report["missing"] = missing = missing_neighbours()
-    options: dict[str, Any] = {"generated": not has_mnist(missing)}
-    rounds, rows = arguments.rounds or (2 if emulated else 7), arguments.rows
-    if emulated:
-        options |= {"times": 1, "rows": rows or 120}
-    elif rows:
-        options["rows"] = rows
-    contestants = {
-        name: (script, os.cpu_count() or 1)
-        for name, script in CONTESTANTS.items()
-        if name.split()[0] not in missing
-    }
-    report["benchmarks"] = {}
-    for number, (title, workload) in enumerate(WORKLOADS.items()):
-        left = SECONDS - (time.monotonic() - begun)
-        print(f"{title} ...", flush=True)
-        report["benchmarks"][title] = race.race(
-            {n: c for n, c in contestants.items() if n != GRAPH or "predicts" not in workload},
-            rounds,
-            {**workload, **options},
-            time.monotonic() + left / (len(WORKLOADS) - number),
-        )
+    programs, report["missing"] = contestants()
+    rounds = arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS)
+    rows = arguments.rows or (EMULATED_ROWS if emulated else None)
+    report["benchmarks"] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        report["data"] = lay_out_data(folder)
+        for number, workload in enumerate(WORKLOADS):
+            left = SECONDS - (time.monotonic() - begun)
+            until = time.monotonic() + left / (len(WORKLOADS) - number)
+            report["benchmarks"] += benchmark(programs, workload, rows, folder, rounds, until)
     report["seconds"] = time.monotonic() - begun
-    write(report, arguments.out or (ROOT / "runs" / "gpu" if emulated else race.RESULTS))
+    write(report, arguments.out or (ROOT / "runs" / "gpu" if emulated else RESULTS))
     return 0 if in_order(report) else 1
+
+
+def contestants() -> tuple[list[Program], dict[str, str]]:
+    """gpunn on each rung of its ladder, the neighbours, and what there is none of."""
+    from gpunn.backends.ladder import RUNGS
+
+    programs, missing = [], {}
+    for variant in catalog.variants():
+        if variant.name == OURS:
+            programs.append(catalog.program(variant))
+            for rung in RUNGS:
+                one = catalog.program(variant, GPUNN_RUNG=rung)
+                programs.append(Program(f"gpunn, {rung}", one.file, OURS, one.environment, True))
+        elif variant.name in [f"{name} {catalog.ON_CARD}" for name in NEIGHBOURS]:
+            reason = catalog.why_absent(variant.requires, on_card=True)
+            if reason is None:
+                programs.append(catalog.program(variant))
+            else:
+                missing[variant.name] = reason
+    return programs, missing
+
+
+def benchmark(
+    programs: list[Program], workload: str, rows: int | None, folder: Path, rounds: int,
+    until: float,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Epochs of one workload; of W2's network predictions too."""
+    print(f"{workload} ...", flush=True)
+    images = predict(min(rows or 10_000, 10_000))
+    measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
+    with Race(programs, workload, rows or 60_000, folder, rows) as race:
+        race.warm_up(list(measures.values()), until, lambda text: None)
+        found = {
+            key: race.run([measure], rounds, until, lambda text: None)
+            for key, measure in measures.items()
+        }
+        return [race_entry(race, k, [m], found[k], ["step", "epoch"]) for k, m in measures.items()]
 
 
 def describe_card(backend: str) -> dict[str, Any]:
@@ -158,42 +172,11 @@ def run_tests(emulated: bool) -> dict[str, Any]:
     }
 
 
-def missing_neighbours() -> dict[str, str]:
-    """What there is nothing to compare with, and why."""
-    missing = {}
-    for name, question in ASK.items():
-        package = {"PyTorch": "torch"}.get(name, name.lower())
-        if importlib.util.find_spec(package) is None:
-            missing[name] = "not installed"
-            continue
-        command = [sys.executable, "-c", f"{question}; print(m.__version__, found)"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        except subprocess.SubprocessError as error:
-            missing[name] = f"does not start: {error}"
-            continue
-        version, _, found = done.stdout.strip().rpartition(" ")
-        if found != "True":
-            missing[name] = f"{version} finds no card"
-    return missing
-
-
-def has_mnist(missing: dict[str, str]) -> bool:
-    from gpunn.datasets import mnist
-
-    try:
-        mnist.load_data()
-    except FileNotFoundError:
-        missing["MNIST"] = "set GPUNN_DATA to its folder; the data are generated instead"
-        return False
-    return True
-
-
 def in_order(report: dict[str, Any]) -> bool:
     """Whether the tests passed and gpunn took part in every benchmark."""
     tests = report["tests"]
     tested = tests is None or (tests["status"] == 0 and tests["passed"] > 0)
-    return tested and all(GPUNN in r["seconds"] for r in report["benchmarks"].values())
+    return tested and all(OURS not in e["failed"] for e in report["benchmarks"])
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -224,29 +207,17 @@ def describe(report: dict[str, Any]) -> str:
             f"{tests['skipped']} skipped in {tests['seconds']:.0f} s"
             f"{'' if tests['status'] in (0, 1) else ' (' + str(tests['status']) + ')'}."
         )
-        parts += [f"- {name}: {message.splitlines()[0] if message else ''}"
-                  for name, message in tests["failed"].items()]
-    for title, result in report["benchmarks"].items():
-        parts.append(f"## {title}")
-        if GPUNN in result["seconds"]:
-            work = result["workload"]
-            rounds = len(result["seconds"][GPUNN])
-            rows = f"{work['rows']} rows" if work["rows"] else "all rows"
-            source = "generated data" if work["generated"] else "MNIST"
-            parts.append(race.table(result, GPUNN, ".3g"))
-            parts.append(
-                f"{rounds} interleaved rounds of {work['times']}, after one of warm-up; "
-                f"{rows} of {source}."
-            )
-        parts += [f"Failed: {name} {how}." for name, how in result["failed"].items()]
+        for name, message in tests["failed"].items():
+            parts.append(f"- {name}: {message.splitlines()[0] if message else ''}")
+    for e in report["benchmarks"]:
+        parts += page.section(e, OURS)
     missing = "; ".join(f"{name} ({why})" for name, why in report["missing"].items())
     parts.append(f"Missing: {missing or 'nothing'}.")
     details = ", ".join(f"{key} {value}" for key, value in card.items() if key != "name")
-    versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items() if v)
     parts.append(
-        f"{details + '; ' if details else ''}{m['cpu']}, {m['cores']} cores, Python "
-        f"{m['python']}, {versions}, commit {m['commit']}; {report['seconds']:.0f} s in all."
+        f"{details + '; ' if details else ''}{report['data']}; {report['seconds']:.0f} s in all."
     )
+    parts.append(machine.line(report["machine"]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import nvrtc
 
 from gpunn.backends import kernel_source
+from gpunn.backends.composition import every_kernel
 
 ARCHITECTURES = (61, 75, 86, 89, 90)
 RESULT = Path(__file__).parent / "results" / "kernels.md"
@@ -44,11 +45,12 @@ class Table(NamedTuple):
 
 @cache
 def resources(file: str, architecture: int) -> dict[str, nvrtc.Resources]:
-    """What each instantiation in a ``.cu`` file takes on ``sm_<architecture>``."""
-    kernels = (k for k in kernel_source.kernels().values() if k.file == file)
-    entries = [entry for kernel in kernels for entry in kernel.entries()]
-    source = kernel_source.source(file)
-    return nvrtc.compile_kernels(source, architecture, entries, kernel_source.OPTIONS)
+    """What the kernel of each part in a ``.cu`` file takes on ``sm_<architecture>``."""
+    kernels = every_kernel(file)
+    source = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
+    names = [kernel.name for kernel in kernels]
+    used = nvrtc.compile_kernels(source, architecture, names, kernel_source.OPTIONS)
+    return {kernel.calls[0].entry: used[kernel.name] for kernel in kernels}
 
 
 def figures() -> Figures:

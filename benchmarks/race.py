@@ -1,259 +1,347 @@
-"""Runs contestants in turn, each in a process of its own, and writes what was measured.
-
-A contestant is a script in ``contestants/`` that defines ``prepare(data) -> (work,
-accuracy)``: ``work()`` does what is timed, ``accuracy()`` returns the share of the test
-images that is right. ``data`` holds the arrays of MNIST, the initial weights and the workload.
-"""
+"""Runs contestants in turn, each in a process of its own, in interleaved rounds."""
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import itertools
+import contextlib
 import json
 import math
 import os
-import platform
-import runpy
-import statistics
+import queue
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from importlib import metadata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from workloads import WORKLOADS, initial_weights
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-LEAST = 3  # counted rounds, however late it is
-GRACE = 60.0  # seconds for the round that is under way when the time is over
-WORKLOAD = {
-    "sizes": (784, 128, 10),
-    "dropout": 0.2,
-    "optimizer": "adam",
-    "batch": 32,
-    "times": 1,  # what one call of work() does so often; the time is that of one
-    "predicts": False,  # instead of training
-    "rows": None,  # that many of the data, or all
-    "generated": False,  # data, for machines without MNIST
-}
+START_SECONDS = 120.0  # to import a framework and to prepare
+FIRST_SECONDS = 240.0  # for the first epoch, which compiles
+ROUND_SECONDS = 90.0
+LEAST = 3  # rounds, however late it is
+ALIKE = 1.25  # thread counts whose times differ by less are tried again ...
+SHORT_SECONDS = 1.5  # ... unless that takes longer than this
+# What tells libraries how many threads to take; NPROC is XLA's.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+
+Tell = Callable[[str], None]
 
 
-def initial_weights(seed: int, sizes: tuple[int, ...]) -> list[np.ndarray]:
-    """Glorot-uniform kernels and zero biases, float32, for every contestant alike."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    weights = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        limit = (6.0 / (n_in + n_out)) ** 0.5
-        weights.append(generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
-        weights.append(np.zeros(n_out, np.float32))
-    return weights
+class BrokenError(Exception):
+    """A contestant that raised, ended or hung; the message says which."""
 
 
-def generated_digits() -> tuple[tuple[np.ndarray, ...], ...]:
-    """Noisy images of ten patterns, in MNIST's shapes and types."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    patterns = generator.integers(0, 128, (10, 28, 28), np.uint8)
-    labels = [generator.integers(0, 10, rows).astype(np.uint8) for rows in (60_000, 10_000)]
-    return tuple(
-        (patterns[y] + generator.integers(0, 128, (len(y), 28, 28), np.uint8), y) for y in labels
-    )
+@dataclass(frozen=True)
+class Program:
+    """A contestant as it is started.
 
-
-def contest(script: str, threads: int, workload: dict[str, Any]) -> None:
-    """The inside of a contestant's process: some work for each line on stdin."""
-    from gpunn.datasets import mnist
-
-    (x, y), (x_test, y_test) = generated_digits() if workload["generated"] else mnist.load_data()
-    rows = workload["rows"]
-    data = {
-        "x": x[:rows], "y": y[:rows], "x_test": x_test[:rows], "y_test": y_test[:rows],
-        "threads": threads, "workload": workload,
-        "weights": initial_weights(0, tuple(workload["sizes"])),
-    }
-    work, accuracy = runpy.run_path(script)["prepare"](data)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() == "accuracy":
-            print(json.dumps(float(accuracy())), flush=True)
-            continue
-        started = time.perf_counter()
-        work()
-        print(json.dumps((time.perf_counter() - started) / workload["times"]), flush=True)
-
-
-def race(
-    contestants: dict[str, tuple[str, int]],
-    rounds: int,
-    workload: dict[str, Any] | None = None,
-    until: float = math.inf,
-) -> dict[str, Any]:
-    """Seconds of each contestant (name: script, threads), in interleaved rounds.
-
-    A contestant that breaks is left out and named in ``failed``. After ``until`` (by
-    ``time.monotonic``) no round begins, but for the least number; a contestant that is
-    still at work a minute later is ended.
+    Attributes:
+        name: to be shown.
+        file, variant: where it is, and which of its ``VARIANTS``.
+        environment: variables beside those of this process.
+        chooses_threads: takes as many threads as it likes; others are tried with one and all.
     """
-    workload = WORKLOAD | (workload or {})
-    processes = {}
-    for name, (script, threads) in contestants.items():
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-        environment.pop("OPENBLAS_NUM_THREADS", None)
-        command = [sys.executable, __file__, "--contest", str(HERE / "contestants" / script)]
-        command += ["--threads", str(threads), "--workload", json.dumps(workload)]
-        processes[name] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+
+    name: str
+    file: Path
+    variant: str
+    environment: dict[str, str] = field(default_factory=dict)
+    chooses_threads: bool = False
+
+
+def all_threads() -> int:
+    """Cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(given)) if given.isdigit() and int(given) else cores
+
+
+def environment(program: Program, threads: int | None = None) -> dict[str, str]:
+    """Of a contestant's process: ours, its own, and ``threads`` for every library."""
+    import gpunn
+
+    own = dict(os.environ)
+    root = str(Path(gpunn.__file__).parents[1])
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
+    if threads is not None:
+        own |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return own | program.environment
+
+
+class Process:
+    """A contestant at work: ask it something, end it."""
+
+    def __init__(self, program: Program, threads: int | None, folder: Path) -> None:
+        self.program = program
+        self.threads = all_threads() if threads is None else threads
+        # What it keeps of what it compiled is its own, and goes with the folder.
+        own = Path(tempfile.mkdtemp(dir=folder))
+        self._log = open(own / "log.txt", "w+")  # noqa: SIM115 (closed by end)
+        command = [sys.executable, str(HERE / "worker.py"), str(program.file), program.variant]
+        self._process = subprocess.Popen(
+            [*command, str(folder), str(self.threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env=environment(program, threads) | {"TMPDIR": str(own)}, start_new_session=True,
+        )  # fmt: skip
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed by end()
+            for line in self._process.stdout:
+                self._answers.put(line)
+        self._answers.put("")
+
+    def send(self, do: str, **given: Any) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it is gone: receive() says so
+            self._process.stdin.write(json.dumps({"do": do, **given}) + "\n")
+            self._process.stdin.flush()
+
+    def receive(self, seconds: float) -> Any:
+        """The next answer.
+
+        Raises:
+            BrokenError: if it raised, ended, or gave none within ``seconds``.
+        """
+        try:
+            line = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            raise BrokenError(f"hung: no answer in {seconds:.0f} s") from None
+        if not line:
+            code = self._process.wait()
+            raise BrokenError(f"ended with status {code}: {self._last_words()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BrokenError(str(answer["error"]).strip().splitlines()[0][:300])
+        return answer["answer"]
+
+    def ask(self, do: str, seconds: float | None = None, **given: Any) -> Any:
+        self.send(do, **given)
+        return self.receive(ROUND_SECONDS if seconds is None else seconds)
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "it said nothing"
+
+    def end(self) -> None:
+        end_group(self._process)
+        self._log.close()
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """Kill a process and what it started; it was started in a session of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something to time in rounds: an epoch, or a prediction of some rows.
+
+    ``seconds`` is how long a sample should last: what is faster is repeated within it.
+    """
+
+    name: str
+    question: dict[str, Any]
+    seconds: float = 0.2
+
+
+EPOCH = Measure("epoch", {"do": "epoch"})
+
+
+def predict(rows: int, how: str = "predict") -> Measure:
+    return Measure(f"{how} {rows}", {"do": "predict", "rows": rows, "how": how}, 0.1)
+
+
+class Race:
+    """Contestants prepared for one workload, and what was measured of them.
+
+    ``with Race(...) as race``: on leaving, whatever way, every process is ended.
+
+    Attributes:
+        first: seconds of the first epoch, compilation included, by contestant.
+        tried: by measure and contestant, seconds by number of threads in the warm-up.
+        threads: by measure and contestant, the number that was better; None where the
+            contestant chooses by itself.
+        accuracy: after ``passes`` passes over the data.
+        memory: peak bytes after these.
+        failed: contestants that broke, and how.
+        running: the processes of each contestant.
+    """
+
+    def __init__(
+        self,
+        programs: Iterable[Program],
+        workload: str,
+        rows: int,
+        folder: Path,
+        test_rows: int | None = None,
+    ) -> None:
+        self.programs = list(programs)
+        self.workload, self.rows, self.test_rows = workload, rows, test_rows
+        self.passes = 2
+        self.first: dict[str, float] = {}
+        self.tried: dict[str, dict[str, dict[int, float]]] = {}
+        self.threads: dict[str, dict[str, int | None]] = {}
+        self.accuracy: dict[str, float | None] = {}
+        self.memory: dict[str, dict[str, int | None]] = {}
+        self.failed: dict[str, str] = {}
+        self._folder = folder
+        self.running: dict[str, list[Process]] = {}
+        self._chosen: dict[tuple[str, str], tuple[Process, int]] = {}
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for processes in self.running.values():
+            for process in processes:
+                process.end()
+
+    @property
+    def names(self) -> list[str]:
+        """Contestants that are still at work."""
+        return [program.name for program in self.programs if program.name not in self.failed]
+
+    def warm_up(self, measures: list[Measure], until: float = math.inf, tell: Tell = print) -> None:
+        """Start each contestant, let it compile, and find its better number of threads.
+
+        The accuracy is asked after the second pass, for all alike. After ``until`` (by
+        ``time.monotonic``) none is started but the first.
+        """
+        for program in self.programs:
+            tell(f"{self.workload}: {program.name} warms up")
+            with self.failing(program.name):
+                if time.monotonic() > until and program is not self.programs[0]:
+                    raise BrokenError("there was no time left to start it")
+                self._warm_up(program, measures)
+
+    @contextlib.contextmanager
+    def failing(self, name: str) -> Iterator[None]:
+        """If the contestant breaks in the block, end it and note how."""
+        try:
+            yield
+        except BrokenError as error:
+            self.failed[name] = str(error)
+            for process in self.running.pop(name, ()):
+                process.end()
+
+    def start(self, program: Program, threads: Iterable[int | None]) -> list[Process]:
+        """Processes of one contestant with the data laid out, side by side."""
+        processes = self.running.setdefault(program.name, [])
+        begun = []
+        for number in threads:
+            processes.append(Process(program, number, self._folder))
+            begun.append(processes[-1])
+        for process in begun:
+            process.receive(START_SECONDS)
+        for process in begun:
+            self.prepare(process)
+        return begun
+
+    def prepare(self, process: Process, seed: int = 0) -> None:
+        work = WORKLOADS[self.workload]
+        names = []
+        for number, array in enumerate(initial_weights(seed, work["sizes"])):
+            names.append(f"{self.workload}-{seed}-{number}.npy")
+            np.save(self._folder / names[-1], array)
+        rows = {"rows": self.rows, "test_rows": self.test_rows}
+        process.ask("prepare", START_SECONDS, workload=work, seed=seed, weights=names, **rows)
+
+    def _warm_up(self, program: Program, measures: list[Measure]) -> None:
+        name, most = program.name, all_threads()
+        alone = program.chooses_threads or most == 1
+        processes = self.start(program, [None] if alone else [1, most])
+        first = {p: p.ask("epoch", FIRST_SECONDS) for p in processes}
+        memory = {p: p.ask("memory") for p in processes}
+        second = {p: p.ask("epoch") for p in processes}
+        accuracy = {p: p.ask("accuracy") for p in processes}
+        for measure in measures:
+            # The second pass was the first try of an epoch; a first prediction is not timed.
+            known = second if measure.question == EPOCH.question else None
+            best = self._choose(program, measure, processes, known)
+            if best is not None and name not in self.first:
+                self.first[name], self.accuracy[name] = first[best], accuracy[best]
+                self.memory[name] = memory[best]
+        used = {process for (who, _), (process, _) in self._chosen.items() if who == name}
+        self.running[name] = [p for p in processes if p in used]
+        for process in set(processes) - used:
+            process.end()
+
+    def _choose(
+        self,
+        program: Program,
+        measure: Measure,
+        processes: list[Process],
+        known: dict[Process, float] | None,
+    ) -> Process | None:
+        def once() -> dict[Process, float]:
+            return {p: p.ask(**measure.question) for p in processes}
+
+        if known is None:
+            once()
+            known = once()
+        if any(seconds is None for seconds in known.values()):
+            return None  # not offered
+        tries = [known]
+        fastest, slowest = min(known.values()), max(known.values())
+        if len(processes) > 1 and slowest < min(ALIKE * fastest, SHORT_SECONDS):
+            tries += [once(), once()]
+        seconds = {p: min(t[p] for t in tries) for p in processes}
+        best = min(processes, key=seconds.__getitem__)
+        times = max(1, min(10_000, math.ceil(measure.seconds / max(seconds[best], 1e-9))))
+        self._chosen[program.name, measure.name] = best, times
+        self.threads.setdefault(measure.name, {})[program.name] = (
+            None if program.chooses_threads else best.threads
         )
-    seconds: dict[str, list[float]] = {name: [] for name in processes}
-    accuracy: dict[str, float] = {}
-    failed: dict[str, str] = {}
-    watchdog = threading.Timer(
-        min(max(until - time.monotonic(), 0) + GRACE, threading.TIMEOUT_MAX),
-        lambda: [process.kill() for process in processes.values()],
-    )
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        for name, process in processes.items():
-            if _line(process) != "ready":
-                failed[name] = "did not start"
-        for number in range(rounds + 1):
+        self.tried.setdefault(measure.name, {})[program.name] = {
+            p.threads: seconds[p] for p in processes
+        }
+        return best
+
+    def run(
+        self, measures: list[Measure], rounds: int, until: float = math.inf, tell: Tell = print
+    ) -> dict[str, dict[str, list[float | None]]]:
+        """By measure, seconds of each contestant, a figure a round; None from where it broke on.
+
+        A round is every measure of every contestant once. After ``until`` (by
+        ``time.monotonic``) none begins but the first three.
+        """
+        samples: dict[str, dict[str, list[float | None]]] = {
+            measure.name: {n: [] for n in self.names if (n, measure.name) in self._chosen}
+            for measure in measures
+        }
+        for number in range(1, rounds + 1):
             if number > LEAST and time.monotonic() > until:
                 break
-            for name, process in processes.items():
-                taken = None if name in failed else _ask(process, "work")
-                if taken is None:
-                    failed.setdefault(name, f"broke in round {number}")
-                elif number:
-                    seconds[name].append(taken)
-        for name, process in processes.items():
-            reached = None if name in failed else _ask(process, "accuracy")
-            if reached is None:
-                failed.setdefault(name, "broke when its accuracy was asked")
-            else:
-                accuracy[name] = reached
-    finally:
-        watchdog.cancel()
-        for process in processes.values():
-            process.kill()
-            process.communicate()
-    for name in failed:
-        del seconds[name]
-    return {"seconds": seconds, "accuracy": accuracy, "failed": failed, "workload": workload}
+            for measure in measures:
+                tell(f"{self.workload}: {measure.name}, round {number} of {rounds}")
+                for name, values in samples[measure.name].items():
+                    values.append(self._sample(name, measure))
+        return samples
 
-
-def _line(process: subprocess.Popen) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def _ask(process: subprocess.Popen, question: str) -> float | None:
-    """The number that the contestant answers, or None if it is gone."""
-    assert process.stdin is not None
-    try:
-        process.stdin.write(question + "\n")
-        process.stdin.flush()
-    except OSError:
+    def _sample(self, name: str, measure: Measure) -> float | None:
+        if name not in self.failed:
+            process, times = self._chosen[name, measure.name]
+            with self.failing(name):
+                return process.ask(**measure.question, times=times)
         return None
-    answer = _line(process)
-    return float(answer) if answer else None
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, systems, versions, commit."""
-    versions = {}
-    for package in ("numpy", "torch", "jax", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    model = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line),
-        platform.processor(),
-    )
-    flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
-    ).stdout.strip()
-    return {
-        "date": datetime.date.today().isoformat(),
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "avx512": "avx512f" in flags,
-        "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE"),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "versions": versions,
-        "commit": commit or None,
-    }
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
-
-
-def table(result: dict[str, Any], reference: str, form: str = ".3f") -> str:
-    """Markdown: median and quartiles of each, ratio to ``reference`` within rounds."""
-    base = result["seconds"][reference]
-    rows = [
-        "| contestant | median s | quartiles | times as long as gpunn | test accuracy |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, taken in result["seconds"].items():
-        low, middle, high = statistics.quantiles(taken, n=4)
-        ratios = [a / b for a, b in zip(taken, base, strict=True)]
-        rows.append(
-            f"| {name} | {middle:{form}} | {low:{form}} - {high:{form}} | "
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) | "
-            f"{result['accuracy'][name]:.4f} |"
-        )
-    return "\n".join(rows)
-
-
-def write(name: str, title: str, result: dict[str, Any], reference: str) -> None:
-    """``results/<name>.json`` with everything, ``results/<name>.md`` with the table.
-
-    Raises:
-        RuntimeError: if a contestant broke: what it lacks would be missing in the table.
-    """
-    if result["failed"]:
-        raise RuntimeError(f"nothing is written: {result['failed']}")
-    RESULTS.mkdir(exist_ok=True)
-    result["machine"] = machine()
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    m = result["machine"]
-    versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items() if v)
-    rounds = len(result["seconds"][reference])
-    text = (
-        f"# {title}\n\n{table(result, reference)}\n\n"
-        f"{rounds} interleaved rounds of one epoch each, after one of warm-up. Test accuracy is "
-        f"after {rounds + 1} epochs.\n\n{m['cpu']}, {m['cores']} cores, Python {m['python']}, "
-        f"{versions}, {m['date']}, commit {m['commit']}.\n"
-        f"Not installed: {', '.join(k for k, v in m['versions'].items() if not v) or 'nothing'}.\n"
-    )
-    (RESULTS / f"{name}.md").write_text(text)
-    readme = HERE.parent / "README.md"
-    readme.write_text(with_table(readme.read_text(), name, table(result, reference)))
-    print(text)
-
-
-def with_table(text: str, name: str, new: str) -> str:
-    """``text`` with ``new`` between the marks of the table of ``results/<name>.md``."""
-    begin, end = f"<!-- table of benchmarks/results/{name}.md -->\n", "<!-- end of table -->"
-    head, rest = text.split(begin)
-    return f"{head}{begin}{new}\n{end}{rest.split(end, 1)[1]}"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--contest", required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workload", type=json.loads, default=WORKLOAD)
-    arguments = parser.parse_args()
-    contest(arguments.contest, arguments.threads, arguments.workload)

@@ -17,6 +17,8 @@ from . import registry
 from .backends import get_backend, host_array
 from .backends.base import Array, Backend
 
+SMALL = 4096  # elements: of fewer, to convert truth values takes longer than to find signs
+
 
 class Activation(registry.Entry):
     """Base class. A subclass writes `forward` and `gradient`.
@@ -179,9 +181,13 @@ class Relu(Activation):
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         xp = backend.xp
         if self.plain:
-            positive = backend.scratch(saved.shape, bool, "positive")
-            xp.greater(saved, 0.0, out=positive)
-            xp.multiply(dy, positive, out=out)
+            if saved.size <= SMALL:
+                slope = backend.scratch(saved.shape, saved.dtype, "slope")
+                xp.sign(saved, out=slope)  # of an output, which is not negative
+            else:  # a sign is found one by one
+                slope = backend.scratch(saved.shape, bool, "positive")
+                xp.greater(saved, 0.0, out=slope)
+            xp.multiply(dy, slope, out=out)
             return
         slope = xp.where(saved > self.threshold, 1.0, self.negative_slope)
         if self.max_value is not None:
@@ -225,10 +231,10 @@ class Softmax(Activation):
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp
         row = backend.scratch((*x.shape[:-1], 1), x.dtype, "row")
-        xp.max(x, axis=-1, keepdims=True, out=row)
+        backend.row_max(x, row)
         xp.subtract(x, row, out=out)
         xp.exp(out, out=out)
-        xp.sum(out, axis=-1, keepdims=True, out=row)
+        backend.row_sums(out, row)
         xp.divide(out, row, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
@@ -236,7 +242,7 @@ class Softmax(Activation):
         product = backend.scratch(saved.shape, saved.dtype, "product")
         row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
         xp.multiply(dy, saved, out=product)
-        xp.sum(product, axis=-1, keepdims=True, out=row)
+        backend.row_sums(product, row)
         xp.subtract(dy, row, out=out)
         xp.multiply(out, saved, out=out)
 

@@ -291,11 +291,6 @@ class Arena:
         slots = {name: slot[at] for name, slot in self.slots.items()}
         return Run(start, stop, multiplier, decay, self.values[at], self.gradients[at], slots)
 
-    @property
-    def largest_product(self) -> int:
-        """Flops of one sample's largest matrix product, to choose threads by."""
-        return max((2 * p.size for p in self.parameters if len(p.shape) == 2), default=0)
-
     def segment(self, flat: Array, parameter: Parameter) -> Array:
         """The part of a flat array (a slot, say) that belongs to a trained parameter."""
         index = [p for p in self.parameters if p.trained].index(parameter)

@@ -79,6 +79,7 @@ class Call:
         adds: whether these are added to (the layer was applied before).
         training: whether this is a training step.
         activation: the layer's activation, or linear where the loss takes it over.
+        precision: what products of float32 may round their factors to, or None.
         control: the control block: counters of the random streams.
         seed, stream: key and number of this call's random stream.
     """
@@ -100,6 +101,7 @@ class Call:
         self.adds = False
         self.folded = False
         self.activation: Any = getattr(layer, "activation", None)
+        self.precision: str | None = None
         self.control: Control | None = None
         self.seed = 0
         self.stream = 0
@@ -158,6 +160,7 @@ class Workspace:
         output_activation: applied in place of the last layer's own: linear where the loss
             takes over what that one does.
         control, seed: for layers with random streams (training only).
+        precision: of products, see `Call`.
 
     Attributes:
         x: the model's input (batch, ...), written by the gather or by the host.
@@ -177,6 +180,7 @@ class Workspace:
         output_activation: Any = None,
         control: Control | None = None,
         seed: int = 0,
+        precision: str | None = None,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -185,10 +189,10 @@ class Workspace:
         self.scale, self.offset = 1.0, 0.0
         self.calls: list[Call] = []
         folded = plan.folded_rescaling()
-        views: set[int] = set()
+        views = self._views = set[int]()
         for i, node in enumerate(plan.nodes):
             call = Call(backend, node.layer, batch, dtype, training)
-            call.control = control
+            call.control, call.precision = control, precision
             call.seed, call.stream = node.layer.stream_seed(seed), i
             call.x = self.x if node.source == INPUT else self.calls[node.source].y
             if output_activation is not None and i == len(plan.nodes) - 1:
@@ -248,6 +252,26 @@ class Workspace:
             call.accumulate = target in written
             written.add(target)
         self.dy = calls[-1].dy
+
+    def put(self, x: Array) -> None:
+        """Write a batch ``x`` of any real dtype to ``self.x``, converted and scaled."""
+        self.backend.affine(x, self.scale, self.offset, self.x)
+
+    def read(self, x: Array) -> None:
+        """Take a batch ``x`` as the input where it stands; only if that needs more, `put` it.
+
+        A step that was captured reads ``self.x``: this is for one that was not.
+        """
+        plain = self.scale == 1.0 and self.offset == 0.0
+        if not (plain and x.dtype == self.x.dtype and x.flags.c_contiguous):
+            self.put(x)
+            x = self.x
+        sources: dict[int, Array] = {INPUT: x}
+        for number, (node, call) in enumerate(zip(self.plan.nodes, self.calls, strict=True)):
+            if node.source in sources:
+                call.x = sources[node.source]
+                if number in self._views:
+                    call.y = sources[number] = call.x.reshape(call.y.shape)
 
     def forward(self) -> None:
         """Run every layer on ``x``; the result is in ``y``."""

@@ -63,6 +63,16 @@ class Entry:
         return cls(**config)
 
 
+def is_own(entry: Any) -> bool:
+    """Whether the class of ``entry`` is one of the framework's, or ``entry`` is None.
+
+    >>> from gpunn.layers import Dense
+    >>> is_own(Dense(2)), is_own(type("Mine", (Dense,), {"__module__": "mine"})(2))
+    (True, False)
+    """
+    return entry is None or type(entry).__module__.split(".")[0] == "gpunn"
+
+
 def register(cls: type, name: str) -> None:
     """Add ``cls`` under ``name`` to the table of its kind."""
     kind: str = cls.kind  # type: ignore[attr-defined]

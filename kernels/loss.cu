@@ -1,20 +1,19 @@
-// The end of the forward pass and the beginning of the backward pass, in one launch: each row's
-// loss, its gradient and whether the answer is right, by one warp a row; then the last block to
-// finish sums the rows up.
+// The end of the forward pass and the beginning of the backward pass: each row's loss, its gradient
+// and whether the answer is right, by one warp a row; then the sums over the rows.
 #include "losses.cuh"
 #include "threads.cuh"
 
 // gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
-// totals += (scale rows sum(w l), rows) and, with count_matches, right answers.
+// row_losses = w l and, with count_matches, row_matches = whether the answer is right.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Loss>
-__global__ void loss_rows(const T* predictions, const T* targets, const int32* labels,
-                          const T* weights, const double* parameters, double scale, int64 rows,
-                          int64 classes, bool count_matches, T* gradient, T* row_losses,
-                          bool* row_matches, uint32* arrivals, double* totals) {
+ROW_PART void loss_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
+                        PIECE const int32* labels, PIECE const T* weights, const double* parameters,
+                        double scale, int64 rows, int64 classes, bool count_matches,
+                        PIECE T* gradient, PIECE T* row_losses, PIECE bool* row_matches) {
     const Loss<T> loss(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = thread_number() / WARP; r < rows; r += thread_count() / WARP) {
+    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
         const int64 label = t ? -1 : labels[r];
@@ -46,19 +45,23 @@ __global__ void loss_rows(const T* predictions, const T* targets, const int32* l
         value = warp_sum(value);
         if (lane == 0) row_losses[r] = weight * value;
     }
+}
 
-    if (!last_block(arrivals)) return;
+// totals += (scale rows sum(w l), rows) and, with count_matches, right answers.
+template <typename T>
+LAST_PART void loss_totals(Share share, const T* row_losses, const bool* row_matches, double scale,
+                           int64 rows, bool count_matches, double* totals) {
     const volatile T* all_losses = row_losses;
     const volatile bool* all_matches = row_matches;
     double sum = 0;
     int64 matches = 0;
-    for (int64 r = threadIdx.x; r < rows; r += blockDim.x) {
+    for (int64 r = share.rank; r < rows; r += share.size) {
         sum += all_losses[r];
         if (count_matches) matches += all_matches[r];
     }
     sum = block_sum(sum);
     const double right = block_sum(double(matches));
-    if (threadIdx.x == 0) {
+    if (share.rank == 0) {
         totals[0] += scale * rows * sum;
         totals[1] += rows;
         if (count_matches) totals[2] += right;

@@ -1,16 +1,16 @@
-// Metrics: each row's value by one warp; then the last block to finish sums the rows up.
+// Metrics: each row's value by one warp; then the sums over the rows.
 #include "metrics.cuh"
 #include "threads.cuh"
 
-// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+// row_values = v, the metric of each row.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Metric>
-__global__ void metric_rows(const T* predictions, const T* targets, const int32* labels,
-                            const T* weights, const double* parameters, int64 rows, int64 classes,
-                            T* row_values, uint32* arrivals, double* state) {
+ROW_PART void metric_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
+                          PIECE const int32* labels, const double* parameters, int64 rows,
+                          int64 classes, PIECE T* row_values) {
     const Metric<T> metric(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = thread_number() / WARP; r < rows; r += thread_count() / WARP) {
+    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
         const int64 label = t ? -1 : labels[r];
@@ -25,19 +25,23 @@ __global__ void metric_rows(const T* predictions, const T* targets, const int32*
         }
         if (lane == 0) row_values[r] = value;
     }
+}
 
-    if (!last_block(arrivals)) return;
+// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+template <typename T>
+LAST_PART void metric_totals(Share share, const T* row_values, const T* weights, int64 rows,
+                             double* state) {
     const volatile T* all_values = row_values;
     double sum = 0;
     double mass = 0;
-    for (int64 r = threadIdx.x; r < rows; r += blockDim.x) {
+    for (int64 r = share.rank; r < rows; r += share.size) {
         const double weight = weights ? double(weights[r]) : 1.0;
         sum += weight * all_values[r];
         mass += weight;
     }
     sum = block_sum(sum);
     mass = block_sum(mass);
-    if (threadIdx.x == 0) {
+    if (share.rank == 0) {
         state[0] += sum;
         state[1] += mass;
     }

@@ -34,13 +34,19 @@ HD float uniform(const Words& block, int i) {
 // The shuffled order of gpunn/backends/order.py, for one row at a time.
 constexpr int ORDER_ROUNDS = 6;
 
-// Key i of a pass: SplitMix64 (Steele et al., 2014).
-HD uint32 order_key(uint64 seed, uint64 pass, int i) {
-    uint64 z = seed + pass * 0xD1342543DE82EF95ULL + (uint64(i) + 1) * 0x9E3779B97F4A7C15ULL;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return uint32((z ^ (z >> 31)) >> 32);
-}
+// The keys of a pass: SplitMix64 (Steele et al., 2014).
+struct OrderKeys {
+    uint32 key[ORDER_ROUNDS];
+
+    HD OrderKeys(uint64 seed, uint64 pass) {
+        for (int i = 0; i < ORDER_ROUNDS; ++i) {
+            uint64 z = seed + pass * 0xD1342543DE82EF95ULL + (uint64(i) + 1) * 0x9E3779B97F4A7C15ULL;
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+            key[i] = uint32((z ^ (z >> 31)) >> 32);
+        }
+    }
+};
 
 HD uint32 order_mix(uint32 x, uint32 key) {
     uint32 h = (x + key) * 0x85EBCA6Bu;
@@ -52,7 +58,7 @@ HD uint32 order_mix(uint32 x, uint32 key) {
 
 // The row that comes at `place` (below `rows`) of the pass with these keys: a Feistel network on
 // the smallest power of two that holds all rows, walked until it lands on a row that exists.
-HD uint32 order_row(uint32 place, uint32 rows, const uint32* keys) {
+HD uint32 order_row(uint32 place, uint32 rows, const OrderKeys& keys) {
     int bits = 2;
     while (bits < 32 && (rows - 1) >> bits) ++bits;
     const int low = bits / 2;
@@ -63,8 +69,8 @@ HD uint32 order_row(uint32 place, uint32 rows, const uint32* keys) {
         uint32 left = x >> low;
         uint32 right = x & right_mask;
         for (int i = 0; i < ORDER_ROUNDS; i += 2) {
-            left ^= order_mix(right, keys[i]) & left_mask;
-            right ^= order_mix(left, keys[i + 1]) & right_mask;
+            left ^= order_mix(right, keys.key[i]) & left_mask;
+            right ^= order_mix(left, keys.key[i + 1]) & right_mask;
         }
         x = (left << low) | right;
     } while (x >= rows);

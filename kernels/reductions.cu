@@ -3,26 +3,27 @@
 #include "threads.cuh"
 
 constexpr int COLUMN_TILE = 32;  // columns a block looks after: neighbouring lanes read neighbours
-constexpr int ROW_THREADS = 16;  // threads that share out the rows of each of them
+constexpr int ROW_THREADS = BLOCK / COLUMN_TILE;  // threads that share out the rows of each
 
 // out (features,) (+)= sum of the rows of x: the gradient of a bias.
 template <typename T>
-__global__ void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out) {
+BLOCK_PART void column_sums(Share share, const T* x, int64 rows, int64 features, bool accumulate,
+                            T* out) {
     __shared__ T partial[ROW_THREADS][COLUMN_TILE];
-    for (int64 first = int64(blockIdx.x) * COLUMN_TILE; first < features;
-         first += int64(gridDim.x) * COLUMN_TILE) {
-        const int64 column = first + threadIdx.x;
+    const int across = int(share.rank) % COLUMN_TILE, down = int(share.rank) / COLUMN_TILE;
+    for (int64 first = share.piece * COLUMN_TILE; first < features;
+         first += share.pieces * COLUMN_TILE) {
+        const int64 column = first + across;
         T sum = T(0);
         if (column < features)
-            for (int64 r = threadIdx.y; r < rows; r += ROW_THREADS) sum += x[r * features + column];
-        partial[threadIdx.y][threadIdx.x] = sum;
+            for (int64 r = down; r < rows; r += ROW_THREADS) sum += x[r * features + column];
+        partial[down][across] = sum;
         for (int half = ROW_THREADS / 2; half > 0; half /= 2) {
             __syncthreads();
-            if (threadIdx.y < half)
-                partial[threadIdx.y][threadIdx.x] += partial[threadIdx.y + half][threadIdx.x];
+            if (down < half) partial[down][across] += partial[down + half][across];
         }
-        if (threadIdx.y == 0 && column < features)
-            out[column] = partial[0][threadIdx.x] + (accumulate ? out[column] : T(0));
+        if (down == 0 && column < features)
+            out[column] = partial[0][across] + (accumulate ? out[column] : T(0));
         __syncthreads();  // `partial` is filled anew for the next tile
     }
 }
@@ -30,11 +31,11 @@ __global__ void column_sums(const T* x, int64 rows, int64 features, bool accumul
 // out = f(x + bias) for an f that looks at the whole row; one warp a row.
 // With keep_input, x itself becomes x + bias.
 template <typename T, template <typename> class RowActivation>
-__global__ void row_activation(T* x, const T* bias, const double* parameters, int64 rows,
-                               int64 features, bool keep_input, T* out) {
+ROW_PART void row_activation(Share share, PIECE T* x, const T* bias, const double* parameters,
+                             int64 rows, int64 features, bool keep_input, PIECE T* out) {
     const RowActivation<T> f(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = thread_number() / WARP; r < rows; r += thread_count() / WARP) {
+    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
         T* row = x + r * features;
         T* result = out + r * features;
         T maximum = math::minus_infinity<T>();
@@ -55,11 +56,12 @@ __global__ void row_activation(T* x, const T* bias, const double* parameters, in
 
 // out (+)= the gradient of the same, from what the forward pass saved
 template <typename T, template <typename> class RowActivation>
-__global__ void row_activation_gradient(const T* saved, const T* dy, const double* parameters,
-                                        int64 rows, int64 features, bool accumulate, T* out) {
+ROW_PART void row_activation_gradient(Share share, PIECE const T* saved, PIECE const T* dy,
+                                      const double* parameters, int64 rows, int64 features,
+                                      bool accumulate, PIECE T* out) {
     const RowActivation<T> f(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = thread_number() / WARP; r < rows; r += thread_count() / WARP) {
+    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
         const int64 start = r * features;
         T sum = T(0);
         for (int64 c = lane; c < features; c += WARP)

@@ -38,7 +38,7 @@ def make_card(**how: Any) -> CupyBackend:
     """A CuPy backend on the CPU whose every launch is checked, see `HostKernels`."""
     kernels = emulated.EmulatedKernels(**{"orders": ORDERS, **how})
     return CupyBackend(
-        emulated.ArrayModule(), kernels, emulated.column_major_product, emulated.RECORDER,
+        emulated.ArrayModule(), kernels, emulated.Products(), emulated.RECORDER,
         name="emulated",
     )  # fmt: skip
 
@@ -294,6 +294,93 @@ def dropout(card: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype)
 
 
+def shared_launch(card: Backend, sample: Sample) -> None:
+    """Operations that a program performs in one launch, row by row."""
+    softmax = gpunn.activations.get("softmax")
+    x, rate = sample.normal(), 0.3
+
+    def several(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(BATCHES, sample.seed)
+        backend.bias_activation(a["x"], a["bias"], gpunn.activations.get("tanh"), a["x"])
+        backend.dropout(a["x"], rate, 7, 3, control, a["y"], a["mask"])
+        backend.bias_activation(a["y"], None, softmax, a["y"])
+        backend.activation_gradient(softmax, a["y"], a["dy"], a["dy"])
+        backend.dropout_gradient(a["dy"], rate, a["mask"], a["dx"], accumulate=True)
+
+    both = on_both(
+        card, partial(program, "fused", several, 1), x=x, y=x, dy=sample.normal(),
+        bias=sample.normal(sample.columns), dx=sample.normal(),
+        mask=np.zeros(sample.shape, np.bool_),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype)
+
+
+def products(card: Backend, sample: Sample) -> None:
+    """Products as parts of a kernel, in each of their forms, one depending on the other."""
+    rows, columns = sample.shape
+    inner = int(sample.rng.integers(1, 40))
+
+    def multiply(backend: Backend, a: dict[str, Any]) -> None:
+        backend.matmul(a["x"], a["w"], a["y"])
+        backend.matmul(a["x"], a["w"], a["sum"], accumulate=True)
+        backend.matmul(a["x"], a["y"], a["dw"], transpose_a=True)
+        backend.matmul(a["x"], a["sum"], a["dw"], transpose_a=True, accumulate=True)
+        backend.matmul(a["y"], a["w"], a["dx"], transpose_b=True)
+        backend.matmul(a["sum"], a["w"], a["dx"], transpose_b=True, accumulate=True)
+
+    arrays = {
+        "x": sample.normal(), "w": sample.normal(columns, inner), "dw": np.zeros((columns, inner)),
+        "y": np.zeros((rows, inner)), "sum": sample.normal(rows, inner), "dx": sample.normal(),
+    }  # fmt: skip
+    arrays = {name: array.astype(sample.dtype) for name, array in arrays.items()}
+    size = float(np.abs(arrays["x"]).sum()) * inner
+    both = on_both(card, partial(program, "whole", multiply, 1), **arrays)
+    assert_alike(*both, sample.dtype, size)
+
+
+def whole_steps(card: Backend, sample: Sample) -> None:
+    """Three steps in one launch, in which all blocks wait for each other again and again."""
+    rows, columns = sample.shape
+    tanh = gpunn.activations.get("tanh")
+
+    def step(backend: Backend, a: dict[str, Any]) -> None:
+        backend.gather(a["source"], order, a["control"], a["x"], 0.5)
+        backend.matmul(a["x"], a["w"], a["y"])
+        backend.bias_activation(a["y"], a["b"], tanh, a["y"])
+        backend.column_sums(a["y"], a["sums"], accumulate=True)
+        backend.matmul(a["x"], a["y"], a["dw"], transpose_a=True)
+        backend.affine(a["dw"], 1e-3 / rows, 0.0, a["w"], accumulate=True)
+        backend.affine(a["sums"], 1e-3 / rows, 0.0, a["b"], accumulate=True)
+        backend.advance(a["control"], 1, a["totals"])
+
+    def steps(backend: Backend, a: dict[str, Any]) -> None:
+        program("whole", step, 3, backend, {**a, "control": Control(backend)})
+
+    order = Order(rows + 3, sample.seed)
+    both = on_both(
+        card, steps, x=sample.normal(), w=sample.normal(columns, 3), totals=np.zeros(3),
+        b=sample.normal(3), y=sample.normal(rows, 3), sums=sample.normal(3),
+        dw=sample.normal(columns, 3), source=sample.normal(rows + 3, columns),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, 10.0 * rows)
+
+
+def program(
+    rung: str,
+    step: Callable[[Backend, dict[str, Any]], None],
+    steps: int,
+    backend: Backend,
+    a: dict[str, Any],
+) -> None:
+    """Perform ``step`` so often as a program, on a card one of this rung."""
+    forced, backend.rung = getattr(backend, "rung", None), rung  # type: ignore[attr-defined]
+    try:
+        backend.capture(lambda: step(backend, a), True).run(steps)
+    finally:
+        backend.rung = forced  # type: ignore[attr-defined]
+
+
 def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
     """Four parameters of which one is frozen, one slow, one without decay."""
     rng = np.random.default_rng(sample.seed)
@@ -339,6 +426,33 @@ def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
     assert_alike(*results, sample.dtype)
 
 
+def whole_updates(card: Backend, sample: Sample) -> None:
+    """Gradients that threads make and update without waiting for each other, in one kernel."""
+    formula = gpunn.optimizers.SGD(0.1, momentum=0.9)
+    results = []
+    for backend in (NUMPY, card):
+        numbers = replace(sample)
+        made, control = make_arena(backend, numbers, formula), Control(backend)
+        control.set_learning_rate(0.1)
+        give_gradients(made, replace(numbers, values="normal"))
+        x, dz, source = (
+            backend.upload(numbers.normal(*shape))
+            for shape in ((5, sample.rows), (5, sample.columns), (20, sample.rows))
+        )
+
+        def step(backend: Backend, a: Any) -> None:
+            backend.gather(a["source"], Order(20, 3), a["control"], a["x"])
+            backend.matmul(a["x"], a["dz"], a["made"].parameters[0].gradient, transpose_a=True)
+            backend.column_sums(a["dz"], a["made"].parameters[1].gradient)
+            backend.update(formula, a["made"], a["control"])
+            backend.advance(a["control"], 5, a["totals"])
+
+        given = {"x": x, "dz": dz, "source": source, "made": made, "control": control}
+        program("whole", step, 3, backend, {**given, "totals": backend.zeros((3,), np.float64)})
+        results.append({str(i): p.numpy() for i, p in enumerate(made.parameters)})
+    assert_alike(*results, sample.dtype, 10.0)
+
+
 def clip(by: str, card: Backend, sample: Sample) -> None:
     for limit in (0.5, 1e9):
         results = []
@@ -373,7 +487,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for target in ("float32", "float64", "int32"):
         for source in SOURCES:
             yield f"{source} to {target}", partial(conversion, source, target)
-    for compare in (column_sums, dropout, advance):
+    programs = (shared_launch, products, whole_steps, whole_updates)
+    for compare in (column_sums, dropout, advance, *programs):
         yield compare.__name__, compare
 
 

@@ -13,8 +13,9 @@ Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
 from __future__ import annotations
 
 import math
+import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,9 +23,10 @@ import numpy as np
 from host_kernels import HostKernels, poison
 
 import gpunn.backends
+from gpunn.backends.composition import Kernel
 from gpunn.backends.cupy_backend import CupyBackend
-from gpunn.backends.device import column_major
-from gpunn.backends.kernel_source import Kernel
+from gpunn.backends.device import Epilogue, column_major
+from gpunn.backends.precision import PRECISIONS, rounded
 
 
 class Recorder:
@@ -32,6 +34,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.recording: list[Callable[[], Any]] | None = None
+        self.late = True  # copies beside the work: as late as they may be done, or as early
+        self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
+        self.lost = 0  # copies that nobody waited for
 
     def perform(self, work: Callable[[], Any]) -> None:
         if self.recording is None:
@@ -45,6 +50,25 @@ class Recorder:
     def read(self, array: Any) -> np.ndarray:
         self._refuse("read")
         return np.array(array.view(np.ndarray))
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        array = np.empty(shape, dtype)
+        poison(array)
+        return array
+
+    def send(self, copies: Any) -> Sending:
+        self._refuse("send")
+        for target, source in copies:
+            if not isinstance(target, DeviceArray) or isinstance(source, DeviceArray):
+                raise TypeError("a copy goes from an array of the host to one of the device")
+            assert (target.shape, target.dtype) == (source.shape, source.dtype)
+        if any(sending.shares(source) for sending in self.sent for _, source in copies):
+            raise RuntimeError("an array of the host was written while it was being copied")
+        sending = Sending([(target.view(np.ndarray), source) for target, source in copies])
+        if not self.late:
+            sending.join()
+        self.sent.add(sending)
+        return sending
 
     def record(self, step: Callable[[], None], times: int) -> Callable[[], None]:
         self.recording = recorded = []
@@ -63,6 +87,33 @@ class Recorder:
     def _refuse(self, what: str) -> None:
         if self.recording is not None:
             raise RuntimeError(f"a step that is recorded cannot {what}: it would wait for the card")
+
+
+class Sending:
+    """Copies on their way, done as late or as early as they may be.
+
+    Whoever should have waited on the device's side, and did not, finds old numbers there; on
+    the host's side, the next `send` from the same memory complains.
+    """
+
+    def __init__(self, copies: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.copies = copies
+        self.sources = [source for _, source in copies]
+
+    def join(self) -> None:
+        for target, source in self.copies:
+            target[...] = source
+        self.copies = []
+
+    def wait(self) -> None:
+        self.join()
+        self.sources = []
+
+    def __del__(self) -> None:
+        RECORDER.lost += bool(self.sources)  # its arrays may be somebody else's by now
+
+    def shares(self, array: np.ndarray) -> bool:
+        return any(np.may_share_memory(source, array) for source in self.sources)
 
 
 RECORDER = Recorder()
@@ -251,46 +302,85 @@ class ArrayModule:
 class EmulatedKernels(HostKernels):
     """The kernels on the CPU, refusing arrays of the host as a card would."""
 
-    def prepare(self, entry: str, kernel: Kernel) -> Any:
-        run = super().prepare(entry, kernel)
+    def prepare(self, kernel: Kernel) -> Any:
+        run = super().prepare(kernel)
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
             for parameter, value in zip(kernel.parameters, arguments, strict=True):
                 if parameter.pointer and np.ndim(value) and not isinstance(value, DeviceArray):
-                    raise TypeError(f"{entry}: {parameter.name} is an array of the host")
+                    raise TypeError(f"{kernel.name}: {parameter.name} is an array of the host")
             RECORDER.perform(lambda: run(grid, block, arguments))
 
         return launch
 
 
-def column_major_product(
-    a: Any, b: Any, out: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
-) -> None:
-    """What cuBLAS computes from flat memory with the arguments that it is given."""
-    layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+class Products:
+    """The matrix product as cuBLAS does it: from flat memory, column by column.
 
-    def columns(x: Any, rows: int, count: int, stride: int) -> np.ndarray:
-        assert x.flags.c_contiguous
-        steps = (x.itemsize, stride * x.itemsize)
-        return np.lib.stride_tricks.as_strided(x.view(np.ndarray), (rows, count), steps)
+    Args:
+        epilogues: kinds of them that it offers; a card may have none.
+    """
 
-    def product() -> None:
-        m, n, k = layout.m, layout.n, layout.k
-        first = columns(b, *((k, m) if layout.transpose_first else (m, k)), layout.first_stride)
-        second = columns(a, *((n, k) if layout.transpose_second else (k, n)), layout.second_stride)
-        first = first.T if layout.transpose_first else first
-        second = second.T if layout.transpose_second else second
-        result = columns(out, m, n, m)
-        result[...] = first @ second + (result if accumulate else 0)
+    precisions = PRECISIONS
 
-    RECORDER.perform(product)
+    def __init__(self, epilogues: Sequence[str] = ()) -> None:
+        self.epilogues = epilogues
+
+    def __call__(
+        self,
+        a: Any,
+        b: Any,
+        out: Any,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
+        precision: str | None = None,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+        kind, vector = epilogue or ("", None)
+        assert not kind or (kind in self.epilogues and not accumulate)
+
+        def columns(x: Any, rows: int, count: int, stride: int) -> np.ndarray:
+            assert x.flags.c_contiguous
+            steps = (x.itemsize, stride * x.itemsize)
+            return np.lib.stride_tricks.as_strided(x.view(np.ndarray), (rows, count), steps)
+
+        def product() -> None:
+            m, n, k = layout.m, layout.n, layout.k
+            first = columns(b, *((k, m) if layout.transpose_first else (m, k)), layout.first_stride)
+            second = columns(
+                a, *((n, k) if layout.transpose_second else (k, n)), layout.second_stride
+            )
+            first = first.T if layout.transpose_first else first
+            second = second.T if layout.transpose_second else second
+            result = columns(out, m, n, m)
+            value = rounded(first, precision) @ rounded(second, precision)
+            if kind == "bias_gradient":
+                vector.view(np.ndarray)[...] = first.sum(1)
+            elif kind:
+                value = value + vector.view(np.ndarray)[:, None]
+            if kind == "relu":
+                value = np.maximum(value, 0)
+            result[...] = value + (result if accumulate else 0)
+
+        RECORDER.perform(product)
+
+    def offers(self, *arguments: Any) -> bool:
+        assert RECORDER.recording is None, "too late to choose"
+        return arguments[-1].kind in self.epilogues
 
 
-def make_backend() -> CupyBackend:
-    """A CuPy backend on the CPU."""
+def make_backend(rung: str = "plain") -> CupyBackend:
+    """A CuPy backend on the CPU.
+
+    Unless GPUNN_RUNG or ``rung`` says otherwise, its steps are not listed: each list would be
+    compiled anew. `test_ladder.py` is about those that are.
+    """
     return CupyBackend(
-        ArrayModule(), EmulatedKernels(), column_major_product, RECORDER, "emulated", MEMORY.free
-    )
+        ArrayModule(), EmulatedKernels(), Products(), RECORDER, "emulated", MEMORY.free,
+        os.environ.get("GPUNN_RUNG") or rung,
+    )  # fmt: skip
 
 
 gpunn.backends.register_backend("emulated", make_backend)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import kernel_source
-from gpunn.backends.kernel_source import Kernel
+from gpunn.backends.composition import Kernel, every_kernel
+from gpunn.backends.kernel_source import Parameter, parts
 
 HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parent.parent / "build" / "host"
@@ -32,6 +33,7 @@ COMPILER = (
 POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
 GUARD = 4096  # bytes around each array
 
+_NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
 _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
 
 Launch = Callable[..., None]
@@ -63,11 +65,16 @@ def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
     name = hashlib.sha256("\0".join((*COMPILER, text)).encode()).hexdigest()[:24]
     path = CACHE / f"{name}.so"
     if not path.exists():
+        import fcntl  # Windows has none, nor what the header needs
+
         CACHE.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        command = [*COMPILER, "-x", "c++", "-", "-o", str(unfinished)]
-        subprocess.run(command, input=text, text=True, check=True)
-        unfinished.replace(path)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests: one compiles
+            if not path.exists():
+                unfinished = path.with_suffix(f".{os.getpid()}")
+                command = [*COMPILER, "-x", "c++", "-", "-o", str(unfinished)]
+                subprocess.run(command, input=text, text=True, check=True)
+                unfinished.replace(path)
     library = ctypes.CDLL(str(path))
     return {
         entry: _launcher(library, f"launch_{number}", entry) for number, entry in enumerate(entries)
@@ -101,38 +108,37 @@ def _three(size: Sequence[int]) -> Any:
 
 @cache
 def compile_file(file: str) -> dict[str, Launch]:
-    """One ``.cu`` file with all its instantiations."""
-    kernels = [kernel for kernel in kernel_source.kernels().values() if kernel.file == file]
-    entries = [entry for kernel in kernels for entry in kernel.entries()]
-    return compile_text(kernel_source.source(file), entries)
+    """What single operations launch of the parts in one ``.cu`` file, by name."""
+    kernels = every_kernel(file)
+    text = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
+    return compile_text(text, [kernel.name for kernel in kernels])
 
 
 # Arrays that a kernel reads before it writes them. All others that are not const hold nothing
 # yet when a kernel begins, and neither does `out` where it need not accumulate.
 READ_FIRST = {
-    "x", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals", "totals",
-    "state",
+    "x", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals", "barrier",
+    "totals", "state",
 }  # fmt: skip
-
-
-@cache
-def _const(kernel: Kernel) -> frozenset[str]:
-    """Names of the parameters that point to const."""
-    text = kernel_source.text(kernel.file)
-    signature = text[text.index(f" {kernel.name}(") :].split(")")[0]
-    return frozenset(re.findall(r"const \w+\* (\w+)", signature))
 
 
 def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     """The arrays that this launch must fill, unless another argument is the same memory."""
     named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
-    read = _const(kernel) | READ_FIRST | ({"out"} if named.get("accumulate") else set())
     arrays = {name: a for name, a in named.items() if isinstance(a, np.ndarray) and a.ndim}
+
+    def read(parameter: Parameter) -> bool:
+        name, number = _NUMBERED.fullmatch(parameter.name).groups()  # type: ignore[union-attr]
+        adds = name == "out" and bool(named.get(f"accumulate{number}"))
+        return parameter.constant or adds or name in READ_FIRST
+
+    def alone(name: str) -> bool:
+        return not any(np.may_share_memory(arrays[name], a) for n, a in arrays.items() if n != name)
+
     return [
-        array
-        for name, array in arrays.items()
-        if name not in read
-        and not any(np.may_share_memory(array, a) for n, a in arrays.items() if n != name)
+        arrays[p.name]
+        for p in kernel.parameters
+        if p.name in arrays and not read(p) and alone(p.name)
     ]
 
 
@@ -205,28 +211,35 @@ class HostKernels:
         self.replace = replace
         self.launched: set[str] = set()
 
-    def prepare(self, entry: str, kernel: Kernel) -> Launch:
-        """The function that runs this instantiation: f(grid, block, arguments)."""
-        text = kernel_source.source(kernel.file)
+    cache = 1 << 60
+
+    @property
+    def resident(self) -> int:
+        return self.blocks
+
+    def prepare(self, kernel: Kernel) -> Launch:
+        """The function that runs this kernel: f(grid, block, arguments)."""
+        name, text = kernel.name, kernel.text
         if self.replace and self.replace[0] in text:
-            run = compile_text(text.replace(*self.replace), [entry])[entry]
+            run = compile_text(text.replace(*self.replace), [name])[name]
+        elif kernel in every_kernel(file := parts()[kernel.calls[0].part].file):
+            run = compile_file(file)[name]
         else:
-            run = compile_file(kernel.file)[entry]
+            run = compile_text(text, [name])[name]
 
         def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
-            self.launched.add(entry)
+            self.launched.update(call.entry for call in kernel.calls)
             for array in _outputs(kernel, arguments):
                 poison(array)
             if len(self.orders) == 1:
                 run(grid, block, arguments, self.orders[0])
             else:
-                self._in_all_orders(entry, kernel, run, grid, block, arguments)
+                self._in_all_orders(kernel, run, grid, block, arguments)
 
         return launch
 
     def _in_all_orders(
         self,
-        entry: str,
         kernel: Kernel,
         run: Launch,
         grid: Sequence[int],
@@ -241,12 +254,13 @@ class HostKernels:
             values = {**named, **{name: copies.array(memory, name) for name in copies.arrays}}
             run(grid, block, list(values.values()), order)
             if left := copies.array_left(memory):
-                raise RuntimeError(f"{entry}, thread order {order}: writes outside of {left}")
+                raise RuntimeError(f"{kernel.name}, thread order {order}: writes outside of {left}")
             results.append(memory)
             for name in copies.arrays:
                 if (copies.part(memory, name) != copies.part(results[0], name)).any():
                     raise RuntimeError(
-                        f"{entry}: {name} depends on the order of threads: "
+                        f"{kernel.name}: {name} depends on the order of threads: "
                         f"order {order} gives other bits than order {self.orders[0]}"
                     )
-        copies.write_back(results[0], copies.arrays.keys() - _const(kernel))
+        constant = {p.name for p in kernel.parameters if p.constant}
+        copies.write_back(results[0], copies.arrays.keys() - constant)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from host_kernels import POISON, HostKernels, compile_text, poison
 
-from gpunn.backends.kernel_source import Kernel, Parameter
+from gpunn.backends.kernel_source import Parameter
 
 ORDERS = range(6)
 
@@ -147,6 +148,87 @@ def test_warp_functions(order: int) -> None:
     assert count[0] == 2 * 3
 
 
+GRID = """
+__device__ void grid_barrier(unsigned* arrived, unsigned target) {
+    ALL_WROTE
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(arrived, 1u);
+        while (*const_cast<volatile unsigned*>(arrived) < target) spin_wait();
+        __threadfence();
+    }
+    __syncthreads();
+}
+__global__ void phases(double* x, double* y, double* sums, unsigned* arrived, int count) {
+    __shared__ double sum[64];
+    const int n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    sum[threadIdx.x] = 0;
+    for (int phase = 1; phase <= count; ++phase) {
+        double *from = phase % 2 ? x : y, *to = phase % 2 ? y : x;
+        to[i] = from[(i * 5 + phase) % n] + phase;
+        BARRIER
+        sum[threadIdx.x] += to[(i + n / 2) % n];
+    }
+    sums[i] = sum[threadIdx.x];
+}
+"""
+ALL_WROTE = GRID.replace("ALL_WROTE", "__syncthreads();")
+BARRIER = "grid_barrier(arrived, phase * gridDim.x);"
+ONE_LESS = "if (phase != 4) grid_barrier(arrived, (phase - (phase > 4)) * gridDim.x);"
+
+
+def phases(source: str, blocks: int, threads: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel above finds in seven phases, and what it should."""
+    n, count = blocks * threads, 7
+    x = np.random.default_rng(0).normal(size=n)
+    expected, now = np.zeros(n), x.copy()
+    for phase in range(1, count + 1):
+        now = now[(np.arange(n) * 5 + phase) % n] + phase
+        expected += np.roll(now, -(n // 2))
+    sums, arrived = np.zeros(n), np.zeros(1, np.uint32)
+    arguments = [x, np.zeros(n), sums, arrived, np.int32(count)]
+    one(source, "phases")((blocks,), (threads,), arguments, order)
+    return sums, expected
+
+
+@pytest.mark.parametrize(("blocks", "threads"), [(1, 40), (2, 1), (3, 64), (7, 33)])
+def test_a_barrier_of_the_whole_grid(blocks: int, threads: int) -> None:
+    for order in range(20):
+        sums, expected = phases(ALL_WROTE.replace("BARRIER", BARRIER), blocks, threads, order)
+        np.testing.assert_array_equal(sums, expected)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ALL_WROTE.replace("BARRIER", ""),
+        ALL_WROTE.replace("BARRIER", "__syncthreads();"),
+        ALL_WROTE.replace("BARRIER", ONE_LESS),
+        ALL_WROTE.replace("BARRIER", "grid_barrier(arrived, phase * gridDim.x - 1);"),
+        GRID.replace("ALL_WROTE", "").replace("BARRIER", BARRIER),
+    ],
+    ids=["none", "of a block", "one missing", "one block too few", "before all have written"],
+)
+def test_a_grid_that_does_not_wait_shows(source: str) -> None:
+    for threads in (32, 64):  # in one warp, and between two
+        runs = [phases(source, 3, threads, order) for order in range(4)]
+        assert any((sums != expected).any() for sums, expected in runs)
+
+
+def test_a_block_that_never_arrives_is_an_error_and_the_next_launch_works() -> None:
+    skipped = ALL_WROTE.replace("BARRIER", f"if (blockIdx.x == 1 && phase == 3) break; {BARRIER}")
+    for order in ORDERS:
+        message = (
+            rf"phases, thread order {order}: block \(0, 0, 0\): nobody can go on: "
+            r"thread \(0, 0, 0\) spins at kernel:7 for ever, block \(1, 0, 0\) has ended"
+        )
+        with pytest.raises(RuntimeError, match=message):
+            phases(skipped, 3, 64, order)
+    with pytest.raises(RuntimeError, match="spins at kernel:7 for ever, so does every block"):
+        phases(ALL_WROTE.replace("BARRIER", BARRIER.replace(");", " + 1);")), 3, 64, 0)
+    np.testing.assert_array_equal(*phases(ALL_WROTE.replace("BARRIER", BARRIER), 3, 64, 0))
+
+
 def test_poison_is_no_number_no_truth_value_and_no_index() -> None:
     for dtype in (np.float32, np.float64):
         array = np.zeros(3, dtype)
@@ -164,24 +246,31 @@ __global__ void fill(const float* y, int n, bool accumulate, float* out) {
 }
 __global__ void late(int* counters) { counters[0] = threadIdx.x; }
 """
-FLOATS = (Parameter("int", False, "n"), Parameter("bool", False, "accumulate"))
-FILL = Kernel(
-    "fill", "checked.cu", (),
-    (Parameter("float", True, "y"), *FLOATS, Parameter("float", True, "out")),
+
+
+def kernel(name: str, *parameters: tuple[str, bool, bool, str]) -> Any:
+    """What a kernel set takes: a kernel's name, text and parameters."""
+    return SimpleNamespace(
+        name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),),
+        parameters=tuple(Parameter(t, p, c, False, n) for t, p, c, n in parameters),
+    )  # fmt: skip
+
+
+FILL = kernel(
+    "fill", ("float", True, True, "y"), ("int", False, False, "n"),
+    ("bool", False, False, "accumulate"), ("float", True, False, "out"),
 )  # fmt: skip
-LATE = Kernel("late", "checked.cu", (), (Parameter("int", True, "counters"),))
+LATE = kernel("late", ("int", True, False, "counters"))
 
 
 @pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> HostKernels:
-    """A kernel set of the two kernels above, each run in two orders."""
-    monkeypatch.setattr("gpunn.backends.kernel_source.text", lambda file: CHECKED)
-    monkeypatch.setattr("gpunn.backends.kernel_source.source", lambda file: CHECKED)
+def checked() -> HostKernels:
+    """A kernel set for the two kernels above, each run in two orders."""
     return HostKernels(orders=(0, 1), replace=("fill", "fill"))
 
 
 def test_what_nobody_wrote_shows(checked: HostKernels) -> None:
-    fill = checked.prepare("fill", FILL)
+    fill = checked.prepare(FILL)
     y, out = np.arange(6, dtype=np.float32), np.ones(6, np.float32)
     fill((1,), (4,), [y, np.int32(5), np.bool_(True), out])
     assert out.tolist() == [1, 2, 3, 4, 5, 1]
@@ -191,21 +280,21 @@ def test_what_nobody_wrote_shows(checked: HostKernels) -> None:
 
 
 def test_arrays_that_overlap_do_so_in_a_checked_launch(checked: HostKernels) -> None:
-    fill = checked.prepare("fill", FILL)
+    fill = checked.prepare(FILL)
     x = np.arange(6, dtype=np.float32)
     fill((1,), (32,), [x[1:], np.int32(5), np.bool_(True), x[1:]])
     assert x.tolist() == [0, 2, 4, 6, 8, 10]
 
 
 def test_writing_outside_of_an_array_is_an_error(checked: HostKernels) -> None:
-    fill = checked.prepare("fill", FILL)
+    fill = checked.prepare(FILL)
     y, out = np.arange(6, dtype=np.float32), np.ones(3, np.float32)
     with pytest.raises(RuntimeError, match="fill, thread order 0: writes outside of out"):
         fill((1,), (4,), [y, np.int32(4), np.bool_(False), out])
 
 
 def test_a_result_that_depends_on_the_order_of_threads_is_an_error(checked: HostKernels) -> None:
-    late = checked.prepare("late", LATE)
+    late = checked.prepare(LATE)
     message = "late: counters depends on .*: order 1 gives other bits than order 0"
     with pytest.raises(RuntimeError, match=message):
         late((1,), (4,), [np.zeros(1, np.int32)])

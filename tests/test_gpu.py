@@ -27,6 +27,8 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.base import Backend
+from gpunn.backends.device import Epilogue
+from gpunn.backends.precision import PRECISIONS
 from gpunn.models import OutOfMemoryError
 
 
@@ -126,10 +128,21 @@ class _Eager:
 def test_recorded_steps_give_the_bits_of_eager_ones(
     card: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    backend = get_backend(card)
+    monkeypatch.setattr(backend, "rung", "plain")
     recorded = trained(card, program)
     assert trained(card, program, watched=True) == recorded
-    monkeypatch.setattr(type(get_backend(card)), "capture", lambda self, step: _Eager(step))
+    monkeypatch.setattr(type(backend), "capture", lambda self, step, _: _Eager(step))
     assert trained(card, program) == recorded
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
+    card: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the rung that the rule chooses."""
+    monkeypatch.setattr(get_backend(card), "rung", None)
+    assert trained(card, program, watched=True) == trained(card, program)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -162,14 +175,51 @@ def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None
                 for _ in range(steps):
                     backend.matmul(a, b, expected, *how)
                 x, y = (
-                    (v.T if t else v).astype(float)
-                    for v, t in zip(values, transposes, strict=True)
+                    (v.T if t else v).astype(float) for v, t in zip(values, transposes, strict=True)
                 )
                 host = host + steps * (x @ y) if accumulate else x @ y
                 result = backend.read(out)
                 np.testing.assert_array_equal(result, backend.read(expected))
                 error = np.linalg.norm(result - host) / np.linalg.norm(host)
                 assert error < {"float32": 3e-6, "float64": 1e-14}[dtype]
+
+
+@pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
+def test_a_product_with_an_epilogue_is_recorded_as_it_is_performed(
+    card: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the library offers it; a card may have none. Rounded factors are among these."""
+    backend, random = get_backend(card), np.random.default_rng(0)
+    blas = backend._blas  # type: ignore[attr-defined]
+    if card == "emulated":
+        monkeypatch.setattr(blas, "epilogues", (kind,))
+    for precision in (None, *blas.precisions):
+        for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (784, 32, 128)]:
+            transpose = kind == "bias_gradient"  # of x, as a layer asks for it
+            values = random.normal(size=(m, k)), random.normal(size=(k, n)), random.normal(size=n)
+            x, y, vector = (backend.upload(v.astype(np.float32)) for v in values)
+            x = backend.upload(values[0].T.astype(np.float32)) if transpose else x
+            out = backend.zeros((m, n), np.float32)
+            what = x, y, out, transpose, False
+            epilogue = Epilogue(kind, vector)
+            if not blas.offers(*what, precision, epilogue):
+                continue
+            results = []
+            blas(*what, False, precision, epilogue)
+            replay, _ = backend.record(partial(blas, *what, False, precision, epilogue), 1)  # type: ignore[attr-defined]
+            for again in (False, True):
+                if again:
+                    backend.write(out, np.zeros((m, n), np.float32))
+                    replay()
+                results.append((backend.read(out), backend.read(vector)))
+            for first, second in zip(*results, strict=True):
+                np.testing.assert_array_equal(first, second)
+            expected = values[0] @ values[1] + (0 if transpose else values[2])
+            expected = np.maximum(expected, 0) if kind == "relu" else expected
+            beside = values[1].sum(0) if transpose else values[2]
+            allowed = 3e-6 if precision is None else 2.0 ** -PRECISIONS[precision]
+            for result, right in zip(results[0], (expected, beside), strict=True):
+                assert np.linalg.norm(result - right) <= allowed * max(np.linalg.norm(right), 1)
 
 
 def test_two_processes_train_to_the_same_bits(card: str) -> None:

@@ -98,7 +98,7 @@ def test_trailing_data_behind_a_long_file_is_refused(tmp_path: Path, packed: boo
         idx.read(path)
 
 
-@pytest.mark.parametrize("tail", [gzip.compress(b"more"), b"more"])
+@pytest.mark.parametrize("tail", [gzip.compress(b"more"), b"more"], ids=["gzip", "text"])
 def test_data_behind_a_gzip_is_refused(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "long"
     path.write_bytes(gzip.compress(idx_bytes(np.arange(5, dtype=np.int16))) + tail)

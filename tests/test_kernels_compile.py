@@ -11,33 +11,35 @@ import nvrtc
 import pytest
 from kernel_table import ARCHITECTURES
 
-from gpunn.backends import control, kernel_source
+from gpunn.backends import control, cupy_backend, kernel_source
+from gpunn.backends.composition import BLOCK, WARP, Call, by_itself, every_kernel
 
 SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card
-BLOCK = 1024  # threads in the largest block
 REGISTER_FILE = 65536
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", kernel_source.files(".cu"))
 def test_compiles_without_spills(file: str, architecture: int) -> None:
-    kernels = [k for k in kernel_source.kernels().values() if k.file == file]
-    entries = [entry for kernel in kernels for entry in kernel.entries()]
-    assert entries
     resources = kernel_table.resources(file, architecture)
-    assert list(resources) == entries
+    assert list(resources) == [kernel.calls[0].entry for kernel in every_kernel(file)]
+    assert resources
+    check(resources)
+
+
+def check(resources: dict[str, nvrtc.Resources]) -> None:
     for entry, used in resources.items():
         assert used.registers > 0, entry  # else the report was not understood
         assert used.spills == 0, f"{entry}: {used}"
         assert used.shared <= SHARED_LIMIT, f"{entry}: {used}"
-        assert used.registers * 256 <= REGISTER_FILE, f"{entry}: {used}"
+        assert used.registers * BLOCK <= REGISTER_FILE, f"{entry}: {used}"
 
 
 def test_the_table_is_that_of_the_kernels() -> None:
     """It names every kernel; its figures are those of its own version of the compiler."""
     table = kernel_table.read()
-    entries = [e for kernel in kernel_source.kernels().values() for e in kernel.entries()]
-    assert sorted(table.figures) == sorted(entries), "make kernels"
+    entries = {k.calls[0].entry for file in kernel_source.files(".cu") for k in every_kernel(file)}
+    assert set(table.figures) == entries, "make kernels"
     assert all(set(by_card) == set(ARCHITECTURES) for by_card in table.figures.values())
     if table.version == nvrtc.version():
         assert table.figures == kernel_table.figures(), "the kernels have changed: make kernels"
@@ -69,19 +71,23 @@ SINGLE = [
 ]  # fmt: skip
 
 
+def assembly(entry: str) -> str:
+    """That of the kernel which a part has by itself."""
+    part, *choices = re.findall(r"\w+", entry)
+    kernel = by_itself(Call(part, tuple(choices)))
+    return nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
+
+
 @pytest.mark.parametrize("entry", SINGLE)
 def test_single_precision_stays_single(entry: str) -> None:
     """The cards that most people own compute doubles 32 times more slowly."""
-    file = kernel_source.kernels()[entry.split("<")[0]].file
-    ptx = nvrtc.assembly(kernel_source.source(file), entry, kernel_source.OPTIONS)
+    ptx = assembly(entry)
     assert "st.global.f32" in ptx
     assert not DOUBLE.findall(ptx)
 
 
 def test_double_precision_is_seen() -> None:
-    entry = "activation_gradient<double, Sigmoid>"
-    ptx = nvrtc.assembly(kernel_source.source("elementwise.cu"), entry, kernel_source.OPTIONS)
-    assert "mul.f64" in DOUBLE.findall(ptx)
+    assert "mul.f64" in DOUBLE.findall(assembly("activation_gradient<double, Sigmoid>"))
 
 
 def test_spills_and_shared_memory_are_seen() -> None:
@@ -106,21 +112,23 @@ def test_spills_and_shared_memory_are_seen() -> None:
 
 
 def test_compile_errors_name_the_file_and_line() -> None:
-    broken = kernel_source.source("control.cu").replace("counters[UPDATES] += 1", "nothing += 1")
+    kernel = by_itself(Call("advance", ()))
+    broken = kernel.text.replace("counters[UPDATES] += 1", "nothing += 1")
     with pytest.raises(nvrtc.CompileError, match=r'control\.cu\(1\d\): error: .*"nothing"'):
-        nvrtc.compile_kernels(broken, 61, ["advance"])
+        nvrtc.compile_kernels(broken, 61, [kernel.name])
 
 
-def test_every_kernel_was_found() -> None:
+def test_every_part_was_found() -> None:
     """The signatures are read with a regular expression: it must not overlook one."""
-    written = sum(
-        kernel_source.text(file).count("__global__") for file in kernel_source.files(".cu")
-    )
-    assert len(kernel_source.kernels()) == written
-    for kernel in kernel_source.kernels().values():
-        text = kernel_source.text(kernel.file)
-        parameters = text[text.index(f" {kernel.name}(") :].split(")")[0]
-        assert len(kernel.parameters) == parameters.count(",") + 1, kernel.name
+    texts = [kernel_source.text(file) for file in kernel_source.files(".cu")]
+    assert len(kernel_source.parts()) == sum(text.count("_PART void") for text in texts)
+    for part in kernel_source.parts().values():
+        text = kernel_source.text(part.file)
+        signature = text[text.index(f" {part.name}(") :].split(")")[0]
+        assert len(part.parameters) == signature.count(","), part.name
+        for cut in ("PIECE", "DEALT"):
+            assert sum(p.cut == cut for p in part.parameters) == signature.count(f"{cut} ")
+        assert sum(p.constant for p in part.parameters) == signature.count("const ")
 
 
 def test_headers_hold_plain_cpp() -> None:
@@ -128,7 +136,7 @@ def test_headers_hold_plain_cpp() -> None:
     for file in kernel_source.files(".cuh"):
         if file != "threads.cuh":  # the one header about CUDA's threads
             text = kernel_source.text(file)
-            for word in ("threadIdx", "blockIdx", "__syncthreads", "__shfl", "__global__"):
+            for word in ("threadIdx", "blockIdx", "__syncthreads", "__shfl", "Share"):
                 assert word not in text, f"{word} in {file}"
 
 
@@ -139,19 +147,26 @@ def test_control_places_are_those_of_python() -> None:
     assert "enum Rate { LEARNING_RATE }" in text and control.LEARNING_RATE == 0
 
 
+def test_sizes_are_those_of_python() -> None:
+    constants = {"BLOCK": BLOCK, "WARP": WARP, "COLUMN_TILE": cupy_backend.COLUMN_TILE}
+    text = kernel_source.source("reductions.cu")
+    for name, value in constants.items():
+        assert f"constexpr int {name} = {value};" in text
+
+
 def test_unknown_formula_suggests_the_closest() -> None:
-    kernel = kernel_source.kernels()["bias_activation"]
+    part = kernel_source.parts()["bias_activation"]
     with pytest.raises(ValueError, match="did you mean 'Sigmoid'"):
-        kernel.entry("float", "Sigmoit")
+        part.entry("float", "Sigmoit")
 
 
 def test_arguments_of_another_type_are_refused() -> None:
-    kernel = kernel_source.kernels()["clip_values"]
+    part = kernel_source.parts()["clip_values"]
     with pytest.raises(TypeError, match="gradients is float64, not float32"):
-        kernel.arguments(("float",), (np.zeros(3), 1.0, 3))
+        part.arguments(("float",), (np.zeros(3), 1.0, 3))
     with pytest.raises(TypeError, match="not C-contiguous"):
-        kernel.arguments(("float",), (np.zeros(6, np.float32)[::2], 1.0, 3))
+        part.arguments(("float",), (np.zeros(6, np.float32)[::2], 1.0, 3))
     with pytest.raises(TypeError, match="takes 3 arguments, not 2"):
-        kernel.arguments(("float",), (np.zeros(3, np.float32), 1.0))
-    array, limit, n = kernel.arguments(("float",), (np.zeros(3, np.float32), 1, 3))
+        part.arguments(("float",), (np.zeros(3, np.float32), 1.0))
+    array, limit, n = part.arguments(("float",), (np.zeros(3, np.float32), 1, 3))
     assert array.dtype == limit.dtype == np.float32 and n.dtype == np.int64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,35 @@ import test_parity
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import dry
+from gpunn.backends import dry, roofline
+from gpunn.backends.composition import Kernel
+from gpunn.backends.cupy_backend import CupyBackend
+from gpunn.backends.known_cards import CARDS
 from gpunn.backends.recorder import Launch
 from gpunn.cli import main, steps
 
-CARD = test_parity.CARD
-CLASSIC = 17  # launches in a step of 784-128-dropout-10 with Adam
+
+class Idle(emulated.EmulatedKernels):
+    """Kernels that are asked for, and not compiled; their blocks cannot wait for each other."""
+
+    resident = 0
+
+    def prepare(self, kernel: Kernel) -> Any:
+        return lambda grid, block, arguments: emulated.RECORDER.perform(lambda: None)
+
+
+class Zeros(emulated.ArrayModule):
+    """Array functions look things up by labels that nobody gathers."""
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        return self.zeros(shape, dtype)
+
+
+CARD = CupyBackend(
+    Zeros(), Idle(), emulated.Products(), emulated.RECORDER, "emulated"
+)
+OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
+CLASSIC = 11  # its launches
 
 
 def classic(backend: Any) -> Any:
@@ -38,7 +62,7 @@ def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
 def recorded(model: Any, x: np.ndarray, y: Any, batch: int) -> list[Launch]:
     made = program(model, x, y, batch)
     with model.backend.recording() as launches:
-        made._step()
+        made.run(1)
     return launches
 
 
@@ -47,7 +71,7 @@ def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
     made = program(model, x, y, batch)
     emulated.RECORDER.recording = asked = []
     try:
-        made._step()
+        made._program._step()
     finally:
         emulated.RECORDER.recording = None
     return len(asked)
@@ -57,10 +81,13 @@ def digits(rows: int = 80) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((rows, 28, 28), np.uint8), np.zeros(rows, np.uint8)
 
 
-def test_the_classic_step_is_seventeen_launches() -> None:
+def test_the_classic_step_is_eleven_launches() -> None:
     assert streamed(classic(CARD), *digits(), 32) == CLASSIC
     launches = recorded(classic(CARD), *digits(), 32)
-    assert [launch.kernels for launch in launches] == [1] * CLASSIC
+    assert len(launches) == OPERATIONS and sum(x.kernels for x in launches) == CLASSIC
+    assert [x.operation for x in launches if x.rides] == [
+        "bias_activation", "dropout", "loss", "activation_gradient", "column_sums", "advance",
+    ]  # fmt: skip
     assert launches == steps.launches(classic("numpy"))
 
 
@@ -76,7 +103,7 @@ def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None
     assert launches["matmul"].bytes == 4 * (32 * 784 + 784 * 128 + 32 * 128)
     size = 784 * 128 + 128 + 128 * 10 + 10 + 6  # the last bias ends on a cache line
     assert launches["update"].shapes["m"] == (size,)
-    assert launches["update"].bytes == 4 * 4 * size
+    assert launches["update"].bytes == 7 * 4 * size  # gradients are only read
 
 
 @pytest.mark.parametrize("rows", [64, 1000])
@@ -110,7 +137,8 @@ def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, argum
 
     assert told(listed) == told(recorded(host, x, y, test_parity.BATCH))
     asked, kernels = streamed(card, x, y, test_parity.BATCH), sum(x.kernels for x in listed)
-    assert asked == kernels if all(x.kernels for x in listed) else asked > kernels
+    by_functions = any(not x.kernels and not x.rides for x in listed)
+    assert asked > kernels if by_functions else asked == kernels
 
 
 def test_finding_out_computes_nothing() -> None:
@@ -144,18 +172,65 @@ def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
     title = " ".join(lines[:2])
     assert title == (
         "A training step of 784-128-dropout-10, batch 32, float32, Adam: "
-        f"{CLASSIC} operations, {CLASSIC} launches on a card"
+        f"{OPERATIONS} operations, {CLASSIC} launches on a card"
     )
     figures = [line.split() for line in lines[3:] if line[:2].strip().isdigit()]
-    assert [int(line[0]) for line in figures] == list(range(1, CLASSIC + 1))
+    assert [int(line[0]) for line in figures] == list(range(1, OPERATIONS + 1))
     product = ["3", "matmul", "518,144", f"{2 * 32 * 784 * 128:,}", "1"]
     assert product in figures
     assert lines[lines.index(next(x for x in lines if "matmul" in x)) + 1].split(", ") == [
         "     a 32x784", "b 784x128", "out 32x128",
     ]  # fmt: skip
-    together = [int(n.replace(",", "")) for n in lines[-1].split()[1:]]
+    last = next(line for line in lines if line.split()[:1] == ["together"])
+    together = [int(n.replace(",", "")) for n in last.split()[1:]]
     columns = zip(*(line[-3:] for line in figures), strict=True)
-    assert together == [sum(int(n.replace(",", "")) for n in column) for column in columns]
+    plain = [[int(n.replace(",", "").replace("-", "0")) for n in column] for column in columns]
+    assert together == [sum(column) for column in plain]
+
+
+def test_doctor_predicts_and_measures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "name_cards", lambda: [])
+    lines = doctor(capsys)
+    begin = lines.index("Predicted, not measured: microseconds a step on a card")
+    assert lines[begin + 2].split() == ["launches", "work", "together"]
+    rows = lines[begin + 3 : begin + 3 + len(CARDS)]
+    recorded = steps.launches(steps.example())
+    for row, card in zip(rows, CARDS, strict=True):
+        *name, launches, work, together = row.split()
+        assert " ".join(name) == card.name
+        assert float(together) == pytest.approx(
+            1e6 * roofline.step_seconds(recorded, card), abs=0.06
+        )
+        assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
+    (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
+    (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])
+    assert len(predicted) == 3 and len(measured) == 1
+    assert 1 < float(measured[0].replace(",", "")) < 1e6
+
+
+def test_doctor_begins_with_the_card_that_is_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]
+    monkeypatch.setattr(steps, "name_cards", lambda: names)
+    monkeypatch.setattr(steps, "why_not", lambda: None)
+    on = []
+
+    def measure(model: Any, batch: int, backend: str = "numpy", seconds: float = 0) -> list[float]:
+        on.append(backend)
+        return [9e-6, 1e-6, 5e-6]
+
+    monkeypatch.setattr(steps, "measure", measure)
+    lines = doctor(capsys)
+    named = [line for line in lines if "GTX" in line or "H100" in line]
+    assert named[0].startswith("   GTX 1080 Ti, which is here ")
+    assert named[1].startswith("   GTX 1050 Ti ")
+    assert sum("1080 Ti" in line for line in named) == 2  # predicted, and measured
+    (row,) = (line for line in lines if line.startswith("   measured on NVIDIA GeForce"))
+    assert row.split()[-1] == "5.0" and "cupy" in on
+    assert any(line.startswith("   NVIDIA GeForce GTX 970: not") for line in lines)
 
 
 def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +252,30 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["bias_activation", "Relu"],
         ["activation_gradient", "Relu"],
     ]
+    assert lines[-1] == "How long it takes is predicted for float32 only, not for float64."
     assert "32x5" in lines[5]  # not bytes: nothing says that its inputs are pixels
+
+
+def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:
+    model = steps.example()
+    recorded = steps.launches(model)
+    for kernels, rides, mark in ((2, False, "2"), (0, True, "-"), (0, False, "xp")):
+        recorded[2] = replace(recorded[2], kernels=kernels, rides=rides)
+        lines = steps.table(model, recorded).splitlines()
+        assert next(line for line in lines if line.startswith(" 3 matmul")).split()[-1] == mark
+        assert lines[-1].split()[-1] == str(sum(launch.kernels for launch in recorded))
+        assert ("functions (xp)" in lines[1]) == (mark == "xp")
+
+
+def test_a_prediction_says_what_it_leaves_out() -> None:
+    leaky = gpunn.activations.Relu(negative_slope=0.2)
+    for activation, left_out in (("relu", False), (leaky, True)):
+        chain = [layers.Input((5,)), layers.Dense(3, activation=activation), layers.Dense(2)]
+        model = gpunn.Sequential(chain, backend="numpy")
+        model.compile("sgd", "mse")
+        told = steps.predictions(model, steps.launches(model)).splitlines()
+        assert ("   without the launches of array functions (xp)" in told) is left_out
+        assert max(map(len, told)) <= 80
 
 
 def test_every_kind_of_layer_keeps_to_the_width() -> None:

@@ -141,7 +141,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 def test_wheel_holds_the_tree(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"gpunn/{name}" for name in sources("gpunn")}
-    wanted |= {f"gpunn/kernels/{name}" for name in sources("kernels")}
+    for folder in ("kernels", "benchmarks"):
+        wanted |= {f"gpunn/{folder}/{name}" for name in sources(folder)}
     missing = sorted(wanted - names)
     packages = sorted({os.path.dirname(name).replace("/", ".") for name in missing})
     assert not missing, f"tool.setuptools in pyproject.toml leaves out {packages}: {missing}"
@@ -163,6 +164,10 @@ def test_wheel_trains_from_another_folder(
     assert last < 0.7 * first
     assert accuracy > 0.85
     assert "train" in run(scripts / "gpunn", "--help", cwd=tmp_path)
+    little = ("--quick", "--tier", "step", "--rows", "64")
+    said = run(scripts / "gpunn", "bench", *little, cwd=tmp_path)
+    assert "PyTorch, fused optimizer: torch is not installed" in said
+    assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
 
 
 def test_editable_install_finds_the_kernels(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.base import Step
 from gpunn.backends.control import BATCHES, LEARNING_RATE, PASS, POSITION, UPDATES
-from gpunn.backends.cupy_backend import LONG, CupyBackend
+from gpunn.backends.cupy_backend import CupyBackend
+from gpunn.backends.ladder import LONG
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # 20 steps, every fifth on the 7 rows that are left. Neither 11 nor 7 rows can hold each of five
@@ -42,7 +43,7 @@ CARD = emulated.make_backend()
 class Eager(CupyBackend):
     """The card without recordings: each step is performed as Python says."""
 
-    def capture(self, step: Step) -> Any:
+    def capture(self, step: Step, listable: bool = False) -> Any:
         class Program:
             def run(self, steps: int) -> None:
                 for _ in range(steps):

@@ -44,9 +44,9 @@ class Fault:
 LOSS = "loss SparseCategoricalCrossentropy(0, logits)"
 ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
 WITH_BARRIERS = {
-    "gather.cu": ("float32 to float32",),
     "reductions.cu": ("column_sums",),
-    "threads.cuh": (LOSS,),
+    "products.cu": ("products",),
+    "threads.cuh": (LOSS, "shared_launch", "whole_steps", "whole_updates"),
     "updates.cu": (ADAM, "clip by norm", "clip by global_norm"),
 }
 
@@ -65,25 +65,54 @@ def _without_barriers() -> Iterator[Fault]:
 FAULTS = [
     *_without_barriers(),
     Fault(
+        "barrier of a warp removed", "threads.cuh", "            __syncwarp();\n", "",
+        ("shared_launch",),
+    ),
+    Fault(
+        "pieces cut wrongly", "threads.cuh",
+        "n / pieces * end", "n / pieces * piece + 1",
+        ("shared_launch",),
+    ),
+    Fault(
+        "gate opened by the first", "threads.cuh",
+        "is_last = atomicAdd(barrier, 1u) == gridDim.x - 1",
+        "is_last = atomicAdd(barrier, 1u) == 0",
+        ("whole_steps",),
+    ),
+    Fault(
+        "dealt to other threads", "updates.cu",
+        "share.dealt(int64(run.start))", "int64(run.start) + share.number()",
+        ("whole_updates",),
+    ),
+    Fault(
+        "arrivals not counted anew", "threads.cuh", "        barrier[0] = 0;\n", "",
+        ("whole_steps",),
+    ),
+    Fault(
+        "tail of the rows lost", "products.cu",
+        "for (; r < share.stop(rows); ++r)", "for (; r + 1 < share.stop(rows); ++r)",
+        ("products",),
+    ),
+    Fault(
         "bound off by one, writing", "elementwise.cu",
-        "i < n; i += thread_count()) {\n        const T z",
-        "i <= n; i += thread_count()) {\n        const T z",
+        "i < share.stop(n); i += share.size) {\n        const T z",
+        "i <= share.stop(n); i += share.size) {\n        const T z",
         ("activation Sigmoid()",),
     ),
     Fault(
         "bound off by one, reading", "reductions.cu",
-        "for (int64 r = threadIdx.y; r < rows;", "for (int64 r = threadIdx.y; r <= rows;",
+        "for (int64 r = down; r < rows;", "for (int64 r = down; r <= rows;",
         ("column_sums",),
     ),
     Fault(
         "bound off by one, too early", "elementwise.cu",
-        "i < n; i += thread_count()) {\n        const T dx = f",
-        "i + 1 < n; i += thread_count()) {\n        const T dx = f",
+        "i < share.stop(n); i += share.size) {\n        const T dx = f",
+        "i + 1 < share.stop(n); i += share.size) {\n        const T dx = f",
         ("activation Sigmoid()",),
     ),
     Fault(
         "index beyond shared memory", "reductions.cu",
-        "partial[threadIdx.y + half][threadIdx.x]", "partial[threadIdx.y + half + 1][threadIdx.x]",
+        "partial[down + half][across]", "partial[down + half + 1][across]",
         ("column_sums",),
     ),
     Fault(
@@ -103,13 +132,13 @@ FAULTS = [
     ),
     Fault(
         "tail lost, elements", "elementwise.cu",
-        "if (i < n) {", "if (block * 8 + 8 <= n) {",
+        "i >= first && i < stop", "block * 8 + 8 <= stop",
         ("dropout",),
     ),
     Fault(
         "tail lost, rows of a sum", "loss.cu",
-        "for (int64 r = threadIdx.x; r < rows; r += blockDim.x) {",
-        "for (int64 r = threadIdx.x; r + 1 < rows || r == 0; r += blockDim.x) {",
+        "for (int64 r = share.rank; r < rows; r += share.size) {",
+        "for (int64 r = share.rank; r + 1 < rows || r == 0; r += share.size) {",
         (LOSS,),
     ),
 ]  # fmt: skip
@@ -173,7 +202,7 @@ def test_without_a_fault_there_is_no_complaint() -> None:
     ("name", "report"),
     [
         ("bound off by one, writing", r"AddressSanitizer: heap-buffer-overflow \S*elementwise.cu"),
-        ("index beyond shared memory", r"reductions.cu:\d+:\d+: runtime error: index 16 out of b"),
+        ("index beyond shared memory", r"reductions.cu:\d+:\d+: runtime error: index 8 out of b"),
     ],
 )
 def test_sanitizers_notice(name: str, report: str) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,13 +21,6 @@ def test_the_script_runs(tmp_path: Path, mnist: tuple) -> None:
     )
     assert "val_acc" in result.stdout
     assert (tmp_path / "model.gpunn").stat().st_size > 400_000
-
-
-@pytest.mark.parametrize("name", ["mnist_mlp"])
-def test_figures_are_those_of_the_results(name: str) -> None:
-    race = runpy.run_path(str(ROOT / "benchmarks" / "race.py"))
-    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-    assert race["with_table"](README, name, race["table"](result, "gpunn, NumPy backend")) == README
 
 
 def test_links_lead_somewhere() -> None:

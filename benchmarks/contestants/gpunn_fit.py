@@ -1,28 +1,88 @@
 """gpunn through ``fit``, as its users write it: bytes in, Rescaling in the model."""
 
+from __future__ import annotations
+
+import importlib
+import os
+from types import SimpleNamespace
+
 import gpunn as keras
 
+REQUIRES = ()
+VARIANTS = {"gpunn": {"backend": "numpy"}, "gpunn (card)": {"backend": "cupy"}}
+NOTE = (
+    "fit with verbose=0. Nothing is prepared: fit takes the bytes, and scales each batch by the "
+    "model's Rescaling. predict is of a model without it, since everybody predicts floats."
+)
 
-def prepare(data):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Flatten(),
-            keras.layers.Dense(128, activation="relu"),
-            keras.layers.Dropout(0.2),
-            keras.layers.Dense(10, activation="softmax"),
-        ],
-        backend="numpy",
-    )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+def network(work, backend, metrics=(), bytes_in=True, **options):
+    """The workload's model, compiled; ``options`` are the optimizer's."""
+    if bytes_in:
+        layers = [keras.Input((28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    else:
+        layers = [keras.Input((784,))]
+    layers += [keras.layers.Dense(units, activation="relu") for units in work["sizes"][1:-1]]
+    if work["dropout"]:
+        layers.append(keras.layers.Dropout(work["dropout"]))
+    layers.append(keras.layers.Dense(work["sizes"][-1], activation="softmax"))
+    model = keras.Sequential(layers, backend=backend)
+    optimizer = {
+        "sgd": lambda: keras.optimizers.SGD(0.01, **options),
+        "momentum": lambda: keras.optimizers.SGD(0.01, momentum=0.9, **options),
+        "adam": lambda: keras.optimizers.Adam(0.001, **options),
+    }[work["optimizer"]]()
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy", *metrics])
+    return model
+
+
+def prepare(data, backend, verbose=0, callbacks=None):
+    if backend == "cupy" and os.environ.get("GPUNN_BACKEND") == "emulated":
+        backend = "emulated"  # the card's backend on machines without one
+        importlib.import_module(backend)
+    work = data["workload"]
+    keras.utils.set_random_seed(data.get("seed", 0))
+    model = network(work, backend)
     model.set_weights(data["weights"])
+    predictor, learned = None, True
 
     def epoch():
-        model.fit(data["x"], data["y"], batch_size=32, verbose=0)
+        nonlocal learned
+        learned = True
+        options = {"batch_size": work["batch"], "verbose": verbose, "callbacks": callbacks}
+        past = model.fit(data["x"], data["y"], **options).history
+        return past["loss"][0], past["accuracy"][0]
 
     def accuracy():
         return model.evaluate(data["x_test"], data["y_test"], verbose=0)[1]
 
-    return epoch, accuracy
+    def up_to_date():
+        nonlocal predictor, learned
+        if predictor is None:
+            predictor = network(work, backend, bytes_in=False)
+        predictor.set_weights(model.get_weights())
+        learned = False
+
+    def predict(images):
+        if learned:
+            up_to_date()
+        return predictor.predict(images, verbose=0)
+
+    def predict_on_batch(images):
+        if learned:
+            up_to_date()
+        return predictor.predict_on_batch(images)
+
+    return SimpleNamespace(
+        epoch=epoch,
+        accuracy=accuracy,
+        predict=predict,
+        predict_on_batch=predict_on_batch,
+        weights=model.get_weights,
+    )
+
+
+if __name__ == "__main__":
+    from cold import main
+
+    main(prepare, VARIANTS)

@@ -18,8 +18,9 @@ backend runs the first, the CuPy backend the second where it exists.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +42,10 @@ def dropout_scale(rate: float) -> float:
     return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
 
 
+def _keeps_input(given: dict[str, Any]) -> bool:
+    return given["bias"] is not None and given["activation"].saves == "input"
+
+
 def operation(method: Method) -> Method:
     """Mark a contract method as an operation: it is recorded and may be replaced."""
     method.is_operation = True  # type: ignore[attr-defined]
@@ -51,6 +56,22 @@ class Program(Protocol):
     """A step that is performed over and over. ``run(n)`` performs it n times."""
 
     def run(self, steps: int) -> None: ...
+
+
+class Sending(Protocol):
+    """Arrays on their way to the device."""
+
+    def join(self) -> None:
+        """What the device is asked for from now on comes after them; nobody waits here."""
+
+    def wait(self) -> None:
+        """Wait until they have arrived: then those of the host may be written anew."""
+
+
+class _Sent:
+    def join(self) -> None: ...
+
+    def wait(self) -> None: ...
 
 
 class Backend(ABC):
@@ -64,8 +85,19 @@ class Backend(ABC):
     operations: dict[str, Callable[..., None]] = {}  # noqa: RUF012 (made anew by each subclass)
     """The contract's operations by name, as the class that brought each declares it."""
 
-    launched: int = 0
-    """Kernels and products launched on a card so far; NumPy launches none."""
+    cache_bytes: int | None = None
+    """A large batch of a prediction is cut into pieces whose arrays fit into so much; None:
+    it is not cut."""
+
+    recorded = False
+    """Whether operations are being recorded just now."""
+
+    precisions: Collection[str] | None = None
+    """Formats that a product can round its factors to, see `precision`. None on a device that
+    gains nothing by it, where a wish for it is left aside."""
+
+    performing: Launch | None = None
+    """The operation that is performed just now, if operations are being recorded."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -78,6 +110,7 @@ class Backend(ABC):
 
     def __init__(self) -> None:
         self._scratch: dict[tuple, Array] = {}
+        self.launches: list[Launch] = []
 
     # -- arrays: where they live, how they come and go
 
@@ -104,6 +137,20 @@ class Backend(ABC):
     def read(self, array: Array) -> np.ndarray:
         """A NumPy copy of ``array``. The one place that waits for the device."""
 
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An uninitialised array of the host that `send` can take arrays out of."""
+        return np.empty(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        """Begin to copy, from each second array, one of `pinned`, to the first, on the device.
+
+        The copies come after all that the device was asked for so far, and run beside what
+        it is asked for from now on, until that joins them.
+        """
+        for target, source in copies:
+            self.write(target, source)
+        return _Sent()
+
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything asked for so far is done."""
@@ -126,7 +173,8 @@ class Backend(ABC):
         slot: str = "",
         fill: Callable[[Array], None] | None = None,
     ) -> Array:
-        """A reusable work array: valid until the same shape, dtype and slot is asked again.
+        """A reusable work array: valid until the same shape, dtype and slot is asked again
+        in the same thread.
 
         ``fill(array)`` is called once, when it is made: for constants.
 
@@ -136,13 +184,22 @@ class Backend(ABC):
         >>> b.scratch((2, 3), np.float32) is b.scratch((2, 3), np.float32)
         True
         """
-        key = (shape, dtype, slot)
+        key = (shape, dtype, slot, get_ident())
         array = self._scratch.get(key)
         if array is None:
             array = self._scratch[key] = self.empty(shape, dtype)
             if fill is not None:
                 fill(array)
         return array
+
+    def row_max(self, x: Array, out: Array) -> None:
+        """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for
+        formulas."""
+        self.xp.max(x, axis=-1, keepdims=out.ndim > 1, out=out)
+
+    def row_sums(self, x: Array, out: Array) -> None:
+        """out (rows,) or (rows, 1) = the sum of each row of x (rows, features): for formulas."""
+        self.xp.sum(x, axis=-1, keepdims=out.ndim > 1, out=out)
 
     def release(self) -> None:
         """Forget the work arrays, so that their memory can be used otherwise."""
@@ -157,46 +214,59 @@ class Backend(ABC):
         The recorder is free when it is off: it shadows the methods of this one
         object for the length of the block and nothing else.
         """
-        launches: list[Launch] = []
-        inside = False  # an operation that another one performs is no launch of its own
+        self.launches = launches = []
 
         def recorded(name: str, method: Callable[..., None]) -> Callable[..., None]:
             def perform(*args: Any, **kwargs: Any) -> None:
-                nonlocal inside
-                if inside:
+                if self.performing is not None:  # what an operation performs is none of its own
                     method(*args, **kwargs)
                     return
-                before, inside = self.launched, True
+                self.performing = describe(self.operations[name], args, kwargs)
+                launches.append(self.performing)
                 try:
                     method(*args, **kwargs)
                 finally:
-                    inside = False
-                declared = self.operations[name]
-                launches.append(describe(declared, args, kwargs, self.launched - before))
+                    self.performing = None
 
             return perform
 
         for name in self.operations:
             self.__dict__[name] = recorded(name, getattr(self, name))
+        self.recorded = True
         try:
             yield launches
         finally:
+            self.recorded = False
             for name in self.operations:
                 self.__dict__.pop(name, None)
 
     @abstractmethod
-    def capture(self, step: Step) -> Program:
+    def capture(self, step: Step, listable: bool = False) -> Program:
         """A `Program` that repeats ``step``, which calls operations of this backend only.
 
-        Nothing is performed here. The first step of the first ``run`` is performed
-        eagerly (that warms up lazy libraries); where the device can record, the next
-        one is recorded, which performs nothing, and the record is replayed.
+        Nothing is performed here. The first ``run`` finds out what the step is made of;
+        what is found is repeated.
+
+        Args:
+            step: the step.
+            listable: whether the step does nothing but ask for operations and call
+                ``xp`` with ``out=``. Then it may be called once to list what it asks for,
+                without doing it. A layer or formula from outside the framework promises
+                neither: its step is recorded as it stands.
         """
 
-    @contextmanager
-    def session(self, flops: int) -> Iterator[None]:
-        """Bracket a run whose largest product costs ``flops``: choose threads by it."""
-        yield
+    def session(self, threads: bool = True) -> AbstractContextManager[None]:
+        """Around a run of steps: the backend sees to threads and to warnings of arithmetic.
+
+        Args:
+            threads: False if all of it is so small that no library would use several.
+        """
+        return nullcontext()
+
+    def share(self, n: int, work: Callable[[slice], None]) -> None:
+        """Call ``work(part)`` for parts that make up 0 to ``n``, at once where there are
+        several threads."""
+        work(slice(0, n))
 
     # -- operations: products and element-wise passes
 
@@ -210,10 +280,15 @@ class Backend(ABC):
         transpose_a: bool = False,
         transpose_b: bool = False,
         accumulate: bool = False,
+        precision: str | None = None,
     ) -> None:
-        """out (m, n) = a (m, k) @ b (k, n); += with ``accumulate``."""
+        """out (m, n) = a (m, k) @ b (k, n); += with ``accumulate``.
+
+        ``precision``: one of ``precisions``, what a and b are rounded to; None: not at all.
+        """
 
     @operation
+    @touching(rewritten=lambda given: ("x",) if _keeps_input(given) else ())
     @abstractmethod
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         """out = activation(x + bias); x (rows, features), bias (features,) or None.
@@ -328,14 +403,15 @@ class Backend(ABC):
             "values": given["arena"].values,
             "gradients": given["arena"].gradients,
             **given["arena"].slots,
-        }
+        },
+        rewritten=lambda given: ("values", *given["arena"].slots),
     )
     @abstractmethod
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
         """One optimizer step over the arena's flat arrays (all runs of trainable segments)."""
 
     @operation
-    @touching(lambda given: {"gradients": given["arena"].gradients})
+    @touching(lambda given: {"gradients": given["arena"].gradients}, lambda given: ("gradients",))
     def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
         """Limit the gradients in place: each element ("value"), the norm of each
         parameter's ("norm") or the norm of all together ("global_norm")."""

@@ -69,10 +69,10 @@ def why_not() -> str | None:
     return None
 
 
-def cublas_library() -> ctypes.CDLL:
-    """cuBLAS, where CuPy would find it."""
+def cublas_library(name: str = "cublas") -> ctypes.CDLL:
+    """cuBLAS, or cuBLASLt (``"cublasLt"``) which comes with it, where CuPy would find it."""
     pathfinder = import_module("cuda.pathfinder")  # comes with CuPy
-    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
 
 
 def _install(cuda: int) -> str:

@@ -40,15 +40,37 @@ class Control:
         self.backend = backend
         self.counters: Any = backend.zeros((COUNTERS,), np.int64)
         self.rates: Any = backend.zeros((RATES,), np.float64)
+        self.shift = 0  # of a row of the pass against its place in what the gather reads
         self.set(BAD_BATCH, -1)
 
     def set(self, position: int, value: int) -> None:
         """Write one counter from the host."""
+        if position == POSITION:
+            self.shift = 0
         self.backend.write(self.counters[position : position + 1], np.array([value], np.int64))
 
+    def place(self, row: int, place: int) -> None:
+        """Go on with this row of the pass, which lies at ``place`` of what the gather reads.
+
+        >>> from gpunn.backends import get_backend
+        >>> control = Control(get_backend("numpy"))
+        >>> control.place(row=640, place=64)
+        >>> int(control.counters[POSITION]), int(control.get()[POSITION])
+        (64, 640)
+        """
+        self.set(POSITION, place)
+        self.shift = row - place
+
     def get(self) -> np.ndarray:
-        """All counters on the host. Waits for the device."""
-        return self.backend.read(self.counters)
+        """All counters on the host, the position as a row of the pass. Waits for the device."""
+        counters = self.backend.read(self.counters)
+        counters[POSITION] += self.shift
+        return counters
+
+    def restore(self, counters: np.ndarray) -> None:
+        """Take over what `get` gave."""
+        self.shift = 0
+        self.backend.write(self.counters, counters)
 
     def set_learning_rate(self, value: float) -> None:
         self.backend.write(self.rates[LEARNING_RATE : LEARNING_RATE + 1], np.array([value]))

@@ -1,24 +1,29 @@
-"""CuPy's part of the CuPy backend: kernels, streams, graphs and the binding of cuBLAS.
+"""CuPy's part of the CuPy backend: kernels, streams and graphs.
 
 What it asks of CuPy and CUDA takes a card, so this file is kept small: the rest is in
-`cupy_backend`. It has not been run on a card yet, only on stand-ins for CuPy and cuBLAS.
+`cupy_backend`, the products in `cublas`. It has not been run on a card yet, only on
+stand-ins for CuPy and cuBLAS.
 CuPy is imported when a backend is made, not before.
 """
 
 from __future__ import annotations
 
-import ctypes
+import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .base import Array, Step
-from .card import cublas_library, why_not
+from .base import Array, Sending, Step
+from .card import why_not
+from .composition import Kernel
+from .cublas import Cublas
 from .cupy_backend import CupyBackend
-from .device import Replay, Run, column_major
-from .kernel_source import OPTIONS, Kernel, source
+from .device import Replay, Run
+from .kernel_source import OPTIONS
 
 __all__ = ["make_backend", "why_not"]
 
@@ -44,7 +49,7 @@ def make_backend() -> CupyBackend:
         limit = pool.get_limit()
         return min(there, limit - pool.total_bytes()) if limit else there
 
-    blas, queue = _Cublas(cupy, stream), _Stream(cupy, stream)
+    blas, queue = Cublas(cupy, stream), _Stream(cupy, stream)
     return CupyBackend(cupy, _Kernels(cupy), blas, queue, free=free)
 
 
@@ -53,13 +58,17 @@ class _Kernels:
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
-        self.blocks = 8 * cupy.cuda.Device().attributes["MultiProcessorCount"]
+        attributes = cupy.cuda.Device().attributes
+        processors = attributes["MultiProcessorCount"]
+        self.blocks = 8 * processors
+        self.resident = processors if attributes.get("CooperativeLaunch") else 0
+        self.cache = attributes["L2CacheSize"]
 
-    def prepare(self, entry: str, kernel: Kernel) -> Run:
-        module = self._cupy.RawModule(
-            code=source(kernel.file), options=OPTIONS, name_expressions=(entry,)
-        )
-        return module.get_function(entry)
+    def prepare(self, kernel: Kernel) -> Run:
+        found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
+        # The launch alone is cooperative. Were the module told, CuPy would link it with CUDA's
+        # library for cooperative groups, which need not be installed: the barrier is our own.
+        return partial(found.kernel, enable_cooperative_groups=True) if kernel.repeats else found
 
 
 class _Stream:
@@ -68,12 +77,23 @@ class _Stream:
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._cupy = cupy
         self._stream = stream
+        self._copies = cupy.cuda.Stream(non_blocking=True)
 
     def synchronize(self) -> None:
         self._stream.synchronize()
 
     def read(self, array: Array) -> np.ndarray:
         return self._cupy.asnumpy(array, stream=self._stream)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return np.ndarray(shape, dtype, self._cupy.cuda.alloc_pinned_memory(size))
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        self._copies.wait_event(self._stream.record())
+        for target, values in copies:
+            target.set(values, stream=self._copies)
+        return _Sending(self._copies.record(), self._stream)
 
     def record(self, step: Step, times: int) -> Replay:
         # Arrays that live only within the step come from a pool of their own, which the
@@ -93,6 +113,18 @@ class _Stream:
 
 
 @dataclass(frozen=True)
+class _Sending:
+    event: Any
+    stream: Any
+
+    def join(self) -> None:
+        self.stream.wait_event(self.event)
+
+    def wait(self) -> None:
+        self.event.synchronize()
+
+
+@dataclass(frozen=True)
 class _Graph:
     graph: Any
     stream: Any
@@ -100,43 +132,3 @@ class _Graph:
 
     def launch(self) -> None:
         self.graph.launch(stream=self.stream)
-
-
-class _Cublas:
-    """Matrix products by cuBLAS itself: CuPy's own calls refuse to be recorded."""
-
-    def __init__(self, cupy: Any, stream: Any) -> None:
-        self._library = cublas_library()
-        self._handle = ctypes.c_void_p()
-        self._check("Create_v2", ctypes.byref(self._handle))
-        self._check("SetStream_v2", self._handle, ctypes.c_void_p(stream.ptr))
-        # After the stream, which resets it. A work space of cuBLAS's own would be allocated
-        # during a recording; 32 MiB is what it takes on Hopper, 4 elsewhere.
-        newer = int(cupy.cuda.Device().compute_capability) >= 90
-        self._workspace = cupy.empty(((32 if newer else 4) << 20,), np.uint8)
-        self._check(
-            "SetWorkspace_v2", self._handle, ctypes.c_void_p(self._workspace.data.ptr),
-            ctypes.c_size_t(self._workspace.nbytes),
-        )
-
-    def _check(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._library, f"cublas{function}")(*arguments)
-        if status:
-            raise RuntimeError(f"cublas{function} failed with status {status}.")
-
-    def __call__(
-        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool, accumulate: bool
-    ) -> None:
-        name, real = _GEMM[out.dtype.itemsize]
-        layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
-        one, beta = real(1.0), real(1.0 if accumulate else 0.0)
-        self._check(
-            name, self._handle, layout.transpose_first, layout.transpose_second,
-            *map(ctypes.c_int64, (layout.m, layout.n, layout.k)), ctypes.byref(one),
-            ctypes.c_void_p(b.data.ptr), ctypes.c_int64(layout.first_stride),
-            ctypes.c_void_p(a.data.ptr), ctypes.c_int64(layout.second_stride),
-            ctypes.byref(beta), ctypes.c_void_p(out.data.ptr), ctypes.c_int64(layout.m),
-        )
-
-
-_GEMM = {4: ("Sgemm_v2_64", ctypes.c_float), 8: ("Dgemm_v2_64", ctypes.c_double)}

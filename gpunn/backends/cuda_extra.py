@@ -48,6 +48,11 @@ def query_nvidia_smi() -> str:
     return done.stdout
 
 
+def name_cards() -> list[str]:
+    """The names of this machine's cards, as ``nvidia-smi`` has them."""
+    return [name for _, _, _, name in _CARD.findall(query_nvidia_smi())]
+
+
 def choose_extra(nvidia_smi_output: str) -> str | None:
     """Return the extra to install, ``"cuda12"`` or ``"cuda13"``, or None where neither can work.
 

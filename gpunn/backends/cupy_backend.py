@@ -1,177 +1,30 @@
-"""The contract on a card: each operation one kernel of ``kernels/``, or one product.
-
-What only a card has comes in from outside: the array module, the kernels, the matrix
-product and the stream. ``cuda.py`` supplies CuPy's; the tests supply NumPy, the same
-kernels compiled for the CPU, and a stream that stores what it is asked and repeats it.
-"""
+"""The contract on a card: what each operation asks for, parts of ``kernels/`` and products."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, Program, Step, dropout_scale
+from .base import Array, dropout_scale
+from .composition import BLOCK
 from .control import LEARNING_RATE, UPDATES, Control
-from .device import KernelSet, Matmul, Replay, Run, Stream
-from .kernel_source import kernels, type_name
+from .kernel_source import type_name
+from .launching import Launching
 from .order import Order
+from .tasks import PartTask, Product
 
-BLOCK = 256  # threads of an element-wise block
-ROW_BLOCK = 128  # threads of a block in which each warp takes a row
-WARP = 32
-COLUMN_BLOCK = (32, 16)  # COLUMN_TILE and ROW_THREADS of reductions.cu
-NORM_BLOCK = 1024
+COLUMN_TILE = 32  # as in reductions.cu
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
+
+EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
 
 _MASK64 = (1 << 64) - 1
 
-LONG = 32  # steps in the longer of a program's two recordings
 
-
-class _Recorded:
-    """A step once and `LONG` times over, each as a recording: a launch has its price.
-
-    The first step is performed as it stands: that compiles kernels and makes work arrays,
-    neither of which can be recorded. The object holds on to the arrays that the recordings
-    read and write, as a CUDA graph does not.
-    """
-
-    def __init__(self, backend: CupyBackend, step: Step) -> None:
-        self._backend = backend
-        self._step = step
-        self._scratch: dict[tuple, Array] | None = None
-        self._recordings: dict[int, tuple[Replay, list[Array]]] = {}
-
-    def run(self, steps: int) -> None:
-        if self._scratch is None and steps > 0:
-            self._step()
-            self._scratch = dict(self._backend._scratch)
-            steps -= 1
-        for times, count in ((LONG, steps // LONG), (1, steps % LONG)):
-            if count and times not in self._recordings:
-                self._backend._scratch.update(self._scratch or {})  # it may have been released
-                self._recordings[times] = self._backend.record(self._step, times)
-            for _ in range(count):
-                self._recordings[times][0]()
-
-
-class CupyBackend(Backend):
-    """Arrays on a card, or on what the tests put in its place.
-
-    Args:
-        xp: the array module, cupy.
-        kernels: the kernels of ``kernels/``.
-        blas: the matrix product.
-        stream: the queue that all of them use.
-        name: as ``get_backend`` knows it.
-        free: tells how many bytes of memory the device can still give.
-    """
-
-    def __init__(
-        self,
-        xp: Any,
-        kernels: KernelSet,
-        blas: Matmul,
-        stream: Stream,
-        name: str = "cupy",
-        free: Callable[[], int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.xp = xp
-        self._kernels = kernels
-        self._blas = blas
-        self._stream = stream
-        self._free = free
-        self._prepared: dict[tuple[str, ...], Run] = {}
-        self._kept: list[Array] | None = None
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.xp.empty(shape, dtype)
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.xp.zeros(shape, dtype)
-
-    def upload(self, source: Any) -> Array:
-        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
-            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
-            if not self.owns(source):
-                source = (np if on_host else self.xp).from_dlpack(source)
-        return self.xp.ascontiguousarray(self.xp.asarray(source))
-
-    def write(self, target: Array, source: Any) -> None:
-        target[...] = self.xp.asarray(source)
-
-    def read(self, array: Array) -> np.ndarray:
-        return self._stream.read(array)
-
-    def synchronize(self) -> None:
-        self._stream.synchronize()
-
-    def owns(self, array: Any) -> bool:
-        return isinstance(array, self.xp.ndarray)
-
-    def free_bytes(self) -> int | None:
-        return self._free() if self._free else None
-
-    def capture(self, step: Step) -> Program:
-        return _Recorded(self, step)
-
-    def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
-        """``step`` so often over as one launch, and the arrays that it needs."""
-        self._kept = []
-        try:
-            replay = self._stream.record(step, times)
-            return replay, list({id(array): array for array in self._kept}.values())
-        finally:
-            self._kept = None
-
-    # -- launching
-
-    def _launch(
-        self, name: str, choices: tuple[str, ...], grid: tuple[int, ...], block: tuple[int, ...],
-        *values: Any,
-    ) -> None:
-        kernel = kernels()[name]
-        run = self._prepared.get((name, *choices))
-        if run is None:
-            run = self._kernels.prepare(kernel.entry(*choices), kernel)
-            self._prepared[(name, *choices)] = run
-        arguments = kernel.arguments(choices, values)
-        if self._kept is not None:
-            self._kept.extend(value for value in arguments if self.owns(value))
-        run(grid, block, arguments)
-        self.launched += 1
-
-    def _each(self, name: str, choices: tuple[str, ...], n: int, *values: Any) -> None:
-        """Launch with a thread for each of ``n`` elements, or fewer that take several."""
-        if n:
-            grid = min(-(-n // BLOCK), self._kernels.blocks)
-            self._launch(name, choices, (grid,), (BLOCK,), *values)
-
-    def _rows(self, name: str, choices: tuple[str, ...], rows: int, *values: Any) -> None:
-        """Launch with a warp for each row, or fewer that take several."""
-        if rows:
-            grid = min(-(-rows * WARP // ROW_BLOCK), self._kernels.blocks)
-            self._launch(name, choices, (grid,), (ROW_BLOCK,), *values)
-
-    def _constant(self, slot: str, values: np.ndarray) -> Array:
-        """These values on the device, written there once."""
-        return self.scratch(
-            values.shape, values.dtype, f"{slot} {values.tolist()}",
-            lambda array: self.write(array, values),
-        )
-
-    def _parameters(self, formula: Any) -> Array:
-        """The numbers of a formula, on the device."""
-        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
-
-    def _arrivals(self) -> Array:
-        """The counter by which a launch's last block knows that it is the last."""
-        return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
+class CupyBackend(Launching):
+    """The operations of the contract on a card; see `Launching` for its arguments."""
 
     # -- products and element-wise passes
 
@@ -183,12 +36,10 @@ class CupyBackend(Backend):
         transpose_a: bool = False,
         transpose_b: bool = False,
         accumulate: bool = False,
+        precision: str | None = None,
     ) -> None:
-        if self._kept is not None:
-            self._kept += [a, b, out]
         if out.size:
-            self._blas(a, b, out, transpose_a, transpose_b, accumulate)
-            self.launched += 1
+            self._ask(Product(a, b, out, transpose_a, transpose_b, accumulate, precision))
 
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         keep_input = activation.saves == "input" and bias is not None
@@ -199,20 +50,17 @@ class CupyBackend(Backend):
                 x = target
             activation.forward(self, x, out)
             return
+        kind = EPILOGUES.get(activation.functor)
+        if kind and bias is not None and x is out and self._in_passing(kind, out, bias):
+            return
         choices = (type_name(out.dtype), activation.functor)
         features = x.shape[-1] if x.ndim else 1
-        parameters = self._parameters(activation)
-        if activation.rowwise:
-            rows = x.size // features
-            self._rows(
-                "row_activation", choices, rows,
-                x, bias, parameters, rows, features, keep_input, out,
-            )
-        else:
-            self._each(
-                "bias_activation", choices, x.size,
-                x, bias, parameters, x.size, features, keep_input, out,
-            )
+        rows, parameters = x.size // features, self._parameters(activation)
+        rowwise = activation.rowwise
+        self._part(
+            "row_activation" if rowwise else "bias_activation", choices, x.size,
+            x, bias, parameters, rows if rowwise else x.size, features, keep_input, out, rows=rows,
+        )
 
     def activation_gradient(
         self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
@@ -224,52 +72,49 @@ class CupyBackend(Backend):
                 self.xp.add(out, term, out=out)
             return
         choices = (type_name(out.dtype), activation.functor)
-        parameters = self._parameters(activation)
-        if activation.rowwise:
-            features = saved.shape[-1]
-            rows = saved.size // features
-            self._rows(
-                "row_activation_gradient", choices, rows,
-                saved, dy, parameters, rows, features, accumulate, out,
-            )
-        else:
-            self._each(
-                "activation_gradient", choices, saved.size,
-                saved, dy, parameters, saved.size, accumulate, out,
-            )
+        features = saved.shape[-1] if saved.ndim else 1
+        rows, parameters = saved.size // features, self._parameters(activation)
+        rowwise = activation.rowwise
+        self._part(
+            "row_activation_gradient" if rowwise else "activation_gradient", choices, saved.size,
+            saved, dy, parameters, *((rows, features) if rowwise else (saved.size,)), accumulate,
+            out, rows=rows,
+        )
 
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
         rows, features = x.shape
-        if features:
-            grid = min(-(-features // COLUMN_BLOCK[0]), self._kernels.blocks)
-            self._launch(
-                "column_sums", (type_name(out.dtype),), (grid,), COLUMN_BLOCK,
-                x, rows, features, accumulate, out,
-            )
+        if not accumulate and self._in_passing("bias_gradient", x, out):
+            return
+        self._part(
+            "column_sums", (type_name(out.dtype),), -(-features // COLUMN_TILE) * BLOCK,
+            x, rows, features, accumulate, out,
+        )
 
     def affine(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
         choices = (type_name(x.dtype), type_name(out.dtype))
-        self._each("affine", choices, out.size, x, scale, offset, out.size, accumulate, out)
+        self._part(
+            "affine", choices, out.size, x, scale, offset, out.size, accumulate, out,
+            rows=_rows(out),
+        )
 
     def dropout(
         self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
         mask: Array,
     ) -> None:
-        draws = -(-out.size // 8)  # a thread takes eight elements
-        self._each(
-            "dropout", (type_name(out.dtype),), draws,
+        self._part(
+            "dropout", (type_name(out.dtype),), -(-out.size // 8),  # a thread takes eight elements
             x, 1.0 - rate, dropout_scale(rate), seed & _MASK64, stream & _MASK64,
-            control.counters, out.size, out, mask,
+            control.counters, out.size, out, mask, rows=_rows(out),
         )
 
     def dropout_gradient(
         self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
     ) -> None:
-        self._each(
+        self._part(
             "dropout_gradient", (type_name(out.dtype),), out.size,
-            dy, mask, dropout_scale(rate), out.size, accumulate, out,
+            dy, mask, dropout_scale(rate), out.size, accumulate, out, rows=_rows(out),
         )
 
     # -- the two ends of a step
@@ -278,16 +123,11 @@ class CupyBackend(Backend):
         self, source: Array, order: Order, control: Control, out: Array,
         scale: float = 1.0, offset: float = 0.0,
     ) -> None:
-        batch, width = len(out), math.prod(out.shape[1:])
-        if batch == 0 or width == 0:
-            return
-        across = min(1 << (width - 1).bit_length(), BLOCK)
-        block = (across, BLOCK // across)
-        self._launch(
-            "gather", (type_name(source.dtype), type_name(out.dtype)),
-            (min(-(-batch // block[1]), self._kernels.blocks),), block,
-            source, order.rows, width, (order.seed or 0) & _MASK64, order.seed is not None,
-            control.counters, batch, scale, offset, out,
+        batch = len(out)
+        self._part(
+            "gather", (type_name(source.dtype), type_name(out.dtype)), out.size,
+            source, order.rows, math.prod(out.shape[1:]), (order.seed or 0) & _MASK64,
+            order.seed is not None, control.counters, batch, scale, offset, out, rows=batch,
         )
 
     def loss(
@@ -300,12 +140,21 @@ class CupyBackend(Backend):
         if loss.functor is None:
             self._slow_loss(loss, y_true, y_pred, weights, scale, gradient, totals, values)
             return
-        self._rows(
-            "loss_rows", (type_name(y_pred.dtype), loss.functor), rows,
-            y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None, weights,
-            self._parameters(loss), scale, rows, classes, counts, gradient,
-            values, self.scratch((rows,), np.bool_, "loss matches"), self._arrivals(), totals,
-        )
+        if rows == 0:
+            return
+        choices = (type_name(y_pred.dtype),)
+        matches = self.scratch((rows,), np.bool_, "loss matches")
+        self._ask(
+            PartTask(
+                "loss_rows", (*choices, loss.functor), y_pred.size,
+                [y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None, weights,
+                 self._parameters(loss), scale, rows, classes, counts, gradient, values, matches],
+                rows,
+            ),
+            PartTask(
+                "loss_totals", choices, BLOCK, [values, matches, scale, rows, counts, totals]
+            ),
+        )  # fmt: skip
 
     def _slow_loss(
         self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
@@ -322,7 +171,9 @@ class CupyBackend(Backend):
         totals[0] += xp.sum(values, dtype=np.float64) * (scale * rows)
         totals[1] += rows
         if loss.counts_matches and len(totals) > 2:
-            totals[2] += xp.sum(loss.matches(self, y_true, y_pred), dtype=np.float64)
+            hits = self.scratch((rows,), np.bool_, "loss matches")
+            loss.matches(self, y_true, y_pred, hits)
+            totals[2] += xp.sum(hits, dtype=np.float64)
 
     def metric(
         self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
@@ -337,12 +188,19 @@ class CupyBackend(Backend):
         if metric.functor is None:
             metric.accumulate(self, y_true, y_pred, weights, state)
             return
-        self._rows(
-            "metric_rows", (type_name(y_pred.dtype), metric.functor), rows,
-            y_pred, None if metric.sparse else y_true, y_true if metric.sparse else None, weights,
-            self._parameters(metric), rows, classes,
-            self.scratch((rows,), y_pred.dtype, "metric values"), self._arrivals(), state,
-        )
+        if rows == 0:
+            return
+        choices = (type_name(y_pred.dtype),)
+        values = self.scratch((rows,), y_pred.dtype, "metric values")
+        self._ask(
+            PartTask(
+                "metric_rows", (*choices, metric.functor), y_pred.size,
+                [y_pred, None if metric.sparse else y_true, y_true if metric.sparse else None,
+                 self._parameters(metric), rows, classes, values],
+                rows,
+            ),
+            PartTask("metric_totals", choices, BLOCK, [values, weights, rows, state]),
+        )  # fmt: skip
 
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
         if optimizer.functor is None:
@@ -355,7 +213,7 @@ class CupyBackend(Backend):
                 )
             return
         slots = [arena.slots[name] for name in optimizer.slot_names]
-        self._each(
+        self._part(
             "update", (type_name(arena.values.dtype), optimizer.functor),
             max((run.stop - run.start for run in arena.runs), default=0),
             arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
@@ -368,20 +226,15 @@ class CupyBackend(Backend):
         if by == "value":
             for run in arena.runs:
                 size = run.gradients.size
-                self._each("clip_values", choices, size, run.gradients, limit, size)
+                self._part("clip_values", choices, size, run.gradients, limit, size)
             return
         together = by == "global_norm"
         starts, stops = self._pieces(arena, together)
         n = len(starts)
-        if n == 0:
-            return
         sums = self.scratch((n,), np.float64, "square sums")
-        grid, block = (min(n, self._kernels.blocks),), (NORM_BLOCK,)
-        self._launch("square_sums", choices, grid, block, arena.gradients, starts, stops, n, sums)
-        self._launch(
-            "limit_norms", choices, grid, block,
-            arena.gradients, starts, stops, n, sums, together, limit,
-        )
+        pieces = (starts, stops, n, sums)
+        self._part("square_sums", choices, n * BLOCK, arena.gradients, *pieces)
+        self._part("limit_norms", choices, n * BLOCK, arena.gradients, *pieces, together, limit)
 
     def _pieces(self, arena: Any, together: bool) -> tuple[Array, Array]:
         """Where the pieces of the gradient begin and end whose norms are wanted.
@@ -405,5 +258,9 @@ class CupyBackend(Backend):
         return self._constant("starts", starts), self._constant("stops", stops)
 
     def advance(self, control: Control, rows: int, totals: Array) -> None:
-        self._launch("advance", (), (1,), (1,), control.counters, rows, totals)
+        self._part("advance", (), 1, control.counters, rows, totals)
+
+
+def _rows(x: Array) -> int:
+    return len(x) if x.ndim else 1
 

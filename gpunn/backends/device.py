@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .base import Array, Step
-from .kernel_source import Kernel
+from .base import Array, Sending, Step
+from .composition import Kernel
 
 Replay = Callable[[], None]
 Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
-Matmul = Callable[[Array, Array, Array, bool, bool, bool], None]
-"""f(a, b, out, transpose_a, transpose_b, accumulate), as `Backend.matmul`."""
+
+
+class Epilogue(NamedTuple):
+    """What a product does in passing, where the library can.
+
+    Attributes:
+        kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0); or
+            ``"bias_gradient"``, out = a @ b and vector = the sums of b's columns.
+        vector: (n,), one number for each column of out.
+    """
+
+    kind: str
+    vector: Array
+
+
+class Matmul(Protocol):
+    """The matrix product."""
+
+    @property
+    def precisions(self) -> Collection[str]:
+        """Formats that it can round the factors to, see `precision`."""
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
+        precision: str | None = None,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """As `Backend.matmul`. An epilogue takes no ``accumulate``, and only what `offers`
+        said yes to."""
+
+    def offers(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        precision: str | None,
+        epilogue: Epilogue,
+    ) -> bool:
+        """Whether it can do this; if so, how is decided here and stays the same.
+
+        To be asked before a recording. If not, the product is to be asked for without the
+        epilogue, and what that does by a kernel.
+        """
 
 
 class KernelSet(Protocol):
@@ -22,8 +71,14 @@ class KernelSet(Protocol):
     blocks: int
     """How many blocks keep the device busy: a larger grid gains nothing."""
 
-    def prepare(self, entry: str, kernel: Kernel) -> Run:
-        """f(grid, block, arguments) for an instantiation such as ``"affine<uint8, float>"``."""
+    resident: int
+    """How many blocks can be on the device at once and wait for each other; 0 if none can."""
+
+    cache: int
+    """Bytes of the cache that all of the device shares."""
+
+    def prepare(self, kernel: Kernel) -> Run:
+        """f(grid, block, arguments) for a kernel."""
 
 
 class Stream(Protocol):
@@ -34,6 +89,12 @@ class Stream(Protocol):
 
     def read(self, array: Array) -> np.ndarray:
         """A copy on the host, once what is before it is done."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """See `Backend.pinned`."""
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        """See `Backend.send`."""
 
     def record(self, step: Step, times: int) -> Replay:
         """Call ``step`` so often without doing what it asks for; the result does it all."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .base import Array, Step
+from .base import Array, Sending, Step
+from .composition import Kernel
 from .cupy_backend import CupyBackend
 from .device import Replay, Run
-from .kernel_source import Kernel
+from .precision import PRECISIONS
 
 
-def make_backend() -> CupyBackend:
+def make_backend(whole: bool = False) -> CupyBackend:
     """The CuPy backend with arrays in host memory, and kernels and products left out.
 
     The arrays hold zeros; which operations run, with which arguments of which types, and
-    how many kernels they launch, is as on a card.
+    how many kernels they launch, is as on a card: one that can wait for all of its blocks
+    (``whole``), so that a small step is one kernel, or one that cannot.
 
     >>> backend = make_backend()
     >>> with backend.recording() as launches:
@@ -24,7 +27,9 @@ def make_backend() -> CupyBackend:
     >>> launches[0].operation, launches[0].kernels
     ('column_sums', 1)
     """
-    return _Dry(np, _Kernels(), _product, _Stream(), name="dry")
+    made = _Dry(np, _Kernels(int(whole)), _Products(), _Stream(), name="dry")
+    made.rung = None  # GPUNN_RUNG is about cards
+    return made
 
 
 class _Dry(CupyBackend):
@@ -34,13 +39,25 @@ class _Dry(CupyBackend):
 
 class _Kernels:
     blocks = 1
+    cache = 1 << 60
 
-    def prepare(self, entry: str, kernel: Kernel) -> Run:
+    def __init__(self, resident: int) -> None:
+        self.resident = resident
+
+    def prepare(self, kernel: Kernel) -> Run:
         return lambda grid, block, arguments: None
 
 
-def _product(a: Array, b: Array, out: Array, *options: bool) -> None:
-    """No product."""
+class _Products:
+    """No product, of any precision there can be; nothing in passing, which a card may lack."""
+
+    precisions = PRECISIONS
+
+    def __call__(self, *arguments: Any, **options: Any) -> None:
+        """Nothing to do."""
+
+    def offers(self, *arguments: Any, **options: Any) -> bool:
+        return False
 
 
 class _Stream:
@@ -49,6 +66,12 @@ class _Stream:
 
     def read(self, array: Array) -> np.ndarray:
         return np.array(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        raise NotImplementedError("A card without memory has no data to wait for.")
 
     def record(self, step: Step, times: int) -> Replay:
         return lambda: None

@@ -1,8 +1,9 @@
 """The CUDA sources in ``kernels/`` as the backend, the tests and the tools see them.
 
-What there is to launch is read from the text itself: every ``__global__`` function with
-its signature, and for its template parameters every type or formula it can be compiled
-with. A formula is a ``struct Name : Kind`` in a header; writing it there enrols it.
+Kernels are composed of parts (see `composition`). What parts there are is read from the
+text itself: every function with the mark of a part, with its signature, and for its
+template parameters every type or formula it can be compiled with. A formula is a
+``struct Name : Kind`` in a header; writing it there enrols it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ _TYPES = {"T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32")}
 _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 _FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
-_KERNEL = re.compile(
-    r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?__global__\s+void\s+(\w+)\s*\(([^)]*)\)"
+_PART = re.compile(
+    r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
+    r"\(Share share,([^)]*)\)"
 )
-_PARAMETER = re.compile(r"(?:const )?(\w+)(\*?) (\w+)")
+_PARAMETER = re.compile(r"(?:(PIECE|DEALT) )?(const )?(\w+)(\*?) (\w+)")
 
 
 def type_name(dtype: Any) -> str:
@@ -51,33 +53,44 @@ def type_name(dtype: Any) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a kernel: its type (maybe a template's), whether a pointer, its name."""
+    """One parameter of a part.
+
+    Attributes:
+        type: of what it is or points to, maybe a template's.
+        pointer, constant: whether it is a pointer, and one that nothing is written through.
+        cut: ``PIECE`` or ``DEALT`` where a share touches but its own part of the array, else "".
+        name: as in the text.
+    """
 
     type: str
     pointer: bool
+    constant: bool
+    cut: str
     name: str
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One ``__global__`` function.
+class Part:
+    """One function that kernels are composed of.
 
     Attributes:
         name: its name in C++.
         file: the ``.cu`` file it stands in.
+        mark: which threads must come together in it, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
         template: names of its template parameters: ``T``, ``Source``, ``Out`` or a kind of formula.
-        parameters: its parameters, in order.
+        parameters: its parameters, in order, but for the share.
     """
 
     name: str
     file: str
+    mark: str
     template: tuple[str, ...]
     parameters: tuple[Parameter, ...]
 
     def entry(self, *choices: str) -> str:
         """The C++ name of one instantiation.
 
-        >>> kernels()["bias_activation"].entry("float", "Relu")
+        >>> parts()["bias_activation"].entry("float", "Relu")
         'bias_activation<float, Relu>'
         """
         for kind, choice in zip(self.template, choices, strict=True):
@@ -87,9 +100,13 @@ class Kernel:
                 raise ValueError(f"{self.name}: the kernels have no {kind} {choice!r}{hint}")
         return f"{self.name}<{', '.join(choices)}>" if choices else self.name
 
-    def entries(self) -> tuple[str, ...]:
-        """Every instantiation that can be launched."""
-        return tuple(self.entry(*c) for c in product(*(options(k) for k in self.template)))
+    def every_choice(self) -> tuple[tuple[str, ...], ...]:
+        """What its template parameters can be, for each instantiation."""
+        return tuple(product(*(options(kind) for kind in self.template)))
+
+    def type_of(self, parameter: Parameter, choices: Sequence[str]) -> str:
+        """The type of a parameter in one instantiation."""
+        return dict(zip(self.template, choices, strict=True)).get(parameter.type, parameter.type)
 
     def arguments(self, choices: Sequence[str], values: Sequence[Any]) -> list[Any]:
         """``values`` as this instantiation takes them: arrays, null, or NumPy scalars.
@@ -101,9 +118,8 @@ class Kernel:
             raise TypeError(
                 f"{self.name} takes {len(self.parameters)} arguments, not {len(values)}"
             )
-        chosen = dict(zip(self.template, choices, strict=True))
         return [
-            _argument(self.name, p, chosen.get(p.type, p.type), value)
+            _argument(self.name, p, self.type_of(p, choices), value)
             for p, value in zip(self.parameters, values, strict=True)
         ]
 
@@ -111,15 +127,15 @@ class Kernel:
 NULL = np.uintp(0)
 
 
-def _argument(kernel: str, parameter: Parameter, type_: str, value: Any) -> Any:
+def _argument(part: str, parameter: Parameter, type_: str, value: Any) -> Any:
     if not parameter.pointer:
         return _dtype(type_).type(value)
     if value is None:
         return NULL
     if type_name(value.dtype) != type_:
-        raise TypeError(f"{kernel}: {parameter.name} is {value.dtype}, not {_dtype(type_)}")
+        raise TypeError(f"{part}: {parameter.name} is {value.dtype}, not {_dtype(type_)}")
     if not value.flags.c_contiguous:
-        raise TypeError(f"{kernel}: {parameter.name} is not C-contiguous")
+        raise TypeError(f"{part}: {parameter.name} is not C-contiguous")
     return value
 
 
@@ -153,8 +169,8 @@ def files(suffix: str) -> tuple[str, ...]:
 
 
 @cache
-def source(file: str) -> str:
-    """The text of a ``.cu`` file with each header it needs in front of it, once.
+def source(*files: str) -> str:
+    """The text of ``.cu`` files with each header they need in front of them, once.
 
     This is what the compiler gets: it needs no header of its own, and no search path.
     """
@@ -169,7 +185,7 @@ def source(file: str) -> str:
         body = _INCLUDE.sub("", text(name))
         return "".join(parts) + f'#line 1 "{name}"\n{body}'
 
-    return resolved(file)
+    return "".join(resolved(file) for file in files)
 
 
 @cache
@@ -183,18 +199,19 @@ def formulas() -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def kernels() -> dict[str, Kernel]:
-    """Every kernel by name."""
+def parts() -> dict[str, Part]:
+    """Every part by name."""
     found = {}
     for file in files(".cu"):
-        for template, name, parameters in _KERNEL.findall(_COMMENT.sub("", text(file))):
-            found[name] = Kernel(
+        for template, mark, name, parameters in _PART.findall(_COMMENT.sub("", text(file))):
+            found[name] = Part(
                 name,
                 file,
+                mark,
                 tuple(re.findall(r"(?:typename|class) (\w+)", template)),
                 tuple(
-                    Parameter(type_, bool(star), parameter)
-                    for type_, star, parameter in _PARAMETER.findall(parameters)
+                    Parameter(type_, bool(star), bool(const), cut, parameter)
+                    for cut, const, type_, star, parameter in _PARAMETER.findall(parameters)
                 ),
             )
     return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 
+from .array_calls import ArrayCall, ArrayCalls, Notes
 from .base import Array, Backend, Program, Step, dropout_scale
 from .control import (
     BAD_BATCH,
@@ -21,49 +21,67 @@ from .control import (
     Control,
 )
 from .order import Order
+from .threads import SIZE_WORTH_THREADS, Workers, worth_threads
 
-# A product of fewer flops than this is slower on two threads than on one, counting
-# what the passes after it lose because half of the result is in another core's cache.
-FLOPS_WORTH_THREADS = 50_000_000
-
-
-@functools.cache
-def _threadpools() -> Any:
-    """The control of BLAS's threads; None where a source tree is run without threadpoolctl."""
-    try:
-        import threadpoolctl
-    except ImportError:
-        return None
-    return threadpoolctl.ThreadpoolController()
+# Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
+UPDATE_PIECE = 1 << 16
 
 
-def _blas_threads(limit: int | None) -> AbstractContextManager[Any]:
-    pools = _threadpools()
-    return pools.limit(limits=limit, user_api="blas") if pools else nullcontext()
-
-
-class _Repeat:
-    """NumPy's `Program`: there is nothing to record, the step is called."""
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
-
-    def run(self, steps: int) -> None:
-        step = self._step
-        for _ in range(steps):
-            step()
+def _take_rows(source: Array, rows: Array, out: Array) -> None:
+    # mode="clip" because "raise" would buffer the output; the rows are in range.
+    source.take(rows, 0, out, "clip")
 
 
 class NumpyBackend(Backend):
-    """Arrays in host memory. Also the reference that the card is checked against."""
+    """Arrays in host memory. Also the reference that the card is checked against.
+
+    An operation does by ``self._do`` what is the same in each step: a program notes it.
+    What reads the control block, or adds up in Python, is a method that is noted as a whole.
+    """
 
     name = "numpy"
-    xp = np
+    xp: Any = np
+    cache_bytes = 1 << 22
 
     def __init__(self) -> None:
         super().__init__()
+        self._workers = Workers()
         self._philox = np.random.Philox(key=0)
         self._uniform = np.random.Generator(self._philox)
+
+    @staticmethod
+    def _do(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+    _do_once = _do
+
+    # NumPy reduces short rows one by one; what follows takes a third of the time.
+
+    def row_max(self, x: Array, out: Array) -> None:
+        n, features = x.size // x.shape[-1], x.shape[-1]
+        place = self.scratch(x.shape[:-1], np.int64, "place of the largest")
+        starts = self.scratch(
+            x.shape[:-1], np.int64, f"rows of {features}",
+            lambda array: np.copyto(array.reshape(-1), np.arange(0, n * features, features)),
+        )
+        self._do(np.argmax, x, axis=-1, out=place)
+        self._do(np.add, place, starts, out=place)
+        self._do(np.take, x.reshape(-1), place.reshape(-1), out=out.reshape(-1))
+
+    def row_sums(self, x: Array, out: Array) -> None:
+        ones = self.scratch(x.shape[-1:], x.dtype, "ones", lambda array: array.fill(1))
+        self._do(np.dot, x.reshape(-1, x.shape[-1]), ones, out=out.reshape(-1))
+
+    @contextmanager
+    def noting(self) -> Iterator[list[ArrayCall]]:
+        """List the array calls that the block comes to, without performing them."""
+        notes, before = Notes(), dict(vars(self))
+        self.__dict__.update(_do=notes.note, _do_once=notes.note_once, xp=notes)
+        try:
+            yield notes.calls
+        finally:
+            del self.__dict__["_do"], self.__dict__["_do_once"], self.__dict__["xp"]
+            self.__dict__.update(before)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.empty(shape, dtype)
@@ -90,14 +108,19 @@ class NumpyBackend(Backend):
     def owns(self, array: Any) -> bool:
         return isinstance(array, np.ndarray)
 
-    def capture(self, step: Step) -> Program:
-        return _Repeat(step)
+    def capture(self, step: Step, listable: bool = False) -> Program:
+        return ArrayCalls(self, step, listable)
+
+    def share(self, n: int, work: Callable[[slice], None]) -> None:
+        self._workers.share(n, work)
+
+    def session(self, threads: bool = True) -> AbstractContextManager[None]:
+        return self._session() if threads else np.errstate(all="ignore")
 
     @contextmanager
-    def session(self, flops: int) -> Iterator[None]:
-        threads = 1 if flops < FLOPS_WORTH_THREADS else None
+    def _session(self) -> Iterator[None]:
         # A loss that is no longer finite is reported as such, by the step that it came from.
-        with _blas_threads(threads), np.errstate(all="ignore"):
+        with self._workers.session(), np.errstate(all="ignore"):
             yield
 
     def matmul(
@@ -108,56 +131,60 @@ class NumpyBackend(Backend):
         transpose_a: bool = False,
         transpose_b: bool = False,
         accumulate: bool = False,
+        precision: str | None = None,
     ) -> None:
         # BLAS reads a transposed view in place: no copy is made of .T.
         a = a.T if transpose_a else a
         b = b.T if transpose_b else b
+        target = self.scratch(out.shape, out.dtype, "product") if accumulate else out
+        dot = self._workers.dot if worth_threads(len(out), out.shape[1], a.shape[1]) else np.dot
+        self._do(dot, a, b, out=target)
         if accumulate:
-            product = self.scratch(out.shape, out.dtype, "product")
-            np.dot(a, b, out=product)
-            np.add(out, product, out=out)
-        else:
-            np.dot(a, b, out=out)
+            self._do(np.add, out, target, out=out)
 
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         if bias is not None:
             target = x if activation.saves == "input" else out
-            np.add(x, bias, out=target)
+            self._do(np.add, x, bias, out=target)
             x = target
-        activation.forward(self, x, out)
+        self._formula(activation, activation.forward, x, out)
 
     def activation_gradient(
         self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
     ) -> None:
+        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+        self._formula(activation, activation.gradient, saved, dy, target)
         if accumulate:
-            term = self.scratch(out.shape, out.dtype, "term")
-            activation.gradient(self, saved, dy, term)
-            np.add(out, term, out=out)
+            self._do(np.add, out, target, out=out)
+
+    def _formula(self, formula: Any, function: Callable[..., None], *arrays: Any) -> None:
+        """A formula is noted call by call, but as a whole if it has no functor: then it may
+        look at what its arrays hold."""
+        if formula.functor is None:
+            self._do(function, self, *arrays)
         else:
-            activation.gradient(self, saved, dy, out)
+            function(self, *arrays)
 
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
+        target = self.scratch(out.shape, out.dtype, "sums") if accumulate else out
+        ones = self.scratch((len(x),), x.dtype, "ones", lambda array: array.fill(1))
+        self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
         if accumulate:
-            sums = self.scratch(out.shape, out.dtype, "sums")
-            np.add.reduce(x, axis=0, out=sums)
-            np.add(out, sums, out=out)
-        else:
-            np.add.reduce(x, axis=0, out=out)
+            self._do(np.add, out, target, out=out)
 
     def affine(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
-        if accumulate:
-            term = self.scratch(out.shape, out.dtype, "term")
-            self.affine(x, scale, offset, term)
-            np.add(out, term, out=out)
-        elif scale == 1.0 and offset == 0.0:
-            np.copyto(out, x, casting="unsafe")
+        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+        if scale == 1.0 and offset == 0.0:
+            self._do(np.copyto, target, x, casting="unsafe")
         else:
             # dtype= makes the buffered loop convert x piece by piece, not as a whole.
-            np.multiply(x, scale, out=out, dtype=out.dtype, casting="unsafe")
+            self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
             if offset:
-                np.add(out, offset, out=out)
+                self._do(np.add, target, offset, out=target)
+        if accumulate:
+            self._do(np.add, out, target, out=out)
 
     def dropout(
         self,
@@ -169,10 +196,16 @@ class NumpyBackend(Backend):
         out: Array,
         mask: Array,
     ) -> None:
+        uniform = self.scratch(x.shape, np.float32, "uniform")
+        self._do(self._draw, seed, stream, control.counters, uniform)
+        self._do(np.less, uniform, 1.0 - rate, out=mask)
+        self.dropout_gradient(x, rate, mask, out)
+
+    def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
         self._philox.state = {
             "bit_generator": "Philox",
             "state": {
-                "counter": np.array([0, 0, control.counters[BATCHES], stream], np.uint64),
+                "counter": np.array([0, 0, counters[BATCHES], stream], np.uint64),
                 "key": np.array([seed, 0], np.uint64),
             },
             "buffer": np.zeros(4, np.uint64),
@@ -180,19 +213,16 @@ class NumpyBackend(Backend):
             "has_uint32": 0,
             "uinteger": 0,
         }
-        uniform = self.scratch(x.shape, np.float32, "uniform")
         self._uniform.random(out=uniform, dtype=np.float32)
-        np.less(uniform, 1.0 - rate, out=mask)
-        self.dropout_gradient(x, rate, mask, out)
 
     def dropout_gradient(
         self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
     ) -> None:
         target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
-        np.multiply(dy, mask, out=target)
-        np.multiply(target, dropout_scale(rate), out=target)
+        self._do(np.multiply, dy, mask, out=target)
+        self._do(np.multiply, target, dropout_scale(rate), out=target)
         if accumulate:
-            np.add(out, target, out=out)
+            self._do(np.add, out, target, out=out)
 
     def gather(
         self,
@@ -203,15 +233,19 @@ class NumpyBackend(Backend):
         scale: float = 1.0,
         offset: float = 0.0,
     ) -> None:
-        position = int(control.counters[POSITION])
-        rows = order.indices(int(control.counters[PASS]))[position : position + len(out)]
         plain = scale == 1.0 and offset == 0.0
         same = source.dtype == out.dtype
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
-        # mode="clip" because "raise" would buffer the output; the rows are in range.
-        source.take(rows, axis=0, out=target, mode="clip")
+        rows = self.scratch((len(out),), np.intp, "rows of a batch")
+        self._do_once(self._find_rows, order, control.counters, rows)
+        self._do(_take_rows, source, rows, out=target)
         if not (same and plain):
             self.affine(target, scale, offset, out)
+
+    @staticmethod
+    def _find_rows(order: Order, counters: Array, out: Array) -> None:
+        position = int(counters[POSITION])
+        out[:] = order.indices(int(counters[PASS]))[position : position + len(out)]
 
     def loss(
         self,
@@ -223,44 +257,68 @@ class NumpyBackend(Backend):
         gradient: Array | None,
         totals: Array,
     ) -> None:
-        rows = len(y_pred)
-        values = self.scratch((rows,), y_pred.dtype, "values")
-        loss.forward_backward(self, y_true, y_pred, values, gradient)
+        values = self.scratch((len(y_pred),), y_pred.dtype, "values")
+        self._formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
         if weights is not None:
-            np.multiply(values, weights, out=values)
+            self._do(np.multiply, values, weights, out=values)
         if gradient is not None:
-            np.multiply(gradient, scale, out=gradient)
+            self._do(np.multiply, gradient, scale, out=gradient)
             if weights is not None:
-                np.multiply(gradient, weights[:, np.newaxis], out=gradient)
-        totals[0] += scale * rows * float(np.add.reduce(values, dtype=np.float64))
-        totals[1] += rows
-        if loss.counts_matches and len(totals) > 2:
-            hits = loss.matches(self, y_true, y_pred)
-            totals[2] += np.count_nonzero(hits)
+                self._do(np.multiply, gradient, weights[:, np.newaxis], out=gradient)
+        # A column of sums for each of the totals, added up in float64 by one product.
+        counts = loss.counts_matches and len(totals) > 2
+        rows, n = len(values), 3 if counts else 2
+        sums = self.scratch((n, rows), np.float64, "row sums", lambda array: array.fill(1))
+        self._do(np.copyto, sums[0], values)
+        if counts:
+            hits = self.scratch((rows,), bool, "hits")
+            self._formula(loss, loss.matches, y_true, y_pred, hits)
+            self._do(np.copyto, sums[2], hits)
+        ones = self.scratch((rows,), np.float64, "ones", lambda array: array.fill(1))
+        added = self.scratch((n,), np.float64, "added")
+        self._do(np.dot, sums, ones, out=added)
+        factors = np.array([scale * rows, 1.0, 1.0])[:n]
+        self._do(np.multiply, added, factors, out=added)
+        totals = totals[:n]
+        self._do(np.add, totals, added, out=totals)
 
     def metric(
         self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
-        metric.accumulate(self, y_true, y_pred, weights, state)
+        self._do(metric.accumulate, self, y_true, y_pred, weights, state)
 
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
+        self._do(self._update, optimizer, arena, control)
+
+    def _update(self, optimizer: Any, arena: Any, control: Control) -> None:
         learning_rate = float(control.rates[LEARNING_RATE])
         updates = int(control.counters[UPDATES])
         for run in arena.runs:
-            optimizer.update(
-                self,
-                run.values,
-                run.gradients,
-                run.slots,
-                learning_rate * run.multiplier,
-                updates,
-                run.decay,
-            )
+            rate, w, g = learning_rate * run.multiplier, run.values, run.gradients
+            if w.size < SIZE_WORTH_THREADS:
+                optimizer.update(self, w, g, run.slots, rate, updates, run.decay)
+                continue
+
+            def part(at: slice, run: Any = run, rate: float = rate) -> None:
+                for start in range(at.start, at.stop, UPDATE_PIECE):
+                    piece = slice(start, min(start + UPDATE_PIECE, at.stop))
+                    slots = {name: slot[piece] for name, slot in run.slots.items()}
+                    w, g = run.values[piece], run.gradients[piece]
+                    optimizer.update(self, w, g, slots, rate, updates, run.decay)
+
+            self._workers.share(w.size, part)
+
+    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
+        self._do(super().clip_gradients, arena, by, limit)
 
     def advance(self, control: Control, rows: int, totals: Array) -> None:
         counters = control.counters
+        more = np.zeros_like(counters)
+        more[[UPDATES, BATCHES, POSITION]] = 1, 1, rows
+        self._do(self._mark_bad_batch, counters, totals)
+        self._do(np.add, counters, more, out=counters)
+
+    @staticmethod
+    def _mark_bad_batch(counters: Array, totals: Array) -> None:
         if counters[BAD_BATCH] < 0 and not math.isfinite(totals[0]):
             counters[BAD_BATCH] = counters[BATCHES]
-        counters[UPDATES] += 1
-        counters[BATCHES] += 1
-        counters[POSITION] += rows

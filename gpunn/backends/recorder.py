@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Arrays = dict[str, Any]
 Touched = Callable[[dict[str, Any]], Arrays]
+Rewritten = Callable[[dict[str, Any]], Collection[str]]
 Method = TypeVar("Method", bound=Callable[..., None])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Launch:
     """One operation of a recorded step.
 
@@ -21,10 +22,13 @@ class Launch:
         formula: name of the activation, loss, metric or optimizer it applied, or "".
         shapes: shapes of the arrays it touches, by argument name; of an array of which it
             reads some rows, that of these rows.
-        bytes: size of these arrays together, an upper bound on its traffic.
+        bytes: its traffic, each array read once and written once: the size of these arrays,
+            twice that of an array which it reads and writes.
         flops: 2mnk for a product, one for each element of the largest array otherwise.
-        kernels: how many kernels of ``kernels/`` and products it launched on a card; 0 on
-            NumPy, and for a formula that has no kernel but array functions.
+        kernels: how many launches of kernels of ``kernels/`` and products it begins on a card;
+            0 on NumPy, for a formula that has no kernel but array functions, and for an
+            operation that rides in the launch of another.
+        rides: whether it does.
     """
 
     operation: str
@@ -32,27 +36,37 @@ class Launch:
     shapes: dict[str, tuple[int, ...]]
     bytes: int
     flops: int
-    kernels: int
-
-
-def touching(touched: Touched) -> Callable[[Method], Method]:
-    """Mark an operation that touches other arrays than all of those it is given.
-
-    ``touched(arguments)`` gives them by name, a part of one as a view.
-    """
-
-    def mark(method: Method) -> Method:
-        method.touched = touched  # type: ignore[attr-defined]
-        return method
-
-    return mark
+    kernels: int = 0
+    rides: bool = False
 
 
 def _given(arguments: dict[str, Any]) -> Arrays:
     return {key: value for key, value in arguments.items() if hasattr(value, "nbytes")}
 
 
-def describe(method: Callable[..., None], args: tuple, kwargs: dict, kernels: int) -> Launch:
+def _added_to(arguments: dict[str, Any]) -> tuple[str, ...]:
+    return ("totals", "state", *(("out",) if arguments.get("accumulate") else ()))
+
+
+def touching(
+    touched: Touched = _given, rewritten: Rewritten = _added_to
+) -> Callable[[Method], Method]:
+    """Mark an operation whose traffic is not: every array given, once.
+
+    Args:
+        touched: of the arguments, the arrays touched by name, a part of one as a view.
+        rewritten: of the arguments, the names of those that are both read and written;
+            without it the sums that are added to, and ``out`` with ``accumulate``.
+    """
+
+    def mark(method: Method) -> Method:
+        method.touched, method.rewritten = touched, rewritten  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def describe(method: Callable[..., None], args: tuple, kwargs: dict) -> Launch:
     """The `Launch` of one call of an operation, ``method`` being the contract's."""
     bound = inspect.signature(method).bind(None, *args, **kwargs).arguments
     arrays = getattr(method, "touched", _given)(bound)
@@ -66,8 +80,9 @@ def describe(method: Callable[..., None], args: tuple, kwargs: dict, kernels: in
         flops = 2 * m * n * k
     else:
         flops = max((int(value.size) for value in arrays.values()), default=0)
-    size = sum(int(a.nbytes) for a in arrays.values())
-    return Launch(method.__name__, formula, shapes, size, flops, kernels)
+    twice = getattr(method, "rewritten", _added_to)(bound)
+    size = sum(int(a.nbytes) * (2 if key in twice else 1) for key, a in arrays.items())
+    return Launch(method.__name__, formula, shapes, size, flops)
 
 
 _FORMULAS = ("activation", "loss", "metric", "optimizer")

@@ -1,4 +1,4 @@
-"""The command ``gpunn``: train, evaluate, predict, doctor."""
+"""The command ``gpunn``: train, evaluate, predict, doctor, bench."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import doctor, evaluate, predict, train
+from . import bench, doctor, evaluate, predict, train
 
 __all__ = ["main"]
 
@@ -18,6 +18,7 @@ examples:
   gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
   gpunn doctor                              what this machine can do
+  gpunn bench --quick                       how fast it trains, beside others
 
 exit status: 0 done, 1 an error in the data or on the machine, 2 wrong usage,
 130 interrupted. Every command has a --help of its own.
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, doctor):
+    for module in (train, evaluate, predict, doctor, bench):
         command = commands.add_parser(
             module.__name__.rpartition(".")[2],
             help=module.HELP,

@@ -30,13 +30,15 @@ EXAMPLES = """\
 examples:
   gpunn doctor
   gpunn doctor --backend cupy               exit status 0 only if the card works
-  gpunn doctor --step                       what a step launches on a card
+  gpunn doctor --step                       what a step launches, and how long
   gpunn doctor --step runs/mnist/model.gpunn
 
---step computes nothing and needs no card. It names each operation of the step
-(with its activation, loss or optimizer), the arrays that it touches, their
-bytes, its floating-point operations, and how many kernels and products it
-launches, or "xp" where array functions of CuPy do what has no kernel.
+--step needs no card. It names each operation of the step (with its activation,
+loss or optimizer), the arrays that it touches, the bytes that it reads and
+writes, its floating-point operations, and how many kernels and products it
+launches: "-" where it rides in the launch of another, "xp" where array
+functions of CuPy do what has no kernel. Then it predicts how long the step
+takes on cards and on this CPU, and measures it here.
 """
 
 _WIDTH, _LABEL = 80, 11
@@ -54,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="MODEL",
-        help="only list what a training step launches on a card, of a saved model or of "
-        "784-128-dropout-10 with Adam, at batch size 32",
+        help="only list what a training step launches on a card and how long it takes, of a "
+        "saved model or of 784-128-dropout-10 with Adam, at batch size 32",
     )
 
 
@@ -63,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.step is not None:
         use_backend("numpy")  # only to read the model
         model = load_model(args.step) if args.step else steps.example()
-        print(steps.table(model, steps.launches(model)))
+        recorded = steps.launches(model)
+        print(steps.table(model, recorded), steps.predictions(model, recorded), sep="\n\n")
         return 0
     _report("gpunn", __version__)
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")

@@ -77,7 +77,7 @@ class Dense(Layer):
         x, y = _rows(call.x), _rows(call.y)  # (rows, inputs), (rows, units)
         keeps_input = activation.saves == "input"
         z = call.array("z", y.shape) if keeps_input else y
-        backend.matmul(x, self.kernel.value, z)
+        backend.matmul(x, self.kernel.value, z, precision=call.precision)
         bias = None if self.bias is None else self.bias.value
         if bias is not None or not isinstance(activation, activations.Linear):
             backend.bias_activation(z, bias, activation, y)
@@ -91,14 +91,16 @@ class Dense(Layer):
             backend.activation_gradient(activation, saved, dz, dz)
         if call.trains:
             backend.matmul(
-                _rows(call.x), dz, self.kernel.gradient, transpose_a=True, accumulate=call.adds
-            )
+                _rows(call.x), dz, self.kernel.gradient,
+                transpose_a=True, accumulate=call.adds, precision=call.precision,
+            )  # fmt: skip
             if self.bias is not None:
                 backend.column_sums(dz, self.bias.gradient, accumulate=call.adds)
         if call.dx is not None:
             backend.matmul(
-                dz, self.kernel.value, _rows(call.dx), transpose_b=True, accumulate=call.accumulate
-            )
+                dz, self.kernel.value, _rows(call.dx),
+                transpose_b=True, accumulate=call.accumulate, precision=call.precision,
+            )  # fmt: skip
 
 
 def _rows(x: Any) -> Any:

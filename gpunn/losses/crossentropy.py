@@ -119,7 +119,7 @@ class BinaryCrossentropy(_Crossentropy):
             xp.add(b, a, out=b)
             xp.multiply(y_pred, target, out=a)
             xp.subtract(b, a, out=b)
-            xp.sum(b, axis=-1, out=values)
+            backend.row_sums(b, values)
             xp.multiply(values, 1.0 / n, out=values)
             return
         p = backend.scratch(shape, dtype, "p")
@@ -141,7 +141,7 @@ class BinaryCrossentropy(_Crossentropy):
         xp.subtract(1.0, target, out=p)
         xp.multiply(b, p, out=b)
         xp.add(a, b, out=a)
-        xp.sum(a, axis=-1, out=values)
+        backend.row_sums(a, values)
         xp.multiply(values, -1.0 / n, out=values)
 
 
@@ -186,14 +186,14 @@ class CategoricalCrossentropy(_Crossentropy):
         a, p = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "p")
         row = backend.scratch((shape[0], 1), dtype, "row")
         if self.from_logits:
-            xp.max(y_pred, axis=-1, keepdims=True, out=row)
+            backend.row_max(y_pred, row)
             xp.subtract(y_pred, row, out=a)
             xp.exp(a, out=p)
-            xp.sum(p, axis=-1, keepdims=True, out=row)
+            backend.row_sums(p, row)
             if gradient is not None:
                 xp.divide(p, row, out=p)
                 mass = backend.scratch((shape[0], 1), dtype, "mass")
-                xp.sum(target, axis=-1, keepdims=True, out=mass)
+                backend.row_sums(target, mass)
                 xp.multiply(p, mass, out=p)
                 xp.subtract(p, target, out=gradient)
             xp.log(row, out=row)
@@ -203,9 +203,9 @@ class CategoricalCrossentropy(_Crossentropy):
             xp.equal(target, 0.0, out=zero)
             xp.copyto(a, 0.0, where=zero)
             xp.multiply(a, target, out=a)
-            xp.sum(a, axis=-1, out=values)
+            backend.row_sums(a, values)
             return
-        xp.sum(y_pred, axis=-1, keepdims=True, out=row)
+        backend.row_sums(y_pred, row)
         xp.divide(y_pred, row, out=p)
         if gradient is not None:
             # With q = y / S: dl/dy_i = (sum_j t_j [q_j inside] - t_i [q_i inside] / q_i) / S.
@@ -214,14 +214,14 @@ class CategoricalCrossentropy(_Crossentropy):
             xp.equal(a, p, out=inside)
             xp.multiply(target, inside, out=gradient)
             mass = backend.scratch((shape[0], 1), dtype, "mass")
-            xp.sum(gradient, axis=-1, keepdims=True, out=mass)
+            backend.row_sums(gradient, mass)
             xp.divide(gradient, a, out=gradient)
             xp.subtract(mass, gradient, out=gradient)
             xp.divide(gradient, row, out=gradient)
         xp.clip(p, epsilon(), 1.0 - epsilon(), out=a)
         xp.log(a, out=a)
         xp.multiply(a, target, out=a)
-        xp.sum(a, axis=-1, out=values)
+        backend.row_sums(a, values)
         xp.negative(values, out=values)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
@@ -232,9 +232,10 @@ class CategoricalCrossentropy(_Crossentropy):
                 f"binary_crossentropy, or one output a class."
             )
 
-    def matches(self, backend: Backend, y_true: Array, y_pred: Array) -> Array:
-        """Rows (bool) whose largest prediction is at the largest target."""
-        return _argmax(backend, y_true, "true") == _argmax(backend, y_pred, "pred")
+    def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
+        """hits (rows,) bool = whether the largest prediction is at the largest target."""
+        truth, answer = _argmax(backend, y_true, "true"), _argmax(backend, y_pred, "pred")
+        backend.xp.equal(answer, truth, out=hits)
 
 
 class SparseCategoricalCrossentropy(_Crossentropy):
@@ -301,38 +302,46 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         at_label = backend.scratch((rows,), np.int64, "at_label")
         xp.add(_row_starts(backend, rows, classes), y_true, out=at_label)
         row = backend.scratch((rows, 1), dtype, "row")
+        sums, picked = row[:, 0], backend.scratch((rows,), dtype, "picked")
         if self.from_logits:
-            xp.max(y_pred, axis=-1, keepdims=True, out=row)
+            backend.row_max(y_pred, row)
             xp.subtract(y_pred, row, out=p)
-            values[...] = flat[at_label]
+            xp.take(flat, at_label, out=values)
             xp.exp(p, out=p)
-            xp.sum(p, axis=-1, keepdims=True, out=row)
+            backend.row_sums(p, row)
             if gradient is not None:
                 xp.divide(p, row, out=p)
-                flat[at_label] -= 1.0
-            xp.log(row, out=row)
-            xp.subtract(row[:, 0], values, out=values)
+                xp.take(flat, at_label, out=picked)
+                xp.subtract(picked, 1.0, out=picked)
+                xp.put(flat, at_label, picked)
+            xp.log(sums, out=sums)
+            xp.subtract(sums, values, out=values)
             return
-        xp.sum(y_pred, axis=-1, keepdims=True, out=row)
+        backend.row_sums(y_pred, row)
         xp.divide(y_pred, row, out=p)
-        q = flat[at_label]
-        xp.clip(q, epsilon(), 1.0 - epsilon(), out=values)
+        xp.take(flat, at_label, out=picked)
+        xp.clip(picked, epsilon(), 1.0 - epsilon(), out=values)
         if gradient is not None:
             # As for the dense targets: (1 - [label] / q) / S, 0 where q was clipped.
-            inside = (q == values).astype(dtype)
-            gradient[...] = (inside / row[:, 0])[:, None]
-            flat[at_label] -= inside / (row[:, 0] * values)
+            inside = backend.scratch((rows,), bool, "inside")
+            xp.equal(picked, values, out=inside)
+            xp.divide(inside, sums, out=sums)
+            xp.copyto(gradient, row)
+            xp.divide(sums, values, out=picked)
+            xp.subtract(sums, picked, out=picked)
+            xp.put(flat, at_label, picked)
         xp.log(values, out=values)
         xp.negative(values, out=values)
 
-    def matches(self, backend: Backend, y_true: Array, y_pred: Array) -> Array:
-        """Rows (bool) whose largest prediction is at the label."""
-        return _argmax(backend, y_pred, "pred") == y_true
+    def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
+        """hits (rows,) bool = whether the largest prediction is at the label."""
+        backend.xp.equal(_argmax(backend, y_pred, "pred"), y_true, out=hits)
 
 
 def _argmax(backend: Backend, x: Array, slot: str) -> Array:
     position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
-    return backend.xp.argmax(x, axis=-1, out=position)
+    backend.xp.argmax(x, axis=-1, out=position)
+    return position
 
 
 def _row_starts(backend: Backend, rows: int, classes: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,41 +57,70 @@ def read(x: Any, argument: str) -> np.ndarray:
         raise ValueError(f"{argument} cannot be read as one array of numbers: {reason}.") from None
 
 
-def on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
-    """``array`` on the device, checked for NaN and infinity piece by piece.
+def stored_dtype(array: Any, dtype: str) -> np.dtype:
+    """What ``array`` is kept in: its own dtype (bytes stay bytes), but no wider float."""
+    wider = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(dtype).itemsize
+    return np.dtype(dtype) if wider else np.dtype(array.dtype)
 
-    Its dtype is kept (a data set of bytes stays bytes), but wider floats become the
-    model's dtype, converted piece by piece: no second float64 array is made. A memory
-    map of the host stays one: its rows are converted when they are gathered.
+
+def is_ready(backend: Backend, array: Any, dtype: str) -> bool:
+    """Whether steps can read ``array`` as it stands.
+
+    A memory map of the host can be read in any dtype: its rows are converted when they
+    are gathered.
+    """
+    return (
+        backend.owns(array)
+        and bool(array.flags.c_contiguous)
+        and (array.dtype == stored_dtype(array, dtype) or isinstance(array, np.memmap))
+    )
+
+
+def on_device(
+    backend: Backend, array: Any, dtype: str, argument: str, into: Array | None = None
+) -> Array:
+    """``array`` on the device, in its `stored_dtype`; written to ``into`` if that is given.
+
+    What is converted is so piece by piece: no second float64 array is made.
 
     Raises:
-        ValueError: for a value that is not finite.
         OutOfMemoryError: if the device has no room for it.
     """
     with room_for_data(argument, array, backend):
-        return _on_device(backend, array, dtype, argument)
+        stored = stored_dtype(array, dtype)
+        if into is None:
+            if stored == array.dtype or is_ready(backend, array, dtype):
+                return backend.upload(array)
+            into = backend.empty(array.shape, stored)
+        for rows in pieces(array):
+            backend.write(into[rows], array[rows].astype(stored, copy=False))
+        return into
 
 
-def _on_device(backend: Backend, array: Any, dtype: str, argument: str) -> Array:
-    if array.dtype.kind != "f":
-        return backend.upload(array)
-    narrows = array.dtype.itemsize > np.dtype(dtype).itemsize
-    if narrows and not (isinstance(array, np.memmap) and backend.owns(array)):
-        result = backend.empty(array.shape, dtype)
-    else:
-        narrows, result = False, backend.upload(array)
+def pieces(array: Any) -> Iterator[slice]:
+    """The rows of an array, so many at a time that they have `CHUNK` elements."""
     rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
-    for start in range(0, len(array), rows):
-        piece = array[start : start + rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below as what it is
-            if narrows:
-                piece = piece.astype(dtype)
-                backend.write(result[start : start + rows], piece)
-            # A sum is finite unless something in it is not, or is absurdly large.
-            total = float(piece.sum(dtype=dtype))
-        if not math.isfinite(total):
-            _refuse_non_finite(backend, array[start : start + rows], start, dtype, argument)
-    return result
+    return (slice(start, start + rows) for start in range(0, len(array), rows))
+
+
+def is_finite(array: Any, dtype: str) -> bool:
+    """Whether all values are finite in ``dtype``; an array of integers is."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return True
+    # The largest and the smallest are found faster than a sum, and NaN is both.
+    limit = float(np.finfo(dtype).max)
+    return -limit <= float(array.min()) <= float(array.max()) <= limit
+
+
+def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first: int = 0) -> None:
+    """Look for NaN and infinity, piece by piece; ``first`` is the number of the first row.
+
+    Raises:
+        ValueError: for a value that is not finite in ``dtype``.
+    """
+    for rows in pieces(array):
+        if not is_finite(array[rows], dtype):
+            _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 
 def _refuse_non_finite(

@@ -13,7 +13,8 @@ from ..arguments import check_number
 from ..backends.base import Array
 
 if TYPE_CHECKING:
-    from .data import Rows, Spec
+    from .data import Spec
+    from .rows import Rows
 
 
 def class_numbers(y: Array, spec: Spec) -> np.ndarray | None:
@@ -24,7 +25,7 @@ def class_numbers(y: Array, spec: Spec) -> np.ndarray | None:
     """
     if spec.rows_per_sample > 1:
         return None
-    targets = spec.backend.read(y)
+    targets = spec.backend.read(y) if spec.backend.owns(y) else y
     if spec.loss.sparse:
         return targets.reshape(len(targets))
     targets = targets.reshape(len(targets), -1)
@@ -115,8 +116,8 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
             at = np.flatnonzero(shuffled == label)
             place[at] = (np.arange(len(at)) + 0.5) / len(at)
         order = order[np.argsort(place, kind="stable")]
-    upload = spec.backend.upload
-    training, validation = upload(np.sort(order[:kept])), upload(np.sort(order[kept:]))
+    numbers = np.sort(order[:kept]), np.sort(order[kept:])
+    training, validation = map(spec.backend.upload, numbers) if data.device is None else numbers
     return data.take(training), data.take(validation)
 
 

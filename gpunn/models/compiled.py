@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import losses, optimizers, registry
 from .. import metrics as metrics_module
+from ..backends.precision import check_precision
 from ..callbacks import History
 from ..random import draw_seed
 from . import data
@@ -27,6 +28,7 @@ class Compiled(Structure):
     history: History | None = None
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
+    matmul_precision: str | None = None
     _compiled: Mapping[str, list[Any]] | None = None  # the metrics, as they were given
 
     def _reset(self) -> None:
@@ -44,6 +46,7 @@ class Compiled(Structure):
         steps_per_execution: int = 1,
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
+        matmul_precision: str | None = None,
     ) -> None:
         """Choose optimizer, loss and metrics. The optimizer starts from zero.
 
@@ -52,13 +55,20 @@ class Compiled(Structure):
             loss: name or object.
             metrics: list of names, objects or functions, not weighted.
             weighted_metrics: likewise, weighted by sample and class weights.
+            matmul_precision: None, or what the matrix products of training and evaluation
+                may round their factors to, so that a card's tensor cores can do them:
+                "tf32" keeps 10 bits after the leading one of float32's 23, "bfloat16" 7.
+                Sums and everything else stay float32, and so does `predict`. It takes a
+                card of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
+                backend it has no effect, which is announced once.
             loss_weights, run_eagerly, steps_per_execution, jit_compile,
                 auto_scale_loss: accepted as in Keras, without effect: there is one
                 output, and how many steps are launched at once is decided here.
 
         Raises:
-            ValueError: for unknown names, and if loss and last activation contradict
-                each other about logits.
+            ValueError: for unknown names, if loss and last activation contradict
+                each other about logits, and for a ``matmul_precision`` that the card
+                does not have or a float64 model cannot use.
         """
         if loss_weights is not None:
             raise ValueError(
@@ -70,7 +80,9 @@ class Compiled(Structure):
             for entry in value or ():
                 if entry not in ("accuracy", "acc"):
                     metrics_module.get(entry)
+        check_precision(matmul_precision)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
+        self.matmul_precision = matmul_precision
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction in (None, "none"):
             raise ValueError(
@@ -110,6 +122,7 @@ class Compiled(Structure):
                 self._compiled["metrics"],
                 self._compiled["weighted_metrics"],
                 self._seed,
+                self.matmul_precision,
             )
         self._take_parameters()
         self.trainer.refresh()
@@ -174,6 +187,7 @@ class Compiled(Structure):
                 ]
                 for key, metrics in self._compiled.items()
             },
+            "matmul_precision": self.matmul_precision,
         }
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:

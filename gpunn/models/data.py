@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..backends.base import Array, Backend
-from ..backends.order import Order
 from ..losses.base import check_labels
-from .arrays import as_array, on_device, read
+from .arrays import as_array, check_finite, read
 from .classes import class_weights
+from .rows import Rows, place
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
@@ -45,37 +47,6 @@ class Spec:
     @property
     def target_dtype(self) -> str:
         return "int32" if self.loss is not None and self.loss.sparse else self.dtype
-
-
-@dataclass
-class Rows:
-    """A data set on the device.
-
-    Attributes:
-        x: (rows, ...) in the dtype it came in (float64 as the model's).
-        y: targets (rows, ...), or None.
-        weights: (rows,), or (rows, rows per sample) where there are several, or None.
-    """
-
-    x: Array
-    y: Array | None
-    weights: Array | None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def order(self, seed: int | None) -> Order:
-        return Order(len(self), seed)
-
-    def part(self, start: int, stop: int) -> Rows:
-        """Rows from ``start`` to ``stop``, not copied."""
-        return self.take(slice(start, stop))
-
-    def take(self, rows: slice | Array) -> Rows:
-        """These rows; copied if they are given by their numbers."""
-        y = None if self.y is None else self.y[rows]
-        weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.x[rows], y, weights)
 
 
 class Batches:
@@ -138,11 +109,12 @@ def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     return source, first
 
 
-def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[Rows]:
-    """The inputs of batches, targets ignored; ``limit`` batches at most."""
+def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[Any, str]]:
+    """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
     for number, batch in enumerate(itertools.islice(iterate(source), limit)):
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
-        yield to_rows(spec, x, needs_y=False, where=f"predict, batch {number}: ")
+        where = f"predict, batch {number}: "
+        yield inputs(spec, x, where), f"{where}x"
 
 
 def is_array(x: Any) -> bool:
@@ -198,16 +170,8 @@ def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
     return tuple(int(n) for n in shape[1:])
 
 
-def to_rows(
-    spec: Spec,
-    x: Any,
-    y: Any = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-    needs_y: bool = True,
-    where: str = "",
-) -> Rows:
-    """Check x, y and weights and put them on the device.
+def inputs(spec: Spec, x: Any, where: str = "") -> Any:
+    """``x`` as an array of samples, of NumPy or the device; its values are not looked at.
 
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
@@ -218,18 +182,48 @@ def to_rows(
             array = array.reshape(-1, 1)
         else:
             raise _wrong_x(spec, array.shape, x, where)
-    rows = len(array)
-    if rows == 0:
+    if len(array) == 0:
         raise ValueError(f"{where}x is empty: its shape is {array.shape}. It needs a row or more.")
+    return array
+
+
+def to_rows(
+    spec: Spec,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    needs_y: bool = True,
+    where: str = "",
+    call: str | None = None,
+) -> Rows:
+    """Check x, y and weights and put them where steps can read them.
+
+    Args:
+        spec: what the model takes.
+        x, y, sample_weight, class_weight: as the user gave them.
+        needs_y: whether there must be a y.
+        where: begins the names of the arguments in messages.
+        call: the method whose whole data these are: what the device has no room for is
+            streamed then. None for a single batch.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what came and what was expected.
+    """
+    array = inputs(spec, x, where)
+    rows = len(array)
     targets = None
+    made: set[str] = set()  # arrays that nobody outside has
     if y is not None:
-        targets = _targets(spec, y, rows, where)
+        targets = _targets(spec, y, rows, where, made)
     elif needs_y:
         raise ValueError(
             f"{where}y is missing: training and evaluation compare the predictions with it."
         )
-    weights = _weights(spec, sample_weight, class_weight, targets, rows, where)
-    return Rows(on_device(spec.backend, array, spec.dtype, f"{where}x"), targets, weights)
+    weights = _weights(spec, sample_weight, class_weight, targets, rows, where, made)
+    check_finite(spec.backend, array, spec.dtype, f"{where}x")
+    arrays = {"x": array, "y": targets, "weights": weights}
+    return place(spec.backend, spec.dtype, arrays, made, call, where)
 
 
 def _wrong_x(spec: Spec, shape: tuple[int, ...], x: Any, where: str) -> ValueError:
@@ -248,7 +242,7 @@ def _wrong_x(spec: Spec, shape: tuple[int, ...], x: Any, where: str) -> ValueErr
     return ValueError(f"{where}x has shape {shape}; the model takes ({expected}).{hint}")
 
 
-def _targets(spec: Spec, y: Any, rows: int, where: str) -> Array:
+def _targets(spec: Spec, y: Any, rows: int, where: str, made: set[str]) -> Array:
     loss, backend, name = spec.loss, spec.backend, f"{where}y"
     array = as_array(y, name, backend)
     shape = array.shape
@@ -266,16 +260,18 @@ def _targets(spec: Spec, y: Any, rows: int, where: str) -> Array:
     if loss.sparse:
         labels = backend.read(array) if backend.owns(array) else array
         ignored = getattr(loss, "ignore_class", None)
-        return backend.upload(check_labels(labels, spec.output_shape[-1], name, ignored))
-    result = on_device(backend, array, spec.dtype, name)
+        if backend.owns(array):
+            made.add("y")
+        return check_labels(labels, spec.output_shape[-1], name, ignored)
+    check_finite(backend, array, spec.dtype, name)
     if loss.fuses:
-        low, high = float(result.min()), float(result.max())
+        low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
         if low < 0 or high > 1:
             raise ValueError(
                 f"{name} has values from {low:g} to {high:g}; {loss.name} takes probabilities, "
                 f"from 0 to 1."
             )
-    return result
+    return array
 
 
 def _wrong_y(
@@ -299,7 +295,13 @@ def _wrong_y(
 
 
 def _weights(
-    spec: Spec, sample_weight: Any, class_weight: Any, y: Array | None, rows: int, where: str
+    spec: Spec,
+    sample_weight: Any,
+    class_weight: Any,
+    y: Array | None,
+    rows: int,
+    where: str,
+    made: set[str],
 ) -> Array | None:
     if class_weight is not None:
         if sample_weight is not None:
@@ -308,6 +310,7 @@ def _weights(
                 f"class weights into sample_weight."
             )
         sample_weight = class_weights(class_weight, y, spec, where)
+        made.add("weights")
     if sample_weight is None:
         return None
     name = f"{where}sample_weight"
@@ -318,9 +321,10 @@ def _weights(
     if array.shape not in ((rows,), several):
         or_several = f" or {several}" if len(several) > 1 else ""
         raise ValueError(f"{name} has shape {array.shape}; ({rows},){or_several} is expected.")
-    weights = on_device(spec.backend, array, spec.dtype, name)
+    check_finite(spec.backend, array, spec.dtype, name)
     if spec.rows_per_sample == 1:
-        return weights.reshape(rows)
-    if weights.shape == (rows,):
-        weights = weights.repeat(spec.rows_per_sample)
-    return weights.reshape(rows, spec.rows_per_sample)
+        return array.reshape(rows)
+    if array.shape == (rows,):
+        array = array.repeat(spec.rows_per_sample)
+        made.add("weights")
+    return array.reshape(rows, spec.rows_per_sample)

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..backends.base import Program
-from ..backends.control import BAD_BATCH, PASS, POSITION
+from ..backends.control import BAD_BATCH, PASS, POSITION, Control
 from ..backends.order import Order
-from .data import Batches, Rows
-from .trainer import Logs, Trainer
+from .data import Batches
+from .logs import Logs
+from .rows import Rows
+from .streaming import Chunks
+from .trainer import Trainer
 
 CHUNK_SECONDS = 0.1  # how often progress is reported while nobody asks for single batches
 
@@ -42,9 +45,11 @@ class Feed:
         self.began = False
         self.exhausted = False
         self._resumed = False  # the iterator stands within an epoch
-        self._programs: dict[int, Program] = {}
         self._order: Order | None = None
+        self._chunks: Chunks | None = None  # of rows that the device has no room for
         self._iterator: Iterator[Rows] | None = None
+        if isinstance(data, Rows) and data.kept is not None:
+            data.kept.readers.add(self)
 
     def steps(self) -> int | None:
         """Batches in a pass; None if only the source knows."""
@@ -80,14 +85,18 @@ class Feed:
             yield from self._stream_pieces(limit)
 
     def _row_pieces(self, limit: int | None) -> Iterator[tuple[Program, int, int]]:
-        rows = len(self.data)  # type: ignore[arg-type]
+        assert isinstance(self.data, Rows)
+        rows = len(self.data)
+        if self._order is None:
+            self._order = self.data.order(self.trainer.seed if self.shuffle else None)
         if not self.began:
             self._begin_pass()
         left = math.inf if limit is None else limit
         while self.position < rows and left > 0:
-            size = min(self.batch_size, rows - self.position)
-            steps = int(min((rows - self.position) // size, left))
-            yield self._program(size), steps, size
+            source, order, stop = self._bring(self.data, self._order)
+            size = min(self.batch_size, stop - self.position)
+            steps = int(min((stop - self.position) // size, left))
+            yield self.trainer.program(size, self.training, source, order), steps, size
             self.position += steps * size
             left -= steps
         if self.position >= rows:
@@ -95,20 +104,32 @@ class Feed:
 
     def _begin_pass(self) -> None:
         trainer = self.trainer
-        control = trainer.control if self.training else trainer.test_control
         if self.training:
-            control.set(PASS, trainer.passes)
+            self._control.set(PASS, trainer.passes)
             trainer.passes += 1
-        control.set(POSITION, 0)
+        self._control.set(POSITION, 0)
         self.position, self.began = 0, True
+        if self._chunks is not None:
+            self._chunks.begin()
 
-    def _program(self, size: int) -> Program:
-        if size not in self._programs:
-            assert isinstance(self.data, Rows)
-            if self._order is None:
-                self._order = self.data.order(self.trainer.seed if self.shuffle else None)
-            self._programs[size] = self.trainer.program(size, self.training, self.data, self._order)
-        return self._programs[size]
+    @property
+    def _control(self) -> Control:
+        return self.trainer.control if self.training else self.trainer.test_control
+
+    def _bring(self, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+        """What the next steps read, in which order, and where in the pass they must stop."""
+        if rows.device is None:
+            return rows, order, len(rows)
+        if self._chunks is None:
+            dtype = self.trainer.spec.dtype
+            self._chunks = Chunks(rows, order, self.batch_size, dtype, self._control)
+        # Of the passes begun, the last is under way.
+        stop = self._chunks.bring(self.position, self.trainer.passes - 1)
+        return self._chunks.rows, self._chunks.order, stop
+
+    def clear(self) -> None:
+        """Give back what the device has been given for the data."""
+        self._chunks = None
 
     def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
         assert isinstance(self.data, Batches)
@@ -129,10 +150,14 @@ class Feed:
 
     def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         """Perform one epoch; returns the number of steps performed."""
-        flops = self.trainer.arena.largest_product * self.batch_size
-        room = self.trainer.room(self.batch_size, self.training, self._programs)
-        with self.trainer.backend.session(flops), room:
-            return self._run(callbacks, limit, first_batch, model)
+        self.trainer.follow_settings()
+        room = self.trainer.room(self.batch_size, self.training, self)
+        with self.trainer.backend.session(), room:
+            try:
+                return self._run(callbacks, limit, first_batch, model)
+            finally:
+                if self._chunks is not None:
+                    self._chunks.settle()
 
     def _run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         trainer, backend, training = self.trainer, self.trainer.backend, self.training

@@ -1,4 +1,4 @@
-"""What to say when a device has no memory left: what was tried, and what would fit."""
+"""What fits into a device's memory, and what to say when something does not."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..backends.base import Backend
 from ..plan import Plan
 
+ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without asking for its room
+SHARE_OF_DATA = 0.8  # of what is free; the rest is for the model and its batches
 SPARE = 1.25  # beside the arrays counted here: work arrays, dropout's masks, rounding up
+
+
+kept_data: WeakKeyDictionary[Backend, dict[str, Any]] = WeakKeyDictionary()
+"""What calls have left on a device for the next ones, see `rows`."""
 
 
 class OutOfMemoryError(MemoryError):
@@ -41,6 +48,26 @@ def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
     return int(values * np.dtype(dtype).itemsize * SPARE)
 
 
+def lacking(size: int, backend: Backend) -> int | None:
+    """How many bytes are free, if these are not enough to put ``size`` bytes of data there."""
+    if size < ASKED_FROM:
+        return None
+    free = backend.free_bytes()
+    return None if free is None or size <= free * SHARE_OF_DATA else free
+
+
+def readable(size: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> readable(47_040_000), readable(4)
+    ('47.0 MB', '4 bytes')
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"
+
+
 @contextmanager
 def _explained(message: Callable[[], str]) -> Iterator[None]:
     try:
@@ -62,7 +89,7 @@ def room_for_batch(
     """
 
     def message() -> str:
-        for cache in caches:
+        for cache in (*caches, kept_data.setdefault(backend, {})):
             cache.clear()
         backend.release()
         each, free = sample_bytes(plan, dtype, training), backend.free_bytes()
@@ -85,12 +112,12 @@ def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
     """Around the upload of ``array``: if memory runs out, the error says how much there is."""
 
     def message() -> str:
+        kept_data.setdefault(backend, {}).clear()
         free = backend.free_bytes()
         there = "" if free is None else f", {free:,} are free"
         return (
             f"{argument} does not fit into the memory of the {backend.name} backend: its shape "
-            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass it in pieces, as "
-            f"something that yields batches (x, y)."
+            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass less of it at a time."
         )
 
     return _explained(message)

@@ -15,10 +15,12 @@ from ..arguments import (
     check_verbose,
 )
 from ..callbacks import CallbackList, History
-from ..plan import Workspace, run_once
+from ..plan import run_once
 from . import classes, data, loops
+from .arrays import check_finite
 from .compiled import Compiled
 from .predictor import Predictor, predict
+from .rows import Rows
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
@@ -39,12 +41,12 @@ class Model(Compiled):
 
     def _reset(self) -> None:
         super()._reset()
-        self._predictor: Predictor | None = None
+        self._last_predictor: Predictor | None = None
 
     def _take_parameters(self) -> bool:
         moved = super()._take_parameters()
         if moved:
-            self._predictor = None
+            self._last_predictor = None
         return moved
 
     def fit(
@@ -97,8 +99,9 @@ class Model(Compiled):
             ValueError, TypeError: for data or arguments that do not fit, before the
                 first step.
             gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
-            gpunn.models.OutOfMemoryError: if the device has no room for the data or a
-                batch; it says which batch size would fit.
+            gpunn.models.OutOfMemoryError: if the device has no room for a batch; it says
+                which batch size would fit. Data that it has no room for are streamed from
+                the host, which is announced.
         """
         batch_size = check_integer("batch_size", batch_size, 1, DEFAULT_BATCH)
         epochs = check_integer("epochs", epochs, 0)
@@ -117,7 +120,7 @@ class Model(Compiled):
         if validation_data is not None:
             validation = self._validation_source(validation_data)
         elif validation_split:
-            if not isinstance(rows, data.Rows):
+            if not isinstance(rows, Rows):
                 raise ValueError(
                     "validation_split needs arrays; x yields batches. Use validation_data."
                 )
@@ -163,12 +166,15 @@ class Model(Compiled):
 
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
-    ) -> tuple[Any, data.Rows | data.Batches]:
+    ) -> tuple[Any, Rows | data.Batches]:
         """The trainer, and the data as rows or batches."""
         if data.is_array(x):
             trainer = self._ready(argument, x, y)
             where = "validation_data: " if argument == "validation_data" else ""
-            return trainer, data.to_rows(trainer.spec, x, y, weight, class_weight, where=where)
+            rows = data.to_rows(
+                trainer.spec, x, y, weight, class_weight, where=where, call=argument
+            )
+            return trainer, rows
         if y is not None or weight is not None:
             extra = "y" if y is not None else "sample_weight"
             raise ValueError(
@@ -180,7 +186,7 @@ class Model(Compiled):
         )
         return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
-    def _validation_source(self, given: Any) -> data.Rows | data.Batches:
+    def _validation_source(self, given: Any) -> Rows | data.Batches:
         x, y, weight = data.validation_parts(given)
         return self._source(x, y, weight, None, "validation_data")[1]
 
@@ -230,31 +236,32 @@ class Model(Compiled):
             batch_size: rows at a time; a good number is chosen by default.
             steps: number of batches; all by default.
         """
-        size = check_integer("batch_size", batch_size, 1, PREDICT_BATCH)
+        size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
         callback_list = CallbackList(callbacks, model=self) if callbacks else None
         if data.is_array(x):
-            rows = self._inputs(x)
-            starts = list(range(0, len(rows), size))[:steps]
-            batches: Iterator[data.Rows] = (rows.part(at, at + size) for at in starts)
+            self._build_for(x)
+            x = data.inputs(self._predictor().spec, x)
+            if callback_list:  # they are told of no batch before all are known to be good
+                check_finite(self.backend, x, self.dtype, "x")
+            size = size or (len(x) if self.backend.cache_bytes else PREDICT_BATCH)
+            starts = list(range(0, len(x), size))[:steps]
+            batches: Iterator[Any] = ((x[at : at + size], "x", at) for at in starts)
         else:
             source, first = data.peek(x)
             self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
             batches = data.inputs_of(self._spec(), source, steps)
-        assert self.arena is not None
-        with self.backend.session(size * self.arena.largest_product):
-            return predict(self._forward, batches, callback_list)
+        return predict(self._predictor().predict, batches, callback_list)
 
-    def _forward(self, rows: data.Rows) -> Workspace:
-        """Run one batch in inference; outputs stay in the workspace until the next."""
+    def _predictor(self) -> Predictor:
         self._take_parameters()
-        if self._predictor is None:
+        if self._last_predictor is None:
             assert self.plan is not None
-            self._predictor = Predictor(self.plan, self.backend, self.dtype)
-        return self._predictor.run(rows.x)
+            self._last_predictor = Predictor(self.plan, self._spec())
+        return self._last_predictor
 
-    def _inputs(self, x: Any) -> data.Rows:
+    def _rows(self, x: Any) -> Rows:
         self._build_for(x)
         return data.to_rows(self._spec(), x, needs_y=False)
 
@@ -262,7 +269,7 @@ class Model(Compiled):
         """Outputs for one batch; with ``training``, dropout drops as in training."""
         if not training:
             return self.predict_on_batch(x)
-        rows = self._inputs(x)
+        rows = self._rows(x)
         assert self.plan is not None
         self._training_calls += 1
         return run_once(
@@ -271,7 +278,9 @@ class Model(Compiled):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Outputs for one batch."""
-        return self.backend.read(self._forward(self._inputs(x)).y)
+        self._build_for(x)
+        predictor = self._predictor()
+        return predictor.predict(data.inputs(predictor.spec, x))
 
     def train_on_batch(
         self,
@@ -300,7 +309,7 @@ class Model(Compiled):
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:
         """Output of every layer for the samples ``x`` (batch, ...), by the layer's name."""
-        workspace = self._forward(self._inputs(x))
+        workspace = self._predictor().run(self._rows(x).x)
         return {c.layer.name: self.backend.read(c.y) for c in workspace.calls}
 
     def last_activations(self) -> dict[str, np.ndarray]:

@@ -90,10 +90,11 @@ class Structure(ParameterHolder, registry.Entry):
         A layer may stand in several models: each takes it back before it computes.
         """
         assert self._plan is not None
+        arena = self._arena
+        if arena is not None and all([p.arena is arena for p in arena.parameters]):
+            return False
         # A layer that stands in the plan more than once has its parameters once.
         unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
-        if self._arena and all(p.arena is self._arena for p in unique.values()):
-            return False
         self._arena = Arena(self._backend, self.dtype, unique.values())
         return True
 

@@ -8,9 +8,10 @@ description of a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,11 +21,14 @@ from ..arena import Arena
 from ..backends.base import Array, Backend, Program
 from ..backends.control import BAD_BATCH, BATCHES, UPDATES, Control
 from ..backends.order import Order
+from ..backends.precision import usable
 from ..optimizers import Optimizer
 from ..plan import Plan, Pool, Workspace
-from .data import Rows, Spec
+from ..registry import is_own
+from .data import Spec
 from .matching import fuse, resolve_metric
 from .memory import Cache, room_for_batch
+from .rows import Rows
 
 LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
@@ -57,6 +61,7 @@ class Batch:
             activations.linear if trainer.fused else None,
             trainer.control,
             trainer.seed,
+            trainer.precision,
         )
         self.size = size
         self.rows = size * spec.rows_per_sample
@@ -81,6 +86,7 @@ class Trainer:
         spec: shapes and dtype of the data.
         optimizer, metrics, weighted_metrics: as compiled; ``spec.loss`` is the loss.
         seed: key of the shuffled order and of the random streams.
+        precision: wished for in products, see `usable`.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Trainer:
         metrics: list[Any],
         weighted_metrics: list[Any],
         seed: int,
+        precision: str | None = None,
     ) -> None:
         self.plan = plan
         self.arena = arena
@@ -99,6 +106,7 @@ class Trainer:
         self.backend: Backend = arena.backend
         self.optimizer = optimizer
         self.seed = seed
+        self.precision = usable(precision, self.backend, spec.dtype)
         self.passes = 0  # passes over the data begun so far
         self.control = Control(self.backend)
         self.test_control = Control(self.backend)
@@ -111,9 +119,17 @@ class Trainer:
             training: self.backend.zeros((size,), np.float64) for training in (True, False)
         }
         self._on_batch: dict[tuple[int, bool, bool], tuple[Batch, Program]] = {}
+        self._on_rows: WeakKeyDictionary[Rows, dict[Any, tuple[Batch, Program]]]
+        self._on_rows = WeakKeyDictionary()
         self._trainable: list[bool] = []
         self._zeros = np.zeros(size)
         self.last_batch: Batch | None = None
+        formulas = [self.loss, optimizer, *(m.metric for m in self.measures)]
+        for node in plan.nodes:
+            formulas += [node.layer, getattr(node.layer, "activation", None)]
+        self._formulas = formulas
+        self._settings: list[tuple[str, Any]] = []
+        self.listable = all(is_own(formula) for formula in formulas)
         if optimizer is not None:
             arena.add_slots(optimizer.slot_names)
             optimizer.attach(self.control)
@@ -158,31 +174,66 @@ class Trainer:
             return False
         self._trainable = trainable
         self.arena.refresh()
-        self._on_batch.clear()
+        self.forget_programs()
         return True
 
+    def forget_programs(self) -> None:
+        self._on_batch.clear()
+        self._on_rows.clear()
+
+    def follow_settings(self) -> None:
+        """Forget the programs if the numbers have changed that they were made with.
+
+        Such are a dropout rate or an optimizer's momentum; the learning rate is none.
+        """
+        settings = [
+            (name, value)
+            for formula in self._formulas
+            for name, value in getattr(formula, "__dict__", {}).items()
+            if isinstance(value, (bool, int, float, str, np.generic)) and name != "_learning_rate"
+        ]
+        if settings != self._settings:
+            self._settings = settings
+            self.forget_programs()
+
     def program(self, size: int, training: bool, source: Rows, order: Order) -> Program:
-        """A program that takes the next ``size`` rows of ``source`` each time."""
+        """A program that takes the next ``size`` rows of ``source`` each time.
+
+        It is kept as long as ``source`` lives.
+        """
+        programs = self._on_rows.setdefault(source, {})
+        key = size, training, order.rows, order.seed
+        entry = programs.pop(key, None) or self._new_program(size, training, source, order)
+        while len(programs) >= CACHED_PROGRAMS:
+            del programs[next(iter(programs))]
+        programs[key] = entry  # the last place: most recently used
+        batch, program = entry
+        if training:
+            self.last_batch = batch
+        return program
+
+    def _new_program(
+        self, size: int, training: bool, source: Rows, order: Order
+    ) -> tuple[Batch, Program]:
         batch = Batch(self, size, training)
         workspace, backend = batch.workspace, self.backend
         control = self.control if training else self.test_control
-        weighted = source.weights is not None
-        finish = self._step(batch, training, weighted)
-        if training:
-            self.last_batch = batch
+        # The arrays, not `source`: the program must not keep alive what keeps it.
+        x, y, weights = source.x, source.y, source.weights
+        finish = self._step(batch, training, weights is not None)
 
         def step() -> None:
-            backend.gather(source.x, order, control, workspace.x, workspace.scale, workspace.offset)
-            backend.gather(source.y, order, control, batch.y)
-            if weighted:
-                backend.gather(source.weights, order, control, batch.weights)
+            backend.gather(x, order, control, workspace.x, workspace.scale, workspace.offset)
+            backend.gather(y, order, control, batch.y)
+            if weights is not None:
+                backend.gather(weights, order, control, batch.weights)
             finish()
 
-        return backend.capture(step)
+        return batch, backend.capture(step, self.listable)
 
     def room(self, size: int, training: bool, *caches: Cache) -> Any:
         """See `room_for_batch`."""
-        caches = (*caches, self._on_batch, *self.pools.values())
+        caches = (*caches, self._on_batch, self._on_rows, *self.pools.values())
         return room_for_batch(size, self.plan, self.backend, self.spec.dtype, training, *caches)
 
     def run_batch(self, rows: Rows, training: bool) -> None:
@@ -195,7 +246,7 @@ class Trainer:
         entry = self._on_batch.pop(key, None)
         if entry is None:
             batch = Batch(self, len(rows), training)
-            entry = batch, self.backend.capture(self._step(batch, training, key[2]))
+            entry = batch, self.backend.capture(self._step(batch, training, key[2]), self.listable)
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -225,10 +276,10 @@ class Trainer:
         states = [totals[m.at] for m in measures]
         clipping = self.optimizer.clipping if self.optimizer else None
         updates = training and bool(self.arena.runs)
-        xp = backend.xp
 
         def step() -> None:
             if normalized:
+                xp = backend.xp  # here, so that a listing notices that it is used
                 total = xp.sum(weights)
                 total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
                 xp.multiply(weights, batch.rows / total, out=weights)
@@ -323,13 +374,13 @@ class Trainer:
         if self.optimizer is not None:
             self.optimizer.learning_rate = document["learning_rate"]
         write = self.backend.write
-        write(self.control.counters, tensors["counters"])
+        self.control.restore(tensors["counters"])
         write(self.totals[True], tensors["totals"])
         for name, slot in self.arena.slots.items():
             for p in self.arena.parameters:
                 if p.trained:
                     write(self.arena.segment(slot, p), tensors[f"slot/{name}/{p.path}"])
-        self._on_batch.clear()
+        self.forget_programs()
 
     @property
     def batches(self) -> int:
@@ -340,29 +391,3 @@ class Trainer:
     def updates(self) -> int:
         """Optimizer updates so far."""
         return int(self.control.get()[UPDATES])
-
-
-class Logs(Mapping[str, float]):
-    """Loss and metrics at a moment, read from the device only if somebody looks."""
-
-    def __init__(self, trainer: Trainer, training: bool) -> None:
-        self._trainer = trainer
-        self._training = training
-        self._values: dict[str, float] | None = None
-
-    def _read(self) -> dict[str, float]:
-        if self._values is None:
-            self._values = self._trainer.logs(self._training)
-        return self._values
-
-    def __getitem__(self, key: str) -> float:
-        return self._read()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._trainer.measures) + 1
-
-    def __repr__(self) -> str:
-        return repr(self._read())

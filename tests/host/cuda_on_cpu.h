@@ -1,7 +1,7 @@
 // What a kernel finds on a card, on one thread of a CPU: put in front of the text that NVRTC gets,
-// it lets g++ compile that text. Every CUDA thread is a fiber that runs until it meets a barrier.
-// Between two barriers a thread is never interrupted, and what it writes is seen at once: a plain
-// `+=` where an atomicAdd belongs, or a missing fence, does not show here.
+// it lets g++ compile that text. Every CUDA thread is a fiber that runs until it meets a barrier,
+// or says that it spins. In between a thread is never interrupted, and what it writes is seen at
+// once: a plain `+=` where an atomicAdd belongs, or a missing fence, does not show here.
 
 #include <link.h>
 #include <math.h>
@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,7 @@ constexpr unsigned WARP = 32;
 constexpr size_t STACK = 64 * 1024;
 constexpr unsigned THREADS = 16 * 1024;  // in a grid: each has a stack
 constexpr size_t DYNAMIC = 48 * 1024;  // bytes of dynamic shared memory there can be
+constexpr unsigned SPINS = 1000;  // turns that bring nothing but spinning, until the launch hangs
 
 // Where in the kernel's text something was called; as a default argument, by whoever called.
 struct Place {
@@ -47,7 +49,7 @@ struct Place {
     }
 };
 
-enum class At { work, warp_barrier, block_barrier, end };
+enum class At { work, warp_barrier, block_barrier, spin, end };
 
 struct Fiber {
     std::unique_ptr<char[]> stack{new char[STACK]};
@@ -57,7 +59,7 @@ struct Fiber {
     unsigned lane, warp;
     unsigned exchanges;  // warp operations so far: alternates between two boxes
     At at;
-    Place place;  // of the barrier that it waits at
+    Place place;  // of the barrier that it waits at, or where it spins
 };
 
 struct Warp {
@@ -68,6 +70,7 @@ struct Warp {
 struct Block {
     dim3 index;
     std::vector<char> shared;  // what its shared memory holds while another block runs
+    bool spins = false;  // whether one of its threads does
 };
 
 struct Memory {
@@ -152,12 +155,18 @@ static std::vector<unsigned> turns(size_t n) {
     return path;
 }
 
+static std::string state(const Fiber& fiber) {
+    if (fiber.at == At::end) return "has ended";
+    return std::string(fiber.at == At::spin ? "spins" : "waits") + " at " + fiber.place.file + ":" +
+           std::to_string(fiber.place.line);
+}
+
 // Whether threads first..last, when none of them can go on, wait at this barrier: then they may.
 // All or none must.
 static bool meet(unsigned first, unsigned last, At barrier) {
     const Fiber* one = nullptr;
     for (unsigned i = first; i < last; ++i) {
-        if (fibers[i].at == At::work) return false;
+        if (fibers[i].at == At::work || fibers[i].at == At::spin) return false;
         if (fibers[i].at == barrier && !one) one = &fibers[i];
     }
     if (!one) return false;
@@ -166,13 +175,10 @@ static bool meet(unsigned first, unsigned last, At barrier) {
         if (other.at == barrier && other.place.line == one->place.line &&
             !strcmp(other.place.file, one->place.file))
             continue;
-        char place[200] = "has ended";
-        if (other.at != At::end)
-            snprintf(place, sizeof place, "waits at %s:%d", other.place.file, other.place.line);
         const dim3 a = one->thread, b = other.thread;
-        complain("not all threads reached the same barrier: thread (%u, %u, %u) waits at %s:%d, "
+        complain("not all threads reached the same barrier: thread (%u, %u, %u) %s, "
                  "thread (%u, %u, %u) %s",
-                 a.x, a.y, a.z, one->place.file, one->place.line, b.x, b.y, b.z, place);
+                 a.x, a.y, a.z, state(*one).c_str(), b.x, b.y, b.z, state(other).c_str());
         throw Failure{};
     }
     for (unsigned i = first; i < last; ++i) fibers[i].at = At::work;
@@ -188,22 +194,93 @@ static void enter(unsigned block) {
     entered = block;
 }
 
+// Nobody can go on but threads that spin, and that brings nothing: they wait for what never comes.
+[[noreturn]] static void hang(unsigned threads) {
+    const Block* other = nullptr;  // one where nobody spins, if there is any
+    const Fiber* one = nullptr;
+    for (size_t i = blocks.size() * threads; i-- > 0;) {
+        if (!blocks[i / threads].spins) other = &blocks[i / threads];
+        if (fibers[i].at == At::spin) one = &fibers[i];
+    }
+    const dim3 t = one->thread, b = other ? other->index : dim3{};
+    std::string rest = "so does every block";
+    if (other) {
+        char name[64];
+        snprintf(name, sizeof name, "block (%u, %u, %u) ", b.x, b.y, b.z);
+        rest = name + state(fibers[(other - blocks.data()) * threads]);
+    }
+    enter(unsigned((one - fibers.data()) / threads));
+    complain("nobody can go on: thread (%u, %u, %u) %s for ever, %s", t.x, t.y, t.z,
+             state(*one).c_str(), rest.c_str());
+    throw Failure{};
+}
+
+// Lets threads that spin look again; false if there are none.
+static bool look_again(unsigned threads) {
+    bool any = false;
+    for (size_t i = 0; i < blocks.size() * threads; ++i)
+        if (fibers[i].at == At::spin) {
+            fibers[i].at = At::work;
+            any = true;
+        }
+    for (Block& block : blocks) block.spins = false;
+    return any;
+}
+
+// Runs the lanes of a warp that can go on; true if any of them ended. The first of a block to spin
+// stops its block, which goes on after all others: they may not rely on what is not yet written.
+static bool run_warp(const Warp& warp, const std::vector<unsigned>& lanes) {
+    Block& block = blocks[warp.block];
+    const bool spun = block.spins;
+    bool ended = false;
+    for (unsigned lane : lanes) {
+        if (warp.first + lane >= warp.last) continue;
+        Fiber& fiber = fibers[warp.first + lane];
+        if (fiber.at != At::work) continue;
+        resume(fiber);
+        ended |= fiber.at == At::end;
+        block.spins |= fiber.at == At::spin;
+        if (block.spins && !spun) break;
+    }
+    return ended;
+}
+
+static bool works(const Warp& warp) {
+    for (unsigned i = warp.first; i < warp.last; ++i)
+        if (fibers[i].at == At::work) return true;
+    return false;
+}
+
 static void run_grid(unsigned threads) {
-    const auto path = turns(warps.size()), lanes = turns(WARP);
-    for (size_t next = 0; next < path.size();) {
+    auto path = turns(warps.size());
+    const auto lanes = turns(WARP);
+    bool behind = false;  // whether it is the turn of the blocks in which a thread spins
+    unsigned idle = 0;    // turns of theirs since anybody did anything else
+    for (size_t next = 0;;) {
+        if (next == path.size()) {
+            next = 0;
+            behind = !behind;
+            if (behind) continue;
+            if (idle++ == SPINS) hang(threads);
+            if (!look_again(threads)) return;
+            path = turns(path.size());
+            continue;
+        }
         const Warp& warp = warps[path[next]];
-        if (fibers[warp.first].at != At::work) {
+        if (blocks[warp.block].spins != behind || !works(warp)) {
             ++next;
             continue;
         }
         enter(warp.block);
         do {
-            for (unsigned lane : lanes)
-                if (warp.first + lane < warp.last && fibers[warp.first + lane].at == At::work)
-                    resume(fibers[warp.first + lane]);
+            if (run_warp(warp, lanes)) idle = 0;
         } while (meet(warp.first, warp.last, At::warp_barrier));
         const unsigned first = warp.block * threads;
-        if (meet(first, first + threads, At::block_barrier)) next = 0;
+        if (meet(first, first + threads, At::block_barrier)) {
+            idle = 0;
+            next = 0;
+            behind = false;
+        }
     }
 }
 
@@ -241,6 +318,7 @@ static void set_up(unsigned threads) {
     for (unsigned b = 0; b < blocks.size(); ++b) {
         blocks[b].index = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
         blocks[b].shared.resize(shared.size);
+        blocks[b].spins = false;
         for (size_t i = 0; i < shared.size; ++i) blocks[b].shared[i] = poison(i);
         for (unsigned i = 0; i < threads; ++i) {
             if (i % WARP == 0)
@@ -325,6 +403,11 @@ static inline void __syncwarp(unsigned mask = ~0u, cpu::Place place = cpu::Place
     cpu::leave(cpu::At::warp_barrier, place);
 }
 static inline void __threadfence() {}
+// In a loop that looks until another block has done something: lets the others have their turn.
+static inline void spin_wait(cpu::Place place = cpu::Place::here()) {
+    cpu::leave(cpu::At::spin, place);
+}
+template <typename T> T __ldcg(const T* address) { return *address; }
 
 template <typename T>
 T __shfl_sync(unsigned mask, T value, int lane, cpu::Place place = cpu::Place::here()) {

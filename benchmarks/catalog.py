@@ -1,0 +1,141 @@
+"""Who takes part: the contestants' files, and which of them can run here."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import machine
+from race import Program
+
+FOLDER = Path(__file__).parent / "contestants"
+OURS = FOLDER / "gpunn_fit.py"
+NUMPY, PRODUCTS = "NumPy as in tutorials", "only the matrix products"
+EAGER, FUSED = "PyTorch", "PyTorch, fused optimizer"
+JIT, SCAN = "JAX, jit a step", "JAX, scan over the epoch"
+QUICK = (NUMPY, PRODUCTS, FUSED, SCAN)  # neighbours of a quick run
+YARDSTICKS = (NUMPY, PRODUCTS)
+SLOW = ("jit_compile",)  # compile for minutes: only in a full run
+ON_CARD = "(card)"  # a variant of this name runs on a card
+# Whether a framework finds the card, asked without a context in this process.
+FINDS = {
+    "torch": "import torch; print(torch.cuda.is_available())",
+    "jax": "import jax; print(jax.default_backend() == 'gpu')",
+}
+
+
+class Variant(NamedTuple):
+    file: Path
+    name: str
+    options: dict[str, Any]
+    requires: tuple[str, ...]
+
+
+@cache
+def variants() -> list[Variant]:
+    """Every variant of every contestant, ours first; read from the files, nothing imported."""
+    found = []
+    for file in sorted(FOLDER.glob("*.py"), key=lambda file: (file != OURS, file.name)):
+        constants = {}
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if name in ("VARIANTS", "REQUIRES"):
+                    constants[name] = ast.literal_eval(node.value)
+        for name, options in constants.get("VARIANTS", {}).items():
+            # What Keras runs on is a package of its own.
+            backend = (options["backend"],) if "keras" in constants["REQUIRES"] else ()
+            found.append(Variant(file, name, options, (*constants["REQUIRES"], *backend)))
+    return found
+
+
+def reference() -> str:
+    """The contestant that the others are compared with: gpunn on the CPU."""
+    return next(v.name for v in variants() if v.file == OURS and ON_CARD not in v.name)
+
+
+def choose(
+    against: Collection[str] = (), quick: bool = False, full: bool = False, card: bool = False
+) -> tuple[list[Program], dict[str, str]]:
+    """The programs to run, and by name why others are absent.
+
+    Args:
+        against: parts of the names of the neighbours wanted; all by default.
+        quick, full: which of them by default.
+        card: whether there is a card that gpunn can use.
+
+    Raises:
+        ValueError: if no neighbour has a name with such a part.
+    """
+    every = variants()
+    for part in against:
+        if not any(_matches(part, v) for v in every if v.file != OURS):
+            known = ", ".join(dict.fromkeys(v.file.stem for v in every if v.file != OURS))
+            raise ValueError(f"--against {part!r}: no such neighbour. Known: {known}; or a name.")
+    programs, absent = [], {}
+    for v in every:
+        on_card = ON_CARD in v.name
+        if on_card and not card:
+            continue
+        if v.file != OURS:
+            if against:
+                wanted = any(_matches(part, v) for part in against)
+            elif quick:
+                wanted = v.name.replace(f" {ON_CARD}", "") in QUICK
+            else:
+                wanted = full or not any(word in v.name for word in SLOW)
+                # Beside a card the neighbours' times on the CPU are for a full run.
+                wanted &= full or not card or on_card or v.name in YARDSTICKS
+            if not wanted:
+                continue
+        reason = why_absent(v.requires, on_card)
+        if reason is None:
+            programs.append(program(v))
+        else:
+            absent[v.name] = reason
+    return programs, absent
+
+
+def program(variant: Variant, **environment: str) -> Program:
+    """A variant as it is started; on a card the host's threads are no matter."""
+    alone = variant.file == OURS or ON_CARD in variant.name
+    return Program(variant.name, variant.file, variant.name, environment, alone)
+
+
+def _matches(part: str, v: Variant) -> bool:
+    return part.lower() in v.name.lower() or part.lower() in v.file.stem.lower()
+
+
+def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:
+    for package in requires:
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed"
+    for package in requires if on_card else ():
+        if package in FINDS and not _finds_card(package):
+            return f"{package} finds no card"
+    return None
+
+
+@cache
+def _finds_card(package: str) -> bool:
+    command = [sys.executable, "-c", FINDS[package]]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.stdout.strip().endswith("True")
+
+
+def has_card() -> bool:
+    """Whether gpunn can use a card here."""
+    if not machine.cards():
+        return False
+    from gpunn.backends.card import why_not
+
+    return why_not() is None

@@ -1,0 +1,220 @@
+"""What a training step and a prediction cost, in numbers that no busy machine can change.
+
+    python benchmarks/counters.py            # writes results/counters.json, says what changed
+    python benchmarks/counters.py --check    # fails where it differs; `make test` does this
+
+A training step through ``fit`` on the NumPy backend, a prediction, and the same on a card, as
+its launch list says:
+
+- operations of the contract, bytes of the arrays they touch, flops; on a card also launches;
+- passes over arrays that these are made of (calls of ufuncs, products and copies), and the
+  bytes that they read and write;
+- NumPy arrays allocated, of any size, and their bytes;
+- calls of Python functions, of C functions, and Python's instructions.
+
+A step is what a ``fit`` of 20 steps costs beyond one of 10, divided by 10: it holds all that
+users pay. The last two lines depend on the versions of Python and NumPy: they are compared
+with those that the file names, the rest (`EVERYWHERE`) on all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+from counting import Counters, Prepare, allocated, calls, instructions, passes
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import dry
+from gpunn.backends.recorder import Launch
+from gpunn.cli import steps
+
+RESULTS = Path(__file__).parent / "results" / "counters.json"
+EVERYWHERE = ("operations", "bytes", "flops", "card ", "passes", "calls into gpunn")
+STEPS = 10
+
+
+def network(hidden: list[Any], optimizer: Any) -> Any:
+    """784-...-10 for images of bytes, with cross-entropy and accuracy."""
+    first = [layers.Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten()]
+    last = layers.Dense(10, activation="softmax")
+    model = gpunn.Sequential([*first, *hidden, last], backend="numpy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def narrow() -> Any:
+    return network([layers.Dense(16, activation="relu") for _ in range(2)], "sgd")
+
+
+def dropout() -> Any:
+    return network([layers.Dense(128, activation="relu"), layers.Dropout(0.2)], "adam")
+
+
+def wide() -> Any:
+    optimizer = gpunn.optimizers.SGD(0.01, momentum=0.9)
+    return network([layers.Dense(1024, activation="relu") for _ in range(2)], optimizer)
+
+
+TRAINING: dict[str, tuple[Callable[[], Any], int]] = {
+    "784-16-16-10, SGD, batch 10": (narrow, 10),
+    "784-128-dropout 0.2-10, Adam, batch 32": (dropout, 32),
+    "784-1024-1024-10, SGD with momentum, batch 128": (wide, 128),
+}
+PREDICTION: dict[str, tuple[str, int]] = {
+    "784-128-10, predict_on_batch of 1": ("predict_on_batch", 1),
+    "784-128-10, predict of 1": ("predict", 1),
+    "784-128-10, predict of 10,000": ("predict", 10_000),
+}
+
+
+def images(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (rows, 28, 28), np.uint8), random.integers(0, 10, rows)
+
+
+def measure() -> dict[str, Counters]:
+    """All counters of each program, on one thread: how many there are depends on the machine."""
+    with threadpoolctl.threadpool_limits(1):
+        result = {name: training_step(*program) for name, program in TRAINING.items()}
+        return result | {name: prediction(*program) for name, program in PREDICTION.items()}
+
+
+def training_step(make: Callable[[], Any], batch: int) -> Counters:
+    """One step at this batch size, on a card and through ``fit`` on NumPy."""
+    return {**_on_card(of_launches(steps.launches(make(), batch))), **fit_step(make, batch)}
+
+
+def fit_step(make: Callable[[], Any], batch: int) -> Counters:
+    """One step of ``fit`` on NumPy.
+
+    Raises:
+        RuntimeError: if some steps cost more than others.
+    """
+    x, y = images(batch * STEPS * 4)
+
+    def fit(number: int) -> tuple[Callable[[], Any], Any]:
+        gpunn.utils.set_random_seed(0)  # the same order of the same rows, every time
+        model = make()
+        options = {"batch_size": batch, "shuffle": True, "verbose": 0}
+        model.fit(x, y, steps_per_epoch=1, **options)
+        return lambda: model.fit(x, y, steps_per_epoch=number, **options), model.backend
+
+    few, many = counted(lambda: fit(STEPS)), counted(lambda: fit(2 * STEPS))
+    counters = {name: (many[name] - few[name]) / STEPS for name in many}
+    uneven = {name: n for name, n in counters.items() if n != int(n)}
+    if uneven:
+        raise RuntimeError(f"not every step costs the same: {uneven}")
+    return {name: int(n) for name, n in counters.items()}
+
+
+def prediction(method: str, rows: int) -> Counters:
+    """One call of ``method`` when what it is made of has been found out."""
+    x, _ = images(rows)
+    options = {"verbose": 0} if method == "predict" else {}
+
+    def call(backend: Any = "numpy") -> tuple[Callable[[], Any], Any]:
+        config = dropout().get_config()
+        model = gpunn.Sequential.from_config({**config, "backend": backend})
+        work = lambda: getattr(model, method)(x, **options)  # noqa: E731
+        for _ in range(3):
+            work()
+        return work, model.backend
+
+    work, backend = call(dry.make_backend())
+    with backend.recording() as recorded:
+        work()
+    return {**_on_card(of_launches(recorded)), **counted(call)}
+
+
+def of_launches(recorded: list[Launch]) -> Counters:
+    """Sums over a launch list."""
+    sums = {name: sum(getattr(r, name) for r in recorded) for name in ("bytes", "flops", "kernels")}
+    return {"operations": len(recorded), **sums}
+
+
+def _on_card(counters: Counters) -> Counters:
+    return {f"card {name.replace('kernels', 'launches')}": n for name, n in counters.items()}
+
+
+def counted(prepare: Prepare) -> Counters:
+    """Counters of the work that ``prepare()`` gives, made anew for each kind."""
+    work, backend = prepare()
+    with backend.recording() as recorded:
+        work()
+    counters = of_launches(recorded)
+    del counters["kernels"]
+    allocations = allocated(prepare()[0])
+    counters |= {"array allocations": len(allocations), "array bytes": sum(allocations)}
+    counters |= passes(prepare)
+    counters |= calls(prepare()[0])
+    return {**counters, "instructions": instructions(prepare()[0])}
+
+
+# -- comparing
+
+
+def versions() -> dict[str, str]:
+    """Python's and NumPy's, without the last figure."""
+    return {
+        name: ".".join(version.split(".")[:2])
+        for name, version in (("Python", platform.python_version()), ("NumPy", np.__version__))
+    }
+
+
+def differences(
+    now: dict[str, Counters], then: dict[str, Counters], everywhere: bool
+) -> tuple[list[str], list[str]]:
+    """What got worse and what got better, a line each; all that is new or gone is worse."""
+    worse: list[str] = []
+    better: list[str] = []
+    for program in sorted(set(now) | set(then)):
+        a, b = then.get(program, {}), now.get(program, {})
+        for name in sorted(set(a) | set(b)):
+            if everywhere and not name.startswith(EVERYWHERE):
+                continue
+            if a.get(name) != b.get(name):
+                fell = name in a and name in b and b[name] < a[name]
+                line = f"{program}: {name} {_figure(a.get(name))} -> {_figure(b.get(name))}"
+                (better if fell else worse).append(line)
+    return worse, better
+
+
+def _figure(n: int | None) -> str:
+    return "none" if n is None else f"{n:,}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if they differ")
+    arguments = parser.parse_args()
+    then = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    now = measure()
+    everywhere = arguments.check and then.get("versions") != versions()
+    worse, better = differences(now, then.get("counters", {}), everywhere)
+    for kind, changed in (("worse", worse), ("better", better)):
+        for line in changed:
+            print(f"{kind}: {line}")
+    if not arguments.check:
+        RESULTS.write_text(json.dumps({"versions": versions(), "counters": now}, indent=1) + "\n")
+        print(f"{len(worse)} worse, {len(better)} better; written to {RESULTS.name}")
+        return 0
+    if worse or better:
+        print(
+            f"{len(worse)} counters got worse, {len(better)} better. Make the worse ones good, or "
+            f"say in the commit what they buy; then run `make counters` and "
+            f"commit {RESULTS.name}, so that what was won is kept."
+        )
+    return 1 if worse or better else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The machine that figures come from: what it is, and how busy others keep it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PACKAGES = (
+    "gpunn", "numpy", "torch", "jax", "jaxlib", "keras", "scikit-learn", "tensorboardX",
+    "cupy-cuda12x", "cupy-cuda13x",
+)  # fmt: skip
+BUSY = 0.25  # a core's share that others may take before it is said
+CARD = (
+    "name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem",
+    "clocks.max.mem", "power.limit",
+)  # fmt: skip
+
+
+def describe() -> dict[str, Any]:
+    """What the figures depend on: processor, card, system, versions, commit."""
+    info = _lines("/proc/cpuinfo")
+    model = next((v for line in info if (v := _value(line, "model name"))), platform.processor())
+    flags = next((v for line in info if (v := _value(line, "flags"))), "")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "clocks_mhz": [float(v) for line in info if (v := _value(line, "cpu MHz"))],
+        "avx512": "avx512f" in flags.split(),
+        "memory_bytes": _memory(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+        "blas": _blas(),
+        "environment": {
+            name: os.environ[name]
+            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
+            if name in os.environ
+        },
+        "cards": cards(),
+        "commit": commit(),
+    }
+
+
+def cards() -> list[dict[str, str]]:
+    """NVIDIA's cards with driver, memory and clocks, as nvidia-smi says; none without one."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(CARD)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = (line.split(", ") for line in done.stdout.splitlines() if line.strip())
+    return [dict(zip(CARD, row, strict=False)) for row in rows]
+
+
+def commit() -> str | None:
+    """The commit of a source tree, with ``+`` if something in it was changed since."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=HERE)
+        return done.stdout.strip()
+
+    with contextlib.suppress(OSError):
+        if (HERE.parent / ".git").exists() and (head := git("rev-parse", "--short", "HEAD")):
+            changed = git("status", "--porcelain", "--untracked-files=no")
+            return f"{head}+" if changed else head
+    return None
+
+
+def line(m: dict[str, Any]) -> str:
+    """One sentence for a page."""
+    versions = ", ".join(f"{name} {v}" for name, v in m["versions"].items() if v)
+    card = "; ".join(f"{c['name']}, driver {c['driver_version']}" for c in m["cards"])
+    settings = ", ".join(f"{name}={value}" for name, value in m["environment"].items())
+    parts = [f"{m['cpu']}, {m['cores']} cores", card or "no card", m["system"]]
+    parts += [f"Python {m['python']}", versions, m["blas"] or "", settings]
+    parts += [f"commit {m['commit'] or 'unknown'}", m["date"]]
+    return "; ".join(filter(None, parts)) + "."
+
+
+class Others:
+    """How much of the machine others take while something is measured."""
+
+    def __init__(self) -> None:
+        self.before = load()
+        self._begun, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+
+    def cores(self) -> float | None:
+        """Cores that other processes kept busy since, or None where that is not known."""
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        own = _own_seconds() - self._own
+        return max(0.0, (busy - self._busy - own) / max(time.monotonic() - self._begun, 1e-9))
+
+
+def load() -> float | None:
+    """Processes that ran or waited for a core, a mean over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def complaint(before: float | None, others: float | None) -> str | None:
+    """A sentence if the machine was busy, else None.
+
+    >>> complaint(0.1, 0.05), complaint(1.5, None)
+    (None, 'The machine was busy when it began (load 1.5): its times are too long.')
+    """
+    if others is not None and others > BUSY:
+        return (
+            f"Other processes kept {others:.2f} cores busy meanwhile: its times are too long, "
+            f"and differ more than they should."
+        )
+    if before is not None and before > BUSY:
+        return f"The machine was busy when it began (load {before:.1f}): its times are too long."
+    return None
+
+
+def _busy_seconds() -> float | None:
+    lines = _lines("/proc/stat")
+    if not lines:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, lines[0].split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    return sum(os.times()[:4])  # with the children that have ended
+
+
+def _memory() -> int | None:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _blas() -> str | None:
+    try:
+        import threadpoolctl
+    except ImportError:
+        return None
+    pools = [p for p in threadpoolctl.threadpool_info() if p.get("user_api") == "blas"]
+    return ", ".join(f"{p['internal_api']} {p['version']} ({p['architecture']})" for p in pools)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _value(line: str, key: str) -> str | None:
+    name, _, value = line.partition(":")
+    return value.strip() if name.strip() == key else None
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

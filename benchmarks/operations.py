@@ -1,0 +1,163 @@
+"""Times each operation of the backend contract, on the shapes of the workloads, by its bound.
+
+    python operations.py BACKEND ROUNDS
+
+Every call that a step of a workload makes is repeated by itself, as the backend's program
+repeats it. Its arrays stay in the cache that they fit into, and so does the copy whose speed
+the bound takes. A product is bound by the speed of a large one. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(1, str(Path(__file__).parent / "contestants"))
+
+import numpy as np
+from gpunn_fit import network
+from workloads import WORKLOADS
+
+from gpunn.backends import get_backend, roofline
+from gpunn.backends.base import Backend
+from gpunn.backends.control import POSITION, Control
+from gpunn.backends.known_cards import find_card
+from gpunn.backends.recorder import Launch
+
+ROWS = 2_048
+SAMPLE_SECONDS = 0.004
+# What no workload asks for is brought in by a program beside them.
+CLIPPED = "W2 with clipped gradients and a second metric"
+PREDICTED = "predicting 32 images in bytes"
+
+
+# What an operation was, how to repeat it, and the control block that it reads.
+Call = tuple[Launch, Callable[[], None], Control | None]
+
+
+@contextmanager
+def noted(backend: Backend) -> Iterator[list[Call]]:
+    """What the block asks of the backend; complete when it is left."""
+    calls: list[tuple[Callable[[], None], Control | None]] = []
+    found: list[Call] = []
+    depth = 0
+
+    def noting(name: str, method: Callable[..., None]) -> Callable[..., None]:
+        plain = getattr(type(backend), name)
+
+        def perform(*args: Any, **kwargs: Any) -> None:
+            nonlocal depth
+            if not depth:
+                control = next((a for a in args if isinstance(a, Control)), None)
+                calls.append((lambda: plain(backend, *args, **kwargs), control))
+            depth += 1
+            try:
+                method(*args, **kwargs)
+            finally:
+                depth -= 1
+
+        return perform
+
+    with backend.recording() as launches:
+        for name in backend.operations:
+            backend.__dict__[name] = noting(name, backend.__dict__[name])
+        yield found
+    found += [(launch, *call) for launch, call in zip(launches, calls, strict=True)]
+
+
+def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
+    """The calls of a step of each workload, and of the programs beside them."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (ROWS, 28, 28), np.uint8)
+    y = random.integers(0, 10, ROWS).astype(np.uint8)
+
+    def step(workload: str, **options: Any) -> list[Call]:
+        work = WORKLOADS[workload]
+        model = network(work, backend, **options)
+        with noted(model.backend) as calls:
+            model.fit(x, y, batch_size=work["batch"], steps_per_epoch=1, verbose=0)
+        return calls
+
+    for workload in WORKLOADS:
+        yield workload, step(workload)
+    calls = step("W2", global_clipnorm=1.0, metrics=["sparse_categorical_crossentropy"])
+    yield CLIPPED, [c for c in calls if c[0].operation in ("clip_gradients", "metric")]
+    model = network(WORKLOADS["W2"], backend)
+    with noted(model.backend) as calls:
+        model.predict_on_batch(x[:32])
+    yield PREDICTED, [c for c in calls if c[0].operation == "affine"][:1]
+
+
+class Timed:
+    """One operation of one step."""
+
+    def __init__(
+        self, name: str, backend: Backend, launch: Launch, call: Any, control: Control | None
+    ) -> None:
+        self.name, self.backend, self.launch, self.control = name, backend, launch, control
+        self.program = self.backend.capture(call, True)
+        self.samples: list[float] = []
+        self._seconds(2)  # finds out what it is made of
+        self.times = max(1, min(10_000, int(SAMPLE_SECONDS / self._seconds(3))))
+
+    def _seconds(self, times: int) -> float:
+        if self.control is not None:
+            self.control.set(POSITION, 0)
+        with self.backend.session():
+            self.backend.synchronize()
+            started = time.perf_counter()
+            self.program.run(times)
+            self.backend.synchronize()
+            return max(time.perf_counter() - started, 1e-9) / times
+
+    def sample(self) -> None:
+        self.samples.append(self._seconds(self.times))
+
+    def entry(self, bound: float | None) -> dict[str, Any]:
+        return {"in": self.name, **asdict(self.launch), "samples": self.samples, "bound": bound}
+
+
+def main(backend: str, rounds: int) -> dict[str, Any]:
+    timed = [
+        Timed(name, get_backend(backend), *call) for name, calls in cases(backend) for call in calls
+    ]
+    for _ in range(rounds):
+        for one in timed:
+            one.sample()
+    if backend == "cupy":
+        import cupy
+
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        card = find_card(properties["name"].decode())
+
+        def bound(launch: Launch) -> float | None:
+            if card is None:
+                return None
+            rate = max(card.l2_bandwidth if launch.bytes <= card.l2 else 0.0, card.bandwidth)
+            return roofline.launch_seconds(launch, card, rate) + launch.kernels * card.kernel
+
+        rates: dict[str, Any] = {"card": card.name if card else None}
+    else:
+        cpu = roofline.measure_cpu()
+
+        def bound(launch: Launch) -> float | None:
+            flops = launch.flops if launch.operation == "matmul" else 0
+            return max(launch.bytes / cpu.bandwidth(launch.bytes), flops / cpu.product_all)
+
+        rates = asdict(cpu)
+    return {
+        "rates": rates,
+        "operations": [one.entry(bound(one.launch)) for one in timed],
+        "contract": sorted(get_backend(backend).operations),
+    }
+
+
+if __name__ == "__main__":
+    with np.errstate(all="ignore"):
+        print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))

@@ -1,0 +1,370 @@
+"""The bound, on paper: what a step must cost on ten cards and on this CPU, from its launch list.
+
+    python benchmarks/roofline.py           measures this CPU (under a minute), writes the page
+    python benchmarks/roofline.py --page    predicts anew from what was measured before
+
+Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a card; where
+``results`` has a file of ``make gpu`` from one of these cards, its figures stand beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import catalog
+import charts
+import machine
+from samples import quartiles
+from workloads import TITLES, WORKLOADS
+
+import gpunn
+from gpunn import layers, optimizers
+from gpunn.backends import roofline
+from gpunn.backends.known_cards import CARDS, SOURCES, Card, find_card
+from gpunn.backends.ladder import LONG
+from gpunn.backends.recorder import Launch
+from gpunn.cli import steps
+
+RESULTS = Path(__file__).parent / "results"
+PATH = RESULTS / "roofline.json"
+WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+BATCHES = (10, 32, 128, 512)
+CHARTED = ("GTX 1060 6GB", "GTX 1080 Ti", "RTX 3060", "H200")
+CHART_BATCH = 32
+EAGER = 300e-6  # PyTorch, eager, W2: see the page
+GOAL = 10e-6  # W2 on an H200, and on any card so many times as fast as that:
+FASTER = 10
+OURS = f"gpunn {catalog.ON_CARD}"  # its name in the files of make gpu
+Launches = Sequence[Launch]
+
+
+def network(sizes: Sequence[int], dropout: float, optimizer: str, **_: Any) -> gpunn.Sequential:
+    """A workload's network as its users write it: bytes in, probabilities out."""
+    stack: list[Any] = [layers.Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten()]
+    for units in sizes[1:-1]:
+        stack.append(layers.Dense(units, activation="relu"))
+        if dropout:
+            stack.append(layers.Dropout(dropout))
+    stack.append(layers.Dense(sizes[-1], activation="softmax"))
+    model = gpunn.Sequential(stack, backend="numpy")
+    rules = {
+        "sgd": optimizers.SGD(0.01),
+        "momentum": optimizers.SGD(0.01, momentum=0.9),
+        "adam": optimizers.Adam(),
+    }
+    model.compile(rules[optimizer], "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def classic(width: int) -> gpunn.Sequential:
+    """W2's network with another hidden layer."""
+    return network((784, width, 10), 0.2, "adam")
+
+
+# -- what is measured
+
+
+def measure() -> dict[str, Any]:
+    """This CPU's rates, and what the steps take on it, all samples in seconds."""
+    cpu = roofline.measure_cpu(2.0)
+    return {
+        "machine": machine.describe(),
+        "cpu": {**vars(cpu), "copies": [list(pair) for pair in cpu.copies]},
+        "operation": steps.operation_seconds(0.5),
+        "workloads": {
+            name: steps.measure(network(**workload), workload["batch"], seconds=1.0)
+            for name, workload in WORKLOADS.items()
+        },
+        "widths": {
+            str(batch): {str(width): steps.measure(classic(width), batch) for width in WIDTHS}
+            for batch in BATCHES
+        },
+    }
+
+
+def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
+    """Seconds of a step by card and workload, from the files that ``make gpu`` left."""
+    found: dict[str, dict[str, float]] = {}
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text())
+        if not isinstance(report, dict) or "benchmarks" not in report or report.get("emulated"):
+            continue
+        card = find_card(report["card"]["name"])
+        for entry in report["benchmarks"] if card else ():
+            epochs = entry["samples"].get(OURS)
+            for name in WORKLOADS:
+                if epochs and entry["key"] == f"{name} epoch":
+                    step = statistics.median(epochs) / entry["steps"]
+                    found.setdefault(card.name, {})[name] = step
+    return found
+
+
+# -- what is predicted
+
+
+def rungs(launches: Launches, card: Card) -> dict[str, float | None]:
+    """Seconds of a step: a kernel for each operation, as it is recorded, and in one kernel."""
+    plain = sum(launch.kernels or launch.rides for launch in launches)
+    narrow = roofline.is_narrow(launches)
+    return {
+        "work": roofline.work_seconds(launches, card),
+        "plain": roofline.step_seconds(launches, card, plain),
+        "recorded": roofline.step_seconds(launches, card),
+        "whole": roofline.whole_step_seconds(launches, card) if narrow else None,
+    }
+
+
+def predict(measured: dict[str, Any]) -> dict[str, Any]:
+    """Everything that follows from the launch lists and from what was measured."""
+    given = measured["cpu"]
+    cpu = roofline.Cpu(**{**given, "copies": tuple(map(tuple, given["copies"]))})
+    operation = measured["operation"]
+    predicted: dict[str, Any] = {"workloads": {}, "widths": {}}
+    for name, workload in WORKLOADS.items():
+        launches = steps.launches(network(**workload), workload["batch"])
+        predicted["workloads"][name] = {
+            "operations": len(launches),
+            "kernels": sum(launch.kernels for launch in launches),
+            "flops": sum(launch.flops for launch in launches),
+            "bytes": sum(launch.bytes for launch in launches),
+            "working_set": roofline.working_set(launches),
+            "bound": roofline.cpu_seconds(launches, cpu),
+            "with_python": roofline.cpu_seconds(launches, cpu, operation),
+            "cards": {card.name: rungs(launches, card) for card in CARDS},
+        }
+    for batch in BATCHES:
+        by_width = predicted["widths"][str(batch)] = {}
+        for width in WIDTHS:
+            launches = steps.launches(classic(width), batch)
+            by_width[str(width)] = {
+                "bound": roofline.cpu_seconds(launches, cpu),
+                "cards": {c.name: roofline.step_seconds(launches, c) for c in CARDS},
+            }
+    return predicted
+
+
+def crossover(result: dict[str, Any], card: str, batch: int, against: str) -> str:
+    """The width from which on the card is faster than the CPU, at every width tried above it.
+
+    ``against``: ``"measured"`` steps of the CPU, or its ``"bound"``.
+    """
+    predicted = result["predicted"]["widths"][str(batch)]
+    least = None
+    for width in reversed(WIDTHS):
+        figures = predicted[str(width)]
+        times = result["measured"]["widths"][str(batch)][str(width)]
+        cpu = statistics.median(times) if against == "measured" else figures["bound"]
+        if figures["cards"][card] >= cpu:
+            break
+        least = width
+    if least is None:
+        return f"not up to {WIDTHS[-1]:,}"
+    return "always" if least == WIDTHS[0] else f"{least:,}"
+
+
+# -- the page
+
+
+def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
+    """Markdown of what ``result`` says, and of nothing else."""
+    measured, predicted = result["measured"], result["predicted"]
+    about = measured["machine"]
+    parts = [
+        "# The bound: what a step must cost",
+        "**Predicted, not measured,** but for the columns and rows that say measured. None of "
+        "this ran on a card. Made by `python benchmarks/roofline.py` from the launch list of "
+        "each step (what `gpunn doctor --step` shows) and the figures of the cards below. Times "
+        "are microseconds a step.",
+        _MODEL.format(
+            share=f"{roofline.DEVICE_SHARE:.0%}", product=f"{roofline.PRODUCT_SHARE:.0%}",
+            tile=roofline.TILE, depth=roofline.LEAST_DEPTH, steps=LONG,
+            launch=f"{roofline.GRAPH_LAUNCH * 1e6:.0f}", narrow=roofline.NARROW,
+            barriers=roofline.BARRIERS, port=roofline.PORT,
+        ),
+        "## Steps on cards",
+    ]  # fmt: skip
+    for name, title in TITLES.items():
+        parts += _workload(title, predicted["workloads"][name], name, on_cards)
+    parts += ["## The goals", _goals(predicted["workloads"]["W2"])]
+    parts += ["## The same steps on this CPU", *_cpu(result)]
+    parts += ["## From which width on the card wins", *_crossovers(result)]
+    parts += ["## The cards", *_cards()]
+    versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
+    parts.append(
+        f"The CPU: {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, "
+        f"{about['date']}, commit {about['commit']}."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+_MODEL = """\
+An operation takes as long as its traffic (each array read once and written once) at the
+bandwidth of L2 while all that the step comes back to fits into L2, else at {share} of the
+published bandwidth of memory; or as long as its arithmetic, at {product} of the published FP32
+rate, where a product keeps no more multiprocessors busy than it has tiles of {tile} x {tile} times
+pieces of {depth} terms: whichever is longer. To that comes
+
+- *a kernel each*: the cost of a kernel in a CUDA graph for each operation,
+- *as recorded*: the same for as many kernels as the recorded step launches now; what rides in
+  the launch of another is charged its traffic in full all the same,
+- *in one kernel*: {barriers} barriers of the whole grid instead, in one kernel that stays for many
+  steps (only where no layer is wider than {narrow}). There a block takes rows of the batch through
+  all layers: each multiprocessor reads all weights, {port} bytes a clock (assumed),
+
+and {launch} us to launch a graph of {steps} steps, divided by {steps}. What the model leaves out
+(partial sums of a split product, tails, clocks below boost, the first touch of a batch in memory)
+makes a card slower than this."""
+
+
+def _workload(
+    title: str, figures: dict[str, Any], name: str, on_cards: dict[str, dict[str, float]]
+) -> Iterable[str]:
+    yield f"### {title}"
+    yield (
+        f"{figures['operations']} operations, {figures['kernels']} kernels as recorded, "
+        f"{figures['flops'] / 1e6:,.1f} Mflop, {figures['bytes'] / 1e6:,.2f} MB of traffic; the "
+        f"step comes back to {figures['working_set'] / 1e6:,.2f} MB."
+    )
+    rows = []
+    for card in CARDS:
+        times = figures["cards"][card.name]
+        rows.append(
+            [card.name, *(_us(times[rung]) for rung in ("work", "plain", "recorded", "whole")),
+             _us(on_cards.get(card.name, {}).get(name))]
+        )  # fmt: skip
+    titles = "card", "work alone", "a kernel each", "as recorded", "in one kernel", "measured"
+    yield _table(titles, rows)
+
+
+def _goals(figures: dict[str, Any]) -> str:
+    h200, cards = figures["cards"]["H200"], figures["cards"]
+    lines = []
+    for rung, told in (("recorded", "As recorded"), ("whole", "In one kernel")):
+        verdict = "reaches" if h200[rung] <= GOAL else "misses"
+        slow = ", ".join(n for n, c in cards.items() if EAGER / c[rung] < FASTER)
+        lines.append(
+            f"- {told}, W2 on an H200 takes {_us(h200[rung])} us: it {verdict} the goal of "
+            f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[rung]:.0f} times as "
+            f"fast; the goal of {FASTER} times is missed by {slow or 'no card of the table'}."
+        )
+    kernel = find_card("H200").kernel  # type: ignore[union-attr]
+    most = int((GOAL - h200["work"] - roofline.GRAPH_LAUNCH / LONG) / kernel)
+    lines.append(
+        f"- At {kernel * 1e6:.2f} us a kernel the H200's goal leaves room for {most} kernels in a "
+        f"step."
+    )
+    lines.append(
+        f"- PyTorch eager is taken to need {EAGER * 1e6:.0f} us for W2 on any card, since it waits "
+        f"for launches: a working figure, not measured here. For PyTorch with CUDA graphs, JAX and "
+        f"others there is no count of kernels with a source, so nothing is predicted."
+    )
+    return "\n".join(lines)
+
+
+def _cpu(result: dict[str, Any]) -> Iterable[str]:
+    measured, predicted = result["measured"], result["predicted"]["workloads"]
+    cpu = measured["cpu"]
+    small, large = cpu["copies"][0], cpu["copies"][-1]
+    yield (
+        f"Measured: a product {cpu['product_one'] / 1e9:,.0f} GFLOP/s on one thread, "
+        f"{cpu['product_all'] / 1e9:,.0f} on all; a copy {small[1] / 1e9:,.0f} GB/s (read and "
+        f"written) over {small[0] >> 10} KiB, {large[1] / 1e9:,.0f} GB/s over {large[0] >> 20} "
+        f"MiB; {measured['operation'] * 1e6:.1f} us of Python for an operation (a step on arrays "
+        f"of a few elements, divided by its operations). *Bound*: each array read and written "
+        f"once at the rate of such a copy, products on all threads: what compiled code might "
+        f"come near. NumPy goes over most arrays several times."
+    )
+    rows = []
+    for name, title in TITLES.items():
+        times, figures = measured["workloads"][name], predicted[name]
+        low, middle, high = quartiles(times)
+        rows.append(
+            [title, _us(figures["bound"]), _us(figures["with_python"]), _us(middle),
+             f"{_us(low)} - {_us(high)}", f"{middle / figures['bound']:.1f}"]
+        )  # fmt: skip
+    titles = (
+        "step", "bound", "bound with Python", "measured", "quartiles", "measured / bound",
+    )  # fmt: skip
+    yield _table(titles, rows)
+
+
+def _crossovers(result: dict[str, Any]) -> Iterable[str]:
+    yield (
+        f"784-width-dropout 0.2-10 with Adam, widths {', '.join(map(str, WIDTHS))}: the least of "
+        f"them from which on the card, as recorded now, is predicted to be faster than this CPU."
+    )
+    for against, told in (
+        ("measured", "Against the NumPy backend as measured on this CPU:"),
+        ("bound", "Against the bound of this CPU, which compiled code might come near:"),
+    ):
+        rows = [
+            [card.name, *(crossover(result, card.name, batch, against) for batch in BATCHES)]
+            for card in CARDS
+        ]
+        yield told
+        yield _table(("card", *(f"batch {batch}" for batch in BATCHES)), rows)
+    yield f"![A step against the width of the hidden layer, batch {CHART_BATCH}](roofline.svg)"
+
+
+def _cards() -> Iterable[str]:
+    rows = []
+    for card in CARDS:
+        published, cache, kernel = card.sources
+        rows.append(
+            [card.name, f"{card.capability[0]}.{card.capability[1]}", str(card.multiprocessors),
+             f"{card.flops / 1e12:g}", f"{card.bandwidth / 1e9:,.1f}", f"{card.l2 / 2**20:g}",
+             published, f"{card.l2_bandwidth / 1e9:,.0f} {cache}",
+             f"{card.kernel * 1e6:.2f} {kernel}", f"{card.barrier * 1e6:.2f} {kernel}"]
+        )  # fmt: skip
+    yield _table(
+        ("card", "capability", "multiprocessors", "FP32 TFLOP/s", "memory GB/s", "L2 MiB",
+         "source", "L2 GB/s", "kernel us", "barrier us"), rows,
+    )  # fmt: skip
+    yield "\n".join(f"- {letter}: {text}" for letter, text in sorted(SOURCES.items()))
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _us(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e6:,.1f}"
+
+
+def chart(result: dict[str, Any]) -> str:
+    """A step against the width: cards as predicted, the CPU as measured and its bound."""
+    widths = result["predicted"]["widths"][str(CHART_BATCH)]
+    times = result["measured"]["widths"][str(CHART_BATCH)]
+    series = {
+        f"{name}, predicted": [(w, widths[str(w)]["cards"][name] * 1e6) for w in WIDTHS]
+        for name in CHARTED
+    }
+    series["this CPU, measured"] = [(w, statistics.median(times[str(w)]) * 1e6) for w in WIDTHS]
+    series["this CPU, bound"] = [(w, widths[str(w)]["bound"] * 1e6) for w in WIDTHS]
+    title = f"A step of 784-width-dropout-10, Adam, batch {CHART_BATCH}"
+    return charts.lines(title, series, "width of the hidden layer", "us a step")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--page", action="store_true", help="measure nothing, predict anew")
+    parser.add_argument("--out", type=Path, default=PATH, help="the JSON file")
+    arguments = parser.parse_args()
+    path = arguments.out
+    measured = json.loads(path.read_text())["measured"] if arguments.page else measure()
+    result = {"measured": measured, "predicted": predict(measured)}
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    text = page(result, measured_on_cards(path.parent))
+    path.with_suffix(".md").write_text(text)
+    path.with_suffix(".svg").write_text(chart(result))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

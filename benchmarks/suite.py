@@ -1,0 +1,244 @@
+"""The suite: which tiers run, within which time, and where the results go."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import catalog
+import machine
+import page
+import tiers
+from tiers import TIERS, Entry, Setting
+from workloads import ROWS, lay_out_data
+
+HERE = Path(__file__).parent
+RUNS = Path("runs") / "bench"  # results of partial runs, in the folder where one is
+ROUNDS, QUICK_ROUNDS = 7, 3
+QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640}
+FULL_ROUNDS = 11
+SECONDS = 840.0  # of a run, so that it ends within 15 minutes
+QUICK_SECONDS, FULL_SECONDS = 55.0, 5_100.0
+SEEDS = 10
+WIDTH = 79
+
+
+class Progress:
+    """One line on a terminal, rewritten; lines elsewhere, one for each stage."""
+
+    def __init__(self, plan: dict[str, float]) -> None:
+        self._left = dict(plan)  # seconds expected, by stage
+        self._stage, self._begun = "", time.monotonic()
+        self._shown = ""
+
+    def begin(self, stage: str) -> None:
+        self.end()
+        self._stage, self._begun = stage, time.monotonic()
+        if not sys.stdout.isatty():
+            self._print(f"{stage} ...")
+
+    def end(self) -> None:
+        """The stage is over; what was expected of the others stays."""
+        self._left.pop(self._stage, None)
+        self._stage = ""
+        if sys.stdout.isatty() and self._shown:
+            sys.stdout.write("\r\x1b[K")
+            sys.stdout.flush()
+            self._shown = ""
+
+    def tell(self, text: str) -> None:
+        if sys.stdout.isatty():
+            self._shown = f"{self._clock()} left  {text}"[:WIDTH]
+            sys.stdout.write(f"\r\x1b[K{self._shown}")
+            sys.stdout.flush()
+
+    def _print(self, text: str) -> None:
+        print(f"{self._clock()} left  {text}"[:WIDTH], flush=True)
+
+    def _clock(self) -> str:
+        left = sum(self._left.values()) - (time.monotonic() - self._begun)
+        minutes, seconds = divmod(max(0, round(left)), 60)
+        return f"{minutes:2d}:{seconds:02d}"
+
+
+@dataclass
+class Stage:
+    """A part of the run: what it measures for which tiers, and how long that may take."""
+
+    name: str
+    serves: set[str]
+    seconds: float  # 0: not in this kind of run
+    work: Callable[[], Iterable[Entry]]
+
+
+def run(
+    wanted: Collection[str] = (),
+    against: Collection[str] = (),
+    quick: bool = False,
+    full: bool = False,
+    json_file: Path | None = None,
+    rows: int | None = None,
+) -> int:
+    """Measure, write the results, print the table; the exit status is 0 if gpunn ran.
+
+    Args:
+        wanted: tiers; all by default.
+        against: neighbours; all by default.
+        quick, full: a run of less than a minute, or of an hour and more.
+        json_file: where the results go; the page stands beside it.
+        rows: at most, of every pass, to see that everything is in order.
+
+    Raises:
+        ValueError: for a neighbour that there is not.
+        KeyboardInterrupt: with what was done so far, after ending every process.
+    """
+    begun = time.monotonic()
+    tiers_wanted = [tier for tier in TIERS if tier in (wanted or TIERS)]
+    card = catalog.has_card()
+    programs, absent = catalog.choose(against, quick, full, card)
+    limit = QUICK_SECONDS if quick else FULL_SECONDS if full else SECONDS
+    report: dict[str, Any] = {
+        "machine": machine.describe(),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "mode": "quick" if quick else "full" if full else "default",
+        "tiers": tiers_wanted,
+        "against": sorted(against),
+        "reference": catalog.reference(),
+        "absent": absent,
+        "left_out": [],
+        "broken": {},
+        "results": [],
+    }
+    others = machine.Others()
+    report["load_before"] = others.before
+    if busy := machine.complaint(others.before, None):
+        print(textwrap.fill(busy, WIDTH))
+    path = json_file or _place(report, complete=not (quick or wanted or against or rows))
+    given = QUICK_ROWS if quick else ROWS
+    folder = Path(tempfile.mkdtemp(prefix="gpunn-bench-"))
+    interrupted = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be ended is to be interrupted
+    try:
+        report["data"] = lay_out_data(folder)
+        setting = Setting(
+            programs,
+            folder,
+            QUICK_ROUNDS if quick else FULL_ROUNDS if full else ROUNDS,
+            {name: min(number, rows or number) for name, number in given.items()},
+            tell=lambda text: None,
+            until=begun + limit,
+            seeds=SEEDS,
+            quick=quick,
+            full=full or bool(against),
+        )
+        _run_stages(_stages(setting, report, card), tiers_wanted, setting, report, begun + limit)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report["others_cores"] = others.cores()
+    report["seconds"] = time.monotonic() - begun
+    report["interrupted"] = interrupted
+    if interrupted:
+        path = json_file or RUNS / "interrupted.json"
+    written = page.write(report, path)
+    print(page.terminal(report))
+    print(f"\nWritten: {_short(written[1])}, made from {written[0].name} beside it")
+    if interrupted:
+        done = ", ".join(entry["key"] for entry in report["results"]) or "nothing"
+        raise KeyboardInterrupt(f"Done so far: {done}.")
+    return 0 if _in_order(report) else 1
+
+
+def _run_stages(
+    stages: list[Stage], wanted: list[str], setting: Setting, report: dict, end: float
+) -> None:
+    stages = [stage for stage in stages if stage.seconds and stage.serves & set(wanted)]
+    progress = Progress({stage.name: stage.seconds for stage in stages})
+    setting.tell = progress.tell
+    for number, stage in enumerate(stages):
+        left = end - time.monotonic()
+        if left < stage.seconds / 2 and stage.name == LAST:
+            report["left_out"].append(stage.name)
+            continue
+        # What the later stages need is kept for them.
+        later = sum(s.seconds for s in stages[number + 1 :] if s.name != LAST)
+        setting.until = time.monotonic() + max(stage.seconds, left - later)
+        progress.begin(stage.name)
+        try:
+            for entry in stage.work():
+                report["results"].append(entry)
+        except Exception as error:  # a fault of ours: what the others found is worth keeping
+            traceback.print_exc()
+            report["broken"][stage.name] = f"{type(error).__name__}: {error}"
+        finally:
+            progress.end()
+
+
+LAST = "time to accuracy"  # left out of a run that is late
+
+
+def _stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]:
+    wanted = report["tiers"]
+    mode = report["mode"]
+
+    def race(workload: str) -> Callable[[], Iterable[Entry]]:
+        return lambda: tiers.race_workload(setting, workload, wanted)
+
+    def seconds(quick: float, default: float, full: float) -> float:
+        return {"quick": quick, "default": default, "full": full}[mode]
+
+    def accuracy() -> Iterable[Entry]:
+        chosen = _entry(report, "W2 epoch").get("threads", {})
+        return tiers.accuracy(setting, chosen)
+
+    backends = ["numpy", *(["cupy"] if card else [])]
+    trained = {"step", "epoch", "inference", "memory"}
+    return [
+        Stage("W2", trained, seconds(10, 240, 900), race("W2")),
+        Stage("W1", {"step"}, seconds(7, 130, 600), race("W1")),
+        Stage("W3", {"step"}, seconds(7, 180, 600), race("W3")),
+        Stage("operations", {"operation"}, seconds(4, 10, 20),
+              lambda: tiers.operations(setting, backends)),
+        Stage("callbacks", {"callbacks"}, seconds(4, 20, 40), lambda: tiers.callbacks(setting)),
+        Stage("cold start", {"cold"}, seconds(5, 95, 900), lambda: tiers.cold_start(setting)),
+        Stage("two at once", {"together"}, seconds(5, 60, 600), lambda: tiers.together(setting)),
+        Stage(LAST, {"accuracy"}, seconds(0, 70, 1_500), accuracy),
+    ]  # fmt: skip
+
+
+def _entry(report: dict[str, Any], key: str) -> Entry:
+    return next((entry for entry in report["results"] if entry["key"] == key), {})
+
+
+def _place(report: dict[str, Any], complete: bool) -> Path:
+    """results/ for a complete run in a source tree; else runs/bench."""
+    cards = report["machine"]["cards"]
+    stem = "bench-" + "-".join(cards[0]["name"].lower().split()) if cards else "bench"
+    if complete and (HERE.parent / "pyproject.toml").exists():
+        return HERE / "results" / f"{stem}.json"
+    return RUNS / f"{stem}.json"
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _in_order(report: dict[str, Any]) -> bool:
+    """Whether something was measured, and gpunn broke nowhere."""
+    ours = {v.name for v in catalog.variants() if v.file == catalog.OURS}
+    broken = {name for entry in report["results"] for name in entry.get("failed", ())}
+    return bool(report["results"]) and not report["broken"] and not broken & ours

@@ -1,0 +1,307 @@
+"""What is measured, tier by tier; each function gives entries for the report.
+
+An entry has a ``key`` and the tiers it serves; times are seconds in ``samples``, a list
+a contestant, a figure a round.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import catalog
+import numpy as np
+from race import (
+    EPOCH,
+    FIRST_SECONDS,
+    HERE,
+    LEAST,
+    BrokenError,
+    Measure,
+    Process,
+    Program,
+    Race,
+    Tell,
+    end_group,
+    environment,
+    predict,
+)
+from workloads import NAMES, TITLES, steps
+
+TIERS = (
+    "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
+    "together",
+)  # fmt: skip
+TARGETS = (0.975, 0.98)  # test accuracies to reach
+MOST_EPOCHS = 30  # an attempt at these ends
+ALL_IMAGES, ONE, ONE_ON_BATCH = predict(10_000), predict(1), predict(1, "predict_on_batch")
+Entry = dict[str, Any]
+
+
+@dataclass
+class Setting:
+    """What every tier is given.
+
+    Attributes:
+        programs: the contestants.
+        folder: where the data and the logs lie.
+        rounds: counted rounds.
+        rows: of a pass, by workload.
+        until: the time (by ``time.monotonic``) after which no round begins but the first three.
+        seeds: attempts at the target accuracies.
+        quick: whether only what must be is repeated.
+        full: whether every contestant takes part in every tier, also the slow ones.
+        tell: shows what is under way.
+    """
+
+    programs: list[Program]
+    folder: Path
+    rounds: int
+    rows: dict[str, int]
+    tell: Tell
+    until: float = math.inf
+    seeds: int = 10
+    quick: bool = False
+    full: bool = False
+
+    def pick(self, *names: str) -> list[Program]:
+        """Ours and those of the names; all of them in a full run."""
+        ours = [p for p in self.programs if p.file == catalog.OURS]
+        return ours + [
+            p for p in self.programs if p not in ours and (self.full or base_name(p.name) in names)
+        ]
+
+
+def base_name(name: str) -> str:
+    """Of a variant that runs on a card, the name of that on the CPU."""
+    return name.replace(f" {catalog.ON_CARD}", "")
+
+
+def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Iterable[Entry]:
+    """Epochs of one workload; with W2 also what its network predicts, and its memory."""
+    wanted, rows = set(wanted), setting.rows[workload]
+    epochs = sorted(wanted & ({"step", "epoch"} if workload == "W2" else {"step"}))
+    runs = {f"{workload} epoch": [EPOCH]} if epochs else {}
+    if workload == "W2" and "inference" in wanted:
+        runs |= {"W5a": [ALL_IMAGES], "W5b": [ONE, ONE_ON_BATCH]}
+    measures = [measure for together in runs.values() for measure in together]
+    with Race(setting.programs, workload, rows, setting.folder) as race:
+        # An epoch is also what there is to warm up, and what takes memory.
+        race.warm_up(measures or [EPOCH], setting.until, setting.tell)
+        for key, interleaved in runs.items():
+            found = race.run(interleaved, setting.rounds, setting.until, setting.tell)
+            yield race_entry(race, key, interleaved, found, epochs)
+        if workload == "W2" and "memory" in wanted:
+            yield {
+                "key": "memory", "tiers": ["memory"], "title": TITLES[workload], "rows": rows,
+                "passes": 1, "bytes": race.memory, "failed": race.failed,
+            }  # fmt: skip
+
+
+def race_entry(
+    race: Race, key: str, measures: list[Measure], found: dict[str, Any], epochs: Iterable[str]
+) -> Entry:
+    """What was found of measures in rounds; ``epochs`` are the tiers that training serves."""
+    trains = measures == [EPOCH]
+    samples, threads, tried = {}, {}, {}
+    for measure in measures:
+        # What is asked in a second way stands beside the first under a name of its own.
+        addition = "" if measure == measures[0] else f", {measure.question['how']}"
+        for name, values in found[measure.name].items():
+            samples[name + addition] = values
+            threads[name + addition] = race.threads[measure.name][name]
+            tried[name + addition] = race.tried[measure.name][name]
+    return {
+        "key": key,
+        "tiers": list(epochs) if trains else ["inference"],
+        "title": TITLES[race.workload],
+        "rows": race.rows if trains else measures[0].question["rows"],
+        "steps": steps(race.workload, race.rows) if trains else None,
+        "samples": samples,
+        "first": race.first if trains else {},
+        "threads": threads,
+        "tried": tried,
+        "accuracy": race.accuracy if trains else {},
+        "passes": race.passes,
+        "failed": dict(race.failed),
+    }
+
+
+def cold_start(setting: Setting) -> Iterable[Entry]:
+    """``python contestant.py cold``: from a fresh process to an epoch of W2 and its accuracy."""
+    arrays = {name: np.load(setting.folder / f"{name}.npy") for name in NAMES}
+    for name in "xy":
+        arrays[name] = arrays[name][: setting.rows["W2"]]
+    np.savez(setting.folder / "data.npz", **arrays)
+    programs = setting.programs
+    if not setting.full:
+        programs = setting.pick(*BEGINNERS)
+    programs = [p for p in programs if base_name(p.name) != catalog.PRODUCTS]
+    samples: dict[str, list[float | None]] = {p.name: [] for p in programs}
+    accuracy: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    rounds = 1 if setting.quick else setting.rounds
+    for number in range(1, rounds + 1):
+        if number > LEAST and time.monotonic() > setting.until:
+            break
+        for program in programs:
+            name = program.name
+            setting.tell(f"cold start: round {number} of {rounds}, {name}")
+            seconds = None
+            if name not in failed:
+                try:
+                    seconds, accuracy[name] = _cold(program, setting.folder)
+                except BrokenError as error:
+                    failed[name] = str(error)
+            samples[name].append(seconds)
+    yield {
+        "key": "cold", "tiers": ["cold"], "rows": setting.rows["W2"], "samples": samples,
+        "accuracy": accuracy, "passes": 1, "failed": failed,
+    }  # fmt: skip
+
+
+# One variant of each framework.
+BEGINNERS = (
+    catalog.NUMPY, catalog.EAGER, catalog.SCAN, "Keras 3 on JAX", "scikit-learn (no dropout)",
+)  # fmt: skip
+
+
+def _cold(program: Program, folder: Path) -> tuple[float, float]:
+    command = [sys.executable, str(program.file), "cold", program.variant]
+    own = environment(program) | {"GPUNN_BENCH_DATA": str(folder / "data.npz")}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = process.communicate(timeout=FIRST_SECONDS)
+        seconds = time.perf_counter() - started
+    except subprocess.TimeoutExpired:
+        raise BrokenError(f"hung: no end in {FIRST_SECONDS:.0f} s") from None
+    finally:
+        end_group(process)
+    if process.returncode:
+        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+        raise BrokenError(f"ended with status {process.returncode}: {last[:300]}")
+    return seconds, float(output.strip().splitlines()[-1])
+
+
+def callbacks(setting: Setting) -> Iterable[Entry]:
+    """Fit with the progress bar and with TensorBoard beside bare fit."""
+    file = HERE / "watched.py"
+    programs = [
+        Program(v, file, v, chooses_threads=True)
+        for v in ("bare fit", "progress bar", "TensorBoard, histograms each epoch")
+    ]
+    with Race(programs, "W2", setting.rows["W2"], setting.folder) as race:
+        race.warm_up([EPOCH], setting.until, setting.tell)
+        found = race.run([EPOCH], setting.rounds, setting.until, setting.tell)
+        yield race_entry(race, "callbacks", [EPOCH], found, ["callbacks"])
+
+
+def together(setting: Setting) -> Iterable[Entry]:
+    """Two copies of one training at the same time, beside one alone, threads as they come."""
+    rows = {"W2": min(setting.rows["W2"], 19_200), "W3": min(setting.rows["W3"], 3_840)}
+    neighbours = () if setting.quick else (catalog.FUSED, catalog.SCAN)
+    programs = [p for p in setting.pick(*neighbours) if catalog.ON_CARD not in p.name]
+    for workload in rows:
+        alone: dict[str, list[float]] = {}
+        both: dict[str, list[list[float]]] = {}
+        failed: dict[str, str] = {}
+        for program in programs:
+            name = program.name
+            setting.tell(f"two at once: {workload}, {name}")
+            with Race([program], workload, rows[workload], setting.folder) as race:
+                try:
+                    pair = race.start(program, [None, None])
+                    alone[name], both[name] = _pair(pair, setting.rounds)
+                except BrokenError as error:
+                    failed[name] = str(error)
+        yield {
+            "key": f"together {workload}", "tiers": ["together"], "title": TITLES[workload],
+            "workload": workload, "rows": rows[workload], "alone": alone, "both": both,
+            "failed": failed,
+        }  # fmt: skip
+
+
+def _pair(pair: list[Process], rounds: int) -> tuple[list[float], list[list[float]]]:
+    for process in pair:
+        process.ask("epoch", FIRST_SECONDS)
+    once = pair[0].ask("epoch")
+    times = max(1, math.ceil(0.3 / max(once, 1e-6)))  # so long that they do overlap
+    alone, both = [], []
+    for _ in range(rounds):
+        alone.append(pair[0].ask("epoch", times=times))
+        for process in pair:
+            process.send("epoch", times=times)
+        both.append([process.receive(FIRST_SECONDS) for process in pair])
+    return alone, both
+
+
+def accuracy(setting: Setting, threads: dict[str, int | None]) -> Iterable[Entry]:
+    """Seconds of training to the target accuracies; every seed's course is kept."""
+    programs = [p for p in setting.pick() if base_name(p.name) not in SLOW_LEARNERS]
+    runs: dict[str, list[Entry]] = {p.name: [] for p in programs}
+    with Race(programs, "W2", setting.rows["W2"], setting.folder) as race:
+        for seed in range(setting.seeds):
+            for program in programs:
+                if program.name in race.failed or time.monotonic() > setting.until:
+                    continue
+                setting.tell(f"to {TARGETS[-1]:.0%}: seed {seed}, {program.name}")
+                with race.failing(program.name):
+                    runs[program.name].append(_attempt(race, program, seed, threads))
+        failed = race.failed
+    yield {
+        "key": "accuracy", "tiers": ["accuracy"], "title": TITLES["W2"], "targets": TARGETS,
+        "most_epochs": MOST_EPOCHS, "seeds": setting.seeds, "runs": runs, "failed": failed,
+    }  # fmt: skip
+
+
+# They learn nothing, or take minutes for every seed to do what a faster variant does.
+SLOW_LEARNERS = (catalog.PRODUCTS, "PyTorch, DataLoader", "Keras 3 on PyTorch")
+
+
+def _attempt(race: Race, program: Program, seed: int, threads: dict[str, int | None]) -> Entry:
+    if not race.running.get(program.name):
+        race.start(program, [threads.get(program.name)])
+    (process,) = race.running[program.name]
+    race.prepare(process, seed)
+    seconds: list[float] = []
+    reached: list[float] = []
+    while len(seconds) < MOST_EPOCHS and max(reached, default=0.0) < TARGETS[-1]:
+        seconds.append(process.ask("epoch", FIRST_SECONDS))
+        reached.append(process.ask("accuracy"))
+    return {"seed": seed, "seconds": seconds, "accuracy": reached}
+
+
+def operations(setting: Setting, backends: Iterable[str]) -> Iterable[Entry]:
+    """Each operation of the contract, on the shapes of the workloads, beside its bound."""
+    for backend in backends:
+        setting.tell(f"operations on {backend}")
+        program = Program(backend, HERE / "operations.py", backend)
+        process = subprocess.Popen(
+            [sys.executable, str(program.file), backend, str(setting.rounds)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(program), start_new_session=True,
+        )  # fmt: skip
+        entry: Entry = {"key": f"operation {backend}", "tiers": ["operation"], "backend": backend}
+        try:
+            output, errors = process.communicate(timeout=FIRST_SECONDS)
+            if process.returncode:
+                last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+                entry["failed"] = {backend: last[:300]}
+            else:
+                entry |= json.loads(output.splitlines()[-1])
+        except subprocess.TimeoutExpired:
+            entry["failed"] = {backend: f"hung: no end in {FIRST_SECONDS:.0f} s"}
+        finally:
+            end_group(process)
+        yield entry

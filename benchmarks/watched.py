@@ -1,0 +1,24 @@
+"""What watching costs: the program of `contestants/gpunn_fit.py` with callbacks."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "contestants"))
+
+import gpunn_fit
+
+from gpunn.callbacks import TensorBoard
+
+VARIANTS = {
+    "bare fit": {},
+    "progress bar": {"verbose": 1},
+    "TensorBoard, histograms each epoch": {"histograms": True},
+}
+
+
+def prepare(data, verbose=0, histograms=False):
+    watchers = [TensorBoard(tempfile.mkdtemp(), histogram_freq=1)] if histograms else []
+    return gpunn_fit.prepare(data, "numpy", verbose, watchers)

@@ -1,0 +1,72 @@
+"""What is trained and predicted: networks, data, initial weights."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Rows of a round: such that a round takes tenths of a second, and the slowest contestant a
+# few seconds. `steps` of such a round are what a time is divided by.
+WORKLOADS: dict[str, dict[str, Any]] = {
+    "W1": {"sizes": (784, 16, 16, 10), "dropout": 0.0, "optimizer": "sgd", "batch": 10},
+    "W2": {"sizes": (784, 128, 10), "dropout": 0.2, "optimizer": "adam", "batch": 32},
+    "W3": {"sizes": (784, 1024, 1024, 10), "dropout": 0.0, "optimizer": "momentum", "batch": 128},
+}
+TITLES = {
+    "W1": "784-16-16-10, SGD, batch 10",
+    "W2": "784-128-dropout 0.2-10, Adam, batch 32",
+    "W3": "784-1024-1024-10, SGD with momentum 0.9, batch 128",
+}
+ROWS = {"W1": 12_000, "W2": 60_000, "W3": 9_600}
+NAMES = ("x", "y", "x_test", "y_test")
+
+
+def steps(workload: str, rows: int) -> int:
+    """Steps of one pass over ``rows``; the last one may be a smaller batch.
+
+    >>> steps("W2", 60_000), steps("W3", 9_600)
+    (1875, 75)
+    """
+    return -(-rows // WORKLOADS[workload]["batch"])
+
+
+def initial_weights(seed: int, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Glorot-uniform kernels and zero biases, float32, for every contestant alike."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    weights = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        limit = (6.0 / (n_in + n_out)) ** 0.5
+        weights.append(generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
+        weights.append(np.zeros(n_out, np.float32))
+    return weights
+
+
+def generated_digits() -> tuple[np.ndarray, ...]:
+    """Noisy images of ten patterns, in MNIST's shapes and types: x, y, x_test, y_test."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    patterns = generator.integers(0, 128, (10, 28, 28), np.uint8)
+    arrays = []
+    for rows in (60_000, 10_000):
+        y = generator.integers(0, 10, rows).astype(np.uint8)
+        arrays += [patterns[y] + generator.integers(0, 128, (rows, 28, 28), np.uint8), y]
+    return tuple(arrays)
+
+
+def lay_out_data(folder: Path) -> str:
+    """Write the data as .npy files for the contestants; says which data they are.
+
+    MNIST, or where there is none, generated images.
+    """
+    from gpunn.datasets import mnist
+
+    try:
+        (x, y), (x_test, y_test) = mnist.load_data()
+        arrays, kind = (x, y, x_test, y_test), "MNIST"
+    except FileNotFoundError:
+        arrays, kind = generated_digits(), "generated images"
+    for name, array in zip(NAMES, arrays, strict=True):
+        np.save(folder / f"{name}.npy", array)
+    return kind

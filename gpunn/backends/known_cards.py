@@ -1,0 +1,124 @@
+"""Cards whose speed is known: what `roofline` predicts with, each figure with its source.
+
+A figure is either published by the maker of the card or a reviewer, or measured by somebody
+who published it, or assumed: `SOURCES` says which, by the letter that stands beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+GPU_BENCHES = "https://github.com/RRZE-HPC/gpu-benches at 1038c5d, gpu-small-kernels"
+
+SOURCES = {
+    "a": "published: FP32 rate and L2 size, https://cputronic.com/gpu/nvidia-geforce-gtx-1050-ti "
+    "and .../nvidia-geforce-gtx-1060-6-gb; memory, https://www.ht4u.net/reviews/2016/"
+    "nvidia_geforce_gtx_1050_ti_pascal_fuer_fullhd_gaming/index6.php; multiprocessors, "
+    "https://www.guru3d.com/articles-pages/geforce-gtx-1050-3gb-review,4.html",
+    "b": "published: https://www.vortez.net/articles_pages/nvidia_gtx_1080_ti_review,2.html; the "
+    "FP32 rate is 3584 lanes x 2 x 1.582 GHz",
+    "c": "published: https://informatyk-szczecin.com/pt/placa-grafica-geforce-gtx-1650; L2 size, "
+    "https://cputronic.com/gpu/nvidia-geforce-gtx-1650-gddr6 (the same chip)",
+    "d": "published: https://fpsbench.com/compare/gpu/"
+    "nvidia-quadro-m6000-vs-nvidia-geforce-rtx-2060",
+    "e": "published: http://cholla.mmto.org/nvidia/my3060.html; bandwidth, "
+    "https://pcpartdb.com/gpus/view/nvidia-geforce-rtx-3060-12-gb-ga104; the FP32 rate is 3584 "
+    "lanes x 2 x 1.777 GHz",
+    "f": "published: https://holynerdvana.blogspot.com/2022/10/"
+    "nvidia-geforce-rtx-4090-specifications.html",
+    "g": "published: https://glennklockwood.com/garden/processors/h100; L2 size, "
+    "https://chipsandcheese.com/p/nvidias-h100-funny-l2-and-tons-of-bandwidth; bandwidth of the "
+    "H200, https://huggingface.co/datasets/devidasmishra/ai-inference-hardware-economics-2026",
+    "h": "published: FP32 rate and L2 size, https://cputronic.com/en/gpu/"
+    "nvidia-geforce-gtx-1080-11gbps (the same chip and clock); memory, "
+    "https://infinitebrandedaccessories.com/products/nvidia-geforce-gtx-1080-gpu; "
+    "multiprocessors as in a",
+    "m": f"measured on this card: {GPU_BENCHES}. There a kernel (or one turn of a grid-wide "
+    "barrier) that moves V bytes in L2 takes a + V / b; a and b are our fit to the best block "
+    "size, up to 60% of L2 (h200_graph.txt, h200_gsync.txt)",
+    "n": f"measured on a card with the same chip or architecture, {GPU_BENCHES}, fit as in m: "
+    "H200 for the H100 (same chip and clock), L40 for the RTX 4090 (AD102; l40_graph.txt, "
+    "l40_gsync.txt), A40 for the RTX 3060 (GA10x; a40_graph.txt; bandwidth of half as many "
+    "memory controllers). There is no such barrier of the A40: it is taken to cost a kernel, as "
+    "it nearly does on the H200, L40 and A100",
+    "x": "ASSUMED: nothing was found for this card. A kernel and a barrier as on the slowest "
+    f"card measured (A100: 1.32 and 1.27 us, {GPU_BENCHES}), L2 with 64 bytes a clock for each "
+    "32-bit memory controller at boost clock. A barrier may well cost more there: on a GV100 with "
+    "CUDA 10 somebody found a kernel with barriers 3 times slower than a graph "
+    "(https://github.com/gunrock/gunrock/issues/438)",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card can do at most.
+
+    Attributes:
+        name: as `nvidia-smi` says it, without the maker.
+        capability: compute capability.
+        multiprocessors: how many.
+        flops: float32 operations a second, as published (tensor cores apart).
+        bandwidth: of its memory in bytes a second, as published.
+        l2: size of the L2 cache in bytes.
+        l2_bandwidth: bytes a second that a kernel moves in L2, reading and writing.
+        kernel: seconds that a kernel in a CUDA graph costs besides what it moves.
+        barrier: seconds that a barrier of the whole grid costs in a cooperative kernel.
+        sources: letters of `SOURCES`, three: of the published figures; of ``l2_bandwidth``; of
+            ``kernel`` and ``barrier``.
+    """
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    flops: float
+    bandwidth: float
+    l2: int
+    l2_bandwidth: float
+    kernel: float
+    barrier: float
+    sources: str
+
+    @property
+    def clock(self) -> float:
+        """Clocks a second at which its lanes reach ``flops``: 64 in a multiprocessor of compute
+        capability 7.5, 128 in the others here (CUDA C++ Programming Guide, 5.4.1)."""
+        lanes = 64 if self.capability == (7, 5) else 128
+        return self.flops / (2 * lanes * self.multiprocessors)
+
+
+KIB = 1024
+
+CARDS = (
+    Card("GTX 1050 Ti", (6, 1), 6, 2.138e12, 112.1e9, 1024 * KIB, 356e9, 1.32e-6, 1.27e-6, "axx"),
+    Card("GTX 1060 6GB", (6, 1), 10, 4.375e12, 192.2e9, 1536 * KIB, 656e9, 1.32e-6, 1.27e-6, "axx"),
+    Card("GTX 1080", (6, 1), 20, 8.873e12, 320.3e9, 2048 * KIB, 887e9, 1.32e-6, 1.27e-6, "hxx"),
+    Card("GTX 1080 Ti", (6, 1), 28, 11.34e12, 484.4e9, 2816 * KIB, 1114e9, 1.32e-6, 1.27e-6, "bxx"),
+    Card("GTX 1650", (7, 5), 14, 2.984e12, 128.1e9, 1024 * KIB, 426e9, 1.32e-6, 1.27e-6, "cxx"),
+    Card("RTX 2060", (7, 5), 30, 6.451e12, 336e9, 3072 * KIB, 645e9, 1.32e-6, 1.27e-6, "dxx"),
+    Card("RTX 3060", (8, 6), 28, 12.74e12, 360e9, 3072 * KIB, 1448e9, 1.09e-6, 1.09e-6, "enn"),
+    Card("RTX 4090", (8, 9), 128, 82.58e12, 1008e9, 73728 * KIB, 4987e9, 0.96e-6, 0.92e-6, "fnn"),
+    Card("H100", (9, 0), 132, 66.9e12, 3350e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gnn"),
+    Card("H200", (9, 0), 132, 66.9e12, 4800e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gmm"),
+)
+"""From the oldest to the newest; the H100 is the SXM form, the RTX 3060 that of 12 GB."""
+
+
+_OTHERS = {"Ti", "SUPER", "Laptop", "Max-Q", "D", "PCIe", "NVL"}
+
+
+def find_card(name: str) -> Card | None:
+    """The card that `nvidia-smi` calls so, or None.
+
+    >>> find_card("NVIDIA GeForce GTX 1080 Ti").name, find_card("NVIDIA H100 80GB HBM3").name
+    ('GTX 1080 Ti', 'H100')
+    >>> find_card("NVIDIA GeForce RTX 3060 Laptop GPU") is None  # another card than its namesake
+    True
+    """
+    words = re.sub(r"NVIDIA|GeForce", "", name).split()
+    for card in CARDS:
+        own = card.name.split()
+        rest = words[len(own) :] if words[: len(own)] == own else None
+        if rest is not None and not _OTHERS & set(rest):
+            return card
+    return None

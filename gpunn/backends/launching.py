@@ -1,0 +1,207 @@
+"""What the CuPy backend has below its operations: arrays, programs, launches.
+
+What only a card has comes in from outside: the array module, the kernels, the matrix
+product and the stream. ``cuda.py`` supplies CuPy's; the tests supply NumPy, the same
+kernels compiled for the CPU, and a stream that stores what it is asked and repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from . import whole
+from .base import Array, Backend, Program, Sending, Step
+from .composition import BLOCK, Kernel
+from .device import KernelSet, Matmul, Replay, Run, Stream
+from .fusion import Group, configure, fuse
+from .ladder import Captured, Unlistable, chosen_rung
+from .tasks import PartTask, Product, Task
+
+
+class Launching(Backend):
+    """Arrays on a card, or on what the tests put in its place, and what is launched there.
+
+    An operation asks for tasks. They are performed at once, or listed for a program.
+
+    Args:
+        xp: the array module, cupy.
+        kernels: the kernels of ``kernels/``.
+        blas: the matrix product.
+        stream: the queue that all of them use.
+        name: as ``get_backend`` knows it.
+        free: tells how many bytes of memory the device can still give.
+        rung: how programs are launched, see `ladder`; None lets the rule there decide.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        kernels: KernelSet,
+        blas: Matmul,
+        stream: Stream,
+        name: str = "cupy",
+        free: Callable[[], int] | None = None,
+        rung: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.xp = self._xp = xp
+        self.rung = chosen_rung(rung)
+        self._kernels = kernels
+        self._blas = blas
+        self.precisions = blas.precisions
+        self._stream = stream
+        self._free = free
+        self._prepared: dict[Kernel, Run] = {}
+        self._kept: list[Array] | None = None
+        self._tasks: list[Task] | None = None
+        self._joins = False
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._xp.zeros(shape, dtype)
+
+    def upload(self, source: Any) -> Array:
+        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
+            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
+            if not self.owns(source):
+                source = (np if on_host else self._xp).from_dlpack(source)
+        return self._xp.ascontiguousarray(self._xp.asarray(source))
+
+    def write(self, target: Array, source: Any) -> None:
+        target[...] = self._xp.asarray(source)
+
+    def read(self, array: Array) -> np.ndarray:
+        return self._stream.read(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return self._stream.pinned(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        return self._stream.send(copies)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self._xp.ndarray)
+
+    def free_bytes(self) -> int | None:
+        return self._free() if self._free else None
+
+    def capture(self, step: Step, listable: bool = False) -> Program:
+        return Captured(self, step, listable)
+
+    def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
+        """``step`` so often over as one launch, and the arrays that it needs."""
+        self._kept = []
+        try:
+            replay = self._stream.record(step, times)
+            return replay, list({id(array): array for array in self._kept}.values())
+        finally:
+            self._kept = None
+
+    @contextmanager
+    def listing(self, in_passing: bool) -> Iterator[list[Task]]:
+        """List what the operations in the block ask the card for, without doing it.
+
+        Array functions are no tasks: whoever touches `xp` gets a `NotListableError`.
+
+        Args:
+            in_passing: whether products may do in passing what a task of its own could.
+        """
+        self._tasks, self._joins, self.xp = [], in_passing, Unlistable()
+        try:
+            yield self._tasks
+        finally:
+            self._tasks, self.xp = None, self._xp
+
+    # -- launching
+
+    @property
+    def resident(self) -> int:
+        """See `KernelSet`."""
+        return self._kernels.resident
+
+    @property
+    def cache(self) -> int:
+        """See `KernelSet`."""
+        return self._kernels.cache
+
+    def launch(self, group: Group) -> Callable[[], None]:
+        """The launch that does the tasks of ``group``, ready to be called."""
+        first = group.tasks[0]
+        if isinstance(first, Product):
+            return partial(self._blas, *first.arguments)
+        kernel, blocks, arguments = configure(group, self._kernels.blocks, self._arrivals)
+        return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
+
+    def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
+        """f(steps), the launch that does these tasks so often over, ready to be called.
+
+        Raises:
+            NotListableError: if the card or the tasks do not allow it.
+        """
+        kernel, blocks, arguments = whole.configure(tasks, self._kernels.resident, self._barrier)
+        run = self._prepare(kernel)
+        return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
+
+    def _prepare(self, kernel: Kernel) -> Run:
+        run = self._prepared.get(kernel)
+        if run is None:
+            run = self._prepared[kernel] = self._kernels.prepare(kernel)
+        return run
+
+    def _ask(self, *tasks: Task) -> None:
+        """Do these tasks of one operation, or, while tasks are listed, list them."""
+        if self._tasks is not None:
+            for task in tasks:
+                task.operation = self.performing
+            self._tasks += tasks
+            return
+        for group in fuse(tasks):
+            if self._kept is not None:
+                self._kept += [touch[0] for task in group.tasks for touch in task.touched]
+            self.launch(group)()
+            if self.performing is not None:
+                self.performing.kernels += 1
+
+    def _part(
+        self, name: str, choices: tuple[str, ...], size: int, *values: Any, rows: int = 0
+    ) -> None:
+        if size:
+            self._ask(PartTask(name, choices, size, values, rows))
+
+    def _in_passing(self, kind: str, array: Array, vector: Array) -> bool:
+        """Whether the product listed last does this too, see `Product.take`."""
+        product = self._tasks[-1] if self._tasks and self._joins else None
+        if isinstance(product, Product) and product.take(self._blas, kind, array, vector):
+            product.rider = self.performing
+            return True
+        return False
+
+    def _constant(self, slot: str, values: np.ndarray) -> Array:
+        """These values on the device, written there once."""
+        return self.scratch(
+            values.shape, values.dtype, f"{slot} {values.tolist()}",
+            lambda array: self.write(array, values),
+        )
+
+    def _parameters(self, formula: Any) -> Array:
+        """The numbers of a formula, on the device."""
+        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
+
+    def _arrivals(self) -> Array:
+        """The counter by which a launch's last block knows that it is the last."""
+        return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
+
+    def _barrier(self) -> Array:
+        """The memory of the barrier at which all blocks of a launch come together."""
+        return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))

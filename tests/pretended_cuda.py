@@ -1,0 +1,333 @@
+"""CuPy, cuBLAS and cuBLASLt, pretended: what `gpunn.backends.cuda` and `cublas` ask of them.
+
+The libraries are C functions on host memory that do what NVIDIA's documentation says of
+the arguments that they get. Descriptors are NVIDIA's own where its cuBLASLt is installed
+(they need no card), so that attributes of a wrong size or number do not pass.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import emulated
+import numpy as np
+from host_kernels import compile_text
+
+from gpunn.backends import kernel_source
+from gpunn.backends.precision import rounded
+
+REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
+ROUNDING = {68: None, 70: None, 77: "tf32", 75: "bfloat16"}  # CUBLAS_COMPUTE_...
+SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
+
+
+def columns(address: int, type_: int, rows: int, count: int, stride: int) -> np.ndarray:
+    """A matrix in flat memory, its columns one after the other."""
+    real = REALS[type_]
+    flat = np.ctypeslib.as_array((real * (stride * count)).from_address(address))
+    return flat.reshape(count, stride).T[:rows]
+
+
+def scalar(pointer: int, type_: int) -> float:
+    return float(REALS[type_].from_address(pointer).value)
+
+
+def c_function(*types: Any) -> Callable[[Callable[..., int]], Any]:
+    """A function as C sees it: arguments of another kind or size come out wrong."""
+    return ctypes.CFUNCTYPE(c_int, *types)
+
+
+_operation = c_int, c_int
+_sizes = c_int64, c_int64, c_int64
+
+
+@c_function(
+    c_void_p, *_operation, *_sizes, c_void_p, c_void_p, c_int, c_int64, c_void_p, c_int, c_int64,
+    c_void_p, c_void_p, c_int, c_int64, c_int, c_int,
+)  # fmt: skip
+def gemm_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int,
+    lda: int, b: int, b_type: int, ldb: int, beta: int, c: int, c_type: int, ldc: int,
+    compute: int, algorithm: int,
+) -> int:  # fmt: skip
+    """cublasGemmEx_64."""
+    precision, one, keep = ROUNDING[compute], scalar(alpha, c_type), scalar(beta, c_type)
+    assert a_type == b_type == c_type == (compute == 70) and algorithm == -1
+
+    def work() -> None:
+        op_a = columns(a, a_type, *((k, m) if transa else (m, k)), lda)
+        op_b = columns(b, b_type, *((n, k) if transb else (k, n)), ldb)
+        out = columns(c, c_type, m, n, ldc)
+        op_a, op_b = op_a.T if transa else op_a, op_b.T if transb else op_b
+        product = one * (rounded(op_a, precision) @ rounded(op_b, precision))
+        out[...] = product + (keep * out if keep else 0)
+
+    emulated.RECORDER.perform(work)
+    return SUCCESS
+
+
+def nvidia_library() -> ctypes.CDLL | None:
+    """NVIDIA's cuBLASLt, if it is installed as a Python package."""
+    package = importlib.util.find_spec("nvidia")
+    for folder in package.submodule_search_locations or () if package else ():
+        for path in Path(folder).glob("cu*/lib/libcublasLt.so.*"):
+            return ctypes.CDLL(str(path))
+    return None
+
+
+class OwnDescriptors:
+    """Descriptors as Python dictionaries: attribute number to bytes."""
+
+    # Bytes of each attribute that there is, by the kind of descriptor.
+    SIZES = {  # noqa: RUF012
+        "MatmulDesc": {3: 4, 4: 4, 7: 4, 8: 8},
+        "MatmulPreference": {1: 8, 5: 4, 6: 4, 7: 4, 8: 4},
+        "MatrixLayout": {},
+    }
+
+    def __init__(self) -> None:
+        self._held: dict[int, dict[int, bytes]] = {}
+
+    def create(self, kind: str, target: Any, *values: Any) -> int:
+        target[0] = len(self._held) + 1
+        self._held[target[0]] = {
+            "MatmulDesc": lambda: {0: values[0], 1: values[1], 3: 0, 4: 0, 7: 1, 8: 0},
+            "MatmulPreference": lambda: {1: 0, **dict.fromkeys((5, 6, 7, 8), 256)},
+            "MatrixLayout": lambda: dict(enumerate((values[0], 0, *values[1:]))),
+        }[kind]()
+        return SUCCESS
+
+    def destroy(self, handle: int) -> int:
+        del self._held[handle]
+        return SUCCESS
+
+    def set(self, kind: str, handle: int, attribute: int, buffer: int, size: int) -> int:
+        if self.SIZES[kind].get(attribute) != size:
+            return INVALID_VALUE
+        value = ctypes.string_at(buffer, size)
+        self._held[handle][attribute] = int.from_bytes(value, "little")
+        return SUCCESS
+
+    def get(self, kind: str, handle: int, attribute: int, size: int) -> int:
+        return self._held[handle][attribute]
+
+
+class NvidiaDescriptors:
+    """NVIDIA's own."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    def create(self, kind: str, target: Any, *values: Any) -> int:
+        types = {"MatmulDesc": (c_int, c_int), "MatmulPreference": ()}.get(
+            kind, (c_int, c_uint64, c_uint64, c_int64)
+        )
+        made = [type_(value) for type_, value in zip(types, values, strict=True)]
+        return getattr(self._library, f"cublasLt{kind}Create")(target, *made)
+
+    def destroy(self, handle: int) -> int:
+        return SUCCESS
+
+    def set(self, kind: str, handle: int, attribute: int, buffer: int, size: int) -> int:
+        function = getattr(self._library, f"cublasLt{kind}SetAttribute")
+        return function(c_void_p(handle), attribute, c_void_p(buffer), c_size_t(size))
+
+    def get(self, kind: str, handle: int, attribute: int, size: int) -> int:
+        value, written = ctypes.create_string_buffer(size), c_size_t()
+        function = getattr(self._library, f"cublasLt{kind}GetAttribute")
+        status = function(c_void_p(handle), attribute, value, c_size_t(size), ctypes.byref(written))
+        assert status == 0 and written.value == size
+        return int.from_bytes(value.raw, "little")
+
+
+class Libraries:
+    """cuBLAS and cuBLASLt; ``calls`` lists what was asked for, products left out.
+
+    Attributes:
+        epilogues: those that the heuristic has an algorithm for.
+        chosen: algorithms that it gave so far.
+    """
+
+    def __init__(self) -> None:
+        nvidia = nvidia_library()
+        self.calls: list[str] = []
+        self.epilogues = {4, 6, 256}  # BIAS, RELU_BIAS, BGRADA
+        self.chosen: list[tuple[int, ...]] = []
+        self.products = 0  # by cublasLtMatmul
+        self._workspace = (0, 0)
+        self._descriptors: Any = NvidiaDescriptors(nvidia) if nvidia else OwnDescriptors()
+        self.cublasGemmEx_64: Any = gemm_ex
+        for name in ("cublasCreate_v2", "cublasSetStream_v2", "cublasLtCreate"):
+            setattr(self, name, self._noted(name))
+        self._functions = dict(self._describing())
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["_functions"][name]
+
+    def _noted(self, name: str) -> Callable[..., int]:
+        return lambda *arguments: self.calls.append(name) or SUCCESS
+
+    def cublasSetWorkspace_v2(self, handle: Any, address: Any, size: Any) -> int:
+        self.calls.append("cublasSetWorkspace_v2")
+        self._workspace = (address.value, size.value)
+        return SUCCESS
+
+    def _describing(self) -> Iterator[tuple[str, Any]]:
+        """The functions that make, fill and forget descriptors, and the two that use them."""
+        pointer, d = POINTER(c_void_p), self._descriptors
+        made = {
+            "MatmulDesc": (c_int, c_int),
+            "MatmulPreference": (),
+            "MatrixLayout": (c_int, c_uint64, c_uint64, c_int64),
+        }
+
+        def functions(kind: str, types: tuple) -> Iterator[tuple[str, Any]]:
+            yield "Create", c_function(pointer, *types)(lambda *v: d.create(kind, *v))
+            yield "Destroy", c_function(c_void_p)(d.destroy)
+            setting = c_function(c_void_p, c_int, c_void_p, c_size_t)
+            yield "SetAttribute", setting(lambda *v: d.set(kind, *v))
+
+        for kind, types in made.items():
+            for name, function in functions(kind, types):
+                yield f"cublasLt{kind}{name}", function
+        p = c_void_p
+        heuristic = c_function(p, p, p, p, p, p, p, c_int, p, POINTER(c_int))
+        yield "cublasLtMatmulAlgoGetHeuristic", heuristic(self._heuristic)
+        matmul = c_function(p, p, p, p, p, p, p, p, p, p, p, p, p, p, c_size_t, p)
+        yield "cublasLtMatmul", matmul(self._matmul)
+
+    def _problem(self, operation: int, *layouts: int) -> tuple[int, ...]:
+        """Compute type, transpositions and epilogue; type, rows, columns, stride of each."""
+        get = self._descriptors.get
+        asked = [get("MatmulDesc", operation, attribute, 4) for attribute in (0, 3, 4, 7)]
+        for layout in layouts:
+            asked += [get("MatrixLayout", layout, *field) for field in ((0, 4), (2, 8), (3, 8))]
+            asked.append(get("MatrixLayout", layout, 4, 8))
+        return tuple(asked)
+
+    def _heuristic(
+        self, handle: int, operation: int, a: int, b: int, c: int, d: int, preference: int,
+        asked: int, results: int, count: Any,
+    ) -> int:  # fmt: skip
+        if emulated.RECORDER.recording is not None or asked != 1:
+            return EXECUTION_FAILED
+        problem = self._problem(operation, a, b, d)
+        get = self._descriptors.get
+        alignments = [get("MatmulPreference", preference, n, 4) for n in (5, 6, 7, 8)]
+        assert all(n in (4, 8, 16, 32, 64, 128, 256) for n in alignments)
+        if problem[3] not in self.epilogues:
+            count[0] = 0
+            return NOT_SUPPORTED
+        self.chosen.append(problem)
+        words = (c_uint64 * 8).from_address(results)
+        words[0] = len(self.chosen)
+        c_size_t.from_address(results + 64).value = get("MatmulPreference", preference, 1, 8)
+        c_int.from_address(results + 72).value = SUCCESS
+        count[0] = 1
+        return SUCCESS
+
+    def _matmul(
+        self, handle: int, operation: int, alpha: int, a: int, a_layout: int, b: int, b_layout: int,
+        beta: int, c: int, c_layout: int, d: int, d_layout: int, algorithm: int,
+        workspace: int, size: int, stream: int | None,
+    ) -> int:  # fmt: skip
+        problem = self._problem(operation, a_layout, b_layout, d_layout)
+        number = c_uint64.from_address(algorithm).value
+        if self.chosen[number - 1] != problem or (workspace, size) != self._workspace:
+            return INVALID_VALUE
+        compute, transa, transb, epilogue, *layouts = problem
+        type_, m, n, _ = layouts[8:]
+        assert scalar(alpha, type_) == 1 and scalar(beta, type_) == 0 and c == d
+        vector = self._descriptors.get("MatmulDesc", operation, 8, 8)
+        precision = ROUNDING[compute]
+        k = layouts[1 if transa else 2]
+        inner = layouts[6 if transb else 5]
+        if (layouts[2 if transa else 1], inner, layouts[5 if transb else 6]) != (m, k, n):
+            return INVALID_VALUE
+
+        def work() -> None:
+            first, second = columns(a, *layouts[:4]), columns(b, *layouts[4:8])
+            first, second = first.T if transa else first, second.T if transb else second
+            value = rounded(first, precision) @ rounded(second, precision)
+            beside = columns(vector, type_, m, 1, m)
+            if epilogue == 256:
+                beside[...] = first.sum(1, keepdims=True)
+            else:
+                value = value + beside
+            columns(d, type_, m, n, m)[...] = np.maximum(value, 0) if epilogue == 6 else value
+
+        emulated.RECORDER.perform(work)
+        self.products += 1
+        return SUCCESS
+
+
+class Stream:
+    def __init__(self, non_blocking: bool) -> None:
+        assert non_blocking, "others cannot be captured"
+        self.ptr, self.used = 0, False
+
+    def use(self) -> None:
+        self.used = True
+
+    def synchronize(self) -> None:
+        emulated.RECORDER.synchronize()
+
+    def begin_capture(self) -> None:
+        emulated.RECORDER.recording = []
+
+    def end_capture(self) -> Any:
+        recorded, emulated.RECORDER.recording = emulated.RECORDER.recording, None
+
+        def launch(stream: Stream) -> None:
+            assert stream is self
+            for work in recorded or []:
+                work()
+
+        return SimpleNamespace(launch=launch)
+
+
+class Cupy(emulated.ArrayModule):
+    """CuPy's names for what `gpunn.backends.cuda` uses, over what `emulated` has."""
+
+    def __init__(self, capability: str) -> None:
+        device = SimpleNamespace(
+            compute_capability=capability,
+            attributes={"MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20},
+        )
+        self.cuda = SimpleNamespace(
+            Device=lambda: device,
+            Stream=Stream,
+            MemoryPool=lambda: SimpleNamespace(malloc=None),
+            runtime=SimpleNamespace(memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60)),
+            using_allocator=lambda allocator: nullcontext(),
+        )
+
+    def get_default_memory_pool(self) -> Any:
+        return SimpleNamespace(free_all_blocks=lambda: None, get_limit=lambda: 0)
+
+    def asnumpy(self, array: Any, stream: Stream) -> np.ndarray:
+        assert stream.used
+        return emulated.RECORDER.read(array)
+
+    def RawModule(self, code: str, options: tuple) -> Any:
+        assert options == kernel_source.OPTIONS
+
+        def get_function(name: str) -> Any:
+            run = compile_text(code, [name])[name]
+
+            def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
+                waits = "grid_barrier(barrier" in code  # blocks for each other
+                assert options == ({"enable_cooperative_groups": True} if waits else {})
+                emulated.RECORDER.perform(lambda: run(grid, block, args))
+
+            launch.kernel = launch  # type: ignore[attr-defined]
+            return launch
+
+        return SimpleNamespace(get_function=get_function)

@@ -1,0 +1,202 @@
+"""CuPy's and cuBLAS's part of the CuPy backend, on stand-ins that do what it asks for."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import emulated
+import numpy as np
+import pytest
+from pretended_cuda import Cupy, Libraries
+
+import gpunn
+from gpunn.backends import cublas, cuda
+from gpunn.backends.device import Epilogue
+from gpunn.backends.precision import PRECISIONS, rounded
+
+SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: str) -> None:
+    monkeypatch.setattr(cuda, "why_not", lambda: None)
+    monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))  # type: ignore[arg-type]
+    monkeypatch.setattr(cublas, "cublas_library", lambda name="cublas": libraries)
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> Libraries:
+    """A pretended cuBLAS, and a CuPy beside it, on an Ampere card."""
+    made = Libraries()
+    pretend(monkeypatch, made, "86")
+    return made
+
+
+def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *options: Any) -> Any:
+    """Of a and b, stored as ``options`` say; with an epilogue if that is offered."""
+    transpose_a, transpose_b, *rest = options
+    arrays = [
+        backend.upload(x) for x in (a.T if transpose_a else a, b.T if transpose_b else b, out)
+    ]
+    if rest and isinstance(rest[-1], Epilogue):
+        epilogue = rest[-1]._replace(vector=backend.upload(rest[-1].vector))
+        if not backend._blas.offers(*arrays, transpose_a, transpose_b, rest[-2], epilogue):
+            return None
+        backend._blas(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
+        return backend.read(arrays[2]), backend.read(epilogue.vector)
+    backend._blas(*arrays, transpose_a, transpose_b, *rest)
+    return backend.read(arrays[2])
+
+
+def samples(dtype: Any) -> Any:
+    rng = np.random.default_rng(0)
+    for m, k, n in SHAPES:
+        a, b, out, vector = (rng.normal(size=s).astype(dtype) for s in ((m, k), (k, n), (m, n), n))
+        for options in range(4):
+            yield a, b, out, vector, bool(options & 1), bool(options & 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cublas_is_asked_for_the_right_product(dtype: Any, libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    assert libraries.calls == [  # the stream resets the work space
+        "cublasCreate_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasLtCreate",
+    ]  # fmt: skip
+    for a, b, out, _, *transposed in samples(dtype):
+        for accumulate in (False, True):
+            result = product(backend, a, b, out, *transposed, accumulate)
+            np.testing.assert_allclose(result, a @ b + accumulate * out, 1e-4, 1e-6)
+    assert libraries.products == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
+def test_epilogues(kind: str, dtype: Any, libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    for a, b, out, vector, *transposed in samples(dtype):
+        both = product(backend, a, b, out, *transposed, None, Epilogue(kind, vector))
+        if kind == "bias_gradient" and transposed[1]:
+            assert both is None
+            continue
+        sums, biased = b.sum(0), a @ b + vector
+        expected, beside = {
+            "bias": (biased, vector),
+            "relu": (biased.clip(0), vector),
+            "bias_gradient": (a @ b, sums),
+        }[kind]
+        np.testing.assert_allclose(both[0], expected, 1e-4, 1e-6)
+        np.testing.assert_allclose(both[1], beside, 1e-4, 1e-6)
+    assert libraries.products > 0
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_factors_are_rounded_as_asked_for(precision: str, libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    for a, b, out, vector, *transposed in samples(np.float32):
+        expected = rounded(a, precision) @ rounded(b, precision)
+        result = product(backend, a, b, out, *transposed, False, precision)
+        np.testing.assert_allclose(result, expected, 1e-4, 1e-6)
+        epilogue = Epilogue("bias", vector)
+        result, _ = product(backend, a, b, out, *transposed, precision, epilogue)
+        np.testing.assert_allclose(result, expected + vector, 1e-4, 1e-6)
+        assert not np.allclose(result, a @ b + vector, 1e-5, 1e-7)
+
+
+def test_an_algorithm_is_chosen_once_and_before_a_recording(libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    rng = np.random.default_rng(0)
+    x, w = (backend.upload(rng.normal(size=s).astype("f")) for s in ((8, 5), (5, 3)))
+    biases = [backend.upload(rng.normal(size=3).astype("f")) for _ in range(2)]
+    outs = [backend.zeros((8, 3), np.float32) for _ in range(2)]
+
+    def step() -> None:
+        for bias, out in zip(biases, outs, strict=True):
+            backend._blas(x, w, out, False, False, False, None, Epilogue("relu", bias))
+
+    with pytest.raises(RuntimeError, match="The epilogue 'relu' is not offered here"):
+        step()
+    for bias, out in zip(biases, outs, strict=True):
+        for _ in range(2):
+            assert backend._blas.offers(x, w, out, False, False, None, Epilogue("relu", bias))
+    alignments = {(min(b.data.ptr & -b.data.ptr, 256), min(o.data.ptr & -o.data.ptr, 256))
+                  for b, o in zip(biases, outs, strict=True)}  # fmt: skip
+    assert len(libraries.chosen) == len(alignments)
+    replay, _ = backend.record(step, 1)
+    assert not any(backend.read(out).any() for out in outs)
+    replay()
+    for bias, out in zip(biases, outs, strict=True):
+        expected = (backend.read(x) @ backend.read(w) + backend.read(bias)).clip(0)
+        np.testing.assert_allclose(backend.read(out), expected, 1e-5, 1e-6)
+    assert len(libraries.chosen) == len(alignments)
+
+
+def test_what_the_library_lacks_is_not_offered(libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    libraries.epilogues = {4}
+    a, b, out, vector, *transposed = next(samples(np.float32))
+    for kind in ("bias", "relu", "bias_gradient"):
+        offered = product(backend, a, b, out, *transposed, None, Epilogue(kind, vector))
+        assert (offered is not None) == (kind == "bias")
+    nothing = np.zeros((1, 0), np.float32)
+    epilogue = Epilogue("bias", vector)
+    assert product(backend, nothing, nothing.T, out, False, False, None, epilogue) is None
+
+
+def test_an_older_card_has_no_tensor_cores_for_these(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(cuda.make_backend()._blas.precisions) == set(PRECISIONS)
+    pretend(monkeypatch, libraries, "75")
+    assert not cuda.make_backend()._blas.precisions
+
+
+@pytest.mark.parametrize("function", ["cublasSetStream_v2", "cublasLtCreate"])
+def test_a_failure_of_cublas_is_an_error(function: str, libraries: Libraries) -> None:
+    setattr(libraries, function, lambda *arguments: 7)
+    with pytest.raises(RuntimeError, match=f"{function} failed with status 7"):
+        cuda.make_backend()
+
+
+def test_a_failure_to_choose_is_an_error(libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    libraries.cublasLtMatmulAlgoGetHeuristic = lambda *arguments: 14
+    a, b, out, vector, *transposed = next(samples(np.float32))
+    with pytest.raises(RuntimeError, match="GetHeuristic failed with status 14"):
+        product(backend, a, b, out, *transposed, None, Epilogue("bias", vector))
+
+
+def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
+    """The card's own file with a pretended CuPy: the same training as the emulated one."""
+    weights = []
+    for factory in (cuda.make_backend, emulated.make_backend):
+        backend = factory()
+        x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
+        gpunn.backends.register_backend("tried", lambda backend=backend: backend)
+        try:
+            gpunn.use_backend("tried")
+            gpunn.utils.set_random_seed(1)
+            model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)])
+            loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile("adam", loss)
+            model.fit(x, y, batch_size=4, epochs=1, verbose=0)  # 37 steps and a ragged one
+            weights.append(model.get_weights())
+        finally:
+            gpunn.use_backend("auto")
+            del gpunn.backends._factories["tried"]
+            gpunn.backends._instances.pop("tried", None)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, 1e-6)
+
+
+def test_a_recording_that_fails_is_ended(libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    x = backend.zeros((3,), np.float32)
+
+    def step() -> None:
+        backend.read(x)
+
+    program = backend.capture(step)
+    program.run(1)
+    with pytest.raises(RuntimeError, match="a step that is recorded cannot read"):
+        program.run(1)
+    assert backend.read(x).tolist() == [0, 0, 0]

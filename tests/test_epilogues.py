@@ -1,0 +1,141 @@
+"""What products do in passing, in the steps that share launches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import emulated
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.base import Backend
+
+KINDS = ("bias", "relu", "bias_gradient")
+
+
+class Spy(emulated.Products):
+    """The products, which note the epilogues that they are asked for."""
+
+    def __init__(self, *epilogues: str) -> None:
+        super().__init__(epilogues)
+        self.done: Counter[str] = Counter()
+
+    def __call__(self, *arguments: Any) -> None:
+        self.done[arguments[7].kind if len(arguments) > 7 else ""] += 1
+        super().__call__(*arguments)
+
+
+def card(*epilogues: str) -> tuple[Any, Spy]:
+    backend, spy = emulated.make_backend("fused"), Spy(*epilogues)
+    backend._blas = spy
+    return backend, spy
+
+
+def trained(backend: Backend, hidden: list[Any], precision: str | None = None) -> list[np.ndarray]:
+    """The weights after 10 steps; a batch of 8 of 20 numbers, then 2 layers of 6 and 5."""
+    gpunn.utils.set_random_seed(1)
+    model = gpunn.Sequential(
+        [layers.Input((20,)), *hidden, layers.Dense(6, activation="relu"), layers.Dense(5)],
+        backend=backend,
+    )
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, matmul_precision=precision)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 20)).astype(np.float32), rng.integers(0, 5, 40)
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+    return max(np.linalg.norm(x - y) / np.linalg.norm(y) for x, y in zip(a, b, strict=True))
+
+
+def shares(spy: Spy) -> dict[str, float]:
+    """How many products of each kind a step has, of all that it has."""
+    total = spy.done.total()  # performed once and recorded once
+    return {kind: count / total for kind, count in spy.done.items()}
+
+
+def expected(**counts: int) -> dict[str, float]:
+    counts[""] = counts.pop("plain")
+    return {kind: count / sum(counts.values()) for kind, count in counts.items()}
+
+
+@pytest.mark.parametrize("offered", [KINDS, ("bias",), ("relu",), ("bias_gradient",), ()])
+def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...]) -> None:
+    backend, spy = card(*offered)
+    reference = trained(gpunn.backends.get_backend("numpy"), [])
+    assert distance(trained(backend, []), reference) < 1e-6
+    counts = {"bias": 1, "relu": 1, "bias_gradient": 2}
+    done = {kind: count for kind, count in counts.items() if kind in offered}
+    assert shares(spy) == expected(**done, plain=5 - sum(done.values()))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "counts"),
+    [
+        # in front of 4 products with an epilogue and 2 for gradients of inputs
+        (lambda: [layers.Dense(7, "tanh")], {"bias_gradient": 3, "plain": 3}),
+        (
+            lambda: [layers.Dense(7, "relu", use_bias=False)],
+            {"bias_gradient": 2, "plain": 4},
+        ),
+        (
+            lambda: [layers.Dense(7), layers.Dropout(0.5)],
+            {"bias": 2, "bias_gradient": 3, "plain": 2},
+        ),
+    ],
+    ids=["another activation", "no bias", "dropout behind it"],
+)
+def test_what_fits_no_epilogue_is_done_by_kernels(
+    hidden: Callable[[], list[Any]], counts: dict[str, int]
+) -> None:
+    backend, spy = card(*KINDS)
+    reference = trained(gpunn.backends.get_backend("numpy"), hidden())
+    assert distance(trained(backend, hidden()), reference) < 1e-6
+    assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
+
+
+def test_only_what_is_the_products_own_is_done_in_passing() -> None:
+    backend, _ = card(*KINDS)
+    x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 4), (8, 4)))
+    out, sums, z = (backend.zeros(s, np.float32) for s in ((3, 4), (4,), (8, 4)))
+    linear = gpunn.activations.linear
+
+    def tasks(*work: Callable[[], None]) -> int:
+        with backend.listing(in_passing=True) as listed:
+            for ask in work:
+                ask()
+        return len(listed)
+
+    def product(accumulate: bool = False) -> None:
+        backend.matmul(x, y, out, transpose_a=True, accumulate=accumulate)
+
+    def sum_up() -> None:
+        backend.column_sums(y, sums)
+
+    def activate(target: Any) -> None:
+        backend.bias_activation(out, sums, linear, target)
+
+    assert tasks(product, sum_up) == tasks(product, lambda: activate(out)) == 1
+    assert tasks(sum_up, product) == 2
+    assert tasks(product, lambda: backend.column_sums(other, sums)) == 2
+    assert tasks(product, lambda: backend.column_sums(y, sums, accumulate=True)) == 2
+    assert tasks(lambda: product(accumulate=True), sum_up) == 2
+    assert tasks(product, sum_up, lambda: activate(out)) == 2
+    long, flat = backend.zeros((12,), np.float32), out.reshape(1, 12)
+    assert tasks(product, lambda: backend.bias_activation(flat, long, linear, flat)) == 2
+    assert tasks(product, lambda: activate(backend.zeros((3, 4), np.float32))) == 2
+    assert tasks(lambda: backend.matmul(x, out, z), lambda: activate(out)) == 2
+
+
+@pytest.mark.parametrize("precision", gpunn.backends.precision.PRECISIONS)
+def test_factors_are_rounded_there_too(precision: str) -> None:
+    backend, spy = card(*KINDS)
+    plain = trained(emulated.make_backend("plain"), [], precision)
+    assert distance(trained(backend, [], precision), plain) < 1e-6
+    assert spy.done["relu"] > 0

@@ -1,0 +1,447 @@
+"""The rungs of the ladder of launches, against NumPy, against each other and against their rule."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import emulated
+import hypothesis
+import hypothesis.strategies as st
+import kernel_table
+import numpy as np
+import nvrtc
+import pytest
+import test_kernels_compile
+import test_launches
+
+import gpunn
+from gpunn import layers, losses, optimizers
+from gpunn.backends import dry, kernel_source
+from gpunn.backends.fusion import fuse
+from gpunn.backends.ladder import FEW, NARROW, Recorded, Whole
+from gpunn.backends.tasks import Conflict, Region, Task
+from gpunn.backends.whole import phases, stages_of
+
+RUNGS = ("fused", "whole")
+STEPS = 100
+TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+SPARSE = losses.SparseCategoricalCrossentropy
+CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", *RUNGS)}
+
+
+Hidden = Callable[[], list[Any]]
+
+
+def network(backend: Any, hidden: Hidden, dtype: str, inputs: int = 20, **compiled: Any) -> Any:
+    """A network for ten classes, with the same weights each time."""
+    gpunn.utils.set_random_seed(3)
+    chain = [layers.Input((inputs,)), layers.Rescaling(1 / 255), *hidden()]
+    output = compiled.pop("output", "softmax")
+    model = gpunn.Sequential(
+        [*chain, layers.Dense(10, activation=output)], dtype=dtype, backend=backend
+    )
+    options = {"optimizer": "sgd", "loss": SPARSE(), "metrics": ["accuracy"], **compiled}
+    model.compile(**options)
+    return model
+
+
+def classic(backend: Any, dtype: str, inputs: int = 20) -> Any:
+    return network(
+        backend, lambda: [layers.Dense(128, activation="relu"), layers.Dropout(0.2)], dtype, inputs,
+        optimizer="adam",
+    )  # fmt: skip
+
+
+def two_layers(backend: Any, dtype: str, inputs: int = 20) -> Any:
+    return network(
+        backend, lambda: [layers.Dense(16, activation="relu") for _ in range(2)], dtype, inputs
+    )
+
+
+def data(model: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (rows, *model.input_shape[1:]), dtype=np.uint8)
+    y = (x[:, :10].astype(np.int64) * np.arange(1, 11)).sum(1) % 10
+    sparse = model.trainer.loss.sparse
+    return x, y if sparse else np.eye(10, dtype=model.dtype)[y]
+
+
+def train(model: Any, rows: int, batch: int, epochs: int, **options: Any) -> dict[str, np.ndarray]:
+    """All that training leaves."""
+    x, y = data(model, rows)
+    history = model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **options).history
+    arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
+    return {**arrays, **{key: np.array(value) for key, value in history.items()}}
+
+
+def assert_close(a: dict[str, np.ndarray], b: dict[str, np.ndarray], dtype: str) -> None:
+    assert a.keys() == b.keys()
+    for name, expected in a.items():
+        difference = np.linalg.norm(np.subtract(b[name], expected, dtype=np.float64))
+        assert difference <= TOLERANCE[dtype] * np.linalg.norm(expected), name
+
+
+def assert_same_bits(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert a.keys() == b.keys()
+    for name, expected in a.items():
+        np.testing.assert_array_equal(b[name], expected, err_msg=name)
+
+
+# -- the same training as NumPy's
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize(
+    ("make", "inputs", "rows", "batch"),
+    [(two_layers, 784, 196, 10), (classic, 40, 620, 32)],
+    ids=["784-16-16-10, SGD", "40-128-dropout-10, Adam"],
+)
+def test_training_is_that_of_numpy(
+    make: Callable[..., Any], inputs: int, rows: int, batch: int, rung: str, dtype: str
+) -> None:
+    """A hundred steps, with a ragged batch at the end of each epoch."""
+    epochs = STEPS // -(-rows // batch)
+    assert rows % batch and epochs * -(-rows // batch) == STEPS
+    host, card = (
+        train(make(backend, dtype, inputs), rows, batch, epochs)
+        for backend in ("numpy", CARDS[rung])
+    )
+    assert_close(host, card, dtype)
+
+
+def frozen(backend: Any, dtype: str) -> Any:
+    """The first of two layers is not trained."""
+    return network(
+        backend,
+        lambda: [
+            layers.Dense(12, activation="sigmoid", trainable=False),
+            layers.Dense(12, activation="relu"),
+        ],
+        dtype,
+    )
+
+
+def rowwise(backend: Any, dtype: str) -> Any:
+    return network(
+        backend,
+        lambda: [
+            layers.Dense(12, use_bias=False), layers.Activation("softmax"), layers.Dropout(0.3)
+        ],
+        dtype,
+    )  # fmt: skip
+
+
+def optimized(optimizer: Any) -> Callable[..., Any]:
+    return lambda backend, dtype: network(
+        backend, lambda: [layers.Dense(12, activation="tanh", learning_rate_multiplier=0.5)], dtype,
+        optimizer=type(optimizer).from_config(optimizer.get_config()),
+    )  # fmt: skip
+
+
+def lost(loss: Any, output: str, *metrics: Any) -> Callable[..., Any]:
+    return lambda backend, dtype: network(
+        backend, lambda: [layers.Dense(12, activation="tanh")], dtype,
+        loss=loss, output=output, metrics=list(metrics),
+    )  # fmt: skip
+
+
+SGD, ADAM = optimizers.SGD, optimizers.Adam
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "a frozen layer": frozen,
+    "row activation": rowwise,
+    "momentum, clipped together": optimized(SGD(0.1, 0.9, True, global_clipnorm=0.1)),
+    "clipped one by one": optimized(SGD(0.1, clipnorm=0.05, weight_decay=0.01)),
+    "amsgrad, clipped values": optimized(ADAM(0.01, amsgrad=True, clipvalue=0.01)),
+    "mean squared error": lost(losses.MeanSquaredError(), "linear"),
+    "half squared error": lost(losses.HalfSquaredError(), "tanh"),
+    "binary crossentropy": lost(
+        losses.BinaryCrossentropy(label_smoothing=0.1), "sigmoid", "binary_accuracy"
+    ),
+    "probabilities": lost(losses.CategoricalCrossentropy(), "sigmoid", "accuracy"),
+    "categorical crossentropy": lost(
+        losses.CategoricalCrossentropy(), "softmax", "accuracy", "mean_squared_error",
+        "binary_accuracy",
+    ),
+    "logits, metrics of their own": lost(
+        SPARSE(from_logits=True), "linear", "accuracy", "sparse_categorical_crossentropy"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kind_of_step_is_that_of_numpy(name: str, rung: str) -> None:
+    make = NETWORKS[name]
+    host, card = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", CARDS[rung]))
+    assert all(np.isfinite(value).all() for value in host.values())
+    assert_close(host, card, "float32")
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_weighted_steps_are_those_of_numpy(rung: str) -> None:
+    results = [
+        train(classic(b, "float64"), 39, 8, 3, sample_weight=np.linspace(0.5, 1.5, 39))
+        for b in ("numpy", CARDS[rung])
+    ]
+    assert_close(*results, "float64")
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_batches_that_the_host_brings(rung: str) -> None:
+    results = []
+    for backend in ("numpy", CARDS[rung]):
+        model = two_layers(backend, "float64")
+        x, y = data(model, 40)
+        losses_ = [model.train_on_batch(x[i : i + 8], y[i : i + 8])[0] for i in range(0, 40, 8)]
+        arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
+        results.append({**arrays, "losses": np.array(losses_)})
+    assert_close(*results, "float64")
+
+
+# -- no second truth: the same bits
+
+
+def stepped(rung: str, *runs: int) -> dict[str, np.ndarray]:
+    """What so many steps leave, asked for in these portions."""
+    model = classic(CARDS[rung], "float32")
+    rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
+    program = model.trainer.program(32, True, rows, rows.order(model.trainer.seed))
+    for steps in runs:
+        program.run(steps)
+    arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
+    return {**arrays, "totals": model.backend.read(model.trainer.totals[True])}
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_steps_in_any_portions_give_the_same_bits(rung: str) -> None:
+    assert_same_bits(stepped(rung, 1, 1, 35), stepped(rung, 37))
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_two_processes_give_the_same_bits(rung: str) -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, __file__, rung],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    }  # fmt: skip
+    assert len(outputs) == 1 and outputs.pop()
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_order_of_threads_makes_no_difference(rung: str) -> None:
+    results = []
+    for order in range(4):
+        card = emulated.make_backend(rung)
+        card._kernels = emulated.EmulatedKernels(orders=(order,))
+        card._kernels.blocks = 3
+        results.append(train(classic(card, "float32"), 70, 32, 1))
+    for other in results[1:]:
+        assert_same_bits(results[0], other)
+
+
+# -- which rung, and how many launches
+
+
+def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
+    model = network(backend, lambda: hidden, "float32", **options)
+    rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, batch))
+    captured = model.trainer.program(batch, True, rows, rows.order(model.trainer.seed))
+    captured.run(1)
+    return captured._program
+
+
+class Own(layers.Layer):
+    """From outside the framework: it may look at its arrays."""
+
+    def forward(self, call: Any) -> None:
+        call.backend.xp.negative(call.x, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        call.backend.xp.negative(call.dy, out=call.dx)
+
+
+def test_the_rule() -> None:
+    card = dry.make_backend(whole=True)
+    narrow, wide = layers.Dense(NARROW), layers.Dense(NARROW + 1)
+    assert isinstance(program_of(card, [narrow]), Whole)
+    assert isinstance(program_of(card, [narrow], FEW), Whole)
+    for hidden, batch in (([wide], 32), ([narrow], FEW + 1)):
+        recorded = program_of(card, hidden, batch)
+        assert isinstance(recorded, Recorded) and "_Launches" in repr(recorded._step)
+    slow = layers.Dense(3, activation=gpunn.activations.Relu(negative_slope=0.5))
+    for layer in (slow, Own()):
+        recorded = program_of(card, [layer])
+        assert isinstance(recorded, Recorded) and "function" in repr(recorded._step)
+    assert isinstance(program_of(dry.make_backend(), [narrow]), Recorded)
+
+
+def test_what_the_cache_cannot_hold_is_no_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam's arrays, in 784-128-10, are weights, gradients and two slots of 101,770 numbers."""
+    card = dry.make_backend(whole=True)
+    for least, rung in ((4 * 4 * 101_770, Recorded), (5 * 4 * 101_770, Whole)):
+        monkeypatch.setattr(card._kernels, "cache", least, raising=False)
+        model = classic(card, "float32", 784)
+        x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
+        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        program = model.trainer.program(32, True, rows, rows.order(1))
+        program.run(1)
+        assert isinstance(program._program, rung)
+
+
+def test_a_launch_is_short_on_the_slowest_card() -> None:
+    """32 rows through 784-128-10 take 13 million operations, by one multiprocessor at 2e9 a
+    second 6.6 ms; 32 of them share the rows out. A launch may take 25 ms."""
+    for resident, steps in ((1, 3), (2, 7), (1000, 122)):
+        card = dry.make_backend(whole=True)
+        card._kernels.resident = resident
+        model = classic(card, "float32", 784)
+        x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
+        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        program = model.trainer.program(32, True, rows, rows.order(1))
+        program.run(1)
+        assert program._program._most == steps
+
+
+@pytest.mark.parametrize(
+    ("rung", "hidden", "why"),
+    [
+        ("fused", [Own()], "a layer or a formula in it is not the framework's own"),
+        ("whole", [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
+         "it calls the array function xp.multiply"),
+        ("whole", [layers.Dense(3) for _ in range(20)], "a kernel has 4,096"),
+    ],
+)  # fmt: skip
+def test_a_rung_that_is_impossible_says_why(rung: str, hidden: list[Any], why: str) -> None:
+    card = dry.make_backend(whole=True)
+    card.rung = rung
+    with pytest.raises(RuntimeError, match=f"rung '{rung}' .GPUNN_RUNG.: .*{why}"):
+        program_of(card, hidden)
+
+
+def test_an_unknown_rung_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUNN_RUNG", "top")
+    with pytest.raises(ValueError, match="one of plain, fused, whole; got 'top'"):
+        emulated.make_backend()
+
+
+def test_a_launch_ends_before_anybody_notices() -> None:
+    """As many steps a launch as the slowest card does in a moment; none is lost."""
+    card = dry.make_backend(whole=True)
+    program: Any = program_of(card, [layers.Dense(100)], inputs=784)
+    asked: list[int] = []
+    program._launch = asked.append
+    program.run(100)
+    assert sum(asked) == 100 and len(asked) > 1
+    flops = 2 * 32 * (2 * 784 * 100 + 3 * 100 * 10)
+    assert max(asked) == int(0.025 * 2e9 / flops)  # by the one multiprocessor there is
+
+
+def test_launches_of_the_classic_step() -> None:
+    for whole, most in ((False, 12), (True, 2)):
+        model = test_launches.classic(dry.make_backend(whole))
+        launches = test_launches.recorded(model, *test_launches.digits(), 32)
+        assert len(launches) == test_launches.OPERATIONS
+        assert 0 < sum(launch.kernels for launch in launches) <= most
+        assert all(launch.kernels or launch.rides for launch in launches)
+
+
+def test_the_phases_of_the_classic_step() -> None:
+    model = test_launches.classic(dry.make_backend(whole=True))
+    captured = test_launches.program(model, *test_launches.digits(), 32)
+    with model.backend.listing(False) as tasks:
+        captured._step()
+    from gpunn.backends.whole import as_parts
+
+    stages = stages_of(phases(as_parts(tasks)))
+    assert [name for name, _ in stages] == [
+        "rows", "barrier", "grid", "blocks", "once", "barrier",
+    ]  # fmt: skip
+    assert [task.name for task in stages[-1][1]] == ["advance"]
+
+
+# -- what may change places
+
+
+tasks_of_regions = st.lists(
+    st.lists(
+        st.builds(
+            lambda start, size, *marks: Region(start, start + size, *marks),
+            st.integers(0, 5), st.integers(1, 3), st.booleans(), st.booleans(),
+            st.sampled_from([None, None, 0, 1]),
+        ),
+        min_size=1, max_size=4,
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+def task_of(regions: list[Region], kind: tuple[str | None, int]) -> Task:
+    task = Task()
+    task.regions = tuple(regions)
+    task.stage, task.rows = kind
+    task.name = "advance"
+    return task
+
+
+KINDS = [(None, 0), ("grid", 8), ("grid", 5), ("rows", 8), ("rows", 16), ("blocks", 0), ("last", 0)]
+
+
+@hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@hypothesis.given(tasks_of_regions, st.lists(st.sampled_from(KINDS), min_size=12, max_size=12))
+def test_tasks_that_depend_on_each_other_keep_their_order(
+    all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
+) -> None:
+    tasks = [task_of(regions, kind) for regions, kind in zip(all_regions, kinds, strict=False)]
+    groups = fuse(tasks)
+    assert sorted(map(id, tasks)) == sorted(id(t) for g in groups for t in g.tasks)
+    shared_out = [
+        (at, group.main.index(t) if t in group.main else 99 + group.last.index(t), t in group.last)
+        for t in tasks
+        for at, group in enumerate(groups)
+        if t in group.tasks
+    ]
+    found = phases([t for t in tasks if t.stage is not None])
+    places = {
+        id(t): (at, ("grid", "rows", "blocks", "last").index(t.stage), phase.by_rows)
+        for at, phase in enumerate(found)
+        for t in phase.tasks
+    }
+    for j, second in enumerate(tasks):
+        for i, first in enumerate(tasks[:j]):
+            conflict = first.conflict(second)
+            if conflict is Conflict.NONE:
+                continue
+            (a, x, _), (b, y, ends) = shared_out[i], shared_out[j]
+            assert a < b or (a == b and x < y and (ends or conflict is Conflict.PIECES))
+            if id(first) in places and id(second) in places:
+                (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
+                alike = Conflict.PIECES if rows else Conflict.THREADS
+                assert a < b or (a == b and conflict is alike and (rows or x <= y))
+
+
+# -- the compositions under the compiler
+
+
+@pytest.mark.parametrize("architecture", kernel_table.ARCHITECTURES)
+@pytest.mark.parametrize("whole", [False, True], ids=RUNGS)
+def test_compositions_compile_without_spills(whole: bool, architecture: int) -> None:
+    backend = dry.make_backend(whole)
+    test_launches.program(test_launches.classic(backend), *test_launches.digits(), 32)
+    kernels = list(backend._prepared)
+    assert any(len(kernel.calls) > 1 for kernel in kernels)
+    for kernel in kernels:
+        names, options = [kernel.name], kernel_source.OPTIONS
+        test_kernels_compile.check(nvrtc.compile_kernels(kernel.text, architecture, names, options))
+
+
+if __name__ == "__main__":
+    found = stepped(sys.argv[1], 3, 40)
+    print({name: array.tobytes().hex()[:2000] for name, array in found.items()})

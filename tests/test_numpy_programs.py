@@ -1,0 +1,290 @@
+"""Programs of the NumPy backend: what is noted once comes to what the step does each time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+import test_parity
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import array_calls
+from gpunn.backends.array_calls import ArrayCalls, NotListableError
+from gpunn.backends.numpy_backend import UPDATE_PIECE, NumpyBackend
+from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, worth_threads
+
+
+class Plain(NumpyBackend):
+    """Calls the step each time."""
+
+    recorded = True
+
+
+@test_parity.every_case
+def test_a_noted_step_is_the_plain_one(kind: str, name: str, arguments: dict) -> None:
+    """Bit for bit, with data, rate, position, pass and counters that have changed since."""
+    case = (kind, name, arguments)
+    backends = NumpyBackend(), Plain()
+    test_parity.assert_same_bits(*(test_parity.drive(backend, case) for backend in backends))
+
+
+def programs(model: Any) -> list[ArrayCalls]:
+    entries = [e for kept in model.trainer._on_rows.values() for e in kept.values()]
+    return [program for _, program in entries]
+
+
+def fitted(*chain: Any, loss: str = "mse", activation: Any = None) -> Any:
+    chain = (layers.Input((5,)), *chain, layers.Dense(3, activation=activation))
+    model = gpunn.Sequential(list(chain), backend="numpy")
+    model.compile(gpunn.optimizers.Adam(0.01), loss)
+    random = np.random.default_rng(0)
+    model.set_weights([random.standard_normal(w.shape) for w in model.get_weights()])
+    x, y = random.random((40, 5), np.float32), random.random((40, 3), np.float32)
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("name", ["mse", "binary_crossentropy", "categorical_crossentropy"])
+def test_a_step_of_built_in_parts_is_noted(name: str) -> None:
+    activation = {"mse": None, "binary_crossentropy": "sigmoid"}.get(name, "softmax")
+    model = fitted(layers.Dense(4, "relu"), layers.Dropout(0.5), loss=name, activation=activation)
+    (program,) = programs(model)
+    assert len(program._calls) > 20
+    assert program._step not in program._calls
+
+
+class Doubling(layers.Layer):
+    """Doubles with Python's operators: what it does cannot be noted."""
+
+    def forward(self, call: Any) -> None:
+        call.y[...] = call.x * 2
+
+    def backward(self, call: Any) -> None:
+        call.dx[...] = call.dy * 2
+
+
+class Doubled(layers.Dense):
+    """A layer of the framework, but for one line."""
+
+    def forward(self, call: Any) -> None:
+        super().forward(call)
+        call.y[...] = call.y * 2
+
+    def backward(self, call: Any) -> None:
+        call.dy[...] = call.dy * 2
+        super().backward(call)
+
+
+def test_a_users_layer_is_called_in_each_step() -> None:
+    """Its weights after training are those of the same network built without it."""
+    results = []
+    for hidden in (
+        [layers.Dense(4), Doubling()],
+        [Doubled(4)],
+        [layers.Dense(4), layers.Rescaling(2.0)],
+    ):
+        model = fitted(*hidden)
+        results.append(model.get_weights())
+        (program,) = programs(model)
+        noted = program._step not in program._calls
+        assert noted == (type(hidden[-1]) is layers.Rescaling)
+    for a, b, c in zip(*results, strict=True):
+        np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(b, c, rtol=1e-5, atol=1e-7)
+
+
+def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands() -> None:
+    backend, out = NumpyBackend(), np.zeros(3)
+
+    def step() -> None:
+        np.add(out, backend.xp.sum(np.ones(2)), out=out)
+
+    with pytest.raises(NotListableError, match=r"xp\.sum without out="), backend.noting():
+        step()
+    assert backend.xp is np
+    program = backend.capture(step, listable=True)
+    program.run(5)
+    assert out.tolist() == [10.0] * 3
+    assert program._calls == [step]
+
+
+def test_numbers_become_arrays_only_where_that_is_faster() -> None:
+    backend = NumpyBackend()
+    small, large = np.zeros((4, 4), np.float32), np.zeros((64, 64), np.float32)
+    assert small.size <= array_calls.SMALL < large.size
+    with backend.noting() as calls:
+        backend.xp.multiply(small, 0.5, out=small)
+        backend.xp.multiply(large, 0.5, out=large)
+        backend.xp.maximum(large, 0.0, out=large)
+    shapes = [np.shape(call.args[1]) for call in calls]
+    assert shapes == [(4, 4), (), (64,)]
+    assert {np.asarray(call.args[1]).dtype.name for call in calls} == {"float32", "float64"}
+
+
+# -- threads
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    made = Workers()
+    made._count = 3
+    return made
+
+
+@pytest.mark.parametrize("columns", [1, 7, 100])
+@pytest.mark.parametrize("rows", [1, 2, 3, 64])
+def test_threads_compute_the_product(workers: Workers, rows: int, columns: int) -> None:
+    random = np.random.default_rng(rows)
+    a, b = random.random((rows, 20)), random.random((20, columns))
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, np.asfortranarray(b)):
+            out = np.full((rows, columns), np.nan)
+            workers.dot(left, right, out)
+            np.testing.assert_allclose(out, a @ b, rtol=1e-14)
+
+
+def test_every_part_is_done_once_and_the_parts_make_up_the_whole(workers: Workers) -> None:
+    parts: list[tuple[slice, int]] = []
+    for _ in range(20):
+        parts.clear()
+        workers.share(10, lambda at: parts.append((at, threading.get_ident())))
+        numbers = sorted(i for at, _ in parts for i in range(at.start, at.stop))
+        assert numbers == list(range(10))
+        assert len({thread for _, thread in parts}) == 3
+
+
+def test_a_part_may_share_again(workers: Workers) -> None:
+    done: list[slice] = []
+    workers.share(3, lambda at: workers.share(4, done.append))
+    assert done == [slice(0, 4)] * 3
+
+
+@pytest.mark.parametrize("where", [0, 9])
+def test_an_error_in_a_part_is_raised(workers: Workers, where: int) -> None:
+    def work(at: slice) -> None:
+        if where in range(at.start, at.stop):
+            raise ValueError("in a part")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="in a part"):
+            workers.share(10, work)
+    workers.share(10, lambda at: None)
+
+
+def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads() -> list[int]:
+        info = threadpoolctl.threadpool_info()
+        return [library["num_threads"] for library in info if library["user_api"] == "blas"]
+
+    with threadpoolctl.threadpool_limits(3, user_api="blas"):
+        before, backend = threads(), NumpyBackend()
+        with backend.session(), backend.session():
+            assert set(threads()) <= {1}
+            assert backend._workers._count == max(before, default=1)
+        assert threads() == before
+        assert backend._workers._count == 1
+
+
+def test_a_large_network_trains_alike_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Products and updates are large enough to be cut; the ends of the pieces are ragged."""
+    results = []
+    random = np.random.default_rng(0)
+    x, y = random.random((96, 300), np.float32), random.integers(0, 10, 96)
+    assert worth_threads(48, 900, 900)
+    for count in (1, 2, 3):
+        gpunn.utils.set_random_seed(0)
+        backend = NumpyBackend()
+        monkeypatch.setattr(backend._workers, "session", lambda: pytest.MonkeyPatch.context())
+        backend._workers._count = count
+        model = gpunn.Sequential(
+            [layers.Input((300,)), *(layers.Dense(900, "tanh") for _ in range(2))],
+            backend=backend,
+        )
+        model.add(layers.Dense(10, activation="softmax"))
+        model.compile(
+            gpunn.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy"
+        )
+        assert model.count_params() > SIZE_WORTH_THREADS > UPDATE_PIECE
+        model.fit(x, y, batch_size=48, epochs=2, verbose=0)
+        results.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+    for other in results[1:]:
+        distance = np.linalg.norm(other - results[0]) / np.linalg.norm(results[0])
+        assert distance < 1e-6
+
+
+# -- prediction in pieces
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One whose predictions are cut into pieces of eight rows."""
+    monkeypatch.setattr(NumpyBackend, "cache_bytes", 8 * 1300)
+    gpunn.utils.set_random_seed(0)
+    chain = [layers.Input((10, 10)), layers.Flatten(), layers.Dense(50, activation="relu")]
+    made = gpunn.Sequential([*chain, layers.Dense(10, activation="softmax")], backend="numpy")
+    assert made.built and made._predictor()._rows == 8
+    return made
+
+
+@pytest.mark.parametrize("rows", [1, 8, 9, 50, 61])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "float16"])
+def test_a_prediction_in_pieces_is_that_of_each_row(model: Any, rows: int, dtype: str) -> None:
+    x = np.random.default_rng(0).integers(0, 5, (rows, 10, 10)).astype(dtype)
+    single = np.concatenate([model.predict_on_batch(row[np.newaxis]) for row in x])
+    for given in (x, np.asfortranarray(x)):
+        np.testing.assert_allclose(model.predict(given, verbose=0), single, rtol=1e-5)
+        np.testing.assert_allclose(model.predict_on_batch(given), single, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(x, batch_size=20, verbose=0), single, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("batch_size", [None, 20, 3])
+def test_a_value_that_is_not_finite_is_found_in_any_piece(
+    model: Any, value: float, batch_size: int | None
+) -> None:
+    x = np.zeros((50, 10, 10), np.float32)
+    x[41, 2, 3] = value
+    with pytest.raises(ValueError, match=rf"x holds {value} at \[41, 2, 3\]"):
+        model.predict(x, batch_size=batch_size, verbose=0)
+    x[41, 2, 3] = 0
+    assert np.isfinite(model.predict(x, verbose=0)).all()
+
+
+def test_callbacks_are_told_of_nothing_before_all_values_are_known_to_be_good(model: Any) -> None:
+    told: list[int] = []
+    callback = gpunn.callbacks.LambdaCallback()
+    callback.on_predict_batch_begin = lambda number, logs=None: told.append(number)
+    x = np.zeros((50, 10, 10))
+    x[-1] = np.nan
+    with pytest.raises(ValueError, match="x holds nan"):
+        model.predict(x, batch_size=10, callbacks=[callback], verbose=0)
+    assert told == []
+    model.predict(x[:-1], batch_size=10, callbacks=[callback], verbose=0)
+    assert told == [0, 1, 2, 3, 4]
+
+
+def test_training_between_predictions_shows(model: Any) -> None:
+    x = np.random.default_rng(0).random((30, 10, 10))
+    before = [model.predict(part, verbose=0) for part in (x, x[:4])]
+    model.set_weights([w + 0.1 for w in model.get_weights()])
+    after = [model.predict(part, verbose=0) for part in (x, x[:4])]
+    for old, new in zip(before, after, strict=True):
+        assert not np.allclose(old, new)
+    np.testing.assert_allclose(after[0][:4], after[1], rtol=1e-5)
+
+
+def test_a_users_layer_predicts_in_pieces() -> None:
+    chain = [layers.Input((5,)), Doubling(), registered.make("layer", "Dense", {"units": 3})]
+    model = gpunn.Sequential(chain, backend="numpy")
+    x = np.random.default_rng(0).random((7, 5), np.float32)
+    expected = 2 * x @ model.get_weights()[0]
+    for _ in range(3):
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)

@@ -1,0 +1,353 @@
+"""The bound on paper: its arithmetic by hand, its cards by other figures, its page by its file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import roofline as program
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import known_cards, roofline
+from gpunn.backends.known_cards import CARDS, find_card
+from gpunn.backends.recorder import Launch
+from gpunn.cli import steps
+
+CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
+every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+
+
+def card(name: str) -> Any:
+    return next(card for card in CARDS if card.name == name)
+
+
+def update(elements: int, arrays: int = 4) -> Launch:
+    """An Adam step: four arrays, seven passes."""
+    shapes = {f"array {number}": (elements,) for number in range(arrays)}
+    return Launch("update", "Adam", shapes, 7 * 4 * elements, elements, 1)
+
+
+def product(m: int, k: int, n: int) -> Launch:
+    shapes = {"a": (m, k), "b": (k, n), "out": (m, n)}
+    return Launch("matmul", "", shapes, 4 * (m * k + k * n + m * n), 2 * m * k * n, 1)
+
+
+# -- traffic and arithmetic of what is launched
+
+
+def launched(operation: str, optimizer: Any = "adam", **options: Any) -> list[Launch]:
+    stack = [layers.Input((6,)), layers.Dense(4, **options), layers.Dropout(0.5), layers.Dense(2)]
+    model = gpunn.Sequential(stack, backend="numpy")
+    model.compile(optimizer, "mse")
+    return [launch for launch in steps.launches(model, 8) if launch.operation == operation]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "passes"),
+    [
+        (gpunn.optimizers.SGD(0.1), 3),  # w is read and written, g is read
+        (gpunn.optimizers.SGD(0.1, momentum=0.9), 5),
+        (gpunn.optimizers.Adam(), 7),
+        (gpunn.optimizers.Adam(amsgrad=True), 9),
+    ],
+)
+def test_an_update_reads_gradients_once_and_rewrites_the_rest(optimizer: Any, passes: int) -> None:
+    (launch,) = launched("update", optimizer)
+    # 6 x 4, 4, 4 x 2 and 2 elements, each begun on a cache line of 16
+    assert launch.bytes == 4 * passes * (32 + 16 + 16 + 16)
+
+
+def test_traffic_by_hand() -> None:
+    forward = launched("matmul")[0]
+    assert forward.bytes == 4 * (8 * 6 + 6 * 4 + 8 * 4) and forward.flops == 2 * 8 * 6 * 4
+    (dropout,) = launched("dropout")
+    assert dropout.bytes == (4 + 4 + 1) * 8 * 4  # the mask has a byte an element
+    leaky = gpunn.activations.Relu(negative_slope=0.1)  # its gradient reads its input
+    relu, kept = (launched("bias_activation", activation=f)[0] for f in ("relu", leaky))
+    assert relu.bytes == 4 * (8 * 4 + 4 + 8 * 4)
+    assert kept.bytes == relu.bytes + 4 * 8 * 4  # x is left holding x + bias
+
+
+def test_what_is_added_to_is_read_and_written() -> None:
+    backend = gpunn.backends.get_backend("numpy")
+    a, b, out = (np.ones(shape, np.float32) for shape in ((3, 5), (5, 2), (3, 2)))
+    with backend.recording() as launches:
+        backend.matmul(a, b, out)
+        backend.matmul(a, b, out, accumulate=True)
+    assert launches[1].bytes - launches[0].bytes == out.nbytes
+    assert launches[1].flops == launches[0].flops
+
+
+# -- the cards
+
+
+# CUDA cores, boost clock in MHz, width of the memory bus in bits, its rate in Gbit/s a line.
+PARTS = {
+    "GTX 1050 Ti": (768, 1392, 128, 7.008),
+    "GTX 1060 6GB": (1280, 1709, 192, 8.008),
+    "GTX 1080": (2560, 1733, 256, 10.008),
+    "GTX 1080 Ti": (3584, 1582, 352, 11.008),
+    "GTX 1650": (896, 1665, 128, 8.004),
+    "RTX 2060": (1920, 1680, 192, 14.0),
+    "RTX 3060": (3584, 1777, 192, 15.0),
+    "RTX 4090": (16384, 2520, 384, 21.0),
+    "H100": (16896, 1980, 5120, 5.2336),
+    "H200": (16896, 1980, 6144, 6.2512),
+}
+LANES = {6: 128, 7: 64, 8: 128, 9: 128}  # of a multiprocessor, by compute capability
+
+
+@every_card
+def test_published_rates_are_what_the_parts_of_a_card_amount_to(card: Any) -> None:
+    cores, clock, bus, rate = PARTS[card.name]
+    assert card.multiprocessors * LANES[card.capability[0]] == cores
+    assert card.flops == pytest.approx(2 * cores * clock * 1e6, rel=2e-3)
+    assert card.clock == pytest.approx(clock * 1e6, rel=2e-3)
+    assert card.bandwidth == pytest.approx(bus / 8 * rate * 1e9, rel=2e-3)
+    assert card.l2_bandwidth > card.bandwidth and card.l2 >= 2**20
+    assert 0.5e-6 < card.kernel < 3e-6 and 0.5e-6 < card.barrier < 3e-6
+
+
+@every_card
+def test_every_figure_has_a_source(card: Any) -> None:
+    assert len(card.sources) == 3 and set(card.sources) <= set(known_cards.SOURCES)
+    for letter in card.sources:
+        assert "https://" in known_cards.SOURCES[letter] or "http://" in known_cards.SOURCES[letter]
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("NVIDIA GeForce GTX 1060 6GB", "GTX 1060 6GB"),
+        ("NVIDIA GeForce GTX 1060 3GB", None),
+        ("GeForce GTX 1080", "GTX 1080"),
+        ("NVIDIA GeForce GTX 1080 Ti", "GTX 1080 Ti"),
+        ("NVIDIA GeForce GTX 1650 SUPER", None),
+        ("NVIDIA GeForce RTX 3060 Ti", None),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", None),
+        ("NVIDIA H200", "H200"),
+        ("Quadro P400", None),
+        ("", None),
+    ],
+)
+def test_cards_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) -> None:
+    found = find_card(told)
+    assert (found.name if found else None) == name
+
+
+# -- the model
+
+
+def test_an_update_in_memory_and_in_l2_by_hand() -> None:
+    gtx = card("GTX 1080 Ti")  # 484.4 GB/s, L2 of 2.75 MiB with 1,114 GB/s
+    launch = 15 / 32
+    # 16 MB do not fit: 28 MB at 85% of 484.4 GB/s
+    assert roofline.step_seconds([update(10**6)], gtx) * 1e6 == pytest.approx(
+        28e6 / (0.85 * 484.4e3) + 1.32 + launch
+    )
+    # 1.6 MB do: 2.8 MB at 1,114 GB/s
+    assert roofline.step_seconds([update(10**5)], gtx) * 1e6 == pytest.approx(
+        2.8e6 / 1114e3 + 1.32 + launch
+    )
+
+
+def test_a_product_by_hand() -> None:
+    gtx = card("GTX 1080 Ti")
+    rate = 0.6 * 11.34e12  # of 28 multiprocessors
+    # 32 x 128 are 4 tiles: the sum over 784 is cut in 7, and each block adds up 112 terms.
+    assert roofline.product_seconds(32, 128, 784, gtx) == pytest.approx(
+        112 * 2 * 32 * 32 / (rate / 28)
+    )
+    # One tile, and a sum that is not cut: one block of 28 works.
+    assert roofline.product_seconds(10, 10, 50, gtx) == pytest.approx(50 * 2 * 32 * 32 / rate * 28)
+    # Large enough for all of them.
+    assert roofline.product_seconds(4096, 4096, 4096, gtx) == pytest.approx(2 * 4096**3 / rate)
+
+
+def test_the_classic_step_in_one_kernel() -> None:
+    launches = steps.launches(steps.example())
+    assert roofline.is_narrow(launches)
+    assert not roofline.is_narrow(steps.launches(program.classic(129)))
+    h200 = card("H200")
+    bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes a second
+    # 32 of its multiprocessors have a row each; each of them reads both layers' weights forward,
+    # and those of the last layer backward. The first layer's are the ones that take longer so.
+    first, last = 784 * 128 * 4, 128 * 10 * 4
+    seconds = [max(n / port, 32 * n / bandwidth) for n in (first, last, last)]
+    others = [
+        roofline.launch_seconds(x, h200, bandwidth)
+        for x in launches
+        if x.operation != "matmul" or x.shapes["out"][0] != 32
+    ]
+    products = [
+        roofline.launch_seconds(x, h200, bandwidth)
+        for x in launches
+        if x.operation == "matmul" and x.shapes["out"][0] == 32
+    ]
+    least = sum(map(max, products, seconds)) + sum(others)
+    assert seconds[0] > products[0]
+    assert roofline.whole_step_seconds(launches, h200) == pytest.approx(
+        2 * 1.25e-6 + 15e-6 / 32 + least
+    )
+
+
+def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
+    """10 multiprocessors, 32 rows: 4 each, for which a weight is read once; of 50, twice."""
+    gtx = card("GTX 1060 6GB")
+    few, more = (
+        roofline._own_rows_seconds(
+            next(x for x in steps.launches(steps.example(), batch) if x.operation == "matmul"),
+            batch, gtx, gtx.l2_bandwidth,
+        )
+        for batch in (32, 50)
+    )  # fmt: skip
+    assert few == pytest.approx(10 * 784 * 128 * 4 / 656e9)
+    assert more == pytest.approx(2 * few)
+
+
+def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
+    batch, sizes = 32, (784, 128, 10)
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+    activations = batch * (784 + 128 + 10)
+    least = 4 * (4 * parameters + activations)
+    # above it, at most: gradients, masks and results of every pass over the activations
+    assert least <= roofline.working_set(steps.launches(steps.example())) < least * 1.2
+
+
+@every_card
+@pytest.mark.parametrize("name", program.WORKLOADS)
+def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: str) -> None:
+    workload = program.WORKLOADS[name]
+    launches = steps.launches(program.network(**workload), workload["batch"])
+    traffic, flops = (sum(getattr(x, of) for x in launches) for of in ("bytes", "flops"))
+    fits = roofline.working_set(launches) <= card.l2
+    bandwidth = card.l2_bandwidth if fits else card.bandwidth
+    for seconds in (
+        roofline.step_seconds(launches, card),
+        roofline.whole_step_seconds(launches, card),
+    ):
+        assert seconds > max(traffic / bandwidth, flops / card.flops)
+    assert roofline.step_seconds(launches, card) > sum(x.kernels for x in launches) * card.kernel
+    bound = roofline.cpu_seconds(launches, CPU)
+    assert bound >= max(traffic / CPU.copies[0][1], 0.99 * flops / CPU.product_all)
+
+
+def test_wider_layers_and_larger_batches_take_no_less() -> None:
+    widths, batches = (1, 16, 31, 32, 33, 128, 700, 1024), (1, 10, 32, 33, 500)
+    lists = {(w, b): steps.launches(program.classic(w), b) for w in widths for b in batches}
+    for predict in (
+        *(lambda x, card=card: roofline.step_seconds(x, card) for card in CARDS),
+        lambda x: roofline.cpu_seconds(x, CPU),
+    ):
+        times = np.array([[predict(lists[w, b]) for b in batches] for w in widths])
+        assert (np.diff(times, axis=0) >= 0).all() and (np.diff(times, axis=1) >= 0).all()
+        assert times[-1, -1] > 2 * times[0, 0]
+
+
+def test_a_cpu_step_by_hand() -> None:
+    small = [product(32, 784, 128), update(10**4)]
+    # The set of 176 kB is copied at 200 GB/s; the product's arithmetic takes longer than that.
+    taken = 2 * 32 * 784 * 128 / 100e9 + 28e4 / 200e9
+    assert roofline.cpu_seconds(small, CPU) == pytest.approx(taken)
+    assert roofline.cpu_seconds(small, CPU, 2e-6) == pytest.approx(taken + 2 * 2e-6)
+    assert roofline.cpu_seconds([update(10**6)], CPU) == pytest.approx(28e6 / 80e9)
+    assert roofline.cpu_seconds([update(10**8)], CPU) == pytest.approx(28e8 / 40e9)
+
+
+# -- what is measured here
+
+
+def test_rates_of_this_cpu() -> None:
+    cpu = roofline.measure_cpu(0.05)
+    rates = [rate for _, rate in cpu.copies]
+    assert rates == sorted(rates, reverse=True) and rates[-1] > 1e8
+    assert cpu.product_all >= cpu.product_one > 1e8 and cpu.cores >= 1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+def test_a_step_is_measured_on_a_copy(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "STEPS", 2)
+    model = program.network((784, 4, 10), 0.1, "adam")
+    before = model.get_weights()
+    samples = steps.measure(model, 3, backend, seconds=0.0)
+    assert len(samples) == 3 and all(0 < sample < 10 for sample in samples)
+    assert all(map(np.array_equal, model.get_weights(), before))
+    assert model.optimizer.iterations == 0
+
+
+def test_python_takes_time() -> None:
+    assert 1e-8 < steps.operation_seconds(0.01) < 1e-2
+
+
+# -- the page
+
+
+def test_the_width_from_which_a_card_wins() -> None:
+    def result(card_us: list[float], cpu_us: list[float], bound_us: list[float]) -> dict:
+        pairs = zip(program.WIDTHS, card_us, bound_us, strict=True)
+        widths = {str(w): {"cards": {"X": c}, "bound": b} for w, c, b in pairs}
+        measured = {
+            str(w): [t, t, t * 3] for w, t in zip(program.WIDTHS, cpu_us, strict=True)
+        }  # the median counts
+        return {"predicted": {"widths": {"32": widths}}, "measured": {"widths": {"32": measured}}}
+
+    slow = [10.0] * 9
+    growing = [2.0**n for n in range(9)]  # above 10 from the fifth width on
+    assert program.crossover(result(slow, growing, slow), "X", 32, "measured") == "256"
+    assert program.crossover(result(slow, slow, growing), "X", 32, "bound") == "256"
+    assert program.crossover(result(slow, slow, growing), "X", 32, "measured") == "not up to 4,096"
+    assert program.crossover(result([0.5] * 9, slow, growing), "X", 32, "bound") == "always"
+    bumpy = [99.0, *growing[1:]]  # wins once, loses, and wins for good
+    assert program.crossover(result(slow, bumpy, slow), "X", 32, "measured") == "256"
+
+
+def test_figures_of_a_card_stand_beside(tmp_path: Path) -> None:
+    report = {
+        "card": {"name": "NVIDIA GeForce GTX 1080 Ti"},
+        "emulated": False,
+        "benchmarks": [
+            {"key": "W2 epoch", "steps": 1875, "samples": {"gpunn (card)": [0.2, 0.1, 0.15]}},
+            {"key": "W5a", "steps": None, "samples": {"gpunn (card)": [0.3]}},
+        ],
+    }
+    (tmp_path / "card.json").write_text(json.dumps(report))
+    (tmp_path / "emulated.json").write_text(json.dumps({**report, "emulated": True}))
+    (tmp_path / "other.json").write_text("[1]")
+    found = program.measured_on_cards(tmp_path)
+    assert found == {"GTX 1080 Ti": {"W2": pytest.approx(0.15 / 1875)}}
+    text = program.page(json.loads(program.PATH.read_text()), found)
+    row = next(line for line in text.splitlines() if line.endswith("| 80.0 |"))
+    assert row.startswith("| GTX 1080 Ti |")
+
+
+def test_the_page_is_made_again_without_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "roofline.json"
+    result = json.loads(program.PATH.read_text())
+    path.write_text(json.dumps({"measured": result["measured"]}))
+    monkeypatch.setattr("sys.argv", ["roofline.py", "--page", "--out", str(path)])
+    program.main()
+    assert json.loads(path.read_text())["measured"] == result["measured"]
+    assert capsys.readouterr().out.strip() == path.with_suffix(".md").read_text().strip()
+    assert path.with_suffix(".svg").read_text().startswith("<svg ")
+
+
+def test_the_committed_page_says_what_its_file_says() -> None:
+    again = "python benchmarks/roofline.py --page writes it anew"
+    result = json.loads(program.PATH.read_text())
+    assert result["predicted"] == json.loads(json.dumps(program.predict(result["measured"]))), again
+    text = program.page(result, program.measured_on_cards(program.RESULTS))
+    assert program.PATH.with_suffix(".md").read_text() == text, again
+    assert program.PATH.with_suffix(".svg").read_text() == program.chart(result), again
+    assert "**Predicted, not measured,**" in text
+    for workload in result["predicted"]["workloads"].values():
+        assert all(math.isfinite(c["recorded"]) for c in workload["cards"].values())
