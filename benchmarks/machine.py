@@ -110,6 +110,10 @@ def load() -> float | None:
 def complaint(before: float | None, others: float | None) -> str | None:
     """A sentence if the machine was busy, else None.
 
+    Args:
+        before: its load when the run began, which tells of the minute before.
+        others: cores that other processes kept busy meanwhile, if that is known by now.
+
     >>> complaint(0.1, 0.05), complaint(1.5, None)
     (None, 'The machine was busy when it began (load 1.5): its times are too long.')
     """
@@ -118,7 +122,7 @@ def complaint(before: float | None, others: float | None) -> str | None:
             f"Other processes kept {others:.2f} cores busy meanwhile: its times are too long, "
             f"and differ more than they should."
         )
-    if before is not None and before > BUSY:
+    if others is None and before is not None and before > BUSY:
         return f"The machine was busy when it began (load {before:.1f}): its times are too long."
     return None
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 RUNGS = ("plain", "fused", "whole")
 
-LONG = 32  # steps in the longer of a program's two recordings
+LONG = 64  # steps of a recording: so many, 8 times as many, an eighth, and one
+LENGTHS = (8 * LONG, LONG, LONG // 8, 1)
 NARROW = 128  # outputs of a layer: its weights stay in the cache
 FEW = 128  # rows of a batch: more keep a library's product busy
 
@@ -175,7 +176,9 @@ class Whole:
 
 
 class Recorded:
-    """A step once and `LONG` times over, each as a recording: a launch has its price.
+    """A step once and many times over, each as a recording: a launch has its price.
+
+    Of the `LENGTHS` those are recorded that are asked for; an epoch is a handful of them.
 
     The first step is performed as it stands: that compiles kernels and makes work arrays,
     neither of which can be recorded. The object holds on to the arrays that the recordings
@@ -193,7 +196,8 @@ class Recorded:
             self._step()
             self._scratch = dict(self._backend._scratch)
             steps -= 1
-        for times, count in ((LONG, steps // LONG), (1, steps % LONG)):
+        for times in LENGTHS:
+            count, steps = divmod(steps, times)
             if count and times not in self._recordings:
                 self._backend._scratch.update(self._scratch)  # it may have been released
                 self._recordings[times] = self._backend.record(self._step, times)
