@@ -194,16 +194,19 @@ def test_doctor_predicts_and_measures(
     monkeypatch.setattr(steps, "name_cards", lambda: [])
     lines = doctor(capsys)
     begin = lines.index("Predicted, not measured: microseconds a step on a card")
-    assert lines[begin + 2].split() == ["launches", "work", "together"]
+    assert lines[begin + 2].split() == ["launches", "work", "together", "one", "kernel"]
     rows = lines[begin + 3 : begin + 3 + len(CARDS)]
     recorded = steps.launches(steps.example())
     for row, card in zip(rows, CARDS, strict=True):
-        *name, launches, work, together = row.split()
+        *name, launches, work, together, whole = row.split()
         assert " ".join(name) == card.name
         assert float(together) == pytest.approx(
             1e6 * roofline.step_seconds(recorded, card), abs=0.06
         )
         assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
+        assert float(whole) == pytest.approx(
+            1e6 * roofline.whole_step_seconds(recorded, card), abs=0.06
+        )
     (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
     (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])
     assert len(predicted) == 3 and len(measured) == 1

@@ -258,6 +258,13 @@ def test_a_value_that_is_not_finite_is_found_in_any_piece(
     assert np.isfinite(model.predict(x, verbose=0)).all()
 
 
+@pytest.mark.parametrize("rows", [1, 50])
+def test_values_whose_squares_overflow_are_finite_all_the_same(model: Any, rows: int) -> None:
+    x = np.full((rows, 10, 10), 1e30, np.float32)
+    x[0, 0, 0] = -3e38
+    assert model.predict(x, verbose=0).shape == (rows, 10)
+
+
 def test_callbacks_are_told_of_nothing_before_all_values_are_known_to_be_good(model: Any) -> None:
     told: list[int] = []
     callback = gpunn.callbacks.LambdaCallback()

@@ -181,17 +181,19 @@ def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str
     present = name_cards()
     own = list(dict.fromkeys(card for name in present if (card := find_card(name))))
     lines = ["Predicted, not measured: microseconds a step on a card", ""]
-    lines.append(_times("", "launches", "work", "together"))
+    lines.append(_times("", "launches", "work", "together", "one kernel"))
+    narrow = roofline.is_narrow(recorded)
     for card in [*own, *(card for card in CARDS if card not in own)]:
         work, step = (f(recorded, card) for f in (roofline.work_seconds, roofline.step_seconds))
         name = f"{card.name}, which is here" if card in own else card.name
-        lines.append(_times(name, step - work, work, step))
+        whole = roofline.whole_step_seconds(recorded, card) if narrow else "-"
+        lines.append(_times(name, step - work, work, step, whole))
     lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
     if any(map(_by_arrays, recorded)):
         lines.append("   without the launches of array functions (xp)")
     if present and why_not() is None:
         taken = statistics.median(measure(model, batch, "cupy"))
-        lines.append(_times(f"measured on {present[0]}", "", "", taken))
+        lines.append(_times(f"measured on {present[0]}", taken))
     cpu = roofline.measure_cpu(0.4)
     bound = roofline.cpu_seconds(recorded, cpu)
     guess = roofline.cpu_seconds(recorded, cpu, operation_seconds())
@@ -204,10 +206,11 @@ def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str
     lines.append(_times("predicted", guess - bound, bound, guess))
     if guess < TOO_LONG:
         taken = statistics.median(measure(model, batch))
-        lines.append(_times("measured", "", "", taken))
+        lines.append(_times("measured", taken))
     return "\n".join(lines)
 
 
 def _times(name: str, *times: Any) -> str:
     figures = (f"{t * 1e6:,.1f}" if isinstance(t, float) else t for t in times)
-    return f"   {name[:41]:<41} {''.join(f'{text:>11}' for text in figures)}".rstrip()
+    width = WIDTH - 3 - 11 * len(times)
+    return f"   {name[:width]:<{width}}{''.join(f'{text:>11}' for text in figures)}".rstrip()
