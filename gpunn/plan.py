@@ -48,6 +48,12 @@ class Plan:
         """The activation that the last layer ends with, or None if it has none."""
         return getattr(self.nodes[-1].layer, "activation", None)
 
+    @property
+    def formulas(self) -> list[Any]:
+        """Its layers and their activations, None among them."""
+        layers = [node.layer for node in self.nodes]
+        return [*layers, *(getattr(layer, "activation", None) for layer in layers)]
+
     def folded_rescaling(self) -> int | None:
         """Number of the node whose scale and offset the batch gather takes over.
 

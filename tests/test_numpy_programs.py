@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import registered
 import test_parity
+import threadpoolctl
 
 import gpunn
 from gpunn import layers
 from gpunn.backends import array_calls
-from gpunn.backends.array_calls import ArrayCalls, NotListableError
+from gpunn.backends.array_calls import ArrayCalls
 from gpunn.backends.numpy_backend import UPDATE_PIECE, NumpyBackend
+from gpunn.backends.recorder import NotListableError
 from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, worth_threads
 
 
@@ -97,6 +99,20 @@ def test_a_users_layer_is_called_in_each_step() -> None:
         np.testing.assert_allclose(b, c, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+def test_a_rate_that_changes_between_batches_counts(backend: str) -> None:
+    dropout = layers.Dropout(0.5)
+    chain = [layers.Input((50,)), dropout, layers.Dense(1, kernel_initializer="ones")]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.0), "mse")
+    x, y = np.ones((4, 50), np.float32), np.full((4, 1), 50.0, np.float32)
+    for _ in range(3):
+        assert model.train_on_batch(x, y) > 1
+    dropout.rate = 1.0
+    for _ in range(3):
+        assert model.train_on_batch(x, y) == 2500.0  # nothing is left
+
+
 def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands() -> None:
     backend, out = NumpyBackend(), np.zeros(3)
 
@@ -163,6 +179,27 @@ def test_a_part_may_share_again(workers: Workers) -> None:
     assert done == [slice(0, 4)] * 3
 
 
+def test_two_threads_may_share_at_once(workers: Workers) -> None:
+    """Neither goes on before all that it asked for is done."""
+    random = np.random.default_rng(0)
+    a, b = random.random((300, 50)), random.random((50, 40))
+    wrong: list[int] = []
+
+    def multiply() -> None:
+        for number in range(300):
+            out = np.full((300, 40), np.nan)
+            workers.dot(a, b, out)
+            if not np.isfinite(out).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=multiply) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 @pytest.mark.parametrize("where", [0, 9])
 def test_an_error_in_a_part_is_raised(workers: Workers, where: int) -> None:
     def work(at: slice) -> None:
@@ -176,8 +213,6 @@ def test_an_error_in_a_part_is_raised(workers: Workers, where: int) -> None:
 
 
 def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-
     def threads() -> list[int]:
         info = threadpoolctl.threadpool_info()
         return [library["num_threads"] for library in info if library["user_api"] == "blas"]

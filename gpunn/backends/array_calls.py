@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .recorder import NotListableError
+
 if TYPE_CHECKING:
     from .base import Step
     from .numpy_backend import NumpyBackend
@@ -35,7 +37,9 @@ _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
         np.add.reduce, x, axis, None, out, keepdims
     ),
     # "raise" would buffer the output
-    np.take: lambda x, places, out: partial(x.take, places, None, out, "clip"),
+    np.take: lambda x, places, axis=None, out=None, mode="clip": partial(
+        x.take, places, axis, out, "clip"
+    ),
 }
 _VIEWS = ("moveaxis",)  # nothing is computed: the view is the same each time
 _IN_PLACE = ("copyto", "put")
@@ -44,10 +48,6 @@ _IN_PLACE = ("copyto", "put")
 # few, a number is made into an array once, and a row or column is spread out before the call.
 SMALL = 1024  # elements: of more, reading such an array would cost more
 _SLOW_WITH_NUMBERS = (np.maximum, np.minimum)  # not vectorised: a row is 3 times as fast
-
-
-class NotListableError(RuntimeError):
-    """The step asks for a new array, which a list of calls cannot hand on."""
 
 
 class Notes:

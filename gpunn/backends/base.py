@@ -68,7 +68,9 @@ class Sending(Protocol):
         """Wait until they have arrived: then those of the host may be written anew."""
 
 
-class _Sent:
+class Sent:
+    """Those that are there already."""
+
     def join(self) -> None: ...
 
     def wait(self) -> None: ...
@@ -149,7 +151,7 @@ class Backend(ABC):
         """
         for target, source in copies:
             self.write(target, source)
-        return _Sent()
+        return Sent()
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Sending, Step
+from .base import Array, Sending, Sent, Step
 from .composition import Kernel
 from .cupy_backend import CupyBackend
 from .device import Replay, Run
@@ -71,7 +71,9 @@ class _Stream:
         return np.empty(shape, dtype)
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        raise NotImplementedError("A card without memory has no data to wait for.")
+        for target, source in copies:
+            target[...] = source
+        return Sent()
 
     def record(self, step: Step, times: int) -> Replay:
         return lambda: None

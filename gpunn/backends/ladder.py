@@ -26,10 +26,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .array_calls import NotListableError
 from .base import Array, Program, Step
 from .device import Replay
 from .fusion import Group, fuse
+from .recorder import NotListableError
 from .tasks import Product, Task, written
 from .whole import as_parts, batch_of
 

@@ -27,11 +27,6 @@ from .threads import SIZE_WORTH_THREADS, Workers, worth_threads
 UPDATE_PIECE = 1 << 16
 
 
-def _take_rows(source: Array, rows: Array, out: Array) -> None:
-    # mode="clip" because "raise" would buffer the output; the rows are in range.
-    source.take(rows, 0, out, "clip")
-
-
 class NumpyBackend(Backend):
     """Arrays in host memory. Also the reference that the card is checked against.
 
@@ -238,7 +233,8 @@ class NumpyBackend(Backend):
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
         rows = self.scratch((len(out),), np.intp, "rows of a batch")
         self._do_once(self._find_rows, order, control.counters, rows)
-        self._do(_take_rows, source, rows, out=target)
+        # mode="clip" because "raise" would buffer the output; the rows are in range.
+        self._do(np.take, source, rows, axis=0, out=target, mode="clip")
         if not (same and plain):
             self.affine(target, scale, offset, out)
 
@@ -277,7 +273,10 @@ class NumpyBackend(Backend):
         ones = self.scratch((rows,), np.float64, "ones", lambda array: array.fill(1))
         added = self.scratch((n,), np.float64, "added")
         self._do(np.dot, sums, ones, out=added)
-        factors = np.array([scale * rows, 1.0, 1.0])[:n]
+        factors = self.scratch(
+            (n,), np.float64, f"{scale * rows} of the losses",
+            lambda array: np.copyto(array, [scale * rows, 1.0, 1.0][:n]),
+        )
         self._do(np.multiply, added, factors, out=added)
         totals = totals[:n]
         self._do(np.add, totals, added, out=totals)
@@ -313,8 +312,12 @@ class NumpyBackend(Backend):
 
     def advance(self, control: Control, rows: int, totals: Array) -> None:
         counters = control.counters
-        more = np.zeros_like(counters)
-        more[[UPDATES, BATCHES, POSITION]] = 1, 1, rows
+        places = (UPDATES, BATCHES, POSITION)
+        more = self.scratch(
+            counters.shape, counters.dtype, f"{rows} rows further",
+            lambda array: np.copyto(array, np.isin(np.arange(len(array)), places)),
+        )
+        more[POSITION] = rows
         self._do(self._mark_bad_batch, counters, totals)
         self._do(np.add, counters, more, out=counters)
 

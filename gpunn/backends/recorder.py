@@ -13,6 +13,10 @@ Rewritten = Callable[[dict[str, Any]], Collection[str]]
 Method = TypeVar("Method", bound=Callable[..., None])
 
 
+class NotListableError(RuntimeError):
+    """A step cannot be called once for all: it does more than ask for operations."""
+
+
 @dataclass
 class Launch:
     """One operation of a recorded step.

@@ -20,6 +20,7 @@ import numpy as np
 # A product of fewer flops is as fast on one thread, counting what the passes after it lose
 # because a part of the result is in another core's cache.
 FLOPS_WORTH_THREADS = 30_000_000
+SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
 @functools.cache
@@ -30,9 +31,6 @@ def _blas() -> list[Any]:
     except ImportError:
         return []
     return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-
-
-SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
 def worth_threads(m: int, n: int, k: int) -> bool:
@@ -49,13 +47,14 @@ class Workers:
 
     def __init__(self) -> None:
         self._count = 1  # outside of a session BLAS's own threads are at work
-        self._busy = False  # with something that is shared already
+        self._sharing = threading.Lock()
         self._tasks: list[SimpleQueue[Any]] = []
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
         os.register_at_fork(after_in_child=self._forget) if hasattr(os, "fork") else None
 
     def _forget(self) -> None:
-        self._tasks, self._answers = [], SimpleQueue()  # a fork has no threads but its own
+        # A fork has no threads but its own.
+        self._tasks, self._answers, self._sharing = [], SimpleQueue(), threading.Lock()
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -85,22 +84,27 @@ class Workers:
 
     def share(self, n: int, work: Callable[[slice], Any]) -> None:
         """``work(part)`` for parts that make up 0 to ``n``, one part a thread."""
-        if self._busy:  # with something of which this is a part
+        # Not free: this is a part of something shared, or another thread is at it.
+        if not self._sharing.acquire(blocking=False):
             work(slice(0, n))
             return
+        try:
+            self._share(n, work)
+        finally:
+            self._sharing.release()
+
+    def _share(self, n: int, work: Callable[[slice], Any]) -> None:
         parts = max(min(self._count, n), 1)
         while len(self._tasks) < parts - 1:
             self._start()
         cuts = [n * i // parts for i in range(parts + 1)]
         mine, *others = map(slice, cuts, cuts[1:])
-        self._busy = True
         for tasks, part in zip(self._tasks, others, strict=False):
             tasks.put((work, part))
         try:
             work(mine)
         finally:
             errors = [self._answers.get() for _ in others]
-            self._busy = False
         for error in filter(None, errors):
             raise error
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .array_calls import NotListableError
 from .base import Array
 from .composition import BLOCK, Kernel, Stage
 from .fusion import Configuration, calls
 from .kernel_source import type_name
+from .recorder import NotListableError
 from .tasks import Conflict, PartTask, Product, Task, region
 
 PARAMETERS = 4096  # bytes that a kernel's parameters may take (CUDA C++ Programming Guide)

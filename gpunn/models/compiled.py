@@ -126,6 +126,7 @@ class Compiled(Structure):
             )
         self._take_parameters()
         self.trainer.refresh()
+        self.trainer.follow_settings()
         return self.trainer
 
     def _spec(self) -> data.Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from threading import get_ident
 from typing import Any
 
@@ -32,26 +33,21 @@ class Predictor:
         self._pool = Pool(spec.backend)
         self._programs: dict[int, tuple[Workspace, Program]] = {}
         self._pieces: dict[tuple[int, int], Workspace] = {}  # by thread and size
-        layers = [node.layer for node in plan.nodes]
-        formulas = [*layers, *(getattr(layer, "activation", None) for layer in layers)]
-        self._listable = all(map(is_own, formulas))
+        self._listable = all(map(is_own, plan.formulas))
         cache = spec.backend.cache_bytes
         row = sample_bytes(plan, spec.dtype, training=False)
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
 
     def run(self, x: Array) -> Workspace:
         """Forward on ``x`` (batch, ...), an array on the device; outputs are in its ``y``."""
-        entry = self._programs.pop(len(x), None)
-        if entry is None:
-            with room_for_batch(len(x), *self._bind, False, self._programs, self._pool):
-                entry = self._program(len(x))
-                entry[0].put(x)
-                entry[1].run(1)
-        else:
-            entry[0].put(x)
-            entry[1].run(1)
-        self._programs[len(x)] = entry  # the last place: most recently used
-        return entry[0]
+        size, caches = len(x), (self._programs, self._pool)
+        known = size in self._programs
+        with nullcontext() if known else room_for_batch(size, *self._bind, False, *caches):
+            entry = self._programs.pop(size, None) or self._program(size)
+            self._programs[size] = workspace, program = entry  # last: most recently used
+            workspace.put(x)
+            program.run(1)
+        return workspace
 
     def _program(self, size: int) -> tuple[Workspace, Program]:
         while len(self._programs) >= CACHED_PROGRAMS:

@@ -124,12 +124,10 @@ class Trainer:
         self._trainable: list[bool] = []
         self._zeros = np.zeros(size)
         self.last_batch: Batch | None = None
-        formulas = [self.loss, optimizer, *(m.metric for m in self.measures)]
-        for node in plan.nodes:
-            formulas += [node.layer, getattr(node.layer, "activation", None)]
-        self._formulas = formulas
+        metrics = [m.metric for m in self.measures]
+        self._formulas = [self.loss, optimizer, *metrics, *plan.formulas]
         self._settings: list[tuple[str, Any]] = []
-        self.listable = all(is_own(formula) for formula in formulas)
+        self.listable = all(map(is_own, self._formulas))
         if optimizer is not None:
             arena.add_slots(optimizer.slot_names)
             optimizer.attach(self.control)
