@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, dropout_scale
+from .base import Array
 from .composition import BLOCK
+from .contract import dropout_scale
 from .control import LEARNING_RATE, UPDATES, Control
 from .kernel_source import type_name
 from .launching import Launching

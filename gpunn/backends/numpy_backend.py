@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .array_calls import ArrayCall, ArrayCalls, Notes
-from .base import Array, Backend, Program, Step, dropout_scale
+from .base import Array, Backend, Program, Step
+from .contract import dropout_scale
 from .control import (
     BAD_BATCH,
     BATCHES,
