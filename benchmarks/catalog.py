@@ -35,6 +35,7 @@ class Variant(NamedTuple):
     name: str
     options: dict[str, Any]
     requires: tuple[str, ...]
+    convolves: bool  # whether it has the convolutional network
 
 
 @cache
@@ -46,12 +47,14 @@ def variants() -> list[Variant]:
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
-                if name in ("VARIANTS", "REQUIRES"):
+                if name in ("VARIANTS", "REQUIRES", "CONVOLVES"):
                     constants[name] = ast.literal_eval(node.value)
         for name, options in constants.get("VARIANTS", {}).items():
             # What Keras runs on is a package of its own.
             backend = (options["backend"],) if "keras" in constants["REQUIRES"] else ()
-            found.append(Variant(file, name, options, (*constants["REQUIRES"], *backend)))
+            requires = (*constants["REQUIRES"], *backend)
+            convolves = constants.get("CONVOLVES", False)
+            found.append(Variant(file, name, options, requires, convolves))
     return found
 
 
@@ -110,6 +113,11 @@ def program(variant: Variant, **environment: str) -> Program:
 
 def _matches(part: str, v: Variant) -> bool:
     return part.lower() in v.name.lower() or part.lower() in v.file.stem.lower()
+
+
+def convolves(wanted: Program) -> bool:
+    """Whether this contestant has the convolutional network."""
+    return any(v.convolves for v in variants() if v.file == wanted.file)
 
 
 def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:

@@ -30,6 +30,7 @@ def goals(report: Report) -> list[Goal]:
                catalog.FUSED, 0.85),
         _ratio(report, "W3 epoch", "W3: at most 1.3 times its bare products", ours,
                catalog.PRODUCTS, 1.3),
+        _ratio(report, "W4 epoch", "W4: at most 1.5 times PyTorch", ours, catalog.EAGER, 1.5),
         _ratio(report, "W5a", "W5a, predict: at most 1.15 times its bare products", ours,
                catalog.PRODUCTS, 1.15),
         _ratio(report, "W5b", "W5b, predict_on_batch: no slower than PyTorch", on_batch,

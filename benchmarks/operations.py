@@ -22,19 +22,30 @@ sys.path.insert(1, str(Path(__file__).parent / "contestants"))
 
 import numpy as np
 from gpunn_fit import network
-from workloads import WORKLOADS
+from workloads import ALL_WORKLOADS, WORKLOADS
 
+from gpunn import Model, Sequential, layers, optimizers
 from gpunn.backends import get_backend, roofline
 from gpunn.backends.base import Backend
 from gpunn.backends.control import POSITION, Control
 from gpunn.backends.known_cards import find_card
 from gpunn.backends.recorder import Launch
+from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048
 SAMPLE_SECONDS = 0.004
 # What no workload asks for is brought in by a program beside them.
 CLIPPED = "W2 with clipped gradients and a second metric"
+PRODUCTS = ("matmul", "convolution", "convolution_gradient")
+IMAGES = "images with channels first"
+BESIDE = ("swap_axes", "crop_or_pad", "average_pooling", "average_pooling_gradient")
 PREDICTED = "predicting 32 images in bytes"
+BRANCHED = "W2 with normalization, noise and branches, by Lamb"
+AROUND = (
+    "batch_statistics", "normalize", "normalize_gradient", "layer_norm", "layer_norm_gradient",
+    "normal_noise", "prelu", "prelu_gradient", "combine", "copy_columns", "regularize",
+    "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
+)  # fmt: skip
 
 
 # What an operation was, how to repeat it, and the control block that it reads.
@@ -78,20 +89,54 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     y = random.integers(0, 10, ROWS).astype(np.uint8)
 
     def step(workload: str, **options: Any) -> list[Call]:
-        work = WORKLOADS[workload]
+        work = ALL_WORKLOADS[workload]
         model = network(work, backend, **options)
         with noted(model.backend) as calls:
             model.fit(x, y, batch_size=work["batch"], steps_per_epoch=1, verbose=0)
         return calls
 
-    for workload in WORKLOADS:
+    for workload in ALL_WORKLOADS:
         yield workload, step(workload)
     calls = step("W2", global_clipnorm=1.0, metrics=["sparse_categorical_crossentropy"])
     yield CLIPPED, [c for c in calls if c[0].operation in ("clip_gradients", "metric")]
+    first = {"data_format": "channels_first"}
+    model = Sequential(
+        [
+            layers.Input((28, 28)), layers.Reshape((1, 28, 28)),
+            layers.Conv2D(8, 3, activation="relu", **first), layers.ZeroPadding2D(**first),
+            layers.AveragePooling2D(**first), layers.Flatten(), layers.Dense(10),
+        ],
+        backend=backend,
+    )  # fmt: skip
+    model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
+    with noted(model.backend) as calls:
+        model.fit(x / np.float32(255), y, batch_size=32, steps_per_epoch=1, verbose=0)
+    yield IMAGES, [c for c in calls if c[0].operation in BESIDE]
+    model = branched(backend)
+    with noted(model.backend) as calls:
+        model.fit(x, y, batch_size=32, steps_per_epoch=1, verbose=0)
+    yield BRANCHED, [c for c in calls if c[0].operation in AROUND]
     model = network(WORKLOADS["W2"], backend)
     with noted(model.backend) as calls:
         model.predict_on_batch(x[:32])
     yield PREDICTED, [c for c in calls if c[0].operation == "affine"][:1]
+
+
+def branched(backend: str) -> Model:
+    """The network of W2 with each layer that no workload has, and all that ends a step."""
+    inputs = layers.Input((28, 28))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
+    x = layers.Dense(128, kernel_regularizer="l2", kernel_constraint="max_norm")(x)
+    x = layers.PReLU()(layers.BatchNormalization()(x))
+    noisy = layers.GaussianNoise(0.1)(layers.LayerNormalization()(x))
+    x = layers.Concatenate()([layers.Multiply()([x, noisy]), x])
+    model = Model(inputs, layers.Dense(10)(x), backend=backend)
+    rate = optimizers.schedules.CosineDecay(0.001, 10_000)
+    model.compile(
+        optimizers.Lamb(rate, gradient_accumulation_steps=2, use_ema=True),
+        SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
 
 
 class Timed:
@@ -147,7 +192,7 @@ def main(backend: str, rounds: int) -> dict[str, Any]:
         cpu = roofline.measure_cpu()
 
         def bound(launch: Launch) -> float | None:
-            flops = launch.flops if launch.operation == "matmul" else 0
+            flops = launch.flops if launch.operation in PRODUCTS else 0
             return max(launch.bytes / cpu.bandwidth(launch.bytes), flops / cpu.product_all)
 
         rates = asdict(cpu)

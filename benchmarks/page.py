@@ -28,6 +28,7 @@ HEADINGS = {
     "W1 epoch": "W1, a training step",
     "W2 epoch": "W2, a training step",
     "W3 epoch": "W3, a training step",
+    "W4 epoch": "W4, a training step",
     "W5a": "W5a, predict {rows:,} images at once (W2's network)",
     "W5b": "W5b, predict one image (W2's network)",
     "cold": "Cold start: from a fresh process to W2's first epoch and its test accuracy",
@@ -64,7 +65,7 @@ def figures(report: Report | None) -> str:
     """What the README shows: medians of everybody on every workload."""
     if report is None:
         return NO_FIGURES
-    columns = {"W1": "W1 epoch", "W2": "W2 epoch", "W3": "W3 epoch", "W5a": "W5a", "W5b": "W5b"}
+    columns = {f"W{i}": f"W{i} epoch" for i in range(1, 5)} | {"W5a": "W5a", "W5b": "W5b"}
     entries = {label: entry(report, key) for label, key in columns.items()}
     entries = {label: e for label, e in entries.items() if e.get("samples")}
     names = dict.fromkeys(name for e in entries.values() for name in e["samples"])
@@ -117,8 +118,8 @@ def _opening(report: Report) -> list[str]:
     parts += [f"**{stage} broke: {error}**" for stage, error in report["broken"].items()]
     absent = "; ".join(f"{name} ({why})" for name, why in report["absent"].items())
     parts.append(
-        f"Data: {report['data']}. Absent: {absent or 'nobody'}. W4, the convolutional network, is "
-        f"left out: gpunn has no convolution yet. {report['seconds'] / 60:.1f} minutes in all."
+        f"Data: {report['data']}. Absent: {absent or 'nobody'}. "
+        f"{report['seconds'] / 60:.1f} minutes in all."
     )
     parts.append(
         "Each contestant runs in a process of its own, with the same data, the same initial "

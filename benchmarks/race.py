@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import WORKLOADS, initial_weights
+from workloads import ALL_WORKLOADS, initial_weights
 
 HERE = Path(__file__).parent
 START_SECONDS = 120.0  # to import a framework and to prepare
@@ -259,9 +259,10 @@ class Race:
         return begun
 
     def prepare(self, process: Process, seed: int = 0) -> None:
-        work = WORKLOADS[self.workload]
+        work = ALL_WORKLOADS[self.workload]
         names = []
-        for number, array in enumerate(initial_weights(seed, work["sizes"])):
+        weights = initial_weights(seed, work["sizes"], work.get("convolutions", ()))
+        for number, array in enumerate(weights):
             names.append(f"{self.workload}-{seed}-{number}.npy")
             np.save(self._folder / names[-1], array)
         rows = {"rows": self.rows, "test_rows": self.test_rows}

@@ -188,8 +188,8 @@ def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
         ),
         "## Steps on cards",
     ]  # fmt: skip
-    for name, title in TITLES.items():
-        parts += _workload(title, predicted["workloads"][name], name, on_cards)
+    for name in WORKLOADS:
+        parts += _workload(TITLES[name], predicted["workloads"][name], name, on_cards)
     parts += ["## The goals", _goals(predicted["workloads"]["W2"])]
     parts += ["## The same steps on this CPU", *_cpu(result)]
     parts += ["## From which width on the card wins", *_crossovers(result)]
@@ -280,11 +280,11 @@ def _cpu(result: dict[str, Any]) -> Iterable[str]:
         f"come near. NumPy goes over most arrays several times."
     )
     rows = []
-    for name, title in TITLES.items():
+    for name in WORKLOADS:
         times, figures = measured["workloads"][name], predicted[name]
         low, middle, high = quartiles(times)
         rows.append(
-            [title, _us(figures["bound"]), _us(figures["with_python"]), _us(middle),
+            [TITLES[name], _us(figures["bound"]), _us(figures["with_python"]), _us(middle),
              f"{_us(low)} - {_us(high)}", f"{middle / figures['bound']:.1f}"]
         )  # fmt: skip
     titles = (

@@ -25,7 +25,7 @@ from workloads import ROWS, lay_out_data
 HERE = Path(__file__).parent
 RUNS = Path("runs") / "bench"  # results of partial runs, in the folder where one is
 ROUNDS, QUICK_ROUNDS = 7, 3
-QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640}
+QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640}
 FULL_ROUNDS = 11
 SECONDS = 840.0  # of a run, so that it ends within 15 minutes
 QUICK_SECONDS, FULL_SECONDS = 55.0, 5_100.0
@@ -208,6 +208,7 @@ def _stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]
         Stage("W2", trained, seconds(10, 240, 900), race("W2")),
         Stage("W1", {"step"}, seconds(7, 130, 600), race("W1")),
         Stage("W3", {"step"}, seconds(7, 180, 600), race("W3")),
+        Stage("W4", {"step"}, seconds(7, 120, 600), race("W4")),
         Stage("operations", {"operation"}, seconds(4, 10, 20),
               lambda: tiers.operations(setting, backends)),
         Stage("callbacks", {"callbacks"}, seconds(4, 20, 40), lambda: tiers.callbacks(setting)),

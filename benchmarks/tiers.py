@@ -33,7 +33,7 @@ from race import (
     environment,
     predict,
 )
-from workloads import NAMES, TITLES, steps
+from workloads import IMAGE_WORKLOADS, NAMES, TITLES, steps
 
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
@@ -92,7 +92,10 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
     if workload == "W2" and "inference" in wanted:
         runs |= {"W5a": [ALL_IMAGES], "W5b": [ONE, ONE_ON_BATCH]}
     measures = [measure for together in runs.values() for measure in together]
-    with Race(setting.programs, workload, rows, setting.folder) as race:
+    programs = setting.programs
+    if workload in IMAGE_WORKLOADS:
+        programs = [program for program in programs if catalog.convolves(program)]
+    with Race(programs, workload, rows, setting.folder) as race:
         # An epoch is also what there is to warm up, and what takes memory.
         race.warm_up(measures or [EPOCH], setting.until, setting.tell)
         for key, interleaved in runs.items():

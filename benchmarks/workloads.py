@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "W2": {"sizes": (784, 128, 10), "dropout": 0.2, "optimizer": "adam", "batch": 32},
     "W3": {"sizes": (784, 1024, 1024, 10), "dropout": 0.0, "optimizer": "momentum", "batch": 128},
 }
+# Those of images: contestants that say so (CONVOLVES) take part. Each of the convolutions is
+# 3 x 3, with ReLU and pooling by 2 behind it.
+IMAGE_WORKLOADS: dict[str, dict[str, Any]] = {
+    "W4": {
+        "convolutions": (32, 64), "sizes": (1600, 10), "dropout": 0.5, "optimizer": "adam",
+        "batch": 128,
+    },
+}  # fmt: skip
+ALL_WORKLOADS = WORKLOADS | IMAGE_WORKLOADS
 TITLES = {
     "W1": "784-16-16-10, SGD, batch 10",
     "W2": "784-128-dropout 0.2-10, Adam, batch 32",
     "W3": "784-1024-1024-10, SGD with momentum 0.9, batch 128",
+    "W4": "28x28, convolutions 32 and 64 with pooling, dropout 0.5, 10, Adam, batch 128",
 }
-ROWS = {"W1": 12_000, "W2": 60_000, "W3": 9_600}
+ROWS = {"W1": 12_000, "W2": 60_000, "W3": 9_600, "W4": 3_840}
 NAMES = ("x", "y", "x_test", "y_test")
 
 
@@ -30,16 +41,19 @@ def steps(workload: str, rows: int) -> int:
     >>> steps("W2", 60_000), steps("W3", 9_600)
     (1875, 75)
     """
-    return -(-rows // WORKLOADS[workload]["batch"])
+    return -(-rows // ALL_WORKLOADS[workload]["batch"])
 
 
-def initial_weights(seed: int, sizes: tuple[int, ...]) -> list[np.ndarray]:
+def initial_weights(
+    seed: int, sizes: tuple[int, ...], convolutions: tuple[int, ...] = ()
+) -> list[np.ndarray]:
     """Glorot-uniform kernels and zero biases, float32, for every contestant alike."""
     generator = np.random.Generator(np.random.PCG64(seed))
     weights = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        limit = (6.0 / (n_in + n_out)) ** 0.5
-        weights.append(generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
+    shapes = [(3, 3, n_in, n_out) for n_in, n_out in itertools.pairwise((1, *convolutions))]
+    for *window, n_in, n_out in [*shapes, *itertools.pairwise(sizes)]:
+        limit = (6.0 / (math.prod(window) * (n_in + n_out))) ** 0.5
+        weights.append(generator.uniform(-limit, limit, (*window, n_in, n_out)).astype(np.float32))
         weights.append(np.zeros(n_out, np.float32))
     return weights
 

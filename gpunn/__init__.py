@@ -14,6 +14,7 @@ from . import (
     backends,
     callbacks,
     config,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -21,7 +22,9 @@ from . import (
     metrics,
     models,
     optimizers,
+    plots,
     random,
+    regularizers,
     saving,
     testing,
     utils,
@@ -29,18 +32,23 @@ from . import (
 from ._version import __version__
 from .backends import get_backend, use_backend
 from .layers import Input
+from .least_squares import fit_least_squares
 from .models import Model, Sequential
+from .perceptron import Perceptron
 
 __all__ = [
     "Input",
     "Model",
+    "Perceptron",
     "Sequential",
     "__version__",
     "activations",
     "backends",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
+    "fit_least_squares",
     "get_backend",
     "initializers",
     "keras",
@@ -49,7 +57,9 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "plots",
     "random",
+    "regularizers",
     "saving",
     "testing",
     "use_backend",

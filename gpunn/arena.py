@@ -29,6 +29,8 @@ SEGMENT = np.dtype(
         ("trainable", np.bool_),
         ("multiplier", np.float64),
         ("decay", np.bool_),
+        ("l1", np.float64),
+        ("l2", np.float64),
     ]
 )
 
@@ -45,10 +47,13 @@ class Parameter:
         trained: False for state that no gradient changes (moving averages).
         multiplier: factor on the learning rate.
         decay: whether weight decay applies.
+        regularizer: the penalty on it that is added to the loss, or None.
+        constraint: what it is brought back to after each update, or None.
 
     Attributes:
         value: the values on the device, a view of the arena's flat array.
         gradient: the gradient of the last step, likewise; None for state.
+        connections: True where there is a value at all, on the host; None: everywhere.
     """
 
     def __init__(
@@ -59,21 +64,35 @@ class Parameter:
         trained: bool = True,
         multiplier: float = 1.0,
         decay: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> None:
         self.shape = tuple(int(n) for n in shape)
         self.initializer = initializer
         self.name = name
         self.trained = trained
-        self.multiplier = multiplier
+        self._multiplier = multiplier
         self.decay = decay
+        self.regularizer = regularizer
+        self.constraint = constraint
         self.layer: Any = None
         self.arena: Arena | None = None
         self.value: Array = None
         self.gradient: Array = None
+        self.connections: np.ndarray | None = None
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def count(self) -> int:
+        """Number of values that there are: `size`, less what is no connection."""
+        return self.size if self.connections is None else int(self.connections.sum())
+
+    def existing(self, values: np.ndarray) -> np.ndarray:
+        """``values``, 0 where there is no connection."""
+        return values if self.connections is None else np.where(self.connections, values, 0)
 
     @property
     def path(self) -> str:
@@ -86,6 +105,23 @@ class Parameter:
         return self.trained and (self.layer is None or self.layer.trainable)
 
     @property
+    def multiplier(self) -> float:
+        """Factor on the learning rate: its own times its layer's."""
+        return self._multiplier * getattr(self.layer, "rate_factor", 1.0)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """(l1, l2) of the penalty l1 sum(|w|) + l2 sum(w^2); others have none."""
+        return getattr(self.regularizer, "coefficients", None) or (0.0, 0.0)
+
+    @property
+    def treatment(self) -> tuple[Any, ...]:
+        """How it is trained: steps that were made for another treatment are of no use."""
+        limits = getattr(self.constraint, "parameters", None)
+        penalty = self.regularizer, self.coefficients
+        return (self.trainable, self.multiplier, self.decay, *penalty, self.constraint, limits)
+
+    @property
     def dtype(self) -> str | None:
         return None if self.arena is None else self.arena.dtype
 
@@ -94,7 +130,7 @@ class Parameter:
         return self._arena().backend.read(self.value)
 
     def assign(self, values: Any) -> None:
-        """Set the values.
+        """Set the values; those of no connection stay 0.
 
         Raises:
             ValueError: if the shape differs.
@@ -102,7 +138,8 @@ class Parameter:
         values = np.asarray(values)
         self.check(values)
         arena = self._arena()
-        arena.backend.write(self.value, np.ascontiguousarray(values, arena.dtype))
+        values = np.ascontiguousarray(self.existing(values), arena.dtype)
+        arena.backend.write(self.value, values)
 
     def check(self, values: np.ndarray) -> None:
         """Refuse values of another shape."""
@@ -153,13 +190,13 @@ class ParameterHolder:
     non_trainable_variables = non_trainable_weights
 
     def count_params(self) -> int:
-        """Number of values in all parameters.
+        """Number of values in all parameters, of kernels with a mask that of the connections.
 
         Raises:
             ValueError: if the input shape is not known yet.
         """
         self.require_values("count_params")
-        return sum(p.size for p in self.weights)
+        return sum(p.count for p in self.weights)
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters as NumPy arrays."""
@@ -253,7 +290,7 @@ class Arena:
                 f"{parameter.path}: the initializer gave values of shape {values.shape}; "
                 f"{parameter.shape} was asked for."
             )
-        return values
+        return parameter.existing(values)
 
     def add_slots(self, names: Sequence[str]) -> None:
         """The optimizer's arrays of these names, zero, in place of any others."""
@@ -269,6 +306,7 @@ class Arena:
         for row, parameter, end in zip(self.segments, trained, ends, strict=True):
             row["trainable"] = parameter.trainable
             row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
+            row["l1"], row["l2"] = parameter.coefficients
             if not parameter.trainable:
                 continue
             start = int(row["offset"])
@@ -285,6 +323,11 @@ class Arena:
         ).reshape(-1, 4)
         self.run_table: Array = self.backend.zeros(table.shape, np.float64)
         self.backend.write(self.run_table, table)
+
+    @property
+    def penalized(self) -> list[Parameter]:
+        """The parameters that are trained with a penalty."""
+        return [p for p in self.trained if p.regularizer is not None]
 
     def _run(self, start: int, stop: int, multiplier: float, decay: bool) -> Run:
         at = slice(start, stop)

@@ -3,6 +3,25 @@
 An initializer is called on a shape: ``HeNormal(seed=1)((784, 128))``. The same seed
 gives the same values on every call, as in Keras; without a seed it draws one from
 the process-wide source (`gpunn.utils.set_random_seed`) when it is made.
+
+What a course may call them, with n inputs and m outputs of a unit:
+
+============================  ==========================================================
+normal(0, 1)                  ``RandomNormal(stddev=1.0)``
+normal(0, 1 / sqrt(n))        ``VarianceScaling(1.0, "fan_in", "untruncated_normal")``;
+                              ``"lecun_normal"`` has this deviation too, but no values
+                              beyond two of it (before it is corrected for the cut)
+normal(0, sqrt(2 / n))        ``VarianceScaling(2.0, "fan_in", "untruncated_normal")``,
+                              He; cut off at two deviations ``"he_normal"``
+uniform(-1, 1)                ``RandomUniform(-1.0, 1.0)``
+uniform(+-1 / sqrt(n))        ``VarianceScaling(1 / 3, "fan_in", "uniform")``
+uniform(+-sqrt(6 / (n + m)))  ``"glorot_uniform"``, Xavier; what layers take by default
+small random                  ``"random_normal"``, deviation 0.05, or ``"random_uniform"``,
+                              from -0.05 to 0.05
+orthogonal                    ``"orthogonal"``: rows or columns of length 1 at right angles
+zeros                         ``"zeros"``: fine for a bias; units of a hidden layer that
+                              begin with equal weights stay equal
+============================  ==========================================================
 """
 
 from __future__ import annotations
@@ -210,6 +229,56 @@ class LecunNormal(_Named):
     """Truncated normal, variance 1 / fan_in (LeCun et al., 1998)."""
 
     fixed = (1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(_Seeded):
+    """gain times a matrix with orthonormal columns, or rows if it is wide (Saxe et al., 2014).
+
+    A shape of more than two axes is a matrix of its last one and all others together.
+
+    Args:
+        gain: factor.
+        seed: integer; drawn when None.
+
+    >>> w = Orthogonal(seed=1)((5, 3), "float64")
+    >>> bool(np.allclose(w.T @ w, np.eye(3)))
+    True
+    """
+
+    aliases = ("OrthogonalInitializer",)
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = check_number("gain", gain)
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal takes a shape of at least two axes; got {shape}.")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.sign(np.diag(r))  # else some directions are more likely than others
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """gain times the identity matrix; of a matrix that is not square, ones on its diagonal.
+
+    >>> Identity(2.0)((2, 3)).tolist()
+    [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
+    """
+
+    aliases = ("IdentityInitializer",)
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = check_number("gain", gain)
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(f"Identity takes the shape of a matrix; got {shape}.")
+        return self.gain * np.eye(*shape)
+
+
+OrthogonalInitializer, IdentityInitializer = Orthogonal, Identity  # Keras's other names
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:

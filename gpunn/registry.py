@@ -22,11 +22,11 @@ _aliases: dict[str, dict[str, str]] = {}
 def snake_case(name: str) -> str:
     """``"SparseCategoricalAccuracy"`` becomes ``"sparse_categorical_accuracy"``.
 
-    >>> snake_case("ReLU6Gate"), snake_case("SGD")
-    ('re_lu6_gate', 'sgd')
+    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
+    ('re_lu6_gate', 'sgd', 'conv2d')
     """
     name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
 
 
 def closest(name: str, known: list[str]) -> str:
@@ -101,7 +101,7 @@ def register_serializable(
 
     Raises:
         TypeError: if the class is not a layer, loss, metric, optimizer, activation,
-            initializer or callback of gpunn.
+            initializer, regularizer, constraint, schedule or callback of gpunn.
 
     >>> import gpunn
     >>> @gpunn.saving.register_serializable(package="docs")
@@ -117,7 +117,8 @@ def register_serializable(
         if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
             raise TypeError(
                 f"register_serializable takes a subclass of a gpunn layer, loss, metric, "
-                f"optimizer, activation, initializer or callback; got {cls!r}."
+                f"optimizer, activation, initializer, regularizer, constraint, schedule or "
+                f"callback; got {cls!r}."
             )
         own = name or cls.__name__
         register(cls, f"{package}>{own}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .activations import Activation, linear
+from .activations import Activation
 from .arena import Arena
 from .backends import get_backend
 from .backends.base import Array, Backend
@@ -20,6 +20,8 @@ from .layers.base import Layer, Shape
 from .losses.base import Loss, align
 from .models import Model
 from .models.data import to_rows
+from .models.heads import Answers
+from .models.rows import name_of
 from .plan import INPUT, Call, Node, Plan, Pool, Workspace
 
 __all__ = ["check_gradients"]
@@ -59,7 +61,8 @@ def check_gradients(
             other; one may stand there twice), an activation, a loss, or a compiled
             float64 model.
         x: the input (batch, ...), for a loss the predictions; or a shape with the
-            batch axis, for standard normal numbers. Keep away from kinks such as
+            batch axis, for standard normal numbers; for a layer that takes a list, and a
+            model of several inputs, a list of them. Keep away from kinks such as
             ReLU's at 0: no difference quotient is the derivative there.
         y_true: targets, for a loss and a model.
         sample_weight: one weight a row, for a model.
@@ -86,23 +89,35 @@ def check_gradients(
     AssertionError: _Forgetful: the gradient of x is wrong: ...
     """
     random = np.random.default_rng(seed)
-    if isinstance(x, tuple) and all(isinstance(n, int) for n in x):
-        x = random.standard_normal(x)
     check = _Check(directions, step, tolerance, random)
-    if isinstance(subject, Model):
+    first = subject[0] if isinstance(subject, (list, tuple)) else subject
+    if getattr(first, "takes_list", False):
+        arrays = [_array(entry, random) for entry in x]
+    elif isinstance(subject, Model):
+        x = _array(x, random) if _is_shape(x) else x
         _check_model(check, subject, x, y_true, sample_weight)
         return
-    array = np.array(x, _DTYPE)
-    if array.ndim == 0:
-        raise ValueError(f"x must be an array (batch, ...) or a shape; got {x!r}.")
+    else:
+        arrays = [_array(x, random)]
     device = get_backend(backend)
     if isinstance(subject, Activation):
-        _check_activation(check, subject, device, array)
+        _check_activation(check, subject, device, arrays[0])
     elif isinstance(subject, Loss):
-        _check_loss(check, subject, device, array, y_true)
+        _check_loss(check, subject, device, arrays[0], y_true)
     else:
-        layers = [subject] if isinstance(subject, Layer) else list(subject)
-        _check_layers(check, layers, device, array)
+        layers: Any = [subject] if isinstance(subject, Layer) else subject
+        _check_layers(check, list(layers), device, arrays)
+
+
+def _is_shape(x: Any) -> bool:
+    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
+
+
+def _array(x: Any, random: np.random.Generator) -> np.ndarray:
+    array = np.array(random.standard_normal(x) if _is_shape(x) else x, _DTYPE)
+    if array.ndim == 0:
+        raise ValueError(f"x must be an array (batch, ...) or a shape; got {x!r}.")
+    return array
 
 
 class _Check:
@@ -123,8 +138,11 @@ class _Check:
         array: Array,
         gradient: np.ndarray,
         f: Callable[[], tuple[float, float]],
+        exists: np.ndarray | None = None,
     ) -> None:
-        """``f()`` gives a value that depends on ``array``, and the sum of its terms' sizes."""
+        """``f()`` gives a value that depends on ``array``, and the sum of its terms' sizes.
+
+        ``exists``: where the array may change; None: everywhere."""
         owner, _, name = what.partition(": ")
         if not np.isfinite(gradient).all():
             raise AssertionError(
@@ -133,6 +151,8 @@ class _Check:
         start = backend.read(array)
         for _ in range(self.directions):
             direction = self.random.standard_normal(start.shape)
+            if exists is not None:
+                direction *= exists
             values = []
             for sign in (1.0, -1.0):
                 backend.write(array, start + sign * self.step * direction)
@@ -157,10 +177,10 @@ def _expect(what: str, got: np.ndarray, expected: np.ndarray) -> None:
 
 
 class _Source(Layer):
-    """A layer whose output is a parameter: it makes the input one more array to check."""
+    """A layer whose output is a parameter: it makes an input one more array to check."""
 
     def __init__(self, values: np.ndarray) -> None:
-        super().__init__(name="input")
+        super().__init__()
         self._values = values
 
     def build(self, input_shape: Shape) -> None:
@@ -175,26 +195,32 @@ class _Source(Layer):
         call.backend.xp.copyto(self.x.gradient, call.dy)
 
 
-def _check_layers(check: _Check, layers: list[Layer], backend: Backend, x: np.ndarray) -> None:
+def _check_layers(
+    check: _Check, layers: list[Layer], backend: Backend, xs: list[np.ndarray]
+) -> None:
     for layer in layers:
         if layer.weights:
             raise ValueError(
                 f"{layer.name} is built already: check_gradients moves parameters into a "
                 f"float64 arena of its own. Give it a new layer."
             )
-    source = _Source(x)
-    shape = source.ensure_built(x.shape[1:])
-    nodes = [Node(source, INPUT, shape)]
-    for i, layer in enumerate(layers):
-        shape = layer.ensure_built(shape)
-        nodes.append(Node(layer, i, shape))
-    plan = Plan(nodes, tuple(x.shape[1:]))
-    parameters = list({id(p): p for node in nodes for p in node.layer.parameters}.values())
+    nodes: list[Node] = []
+    shapes = [x.shape[1:] for x in xs]
+    sources = [_Source(x) for x in xs]
+    read = [
+        source.place(nodes, [INPUT], [shape])[0]
+        for source, shape in zip(sources, shapes, strict=True)
+    ]
+    for layer in layers:
+        read = layer.place(nodes, read, [nodes[n].output_shape for n in read])
+    names = {id(s): "x" if len(xs) == 1 else f"x[{k}]" for k, s in enumerate(sources)}
+    plan = Plan(nodes, shapes[:1])
+    parameters = list(plan.parameters.values())
     arena = Arena(backend, _DTYPE, parameters)
-    for p in parameters[1:]:  # not the special points that initial values often are
-        backend.write(p.value, p.numpy() + 0.1 * check.random.standard_normal(p.shape))
+    for p in parameters[len(xs) :]:  # not the special points that initial values often are
+        p.assign(p.numpy() + 0.1 * check.random.standard_normal(p.shape))
     workspace = Workspace(
-        plan, backend, _DTYPE, len(x), Pool(backend), training=True, control=Control(backend)
+        plan, backend, _DTYPE, len(xs[0]), Pool(backend), training=True, control=Control(backend)
     )
     owner = " after ".join(type(layer).__name__ for layer in reversed(layers))
     weights = check.random.standard_normal(workspace.y.shape)
@@ -209,13 +235,14 @@ def _check_layers(check: _Check, layers: list[Layer], backend: Backend, x: np.nd
             raise AssertionError(f"{owner}: forward left part of its output unwritten.")
         return float(np.sum(y * weights)), float(np.sum(np.abs(y * weights)))
 
-    def backward(before: dict[int, np.ndarray]) -> list[np.ndarray]:
+    def backward(before: dict[Any, np.ndarray]) -> list[np.ndarray]:
         for p in arena.trained:
             backend.write(p.gradient, before.get(id(p), np.full(p.shape, np.nan)))
         for call in workspace.calls:
-            if call.dx is not None:
-                fill = before.get(id(call), np.full(call.dx.shape, np.nan))
-                backend.write(call.dx, fill)
+            for k, dx in enumerate(call.dxs):
+                if dx is not None:
+                    fill = before.get((id(call), k), np.full(dx.shape, np.nan))
+                    backend.write(dx, fill)
         backend.write(workspace.dy, weights)
         workspace.backward()
         return [backend.read(p.gradient) for p in arena.trained]
@@ -223,19 +250,25 @@ def _check_layers(check: _Check, layers: list[Layer], backend: Backend, x: np.nd
     forward()
     gradients = backward({})
     for p, gradient in zip(arena.trained, gradients, strict=True):
-        name = "x" if p.layer is source else p.name
-        check.compare(f"{owner}: {name}", backend, p.value, gradient, forward)
+        name = names.get(id(p.layer), p.name)
+        check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
     last = workspace.calls[-1]
     if len(layers) == 1 and not last.layer.is_view(last):
-        last.accumulate = last.adds = True
-        before = {id(p): check.random.standard_normal(p.shape) for p in arena.trained[1:]}
-        before[id(last)] = check.random.standard_normal(last.dx.shape)
+        last.adds = True
+        for k, dx in enumerate(last.dxs):
+            last.writes(k, dx, accumulate=True)
+        own = arena.trained[len(xs) :]
+        before: dict[Any, np.ndarray] = {
+            id(p): p.existing(check.random.standard_normal(p.shape)) for p in own
+        }
+        terms = [check.random.standard_normal(dx.shape) for dx in last.dxs]
+        before.update(((id(last), k), term) for k, term in enumerate(terms))
         forward()
         sums = backward(before)
-        terms = [before[id(last)], *(before[id(p)] for p in arena.trained[1:])]
+        terms += [before[id(p)] for p in own]
         for p, total, gradient, term in zip(arena.trained, sums, gradients, terms, strict=True):
-            flag = "accumulate" if p.layer is source else "adds"
-            name = "x" if p.layer is source else p.name
+            flag = "accumulate" if id(p.layer) in names else "adds"
+            name = names.get(id(p.layer), p.name)
             _expect(f"{owner}: gradient of {name} with call.{flag}", total, gradient + term)
 
 
@@ -304,41 +337,46 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
             f"The model {model.name!r} must be built and compiled, with dtype='float64', to be "
             f"checked: float32 is too coarse for finite differences."
         )
-    backend, loss, spec = trainer.backend, trainer.loss, trainer.spec
-    data = to_rows(spec, x, y_true, sample_weight)
+    backend = trainer.backend
+    data = to_rows(trainer.spec, x, y_true, sample_weight)
+    pool = Pool(backend)
     workspace = Workspace(
         trainer.plan,
         backend,
         _DTYPE,
         len(data),
-        Pool(backend),
+        pool,
         training=True,
-        output_activation=linear if trainer.fused else None,
+        activations=trainer.replaced,
         control=Control(backend),
         seed=trainer.seed,
+        learned=[head.number for head in trainer.heads],
     )
-    width = spec.output_shape[-1]
-    rows = len(data) * spec.rows_per_sample
-    y_pred, gradient = (a.reshape(rows, width) for a in (workspace.y, workspace.dy))
-    assert data.y is not None
-    targets = data.y.reshape(-1) if loss.sparse else data.y.reshape(rows, width)
-    weights = None if data.weights is None else data.weights.reshape(-1)
+    workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
+    answers = [Answers(head, workspace, pool, _DTYPE) for head in trainer.heads]
+    for head, given in zip(trainer.heads, answers, strict=True):
+        backend.affine(data.arrays[name_of("y", head.number)], 1.0, 0.0, given.y)
     totals = backend.zeros((2,), "float64")
-    scale = 1.0 if loss.reduction == "sum" else 1.0 / rows
-    backend.affine(data.x, workspace.scale, workspace.offset, workspace.x)
 
     def forward() -> tuple[float, float]:
-        backend.write(totals, np.zeros(2))
         workspace.forward()
-        backend.loss(loss, targets, y_pred, weights, scale, gradient, totals)
-        value = float(backend.read(totals)[0]) / rows
-        return value, abs(value) + 1.0
+        value = size = 0.0
+        for head, given in zip(trainer.heads, answers, strict=True):
+            weights = data.arrays.get(name_of("weights", head.number))
+            flat = None if weights is None else weights.reshape(-1)
+            scale = 1.0 if head.loss.reduction == "sum" else 1.0 / given.rows
+            backend.write(totals, np.zeros(2))
+            backend.loss(head.loss, given.y_true, given.y_pred, flat, scale, given.gradient, totals)
+            backend.affine(given.gradient, head.weight, 0.0, given.gradient)
+            term = head.weight * float(backend.read(totals)[0]) / given.rows
+            value, size = value + term, size + abs(term) + 1.0
+        return value, size
 
     forward()
-    trained = trainer.arena.trained
-    for p in trained:
+    trained = {path: p for path, p in trainer.plan.parameters.items() if p.trainable}
+    for p in trained.values():
         backend.write(p.gradient, np.full(p.shape, np.nan))
     workspace.backward()
-    gradients = [backend.read(p.gradient) for p in trained]
-    for p, found in zip(trained, gradients, strict=True):
-        check.compare(f"{model.name}: {p.path}", backend, p.value, found, forward)
+    gradients = [backend.read(p.gradient) for p in trained.values()]
+    for (path, p), found in zip(trained.items(), gradients, strict=True):
+        check.compare(f"{model.name}: {path}", backend, p.value, found, forward, p.connections)

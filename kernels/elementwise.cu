@@ -1,5 +1,6 @@
 // Element-wise passes over arrays of any size.
 #include "activations.cuh"
+#include "combinations.cuh"
 #include "control.cuh"
 #include "random.cuh"
 #include "threads.cuh"
@@ -40,6 +41,30 @@ ELEMENT_PART void affine(Share share, PIECE const Source* x, Out scale, Out offs
     for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
         const Out y = Out(x[i]) * scale + offset;
         out[i] = accumulate ? out[i] + y : y;
+    }
+}
+
+// out (+)= what the combination makes of a and b
+template <typename T, template <typename> class Combination>
+ELEMENT_PART void combine(Share share, PIECE const T* a, PIECE const T* b, int64 n,
+                          bool accumulate, PIECE T* out) {
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const T y = Combination<T>::of(a[i], b[i]);
+        out[i] = accumulate ? out[i] + y : y;
+    }
+}
+
+// Of each row, the `width` numbers of `into` from `at` on (+)= those of x from `start` on; what
+// else `into` holds stays.
+template <typename T>
+ROW_PART void copy_columns(Share share, PIECE const T* x, int64 x_width, int64 start, int64 rows,
+                           int64 width, int64 at, int64 into_width, bool accumulate,
+                           PIECE T* into) {
+    for (int64 i = share.first(rows); i < share.stop(rows); ++i) {
+        const T* source = x + i * x_width + start;
+        T* target = into + i * into_width + at;
+        for (int64 c = share.rank; c < width; c += share.size)
+            target[c] = accumulate ? target[c] + source[c] : source[c];
     }
 }
 

@@ -21,7 +21,7 @@ ROW_PART void loss_rows(Share share, PIECE const T* predictions, PIECE const T* 
         const T factor = T(scale) * weight;
         auto target = [&](int64 c) { return loss.target(t ? t[c] : T(c == label), T(classes)); };
 
-        Row<T> row = {T(classes), T(0), T(0), T(0)};
+        Row<T> row = {T(classes), T(0), T(0), T(0), T(0)};
         if (count_matches || Loss<T>::whole_row) {
             const Largest<T> answer = row_largest(y, classes, lane);
             row.maximum = answer.value;
@@ -33,6 +33,19 @@ ROW_PART void loss_rows(Share share, PIECE const T* predictions, PIECE const T* 
         if constexpr (Loss<T>::whole_row) {
             for (int64 c = lane; c < classes; c += WARP) row.sum += loss.term(y[c], row.maximum);
             row.sum = warp_sum(row.sum);
+            for (int64 c = lane; c < classes; c += WARP)
+                row.mass += loss.mass(target(c), y[c], row);
+            row.mass = warp_sum(row.mass);
+        }
+        if constexpr (Loss<T>::compares) {
+            auto score = [&](int64 c) { return loss.score(target(c), y[c]); };
+            row.maximum = largest_of(classes, lane, score).value;
+            for (int64 c = lane; c < classes; c += WARP) {
+                row.sum += loss.term(target(c), y[c], row);
+                row.weight += loss.weight(target(c), y[c]);
+            }
+            row.sum = warp_sum(row.sum);
+            row.weight = warp_sum(row.weight);
             for (int64 c = lane; c < classes; c += WARP)
                 row.mass += loss.mass(target(c), y[c], row);
             row.mass = warp_sum(row.mass);

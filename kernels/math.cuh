@@ -15,12 +15,35 @@ HD float log(float x) { return ::logf(x); }
 HD double log(double x) { return ::log(x); }
 HD float log1p(float x) { return ::log1pf(x); }
 HD double log1p(double x) { return ::log1p(x); }
+HD float erfc(float x) { return ::erfcf(x); }
+HD double erfc(double x) { return ::erfc(x); }
 HD float tanh(float x) { return ::tanhf(x); }
 HD double tanh(double x) { return ::tanh(x); }
 HD float sqrt(float x) { return ::sqrtf(x); }
 HD double sqrt(double x) { return ::sqrt(x); }
+HD double cos(double x) { return ::cos(x); }
+HD double floor(double x) { return ::floor(x); }
+HD double ceil(double x) { return ::ceil(x); }
+HD double pow(double x, double y) { return ::pow(x, y); }
+
+// Of angles in turns: on a card no reduction by multiples of pi, which would take memory, is needed.
+#ifdef __CUDACC__
+HD float cos_turns(float x) { return ::cospif(2 * x); }
+HD double cos_turns(double x) { return ::cospi(2 * x); }
+HD float sin_turns(float x) { return ::sinpif(2 * x); }
+HD double sin_turns(double x) { return ::sinpi(2 * x); }
+#else
+HD float cos_turns(float x) { return ::cosf(6.283185307179586f * x); }
+HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
+HD float sin_turns(float x) { return ::sinf(6.283185307179586f * x); }
+HD double sin_turns(double x) { return ::sin(6.283185307179586 * x); }
+#endif
 
 template <typename T> HD T abs(T x) { return x < T(0) ? -x : x; }
+
+template <typename T> HD T sign(T x) {
+    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : x);  // 0 and NaN stay what they are
+}
 
 // exp(-x) may overflow to infinity, and 1 / infinity is the right answer.
 template <typename T> HD T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }

@@ -18,6 +18,12 @@ ROW_PART void metric_rows(Share share, PIECE const T* predictions, PIECE const T
         if constexpr (Metric<T>::by_place) {
             const int64 truth = t ? row_largest(t, classes, lane).place : label;
             value = T(row_largest(y, classes, lane).place == truth);
+        } else if constexpr (Metric<T>::by_rank) {
+            const int64 truth = t ? row_largest(t, classes, lane).place : label;
+            int64 count = 0;
+            for (int64 c = lane; c < classes; c += WARP)
+                count += metric.counts(y[c], c, y, truth);
+            value = T(metric.hit(warp_sum(count)));
         } else {
             for (int64 c = lane; c < classes; c += WARP)
                 value += metric.value(t ? t[c] : T(c == label), y[c]);

@@ -31,6 +31,16 @@ HD float uniform(const Words& block, int i) {
     return float(half >> 8) * 5.9604644775390625e-8f;  // 2^-24
 }
 
+template <typename T> struct Pair { T first, second; };
+
+// Two independent normal numbers times `stddev` from two uniform ones, 2 pair and 2 pair + 1 of the
+// block (Box and Muller, 1958). What the logarithm is taken of is at least 2^-24, never 0.
+template <typename T> HD Pair<T> normal_pair(const Words& block, int pair, T stddev) {
+    const T u = T(uniform(block, 2 * pair)), turns = T(uniform(block, 2 * pair + 1));
+    const T radius = stddev * math::sqrt(T(-2) * math::log(T(1) - u));
+    return {radius * math::cos_turns(turns), radius * math::sin_turns(turns)};
+}
+
 // The shuffled order of gpunn/backends/order.py, for one row at a time.
 constexpr int ORDER_ROUNDS = 6;
 

@@ -100,12 +100,20 @@ template <typename T> __device__ inline Largest<T> warp_largest(Largest<T> mine)
     return mine;
 }
 
-// The largest of one row's n numbers, found by one warp.
-template <typename T> __device__ inline Largest<T> row_largest(const T* row, int64 n, int lane) {
-    Largest<T> mine = {lane < n ? row[lane] : row[0], lane < n ? lane : 0};
-    for (int64 c = lane + WARP; c < n; c += WARP)
-        if (row[c] > mine.value) mine = Largest<T>{row[c], c};
+// The largest of f(0) to f(n - 1), found by one warp.
+template <typename F> __device__ inline auto largest_of(int64 n, int lane, F f) {
+    using T = decltype(f(int64(0)));
+    Largest<T> mine = {f(lane < n ? lane : 0), lane < n ? lane : 0};
+    for (int64 c = lane + WARP; c < n; c += WARP) {
+        const T x = f(c);
+        if (x > mine.value) mine = Largest<T>{x, c};
+    }
     return warp_largest(mine);
+}
+
+// The largest of one row's n numbers.
+template <typename T> __device__ inline Largest<T> row_largest(const T* row, int64 n, int lane) {
+    return largest_of(n, lane, [&](int64 c) { return row[c]; });
 }
 
 // The sum over a block's threads (a whole number of warps), in thread 0.

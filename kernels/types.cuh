@@ -40,6 +40,16 @@ struct float16 {
 // the functor name "Name", and what a kernel with a template parameter `Kind` is compiled for.
 struct Activation {};     // one element at a time
 struct RowActivation {};  // needs the whole row: softmax
-struct Loss {};
-struct Metric {};
+struct Loss {
+    static constexpr bool whole_row = false;  // looks at the row's predictions together
+    static constexpr bool compares = false;   // at them together with their targets
+    template <typename T> HD T target(T t, T) const { return t; }  // smoothed, maybe
+};
+struct Combination {};  // of two numbers
+struct Metric {
+    static constexpr bool by_place = false;  // compares where the largest stand
+    static constexpr bool by_rank = false;   // counts what is larger than that at the label
+};
+struct Bins {};
 struct Optimizer {};
+struct Schedule {};       // of the number of updates

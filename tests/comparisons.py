@@ -1,12 +1,13 @@
 """Each kernel against the NumPy backend, on any shape, type and kind of numbers.
 
 `COMPARISONS` has a comparison for every operation of the contract that is a kernel, and
-for every registered formula. It raises AssertionError where the two backends differ, and
-RuntimeError where the kernel did what a card would not forgive.
+for everything that registered formulas ask of it. It raises AssertionError where the two
+backends differ, and RuntimeError where the kernel did what a card would not forgive.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -14,6 +15,7 @@ from typing import Any
 
 import emulated
 import numpy as np
+import registered
 
 import gpunn
 from gpunn import registry
@@ -22,6 +24,7 @@ from gpunn.backends import kernel_source
 from gpunn.backends.base import Backend
 from gpunn.backends.control import BATCHES, PASS, POSITION, UPDATES, Control
 from gpunn.backends.cupy_backend import CupyBackend
+from gpunn.backends.geometry import Geometry
 from gpunn.backends.order import Order
 
 NUMPY: Backend = gpunn.backends.get_backend("numpy")
@@ -141,7 +144,17 @@ def variants(kind: str, *besides: type) -> list[Any]:
     return [c() for c in classes if c.__module__.startswith("gpunn.") and c not in besides]
 
 
-ACTIVATIONS = [*variants("activation"), gpunn.activations.Relu(0.1, 1.0, 0.2)]
+ACTIVATIONS = [
+    *variants("activation"),
+    gpunn.activations.Relu(0.1, 1.0, 0.2),
+    gpunn.activations.Relu(threshold=-0.5),
+    gpunn.activations.LeakyRelu(1.5),
+    gpunn.activations.Sigmoid(-2.0, 0.5, 0.25),
+    gpunn.activations.Step(2.0, -1.0, 0.5, False),
+    gpunn.activations.Ramp(2.0, -1.0, -0.5, 1.5),
+    gpunn.activations.Gaussian(0.5, 2.0),
+    gpunn.activations.Gelu(approximate=True),
+]
 LOSSES = [
     *variants("loss"),
     gpunn.losses.BinaryCrossentropy(from_logits=True),
@@ -152,17 +165,50 @@ LOSSES = [
     gpunn.losses.SparseCategoricalCrossentropy(from_logits=True),
     gpunn.losses.SparseCategoricalCrossentropy(ignore_class=1),
     gpunn.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
+    gpunn.losses.Huber(0.5),
 ]
 OPTIMIZERS = [
     *variants("optimizer"),
     gpunn.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01),
     gpunn.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
     gpunn.optimizers.Adam(0.01, amsgrad=True, weight_decay=0.01),
+    gpunn.optimizers.RMSprop(0.01, centered=True, momentum=0.5, epsilon=0.01),
+    gpunn.optimizers.RMSprop(0.01, momentum=0.5, weight_decay=0.01),
+    gpunn.optimizers.Lamb(0.01, weight_decay=0.01, gradient_accumulation_steps=2),
+    gpunn.optimizers.Adagrad(0.1, weight_decay=0.01, gradient_accumulation_steps=2, clipnorm=1.0),
+    gpunn.optimizers.Nadam(
+        0.01, weight_decay=0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
+    ),
 ]
-METRICS = [
-    *variants("metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper),
-    gpunn.metrics.MeanMetricWrapper(lambda t, y: y * y),
-]
+
+
+def asked_for(metric: Any) -> Any:
+    """What a metric asks of a card: of those that ask for the same, one is compared."""
+    if metric.functor is None:
+        return type(metric)
+    # Losses are compared as losses: here it is how their rows are added up.
+    return metric.adds if metric.adds == "losses" else (metric.functor, metric.parameters)
+
+
+METRICS = list(
+    {
+        asked_for(metric): metric
+        for metric in [
+            *variants(
+                "metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper, gpunn.metrics.AUC
+            ),
+            gpunn.metrics.MeanMetricWrapper(lambda t, y: y * y),
+            gpunn.metrics.TopKCategoricalAccuracy(k=2),
+            gpunn.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True),
+            gpunn.metrics.Precision(thresholds=[0.7, 0.1, 0.4]),
+            gpunn.metrics.Recall(top_k=3, class_id=0),
+            gpunn.metrics.AUC(num_thresholds=7, multi_label=True, from_logits=True),
+            gpunn.metrics.F1Score(threshold=0.5),
+            gpunn.metrics.FBetaScore("micro"),
+            gpunn.metrics.MeanAbsoluteError(),
+        ]
+    }.values()
+)
 
 
 def label(formula: Any) -> str:
@@ -170,8 +216,9 @@ def label(formula: Any) -> str:
     functor = getattr(formula, "functor", None) or getattr(
         getattr(formula, "loss", None), "functor", None
     )
-    options = [f"{p:g}" for p in getattr(formula, "parameters", None) or ()]
+    options = [f"{p:g}" for p in (getattr(formula, "parameters", None) or ())[:7]]
     options += ["logits"] * bool(getattr(formula, "from_logits", False))
+    options += ["approximate"] * bool(getattr(formula, "approximate", False))
     options += ["no kernel"] * (functor is None)
     return f"{type(formula).__name__}({', '.join(options)})"
 
@@ -202,13 +249,18 @@ def activation(formula: Any, card: Backend, sample: Sample) -> None:
 
 def loss(formula: Any, card: Backend, sample: Sample) -> None:
     rows, columns = sample.shape
-    from_logits = getattr(formula, "from_logits", "crossentropy" not in formula.name)
+    bounded = ("crossentropy", "divergence", "poisson", "logarithmic")
+    from_logits = getattr(formula, "from_logits", not any(n in formula.name for n in bounded))
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)
     if not formula.sparse:
         if "categorical" in formula.name:
             truth = np.eye(columns, dtype=sample.dtype)[truth]
-        elif "binary" in formula.name:
+        elif "binary" in formula.name or "hinge" in formula.name:
             truth = sample.rng.integers(0, 2, sample.shape).astype(sample.dtype)
+        elif "perceptron" in formula.name:
+            truth = sample.rng.choice([-1, 0, 1], sample.shape).astype(sample.dtype)
+        elif not from_logits:
+            truth = sample.probabilities()
         else:
             truth = sample.normal()
 
@@ -218,8 +270,6 @@ def loss(formula: Any, card: Backend, sample: Sample) -> None:
         backend.loss(formula, a["t"], a["y"], None, 0.5, None, a["no_count"][:2])
 
     y = sample.numbers() if from_logits else sample.probabilities()
-    if from_logits and "binary" in formula.name:
-        y = y.clip(-1e4, 1e4)  # NumPy's formula takes infinity from infinity
     both = on_both(
         card, three_times, t=truth, y=y, w=sample.rng.random(rows).astype(sample.dtype),
         dy=np.zeros_like(y), plain=np.zeros_like(y), totals=np.zeros(3), no_count=np.zeros(3),
@@ -229,9 +279,14 @@ def loss(formula: Any, card: Backend, sample: Sample) -> None:
 
 
 def metric(formula: Any, card: Backend, sample: Sample) -> None:
+    if getattr(formula, "by_output", False):  # bins for each of them: not too many
+        sample = replace(sample, columns=min(sample.columns, 12))
+        formula = copy.copy(formula)
     rows, columns = sample.shape
+    formula.build(sample.shape)
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)
-    if formula.sparse is False:
+    counts = isinstance(formula, gpunn.metrics.binned.Binned)  # either kind of target will do
+    if formula.sparse is False or (counts and sample.seed % 2):
         truth = np.eye(columns, dtype=sample.dtype)[truth]
     from_loss = getattr(formula, "loss", None) is not None
     y = sample.probabilities() if from_loss else sample.numbers().round(1)  # so that there are ties
@@ -241,7 +296,8 @@ def metric(formula: Any, card: Backend, sample: Sample) -> None:
         backend.metric(formula, a["t"], a["y"], None, a["state"])
 
     weights = sample.rng.random(rows).astype(sample.dtype)
-    assert_alike(*on_both(card, twice, t=truth, y=y, w=weights, state=np.zeros(2)), sample.dtype)
+    state = np.zeros(formula.state_size)
+    assert_alike(*on_both(card, twice, t=truth, y=y, w=weights, state=state), sample.dtype)
 
 
 def column_sums(card: Backend, sample: Sample) -> None:
@@ -278,6 +334,37 @@ def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
     assert_alike(*both, "float32")
 
 
+def combination(name: str, card: Backend, sample: Sample) -> None:
+    x = sample.numbers()
+    other = np.where(sample.rng.random(x.shape) < 0.5, x, sample.numbers())  # half of them the same
+    other[np.isinf(other) | (other == 0)] = 3
+
+    def combine(backend: Backend, a: dict[str, Any]) -> None:
+        backend.combine(name, a["x"], a["other"], a["out"])
+        backend.combine(name, a["x"], a["other"], a["sum"], accumulate=True)
+        backend.combine(name, a["x"], a["other"], a["x"])
+
+    both = on_both(card, combine, x=x, other=other, out=x, sum=sample.normal())
+    assert_alike(*both, sample.dtype)
+
+
+def columns(card: Backend, sample: Sample) -> None:
+    """Parts of rows put together and taken apart."""
+    x, wide = sample.numbers(), sample.normal(sample.rows, sample.columns + 3)
+
+    def copy(backend: Backend, a: dict[str, Any]) -> None:
+        width = sample.columns
+        backend.copy_columns(a["x"], 0, a["wide"], 2, width)
+        backend.copy_columns(a["other"], width - 1, a["wide"], 1, 1, accumulate=True)
+        backend.copy_columns(a["wide"], 1, a["out"], 0, width)
+        backend.copy_columns(a["wide"], 3, a["sum"], 0, width, accumulate=True)
+
+    both = on_both(
+        card, copy, x=x, other=sample.normal(), wide=wide, out=x, sum=sample.normal()
+    )
+    assert_alike(*both, sample.dtype)
+
+
 def dropout(card: Backend, sample: Sample) -> None:
     x, rate, seed = sample.numbers(), 0.3, 2**64 - 5
 
@@ -292,6 +379,89 @@ def dropout(card: Backend, sample: Sample) -> None:
     x[~np.isfinite(x)] = 0  # where it is dropped, infinity is 0 here and NaN there
     both = on_both(card, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
     assert_alike(*both, sample.dtype)
+
+
+def batch_normalization(card: Backend, sample: Sample) -> None:
+    """With the features last, first or in the middle of an array."""
+    rows, columns = sample.shape
+    x, dy, epsilon = sample.numbers(), sample.normal(), 0.01
+    x[~np.isfinite(x)] = 0  # what of a sum is infinite and what NaN depends on its order
+    x += sample.rng.choice([0, 1000])
+    shapes = [(rows, columns, 1), (1, rows, columns), (2, rows // 2, columns)]
+    shape = shapes[int(sample.rng.integers(2 if rows % 2 else 3))]
+    constant, affine = sample.rng.random(2) < (0.2, 0.8)
+
+    def forward_and_back(backend: Backend, a: dict[str, Any]) -> None:
+        x, dy, y, dx = (a[name].reshape(shape) for name in ("x", "dy", "y", "dx"))
+        gamma, beta = (a["gamma"], a["beta"]) if affine else (None, None)
+        backend.batch_statistics(x, 0.9, a["mean"], a["variance"], a["moving"], a["moving too"])
+        backend.normalize(x, a["mean"], a["variance"], gamma, beta, epsilon, y)
+        # The same in both: what is left of equal numbers without their mean is all rounding.
+        backend.write(a["mean"], mean)
+        for again in (False, True):
+            backend.normalize_gradient(
+                x, dy, a["mean"], a["variance"], gamma, epsilon,
+                *((None, None) if constant else (a["dgamma"], a["dbeta"])), dx,
+                constant=constant, adds=again, accumulate=again,
+            )  # fmt: skip
+
+    mean = x.reshape(shape).mean(axis=(0, 2), dtype=np.float64).astype(sample.dtype)
+    names = ("mean", "variance", "moving", "moving too", "gamma", "beta", "dgamma", "dbeta")
+    features = {name: sample.normal(shape[1]) for name in names}
+    both = on_both(card, forward_and_back, x=x, dy=dy, y=x, dx=dy, **features)
+    # Differences of large numbers, divided by the root of epsilon if they are all equal.
+    size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
+    assert_alike(*both, sample.dtype, size)
+
+
+def layer_normalization(card: Backend, sample: Sample) -> None:
+    x, epsilon = sample.numbers(), 0.01
+    x[~np.isfinite(x)] = 0
+    centred, affine = sample.rng.random(2) < 0.6
+
+    def forward_and_back(backend: Backend, a: dict[str, Any]) -> None:
+        mean, gamma = a["mean"] if centred else None, a["gamma"] if affine else None
+        backend.layer_norm(
+            a["x"], gamma, a["beta"] if affine else None, epsilon, mean, a["variance"], a["y"]
+        )
+        for again in (False, True):
+            backend.layer_norm_gradient(
+                a["x"], a["dy"], gamma, epsilon, mean, a["variance"], a["dgamma"], a["dbeta"],
+                a["dx"], adds=again, accumulate=again,
+            )  # fmt: skip
+
+    arrays = {name: sample.normal(sample.columns) for name in ("gamma", "beta", "dgamma", "dbeta")}
+    arrays |= {name: sample.normal(sample.rows) for name in ("mean", "variance")}
+    arrays |= {name: sample.normal() for name in ("dy", "y", "dx")}
+    size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
+    assert_alike(*on_both(card, forward_and_back, x=x, **arrays), sample.dtype, size)
+
+
+def noise(card: Backend, sample: Sample) -> None:
+    x = sample.normal()
+
+    def draw(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(BATCHES, sample.seed)
+        backend.normal_noise(a["x"], 0.3, 2**64 - 5, 3, control, a["y"])
+        backend.normal_noise(a["x"], 0.3, 7, 4, control, a["z"], a["factors"])
+
+    arrays = {name: sample.normal() for name in ("y", "z", "factors")}
+    assert_alike(*on_both(card, draw, x=x, **arrays), sample.dtype)
+
+
+def prelu(card: Backend, sample: Sample) -> None:
+    x, slopes = sample.numbers(), sample.normal(sample.columns)
+    x[~np.isfinite(x)] = 0
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        backend.prelu(a["x"], a["slopes"], a["y"])
+        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["terms"], a["dx"])
+        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["more"], a["sum"], accumulate=True)
+        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["last"], None)
+
+    arrays = {name: sample.normal() for name in ("y", "dy", "dx", "terms", "sum", "more", "last")}
+    assert_alike(*on_both(card, both_ways, x=x, slopes=slopes, **arrays), sample.dtype)
 
 
 def shared_launch(card: Backend, sample: Sample) -> None:
@@ -393,7 +563,7 @@ def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena
     ]
     made = Arena(backend, sample.dtype, parameters)
     if optimizer is not None:
-        made.add_slots(optimizer.slot_names)
+        optimizer.add_slots(made)
     parameters[3].layer = type("Layer", (), {"name": "frozen", "trainable": False})
     made.refresh()
     return made
@@ -417,7 +587,7 @@ def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
             control.set(UPDATES, step)
             control.set_learning_rate(0.1 / (1 + step))
             give_gradients(made, numbers)
-            backend.update(formula, made, control)
+            formula.step(made, control)
         assert made.parameters[3].numpy() == frozen
         results.append(
             {str(i): p.numpy() for i, p in enumerate(made.parameters)}
@@ -476,19 +646,163 @@ def advance(card: Backend, sample: Sample) -> None:
     assert_alike(*results, sample.dtype)
 
 
+def schedule(formula: Any, card: Backend, sample: Sample) -> None:
+    """Some step's value, and one long after the end; an update every step, and every two."""
+    results = []
+    for backend in (NUMPY, card):
+        control, found = Control(backend), []
+        for step, every in ((sample.rows % 24, 1), (10**6, 2)):
+            control.set(UPDATES, step)
+            backend.schedule(formula, control, every, every)
+            found.append(backend.read(control.rates))
+        results.append({"rates": np.array(found)})
+    assert_alike(*results, "float64")
+
+
+def regularize(card: Backend, sample: Sample) -> None:
+    results = []
+    for backend in (NUMPY, card):
+        made = make_arena(backend, sample)
+        for parameter, (l1, l2) in zip(
+            made.parameters, ((0.1, 0.2), (0.0, 0.3), (0.2, 0.0), (1.0, 1.0)), strict=True
+        ):
+            parameter.regularizer = gpunn.regularizers.L1L2(l1, l2)
+        made.refresh()
+        give_gradients(made, replace(sample, values="normal"))
+        totals = backend.zeros((3,), np.float64)
+        for gradients in (True, False, True):
+            backend.regularize(made, 7, gradients, totals)
+        trained = made.parameters[:3]
+        found = {str(i): backend.read(p.gradient) for i, p in enumerate(trained)}
+        results.append({**found, "totals": backend.read(totals)})
+    assert_alike(*results, sample.dtype)
+
+
+def constrain(formula: Any, card: Backend, sample: Sample) -> None:
+    w = sample.normal()
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        backend.constrain(formula, a["w"])
+        if sample.rows % 2 == 0:
+            backend.constrain(formula, a["cube"].reshape(2, sample.rows // 2, sample.columns))
+
+    assert_alike(*on_both(card, both_ways, w=w, cube=w), sample.dtype)
+
+
+def windows(sample: Sample) -> tuple[Geometry, tuple[int, ...]]:
+    """Windows of more than one cell on small images, and the shape of these."""
+    pick = lambda least, most: int(sample.rng.integers(least, most + 1))  # noqa: E731
+    window = pick(2, 3), pick(1, 3)
+    strides, dilation = (pick(1, 3), pick(1, 4)), (1, 1)
+    if sample.rows % 3 == 0:
+        strides, dilation = dilation, (pick(1, 2), pick(1, 2))
+    span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+    size = pick(span[0], 8), pick(span[1], 8)
+    padding = ("valid", "same")[pick(0, 1)]
+    geometry = Geometry.fit(size, window, strides, padding, dilation)
+    return geometry, (pick(1, 3), *size, pick(1, 4))
+
+
+def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
+    rows = replace(sample, rows=int(np.prod(shape[:3])), columns=shape[3])
+    return rows.numbers().reshape(shape)
+
+
+def convolution(card: Backend, sample: Sample) -> None:
+    geometry, shape = windows(sample)
+    filters = 1 + sample.columns % 5
+    out = sample.normal(shape[0], *geometry.windows, filters)
+    kernel = sample.normal(*geometry.window, shape[3], filters)
+    relu, linear = gpunn.activations.get("relu"), gpunn.activations.get("linear")
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        x, w, b, y = a["x"], a["w"], a["b"], a["y"]
+        backend.convolution(x, w, b, relu, geometry, y, y)
+        backend.convolution(x, w, None, linear, geometry, a["z"], a["z"])
+        for adds in (False, True):
+            backend.convolution_gradient(
+                x, w, linear, geometry, y, a["dy"], a["dw"], a["db"], a["dx"], adds, adds
+            )
+        backend.convolution_gradient(x, w, linear, geometry, y, a["dy"], None, None, a["only"])
+
+    both = on_both(
+        card, both_ways, x=sample.normal(*shape), w=kernel, b=sample.normal(filters), y=out, z=out,
+        dy=sample.normal(*out.shape), dw=kernel, db=kernel[0, 0, 0], dx=sample.normal(*shape),
+        only=sample.normal(*shape),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, float(out.size))
+
+
+def pooling(card: Backend, sample: Sample) -> None:
+    geometry, shape = windows(sample)
+    geometry = replace(geometry, dilation=(1, 1))
+    geometry = Geometry.fit(geometry.image, geometry.window, geometry.strides, "same")
+    x = images(sample, shape)
+    out, dx = sample.normal(shape[0], *geometry.windows, shape[3]), sample.normal(*shape)
+
+    def both_kinds(backend: Backend, a: dict[str, Any]) -> None:
+        backend.max_pooling(a["x"], geometry, a["y"])
+        backend.average_pooling(a["x"], geometry, a["mean"])
+        for dx, accumulate in (("dx", False), ("sum", True)):
+            backend.max_pooling_gradient(
+                a["x"], a["y"], a["dy"], geometry, a["max " + dx], accumulate
+            )
+            backend.average_pooling_gradient(a["dy"], geometry, a["mean " + dx], accumulate)
+
+    both = on_both(
+        card, both_kinds, x=x, y=out, mean=out, dy=sample.normal(*out.shape),
+        **{f"{kind} {name}": dx for kind in ("max", "mean") for name in ("dx", "sum")},
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, float(np.abs(x[np.isfinite(x)]).sum()))
+
+
+def layout(card: Backend, sample: Sample) -> None:
+    _, shape = windows(sample)
+    x, offset = images(sample, shape), tuple(int(n) for n in sample.rng.integers(-3, 4, 2))
+    out = sample.normal(shape[0], 5, 6, shape[3])
+    turned = x.reshape(shape[0], -1, shape[3])
+    other = sample.normal(shape[0], shape[3], turned.shape[1])
+
+    def move(backend: Backend, a: dict[str, Any]) -> None:
+        backend.crop_or_pad(a["x"], offset, a["out"])
+        backend.crop_or_pad(a["x"], offset, a["sum"], accumulate=True)
+        backend.swap_axes(a["turned"], a["other"])
+        backend.swap_axes(a["turned"], a["added"], accumulate=True)
+
+    arrays = {"x": x, "out": out, "sum": out, "turned": turned, "other": other, "added": other}
+    assert_alike(*on_both(card, move, **arrays), sample.dtype)
+
+
+def sums_of_many_rows(card: Backend, sample: Sample) -> None:
+    """More than one block a column, as for the windows of a batch of images."""
+    many = 2048 + 37 * sample.rows
+    column_sums(card, replace(sample, rows=many, columns=1 + sample.columns % 3))
+
+
 def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for compare, formulas in (
         (activation, ACTIVATIONS), (loss, LOSSES), (metric, METRICS), (optimizer, OPTIMIZERS),
     ):  # fmt: skip
         for formula in formulas:
             yield f"{compare.__name__} {label(formula)}", partial(compare, formula)
+    for kind, compare in (("schedule", schedule), ("constraint", constrain)):
+        for name, arguments in registered.cases(kind):
+            formula = registered.make(kind, name, arguments)
+            called = label(formula) if kind == "schedule" else repr(formula)
+            yield f"{kind} {called}", partial(compare, formula)
+    yield "regularize", regularize
     for by in ("value", "norm", "global_norm"):
         yield f"clip by {by}", partial(clip, by)
+    for name in kernel_source.options("Combination"):
+        yield f"combine by {name}", partial(combination, name)
     for target in ("float32", "float64", "int32"):
         for source in SOURCES:
             yield f"{source} to {target}", partial(conversion, source, target)
     programs = (shared_launch, products, whole_steps, whole_updates)
-    for compare in (column_sums, dropout, advance, *programs):
+    normalizations = (batch_normalization, layer_normalization, noise)
+    on_images = (convolution, pooling, layout, sums_of_many_rows)
+    passes = (column_sums, columns, prelu, dropout)
+    for compare in (*passes, *normalizations, *on_images, advance, *programs):
         yield compare.__name__, compare
 
 

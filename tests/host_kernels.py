@@ -117,8 +117,9 @@ def compile_file(file: str) -> dict[str, Launch]:
 # Arrays that a kernel reads before it writes them. All others that are not const hold nothing
 # yet when a kernel begins, and neither does `out` where it need not accumulate.
 READ_FIRST = {
-    "x", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals", "barrier",
-    "totals", "state",
+    "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
+    "barrier", "accumulated", "averages",
+    "totals", "state", "moving_mean", "moving_variance", "dgamma", "dbeta",
 }  # fmt: skip
 
 

@@ -493,7 +493,7 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         ["loss", "squared", "gradient", "forward", "backward"]),
     "a loss for each output": (
         lambda: compiled(Dense(3), loss=["mse", "mse"]),
-        ["loss", "['mse', 'mse']"]),
+        ["loss has 2 entries; 1", "the only output"]),
     "unknown metric": (
         lambda: compiled(Dense(3), metrics=["acuracy"]),
         ["metric", "'acuracy'", "Did you mean 'accuracy'"]),
@@ -518,8 +518,8 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         lambda: compiled(Dense(3), loss=gpunn.losses.MeanSquaredError(reduction="none")),
         ["reduction", "no single number"]),
     "loss weights": (
-        lambda: compiled(Dense(3), loss_weights=[1.0]),
-        ["loss_weights", "one output"]),
+        lambda: compiled(Dense(3), loss_weights=[1.0, 2.0]),
+        ["loss_weights has 2 entries; 1", "the only output"]),
     # fit without compile
     "fit before compile": (
         lambda: sequential(layers.Input((4,)), Dense(3)).fit(X, X),

@@ -435,7 +435,8 @@ def test_a_reader_that_goes_away_is_no_fault(trained, mnist, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["predict"], ["doctor"], ["bench"]]
+    "command",
+    [[], ["train"], ["evaluate"], ["predict"], ["check-data"], ["doctor"], ["bench"]],
 )
 def test_help_fits_in_80_columns_and_has_examples(capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "82")

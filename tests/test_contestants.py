@@ -55,6 +55,11 @@ CONTESTANTS = [
 ]  # fmt: skip
 
 
+CONVOLVING = [
+    (stem, name) for stem, name in CONTESTANTS if "CONVOLVES" in FILES[stem] and name not in SLOW
+]
+
+
 def case(stem: str, name: str, *more: str) -> Any:
     marks = [pytest.mark.slow] if name in SLOW else []
     return pytest.param(stem, name, *more, id="-".join((name, *more)), marks=marks)
@@ -75,11 +80,14 @@ each_optimizer = pytest.mark.parametrize(
 # -- the data
 
 
-def initial_weights(sizes: tuple[int, ...]) -> list[np.ndarray]:
+def initial_weights(sizes: tuple[int, ...], convolutions: tuple[int, ...] = ()) -> list[np.ndarray]:
     generator = np.random.default_rng(3)
     weights = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        weights.append(generator.normal(0, (1 / n_in) ** 0.5, (n_in, n_out)).astype(np.float32))
+    shapes = [(3, 3, n_in, n_out) for n_in, n_out in itertools.pairwise((1, *convolutions))]
+    for *window, n_in, n_out in [*shapes, *itertools.pairwise(sizes)]:
+        deviation = (n_in * np.prod(window)) ** -0.5
+        kernel = generator.normal(0, deviation, (*window, n_in, n_out))
+        weights.append(kernel.astype(np.float32))
         weights.append(generator.normal(0, 0.1, n_out).astype(np.float32))
     return weights
 
@@ -92,6 +100,13 @@ def some_data(sizes: tuple[int, ...], optimizer: str, batch: int, dropout: float
     data |= {"x_test": x, "y_test": data["y"], "seed": 0}
     work = {"sizes": sizes, "optimizer": optimizer, "batch": batch, "dropout": dropout}
     return data | {"workload": work}
+
+
+def images_data() -> dict:
+    """The same, for a small network with two convolutions, of whose output 5 x 5 x 4 are left."""
+    data, convolutions = some_data((100, 10), "adam", ROWS, 0.0), (3, 4)
+    data["workload"]["convolutions"] = convolutions
+    return data | {"weights": initial_weights((100, 10), convolutions)}
 
 
 def scaled(x: np.ndarray) -> np.ndarray:
@@ -120,6 +135,11 @@ def answer(stem: str, name: str, digits: dict[str, np.ndarray]) -> dict[str, Any
         for number, array in enumerate(trained.weights()):
             answers[f"{optimizer} {number}"] = array
         answers[f"afterwards {optimizer}"] = trained.predict(scaled(data["x"]))
+    if (stem, name) in CONVOLVING:
+        trained = program(images_data(), **options)
+        answers["figures of images"] = np.array([trained.epoch() for _ in range(STEPS)], float)
+        for number, array in enumerate(trained.weights()):
+            answers[f"images {number}"] = array
     data = some_data((784, 1000, 10), "sgd", ROWS, 0.5) | {"y": np.zeros(ROWS, np.uint8)}
     ones, first = np.ones(1000, np.float32), np.zeros((1000, 10), np.float32)
     first[:, 0] = 1 / 1000  # so that the first output is the mean of the hidden units: of ones
@@ -245,6 +265,41 @@ def test_steps_are_those_of_pytorch(stem: str, name: str, optimizer: str, ask: A
     np.testing.assert_allclose(figures[:, 0], losses, rtol=1e-5)
     if stem != "sklearn_mlp":
         np.testing.assert_allclose(figures[:, 1], hits, rtol=1e-6)
+
+
+@functools.cache
+def trained_on_images(epsilon: float, when: str) -> tuple[list, list]:
+    """The weights after STEPS of Adam on the batch, and before each its loss."""
+    torch = pytest.importorskip("torch", reason="its wheel is for Python 3.11")
+    data = images_data()
+    weights = [torch.tensor(w, requires_grad=True) for w in data["weights"]]
+    rule = torch.optim.Adam(weights, lr=0.001, eps=epsilon)
+    x = torch.tensor(scaled(data["x"])).reshape(-1, 1, 28, 28)
+    y, losses = torch.tensor(data["y"].astype(int)), []
+    for t in range(1, STEPS + 1):
+        if when == "before":
+            rule.param_groups[0]["eps"] = epsilon / (1 - 0.999**t) ** 0.5
+        h = x
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            h = torch.conv2d(h, kernel.permute(3, 2, 0, 1), bias).relu()
+            h = torch.nn.functional.max_pool2d(h, 2)
+        h = h.permute(0, 2, 3, 1).flatten(1)
+        loss = torch.nn.functional.cross_entropy(h @ weights[-2] + weights[-1], y)
+        losses.append(loss.item())
+        rule.zero_grad()
+        loss.backward()
+        rule.step()
+    return [w.detach().numpy() for w in weights], losses
+
+
+@pytest.mark.parametrize(("stem", "name"), [case(*who) for who in CONVOLVING])
+def test_images_are_learned_as_by_pytorch(stem: str, name: str, ask: Any) -> None:
+    weights, losses = trained_on_images(*EPSILON.get(stem, (1e-8, "after")))
+    answers = ask(stem, name)
+    np.testing.assert_allclose(answers["figures of images"][:, 0], losses, rtol=1e-5)
+    for number, expected in enumerate(weights):
+        ours = answers[f"images {number}"]
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5, err_msg=f"weight {number}")
 
 
 @each

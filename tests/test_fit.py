@@ -304,7 +304,10 @@ def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
     x = np.arange(100, dtype="float32")[:, None]
     shape = (3,) if loss != "binary_crossentropy" else (1,)
     given = gpunn.losses.get(loss)
-    spec = data.Spec(gpunn.backends.get_backend(backend), "float32", (1,), shape, given)
+    target = data.Target("", shape, given)
+    spec = data.Spec(
+        gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
+    )
     rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])
     parts = split(rows, 0.2, "stratified", spec, seed=3)
     numbers = [spec.backend.read(part.x)[:, 0].astype(int) for part in parts]

@@ -66,8 +66,13 @@ SINGLE = [
       for f in kernel_source.options("Activation")),
     *(f"{kernel}<{source}, float>" for kernel in ("affine", "gather")
       for source in ("uint8", "int32", "float16", "float")),
+    *(f"{kernel}<float>" for kernel in (
+        "patches", "patches_gradient", "max_pooling", "max_pooling_gradient", "average_pooling",
+        "average_pooling_gradient", "crop_or_pad", "swap_axes",
+    )),
     "dropout<float>", "dropout_gradient<float>", "column_sums<float>", "clip_values<float>",
-    "row_activation<float, Softmax>", "row_activation_gradient<float, Softmax>",
+    *(f"{kernel}<float, {f}>" for kernel in ("row_activation", "row_activation_gradient")
+      for f in kernel_source.options("RowActivation")),
 ]  # fmt: skip
 
 
@@ -83,7 +88,11 @@ def test_single_precision_stays_single(entry: str) -> None:
     """The cards that most people own compute doubles 32 times more slowly."""
     ptx = assembly(entry)
     assert "st.global.f32" in ptx
-    assert not DOUBLE.findall(ptx)
+    found = DOUBLE.findall(ptx)
+    text = kernel_source.text("activations.cuh")
+    struct = text[text.find(f"struct {entry.split()[-1][:-1]} :") :].partition("\n};")[0]
+    parameters = set(re.findall(r"\bp\[\d\]", struct))  # given as doubles, converted once
+    assert set(found) <= {"cvt.rn.f32.f64"} and len(found) <= len(parameters)
 
 
 def test_double_precision_is_seen() -> None:

@@ -157,6 +157,15 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "momentum, clipped together": optimized(SGD(0.1, 0.9, True, global_clipnorm=0.1)),
     "clipped one by one": optimized(SGD(0.1, clipnorm=0.05, weight_decay=0.01)),
     "amsgrad, clipped values": optimized(ADAM(0.01, amsgrad=True, clipvalue=0.01)),
+    "accumulated, steps by norms": optimized(
+        optimizers.Lamb(0.01, weight_decay=0.1, gradient_accumulation_steps=2)
+    ),
+    "accumulated, clipped, averaged": optimized(
+        optimizers.Nadam(
+            0.01, clipnorm=0.05, gradient_accumulation_steps=3, loss_scale_factor=256.0,
+            use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2,
+        )
+    ),
     "mean squared error": lost(losses.MeanSquaredError(), "linear"),
     "half squared error": lost(losses.HalfSquaredError(), "tanh"),
     "binary crossentropy": lost(
@@ -276,7 +285,7 @@ def test_the_rule() -> None:
     for hidden, batch in (([wide], 32), ([narrow], FEW + 1)):
         recorded = program_of(card, hidden, batch)
         assert isinstance(recorded, Recorded) and "_Launches" in repr(recorded._step)
-    slow = layers.Dense(3, activation=gpunn.activations.Relu(negative_slope=0.5))
+    slow = layers.Dense(3, activation=gpunn.activations.Softmax(axis=0))
     for layer in (slow, Own()):
         recorded = program_of(card, [layer])
         assert isinstance(recorded, Recorded) and "function" in repr(recorded._step)

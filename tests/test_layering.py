@@ -24,6 +24,7 @@ FLOORS = {
     "arguments": 0,
     "config": 0,
     "datasets": 0,
+    "perceptron": 0,
     "random": 0,
     "registry": 0,
     "backends": 2,
@@ -32,21 +33,25 @@ FLOORS = {
     "activations": 4,
     "initializers": 4,
     "layers": 4,
+    "regularizers": 4,
+    "constraints": 4,
     "losses": 4,
     "metrics": 4,
     "optimizers": 4,
     "callbacks": 5,
+    "least_squares": 5,
     "models": 5,
     "saving": 5,
     "testing": 5,
     "utils": 5,
     "cli": 6,
+    "plots": 6,
     "__main__": 7,
     "__init__": 7,
 }
 EXTRAS = (
-    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "pandas", "sklearn", "tensorboard",
-    "tensorboardX", "tensorflow", "torch",
+    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "pandas", "scipy", "sklearn",
+    "tensorboard", "tensorboardX", "tensorflow", "torch",
 )  # fmt: skip
 
 

@@ -15,7 +15,8 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import array_calls
 from gpunn.backends.array_calls import ArrayCalls
-from gpunn.backends.numpy_backend import UPDATE_PIECE, NumpyBackend
+from gpunn.backends.numpy_backend import NumpyBackend
+from gpunn.backends.numpy_updates import UPDATE_PIECE
 from gpunn.backends.recorder import NotListableError
 from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, worth_threads
 

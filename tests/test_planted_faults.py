@@ -43,11 +43,15 @@ class Fault:
 
 LOSS = "loss SparseCategoricalCrossentropy(0, logits)"
 ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
+LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
+NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
+    "constraints.cu": ("constraint UnitNorm(axis=0)",),
+    "normalization.cu": ("batch_normalization",),
     "reductions.cu": ("column_sums",),
     "products.cu": ("products",),
     "threads.cuh": (LOSS, "shared_launch", "whole_steps", "whole_updates"),
-    "updates.cu": (ADAM, "clip by norm", "clip by global_norm"),
+    "updates.cu": (ADAM, LAMB, "clip by norm", "clip by global_norm"),
 }
 
 
@@ -140,6 +144,85 @@ FAULTS = [
         "for (int64 r = share.rank; r < rows; r += share.size) {",
         "for (int64 r = share.rank; r + 1 < rows || r == 0; r += share.size) {",
         (LOSS,),
+    ),
+    Fault(
+        "pixel below the image", "images.cu",
+        "return y >= 0 && y < height &&", "return y >= 0 && y <= height &&",
+        ("convolution",),
+    ),
+    Fault(
+        "windows between the strides", "images.cu",
+        "start >= 0 && start % stride == 0 &&", "start >= 0 &&",
+        ("convolution",),
+    ),
+    Fault(
+        "every largest pixel, not the first", "images.cu",
+        "bool first = value == y[window * channels + at.channel];",
+        "bool first = false; if (value == y[window * channels + at.channel])\n"
+        "                    sum += dy[window * channels + at.channel];",
+        ("pooling",),
+    ),
+    Fault(
+        "turned back to front", "images.cu",
+        "x[(at.sample * a + at.x) * b + at.y]", "x[(at.sample * a + at.y) * b + at.x]",
+        ("layout",),
+    ),
+    Fault(
+        "features mixed up", "normalization.cu",
+        "return (k / inner * features + f) * inner + k % inner;",
+        "return (k / inner * features + f) * inner;",
+        ("batch_normalization",),
+    ),
+    Fault(
+        "mean of a row from its first number alone", "normalization.cu",
+        "middle = row[0] + warp_sum(sum) / T(features);", "middle = row[0];",
+        ("layer_normalization",),
+    ),
+    Fault(
+        "weights of other rows", "bins.cu",
+        "double(weights[i / width])", "double(weights[i % rows])",
+        ("metric F1Score(1, 0, -1, 1, 0, 0, 0.5)",),
+    ),
+    Fault(
+        "one place less for all penalties", "penalties.cu",
+        "k < segments; k += share.size) mine", "k + 1 < segments; k += share.size) mine",
+        ("regularize",),
+    ),
+    Fault(
+        "half of the square's slope", "penalties.cu",
+        "T(2) * l2 * w", "l2 * w",
+        ("regularize",),
+    ),
+    Fault(
+        "all the way at once", "constraints.cu",
+        "norm + T(rate) * (", "norm + (",
+        (NORM,),
+    ),
+    Fault(
+        "the boundary counted as passed", "schedules.cuh",
+        "step > p[1 + passed]", "step >= p[1 + passed]",
+        ("schedule PiecewiseConstantDecay(3, 2, 3, 7, 1, 0.1, 0.5)",),
+    ),
+    Fault(
+        "steps in place of updates", "schedules.cu",
+        "double(counters[UPDATES] / every)", "double(counters[UPDATES])",
+        ("schedule InverseTimeDecay(0.1, 3, 0.7, 0)",),
+    ),
+    Fault(
+        "slopes of other features", "prelu.cu",
+        "dx = above ? slope : slope * slopes[column]",
+        "dx = above ? slope : slope * slopes[i % (features + 1)]",
+        ("prelu",),
+    ),
+    Fault(
+        "tail lost, noise", "noise.cu",
+        "block * 8 < stop;", "block * 8 + 8 <= stop;",
+        ("noise",),
+    ),
+    Fault(
+        "columns copied to the start of the row", "elementwise.cu",
+        "T* target = into + i * into_width + at;", "T* target = into + i * into_width;",
+        ("columns",),
     ),
 ]  # fmt: skip
 

@@ -520,7 +520,7 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
     at: list[int] = []
     control: Any = SimpleNamespace(place=lambda row, place: at.append(place))
     x, order, found = np.arange(230).reshape(-1, 2), Order(115, 7), []
-    source = rows.Rows(x, x[:, 0], None, device)
+    source = rows.Rows({"x": x, "y": x[:, 0]}, device)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "CHUNK_BYTES", 24 * 10)
         chunks = streaming.Chunks(source, order, 5, "float32", control)

@@ -10,6 +10,7 @@ import gpunn as keras
 
 REQUIRES = ()
 VARIANTS = {"gpunn": {"backend": "numpy"}, "gpunn (card)": {"backend": "cupy"}}
+CONVOLVES = True
 NOTE = (
     "fit with verbose=0. Nothing is prepared: fit takes the bytes, and scales each batch by the "
     "model's Rescaling. predict is of a model without it, since everybody predicts floats."
@@ -22,6 +23,12 @@ def network(work, backend, metrics=(), bytes_in=True, **options):
         layers = [keras.Input((28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     else:
         layers = [keras.Input((784,))]
+    if "convolutions" in work:
+        layers += [keras.layers.Reshape((28, 28, 1))]
+        for filters in work["convolutions"]:
+            layers += [keras.layers.Conv2D(filters, 3, activation="relu")]
+            layers += [keras.layers.MaxPooling2D()]
+        layers += [keras.layers.Flatten()]
     layers += [keras.layers.Dense(units, activation="relu") for units in work["sizes"][1:-1]]
     if work["dropout"]:
         layers.append(keras.layers.Dropout(work["dropout"]))

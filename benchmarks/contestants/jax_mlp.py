@@ -14,6 +14,7 @@ VARIANTS = {
     "JAX, jit a step (card)": {"device": "cuda"},
     "JAX, scan over the epoch (card)": {"scan": True, "device": "cuda"},
 }
+CONVOLVES = True
 NOTE = (
     "The data set is on the device, the state is donated, rows are taken inside the compiled "
     "step. Optimizers are those of Optax, written out. Products are float32 on a card too "
@@ -32,6 +33,7 @@ def prepare(data, device="cpu", scan=False):
     jax.config.update("jax_default_matmul_precision", "highest")
     work = data["workload"]
     batch, rate = work["batch"], work["dropout"]
+    convolutions = len(work.get("convolutions", ()))
     x = jnp.asarray(data["x"].reshape(-1, 784).astype(np.float32) / 255)
     y = jnp.asarray(data["y"].astype(np.int32))
     x_test = data["x_test"].reshape(-1, 784).astype(np.float32) / 255
@@ -40,6 +42,14 @@ def prepare(data, device="cpu", scan=False):
 
     def forward(weights, h, key=None):
         layers = list(zip(weights[::2], weights[1::2], strict=True))
+        h = h.reshape(-1, 28, 28, 1) if convolutions else h
+        for kernel, bias in layers[:convolutions]:
+            order = ("NHWC", "HWIO", "NHWC")
+            h = lax.conv_general_dilated(h, kernel, (1, 1), "VALID", dimension_numbers=order)
+            pairs = (1, 2, 2, 1)
+            h = lax.reduce_window(nn.relu(h + bias), -jnp.inf, lax.max, pairs, pairs, "VALID")
+        h = h.reshape(len(h), -1)
+        layers = layers[convolutions:]
         for kernel, bias in layers[:-1]:
             h = nn.relu(h @ kernel + bias)
         if rate and key is not None:

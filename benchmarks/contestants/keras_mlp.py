@@ -26,6 +26,7 @@ VARIANTS = {
         "device": "cuda",
     },
 }
+CONVOLVES = True
 NOTE = (
     "fit with verbose=0. On JAX Keras compiles the step by itself, and steps_per_execution is "
     "its own advice for small models; on PyTorch it is eager unless jit_compile=True is given, "
@@ -57,6 +58,12 @@ def prepare(data, backend, device="cpu", steps=1, jit="auto"):
     work = data["workload"]
     keras.utils.set_random_seed(data.get("seed", 0))
     layers = [keras.Input((784,))]
+    if "convolutions" in work:
+        layers += [keras.layers.Reshape((28, 28, 1))]
+        for filters in work["convolutions"]:
+            layers += [keras.layers.Conv2D(filters, 3, activation="relu")]
+            layers += [keras.layers.MaxPooling2D()]
+        layers += [keras.layers.Flatten()]
     layers += [keras.layers.Dense(units, activation="relu") for units in work["sizes"][1:-1]]
     if work["dropout"]:
         layers.append(keras.layers.Dropout(work["dropout"]))

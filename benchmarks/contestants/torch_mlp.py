@@ -25,6 +25,7 @@ VARIANTS = {
     "PyTorch, CUDA graph of a step (card)": {"fused": True, "graph": 1, "device": "cuda"},
     "PyTorch, CUDA graph of 25 steps (card)": {"fused": True, "graph": 25, "device": "cuda"},
 }
+CONVOLVES = True
 NOTE = (
     "torch.compile needs a C++ compiler on the CPU; where there is none it is reported as "
     "failed. It compiles forward, loss and backward; the fused update is one call as it is. "
@@ -41,16 +42,42 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
     work = data["workload"]
     torch.manual_seed(data.get("seed", 0))
     torch.set_num_threads(data["threads"])
-    layers = []
+    layers, convolutions, side = [], work.get("convolutions", ()), 28
+    if convolutions:
+        layers.append(nn.Unflatten(1, (1, 28, 28)))
+    for n_in, n_out in itertools.pairwise((1, *convolutions)):
+        layers += [nn.Conv2d(n_in, n_out, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        side = (side - 2) // 2
+    if convolutions:
+        layers.append(nn.Flatten())
     for n_in, n_out in itertools.pairwise(work["sizes"]):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     layers.pop()
     if work["dropout"]:
         layers.insert(-1, nn.Dropout(work["dropout"]))
     model = nn.Sequential(*layers).to(device)
+    pixels = (side, side, convolutions[-1]) if convolutions else ()
+
+    def turned(value):
+        """A kernel as PyTorch has it: channels first, as are the rows of one behind Flatten."""
+        if value.ndim == 4:
+            return value.transpose(3, 2, 0, 1)
+        if pixels and value.ndim == 2 and len(value) == np.prod(pixels):
+            value = value.reshape(*pixels, -1).transpose(2, 0, 1, 3).reshape(value.shape)
+        return value.T
+
+    def turned_back(value):
+        if value.ndim == 4:
+            return value.transpose(2, 3, 1, 0)
+        if pixels and value.ndim == 2 and value.shape[1] == np.prod(pixels):
+            channels, height, width = pixels[2], *pixels[:2]
+            value = value.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+            value = value.reshape(len(value), -1)
+        return value.T
+
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), data["weights"], strict=True):
-            parameter.copy_(torch.from_numpy(value.T.copy()))
+            parameter.copy_(torch.from_numpy(turned(value).copy()))
     loss_function = nn.CrossEntropyLoss()
     optimizer = {
         "sgd": lambda p: torch.optim.SGD(p, lr=0.01, fused=fused),
@@ -186,7 +213,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
         return float((predict(x_test).argmax(1) == data["y_test"]).mean())
 
     def weights():
-        return [p.detach().cpu().numpy().T.copy() for p in model.parameters()]
+        return [turned_back(p.detach().cpu().numpy()).copy() for p in model.parameters()]
 
     model.eval()
     return SimpleNamespace(epoch=epoch, accuracy=accuracy, predict=predict, weights=weights)

@@ -153,6 +153,10 @@ class Backend(Contract):
         """out (rows,) or (rows, 1) = the sum of each row of x (rows, features): for formulas."""
         self.xp.sum(x, axis=-1, keepdims=out.ndim > 1, out=out)
 
+    def apply(self, function: Callable[..., None], *args: Any) -> None:
+        """``function(xp, *args)``: what array functions with ``out=`` do not do, for formulas."""
+        function(self.xp, *args)
+
     def release(self) -> None:
         """Forget the work arrays, so that their memory can be used otherwise."""
         self._scratch.clear()

@@ -23,7 +23,8 @@ BAD_BATCH = 4  # the first batch whose loss was not finite, or -1
 COUNTERS = 8
 # ... and in `Control.rates` (float64).
 LEARNING_RATE = 0
-RATES = 4
+PARAMETERS = 1  # from here on an optimizer's parameters, if a schedule changes one of them
+RATES = 16
 
 
 class Control:
@@ -73,4 +74,8 @@ class Control:
         self.backend.write(self.counters, counters)
 
     def set_learning_rate(self, value: float) -> None:
-        self.backend.write(self.rates[LEARNING_RATE : LEARNING_RATE + 1], np.array([value]))
+        self.set_rate(LEARNING_RATE, value)
+
+    def set_rate(self, place: int, value: float) -> None:
+        """Write one of the rates from the host."""
+        self.backend.write(self.rates[place : place + 1], np.array([value]))

@@ -10,25 +10,33 @@ from typing import Any
 import numpy as np
 
 from .array_calls import ArrayCall, ArrayCalls, Notes
-from .base import Array, Backend, Program, Step
+from .base import Array, Program, Step
 from .contract import dropout_scale
 from .control import (
     BAD_BATCH,
     BATCHES,
-    LEARNING_RATE,
     PASS,
     POSITION,
     UPDATES,
     Control,
 )
+from .numpy_images import NumpyImages
+from .numpy_normalization import NumpyNormalization
+from .numpy_penalties import NumpyPenalties
+from .numpy_updates import NumpyUpdates
 from .order import Order
-from .threads import SIZE_WORTH_THREADS, Workers, worth_threads
+from .threads import Workers, worth_threads
 
-# Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
-UPDATE_PIECE = 1 << 16
+COMBINATIONS = {
+    "Product": np.multiply,
+    "Quotient": np.divide,
+    "Larger": np.maximum,
+    "Smaller": np.minimum,
+    "Same": np.equal,
+}
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
     """Arrays in host memory. Also the reference that the card is checked against.
 
     An operation does by ``self._do`` what is the same in each step: a program notes it.
@@ -67,6 +75,9 @@ class NumpyBackend(Backend):
     def row_sums(self, x: Array, out: Array) -> None:
         ones = self.scratch(x.shape[-1:], x.dtype, "ones", lambda array: array.fill(1))
         self._do(np.dot, x.reshape(-1, x.shape[-1]), ones, out=out.reshape(-1))
+
+    def apply(self, function: Callable[..., None], *args: Any) -> None:
+        self._do(function, np, *args)
 
     @contextmanager
     def noting(self) -> Iterator[list[ArrayCall]]:
@@ -161,6 +172,31 @@ class NumpyBackend(Backend):
         else:
             function(self, *arrays)
 
+    def prelu(self, x: Array, slopes: Array, out: Array) -> None:
+        below = self.scratch(x.shape, x.dtype, "below")
+        self._do(np.minimum, x, 0.0, out=below)
+        self._do(np.multiply, below, slopes, out=below)
+        self._do(np.maximum, x, 0.0, out=out)
+        self._do(np.add, out, below, out=out)
+
+    def prelu_gradient(
+        self, x: Array, slopes: Array, dy: Array, terms: Array, dx: Array | None,
+        accumulate: bool = False,
+    ) -> None:
+        self._do(np.minimum, x, 0.0, out=terms)
+        self._do(np.multiply, terms, dy, out=terms)
+        if dx is None:
+            return
+        slope = self.scratch(x.shape, x.dtype, "slope")
+        side = self.scratch(x.shape, bool, "side")
+        self._do(np.less_equal, x, 0.0, out=side)
+        self._do(np.multiply, side, slopes, out=slope)
+        self._do(np.greater, x, 0.0, out=side)
+        self._do(np.add, slope, side, out=slope)
+        self._do(np.multiply, dy, slope, out=slope if accumulate else dx)
+        if accumulate:
+            self._do(np.add, dx, slope, out=dx)
+
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
         target = self.scratch(out.shape, out.dtype, "sums") if accumulate else out
         ones = self.scratch((len(x),), x.dtype, "ones", lambda array: array.fill(1))
@@ -171,7 +207,12 @@ class NumpyBackend(Backend):
     def affine(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
-        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+        target = out
+        if accumulate:
+            if (scale, offset) == (1.0, 0.0) and x.dtype == out.dtype:
+                self._do(np.add, out, x, out=out)
+                return
+            target = self.scratch(out.shape, out.dtype, "term")
         if scale == 1.0 and offset == 0.0:
             self._do(np.copyto, target, x, casting="unsafe")
         else:
@@ -181,6 +222,24 @@ class NumpyBackend(Backend):
                 self._do(np.add, target, offset, out=target)
         if accumulate:
             self._do(np.add, out, target, out=out)
+
+    def combine(
+        self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
+    ) -> None:
+        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+        # "unsafe": what is true counts as 1
+        self._do(COMBINATIONS[combination], a, b, out=target, casting="unsafe")
+        if accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def copy_columns(
+        self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
+    ) -> None:
+        source, target = x[:, start : start + width], out[:, at : at + width]
+        if accumulate:
+            self._do(np.add, target, source, out=target)
+        else:
+            self._do(np.copyto, target, source)
 
     def dropout(
         self,
@@ -285,31 +344,7 @@ class NumpyBackend(Backend):
     def metric(
         self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
-        self._do(metric.accumulate, self, y_true, y_pred, weights, state)
-
-    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        self._do(self._update, optimizer, arena, control)
-
-    def _update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        learning_rate = float(control.rates[LEARNING_RATE])
-        updates = int(control.counters[UPDATES])
-        for run in arena.runs:
-            rate, w, g = learning_rate * run.multiplier, run.values, run.gradients
-            if w.size < SIZE_WORTH_THREADS:
-                optimizer.update(self, w, g, run.slots, rate, updates, run.decay)
-                continue
-
-            def part(at: slice, run: Any = run, rate: float = rate) -> None:
-                for start in range(at.start, at.stop, UPDATE_PIECE):
-                    piece = slice(start, min(start + UPDATE_PIECE, at.stop))
-                    slots = {name: slot[piece] for name, slot in run.slots.items()}
-                    w, g = run.values[piece], run.gradients[piece]
-                    optimizer.update(self, w, g, slots, rate, updates, run.decay)
-
-            self._workers.share(w.size, part)
-
-    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        self._do(super().clip_gradients, arena, by, limit)
+        self._formula(metric, metric.accumulate, y_true, y_pred, weights, state)
 
     def advance(self, control: Control, rows: int, totals: Array) -> None:
         counters = control.counters

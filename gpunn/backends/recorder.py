@@ -53,7 +53,9 @@ def _added_to(arguments: dict[str, Any]) -> tuple[str, ...]:
 
 
 def touching(
-    touched: Touched = _given, rewritten: Rewritten = _added_to
+    touched: Touched = _given,
+    rewritten: Rewritten = _added_to,
+    flops: Callable[[dict[str, Any]], int] | None = None,
 ) -> Callable[[Method], Method]:
     """Mark an operation whose traffic is not: every array given, once.
 
@@ -61,10 +63,12 @@ def touching(
         touched: of the arguments, the arrays touched by name, a part of one as a view.
         rewritten: of the arguments, the names of those that are both read and written;
             without it the sums that are added to, and ``out`` with ``accumulate``.
+        flops: of the arguments, how many, where it is not one for each element.
     """
 
     def mark(method: Method) -> Method:
         method.touched, method.rewritten = touched, rewritten  # type: ignore[attr-defined]
+        method.flops = flops  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -82,6 +86,8 @@ def describe(method: Callable[..., None], args: tuple, kwargs: dict) -> Launch:
         m, n = shapes["out"]
         k = shapes["a"][0 if bound.get("transpose_a") else 1]
         flops = 2 * m * n * k
+    elif getattr(method, "flops", None):
+        flops = method.flops(bound)  # type: ignore[attr-defined]
     else:
         flops = max((int(value.size) for value in arrays.values()), default=0)
     twice = getattr(method, "rewritten", _added_to)(bound)
@@ -89,4 +95,4 @@ def describe(method: Callable[..., None], args: tuple, kwargs: dict) -> Launch:
     return Launch(method.__name__, formula, shapes, size, flops)
 
 
-_FORMULAS = ("activation", "loss", "metric", "optimizer")
+_FORMULAS = ("activation", "loss", "metric", "optimizer", "schedule", "constraint")

@@ -25,6 +25,9 @@ from .known_cards import Card
 from .ladder import LONG, NARROW
 from .recorder import Launch
 
+# Operations whose arithmetic is matrix products.
+PRODUCTS = ("matmul", "convolution", "convolution_gradient")
+
 DEVICE_SHARE = 0.85
 """Of the published bandwidth of device memory, what kernels reach: 0.71 to 0.94 on the H200,
 A100, L40 and A40 in the last lines of the files that `known_cards` names."""
@@ -252,7 +255,7 @@ def cpu_seconds(launches: Sequence[Launch], cpu: Cpu, operation: float = 0.0) ->
         operation
         + max(
             launch.bytes / bandwidth,
-            launch.flops / cpu.product_all if launch.operation == "matmul" else 0.0,
+            launch.flops / cpu.product_all if launch.operation in PRODUCTS else 0.0,
         )
         for launch in launches
     )

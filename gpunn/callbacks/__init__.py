@@ -5,11 +5,15 @@ from .callback import Callback
 from .callback_list import CallbackList
 from .csv_logger import CSVLogger
 from .early_stopping import EarlyStopping
+from .gradient_monitor import GradientMonitor
 from .history import History
 from .lambda_callback import LambdaCallback
 from .learning_rate_scheduler import LearningRateScheduler
 from .model_checkpoint import ModelCheckpoint
 from .progress_bar import ProgressBar
+from .reduce_lr_on_plateau import ReduceLROnPlateau
+from .stopping import StopAfter, StopAtTarget, StopOnSmallChange, StopOnSmallGradient
+from .swap_ema_weights import SwapEMAWeights
 from .tensorboard import TensorBoard
 from .terminate_on_nan import TerminateOnNaN
 
@@ -21,12 +25,19 @@ __all__ = [
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradientMonitor",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ProgbarLogger",
     "ProgressBar",
+    "ReduceLROnPlateau",
+    "StopAfter",
+    "StopAtTarget",
+    "StopOnSmallChange",
+    "StopOnSmallGradient",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
 ]

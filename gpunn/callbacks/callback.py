@@ -20,7 +20,8 @@ class Callback(Entry):
     ``verbose``. To stop training, set ``self.model.stop_training = True``.
 
     The hooks for single batches cost speed: where nobody overrides them many steps
-    run at once. Their ``logs`` are read from the device only when they are looked at.
+    run at once. A callback that needs few of them says which by `next_train_batch`.
+    Their ``logs`` are read from the device only when they are looked at.
 
     A callback that remembers something from epoch to epoch overrides `get_state` and
     `set_state` too, so that a resumed run goes on as the undisturbed one would.
@@ -66,6 +67,10 @@ class Callback(Entry):
         return self.listens(
             "on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"
         )
+
+    def next_train_batch(self, batch: int) -> int | None:
+        """The first batch from this one on, of the epoch, whose hooks are wanted, or None."""
+        return batch if self.needs_train_batches else None
 
     @property
     def needs_test_batches(self) -> bool:

@@ -50,6 +50,7 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.container = self
         self._listeners: dict[str, list[Callable[..., None]]] = {}
+        self._watchers: list[Callback] | None = None
         if model is not None:
             self.set_model(model)
         if params:
@@ -75,6 +76,12 @@ class CallbackList(Callback):
     @property
     def needs_train_batches(self) -> bool:
         return any(callback.needs_train_batches for callback in self.callbacks)
+
+    def next_train_batch(self, batch: int) -> int | None:
+        if self._watchers is None:  # asked only once, as for the listeners
+            self._watchers = [c for c in self.callbacks if c.needs_train_batches]
+        wanted = [callback.next_train_batch(batch) for callback in self._watchers]
+        return min((number for number in wanted if number is not None), default=None)
 
     @property
     def needs_test_batches(self) -> bool:

@@ -125,13 +125,7 @@ class TensorBoard(Callback):
 
     def _writer(self, run: str) -> Any:
         if run not in self._writers:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError:
-                raise ImportError(
-                    'callbacks.TensorBoard needs tensorboardX: pip install "gpunn[tensorboard]"'
-                ) from None
-            self._writers[run] = SummaryWriter(os.path.join(self.log_dir, run))
+            self._writers[run] = open_writer(os.path.join(self.log_dir, run), "TensorBoard")
         return self._writers[run]
 
     def _close(self) -> None:
@@ -162,6 +156,17 @@ class TensorBoard(Callback):
                 for i, image in enumerate(_images(weight.numpy())):
                     tag = f"{path}/image" + (f"/{i}" if i else "")
                     writer.add_image(tag, image, epoch, dataformats="HW")
+
+
+def open_writer(log_dir: str, callback: str) -> Any:
+    """What writes event files into a folder; ``callback`` is who needs it."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise ImportError(
+            f'callbacks.{callback} needs tensorboardX: pip install "gpunn[tensorboard]"'
+        ) from None
+    return SummaryWriter(log_dir)
 
 
 def _images(weight: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The command ``gpunn``: train, evaluate, predict, doctor, bench."""
+"""The command ``gpunn``: train, evaluate, predict, check-data, doctor, bench."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import bench, doctor, evaluate, predict, train
+from . import bench, check_data, doctor, evaluate, predict, train
 
 __all__ = ["main"]
 
@@ -17,6 +17,7 @@ examples:
   gpunn train mnist                         a network on MNIST, into runs/mnist
   gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn check-data flowers.csv              what may be wrong with data
   gpunn doctor                              what this machine can do
   gpunn bench --quick                       how fast it trains, beside others
 
@@ -73,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, doctor, bench):
+    for module in (train, evaluate, predict, check_data, doctor, bench):
         command = commands.add_parser(
-            module.__name__.rpartition(".")[2],
+            module.__name__.rpartition(".")[2].replace("_", "-"),
             help=module.HELP,
             description=module.__doc__,
             epilog=module.EXAMPLES,

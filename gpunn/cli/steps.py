@@ -20,7 +20,7 @@ from ..backends.order import Order
 from ..backends.recorder import Launch
 from ..layers import Dense, Dropout, Flatten, Input, Rescaling
 from ..models import Model, Sequential
-from ..models.rows import Rows
+from ..models.rows import Rows, name_of
 
 BATCH = 32
 STEPS = 32  # of a sample, and no more elements of input than
@@ -78,15 +78,21 @@ def _program(model: Any, batch: int, steps: int) -> Program:
     """The program that `fit` makes, on noise for so many steps."""
     trainer, backend = model.trainer, model.backend
     spec = trainer.spec
-    shape, count = spec.input_shape, batch * steps
+    count = batch * steps
     noise = np.random.Generator(np.random.PCG64(0))
-    if trainer.plan.folded_rescaling() is None:
-        x = noise.random((count, *shape), np.float32).astype(spec.dtype)
-    else:  # pixels come as bytes where a Rescaling is the first to take them
-        x = noise.integers(0, 256, (count, *shape), np.uint8)
-    fill = 0 if np.issubdtype(spec.target_dtype, np.integer) else 1
-    y = np.full((count, *spec.target_shape), fill, spec.target_dtype)
-    rows = Rows(backend.upload(x), backend.upload(y), None)
+    arrays = {}
+    for k, (_, shape) in enumerate(spec.inputs):
+        if k in trainer.plan.folded_rescalings():  # then pixels come as bytes
+            x = noise.integers(0, 256, (count, *shape), np.uint8)
+        else:
+            x = noise.random((count, *shape), np.float32).astype(spec.dtype)
+        arrays[name_of("x", k)] = backend.upload(x)
+    for head in trainer.heads:
+        dtype = head.target.target_dtype(spec.dtype)
+        fill = 0 if np.issubdtype(dtype, np.integer) else 1
+        y = np.full((count, *head.target.target_shape), fill, dtype)
+        arrays[name_of("y", head.number)] = backend.upload(y)
+    rows = Rows(arrays)
     return trainer.program(batch, True, rows, Order(count, trainer.seed))
 
 
@@ -105,7 +111,7 @@ def measure(
     """
     copy = _copy(model, backend)
     trainer = copy.trainer
-    room = ELEMENTS // max(1, batch * math.prod(trainer.spec.input_shape))
+    room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in trainer.spec.inputs))
     program = _program(copy, batch, min(STEPS, max(1, room)))
 
     def sample(steps: int) -> float:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="units of each hidden layer, relu (default: 128; nothing: no hidden layer)")
     add("--dropout", type=float, metavar="RATE",
         help="share of each hidden layer's outputs left out in training (default: 0.2)")
-    add("--optimizer", type=optimizer, metavar="NAME", help="adam (the default) or sgd")
+    add("--optimizer", type=optimizer, metavar="NAME", help="adam (the default), sgd, rmsprop, ...")
     add("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
     add("--batch-size", type=positive, metavar="N", help="images a step (default: 32)")
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 5)")

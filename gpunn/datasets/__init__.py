@@ -1,8 +1,8 @@
-"""Data sets as NumPy arrays: `mnist` and `fashion_mnist`, each with `load_data()`."""
+"""Data sets as NumPy arrays: `mnist` and `fashion_mnist` by `load_data()`, `toy` to look at."""
 
 from __future__ import annotations
 
-from gpunn.datasets import fashion_mnist, idx, mnist
+from gpunn.datasets import fashion_mnist, idx, mnist, toy
 from gpunn.datasets.dataset import DatasetUnavailable
 
-__all__ = ["DatasetUnavailable", "fashion_mnist", "idx", "mnist"]
+__all__ = ["DatasetUnavailable", "fashion_mnist", "idx", "mnist", "toy"]

@@ -11,9 +11,11 @@ import numpy as np
 
 from .. import registry
 from ..arena import Arena, Parameter, ParameterHolder
+from ..arguments import check_number
 from ..backends import get_backend
 from ..config import resolve_dtype
 from ..plan import INPUT, Call, Node, Plan, run_once
+from .operation import Operation, Sample, SymbolicTensor, is_symbolic
 
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
@@ -28,7 +30,7 @@ def unique_name(base: str) -> str:
     return base if count == 0 else f"{base}_{count}"
 
 
-class Layer(ParameterHolder, registry.Entry):
+class Layer(Operation, ParameterHolder, registry.Entry):
     """Base class of layers. A layer of your own is one class in one file.
 
     It writes `forward` and `backward`, each in terms of one `gpunn.plan.Call`
@@ -43,6 +45,11 @@ class Layer(ParameterHolder, registry.Entry):
         dtype: ``"float32"`` or ``"float64"``; None takes the model's.
         name: unique in a model; made from the class name when None.
         input_shape: shape of one sample, for the first layer of a Sequential.
+        learning_rate_multiplier: factor on the learning rate of its parameters, at least
+            0; "lecun" is 1 / sqrt(fan-in of its kernel), so that units with many inputs
+            learn as fast as others (LeCun, 1993; in Haykin, "Neural Networks and Learning
+            Machines", 2009, section 4.6). May be set at any time; takes effect at the
+            next fit.
 
     >>> import gpunn
     >>> class _Double(gpunn.layers.Layer):
@@ -59,6 +66,9 @@ class Layer(ParameterHolder, registry.Entry):
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+    takes_list = False
+    """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
+    list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""
 
     def __init__(
         self,
@@ -69,10 +79,13 @@ class Layer(ParameterHolder, registry.Entry):
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
+        learning_rate_multiplier: float | str = 1.0,
     ) -> None:
         self._parameters: list[Parameter] = []
         self._training_calls = -1
         self._trainable = bool(trainable)
+        self.learning_rate_multiplier = learning_rate_multiplier
+        self.applications = []
         self.dtype = None if dtype is None else resolve_dtype(dtype)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
@@ -84,7 +97,7 @@ class Layer(ParameterHolder, registry.Entry):
         self.given_input_shape = None if input_shape is None else check_shape(input_shape)
         # Whether the parameters are declared: always, where there is nothing to declare.
         self.built = type(self).build is Layer.build
-        self.input_shape: tuple[int, ...] | None = None
+        self.input_shape: Any = None  # of one sample; of a layer that takes a list, a list
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -120,6 +133,8 @@ class Layer(ParameterHolder, registry.Entry):
         trained: bool = True,
         multiplier: float = 1.0,
         decay: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Parameter:
         """Declare a parameter; its values exist once the layer is in an arena.
 
@@ -127,7 +142,7 @@ class Layer(ParameterHolder, registry.Entry):
         >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
         'mine/kernel'
         """
-        from .. import initializers
+        from .. import constraints, initializers, regularizers
 
         parameter = Parameter(
             shape,
@@ -136,6 +151,8 @@ class Layer(ParameterHolder, registry.Entry):
             trained,
             multiplier,
             decay,
+            regularizers.get(regularizer),
+            constraints.get(constraint),
         )
         if parameter.name in [p.name for p in self._parameters]:
             raise ValueError(f"{self.name} already has a parameter named {parameter.name!r}.")
@@ -155,6 +172,32 @@ class Layer(ParameterHolder, registry.Entry):
         self._trainable = bool(value)
 
     @property
+    def learning_rate_multiplier(self) -> float | str:
+        """Factor on the learning rate of its parameters. Takes effect at the next fit."""
+        return self._learning_rate_multiplier
+
+    @learning_rate_multiplier.setter
+    def learning_rate_multiplier(self, value: float | str) -> None:
+        if value != "lecun":
+            if isinstance(value, str):
+                raise ValueError(
+                    f'learning_rate_multiplier must be a number or "lecun"; got {value!r}.'
+                )
+            value = check_number("learning_rate_multiplier", value, 0)
+        self._learning_rate_multiplier = value
+
+    @property
+    def rate_factor(self) -> float:
+        """The multiplier as a number."""
+        given = self._learning_rate_multiplier
+        if not isinstance(given, str):
+            return given
+        from ..initializers import fans
+
+        kernel = next((p for p in self._parameters if len(p.shape) > 1), None)
+        return 1.0 if kernel is None else float(fans(kernel.shape)[0] ** -0.5)
+
+    @property
     def weights(self) -> list[Parameter]:
         """All parameters in the order of their declaration."""
         return list(self._parameters)
@@ -168,21 +211,24 @@ class Layer(ParameterHolder, registry.Entry):
             )
         self.own_arena()
 
-    def ensure_built(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Declare parameters for this input shape once; return the output shape."""
-        input_shape = tuple(int(n) for n in input_shape)
+    def ensure_built(self, input_shape: Any) -> Sample:
+        """Declare parameters for this input shape once; return the output shape.
+
+        Both are of one sample; a layer that takes a list is given a list of shapes.
+        """
+        input_shape = _whole(input_shape)
         if self.built and input_shape != self.input_shape and self._parameters:
             raise ValueError(
                 f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
                 f"sample; got {input_shape}."
             )
         if not self.built:
-            self.build((None, *input_shape))
+            self.build(_batches(input_shape))
         self.input_shape = input_shape
         return self._output_sample(input_shape)
 
-    def _output_sample(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        shape = self.compute_output_shape((None, *input_shape))
+    def _output_sample(self, input_shape: Any) -> Sample:
+        shape = self.compute_output_shape(_batches(input_shape))
         return tuple(int(n) for n in shape[1:] if n is not None)
 
     @property
@@ -192,22 +238,94 @@ class Layer(ParameterHolder, registry.Entry):
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
         return (None, *self._output_sample(self.input_shape))
 
+    @property
+    def input(self) -> Any:
+        """What it was first applied to, in a model: a symbolic tensor, or a list of them."""
+        inputs = self._first_application("input").inputs
+        return list(inputs) if len(inputs) != 1 else inputs[0]
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """What came out when it was first applied in a model."""
+        return self._first_application("output").outputs[0]
+
+    def _first_application(self, attribute: str) -> Any:
+        if not self.applications:
+            raise AttributeError(
+                f"The layer {self.name!r} has no {attribute} yet: it was never called on a "
+                f"symbolic tensor, and stands in no model that is built."
+            )
+        return self.applications[0]
+
+    def arrange(self, x: Any) -> list[SymbolicTensor]:
+        given = list(x) if isinstance(x, (list, tuple)) else [x]
+        for entry in given:
+            if not isinstance(entry, SymbolicTensor):
+                raise TypeError(
+                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
+                )
+        if self.takes_list and not isinstance(x, (list, tuple)):
+            raise ValueError(f"{self.name} takes a list of tensors; got {x!r}.")
+        if not self.takes_list and len(given) != 1:
+            raise ValueError(
+                f"{self.name} takes one tensor; got {len(given)}. Put them together first, with "
+                f"layers.Concatenate or layers.Add."
+            )
+        return given
+
+    def _shape_argument(self, shapes: Sequence[Sample]) -> Any:
+        return list(shapes) if self.takes_list else shapes[0]
+
+    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+        return [self.ensure_built(self._shape_argument(shapes))]
+
+    def place(
+        self,
+        nodes: list[Node],
+        sources: Sequence[int],
+        shapes: Sequence[Sample],
+        path: str = "",
+        training: bool | None = None,
+    ) -> list[int]:
+        shape = self.ensure_built(self._shape_argument(shapes))
+        nodes.append(Node(self, tuple(sources), shape, f"{path}{self.name}", training))
+        return [len(nodes) - 1]
+
     def stream_seed(self, model_seed: int) -> int:
         """The key of the layer's random stream; layers with a seed of their own say so."""
         return model_seed
 
-    def __call__(self, x: Any, training: bool = False) -> np.ndarray:
-        """Run the layer by itself on an array (batch, ...), returning a NumPy array."""
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Run the layer by itself on an array (batch, ...), returning a NumPy array.
+
+        On a symbolic tensor, an output of `Input` or of another layer, it gives a symbolic
+        tensor: nothing is run, and `gpunn.Model` makes a model of what was put together.
+        """
+        return self.apply(x, training)[0] if is_symbolic(x) else self.run(x, bool(training))
+
+    def run(self, x: Any, training: bool) -> np.ndarray:
+        """Run the layer by itself on an array (batch, ...), or a list of them."""
         held = self._parameters[0].dtype if self._parameters else None
         dtype = held or resolve_dtype(self.dtype)
-        x = np.asarray(x, dtype)
-        if x.ndim == 0:
-            raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
-        output_shape = self.ensure_built(x.shape[1:])
+        if self.takes_list and not isinstance(x, (list, tuple)):
+            raise ValueError(f"{self.name} takes a list of arrays; got {type(x).__name__}.")
+        xs = [np.asarray(entry, dtype) for entry in (x if self.takes_list else [x])]
+        for array in xs:
+            if array.ndim == 0:
+                raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
+            if len(array) != len(xs[0]):
+                raise ValueError(
+                    f"{self.name}: arrays with as many rows are expected; got "
+                    f"{', '.join(str(len(a)) for a in xs)}."
+                )
+        shapes = [array.shape[1:] for array in xs]
+        nodes: list[Node] = []
+        self.place(nodes, [INPUT - k for k in range(len(xs))], shapes)
         backend = self.own_arena().backend
-        plan = Plan([Node(self, INPUT, output_shape)], tuple(x.shape[1:]))
         self._training_calls += training
-        return run_once(plan, backend, dtype, backend.upload(x), training, self._training_calls, 0)
+        given = [backend.upload(array) for array in xs]
+        number = self._training_calls
+        return run_once(Plan(nodes, shapes), backend, dtype, given, training, number, 0)[0]
 
     def own_arena(self) -> Arena:
         """The arena that holds the parameters: the model's, or a small one of its own."""
@@ -219,11 +337,14 @@ class Layer(ParameterHolder, registry.Entry):
         config: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
         if self.dtype is not None:
             config["dtype"] = self.dtype
+        if self._learning_rate_multiplier != 1.0:
+            config["learning_rate_multiplier"] = self._learning_rate_multiplier
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
         for name, parameter in inspect.signature(type(self).__init__).parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if named and name != "self" and name not in config and hasattr(self, name):
+            known = name in ("self", "input_shape") or name in config
+            if named and not known and hasattr(self, name):
                 value = getattr(self, name)
                 config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         return config
@@ -232,11 +353,26 @@ class Layer(ParameterHolder, registry.Entry):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+def _whole(shape: Any) -> Any:
+    """A shape, or a list of them, of whole numbers."""
+    if isinstance(shape, list) and any(isinstance(entry, (tuple, list)) for entry in shape):
+        return [_whole(tuple(entry)) for entry in shape]
+    return tuple(int(n) for n in shape)
+
+
+def _batches(shape: Any) -> Any:
+    """The same with the batch axis, None."""
+    return [(None, *s) for s in shape] if isinstance(shape, list) else (None, *shape)
+
+
 def _noted(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     @functools.wraps(build)
-    def build_once(self: Layer, input_shape: Shape) -> None:
+    def build_once(self: Layer, input_shape: Any) -> None:
         build(self, input_shape)
-        self.input_shape = tuple(n for n in tuple(input_shape)[1:] if n is not None)
+        several = isinstance(input_shape, list) and self.takes_list
+        shapes = [tuple(s)[1:] for s in (input_shape if several else [input_shape])]
+        samples = [tuple(n for n in shape if n is not None) for shape in shapes]
+        self.input_shape = samples if several else samples[0]
         self.built = True
 
     return build_once

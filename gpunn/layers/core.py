@@ -1,4 +1,4 @@
-"""Layers without parameters: the input, shapes, scaling, activation, dropout."""
+"""Layers without parameters: the input, shapes, scaling, activation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..arguments import check_fraction, check_number
+from ..arguments import check_number
 from ..plan import Call
-from ..random import check_seed, draw_seed
 from .base import Layer, Shape, check_shape
+from .operation import Application, SymbolicTensor
 
 
 class InputLayer(Layer):
@@ -28,8 +28,10 @@ class InputLayer(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(dtype=dtype, name=name, input_shape=check_shape(shape, "shape"))
-        self.shape = self.given_input_shape
+        self.shape = self.input_shape = check_shape(shape, "shape")
         self.batch_size = batch_size
+        application = Application(self, ())
+        application.outputs = (SymbolicTensor(application, 0, (batch_size, *self.shape)),)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -44,18 +46,20 @@ def Input(
     dtype: Any = None,
     name: str | None = None,
     batch_shape: Sequence[int | None] | None = None,
-) -> InputLayer:
-    """The input of a Sequential model: the shape of one sample, without the batch axis.
+) -> SymbolicTensor:
+    """The input of a model: a symbolic tensor that layers can be called on.
+
+    A Sequential takes it as its first entry.
 
     Args:
-        shape: of one sample.
+        shape: of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
         dtype: ``"float32"``, ``"float64"`` or None.
-        name: of the layer.
+        name: of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
 
     >>> Input((28, 28)).shape
-    (28, 28)
+    (None, 28, 28)
     """
     if (shape is None) == (batch_shape is None):
         raise ValueError("Input needs either shape or batch_shape.")
@@ -64,7 +68,7 @@ def Input(
     if shape is None:
         assert batch_shape is not None
         batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
-    return InputLayer(shape, batch_size, dtype, name)
+    return InputLayer(shape, batch_size, dtype, name).output
 
 
 class Flatten(Layer):
@@ -102,6 +106,44 @@ class Flatten(Layer):
         moved = xp.moveaxis(call.dx, 1, -1)
         dy = call.dy.reshape(moved.shape)
         xp.add(moved, dy, out=moved) if call.accumulate else xp.copyto(moved, dy)
+
+
+class Reshape(Layer):
+    """Samples under another shape of as many numbers. A view: nothing is copied.
+
+    Args:
+        target_shape: of one sample; one -1 in it is worked out from the others.
+
+    >>> Reshape((2, -1))([[1, 2, 3, 4, 5, 6]]).tolist()
+    [[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]
+    """
+
+    reshapes = True
+
+    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        given = tuple(target_shape) if isinstance(target_shape, (tuple, list)) else ("",)
+        if not all(isinstance(n, int) and (n >= 1 or n == -1) for n in given):
+            raise ValueError(
+                f"target_shape must be a tuple of positive integers, one of which may be -1; got "
+                f"target_shape={target_shape!r}."
+            )
+        if given.count(-1) > 1:
+            raise ValueError(f"target_shape may hold -1 once; got target_shape={target_shape!r}.")
+        self.target_shape = given
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if None in input_shape[1:]:
+            return (input_shape[0], *(None if n == -1 else n for n in self.target_shape))
+        size = math.prod(n for n in input_shape[1:] if n is not None)
+        known = math.prod(n for n in self.target_shape if n != -1)
+        shape = tuple(size // known if n == -1 else n for n in self.target_shape)
+        if math.prod(shape) != size:
+            raise ValueError(
+                f"{self.name}: target_shape={self.target_shape} cannot hold the {size} numbers of "
+                f"a sample of shape {tuple(input_shape[1:])}."
+            )
+        return (input_shape[0], *shape)
 
 
 class Rescaling(Layer):
@@ -180,74 +222,3 @@ class Activation(Layer):
         call.backend.activation_gradient(
             call.activation, saved, call.dy, call.dx, accumulate=call.accumulate
         )
-
-
-def _noise_shape(given: Any) -> tuple[int | None, ...]:
-    entries = tuple(given) if isinstance(given, (tuple, list)) else ("",)
-    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
-        raise ValueError(
-            f"noise_shape must be a tuple of positive integers and None; got {given!r}."
-        )
-    return entries
-
-
-class Dropout(Layer):
-    """In training, sets a share of the inputs to 0 and scales the rest by 1 / (1 - rate).
-
-    Which ones follows from the seed, the step and the position alone (Philox
-    4x64-10), the same on every backend (Srivastava et al., 2014).
-
-    Args:
-        rate: the share, from 0 to 1.
-        noise_shape: shape of what is drawn, broadcast over the input; None in it, or in
-            its place, stands for the input's own length. ``(None, 1, 8)`` drops a feature
-            of a sample for all of axis 1.
-        seed: key of the random stream; the model's when None.
-
-    >>> Dropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
-    [[1.0, 2.0]]
-    """
-
-    def __init__(
-        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.rate = check_fraction("rate", rate)
-        self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
-        self.seed = check_seed(seed)
-
-    def stream_seed(self, model_seed: int) -> int:
-        return model_seed if self.seed is None else self.seed
-
-    def is_view(self, call: Call) -> bool:
-        return not call.training or self.rate == 0.0
-
-    def forward(self, call: Call) -> None:
-        backend, control = call.backend, call.control
-        assert control is not None
-        if self.noise_shape is None:
-            mask = call.array("mask", call.x.shape, bool)
-            backend.dropout(call.x, self.rate, call.seed, call.stream, control, call.y, mask)
-            return
-        given = self.noise_shape
-        shape = tuple(n or m for n, m in zip(given, call.x.shape, strict=True))
-        ones = call.array("ones", shape, fill=lambda array: array.fill(1))
-        noise, mask = call.array("noise", shape), call.array("mask", shape, bool)
-        backend.dropout(ones, self.rate, call.seed, call.stream, control, noise, mask)
-        backend.xp.multiply(call.x, noise, out=call.y)
-
-    def backward(self, call: Call) -> None:
-        backend = call.backend
-        if self.noise_shape is None:
-            mask = call.array("mask", call.x.shape, bool)
-            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate)
-            return
-        xp = backend.xp
-        xp.multiply(call.dy, call.array("noise", ()), out=call.dy)
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
-
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """Run by itself; calls in training differ, as the steps of a model do."""
-        if self.seed is None:
-            self.seed = draw_seed()
-        return super().__call__(x, training)

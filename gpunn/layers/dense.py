@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from .. import activations, initializers
+import numpy as np
+
+from .. import activations, constraints, initializers, regularizers
 from ..arena import Parameter
 from ..plan import Call
 from .base import Layer, Shape
@@ -16,17 +19,29 @@ class Dense(Layer):
     Backward, with dz = dy * activation'(z): dW = x^T dz, db = sum of dz over the
     rows, dx = dz W^T. Inputs of more than two axes are taken as rows of the last.
 
+    With ``connections`` the network is not fully connected: weights of no connection are 0,
+    whatever the initializer, the file or the update says, their gradients too, and they are
+    not counted as parameters. The initializer's fan-in stays the number of all inputs.
+
     Args:
         units: number of outputs n.
         activation: name or object; None is linear.
         use_bias: whether to add b.
         kernel_initializer: of W (inputs, n).
         bias_initializer: of b (n,).
-        learning_rate_multiplier: factor on the learning rate of W and b.
+        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
+        activity_regularizer: not supported.
+        kernel_constraint, bias_constraint: what W and b are brought back to after each
+            update, see `gpunn.constraints`.
+        connections: 1 (or True) where there is a weight and 0 where there is none, as an
+            array or nested lists (inputs, n), or what a function of that shape returns.
 
     >>> layer = Dense(2, kernel_initializer="ones")
     >>> layer([[1.0, 2.0, 3.0]]).tolist()
     [[6.0, 6.0]]
+    >>> layer = Dense(2, kernel_initializer="ones", connections=[[1, 0], [1, 1], [0, 1]])
+    >>> layer([[1.0, 2.0, 3.0]]).tolist(), layer.count_params()
+    ([[3.0, 5.0]], 6)
     """
 
     def __init__(
@@ -36,23 +51,41 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
-        learning_rate_multiplier: float = 1.0,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        connections: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(units, bool) or not hasattr(units, "__index__") or units < 1:
             raise ValueError(f"units must be a positive integer; got {units!r}.")
-        if not learning_rate_multiplier >= 0:
+        if activity_regularizer is not None:
             raise ValueError(
-                f"learning_rate_multiplier must be at least 0; got {learning_rate_multiplier!r}."
+                f"activity_regularizer={activity_regularizer!r} is not supported: penalties are "
+                f"on weights, kernel_regularizer and bias_regularizer."
             )
         self.units = int(units)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        self.learning_rate_multiplier = learning_rate_multiplier
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         self.bias: Parameter | None = None
+        self.connections = connections
+        if connections is not None:
+            if not callable(connections):
+                self.connections = check_connections(connections, (None, self.units))
+            if getattr(self.kernel_regularizer, "coefficients", (0.0, 0.0)) is None:
+                raise ValueError(
+                    f"kernel_regularizer={self.kernel_regularizer!r} does not go with "
+                    f"connections: it would give weights that are none a gradient. Take L1 or L2."
+                )
 
     def build(self, input_shape: Shape) -> None:
         inputs = input_shape[-1]
@@ -60,14 +93,25 @@ class Dense(Layer):
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, inputs); got {tuple(input_shape)}."
             )
-        rate = self.learning_rate_multiplier
         self.kernel = self.parameter(
-            (inputs, self.units), self.kernel_initializer, "kernel", multiplier=rate
-        )
+            (inputs, self.units), self.kernel_initializer, "kernel",
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
+        )  # fmt: skip
+        if self.connections is not None:
+            shape = (inputs, self.units)
+            given = self.connections(shape) if callable(self.connections) else self.connections
+            self.connections = self.kernel.connections = check_connections(given, shape)
+            lonely = np.flatnonzero(~self.connections.any(axis=0)).tolist()
+            if lonely:
+                warnings.warn(
+                    f"{self.name}: connections leaves units without any input, which say the "
+                    f"same to every sample: {lonely}.", stacklevel=3,
+                )  # fmt: skip
         if self.use_bias:
             self.bias = self.parameter(
-                (self.units,), self.bias_initializer, "bias", multiplier=rate
-            )
+                (self.units,), self.bias_initializer, "bias",
+                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
+            )  # fmt: skip
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
@@ -96,11 +140,51 @@ class Dense(Layer):
             )  # fmt: skip
             if self.bias is not None:
                 backend.column_sums(dz, self.bias.gradient, accumulate=call.adds)
+            if self.connections is not None:
+                shape, write = self.kernel.shape, backend.write
+                mask = call.array("connections", shape, fill=lambda a: write(a, self.connections))
+                backend.combine("Product", self.kernel.gradient, mask, self.kernel.gradient)
         if call.dx is not None:
             backend.matmul(
                 dz, self.kernel.value, _rows(call.dx),
                 transpose_b=True, accumulate=call.accumulate, precision=call.precision,
             )  # fmt: skip
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if callable(self.connections):
+            raise ValueError(
+                f"{self.name}: connections is a function, which no file can hold, and the layer "
+                f"is not built yet; build it first, or give the mask itself."
+            )
+        if self.connections is None:
+            config.pop("connections", None)
+        else:
+            config["connections"] = self.connections.astype(int).tolist()
+        return config
+
+
+def check_connections(given: Any, shape: tuple[int | None, int]) -> np.ndarray:
+    """A mask of this shape (None: any) as an array of bool.
+
+    >>> check_connections([[1, 0]], (None, 2)).tolist()
+    [[True, False]]
+    """
+    try:
+        mask = np.asarray(given)
+        fits = mask.ndim == 2 and shape[0] in (None, mask.shape[0]) and shape[1] == mask.shape[1]
+        binary = mask.dtype.kind in "biuf" and bool(np.isin(mask, (0, 1)).all())
+    except ValueError:  # lists of different lengths
+        fits, binary, mask = False, True, np.empty(0)
+    wanted = f"({'inputs' if shape[0] is None else shape[0]}, {shape[1]})"
+    if not fits:
+        raise ValueError(
+            f"connections must have the shape (inputs, units), here {wanted}; got "
+            f"{mask.shape if mask.size else given!r}."
+        )
+    if not binary:
+        raise ValueError(f"connections must hold 0 and 1 (or False and True) only; got {given!r}.")
+    return mask.astype(bool)
 
 
 def _rows(x: Any) -> Any:

@@ -8,29 +8,76 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from .base import Loss
+from .base import ElementLoss, Loss
 from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
-from .regression import HalfSquaredError, MeanSquaredError
+from .divergence import (
+    KLDivergence,
+    Poisson,
+)
+from .margin import (
+    CategoricalHinge,
+    Hinge,
+    PerceptronCriterion,
+    SquaredHinge,
+)
+from .regression import (
+    CosineSimilarity,
+    EuclideanDistance,
+    HalfSquaredError,
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+)
 
 __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "ElementLoss",
+    "EuclideanDistance",
     "HalfSquaredError",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
     "Loss",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "PerceptronCriterion",
+    "Poisson",
     "SparseCategoricalCrossentropy",
+    "SquaredHinge",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
     "deserialize",
+    "euclidean_distance",
     "get",
     "half_squared_error",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
     "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "perceptron_criterion",
+    "poisson",
     "serialize",
     "sparse_categorical_crossentropy",
+    "squared_hinge",
 ]
 
 
@@ -43,11 +90,24 @@ def _row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     return function
 
 
-mean_squared_error = _row_function(MeanSquaredError)
-half_squared_error = _row_function(HalfSquaredError)
 binary_crossentropy = _row_function(BinaryCrossentropy)
 categorical_crossentropy = _row_function(CategoricalCrossentropy)
+categorical_hinge = _row_function(CategoricalHinge)
+cosine_similarity = _row_function(CosineSimilarity)
+euclidean_distance = _row_function(EuclideanDistance)
+half_squared_error = _row_function(HalfSquaredError)
+hinge = _row_function(Hinge)
+huber = _row_function(Huber)
+kl_divergence = _row_function(KLDivergence)
+log_cosh = _row_function(LogCosh)
+mean_absolute_error = _row_function(MeanAbsoluteError)
+mean_absolute_percentage_error = _row_function(MeanAbsolutePercentageError)
+mean_squared_error = _row_function(MeanSquaredError)
+mean_squared_logarithmic_error = _row_function(MeanSquaredLogarithmicError)
+perceptron_criterion = _row_function(PerceptronCriterion)
+poisson = _row_function(Poisson)
 sparse_categorical_crossentropy = _row_function(SparseCategoricalCrossentropy)
+squared_hinge = _row_function(SquaredHinge)
 
 
 def get(identifier: Any) -> Loss:

@@ -50,6 +50,7 @@ class Loss(registry.Entry):
     sparse = False
     fuses: str | None = None
     counts_matches = False
+    axis = -1
     parameters: tuple[float, ...] = ()
 
     def __init__(
@@ -102,6 +103,10 @@ class Loss(registry.Entry):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of arrays: a number, or one for each row with ``reduction="none"``."""
+        if self.axis not in (-1, np.ndim(y_pred) - 1):
+            y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
+            if np.ndim(y_true) == np.ndim(y_pred):
+                y_true = np.moveaxis(np.asarray(y_true), self.axis, -1)
         y_pred = host_array(y_pred, self.dtype)
         y_true, y_pred = align(self, y_true, y_pred)
         backend = get_backend("numpy")
@@ -114,6 +119,51 @@ class Loss(registry.Entry):
     def get_config(self) -> dict[str, Any]:
         names = inspect.signature(type(self)).parameters
         return {name: getattr(self, name) for name in names if name != "dtype" or self.dtype}
+
+
+class ElementLoss(Loss):
+    """A loss whose rows' values are means (or sums) of what each element costs by itself.
+
+    A subclass writes `elements`.
+
+    Attributes:
+        mean: False if a row's value is the sum over its elements.
+    """
+
+    abstract = True
+    mean = True
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        """terms = what each element costs; slopes, unless None, their derivatives.
+
+        All are (rows, n). ``terms`` and ``slopes`` are different arrays.
+        """
+        raise TypeError(f"{type(self).__name__} must define elements(...).")
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        terms = backend.scratch(y_pred.shape, y_pred.dtype, "terms")
+        self.elements(backend, y_true, y_pred, terms, gradient)
+        backend.row_sums(terms, values)
+        n = y_pred.shape[-1]
+        if self.mean and n > 1:
+            backend.xp.multiply(values, 1.0 / n, out=values)
+            if gradient is not None:
+                backend.xp.multiply(gradient, 1.0 / n, out=gradient)
 
 
 def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,3 +243,19 @@ def reduce_rows(values: np.ndarray, sample_weight: Any, reduction: str | None) -
     else:
         divisor = values.size
     return total / values.dtype.type(divisor) if divisor else values.dtype.type(0)
+
+
+def row_argmax(backend: Backend, x: Array, slot: str) -> Array:
+    """(rows,) places of the largest of each row of x, the first on ties, in a work array."""
+    position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
+    backend.xp.argmax(x, axis=-1, out=position)
+    return position
+
+
+def row_starts(backend: Backend, rows: int, classes: int) -> Array:
+    """(rows,) places where the rows of a flat (rows, classes) array begin."""
+
+    def fill(starts: Array) -> None:
+        starts[...] = backend.xp.arange(0, rows * classes, classes)
+
+    return backend.scratch((rows,), np.int64, f"starts of {classes}", fill)

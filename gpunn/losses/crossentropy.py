@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backends.base import Array, Backend
 from ..config import epsilon
-from .base import Loss
+from .base import Loss, row_argmax, row_starts
 
 
 class _Crossentropy(Loss):
@@ -55,13 +55,6 @@ class _Crossentropy(Loss):
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        if self.axis not in (-1, np.ndim(y_pred) - 1):
-            y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
-            if np.ndim(y_true) == np.ndim(y_pred):
-                y_true = np.moveaxis(np.asarray(y_true), self.axis, -1)
-        return super().__call__(y_true, y_pred, sample_weight)
 
 
 class BinaryCrossentropy(_Crossentropy):
@@ -115,10 +108,14 @@ class BinaryCrossentropy(_Crossentropy):
                 xp.add(gradient, 0.5, out=gradient)  # sigmoid(z)
                 xp.subtract(gradient, target, out=gradient)
                 xp.multiply(gradient, 1.0 / n, out=gradient)
-            xp.maximum(y_pred, 0.0, out=a)
+            # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0.
+            mask = backend.scratch(shape, bool, "mask")
+            xp.greater(y_pred, 0.0, out=mask)
+            xp.subtract(mask, target, out=a)
+            xp.equal(a, 0.0, out=mask)
+            xp.multiply(a, y_pred, out=a)
+            xp.copyto(a, 0.0, where=mask)
             xp.add(b, a, out=b)
-            xp.multiply(y_pred, target, out=a)
-            xp.subtract(b, a, out=b)
             backend.row_sums(b, values)
             xp.multiply(values, 1.0 / n, out=values)
             return
@@ -234,7 +231,7 @@ class CategoricalCrossentropy(_Crossentropy):
 
     def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
         """hits (rows,) bool = whether the largest prediction is at the largest target."""
-        truth, answer = _argmax(backend, y_true, "true"), _argmax(backend, y_pred, "pred")
+        truth, answer = row_argmax(backend, y_true, "true"), row_argmax(backend, y_pred, "pred")
         backend.xp.equal(answer, truth, out=hits)
 
 
@@ -300,7 +297,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         p = gradient if gradient is not None else backend.scratch((rows, classes), dtype, "p")
         flat = p.reshape(-1)
         at_label = backend.scratch((rows,), np.int64, "at_label")
-        xp.add(_row_starts(backend, rows, classes), y_true, out=at_label)
+        xp.add(row_starts(backend, rows, classes), y_true, out=at_label)
         row = backend.scratch((rows, 1), dtype, "row")
         sums, picked = row[:, 0], backend.scratch((rows,), dtype, "picked")
         if self.from_logits:
@@ -335,20 +332,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
         """hits (rows,) bool = whether the largest prediction is at the label."""
-        backend.xp.equal(_argmax(backend, y_pred, "pred"), y_true, out=hits)
-
-
-def _argmax(backend: Backend, x: Array, slot: str) -> Array:
-    position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
-    backend.xp.argmax(x, axis=-1, out=position)
-    return position
-
-
-def _row_starts(backend: Backend, rows: int, classes: int) -> Array:
-    def fill(starts: Array) -> None:
-        starts[...] = backend.xp.arange(0, rows * classes, classes)
-
-    return backend.scratch((rows,), np.int64, f"starts of {classes}", fill)
+        backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=hits)
 
 
 def _smoothed(backend: Backend, y_true: Array, smoothing: float, towards: float) -> Array:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..backends.base import Array, Backend
-from .base import Loss
+from ..config import epsilon
+from .base import ElementLoss, Loss
 
 
 class MeanSquaredError(Loss):
@@ -69,3 +70,277 @@ def _half_squares(backend: Backend, y_true: Array, y_pred: Array, values: Array)
     xp.multiply(difference, difference, out=difference)
     backend.row_sums(difference, values)
     xp.multiply(values, 0.5, out=values)
+
+
+class EuclideanDistance(Loss):
+    """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
+
+    Differences are divided by the largest before they are squared, so that nothing
+    overflows. Where y = t the gradient is 0, which lies between those around it.
+
+    >>> float(EuclideanDistance()([[0.0, 0.0]], [[3.0, 4.0]]))
+    5.0
+    """
+
+    functor = "EuclideanDistance"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "euclidean_distance",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        shape, dtype = y_pred.shape, y_pred.dtype
+        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
+        row = backend.scratch((shape[0], 1), dtype, "row")
+        xp.subtract(y_pred, y_true, out=a)
+        unit = _scaled(backend, a, b)
+        xp.multiply(a, a, out=b)
+        backend.row_sums(b, row)
+        xp.sqrt(row[:, 0], out=values)
+        xp.multiply(values, unit[:, 0], out=values)
+        if gradient is not None:
+            xp.maximum(row, 1.0, out=row)  # it is, unless all are 0
+            xp.sqrt(row, out=row)
+            xp.divide(a, row, out=gradient)
+
+
+class MeanAbsoluteError(ElementLoss):
+    """l = mean_j |y_j - t_j|; dl/dy = sign(y - t) / n, 0 where y = t.
+
+    >>> float(MeanAbsoluteError()([[0.0, 1.0]], [[1.0, 1.0]]))
+    0.5
+    """
+
+    functor = "MeanAbsoluteError"
+    aliases = ("mae", "MAE")
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        xp.subtract(y_pred, y_true, out=terms)
+        if slopes is not None:
+            xp.sign(terms, out=slopes)
+        xp.abs(terms, out=terms)
+
+
+class MeanAbsolutePercentageError(ElementLoss):
+    """l = 100 mean_j |y_j - t_j| / max(|t_j|, 1e-7); a target of 0 makes it huge.
+
+    >>> float(MeanAbsolutePercentageError()([[2.0, 4.0]], [[1.0, 4.0]]))
+    25.0
+    """
+
+    functor = "MeanAbsolutePercentageError"
+    aliases = ("mape", "MAPE")
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        size = backend.scratch(y_pred.shape, y_pred.dtype, "size")
+        xp.abs(y_true, out=size)
+        xp.maximum(size, epsilon(), out=size)
+        xp.divide(100.0, size, out=size)
+        xp.subtract(y_pred, y_true, out=terms)
+        if slopes is not None:
+            xp.sign(terms, out=slopes)
+            xp.multiply(slopes, size, out=slopes)
+        xp.abs(terms, out=terms)
+        xp.multiply(terms, size, out=terms)
+
+
+class MeanSquaredLogarithmicError(ElementLoss):
+    """l = mean_j (log(1 + y_j) - log(1 + t_j))^2: an error by a factor, whatever the size.
+
+    Targets and predictions below 1e-7 count as 1e-7 (as in Keras); there the gradient is 0.
+
+    >>> round(float(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]])), 6)
+    1.0
+    """
+
+    functor = "MeanSquaredLogarithmicError"
+    aliases = ("msle", "MSLE")
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        p = backend.scratch(y_pred.shape, y_pred.dtype, "p")
+        log_t = backend.scratch(y_pred.shape, y_pred.dtype, "log t")
+        xp.maximum(y_true, epsilon(), out=log_t)
+        xp.log1p(log_t, out=log_t)
+        xp.maximum(y_pred, epsilon(), out=p)
+        xp.log1p(p, out=terms)
+        xp.subtract(terms, log_t, out=terms)
+        if slopes is not None:
+            inside = backend.scratch(y_pred.shape, bool, "inside")
+            xp.equal(p, y_pred, out=inside)
+            xp.add(p, 1.0, out=p)
+            xp.divide(inside, p, out=slopes)
+            xp.multiply(slopes, terms, out=slopes)
+            xp.multiply(slopes, 2.0, out=slopes)
+        xp.multiply(terms, terms, out=terms)
+
+
+class Huber(ElementLoss):
+    """Squared for small errors, absolute for large ones (Huber, 1964).
+
+    With e = y - t: l = mean e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2;
+    the gradient is e cut off at -delta and delta, divided by n.
+
+    Args:
+        delta: where the one becomes the other.
+
+    >>> float(Huber()([[0.0, 0.0]], [[1.0, 3.0]]))
+    1.5
+    """
+
+    functor = "Huber"
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        if not delta > 0:
+            raise ValueError(f"delta must be a positive number; got {delta!r}.")
+        self.delta = delta
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.delta,)
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        if slopes is None:
+            slopes = backend.scratch(y_pred.shape, y_pred.dtype, "slopes")
+        # With c the error cut off: c (e - c / 2) is the one formula and the other.
+        error = backend.scratch(y_pred.shape, y_pred.dtype, "error")
+        xp.subtract(y_pred, y_true, out=error)
+        xp.clip(error, -self.delta, self.delta, out=slopes)
+        xp.multiply(slopes, -0.5, out=terms)
+        xp.add(terms, error, out=terms)
+        xp.multiply(terms, slopes, out=terms)
+
+
+class LogCosh(ElementLoss):
+    """l = mean_j log(cosh(y_j - t_j)): e^2 / 2 for small errors, |e| - log 2 for large ones.
+
+    The gradient is tanh(y - t) / n. Computed as |e| + log(1 + (exp(-2|e|) - 1) / 2), in
+    which nothing overflows.
+
+    >>> round(float(LogCosh()([[0.0]], [[1.0]])), 6)
+    0.433781
+    """
+
+    functor = "LogCosh"
+    aliases = ("logcosh",)
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        size = backend.scratch(y_pred.shape, y_pred.dtype, "size")
+        xp.subtract(y_pred, y_true, out=terms)
+        if slopes is not None:
+            xp.tanh(terms, out=slopes)
+        xp.abs(terms, out=size)
+        xp.multiply(size, -2.0, out=terms)
+        xp.expm1(terms, out=terms)
+        xp.multiply(terms, 0.5, out=terms)
+        xp.log1p(terms, out=terms)
+        xp.add(terms, size, out=terms)
+
+
+class CosineSimilarity(Loss):
+    """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
+
+    With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
+    0, loss and gradient are 0. (Keras: its metric of this name has the other sign.)
+
+    Args:
+        axis: the axis of the vectors.
+
+    >>> float(CosineSimilarity()([[0.0, 2.0]], [[0.0, 5.0]]))
+    -1.0
+    """
+
+    functor = "CosineSimilarity"
+
+    def __init__(
+        self,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cosine_similarity",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.axis = axis
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        shape, dtype = y_pred.shape, y_pred.dtype
+        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
+        lengths = backend.scratch((shape[0], 1), dtype, "lengths")
+        targets = backend.scratch((shape[0], 1), dtype, "lengths of targets")
+        row = backend.scratch((shape[0], 1), dtype, "row")
+        nothing = backend.scratch((shape[0], 1), bool, "nothing")
+        xp.copyto(a, y_pred)
+        unit = _scaled(backend, a, b)
+        xp.multiply(a, a, out=b)
+        backend.row_sums(b, lengths)
+        xp.multiply(y_true, y_true, out=b)
+        backend.row_sums(b, targets)
+        xp.equal(targets, 0.0, out=nothing)
+        xp.add(targets, nothing, out=targets)
+        xp.sqrt(targets, out=targets)
+        xp.not_equal(lengths, 0.0, out=nothing)  # whether there is something
+        xp.maximum(lengths, 1.0, out=lengths)  # they are, unless y is 0
+        xp.sqrt(lengths, out=lengths)
+        xp.multiply(a, y_true, out=b)
+        backend.row_sums(b, row)
+        xp.divide(row, lengths, out=row)
+        xp.divide(row, targets, out=row)
+        xp.negative(row[:, 0], out=values)
+        if gradient is not None:
+            xp.divide(a, lengths, out=a)  # u
+            xp.multiply(a, row, out=a)
+            xp.divide(y_true, targets, out=gradient)  # v
+            xp.subtract(a, gradient, out=gradient)
+            xp.multiply(lengths, unit, out=lengths)
+            xp.divide(nothing, lengths, out=lengths)
+            xp.multiply(gradient, lengths, out=gradient)
+
+
+def _scaled(backend: Backend, x: Array, sizes: Array) -> Array:
+    """Divide each row of x (rows, n) by its largest size; these (rows, 1), 1 in place of 0."""
+    xp = backend.xp
+    unit = backend.scratch((len(x), 1), x.dtype, "unit")
+    zero = backend.scratch((len(x), 1), bool, "zero")
+    xp.abs(x, out=sizes)
+    backend.row_max(sizes, unit)
+    xp.equal(unit, 0.0, out=zero)
+    xp.add(unit, zero, out=unit)
+    xp.divide(x, unit, out=x)
+    return unit

@@ -8,6 +8,22 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from ..losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 from .accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -16,38 +32,119 @@ from .accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .base import Mean, MeanMetricWrapper, MeanOfRows, Metric
+from .auc import AUC
+from .base import (
+    Mean,
+    MeanMetricWrapper,
+    MeanOfRows,
+    Metric,
+)
+from .confusion import ConfusionMatrix
+from .counts import (
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    FBetaScore,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from .functions import (
+    classification_report,
+    confusion_matrix,
+    roc_auc,
+    roc_curve,
+)
 from .losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    EuclideanDistance,
     HalfSquaredError,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    PerceptronCriterion,
+    Poisson,
+    RootMeanSquaredError,
     SparseCategoricalCrossentropy,
+    SquaredHinge,
 )
+from .regression import R2Score
 
 __all__ = [
+    "AUC",
     "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConfusionMatrix",
+    "CosineSimilarity",
+    "EuclideanDistance",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
     "HalfSquaredError",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCoshError",
     "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanMetricWrapper",
     "MeanOfRows",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Metric",
+    "PerceptronCriterion",
+    "Poisson",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
+    "SquaredHinge",
     "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
     "binary_accuracy",
+    "binary_crossentropy",
     "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_hinge",
+    "classification_report",
+    "confusion_matrix",
     "deserialize",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "roc_auc",
+    "roc_curve",
     "serialize",
     "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
     "top_k_categorical_accuracy",
 ]
 
@@ -81,6 +178,9 @@ def get(identifier: Any) -> Metric:
     5
     """
     if callable(identifier) and not isinstance(identifier, (type, Metric)):
+        name = getattr(identifier, "__name__", "")
+        if name in __all__ and globals()[name] is identifier:
+            return registry.get("metric", name)
         return MeanMetricWrapper(identifier)
     return registry.get("metric", identifier)
 

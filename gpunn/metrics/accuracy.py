@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..backends import get_backend
 from ..backends.base import Array, Backend
+from ..losses.base import row_argmax, row_starts
 from .base import MeanOfRows
 
 
@@ -15,13 +19,14 @@ class Accuracy(MeanOfRows):
     0.75
     """
 
+    functor = "Accuracy"
     elementwise = True
 
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        backend.xp.mean(y_true == y_pred, axis=-1, dtype=values.dtype, out=values)
+        _share_of_equals(backend, y_true, y_pred, values)
 
 
 class BinaryAccuracy(MeanOfRows):
@@ -45,8 +50,9 @@ class BinaryAccuracy(MeanOfRows):
         return (self.threshold,)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        hits = (y_pred > self.threshold) == y_true
-        backend.xp.mean(hits, axis=-1, dtype=values.dtype, out=values)
+        answers = backend.scratch(y_pred.shape, bool, "answers")
+        backend.xp.greater(y_pred, self.threshold, out=answers)
+        _share_of_equals(backend, answers, y_true, values)
 
 
 class CategoricalAccuracy(MeanOfRows):
@@ -62,8 +68,8 @@ class CategoricalAccuracy(MeanOfRows):
         super().__init__(name, dtype)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        xp = backend.xp
-        xp.copyto(values, xp.argmax(y_true, axis=-1) == xp.argmax(y_pred, axis=-1))
+        truth, answer = row_argmax(backend, y_true, "true"), row_argmax(backend, y_pred, "pred")
+        backend.xp.equal(truth, answer, out=values)
 
 
 class SparseCategoricalAccuracy(MeanOfRows):
@@ -80,23 +86,34 @@ class SparseCategoricalAccuracy(MeanOfRows):
         super().__init__(name, dtype)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        xp = backend.xp
-        xp.copyto(values, xp.argmax(y_pred, axis=-1) == y_true)
+        backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=values)
 
 
 class _TopK(MeanOfRows):
+    functor = "TopK"
+    from_sorted_ids = False
+
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a positive integer; got {k!r}.")
         super().__init__(name, dtype)
         self.k = k
 
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.k, self.from_sorted_ids)
+
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
         """A hit: fewer than k predictions are larger than the one at the label."""
-        xp = backend.xp
-        at_label = y_pred[xp.arange(len(y_pred)), labels]
-        larger = xp.sum(y_pred > at_label[:, None], axis=-1)
-        xp.copyto(values, larger < self.k)
+        xp, (rows, classes) = backend.xp, y_pred.shape
+        places = backend.scratch((rows,), np.int64, "places")
+        at_label = backend.scratch((rows,), y_pred.dtype, "at label")
+        larger = backend.scratch(y_pred.shape, bool, "larger")
+        xp.add(row_starts(backend, rows, classes), labels, out=places)
+        xp.take(y_pred.reshape(-1), places, out=at_label)
+        xp.greater(y_pred, at_label[:, np.newaxis], out=larger)
+        xp.sum(larger, axis=-1, out=places)
+        xp.less(places, self.k, out=values)
 
 
 class TopKCategoricalAccuracy(_TopK):
@@ -112,22 +129,58 @@ class TopKCategoricalAccuracy(_TopK):
         super().__init__(k, name, dtype)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.count(backend, backend.xp.argmax(y_true, axis=-1), y_pred, values)
+        self.count(backend, row_argmax(backend, y_true, "true"), y_pred, values)
 
 
 class SparseTopKCategoricalAccuracy(_TopK):
     """The share of rows whose class number is among the k largest predictions.
 
+    Args:
+        k: how many places count.
+        from_sorted_ids: whether y_pred holds class numbers, the best first, in place of
+            a prediction for each class: a hit is a class number among the first k.
+
     >>> SparseTopKCategoricalAccuracy(k=2)([2, 1], [[0.1, 0.9, 0.8], [0.8, 0, 0.1]])
+    0.5
+    >>> SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)([2, 1], [[1, 2, 0], [0, 2, 1]])
     0.5
     """
 
     sparse = True
 
     def __init__(
-        self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy", dtype: Any = None
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: Any = None,
+        from_sorted_ids: bool = False,
     ) -> None:
         super().__init__(k, name, dtype)
+        self.from_sorted_ids = from_sorted_ids
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.count(backend, y_true, y_pred, values)
+        if not self.from_sorted_ids:
+            self.count(backend, y_true, y_pred, values)
+            return
+        xp, first = backend.xp, y_pred[:, : self.k]
+        found = backend.scratch(first.shape, bool, "found")
+        xp.equal(first, y_true[:, np.newaxis], out=found)
+        xp.max(found, axis=-1, out=values)
+
+    def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        if self.from_sorted_ids and np.ndim(y_pred) == 2:  # labels may be larger than its width
+            y_pred = np.asarray(y_pred, np.float64)
+            values = np.empty(len(y_pred))
+            labels = np.reshape(np.asarray(y_true, np.float64), -1)
+            self.rows(get_backend("numpy"), labels, y_pred, values)
+            return values
+        return super().values(y_true, y_pred)
+
+
+def _share_of_equals(backend: Backend, a: Array, b: Array, values: Array) -> None:
+    """values (rows,) = the share of equal elements in the rows of a and b (rows, n)."""
+    equal = backend.scratch(a.shape, values.dtype, "equal")
+    backend.xp.equal(a, b, out=equal)
+    backend.row_sums(equal, values)
+    if a.shape[-1] > 1:
+        backend.xp.multiply(values, 1.0 / a.shape[-1], out=values)

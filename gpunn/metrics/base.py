@@ -27,9 +27,11 @@ class Metric(registry.Entry):
         dtype: accepted as in Keras; states are float64.
 
     Attributes:
-        state_size: length of the state.
+        state_size: length of the state, which may depend on what `build` was told.
         sparse: True if ``y_true`` holds a class number a row; None if either will do.
-        functor: name of the functor in ``kernels/metrics.cu``, or None.
+        functor: name of the functor in ``kernels/metrics.cuh``, or None.
+        adds: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
+            (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if more is better, ``"down"`` if less is.
     """
 
@@ -37,6 +39,7 @@ class Metric(registry.Entry):
     state_size = 2
     sparse: bool | None = False
     functor: str | None = None
+    adds = "rows"
     parameters: tuple[float, ...] = ()
     direction = "up"
 
@@ -44,6 +47,9 @@ class Metric(registry.Entry):
         self.name = name or registry.snake_case(type(self).__name__)
         self.dtype = dtype
         self.reset_state()
+
+    def build(self, output_shape: tuple[int, ...]) -> None:
+        """Take note of the shape of predictions, where the state depends on it."""
 
     def accumulate(
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
@@ -128,15 +134,20 @@ class MeanOfRows(Mean):
     def accumulate(
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
-        xp = backend.xp
-        values = backend.scratch((len(y_pred),), y_pred.dtype, "metric")
+        xp, rows = backend.xp, len(y_pred)
+        values = backend.scratch((rows,), y_pred.dtype, "metric")
+        added = backend.scratch((2,), np.float64, "metric added")
         self.rows(backend, y_true, y_pred, values)
         if weights is None:
-            state[1] += len(y_pred)
+            sums = backend.scratch((2, rows), np.float64, "metric", lambda array: array.fill(1))
+            xp.copyto(sums[0], values)
         else:
-            xp.multiply(values, weights, out=values)
-            state[1] += xp.sum(weights, dtype=np.float64)
-        state[0] += xp.sum(values, dtype=np.float64)
+            sums = backend.scratch((2, rows), np.float64, "weighted metric")
+            xp.copyto(sums[0], values)
+            xp.copyto(sums[1], weights)
+            xp.multiply(sums[0], sums[1], out=sums[0])
+        xp.sum(sums, axis=-1, out=added)
+        xp.add(state, added, out=state)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""

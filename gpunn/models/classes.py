@@ -11,22 +11,24 @@ import numpy as np
 
 from ..arguments import check_number
 from ..backends.base import Array
+from .rows import name_of
 
 if TYPE_CHECKING:
-    from .data import Spec
+    from ..backends.base import Backend
+    from .data import Spec, Target
     from .rows import Rows
 
 
-def class_numbers(y: Array, spec: Spec) -> np.ndarray | None:
+def class_numbers(y: Array, target: Target, backend: Backend) -> np.ndarray | None:
     """The class of each row (rows,), or None where a sample has more than one.
 
     That is the class number itself, the place of the largest target in a row, or, for
     a single target, the nearest whole number.
     """
-    if spec.rows_per_sample > 1:
+    if target.rows_per_sample > 1:
         return None
-    targets = spec.backend.read(y) if spec.backend.owns(y) else y
-    if spec.loss.sparse:
+    targets = backend.read(y) if backend.owns(y) else y
+    if target.loss.sparse:
         return targets.reshape(len(targets))
     targets = targets.reshape(len(targets), -1)
     if targets.shape[1] > 1:
@@ -34,7 +36,9 @@ def class_numbers(y: Array, spec: Spec) -> np.ndarray | None:
     return np.rint(targets[:, 0]).astype(np.int64)
 
 
-def class_weights(class_weight: Any, y: Array | None, spec: Spec, where: str) -> np.ndarray:
+def class_weights(
+    class_weight: Any, y: Array | None, target: Target, backend: Backend, where: str
+) -> np.ndarray:
     """The weight of each row (rows,) by its class; classes that are not named weigh 1.
 
     Raises:
@@ -45,15 +49,15 @@ def class_weights(class_weight: Any, y: Array | None, spec: Spec, where: str) ->
         raise TypeError(f"{name} must be a dictionary {{class: weight}}; got {class_weight!r}.")
     if y is None:
         raise ValueError(f"{name} needs y: it weighs samples by their class.")
-    labels = class_numbers(y, spec)
+    labels = class_numbers(y, target, backend)
     if labels is None:
         raise ValueError(
             f"{name} needs one class a sample, but the targets of a sample have the shape "
-            f"{spec.target_shape}. Use sample_weight."
+            f"{target.target_shape}. Use sample_weight."
         )
-    classes = spec.output_shape[-1]
+    classes = target.output_shape[-1]
     if classes == 1:
-        classes = 2 if spec.loss.fuses else 0  # one output of a regression: any number
+        classes = 2 if target.loss.fuses else 0  # one output of a regression: any number
     weights = np.ones(len(labels))
     for key, given in class_weight.items():
         label = _whole(key)
@@ -96,8 +100,14 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
             f"validation_split={fraction} of {rows} rows leaves {kept} rows for training and "
             f"{rows - kept} for validation; both need at least one."
         )
-    one_of_many = spec.loss.fuses == "Softmax" or (spec.loss.fuses and spec.output_shape[-1] == 1)
-    labels = class_numbers(data.y, spec) if one_of_many else None
+    learned = [target for target in spec.targets if target.loss is not None]
+    target = learned[0] if len(learned) == 1 else None
+    fuses = target and target.loss.fuses
+    one_of_many = fuses == "Softmax" or (target and fuses and target.output_shape[-1] == 1)
+    labels = None
+    if target is not None and one_of_many:
+        y = data.arrays[name_of("y", spec.targets.index(target))]
+        labels = class_numbers(y, target, spec.backend)
     if strategy == "tail":
         if labels is not None:
             _warn_of_missing(labels, kept)
@@ -107,7 +117,7 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
         if labels is None:
             raise ValueError(
                 "validation_strategy='stratified' needs a class for each row: a cross-entropy "
-                "as the loss. Use 'shuffled'."
+                "as the only loss. Use 'shuffled'."
             )
         # Within each class in random order, then all classes interleaved by their share.
         shuffled = labels[order]

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, optimizers, registry
 from .. import metrics as metrics_module
+from .. import optimizers, registry
 from ..backends.precision import check_precision
 from ..callbacks import History
 from ..random import draw_seed
 from . import data
+from .matching import (
+    given_loss_weights,
+    given_losses,
+    given_metrics,
+    warn_of_zero_gradients,
+)
 from .structure import Structure
 from .trainer import Trainer
 
@@ -29,7 +35,10 @@ class Compiled(Structure):
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
     matmul_precision: str | None = None
-    _compiled: Mapping[str, list[Any]] | None = None  # the metrics, as they were given
+    _warned = False  # of layers through which nothing learns, since compile
+    _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
+    _losses: list[Any] | None = None  # of each output
+    _loss_weights: list[float] | None = None
 
     def _reset(self) -> None:
         super()._reset()
@@ -37,7 +46,7 @@ class Compiled(Structure):
 
     def compile(
         self,
-        optimizer: Any = None,
+        optimizer: Any = "rmsprop",
         loss: Any = None,
         loss_weights: Any = None,
         metrics: Any = None,
@@ -51,9 +60,12 @@ class Compiled(Structure):
         """Choose optimizer, loss and metrics. The optimizer starts from zero.
 
         Args:
-            optimizer: name or object; without one the model can be evaluated, not trained.
-            loss: name or object.
-            metrics: list of names, objects or functions, not weighted.
+            optimizer: name or object; with None the model can be evaluated, not trained.
+            loss: name or object; of several outputs a list, or a dictionary by the outputs'
+                names, in which None leaves an output alone. One loss is that of each output.
+            loss_weights: factor of each output's loss in the sum that is minimised.
+            metrics: list of names, objects or functions, not weighted; of several outputs a
+                list or dictionary of such.
             weighted_metrics: likewise, weighted by sample and class weights.
             matmul_precision: None, or what the matrix products of training and evaluation
                 may round their factors to, so that a card's tensor cores can do them:
@@ -61,43 +73,51 @@ class Compiled(Structure):
                 Sums and everything else stay float32, and so does `predict`. It takes a
                 card of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
                 backend it has no effect, which is announced once.
-            loss_weights, run_eagerly, steps_per_execution, jit_compile,
-                auto_scale_loss: accepted as in Keras, without effect: there is one
-                output, and how many steps are launched at once is decided here.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted as in
+                Keras, without effect: how many steps are launched at once is decided here.
 
         Raises:
             ValueError: for unknown names, if loss and last activation contradict
                 each other about logits, and for a ``matmul_precision`` that the card
                 does not have or a float64 model cannot use.
         """
-        if loss_weights is not None:
-            raise ValueError(
-                f"loss_weights={loss_weights!r}: the model has one output; leave it out."
-            )
-        for argument, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
-            if value is not None and not isinstance(value, (list, tuple)):
-                raise ValueError(f"{argument} must be a list, [{value!r}]; got {value!r}.")
-            for entry in value or ():
-                if entry not in ("accuracy", "acc"):
-                    metrics_module.get(entry)
+        names = self._target_names()
+        compiled = {
+            "metrics": given_metrics("metrics", metrics, names),
+            "weighted_metrics": given_metrics("weighted_metrics", weighted_metrics, names),
+        }
+        weights = given_loss_weights(loss_weights, names)
         check_precision(matmul_precision)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
         self.matmul_precision = matmul_precision
-        self.loss = None if loss is None else losses.get(loss)
-        if self.loss is not None and self.loss.reduction in (None, "none"):
-            raise ValueError(
-                f"{self.loss.name} has reduction='none': it leaves no single number to train on."
-            )
+        self._losses = given_losses(loss, names)
+        self.loss = self._losses[0] if len(names) == 1 else self._losses
+        if not any(self._losses):
+            self.loss = None
+        for k, name in enumerate(names):
+            if (
+                self._losses[k] is None
+                and (compiled["metrics"][k] or compiled["weighted_metrics"][k])
+                and len(names) > 1
+            ):
+                raise ValueError(
+                    f"The output {name!r} has metrics but no loss: nothing compares it with "
+                    f"targets. Give it a loss, with 0 in loss_weights if it shall not count."
+                )
         if self.optimizer is not None:
             self.optimizer.take_owner(self)
-        self._compiled = {
-            "metrics": list(metrics or ()),
-            "weighted_metrics": list(weighted_metrics or ()),
-        }
+        self._compiled = compiled
+        self._loss_weights = weights
         self.trainer = None
+        self._warned = False
         self._seed = draw_seed()
         if self.plan is not None and self.loss is not None:
             self._make_trainer()
+
+    def _target_names(self) -> list[str]:
+        """Names of the outputs; one, empty, where there is only one."""
+        names = self.graph.output_names if self.declared_inputs() is not None else [""]
+        return names if len(names) > 1 else [""]
 
     @property
     def compiled(self) -> bool:
@@ -123,6 +143,7 @@ class Compiled(Structure):
                 self._compiled["weighted_metrics"],
                 self._seed,
                 self.matmul_precision,
+                self._loss_weights,
             )
         self._take_parameters()
         self.trainer.refresh()
@@ -131,8 +152,21 @@ class Compiled(Structure):
 
     def _spec(self) -> data.Spec:
         assert self.arena is not None and self.plan is not None
-        shapes = self.plan.input_shape, self.plan.output_shape
-        return data.Spec(self.arena.backend, self.arena.dtype, *shapes, self.loss)
+        inputs, plan = self.graph.input_names, self.plan
+        arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
+        outputs = zip(self._target_names(), plan.output_shapes, strict=True)
+        losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
+        targets = [
+            data.Target(name, shape, loss)
+            for (name, shape), loss in zip(outputs, losses, strict=True)
+        ]
+        return data.Spec(
+            self.arena.backend,
+            self.arena.dtype,
+            tuple(zip(arguments, plan.input_shapes, strict=True)),
+            tuple(targets),
+            tuple(inputs),
+        )
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
         """The trainer, made now if this is the first data the model sees."""
@@ -145,17 +179,23 @@ class Compiled(Structure):
                 f"{method}: the model was compiled without a loss; name one in compile."
             )
         self._build_for(x, y)
+        if method in ("fit", "train_on_batch") and not self._warned:
+            self._warned = True
+            assert self.plan is not None
+            # The line that called: fit comes here by a method more.
+            warn_of_zero_gradients(
+                [node.layer for node in self.plan.nodes], 4 if method == "fit" else 3
+            )
         return self._make_trainer()
 
     def _build_for(self, x: Any, y: Any = None) -> None:
         if self.plan is None:
-            self._build(data.first_shape(x, y))
+            self._build([data.first_shape(x, y)])
 
     @property
     def metrics_names(self) -> list[str]:
         """Names of what evaluate returns, in its order."""
-        names = [m.name for m in self.trainer.measures] if self.trainer else []
-        return ["loss", *names]
+        return self.trainer.log_names if self.trainer else ["loss"]
 
     def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Optimizer slots, control block and seeds: what the next step depends on."""
@@ -178,15 +218,26 @@ class Compiled(Structure):
         """What `compile` was given, as values that JSON can hold; None before that."""
         if not self._compiled:
             return None
+        assert self._losses is not None
+
+        def each(values: list[Any]) -> Any:
+            return values if len(values) > 1 else values[0]
+
         return {
             "optimizer": registry.serialize(self.optimizer),
-            "loss": registry.serialize(self.loss),
+            "loss": each([registry.serialize(loss) for loss in self._losses]),
+            "loss_weights": self._loss_weights,
             **{
-                key: [
-                    m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
-                    for m in metrics
-                ]
-                for key, metrics in self._compiled.items()
+                key: each(
+                    [
+                        [
+                            m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
+                            for m in metrics
+                        ]
+                        for metrics in given
+                    ]
+                )
+                for key, given in self._compiled.items()
             },
             "matmul_precision": self.matmul_precision,
         }

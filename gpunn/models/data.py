@@ -19,18 +19,23 @@ from ..backends.base import Array, Backend
 from ..losses.base import check_labels
 from .arrays import as_array, check_finite, read
 from .classes import class_weights
-from .rows import Rows, place
+from .graph import by_name
+from .rows import Rows, name_of, place
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a compiled model wants: shapes of one sample, dtype, and the kind of targets."""
+class Target:
+    """What a compiled model wants for one output: its shape, and the kind of targets.
 
-    backend: Backend
-    dtype: str
-    input_shape: tuple[int, ...]
+    Attributes:
+        name: of the output; empty where there is only one.
+        output_shape: of one sample.
+        loss: that compares it with the target; None for an output that is left alone.
+    """
+
+    name: str
     output_shape: tuple[int, ...]
     loss: Any = None
 
@@ -44,9 +49,26 @@ class Spec:
         sparse = self.loss is not None and self.loss.sparse
         return self.output_shape[:-1] if sparse else self.output_shape
 
-    @property
-    def target_dtype(self) -> str:
-        return "int32" if self.loss is not None and self.loss.sparse else self.dtype
+    def target_dtype(self, dtype: str) -> str:
+        """What targets are kept in, in a model of this dtype."""
+        return "int32" if self.loss is not None and self.loss.sparse else dtype
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model wants: shapes of one sample and dtype of the inputs, and targets.
+
+    Attributes:
+        inputs: what messages call each input, "x" or "x['left']", and its shape.
+        targets: of each output.
+        names: of the inputs.
+    """
+
+    backend: Backend
+    dtype: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    targets: tuple[Target, ...]
+    names: tuple[str, ...] = ("x",)
 
 
 class Batches:
@@ -109,12 +131,12 @@ def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     return source, first
 
 
-def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[Any, str]]:
+def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
     """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
     for number, batch in enumerate(itertools.islice(iterate(source), limit)):
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         where = f"predict, batch {number}: "
-        yield inputs(spec, x, where), f"{where}x"
+        yield inputs(spec, x, where), where
 
 
 def is_array(x: Any) -> bool:
@@ -134,7 +156,7 @@ def is_array(x: Any) -> bool:
 def _is_batch(entry: Any) -> bool:
     if not isinstance(entry, (tuple, list)) or not 1 <= len(entry) <= 3:
         return False
-    if isinstance(entry[0], (tuple, list)):
+    if isinstance(entry[0], (tuple, list, Mapping)):
         return isinstance(entry, tuple)
     return len(getattr(entry[0], "shape", ())) > 0
 
@@ -170,20 +192,54 @@ def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
     return tuple(int(n) for n in shape[1:])
 
 
-def inputs(spec: Spec, x: Any, where: str = "") -> Any:
-    """``x`` as an array of samples, of NumPy or the device; its values are not looked at.
+def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
+    """``x`` as an array of samples for each input, of NumPy or the device.
+
+    Their values are not looked at.
 
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
     """
-    array = as_array(x, f"{where}x", spec.backend)
-    if array.shape[1:] != spec.input_shape or not array.shape:
-        if array.ndim == 1 and spec.input_shape == (1,):
+    if len(spec.inputs) == 1:
+        argument, shape = spec.inputs[0]
+        if x.__class__ in (list, tuple, dict):
+            x = _alone(spec, x, len(shape))
+        return [_input(spec, where + argument, shape, x)]
+    given = by_name(spec.names, x, f"{where}x")
+    arrays = [
+        _input(spec, where + argument, shape, entry)
+        for (argument, shape), entry in zip(spec.inputs, given, strict=True)
+    ]
+    for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{where}{argument} has {len(array)} rows, {where}{spec.inputs[0][0]} "
+                f"{len(arrays[0])}; they must be as many."
+            )
+    return arrays
+
+
+def _alone(spec: Spec, given: Any, axes: int) -> Any:
+    """The only array of several that could be given: one by name, or in a list."""
+    if isinstance(given, Mapping) and set(given) == set(spec.names):
+        return given[spec.names[0]]
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        shape = getattr(given[0], "shape", ())
+        return given[0] if len(shape) == axes + 1 else given
+    return given
+
+
+def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
+    array = as_array(x, argument, spec.backend)
+    if array.shape[1:] != shape or not array.shape:
+        if array.ndim == 1 and shape == (1,):
             array = array.reshape(-1, 1)
         else:
-            raise _wrong_x(spec, array.shape, x, where)
-    if len(array) == 0:
-        raise ValueError(f"{where}x is empty: its shape is {array.shape}. It needs a row or more.")
+            raise _wrong_x(shape, array.shape, x, argument)
+    if not len(array):
+        raise ValueError(
+            f"{argument} is empty: its shape is {array.shape}. It needs a row or more."
+        )
     return array
 
 
@@ -201,7 +257,8 @@ def to_rows(
 
     Args:
         spec: what the model takes.
-        x, y, sample_weight, class_weight: as the user gave them.
+        x, y, sample_weight, class_weight: as the user gave them: of several inputs or
+            outputs a list, or a dictionary by name.
         needs_y: whether there must be a y.
         where: begins the names of the arguments in messages.
         call: the method whose whole data these are: what the device has no room for is
@@ -210,24 +267,91 @@ def to_rows(
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
     """
-    array = inputs(spec, x, where)
-    rows = len(array)
-    targets = None
+    backend, dtype = spec.backend, spec.dtype
+    given: dict[str, Array] = {}
+    names: dict[str, str] = {}  # what messages call them
     made: set[str] = set()  # arrays that nobody outside has
-    if y is not None:
-        targets = _targets(spec, y, rows, where, made)
-    elif needs_y:
+
+    def take(kind: str, number: int, array: Array, argument: str, own: bool) -> None:
+        name = name_of(kind, number)
+        given[name], names[name] = array, argument
+        if own:
+            made.add(name)
+
+    arrays = inputs(spec, x, where)
+    for k, array in enumerate(arrays):
+        take("x", k, array, f"{where}{spec.inputs[k][0]}", False)
+    rows = len(arrays[0])
+    if y is None and needs_y:
         raise ValueError(
             f"{where}y is missing: training and evaluation compare the predictions with it."
         )
-    weights = _weights(spec, sample_weight, class_weight, targets, rows, where, made)
-    check_finite(spec.backend, array, spec.dtype, f"{where}x")
-    arrays = {"x": array, "y": targets, "weights": weights}
-    return place(spec.backend, spec.dtype, arrays, made, call, where)
+    learned = [target for target in spec.targets if target.loss is not None]
+    if class_weight is not None and len(spec.targets) > 1:
+        raise ValueError(
+            f"{where}class_weight is for models with one output; this one has "
+            f"{len(spec.targets)}. Use sample_weight, a list or dictionary of them."
+        )
+    ys = _each_target(spec, y, rows, f"{where}y") if needs_y or y is not None else {}
+    weights = _each_weight(spec, sample_weight, f"{where}sample_weight")
+    for target in learned if ys or weights or class_weight is not None else ():
+        k = spec.targets.index(target)
+        suffix = f"[{target.name!r}]" if target.name else ""
+        targets = None
+        if target.name in ys:
+            targets, own = _targets(spec, target, ys[target.name], rows, f"{where}y{suffix}")
+            take("y", k, targets, f"{where}y{suffix}", own)
+        weight = weights.get(target.name)
+        if class_weight is not None:
+            if weight is not None:
+                raise ValueError(
+                    f"{where}class_weight and sample_weight cannot both be given: multiply the "
+                    f"class weights into sample_weight."
+                )
+            weight = class_weights(class_weight, targets, target, backend, where)
+        if weight is not None:
+            argument = f"{where}sample_weight{suffix}"
+            array, own = _weights(spec, target, weight, rows, argument)
+            take("weights", k, array, argument, own or class_weight is not None)
+    for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
+        check_finite(backend, array, dtype, f"{where}{argument}")
+    return place(backend, dtype, given, made, call, names)
 
 
-def _wrong_x(spec: Spec, shape: tuple[int, ...], x: Any, where: str) -> ValueError:
-    wanted = spec.input_shape
+def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
+    """What is given for each output that has a loss, by its name."""
+    if len(spec.targets) == 1:
+        target = spec.targets[0]
+        alone = isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")
+        if alone and y[0].shape[:1] == (rows,) and (rows > 1 or len(y[0].shape) > 1):
+            y = y[0]
+        elif isinstance(y, Mapping) and len(y) == 1:
+            y = next(iter(y.values()))
+        return {target.name: y} if target.loss is not None else {}
+    names = [target.name for target in spec.targets]
+    learned = [target.name for target in spec.targets if target.loss is not None]
+    if isinstance(y, (list, tuple)) and len(y) == len(learned):
+        return dict(zip(learned, y, strict=True))
+    given = dict(zip(names, by_name(names, y, name, missing=True), strict=True))
+    for key in learned:
+        if given[key] is None:
+            raise ValueError(f"{name} lacks the key {key!r}; this output has a loss.")
+    return {key: given[key] for key in learned}
+
+
+def _each_weight(spec: Spec, weight: Any, name: str) -> dict[str, Any]:
+    names = [target.name for target in spec.targets]
+    if weight is None or len(names) == 1:
+        return {names[0]: weight}
+    several = isinstance(weight, (list, tuple)) and all(
+        entry is None or np.ndim(entry) > 0 for entry in weight
+    )
+    if several or isinstance(weight, Mapping):
+        return dict(zip(names, by_name(names, weight, name, missing=True), strict=True))
+    return dict.fromkeys(names, weight)
+
+
+def _wrong_x(wanted: tuple[int, ...], shape: tuple[int, ...], x: Any, argument: str) -> ValueError:
     if isinstance(x, tuple):
         hint = " It is a tuple: pass its parts as x, y and sample_weight."
     elif shape == wanted:
@@ -239,11 +363,12 @@ def _wrong_x(spec: Spec, shape: tuple[int, ...], x: Any, where: str) -> ValueErr
     else:
         hint = ""
     expected = ", ".join(("batch", *map(str, wanted)))
-    return ValueError(f"{where}x has shape {shape}; the model takes ({expected}).{hint}")
+    return ValueError(f"{argument} has shape {shape}; the model takes ({expected}).{hint}")
 
 
-def _targets(spec: Spec, y: Any, rows: int, where: str, made: set[str]) -> Array:
-    loss, backend, name = spec.loss, spec.backend, f"{where}y"
+def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[Array, bool]:
+    """The targets of an output, checked, and whether they were made here."""
+    loss, backend = target.loss, spec.backend
     array = as_array(y, name, backend)
     shape = array.shape
     if not shape or shape[0] != rows:
@@ -251,18 +376,17 @@ def _targets(spec: Spec, y: Any, rows: int, where: str, made: set[str]) -> Array
             f"{name} has {shape[0] if shape else 'no'} rows (shape {shape}), x has {rows}; "
             f"they must be as many."
         )
-    expected = (rows, *spec.target_shape)
+    expected = (rows, *target.target_shape)
     surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
     missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
     if shape != expected and not surplus and not missing:
-        raise _wrong_y(spec, shape, expected, name)
+        raise _wrong_y(target, shape, expected, name)
     array = array.reshape(expected)
     if loss.sparse:
         labels = backend.read(array) if backend.owns(array) else array
         ignored = getattr(loss, "ignore_class", None)
-        if backend.owns(array):
-            made.add("y")
-        return check_labels(labels, spec.output_shape[-1], name, ignored)
+        labels = check_labels(labels, target.output_shape[-1], name, ignored)
+        return labels, backend.owns(array)
     check_finite(backend, array, spec.dtype, name)
     if loss.fuses:
         low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
@@ -271,14 +395,14 @@ def _targets(spec: Spec, y: Any, rows: int, where: str, made: set[str]) -> Array
                 f"{name} has values from {low:g} to {high:g}; {loss.name} takes probabilities, "
                 f"from 0 to 1."
             )
-    return array
+    return array, False
 
 
 def _wrong_y(
-    spec: Spec, shape: tuple[int, ...], expected: tuple[int, ...], name: str
+    target: Target, shape: tuple[int, ...], expected: tuple[int, ...], name: str
 ) -> ValueError:
-    loss = spec.loss
-    prediction = (expected[0], *spec.output_shape)
+    loss = target.loss
+    prediction = (expected[0], *target.output_shape)
     if loss.sparse and shape == prediction:
         hint = "One-hot rows go with categorical_crossentropy, or pass y.argmax(-1)."
     elif loss.fuses == "Softmax" and shape in (expected[:-1], (*expected[:-1], 1)):
@@ -295,36 +419,20 @@ def _wrong_y(
 
 
 def _weights(
-    spec: Spec,
-    sample_weight: Any,
-    class_weight: Any,
-    y: Array | None,
-    rows: int,
-    where: str,
-    made: set[str],
-) -> Array | None:
-    if class_weight is not None:
-        if sample_weight is not None:
-            raise ValueError(
-                f"{where}class_weight and sample_weight cannot both be given: multiply the "
-                f"class weights into sample_weight."
-            )
-        sample_weight = class_weights(class_weight, y, spec, where)
-        made.add("weights")
-    if sample_weight is None:
-        return None
-    name = f"{where}sample_weight"
+    spec: Spec, target: Target, sample_weight: Any, rows: int, name: str
+) -> tuple[Array, bool]:
+    """The weights of an output's rows, and whether they were made here."""
     array = as_array(sample_weight, name, spec.backend)
-    several = (rows, *spec.output_shape[:-1])
+    several = (rows, *target.output_shape[:-1])
     if array.shape in ((rows, 1), (*several, 1)):
         array = array.reshape(array.shape[:-1])
     if array.shape not in ((rows,), several):
         or_several = f" or {several}" if len(several) > 1 else ""
         raise ValueError(f"{name} has shape {array.shape}; ({rows},){or_several} is expected.")
     check_finite(spec.backend, array, spec.dtype, name)
-    if spec.rows_per_sample == 1:
-        return array.reshape(rows)
-    if array.shape == (rows,):
-        array = array.repeat(spec.rows_per_sample)
-        made.add("weights")
-    return array.reshape(rows, spec.rows_per_sample)
+    if target.rows_per_sample == 1:
+        return array.reshape(rows), False
+    repeated = array.shape == (rows,)
+    if repeated:
+        array = array.repeat(target.rows_per_sample)
+    return array.reshape(rows, target.rows_per_sample), repeated

@@ -27,7 +27,7 @@ class Logs(Mapping[str, float]):
         return iter(self._read())
 
     def __len__(self) -> int:
-        return len(self._trainer.measures) + 1
+        return len(self._trainer.log_names)
 
     def __repr__(self) -> str:
         return repr(self._read())

@@ -161,14 +161,18 @@ class Feed:
 
     def _run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
         trainer, backend, training = self.trainer, self.trainer.backend, self.training
-        begin, end, watched = _batch_hooks(callbacks, training)
+        begin, end, next_watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
         batch, chunk = first_batch, 1
         for program, steps, size in self.epoch(limit):
             while steps > 0:
-                now = steps if not (watched or progress) else min(steps, 1 if watched else chunk)
+                until = next_watched(batch)
+                watched = until == batch
+                now = 1 if watched else min(steps, steps if until is None else until - batch)
+                if progress:
+                    now = min(now, chunk)
                 started = time.perf_counter()
                 if watched:
                     begin(batch, {})
@@ -183,23 +187,30 @@ class Feed:
                     backend.synchronize()
                     callbacks.on_train_progress(done, samples)
                     seconds = max(time.perf_counter() - started, 1e-9)
-                    chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
+                    if not watched:
+                        chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
                 if model.stop_training if training else model.stop_evaluating:
                     # What the pass has not reached stays unread, as in Keras.
                     return batch - first_batch
         return batch - first_batch
 
 
-def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, bool]:
+def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
+    """The hooks of a batch, and what tells which batch is the next that somebody watches."""
     if callbacks is None:
-        return None, None, False
+        return None, None, lambda batch: None
     if training:
         return (
             callbacks.on_train_batch_begin,
             callbacks.on_train_batch_end,
-            callbacks.needs_train_batches,
+            callbacks.next_train_batch,
         )
-    return callbacks.on_test_batch_begin, callbacks.on_test_batch_end, callbacks.needs_test_batches
+    needed = callbacks.needs_test_batches
+    return (
+        callbacks.on_test_batch_begin,
+        callbacks.on_test_batch_end,
+        lambda batch: batch if needed else None,
+    )
 
 
 def fit(
@@ -251,6 +262,8 @@ def fit(
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training or over:
             break
+    if trainer.optimizer is not None:
+        trainer.optimizer.finish(trainer.arena)
     callbacks.on_train_end(logs)
 
 

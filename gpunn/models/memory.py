@@ -44,7 +44,7 @@ def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
     4080
     """
     outputs = sum(math.prod(node.output_shape) for node in plan.nodes)
-    values = math.prod(plan.input_shape) + outputs * (2 if training else 1)
+    values = sum(map(math.prod, plan.input_shapes)) + outputs * (2 if training else 1)
     return int(values * np.dtype(dtype).itemsize * SPARE)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,29 +15,107 @@ from ..arguments import (
     check_verbose,
 )
 from ..callbacks import CallbackList, History
-from ..plan import run_once
+from ..layers.operation import Sample, is_symbolic
+from ..plan import Plan, run_once
 from . import classes, data, loops
 from .arrays import check_finite
 from .compiled import Compiled
+from .graph import Graph
+from .graph import from_config as graph_from_config
 from .predictor import Predictor, predict
-from .rows import Rows
+from .rows import Rows, name_of
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
 
 
 class Model(Compiled):
-    """What every model can do. `Sequential` says how its layers are put together.
+    """Layers put together as any graph without a cycle, from its inputs to its outputs.
+
+    Each layer is called on what `gpunn.Input` or other layers gave; the model is what lies
+    between ``inputs`` and ``outputs``. A layer that is called twice is shared, and a model
+    can be called like a layer. `Sequential` is the model whose graph is a chain.
 
     Args:
-        trainable: whether its layers' parameters are updated.
+        inputs: a symbolic tensor, or a list, a tuple or a dictionary of them.
+        outputs: likewise; data and predictions have the same form.
         name: of the model.
+        trainable: whether its layers' parameters are updated.
         dtype: ``"float32"`` or ``"float64"``; default `gpunn.config.floatx`.
         backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; default `gpunn.use_backend`.
+
+    Raises:
+        ValueError: if the outputs depend on an input that is not among ``inputs``, or if two
+            layers have one name.
+        TypeError: without inputs and outputs.
+
+    A residual network, whose layers add to what they are given:
+
+    >>> import gpunn
+    >>> from gpunn import layers
+    >>> x = inputs = gpunn.Input((8,))
+    >>> for _ in range(3):
+    ...     x = layers.add([x, layers.Dense(8, activation="relu")(x)])
+    >>> model = gpunn.Model(inputs, layers.Dense(1)(x))
+    >>> model.count_params(), model.output_shape
+    (225, (None, 1))
     """
 
-    kind = "model"
     _training_calls = -1
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        backend: Any = None,
+    ) -> None:
+        if inputs is None or outputs is None:
+            raise TypeError(
+                f"{type(self).__name__} needs inputs and outputs: x = gpunn.Input(shape), "
+                f"y = layers.Dense(1)(x), gpunn.Model(x, y). A model with a call of its own "
+                f"cannot be made; write that as a layer."
+            )
+        self._graph: Graph | None = Graph(inputs, outputs)
+        super().__init__(trainable, name, dtype, backend)
+        if not trainable:
+            self.trainable = False
+
+    @classmethod
+    def default_name(cls) -> str:
+        return "functional" if cls is Model else super().default_name()
+
+    @property
+    def graph(self) -> Graph:
+        assert self._graph is not None
+        return self._graph
+
+    @property
+    def layers(self) -> list[Any]:
+        return list(self.graph.layers)
+
+    def declared_inputs(self) -> list[Sample] | None:
+        return [tensor.sample for tensor in self.graph.inputs]
+
+    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+        return self.graph
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, dtype, layers and what they are applied to, as values that JSON can hold."""
+        config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
+        if self.dtype_given is not None or self.built:
+            config["dtype"] = self.dtype_given or self.dtype
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Model:
+        """The model that `get_config` described, with new initial weights."""
+        config = dict(config)
+        graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
+        inputs, outputs = graph_from_config(graph)
+        return cls(inputs, outputs, **config)
 
     def _reset(self) -> None:
         super()._reset()
@@ -73,9 +151,10 @@ class Model(Compiled):
         """Train for some epochs.
 
         Args:
-            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; or
-                something that yields batches ``(x, y)`` or ``(x, y, weight)``.
-            y: targets (rows, ...), or class numbers (rows,) for a sparse loss.
+            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; of
+                several inputs a list, or a dictionary by their names; or something that
+                yields batches ``(x, y)`` or ``(x, y, weight)``.
+            y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
             batch_size: samples a step, 32 by default; the last batch may be smaller.
             epochs: number of the last epoch (counted from ``initial_epoch``).
             verbose: 0 nothing, 1 a progress bar, 2 a line an epoch.
@@ -228,8 +307,9 @@ class Model(Compiled):
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
-    ) -> np.ndarray:
-        """Outputs for ``x`` as a NumPy array (rows, ...).
+    ) -> Any:
+        """Outputs for ``x`` as a NumPy array (rows, ...), or as many as the model has, in the
+        form in which they were given to it.
 
         Args:
             x: samples, or something that yields batches of them.
@@ -242,45 +322,59 @@ class Model(Compiled):
         callback_list = CallbackList(callbacks, model=self) if callbacks else None
         if data.is_array(x):
             self._build_for(x)
-            x = data.inputs(self._predictor().spec, x)
+            predictor = self._predictor()
+            spec = predictor.spec
+            xs = data.inputs(spec, x)
             if callback_list:  # they are told of no batch before all are known to be good
-                check_finite(self.backend, x, self.dtype, "x")
-            size = size or (len(x) if self.backend.cache_bytes else PREDICT_BATCH)
-            starts = list(range(0, len(x), size))[:steps]
-            batches: Iterator[Any] = ((x[at : at + size], "x", at) for at in starts)
+                for array, (argument, _) in zip(xs, spec.inputs, strict=True):
+                    check_finite(self.backend, array, self.dtype, argument)
+            rows = len(xs[0])
+            size = size or (rows if self.backend.cache_bytes else PREDICT_BATCH)
+            starts = list(range(0, rows, size))[:steps]
+            batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
         else:
             source, first = data.peek(x)
             self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
             batches = data.inputs_of(self._spec(), source, steps)
-        return predict(self._predictor().predict, batches, callback_list)
+            predictor = self._predictor()
+        return predict(predictor.predict, batches, callback_list, predictor.form)
 
     def _predictor(self) -> Predictor:
         self._take_parameters()
         if self._last_predictor is None:
             assert self.plan is not None
-            self._last_predictor = Predictor(self.plan, self._spec())
+            self._last_predictor = Predictor(self.plan, self._spec(), self.graph.output_form)
         return self._last_predictor
 
-    def _rows(self, x: Any) -> Rows:
+    def _inputs(self, x: Any) -> list[Any]:
+        """The arrays of a batch of inputs, on the device."""
         self._build_for(x)
-        return data.to_rows(self._spec(), x, needs_y=False)
+        rows = data.to_rows(self._spec(), x, needs_y=False)
+        return [rows.arrays[name_of("x", k)] for k in range(len(self.graph.inputs))]
 
-    def __call__(self, x: Any, training: bool = False) -> np.ndarray:
-        """Outputs for one batch; with ``training``, dropout drops as in training."""
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Outputs for one batch; with ``training``, dropout drops as in training.
+
+        On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
+        """
+        if is_symbolic(x):
+            return self.graph.output_form.pack(self.apply(x, training))
         if not training:
             return self.predict_on_batch(x)
-        rows = self._rows(x)
+        xs = self._inputs(x)
         assert self.plan is not None
         self._training_calls += 1
-        return run_once(
-            self.plan, self.backend, self.dtype, rows.x, True, self._training_calls, self._seed
+        outputs = run_once(
+            self.plan, self.backend, self.dtype, xs, True, self._training_calls, self._seed
         )
+        return self.graph.output_form.pack(outputs)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
+    def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch."""
         self._build_for(x)
         predictor = self._predictor()
-        return predictor.predict(data.inputs(predictor.spec, x))
+        outputs = predictor.predict(data.inputs(predictor.spec, x))
+        return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
 
     def train_on_batch(
         self,
@@ -308,20 +402,27 @@ class Model(Compiled):
         return _result(trainer.logs(False), return_dict)
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:
-        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name."""
-        workspace = self._predictor().run(self._rows(x).x)
-        return {c.layer.name: self.backend.read(c.y) for c in workspace.calls}
+        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.
+
+        Of a layer that is applied again the further ones are ``name:1``, ``name:2``, ...
+        """
+        xs = self._inputs(x)
+        workspace = self._predictor().run(xs)
+        outputs = [self.backend.read(call.y) for call in workspace.calls]
+        return dict(zip(_call_names(workspace.plan), outputs, strict=True))
 
     def last_activations(self) -> dict[str, np.ndarray]:
         """Output of every layer in the last training step, by name; empty before one."""
         batch = self.trainer.last_batch if self.trainer else None
-        outputs: dict[str, np.ndarray] = {}
-        for call in batch.workspace.calls if batch else ():
+        if batch is None:
+            return {}
+        outputs: list[np.ndarray] = []
+        for call in batch.workspace.calls:
             output = self.backend.read(call.y)
             if call.activation is not getattr(call.layer, "activation", None):
                 output = call.layer.activation(output)  # the loss took the logits
-            outputs[call.layer.name] = output
-        return outputs
+            outputs.append(output)
+        return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
 
     # -- files
 
@@ -342,6 +443,16 @@ class Model(Compiled):
         from ..saving import load_weights
 
         load_weights(self, filepath)
+
+
+def _call_names(plan: Plan) -> list[str]:
+    """A name for each node of a plan."""
+    counts: dict[str, int] = {}
+    names = []
+    for node in plan.nodes:
+        number = counts[node.name] = counts.get(node.name, -1) + 1
+        names.append(f"{node.name}:{number}" if number else node.name)
+    return names
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from operator import itemgetter
 from threading import get_ident
 from typing import Any
 
 import numpy as np
 
 from ..backends.base import Array, Program
+from ..layers.operation import Form
 from ..plan import Plan, Pool, Workspace
 from ..registry import is_own
 from .arrays import check_finite, is_finite, on_device
@@ -25,10 +27,12 @@ class Predictor:
     Args:
         plan: what to run.
         spec: backend, dtype and shapes of the model.
+        form: of its outputs.
     """
 
-    def __init__(self, plan: Plan, spec: Spec) -> None:
+    def __init__(self, plan: Plan, spec: Spec, form: Form) -> None:
         self.spec = spec
+        self.form = form
         self._bind = (plan, spec.backend, spec.dtype)
         self._pool = Pool(spec.backend)
         self._programs: dict[int, tuple[Workspace, Program]] = {}
@@ -38,14 +42,14 @@ class Predictor:
         row = sample_bytes(plan, spec.dtype, training=False)
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
 
-    def run(self, x: Array) -> Workspace:
-        """Forward on ``x`` (batch, ...), an array on the device; outputs are in its ``y``."""
-        size, caches = len(x), (self._programs, self._pool)
+    def run(self, xs: Sequence[Array]) -> Workspace:
+        """Forward on arrays on the device, one for each input; outputs are in its ``ys``."""
+        size, caches = len(xs[0]), (self._programs, self._pool)
         known = size in self._programs
         with nullcontext() if known else room_for_batch(size, *self._bind, False, *caches):
             entry = self._programs.pop(size, None) or self._program(size)
             self._programs[size] = workspace, program = entry  # last: most recently used
-            workspace.put(x)
+            workspace.put(xs)
             program.run(1)
         return workspace
 
@@ -67,67 +71,87 @@ class Predictor:
             self._pieces[key] = workspace
         return workspace
 
-    def predict(self, x: Any, argument: str = "x", first: int = 0) -> np.ndarray:
-        """Outputs (rows, ...) for ``x`` (rows, ...), of any real dtype, wherever it is.
+    def predict(self, xs: Sequence[Any], where: str = "", first: int = 0) -> list[np.ndarray]:
+        """Outputs (rows, ...) for inputs (rows, ...), of any real dtype, wherever they are.
 
         Args:
-            x: the samples.
-            argument, first: what a message calls them, and the number of the first.
+            xs: the samples, an array for each input.
+            where, first: begins what messages call them, and the number of the first.
 
         Raises:
             ValueError: for a value that is not finite.
         """
-        backend, dtype = self.spec.backend, self.spec.dtype
-        large = len(x) > self._rows
+        _, backend, dtype = self._bind
+        large = len(xs[0]) > self._rows
         with backend.session(threads=large):
             if large:
-                return self._in_pieces(x, argument, first)
-            check_finite(backend, x, dtype, argument, first)
-            if not backend.owns(x):
-                x = on_device(backend, x, dtype, argument)
-            return backend.read(self.run(x).y)
+                return self._in_pieces(xs, where, first)
+            for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
+                check_finite(backend, x, dtype, where + argument, first)
+            if not all(map(backend.owns, xs)):
+                xs = [
+                    x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
+                    for x, (argument, _) in zip(xs, self.spec.inputs, strict=True)
+                ]
+            return list(map(backend.read, self.run(xs).ys))
 
-    def _in_pieces(self, x: Any, argument: str, first: int) -> np.ndarray:
+    def _in_pieces(self, xs: Sequence[Any], where: str, first: int) -> list[np.ndarray]:
         """Each thread takes a part, in pieces whose arrays stay in its cache."""
         plan, backend, dtype = self._bind
-        out = np.empty((len(x), *plan.output_shape), dtype)
+        outs = [np.empty((len(xs[0]), *shape), dtype) for shape in plan.output_shapes]
+        floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
 
         def work(part: slice) -> None:
             for start in range(part.start, part.stop, self._rows):
                 at = slice(start, min(start + self._rows, part.stop))
                 workspace = self._workspace(at.stop - start)
-                workspace.read(x[at])
+                workspace.read([*map(itemgetter(at), xs)])
                 workspace.forward()
-                np.copyto(out[at], workspace.y)
-                if not is_finite(x[at], dtype):
-                    suspects.append(at)
+                for out, y in zip(outs, workspace.ys, strict=True):
+                    np.copyto(out[at], y)
+                for x in floats:
+                    if not is_finite(x[at], dtype):
+                        suspects.append(at)
 
         with room_for_batch(self._rows, *self._bind, False, self._pieces):
-            backend.share(len(x), work)
+            backend.share(len(xs[0]), work)
         for at in suspects:
-            check_finite(backend, x[at], dtype, argument, first + at.start)
-        return out
+            for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
+                check_finite(backend, x[at], dtype, where + argument, first + at.start)
+        return outs
 
 
 def predict(
-    forward: Callable[..., np.ndarray], batches: Iterator[tuple[Any, ...]], callbacks: Any
-) -> np.ndarray:
-    """Outputs of all batches, one below the other; ``forward`` takes what each consists of."""
+    forward: Callable[..., list[np.ndarray]],
+    batches: Iterator[tuple[Any, ...]],
+    callbacks: Any,
+    form: Form,
+) -> Any:
+    """Outputs of all batches, one below the other.
+
+    Args:
+        forward: gives the outputs of a batch; takes what each consists of.
+        batches: what to predict.
+        callbacks: who is told, or None.
+        form: of what comes out.
+    """
     if callbacks is not None:
         callbacks.model.stop_predicting = False
         callbacks.on_predict_begin({})
-    outputs: list[np.ndarray] = []
+    outputs: list[list[np.ndarray]] = []
     for number, batch in enumerate(batches):
         if callbacks is not None:
             callbacks.on_predict_batch_begin(number, {})
         outputs.append(forward(*batch))
         if callbacks is not None:
-            callbacks.on_predict_batch_end(number, {"outputs": outputs[-1]})
+            callbacks.on_predict_batch_end(number, {"outputs": form.pack(outputs[-1])})
             if callbacks.model.stop_predicting:
                 break
     if callbacks is not None:
         callbacks.on_predict_end({})
     if not outputs:
         raise ValueError("x gave no batch at all: there is nothing to predict.")
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+    if len(outputs) > 1:
+        outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
+    return outputs[0][0] if form.kind is None else form.pack(outputs[0])

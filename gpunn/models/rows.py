@@ -44,33 +44,50 @@ class Kept:
     parts: dict[tuple[int, int], Rows] = field(default_factory=dict)
 
 
+def name_of(kind: str, number: int = 0) -> str:
+    """The name in `Rows` of an input ("x"), target ("y") or their weights ("weights").
+
+    >>> name_of("x"), name_of("x", 2)
+    ('x', 'x_2')
+    """
+    return f"{kind}_{number}" if number else kind
+
+
 @dataclass(eq=False)
 class Rows:
     """A data set on the device, or on the host for a device that has no room for it.
 
     Attributes:
-        x: (rows, ...) in the dtype it came in (float64 as the model's, on the device).
-        y: targets (rows, ...), or None.
-        weights: (rows,), or (rows, rows per sample) where there are several, or None.
+        arrays: by the names of `name_of`: inputs (rows, ...) in the dtype they came in
+            (float64 as the model's, on the device), targets (rows, ...), and weights (rows,),
+            or (rows, rows per sample) where there are several.
         device: where rows of the host go piece by piece; None for rows of the device.
         chosen: of rows of the host, the numbers of those that count; None for all.
         kept: of rows that the next call may find where they are; else None.
     """
 
-    x: Array
-    y: Array | None
-    weights: Array | None
+    arrays: dict[str, Array]
     device: Backend | None = None
     chosen: np.ndarray | None = None
     kept: Kept | None = None
 
+    @property
+    def x(self) -> Array:
+        """The first input."""
+        return self.arrays["x"]
+
+    @property
+    def y(self) -> Array | None:
+        """The target of the first output, if there is one."""
+        return self.arrays.get("y")
+
+    @property
+    def weights(self) -> Array | None:
+        """The weights of the first target, if there are any."""
+        return self.arrays.get("weights")
+
     def __len__(self) -> int:
         return len(self.x if self.chosen is None else self.chosen)
-
-    def arrays(self) -> dict[str, Array]:
-        """Those that there are, by their names here."""
-        given = {"x": self.x, "y": self.y, "weights": self.weights}
-        return {name: array for name, array in given.items() if array is not None}
 
     def order(self, seed: int | None) -> Order:
         return Order(len(self), seed)
@@ -90,51 +107,46 @@ class Rows:
         return self._rows(numbers) if self.device is None else replace(self, chosen=numbers)
 
     def _rows(self, rows: slice | Array) -> Rows:
-        y = None if self.y is None else self.y[rows]
-        weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.x[rows], y, weights, self.device)
+        return Rows({name: array[rows] for name, array in self.arrays.items()}, self.device)
 
 
 def place(
     backend: Backend,
     dtype: str,
-    arrays: Mapping[str, Array | None],
+    given: dict[str, Array],
     made: set[str],
     call: str | None,
-    where: str,
+    arguments: Mapping[str, str],
 ) -> Rows:
     """Rows of arrays that were checked, where steps can read them or can be fed from.
 
     Args:
         backend, dtype: of the model.
-        arrays: x, y and weights, on the host or the device.
+        given: arrays by their names in `Rows`, on the host or the device.
         made: names of those that nobody outside has.
         call: what they are for; None for a single batch, which is neither kept nor streamed.
-        where: begins the name of an array in a message.
+        arguments: what messages call them.
     """
 
-    def put(name: str, into: Array | None = None) -> Array | None:
-        array = arrays[name]
-        argument = f"{where}{'sample_weight' if name == 'weights' else name}"
-        return None if array is None else on_device(backend, array, dtype, argument, into)
+    def put(name: str, into: Array | None = None) -> Array:
+        return on_device(backend, given[name], dtype, arguments[name], into)
 
     if call is None:
-        return Rows(put("x"), put("y"), put("weights"))
-    given = {name: array for name, array in arrays.items() if array is not None}
+        return Rows({name: put(name) for name in given})
     ready = {name for name, array in given.items() if is_ready(backend, array, dtype)}
     own = frozenset(given.keys() - ready | made & given.keys())
     left = kept_data.setdefault(backend, {})
     last = left.get(call)
     if last is not None and _found(last, given, own, dtype):
         for name in own:
-            put(name, last.arrays()[name])
+            put(name, last.arrays[name])
         return last
     del last
     left.pop(call, None)
     if _lack(backend, [given[name] for name in given.keys() - ready], dtype, call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
-        return Rows(host["x"], host.get("y"), host.get("weights"), backend)
-    rows = Rows(put("x"), put("y"), put("weights"))
+        return Rows(host, backend)
+    rows = Rows({name: put(name) for name in given})
     if _keeps(backend, given, own, dtype):
         rows.kept = Kept(own)
         left[call] = rows
@@ -144,9 +156,9 @@ def place(
 def _found(last: Rows, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
     """Whether these can be where the last ones are, and nobody reads those any more."""
     assert last.kept is not None
-    if last.kept.readers or last.kept.own != own or last.arrays().keys() != given.keys():
+    if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
         return False
-    for name, array in last.arrays().items():
+    for name, array in last.arrays.items():
         new = given[name]
         if array.shape != new.shape or array.dtype != stored_dtype(new, dtype):
             return False

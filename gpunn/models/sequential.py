@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import registry
-from ..layers import InputLayer, deserialize
+from ..layers import InputLayer
 from ..layers.base import Layer
-from ..plan import INPUT, Node, Plan
+from ..layers.operation import Operation, Sample, SymbolicTensor
+from .graph import Graph, restore_layer
 from .model import Model
+from .structure import Structure
 
 
 class Sequential(Model):
@@ -28,29 +30,35 @@ class Sequential(Model):
     7850
     """
 
+    is_graph = False
+
     def __init__(
         self,
-        layers: Iterable[Layer] | None = None,
+        layers: Iterable[Any] | None = None,
         trainable: bool = True,
         name: str | None = None,
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self._layers: list[Layer] = []
-        super().__init__(trainable, name, dtype, backend)
-        for layer in [layers] if isinstance(layers, Layer) else layers or ():
+        self._layers: list[Any] = []
+        self._graph: Graph | None = None
+        Structure.__init__(self, trainable, name, dtype, backend)
+        alone = isinstance(layers, (Operation, SymbolicTensor))
+        for layer in [layers] if alone else layers or ():
             self.add(layer)
         if not trainable:
             self.trainable = False
 
     def add(self, layer: Any) -> None:
-        """Append a layer.
+        """Append a layer, or a model as a layer.
 
         Raises:
             TypeError: for something that is not a layer.
             ValueError: for a second input or a name that is taken.
         """
-        if not isinstance(layer, Layer):
+        if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
+            layer = layer.layer
+        if not isinstance(layer, Operation):
             hint = f" Write {layer.__name__}(...)." if isinstance(layer, type) else ""
             raise TypeError(f"Sequential takes layers (gpunn.layers.Layer); got {layer!r}.{hint}")
         if isinstance(layer, InputLayer) and self._layers:
@@ -62,7 +70,7 @@ class Sequential(Model):
         self._layers.append(layer)
         self._reset()
 
-    def pop(self) -> Layer:
+    def pop(self) -> Any:
         """Remove the last layer and return it."""
         if not self.layers:
             raise ValueError("There is no layer to remove.")
@@ -71,28 +79,46 @@ class Sequential(Model):
         return layer
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Any]:
         return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
 
-    @property
-    def batch_size(self) -> int | None:
-        return getattr(self._layers[0], "batch_size", None) if self._layers else None
+    def _reset(self) -> None:
+        super()._reset()
+        if self._graph is not None:
+            for application in self._graph.applications:
+                application.layer.applications.remove(application)
+        self._graph = None
 
-    def declared_input(self) -> tuple[int, ...] | None:
+    @property
+    def graph(self) -> Graph:
+        self._known_plan("graph")
+        assert self._graph is not None
+        return self._graph
+
+    def declared_inputs(self) -> list[Sample] | None:
         if not self.layers:
             return None
-        first = self.layers[0]
-        return self._layers[0].given_input_shape or (first.input_shape if first.built else None)
+        first, second = self._layers[0], self.layers[0]
+        if isinstance(first, Structure):
+            return first.declared_inputs()
+        known = second.input_shape if isinstance(second, Layer) and second.built else None
+        shape = first.given_input_shape or known
+        return None if shape is None else [shape]
 
-    def make_plan(self, input_shape: tuple[int, ...]) -> Plan:
+    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
         if not self.layers:
             raise ValueError(f"The model {self.name!r} has no layers; add one first.")
-        nodes: list[Node] = []
-        sample = input_shape
-        for i, layer in enumerate(self.layers):
-            sample = layer.ensure_built(sample)
-            nodes.append(Node(layer, INPUT if i == 0 else i - 1, sample))
-        return Plan(nodes, input_shape)
+        first = self._layers[0]
+        if not isinstance(first, InputLayer):
+            first = InputLayer(shapes[0], name="input_layer")
+        x = start = first.output
+        for layer in self.layers:
+            made = layer.apply(x)
+            if len(made) != 1:
+                raise ValueError(f"{layer.name!r} has {len(made)} outputs; a chain needs one.")
+            x = made[0]
+        self._graph = Graph(start, x)
+        return self._graph
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as values that JSON can hold."""
@@ -105,7 +131,7 @@ class Sequential(Model):
         elif self.built:
             config["dtype"] = self.dtype
         if self.built:
-            config["build_input_shape"] = [None, *self._known_plan("input_shape").input_shape]
+            config["build_input_shape"] = [None, *self._known_plan("input_shape").input_shapes[0]]
         return config
 
     @classmethod
@@ -116,7 +142,7 @@ class Sequential(Model):
         layers = config.pop("layers")
         if not isinstance(layers, list):
             raise ValueError(f"'layers' must be a list; got {layers!r}.")
-        model = cls([deserialize(layer) for layer in layers], **config)
+        model = cls([restore_layer(layer) for layer in layers], **config)
         if shape is not None:
             model.build(shape)
         return model

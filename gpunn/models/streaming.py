@@ -52,17 +52,17 @@ class Chunks:
         assert rows.device is not None
         self._backend, self._control = rows.device, control
         self._pass, self._chosen, self._count = order, rows.chosen, len(rows)
-        dtypes = {name: stored_dtype(a, dtype) for name, a in rows.arrays().items()}
-        shapes = {name: a.shape[1:] for name, a in rows.arrays().items()}
+        dtypes = {name: stored_dtype(a, dtype) for name, a in rows.arrays.items()}
+        shapes = {name: a.shape[1:] for name, a in rows.arrays.items()}
         self._size = self._rows_of_a_piece(
             batch_size * sum(math.prod(shapes[name]) * dtypes[name].itemsize for name in shapes),
             batch_size,
         )
         places = 2 * self._size
-        self._sources = {name: np.asarray(a) for name, a in rows.arrays().items()}
+        self._sources = {name: np.asarray(a) for name, a in rows.arrays.items()}
         arrays = {n: self._backend.empty((places, *shapes[n]), dtypes[n]) for n in shapes}
         self._host = {n: self._backend.pinned((places, *shapes[n]), dtypes[n]) for n in shapes}
-        self.rows = Rows(arrays["x"], arrays.get("y"), arrays.get("weights"))
+        self.rows = Rows(arrays)
         self.order = Order(places, None)
         self._pieces: deque[_Piece] = deque()  # the steps are at the first
         self._next = 0  # the row of the pass that no piece has yet
@@ -120,7 +120,7 @@ class Chunks:
         here = slice(half * self._size, half * self._size + stop - start)
         for name, source in self._sources.items():
             self._gather(name, source, rows, self._host[name][here])
-        arrays = self.rows.arrays()
+        arrays = self.rows.arrays
         sending = self._backend.send([(arrays[n][here], self._host[n][here]) for n in arrays])
         self._pieces.append(_Piece(half, start, stop, sending))
         self._next = stop

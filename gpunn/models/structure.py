@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,22 @@ from ..arena import Arena, Parameter, ParameterHolder
 from ..backends import get_backend
 from ..backends.base import Backend
 from ..config import resolve_dtype
-from ..layers.base import Layer, check_shape, unique_name
-from ..plan import Plan
+from ..layers.base import check_shape, unique_name
+from ..layers.operation import Operation, Sample, SymbolicTensor
+from ..plan import Node, Plan
 from ..random import draw_seed
+from .graph import Graph, by_name
 from .summary import summary_text
 
+OWN_STEPS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
 
-class Structure(ParameterHolder, registry.Entry):
+
+class Structure(Operation, ParameterHolder, registry.Entry):
     """The part of a `Model` that is about layers and parameters; arguments as there."""
 
     kind = "model"
+    is_graph = True
+    """False for a chain, whose order says all about what its layers read."""
 
     def __init__(
         self,
@@ -30,12 +37,30 @@ class Structure(ParameterHolder, registry.Entry):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self.name = name or unique_name(registry.snake_case(type(self).__name__))
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
+        self.name = name or unique_name(self.default_name())
         self.dtype_given = None if dtype is None else resolve_dtype(dtype)
         self._backend = get_backend(backend)  # for good, whatever is chosen later
         self._trainable = bool(trainable)
         self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
+        self.applications = []
         self._reset()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for method in OWN_STEPS:
+            if method in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{method}: a model's steps are what its layers and its loss "
+                    f"say; there is no {method} to override. Write a layer or a loss of your "
+                    f"own, and put the layers together with gpunn.Model(inputs, outputs)."
+                )
+
+    @classmethod
+    def default_name(cls) -> str:
+        """What a model without a name is called, but for a number."""
+        return registry.snake_case(cls.__name__)
 
     def _reset(self) -> None:
         """Forget what was bound to arrays: the layers have changed."""
@@ -43,23 +68,28 @@ class Structure(ParameterHolder, registry.Entry):
         self._arena: Arena | None = None
 
     @property
-    def layers(self) -> list[Layer]:
-        """The layers in their order, without the input."""
+    def layers(self) -> list[Any]:
+        """The layers, and models that stand here as layers, in their order."""
         raise TypeError(f"{type(self).__name__} must define layers.")
 
-    def make_plan(self, input_shape: tuple[int, ...]) -> Plan:
-        """The plan for samples of this shape."""
-        raise TypeError(f"{type(self).__name__} must define make_plan(input_shape).")
+    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+        """The graph for inputs of these shapes of one sample."""
+        raise TypeError(f"{type(self).__name__} must define graph_for(shapes).")
 
-    def declared_input(self) -> tuple[int, ...] | None:
-        """The shape of one sample if the layers say it, else None."""
-        raise TypeError(f"{type(self).__name__} must define declared_input().")
+    def declared_inputs(self) -> list[Sample] | None:
+        """The shapes of one sample of each input if the layers say it, else None."""
+        raise TypeError(f"{type(self).__name__} must define declared_inputs().")
+
+    @property
+    def graph(self) -> Graph:
+        """Inputs, outputs and what lies between them; an AttributeError before it is known."""
+        raise TypeError(f"{type(self).__name__} must define graph.")
 
     @property
     def plan(self) -> Plan | None:
         """What runs in which order; None as long as the input shape is not known."""
-        if self._plan is None and (shape := self.declared_input()) is not None:
-            self._build(shape)
+        if self._plan is None and (shapes := self.declared_inputs()) is not None:
+            self._build(shapes)
         return self._plan
 
     @property
@@ -68,20 +98,37 @@ class Structure(ParameterHolder, registry.Entry):
         return self._arena if self.plan else None
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the parameters. ``input_shape`` is (batch or None, ...), as in Keras."""
+        """Make the parameters.
+
+        Args:
+            input_shape: (batch or None, ...), or a list or dictionary of such.
+        """
         if input_shape is None:
             self.require_values("build")
         else:
-            self._build(check_shape(tuple(input_shape)[1:]))
+            self._build(self._samples(input_shape))
 
-    def _build(self, sample_shape: tuple[int, ...]) -> None:
-        known = self._plan.input_shape if self._plan else self.declared_input()
-        if known not in (None, sample_shape):
+    def _samples(self, input_shape: Any) -> list[Sample]:
+        """The shapes of one sample of a shape with the batch axis, or of several such."""
+        several = isinstance(input_shape, Mapping) or any(
+            isinstance(entry, (tuple, list)) for entry in input_shape
+        )
+        if several:
+            names = self.graph.input_names
+            shapes = by_name(names, input_shape, "input_shape")
+        else:
+            shapes = [input_shape]
+        return [check_shape(tuple(shape)[1:]) for shape in shapes]
+
+    def _build(self, shapes: Sequence[Sample]) -> None:
+        known = list(self._plan.input_shapes) if self._plan else self.declared_inputs()
+        if known is not None and known != list(shapes):
+            names = [", ".join(map(str, given)) for given in (known, shapes)]
             raise ValueError(
-                f"The model {self.name!r} takes samples of shape {known}; got {sample_shape}."
+                f"The model {self.name!r} takes samples of shape {names[0]}; got {names[1]}."
             )
         if self._plan is None:
-            self._plan = self.make_plan(sample_shape)
+            self._plan = self.graph_for(shapes).plan()
             self._take_parameters()
 
     def _take_parameters(self) -> bool:
@@ -91,12 +138,59 @@ class Structure(ParameterHolder, registry.Entry):
         """
         assert self._plan is not None
         arena = self._arena
-        if arena is not None and all([p.arena is arena for p in arena.parameters]):
-            return False
+        if arena is not None:
+            for parameter in arena.parameters:
+                if parameter.arena is not arena:
+                    break
+            else:
+                return False
         # A layer that stands in the plan more than once has its parameters once.
-        unique = {id(p): p for node in self._plan.nodes for p in node.layer.parameters}
-        self._arena = Arena(self._backend, self.dtype, unique.values())
+        self._arena = Arena(self._backend, self.dtype, self._plan.parameters.values())
         return True
+
+    # -- as a layer of another model
+
+    def arrange(self, x: Any) -> list[SymbolicTensor]:
+        given = [x] if isinstance(x, SymbolicTensor) else x
+        names = self.graph.input_names if self.declared_inputs() else ["x"]
+        tensors = by_name(names, given, f"The inputs of {self.name}")
+        for entry in tensors:
+            if not isinstance(entry, SymbolicTensor):
+                raise TypeError(
+                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
+                )
+        return tensors
+
+    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+        self._build(shapes)
+        return list(self._known_plan("output_shape").output_shapes)
+
+    def place(
+        self,
+        nodes: list[Node],
+        sources: Sequence[int],
+        shapes: Sequence[Sample],
+        path: str = "",
+        training: bool | None = None,
+    ) -> list[int]:
+        self._build(shapes)
+        plan, start = self._known_plan("plan"), len(nodes)
+
+        def here(number: int) -> int:
+            return start + number if number >= 0 else sources[-1 - number]
+
+        nodes += [
+            replace(
+                node,
+                sources=tuple(map(here, node.sources)),
+                name=f"{path}{self.name}/{node.name}",
+                training=node.training if training is None else training,
+            )
+            for node in plan.nodes
+        ]
+        return [here(number) for number in plan.outputs]
+
+    # -- what it is
 
     @property
     def built(self) -> bool:
@@ -110,13 +204,27 @@ class Structure(ParameterHolder, registry.Entry):
         Raises:
             ValueError: if layers of the model ask for different ones.
         """
-        asked = {layer.dtype: layer.name for layer in self.layers if layer.dtype is not None}
-        if self.dtype_given is not None:
-            asked[self.dtype_given] = self.name
+        asked = self.asked_dtypes()
         if len(asked) > 1:
             names = ", ".join(f"{name!r} {dtype}" for dtype, name in asked.items())
             raise ValueError(f"All layers of a model have one dtype; asked for: {names}.")
-        return next(iter(asked), None) or resolve_dtype(None)
+        if asked:
+            return next(iter(asked))
+        # What nobody asks for stays as it is: a model of another's layers must not round them.
+        held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
+        return resolve_dtype(held.pop() if len(held) == 1 else None)
+
+    def asked_dtypes(self) -> dict[str, str]:
+        """Who asks for which dtype: a name for each."""
+        asked: dict[str, str] = {}
+        for layer in self.layers:
+            if isinstance(layer, Structure):
+                asked.update(layer.asked_dtypes())
+            elif layer.dtype is not None:
+                asked[layer.dtype] = layer.name
+        if self.dtype_given is not None:
+            asked[self.dtype_given] = self.name
+        return asked
 
     @property
     def backend(self) -> Backend:
@@ -124,24 +232,61 @@ class Structure(ParameterHolder, registry.Entry):
         return self._backend
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the shape of one sample; an AttributeError before it is known."""
-        return (self.batch_size, *self._known_plan("input_shape").input_shape)
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic inputs; an AttributeError before they are known."""
+        self._known_plan("inputs")
+        return list(self.graph.inputs)
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the shape of one prediction; an AttributeError before it is known."""
-        return (self.batch_size, *self._known_plan("output_shape").output_shape)
+    def outputs(self) -> list[SymbolicTensor]:
+        """The symbolic outputs; an AttributeError before they are known."""
+        self._known_plan("outputs")
+        return list(self.graph.outputs)
 
     @property
-    def batch_size(self) -> int | None:
-        """The batch size that the input was declared with, None for any. For show only."""
-        return None
+    def input(self) -> Any:
+        """The symbolic inputs in the form in which they were given."""
+        return self.graph.input_form.pack(self.inputs)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """The output's shape (batch or None, ...) for inputs of that shape."""
-        self._build(check_shape(tuple(input_shape)[1:]))
-        return (input_shape[0], *self._known_plan("output_shape").output_shape)
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs in the form in which they were given."""
+        return self.graph.output_form.pack(self.outputs)
+
+    @property
+    def input_names(self) -> list[str]:
+        """What the inputs are called in dictionaries of data."""
+        self._known_plan("input_names")
+        return self.graph.input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the outputs are called in logs and in dictionaries of data."""
+        self._known_plan("output_names")
+        return self.graph.output_names
+
+    @property
+    def input_shape(self) -> Any:
+        """(None, ...) with the shape of one sample, or several of them in the form of the
+        inputs; an AttributeError before it is known."""
+        self._known_plan("input_shape")
+        return self.graph.input_form.pack([t.shape for t in self.graph.inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, ...) with the shape of one prediction, or several of them; an
+        AttributeError before it is known."""
+        self._known_plan("output_shape")
+        return self.graph.output_form.pack([t.shape for t in self.graph.outputs])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The outputs' shape (batch or None, ...) for inputs of that shape."""
+        self._build(self._samples(input_shape))
+        first = next(iter(input_shape.values())) if isinstance(input_shape, Mapping) else None
+        nested = first or (input_shape[0] if isinstance(input_shape[0], (tuple, list)) else None)
+        batch = nested[0] if nested else input_shape[0]
+        shapes = self._known_plan("output_shape").output_shapes
+        return self.graph.output_form.pack([(batch, *shape) for shape in shapes])
 
     def _known_plan(self, attribute: str) -> Plan:
         if self.plan is None:
@@ -164,12 +309,14 @@ class Structure(ParameterHolder, registry.Entry):
     def weights(self) -> list[Parameter]:
         """All parameters, layer by layer, kernel before bias."""
         _ = self.plan  # parameters exist once it does
-        unique = {id(p): p for layer in self.layers for p in layer.parameters}
+        if self._plan is not None:
+            return list(self._plan.parameters.values())
+        unique = {id(p): p for layer in self.layers for p in layer.weights}
         return list(unique.values())
 
     parameters = variables = weights
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """A layer by its name or position.
 
         Raises:
@@ -203,9 +350,11 @@ class Structure(ParameterHolder, registry.Entry):
         Args:
             line_length: columns, 80 by default.
             print_fn: called with the text instead of ``print``.
+            expand_nested: show the layers of models that stand here as layers.
             show_trainable: add a column that says which layers are trained.
         """
-        (print_fn or print)(summary_text(self, line_length or 80, show_trainable))
+        text = summary_text(self, line_length or 80, show_trainable, expand_nested)
+        (print_fn or print)(text)
 
     def require_values(self, method: str) -> None:
         if self.plan is None:
@@ -219,7 +368,7 @@ class Structure(ParameterHolder, registry.Entry):
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""
         self.require_values("weights_dict")
-        return {p.path: p.numpy() for p in self.weights}
+        return {path: p.numpy() for path, p in self._known_plan("weights").parameters.items()}
 
     def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
         """Set all parameters by their path.
@@ -228,7 +377,7 @@ class Structure(ParameterHolder, registry.Entry):
             ValueError: naming a missing or surplus path, or a shape that differs.
         """
         self.require_values("load_weights_dict")
-        paths = [p.path for p in self.weights]
+        paths = list(self._known_plan("weights").parameters)
         for path in paths:
             if path not in weights:
                 raise ValueError(f"Weights: {path!r} is missing.")
@@ -242,4 +391,7 @@ class Structure(ParameterHolder, registry.Entry):
     def gradients(self) -> dict[str, np.ndarray]:
         """Gradients of the last training step by path; frozen parameters are left out."""
         self.require_values("gradients")
-        return {p.path: self.backend.read(p.gradient) for p in self.weights if p.trainable}
+        parameters = self._known_plan("gradients").parameters
+        return {
+            path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
+        }

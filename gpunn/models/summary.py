@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 
-def summary_text(model: Any, width: int, show_trainable: bool) -> str:
-    """Layers, output shapes and parameter counts in ``width`` columns."""
+def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bool = False) -> str:
+    """Layers, output shapes, parameter counts and, of a graph, connections, in ``width`` columns.
+
+    Args:
+        model: of which.
+        width: columns of the page.
+        show_trainable: add a column that says which layers are trained.
+        expand_nested: show the layers of models that stand here as layers.
+    """
     header = ["Layer (type)", "Output shape", "Param #"]
-    rows = [
-        [
-            f"{layer.name} ({type(layer).__name__})",
-            str(layer.output_shape) if layer.input_shape is not None else "?",
-            f"{layer.count_params():,}" if layer.built else "? (not built)",
-        ]
-        for layer in model.layers
-    ]
+    shares = [0.4, 0.25, 0.15] if show_trainable else [0.45, 0.3, 0.15]
+    connected = model.is_graph
+    if connected:
+        header.append("Connected to")
+        shares = [0.28, 0.2, 0.13, 0.26] if show_trainable else [0.32, 0.24, 0.14, 0.3]
     if show_trainable:
         header.append("Trainable")
-        for row, layer in zip(rows, model.layers, strict=True):
-            row.append("yes" if layer.trainable and layer.parameters else "no")
-    shares = (0.4, 0.25, 0.15, 0.1) if show_trainable else (0.45, 0.3, 0.15)
+        shares.append(0.13 if connected else 0.1)
+    rows = list(_rows(model, connected, show_trainable, expand_nested, ""))
     columns = [
         max(int(width * share), *(len(row[i]) + 2 for row in [header, *rows]))
         for i, share in enumerate(shares)
     ]
+    if sum(columns) > width:
+        columns = [int(width * share) for share in shares]
     rule = "-" * min(width, sum(columns))
 
-    def line(cells: list[str]) -> str:
-        return "".join(cell.ljust(n) for cell, n in zip(cells, columns, strict=True)).rstrip()
+    def lines_of(cells: list[str]) -> list[str]:
+        parts = [
+            textwrap.wrap(cell, n - 1, subsequent_indent=" " * _indent(cell)) or [""]
+            for cell, n in zip(cells, columns, strict=True)
+        ]
+        return [
+            "".join(
+                (part[i] if i < len(part) else "").ljust(n)
+                for part, n in zip(parts, columns, strict=True)
+            ).rstrip()
+            for i in range(max(map(len, parts)))
+        ]
 
-    lines = [f'Model: "{model.name}"', rule, line(header), rule, *map(line, rows), rule]
+    table = [line for row in rows for line in lines_of(row)]
+    lines = [f'Model: "{model.name}"', rule, *lines_of(header), rule, *table, rule]
     if model.built:
-        trained = sum(p.size for p in model.trainable_weights)
-        frozen = sum(p.size for p in model.non_trainable_weights)
+        trained = sum(p.count for p in model.trainable_weights)
+        frozen = sum(p.count for p in model.non_trainable_weights)
         itemsize = np.dtype(model.dtype).itemsize
         counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
         if model.trainer is not None and model.trainer.updates:
@@ -46,6 +64,42 @@ def summary_text(model: Any, width: int, show_trainable: bool) -> str:
     else:
         lines.append("Not built yet: the input shape is not known.")
     return "\n".join(lines)
+
+
+def _indent(cell: str) -> int:
+    return len(cell) - len(cell.lstrip())
+
+
+def _rows(
+    model: Any, connected: bool, show_trainable: bool, expand: bool, indent: str
+) -> Iterator[list[str]]:
+    """The cells of each layer's row, after it those of its own layers."""
+    sources = _sources(model) if connected and model.is_graph else {}
+    for layer in model.layers:
+        shape = getattr(layer, "output_shape", None) if layer.built else None
+        row = [
+            f"{indent}{layer.name} ({type(layer).__name__})",
+            "?" if shape is None else str(shape),
+            f"{layer.count_params():,}" if layer.built else "? (not built)",
+        ]
+        if connected:
+            row.append(", ".join(sources.get(id(layer), [])) or "-")
+        if show_trainable:
+            row.append("yes" if layer.trainable and layer.weights else "no")
+        yield row
+        if expand and hasattr(layer, "layers"):
+            yield from _rows(layer, connected, show_trainable, expand, f"{indent}  ")
+
+
+def _sources(model: Any) -> dict[int, list[str]]:
+    """What each layer of a graph reads: layer[number of its application][of its output]."""
+    references = model.graph.references()
+    found: dict[int, list[str]] = {}
+    for application in model.graph.applications:
+        for tensor in application.inputs:
+            name, number, index = references[id(tensor)]
+            found.setdefault(id(application.layer), []).append(f"{name}[{number}][{index}]")
+    return found
 
 
 def readable_bytes(count: int) -> str:

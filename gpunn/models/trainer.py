@@ -8,85 +8,66 @@ description of a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .. import activations
-from .. import metrics as metrics_module
 from ..arena import Arena
 from ..backends.base import Array, Backend, Program
 from ..backends.control import BAD_BATCH, BATCHES, UPDATES, Control
 from ..backends.order import Order
 from ..backends.precision import usable
+from ..losses import Loss
 from ..optimizers import Optimizer
+from ..optimizers.schedules.base import HostRates
 from ..plan import Plan, Pool, Workspace
 from ..registry import is_own
 from .data import Spec
-from .matching import fuse, resolve_metric
+from .heads import LOSS_TOTALS, Answers, Head, Measure, make_heads
 from .memory import Cache, room_for_batch
-from .rows import Rows
+from .rows import Rows, name_of
 
-LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
 
 
-@dataclass
-class Measure:
-    """A metric of the model and where its state lies in the totals."""
-
-    name: str
-    metric: Any
-    weighted: bool
-    at: slice
-    counted_by_loss: bool
-
-
 class Batch:
-    """The arrays of one batch size: the workspace and what the loss is given."""
+    """The arrays of one batch size: the workspace and what the losses are given."""
 
     def __init__(self, trainer: Trainer, size: int, training: bool) -> None:
-        spec = trainer.spec
-        pool = trainer.pools[training]
+        pool, dtype = trainer.pools[training], trainer.spec.dtype
         self.workspace = Workspace(
             trainer.plan,
             trainer.backend,
-            spec.dtype,
+            dtype,
             size,
             pool,
             training,
-            activations.linear if trainer.fused else None,
+            trainer.replaced,
             trainer.control,
             trainer.seed,
             trainer.precision,
+            [head.number for head in trainer.heads],
         )
         self.size = size
-        self.rows = size * spec.rows_per_sample
-        self.y = pool.array("targets", (size, *spec.target_shape), spec.target_dtype)
-        weights_shape = (size,) if spec.rows_per_sample == 1 else (size, spec.rows_per_sample)
-        self.weights = pool.array("weights", weights_shape, spec.dtype)
-        width = spec.output_shape[-1]
-        self.y_pred = self.workspace.y.reshape(-1, width)
-        self.y_true = self.y.reshape(-1) if trainer.loss.sparse else self.y.reshape(-1, width)
-        self.gradient = self.workspace.dy.reshape(-1, width) if training else None
-        self.probabilities = self.y_pred
-        if trainer.fused and any(not m.counted_by_loss for m in trainer.measures):
-            self.probabilities = pool.array("probabilities", self.y_pred.shape, spec.dtype)
+        self.answers = [Answers(head, self.workspace, pool, dtype) for head in trainer.heads]
 
 
 class Trainer:
-    """A plan with loss, metrics and optimizer on an arena.
+    """A plan with losses, metrics and optimizer on an arena.
 
     Args:
         plan: the layers in their order.
         arena: their parameters; gets the optimizer's slots.
-        spec: shapes and dtype of the data.
-        optimizer, metrics, weighted_metrics: as compiled; ``spec.loss`` is the loss.
+        spec: shapes and dtype of the data; its targets hold the losses.
+        optimizer: as compiled.
+        metrics, weighted_metrics: as compiled, a list for each output.
         seed: key of the shuffled order and of the random streams.
         precision: wished for in products, see `usable`.
+        loss_weights: of each output's loss in the sum of all; 1 by default.
     """
 
     def __init__(
@@ -95,14 +76,14 @@ class Trainer:
         arena: Arena,
         spec: Spec,
         optimizer: Optimizer | None,
-        metrics: list[Any],
-        weighted_metrics: list[Any],
+        metrics: Sequence[list[Any]],
+        weighted_metrics: Sequence[list[Any]],
         seed: int,
         precision: str | None = None,
+        loss_weights: Sequence[float] | None = None,
     ) -> None:
         self.plan = plan
         self.arena = arena
-        self.spec = spec
         self.backend: Backend = arena.backend
         self.optimizer = optimizer
         self.seed = seed
@@ -110,67 +91,62 @@ class Trainer:
         self.passes = 0  # passes over the data begun so far
         self.control = Control(self.backend)
         self.test_control = Control(self.backend)
-        self.loss, self.fused = fuse(spec.loss, plan.output_activation)
-        self.spec = replace(spec, loss=self.loss)
         self.pools = {True: Pool(self.backend), False: Pool(self.backend)}
-        self.measures = self._measures(metrics, weighted_metrics)
-        size = self.measures[-1].at.stop if self.measures else LOSS_TOTALS
+        self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
+        losses = {head.number: head.loss for head in self.heads}
+        targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
+        self.spec = replace(spec, targets=tuple(targets))
+        self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
+        # Where the loss is not that of one head, it has two places of its own: of the penalties
+        # on weights, and of what tells a bad batch.
+        self._apart = len(self.heads) > 1 or self.heads[0].weight != 1.0
+        size = self.heads[-1].end + 2 * self._apart
         self.totals: dict[bool, Array] = {
             training: self.backend.zeros((size,), np.float64) for training in (True, False)
         }
-        self._on_batch: dict[tuple[int, bool, bool], tuple[Batch, Program]] = {}
+        self._on_batch: dict[tuple[int, bool, frozenset[str]], tuple[Batch, Program]] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, tuple[Batch, Program]]]
         self._on_rows = WeakKeyDictionary()
-        self._trainable: list[bool] = []
+        self._treatments: list[tuple[Any, ...]] = []
         self._zeros = np.zeros(size)
         self.last_batch: Batch | None = None
-        metrics = [m.metric for m in self.measures]
-        self._formulas = [self.loss, optimizer, *metrics, *plan.formulas]
-        self._settings: list[tuple[str, Any]] = []
-        self.listable = all(map(is_own, self._formulas))
+        used = [m.metric for head in self.heads for m in head.measures]
+        self._formulas = [*losses.values(), optimizer, *used, *plan.formulas]
+        self._settings: list[tuple[Any, ...]] = []
         if optimizer is not None:
-            arena.add_slots(optimizer.slot_names)
+            optimizer.add_slots(arena)
             optimizer.attach(self.control)
         self.refresh()
 
-    def _measures(self, metrics: list[Any], weighted: list[Any]) -> list[Measure]:
-        measures: list[Measure] = []
-        at = LOSS_TOTALS
-        for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
-            metric, name = resolve_metric(given, self.loss, self.spec.output_shape)
-            if metric.sparse is not None and metric.sparse != self.loss.sparse:
-                raise ValueError(
-                    f"The metric {metric.name!r} reads "
-                    f"{'class numbers' if metric.sparse else 'a row of targets a sample'}, the "
-                    f"loss {self.loss.name!r} "
-                    f"{'class numbers' if self.loss.sparse else 'a row of targets'}; name the "
-                    f"metric 'accuracy' to get the one that fits."
-                )
-            taken = ["loss", *(m.name for m in measures)]
-            if name in taken and is_weighted:
-                name = f"weighted_{name}"
-            base, number = name, 1
-            while name in taken:
-                name, number = f"{base}_{number}", number + 1
-            counted = (
-                self.loss.counts_matches
-                and not is_weighted
-                and type(metric)
-                in (metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy)
-            )
-            size = 0 if counted else metric.state_size
-            measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted))
-            at += size
-        return measures
+    # What most models have one of.
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output that has one, as the step uses it."""
+        return self.heads[0].loss
+
+    @property
+    def fused(self) -> bool:
+        """Whether that takes over the output's activation."""
+        return self.heads[0].fused
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The metrics of all outputs, in the order in which they are reported."""
+        measures = [measure for head in self.heads for measure in head.measures]
+        several = len(self.spec.targets) > 1  # Keras sorts them then
+        return sorted(measures, key=lambda m: m.name) if several else measures
 
     # -- steps
 
     def refresh(self) -> bool:
-        """Read anew which parameters are trained; True if that changed since last time."""
-        trainable = [p.trainable for p in self.arena.parameters]
-        if trainable == self._trainable:
+        """Read anew which parameters are trained and how; True if that changed since last time."""
+        treatments = [p.treatment for p in self.arena.parameters]
+        if treatments == self._treatments:
             return False
-        self._trainable = trainable
+        self._treatments = treatments
+        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        self.listable = all(map(is_own, [*self._formulas, *treating]))
         self.arena.refresh()
         self.forget_programs()
         return True
@@ -184,15 +160,19 @@ class Trainer:
 
         Such are a dropout rate or an optimizer's momentum; the learning rate is none.
         """
-        settings = [
+        settings: list[tuple[Any, ...]] = [
             (name, value)
             for formula in self._formulas
             for name, value in getattr(formula, "__dict__", {}).items()
             if isinstance(value, (bool, int, float, str, np.generic)) and name != "_learning_rate"
         ]
+        schedules = self.optimizer.schedules if self.optimizer else {}
+        settings += [(at, type(s), s.functor, *s.parameters) for at, s in schedules.items()]
         if settings != self._settings:
             self._settings = settings
             self.forget_programs()
+            if self.optimizer is not None:
+                self.optimizer.attach(self.control)
 
     def program(self, size: int, training: bool, source: Rows, order: Order) -> Program:
         """A program that takes the next ``size`` rows of ``source`` each time.
@@ -217,17 +197,35 @@ class Trainer:
         workspace, backend = batch.workspace, self.backend
         control = self.control if training else self.test_control
         # The arrays, not `source`: the program must not keep alive what keeps it.
-        x, y, weights = source.x, source.y, source.weights
-        finish = self._step(batch, training, weights is not None)
+        arrays = source.arrays
+        finish = self._step(batch, training, frozenset(arrays))
+        gathers = [
+            (arrays[name_of("x", k)], x, *scaling)
+            for k, (x, scaling) in enumerate(zip(workspace.xs, workspace.scalings, strict=True))
+        ] + [(arrays[name], into, 1.0, 0.0) for name, into in self._targets_of(batch, arrays)]
 
         def step() -> None:
-            backend.gather(x, order, control, workspace.x, workspace.scale, workspace.offset)
-            backend.gather(y, order, control, batch.y)
-            if weights is not None:
-                backend.gather(weights, order, control, batch.weights)
+            for rows, into, scale, offset in gathers:
+                backend.gather(rows, order, control, into, scale, offset)
             finish()
 
-        return batch, backend.capture(step, self.listable)
+        return batch, self._capture(step, training)
+
+    def _capture(self, step: Callable[[], None], training: bool) -> Program:
+        """A program of ``step``; the host sets what a schedule without a functor computes."""
+        program = self.backend.capture(step, self.listable)
+        optimizer = self.optimizer if training else None
+        by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
+        return HostRates(program, optimizer) if by_host else program
+
+    def _targets_of(self, batch: Batch, given: Collection[str]) -> list[tuple[str, Array]]:
+        """Where targets and weights of a batch go, by their names in `Rows`."""
+        found = []
+        for head, answers in zip(self.heads, batch.answers, strict=True):
+            found.append((name_of("y", head.number), answers.y))
+            if (name := name_of("weights", head.number)) in given:
+                found.append((name, answers.weights))
+        return found
 
     def room(self, size: int, training: bool, *caches: Cache) -> Any:
         """See `room_for_batch`."""
@@ -240,11 +238,12 @@ class Trainer:
             self._run_batch(rows, training)
 
     def _run_batch(self, rows: Rows, training: bool) -> None:
-        key = (len(rows), training, rows.weights is not None)
+        names = frozenset(rows.arrays)
+        key = (len(rows), training, names)
         entry = self._on_batch.pop(key, None)
         if entry is None:
             batch = Batch(self, len(rows), training)
-            entry = batch, self.backend.capture(self._step(batch, training, key[2]), self.listable)
+            entry = batch, self._capture(self._step(batch, training, names), training)
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -252,60 +251,99 @@ class Trainer:
         batch, program = entry
         if training:
             self.last_batch = batch
-        write, workspace = self.backend.affine, batch.workspace
-        write(rows.x, workspace.scale, workspace.offset, workspace.x)
-        write(rows.y, 1.0, 0.0, batch.y)
-        if rows.weights is not None:
-            write(rows.weights, 1.0, 0.0, batch.weights)
+        workspace, arrays = batch.workspace, rows.arrays
+        workspace.put([arrays[name_of("x", k)] for k in range(len(workspace.xs))])
+        for name, into in self._targets_of(batch, names):
+            self.backend.affine(arrays[name], 1.0, 0.0, into)
         program.run(1)
 
-    def _step(self, batch: Batch, training: bool, weighted: bool) -> Callable[[], None]:
-        """The step from a filled batch on."""
-        backend, workspace, loss = self.backend, batch.workspace, self.loss
+    def _step(self, batch: Batch, training: bool, given: Collection[str]) -> Callable[[], None]:
+        """The step from a filled batch on; ``given``: the names of its arrays."""
+        backend, workspace = self.backend, batch.workspace
         control = self.control if training else self.test_control
         totals = self.totals[training]
-        counted = any(m.counted_by_loss for m in self.measures)
-        loss_totals = totals[: LOSS_TOTALS if counted else LOSS_TOTALS - 1]
-        weights = batch.weights.reshape(-1) if weighted else None
-        scale = 1.0 if loss.reduction == "sum" else 1.0 / batch.rows
-        normalized = weighted and loss.reduction == "mean_with_sample_weight"
-        activated = batch.probabilities is not batch.y_pred
-        measures = [m for m in self.measures if not m.counted_by_loss]
-        states = [totals[m.at] for m in measures]
-        clipping = self.optimizer.clipping if self.optimizer else None
-        updates = training and bool(self.arena.runs)
+        begin, losses = [], []
+        for head, answers in zip(self.heads, batch.answers, strict=True):
+            weighted = name_of("weights", head.number) in given
+            weights = answers.weights.reshape(-1) if weighted else None
+            if weighted and head.loss.reduction == "mean_with_sample_weight":
+                begin.append(self._normalizing(weights, answers.rows))
+            losses.append(self._losing(head, answers, weights, totals))
+        penalties = bad = self._sums(self.heads[0], totals)
+        sums: list[Array] = []
+        if self._apart:
+            penalties, bad = totals[-2:], totals[-1:]
+            sums = [totals[head.at : head.at + 1] for head in self.heads] + [totals[-2:-1]]
+        rows = batch.answers[0].rows
+        optimizer = self.optimizer if training and self.arena.runs else None
+        factor = optimizer.loss_scale_factor if optimizer else None
+        penalized = bool(self.arena.penalized)
 
         def step() -> None:
-            if normalized:
-                xp = backend.xp  # here, so that a listing notices that it is used
-                total = xp.sum(weights)
-                total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-                xp.multiply(weights, batch.rows / total, out=weights)
+            for normalize in begin:
+                normalize()
             workspace.forward()
-            backend.loss(
-                loss, batch.y_true, batch.y_pred, weights, scale, batch.gradient, loss_totals
-            )
-            if measures:
-                if activated:
-                    backend.bias_activation(
-                        batch.y_pred, None, self.plan.output_activation, batch.probabilities
-                    )
-                for measure, state in zip(measures, states, strict=True):
-                    backend.metric(
-                        measure.metric,
-                        batch.y_true,
-                        batch.probabilities,
-                        weights if measure.weighted else None,
-                        state,
-                    )
-            if updates:
+            for lose in losses:
+                lose()
+            if optimizer is not None:
+                if factor:
+                    for answers in batch.answers:
+                        backend.affine(answers.gradient, factor, 0.0, answers.gradient)
                 workspace.backward()
-                if clipping:
-                    backend.clip_gradients(self.arena, *clipping)
-                backend.update(self.optimizer, self.arena, control)
-            backend.advance(control, batch.size, loss_totals)
+                if factor:
+                    backend.affine(self.arena.gradients, 1 / factor, 0.0, self.arena.gradients)
+                if penalized:
+                    backend.regularize(self.arena, rows, True, penalties)
+                optimizer.step(self.arena, control)
+            elif penalized:
+                backend.regularize(self.arena, rows, False, penalties)
+            for number, total in enumerate(sums):  # one that is not finite makes their sum so
+                backend.affine(total, 1.0, 0.0, bad, accumulate=number > 0)
+            backend.advance(control, batch.size, bad)
 
         return step
+
+    @staticmethod
+    def _sums(head: Head, totals: Array) -> Array:
+        """The sums that a head's loss adds to."""
+        counted = any(m.counted_by_loss for m in head.measures)
+        return totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
+
+    def _normalizing(self, weights: Array, rows: int) -> Callable[[], None]:
+        """Make the mean of the weights 1."""
+        backend = self.backend
+
+        def normalize() -> None:
+            xp = backend.xp  # here, so that a listing notices that it is used
+            total = xp.sum(weights)
+            total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
+            xp.multiply(weights, rows / total, out=weights)
+
+        return normalize
+
+    def _losing(
+        self, head: Head, answers: Answers, weights: Array | None, totals: Array
+    ) -> Callable[[], None]:
+        """The loss of one output, with its gradient, and its metrics."""
+        backend, loss, weight = self.backend, head.loss, head.weight
+        sums, gradient = self._sums(head, totals), answers.gradient
+        scale = 1.0 if loss.reduction == "sum" else 1.0 / answers.rows
+        measures = [m for m in head.measures if not m.counted_by_loss]
+        states = [totals[m.at] for m in measures]
+        activated = answers.probabilities is not answers.y_pred
+        y_true, y_pred = answers.y_true, answers.y_pred
+
+        def lose() -> None:
+            backend.loss(loss, y_true, y_pred, weights, scale, gradient, sums)
+            if weight != 1.0 and gradient is not None:
+                backend.affine(gradient, weight, 0.0, gradient)
+            if activated and measures:
+                backend.bias_activation(y_pred, None, head.activation, answers.probabilities)
+            for measure, state in zip(measures, states, strict=True):
+                given = weights if measure.weighted else None
+                backend.metric(measure.metric, y_true, answers.probabilities, given, state)
+
+        return lose
 
     # -- what it adds up
 
@@ -314,16 +352,40 @@ class Trainer:
         self.backend.write(self.totals[training], self._zeros)
 
     def logs(self, training: bool = True) -> dict[str, float]:
-        """Loss and metrics since the last reset. Waits for the device."""
+        """Losses and metrics since the last reset. Waits for the device."""
         totals = self.backend.read(self.totals[training])
-        rows = totals[1]
-        result = {"loss": float(totals[0] / rows) if rows else 0.0}
+
+        def mean(place: int, head: Head) -> float:
+            rows = totals[head.at + 1]
+            return float(totals[head.at + place] / rows) if rows else 0.0
+
+        losses = [mean(0, head) for head in self.heads]
+        result = {"loss": losses[0]}
+        if self._apart:
+            weights = [head.weight for head in self.heads]
+            penalty = float(totals[-2] / rows) if (rows := totals[self.heads[0].at + 1]) else 0.0
+            result["loss"] = penalty + sum(
+                w * loss for w, loss in zip(weights, losses, strict=True)
+            )
+        if len(losses) > 1:  # as in Keras, without their weights
+            for head, loss in zip(self.heads, losses, strict=True):
+                result[f"{head.target.name}_loss"] = loss
+        values = {
+            measure.name: mean(2, head)
+            if measure.counted_by_loss
+            else measure.metric.compute(totals[measure.at])
+            for head in self.heads
+            for measure in head.measures
+        }
         for measure in self.measures:
-            if measure.counted_by_loss:
-                result[measure.name] = float(totals[2] / rows) if rows else 0.0
-            else:
-                result[measure.name] = measure.metric.compute(totals[measure.at])
+            result[measure.name] = values[measure.name]
         return result
+
+    @property
+    def log_names(self) -> list[str]:
+        """The names in `logs`, in their order."""
+        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
+        return ["loss", *several, *(measure.name for measure in self.measures)]
 
     def bad_batch(self) -> int | None:
         """The first training batch (of all so far) whose loss was not finite."""
@@ -336,15 +398,13 @@ class Trainer:
         """Everything besides the weights that the next step depends on."""
         tensors = {"counters": self.control.get(), "totals": self.backend.read(self.totals[True])}
         for name, slot in self.arena.slots.items():
-            for p in self.arena.parameters:
+            for path, p in self.plan.parameters.items():
                 if p.trained:
-                    tensors[f"slot/{name}/{p.path}"] = self.backend.read(
-                        self.arena.segment(slot, p)
-                    )
+                    tensors[f"slot/{name}/{path}"] = self.backend.read(self.arena.segment(slot, p))
         document = {
             "seed": self.seed,
             "passes": self.passes,
-            "learning_rate": self.optimizer.learning_rate if self.optimizer else None,
+            "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
         }
         return tensors, document
 
@@ -369,15 +429,15 @@ class Trainer:
                     f"{array.shape} is expected."
                 )
         self.seed, self.passes = int(document["seed"]), int(document["passes"])
-        if self.optimizer is not None:
+        if self.optimizer is not None and self.optimizer.fixed_learning_rate is not None:
             self.optimizer.learning_rate = document["learning_rate"]
         write = self.backend.write
         self.control.restore(tensors["counters"])
         write(self.totals[True], tensors["totals"])
         for name, slot in self.arena.slots.items():
-            for p in self.arena.parameters:
+            for path, p in self.plan.parameters.items():
                 if p.trained:
-                    write(self.arena.segment(slot, p), tensors[f"slot/{name}/{p.path}"])
+                    write(self.arena.segment(slot, p), tensors[f"slot/{name}/{path}"])
         self.forget_programs()
 
     @property

@@ -19,7 +19,7 @@ class Adam(Optimizer):
         epsilon: added to the root (the paper's "epsilon hat"; PyTorch adds its own to
             the bias-corrected root).
         amsgrad: use the largest v so far (Reddi et al., 2018).
-        weight_decay, clipnorm, clipvalue, global_clipnorm: see `Optimizer`.
+        weight_decay, common: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -37,29 +37,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
         amsgrad: bool = False,
         weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = "adam",
+        **common: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-        )
+        super().__init__(learning_rate, weight_decay, **common)
         self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
         self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
         self.epsilon = check_number("epsilon", epsilon, 0)

@@ -5,16 +5,27 @@ from __future__ import annotations
 import inspect
 import math
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import registry
-from ..arguments import check_number
+from ..arguments import check_fraction, check_integer, check_number
 from ..backends import get_backend
 from ..backends.base import Array, Backend
-from ..backends.control import UPDATES, Control
+from ..backends.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
+from . import schedules
+from .schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from ..arena import Arena
+
+# Slots that an optimizer keeps beside its own: the gradients of the steps since the last update,
+# and the moving average of the weights.
+SUM = "gradient_accumulator"
+AVERAGE = "average"
 
 
 class Optimizer(registry.Entry):
@@ -24,23 +35,54 @@ class Optimizer(registry.Entry):
     loop over layers exists anywhere.
 
     Args:
-        learning_rate: at least 0.
+        learning_rate: at least 0; or a schedule, see `gpunn.optimizers.schedules`.
         weight_decay: w loses ``weight_decay * learning_rate * w`` before each update
             (decoupled, Loshchilov and Hutter, 2019); biases included, as in Keras.
         clipnorm: largest norm of one parameter's gradient.
         clipvalue: largest absolute gradient element.
         global_clipnorm: largest norm of all gradients together.
+        use_ema: keep a moving average of the weights (Polyak and Juditsky, 1992), which
+            takes their place when `fit` ends.
+        ema_momentum: m in average = m average + (1 - m) weights, from 0 to 1.
+        ema_overwrite_frequency: the weights become their average each time after so many
+            updates; None: only when `fit` ends.
+        loss_scale_factor: gradients are those of the loss times this number, and divided
+            by it before they are used, so that small ones do not vanish on the way.
+        gradient_accumulation_steps: an update comes only after so many steps, at least 2,
+            with the mean of their gradients: a batch so many times as large.
         name: shown in the model's configuration.
+
+    A subclass names its own arguments and leaves the others to ``**common``; its signature
+    and its configuration have them all.
 
     Attributes:
         functor: name of the functor in ``kernels/updates.cuh``, or None.
-        slot_names: arrays that it keeps beside the parameters.
+        slot_names: arrays that it keeps beside the parameters, at most three.
+        first_values: what is in a slot at first, where that is not zero.
+        steps_by_norms: whether `update` leaves the weights (but for their decay) alone and
+            writes into its slot "direction" where they shall go. Each parameter then takes a
+            step of learning rate times its own norm in that direction.
     """
 
     kind = "optimizer"
     functor: str | None = None
     slot_names: tuple[str, ...] = ()
+    first_values: Mapping[str, float] = MappingProxyType({})
+    steps_by_norms = False
     parameters: tuple[float, ...] = ()
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+            taken = {parameter.name for parameter in own}
+            own[-1:] = [
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                for parameter in inspect.signature(Optimizer).parameters.values()
+                if parameter.name not in taken
+            ]
+        cls.__signature__ = inspect.Signature(own)
 
     def __init__(
         self,
@@ -56,22 +98,11 @@ class Optimizer(registry.Entry):
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
-        unsupported = {
-            "use_ema": use_ema,
-            "ema_overwrite_frequency": ema_overwrite_frequency,
-            "loss_scale_factor": loss_scale_factor,
-            "gradient_accumulation_steps": gradient_accumulation_steps,
-        }
-        for argument, value in unsupported.items():
-            if value:
-                raise ValueError(f"{argument}={value!r} is not supported; leave it out.")
-        self.ema_momentum = ema_momentum
-        self.use_ema, self.ema_overwrite_frequency = False, None
-        self.loss_scale_factor = self.gradient_accumulation_steps = None
         for argument, value in (
             ("clipnorm", clipnorm),
             ("clipvalue", clipvalue),
             ("global_clipnorm", global_clipnorm),
+            ("loss_scale_factor", loss_scale_factor),
         ):
             if value is not None and not check_number(argument, value) > 0:
                 raise ValueError(f"{argument} must be positive; got {value!r}.")
@@ -85,19 +116,43 @@ class Optimizer(registry.Entry):
             raise ValueError(f"weight_decay must be at least 0; got {weight_decay!r}.")
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.weight_decay = weight_decay
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = check_fraction("ema_momentum", ema_momentum)
+        self.ema_overwrite_frequency = check_integer(
+            "ema_overwrite_frequency", ema_overwrite_frequency or None, 1, None
+        )
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = check_integer(
+            "gradient_accumulation_steps", gradient_accumulation_steps or None, 2, None
+        )
         self.name = name or registry.snake_case(type(self).__name__)
         self._control: Control | None = None
         self._owner: weakref.ref[Any] | None = None
-        self._learning_rate = 0.0
+        self._learning_rate: float | LearningRateSchedule = 0.0
         self.learning_rate = learning_rate
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate; setting it reaches a recorded step too."""
-        return self._learning_rate
+    def learning_rate(self) -> Any:
+        """The learning rate, of a schedule its value for the next update.
+
+        Setting it reaches a recorded step too. A schedule takes another one, but, as in
+        Keras, no number: the next update would overwrite it.
+        """
+        rate = self._learning_rate
+        return rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
+    def learning_rate(self, value: Any) -> None:
+        schedule = given_schedule(value)
+        if schedule is not None:
+            self._learning_rate = schedule
+            return
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            raise TypeError(
+                f"learning_rate={value!r}: this optimizer was created with a "
+                f"{type(self._learning_rate).__name__}, which computes the rate anew for each "
+                f"update. Set another schedule, or compile with a number to set it yourself."
+            )
         value = check_number("learning_rate", value)
         if not value >= 0 or math.isinf(value):
             raise ValueError(f"learning_rate must be a finite number of at least 0; got {value!r}.")
@@ -106,9 +161,26 @@ class Optimizer(registry.Entry):
             self._control.set_learning_rate(value)
 
     @property
+    def fixed_learning_rate(self) -> float | None:
+        """The learning rate, if it is a number and not computed by a schedule."""
+        return None if LEARNING_RATE in self.schedules else self.learning_rate
+
+    @property
+    def schedules(self) -> dict[int, LearningRateSchedule]:
+        """What computes rates of the control block anew for each update, by their places."""
+        rate = self._learning_rate
+        return {LEARNING_RATE: rate} if isinstance(rate, LearningRateSchedule) else {}
+
+    @property
     def iterations(self) -> int:
         """Updates done so far."""
-        return 0 if self._control is None else int(self._control.get()[UPDATES])
+        steps = 0 if self._control is None else int(self._control.get()[UPDATES])
+        return steps // self.steps_per_update
+
+    @property
+    def steps_per_update(self) -> int:
+        """How many steps' gradients an update waits for."""
+        return self.gradient_accumulation_steps or 1
 
     @property
     def clipping(self) -> tuple[str, float] | None:
@@ -135,7 +207,55 @@ class Optimizer(registry.Entry):
     def attach(self, control: Control) -> None:
         """Tie the learning rate and the update count to a model's control block."""
         self._control = control
-        control.set_learning_rate(self._learning_rate)
+        control.set_learning_rate(self.learning_rate)
+        if any(place >= PARAMETERS for place in self.schedules):
+            for place, value in enumerate(self.parameters, PARAMETERS):
+                control.set_rate(place, value)
+
+    def add_slots(self, arena: Arena) -> None:
+        """Give ``arena`` the arrays that this keeps beside the parameters."""
+        names = list(self.slot_names)
+        if self.gradient_accumulation_steps:
+            names.append(SUM)
+        if self.use_ema:
+            names.append(AVERAGE)
+        arena.add_slots(names)
+        for name, value in self.first_values.items():
+            arena.backend.write(arena.slots[name], np.array(value, arena.dtype))
+        if self.use_ema:
+            arena.backend.write(arena.slots[AVERAGE], arena.values)
+
+    def write_rates(self) -> None:
+        """Write from the host what the schedules give for the next update."""
+        assert self._control is not None
+        updates = self.iterations
+        for place, schedule in self.schedules.items():
+            self._control.set_rate(place, float(schedule(updates)))
+
+    def step(self, arena: Arena, control: Control) -> None:
+        """Ask for the operations that end a step, once ``arena`` has its gradients."""
+        backend = arena.backend
+        if self.gradient_accumulation_steps:
+            backend.accumulate_gradients(self, arena, control)
+        if self.clipping:
+            backend.clip_gradients(arena, *self.clipping)
+        for place, schedule in self.schedules.items():
+            if schedule.functor is not None:  # else the host has written the rate
+                backend.schedule(schedule, control, place, self.steps_per_update)
+        backend.update(self, arena, control)
+        if self.steps_by_norms:
+            backend.step_by_norms(self, arena, control)
+        if self.use_ema:
+            backend.average_weights(self, arena, control)
+        for parameter in arena.trained:
+            if parameter.constraint is not None:
+                backend.constrain(parameter.constraint, parameter.value)
+
+    def finish(self, arena: Arena) -> None:
+        """The end of training: with ``use_ema`` the weights become their averages."""
+        if self.use_ema:
+            for run in arena.runs:
+                arena.backend.write(run.values, run.slots[AVERAGE])
 
     def update(
         self,
@@ -181,25 +301,45 @@ class Optimizer(registry.Entry):
                 dtype.name,
                 [Parameter(shape, name=str(i)) for i, shape in enumerate(shapes[1])],
             )
-            arena.add_slots(self.slot_names)
+            for parameter, v in zip(arena.parameters, variables, strict=True):
+                parameter.value[...] = v
+            self.add_slots(arena)
             self._loose = arena
             self.attach(Control(backend))
         assert self._control is not None
         for parameter, g, v in zip(arena.parameters, gradients, variables, strict=True):
             parameter.value[...] = v
-            parameter.gradient[...] = g
-        if self.clipping:
-            backend.clip_gradients(arena, *self.clipping)
-        backend.update(self, arena, self._control)
-        self._control.set(UPDATES, self.iterations + 1)
+            parameter.gradient[...] = np.divide(g, self.loss_scale_factor or 1.0)
+        self.write_rates()
+        self.step(arena, self._control)
+        self._control.set(UPDATES, int(self._control.get()[UPDATES]) + 1)
         for parameter, v in zip(arena.parameters, variables, strict=True):
             v[...] = parameter.value
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        config = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        config["learning_rate"] = self._learning_rate
+        return {
+            name: registry.serialize(value) if isinstance(value, LearningRateSchedule) else value
+            for name, value in config.items()
+        }
+
+
+def given_schedule(value: Any) -> LearningRateSchedule | None:
+    """The schedule that ``value`` is, or is the configuration of; None if it is a number."""
+    if isinstance(value, (LearningRateSchedule, dict)):
+        return schedules.get(value)
+    return None
 
 
 def decayed(backend: Backend, w: Array, rate: Any, scratch: Array) -> None:
     """w -= rate * w."""
     backend.xp.multiply(w, rate, out=scratch)
     backend.xp.subtract(w, scratch, out=w)
+
+
+def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Array) -> None:
+    """mean = keep * mean + (1 - keep) * x; x may be scratch."""
+    backend.xp.multiply(mean, keep, out=mean)
+    backend.xp.multiply(x, 1 - keep, out=scratch)
+    backend.xp.add(mean, scratch, out=mean)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..arguments import check_fraction
 from ..backends.base import Array, Backend
-from .base import Optimizer, decayed
+from ..backends.control import PARAMETERS
+from .base import Optimizer, decayed, given_schedule
+from .schedules import LearningRateSchedule
 
 
 class SGD(Optimizer):
@@ -16,9 +20,10 @@ class SGD(Optimizer):
 
     Args:
         learning_rate: a, at least 0.
-        momentum: mu, from 0 to 1.
+        momentum: mu, from 0 to 1; or a schedule, ``PiecewiseConstantDecay([n], [0.5, 0.9])``
+            for 0.5 until n updates are done.
         nesterov: whether to use Nesterov's form.
-        weight_decay, clipnorm, clipvalue, global_clipnorm: see `Optimizer`.
+        weight_decay, common: see `Optimizer`.
 
     >>> import numpy as np
     >>> w, sgd = np.array([1.0]), SGD(learning_rate=0.1, momentum=0.9)
@@ -30,40 +35,36 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
-        momentum: float = 0.0,
+        learning_rate: Any = 0.01,
+        momentum: Any = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = "sgd",
+        **common: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-        )
-        self.momentum = check_fraction("momentum", momentum)
+        super().__init__(learning_rate, weight_decay, **common)
+        self.momentum = given_schedule(momentum) or check_fraction("momentum", momentum)
         self.nesterov = bool(nesterov)
         self.slot_names = ("momentum",) if momentum else ()
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.momentum, float(self.nesterov), self.weight_decay or 0.0)
+        momentum = self.momentum
+        if isinstance(momentum, LearningRateSchedule):
+            momentum = momentum(self.iterations)
+        return (momentum, float(self.nesterov), self.weight_decay or 0.0)
+
+    @property
+    def schedules(self) -> dict[int, LearningRateSchedule]:
+        momentum = self.momentum
+        own = {PARAMETERS: momentum} if isinstance(momentum, LearningRateSchedule) else {}
+        return {**super().schedules, **own}
+
+    def _momentum_now(self) -> Any:
+        """For this update: a number, or on a card an array of one element."""
+        if not isinstance(self.momentum, LearningRateSchedule) or self._control is None:
+            return self.momentum
+        momentum = self._control.rates[PARAMETERS]
+        return float(momentum) if isinstance(momentum, np.floating) else momentum
 
     def update(
         self,
@@ -83,12 +84,14 @@ class SGD(Optimizer):
         if not self.momentum:
             xp.subtract(w, step, out=w)
             return
-        m = slots["momentum"]
-        xp.multiply(m, self.momentum, out=m)
+        m, momentum = slots["momentum"], self.momentum
+        if momentum.__class__ is not float:  # without a call, for each piece of a large array
+            momentum = self._momentum_now()
+        xp.multiply(m, momentum, out=m)
         xp.subtract(m, step, out=m)
         if self.nesterov:
             xp.subtract(w, step, out=w)
-            xp.multiply(m, self.momentum, out=step)
+            xp.multiply(m, momentum, out=step)
             xp.add(w, step, out=w)
         else:
             xp.add(w, m, out=w)

@@ -78,7 +78,8 @@ def _compare(stored: Any, own: Any, place: str) -> None:
 def _differences(stored: Any, own: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(stored, dict) and isinstance(own, dict):
         for key in [*stored, *(key for key in own if key not in stored)]:
-            if key not in _RESTORED:
+            schedules = isinstance(stored.get(key), dict) or isinstance(own.get(key), dict)
+            if key not in _RESTORED or schedules:
                 yield from _differences(stored.get(key), own.get(key), f"{place}/{key}")
     elif isinstance(stored, list) and isinstance(own, (list, tuple)) and len(stored) == len(own):
         for i, (theirs, ours) in enumerate(zip(stored, own, strict=True)):

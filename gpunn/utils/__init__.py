@@ -1,4 +1,4 @@
-"""Keras's ``utils``: seeds and one-hot targets."""
+"""Keras's ``utils``: seeds, one-hot targets, and a look at data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..random import set_random_seed
+from .check_data import DataCheckError, check_data
 
-__all__ = ["set_random_seed", "to_categorical"]
+__all__ = ["DataCheckError", "check_data", "set_random_seed", "to_categorical"]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

@@ -188,3 +188,49 @@ def test_get_with_an_array() -> None:
     assert_allclose(np.asarray(initializer(shape=(5, 5))), array)
     with pytest.raises(ValueError, match="shape"):
         initializer(shape=(10, 10))
+
+
+def test_orthogonal() -> None:
+    initializer = gpunn.initializers.Orthogonal(gain=2.0, seed=1234)
+    assert (initializer.gain, initializer.seed) == (2.0, 1234)
+    w = np.asarray(initializer(shape=(5, 5)))
+    assert_allclose(w.T @ w, 4.0 * np.eye(5), atol=1e-5)
+    assert isinstance(gpunn.initializers.get("OrthogonalInitializer"), type(initializer))
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (3, 3, 2, 5), (2, 1, 2, 9)])
+def test_orthogonal_of_any_shape(shape: tuple[int, ...]) -> None:
+    w = gpunn.initializers.Orthogonal(seed=1)(shape, "float64").reshape(-1, shape[-1])
+    small = w.T @ w if w.shape[0] >= w.shape[1] else w @ w.T
+    assert_allclose(small, np.eye(len(small)), atol=1e-12)
+
+
+def test_orthogonal_prefers_no_direction() -> None:
+    # The sign of the diagonal of R made positive: without that, entry (0, 0) is of one sign.
+    signs = [gpunn.initializers.Orthogonal(seed=seed)((3, 3))[0, 0] > 0 for seed in range(200)]
+    assert 60 < sum(signs) < 140
+
+
+def test_identity() -> None:
+    initializer = gpunn.initializers.Identity(gain=2)
+    assert_allclose(np.asarray(initializer(shape=(3, 3))), 2 * np.eye(3))
+    assert isinstance(gpunn.initializers.get("IdentityInitializer"), type(initializer))
+    for cls, shape in (("Identity", (3,)), ("Orthogonal", (3,))):
+        with pytest.raises(ValueError, match="shape"):
+            getattr(gpunn.initializers, cls)()(shape)
+
+
+@pytest.mark.parametrize(
+    ("initializer", "deviation"),
+    [
+        (gpunn.initializers.RandomNormal(stddev=1.0, seed=1), 1.0),
+        (gpunn.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal", seed=1), 18**-0.5),
+        (gpunn.initializers.LecunNormal(seed=1), 18**-0.5),
+        (gpunn.initializers.HeNormal(seed=1), (2 / 18) ** 0.5),
+        (gpunn.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=1), 54**-0.5),
+        (gpunn.initializers.GlorotUniform(seed=1), (2 / (18 + 9 * 500)) ** 0.5),
+    ],
+)
+def test_deviations_of_a_convolutions_kernel(initializer: Any, deviation: float) -> None:
+    w = initializer((3, 3, 2, 500), "float64")  # fan-in 18, fan-out 4500
+    assert_allclose(w.std(), deviation, rtol=0.03)

@@ -28,6 +28,18 @@ LOGITS = (PROBS[0], [[1.0, 9.0, 0.0], [1.0, 8.0, 1.0]])
 VOID_PROBS = ([0, 1, 2], [[0.8, 0.1, 0.1], [0.05, 0.95, 0], [0.1, 0.8, 0.1]])
 VOID_LOGITS = ([0, 1, 2], [[10.0, 1.0, 1.0], [1.0, 9.0, 0.0], [1.0, 8.0, 1.0]])
 
+SORTED = ([2, 1], [[1, 0, 3], [1, 2, 3]])
+ROWS = (np.array([[1, 9, 2], [-5, -2, 6]]), np.array([[4, 8, 12], [8, 1, 3]]))
+COSINES = np.sum(ROWS[0] * ROWS[1], axis=1) / np.prod(np.linalg.norm(ROWS, axis=2), axis=0)
+LOG_COSH = np.log(np.cosh(ROWS[1] - ROWS[0]))
+SHARES = (
+    np.array([[0.5, 0.8, 0.12], [0.7, 0.43, 0.8]]), np.array([[0.4, 0.9, 0.12], [0.36, 0.3, 0.4]])
+)  # fmt: skip
+DIVERGENCES = np.sum(SHARES[0] * np.log(SHARES[0] / SHARES[1]), axis=1)
+COUNTS = (np.array([[4, 8, 12], [8, 1, 3]]), np.array([[1, 9, 2], [5, 2, 6]]))
+POISSON = COUNTS[1] - COUNTS[0] * np.log(COUNTS[1])
+SIDES = ([[0, 1, 0, 1], [0, 0, 1, 1]], [[-0.3, 0.2, -0.1, 1.6], [-0.25, -1.0, 0.5, 0.6]])
+
 # metric, constructor arguments, (y_true, y_pred), sample_weight, expected, tolerance
 CASES = [
     ("Accuracy", {}, FOUR, None, 0.75, 1e-6),
@@ -56,6 +68,32 @@ CASES = [
     ("TopKCategoricalAccuracy", {"k": 2}, HOT, None, 1.0, 1e-6),
     ("SparseTopKCategoricalAccuracy", {"k": 1}, SPARSE, None, 0.5, 1e-6),
     ("SparseTopKCategoricalAccuracy", {"k": 1}, SPARSE, [0.7, 0.3], 0.3, 1e-6),
+    ("SparseTopKCategoricalAccuracy", {"k": 1, "from_sorted_ids": True}, SORTED, None, 0.5, 1e-6),
+    ("SparseTopKCategoricalAccuracy", {"k": 1, "from_sorted_ids": True}, SORTED, [0.7, 0.3],
+     0.3, 1e-6),
+    ("MeanAbsoluteError", {}, BITS, None, 0.5, 1e-6),
+    ("MeanAbsoluteError", {}, BITS, [1.0, 1.5, 2.0, 2.5], 0.54285, 1e-5),
+    ("MeanAbsolutePercentageError", {}, BITS, None, 35e7, 100),
+    ("MeanAbsolutePercentageError", {}, BITS, [1.0, 1.5, 2.0, 2.5], 40e7, 100),
+    ("MeanSquaredLogarithmicError", {}, BITS, None, 0.24022, 1e-5),
+    ("MeanSquaredLogarithmicError", {}, BITS, [1.0, 1.5, 2.0, 2.5], 0.26082, 1e-5),
+    ("RootMeanSquaredError", {}, ([2, 4, 6], [1, 3, 2]), None, np.sqrt(6), 1e-3),
+    ("RootMeanSquaredError", {}, ([2, 4, 6, 8], [1, 3, 2, 3]), [0, 1, 0, 1], np.sqrt(13), 1e-3),
+    ("CosineSimilarity", {}, ROWS, None, np.mean(COSINES), 1e-3),
+    ("CosineSimilarity", {"axis": 1}, ROWS, None, np.mean(COSINES), 1e-3),
+    ("CosineSimilarity", {}, ROWS, [1.2, 3.4], COSINES @ [1.2, 3.4] / 4.6, 1e-3),
+    ("LogCoshError", {}, ROWS, None, np.mean(LOG_COSH), 1e-3),
+    ("LogCoshError", {}, ROWS, [[1.2], [3.4]], np.mean(LOG_COSH, axis=1) @ [1.2, 3.4] / 4.6, 1e-3),
+    ("KLDivergence", {}, SHARES, None, np.mean(DIVERGENCES), 1e-3),
+    ("KLDivergence", {}, SHARES, [[1.2], [3.4]], DIVERGENCES @ [1.2, 3.4] / 4.6, 1e-3),
+    ("Poisson", {}, COUNTS, None, np.mean(POISSON), 1e-3),
+    ("Poisson", {}, COUNTS, [[1.2], [3.4]], np.mean(POISSON, axis=1) @ [1.2, 3.4] / 4.6, 1e-3),
+    ("Hinge", {}, SIDES, None, 0.506, 1e-3),
+    ("Hinge", {}, (np.where(SIDES[0], 1, -1), SIDES[1]), [1.5, 2.0], 0.493, 1e-3),
+    ("SquaredHinge", {}, SIDES, None, 0.364, 1e-3),
+    ("SquaredHinge", {}, (np.where(SIDES[0], 1, -1), SIDES[1]), [1.5, 2.0], 0.347, 1e-3),
+    ("CategoricalHinge", {}, BITS, None, 0.5, 1e-5),
+    ("CategoricalHinge", {}, BITS, [1.0, 1.5, 2.0, 2.5], 0.5, 1e-5),
     ("MeanSquaredError", {}, BITS, None, 0.5, 1e-6),
     ("MeanSquaredError", {}, BITS, [1.0, 1.5, 2.0, 2.5], 0.54285, 1e-5),
     ("BinaryCrossentropy", {}, SATURATED, None, 3.9855, 2e-4),

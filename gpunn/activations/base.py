@@ -1,0 +1,74 @@
+"""What an activation is: a forward pass, its gradient, a name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..backends import get_backend, host_array
+from ..backends.base import Array, Backend
+from .properties import Properties
+
+
+class Activation(registry.Entry):
+    """Base class. A subclass writes `forward` and `gradient`.
+
+    Attributes:
+        functor: name of the functor in ``kernels/activations.cuh``, or None.
+        saves: what `gradient` reads, the ``"output"`` or the ``"input"``.
+        rowwise: True if an element depends on its whole row, as in softmax.
+        zero_gradient: True if the derivative is 0 everywhere, so that nothing before it
+            can be trained by its gradient.
+        parameters: numbers that the functor takes.
+    """
+
+    kind = "activation"
+    functor: str | None = None
+    saves = "output"
+    rowwise = False
+    zero_gradient = False
+    parameters: tuple[float, ...] = ()
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        """out = f(x); ``out`` may be ``x``."""
+        raise TypeError(f"{type(self).__name__} must define forward(backend, x, out).")
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        """out = dy * f'; ``out`` may be ``dy``."""
+        raise TypeError(f"{type(self).__name__} must define gradient(backend, saved, dy, out).")
+
+    @property
+    def properties(self) -> Properties | None:
+        """What is true of the curve; None where nobody has said."""
+        return None
+
+    @property
+    def __name__(self) -> str:
+        return registry.snake_case(self.__class__.__qualname__)
+
+    def get_config(self) -> dict[str, Any]:
+        names = [p for p in inspect.signature(type(self)).parameters]
+        return {name: getattr(self, name) for name in names}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+        """f(x) as a new NumPy array; further arguments as for the class."""
+        if args or kwargs:
+            return type(self)(*args, **kwargs)(x)
+        x = host_array(x)
+        out = np.empty(x.shape, x.dtype)
+        with np.errstate(all="ignore"):  # what overflows becomes infinite, its limit
+            self.forward(get_backend("numpy"), x, out)
+        return out

@@ -1,0 +1,333 @@
+"""ReLU and what grew out of it: linear on the right, small or bounded on the left."""
+
+from __future__ import annotations
+
+from ..arguments import check_number
+from ..backends.base import Array, Backend
+from .base import Activation
+from .neurons import Ramp
+from .properties import INFINITY, Properties
+
+SMALL = 4096  # elements: of fewer, to convert truth values takes longer than to find signs
+
+
+class Relu(Activation):
+    """f(x) = max(x, 0); its derivative at 0 is taken as 0.
+
+    Args:
+        negative_slope: slope below ``threshold``.
+        max_value: the largest output; None for no limit.
+        threshold: where the slope changes from ``negative_slope`` to 1: below it
+            f(x) = negative_slope * (x - threshold).
+
+    Source: Nair and Hinton, Rectified linear units improve restricted Boltzmann
+    machines, 2010.
+
+    >>> from gpunn import activations
+    >>> activations.relu([-2.0, 0.0, 3.0]).tolist()
+    [0.0, 0.0, 3.0]
+    >>> activations.relu([-2.0, 9.0], negative_slope=0.5, max_value=6).tolist()
+    [-1.0, 6.0]
+    """
+
+    aliases = ("ReLU",)
+
+    def __init__(
+        self,
+        negative_slope: float = 0.0,
+        max_value: float | None = None,
+        threshold: float = 0.0,
+    ) -> None:
+        for name, value in (("negative_slope", negative_slope), ("max_value", max_value)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+        self.negative_slope = negative_slope
+        self.max_value = max_value
+        self.threshold = threshold
+        bent = max_value is None and threshold == 0  # at 0, where the sign of y is that of x
+        self.plain = bent and negative_slope == 0
+        self.functor = "Relu" if self.plain else "LeakyRelu" if bent else "BoundedRelu"
+        self.saves = "output" if bent else "input"
+        if self.plain:
+            self.parameters = ()
+        elif bent:
+            self.parameters = (negative_slope,)
+        else:
+            most = float("nan") if max_value is None else max_value  # nothing reaches NaN
+            self.parameters = (negative_slope, most, threshold)
+
+    @property
+    def properties(self) -> Properties:
+        slope, most, threshold = self.negative_slope, self.max_value, self.threshold
+        most = INFINITY if most is None else most
+        # Between a threshold below 0 and 0 the outputs are those of x itself.
+        low = -INFINITY if slope else min(0.0, threshold)
+        flat = [] if slope else [(-INFINITY, threshold)]
+        flat += [] if most == INFINITY else [(max(most, threshold), INFINITY)]
+        right = (1, 0) if most == INFINITY else (0, most)
+        return Properties(
+            (low, most), threshold >= 0, (slope, -slope * threshold), right, tuple(flat)
+        )
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        if self.plain:
+            backend.xp.maximum(x, 0.0, out=out)
+        elif self.functor == "LeakyRelu":
+            xp = backend.xp
+            below = backend.scratch(x.shape, x.dtype, "below")
+            xp.multiply(x, self.negative_slope, out=below)
+            (xp.maximum if self.negative_slope <= 1 else xp.minimum)(x, below, out=out)
+        else:
+            self._bounded(backend, x, out)
+
+    def _bounded(self, backend: Backend, x: Array, out: Array) -> None:
+        xp = backend.xp
+        above = backend.scratch(x.shape, bool, "above")
+        below = backend.scratch(x.shape, x.dtype, "below")
+        xp.greater(x, self.threshold, out=above)
+        if self.negative_slope:
+            xp.minimum(x, self.threshold, out=below)
+            xp.subtract(below, self.threshold, out=below)
+            xp.multiply(below, self.negative_slope, out=below)
+        xp.maximum(x, self.threshold, out=out)
+        xp.multiply(out, above, out=out)
+        if self.negative_slope:
+            xp.add(out, below, out=out)
+        if self.max_value is not None:
+            xp.minimum(out, self.max_value, out=out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        xp = backend.xp
+        if self.plain:
+            if saved.size <= SMALL:
+                slope = backend.scratch(saved.shape, saved.dtype, "slope")
+                xp.sign(saved, out=slope)  # of an output, which is not negative
+            else:  # a sign is found one by one
+                slope = backend.scratch(saved.shape, bool, "positive")
+                xp.greater(saved, 0.0, out=slope)
+            xp.multiply(dy, slope, out=out)
+            return
+        slope = backend.scratch(saved.shape, saved.dtype, "slope")
+        where = backend.scratch(saved.shape, bool, "where")
+        if self.negative_slope <= 1:  # 1 above the threshold, the smaller slope elsewhere
+            xp.greater(saved, self.threshold, out=where)
+            xp.copyto(slope, where)
+            xp.maximum(slope, self.negative_slope, out=slope)
+        else:
+            xp.less_equal(saved, self.threshold, out=where)
+            xp.copyto(slope, where)
+            xp.multiply(slope, self.negative_slope, out=slope)
+            xp.maximum(slope, 1.0, out=slope)
+        if self.max_value is not None:
+            if self.max_value > self.threshold:
+                xp.less(saved, self.max_value, out=where)
+            else:
+                xp.less_equal(saved, self.threshold, out=where)
+            xp.multiply(slope, where, out=slope)
+        xp.multiply(dy, slope, out=out)
+
+
+class LeakyRelu(Relu):
+    """f(x) = x for x > 0, negative_slope x below: `Relu` that is never quite dead.
+
+    Args:
+        negative_slope: slope below 0. The default is Keras's for the function; its
+            layer has 0.3, PyTorch 0.01, and textbooks often 0.1.
+
+    Source: Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic
+    models, 2013.
+
+    >>> from gpunn import activations
+    >>> print(activations.leaky_relu([-2.0, 3.0]).round(6))
+    [-0.4  3. ]
+    """
+
+    aliases = ("LeakyReLU",)
+
+    def __init__(self, negative_slope: float = 0.2) -> None:
+        super().__init__(negative_slope)
+
+
+class Relu6(Ramp):
+    """f(x) = min(max(x, 0), 6).
+
+    Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.
+
+    >>> from gpunn import activations
+    >>> activations.relu6([-2.0, 3.0, 9.0]).tolist()
+    [0.0, 3.0, 6.0]
+    """
+
+    aliases = ("ReLU6",)
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 6.0, 0.0, 6.0)
+
+
+class _Exponential(Activation):
+    """f(x) = scale x for x > 0, else depth (exp(rate x) - 1); f' = rate (f + depth) there."""
+
+    functor = "Elu"
+    scale = depth = rate = 1.0
+
+    @property
+    def properties(self) -> Properties:
+        return Properties(
+            (-self.depth, INFINITY), True, (0, -self.depth), (self.scale, 0),
+            () if self.depth else ((-INFINITY, 0),),
+        )  # fmt: skip
+
+    def _set_curve(self, scale: float, depth: float, rate: float) -> None:
+        self.scale, self.depth, self.rate = scale, depth, rate
+        self.parameters = scale, depth, rate
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        xp = backend.xp
+        below = backend.scratch(x.shape, x.dtype, "below")
+        xp.minimum(x, 0.0, out=below)
+        if self.rate != 1.0:
+            xp.multiply(below, self.rate, out=below)
+        xp.expm1(below, out=below)
+        if self.depth != 1.0:
+            xp.multiply(below, self.depth, out=below)
+        xp.maximum(x, 0.0, out=out)
+        if self.scale != 1.0:
+            xp.multiply(out, self.scale, out=out)
+        xp.add(out, below, out=out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        xp = backend.xp
+        slope = backend.scratch(saved.shape, saved.dtype, "slope")
+        xp.minimum(saved, 0.0, out=slope)
+        xp.add(slope, self.depth, out=slope)
+        if self.rate != 1.0:
+            xp.multiply(slope, self.rate, out=slope)
+        missing = self.scale - self.rate * self.depth  # of the slope above 0
+        if missing:
+            above = backend.scratch(saved.shape, bool, "above")
+            more = backend.scratch(saved.shape, saved.dtype, "more")
+            xp.greater(saved, 0.0, out=above)
+            xp.multiply(above, missing, out=more, dtype=saved.dtype)
+            xp.add(slope, more, out=slope)
+        xp.multiply(dy, slope, out=out)
+
+
+class Elu(_Exponential):
+    """f(x) = x for x > 0, alpha (exp(x) - 1) below.
+
+    Args:
+        alpha: how deep it goes, at least 0.
+
+    Source: Clevert, Unterthiner and Hochreiter, Fast and accurate deep network learning by
+    exponential linear units, 2015.
+
+    >>> from gpunn import activations
+    >>> print(activations.elu([-1e4, -1.0, 2.0]).round(4))
+    [-1.     -0.6321  2.    ]
+    """
+
+    aliases = ("ELU",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = check_number("alpha", alpha, 0)
+        self._set_curve(1.0, self.alpha, 1.0)
+
+
+class Celu(_Exponential):
+    """f(x) = x for x > 0, alpha (exp(x / alpha) - 1) below: smooth for every alpha.
+
+    Args:
+        alpha: how deep it goes, above 0.
+
+    Source: Barron, Continuously differentiable exponential linear units, 2017.
+
+    >>> from gpunn import activations
+    >>> activations.celu([-1e4, 0.0, 2.0], alpha=0.5).tolist()
+    [-0.5, 0.0, 2.0]
+    """
+
+    aliases = ("CELU",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = check_number("alpha", alpha)
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be above 0; got {alpha!r}.")
+        self._set_curve(1.0, self.alpha, 1 / self.alpha)
+
+
+class Selu(_Exponential):
+    """f(x) = s x for x > 0, s alpha (exp(x) - 1) below, alpha = 1.6733, s = 1.0507.
+
+    With these two, outputs of mean 0 and variance 1 keep them from layer to layer, for
+    weights drawn by ``lecun_normal``.
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter, Self-normalizing neural
+    networks, 2017.
+
+    >>> from gpunn import activations
+    >>> print(activations.selu([-1e4, 1.0]).round(4))
+    [-1.7581  1.0507]
+    """
+
+    aliases = ("SELU",)
+
+    def __init__(self) -> None:
+        alpha, scale = 1.6732632423543772848, 1.0507009873554804934
+        self._set_curve(scale, scale * alpha, 1.0)
+
+
+class Exponential(Activation):
+    """f(x) = exp(x) = f'(x). Infinite from 88.8 on in float32, from 709.8 on in float64.
+
+    >>> from gpunn import activations
+    >>> activations.exponential([-1e4, 0.0, 1e4]).tolist()
+    [0.0, 1.0, inf]
+    """
+
+    functor = "Exponential"
+
+    @property
+    def properties(self) -> Properties:
+        return Properties((0, INFINITY), True, (0, 0), None)
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        backend.xp.exp(x, out=out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        backend.xp.multiply(dy, saved, out=out)
+
+
+class Softplus(Activation):
+    """f(x) = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), f' = 1 - exp(-f).
+
+    Source: Dugas, Bengio, Belisle, Nadeau and Garcia, Incorporating second-order
+    functional knowledge for better option pricing, 2000.
+
+    >>> from gpunn import activations
+    >>> print(activations.softplus([-1e4, 0.0, 1.0]).round(4))
+    [0.     0.6931 1.3133]
+    """
+
+    functor = "Softplus"
+
+    @property
+    def properties(self) -> Properties:
+        return Properties((0, INFINITY), True, (0, 0), (1, 0))
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        xp = backend.xp
+        rest = backend.scratch(x.shape, x.dtype, "rest")
+        xp.absolute(x, out=rest)
+        xp.negative(rest, out=rest)
+        xp.exp(rest, out=rest)
+        xp.log1p(rest, out=rest)
+        xp.maximum(x, 0.0, out=out)
+        xp.add(out, rest, out=out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        xp = backend.xp
+        slope = backend.scratch(saved.shape, saved.dtype, "slope")
+        xp.negative(saved, out=slope)
+        xp.expm1(slope, out=slope)
+        xp.negative(slope, out=slope)
+        xp.multiply(dy, slope, out=out)

@@ -1,0 +1,30 @@
+"""The operations that a device must be able to do, stated once.
+
+An operation is what a GPU programmer would fuse into one kernel, not what an array
+library calls a function. Every operation
+
+- writes into arrays it is given, and allocates nothing that outlives it,
+- never waits for the device (only `Backend.read` and `Backend.synchronize` do),
+- takes numbers that change from step to step out of the `Control` block, because
+  a recorded CUDA graph bakes Python numbers in,
+- sums in a fixed order, so that the same seed gives the same bits.
+
+Formulas (activations, losses, metrics, optimizer updates) come in as objects that
+know two things: their formula in terms of `xp` with `out=`, and the name of a C++
+functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy
+backend runs the first, the CuPy backend the second where it exists.
+"""
+
+from __future__ import annotations
+
+from .images import Images
+from .normalization import Normalization
+from .operation import Array, operation
+from .passes import Passes, dropout_scale
+from .steps import Steps
+
+__all__ = ["Array", "Contract", "dropout_scale", "operation"]
+
+
+class Contract(Passes, Normalization, Images, Steps):
+    """All operations; `Backend` adds where arrays live and how steps are recorded."""

@@ -1,0 +1,286 @@
+"""What gradients do on their way through the layers, in figures and in words."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+
+from gpunn.activations import curve
+from gpunn.arguments import check_integer
+from gpunn.backends import get_backend
+
+from .callback import Callback, Logs
+from .tensorboard import open_writer
+
+FIGURES = ("gradient_norm", "weight_norm", "update_ratio", "dead", "saturated")
+_COLUMNS = ("epoch", "batch", "layer", *FIGURES)
+
+Finding = tuple[str, str, str]  # kind, layer, sentence
+
+SHARE_OF_TIME = 0.02  # of a training, that frequency="auto" takes
+FAR_APART = 1e3  # between the mean gradients of two layers: one of them hardly learns
+LARGE_STEP = 1.0  # update to weight norm: nothing of the layer is left after it
+LARGE_GRADIENT = 1e3  # gradient to weight norm: plain descent needs a rate far below 1e-3
+FLAT = 0.04  # of the steepest slope: a sigmoid outside 0.01 to 0.99 is flatter
+MANY = 0.5  # of the units: worth a word
+
+
+class GradientMonitor(Callback):
+    """Looks at single training steps and says when gradients vanish or explode.
+
+    For each layer with weights it notes, of one step (the last one of an epoch, where
+    their number is known):
+
+    - ``gradient_norm``: the Euclidean norm of its gradient (after clipping);
+    - ``weight_norm``: that of its weights;
+    - ``update_ratio``: how far the step moved them, divided by that; 1e-3 is usual;
+    - ``dead``: the share of its units whose derivative is 0 for the whole batch (ReLU);
+    - ``saturated``: the share of outputs where the derivative of a function with two
+      flat ends is below 4% of its largest (a sigmoid below 0.01 or above 0.99).
+
+    Whether gradients vanish or explode is seen from the root mean square of a layer's
+    gradient: where those of two layers are more than a thousand times apart, the smaller
+    one hardly learns. It is vanishing if the layer nearer to the input has the smaller one
+    (Hochreiter, 1991), else exploding; so is a gradient that is not finite or a thousand
+    times as long as the weights are, and a step that is longer than they are.
+
+    Args:
+        frequency: every so many epochs; ``"auto"`` looks as often as takes 2% of the time.
+        filename: a CSV file for the figures; it is written anew.
+        log_dir: a folder for TensorBoard (needs the extra ``tensorboard``).
+        verbose: 1 prints what it finds, once for each layer and finding; 0 only notes it.
+
+    Attributes:
+        records: a dictionary for each look and layer: ``epoch``, ``batch``, ``layer``
+            and the figures; None for one that the layer does not have.
+        findings: the sentences.
+
+    Raises:
+        ImportError: when training begins, if ``log_dir`` is given without the extra.
+    """
+
+    def __init__(
+        self,
+        frequency: int | str = "auto",
+        filename: str | os.PathLike[str] | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
+        verbose: int = 1,
+    ) -> None:
+        if frequency != "auto":
+            check_integer("frequency", frequency, 1)
+        self.frequency: Any = frequency
+        self.filename = None if filename is None else os.fspath(filename)
+        self.log_dir = None if log_dir is None else os.fspath(log_dir)
+        self.verbose = verbose
+        self._reset()
+
+    def _reset(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.findings: list[str] = []
+        self._told: set[tuple[str, str]] = set()
+        self._epoch, self._due = 0, False
+        self._wanted: int | None = None
+        self._began, self._spent = time.perf_counter(), 0.0
+        self._before: np.ndarray | None = None
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._reset()
+        if self.log_dir is not None:
+            self._writer = open_writer(self.log_dir, "GradientMonitor")
+        self._write_file([], "w")
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+        if self.frequency == "auto":
+            self._due = self._spent <= SHARE_OF_TIME * (time.perf_counter() - self._began)
+        else:
+            self._due = epoch % self.frequency == 0
+        steps = (self.params or {}).get("steps")
+        self._wanted = steps - 1 if steps else 0
+
+    def next_train_batch(self, batch: int) -> int | None:
+        wanted = self._wanted
+        return wanted if self._due and wanted is not None and wanted >= batch else None
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        if self._due and batch == self._wanted:
+            started = time.perf_counter()
+            arena = self.model.arena
+            self._before = arena.backend.read(arena.values)
+            self._spent += time.perf_counter() - started
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if self._before is None:
+            return
+        started = time.perf_counter()
+        records = self._look(self._before, batch)
+        self._before, self._due = None, False
+        self.records += records
+        self._write_file(records, "a")
+        self._write_events(records)
+        self._judge(records)
+        self._spent += time.perf_counter() - started
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    # -- figures
+
+    def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
+        arena = self.model.arena
+        after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
+        flatness: dict[str, dict[str, float | None]] = {}
+        for call in self.model.trainer.last_batch.workspace.calls:
+            flatness.setdefault(call.layer.name, _flatness(call, arena.backend))
+        records: list[dict[str, Any]] = []
+        nodes = self.model.trainer.plan.nodes
+        for layer in {id(node.layer): node.layer for node in nodes}.values():
+            trained = [p for p in layer.parameters if p.trainable]
+            if not trained:
+                continue
+
+            def norm(flat: np.ndarray, parameters: Any = tuple(trained)) -> float:
+                return math.hypot(*(_norm(arena.segment(flat, p)) for p in parameters))
+
+            weights = norm(after)
+            records.append(
+                {
+                    "epoch": self._epoch,
+                    "batch": batch,
+                    "layer": layer.name,
+                    "gradient_norm": norm(gradients),
+                    "weight_norm": weights,
+                    "update_ratio": norm(after - before) / weights if weights else None,
+                    **flatness.get(layer.name, {"dead": None, "saturated": None}),
+                }
+            )
+        return records
+
+    # -- words
+
+    def _judge(self, records: list[dict[str, Any]]) -> None:
+        sizes = {record["layer"]: 0 for record in records}
+        for p in self.model.arena.trained:
+            sizes[p.layer.name] += p.size
+        found: list[Finding] = []
+        finite: list[tuple[str, float]] = []  # root mean squares
+        for record in records:
+            name, norm = record["layer"], record["gradient_norm"]
+            if math.isfinite(norm):
+                finite.append((name, norm / math.sqrt(sizes[name])))
+            found += _of_layer(name, norm, record)
+        if len(finite) > 1:
+            found += _of_ends(*finite[0], *finite[-1])
+        for kind in dict.fromkeys(kind for kind, _, _ in found):
+            new = [f for f in found if f[0] == kind and f[:2] not in self._told]
+            self._told.update(f[:2] for f in new)
+            if new:
+                self._tell(*new[0], others=len(new) - 1)
+
+    def _tell(self, kind: str, name: str, sentence: str, others: int) -> None:
+        title = f"{kind} gradients" if kind in ("vanishing", "exploding") else kind
+        more = f", and {others} more layers alike" if others else ""
+        text = f"Epoch {self._epoch + 1}: {title}: {sentence}{more}."
+        self.findings.append(text)
+        if self.verbose:
+            print(textwrap.fill(text, 79, subsequent_indent="  "))
+
+    # -- files
+
+    def _write_file(self, records: list[dict[str, Any]], mode: str) -> None:
+        if self.filename is None:
+            return
+        with open(self.filename, mode, newline="", encoding="utf-8") as file:
+            rows = csv.DictWriter(file, _COLUMNS)
+            if mode == "w":
+                rows.writeheader()
+            rows.writerows(records)
+
+    def _write_events(self, records: list[dict[str, Any]]) -> None:
+        if self._writer is None:
+            return
+        for record in records:
+            for figure in FIGURES:
+                if record[figure] is not None:
+                    tag = f"{record['layer']}/{figure}"
+                    self._writer.add_scalar(tag, record[figure], record["epoch"])
+
+    def get_state(self) -> dict[str, Any]:
+        return {"records": self.records, "findings": self.findings, "told": sorted(self._told)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.records, self.findings = list(state["records"]), list(state["findings"])
+        self._told = {(kind, name) for kind, name in state["told"]}
+        self._write_file(self.records, "w")
+
+
+def _norm(array: np.ndarray) -> float:
+    flat = array.reshape(-1).astype(np.float64)
+    return math.sqrt(flat.dot(flat))
+
+
+def _of_layer(name: str, norm: float, record: dict[str, Any]) -> list[Finding]:
+    """What a layer's own figures say."""
+    found: list[Finding] = []
+    weights, step = record["weight_norm"], record["update_ratio"] or 0.0
+    if not math.isfinite(norm):
+        found.append(("exploding", name, f"that of {name!r} is not finite"))
+    elif norm > LARGE_GRADIENT * weights > 0:
+        found.append(
+            ("exploding", name, f"that of {name!r} is {norm / weights:.1e} times its weights")
+        )
+    elif step > LARGE_STEP:
+        found.append(("exploding", name, f"one step moved {name!r} by {step:.2g} times its norm"))
+    for kind, what in (("dead", "units"), ("saturated", "outputs")):
+        if (share := record[kind] or 0.0) >= MANY:
+            found.append((kind, name, f"{share:.0%} of the {what} of {name!r}"))
+    return found
+
+
+def _of_ends(first: str, near_input: float, last: str, near_output: float) -> list[Finding]:
+    """What the mean gradients in the first and the last layer say of each other."""
+    sentence = (
+        f"a weight of {first!r} gets {near_input:.1e} on average, one of {last!r} {near_output:.1e}"
+    )
+    if near_input * FAR_APART < near_output:
+        return [("vanishing", first, sentence)]
+    if near_output * FAR_APART < near_input:
+        return [("exploding", first, sentence)]
+    return []
+
+
+def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
+    """Shares of units without slope, and of outputs at the flat ends, of a layer's function."""
+    activation = call.activation
+    none: dict[str, float | None] = {"dead": None, "saturated": None}
+    linear = activation is None or activation.functor == "Linear"
+    if linear or activation.rowwise or activation is not call.layer.activation:
+        return none
+    saved = call.y
+    if activation.saves == "input":
+        saved = call.array("z", call.y.shape) if call.layer.parameters else call.x
+    saved = backend.read(saved)
+    rows = saved.reshape(-1, saved.shape[-1])
+    slope = np.empty_like(rows)
+    activation.gradient(get_backend("numpy"), rows, np.ones_like(rows), slope)
+    steepest = _steepest(activation)
+    if steepest is None:
+        return {**none, "dead": float(np.mean(~slope.any(axis=0)))}
+    return {**none, "saturated": float(np.mean(np.abs(slope) < FLAT * steepest))}
+
+
+def _steepest(activation: Any) -> float | None:
+    """The largest slope of a function that rises from one flat end to another, else None."""
+    known = activation.properties
+    ends = known and (known.left, known.right)
+    if not ends or not known.monotone or any(end is None or end[0] != 0 for end in ends):
+        return None
+    return float(np.max(curve(activation, np.linspace(-20, 20, 4001))[1]))

@@ -1,0 +1,110 @@
+"""Lower the learning rate when a figure no longer improves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.arguments import check_integer, check_number
+
+from .callback import Logs
+from .monitor import _MonitorCallback
+
+
+class ReduceLROnPlateau(_MonitorCallback):
+    """Multiplies the learning rate by ``factor`` after ``patience`` epochs without improvement.
+
+    Args:
+        monitor: name of the watched figure.
+        factor: below 1.
+        patience: epochs without improvement to wait for.
+        verbose: 1 prints the new rate.
+        mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name).
+        min_delta: a smaller change counts as none.
+        cooldown: epochs after a reduction in which nothing is counted.
+        min_lr: the rate does not go below this.
+
+    Raises:
+        TypeError: when training begins, if a schedule computes the learning rate.
+        ValueError: likewise for a figure whose direction is not known.
+
+    >>> from types import SimpleNamespace
+    >>> reduce = ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1)
+    >>> optimizer = SimpleNamespace(learning_rate=0.5, fixed_learning_rate=0.5)
+    >>> reduce.set_model(SimpleNamespace(optimizer=optimizer))
+    >>> reduce.on_train_begin()
+    >>> for epoch, loss in enumerate([0.5, 0.4, 0.45]):
+    ...     reduce.on_epoch_end(epoch, {"loss": loss})
+    >>> optimizer.learning_rate
+    0.25
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta=min_delta)
+        if not 0 <= check_number("factor", factor) < 1:
+            raise ValueError(f"factor must be at least 0 and below 1; got {factor!r}.")
+        self.factor = factor
+        self.patience = check_integer("patience", patience, 0)
+        self.verbose = verbose
+        self.cooldown = check_integer("cooldown", cooldown, 0)
+        self.min_lr = check_number("min_lr", min_lr, 0)
+        self._reset()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        if self.model.optimizer.fixed_learning_rate is None:
+            raise TypeError(
+                "ReduceLROnPlateau: this optimizer was created with a LearningRateSchedule, "
+                "which computes the rate anew for each update. Take one or the other."
+            )
+        self._direction()  # raises now if it is not known
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best = None
+        self.wait = 0
+        self.cooldown_counter = 0
+
+    def in_cooldown(self) -> bool:
+        """Whether the last reduction is not yet ``cooldown`` epochs ago."""
+        return self.cooldown_counter > 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        rate = float(self.model.optimizer.learning_rate)
+        if isinstance(logs, dict):
+            logs["learning_rate"] = rate
+        value = self._value(logs)
+        if value is None:
+            return
+        if self.in_cooldown():
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self._is_improvement(value, self.best):
+            self.best = value
+            self.wait = 0
+        elif not self.in_cooldown():
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                self._reduce(epoch, max(rate * self.factor, self.min_lr))
+
+    def _reduce(self, epoch: int, rate: float) -> None:
+        self.model.optimizer.learning_rate = rate
+        self.cooldown_counter = self.cooldown
+        self.wait = 0
+        if self.verbose > 0:
+            print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate:.6g}.")
+
+    def get_state(self) -> dict[str, Any]:
+        return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.best, self.wait = state["best"], state["wait"]
+        self.cooldown_counter = state["cooldown_counter"]

@@ -1,0 +1,263 @@
+"""Stop training: little changes any more, the target is reached, or there was enough of it.
+
+`EarlyStopping` is the one that watches generalisation: rows held out by
+``validation_split`` never take part in an update.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from gpunn.arguments import check_integer, check_number
+
+from .callback import Callback, Logs
+from .monitor import _MonitorCallback
+
+
+class _Stopping(Callback):
+    """Says why it stopped: ``reason``, None if it did not, and ``stopped_epoch``."""
+
+    verbose = 0
+    reason: str | None = None
+    stopped_epoch = 0
+    _epoch = 0
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.reason, self.stopped_epoch = None, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def _stop(self, reason: str) -> None:
+        if self.reason is None:
+            self.reason, self.stopped_epoch = reason, self._epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self.reason is not None and self.verbose > 0:
+            print(f"Epoch {self.stopped_epoch + 1}: {self.reason}, stopped.")
+
+    def get_state(self) -> dict[str, Any]:
+        return {"reason": self.reason, "stopped_epoch": self.stopped_epoch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.reason, self.stopped_epoch = state["reason"], state["stopped_epoch"]
+
+
+class StopOnSmallChange(_Stopping, _MonitorCallback):
+    """Stops when ``monitor`` changed by less than ``tolerance`` from one epoch to the next.
+
+    With ``monitor="loss"`` and a mean squared error this is the criterion of Haykin,
+    "Neural Networks and Learning Machines", 2009, section 4.4: the absolute rate of change
+    of the average squared error per epoch is small enough. As a rule for errors between 0
+    and 1 the tolerance is 0.01 to 0.1; in per cent, 0.1 to 1. A plateau looks the same as
+    the end.
+
+    Args:
+        monitor: name of the watched figure.
+        tolerance: the change that is no longer small.
+        relative: whether it is in per cent of the epoch before.
+        patience: so many epochs in a row the change must be small.
+        verbose: 1 prints why it stopped.
+
+    >>> from types import SimpleNamespace
+    >>> stop = StopOnSmallChange(tolerance=0.05)
+    >>> stop.set_model(SimpleNamespace(stop_training=False))
+    >>> stop.on_train_begin()
+    >>> for epoch, loss in enumerate([0.5, 0.4, 0.375]):
+    ...     stop.on_epoch_begin(epoch); stop.on_epoch_end(epoch, {"loss": loss})
+    >>> stop.model.stop_training, stop.stopped_epoch, stop.reason
+    (True, 2, 'loss changed by 0.025, less than 0.05')
+    """
+
+    def __init__(
+        self,
+        monitor: str = "loss",
+        tolerance: float = 0.01,
+        relative: bool = False,
+        patience: int = 1,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(monitor, "auto")
+        self.tolerance = check_number("tolerance", tolerance, 0)
+        self.relative = bool(relative)
+        self.patience = check_integer("patience", patience, 1)
+        self.verbose = verbose
+        self._last: float | None = None
+        self.wait = 0  # epochs of small changes
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        super().on_train_begin(logs)
+        self._last, self.wait = None, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        value = self._value(logs)
+        if value is None:
+            return
+        last, self._last = self._last, value
+        if last is None:
+            return
+        change, unit = abs(value - last), ""
+        if self.relative:
+            change, unit = (100 * change / abs(last) if last else float(change > 0)), " %"
+        self.wait = self.wait + 1 if change < self.tolerance else 0
+        if self.wait >= self.patience:
+            self._stop(
+                f"{self.monitor} changed by {change:.3g}{unit}, less than {self.tolerance:g}{unit}"
+            )
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "last": self._last, "wait": self.wait}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self._last, self.wait = state["last"], state["wait"]
+
+
+class StopAtTarget(_Stopping, _MonitorCallback):
+    """Stops when ``monitor`` has reached ``target``.
+
+    Args:
+        monitor: name of the watched figure.
+        target: to be reached.
+        mode: ``"min"`` (at most the target), ``"max"`` (at least) or ``"auto"`` (by the name).
+        verbose: 1 prints why it stopped.
+
+    Raises:
+        ValueError: when training begins, for a figure whose direction is not known.
+
+    >>> from types import SimpleNamespace
+    >>> stop = StopAtTarget("val_accuracy", 0.98)
+    >>> stop.set_model(SimpleNamespace(stop_training=False))
+    >>> stop.on_train_begin()
+    >>> stop.on_epoch_end(0, {"val_accuracy": 0.981})
+    >>> stop.reason
+    'val_accuracy is 0.981, the target 0.98'
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_accuracy",
+        target: float = 0.98,
+        mode: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.target = check_number("target", target)
+        self.verbose = verbose
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        super().on_train_begin(logs)
+        self._direction()  # raises now if it is not known
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        value = self._value(logs)
+        if value is None:
+            return
+        if value <= self.target if self._direction() == "down" else value >= self.target:
+            self._stop(f"{self.monitor} is {value:.4g}, the target {self.target:g}")
+
+
+class StopOnSmallGradient(_Stopping):
+    """Stops when the norm of the gradient is near zero: a minimum, a saddle or a plateau.
+
+    It looks once an epoch at all gradients of the last batch together, as the update got
+    them (clipped, if they are): that of the whole cost with ``batch_size=len(x)``, and an
+    estimate of it otherwise.
+
+    Args:
+        tolerance: the norm that is no longer near zero.
+        verbose: 1 prints why it stopped.
+
+    Attributes:
+        norm: after the last epoch.
+    """
+
+    def __init__(self, tolerance: float = 1e-3, verbose: int = 0) -> None:
+        self.tolerance = check_number("tolerance", tolerance, 0)
+        self.verbose = verbose
+        self.norm: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        arena = self.model.trainer.arena
+        xp = arena.backend.xp
+        squares = [xp.sum(xp.square(run.gradients, dtype="float64")) for run in arena.runs]
+        self.norm = float(sum(squares)) ** 0.5
+        if self.norm < self.tolerance:
+            self._stop(f"the norm of the gradient is {self.norm:.3g}, below {self.tolerance:g}")
+
+
+class StopAfter(_Stopping):
+    """Stops after so many updates, so many seconds, or what comes first.
+
+    A limit on epochs is ``fit(epochs=...)``. A training that goes on from a checkpoint
+    goes on counting; time between the two does not count.
+
+    Args:
+        updates: of the weights, in this fit; after exactly so many it is over.
+        seconds: of training, by a clock that nobody sets; looked at ten times a second.
+        verbose: 1 prints why it stopped.
+
+    Raises:
+        ValueError: if neither is given.
+    """
+
+    def __init__(
+        self, updates: int | None = None, seconds: float | None = None, verbose: int = 0
+    ) -> None:
+        if updates is None and seconds is None:
+            raise ValueError("StopAfter needs updates=..., seconds=... or both.")
+        self.updates = check_integer("updates", updates, 1, None)
+        self.seconds = None if seconds is None else check_number("seconds", seconds, 0)
+        self.verbose = verbose
+        self._first = 0  # updates before this fit
+        self._before = 0.0  # seconds before it went on from a checkpoint
+        self._begun = 0.0
+        self._last_batch: int | None = None  # of this epoch, the one with the last update
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        super().on_train_begin(logs)
+        self._first = self.model.optimizer.iterations
+        self._before, self._begun = 0.0, time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._last_batch = None
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return self.updates is not None
+
+    def next_train_batch(self, batch: int) -> int | None:
+        if self.updates is None:
+            return None
+        if self._last_batch is None:  # the first of this epoch, or of what is left of it
+            every = self.model.optimizer.steps_per_update
+            left = (self._first + self.updates) * every - self.model.trainer.batches
+            self._last_batch = batch + max(left, 1) - 1
+        return max(batch, self._last_batch)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if self.next_train_batch(batch) == batch:
+            self._stop(f"{self.updates} updates are done")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far."""
+        return self._before + time.monotonic() - self._begun
+
+    def on_train_progress(self, done: int, total: int | None) -> None:
+        if self.seconds is not None and self.elapsed >= self.seconds:
+            self._stop(f"{self.seconds:g} seconds are over")
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.on_train_progress(0, None)
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "first": self._first, "seconds": self.elapsed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self._first, self._before = state["first"], state["seconds"]
+        self._begun = time.monotonic()

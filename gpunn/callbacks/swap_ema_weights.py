@@ -1,0 +1,66 @@
+"""Evaluate, and save, with the moving average of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .callback import Callback, Logs
+
+
+class SwapEMAWeights(Callback):
+    """Puts the optimizer's moving average of the weights in their place for each evaluation,
+    validation and prediction, and the weights back after it.
+
+    Args:
+        swap_on_epoch: also from the end of an epoch to the beginning of the next one, so that
+            callbacks behind this one, such as `ModelCheckpoint`, see the average.
+
+    Raises:
+        ValueError: if the model's optimizer keeps no average (``use_ema=True``).
+    """
+
+    def __init__(self, swap_on_epoch: bool = False) -> None:
+        self.swap_on_epoch = swap_on_epoch
+        self._weights: list[np.ndarray] | None = None  # while the average is in their place
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if not getattr(model.optimizer, "use_ema", False):
+            raise ValueError(
+                f"SwapEMAWeights: {model.name} has no optimizer with use_ema=True, which keeps "
+                f"the average of the weights."
+            )
+
+    def _put_average(self) -> None:
+        if self._weights is None:
+            self._weights = self.model.get_weights()
+            self.model.optimizer.finish(self.model.arena)
+
+    def _put_weights(self) -> None:
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+            self._weights = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._put_weights()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.swap_on_epoch:
+            self._put_average()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._weights = None  # the average takes their place for good
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._put_average()
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self._put_weights()
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        self._put_average()
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self._put_weights()

@@ -1,0 +1,208 @@
+"""Constraints: what a weight array is brought back to after each update.
+
+``Dense(10, kernel_constraint=MaxNorm(3))`` keeps the norm of the weights that lead into
+each unit at 3 or below. ``axis`` names the axes that a norm runs over: 0 for a kernel
+(inputs, units), [0, 1, 2] for one of a convolution (height, width, channels, filters).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import registry
+from .arguments import check_fraction, check_number
+from .backends import get_backend
+from .backends.base import Array, Backend
+
+EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
+
+
+class Constraint(registry.Entry):
+    """Base class, and the constraint that changes nothing.
+
+    One of your own writes ``__call__``, which gets an array of NumPy or CuPy.
+
+    >>> class _Rounded(Constraint):
+    ...     def __call__(self, w):
+    ...         return w.round()
+    >>> _Rounded()(np.array([0.4, 1.6])).tolist()
+    [0.0, 2.0]
+    """
+
+    kind = "constraint"
+    functor: str | None = None
+    parameters: tuple[float, ...] = ()
+
+    def __call__(self, w: Any) -> Any:
+        """The array nearest to ``w``, or near it, that meets the constraint."""
+        return w
+
+    def apply(self, backend: Backend, w: Array) -> None:
+        """Bring ``w`` back in place."""
+        backend.xp.copyto(w, self(w))
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class _BuiltIn(Constraint):
+    """One whose formula is `apply`."""
+
+    def __call__(self, w: Any) -> Any:
+        w = np.array(w, dtype=np.result_type(np.asarray(w), np.float32))
+        self.apply(get_backend("numpy"), w)
+        return w
+
+
+class NonNeg(_BuiltIn):
+    """No weight below 0: max(w, 0).
+
+    >>> NonNeg()([-1.0, 2.0]).tolist()
+    [0.0, 2.0]
+    """
+
+    functor = "keep_above_zero"
+
+    def apply(self, backend: Backend, w: Array) -> None:
+        backend.xp.maximum(w, 0.0, out=w)
+
+
+class _Norm(_BuiltIn):
+    """w * desired / (|w| + epsilon), desired = rate clip(|w|, low, high) + (1 - rate) |w|."""
+
+    functor = "constrain_norms"
+
+    def __init__(self, axis: Any) -> None:
+        self.axis = list(axis) if isinstance(axis, (tuple, list)) else axis
+        for number in self._axes:
+            if isinstance(number, bool) or not hasattr(number, "__index__"):
+                raise TypeError(f"axis must be an integer or a list of them; got {axis!r}.")
+
+    @property
+    def _axes(self) -> list[int]:
+        return self.axis if isinstance(self.axis, list) else [self.axis]
+
+    def lines(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """``shape`` as (outer, n, inner): a norm for each of outer x inner lines of n weights.
+
+        Raises:
+            ValueError: for axes that ``shape`` does not have, or that are no neighbours.
+        """
+        axes = sorted({a + len(shape) if a < 0 else a for a in self._axes})
+        if not axes or axes[0] < 0 or axes[-1] >= len(shape):
+            raise ValueError(
+                f"{type(self).__name__}: axis={self.axis!r} does not fit weights of shape "
+                f"{tuple(shape)}."
+            )
+        if axes[-1] - axes[0] != len(axes) - 1:
+            raise ValueError(f"{type(self).__name__}: axis={self.axis!r} must be neighbours.")
+        first, stop = axes[0], axes[-1] + 1
+        return math.prod(shape[:first]), math.prod(shape[first:stop]), math.prod(shape[stop:])
+
+    def apply(self, backend: Backend, w: Array) -> None:
+        xp, (low, high, rate, epsilon) = backend.xp, self.parameters
+        outer, n, inner = self.lines(w.shape)
+        lines = w.reshape(outer, n, inner)
+        squares = backend.scratch(lines.shape, w.dtype, "square")
+        norms = backend.scratch((outer, 1, inner), w.dtype, "norms")
+        wanted = backend.scratch((outer, 1, inner), w.dtype, "wanted norms")
+        xp.square(lines, out=squares)
+        xp.sum(squares, axis=1, keepdims=True, out=norms)
+        xp.sqrt(norms, out=norms)
+        xp.maximum(norms, low, out=wanted)
+        xp.minimum(wanted, high, out=wanted)
+        xp.subtract(wanted, norms, out=wanted)
+        xp.multiply(wanted, rate, out=wanted)
+        xp.add(wanted, norms, out=wanted)
+        xp.add(norms, epsilon, out=norms)
+        xp.divide(wanted, norms, out=wanted)
+        xp.multiply(lines, wanted, out=lines)
+
+
+class MaxNorm(_Norm):
+    """Norms of at most ``max_value``; longer ones are scaled down to it.
+
+    Srivastava et al., "Dropout", 2014, section 5.1.
+
+    >>> MaxNorm(2.0)([[3.0, 1.0], [4.0, 0.0]]).round(4).tolist()
+    [[1.2, 1.0], [1.6, 0.0]]
+    """
+
+    def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
+        super().__init__(axis)
+        self.max_value = check_number("max_value", max_value, 0)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (0.0, self.max_value, 1.0, EPSILON)
+
+
+class UnitNorm(_Norm):
+    """Norms of 1.
+
+    >>> UnitNorm()([[3.0], [4.0]]).round(4).tolist()
+    [[0.6], [0.8]]
+    """
+
+    def __init__(self, axis: Any = 0) -> None:
+        super().__init__(axis)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (1.0, 1.0, 1.0, EPSILON)
+
+
+class MinMaxNorm(_Norm):
+    """Norms from ``min_value`` to ``max_value``.
+
+    Args:
+        min_value, max_value: the limits.
+        rate: how much of the way to the nearest limit is taken at once; 1 is all of it.
+        axis: over which a norm runs.
+
+    >>> MinMaxNorm(0.5, 1.0)([[0.3], [0.4]]).round(4).tolist()
+    [[0.3], [0.4]]
+    """
+
+    def __init__(
+        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0
+    ) -> None:
+        super().__init__(axis)
+        self.min_value = check_number("min_value", min_value, 0)
+        self.max_value = check_number("max_value", max_value, self.min_value)
+        self.rate = check_fraction("rate", rate)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.min_value, self.max_value, self.rate, EPSILON)
+
+
+max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+
+
+def get(identifier: Any) -> Constraint | None:
+    """The constraint for a name, an object, a class or a config dictionary; None for None.
+
+    >>> get("max_norm")
+    MaxNorm(max_value=2.0, axis=0)
+    """
+    return None if identifier is None else registry.get("constraint", identifier)
+
+
+def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
+    """The constraint as a dictionary that `get` takes."""
+    return registry.serialize(constraint)
+
+
+def deserialize(config: dict[str, Any] | None) -> Constraint | None:
+    """The constraint that `serialize` described."""
+    return registry.deserialize(config, "constraint")

@@ -1,0 +1,191 @@
+"""Activations as layers of their own, and the one that is trained: PReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import activations, constraints, initializers, regularizers
+from ..plan import Call
+from .base import Layer, Shape
+from .core import Activation
+
+
+class ReLU(Activation):
+    """`gpunn.activations.Relu` as a layer, its arguments in Keras's order for layers.
+
+    Args:
+        max_value: the largest output; None for no limit.
+        negative_slope: slope below ``threshold``.
+        threshold: where the slope changes, at least 0.
+
+    >>> ReLU(max_value=10, negative_slope=0.5)([[-10.0, 5.0, 20.0]]).tolist()
+    [[-5.0, 5.0, 10.0]]
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        _not_negative(negative_slope=negative_slope, threshold=threshold)
+        activation = activations.Relu(negative_slope, max_value, threshold)
+        super().__init__(activation, **kwargs)
+        self.max_value, self.negative_slope = max_value, negative_slope
+        self.threshold = threshold
+
+
+class LeakyReLU(Activation):
+    """f(x) = x for x > 0, negative_slope x below (Maas, Hannun and Ng, 2013).
+
+    Args:
+        negative_slope: slope below 0. The default is Keras's for the layer; that of
+            ``activation="leaky_relu"`` is 0.2.
+
+    >>> LeakyReLU(0.5)([[-10.0, 5.0]]).tolist()
+    [[-5.0, 5.0]]
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        _not_negative(negative_slope=negative_slope)
+        super().__init__(activations.LeakyRelu(negative_slope), **kwargs)
+        self.negative_slope = negative_slope
+
+
+class ELU(Activation):
+    """f(x) = x for x > 0, alpha (exp(x) - 1) below (Clevert et al., 2015).
+
+    >>> ELU(alpha=2)([[-1e4, 5.0]]).tolist()
+    [[-2.0, 5.0]]
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(activations.Elu(alpha), **kwargs)
+        self.alpha = alpha
+
+
+class Softmax(Activation):
+    """exp(x_i) / sum_j exp(x_j) along an axis, or several.
+
+    Args:
+        axis: counted with the batch axis. The last one is fast: others are computed in
+            pieces that a card cannot fuse.
+
+    >>> Softmax()([[0.0, 0.0]]).tolist()
+    [[0.5, 0.5]]
+    >>> Softmax(axis=1)([[[1.0], [1.0]]]).tolist()
+    [[[0.5], [0.5]]]
+    """
+
+    def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
+        activation = activations.Softmax(axis)
+        super().__init__(activation, **kwargs)
+        self.axis = activation.axis
+
+    def build(self, input_shape: Shape) -> None:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        n = len(input_shape)
+        if not all(isinstance(axis, int) and -n <= axis < n for axis in axes):
+            raise ValueError(
+                f"{self.name}: axis must be from {-n} to {n - 1} for x of the shape "
+                f"{tuple(input_shape)}; got {self.axis!r}."
+            )
+
+
+def _not_negative(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is None or not value >= 0:
+            raise ValueError(f"{name} must be at least 0; got {value!r}.")
+
+
+class PReLU(Layer):
+    """f(x) = x for x > 0, alpha x below, with an alpha that is trained for each feature.
+
+    Backward: dx = dy where x > 0, else alpha dy; dalpha = sum of dy min(x, 0) over the
+    batch and the shared axes. Source: He, Zhang, Ren and Sun, Delving deep into
+    rectifiers, 2015 (which starts from 0.25).
+
+    Args:
+        alpha_initializer: of alpha, whose shape is that of a sample, with 1 for each of
+            the shared axes.
+        alpha_regularizer: penalty on alpha, see `gpunn.regularizers`.
+        alpha_constraint: what alpha is brought back to after each update.
+        shared_axes: axes along which alpha is the same, counted from 1, the first after
+            the batch: [1, 2] for images (batch, height, width, channels). If those that
+            are not shared are the last ones, nothing is lost by sharing.
+
+    >>> PReLU(alpha_initializer="ones")([[-2.0, 3.0]]).tolist()
+    [[-2.0, 3.0]]
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+        given = [shared_axes] if isinstance(shared_axes, int) else shared_axes
+        self.shared_axes = None if given is None else [int(axis) for axis in given]
+
+    def build(self, input_shape: Shape) -> None:
+        shape = [int(n) for n in input_shape[1:] if n is not None]
+        for axis in self.shared_axes or ():
+            if not 1 <= axis <= len(shape):
+                raise ValueError(
+                    f"{self.name}: shared_axes must be from 1 to {len(shape)} for x of the "
+                    f"shape {tuple(input_shape)}; got {self.shared_axes!r}."
+                )
+        shared = [i + 1 in (self.shared_axes or ()) for i in range(len(shape))]
+        self._shape = tuple(shape)
+        self._summed = tuple(i for i, is_shared in enumerate(shared) if is_shared)
+        # Shared axes at the front are further rows; others need alpha spread out.
+        self._spreads = any(shared[shared.index(False) :]) if False in shared else False
+        kept = [1 if is_shared else n for n, is_shared in zip(shape, shared, strict=True)]
+        self.alpha = self.parameter(
+            kept, self.alpha_initializer, "alpha",
+            regularizer=self.alpha_regularizer, constraint=self.alpha_constraint,
+        )  # fmt: skip
+
+    def _slopes(self, call: Call) -> Any:
+        """alpha as (features,), x being (rows, features)."""
+        if not self._spreads:
+            return self.alpha.value.reshape(-1)
+        spread = call.array("spread", self._shape)
+        call.backend.xp.copyto(spread, self.alpha.value)
+        return spread.reshape(-1)
+
+    def forward(self, call: Call) -> None:
+        slopes = self._slopes(call)
+        rows = (-1, slopes.size)
+        call.backend.prelu(call.x.reshape(rows), slopes, call.y.reshape(rows))
+
+    def backward(self, call: Call) -> None:
+        backend, slopes = call.backend, self._slopes(call)
+        rows = (-1, slopes.size)
+        terms = call.array("terms", call.x.shape).reshape(rows)
+        backend.prelu_gradient(
+            call.x.reshape(rows), slopes, call.dy.reshape(rows), terms,
+            None if call.dx is None else call.dx.reshape(rows), call.accumulate,
+        )  # fmt: skip
+        if not call.trains:
+            return
+        if not self._spreads:
+            backend.column_sums(terms, self.alpha.gradient.reshape(-1), accumulate=call.adds)
+            return
+        sums = call.array("sums", self._shape)
+        backend.column_sums(terms, sums.reshape(-1))
+        total = call.array("total", self.alpha.shape) if call.adds else self.alpha.gradient
+        backend.xp.sum(sums, axis=self._summed, out=total, keepdims=True)
+        if call.adds:
+            backend.xp.add(self.alpha.gradient, total, out=self.alpha.gradient)
+
+
+__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]

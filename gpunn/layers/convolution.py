@@ -1,0 +1,175 @@
+"""The convolution of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import activations, constraints, initializers, regularizers
+from ..arena import Parameter
+from ..arguments import check_integer
+from ..backends.base import Array
+from ..backends.geometry import Geometry
+from ..plan import Call
+from .base import Shape
+from .images import _ImageLayer, check_padding, check_pair
+
+
+class Conv2D(_ImageLayer):
+    """y = activation(x * W + b): each output pixel is the sum of what a small window of the
+    input holds times W, the same W everywhere.
+
+    With the window's pixels as a row p of (height width channels) numbers and W as a matrix,
+    z = p W. Backward, with dz = dy * activation'(z): dW = sum over all windows of p^T dz,
+    db = that of dz; dx = each pixel's sum of dz W^T over the windows that it lies in. (What
+    is called convolution here is, as everywhere in this field, a correlation: W is not turned
+    round.)
+
+    Args:
+        filters: number of output channels.
+        kernel_size: (height, width) of the window, or one number for both.
+        strides: pixels from one window to the next, likewise.
+        padding: ``"valid"``: windows lie on the image whole; ``"same"``: zeros around it
+            make one window for every ``strides`` pixels, the odd one below and on the right.
+        data_format: ``"channels_last"``, x (batch, height, width, channels), or
+            ``"channels_first"``, x (batch, channels, height, width); None is the first.
+        dilation_rate: pixels from one cell of a window to the next.
+        groups: 1; more is not offered.
+        activation: name or object; None is linear.
+        use_bias: whether to add b.
+        kernel_initializer: of W (height, width, channels, filters), in both formats.
+        bias_initializer: of b (filters,).
+        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
+        activity_regularizer: not supported.
+        kernel_constraint, bias_constraint: what W and b are brought back to after each
+            update, see `gpunn.constraints`.
+
+    Raises:
+        ValueError: for numbers that are no sizes, for strides with a dilation, and, when it
+            is built, for an image that is smaller than the window.
+
+    >>> layer = Conv2D(1, 2, kernel_initializer="ones", input_shape=(2, 3, 1))
+    >>> layer([[[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]]]).ravel().tolist()
+    [12.0, 16.0]
+    """
+
+    aliases = ("Convolution2D",)
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.filters = check_integer("filters", filters, 1)
+        self.kernel_size = check_pair("kernel_size", kernel_size)
+        self.strides = check_pair("strides", strides)
+        self.padding = check_padding(padding)
+        self.dilation_rate = check_pair("dilation_rate", dilation_rate)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"strides above 1 do not go with a dilation_rate above 1; got "
+                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
+            )
+        self.groups = check_integer("groups", groups, 1)
+        if self.groups != 1:
+            raise ValueError(
+                f"groups must be 1: every filter sees all channels here; got {groups!r}."
+            )
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        if activity_regularizer is not None:
+            raise ValueError(
+                f"activity_regularizer={activity_regularizer!r} is not supported: penalties are "
+                f"on weights, kernel_regularizer and bias_regularizer."
+            )
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.bias: Parameter | None = None
+
+    def build(self, input_shape: Shape) -> None:
+        self.geometry(input_shape)
+        _, channels = self.image(input_shape)
+        self.kernel = self.parameter(
+            (*self.kernel_size, channels, self.filters), self.kernel_initializer, "kernel",
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
+        )  # fmt: skip
+        if self.use_bias:
+            self.bias = self.parameter(
+                (self.filters,), self.bias_initializer, "bias",
+                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
+            )  # fmt: skip
+
+    def geometry(self, input_shape: Shape) -> Geometry:
+        """How its windows lie on images of this shape, the batch axis first."""
+        sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return self.windows_on(input_shape, *sizes)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self.shape_of(input_shape[0], self.geometry(input_shape).windows, self.filters)
+
+    def forward(self, call: Call) -> None:
+        backend, activation = call.backend, call.activation
+        x, y = self._channels_last(call)
+        z = call.array("z", y.shape) if activation.saves == "input" else y
+        if not self.channels_last:
+            backend.swap_axes(_as_first(call.x), _as_last(x))
+        backend.convolution(
+            x, self.kernel.value, None if self.bias is None else self.bias.value, activation,
+            self.geometry(call.x.shape), z, y, call.precision,
+        )  # fmt: skip
+        if not self.channels_last:
+            backend.swap_axes(_as_last(y), _as_first(call.y))
+
+    def backward(self, call: Call) -> None:
+        backend, activation = call.backend, call.activation
+        x, y = self._channels_last(call)
+        saved = call.array("z", y.shape) if activation.saves == "input" else y
+        dy, dx, accumulate = call.dy, call.dx, call.accumulate
+        if not self.channels_last:
+            dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
+            backend.swap_axes(_as_first(call.dy), _as_last(dy))
+            if dx is not None:
+                dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
+        backend.convolution_gradient(
+            x, self.kernel.value, activation, self.geometry(call.x.shape), saved, dy,
+            self.kernel.gradient if call.trains else None,
+            self.bias.gradient if call.trains and self.bias is not None else None,
+            dx, call.adds, accumulate, call.precision,
+        )  # fmt: skip
+        if not self.channels_last and dx is not None:
+            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate)
+
+    def _channels_last(self, call: Call) -> tuple[Array, Array]:
+        """x and y, or, where channels come first, arrays for copies with channels last."""
+        if self.channels_last:
+            return call.x, call.y
+        n, channels, height, width = call.x.shape
+        x = call.array("x", (n, height, width, channels))
+        return x, call.array("y", (n, *call.y.shape[2:], self.filters))
+
+
+def _as_first(x: Array) -> Array:
+    return x.reshape(len(x), x.shape[1], -1)  # (batch, channels, pixels)
+
+
+def _as_last(x: Array) -> Array:
+    return x.reshape(len(x), -1, x.shape[-1])  # (batch, pixels, channels)

@@ -1,0 +1,189 @@
+"""Normalization over groups of channels of each sample, and to unit length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..plan import Call
+from .base import Layer, Shape
+from .normalization import _Normalization, check_axes, check_axis, last_axes
+
+
+class GroupNormalization(_Normalization):
+    """Each group of channels of each sample brought to mean 0 and variance 1, then scaled.
+
+    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
+    over all that a sample has in a group of neighbouring channels, and gamma and beta for each
+    channel. The same in training and outside it, however small the batch. One group is
+    layer normalization over all axes, as many as channels instance normalization. Wu and He,
+    "Group normalization", 2018.
+
+    Args:
+        groups: how many; the number of channels must be a multiple of it. -1: as many groups
+            as channels.
+        axis: of the channels, any but that of the batch; 1 for images with channels first.
+        epsilon: added to the variance.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer, gamma_initializer: of these (channels,).
+        beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
+        beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    >>> GroupNormalization(groups=2)([[1.0, 3.0, 10.0, 30.0]]).round(2).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
+        )  # fmt: skip
+        whole = hasattr(groups, "__index__") and not isinstance(groups, bool)
+        if not whole or (groups < 1 and groups != -1):
+            raise ValueError(f"groups must be a positive integer or -1; got groups={groups!r}.")
+        self.groups = int(groups)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        self._place = check_axis(self.axis, input_shape, self.name)
+        channels = input_shape[self._place]
+        assert channels is not None
+        self._count = channels if self.groups == -1 else self.groups
+        if channels % self._count:
+            raise ValueError(
+                f"{self.name}: the {channels} channels of inputs of shape {tuple(input_shape)} "
+                f"cannot be put into groups={self.groups} of the same size."
+            )
+        self._declare((channels,))
+
+    def forward(self, call: Call) -> None:
+        backend = call.backend
+        x = self._channels_first(call, call.x, "x")
+        normal = call.array("normal", x.shape)
+        groups = x.reshape(len(x) * self._count, -1)
+        backend.layer_norm(
+            groups, None, None, self.epsilon, *self._moments(call, len(groups)),
+            normal.reshape(groups.shape),
+        )  # fmt: skip
+        y = self._by_channel(call.y) if self._first(call) else call.array("y", x.shape)
+        backend.normalize(normal, *self._nothing(call), *self._affine(), 0.0, y)
+        if not self._first(call):
+            self._swap_back(call, y, call.y, False)
+
+    def backward(self, call: Call) -> None:
+        backend, first = call.backend, self._first(call)
+        x = self._by_channel(call.x) if first else call.array("x", ())
+        dy = self._channels_first(call, call.dy, "dy")
+        normal, slope = call.array("normal", x.shape), call.array("slope", x.shape)
+        wanted = call.dx is not None
+        backend.normalize_gradient(
+            normal, dy, *self._nothing(call), self._affine()[0], 0.0, *self._gradients(call),
+            slope if wanted else None, constant=True, adds=call.adds,
+        )  # fmt: skip
+        if not wanted:
+            return
+        groups = x.reshape(len(x) * self._count, -1)
+        dx = self._by_channel(call.dx) if first else dy  # which has done its duty
+        backend.layer_norm_gradient(
+            groups, slope.reshape(groups.shape), None, self.epsilon,
+            *self._moments(call, len(groups)), None, None, dx.reshape(groups.shape),
+            accumulate=first and call.accumulate,
+        )  # fmt: skip
+        if not first:
+            self._swap_back(call, dx, call.dx, call.accumulate)
+
+    def _sizes(self, x: Any) -> tuple[int, int, int, int]:
+        """Samples, what stands before the channels in each, channels, and what stands behind."""
+        shape, place = x.shape, self._place
+        return shape[0], math.prod(shape[1:place]), shape[place], math.prod(shape[place + 1 :])
+
+    def _first(self, call: Call) -> bool:
+        return self._sizes(call.x)[1] == 1
+
+    def _by_channel(self, x: Any) -> Any:
+        """(samples, channels, rest), of an array that has its channels first."""
+        return x.reshape(len(x), self._sizes(x)[2], -1)
+
+    def _channels_first(self, call: Call, x: Any, name: str) -> Any:
+        """The same of any array, in a work array if they must be moved."""
+        if self._first(call):
+            return self._by_channel(x)
+        samples, before, channels, behind = self._sizes(x)
+        moved = call.array(name, (samples, channels, behind * before))
+        call.backend.swap_axes(
+            x.reshape(samples, before, -1), moved.reshape(samples, channels * behind, before)
+        )
+        return moved
+
+    def _swap_back(self, call: Call, moved: Any, out: Any, accumulate: bool) -> None:
+        samples, before, channels, behind = self._sizes(out)
+        call.backend.swap_axes(
+            moved.reshape(samples, channels * behind, before), out.reshape(samples, before, -1),
+            accumulate=accumulate,
+        )  # fmt: skip
+
+    def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
+        return call.array("mean", (rows,)), call.array("variance", (rows,))
+
+    def _nothing(self, call: Call) -> tuple[Any, Any]:
+        """A mean of 0 and a variance of 1 for each channel: gamma and beta are left."""
+        shape = (call.x.shape[self._place],)
+        return (
+            call.array("no mean", shape, fill=lambda array: array.fill(0)),
+            call.array("no variance", shape, fill=lambda array: array.fill(1)),
+        )
+
+
+class UnitNormalization(Layer):
+    """Each sample brought to length 1: y = x / sqrt(sum of x^2 + 1e-12) over ``axis``.
+
+    Args:
+        axis: the last axis, or several that are the last ones, in any order.
+
+    >>> print(UnitNormalization()([[3.0, 4.0]]).round(3))
+    [[0.6 0.8]]
+    """
+
+    epsilon = 1e-12  # a sample of zeros stays one
+
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = check_axes(axis)
+
+    def forward(self, call: Call) -> None:
+        x, factors, epsilon, variance = self._rows(call)
+        y = call.y.reshape(x.shape)
+        call.backend.layer_norm(x, factors, None, epsilon, None, variance, y)
+
+    def backward(self, call: Call) -> None:
+        x, factors, epsilon, variance = self._rows(call)
+        call.backend.layer_norm_gradient(
+            x, call.dy.reshape(x.shape), factors, epsilon, None, variance, None, None,
+            call.dx.reshape(x.shape), accumulate=call.accumulate,
+        )  # fmt: skip
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        last_axes(self.axis, input_shape, self.name)
+        return input_shape
+
+    def _rows(self, call: Call) -> tuple[Any, ...]:
+        """x as rows of n, and what makes the root of the mean of squares that of their sum."""
+        n = math.prod(last_axes(self.axis, call.x.shape, self.name))
+        x = call.x.reshape(-1, n)
+        factors = call.array("factors", (n,), fill=lambda array: array.fill(n**-0.5))
+        return x, factors, self.epsilon / n, call.array("variance", (len(x),))

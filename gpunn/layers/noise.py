@@ -1,0 +1,168 @@
+"""Layers that draw random numbers in training and do nothing otherwise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..arguments import check_fraction, check_number
+from ..plan import Call
+from ..random import check_seed, draw_seed
+from .base import Layer
+
+
+class _RandomLayer(Layer):
+    """What these have in common: a key of the random stream, and that they run in training only.
+
+    What is drawn follows from the seed, the step and the position alone (Philox 4x64-10,
+    Salmon et al., 2011), the same on every backend.
+    """
+
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = check_seed(seed)
+
+    def stream_seed(self, model_seed: int) -> int:
+        return model_seed if self.seed is None else self.seed
+
+    def is_view(self, call: Call) -> bool:
+        return not call.training or not self.draws
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to be drawn in training."""
+        return True
+
+    def run(self, x: Any, training: bool) -> np.ndarray:
+        """Run by itself; calls in training differ, as the steps of a model do."""
+        if self.seed is None:
+            self.seed = draw_seed()
+        return super().run(x, training)
+
+
+def _noise_shape(given: Any) -> tuple[int | None, ...]:
+    entries = tuple(given) if isinstance(given, (tuple, list)) else ("",)
+    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
+        raise ValueError(
+            f"noise_shape must be a tuple of positive integers and None; got {given!r}."
+        )
+    return entries
+
+
+class Dropout(_RandomLayer):
+    """In training, sets a share of the inputs to 0 and scales the rest by 1 / (1 - rate).
+
+    Which ones follows from the seed, the step and the position alone (Philox
+    4x64-10), the same on every backend (Srivastava et al., 2014).
+
+    Args:
+        rate: the share, from 0 to 1.
+        noise_shape: shape of what is drawn, broadcast over the input; None in it, or in
+            its place, stands for the input's own length. ``(None, 1, 8)`` drops a feature
+            of a sample for all of axis 1.
+        seed: key of the random stream; the model's when None.
+
+    >>> Dropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
+    [[1.0, 2.0]]
+    """
+
+    def __init__(
+        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = check_fraction("rate", rate)
+        self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
+
+    @property
+    def draws(self) -> bool:
+        return self.rate > 0.0
+
+    def forward(self, call: Call) -> None:
+        backend, control = call.backend, call.control
+        assert control is not None
+        if self.noise_shape is None:
+            mask = call.array("mask", call.x.shape, bool)
+            backend.dropout(call.x, self.rate, call.seed, call.stream, control, call.y, mask)
+            return
+        given = self.noise_shape
+        shape = tuple(n or m for n, m in zip(given, call.x.shape, strict=True))
+        ones = call.array("ones", shape, fill=lambda array: array.fill(1))
+        noise, mask = call.array("noise", shape), call.array("mask", shape, bool)
+        backend.dropout(ones, self.rate, call.seed, call.stream, control, noise, mask)
+        backend.xp.multiply(call.x, noise, out=call.y)
+
+    def backward(self, call: Call) -> None:
+        backend = call.backend
+        if self.noise_shape is None:
+            mask = call.array("mask", call.x.shape, bool)
+            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate)
+            return
+        xp = backend.xp
+        xp.multiply(call.dy, call.array("noise", ()), out=call.dy)
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+
+
+class GaussianNoise(_RandomLayer):
+    """In training, y = x + noise, the noise normal with mean 0; a way to augment real data.
+
+    The gradient passes unchanged.
+
+    Args:
+        stddev: standard deviation of the noise, at least 0.
+        seed: key of the random stream; the model's when None.
+
+    >>> GaussianNoise(0.1)([[1.0, 2.0]]).tolist()  # outside training: the identity
+    [[1.0, 2.0]]
+    >>> print(GaussianNoise(0.1, seed=5)([[1.0, 2.0]], training=True).round(3))
+    [[0.993 1.932]]
+    """
+
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed, **kwargs)
+        self.stddev = check_number("stddev", stddev, 0.0)
+
+    @property
+    def draws(self) -> bool:
+        return self.stddev > 0.0
+
+    def forward(self, call: Call) -> None:
+        assert call.control is not None
+        call.backend.normal_noise(call.x, self.stddev, call.seed, call.stream, call.control, call.y)
+
+    def backward(self, call: Call) -> None:
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+
+
+class GaussianDropout(_RandomLayer):
+    """In training, y = x * f, f normal with mean 1 and the deviation that dropout would have.
+
+    That is sqrt(rate / (1 - rate)) (Srivastava et al., 2014, section 10).
+
+    Args:
+        rate: as of `Dropout`, from 0 to below 1.
+        seed: key of the random stream; the model's when None.
+
+    >>> GaussianDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
+    [[1.0, 2.0]]
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = check_fraction("rate", rate, below_one=True)
+
+    @property
+    def draws(self) -> bool:
+        return self.rate > 0.0
+
+    def forward(self, call: Call) -> None:
+        assert call.control is not None
+        call.backend.normal_noise(
+            call.x, math.sqrt(self.rate / (1.0 - self.rate)), call.seed, call.stream,
+            call.control, call.y, call.array("factors", call.x.shape),
+        )  # fmt: skip
+
+    def backward(self, call: Call) -> None:
+        factors = call.array("factors", call.x.shape)
+        call.backend.combine("Product", call.dy, factors, call.dx, accumulate=call.accumulate)

@@ -1,0 +1,310 @@
+"""Layers that bring their inputs to mean 0 and variance 1: over the batch, or over the features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import constraints, initializers, regularizers
+from ..arena import Parameter
+from ..arguments import check_fraction, check_number
+from ..plan import Call
+from .base import Layer, Shape
+
+
+def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
+    """An axis as a number from 1, not that of the batch."""
+    rank = len(input_shape)
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"{layer}: axis must be an integer; got {axis!r}.")
+    found = int(axis) + (rank if axis < 0 else 0)
+    if not 1 <= found < rank:
+        raise ValueError(
+            f"{layer}: axis={axis!r} is out of bounds for inputs of shape {tuple(input_shape)}: "
+            f"it must name an axis behind that of the batch, 1 to {rank - 1} or -{rank - 1} to -1."
+        )
+    return found
+
+
+def check_axes(axis: Any) -> Any:
+    """An axis, or a list of axes.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    given = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    if not all(hasattr(n, "__index__") for n in given):
+        raise TypeError(f"axis must be an integer or a list of integers; got {axis!r}.")
+    return given if isinstance(axis, (list, tuple)) else axis
+
+
+def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
+    """The lengths of these axes, which must be the last ones."""
+    given = axis if isinstance(axis, list) else [axis]
+    axes = sorted(check_axis(n, input_shape, layer) for n in given)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{layer}: axis={axis!r} names an axis twice.")
+    rank = len(input_shape)
+    if not axes or axes != list(range(rank - len(axes), rank)):
+        raise ValueError(
+            f"{layer}: axis must name the last axis, or several that are the last ones; "
+            f"got {axis!r} for inputs of shape {tuple(input_shape)}."
+        )
+    return [n for n in input_shape[axes[0] :] if n is not None]
+
+
+class _Normalization(Layer):
+    """What these have in common: gamma, beta and epsilon."""
+
+    gamma: Parameter | None = None
+    beta: Parameter | None = None
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = check_number("epsilon", epsilon, 0.0)
+        self.center, self.scale = bool(center), bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+
+    def _declare(self, shape: Sequence[int]) -> None:
+        if self.scale:
+            self.gamma = self.parameter(
+                shape, self.gamma_initializer, "gamma",
+                regularizer=self.gamma_regularizer, constraint=self.gamma_constraint,
+            )  # fmt: skip
+        if self.center:
+            self.beta = self.parameter(
+                shape, self.beta_initializer, "beta",
+                regularizer=self.beta_regularizer, constraint=self.beta_constraint,
+            )  # fmt: skip
+
+    def _affine(self) -> tuple[Any, Any]:
+        """gamma and beta on the device, flat, or None."""
+        found = (None if p is None else p.value.reshape(-1) for p in (self.gamma, self.beta))
+        return next(found), next(found)
+
+    def _gradients(self, call: Call) -> tuple[Any, Any]:
+        """Where the gradients of gamma and beta go, or None."""
+        wanted = (
+            p.gradient.reshape(-1) if p is not None and call.trains else None
+            for p in (self.gamma, self.beta)
+        )  # fmt: skip
+        return next(wanted), next(wanted)
+
+
+class BatchNormalization(_Normalization):
+    """Each feature with the mean and variance of the batch brought to 0 and 1, then scaled.
+
+    In training y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the
+    variance (divided by n) of the batch and of all axes but ``axis``; the moving averages go
+    towards them: moving = momentum moving + (1 - momentum) now. Outside training, and in a
+    layer that is frozen (``trainable=False``), the moving averages take their place and stay
+    as they are. Ioffe and Szegedy, "Batch normalization", 2015.
+
+    As in Keras the moving variance is of the biased kind, divided by n; PyTorch's is divided
+    by n - 1.
+
+    Args:
+        axis: of the features, any but that of the batch; 1 for images with channels first.
+        momentum: of the moving averages.
+        epsilon: added to the variance.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer, gamma_initializer: of these (features,).
+        moving_mean_initializer, moving_variance_initializer: of the moving averages.
+        beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
+        beta_constraint, gamma_constraint: see `gpunn.constraints`.
+        renorm, synchronized: there is neither; only False is taken.
+
+    >>> layer = BatchNormalization()
+    >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
+    [[-1.0], [1.0]]
+    >>> print(layer.moving_mean.numpy())  # by a hundredth towards 2
+    [0.02]
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
+        )  # fmt: skip
+        for name, value in (("renorm", renorm), ("synchronized", synchronized)):
+            if value:
+                raise ValueError(
+                    f"{name}=True: gpunn has no {name} batch normalization; leave it out."
+                )
+        self.axis = axis
+        self.momentum = check_fraction("momentum", momentum)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        features = input_shape[check_axis(self.axis, input_shape, self.name)]
+        assert features is not None
+        self._declare((features,))
+        self.moving_mean = self.parameter(
+            (features,), self.moving_mean_initializer, "moving_mean", trained=False
+        )
+        self.moving_variance = self.parameter(
+            (features,), self.moving_variance_initializer, "moving_variance", trained=False
+        )
+
+    def forward(self, call: Call) -> None:
+        x = self._features(call.x)
+        mean, variance = self._statistics(call)
+        if self._learns(call):
+            call.backend.batch_statistics(
+                x, self.momentum, mean, variance,
+                self.moving_mean.value, self.moving_variance.value,
+            )  # fmt: skip
+        call.backend.normalize(
+            x, mean, variance, *self._affine(), self.epsilon, self._features(call.y)
+        )
+
+    def backward(self, call: Call) -> None:
+        call.backend.normalize_gradient(
+            self._features(call.x), self._features(call.dy), *self._statistics(call),
+            self._affine()[0], self.epsilon, *self._gradients(call),
+            None if call.dx is None else self._features(call.dx),
+            constant=not self._learns(call), adds=call.adds, accumulate=call.accumulate,
+        )  # fmt: skip
+
+    def _learns(self, call: Call) -> bool:
+        """Whether the statistics are those of the batch."""
+        return call.training and self.trainable
+
+    def _statistics(self, call: Call) -> tuple[Any, Any]:
+        if not self._learns(call):
+            return self.moving_mean.value, self.moving_variance.value
+        shape = self.moving_mean.shape
+        return call.array("mean", shape), call.array("variance", shape)
+
+    def _features(self, x: Any) -> Any:
+        """x as (outer, features, inner)."""
+        axis = self.axis % x.ndim
+        return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+
+
+class LayerNormalization(_Normalization):
+    """Each sample brought to mean 0 and variance 1 over its last axes, then scaled.
+
+    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
+    (divided by n) over ``axis``, the same in training and outside it. Ba, Kiros and Hinton,
+    "Layer normalization", 2016.
+
+    Args:
+        axis: the last axis, or several that are the last ones, in any order.
+        epsilon: added to the variance.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer, gamma_initializer: of these, of the shape of the axes.
+        beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
+        beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    >>> LayerNormalization()([[0.0, 2.0], [5.0, 5.0]]).round(2).tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
+    """
+
+    centered = True
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
+        )  # fmt: skip
+        self.axis = check_axes(axis)
+
+    def build(self, input_shape: Shape) -> None:
+        shape = last_axes(self.axis, input_shape, self.name)
+        self._declare(shape)
+        self._size = math.prod(shape)
+
+    def forward(self, call: Call) -> None:
+        x = call.x.reshape(-1, self._size)
+        call.backend.layer_norm(
+            x, *self._affine(), self.epsilon, *self._moments(call, len(x)),
+            call.y.reshape(x.shape),
+        )  # fmt: skip
+
+    def backward(self, call: Call) -> None:
+        x = call.x.reshape(-1, self._size)
+        call.backend.layer_norm_gradient(
+            x, call.dy.reshape(x.shape), self._affine()[0], self.epsilon,
+            *self._moments(call, len(x)), *self._gradients(call),
+            None if call.dx is None else call.dx.reshape(x.shape),
+            adds=call.adds, accumulate=call.accumulate,
+        )  # fmt: skip
+
+    def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
+        mean = call.array("mean", (rows,)) if self.centered else None
+        return mean, call.array("variance", (rows,))
+
+
+class RMSNormalization(LayerNormalization):
+    """Each sample divided by the root of the mean of its squares, then scaled.
+
+    y = gamma x / sqrt(mean of x^2 + epsilon), over ``axis``. Zhang and Sennrich, "Root mean
+    square layer normalization", 2019.
+
+    Args:
+        axis: the last axis, or several that are the last ones, in any order.
+        epsilon: added to the mean.
+
+    >>> print(RMSNormalization()([[3.0, 4.0]]).round(3))  # divided by sqrt(12.5)
+    [[0.849 1.131]]
+    """
+
+    centered = False
+
+    def __init__(
+        self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **kwargs: Any
+    ) -> None:
+        super().__init__(axis, epsilon, center=False, **kwargs)

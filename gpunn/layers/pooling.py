@@ -1,0 +1,144 @@
+"""Pooling: an image made smaller, each channel by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backends.base import Array
+from ..backends.geometry import Geometry
+from ..plan import Call
+from .base import Shape
+from .images import _ImageLayer, check_padding, check_pair
+
+
+class _Pooling(_ImageLayer):
+    def geometry(self, input_shape: Shape) -> Geometry:
+        """How its windows lie on images of this shape, the batch axis first."""
+        raise NotImplementedError
+
+    def windows(self, call: Call) -> tuple[Array, Geometry, tuple[int, ...]]:
+        """x with channels last, the windows on it, and the shape of what comes of them."""
+        x, geometry = self.planes(call.x), self.geometry(call.x.shape)
+        return x, geometry, (len(x), *geometry.windows, x.shape[-1])
+
+
+class _Max(_Pooling):
+    def forward(self, call: Call) -> None:
+        x, geometry, shape = self.windows(call)
+        call.backend.max_pooling(x, geometry, call.y.reshape(shape))
+
+    def backward(self, call: Call) -> None:
+        x, geometry, shape = self.windows(call)
+        y, dy, dx = call.y.reshape(shape), call.dy.reshape(shape), self.planes(call.dx)
+        call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate)
+
+
+class _Average(_Pooling):
+    def forward(self, call: Call) -> None:
+        x, geometry, shape = self.windows(call)
+        call.backend.average_pooling(x, geometry, call.y.reshape(shape))
+
+    def backward(self, call: Call) -> None:
+        _, geometry, shape = self.windows(call)
+        dy, dx = call.dy.reshape(shape), self.planes(call.dx)
+        call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate)
+
+
+class _Pooling2D(_Pooling):
+    def __init__(
+        self,
+        pool_size: Any = (2, 2),
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.pool_size = check_pair("pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else check_pair("strides", strides)
+        self.padding = check_padding(padding)
+
+    def geometry(self, input_shape: Shape) -> Geometry:
+        return self.windows_on(input_shape, self.pool_size, self.strides, self.padding)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        _, channels = self.image(input_shape)
+        return self.shape_of(input_shape[0], self.geometry(input_shape).windows, channels)
+
+
+class _GlobalPooling2D(_Pooling):
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.keepdims = bool(keepdims)
+
+    def geometry(self, input_shape: Shape) -> Geometry:
+        image, _ = self.image(input_shape)
+        return Geometry.fit(image, image, (1, 1), "valid")  # one window, all of it
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        _, channels = self.image(input_shape)
+        if self.keepdims:
+            return self.shape_of(input_shape[0], (1, 1), channels)
+        return (input_shape[0], channels)
+
+
+class MaxPooling2D(_Max, _Pooling2D):
+    """y = the largest pixel under each window. Its gradient goes to that pixel; of equal ones
+    to the first, row by row, as in PyTorch.
+
+    Args:
+        pool_size: (height, width) of the window, or one number for both.
+        strides: pixels from one window to the next; ``pool_size`` when None.
+        padding: ``"valid"``: windows lie on the image whole, and what is left over at its end
+            is dropped; ``"same"``: one window for every ``strides`` pixels.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    >>> MaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
+    [[[[4.0]]]]
+    """
+
+    aliases = ("MaxPool2D",)
+
+
+class AveragePooling2D(_Average, _Pooling2D):
+    """y = the mean of the pixels under each window; padding is not counted among them.
+
+    Each pixel's gradient is the sum of dy / (pixels under the window) over its windows.
+
+    Args:
+        pool_size, strides, padding, data_format: as for `MaxPooling2D`.
+
+    >>> AveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
+    [[[[2.5]]]]
+    """
+
+    aliases = ("AvgPool2D",)
+
+
+class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
+    """y (batch, channels) = the largest pixel of each channel.
+
+    Args:
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        keepdims: whether y keeps the axes of height and width, with one entry each.
+
+    >>> GlobalMaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
+    [[4.0]]
+    """
+
+    aliases = ("GlobalMaxPool2D",)
+
+
+class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
+    """y (batch, channels) = the mean of each channel's pixels (Lin et al., 2013).
+
+    Args:
+        data_format, keepdims: as for `GlobalMaxPooling2D`.
+
+    >>> GlobalAveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
+    [[2.5]]
+    """
+
+    aliases = ("GlobalAvgPool2D",)

@@ -1,0 +1,164 @@
+"""Losses on classes told apart by a sign: hinge losses and the perceptron criterion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backends.base import Array, Backend
+from .base import ElementLoss, Loss
+
+
+class _Margin(ElementLoss):
+    """What is a function of the margin t y, with t = -1 or 1.
+
+    A target of 0 counts as -1, each by itself. That is what Keras does, which looks whether
+    a whole batch holds 0 and 1 only: the two differ for targets of other kinds alone, and so
+    a step does the same for every batch.
+    """
+
+    def signs(self, backend: Backend, y_true: Array) -> Array:
+        """The targets with -1 in place of 0."""
+        xp = backend.xp
+        t = backend.scratch(y_true.shape, y_true.dtype, "signs")
+        zero = backend.scratch(y_true.shape, bool, "zero")
+        xp.equal(y_true, 0.0, out=zero)
+        return xp.subtract(y_true, zero, out=t)
+
+    def missing(self, backend: Backend, t: Array, y_pred: Array, out: Array) -> None:
+        """out = max(1 - t y, 0), what a margin of 1 lacks."""
+        xp = backend.xp
+        xp.multiply(t, y_pred, out=out)
+        xp.subtract(1.0, out, out=out)
+        xp.maximum(out, 0.0, out=out)
+
+
+class Hinge(_Margin):
+    """l = mean_j max(1 - t_j y_j, 0) with t = -1 or 1; dl/dy = -t / n where t y < 1, else 0.
+
+    Targets may be 0 and 1 instead: a 0 counts as -1. Predictions are any numbers, as
+    from a linear output.
+
+    >>> float(Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.25
+    """
+
+    functor = "Hinge"
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        t = self.signs(backend, y_true)
+        self.missing(backend, t, y_pred, terms)
+        if slopes is not None:
+            xp.sign(terms, out=slopes)
+            xp.multiply(slopes, t, out=slopes)
+            xp.negative(slopes, out=slopes)
+
+
+class SquaredHinge(_Margin):
+    """l = mean_j max(1 - t_j y_j, 0)^2 with t = -1 or 1 (0 counts as -1).
+
+    dl/dy = -2 t max(1 - t y, 0) / n.
+
+    >>> float(SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.125
+    """
+
+    functor = "SquaredHinge"
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        t = self.signs(backend, y_true)
+        self.missing(backend, t, y_pred, terms)
+        if slopes is not None:
+            xp.multiply(terms, t, out=slopes)
+            xp.multiply(slopes, -2.0, out=slopes)
+        xp.multiply(terms, terms, out=terms)
+
+
+class PerceptronCriterion(_Margin):
+    """l = mean_j max(-t_j y_j, 0) with t = -1 or 1 (0 counts as -1): Rosenblatt's criterion.
+
+    Only what is on the wrong side costs, by how far it is (Rosenblatt, 1958; Bishop,
+    Pattern Recognition and Machine Learning, 4.1.7). dl/dy = -t / n where t y <= 0: at 0
+    too, so that weights that are all 0 are left, as by the perceptron's rule.
+
+    >>> float(PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]]))
+    1.5
+    """
+
+    functor = "PerceptronCriterion"
+
+    def elements(
+        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
+    ) -> None:
+        xp = backend.xp
+        t = self.signs(backend, y_true)
+        xp.multiply(t, y_pred, out=terms)
+        xp.negative(terms, out=terms)
+        if slopes is not None:
+            wrong = backend.scratch(y_pred.shape, bool, "wrong")
+            xp.greater_equal(terms, 0.0, out=wrong)
+            xp.multiply(t, wrong, out=slopes)
+            xp.negative(slopes, out=slopes)
+        xp.maximum(terms, 0.0, out=terms)
+
+
+class CategoricalHinge(Loss):
+    """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
+
+    Where it is above 0, dl/dy_i = -t_i, and 1 - t_i more at the largest of the others
+    (shared by those that are equally large).
+
+    >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
+    1.25
+    """
+
+    functor = "CategoricalHinge"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        xp = backend.xp
+        shape, dtype = y_pred.shape, y_pred.dtype
+        other, others = backend.scratch(shape, dtype, "other"), backend.scratch(shape, dtype, "a")
+        largest = backend.scratch((shape[0], 1), dtype, "largest")
+        row = backend.scratch((shape[0], 1), dtype, "row")
+        zero = backend.scratch(shape, bool, "zero")
+        xp.subtract(1.0, y_true, out=other)
+        xp.equal(other, 0.0, out=zero)
+        xp.multiply(other, y_pred, out=others)
+        xp.copyto(others, 0.0, where=zero)  # infinity times 0 is 0 here
+        backend.row_max(others, largest)
+        if gradient is not None:
+            share = backend.scratch(shape, dtype, "share")
+            xp.equal(others, largest, out=share)
+        xp.equal(y_true, 0.0, out=zero)
+        xp.multiply(y_true, y_pred, out=others)
+        xp.copyto(others, 0.0, where=zero)
+        backend.row_sums(others, row)
+        xp.subtract(largest, row, out=row)
+        xp.add(row, 1.0, out=row)
+        xp.maximum(row, 0.0, out=row)
+        xp.copyto(values, row[:, 0])
+        if gradient is not None:
+            backend.row_sums(share, largest)
+            xp.divide(share, largest, out=share)
+            xp.multiply(share, other, out=share)
+            xp.subtract(share, y_true, out=gradient)
+            xp.sign(row, out=row)
+            xp.multiply(gradient, row, out=gradient)

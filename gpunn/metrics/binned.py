@@ -1,0 +1,166 @@
+"""Metrics made of counts: each prediction falls into a bin, and its weight is added there.
+
+Counts are exact, and sums of weights are taken in a fixed order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import get_backend, host_array
+from ..backends.base import Array, Backend
+from ..losses.base import align
+from .base import Metric
+
+
+class Binned(Metric):
+    """A metric whose state holds the weights in bins; a subclass says which bin is whose.
+
+    Its result may be an array. In the logs of a model, which are numbers, stands `compute`'s
+    summary of it; after a pass of ``fit`` or ``evaluate``, ``result()`` gives the array
+    of the pass that was read last.
+
+    Attributes:
+        outputs: width of the predictions, where there are bins for each of them.
+        fixed_outputs: what it must be, if that was given.
+    """
+
+    abstract = True
+    adds = "bins"
+    sparse: bool | None = None
+    by_output = False
+    outputs: int | None = None
+    fixed_outputs: int | None = None
+
+    def build(self, output_shape: tuple[int, ...]) -> None:
+        """Take note of how many outputs there are; a change forgets all batches.
+
+        Raises:
+            ValueError: if the metric was made for another number.
+        """
+        width = int(output_shape[-1])
+        if self.fixed_outputs not in (None, width):
+            raise ValueError(
+                f"{self.name} is for {self.fixed_outputs} outputs; the predictions have {width}."
+            )
+        if self.by_output and self.outputs != width:
+            self.outputs = width
+            self.reset_state()
+
+    @property
+    def bins(self) -> int:
+        """How many there are, in all."""
+        raise TypeError(f"{type(self).__name__} must define bins.")
+
+    @property
+    def state_size(self) -> int:  # type: ignore[override]
+        if self.by_output and self.outputs is None:
+            raise ValueError(
+                f"{self.name} counts for each output: tell it how many there are, by "
+                f"build((None, outputs)), before it is given to compile."
+            )
+        return self.bins
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        known = self.outputs is not None or not self.by_output
+        self._state = np.zeros(self.bins if known else 0)
+
+    def width(self, classes: int) -> int:
+        """How many predictions of a row are counted."""
+        return classes
+
+    def place(self, backend: Backend, y_true: Array, y_pred: Array, bins: Array) -> None:
+        """bins (rows, width) = the bin of each prediction; y_true (rows,) or like y_pred."""
+        raise TypeError(f"{type(self).__name__} must define place(...).")
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        rows, classes = y_pred.shape
+        shape = rows, self.width(classes)
+        bins = backend.scratch(shape, np.int64, "bins")
+        self.place(backend, y_true, y_pred, bins)
+        if weights is None:
+            amounts = backend.scratch(shape, np.float64, "ones", lambda array: array.fill(1))
+        else:
+            amounts = backend.scratch(shape, np.float64, "amounts")
+            backend.xp.copyto(amounts, weights if weights.ndim == 2 else weights[:, np.newaxis])
+        backend.apply(_add, bins.reshape(-1), amounts.reshape(-1), state)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: y_pred (...) or (..., n); y_true alike, or (...) of class numbers.
+
+        ``sample_weight`` has one number for each row, or for each prediction.
+        """
+        y_pred = host_array(y_pred)
+        y_true = np.asarray(y_true)
+        one_less = y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] > 1
+        labels = one_less and self.sparse is None
+        if not labels:
+            y_true, y_pred = align(self, y_true, y_pred)
+        width = y_pred.shape[-1] if y_pred.ndim > 1 else 1
+        self.build((None, width))  # type: ignore[arg-type]
+        rows = np.ascontiguousarray(y_pred.reshape(-1, width))
+        targets = y_true.reshape(-1) if labels else y_true.reshape(rows.shape)
+        weights = self._weights(sample_weight, y_pred, rows.shape)
+        if weights is not None and weights.shape[1] > self.width(width):
+            raise ValueError(
+                f"{self.name}: sample_weight of shape {np.shape(sample_weight)} has one number "
+                f"for each prediction; one for each row is expected."
+            )
+        with np.errstate(all="ignore"):
+            self.accumulate(get_backend("numpy"), targets, rows, weights, self._state)
+
+    def _weights(
+        self, sample_weight: Any, y_pred: np.ndarray, shape: tuple[int, int]
+    ) -> np.ndarray | None:
+        """(rows, 1) or (rows, width): one for each row or each prediction."""
+        if sample_weight is None:
+            return None
+        weights = np.asarray(sample_weight, np.float64)
+        whole = (*y_pred.shape[:-1], shape[1])
+        if y_pred.ndim == 1:
+            whole = (len(y_pred), shape[1])
+        if 0 < weights.ndim < len(whole):
+            weights = weights.reshape(*weights.shape, *(1,) * (len(whole) - weights.ndim))
+        by_row = weights.ndim == 0 or weights.shape[-1] == 1
+        try:
+            weights = np.broadcast_to(weights, (*whole[:-1], 1) if by_row else whole)
+        except ValueError:
+            raise ValueError(
+                f"{self.name}: sample_weight of shape {np.shape(sample_weight)} does not fit "
+                f"predictions of shape {y_pred.shape}."
+            ) from None
+        return weights.reshape(shape[0], -1)
+
+    def array(self, state: np.ndarray) -> np.ndarray:
+        """What the metric is, a number or an array, for a state on the host."""
+        raise TypeError(f"{type(self).__name__} must define array(state).")
+
+    def compute(self, state: np.ndarray) -> float:
+        self._state = np.array(state)
+        return float(np.mean(self.array(self._state)))
+
+    def result(self) -> Any:
+        """The number or array over everything since the last reset."""
+        if not self._state.size:
+            return 0.0
+        found = self.array(self._state)
+        return float(found) if np.ndim(found) == 0 else found
+
+
+def _add(xp: Any, bins: Array, amounts: Array, state: Array) -> None:
+    """state[bin] += amount, in order; a bin that there is not is nobody's."""
+    inside = (bins >= 0) & (bins < len(state))
+    if not inside.all():
+        bins, amounts = bins[inside], amounts[inside]
+    state += xp.bincount(bins, amounts, len(state))
+
+
+def divide(a: Any, b: Any) -> np.ndarray:
+    """a / b, and 0 where b is 0."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b != 0)

@@ -1,0 +1,90 @@
+"""The confusion matrix as a metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Backend
+from ..losses.base import row_argmax
+from .binned import Binned, divide
+
+
+class ConfusionMatrix(Binned):
+    """How often each class (rows) was taken for each class (columns), as a matrix.
+
+    Targets are rows of numbers, of which the largest is at the class, or class numbers; the
+    answer is the class of the largest prediction. Of one output, the classes are its
+    target being 0 or not, and the answer whether it exceeds ``threshold``.
+
+    A model's logs hold numbers: there stands the share of right answers, those on the
+    diagonal. After ``fit`` or ``evaluate``, ``result()`` gives the matrix of the pass that
+    was read last. `gpunn.metrics.confusion_matrix` is the function for two arrays.
+
+    Args:
+        num_classes: width of the predictions; taken from what comes, if left out.
+        threshold: for one output.
+
+    >>> m = ConfusionMatrix()
+    >>> m.update_state([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    >>> m.result()
+    array([[1., 0.],
+           [1., 1.]])
+    """
+
+    functor = "Confusion"
+    by_output = True
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        threshold: float = 0.5,
+        name: str | None = "confusion_matrix",
+        dtype: Any = None,
+    ) -> None:
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes must be a positive integer; got {num_classes!r}.")
+        self.num_classes, self.threshold = num_classes, threshold
+        self.outputs = self.fixed_outputs = num_classes
+        super().__init__(name, dtype)
+
+    @property
+    def bins(self) -> int:
+        return max(self.outputs or 0, 2) ** 2
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.threshold,)
+
+    def width(self, classes: int) -> int:
+        return 1
+
+    def place(self, backend: Backend, y_true: Array, y_pred: Array, bins: Array) -> None:
+        xp, classes = backend.xp, y_pred.shape[-1]
+        if classes == 1:
+            answer = backend.scratch(y_pred.shape[:1], bool, "answer")
+            xp.greater(y_pred[:, 0], self.threshold, out=answer)
+            truth = y_true
+            if y_true.ndim == 2:
+                truth = backend.scratch(y_pred.shape[:1], bool, "truth")
+                xp.not_equal(y_true[:, 0], 0, out=truth)
+        else:
+            answer = row_argmax(backend, y_pred, "pred")
+            truth = y_true if y_true.ndim == 1 else row_argmax(backend, y_true, "true")
+        xp.multiply(truth, max(classes, 2), out=bins[:, 0])
+        xp.add(bins[:, 0], answer, out=bins[:, 0])
+
+    def array(self, state: np.ndarray) -> np.ndarray:
+        n = max(self.outputs or 0, 2)
+        return state.reshape(n, n)
+
+    def compute(self, state: np.ndarray) -> float:
+        self._state = np.array(state)
+        matrix = self.array(self._state)
+        return float(divide(np.trace(matrix), matrix.sum()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "num_classes": self.num_classes, "threshold": self.threshold, "name": self.name,
+        }  # fmt: skip

@@ -1,0 +1,212 @@
+"""Positives and negatives, precision, recall and F scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import epsilon
+from .binned import divide
+from .levels import Levels
+
+BELOW_ALL = -1e10  # a threshold that every prediction exceeds which is not left out
+
+
+def _thresholds(given: Any, default: float) -> list[float]:
+    if given is None:
+        return [default]
+    thresholds = list(given) if isinstance(given, (Sequence, np.ndarray)) else [given]
+    wrong = [t for t in thresholds if t is None or not 0 <= t <= 1]
+    if wrong or not thresholds:
+        raise ValueError(f"thresholds must be numbers from 0 to 1; got {given!r}.")
+    return [float(t) for t in thresholds]
+
+
+class _Condition(Levels):
+    """One of the four counts."""
+
+    number: int
+
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
+        self.given, self.thresholds = thresholds, _thresholds(thresholds, 0.5)
+        super().__init__(name, dtype)
+
+    def array(self, state: np.ndarray) -> np.ndarray:
+        found = self.counts(state)[self.number]
+        return found[0] if len(found) == 1 else found
+
+    def get_config(self) -> dict[str, Any]:
+        return {"thresholds": self.given, "name": self.name}
+
+
+class TruePositives(_Condition):
+    """How many (or what weight of) predictions above a threshold have a target that is not 0.
+
+    Args:
+        thresholds: one or several numbers from 0 to 1; 0.5 by default.
+
+    >>> TruePositives()([0, 1, 1, 1], [1, 0, 1, 1])
+    2.0
+    """
+
+    number = 0
+
+
+class FalsePositives(_Condition):
+    """How many predictions above a threshold have a target of 0.
+
+    >>> FalsePositives()([0, 1, 0, 0], [0, 0, 1, 1])
+    2.0
+    """
+
+    number = 1
+    direction = "down"
+
+
+class TrueNegatives(_Condition):
+    """How many predictions not above a threshold have a target of 0.
+
+    >>> TrueNegatives()([0, 1, 0, 0], [1, 1, 0, 0])
+    2.0
+    """
+
+    number = 2
+
+
+class FalseNegatives(_Condition):
+    """How many predictions not above a threshold have a target that is not 0.
+
+    >>> FalseNegatives()([0, 1, 1, 1], [0, 1, 0, 0])
+    2.0
+    """
+
+    number = 3
+    direction = "down"
+
+
+class _Ratio(Levels):
+    """True positives among some total of each threshold; 0 where that is 0."""
+
+    other: int
+
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
+            raise ValueError(f"top_k must be a positive integer; got {top_k!r}.")
+        if class_id is not None and class_id < 0:
+            raise ValueError(f"class_id must be the number of an output; got {class_id!r}.")
+        self.given = thresholds
+        self.thresholds = _thresholds(thresholds, 0.5 if top_k is None else BELOW_ALL)
+        self.top_k, self.class_id = top_k, class_id
+        super().__init__(name, dtype)
+
+    def array(self, state: np.ndarray) -> np.ndarray:
+        counts = self.counts(state)
+        found = divide(counts[0], counts[0] + counts[self.other])
+        return found[0] if len(found) == 1 else found
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"thresholds": self.given, "top_k": self.top_k, "class_id": self.class_id}
+        return {**own, "name": self.name}
+
+
+class Precision(_Ratio):
+    """True positives / all positives: the share of what is said to be there that is.
+
+    Args:
+        thresholds: what exceeds one counts as positive: 0.5, or one or several numbers
+            from 0 to 1. Of several, the result is an array, and their mean is logged.
+        top_k: count as positive only what is among so many of its row.
+        class_id: look at this output alone.
+
+    >>> round(Precision()([0, 1, 1, 1], [1, 0, 1, 1]), 3)
+    0.667
+    """
+
+    other = 1
+
+
+class Recall(_Ratio):
+    """True positives / all positive targets: the share of what is there that is found.
+
+    Arguments as for `Precision`.
+
+    >>> round(Recall()([0, 1, 1, 1], [1, 0, 1, 1]), 3)
+    0.667
+    """
+
+    other = 3
+
+
+class FBetaScore(Levels):
+    """(1 + beta^2) precision recall / (beta^2 precision + recall) of each output.
+
+    Args:
+        average: None for one score an output (their mean is logged), "micro" for that of
+            all counts together, "macro" for the mean of the scores, "weighted" for their
+            mean weighted by positive targets.
+        beta: how many times as important recall is as precision.
+        threshold: what exceeds it counts as positive; by default, what is the largest of
+            its row.
+
+    >>> round(FBetaScore("micro", 2.0, threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
+    0.9091
+    """
+
+    aliases = ("fbeta_score",)
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: Any = None,
+    ) -> None:
+        if average not in (None, "micro", "macro", "weighted"):
+            raise ValueError(
+                f"average must be None, 'micro', 'macro' or 'weighted'; got {average!r}."
+            )
+        if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not beta > 0:
+            raise ValueError(f"beta must be a positive number; got {beta!r}.")
+        if threshold is not None and not (isinstance(threshold, float) and 0 < threshold <= 1):
+            raise ValueError(f"threshold must be a float, 0 < threshold <= 1; got {threshold!r}.")
+        self.average, self.beta, self.threshold = average, beta, threshold
+        self.thresholds = [0.5 if threshold is None else threshold]
+        self.largest = threshold is None
+        self.by_output = average != "micro"
+        super().__init__(name, dtype)
+
+    def array(self, state: np.ndarray) -> np.ndarray:
+        tp, fp, _, fn = (counts[..., 0] for counts in self.counts(state))
+        small, square = epsilon(), self.beta**2
+        precision, recall = tp / (tp + fp + small), tp / (tp + fn + small)
+        scores = (1 + square) * precision * recall / (square * precision + recall + small)
+        if self.average == "weighted":
+            return np.sum(scores * (tp + fn)) / (np.sum(tp + fn) + small)
+        return scores if self.average is None else np.mean(scores)
+
+
+class F1Score(FBetaScore):
+    """2 precision recall / (precision + recall) of each output: `FBetaScore` with beta = 1.
+
+    >>> round(F1Score("micro", threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
+    0.8
+    """
+
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(average, 1.0, threshold, name, dtype)

@@ -1,0 +1,167 @@
+"""Counts of positives and negatives at thresholds, from which most such metrics follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import host_array
+from ..backends.base import Array, Backend
+from .binned import Binned
+
+
+class Levels(Binned):
+    """Counts of positive and negative targets by how many thresholds predictions exceed.
+
+    Attributes:
+        levels: one more than there are thresholds.
+        thresholds: numbers that predictions are compared with, in any order.
+        top_k: predictions that are not among so many of their row exceed none.
+        class_id: the only output that counts.
+        from_logits: whether the thresholds are for sigmoid(y_pred).
+        largest: whether what is the largest of its row exceeds the one threshold,
+            whatever that is.
+    """
+
+    abstract = True
+    functor = "Levels"
+    thresholds: list[float]
+    top_k: int | None = None
+    class_id: int | None = None
+    from_logits = False
+    largest = False
+
+    @property
+    def levels(self) -> int:
+        return len(self.thresholds) + 1
+
+    @property
+    def bins(self) -> int:
+        return ((self.outputs or 0) if self.by_output else 1) * 2 * self.levels
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        class_id = -1 if self.class_id is None else self.class_id
+        head = len(self.thresholds), self.top_k or 0, class_id, self.by_output
+        return (*head, self.from_logits, self.largest, *sorted(self.thresholds))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if self.top_k is not None and np.ndim(y_pred) == 1:  # one row
+            y_true, y_pred = np.asarray(y_true)[np.newaxis], host_array(y_pred)[np.newaxis]
+            if np.ndim(sample_weight) == 1:
+                sample_weight = np.asarray(sample_weight)[np.newaxis]
+        if self.class_id is not None and np.ndim(y_pred) == 1:
+            raise ValueError(
+                f"{self.name}: class_id={self.class_id} is the number of a column, but y_pred "
+                f"has shape {np.shape(y_pred)}: (samples, classes) is expected."
+            )
+        super().update_state(y_true, y_pred, sample_weight)
+
+    def width(self, classes: int) -> int:
+        if self.class_id is not None and self.class_id >= classes:
+            raise ValueError(
+                f"{self.name}: class_id={self.class_id}, but there are {classes} outputs: it "
+                f"must be from 0 to {classes - 1}."
+            )
+        return classes if self.class_id is None else 1
+
+    def place(self, backend: Backend, y_true: Array, y_pred: Array, bins: Array) -> None:
+        xp, classes = backend.xp, y_pred.shape[1]
+        at = slice(None) if self.class_id is None else slice(self.class_id, self.class_id + 1)
+        truth = backend.scratch(bins.shape, bool, "truth")
+        more = backend.scratch(bins.shape, np.int64, "more")
+        if y_true.ndim == 1:
+            numbers = _counted(backend, classes, 1)
+            xp.equal(y_true[:, np.newaxis], numbers[at], out=truth)
+        else:
+            xp.not_equal(y_true[:, at], 0, out=truth)
+        if self.largest:
+            self._place_largest(backend, y_pred, bins)
+        else:
+            self._place_by_thresholds(backend, y_pred, at, bins)
+        xp.multiply(truth, self.levels, out=more)
+        xp.add(bins, more, out=bins)
+        if self.by_output:
+            xp.add(bins, _counted(backend, classes, 2 * self.levels), out=bins)
+
+    def _place_largest(self, backend: Backend, y_pred: Array, bins: Array) -> None:
+        """As in Keras: all that are as large as the largest, but for what is 0."""
+        xp, shape = backend.xp, y_pred.shape
+        row = backend.scratch((shape[0], 1), y_pred.dtype, "largest")
+        size = backend.scratch(shape, y_pred.dtype, "size")
+        found, large = (backend.scratch(shape, bool, slot) for slot in ("found", "large"))
+        backend.row_max(y_pred, row)
+        xp.equal(y_pred, row, out=found)
+        xp.abs(y_pred, out=size)
+        xp.greater(size, 1e-9, out=large)
+        xp.logical_and(found, large, out=found)
+        xp.copyto(bins, found)
+
+    def _place_by_thresholds(self, backend: Backend, y_pred: Array, at: slice, bins: Array) -> None:
+        xp, dtype = backend.xp, y_pred.dtype
+        x = y_pred[:, at]
+        if self.from_logits:
+            x = backend.scratch(bins.shape, dtype, "sigmoid")
+            xp.negative(y_pred[:, at], out=x)
+            xp.exp(x, out=x)
+            xp.add(x, 1.0, out=x)
+            xp.reciprocal(x, out=x)
+        thresholds = backend.scratch(
+            (len(self.thresholds),), dtype, f"thresholds {sorted(self.thresholds)}",
+            lambda array: backend.write(array, np.sort(np.array(self.thresholds, dtype))),
+        )  # fmt: skip
+        backend.apply(_count_below, x, thresholds, bins)
+        if self.top_k is not None:
+            backend.apply(_erase_outside_top, y_pred, self.top_k, at, bins)
+
+    def counts(self, state: np.ndarray) -> tuple[np.ndarray, ...]:
+        """True and false positives, true and false negatives.
+
+        Each (thresholds,), or (outputs, thresholds) where outputs are told apart.
+        """
+        table = state.reshape(-1, 2, self.levels)
+        above = table[..., ::-1].cumsum(axis=-1)[..., ::-1]
+        positives, total = above[..., 1:], above[..., :1]
+        places = np.searchsorted(np.sort(self.thresholds), self.thresholds)
+        positives = positives[..., places]
+        negatives = total - positives
+        found = positives[:, 1], positives[:, 0], negatives[:, 0], negatives[:, 1]
+        return found if self.by_output else tuple(array[0] for array in found)
+
+    @property
+    def true_positives(self) -> np.ndarray:
+        """(thresholds,) or (thresholds, outputs), as the three that follow."""
+        return self.counts(self._state)[0].T
+
+    @property
+    def false_positives(self) -> np.ndarray:
+        return self.counts(self._state)[1].T
+
+    @property
+    def true_negatives(self) -> np.ndarray:
+        return self.counts(self._state)[2].T
+
+    @property
+    def false_negatives(self) -> np.ndarray:
+        return self.counts(self._state)[3].T
+
+
+def _counted(backend: Backend, n: int, step: int) -> Array:
+    """0, step, 2 step and so on, n of them."""
+    return backend.scratch(
+        (n,), np.int64, f"steps of {step}",
+        lambda array: backend.write(array, np.arange(0, n * step, step)),
+    )  # fmt: skip
+
+
+def _count_below(xp: Any, x: Array, thresholds: Array, out: Array) -> None:
+    out[...] = xp.searchsorted(thresholds, x)
+
+
+def _erase_outside_top(xp: Any, y_pred: Array, k: int, at: slice, bins: Array) -> None:
+    """0 for what is not among the k largest of its row, the first ones on ties."""
+    order = xp.argsort(-y_pred, axis=-1, kind="stable")
+    inside = xp.zeros(y_pred.shape, bool)
+    xp.put_along_axis(inside, order[:, :k], True, axis=-1)
+    bins[~inside[:, at]] = 0

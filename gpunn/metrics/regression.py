@@ -1,0 +1,108 @@
+"""The coefficient of determination."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Backend
+from .binned import Binned, divide
+
+AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
+
+
+class R2Score(Binned):
+    """R2 = 1 - sum w (t - y)^2 / sum w (t - mean t)^2: the share of the variance explained.
+
+    1 is perfect, 0 as good as always saying the mean, below 0 worse. Where all targets are
+    equal it is 1 if they are met exactly and 0 if not, as in scikit-learn.
+
+    Args:
+        class_aggregation: of several outputs: ``"uniform_average"``,
+            ``"variance_weighted_average"``, or None for one score each (their mean is
+            logged).
+        num_regressors: of how many inputs the predictions are made, for the adjusted
+            score 1 - (1 - R2) (n - 1) / (n - num_regressors - 1); 0 for the plain one.
+
+    >>> round(R2Score()([[1], [4], [3]], [[2], [4], [4]]), 6)
+    0.571429
+    """
+
+    adds = "columns"
+    functor = "R2Score"
+    sparse = False
+    by_output = True
+
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = "r2_score",
+        dtype: Any = None,
+    ) -> None:
+        if class_aggregation not in AGGREGATIONS:
+            raise ValueError(
+                f"class_aggregation must be one of {', '.join(map(str, AGGREGATIONS))}; got "
+                f"{class_aggregation!r}."
+            )
+        if num_regressors < 0:
+            raise ValueError(f"num_regressors must be at least 0; got {num_regressors!r}.")
+        self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
+        super().__init__(name, dtype)
+
+    @property
+    def bins(self) -> int:
+        return 4 * (self.outputs or 0) + 1
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        xp, shape = backend.xp, y_pred.shape
+        columns = shape[1]
+        kind = "R2" if weights is None else "weighted R2"
+        terms = backend.scratch((4, *shape), np.float64, kind, lambda array: array.fill(1))
+        added = backend.scratch(
+            (4 * columns + 1,), np.float64, f"{kind} of {shape[0]} rows",
+            lambda array: array.fill(shape[0]),
+        )  # fmt: skip
+        xp.copyto(terms[0], y_true)
+        xp.multiply(terms[0], terms[0], out=terms[1])
+        xp.subtract(terms[0], y_pred, out=terms[2])
+        xp.multiply(terms[2], terms[2], out=terms[2])
+        if weights is not None:
+            by_row = weights if weights.ndim == 2 else weights[:, np.newaxis]
+            xp.multiply(terms[:3], by_row, out=terms[:3])
+            xp.copyto(terms[3], by_row)
+            some = backend.scratch((len(by_row),), bool, "some")
+            xp.any(by_row, axis=-1, out=some)
+            xp.sum(some, axis=-1, out=added[4 * columns :].reshape(()))
+        xp.sum(terms, axis=1, out=added[: 4 * columns].reshape(4, columns))
+        xp.add(state, added, out=state)
+
+    def array(self, state: np.ndarray) -> Any:
+        sums, squares, errors, mass = state[:-1].reshape(4, -1)
+        total = squares - divide(sums * sums, mass)
+        # What is left of equal squares is rounding.
+        total[total <= 1e-14 * squares] = 0
+        scores: Any = np.where(total > 0, 1 - divide(errors, total), np.where(errors > 0, 0.0, 1.0))
+        scores = np.where(mass > 0, scores, 0.0)
+        if self.class_aggregation == "uniform_average":
+            scores = np.mean(scores)
+        elif self.class_aggregation == "variance_weighted_average":
+            scores = np.average(scores, weights=total) if total.any() else np.mean(scores)
+        return self._adjusted(scores, state[-1])
+
+    def _adjusted(self, scores: Any, samples: float) -> Any:
+        left = samples - self.num_regressors - 1
+        if self.num_regressors == 0 or samples == 0:
+            return scores
+        if left <= 0:
+            warnings.warn(
+                f"{self.name}: {samples:.0f} samples are too few for an adjusted score with "
+                f"{self.num_regressors} regressors; this is the plain one.",
+                stacklevel=3,
+            )
+            return scores
+        return 1 - (1 - scores) * (samples - 1) / left

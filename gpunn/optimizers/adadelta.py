@@ -1,0 +1,74 @@
+"""Adadelta: steps in the unit of the weights, sized by the steps before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import check_fraction, check_number
+from ..backends.base import Array, Backend
+from .base import Optimizer, averaged, decayed
+
+
+class Adadelta(Optimizer):
+    """s = rho s + (1 - rho) g^2, d = g sqrt(e + eps) / sqrt(s + eps), w -= a d,
+    e = rho e + (1 - rho) d^2 (Zeiler, "ADADELTA", 2012).
+
+    Args:
+        learning_rate: a, at least 0; the paper has 1.
+        rho: decay of the two means, from 0 to 1.
+        epsilon: added to them; it sizes the first steps.
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0])
+    >>> Adadelta(learning_rate=1.0, rho=0.75, epsilon=1e-4).apply([[5.0]], [w]); w.round(4).tolist()
+    [0.98]
+    """
+
+    functor = "Adadelta"
+    slot_names = ("accumulated_grad", "accumulated_delta_var")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.rho = check_fraction("rho", rho)
+        self.epsilon = check_number("epsilon", epsilon, 0)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.rho, self.epsilon, self.weight_decay or 0.0)
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        s, e = (slots[name] for name in self.slot_names)
+        root = backend.scratch(w.shape, w.dtype, "root")
+        xp.multiply(g, g, out=step)
+        averaged(backend, s, step, self.rho, step)
+        xp.add(e, self.epsilon, out=step)
+        xp.sqrt(step, out=step)
+        xp.multiply(step, g, out=step)
+        xp.add(s, self.epsilon, out=root)
+        xp.sqrt(root, out=root)
+        xp.divide(step, root, out=step)
+        xp.multiply(step, step, out=root)
+        averaged(backend, e, root, self.rho, root)
+        xp.multiply(step, learning_rate, out=step)
+        xp.subtract(w, step, out=w)

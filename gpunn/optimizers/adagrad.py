@@ -1,0 +1,73 @@
+"""AdaGrad: steps that shrink by the gradients so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import check_number
+from ..backends.base import Array, Backend
+from .base import Optimizer, decayed
+
+
+class Adagrad(Optimizer):
+    """s += g^2, w -= a g / sqrt(s + eps) (Duchi, Hazan and Singer, "Adaptive subgradient
+    methods", 2011): a weight that has moved much moves less.
+
+    Args:
+        learning_rate: a, at least 0.
+        initial_accumulator_value: s at first, at least 0.
+        epsilon: added to s.
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w, adagrad = np.array([1.0]), Adagrad(0.1, initial_accumulator_value=0.0)
+    >>> for _ in range(4):
+    ...     adagrad.apply([[5.0]], [w])
+    >>> bool(np.isclose(w, 1 - 0.1 * (1 + 2**-0.5 + 3**-0.5 + 0.5)))
+    True
+    """
+
+    functor = "Adagrad"
+    slot_names = ("accumulator",)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.initial_accumulator_value = check_number(
+            "initial_accumulator_value", initial_accumulator_value, 0
+        )
+        self.epsilon = check_number("epsilon", epsilon, 0)
+        self.first_values = {"accumulator": self.initial_accumulator_value}
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.epsilon, self.weight_decay or 0.0)
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        s = slots["accumulator"]
+        xp.multiply(g, g, out=step)
+        xp.add(s, step, out=s)
+        xp.add(s, self.epsilon, out=step)
+        xp.sqrt(step, out=step)
+        xp.divide(g, step, out=step)
+        xp.multiply(step, learning_rate, out=step)
+        xp.subtract(w, step, out=w)

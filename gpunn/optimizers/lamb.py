@@ -1,0 +1,76 @@
+"""LAMB: Adam with steps in proportion to the size of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import check_fraction, check_number
+from ..backends.base import Array, Backend
+from .base import Optimizer, averaged, decayed
+
+
+class Lamb(Optimizer):
+    """m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
+    r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), and for each parameter by itself
+    w -= a |w| / |r| r (You et al., "Large batch optimization for deep learning", 2020).
+
+    Where w or r is zero, the step is a r. Weight decay comes before, as in Keras; the
+    paper adds it to r.
+
+    Args:
+        learning_rate: a, at least 0: the size of a step as a part of that of the weights.
+        beta_1, beta_2: decay of the two means, from 0 to below 1.
+        epsilon: added to the root.
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([3.0, 4.0])  # of norm 5; the step is a tenth of that
+    >>> Lamb(learning_rate=0.1).apply([[0.5, 0.5]], [w]); w.round(4).tolist()
+    [2.6464, 3.6464]
+    """
+
+    functor = "Lamb"
+    slot_names = ("m", "v", "direction")
+    steps_by_norms = True
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
+        self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
+        self.epsilon = check_number("epsilon", epsilon, 0)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        m, v, direction = slots["m"], slots["v"], slots["direction"]
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, direction)
+        t = updates + 1
+        averaged(backend, m, g, self.beta_1, direction)
+        xp.multiply(g, g, out=direction)
+        averaged(backend, v, direction, self.beta_2, direction)
+        xp.multiply(v, 1 / (1 - self.beta_2**t), out=direction)
+        xp.sqrt(direction, out=direction)
+        xp.add(direction, self.epsilon, out=direction)
+        xp.divide(m, direction, out=direction)
+        xp.multiply(direction, 1 / (1 - self.beta_1**t), out=direction)

@@ -1,0 +1,71 @@
+"""Lion: steps of one size, by the sign of a running mean of the gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import check_fraction
+from ..backends.base import Array, Backend
+from .base import Optimizer, averaged, decayed
+
+
+class Lion(Optimizer):
+    """w -= a sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g (Chen et al., "Symbolic
+    discovery of optimization algorithms", 2023).
+
+    Args:
+        learning_rate: a, at least 0: how far every weight goes in an update.
+        beta_1: share of the mean in what the sign is taken of, above 0, up to 1.
+        beta_2: decay of the mean, from 0 to 1.
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0, 1.0])
+    >>> Lion(learning_rate=0.1).apply([[5.0, -0.01]], [w]); w.round(6).tolist()
+    [0.9, 1.1]
+    """
+
+    functor = "Lion"
+    slot_names = ("m",)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.beta_1 = check_fraction("beta_1", beta_1)
+        if not beta_1:
+            raise ValueError("beta_1 must be above 0: with 0 the mean has no effect.")
+        self.beta_2 = check_fraction("beta_2", beta_2)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (self.beta_1, self.beta_2, self.weight_decay or 0.0)
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        ahead = backend.scratch(w.shape, w.dtype, "ahead")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        m = slots["m"]
+        xp.multiply(m, self.beta_1, out=ahead)
+        xp.multiply(g, 1 - self.beta_1, out=step)
+        xp.add(ahead, step, out=ahead)
+        xp.sign(ahead, out=ahead)
+        xp.multiply(ahead, learning_rate, out=ahead)
+        xp.subtract(w, ahead, out=w)
+        averaged(backend, m, g, self.beta_2, step)

@@ -1,0 +1,89 @@
+"""Nadam: Adam with Nesterov momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arguments import check_fraction, check_number
+from ..backends.base import Array, Backend
+from .base import Optimizer, averaged, decayed
+
+# Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until they
+# no longer change: those of a later update are the last.
+PRODUCTS = np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001))
+
+
+class Nadam(Optimizer):
+    """Adam with Nesterov momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
+
+    With mu_t = b1 (1 - .96^t / 2) and p_t the product of mu_1 to mu_t:
+    m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
+    w -= a (mu_{t+1} m / (1 - p_{t+1}) + (1 - mu_t) g / (1 - p_t))
+    / (sqrt(v / (1 - b2^t)) + eps).
+
+    Args:
+        learning_rate: a, at least 0.
+        beta_1, beta_2: decay of the two means, from 0 to below 1.
+        epsilon: added to the root.
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0])
+    >>> Nadam(learning_rate=0.1).apply([[5.0]], [w]); w.round(6).tolist()
+    [0.893721]
+    """
+
+    functor = "Nadam"
+    slot_names = ("m", "v")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
+        self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
+        self.epsilon = check_number("epsilon", epsilon, 0)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        own = (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)
+        return (*own, len(PRODUCTS), *PRODUCTS)
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        t = updates + 1
+        mu, mu_next = (self.beta_1 * (1 - 0.5 * 0.96**i) for i in (t, t + 1))
+        product = self.beta_1**t * float(PRODUCTS[min(int(t), len(PRODUCTS)) - 1])
+        m, v = slots["m"], slots["v"]
+        ahead = backend.scratch(w.shape, w.dtype, "ahead")
+        averaged(backend, m, g, self.beta_1, step)
+        xp.multiply(g, g, out=step)
+        averaged(backend, v, step, self.beta_2, step)
+        xp.multiply(m, learning_rate * mu_next / (1 - product * mu_next), out=ahead)
+        xp.multiply(g, learning_rate * (1 - mu) / (1 - product), out=step)
+        xp.add(ahead, step, out=ahead)
+        xp.multiply(v, 1 / (1 - self.beta_2**t), out=step)
+        xp.sqrt(step, out=step)
+        xp.add(step, self.epsilon, out=step)
+        xp.divide(ahead, step, out=step)
+        xp.subtract(w, step, out=w)

@@ -1,0 +1,96 @@
+"""RMSprop: steps scaled by a running mean of the squared gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import check_fraction, check_number
+from ..backends.base import Array, Backend
+from .base import Optimizer, averaged, decayed
+
+
+class RMSprop(Optimizer):
+    """v = rho v + (1 - rho) g^2, w -= a g / sqrt(v + eps) (Tieleman and Hinton, "Neural
+    networks for machine learning", lecture 6.5, 2012).
+
+    Args:
+        learning_rate: a, at least 0.
+        rho: decay of the mean, from 0 to 1.
+        momentum: mu, from 0 to 1: the step becomes m = mu m + a g / sqrt(v + eps).
+        epsilon: added to v.
+        centered: divide by the root of v less the square of the mean gradient, the
+            gradient's variance (Graves, 2013).
+        weight_decay, common: see `Optimizer`.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0])
+    >>> RMSprop(learning_rate=0.1, rho=0.75).apply([[5.0]], [w]); w.round(6).tolist()
+    [0.8]
+    """
+
+    functor = "RMSprop"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        weight_decay: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        self.rho = check_fraction("rho", rho)
+        self.momentum = check_fraction("momentum", momentum)
+        self.epsilon = check_number("epsilon", epsilon, 0)
+        self.centered = bool(centered)
+        self.slot_names = (
+            "velocity",
+            *(["average_gradient"] if centered else []),
+            *(["momentum"] if momentum else []),
+        )
+
+    @property
+    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+        return (
+            self.rho,
+            self.momentum,
+            self.epsilon,
+            float(self.centered),
+            self.weight_decay or 0.0,
+        )
+
+    def update(
+        self,
+        backend: Backend,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None:
+        xp = backend.xp
+        step = backend.scratch(w.shape, w.dtype, "step")
+        if self.weight_decay and decay:
+            decayed(backend, w, self.weight_decay * learning_rate, step)
+        v = slots["velocity"]
+        xp.multiply(g, g, out=step)
+        averaged(backend, v, step, self.rho, step)
+        if self.centered:
+            mean = slots["average_gradient"]
+            averaged(backend, mean, g, self.rho, step)
+            xp.multiply(mean, mean, out=step)
+            xp.subtract(v, step, out=step)
+            v = step
+        xp.add(v, self.epsilon, out=step)
+        xp.sqrt(step, out=step)
+        xp.divide(g, step, out=step)
+        xp.multiply(step, learning_rate, out=step)
+        if self.momentum:
+            m = slots["momentum"]
+            xp.multiply(m, self.momentum, out=m)
+            xp.add(m, step, out=m)
+            step = m
+        xp.subtract(w, step, out=w)

@@ -1,0 +1,71 @@
+"""What every schedule is: a number for each number of updates done so far."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from ... import registry
+from ...arguments import check_number
+from ...backends.base import Program
+
+
+class LearningRateSchedule(registry.Entry):
+    """Base class. A subclass writes ``__call__``; with a constructor of its own, and
+    ``get_config`` where its arguments are not its attributes, it is saved with the model.
+
+    Attributes:
+        functor: name of the functor in ``kernels/schedules.cuh``, or None: then the host
+            computes each value, and a launch holds one step.
+        parameters: what the functor is given.
+
+    >>> class _Halving(LearningRateSchedule):
+    ...     def __call__(self, step):
+    ...         return 0.1 * 0.5**step
+    >>> _Halving()(2)
+    0.025
+    """
+
+    kind = "schedule"
+    functor: str | None = None
+    parameters: tuple[float, ...] = ()
+
+    def __call__(self, step: Any) -> float:
+        """The value for the update that ``step`` updates came before."""
+        raise TypeError(f"{type(self).__name__} must define __call__(step).")
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def check_rate(name: str, value: Any) -> float:
+    """``value`` as a finite float of at least 0."""
+    number = check_number(name, value, 0)
+    if math.isinf(number):
+        raise ValueError(f"{name} must be finite; got {value!r}.")
+    return number
+
+
+def check_steps(name: str, value: Any) -> float:
+    """``value``, a positive finite number of steps, as it came (an int stays one)."""
+    number = check_number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be > 0; got {value!r}.")
+    return int(value) if number == int(value) else number
+
+
+class HostRates:
+    """A program whose rates the host writes before each step, see `Optimizer.write_rates`."""
+
+    def __init__(self, program: Program, optimizer: Any) -> None:
+        self._program, self._optimizer = program, optimizer
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._optimizer.write_rates()
+            self._program.run(1)

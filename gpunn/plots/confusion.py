@@ -1,0 +1,94 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .scores import class_numbers
+from .style import FONT, INK, dress, new_axes
+
+__all__ = ["confusion_matrix"]
+
+
+def confusion_matrix(
+    y_true: Any,
+    y_pred: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """How many rows of each true class were taken for which, as numbers in a grid.
+
+    The darker a cell, the larger its share of the row (drawn by its root, so that rare
+    mistakes show).
+
+    Args:
+        y_true: true labels (rows,) or one-hot rows; or, without ``y_pred``, the counts
+            themselves (true classes, predicted classes).
+        y_pred: predicted labels (rows,), or scores (rows, classes), of which the largest counts.
+        classes: names, in the order of the labels.
+        title: by default the share that is right.
+        ax: axes to draw in; new ones by default.
+
+    Returns:
+        The figure.
+
+    >>> figure = confusion_matrix([0, 0, 1, 2], [0, 1, 1, 2])
+    >>> figure.axes[0].get_title()
+    '75.0% of 4 right'
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['1', '1', '', '', '1', '', '', '', '1']
+    """
+    if y_pred is None:
+        counts = np.asarray(y_true)
+        if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+            raise ValueError(
+                f"Without y_pred, y_true must be counts (classes, classes); got {counts.shape}."
+            )
+        labels = np.arange(len(counts))
+    else:
+        labels, counts = _count(y_true, y_pred)
+    names = [str(label) for label in labels] if classes is None else list(classes)
+    if len(names) != len(labels):
+        raise ValueError(f"classes has {len(names)} names; there are {len(labels)} classes.")
+    total = counts.sum()
+    side = max(3.4, 0.46 * len(labels) + 1.4)
+    ax = new_axes(ax, (side + 0.3, side))
+    shares = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    ax.imshow(shares, cmap="Greys", vmin=0, vmax=1.15)
+    for row, column in np.ndindex(*counts.shape):
+        number = counts[row, column]
+        ax.text(
+            column,
+            row,
+            f"{number:,}" if number else "",
+            ha="center",
+            va="center",
+            fontsize=FONT - 1,
+            color="white" if shares[row, column] > 0.6 else INK,
+        )
+    said = f"{np.trace(counts) / max(1, total):.1%} of {total:,} right"
+    dress(ax, said if title is None else title, "predicted class", "true class", grid=False)
+    long = max(map(len, names)) > 3
+    ax.set_xticks(
+        range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center"
+    )
+    ax.set_yticks(range(len(names)), names)
+    return ax.figure
+
+
+def _count(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, and how often each pair of them occurs."""
+    pairs = [class_numbers(y_true, "y_true"), class_numbers(y_pred, "y_pred")]
+    if len(pairs[0][1]) != len(pairs[1][1]):
+        raise ValueError(
+            f"y_true has {len(pairs[0][1])} rows, y_pred {len(pairs[1][1])}; they must be as many."
+        )
+    labels = np.union1d(pairs[0][0], pairs[1][0])
+    true, predicted = (np.searchsorted(labels, own)[numbers] for own, numbers in pairs)
+    flat = np.bincount(true * len(labels) + predicted, minlength=len(labels) ** 2)
+    return labels, flat.reshape(len(labels), -1)

@@ -1,0 +1,203 @@
+"""Regularizers: penalties on weights, added once a batch to the loss.
+
+``Dense(10, kernel_regularizer=L2(1e-4))`` adds 1e-4 times the sum of the squared weights
+to the loss of each batch, in training and in `evaluate`, as in Keras; only weights that
+are trained count. Half a sum of squares, as some books have it, is ``L2(factor / 2)``.
+With plain SGD, ``L2(factor)`` is the same as ``weight_decay=2 * factor``; with optimizers
+that scale their steps it is not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+
+from . import registry
+from .arguments import check_choice
+from .backends import get_backend
+from .backends.base import Array, Backend
+
+LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
+
+
+class Regularizer(registry.Entry):
+    """Base class. A penalty of your own writes ``__call__`` and `gradient`.
+
+    Both get the weights as an array of NumPy or CuPy and use functions that work on both.
+
+    >>> import numpy as np
+    >>> class _Cubes(Regularizer):
+    ...     def __call__(self, x):
+    ...         return np.sum(np.abs(x) ** 3)
+    ...     def gradient(self, x):
+    ...         return 3 * x * np.abs(x)
+    >>> float(_Cubes()(np.array([1.0, -2.0])))
+    9.0
+    """
+
+    kind = "regularizer"
+    coefficients: tuple[float, float] | None = None
+    """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of the weights ``x``, one number."""
+        raise TypeError(f"{type(self).__name__} must define __call__(x).")
+
+    def gradient(self, x: Any) -> Any:
+        """Its derivative by each of the weights."""
+        raise TypeError(f"{type(self).__name__} must define gradient(x).")
+
+    def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
+        """The penalty of ``w``; its derivative is added to ``gradient``, if that is given."""
+        if gradient is not None:
+            backend.xp.add(gradient, self.gradient(w), out=gradient)
+        return self(w)
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class _Elementwise(Regularizer):
+    """l1 sum(|w|) + l2 sum(w^2): its gradient is l1 sign(w) + 2 l2 w, 0 at 0."""
+
+    l1 = 0.0
+    l2 = 0.0
+
+    @property
+    def coefficients(self) -> tuple[float, float]:  # type: ignore[override]
+        return self.l1, self.l2
+
+    def __call__(self, x: Any) -> Any:
+        x = np.asarray(x)
+        return self.l1 * np.abs(x).sum() + self.l2 * np.square(x).sum()
+
+    def gradient(self, x: Any) -> Any:
+        x = np.asarray(x)
+        return self.l1 * np.sign(x) + 2.0 * self.l2 * x
+
+
+class L1(_Elementwise):
+    """l1 * sum(|w|): drives weights to exactly zero.
+
+    >>> float(L1(0.5)(np.array([1.0, -2.0])))
+    1.5
+    """
+
+    def __init__(self, l1: float = 0.01) -> None:
+        self.l1 = check_factor("l1", l1)
+
+
+class L2(_Elementwise):
+    """l2 * sum(w^2): keeps weights small.
+
+    >>> float(L2(0.5)(np.array([1.0, -2.0])))
+    2.5
+    """
+
+    def __init__(self, l2: float = 0.01) -> None:
+        self.l2 = check_factor("l2", l2)
+
+
+class L1L2(_Elementwise):
+    """l1 * sum(|w|) + l2 * sum(w^2). By name (``"l1l2"``) both are 0.01, as in Keras."""
+
+    aliases = ("l1l2", "l1_l2")
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
+        self.l1, self.l2 = check_factor("l1", l1), check_factor("l2", l2)
+
+
+class OrthogonalRegularizer(Regularizer):
+    """factor times the mean of |cosine| between two different rows (or columns) of a matrix.
+
+    Args:
+        factor: of the penalty.
+        mode: ``"rows"`` or ``"columns"``.
+
+    >>> float(OrthogonalRegularizer(1.0)(np.array([[1.0, 0.0], [3.0, 3.0]])).round(4))
+    0.7071
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = check_factor("factor", factor)
+        self.mode = check_choice("mode", mode, ("rows", "columns"))
+
+    def __call__(self, x: Any) -> Any:
+        return self.penalty(get_backend("numpy"), np.asarray(x), None)
+
+    def gradient(self, x: Any) -> Any:
+        x = np.asarray(x)
+        gradient = np.zeros_like(x)
+        self.penalty(get_backend("numpy"), x, gradient)
+        return gradient
+
+    def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer takes a matrix; got the shape {w.shape}.")
+        xp, rows = backend.xp, self.mode == "rows"
+        axis, n = (1, len(w)) if rows else (0, w.shape[1])
+        norms = xp.sqrt(xp.maximum(xp.sum(xp.square(w), axis=axis, keepdims=True), LEAST_NORM))
+        unit = w / norms
+        cosines = backend.scratch((n, n), w.dtype, "cosines")
+        backend.matmul(unit, unit, cosines, transpose_a=not rows, transpose_b=rows)
+        cosines.reshape(-1)[:: n + 1] = 0
+        share = self.factor / max(1, n * (n - 1))  # each pair stands there twice
+        if gradient is not None:
+            signs = xp.sign(cosines)
+            turned = backend.scratch(w.shape, w.dtype, "turned")
+            backend.matmul(*((signs, unit) if rows else (unit, signs)), turned)
+            along = xp.sum(turned * unit, axis=axis, keepdims=True)
+            xp.add(gradient, 2 * share * (turned - along * unit) / norms, out=gradient)
+        return share * xp.sum(xp.abs(cosines))
+
+
+def check_factor(name: str, value: Any) -> float:
+    """``value`` as a finite float of at least 0.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, bool
+    )
+    if not number or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
+    return float(value)
+
+
+l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer  # Keras's other names
+
+
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
+    """`L1L2` with Keras's defaults for this name."""
+    return L1L2(l1, l2)
+
+
+def get(identifier: Any) -> Regularizer | None:
+    """The regularizer for a name, an object, a class or a config dictionary; None for None.
+
+    >>> get("l2")
+    L2(l2=0.01)
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, str) and registry.lookup("regularizer", identifier) is L1L2:
+        return l1_l2()
+    return registry.get("regularizer", identifier)
+
+
+def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
+    """The regularizer as a dictionary that `get` takes."""
+    return registry.serialize(regularizer)
+
+
+def deserialize(config: dict[str, Any] | None) -> Regularizer | None:
+    """The regularizer that `serialize` described."""
+    return registry.deserialize(config, "regularizer")

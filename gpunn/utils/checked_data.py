@@ -1,0 +1,225 @@
+"""What the checks of `check_data` look at: the data as flat rows, and what a finding is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SEVERITIES = ("note", "warning", "error")
+SAMPLE = 10_000  # rows that are sorted
+FEW = 20  # as many different whole numbers at most are classes
+
+
+@dataclass
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        severity: ``"note"``, ``"warning"`` or ``"error"``.
+        check: name of the check.
+        text: what it is, and what to do about it.
+        rows, columns: numbers of those concerned, where it is about some of them.
+    """
+
+    severity: str
+    check: str
+    text: str
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
+    columns: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
+
+
+class Data:
+    """Training and test data as the checks want them: flat rows of numbers, classes numbered.
+
+    Attributes:
+        x, x_test: (rows, columns), numbers of their own dtype; x_test may be None.
+        kept: which of the features given these columns are; others are no numbers.
+        y, y_test: class numbers or float targets (rows,), None where there are none.
+        labels: the classes, or None for regression.
+        sample, sample_test: numbers of the rows that are sorted.
+        problems: what was found while reading.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        x_test: Any,
+        y_test: Any,
+        task: str | None,
+        parameters: int | None,
+        names: Sequence[str] | None,
+        seed: int,
+    ) -> None:
+        self.problems: list[Finding] = []
+        self.parameters = parameters
+        given = names if names is not None else getattr(x, "columns", None)
+        self.width = int(np.prod(np.shape(x)[1:]))
+        self.x, kept = self._features(x, "x")
+        if given is not None and len(given) != self.width:
+            raise ValueError(f"names has {len(given)} entries, x has {self.width} features.")
+        self.kept = kept
+        self.image = np.ndim(x) > 2
+        self.columns = self.x.shape[1]
+        self.names = [str(i) for i in kept] if given is None else [str(given[i]) for i in kept]
+        self.x_test = None if x_test is None else self._features(x_test, "x_test", kept)[0]
+        self.labels: np.ndarray | None = None
+        self.raw_y = None if y is None else _targets(y, len(self.x), "y")
+        self.y: np.ndarray | None = None
+        self.y_test: np.ndarray | None = None
+        if self.raw_y is not None:
+            classes = task == "classification" or (task is None and _are_classes(self.raw_y))
+            self._take_y(classes, None if y_test is None or x_test is None else y_test)
+        random = np.random.default_rng(seed)
+        self.sample = _draw(random, len(self.x))
+        self.sample_test = _draw(random, 0 if self.x_test is None else len(self.x_test))
+
+    def _features(
+        self, x: Any, argument: str, kept: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``x`` as (rows, columns) of numbers, and which columns these are."""
+        array = np.asarray(x)
+        if array.ndim == 0 or not len(array):
+            raise ValueError(f"{argument} must be (rows, ...); its shape is {array.shape}.")
+        flat = array.reshape(len(array), -1)
+        if kept is not None and flat.shape[1] != self.width:
+            raise ValueError(
+                f"{argument} has {flat.shape[1]} features a row, x has {self.width}; they must "
+                f"agree."
+            )
+        if kept is None and flat.dtype.kind not in "biuf":
+            kept = np.array([i for i in range(flat.shape[1]) if _is_numeric(flat[:, i])], int)
+            wrong = np.setdiff1d(np.arange(flat.shape[1]), kept)
+            if len(wrong):
+                self.problems.append(
+                    Finding(
+                        "error",
+                        "dtype",
+                        f"{_some(wrong, 'column')} of {argument} {_hold(wrong)} no real numbers, "
+                        f"as {flat[0, wrong[0]]!r}: make numbers of them, for categories one "
+                        f"column each. They are left out of the other checks.",
+                        columns=wrong,
+                    )
+                )
+        kept = np.arange(flat.shape[1]) if kept is None else kept
+        if flat.dtype.kind not in "biuf":
+            flat = flat[:, kept].astype(np.float64) if len(kept) else np.empty((len(flat), 0))
+        return flat, kept
+
+    def _take_y(self, classes: bool, y_test: Any) -> None:
+        assert self.raw_y is not None
+        given = self.raw_y
+        test = None
+        if y_test is not None:
+            assert self.x_test is not None
+            test = _targets(y_test, len(self.x_test), "y_test")
+        if not classes:
+            flat = given.reshape(len(given), -1)[:, 0]
+            self.y = flat.astype(np.float64)
+            self.y_test = None if test is None else test.reshape(len(test), -1)[:, 0].astype(float)
+            return
+        if given.ndim == 2:
+            self.labels = np.arange(given.shape[1])
+            self.y = np.nan_to_num(given.astype(np.float64)).argmax(axis=1)
+            self.y_test = None if test is None else test.argmax(axis=-1).reshape(-1)
+            return
+        self.labels, self.y = np.unique(given, return_inverse=True)
+        if test is not None:
+            everything = np.concatenate([given, test])
+            numbers = np.unique(everything, return_inverse=True)
+            self.labels = numbers[0]
+            self.y, self.y_test = numbers[1][: len(given)], numbers[1][len(given) :]
+
+    @property
+    def classes(self) -> int:
+        return 0 if self.labels is None else len(self.labels)
+
+    def name(self, columns: np.ndarray) -> str:
+        """Some of the features by name."""
+        return listed([self.names[i] for i in columns])
+
+    def summary(self) -> str:
+        text = f"{len(self.x):,} rows of {self.columns:,} features"
+        if self.labels is not None and self.y is not None:
+            counts = np.bincount(self.y, minlength=self.classes)
+            shares = ", ".join(f"{n:,}" for n in counts[:10])
+            more = ", ..." if self.classes > 10 else ""
+            text += f", {self.classes} classes ({shares}{more})"
+        elif self.y is not None:
+            text += f", targets from {np.nanmin(self.y):.4g} to {np.nanmax(self.y):.4g}"
+        if self.x_test is not None:
+            text += f"; {len(self.x_test):,} rows of test data"
+        return text + "."
+
+    def sampled(self, test: bool = False) -> np.ndarray:
+        """The drawn rows as float64, what is missing replaced by the column's median."""
+        rows = self.sample_test if test else self.sample
+        source = self.x_test if test else self.x
+        assert source is not None
+        values = source[rows].astype(np.float64)
+        bad = ~np.isfinite(values)
+        for column in np.flatnonzero(bad.any(axis=0)):
+            own = values[~bad[:, column], column]
+            values[bad[:, column], column] = np.median(own) if len(own) else 0.0
+        return values
+
+
+def _draw(random: np.random.Generator, count: int) -> np.ndarray:
+    if count <= SAMPLE:
+        return np.arange(count)
+    return np.sort(random.choice(count, SAMPLE, replace=False))
+
+
+def _is_numeric(column: np.ndarray) -> bool:
+    if column.dtype.kind in "cmM":
+        return False
+    if column.dtype.kind == "O" and any(isinstance(value, str) for value in column):
+        return False
+    try:
+        column.astype(np.float64)
+    except (ValueError, TypeError):
+        return False
+    return column.dtype.kind == "O"
+
+
+def _targets(y: Any, rows: int, argument: str) -> np.ndarray:
+    targets = np.asarray(y)
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim not in (1, 2) or len(targets) != rows:
+        raise ValueError(
+            f"{argument} must have a row for each of the {rows} rows of its x; its shape is "
+            f"{targets.shape}."
+        )
+    return targets
+
+
+def _are_classes(y: np.ndarray) -> bool:
+    if y.dtype.kind not in "iuf":
+        return True
+    if y.ndim == 2:
+        return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+    known = y[np.isfinite(y)]
+    distinct = np.unique(known)
+    return len(distinct) <= max(FEW, 0) and bool((distinct == np.floor(distinct)).all())
+
+
+def counted(number: int, noun: str) -> str:
+    """``number`` with its noun, which gets an s if there are several."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(entries: Sequence[Any], most: int = 6) -> str:
+    more = f" and {len(entries) - most:,} more" if len(entries) > most else ""
+    return ", ".join(map(str, entries[:most])) + more
+
+
+def _some(numbers: np.ndarray, noun: str) -> str:
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {listed(numbers.tolist())}"
+
+
+def _hold(numbers: np.ndarray) -> str:
+    return "hold" if len(numbers) > 1 else "holds"

@@ -1,0 +1,487 @@
+"""The look at data: planted faults are found, clean data pass, the statistics are SciPy's."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+from sklearn import datasets
+from sklearn.preprocessing import StandardScaler
+
+import gpunn
+from gpunn.cli import main
+from gpunn.utils import check_data
+from gpunn.utils import data_statistics as own
+from gpunn.utils.checked_data import SEVERITIES
+
+
+def clean(rows=600, columns=4, seed=0, classes=3):
+    """Data without a fault: each feature depends on the class, classes are equal in size."""
+    random = np.random.default_rng(seed)
+    y = random.permutation(np.arange(rows) % classes)
+    return random.standard_normal((rows, columns)) + y[:, None], y
+
+
+def faults(report, severity="warning"):
+    return {finding.check for finding in report.at_least(severity)}
+
+
+# -- clean data
+
+
+def test_clean_data_have_nothing():
+    x, y = clean()
+    report = check_data(x[:450], y[:450], x[450:], y[450:])
+    assert not report.findings
+    assert str(report).endswith("Nothing was found.")
+    assert report.raise_on("note") is report
+
+
+@pytest.mark.parametrize("name", ["iris", "digits", "breast_cancer", "wine", "diabetes"])
+def test_known_data_give_no_false_alarm(name):
+    """In random order and scaled, as one trains on them; digits are pixels of one scale."""
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    if name != "digits":
+        x = StandardScaler().fit_transform(x)
+    train, test = order[: len(x) * 3 // 4], order[len(x) * 3 // 4 :]
+    report = check_data(x[train], y[train], x[test], y[test])
+    assert not report.at_least("warning"), str(report)
+
+
+def test_what_is_wrong_with_known_data_as_they_come():
+    x, y = datasets.load_iris(return_X_y=True)
+    report = check_data(x, y)
+    assert faults(report) == {"order"}
+    assert "The last fifth has none of 0, 1." in str(report).replace("\n         ", " ")
+    assert report.of("duplicates")[0].rows.tolist() == [142]  # a known copy of row 101
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    report = check_data(x, y)
+    assert faults(report) == {"scales"}
+    x, y = datasets.load_digits(return_X_y=True)
+    assert check_data(x, y).of("constant")[0].columns.tolist() == [0, 32, 39]
+
+
+def test_mnist_gives_no_false_alarm(mnist):
+    (x, y), (x_test, y_test) = mnist
+    report = check_data(x, y, x_test, y_test)
+    assert not report.at_least("warning"), str(report)
+    always_zero = np.flatnonzero((x.reshape(len(x), -1) == 0).all(axis=0))
+    np.testing.assert_array_equal(report.of("constant")[0].columns, always_zero)
+    assert "Rescaling(1 / 255)" in report.of("scales")[0].text
+
+
+# -- planted faults
+
+
+def test_missing_values():
+    x, y = clean()
+    x[[3, 77], [1, 2]] = np.nan, np.inf
+    report = check_data(x, y)
+    (finding,) = report.of("missing")
+    assert finding.severity == "error"
+    assert finding.rows.tolist() == [3, 77] and finding.columns.tolist() == [1, 2]
+    assert faults(report) == {"missing"}
+    y = y.astype(float)
+    y[5] = np.nan
+    assert check_data(clean()[0], y).of("missing")[0].rows.tolist() == [5]
+
+
+def test_missing_values_in_the_test_data_only():
+    x, y = clean()
+    x_test, y_test = clean(100, seed=9)
+    x_test[7, 0] = np.nan
+    (finding,) = check_data(x, y, x_test, y_test).at_least("warning")
+    assert finding.text.startswith("x_test has 1 values") and finding.rows.tolist() == [7]
+
+
+def test_duplicates_and_contradictions():
+    x, y = clean()
+    x[100:150], y[100:150] = x[:50], y[:50]
+    (finding,) = check_data(x, y).at_least("warning")
+    assert finding.check == "duplicates"
+    np.testing.assert_array_equal(finding.rows, np.arange(100, 150))
+    y[100] = (y[0] + 1) % 3
+    report = check_data(x, y)
+    assert report.of("contradictions")[0].rows.tolist() == [0, 100]
+    x[100, 0] = -0.0
+    x[0, 0] = 0.0  # equal, though their bits differ
+    assert check_data(x, y).of("contradictions")[0].rows.tolist() == [0, 100]
+
+
+def test_few_possible_rows_repeat_and_that_is_no_fault():
+    x, y = gpunn.datasets.toy.xor(400)
+    report = check_data(x, y)
+    assert report.of("duplicates")[0].severity == "note"
+    assert not report.of("contradictions")
+
+
+@pytest.mark.parametrize(("rare", "severity"), [(40, "warning"), (120, "note"), (250, None)])
+def test_imbalance(rare, severity):
+    x, y = clean(1200, classes=2)
+    keep = np.sort(np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:rare]])
+    found = check_data(x[keep], y[keep]).of("imbalance")
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    if severity:
+        assert f"(600 and {rare})" in found[0].text
+
+
+def test_too_little_data():
+    assert faults(check_data(*clean(30))) == {"amount"}
+    assert "amount" in faults(check_data(*clean(100, 40)))
+    assert check_data(*clean(300, 40)).of("amount")[0].severity == "note"
+    x, y = clean()
+    y[:3] = 3
+    (finding,) = check_data(x, y).of("amount")
+    assert finding.rows.tolist() == [0, 1, 2] and "Fewer than 10 rows have the label 3" in (
+        finding.text
+    )
+    model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(500)])
+    (finding,) = check_data(*clean(), parameters=model).findings
+    assert finding.text.startswith("The model has 2,500 parameters, 4.2 for each row")
+    assert check_data(*clean(), parameters=100_000).findings[0].severity == "warning"
+    assert not check_data(*clean(), parameters=500).findings
+
+
+def test_constant_features():
+    x, y = clean()
+    x[:, 2] = 7
+    (finding,) = check_data(x, y, names=list("abcd")).findings
+    assert (finding.check, finding.severity, finding.columns.tolist()) == ("constant", "note", [2])
+    assert "c" in finding.text
+    assert check_data(np.ones((60, 2)), np.arange(60) % 2).of("constant")[0].severity == "error"
+
+
+def test_features_without_relation():
+    x, y = clean(2000)
+    random = np.random.default_rng(5)
+    x = np.column_stack([x[:, 0], random.standard_normal(2000), x[:, 1]])
+    x[:, 2] = (y == 1) * np.sign(random.standard_normal(2000)) * 2 + 0.1 * x[:, 2]  # no mean shift
+    (finding,) = check_data(x, y).findings
+    assert (finding.check, finding.severity, finding.columns.tolist()) == ("relevance", "note", [1])
+    x, y = clean(2000)
+    report = check_data(x, np.random.default_rng(1).permutation(y))
+    assert faults(report) == {"relevance"} and "those of these rows?" in str(report)
+    assert faults(check_data(*gpunn.datasets.toy.xor(400, noise=0.1))) == {"relevance"}
+
+
+def test_relation_of_a_number_to_be_predicted():
+    random = np.random.default_rng(1)
+    x = random.standard_normal((800, 3))
+    y = np.abs(x[:, 0]) + 0.1 * random.standard_normal(800)  # no correlation, and yet
+    (finding,) = check_data(x, y).findings
+    assert (finding.check, finding.columns.tolist()) == ("relevance", [1, 2])
+
+
+@pytest.mark.parametrize("value", [1e6, -999.0])
+@pytest.mark.parametrize("count", [1, 8])
+def test_outliers(value, count):
+    x, y = clean()
+    x[:count, 1] = value
+    findings = check_data(x, y).of("outliers")
+    assert findings[0].severity == "warning" and findings[0].columns.tolist() == [1]
+    np.testing.assert_array_equal(findings[0].rows, np.arange(count))
+
+
+def test_outliers_in_rows_that_are_not_drawn():
+    x, y = clean(30_000)
+    x[12_345, 3] = 1e5
+    assert check_data(x, y).of("outliers")[0].rows.tolist() == [12_345]
+
+
+def test_heavy_tails_are_worth_a_note():
+    x, y = clean(2000)
+    x[:, 0] = np.exp(1.5 * x[:, 0])
+    (finding,) = check_data(x, y).of("outliers")
+    assert (finding.severity, finding.columns.tolist()) == ("note", [0])
+
+
+def test_scales():
+    x, y = clean()
+    (finding,) = check_data(x * [1, 1e3, 1, 1e-2], y).at_least("warning")
+    assert (finding.check, finding.columns.tolist()) == ("scales", [3, 1])
+    assert check_data(x * 1e4, y).of("scales")[0].severity == "note"
+    assert check_data(x + np.eye(4)[1] * 1e4, y).of("scales")[0].columns.tolist() == [1]
+    images = np.random.default_rng(0).integers(0, 256, (200, 4, 4), dtype=np.uint8)
+    assert "Rescaling" in check_data(images, np.arange(200) % 2).of("scales")[0].text
+
+
+def test_order():
+    x, y = clean()
+    by_class = np.argsort(y, kind="stable")
+    assert faults(check_data(x[by_class], y[by_class])) == {"order"}
+    blocks = np.concatenate([by_class[i::10] for i in range(10)])  # sorted in ten pieces
+    assert faults(check_data(x[blocks], y[blocks])) == {"order"}
+    turns = np.lexsort((y, np.arange(600) // 3))
+    assert "order" not in faults(check_data(x[turns], y[turns]))
+    t = np.linspace(0, 20, 500)
+    report = check_data(np.column_stack([np.sin(t), np.cos(t)]), np.sin(t + 0.1))
+    assert [finding.severity for finding in report.of("order")] == ["note"]
+
+
+def test_leakage_exact_and_near():
+    x, y = clean(800)
+    x_test, y_test = clean(200, seed=8)
+    x_test[[4, 9]] = x[[700, 3]]
+    (finding,) = check_data(x, y, x_test, y_test).at_least("warning")
+    assert (finding.check, finding.severity) == ("leakage", "warning")
+    assert finding.rows.tolist() == [4, 9] and "which is training row 700" in finding.text
+    x_test[:50] = x[:50]
+    assert check_data(x, y, x_test, y_test).of("leakage")[0].severity == "error"
+    x_test, y_test = clean(200, seed=8)
+    x_test[:40] = x[:40] + 1e-4
+    (finding,) = check_data(x, y, x_test, y_test).at_least("warning")
+    assert finding.check == "leakage" and "nearly equal" in finding.text
+    np.testing.assert_array_equal(finding.rows, np.arange(40))
+
+
+def test_leakage_between_dtypes():
+    random = np.random.default_rng(0)
+    x = random.integers(0, 250, (500, 30)).astype(np.uint8)
+    x_test = random.integers(0, 250, (50, 30)).astype(np.float32)
+    x_test[2] = x[17]
+    y = np.arange(500) % 2
+    (finding,) = check_data(x, y, x_test).of("leakage")
+    assert finding.rows.tolist() == [2]
+
+
+def test_shift_of_features_and_of_labels():
+    x, y = clean(900)
+    x_test, y_test = clean(300, seed=8)
+    x_test[:, 1] += 1
+    (finding,) = check_data(x, y, x_test, y_test).at_least("warning")
+    assert (finding.check, finding.columns.tolist()) == ("shift", [1])
+    x_test, y_test = clean(900, seed=8)
+    keep = (y_test != 2) | (np.arange(900) % 3 == 0)
+    report = check_data(x, y, x_test[keep], y_test[keep])
+    assert any("Class 2 is 33.3% of the training" in finding.text for finding in report)
+    y_test[0] = 7
+    report = check_data(x, y, x_test, y_test)
+    assert "labels that the training data lack: [7]" in str(report)
+    assert report.of("shift")[0].rows.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "said"),
+    [
+        (lambda y: y + 1, "warning", "not 0 to 2 but 1, 2, 3"),
+        (lambda y: y * 2, "warning", "not 0 to 2 but 0, 2, 4"),
+        (lambda y: np.where(y == 2, 1, -1), "note", "as hinge takes them"),
+        (lambda y: np.array(["a", "b", "c"])[y], "error", "no numbers (a, b, c)"),
+        (lambda y: y.astype(float), "note", "stored as float64"),
+        (lambda y: 0 * y, "error", "nothing to learn"),
+    ],
+)
+def test_labels(change, severity, said):
+    x, y = clean()
+    found = [f for f in check_data(x, change(y)).of("labels") if said in f.text]
+    assert [finding.severity for finding in found] == [severity]
+
+
+def test_one_hot_rows_and_columns_of_labels_are_read_as_labels():
+    x, y = clean()
+    for form in (gpunn.utils.to_categorical(y), y[:, None], y.astype(np.uint8)):
+        assert not check_data(x, form).findings
+    assert "3 classes (200, 200, 200)" in check_data(x, np.eye(3)[y]).summary
+    assert "targets from 0 to 2" in check_data(x, y, task="regression").summary
+
+
+def test_columns_that_are_no_numbers():
+    x, y = clean()
+    table = x.astype(object)
+    table[:, 2] = np.array(["red", "blue"])[np.arange(600) % 2]
+    report = check_data(table, y)
+    (finding,) = report.of("dtype")
+    assert finding.severity == "error" and finding.columns.tolist() == [2]
+    assert "600 rows of 3 features" in report.summary
+    table[:, 3] = 5.0
+    assert check_data(table, y).of("constant")[0].columns.tolist() == [3]  # not 2
+    table[:, 2] = None
+    table[::2, 2] = 1.5
+    assert check_data(table, y).of("missing")[0].columns.tolist() == [2]
+    assert check_data(x + 1j, y).of("dtype")
+
+
+def test_the_report():
+    x, y = clean()
+    x[0, 0] = np.nan
+    x[:, 2] = 1
+    report = check_data(x, y + 1)
+    assert len(report) == 3
+    ranks = [SEVERITIES.index(finding.severity) for finding in report]
+    assert ranks == [2, 1, 0]
+    assert max(map(len, str(report).splitlines())) < 80
+    with pytest.raises(gpunn.utils.DataCheckError, match=r"missing: x has .*(?!constant)"):
+        report.raise_on()
+    with pytest.raises(ValueError, match="severity must be one of note, warning, error"):
+        report.raise_on("fatal")
+
+
+def test_the_data_are_not_changed():
+    x, y = clean()
+    x[0, 0] = np.nan
+    before = x.copy(), y.copy()
+    check_data(x, y, x[:50], y[:50])
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"y": [0, 1]}, "y must have a row for each of the 600 rows"),
+        ({"x": 3}, r"x must be \(rows, ...\)"),
+        ({"x_test": np.ones((9, 2))}, "x_test has 2 features a row"),
+        ({"x_test": np.ones((9, 7))}, "x_test has 7 features a row"),
+        ({"x_test": np.ones((9, 4)), "y_test": [1]}, "y_test must have a row for each of the 9"),
+        ({"task": "ranking"}, "task must be one of classification, regression"),
+        ({"parameters": -1}, "parameters must be an integer of at least 0"),
+        ({"names": ["a"]}, "names has 1 entries"),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, said):
+    x, y = clean()
+    with pytest.raises(ValueError, match=said):
+        check_data(**{"x": x, "y": y, **arguments})
+
+
+# -- the statistics
+
+
+@settings(max_examples=60, deadline=None)
+@given(x=st.floats(0, 500), freedom=st.integers(1, 200))
+def test_chi_squared_is_scipys(x, freedom):
+    expected = stats.chi2.sf(x, freedom)
+    assert own.chi2_sf(x, freedom) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(t=st.floats(0, 5))
+def test_kolmogorovs_distribution_is_scipys(t):
+    assert own.kolmogorov_sf(t) == pytest.approx(special.kolmogorov(t), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), a=st.integers(3, 50), b=st.integers(3, 50), ties=st.booleans())
+def test_the_distance_of_two_samples_is_scipys(seed, a, b, ties):
+    random = np.random.default_rng(seed)
+    one, two = (random.standard_normal(n).round(0 if ties else 9) for n in (a, b))
+    expected = stats.ks_2samp(one, two, method="asymp").statistic
+    assert own.ks_statistic(one, two)[0] == pytest.approx(expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(2, 6), columns=st.integers(2, 6))
+def test_the_g_test_is_scipys(seed, rows, columns):
+    table = np.random.default_rng(seed).integers(1, 40, (rows, columns))
+    expected = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    g, p = own.g_test(table)
+    assert g == pytest.approx(expected.statistic, abs=1e-9)
+    assert p == pytest.approx(expected.pvalue, rel=1e-7, abs=1e-12)
+    padded = np.pad(table, 1)  # empty rows and columns change nothing
+    assert own.g_test(padded) == pytest.approx((g, p))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    dtype=st.sampled_from(["uint8", "int64", "float32", "float64", "bool"]),
+    columns=st.integers(1, 20),
+)
+def test_equal_rows_are_those_that_numpy_finds(seed, dtype, columns):
+    random = np.random.default_rng(seed)
+    x = random.integers(0, 2, (60, columns)).astype(dtype)
+    among = random.integers(0, 2, (40, columns)).astype(dtype)
+    equal = (x[:, None] == among).all(axis=2)
+    expected = np.where(equal.any(axis=1), equal.argmax(axis=1), -1)
+    np.testing.assert_array_equal(own.equal_rows(x, among), expected)
+    itself = (x[:, None] == x).all(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(own.equal_rows(x, x), itself)
+
+
+def test_rows_whose_hashes_agree_by_chance_are_told_apart(monkeypatch):
+    monkeypatch.setattr(own, "row_hashes", lambda x: np.zeros(len(x), np.uint64))
+    x = np.array([[1, 2], [3, 4], [1, 2]])
+    assert own.equal_rows(x, x).tolist() == [0, -1, 0]
+
+
+def test_bins_are_equally_full_and_keep_ties_together():
+    values = np.random.default_rng(0).standard_normal(1000)
+    assert np.ptp(np.bincount(own.binned(values))) <= 1
+    rare = np.zeros(1000)
+    rare[:60] = np.linspace(1, 2, 60)
+    bins = own.binned(rare)
+    assert len(np.unique(bins)) == 2 and len(np.unique(bins[60:])) == 1
+
+
+# -- the command
+
+
+def csv_file(path, x, y, names=None, separator=","):
+    lines = [separator.join(names)] if names else []
+    lines += [separator.join(map(str, [*row, label])) for row, label in zip(x, y, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_command_on_a_csv_file(tmp_path, capsys):
+    x, y = clean(200)
+    path = csv_file(tmp_path / "a.csv", x, y, ["a", "b", "c", "d", "kind"], ";")
+    assert main(["check-data", path]) == 0
+    assert "200 rows of 4 features, 3 classes (67, 67, 66)" in capsys.readouterr().out
+    broken = [[*row] for row in x]
+    broken[3][1] = "?"
+    path = csv_file(tmp_path / "b.csv", broken, y, ["a", "b", "c", "d", "kind"])
+    assert main(["check-data", path, "--json"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    found = next(f for f in result["findings"] if f["check"] == "missing")
+    assert (found["rows"], found["columns"]) == ([3], [1]) and "features b:" in found["text"]
+
+
+def test_command_with_test_data_target_and_limit(tmp_path, capsys):
+    x, y = clean(200)
+    names = ["a", "b", "c", "d", "kind"]
+    train = csv_file(tmp_path / "train.csv", x[:150], y[:150], names)
+    leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
+    assert main(["check-data", train, "--test", leaky]) == 1
+    assert "stand in the training data too" in capsys.readouterr().out.replace("\n         ", " ")
+    assert main(["check-data", train, "--target", "none"]) == 0
+    assert "150 rows of 5 features." in capsys.readouterr().out
+    assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
+    assert "targets from" in capsys.readouterr().out
+    bare = csv_file(tmp_path / "bare.csv", x, y + 1)
+    assert main(["check-data", bare]) == 0
+    assert main(["check-data", bare, "--fail-on", "warning"]) == 1
+
+
+def test_command_on_an_npz_file(tmp_path, capsys):
+    x, y = clean(200)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:50] + 9, y_test=y[:50])
+    assert main(["check-data", str(tmp_path / "a.npz"), "--fail-on", "warning"]) == 1
+    assert "distributed otherwise" in capsys.readouterr().out.replace("\n         ", " ")
+    np.savez(tmp_path / "b.npz", x=x, y=y)
+    assert main(["check-data", str(tmp_path / "b.npz"), "--fail-on", "note"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", [], "has no rows"),
+        ("a,b\n", [], "names of columns, and no rows"),
+        ("1,2\n3\n", [], "row 2 has 1 values, the first one has 2"),
+        ("a\n1\n", [], "a single column"),
+        ("a,b\n1,2\n", ["--target", "c"], "no column 'c'; its columns are a, b"),
+        (None, [], "is no file, and no data set that is known: mnist"),
+    ],
+)
+def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys, text, options, said):
+    path = tmp_path / "data.csv"
+    if text is not None:
+        path.write_text(text)
+    assert main(["check-data", os.fspath(path), *options]) == 1
+    assert said in capsys.readouterr().err

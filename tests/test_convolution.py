@@ -1,0 +1,378 @@
+"""Convolution, pooling and padding: against PyTorch, on both backends, in pieces, and trained."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import emulated
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import test_epilogues
+import test_pytorch
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import cupy_images, get_backend, numpy_images
+from gpunn.backends.geometry import Geometry
+from gpunn.cli import steps
+from gpunn.plan import Call
+from gpunn.testing import check_gradients
+
+if sys.version_info[:2] == (3, 11):
+    import torch
+
+against_pytorch = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
+)
+FORMATS = ("channels_last", "channels_first")
+
+
+def both_ways(
+    layer: Any, x: np.ndarray, dy: Any = None, backend: Any = "numpy", threads: bool = False
+) -> tuple[np.ndarray, ...]:
+    """y, and for a gradient dy (made of random numbers) dx and those of the weights."""
+    backend = get_backend(backend)
+    layer.ensure_built(x.shape[1:])
+    if layer.weights and not layer.weights[0].arena:
+        gpunn.arena.Arena(backend, x.dtype.name, layer.weights)
+        random = np.random.default_rng(1)
+        layer.set_weights([random.standard_normal(w.shape) for w in layer.weights])
+    call = Call(backend, layer, len(x), x.dtype.name, True)
+    shape = layer.compute_output_shape(x.shape)
+    if dy is None:
+        dy = np.random.default_rng(2).standard_normal(shape).astype(x.dtype)
+    call.x, call.dy = backend.upload(x), backend.upload(dy.copy())
+    call.y, call.dx = backend.empty(shape, x.dtype), backend.empty(x.shape, x.dtype)
+    call.trains = bool(layer.weights)
+    with backend.session(threads):
+        layer.forward(call)
+        layer.backward(call)
+    found = call.y, call.dx, *(p.gradient for p in layer.weights)
+    return tuple(backend.read(array) for array in found)
+
+
+def assert_near(ours: tuple[np.ndarray, ...], theirs: Any, tolerance: float = 1e-10) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape
+        assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(b), 1e-30)
+
+
+def of_pytorch(layer: Any, arguments: dict, x: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+    x_torch = torch.tensor(x, requires_grad=True)
+    name = type(layer).__name__
+    y = test_pytorch.LAYERS[name](x_torch, arguments, layer, None)
+    y.backward(torch.tensor(dy))
+    weights = getattr(layer, "torch_weights", [])
+    return [y.detach().numpy(), x_torch.grad.numpy(), *(w.grad.numpy() for w in weights)]
+
+
+def image(data_format: str, n: int, height: int, width: int, channels: int) -> tuple[int, ...]:
+    last = data_format == "channels_last"
+    return (n, height, width, channels) if last else (n, channels, height, width)
+
+
+@against_pytorch
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_convolution_is_that_of_pytorch(padding: str, data_format: str) -> None:
+    """Even and odd windows and images, strides beyond the window, dilations, few and many
+    channels."""
+    windows, steps_ = ((1, 1), (2, 3), (3, 3), (4, 1)), ((1, 1), (2, 2), (3, 1), (1, 5))
+    sizes = ((7, 9, 2), (8, 8, 1), (9, 10, 20))
+    for (height, width, channels), window, step in itertools.product(sizes, windows, steps_):
+        for dilation in ((1, 1), (2, 3), (1, 2)) if step == (1, 1) else ((1, 1),):
+            span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+            if padding == "valid" and (span[0] > height or span[1] > width):
+                continue
+            arguments = {
+                "filters": 3, "kernel_size": window, "strides": step, "padding": padding,
+                "data_format": data_format, "dilation_rate": dilation, "activation": "tanh",
+            }  # fmt: skip
+            layer = layers.Conv2D(**arguments, dtype="float64")
+            x = np.random.default_rng(0).standard_normal(
+                image(data_format, 3, height, width, channels)
+            )
+            dy = np.random.default_rng(2).standard_normal(layer.compute_output_shape(x.shape))
+            assert_near(both_ways(layer, x, dy), of_pytorch(layer, arguments, x, dy))
+
+
+@against_pytorch
+@pytest.mark.parametrize("name", ["MaxPooling2D", "AveragePooling2D"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_pooling_is_that_of_pytorch(name: str, padding: str, data_format: str) -> None:
+    """With many equal pixels: the gradient of a largest one goes to the first of them."""
+    windows = ((1, 1), (2, 2), (3, 2), (3, 3), (2, 5))
+    strides = (None, (1, 1), (2, 2), (3, 1), (1, 4))
+    random = np.random.default_rng(0)
+    for (height, width), window, step in itertools.product(((6, 7), (9, 5)), windows, strides):
+        arguments = {
+            "pool_size": window, "strides": step, "padding": padding, "data_format": data_format
+        }  # fmt: skip
+        layer = getattr(layers, name)(**arguments)
+        x = random.integers(0, 3, image(data_format, 4, height, width, 3)).astype(np.float64)
+        dy = random.standard_normal(layer.compute_output_shape(x.shape))
+        assert_near(both_ways(layer, x, dy), of_pytorch(layer, arguments, x, dy))
+
+
+@against_pytorch
+@pytest.mark.parametrize("name", ["GlobalMaxPooling2D", "GlobalAveragePooling2D"])
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_global_pooling_is_that_of_pytorch(name: str, data_format: str) -> None:
+    arguments = {"data_format": data_format, "keepdims": True}
+    layer = getattr(layers, name)(**arguments)
+    x = np.random.default_rng(0).standard_normal(image(data_format, 3, 5, 4, 6))
+    dy = np.random.default_rng(2).standard_normal(layer.compute_output_shape(x.shape))
+    assert_near(both_ways(layer, x, dy), of_pytorch(layer, arguments, x, dy))
+
+
+def test_both_formats_are_the_same_images() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 6, 5, 4))
+    for name, arguments in (
+        ("Conv2D", {"filters": 2, "kernel_size": 3, "padding": "same"}),
+        ("MaxPooling2D", {}), ("AveragePooling2D", {"padding": "same"}),
+        ("ZeroPadding2D", {"padding": ((1, 0), (0, 2))}),
+    ):  # fmt: skip
+        last, first = (getattr(layers, name)(**arguments, data_format=f) for f in FORMATS)
+        y, dx, *gradients = both_ways(last, x)
+        dy = np.random.default_rng(2).standard_normal(y.shape)
+        turned = both_ways(first, x.transpose(0, 3, 1, 2).copy(), dy.transpose(0, 3, 1, 2).copy())
+        y_turned, dx_turned, *others = turned
+        assert_near(
+            (y_turned.transpose(0, 2, 3, 1), dx_turned.transpose(0, 2, 3, 1), *others),
+            (y, dx, *gradients), 1e-12,
+        )  # fmt: skip
+
+
+# -- windows
+
+
+axes = st.tuples(st.integers(1, 30), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))
+
+
+@hypothesis.given(axes, st.sampled_from(["valid", "same"]))
+@hypothesis.settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_windows_on_an_axis(axis: tuple[int, int, int, int], padding: str) -> None:
+    """Against the definition, cell by cell."""
+    n, window, step, dilation = axis
+    span = dilation * (window - 1) + 1
+    if padding == "valid" and span > n:
+        with pytest.raises(ValueError, match="larger than the image"):
+            Geometry.fit((n, 9), (window, 1), (step, 1), padding, (dilation, 1))
+        return
+    g = Geometry.fit((n, 9), (window, 1), (step, 1), padding, (dilation, 1))
+    count, before = g.windows[0], g.padding[0]
+    assert count == (-(-n // step) if padding == "same" else len(range(0, n - span + 1, step)))
+    after = (count - 1) * step + span - n - before
+    assert before == 0 or 0 <= after - before <= 1  # the odd one below
+    lies = [[i * step - before + r * dilation for r in range(window)] for i in range(count)]
+    found: list[list[int]] = [[] for _ in range(count)]
+    for windows, pixels in g.along(0):
+        places = range(n)[pixels]
+        assert len(range(count)[windows]) == len(places)
+        for i, place in zip(range(count)[windows], places, strict=True):
+            found[i].append(place)
+    assert found == [[place for place in row if 0 <= place < n] for row in lies]
+    assert g.counts(0) == [len(row) for row in found]
+    assert g.extent[0] == (count - 1) * step + span
+
+
+# -- some samples at a time
+
+
+CASES = {
+    "few channels": (layers.Conv2D, {"filters": 5, "kernel_size": 3, "activation": "relu"}, 1),
+    "many channels": (
+        layers.Conv2D, {"filters": 7, "kernel_size": (3, 2), "padding": "same"}, 16
+    ),
+    "one pixel": (layers.Conv2D, {"filters": 3, "kernel_size": 1, "use_bias": False}, 6),
+    "leaky": (
+        layers.Conv2D,
+        {"filters": 3, "kernel_size": 2, "activation": gpunn.activations.Relu(0.2)},
+        3,
+    ),
+    "largest": (layers.MaxPooling2D, {"pool_size": 3, "strides": 2}, 4),
+    "average": (layers.AveragePooling2D, {"padding": "same"}, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pieces_are_the_whole(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sample, some, or all at a time, by one thread or by several."""
+    cls, arguments, channels = CASES[case]
+    layer = cls(**arguments, dtype="float64")
+    x = np.random.default_rng(0).standard_normal((19, 12, 11, channels))
+    monkeypatch.setattr(numpy_images, "PIECE_BYTES", 1 << 40)
+    monkeypatch.setattr(numpy_images, "PARTS", 1)
+    expected = both_ways(layer, x)
+    monkeypatch.setattr(numpy_images, "PARTS", 4)
+    monkeypatch.setattr(numpy_images, "SIZE_WORTH_THREADS", 1)
+    for size in (1, 20_000, 1 << 40):
+        monkeypatch.setattr(numpy_images, "PIECE_BYTES", size)
+        one = both_ways(layer, x)
+        assert_near(one, expected, 1e-13)
+        for a, b in zip(one, both_ways(layer, x, threads=True), strict=True):
+            np.testing.assert_array_equal(a, b)  # whoever does the work
+    card = emulated.make_backend()
+    monkeypatch.setattr(cupy_images, "PATCH_BYTES", 20_000)
+    other = cls(**arguments, dtype="float64")
+    assert_near(both_ways(other, x, backend=card), expected, 1e-13)
+
+
+def test_no_work_array_grows_with_the_batch() -> None:
+    """The patches of the whole batch would be nine times its images."""
+    gpunn.utils.set_random_seed(0)
+    backend = get_backend("numpy")
+    sizes = []
+    for n in (64, 256):
+        backend.release()
+        both_ways(layers.Conv2D(16, 3), np.ones((n, 24, 24, 8), np.float32))
+        sizes.append(max(array.nbytes for array in backend._scratch.values()))
+    assert sizes[0] == sizes[1] < 2**20
+
+
+def test_frozen_and_shared() -> None:
+    frozen = layers.Conv2D(2, 2, padding="same", activation="tanh", trainable=False)
+    check_gradients([layers.Conv2D(3, 2), frozen, layers.Conv2D(1, (1, 2))], (2, 4, 5, 2))
+    for backend in ("numpy", "emulated"):
+        shared = layers.Conv2D(2, 3, padding="same", activation="tanh", bias_initializer="normal")
+        check_gradients([shared, layers.Activation("relu"), shared], (2, 3, 4, 2), backend=backend)
+
+
+# -- a model
+
+
+def network(backend: Any = "numpy") -> gpunn.Sequential:
+    """Keras's small convolutional network, smaller."""
+    gpunn.utils.set_random_seed(3)
+    model = gpunn.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(10, activation="softmax"),
+        ],
+        backend=backend,
+    )
+    adam = gpunn.optimizers.Adam(0.005)
+    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    found = pytest.importorskip("sklearn.datasets").load_digits()
+    order = np.random.default_rng(0).permutation(len(found.target))
+    return (found.images[order, ..., None] / 16).astype(np.float32), found.target[order]
+
+
+def test_it_learns_digits(tmp_path: Path) -> None:
+    """At least 95% of the digits it has not seen; saved, loaded, and as good."""
+    x, y = digits()
+    model = network()
+    model.fit(x[:1500], y[:1500], batch_size=32, epochs=5, verbose=0)
+    _, accuracy = model.evaluate(x[1500:], y[1500:], verbose=0)
+    assert accuracy >= 0.95
+    model.save(tmp_path / "digits.gpunn")
+    again = gpunn.models.load_model(tmp_path / "digits.gpunn")
+    np.testing.assert_array_equal(
+        again.predict(x[1500:], verbose=0), model.predict(x[1500:], verbose=0)
+    )
+
+
+@pytest.mark.parametrize("rung", [None, "plain", "whole"])
+def test_a_card_learns_the_same(card: str, rung: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a ragged last batch; each way of launching."""
+    if rung:
+        monkeypatch.setenv("GPUNN_RUNG", rung)
+    device = emulated.make_backend() if card == "emulated" else get_backend(card)
+    random = np.random.default_rng(0)
+    x, y = random.random((19, 8, 8, 1), np.float32), random.integers(0, 10, 19)
+    weights = []
+    for backend in ("numpy", device):
+        model = network(backend)
+        model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    assert_near(tuple(weights[1]), weights[0], 1e-5)
+
+
+def test_products_do_in_passing_what_they_can() -> None:
+    """The bias and ReLU of a convolution, and the gradient of its bias."""
+
+    def hidden() -> list[Any]:
+        first = gpunn.initializers.GlorotUniform(seed=1)
+        convolution = layers.Conv2D(3, 2, activation="relu", kernel_initializer=first)
+        return [layers.Reshape((4, 5, 1)), convolution, layers.Flatten()]
+
+    device, spy = test_epilogues.card(*test_epilogues.KINDS)
+    weights = test_epilogues.trained(device, hidden())
+    assert test_epilogues.shares(spy) == {
+        "relu": 2 / 8, "bias": 1 / 8, "bias_gradient": 3 / 8, "": 2 / 8
+    }  # fmt: skip
+    assert_near(tuple(weights), test_epilogues.trained(get_backend("numpy"), hidden()), 1e-5)
+
+
+def test_the_launch_list_of_a_step() -> None:
+    model = network()
+    recorded = steps.launches(model, 32)
+    products = [launch for launch in recorded if launch.operation.startswith("convolution")]
+    assert [launch.flops for launch in products] == [
+        2 * 32 * 64 * 9 * 16,
+        2 * 32 * 16 * 9 * 16 * 32,
+        2 * 2 * 32 * 16 * 9 * 16 * 32,  # the kernel's gradient, and the input's
+        2 * 32 * 64 * 9 * 16,  # the first layer's input needs none
+    ]
+    assert [launch.formula for launch in products] == ["Relu"] * 4
+    assert all(launch.kernels for launch in products)
+    lines = steps.table(model, recorded, 32).splitlines()
+    assert any("max_pooling_gradient" in line for line in lines)
+    assert max(map(len, lines)) <= steps.WIDTH
+
+
+# -- what is refused
+
+
+def test_shapes_that_are_no_images() -> None:
+    for layer in (layers.Conv2D(2, 2), layers.MaxPooling2D(), layers.GlobalMaxPooling2D(),
+                  layers.ZeroPadding2D()):  # fmt: skip
+        with pytest.raises(ValueError, match=r"\(batch, height, width, channels\).*got \(.*28"):
+            _ = gpunn.Sequential([layers.Input((28, 28)), layer]).output_shape
+    with pytest.raises(ValueError, match=r"\(batch, channels, height, width\).*channels_first"):
+        layers.MaxPooling2D(data_format="channels_first")(np.ones((2, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"padding": "causal"}, "padding must be one of valid, same; got 'causal'"),
+        ({"padding": "smae"}, "did you mean 'same'|'same'"),
+        ({"data_format": "last"}, "data_format must be one of channels_last"),
+        ({"strides": (1, 2, 3)}, "strides must be an integer or two"),
+        ({"strides": 1.5}, "strides must be an integer"),
+    ],
+)
+def test_arguments_that_are_none(arguments: dict, said: str) -> None:
+    for make in (lambda **a: layers.Conv2D(2, 2, **a), layers.MaxPooling2D):
+        with pytest.raises(ValueError, match=said):
+            make(**arguments)
+
+
+def test_a_window_larger_than_the_image_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"3 x 2 pixels .* 2 x 2.*padding='same'"):
+        layers.AveragePooling2D((3, 2))(np.ones((1, 2, 2, 1)))
+
+
+def test_another_number_of_channels() -> None:
+    layer = layers.Conv2D(2, 2)
+    layer(np.ones((1, 4, 4, 3)))
+    with pytest.raises(ValueError, match=r"(?i)built for inputs of shape \(4, 4, 3\)"):
+        layer(np.ones((1, 4, 4, 2)))

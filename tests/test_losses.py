@@ -1,0 +1,187 @@
+"""What losses are at extremes, at their kinks, and to whom they are equal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend known
+import numpy as np
+import pytest
+import registered
+from scipy.stats import entropy, poisson
+
+import gpunn
+from gpunn import layers, losses
+from gpunn.backends import get_backend
+
+BACKENDS = ["numpy", "emulated"]
+
+
+def value_and_gradient(
+    loss: Any, y_true: Any, y_pred: Any, backend: str, dtype: str = "float32"
+) -> tuple[float, np.ndarray]:
+    """The mean loss of rows and its gradient, as a training step computes them."""
+    device = get_backend(backend)
+    y = device.upload(np.array(y_pred, dtype))
+    t = device.upload(np.array(y_true, np.int32 if loss.sparse else dtype))
+    gradient, totals = device.empty(y.shape, dtype), device.zeros((2,), np.float64)
+    with np.errstate(all="ignore"):
+        device.loss(loss, t, y, None, 1 / len(y), gradient, totals)
+    total, rows = device.read(totals)
+    return total / rows, device.read(gradient)
+
+
+def targets(loss: Any, rows: int, columns: int) -> np.ndarray:
+    labels = np.arange(rows) % columns
+    return labels if loss.sparse else np.eye(columns)[labels]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
+def test_extreme_predictions(name: str, arguments: dict, dtype: str, backend: str) -> None:
+    """Finite, both of them, for whatever a layer may give out."""
+    loss = registered.make("loss", name, arguments)
+    bounded = not getattr(loss, "from_logits", True)
+    extremes = [0.0, 1.0, 1e-30] if bounded else [0.0, 1e4, 1e-30, -1e4, 1e15]
+    if name == "Poisson":  # of rates, which are not negative
+        extremes = [0.0, 1e4, 1e-30, 1e15]
+    grid = np.array(np.meshgrid(extremes, extremes, extremes)).reshape(3, -1).T
+    if bounded:
+        grid = grid[grid.sum(axis=1) > 0]  # Keras's as well: 0 / 0 is no probability
+    value, gradient = value_and_gradient(loss, targets(loss, *grid.shape), grid, backend, dtype)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_binary_crossentropy_of_infinite_logits(target: float, backend: str) -> None:
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    for logit in (np.inf, -np.inf):
+        value, gradient = value_and_gradient(loss, [[target]], [[logit]], backend)
+        right = (logit > 0) == bool(target)
+        assert value == (0 if right else np.inf)
+        assert gradient.item() == (0 if right else np.sign(logit))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_euclidean_distance(backend: str) -> None:
+    loss = losses.EuclideanDistance()
+    value, gradient = value_and_gradient(loss, np.zeros((1, 2)), [[3.0, -4.0]], backend)
+    assert value == 5 and gradient[0] == pytest.approx([0.6, -0.8])
+    value, gradient = value_and_gradient(loss, np.ones((2, 3)), np.ones((2, 3)), backend)
+    assert value == 0 and not gradient.any()
+    value, gradient = value_and_gradient(loss, np.zeros((1, 2)), [[3e30, -4e30]], backend)
+    assert value == pytest.approx(5e30) and gradient[0] == pytest.approx([0.6, -0.8])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cosine_similarity_of_nothing(backend: str) -> None:
+    loss = losses.CosineSimilarity()
+    for t, y in ((np.zeros((1, 2)), np.ones((1, 2))), (np.ones((1, 2)), np.zeros((1, 2)))):
+        value, gradient = value_and_gradient(loss, t, y, backend)
+        assert value == 0 and not gradient.any()
+    value, gradient = value_and_gradient(loss, [[0.0, 1.0]], [[3e30, 3e30]], backend)
+    assert value == pytest.approx(-np.sqrt(0.5)) and np.isfinite(gradient).all()
+
+
+def test_kl_divergence_and_its_other_direction() -> None:
+    random = np.random.default_rng(0)
+    t, p = random.dirichlet(np.ones(4), (2, 5))
+    loss = losses.KLDivergence(reduction="none")
+    np.testing.assert_allclose(loss(t, p), entropy(t, p, axis=1))
+    np.testing.assert_allclose(loss(p, t), entropy(p, t, axis=1))
+
+
+def test_poisson_is_a_likelihood_up_to_a_constant() -> None:
+    counts, rates = np.arange(4.0)[:, None], np.array([0.5, 1.0, 2.5])
+    ours = [losses.poisson(np.broadcast_to(counts, (4, 1)), np.full((4, 1), r)) for r in rates]
+    theirs = [-poisson.logpmf(counts[:, 0], r) for r in rates]
+    np.testing.assert_allclose(np.diff(ours, axis=0), np.diff(theirs, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["Hinge", "SquaredHinge", "PerceptronCriterion"])
+def test_labels_of_0_are_those_of_minus_1(name: str, backend: str) -> None:
+    loss = registered.make("loss", name, {})
+    random = np.random.default_rng(1)
+    y, t = random.normal(size=(6, 3)), random.integers(0, 2, (6, 3))
+    by_bits, by_sides = (value_and_gradient(loss, truth, y, backend) for truth in (t, 2 * t - 1))
+    assert by_bits[0] == by_sides[0]
+    np.testing.assert_array_equal(by_bits[1], by_sides[1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slopes_at_kinks(backend: str) -> None:
+    """Where a loss has none, one that lies between those on both sides."""
+    for name, y, slope in (
+        ("MeanAbsoluteError", 1.0, 0.0),
+        ("MeanAbsolutePercentageError", 1.0, 0.0),
+        ("Hinge", 1.0, 0.0),
+        ("PerceptronCriterion", 0.0, -1.0),
+    ):
+        _, gradient = value_and_gradient(registered.make("loss", name, {}), [[1]], [[y]], backend)
+        assert gradient.item() == slope, name
+    # The largest of the others share the slope, as automatic differentiation has it.
+    loss = losses.CategoricalHinge()
+    _, gradient = value_and_gradient(loss, [[0, 1, 0]], [[0.5, 0.5, 0.5]], backend)
+    assert gradient[0] == pytest.approx([0.5, -1, 0.5])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_perceptron_from_zero_weights_separates(backend: str) -> None:
+    """Rosenblatt's rule is gradient descent on the criterion, one sample after the other."""
+    random = np.random.default_rng(2)
+    x = random.normal(size=(40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
+    y = np.where(np.arange(40) % 2, 1.0, -1.0)[:, None]
+    neuron = layers.Dense(1, kernel_initializer="zeros")
+    model = gpunn.Sequential([layers.Input((2,)), neuron], backend=backend)
+    model.compile(gpunn.optimizers.SGD(1.0), "perceptron_criterion")
+    model.fit(x, y, batch_size=1, epochs=5, shuffle=False, verbose=0)
+    w, b = np.zeros(2), 0.0
+    for _ in range(5):
+        for row, side in zip(x, y[:, 0], strict=True):
+            if side * (w @ row + b) <= 0:
+                w, b = w + side * row, b + side
+    assert neuron.get_weights()[0][:, 0] == pytest.approx(w, rel=1e-5)
+    assert (np.sign(model.predict(x, verbose=0)) == y).all()
+
+
+def test_arguments() -> None:
+    for delta in (0.0, -1.0):
+        with pytest.raises(ValueError, match="delta must be a positive number"):
+            losses.Huber(delta=delta)
+    for name, cls in {
+        "mae": "MeanAbsoluteError", "MAPE": "MeanAbsolutePercentageError",
+        "msle": "MeanSquaredLogarithmicError", "kld": "KLDivergence", "logcosh": "LogCosh",
+        "huber": "Huber", "kl_divergence": "KLDivergence", "squared_hinge": "SquaredHinge",
+    }.items():  # fmt: skip
+        assert type(losses.get(name)).__name__ == cls
+    assert type(losses.get(losses.mean_absolute_error)).__name__ == "MeanAbsoluteError"
+
+
+KERAS_ONLY = ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "LogCosh",
+              "SquaredHinge", "CategoricalHinge", "CosineSimilarity", "KLDivergence")  # fmt: skip
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Keras is compared with there")
+def test_values_and_gradients_are_those_of_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what PyTorch does not have, or has otherwise."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras, jax = pytest.importorskip("keras"), pytest.importorskip("jax")
+    if keras.backend.backend() != "jax":
+        pytest.skip("Keras was imported with another backend")
+    y_pred = np.random.default_rng(3).dirichlet(np.ones(4), 6).astype(np.float32)
+    y_true = np.eye(4, dtype=np.float32)[np.arange(6) % 4]
+
+    def theirs(p: Any) -> Any:
+        return [getattr(keras.losses, name)()(y_true, p) for name in KERAS_ONLY]
+
+    values, slopes = jax.jit(lambda p: (theirs(p), jax.jacrev(theirs)(p)))(y_pred)
+    for name, value, slope in zip(KERAS_ONLY, values, slopes, strict=True):
+        loss = registered.make("loss", name, {})
+        ours, gradient = value_and_gradient(loss, y_true, y_pred, "numpy")
+        assert ours == pytest.approx(float(value), rel=1e-5), name
+        size = np.abs(slope).max()
+        np.testing.assert_allclose(gradient, slope, rtol=2e-5, atol=1e-6 * size, err_msg=name)

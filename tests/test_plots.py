@@ -1,0 +1,618 @@
+"""Pictures: what is drawn is what was given, can be read without colour, and changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC, LinearSVC
+
+import gpunn
+from gpunn import layers, plots
+from gpunn.datasets import toy
+from gpunn.plots import style
+from gpunn.plots.scores import Scores, probabilities
+
+RNG = np.random.default_rng(5)
+
+
+def network(*stack, loss="binary_crossentropy", optimizer="adam"):
+    gpunn.utils.set_random_seed(1)
+    model = gpunn.Sequential(list(stack), backend="numpy")
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Twelve 6 x 6 images of three classes, and a network with every kind of panel."""
+    x, y = RNG.random((12, 6, 6)), np.arange(12) % 3
+    model = network(
+        layers.Input((6, 6)),
+        layers.Rescaling(0.5),
+        layers.Flatten(),
+        layers.Dense(25, "relu", name="wide"),
+        layers.Dense(3, "softmax", name="last"),
+        loss="sparse_categorical_crossentropy",
+    )
+    return model, x, y
+
+
+MOONS = toy.moons(60)
+
+
+def pictures(digits):
+    """A call of every function."""
+    model, x, y = digits
+    line = network(layers.Input((1,)), layers.Dense(1, name="line"), loss="mse")
+    return {
+        "history": lambda: plots.history({"loss": [3, 2, 1], "val_loss": [3, 2, 2]}),
+        "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 3]}),
+        "learning_curve": lambda: plots.learning_curve([5, 9], [1, 1], [[0.5, 0.6], [0.7, 0.7]]),
+        "points": lambda: plots.points(*MOONS),
+        "decision_boundary": lambda: plots.decision_boundary(SVC().fit(*MOONS), *MOONS),
+        "decision_slices": lambda: plots.decision_slices(
+            lambda p: p.sum(axis=1) > 1.5, RNG.random((20, 3)), np.arange(20) % 2
+        ),
+        "error_surface": lambda: plots.error_surface(line, [[1.0]], [[2.0]], resolution=5),
+        "confusion_matrix": lambda: plots.confusion_matrix([0, 1, 1], [0, 1, 0]),
+        "images": lambda: plots.images(x, list("abcdefghijkl")),
+        "worst_mistakes": lambda: plots.worst_mistakes(model, x, y, 4),
+        "first_layer": lambda: plots.first_layer(model),
+        "layer_activations": lambda: plots.layer_activations(model, x[0]),
+    }
+
+
+def test_every_function_is_called_here(digits):
+    assert {*pictures(digits), "PathRecorder"} == set(plots.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in plots.__all__ if name != "PathRecorder"])
+def test_a_picture_is_labelled_and_leaves_settings_alone(name, digits, tmp_path):
+    before = dict(matplotlib.rcParams)
+    figure = pictures(digits)[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "picture.png", dpi=40)
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before
+    assert figure.axes
+    for axes in figure.axes:
+        if axes.get_xticks().size and not hasattr(axes, "_colorbar"):
+            assert axes.get_xlabel() and axes.get_ylabel(), name
+        if hasattr(axes, "_colorbar"):
+            assert axes.get_ylabel() in ("loss", "weight", "activation")
+    several = ("images", "worst_mistakes", "first_layer", "layer_activations", "decision_slices")
+    titled = [axes for axes in figure.axes if axes.get_title()]
+    if name in several:
+        assert len(titled) > 1
+
+
+def test_pyplot_is_not_touched_and_no_window_is_needed():
+    """Also without a display, and with a backend that cannot show anything."""
+    code = (
+        "import sys, gpunn\n"
+        "gpunn.plots.history({'loss': [1, 2]}).savefig('/dev/null', format='png')\n"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"DISPLAY": ""})
+    assert done.stdout.split() == ["False"]
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "gpunn\[plot\]"'):
+        plots.points(*MOONS)
+
+
+def test_drawn_into_given_axes_and_nothing_else_is():
+    axes = Figure().subplots()
+    assert plots.points(*MOONS, ax=axes) is axes.figure
+    assert axes.collections
+    with pytest.raises(TypeError, match="ax must be a matplotlib Axes"):
+        plots.points(*MOONS, ax="here")
+
+
+# -- without colour
+
+
+def grey(color) -> float:
+    """Luminance by ITU-R BT.601, as Pillow's and printers' conversion to grey has it."""
+    return float(np.dot(to_rgb(color), [0.299, 0.587, 0.114]))
+
+
+def test_lines_differ_in_dashes_and_markers():
+    styles = [style.line_style(i) for i in range(6)]
+    assert len({str(s["linestyle"]) for s in styles}) == len({s["marker"] for s in styles}) == 6
+    pairs = {(str(s["linestyle"]), s["marker"]) for s in map(style.line_style, range(30))}
+    assert len(pairs) == 30
+
+
+def test_neighbouring_classes_differ_in_marker_and_in_grey():
+    styles = [style.class_style(i) for i in range(10)]
+    assert len({s["marker"] for s in styles}) == 10
+    for one, next_one in itertools.pairwise(styles):
+        assert abs(grey(one["facecolors"]) - grey(next_one["facecolors"])) > 0.2
+    assert len(set(style.HATCHES)) == 10
+    assert grey(style.SHADES[1]) - grey(style.SHADES[0]) > 0.1  # of two, which are not hatched
+
+
+def test_two_lines_of_a_picture_differ_without_colour():
+    for figure in (
+        plots.history({"loss": [1, 2], "val_loss": [2, 3]}),
+        plots.curves({str(i): [i, i + 1] for i in range(5)}),
+        plots.error_surface(lambda a, b: a * b, path={"a": [[0, 1], [1, 1]], "b": [[1, 0]]}),
+    ):
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
+        marks = {
+            (
+                str(line.get_linestyle()),
+                line._unscaled_dash_pattern[1] and tuple(line._unscaled_dash_pattern[1]),
+                line.get_marker(),
+            )
+            for line in lines
+        }
+        assert len(marks) == len(lines) > 1
+
+
+# -- over time
+
+
+def drawn(axes) -> dict:
+    return {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+
+
+def test_history_of_a_run_from_all_four_sources(tmp_path):
+    x, y = MOONS
+    model = network(layers.Input((2,)), layers.Dense(4, "tanh"), layers.Dense(1, "sigmoid"))
+    log = gpunn.callbacks.CSVLogger(tmp_path / "log.csv")
+    run = model.fit(x, y, epochs=5, validation_split=0.5, verbose=0, callbacks=[log])
+    expected = run.history
+    for source in (run, run.history, model, tmp_path / "log.csv", str(tmp_path / "log.csv")):
+        figure = plots.history(source)
+        panels = {axes.get_ylabel(): axes for axes in figure.axes}
+        assert sorted(panels) == ["accuracy", "loss"]
+        for name, axes in panels.items():
+            for label, key in (("training", name), ("held out", f"val_{name}")):
+                points = np.array(drawn(axes)[label])
+                assert points[:, 0].tolist() == [1, 2, 3, 4, 5]
+                np.testing.assert_allclose(points[:, 1], expected[key])
+            assert axes.get_xlabel() == "epoch" and axes.get_legend()
+
+
+def test_history_without_validation_has_no_legend_and_no_second_line(tmp_path):
+    x, y = MOONS
+    model = network(layers.Input((2,)), layers.Dense(1, "sigmoid"))
+    log = gpunn.callbacks.CSVLogger(tmp_path / "log.csv")  # it writes NA for val_loss
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[log])
+    axes = plots.history(tmp_path / "log.csv", ["loss"]).axes[0]
+    assert list(drawn(axes)) == ["training"] and axes.get_legend() is None
+
+
+def test_validation_now_and_then_stands_at_its_epochs():
+    x, y = MOONS
+    model = network(layers.Input((2,)), layers.Dense(1, "sigmoid"))
+    run = model.fit(x, y, epochs=7, validation_split=0.5, validation_freq=3, verbose=0)
+    points = np.array(drawn(plots.history(run, ["loss"]).axes[0])["held out"])
+    assert points[:, 0].tolist() == [3, 6]
+    assert points[:, 1].tolist() == run.history["val_loss"]
+
+
+def test_history_says_what_is_wrong(tmp_path):
+    with pytest.raises(ValueError, match="no epoch"):
+        plots.history({})
+    with pytest.raises(ValueError, match=r"'lose' is not in the history: loss"):
+        plots.history({"loss": [1]}, ["lose"])
+    with pytest.raises(TypeError, match="path of a CSV file"):
+        plots.history(3)
+    with pytest.raises(ValueError, match="ax is for one metric"):
+        plots.history({"a": [1], "b": [1]}, ax=Figure().subplots())
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="no column 'epoch'"):
+        plots.history(tmp_path / "other.csv")
+
+
+def test_curves_and_learning_curve():
+    axes = plots.curves({"one": [4, 2], "two": ([0, 5], [1, 3])}, logx=True, logy=True).axes[0]
+    assert drawn(axes) == {"one": [[1, 4], [2, 2]], "two": [[0, 1], [5, 3]]}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    with pytest.raises(ValueError, match=r"runs\['a'\]"):
+        plots.curves({"a": ([1, 2], [1, 2, 3])})
+    with pytest.raises(ValueError, match="runs must be a dictionary"):
+        plots.curves([1, 2])
+    axes = plots.learning_curve([10, 100], [1, 0.9], [[0.2, 0.4], [0.5, 0.9]]).axes[0]
+    np.testing.assert_allclose(drawn(axes)["held out"], [[10, 0.3], [100, 0.7]])
+    (bars,) = axes.collections
+    assert [s[:, 1].tolist() for s in bars.get_segments()] == [[0.2, 0.4], [0.5, 0.9]]
+    with pytest.raises(ValueError, match="held_out must have a row for each of the 2 sizes"):
+        plots.learning_curve([10, 100], [1, 2], [1, 2, 3])
+
+
+# -- the plane
+
+
+def classes_drawn(axes) -> dict:
+    return {
+        c.get_label(): np.asarray(c.get_offsets())
+        for c in axes.collections
+        if c.get_label().startswith(("class", "wrong", "no", "yes"))
+    }
+
+
+def test_points_are_those_given():
+    x, y = toy.rings(90, classes=3)
+    shown = classes_drawn(plots.points(x, y).axes[0])
+    assert list(shown) == ["class 0", "class 1", "class 2"]
+    for number in range(3):
+        np.testing.assert_array_equal(shown[f"class {number}"], x[y == number])
+
+
+TWO = {
+    "labels": lambda p: (p[:, 0] > 0.5).astype(int),
+    "truth values": lambda p: p[:, 0] > 0.5,
+    "probability": lambda p: 1 / (1 + np.exp(-9 * (p[:, 0] - 0.5))),
+    "column": lambda p: 1 / (1 + np.exp(-9 * (p[:, :1] - 0.5))),
+    "two scores": lambda p: np.column_stack([1 - p[:, 0], p[:, 0]]),
+    "float labels": lambda p: (p[:, 0] > 0.5).astype(float),
+}
+
+
+@pytest.mark.parametrize("kind", TWO)
+def test_the_boundary_lies_where_the_classifier_changes_its_mind(kind):
+    x, y = RNG.random((50, 2)), np.arange(50) % 2
+    axes = plots.decision_boundary(TWO[kind], x, y, resolution=100).axes[0]
+    lines = [c for c in axes.collections if hasattr(c, "levels") and not c.filled]
+    assert len(lines) == 2  # each class's own edge
+    for line in lines:
+        (path,) = line.get_paths()
+        np.testing.assert_allclose(path.vertices[:, 0], 0.5, atol=0.01)
+    shown = classes_drawn(axes)
+    wrong = (x[:, 0] > 0.5) != y
+    np.testing.assert_array_equal(shown["wrong"], x[wrong])
+    assert axes.get_title() == f"{wrong.sum()} of 50 points wrong"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("input 0", "input 1")
+
+
+def test_threshold_follows_the_labels_the_logits_or_the_caller():
+    x = np.array([[0.2], [0.8], [-0.2]])
+    signs = Scores(lambda p: p, np.array([-1, 1]))
+    assert signs(x).argmax(1).tolist() == [1, 1, 0]
+    assert Scores(lambda p: p, np.array([0, 1]))(x).argmax(1).tolist() == [0, 1, 0]
+    assert Scores(lambda p: p, np.array([0, 1]), 0.1)(x).argmax(1).tolist() == [1, 1, 0]
+    model = network(
+        layers.Input((1,)),
+        layers.Dense(1, kernel_initializer="ones"),
+        loss=gpunn.losses.BinaryCrossentropy(from_logits=True),
+    )
+    assert Scores(model, np.array([0, 1]))(x).argmax(1).tolist() == [1, 1, 0]
+
+
+def test_a_decision_function_of_0_and_1_is_no_label():
+    class Unit:
+        def decision_function(self, x):
+            return np.round(x[:, 0])  # 0 is on the side of the second class
+
+    x = np.array([[-1.0], [0.0], [1.0]])
+    scores = Scores(Unit(), np.array([0, 1]))
+    assert scores(x).tolist() == [[1, -1], [0, 0], [-1, 1]]
+    Unit.predict = lambda self, x: (x[:, 0] >= 0).astype(int)
+    assert scores.classify(x).tolist() == [0, 1, 1]  # as it says itself
+
+
+@pytest.mark.parametrize(
+    "estimator", [SVC(), LinearSVC(), LogisticRegression(), KNeighborsClassifier(3)]
+)
+@pytest.mark.parametrize("labels", [["no", "yes"], [-1, 1], [7, 9]])
+def test_scikit_learns_classifiers_are_asked_as_they_answer(estimator, labels):
+    x, y = MOONS
+    named = np.array(labels)[y]
+    fitted = estimator.fit(x, named)
+    scores = Scores(fitted, np.array(labels))
+    grid = RNG.uniform(-1, 2, (200, 2))
+    assert (scores.labels[scores(grid).argmax(1)] == fitted.predict(grid)).all()
+    axes = plots.decision_boundary(fitted, x, named, resolution=20).axes[0]
+    wrong = int((fitted.predict(x) != named).sum())
+    assert axes.get_title() == (f"{wrong} of 60 points wrong" if wrong else "all points right")
+
+
+def test_our_models_of_two_and_of_several_classes():
+    x, y = toy.spirals(60, classes=3)
+    model = network(
+        layers.Input((2,)), layers.Dense(3, "softmax"), loss="sparse_categorical_crossentropy"
+    )
+    scores = Scores(model, np.arange(3))(x)
+    np.testing.assert_array_equal(scores.argmax(1), model.predict(x, verbose=0).argmax(1))
+    for targets in (y, np.eye(3)[y]):
+        shown = classes_drawn(plots.decision_boundary(model, x, targets, resolution=9).axes[0])
+        np.testing.assert_array_equal(shown["class 2"], x[y == 2])
+    single = network(layers.Input((2,)), layers.Dense(1, "sigmoid"))
+    x, y = MOONS
+    right = ((single.predict(x, verbose=0)[:, 0] > 0.5) == y).sum()
+    title = plots.decision_boundary(single, x, y, resolution=9).axes[0].get_title()
+    assert title == f"{60 - right} of 60 points wrong"
+
+
+def test_more_inputs_are_held_at_the_values_said():
+    x = RNG.random((40, 3))
+    y = (x.sum(axis=1) > 1.5).astype(int)
+    asked = []
+
+    def model(points):
+        asked.append(points)
+        return points.sum(axis=1) > 1.5
+
+    plots.decision_boundary(model, x, y, features=(2, 0), fixed={1: 0.25}, resolution=11)
+    assert set(asked[-1][:, 1]) == {0.25}
+    assert np.ptp(asked[-1][:, 0]) > 1 and np.ptp(asked[-1][:, 2]) > 1
+    axes = plots.decision_boundary(model, x, y, features=(2, 0), resolution=11).axes[0]
+    assert set(asked[-1][:, 1]) == {np.median(x[:, 1])}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("input 2", "input 0")
+    near = np.abs(x[:, 1] - np.median(x[:, 1])) <= 0.1 * np.ptp(x[:, 1])
+    np.testing.assert_array_equal(classes_drawn(axes)["class 1"], x[near & (y == 1)][:, [2, 0]])
+    figure = plots.decision_slices(model, x, y, at=[0.1, 0.9], names=list("abc"), resolution=5)
+    assert [axes.get_title() for axes in figure.axes] == ["c = 0.1", "c = 0.9"]
+    assert [axes.get_legend() is None for axes in figure.axes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"x": [[1.0], [2.0]]}, r"x must be points .* shape is \(2, 1\)"),
+        ({"y": [0, 1, 1]}, "y has 3 rows, x has 2"),
+        ({"features": (0, 2)}, "features must be two different numbers from 0 to 1"),
+        ({"fixed": [1.0]}, r"a value for each of the inputs \[\]"),
+        ({"names": ["a"]}, "names has 1 entries"),
+        ({"classes": ["a"]}, "classes has 1 names; there are 2"),
+        ({"model": 3}, "model must be a gpunn model"),
+        ({"model": lambda p: p[:1]}, r"model gave outputs of shape \(1, 2\) for 2 points"),
+        ({"model": lambda p: np.ones((len(p), 1)) * 0.3, "y": ["a", "b"]}, None),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, said):
+    given = {"model": lambda p: p[:, 0] > 1, "x": [[0.0, 1.0], [2.0, 1.0]], "y": [False, True]}
+    given |= arguments
+    if said is None:
+        plots.decision_boundary(**given)
+        return
+    with pytest.raises((ValueError, TypeError), match=said):
+        plots.decision_boundary(**given)
+
+
+# -- the error
+
+
+def line_model(dtype="float64"):
+    model = gpunn.Sequential(
+        [layers.Input((1,)), layers.Dense(1, name="line")], dtype=dtype, backend="numpy"
+    )
+    model.compile(gpunn.optimizers.SGD(0.1), "mse")
+    model.set_weights([[[1.0]], [3.0]])
+    return model
+
+
+def test_the_surface_of_a_line_is_its_mean_squared_error():
+    x, y = RNG.random((6, 1)), RNG.random((6, 1))
+    model = line_model()
+    figure = plots.error_surface(model, x, y, span=((-1, 2), (0, 4)), resolution=7)
+    filled = next(c for c in figure.axes[0].collections if hasattr(c, "levels"))
+    slope, offset = np.meshgrid(np.linspace(-1, 2, 7), np.linspace(0, 4, 7))
+    expected = ((slope[..., None] * x[:, 0] + offset[..., None] - y[:, 0]) ** 2).mean(-1)
+    assert filled.levels[0] == pytest.approx(expected.min())
+    assert filled.levels[-1] == pytest.approx(expected.max())
+    assert model.weights_dict()["line/kernel"] == 1 and model.weights_dict()["line/bias"] == 3
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("line/kernel[0, 0]", "line/bias[0]")
+    from gpunn.plots.surfaces import _heights, _place
+
+    places = [_place(model, ("line/kernel", (0, 0))), _place(model, ("line/bias", 0))]
+    ranges = [np.linspace(-1, 2, 7), np.linspace(0, 4, 7)]
+    np.testing.assert_allclose(_heights(model, x, y, places, ranges), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("every", ["epoch", "batch"])
+def test_the_recorder_keeps_the_path_of_gradient_descent(every):
+    x, y = RNG.random((6, 1)), RNG.random((6, 1))
+    model = line_model()
+    weights = [("line/kernel", (0, 0)), ("line/bias", 0)]
+    recorder = plots.PathRecorder(weights, every)
+    model.fit(x, y, batch_size=6, epochs=4, verbose=0, callbacks=[recorder])
+    expected = [np.array([1.0, 3.0])]
+    for _ in range(4):
+        slope, offset = expected[-1]
+        error = slope * x + offset - y
+        expected.append(expected[-1] - 0.1 * np.array([2 * (error * x).mean(), 2 * error.mean()]))
+    np.testing.assert_allclose(recorder.path, expected, rtol=1e-12)
+    axes = plots.error_surface(model, x, y, weights, recorder, resolution=5).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), recorder.path)
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["path", "start", "end"]
+    again = plots.PathRecorder(weights)
+    again.set_state(recorder.get_state())
+    np.testing.assert_array_equal(again.path, recorder.path)
+
+
+def test_a_surface_without_its_bar_has_axes_of_its_own_only():
+    for colorbar, axes in ((True, 2), (False, 1)):
+        figure = plots.error_surface(lambda a, b: a + b, colorbar=colorbar)
+        assert len(figure.axes) == axes
+
+
+def test_a_plain_function_and_several_paths():
+    asked = []
+
+    def bowl(a, b):
+        asked.append((a, b))
+        return a**2 + b**2
+
+    figure = plots.error_surface(
+        bowl, path={"one": [[1, 1], [0, 0]], "two": [[2, 0], [0, 0]]}, resolution=9, title="Bowl"
+    )
+    low, high = np.min(asked, axis=0), np.max(asked, axis=0)
+    assert (low < 0).all() and (high > [2, 1]).all()
+    assert figure.axes[0].get_title() == "Bowl"
+    assert drawn(figure.axes[0])["two"] == [[2, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"weights": [("line/kernel", (0, 0)), ("line/bais", 0)]}, "Did you mean 'line/bias'"),
+        ({"weights": [("line/kernel", (0, 1)), ("line/bias", 0)]}, r"no place \(0, 1\)"),
+        ({"weights": [("line/bias", 0)]}, "must be two weights; got 1"),
+        ({"weights": [3, 4]}, "a pair such as"),
+        ({"path": [1, 2]}, r"path must be points \(steps, 2\)"),
+        ({"span": ((1, 0), (0, 1))}, "span must be"),
+        ({"model": 3}, "a gpunn model or a function"),
+        ({"model": lambda a, b: a}, "takes no x, y and weights"),
+        ({"model": lambda a, b: np.nan, "x": None, "y": None}, "finite nowhere"),
+    ],
+)
+def test_what_a_surface_cannot_be_drawn_of(arguments, said):
+    given = {"model": line_model(), "x": [[1.0]], "y": [[1.0]], "resolution": 3} | arguments
+    with pytest.raises((ValueError, TypeError), match=said):
+        plots.error_surface(**given)
+
+
+# -- classes and images
+
+
+@pytest.mark.parametrize("form", ["labels", "scores", "counts", "names"])
+def test_confusion_matrix_is_scikit_learns(form):
+    from sklearn.metrics import confusion_matrix
+
+    true, predicted = RNG.integers(0, 4, 200), RNG.integers(0, 4, 200)
+    counts = confusion_matrix(true, predicted)
+    given = {
+        "labels": (true, predicted),
+        "scores": (np.eye(4)[true], np.eye(4)[predicted] + 0.1),
+        "counts": (counts,),
+        "names": (
+            np.array(list("dabc"))[(true + 1) % 4],
+            np.array(list("dabc"))[(predicted + 1) % 4],
+        ),
+    }[form]
+    axes = plots.confusion_matrix(*given).axes[0]
+    texts = np.array([int(t.get_text() or 0) for t in axes.texts]).reshape(4, 4)
+    np.testing.assert_array_equal(texts, counts)
+    assert axes.get_title() == f"{np.trace(counts) / 200:.1%} of 200 right"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    shade = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(shade**2, counts / counts.sum(1, keepdims=True))
+
+
+def test_confusion_matrix_of_labels_that_only_one_side_has():
+    axes = plots.confusion_matrix([1, 1, 5], [1, 7, 5]).axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "5", "7"]
+    assert [t.get_text() for t in axes.texts] == ["1", "", "1", "", "1", "", "", "", ""]
+    with pytest.raises(ValueError, match="y_true has 2 rows, y_pred 3"):
+        plots.confusion_matrix([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="must be counts"):
+        plots.confusion_matrix([1, 2])
+
+
+def test_the_worst_mistakes_come_in_the_order_of_their_loss(digits):
+    _, x, y = digits
+    given = RNG.dirichlet(np.ones(3), 12)
+    figure = plots.worst_mistakes(lambda _: given, x, y, count=5)
+    loss = -np.log(given[np.arange(12), y])
+    wrong = [i for i in np.argsort(-loss) if given[i].argmax() != y[i]]
+    for axes, i in zip(figure.axes, wrong, strict=False):
+        best = given[i].argmax()
+        assert axes.get_title() == f"{y[i]} taken for {best}\n{given[i, best]:.1%}  #{i}"
+        np.testing.assert_array_equal(axes.images[0].get_array(), x[i])
+    assert figure.get_suptitle() == f"{len(wrong)} mistakes in 12: the {min(5, len(wrong))} worst"
+    assert len(figure.axes) == min(5, len(wrong))
+
+
+def test_without_mistakes_the_least_sure_are_shown(digits):
+    _, x, y = digits
+    given = np.full((12, 3), 0.1)
+    given[np.arange(12), y] = 0.8
+    given[7] = [0.2, 0.6, 0.2]
+    figure = plots.worst_mistakes(lambda _: given, x.reshape(12, 36), y, count=2)
+    assert figure.get_suptitle() == "No mistakes in 12: the 2 least sure"
+    assert figure.axes[0].get_title() == f"{y[7]}\n60.0%  #7"
+
+
+def test_probabilities_of_logits_and_of_a_single_output():
+    x = RNG.normal(size=(5, 2))
+    many = network(
+        layers.Input((2,)),
+        layers.Dense(3),
+        loss=gpunn.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    z = many.predict(x, verbose=0).astype(float)
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities(many, x), expected, rtol=1e-6)
+    one = network(
+        layers.Input((2,)), layers.Dense(1), loss=gpunn.losses.BinaryCrossentropy(from_logits=True)
+    )
+    z = one.predict(x, verbose=0)[:, 0].astype(float)
+    np.testing.assert_allclose(probabilities(one, x)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-6)
+    with pytest.raises(ValueError, match="must give probabilities"):
+        probabilities(lambda x: x * 10, x)
+
+
+def test_first_layer_draws_each_units_weights(digits):
+    model, _, _ = digits
+    kernel = model.weights_dict()["wide/kernel"]
+    figure = plots.first_layer(model, count=7)
+    pictures = [axes for axes in figure.axes if axes.images]
+    assert len(pictures) == 7
+    for number, axes in enumerate(pictures):
+        picture = axes.images[0]
+        np.testing.assert_array_equal(picture.get_array(), kernel[:, number].reshape(6, 6))
+        assert picture.norm.vmin == -picture.norm.vmax  # zero is the middle grey
+    assert plots.first_layer(model, shape=(4, 9)).axes[0].images[0].get_array().shape == (4, 9)
+    assert plots.first_layer(model, layer="last").axes[0].images[0].get_array().shape == (5, 5)
+    odd = network(layers.Input((7,)), layers.Dense(2), loss="mse")
+    with pytest.raises(ValueError, match=r"7 values an image, .* say its shape=\(height, width\)"):
+        plots.first_layer(odd)
+    with pytest.raises(ValueError, match=r"do not make one of shape \(2, 4\)"):
+        plots.first_layer(odd, shape=(2, 4))
+
+
+def test_activations_are_those_of_the_layers(digits):
+    model, x, _ = digits
+    outputs = model.activations(x[:1])
+    figure = plots.layer_activations(model, x[0], classes=["a", "b", "c"])
+    by_title = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(by_title) == ["input", "wide (25 units)", "last (3 units)"]
+    np.testing.assert_array_equal(by_title["input"].images[0].get_array(), x[0])
+    field = np.ma.filled(by_title["wide (25 units)"].images[0].get_array(), np.nan).ravel()
+    np.testing.assert_array_equal(field[:25], outputs["wide"][0])
+    heights = [bar.get_height() for bar in by_title["last (3 units)"].patches]
+    np.testing.assert_array_equal(heights, outputs["last"][0])
+    ticks = [tick.get_text() for tick in by_title["last (3 units)"].get_xticklabels()]
+    assert ticks == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"one sample of shape \(6, 6\)"):
+        plots.layer_activations(model, x)
+
+
+def test_images_of_every_form():
+    grey_images = RNG.random((3, 4, 5))
+    for given, options in (
+        (grey_images, {}),
+        (grey_images[..., None], {}),
+        (grey_images.reshape(3, 20), {"shape": (4, 5)}),
+    ):
+        figure = plots.images(given, **options)
+        for axes, image in zip(figure.axes, grey_images, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), image)
+    assert plots.images(RNG.random((2, 4, 4, 3))).axes[0].images[0].get_array().shape == (4, 4, 3)
+    for wrong, said in (
+        (np.ones((2, 3, 4, 7)), "no grey or RGB image"),
+        (np.ones(4), "must be images"),
+        (np.ones((0, 4, 4)), "no image"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            plots.images(wrong)
+    with pytest.raises(ValueError, match="titles has 1 entries, x has 3"):
+        plots.images(grey_images, ["a"])
