@@ -15,6 +15,7 @@ Takes:     about two seconds.
 Prints:    that the gradients are right, the accuracy (about 0.97) on points inside and
            outside a ring, the slopes learned, and that the saved model, loaded again,
            predicts the same.
+Saves:     custom_layer.png, if matplotlib is installed: the ring as the network sees it.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import tempfile
 import numpy as np
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, plots
 from gpunn.testing import check_gradients
 
 
@@ -112,6 +113,12 @@ def main():
         model.save(path)
         loaded = gpunn.saving.load_model(path)
     print("loaded, predicts the same:", np.array_equal(loaded.predict(x), model.predict(x)))
+    try:
+        figure = plots.decision_boundary(loaded, x, y)
+    except ImportError as error:
+        print(f"no picture: {error}")
+    else:
+        figure.savefig("custom_layer.png", dpi=150)
 
 
 if __name__ == "__main__":

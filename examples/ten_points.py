@@ -15,19 +15,15 @@ Takes:     about half a minute on one CPU core.
 Prints:    the table of layers; for each problem the cost every 5,000 epochs, the number of
            steps until the cost is below 0.001 and all points are right, and what the
            network says about each point.
+Saves:     10_points.png and 11_points.png, if matplotlib is installed: what the network makes
+           of the square.
 """
 
 import argparse
 
-import numpy as np
-
 import gpunn
-from gpunn import layers
-
-X1 = [0.1, 0.3, 0.1, 0.6, 0.4, 0.6, 0.5, 0.9, 0.4, 0.7]
-X2 = [0.1, 0.4, 0.5, 0.9, 0.2, 0.3, 0.6, 0.2, 0.4, 0.6]
-CLASSES = [0] * 5 + [1] * 5  # the first five are of class A
-ELEVENTH = ([0.3, 0.7], 1)
+from gpunn import layers, plots
+from gpunn.datasets import toy
 
 LIMIT = 2_000_000  # steps
 LOOK_EVERY = 1_000  # epochs
@@ -77,15 +73,19 @@ def main():
     options = parser.parse_args()
 
     make_network(options.seed).summary()
-    ten = np.array([X1, X2]).T
-    eleven = np.vstack([ten, ELEVENTH[0]])
-    for x, classes in ((ten, CLASSES), (eleven, [*CLASSES, ELEVENTH[1]])):
+    for x, classes in (toy.ten_points(), toy.eleven_points()):
         print(f"\n{len(x)} points")
         model, watch = solve(x, classes, options.seed, options.rate)
         outcome = "solved" if watch.solved else "not solved"
         print(f"{outcome} after {watch.steps:,} steps, cost {watch.cost:.6f}")
         for point, wanted, (a, b) in zip(x, classes, model.predict(x), strict=True):
             print(f"  ({point[0]}, {point[1]})  class {'AB'[wanted]}: A {a:.3f}  B {b:.3f}")
+        try:
+            figure = plots.decision_boundary(model, x, classes, classes=["A", "B"])
+        except ImportError as error:
+            print(f"no picture: {error}")
+        else:
+            figure.savefig(f"{len(x)}_points.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ without them 3*4 + 4*2 = 20.
 Run:       python examples/xor.py [--seed 1]
 Takes:     about a second.
 Prints:    what each network says about the four points, then 26 and 20.
+Saves:     xor.png, if matplotlib is installed: what both make of the square.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, plots
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 Y = np.array([0, 1, 1, 0])
@@ -52,13 +53,22 @@ def three_four_two(use_bias):
     )
 
 
+def picture(models):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for ax, (hidden, model) in zip(figure.subplots(1, 2), models.items(), strict=True):
+        plots.decision_boundary(model, X, Y, title=f"{hidden} hidden units", ax=ax)
+    figure.savefig("xor.png", dpi=150)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Learn exclusive or.")
     parser.add_argument("--seed", type=int, default=1, help="of the start")
     options = parser.parse_args()
 
-    for hidden in (2, 8):
-        model = learn(hidden, options.seed)
+    models = {hidden: learn(hidden, options.seed) for hidden in (2, 8)}
+    for hidden, model in models.items():
         loss, accuracy = model.evaluate(X, Y, verbose=0)
         print(f"2-{hidden}-1: loss {loss:.4f}, accuracy {accuracy:.2f}")
         for (a, b), answer in zip(X, model.predict(X)[:, 0], strict=True):
@@ -66,6 +76,10 @@ def main():
 
     print("3-4-2 with biases:   ", three_four_two(True).count_params(), "parameters")
     print("3-4-2 without biases:", three_four_two(False).count_params(), "parameters")
+    try:
+        picture(models)
+    except ImportError as error:
+        print(f"no picture: {error}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 
+from gpunn import registry
 from gpunn.backends.card import why_not
 from gpunn.datasets import mnist as source
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,3 +37,20 @@ def card(request: pytest.FixtureRequest) -> str:
 def mnist() -> tuple:
     """The real MNIST, `((x_train, y_train), (x_test, y_test))`, fetched at the first use."""
     return source.load_data()
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs an example in this process, in an empty folder; returns its names."""
+    # A class that an example registers stays out of the tables of the other tests.
+    for tables in ("_kinds", "_aliases"):
+        copy = {kind: dict(table) for kind, table in getattr(registry, tables).items()}
+        monkeypatch.setattr(registry, tables, copy)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)  # one takes from another
+
+    def run(name: str, *arguments: str, run_name: str | None = None) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=run_name)
+
+    return run

@@ -1,0 +1,147 @@
+"""Every activation: what is true of it, and a gallery of curves and derivatives.
+
+The table says for each what values it takes, whether it never falls, what line it comes
+close to far out on either side, and where its derivative is 0: there a unit learns
+nothing. Where an asymptote is a number, the derivative vanishes on that side too. Each
+entry is compared with numbers before it is printed (gpunn.activations.check_properties);
+one that is not so would stop the script. softmax and log_softmax, which work on rows,
+stand for the first output of the row (x, 0).
+
+Run:       python examples/activations.py
+Takes:     about two seconds.
+Prints:    the table; tanh x and 2 sigmoid(2 x) - 1; a sigmoid's three parameters.
+Saves:     activations.png, if matplotlib is installed.
+"""
+
+import numpy as np
+
+from gpunn import activations
+
+SHOWN = {
+    "linear": activations.linear,
+    "step": activations.step,
+    "sign": activations.sign,
+    "ramp": activations.ramp,
+    "sigmoid": activations.sigmoid,
+    "hard_sigmoid": activations.hard_sigmoid,
+    "tanh": activations.tanh,
+    "softsign": activations.softsign,
+    "gaussian": activations.gaussian,
+    "relu": activations.relu,
+    "leaky_relu": activations.leaky_relu,
+    "relu6": activations.relu6,
+    "elu": activations.elu,
+    "celu(2)": activations.Celu(2),
+    "selu": activations.selu,
+    "softplus": activations.softplus,
+    "exponential": activations.exponential,
+    "gelu": activations.gelu,
+    "gelu, approx.": activations.Gelu(approximate=True),
+    "silu": activations.silu,
+    "hard_silu": activations.hard_silu,
+    "mish": activations.mish,
+    "softmax": activations.softmax,
+    "log_softmax": activations.log_softmax,
+}
+
+
+def number(value):
+    return f"{value + 0.0:.4g}"  # + 0: without the sign of -0
+
+
+def line(asymptote):
+    """A straight line in words: "0", "x", ".2x"; a dash for none."""
+    if asymptote is None:
+        return "-"
+    slope, intercept = asymptote
+    if slope == 0:
+        return number(intercept)
+    text = "x" if slope == 1 else f"{number(slope)}x"
+    return text if intercept == 0 else f"{text} + {number(intercept)}"
+
+
+def places(flat):
+    """Points and intervals in words: "x < -3, x = -1.5"."""
+    words = []
+    for start, stop in flat:
+        if start == stop:
+            words.append(f"x = {number(start)}")
+        elif np.isinf(start) and np.isinf(stop):
+            words.append("everywhere")
+        else:
+            words.append(f"x < {number(stop)}" if np.isinf(start) else f"x > {number(start)}")
+    return ", ".join(words) or "nowhere"
+
+
+def table():
+    print(f"{'':14}{'values':17}{'never':6}{'close to, for x to':>20}  derivative")
+    print(f"{'':14}{'from .. to':17}{'falls':6}{'-inf':>11}{'inf':>9}  is 0 at")
+    for name, activation in SHOWN.items():
+        p = activations.check_properties(activation)
+        values = f"{number(p.range[0])} .. {number(p.range[1])}"
+        falls = "yes" if p.monotone else "no"
+        ends = f"{line(p.left):>11}{line(p.right):>9}"
+        print(f"{name:14}{values:17}{falls:6}{ends}  {places(p.flat)}")
+
+
+def identities():
+    x = np.array([-2.0, -0.5, 0.0, 1.0, 3.0])
+    print("\nx                  ", *(f"{v:9.4f}" for v in x))
+    print("tanh x             ", *(f"{v:9.4f}" for v in activations.tanh(x)))
+    print("2 sigmoid(2 x) - 1 ", *(f"{v:9.4f}" for v in 2 * activations.sigmoid(2 * x) - 1))
+    shaped = activations.Sigmoid(slope=3, shift=15, offset=0)
+    x = np.array([4.0, 4.5, 5.0, 5.5, 6.0])
+    print("\nx                  ", *(f"{v:9.4f}" for v in x))
+    print("sigmoid(3 (x - 5)) ", *(f"{v:9.4f}" for v in shaped(x)))
+
+
+def gallery(path):
+    """One panel for each: the curve as a solid line, its derivative dashed."""
+    from matplotlib.figure import Figure
+
+    columns = 6
+    figure = Figure(figsize=(12, 8.4), layout="constrained")
+    panels = figure.subplots(-(-len(SHOWN) // columns), columns)
+    for ax, (name, activation) in zip(panels.flat, SHOWN.items(), strict=True):
+        edge = 8 if name == "relu6" else 4
+        x = np.linspace(-edge, edge, 1601)
+        y, slope = activations.curve(activation, x)
+        ax.axhline(0, color="0.8", linewidth=0.8)
+        ax.axvline(0, color="0.8", linewidth=0.8)
+        for jump in np.flatnonzero(np.abs(np.diff(y)) > 0.5):
+            ax.plot(x[jump], y[jump], "o", color="black", markerfacecolor="white", zorder=3)
+            ax.plot(x[jump + 1], y[jump + 1], "o", color="black", zorder=3)
+            y[jump] = np.nan  # the pen is lifted
+        slope[np.flatnonzero(np.abs(np.diff(slope)) > 0.1)] = np.nan
+        ax.plot(x, y, color="black", linewidth=2.4, label="f(x)")
+        ax.plot(x, slope, color="#d55e00", linewidth=1.5, linestyle="--", label="f'(x)")
+        low = max(np.nanmin([y, slope]), -edge)
+        high = min(np.nanmax([y, slope]), edge)
+        ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
+        ax.set_xticks([-edge, -edge // 2, 0, edge // 2, edge])
+        ax.locator_params(axis="y", nbins=5)
+        ax.set_title(name, fontsize=11)
+        ax.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+    for ax in panels[-1]:
+        ax.set_xlabel("x", fontsize=9)
+    for ax in panels[:, 0]:
+        ax.set_ylabel("f(x), f'(x)", fontsize=9)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    table()
+    identities()
+    try:
+        gallery("activations.png")
+        print("\nsaved activations.png")
+    except ImportError:
+        print('\nFor the picture: pip install "gpunn[plot]"')
+
+
+if __name__ == "__main__":
+    main()

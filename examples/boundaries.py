@@ -1,0 +1,87 @@
+"""Where classes meet: the same network on six kinds of points, and slices of three inputs.
+
+Two layers of 32 rectified units learn exclusive or with noise, points that a line parts, rings,
+moons, spirals and a class that the other splits; beside each picture stands how many points
+a line would have right (a network without hidden layers). Then three inputs: points within a
+ball, whose border is drawn at three values of the third input.
+
+Run:       python examples/boundaries.py [--epochs 150]
+Takes:     about five seconds.
+Prints:    for each the share of points that were right, of those learnt from and of new ones,
+           by a line and by the network.
+Saves:     boundaries.png and slices.png, if matplotlib is installed.
+"""
+
+import argparse
+
+import numpy as np
+
+import gpunn
+from gpunn import layers, plots
+from gpunn.datasets import toy
+
+ROWS = 400
+PROBLEMS = {
+    "exclusive or": lambda seed: toy.xor(ROWS, noise=0.2, seed=seed),
+    "separable": lambda seed: toy.separable(ROWS, margin=0.05, seed=0),
+    "rings": lambda seed: toy.rings(ROWS, seed=seed),
+    "moons": lambda seed: toy.moons(ROWS, noise=0.1, seed=seed),
+    "spirals": lambda seed: toy.spirals(ROWS, seed=seed),
+    "split": lambda seed: toy.split(ROWS, seed=seed),
+}
+
+
+def ball(seed):
+    """Points (rows, 3) of a cube; class 1 is within a ball of half of its volume."""
+    x = np.random.default_rng(seed).uniform(-1, 1, (ROWS, 3))
+    return x, (np.linalg.norm(x, axis=1) < (3 / np.pi) ** (1 / 3)).astype(int)
+
+
+def learn(x, y, hidden, epochs):
+    gpunn.utils.set_random_seed(0)
+    model = gpunn.Sequential([layers.Input((x.shape[1],))])
+    for units in hidden:
+        model.add(layers.Dense(units, "relu"))
+    model.add(layers.Dense(1, "sigmoid"))
+    model.compile(gpunn.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    model.fit(x, y, epochs=epochs, verbose=0)
+    return model
+
+
+def picture(models):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    for ax, (name, model) in zip(figure.subplots(2, 3).flat, models.items(), strict=True):
+        plots.decision_boundary(model, *PROBLEMS[name](0), title=name.capitalize(), ax=ax)
+        ax.get_legend().remove()  # blue is class 0 in each
+    figure.savefig("boundaries.png", dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Draw the borders that networks learn.")
+    parser.add_argument("--epochs", type=int, default=150, help="of each network")
+    options = parser.parse_args()
+
+    models = {}
+    print(f"{'share right':16}{'line':>10}{'new':>8}{'network':>10}{'new':>8}")
+    for name, problem in {**PROBLEMS, "ball": ball}.items():
+        shares = []
+        for hidden in ((), (32, 32)):
+            models[name] = learn(*problem(0), hidden, options.epochs)
+            shares += [models[name].evaluate(*problem(seed), verbose=0)[1] for seed in (0, 1)]
+        print(
+            f"{name:16}" + "".join(f"{s:{w}.3f}" for s, w in zip(shares, (10, 8) * 2, strict=True))
+        )
+    three = models.pop("ball")
+    try:
+        picture(models)
+        slices = plots.decision_slices(three, *ball(0), at=[-0.8, 0, 0.8])
+    except ImportError as error:
+        print(f"no picture: {error}")
+    else:
+        slices.savefig("slices.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()
