@@ -18,7 +18,7 @@ from gpunn.backends.array_calls import ArrayCalls
 from gpunn.backends.numpy_backend import NumpyBackend
 from gpunn.backends.numpy_updates import UPDATE_PIECE
 from gpunn.backends.recorder import NotListableError
-from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, worth_threads
+from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, _blas, worth_threads
 
 
 class Plain(NumpyBackend):
@@ -218,6 +218,7 @@ def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
         info = threadpoolctl.threadpool_info()
         return [library["num_threads"] for library in info if library["user_api"] == "blas"]
 
+    _blas.cache_clear()  # a package that was imported since, SciPy say, brought its own
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
         before, backend = threads(), NumpyBackend()
         with backend.session(), backend.session():
