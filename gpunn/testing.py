@@ -22,7 +22,8 @@ from .models import Model
 from .models.data import to_rows
 from .models.heads import Answers
 from .models.rows import name_of
-from .plan import INPUT, Call, Node, Plan, Pool, Workspace
+from .plan import INPUT, Call, Node, Plan
+from .workspace import Pool, Workspace
 
 __all__ = ["check_gradients"]
 

@@ -30,6 +30,7 @@ FLOORS = {
     "backends": 2,
     "arena": 3,
     "plan": 3,
+    "workspace": 3,
     "activations": 4,
     "initializers": 4,
     "layers": 4,

@@ -14,7 +14,8 @@ from ..arena import Arena, Parameter, ParameterHolder
 from ..arguments import check_number
 from ..backends import get_backend
 from ..config import resolve_dtype
-from ..plan import INPUT, Call, Node, Plan, run_once
+from ..plan import INPUT, Call, Node, Plan
+from ..workspace import run_once
 from .operation import Operation, Sample, SymbolicTensor, is_symbolic
 
 Shape = tuple[int | None, ...]

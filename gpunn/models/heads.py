@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import metrics as metrics_module
 from ..losses import Loss
-from ..plan import Plan, Pool, Workspace
+from ..plan import Plan
+from ..workspace import Pool, Workspace
 from .data import Spec, Target
 from .matching import fuse, resolve_metric
 

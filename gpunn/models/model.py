@@ -16,7 +16,8 @@ from ..arguments import (
 )
 from ..callbacks import CallbackList, History
 from ..layers.operation import Sample, is_symbolic
-from ..plan import Plan, run_once
+from ..plan import Plan
+from ..workspace import run_once
 from . import classes, data, loops
 from .arrays import check_finite
 from .compiled import Compiled
@@ -266,7 +267,8 @@ class Model(Compiled):
         return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
 
     def _validation_source(self, given: Any) -> Rows | data.Batches:
-        x, y, weight = data.validation_parts(given)
+        assert self.plan is not None
+        x, y, weight = data.validation_parts(given, len(self.plan.input_shapes))
         return self._source(x, y, weight, None, "validation_data")[1]
 
     def evaluate(

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..backends.base import Array, Program
 from ..layers.operation import Form
-from ..plan import Plan, Pool, Workspace
+from ..plan import Plan
 from ..registry import is_own
+from ..workspace import Pool, Workspace
 from .arrays import check_finite, is_finite, on_device
 from .data import Spec
 from .memory import room_for_batch, sample_bytes

@@ -24,8 +24,9 @@ from ..backends.precision import usable
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..optimizers.schedules.base import HostRates
-from ..plan import Plan, Pool, Workspace
+from ..plan import Plan
 from ..registry import is_own
+from ..workspace import Pool, Workspace
 from .data import Spec
 from .heads import LOSS_TOTALS, Answers, Head, Measure, make_heads
 from .memory import Cache, room_for_batch
