@@ -6,8 +6,9 @@ mistake, which recall counts. The figures are gpunn's own; scikit-learn's stand 
 
 Run:       python examples/breast_cancer.py
 Takes:     about five seconds. Needs scikit-learn: pip install scikit-learn
-Prints:    the confusion matrix, accuracy, precision, recall, F1 and the area under the ROC
-           curve, by gpunn and by scikit-learn; what a lower threshold does.
+Prints:    the confusion matrix, accuracy, precision, recall, F1, F2 and the area under the
+           ROC curve, by gpunn and by scikit-learn; what a lower threshold does; the counts
+           and the report of both classes.
 Saves:     roc_curve.png, if matplotlib is installed.
 """
 
@@ -69,6 +70,10 @@ def figures(y, chances, threshold=0.5):
             value(ours.F1Score(threshold=threshold), y, chances),
             theirs.f1_score(y, answers),
         ),
+        "F2": (  # recall counts more than precision
+            value(ours.FBetaScore(beta=2.0, threshold=threshold), y, chances),
+            theirs.fbeta_score(y, answers, beta=2),
+        ),
         "area under ROC": (ours.roc_auc(y, chances), theirs.roc_auc_score(y, chances)),
     }
 
@@ -89,6 +94,11 @@ def main():
         for name, (own, their) in figures(y_test, chances, threshold).items():
             print(f"{name:16}{own:10.6f}{their:14.6f}")
         print()
+    kinds = ours.TruePositives, ours.FalsePositives, ours.TrueNegatives, ours.FalseNegatives
+    counts = [f"{value(kind(), y_test, chances):.0f}" for kind in kinds]
+    print("true and false positives, true and false negatives:", ", ".join(counts))
+    names = ["benign", "malignant"]
+    print(ours.classification_report(y_test, (chances > 0.5).astype(int), target_names=names))
     try:
         from gpunn import plots
 

@@ -41,7 +41,24 @@ SHORT = {
     "boundaries": ("", [r"spirals +0\.6.* 0\.9\d\d\n", r"ball +0\.5.* 0\.9\d\d\n"]),
     "breast_cancer": (
         "",
-        ["426 patients", r"recall +(0\.9\d{5}) +\1\n", r"F1 +(0\.\d{6}) +\1\n"],
+        [
+            "426 patients",
+            r"recall +(0\.9\d{5}) +\1\n",
+            r"F1 +(0\.\d{6}) +\1\n",
+            r"F2 +(0\.\d{6}) +\1\n",
+            r"false negatives: (\d\d), \d, \d\d, \d\n",
+            r"malignant +0\.\d\d +0\.\d\d +0\.\d\d +53\n",
+        ],
+    ),
+    "check_data": (
+        "",
+        [
+            r"none +-\n",
+            r"leakage +leakage \(error\)",
+            r"\$ gpunn check-data plants\.csv .*\n418 rows of 4 features",
+            "exit status 1",
+            r"Repaired:\n395 rows of 3 features, .*\nNothing was found",
+        ],
     ),
     "computational_graph": (
         "",
@@ -69,6 +86,14 @@ SHORT = {
         "--splits 2",
         ["442 patients", r"MLPRegressor +5\d\.\d", r"gpunn +5\d\.\d .* 0\.3"],
     ),
+    "first_weights": (
+        "",
+        [
+            r"HeNormal +0\.08\d+ +0\.0816 .* 100 +6e-01 +9e-01\n",
+            r"Ones +0\.0000 .* 1 +1e\+00 +6e\+38\n",
+            r"at right angles, to \de-0[67]",
+        ],
+    ),
     "forecast": ("", [r"the noise itself +0\.296", r"network +0\.3[01]\d\n", "100 steps ahead"]),
     "learning_rates": (
         "--epochs 20",
@@ -77,6 +102,17 @@ SHORT = {
             r"piecewise .* 0\.1000 +0\.0250 +0\.0063\n",
             r"LeCun's rule: loss 0",
             r"output +64 +0\.\d+ +0\.025 ",
+        ],
+    ),
+    "losses": (
+        "",
+        [
+            r"mean squared +22\.00\n",
+            r"mean absolute +3\.00\n",
+            r"squared hinge +4\.00 +1\.00 +0\.25 +0\.00 +0\.00",
+            r"label smoothing 0\.1: 0\.933",
+            r"one way 0\.3610, the other 0\.4682",
+            "distance 5, cosine similarity -1",
         ],
     ),
     "many_starts": (
@@ -89,6 +125,14 @@ SHORT = {
     "no_free_lunch": (
         "--seeds 1",
         ["features .* linear 1, network 0", "bowl .* linear 0, network 1"],
+    ),
+    "noise_and_normalization": (
+        "--seeds 1 --epochs 3",
+        [
+            r"plain +0\.\d{3} +0\.\d{3} \+- 0\.000",
+            r"batch norm +0\.[89]\d+ .* 1 of 1\n",
+            r"of all units they are \d+\.\d% apart",
+        ],
     ),
     "one_batch": (
         "",
@@ -133,6 +177,15 @@ SHORT = {
         "--rate 1 --seed 2",
         ["Total params: 23", "10 points\nsolved", "11 points\nsolved"],
     ),
+    "training_choices": (
+        "--epochs 3",
+        [
+            r"Adadelta +\d\.\d{4} +0\.[6-9]",
+            r"norm 1 +0\.\d{3} +0\.\d{3} +1\.00 +1\.00 ",
+            r"no negative weights +0\.",
+            r"one minute +6 .* -\n",
+        ],
+    ),
     "vanishing_gradient": (
         "",
         [
@@ -142,6 +195,18 @@ SHORT = {
             r"\nlinear, large weights +\d\.\de\+1\d ",
             r"\nsigmoid, residual .* 0\.[67]\d+\n",
             r"\nsigmoid, batch norm .* 0\.[78]\d+\n",
+        ],
+    ),
+    "wiring": (
+        "",
+        [
+            r"Minimum +\(1, 5\), \(3, 2\) -> \[1\.0, 2\.0\]",
+            "32 connections of 64; weights not 0 after 60 epochs: 32",
+            r"reader \(Sequential\) +\(None, 8\) +184 +input_layer_\d",
+            "'same' differs by 0\n",
+            r"plain +loss 0\.6\d+; 0\.[45]",
+            r"shortcuts +loss 0\.0\d+; [01]\.",
+            "184 weights 0 changed while it was frozen,\n184 when",
         ],
     ),
     "xor": ("", ["0 xor 1 = 0.99", "1 xor 1 = 0.00", "26 parameters", "20 parameters"]),

@@ -8,6 +8,8 @@ from pathlib import Path
 import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import huber
 
 import gpunn
 from gpunn.datasets import toy
@@ -290,3 +292,93 @@ def test_naive_formulas_overflow_and_ours_do_not(example, capsys):
     np.testing.assert_allclose(ours, true, rtol=2e-7)
     assert not np.isfinite(naive[:6]).any()
     assert (np.abs(naive[6:] / true[6:] - 1) > 1e-3).all()
+
+
+class TestWiring:
+    @pytest.fixture(params=["numpy", "emulated"])
+    def backend(self, request):
+        gpunn.use_backend(request.param)
+        yield request.param
+        gpunn.use_backend("auto")
+
+    def test_a_layer_learns_from_the_inputs_it_is_connected_with(self, example, backend):
+        names = example("wiring")
+        model = names["not_all_connected"]()
+        assert model.backend.name == backend
+        assert model.layers[0].count_params() == 32 + 16 and model.count_params() == 337
+        a, b, _, same = names["draw"](64, seed=0)
+        start = model.layers[0].kernel.numpy()
+        model.fit(np.hstack([a, b]), same, epochs=3, verbose=0)
+        kernel = model.layers[0].kernel.numpy()
+        assert (kernel[:2, 8:] == 0).all() and (kernel[2:, :8] == 0).all()
+        assert (kernel[:2, :8] != start[:2, :8]).all() and (kernel[2:, 8:] != start[2:, 8:]).all()
+
+    def test_the_order_of_the_points_is_nothing_to_the_shared_reader(self, example):
+        names = example("wiring")
+        gpunn.utils.set_random_seed(0)
+        model = names["two_inputs_and_outputs"](names["point_reader"]())
+        assert model.count_params() == 184 + 272 + 17 + 9  # the reader once
+        a, b, ring, same = names["draw"](100, seed=0)
+        model.train_on_batch([a, b], [same, ring])
+        before = model.predict([a, b])
+        np.testing.assert_array_equal(before[0], model.predict([b, a])[0])
+        model.fit([a, b], [same, ring], epochs=5, verbose=0)
+        after = model.predict([a, b])
+        assert np.abs(after[0] - before[0]).max() > 0.01
+        np.testing.assert_array_equal(after[0], model.predict([b, a])[0])
+
+    def test_frozen_weights_keep_their_bits(self, example, backend):
+        names = example("wiring")
+        gpunn.utils.set_random_seed(0)
+        a, _, ring, _ = names["draw"](64, seed=0)
+        assert names["freeze_and_thaw"](names["point_reader"](), a, ring) == [0, 184]
+
+    def test_shortcuts_let_twenty_layers_learn(self, example):
+        names = example("wiring")
+        a, _, ring, _ = names["draw"](600, seed=3)
+        plain, shortcut = (names["deep"](shortcuts) for shortcuts in (False, True))
+        for model in (plain, shortcut):
+            model.fit(a, ring, epochs=60, verbose=0)
+        assert plain.evaluate(a, ring, verbose=0)[1] < 0.6
+        assert shortcut.evaluate(a, ring, verbose=0)[1] > 0.95
+
+
+class TestLosses:
+    def test_the_best_single_answers(self, example):
+        names = example("losses")
+        numbers = names["NUMBERS"]
+        found = {name: names["best_answer"](loss) for name, loss in names["ERRORS"].items()}
+
+        def least(loss):
+            return minimize_scalar(lambda c: loss(numbers - c).sum(), bounds=(0, 30)).x
+
+        expected = {
+            "mean squared": numbers.mean(),
+            "mean absolute": np.median(numbers),
+            "Huber": least(lambda r: huber(1, r)),
+            "log-cosh": least(lambda r: np.logaddexp(r, -r)),
+            "absolute percentage": 2,
+            "squared logarithmic": np.expm1(np.log1p(numbers).mean()),
+            "Poisson": numbers.mean(),
+        }
+        assert found == pytest.approx(expected, abs=0.006)
+
+    def test_smoothing_asks_for_its_share(self, example):
+        wanted = example("losses")["wanted_chance"]
+        assert wanted(0.3) == pytest.approx(1 - 0.3 * 2 / 3, abs=1e-3)
+
+
+class TestFirstWeights:
+    def test_weights_have_the_deviation_of_the_rule(self, example):
+        names = example("first_weights")
+        for name, (make, deviation) in names["DRAWN"].items():
+            drawn = make((names["INPUTS"], names["UNITS"]))
+            # Of n draws the deviation is off by one part in sqrt(2 n), for normal ones.
+            assert drawn.std() == pytest.approx(deviation, rel=0.02, abs=1e-7), name
+
+    def test_only_a_rule_that_fits_keeps_a_signal_alive(self, example):
+        through = example("first_weights")["after_twenty"]
+        assert 0.3 < through("HeNormal", "relu")[-1] < 3
+        assert 0.05 < through("GlorotNormal", "tanh")[-1] < 0.5
+        lost = through("RandomNormal", "relu")
+        assert lost[-1] < 1e-8 and all(np.diff(lost) < 0)

@@ -213,3 +213,108 @@ def test_a_batch_is_a_product_of_matrices(example, mnist, capsys):
     shapes = re.findall(r"(\d+ x \d+)", capsys.readouterr().out)
     assert shapes == ["28 x 28", "10 x 784", "784 x 16", "10 x 16", "16 x 16", "10 x 16",
                       "16 x 10", "10 x 10"]  # fmt: skip
+
+
+class TestCheckData:
+    def test_each_planted_fault_is_found_and_nothing_in_the_clean_table(self, example):
+        reports = example("check_data")["one_by_one"]()
+        assert len(reports) == 12 and not len(reports.pop("none"))
+        for fault, report in reports.items():
+            assert report.of(fault), fault
+        assert reports["missing"].of("missing")[0].rows.tolist() == [5, 42]
+        assert reports["outliers"].of("outliers")[0].rows.tolist() == [100, 101, 102]
+        assert reports["leakage"].of("leakage")[0].rows.tolist() == list(range(20))
+        assert reports["shift"].of("shift")[0].columns.tolist() == [0]
+
+    def test_the_repaired_table_holds_rows_of_the_clean_one(self, example):
+        names = example("check_data")
+        found = {finding.check for finding in names["check_data"](*names["spoilt"]())}
+        assert found >= {"missing", "imbalance", "outliers", "order", "duplicates", "constant"}
+        x, y, columns = names["repair"](*names["spoilt"]())
+        clean, classes = names["draw"]()
+        assert columns == ["height", "width", "weight"] and not len(names["check_data"](x, y))
+        wanted = {(*row, label) for row, label in zip(clean[:, [0, 1, 3]], classes, strict=True)}
+        kept = [(*row, label) for row, label in zip(x, y, strict=True)]
+        assert set(kept) <= wanted and len(set(kept)) == len(kept) == 395
+
+
+class TestNoiseAndNormalization:
+    def test_noise_is_there_in_training_alone(self, example):
+        make = example("noise_and_normalization")["make"]
+        (x, y), _ = example("noise_and_normalization")["data"](0)
+        plain = make("plain", 0)
+        for name in ("Gaussian noise", "dropout", "Gaussian dropout"):
+            model = make(name, 0)
+            model.set_weights(plain.get_weights())
+            np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+            losses = [np.ravel(m.test_on_batch(x, y))[0] for m in (model, plain)]
+            assert losses[0] == losses[1] != np.ravel(model.train_on_batch(x, y))[0]
+
+    def test_batch_normalization_is_faster_and_better_than_none(self, example):
+        learn = example("noise_and_normalization")["learn"]
+        plain, batch = (
+            np.mean([learn(name, seed, 40)[1] for seed in (5, 6)], axis=0)
+            for name in ("plain", "batch norm")
+        )
+        assert batch[0, 1] > plain[0, 1] + 0.1  # after two epochs
+        assert batch[0, -1] > plain[0, -1] > 0.92
+        assert batch[1, -1] < plain[1, -1]
+
+    def test_moving_averages_come_near_those_of_all_rows(self, example):
+        names = example("noise_and_normalization")
+        (x, _), _ = names["data"](0)
+        model, _ = names["learn"]("batch norm", 0, 40)
+        moving, exact = names["averages"](model, x)
+        kernel, bias = model.layers[0].get_weights()
+        np.testing.assert_allclose(exact, (x @ kernel + bias).mean(axis=0), atol=1e-5)
+        assert np.abs(moving - exact).mean() < 0.1 * np.abs(exact).mean()
+
+
+class TestTrainingChoices:
+    def test_every_optimizer_learns_the_digits(self, example):
+        names = example("training_choices")
+        for name, make in names["OPTIMIZERS"].items():
+            _, past = names["learn"](make(), 20)
+            assert past["val_accuracy"][-1] > 0.93 and past["loss"][-1] < 0.25, name
+
+    def test_what_holds_the_weights_holds_them(self, example):
+        names = example("training_choices")
+        kernels = {
+            name: names["with_addition"](name, 8)[0].layers[0].kernel.numpy()
+            for name in names["ADDITIONS"]
+        }
+        norms = {name: np.linalg.norm(kernel, axis=0) for name, kernel in kernels.items()}
+        free = norms["nothing"]
+        assert free.max() > 2
+        assert norms["norm at most 2"].max() < 2 + 1e-5
+        np.testing.assert_allclose(norms["norm 1"], 1, atol=1e-5)
+        between = norms["norm from 1 to 1.5"]
+        assert 1 - 1e-5 < between.min() <= between.max() < 1.5 + 1e-5
+        assert kernels["no negative weights"].min() >= 0 > kernels["nothing"].min()
+        assert norms["weight decay"].mean() < 0.9 * free.mean()
+        small = {name: np.mean(np.abs(kernel) < 0.01) for name, kernel in kernels.items()}
+        assert small["nothing"] < 0.1 < small["L1 and L2 penalty"] < small["L1 penalty"]
+        assert not np.array_equal(kernels["average of the weights"], kernels["nothing"])
+
+        def overlap(name):  # of the units with one another: cosines
+            unit = kernels[name] / norms[name]
+            return np.abs(unit.T @ unit - np.eye(len(unit.T))).mean()
+
+        assert overlap("orthogonal penalty") < 0.7 * overlap("nothing")
+
+    def test_each_rule_ends_training_when_it_says(self, example):
+        names = example("training_choices")
+
+        def run(name):
+            rule = names["RULES"][name]()
+            return *names["learn"]("adam", 40, [rule]), rule
+
+        _, past, _ = run("small change")
+        changes = np.abs(np.diff(past["loss"]))
+        assert changes[-1] < 0.01 < changes[:-1].min()
+        _, past, _ = run("target reached")
+        assert past["val_accuracy"][-1] >= 0.95 > max(past["val_accuracy"][:-1])
+        model, _, _ = run("500 updates")
+        assert model.optimizer.iterations == 500
+        model, _, _ = run("rate by epoch")
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.005 * 0.9**39, rel=1e-5)
