@@ -230,6 +230,24 @@ def test_a_schedule_is_applied_once_an_epoch_though_resumed_within_it():
         wrong.on_epoch_begin(0)
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda epoch: 0.1 * 0.5**epoch,
+        lambda epoch, rate: np.float32(0.1 * 0.5**epoch),
+        gpunn.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5),
+    ],
+    ids=["of the epoch", "float32", "schedule"],
+)
+def test_a_schedule_of_the_epoch_alone(schedule):
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])
+    model.compile(gpunn.optimizers.SGD(0.7), "mse")
+    scheduler = callbacks.LearningRateScheduler(schedule)
+    x, y = np.ones((4, 3)), np.zeros((4, 1))
+    history = model.fit(x, y, epochs=3, verbose=0, callbacks=[scheduler]).history
+    assert history["learning_rate"] == pytest.approx([0.1, 0.05, 0.025])
+
+
 # -- the progress bar
 
 
@@ -400,6 +418,7 @@ def board_model():
     weight = SimpleNamespace(path="dense/kernel", numpy=lambda: KERNEL)
     model = stub(
         optimizer=SimpleNamespace(learning_rate=0.5, iterations=0),
+        trainer=SimpleNamespace(batches=0),
         layers=[SimpleNamespace(name="dense", weights=[weight])],
         gradients=lambda: {"dense/kernel": KERNEL / 2},
         last_activations=lambda: {"dense": np.ones((4, 2)) @ KERNEL},
@@ -423,6 +442,7 @@ def board(folder, epochs=3, validation=True, **arguments):
         board.on_epoch_begin(epoch)
         for batch in range(4):
             optimizer.iterations += 1
+            board.model.trainer.batches += 1
             loss = 1 / optimizer.iterations
             board.on_train_batch_end(batch, LazyLogs(lambda loss=loss: {"loss": loss}))
         logs = {"loss": 1 / optimizer.iterations, "accuracy": epoch / 10}
@@ -519,6 +539,15 @@ def test_tensorboard_in_fit(tmp_path):
     for run, prefix in (("train", ""), ("validation", "val_")):
         written = scalars(tmp_path / run, "epoch_loss")
         assert written == list(enumerate(history.history[f"{prefix}loss"]))
+
+
+def test_tensorboard_counts_batches_where_gradients_are_accumulated(tmp_path):
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])
+    model.compile(gpunn.optimizers.SGD(gradient_accumulation_steps=3), "mse")
+    x, y = np.ones((20, 3)), np.zeros((20, 1))
+    writer = callbacks.TensorBoard(tmp_path, update_freq=2)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[writer])
+    assert [step for step, _ in scalars(tmp_path / "train", "batch_loss")] == [2, 4, 6, 8, 10]
 
 
 def test_tensorboard_draws_the_layers(tmp_path):

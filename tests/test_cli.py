@@ -256,6 +256,34 @@ def test_predict_says_class_and_probability(trained, mnist, tmp_path, capsys):
     assert [row["probability"] for row in said] == rows.max(axis=1).tolist()
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (1, 28, 28)])
+def test_convolutional_models_take_grey_images(shape, mnist, tmp_path, capsys):
+    images, labels = mnist[1][0][:20], mnist[1][1][:20]
+    data_format = "channels_last" if shape[-1] == 1 else "channels_first"
+    model = gpunn.Sequential(
+        [
+            gpunn.Input(shape),
+            gpunn.layers.Conv2D(2, 5, strides=4, data_format=data_format),
+            gpunn.layers.Flatten(),
+            gpunn.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    path, picture, array = (str(tmp_path / name) for name in ("m.gpunn", "one.png", "two.npy"))
+    model.save(path)
+    Image.fromarray(images[0]).save(picture)
+    np.save(array, images[:2])
+    expected = model.predict(images.reshape(-1, *shape))
+    assert main(["predict", path, picture, array, "--invert", "no", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["class"] for row in said] == expected[[0, 0, 1]].argmax(axis=1).tolist()
+    idx.write(tmp_path / "t10k-images-idx3-ubyte", images)
+    idx.write(tmp_path / "t10k-labels-idx1-ubyte", labels)
+    assert main(["evaluate", path, "--data", str(tmp_path), "--json"]) == 0
+    found = model.evaluate(images.reshape(-1, *shape), labels, verbose=0)
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(found)
+
+
 def picture(pixels, kind):
     """The same light-on-dark digit as an image of another kind."""
     grey = Image.fromarray(pixels)

@@ -271,6 +271,29 @@ def test_data_in_any_form_trains_alike(form: str) -> None:
         assert_array_equal(ours, theirs)
 
 
+PARTS: list[Callable[[Any], Any]] = [list, tuple]
+
+
+@pytest.mark.parametrize("x_form", PARTS, ids=lambda form: form.__name__)
+@pytest.mark.parametrize("y_form", PARTS, ids=lambda form: form.__name__)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validation_data_in_lists_is_no_batch(x_form: Any, y_form: Any, weighted: bool) -> None:
+    model = compiled(two_by_two())
+    weights = [np.arange(1.0, len(LEFT) + 1)] * 2
+    more = [y_form(weights)] if weighted else []
+    history = model.fit(X, Y, validation_data=(x_form(X), y_form(Y), *more), verbose=0).history
+    found = model.evaluate(X, Y, sample_weight=weights if weighted else None, verbose=0)
+    assert history["val_loss"] == [found[0]]
+
+
+def test_validation_data_in_lists_of_one_is_no_batch() -> None:
+    model = gpunn.Sequential([gpunn.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    y = NUMBERS[:, :1]
+    history = model.fit(RIGHT, y, validation_data=([RIGHT], [y]), verbose=0).history
+    assert history["val_loss"] == [model.evaluate(RIGHT, y, verbose=0)]
+
+
 def test_what_comes_out_has_the_form_that_was_given() -> None:
     x = gpunn.Input((3,))
     a, b = layers.Dense(4)(x), layers.Dense(5)(x)
@@ -309,6 +332,13 @@ def test_logs_are_named_and_ordered_as_in_keras() -> None:
     assert found["z_loss"] == pytest.approx(float(np.mean((model.predict(RIGHT)[0] - y[0]) ** 2)))
     history = model.fit(RIGHT, y, validation_data=(RIGHT, y), verbose=0).history
     assert set(history) == {*names, *(f"val_{name}" for name in names)}
+
+
+def test_the_loss_of_an_output_is_watched_downwards() -> None:
+    model = compiled(two_by_two())
+    stop = gpunn.callbacks.EarlyStopping("val_size_loss", patience=5)
+    history = model.fit(X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[stop])
+    assert stop.best == min(history.history["val_size_loss"])
 
 
 def test_an_output_without_a_loss_is_left_alone() -> None:
@@ -534,6 +564,21 @@ def test_the_summary_says_what_each_layer_reads(capsys: Any) -> None:
     chain = gpunn.Sequential([layers.Input((3,)), layers.Dense(3)])
     chain.summary()
     assert "Connected" not in capsys.readouterr().out
+
+
+def test_the_summary_builds_what_says_its_input_shape(capsys: Any) -> None:
+    layer = layers.Dense(3, name="only")
+    gpunn.Sequential([gpunn.Input((5,)), layer]).summary()
+    row = next(line for line in capsys.readouterr().out.splitlines() if "only" in line)
+    assert row.split() == ["only", "(Dense)", "(None,", "3)", "18"]
+
+
+def test_the_summarys_headings_are_whole_beside_a_long_name(capsys: Any) -> None:
+    long = layers.Dense(3, name="a_name_that_is_longer_than_its_column_by_far")
+    gpunn.Sequential([gpunn.Input((5,)), long]).summary(show_trainable=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["Layer", "(type)", "Output", "shape", "Param", "#", "Trainable"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_layers_stand_in_kerass_order() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .callback import Callback, Logs
 
@@ -12,7 +15,8 @@ class LearningRateScheduler(Callback):
     """Sets ``optimizer.learning_rate = schedule(epoch, learning_rate)`` before each epoch.
 
     Args:
-        schedule: function of the epoch (from 0) and the present rate that returns the new one.
+        schedule: function of the epoch (from 0) and the present rate that returns the new one,
+            or of the epoch alone; `gpunn.optimizers.schedules` are such.
         verbose: 1 prints the rate.
 
     Raises:
@@ -26,8 +30,9 @@ class LearningRateScheduler(Callback):
     0.25
     """
 
-    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0) -> None:
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         self.schedule = schedule
+        self._takes_rate = _takes_two(schedule)
         self.verbose = verbose
         self._set_for: int | None = None
 
@@ -38,10 +43,11 @@ class LearningRateScheduler(Callback):
         if epoch == self._set_for:  # resumed in the middle of this epoch
             return
         optimizer = self.model.optimizer
-        rate = self.schedule(epoch, float(optimizer.learning_rate))
-        if not isinstance(rate, float):
+        present = (float(optimizer.learning_rate),) if self._takes_rate else ()
+        rate = self.schedule(epoch, *present)
+        if not isinstance(rate, (float, np.floating)):
             raise ValueError(f"schedule must return a float; got {rate!r} for epoch {epoch}.")
-        optimizer.learning_rate = rate
+        optimizer.learning_rate = rate = float(rate)
         self._set_for = epoch
         if self.verbose > 0:
             print(f"Epoch {epoch + 1}: learning rate {rate:.6g}.")
@@ -55,3 +61,14 @@ class LearningRateScheduler(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._set_for = state["set_for"]
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether it can be called with two arguments; one that does not say can."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

@@ -38,7 +38,7 @@ class _MonitorCallback(Callback):
         for measure in trainer.measures if trainer else ():
             if measure.name == name:
                 return measure.metric.direction
-        if name == "loss":
+        if name == "loss" or (trainer and name in trainer.log_names):  # the loss of an output
             return "down"
         with contextlib.suppress(ValueError):
             return lookup("metric", name).direction  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from .arguments import (
     choose_backend,
     dataset_or_folder,
     print_result,
+    with_channel,
 )
 
 HELP = "loss and accuracy of a saved model"
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model)
     data = args.data or _trained_on(model)
     x, y = _test_images(data)
+    if len(model.inputs) == 1:
+        x = with_channel(x, model.input_shape[1:])
     figures = model.evaluate(x, y, verbose=0, return_dict=True)
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     result = {"data": data, "images": len(x), **figures}

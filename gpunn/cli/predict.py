@@ -12,7 +12,14 @@ import numpy as np
 from ..datasets import idx
 from ..models import Model
 from ..saving import load_model
-from .arguments import add_backend, add_json, choose_backend, print_result
+from .arguments import (
+    add_backend,
+    add_json,
+    choose_backend,
+    grey_shape,
+    print_result,
+    with_channel,
+)
 
 HELP = "classes of images, by a saved model"
 EXAMPLES = """\
@@ -70,6 +77,7 @@ def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
 
 def _read(path: str, model: Model, invert: str) -> np.ndarray:
     """Samples for the model (rows, ...), whatever kind of file they are in."""
+    sample = model.input_shape[1:]
     with open(path, "rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
@@ -80,10 +88,10 @@ def _read(path: str, model: Model, invert: str) -> np.ndarray:
     elif start.startswith(b"\x1f\x8b") or (start.startswith(b"\0\0") and start[2:3] in _IDX_TYPES):
         rows = idx.read(path)
     else:
-        rows = image_to_array(path, model.input_shape[1:], invert)
-    sample = model.input_shape[1:]
-    if rows.shape == sample:
+        rows = image_to_array(path, grey_shape(sample), invert)
+    if rows.shape in (sample, grey_shape(sample)):
         rows = rows[np.newaxis]
+    rows = with_channel(rows, sample)
     if rows.shape[1:] != sample or not len(rows) or rows.dtype.kind not in "biuf":
         raise ValueError(
             f"{path} holds an array of shape {rows.shape} and dtype {rows.dtype}; one sample of "

@@ -161,9 +161,18 @@ def _is_batch(entry: Any) -> bool:
     return len(getattr(entry[0], "shape", ())) > 0
 
 
-def validation_parts(given: Any) -> tuple[Any, Any, Any]:
-    """x, y and weights of ``validation_data``; y and weights are None for batches."""
-    if not is_array(given):
+def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
+    """x, y and weights of ``validation_data``; y and weights are None for batches.
+
+    Args:
+        given: ``validation_data``; a tuple of lists is one of parts, a list by input or output.
+        inputs: how many the model has; a batch for several begins with no single array.
+    """
+    by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
+    if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        x = given[0]
+        by_parts = isinstance(x, (tuple, list)) and all(hasattr(part, "shape") for part in x)
+    if not is_array(given) and not by_parts:
         return given, None, None
     if isinstance(given, (tuple, list)) and len(given) in (2, 3):
         return (*given, None)[:3]

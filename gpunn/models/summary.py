@@ -18,6 +18,7 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
         show_trainable: add a column that says which layers are trained.
         expand_nested: show the layers of models that stand here as layers.
     """
+    built = model.built  # a model that says its input shape is built by asking, so ask first
     header = ["Layer (type)", "Output shape", "Param #"]
     shares = [0.4, 0.25, 0.15] if show_trainable else [0.45, 0.3, 0.15]
     connected = model.is_graph
@@ -26,7 +27,7 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
         shares = [0.28, 0.2, 0.13, 0.26] if show_trainable else [0.32, 0.24, 0.14, 0.3]
     if show_trainable:
         header.append("Trainable")
-        shares.append(0.13 if connected else 0.1)
+        shares.append(0.13)
     rows = list(_rows(model, connected, show_trainable, expand_nested, ""))
     columns = [
         max(int(width * share), *(len(row[i]) + 2 for row in [header, *rows]))
@@ -51,7 +52,7 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
 
     table = [line for row in rows for line in lines_of(row)]
     lines = [f'Model: "{model.name}"', rule, *lines_of(header), rule, *table, rule]
-    if model.built:
+    if built:
         trained = sum(p.count for p in model.trainable_weights)
         frozen = sum(p.count for p in model.non_trainable_weights)
         itemsize = np.dtype(model.dtype).itemsize
