@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     recipes = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.recipes:
-        _, dataset, epochs = example["RECIPES"][name]
+        _, dataset, epochs, _ = example["RECIPES"][name]
         data = dataset.load_data()
         found: dict[str, Any] = {"epochs": epochs, "accuracy": [], "seconds": []}
         for seed in range(options.seeds):

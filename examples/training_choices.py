@@ -119,13 +119,14 @@ def main():
         print(f"{name:24}{accuracy:10.3f}{np.abs(kernel).max():10.3f}", end="")
         print(f"{norms.min():9.2f}{norms.max():8.2f}{np.mean(np.abs(kernel) < 0.01):10.2f}")
 
-    print(f"\n{'rule':18}{'epochs':>8}{'held out':>10}{'rate':>10}   why")
+    print(f"\n{'rule':18}{'epochs':>8}{'held out':>10}{'rate':>10}")
     for name, make in RULES.items():
         rule = make()
         model, past = learn(optimizers.Adam(0.005), 2 * options.epochs, [rule])
-        reason = getattr(rule, "reason", None) or "-"
         print(f"{name:18}{len(past['loss']):8}{past['val_accuracy'][-1]:10.3f}", end="")
-        print(f"{float(model.optimizer.learning_rate):10.5f}   {reason}")
+        print(f"{float(model.optimizer.learning_rate):10.5f}")
+        if reason := getattr(rule, "reason", None):
+            print(f"  {reason}")
     try:
         figure = plots.curves(losses, title="Eleven optimizers", logy=True)
     except ImportError as error:

@@ -39,6 +39,19 @@ def mnist() -> tuple:
     return source.load_data()
 
 
+@pytest.fixture(scope="session")
+def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Keras, computing with PyTorch: of one version of Python, as PyTorch here."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("Keras is compared with on Python 3.11")
+    os.environ["KERAS_BACKEND"] = "torch"
+    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras"))  # it writes a file there
+    import keras
+
+    assert keras.backend.backend() == "torch"
+    return keras
+
+
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Runs an example in this process, in an empty folder; returns its names."""

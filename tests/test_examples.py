@@ -183,7 +183,7 @@ SHORT = {
             r"Adadelta +\d\.\d{4} +0\.[6-9]",
             r"norm 1 +0\.\d{3} +0\.\d{3} +1\.00 +1\.00 ",
             r"no negative weights +0\.",
-            r"one minute +6 .* -\n",
+            r"one minute +6 +0\.\d{3} +0\.00500\n",
         ],
     ),
     "vanishing_gradient": (

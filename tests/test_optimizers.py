@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from typing import Any
 
 import numpy as np
@@ -176,9 +175,7 @@ def test_lamb_on_many_weights_is_lamb_on_few() -> None:
     ids=registered.label,
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
-def test_the_way_is_that_of_keras(name: str, arguments: dict) -> None:
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
+def test_the_way_is_that_of_keras(keras: Any, name: str, arguments: dict) -> None:
     theirs, ours = getattr(keras.optimizers, name)(**arguments), make(name, arguments)
     variables = [keras.Variable(w) for w in weights("float32")]
     w = weights("float32")
