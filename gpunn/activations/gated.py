@@ -42,11 +42,11 @@ class _Gated(Activation):
 
     def gate(self, backend: Backend, x: Array, out: Array) -> None:
         """out = g(x), for x from -FAR on; ``out`` is another array."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define gate(backend, x, out).")
 
     def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
         """out = g'(x) from x and g(x)."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define gate_slope(backend, x, gate, out).")
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

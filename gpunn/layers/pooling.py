@@ -14,7 +14,7 @@ from .images import _ImageLayer, check_padding, check_pair
 class _Pooling(_ImageLayer):
     def geometry(self, input_shape: Shape) -> Geometry:
         """How its windows lie on images of this shape, the batch axis first."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define geometry(input_shape).")
 
     def windows(self, call: Call) -> tuple[Array, Geometry, tuple[int, ...]]:
         """x with channels last, the windows on it, and the shape of what comes of them."""
