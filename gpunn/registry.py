@@ -39,6 +39,9 @@ def closest(name: str, known: list[str]) -> str:
 class Entry:
     """Base of everything that is looked up by name: set ``kind`` on the base class.
 
+    A formula names its ``functor``, which computes the same in the kernels. A user's subclass
+    that replaces one of its methods has none, unless it names one itself.
+
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
     ``abstract = True`` in their own body.
@@ -49,9 +52,10 @@ class Entry:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_"):
-            return
-        if cls.__module__.split(".")[0] == "gpunn":  # a user's class joins by decorator
+        if cls.__module__.split(".")[0] != "gpunn":  # a user's class joins by decorator
+            if _computes_otherwise(cls):
+                cls.functor = None  # type: ignore[attr-defined]
+        elif not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
             register(cls, cls.__name__)
 
     def get_config(self) -> dict[str, Any]:
@@ -61,6 +65,16 @@ class Entry:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
+
+
+def _computes_otherwise(cls: type) -> bool:
+    """Whether a subclass replaces methods of a formula but not the functor that stands for them
+    in the kernels."""
+    return "functor" not in vars(cls) and any(
+        callable(value) and any(hasattr(base, name) for base in cls.__bases__)
+        for name, value in vars(cls).items()
+        if name not in ("__init__", "get_config", "from_config")
+    )
 
 
 def is_own(entry: Any) -> bool:

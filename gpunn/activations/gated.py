@@ -157,9 +157,12 @@ class Gelu(_Gated):
 
     aliases = ("GELU",)
 
+    functor = "Gelu"
+
     def __init__(self, approximate: bool = False) -> None:
         self.approximate = bool(approximate)
-        self.functor = "GeluTanh" if self.approximate else "Gelu"
+        if self.functor is not None:
+            self.functor = "GeluTanh" if self.approximate else "Gelu"
         self.lowest = (
             (-0.7524614220710162, -0.1700407505712846)
             if self.approximate

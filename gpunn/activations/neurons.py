@@ -215,6 +215,8 @@ class Sigmoid(Activation):
     [0.0474 0.5   ]
     """
 
+    functor = "Sigmoid"
+
     def __init__(self, slope: float = 1.0, shift: float = 0.0, offset: float = 0.0) -> None:
         self.slope = check_number("slope", slope)
         self.shift = check_number("shift", shift)
@@ -222,7 +224,8 @@ class Sigmoid(Activation):
         if self.slope == 0.0:
             raise ValueError("slope must not be 0: the sigmoid would be a constant.")
         self.plain = (self.slope, self.shift, self.offset) == (1.0, 0.0, 0.0)
-        self.functor = "Sigmoid" if self.plain else "ShapedSigmoid"
+        if self.functor is not None:
+            self.functor = "Sigmoid" if self.plain else "ShapedSigmoid"
         self.saves = "output" if self.plain else "input"
         self.parameters = () if self.plain else (self.slope, self.shift, self.offset)
 

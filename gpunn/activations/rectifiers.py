@@ -32,6 +32,8 @@ class Relu(Activation):
 
     aliases = ("ReLU",)
 
+    functor = "Relu"
+
     def __init__(
         self,
         negative_slope: float = 0.0,
@@ -46,7 +48,8 @@ class Relu(Activation):
         self.threshold = threshold
         bent = max_value is None and threshold == 0  # at 0, where the sign of y is that of x
         self.plain = bent and negative_slope == 0
-        self.functor = "Relu" if self.plain else "LeakyRelu" if bent else "BoundedRelu"
+        if self.functor is not None:
+            self.functor = "Relu" if self.plain else "LeakyRelu" if bent else "BoundedRelu"
         self.saves = "output" if bent else "input"
         if self.plain:
             self.parameters = ()
