@@ -197,8 +197,11 @@ class Workspace:
 
     def put(self, xs: Sequence[Array]) -> None:
         """Write batches of any real dtype to ``self.xs``, converted and scaled."""
-        for x, scaling, into in zip(xs, self.scalings, self.xs, strict=True):
-            self.backend.affine(x, *scaling, into)
+        for k, x in enumerate(xs):
+            if type(x) is np.ndarray and self.scalings[k] == (1.0, 0.0):
+                self.backend.write(self.xs[k], x)  # of the host: there is nothing to compute
+            else:
+                self.backend.affine(x, *self.scalings[k], self.xs[k])
 
     def read(self, xs: Sequence[Array]) -> None:
         """Take batches as the inputs where they stand; only if that needs more, `put` one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 
 from .cuda_extra import NEEDS, explain_extra, query_nvidia_smi
 
@@ -80,6 +80,8 @@ def _install(cuda: int) -> str:
 
 
 def _installed(distribution: str) -> bool:
+    from importlib import metadata  # takes as long to import as a third of gpunn
+
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:

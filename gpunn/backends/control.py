@@ -48,7 +48,16 @@ class Control:
         """Write one counter from the host."""
         if position == POSITION:
             self.shift = 0
-        self.backend.write(self.counters[position : position + 1], np.array([value], np.int64))
+        self._write(position, value)
+
+    def begin_pass(self, number: int) -> None:
+        """Go on with the first row of the pass of this number."""
+        self.shift = 0
+        self._write(PASS, number, 0)  # the position comes next
+
+    def _write(self, position: int, *values: int) -> None:
+        places = self.counters[position : position + len(values)]
+        self.backend.write(places, np.array(values, np.int64))
 
     def place(self, row: int, place: int) -> None:
         """Go on with this row of the pass, which lies at ``place`` of what the gather reads.

@@ -61,6 +61,11 @@ class CallbackList(Callback):
         """The `History` among the callbacks."""
         return next((c for c in self.callbacks if isinstance(c, History)), None)
 
+    @property
+    def only_history(self) -> bool:
+        """Whether nobody is told of anything but a `History`, which changes nothing."""
+        return all(type(callback) is History for callback in self.callbacks)
+
     def set_model(self, model: Any) -> None:
         self.model = model
         if self.history is not None:

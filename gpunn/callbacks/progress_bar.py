@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .callback import Callback, Logs
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _COLUMNS = 80
 _LEGEND = "Training figures are running means over the epoch; val_ figures are validation."
@@ -49,7 +50,7 @@ class ProgressBar(Callback):
         self._done = 0
         self._begun = self._trained = time.perf_counter()
         if self._verbose == 1 and self._out.isatty():
-            self._bar = tqdm(
+            self._bar = _tqdm()(
                 desc=f"Epoch {epoch + 1}/{self._epochs}",
                 total=self._param("samples"),
                 unit=" samples",
@@ -103,7 +104,7 @@ class ProgressBar(Callback):
     def _rate(self, seconds: float) -> str:
         if not self._done or seconds <= 0:
             return ""
-        return f"{tqdm.format_sizeof(self._done / seconds)} samples/s"
+        return f"{_tqdm().format_sizeof(self._done / seconds)} samples/s"
 
     def _left(self, done: int, total: int | None) -> str:
         """The time that the rest of this epoch and the epochs after it will take."""
@@ -117,12 +118,18 @@ class ProgressBar(Callback):
             later_each = self._epoch_seconds or so_far + seconds
         else:
             later_each = self._epoch_seconds or 0.0
-        return f"{tqdm.format_interval(seconds + later * later_each)} left"
+        return f"{_tqdm().format_interval(seconds + later * later_each)} left"
 
     def _close_bar(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _tqdm() -> type[tqdm]:
+    from tqdm import tqdm  # where it is needed: it takes as long to import as all of gpunn
+
+    return tqdm
 
 
 def _line(head: str, figures: dict[str, Any], end: list[str]) -> str:

@@ -7,10 +7,7 @@ what has been fetched, and `GPUNN_OFFLINE=1` keeps to these two.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +65,8 @@ def cache_folder() -> Path:
     try:
         home = Path.home()
     except RuntimeError:
+        import tempfile
+
         return Path(tempfile.gettempdir(), "gpunn")
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "gpunn", "cache")
@@ -185,6 +184,8 @@ def locate(folder: Path, name: str) -> Path:
 
 
 def _read_npz(dataset: DataSet, path: Path) -> list[Images]:
+    import zipfile
+
     if not zipfile.is_zipfile(path):
         raise idx.DataFileError(f"{path}: expected an .npz file in Keras's format")
     try:
@@ -219,6 +220,8 @@ def _cache(dataset: DataSet) -> Path:
 
 @contextmanager
 def _scratch(dataset: DataSet) -> Iterator[Path]:
+    import tempfile
+
     # Beside the cache, where there is room for the data; elsewhere if that cannot be written.
     place = _cache(dataset).parent
     try:
@@ -231,6 +234,8 @@ def _scratch(dataset: DataSet) -> Iterator[Path]:
 
 
 def _explain(dataset: DataSet, tried: list[tuple[str, str]]) -> str:
+    import shlex
+
     program = f"from gpunn.datasets import {dataset.key}; {dataset.key}.load_data()"
     unset = "env -u GPUNN_OFFLINE " if os.environ.get("GPUNN_OFFLINE") else ""
     routes = "".join(f"\n  - {name}: {reason}" for name, reason in tried)

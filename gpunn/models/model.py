@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ class Model(Compiled):
         name: of the model.
         trainable: whether its layers' parameters are updated.
         dtype: ``"float32"`` or ``"float64"``; default `gpunn.config.floatx`.
-        backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; default `gpunn.use_backend`.
+        backend: ``"numpy"``, ``"compiled"``, ``"cupy"`` or ``"auto"``; default
+            `gpunn.use_backend`.
 
     Raises:
         ValueError: if the outputs depend on an input that is not among ``inputs``, or if two
@@ -230,17 +232,20 @@ class Model(Compiled):
             samples=feed.samples(),
             initial_epoch=initial_epoch,
         )
-        loops.fit(
-            self,
-            feed,
-            check,
-            callback_list,
-            epochs,
-            initial_epoch,
-            steps,
-            validation_steps,
-            validation_freq,
-        )
+        # Where nobody has a say between epochs, they are one piece of work.
+        alone = callback_list.only_history and isinstance(rows, Rows)
+        with feed.at_work() if alone else nullcontext():
+            loops.fit(
+                self,
+                feed,
+                check,
+                callback_list,
+                epochs,
+                initial_epoch,
+                steps,
+                validation_steps,
+                validation_freq,
+            )
         assert self.history is not None
         return self.history
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from operator import itemgetter
 from threading import get_ident
 from typing import Any
@@ -45,13 +44,15 @@ class Predictor:
 
     def run(self, xs: Sequence[Array]) -> Workspace:
         """Forward on arrays on the device, one for each input; outputs are in its ``ys``."""
-        size, caches = len(xs[0]), (self._programs, self._pool)
-        known = size in self._programs
-        with nullcontext() if known else room_for_batch(size, *self._bind, False, *caches):
-            entry = self._programs.pop(size, None) or self._program(size)
-            self._programs[size] = workspace, program = entry  # last: most recently used
-            workspace.put(xs)
-            program.run(1)
+        size = len(xs[0])
+        if size not in self._programs:
+            with room_for_batch(size, *self._bind, False, self._programs, self._pool):
+                self._programs[size] = self._program(size)
+                return self.run(xs)
+        workspace, program = entry = self._programs.pop(size)
+        self._programs[size] = entry  # last: most recently used
+        workspace.put(xs)
+        program.run(1)
         return workspace
 
     def _program(self, size: int) -> tuple[Workspace, Program]:
@@ -88,7 +89,8 @@ class Predictor:
             if large:
                 return self._in_pieces(xs, where, first)
             for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
-                check_finite(backend, x, dtype, where + argument, first)
+                if not is_finite(x, dtype):
+                    check_finite(backend, x, dtype, where + argument, first)
             if not all(map(backend.owns, xs)):
                 xs = [
                     x if backend.owns(x) else on_device(backend, x, dtype, where + argument)

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -113,7 +116,10 @@ class Trainer:
         self.last_batch: Batch | None = None
         used = [m.metric for head in self.heads for m in head.measures]
         self._formulas = [*losses.values(), optimizer, *used, *plan.formulas]
-        self._settings: list[tuple[Any, ...]] = []
+        self._adjustable = [f for f in self._formulas if hasattr(f, "__dict__")]
+        self._values: list[Any] = []  # of their attributes, when they were last looked at;
+        self._settings: list[tuple[str, Any]] = []  # what a step depends on of them,
+        self._rates: list[tuple[Any, ...]] = []  # and of the optimizer's schedules
         if optimizer is not None:
             optimizer.add_slots(arena)
             optimizer.attach(self.control)
@@ -131,7 +137,7 @@ class Trainer:
         """Whether that takes over the output's activation."""
         return self.heads[0].fused
 
-    @property
+    @cached_property
     def measures(self) -> list[Measure]:
         """The metrics of all outputs, in the order in which they are reported."""
         measures = [measure for head in self.heads for measure in head.measures]
@@ -161,16 +167,21 @@ class Trainer:
 
         Such are a dropout rate or an optimizer's momentum; the learning rate is none.
         """
-        settings: list[tuple[Any, ...]] = [
+        values = list(chain.from_iterable([vars(f).values() for f in self._adjustable]))
+        schedules = self.optimizer.schedules if self.optimizer else {}
+        rates = [(at, type(s), s.functor, *s.parameters) for at, s in schedules.items()]
+        before, self._values = self._values, values
+        same = len(values) == len(before) and all(map(is_, values, before))  # mostly so
+        if same and rates == self._rates:
+            return
+        settings = [
             (name, value)
-            for formula in self._formulas
-            for name, value in getattr(formula, "__dict__", {}).items()
+            for formula in self._adjustable
+            for name, value in vars(formula).items()
             if isinstance(value, (bool, int, float, str, np.generic)) and name != "_learning_rate"
         ]
-        schedules = self.optimizer.schedules if self.optimizer else {}
-        settings += [(at, type(s), s.functor, *s.parameters) for at, s in schedules.items()]
-        if settings != self._settings:
-            self._settings = settings
+        if settings != self._settings or rates != self._rates:
+            self._settings, self._rates = settings, rates
             self.forget_programs()
             if self.optimizer is not None:
                 self.optimizer.attach(self.control)
@@ -355,16 +366,17 @@ class Trainer:
     def logs(self, training: bool = True) -> dict[str, float]:
         """Losses and metrics since the last reset. Waits for the device."""
         totals = self.backend.read(self.totals[training])
+        sums = totals.tolist()
 
         def mean(place: int, head: Head) -> float:
-            rows = totals[head.at + 1]
-            return float(totals[head.at + place] / rows) if rows else 0.0
+            rows: float = sums[head.at + 1]
+            return sums[head.at + place] / rows if rows else 0.0
 
         losses = [mean(0, head) for head in self.heads]
         result = {"loss": losses[0]}
         if self._apart:
             weights = [head.weight for head in self.heads]
-            penalty = float(totals[-2] / rows) if (rows := totals[self.heads[0].at + 1]) else 0.0
+            penalty = sums[-2] / rows if (rows := sums[self.heads[0].at + 1]) else 0.0
             result["loss"] = penalty + sum(
                 w * loss for w, loss in zip(weights, losses, strict=True)
             )
