@@ -6,8 +6,11 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PYTHONUNBUFFERED=1
 
+# The wheel has the compiled CPU kernels in it: what runs needs no compiler.
 FROM base AS wheel
-COPY pyproject.toml README.md LICENSE /src/
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && \
+    rm -rf /var/lib/apt/lists/*
+COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY gpunn /src/gpunn
 COPY kernels /src/kernels
 COPY benchmarks /src/benchmarks

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOUND_PYTHON = $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL = echo "Installing; compiling the CPU kernels, if any are out of date, takes minutes" && \
+  $(PIP) install --quiet --editable
 OUT ?= runs/mnist
 # Options for pytest or the benchmarks, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
@@ -59,6 +61,7 @@ wheel: $(VENV)/.for-test ## build the wheel in dist/
 
 clean: ## remove .venv and what was built, keep runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f gpunn/backends/_compiled_*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -69,16 +72,18 @@ $(BIN)/python:
 	    "sudo apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# The stamps are renewed when the list of dependencies may have changed.
-$(VENV)/.for-train: pyproject.toml | $(BIN)/python
-	extra=$$($(PYTHON) -I gpunn/backends/cuda_extra.py) && \
-	  $(PIP) install --quiet --editable ".$${extra:+[$$extra]}"
+# The stamps are renewed when the list of dependencies or the compiled kernels may have changed.
+# An installation compiles those in place that are not up to date: GPUNN_BUILD=none compiles none.
+PACKAGE := pyproject.toml setup.py $(wildcard kernels/*.cuh kernels/compiled/*)
+
+$(VENV)/.for-train: $(PACKAGE) | $(BIN)/python
+	@extra=$$($(PYTHON) -I gpunn/backends/cuda_extra.py) && $(INSTALL) ".$${extra:+[$$extra]}"
 	@touch $@
 
-$(VENV)/.for-bench: pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --editable '.[bench]'
+$(VENV)/.for-bench: $(PACKAGE) | $(BIN)/python
+	@$(INSTALL) '.[bench]'
 	@touch $@
 
-$(VENV)/.for-test: pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --editable '.[test]'
+$(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
+	@$(INSTALL) '.[test]'
 	@touch $@

@@ -59,8 +59,14 @@ def variants() -> list[Variant]:
 
 
 def reference() -> str:
-    """The contestant that the others are compared with: gpunn on the CPU."""
-    return next(v.name for v in variants() if v.file == OURS and ON_CARD not in v.name)
+    """The contestant that the others are compared with: gpunn on the CPU, compiled if it is."""
+    return ours()[0].name
+
+
+def ours(card: bool = False) -> list[Variant]:
+    """gpunn's own variants that can run here; with a ``card`` that on it too."""
+    own = [v for v in variants() if v.file == OURS and (card or ON_CARD not in v.name)]
+    return [v for v in own if why_no_backend(v) is None]
 
 
 def choose(
@@ -97,7 +103,7 @@ def choose(
                 wanted &= full or not card or on_card or v.name in YARDSTICKS
             if not wanted:
                 continue
-        reason = why_absent(v.requires, on_card)
+        reason = why_absent(v.requires, on_card) or why_no_backend(v)
         if reason is None:
             programs.append(program(v))
         else:
@@ -118,6 +124,14 @@ def _matches(part: str, v: Variant) -> bool:
 def convolves(wanted: Program) -> bool:
     """Whether this contestant has the convolutional network."""
     return any(v.convolves for v in variants() if v.file == wanted.file)
+
+
+def why_no_backend(v: Variant) -> str | None:
+    """Of gpunn on its compiled kernels: why it cannot run here."""
+    from gpunn.backends import compiled
+
+    wanted = v.file == OURS and v.options["backend"] == "compiled"
+    return compiled.why_not() if wanted else None
 
 
 def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:

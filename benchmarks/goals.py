@@ -8,7 +8,12 @@ import catalog
 from samples import quartiles, ratios
 
 Report = dict[str, Any]
-COLD_SECONDS, PEAK_BYTES, ONE_SECONDS, TWO_COPIES = 1.1, 200e6, 100e-6, 2.5
+COLD_SECONDS, PEAK_BYTES = 0.6, 150e6
+FIVE_SECONDS, FIVE_ACCURACY = 1.0, 0.975
+STEPS, STEPS_SECONDS = 1_000_000, 3.0
+# Of two trainings on two cores each keeps 0.8 of its speed: of the whole machine's where one
+# alone takes a core, of half of it where one alone takes both.
+TWO_COPIES = {"W2": 1.25, "W3": 2.5}
 
 
 class Goal(NamedTuple):
@@ -22,32 +27,40 @@ class Goal(NamedTuple):
 def goals(report: Report) -> list[Goal]:
     """Every goal, in the order of the workloads."""
     ours = report["reference"]
-    on_batch = f"{ours}, predict_on_batch"
     found = [
-        _ratio(report, "W1 epoch", "W1: no slower than JAX, jit a step", ours, catalog.JIT, 1.0),
-        _ratio(report, "W1 epoch", "W1: 3 times as fast as PyTorch", ours, catalog.EAGER, 1 / 3),
-        _ratio(report, "W2 epoch", "W2: at most 0.85 of PyTorch, fused optimizer", ours,
-               catalog.FUSED, 0.85),
-        _ratio(report, "W3 epoch", "W3: at most 1.3 times its bare products", ours,
-               catalog.PRODUCTS, 1.3),
-        _ratio(report, "W4 epoch", "W4: at most 1.5 times PyTorch", ours, catalog.EAGER, 1.5),
-        _ratio(report, "W5a", "W5a, predict: at most 1.15 times its bare products", ours,
-               catalog.PRODUCTS, 1.15),
-        _ratio(report, "W5b", "W5b, predict_on_batch: no slower than PyTorch", on_batch,
-               catalog.EAGER, 1.0),
+        _ratio(report, "W1 epoch", "W1: at most 0.5 of JAX, scan over the epoch", ours,
+               catalog.SCAN, 0.5),
+        _ratio(report, "W1 epoch", "W1: 12 times as fast as PyTorch", ours, catalog.EAGER, 1 / 12),
+        _ratio(report, "W2 epoch", "W2: at most 0.9 of JAX, scan over the epoch", ours,
+               catalog.SCAN, 0.9),
+        _ratio(report, "W2 epoch", "W2: 3 times as fast as PyTorch, fused optimizer", ours,
+               catalog.FUSED, 1 / 3),
+        _ratio(report, "W3 epoch", "W3: no slower than JAX, jit a step", ours, catalog.JIT, 1.0),
+        _ratio(report, "W4 epoch", "W4: at most 0.75 of PyTorch", ours, catalog.EAGER, 0.75),
+        _ratio(report, "W5a", "W5a, predict: at most 0.85 of PyTorch", ours, catalog.EAGER, 0.85),
+        _ratio(report, "W5b", "W5b, predict: at most 0.5 of PyTorch", ours, catalog.EAGER, 0.5),
     ]  # fmt: skip
-    one = entry(report, "W5b").get("samples", {}).get(ours)
-    found.append(_most("W5b, predict: under 0.1 ms", one, ONE_SECONDS, 1e3, "ms"))
+    points = entry(report, "W6 epoch")
+    taken = [s and s * STEPS / points["steps"] for s in points.get("samples", {}).get(ours, ())]
+    found.append(_most("W6: a million steps within 3 s", taken, STEPS_SECONDS, 1.0, "s"))
     cold = entry(report, "cold").get("samples", {}).get(ours)
-    text = "Fresh process to the end of W2's first epoch: within 1.1 s"
+    text = "Fresh process to the end of W2's first epoch: within 0.6 s"
     found.append(_most(text, cold, COLD_SECONDS, 1.0, "s"))
+    five = entry(report, "five epochs")
+    goal = _most("Five epochs of W2, to 97.5% in the median: within 1 s",
+                 five.get("samples", {}).get(ours), FIVE_SECONDS, 1.0, "s")  # fmt: skip
+    if goal.reached is not None:
+        accuracy = five["accuracy"][ours]
+        learned = goal.reached and accuracy >= FIVE_ACCURACY
+        goal = Goal(goal.text, f"{goal.figure}, {accuracy:.2%}", learned)
+    found.append(goal)
     peak = entry(report, "memory").get("bytes", {}).get(ours, {}).get("host")
-    text = "Peak memory with W2 and data in bytes: under 200 MB"
+    text = "Peak memory with W2 and data in bytes: under 150 MB"
     found.append(_most(text, [peak] if peak else None, PEAK_BYTES, 1e-6, "MB"))
-    for workload in ("W2", "W3"):
+    for workload, limit in TWO_COPIES.items():
         slowed = slowdowns(entry(report, f"together {workload}"), ours)
-        text = f"{workload}, two at once: each at most 2.5 times as long as one alone"
-        found.append(_most(text, slowed, TWO_COPIES, 1.0, "times"))
+        text = f"{workload}, two at once: each at most {limit} times as long as one alone"
+        found.append(_most(text, slowed, limit, 1.0, "times"))
     return found
 
 

@@ -40,6 +40,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "blas": _blas(),
+        "compiled": _compiled(),
         "environment": {
             name: os.environ[name]
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
@@ -81,7 +82,9 @@ def line(m: dict[str, Any]) -> str:
     card = "; ".join(f"{c['name']}, driver {c['driver_version']}" for c in m["cards"])
     settings = ", ".join(f"{name}={value}" for name, value in m["environment"].items())
     parts = [f"{m['cpu']}, {m['cores']} cores", card or "no card", m["system"]]
-    parts += [f"Python {m['python']}", versions, m["blas"] or "", settings]
+    compiled = m.get("compiled")
+    parts += [f"Python {m['python']}", versions, m["blas"] or ""]
+    parts += [f"compiled kernels for {compiled}" if compiled else "", settings]
     parts += [f"commit {m['commit'] or 'unknown'}", m["date"]]
     return "; ".join(filter(None, parts)) + "."
 
@@ -152,6 +155,16 @@ def _blas() -> str | None:
         return None
     pools = [p for p in threadpoolctl.threadpool_info() if p.get("user_api") == "blas"]
     return ", ".join(f"{p['internal_api']} {p['version']} ({p['architecture']})" for p in pools)
+
+
+def _compiled() -> str | None:
+    """The instruction set of gpunn's compiled kernels, if it has some here."""
+    try:
+        from gpunn.backends import compiled
+
+        return compiled.chosen()
+    except (ImportError, RuntimeError):
+        return None
 
 
 def _version(package: str) -> str | None:

@@ -29,9 +29,11 @@ HEADINGS = {
     "W2 epoch": "W2, a training step",
     "W3 epoch": "W3, a training step",
     "W4 epoch": "W4, a training step",
+    "W6 epoch": "W6, a training step",
     "W5a": "W5a, predict {rows:,} images at once (W2's network)",
     "W5b": "W5b, predict one image (W2's network)",
     "cold": "Cold start: from a fresh process to W2's first epoch and its test accuracy",
+    "five epochs": "Five epochs of W2, from the initial weights on",
     "callbacks": "What watching costs: an epoch of W2 through fit",
 }
 
@@ -66,6 +68,7 @@ def figures(report: Report | None) -> str:
     if report is None:
         return NO_FIGURES
     columns = {f"W{i}": f"W{i} epoch" for i in range(1, 5)} | {"W5a": "W5a", "W5b": "W5b"}
+    columns["W6"] = "W6 epoch"
     entries = {label: entry(report, key) for label, key in columns.items()}
     entries = {label: e for label, e in entries.items() if e.get("samples")}
     names = dict.fromkeys(name for e in entries.values() for name in e["samples"])
@@ -160,7 +163,7 @@ def _heading(e: Report) -> str:
 
 def _scale(e: Report) -> tuple[float, str]:
     """What seconds are multiplied by, and the unit that this gives."""
-    if e["key"] in ("cold", "callbacks"):
+    if e["key"] in ("cold", "five epochs", "callbacks"):
         return 1.0, "s"
     return (1e3 / e["steps"], "ms a step") if e["steps"] else (1e3, "ms")
 
@@ -374,7 +377,7 @@ def terminal(report: Report) -> str:
                 low, middle, high = (factor * q for q in quartiles(values))
                 said = "" if name == base else verdict(ratios(values, e["samples"][base]))
                 spread = f"{low:.3g} - {high:.3g}"
-                lines.append(f"  {name[:42]:<42} {middle:>9.3g}  {spread:<15} {said}".rstrip())
+                lines.append(f"  {name[:40]:<40} {middle:>9.3g}  {spread:<15} {said}".rstrip())
         for name, how in e.get("failed", {}).items():
             lines.append(f"  {name}: {how}"[:79])
     met = [goal for goal in goals(report) if goal.reached is not None]

@@ -28,6 +28,7 @@ ROUND_SECONDS = 90.0
 LEAST = 3  # rounds, however late it is
 ALIKE = 1.25  # thread counts whose times differ by less are tried again ...
 SHORT_SECONDS = 1.5  # ... unless that takes longer than this
+LONG_SECONDS = 5.0  # who takes as long for a sample is asked for the fewest
 # What tells libraries how many threads to take; NPROC is XLA's.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 
@@ -325,7 +326,8 @@ class Race:
         """By measure, seconds of each contestant, a figure a round; None from where it broke on.
 
         A round is every measure of every contestant once. After ``until`` (by
-        ``time.monotonic``) none begins but the first three.
+        ``time.monotonic``) none begins but the first three; in what follows these, who is very
+        slow takes no part: None, so that the others are not kept waiting.
         """
         samples: dict[str, dict[str, list[float | None]]] = {
             measure.name: {n: [] for n in self.names if (n, measure.name) in self._chosen}
@@ -337,7 +339,8 @@ class Race:
             for measure in measures:
                 tell(f"{self.workload}: {measure.name}, round {number} of {rounds}")
                 for name, values in samples[measure.name].items():
-                    values.append(self._sample(name, measure))
+                    rests = number > LEAST and min(filter(None, values), default=0) > LONG_SECONDS
+                    values.append(None if rests else self._sample(name, measure))
         return samples
 
     def _sample(self, name: str, measure: Measure) -> float | None:

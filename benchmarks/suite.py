@@ -25,7 +25,7 @@ from workloads import ROWS, lay_out_data
 HERE = Path(__file__).parent
 RUNS = Path("runs") / "bench"  # results of partial runs, in the folder where one is
 ROUNDS, QUICK_ROUNDS = 7, 3
-QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640}
+QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640, "W6": 1_000}
 FULL_ROUNDS = 11
 SECONDS = 840.0  # of a run, so that it ends within 15 minutes
 QUICK_SECONDS, FULL_SECONDS = 55.0, 5_100.0
@@ -202,14 +202,16 @@ def _stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]
         chosen = _entry(report, "W2 epoch").get("threads", {})
         return tiers.accuracy(setting, chosen)
 
-    backends = ["numpy", *(["cupy"] if card else [])]
+    backends = [v.options["backend"] for v in catalog.ours(card)]
     trained = {"step", "epoch", "inference", "memory"}
     return [
         Stage("W2", trained, seconds(10, 240, 900), race("W2")),
         Stage("W1", {"step"}, seconds(7, 130, 600), race("W1")),
         Stage("W3", {"step"}, seconds(7, 180, 600), race("W3")),
         Stage("W4", {"step"}, seconds(7, 120, 600), race("W4")),
-        Stage("operations", {"operation"}, seconds(4, 10, 20),
+        Stage("W6", {"step"}, seconds(4, 30, 60), lambda: tiers.ten_points(setting)),
+        Stage("five epochs", {"epoch"}, seconds(3, 30, 60), lambda: tiers.five_epochs(setting)),
+        Stage("operations", {"operation"}, seconds(6, 20, 40),
               lambda: tiers.operations(setting, backends)),
         Stage("callbacks", {"callbacks"}, seconds(4, 20, 40), lambda: tiers.callbacks(setting)),
         Stage("cold start", {"cold"}, seconds(5, 95, 900), lambda: tiers.cold_start(setting)),
@@ -240,6 +242,6 @@ def _short(path: Path) -> str:
 
 def _in_order(report: dict[str, Any]) -> bool:
     """Whether something was measured, and gpunn broke nowhere."""
-    ours = {v.name for v in catalog.variants() if v.file == catalog.OURS}
+    ours = {v.name for v in catalog.ours(card=True)}
     broken = {name for entry in report["results"] for name in entry.get("failed", ())}
     return bool(report["results"]) and not report["broken"] and not broken & ours

@@ -95,6 +95,8 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
     programs = setting.programs
     if workload in IMAGE_WORKLOADS:
         programs = [program for program in programs if catalog.convolves(program)]
+        # Some take minutes to warm up: these first, so that there is time for them.
+        programs.sort(key=lambda p: p.file != catalog.OURS and base_name(p.name) not in FIRST)
     with Race(programs, workload, rows, setting.folder) as race:
         # An epoch is also what there is to warm up, and what takes memory.
         race.warm_up(measures or [EPOCH], setting.until, setting.tell)
@@ -106,6 +108,27 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
                 "key": "memory", "tiers": ["memory"], "title": TITLES[workload], "rows": rows,
                 "passes": 1, "bytes": race.memory, "failed": race.failed,
             }  # fmt: skip
+
+
+FIRST = (catalog.EAGER, catalog.FUSED)
+
+
+def ten_points(setting: Setting) -> Iterable[Entry]:
+    """The classic network of ten points, one a step: gpunn, NumPy by hand and PyTorch."""
+    file, rows = HERE / "one_point_a_step.py", setting.rows["W6"]
+    programs = [
+        Program(p.name, file, p.variant, chooses_threads=p.chooses_threads)
+        for p in setting.pick(catalog.NUMPY, catalog.EAGER)
+        if p.name in TEN_POINTS
+    ]
+    with Race(programs, "W2", rows, setting.folder) as race:  # of W2 but the number of rows
+        race.warm_up([EPOCH], setting.until, setting.tell)
+        found = race.run([EPOCH], setting.rounds, setting.until, setting.tell)
+        entry = race_entry(race, "W6 epoch", [EPOCH], found, ["step"])
+    yield entry | {"title": TITLES["W6"], "steps": rows, "accuracy": {}}
+
+
+TEN_POINTS = ("gpunn", "gpunn (NumPy)", catalog.NUMPY, catalog.EAGER)
 
 
 def race_entry(
@@ -268,18 +291,44 @@ def accuracy(setting: Setting, threads: dict[str, int | None]) -> Iterable[Entry
     }  # fmt: skip
 
 
+def five_epochs(setting: Setting) -> Iterable[Entry]:
+    """gpunn on W2, five epochs from the initial weights on; a round is a seed."""
+    programs = [p for p in setting.programs if p.file == catalog.OURS]
+    runs: dict[str, list[Entry]] = {p.name: [] for p in programs}
+    with Race(programs, "W2", setting.rows["W2"], setting.folder) as race:
+        for number in range(setting.rounds):
+            for program in programs:
+                if program.name not in race.failed:
+                    setting.tell(f"five epochs: round {number + 1}, {program.name}")
+                    with race.failing(program.name):
+                        runs[program.name].append(_attempt(race, program, number, {}, 2.0, 5))
+        failed = race.failed
+    yield {
+        "key": "five epochs", "tiers": ["epoch"], "rows": setting.rows["W2"], "passes": 5,
+        "samples": {name: [sum(run["seconds"]) for run in its] for name, its in runs.items()},
+        "accuracy": {
+            name: float(np.median([run["accuracy"][-1] for run in its]))
+            for name, its in runs.items() if its
+        },
+        "failed": failed,
+    }  # fmt: skip
+
+
 # They learn nothing, or take minutes for every seed to do what a faster variant does.
 SLOW_LEARNERS = (catalog.PRODUCTS, "PyTorch, DataLoader", "Keras 3 on PyTorch")
 
 
-def _attempt(race: Race, program: Program, seed: int, threads: dict[str, int | None]) -> Entry:
+def _attempt(
+    race: Race, program: Program, seed: int, threads: dict[str, int | None],
+    target: float = TARGETS[-1], most: int = MOST_EPOCHS,
+) -> Entry:
     if not race.running.get(program.name):
         race.start(program, [threads.get(program.name)])
     (process,) = race.running[program.name]
     race.prepare(process, seed)
     seconds: list[float] = []
     reached: list[float] = []
-    while len(seconds) < MOST_EPOCHS and max(reached, default=0.0) < TARGETS[-1]:
+    while len(seconds) < most and max(reached, default=0.0) < target:
         seconds.append(process.ask("epoch", FIRST_SECONDS))
         reached.append(process.ask("accuracy"))
     return {"seed": seed, "seconds": seconds, "accuracy": reached}

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "contestants"))
 
 import gpunn_fit
 
+from gpunn.backends import compiled
 from gpunn.callbacks import TensorBoard
 
 VARIANTS = {
@@ -21,4 +22,5 @@ VARIANTS = {
 
 def prepare(data, verbose=0, histograms=False):
     watchers = [TensorBoard(tempfile.mkdtemp(), histogram_freq=1)] if histograms else []
-    return gpunn_fit.prepare(data, "numpy", verbose, watchers)
+    backend = "compiled" if compiled.why_not() is None else "numpy"
+    return gpunn_fit.prepare(data, backend, verbose, watchers)

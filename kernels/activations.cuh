@@ -1,5 +1,6 @@
 // Activations: y = f(x), and dL/dx from dL/dy = dy and what the forward pass saved (y or x,
 // as the activation's class in Python says).
+#pragma once
 #include "math.cuh"
 
 template <typename T> struct Linear : Activation {
@@ -163,8 +164,7 @@ template <typename T> struct HardSilu : Activation {
     HD T gate(T x) const { return math::clip(x * T(1.0 / 6) + T(0.5), T(0), T(1)); }
     HD T forward(T x) const { return gates::above_far(x) * gate(x); }
     HD T gradient(T x, T dy) const {
-        const T z = gates::near(x);
-        return dy * (gate(z) + (math::abs(z) < T(3) ? z * T(1.0 / 6) : T(0)));
+        return dy * (gate(x) + (math::abs(x) < T(3) ? x : T(0)) * T(1.0 / 6));
     }
 };
 

@@ -1,4 +1,5 @@
 // Two numbers made into one.
+#pragma once
 #include "types.cuh"
 
 template <typename T> struct Product : Combination {

@@ -1,4 +1,5 @@
 // Places in the control block, as in gpunn/backends/control.py.
+#pragma once
 #include "types.cuh"
 
 enum Counter { UPDATES, BATCHES, PASS, POSITION, BAD_BATCH };

@@ -1,6 +1,7 @@
 // Losses: one row's loss is the sum of value() over its classes, and its gradient with respect to
 // prediction y is slope(). t is the target there. What a formula needs to know of the row as a
 // whole stands in `Row`; a loss with neither `whole_row` nor `compares` looks at one element alone.
+#pragma once
 #include "math.cuh"
 
 template <typename T> struct Row {

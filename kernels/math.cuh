@@ -1,23 +1,40 @@
 // The functions of mathematics, in one place, for float and double: accurate ones, never the fast
-// approximations. Whoever compiles the formulas elsewhere replaces this file and nothing else.
-#include "types.cuh"
-#ifndef __CUDACC__
-#include <math.h>
-#endif
+// approximations. On a card they are CUDA's; elsewhere the polynomials for float, which compilers
+// vectorise, and the C library's for double.
+#pragma once
+#include "polynomials.cuh"
 
 namespace math {
 
+#ifdef __CUDACC__
 HD float exp(float x) { return ::expf(x); }
-HD double exp(double x) { return ::exp(x); }
 HD float expm1(float x) { return ::expm1f(x); }
-HD double expm1(double x) { return ::expm1(x); }
 HD float log(float x) { return ::logf(x); }
-HD double log(double x) { return ::log(x); }
 HD float log1p(float x) { return ::log1pf(x); }
-HD double log1p(double x) { return ::log1p(x); }
 HD float erfc(float x) { return ::erfcf(x); }
-HD double erfc(double x) { return ::erfc(x); }
 HD float tanh(float x) { return ::tanhf(x); }
+// Of angles in turns: no reduction by multiples of pi, which would take memory, is needed.
+HD float cos_turns(float x) { return ::cospif(2 * x); }
+HD double cos_turns(double x) { return ::cospi(2 * x); }
+HD float sin_turns(float x) { return ::sinpif(2 * x); }
+HD double sin_turns(double x) { return ::sinpi(2 * x); }
+#else
+using polynomials::exp;
+using polynomials::expm1;
+using polynomials::log;
+using polynomials::log1p;
+using polynomials::erfc;
+using polynomials::tanh;
+using polynomials::cos_turns;
+HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
+using polynomials::sin_turns;
+HD double sin_turns(double x) { return ::sin(6.283185307179586 * x); }
+#endif
+HD double exp(double x) { return ::exp(x); }
+HD double expm1(double x) { return ::expm1(x); }
+HD double log(double x) { return ::log(x); }
+HD double log1p(double x) { return ::log1p(x); }
+HD double erfc(double x) { return ::erfc(x); }
 HD double tanh(double x) { return ::tanh(x); }
 HD float sqrt(float x) { return ::sqrtf(x); }
 HD double sqrt(double x) { return ::sqrt(x); }
@@ -25,19 +42,6 @@ HD double cos(double x) { return ::cos(x); }
 HD double floor(double x) { return ::floor(x); }
 HD double ceil(double x) { return ::ceil(x); }
 HD double pow(double x, double y) { return ::pow(x, y); }
-
-// Of angles in turns: on a card no reduction by multiples of pi, which would take memory, is needed.
-#ifdef __CUDACC__
-HD float cos_turns(float x) { return ::cospif(2 * x); }
-HD double cos_turns(double x) { return ::cospi(2 * x); }
-HD float sin_turns(float x) { return ::sinpif(2 * x); }
-HD double sin_turns(double x) { return ::sinpi(2 * x); }
-#else
-HD float cos_turns(float x) { return ::cosf(6.283185307179586f * x); }
-HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
-HD float sin_turns(float x) { return ::sinf(6.283185307179586f * x); }
-HD double sin_turns(double x) { return ::sin(6.283185307179586 * x); }
-#endif
 
 template <typename T> HD T abs(T x) { return x < T(0) ? -x : x; }
 

@@ -3,6 +3,7 @@
 // 1 where hit() says so of how many predictions are larger than that at the label.
 //
 // Bins: the number of the bin that a prediction falls into, see `bin_totals`.
+#pragma once
 #include "math.cuh"
 
 // t == y

@@ -1,8 +1,12 @@
 // Numbers that look random and are computed from a key and a counter: any thread gets any of them
 // without asking another, and NumPy gets the same ones.
+#pragma once
 #include "math.cuh"
 
 struct Words { uint64 word[4]; };
+
+constexpr uint64 PHILOX_0 = 0xD2E7470EE14C6C93ULL, PHILOX_1 = 0xCA5A826395121157ULL;
+constexpr uint64 PHILOX_KEY_0 = 0x9E3779B97F4A7C15ULL, PHILOX_KEY_1 = 0xBB67AE8584CAA73BULL;
 
 // Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the block
 // of four words that numpy.random.Philox(key=key) produces with this counter. NumPy adds one to
@@ -10,25 +14,27 @@ struct Words { uint64 word[4]; };
 HD Words philox(Words counter, uint64 key_0, uint64 key_1) {
     uint64* c = counter.word;
     for (int round = 0; round < 10; ++round) {
-        const uint64 high_0 = math::high_product(0xD2E7470EE14C6C93ULL, c[0]);
-        const uint64 low_0 = 0xD2E7470EE14C6C93ULL * c[0];
-        const uint64 high_1 = math::high_product(0xCA5A826395121157ULL, c[2]);
-        const uint64 low_1 = 0xCA5A826395121157ULL * c[2];
+        const uint64 high_0 = math::high_product(PHILOX_0, c[0]);
+        const uint64 low_0 = PHILOX_0 * c[0];
+        const uint64 high_1 = math::high_product(PHILOX_1, c[2]);
+        const uint64 low_1 = PHILOX_1 * c[2];
         c[0] = high_1 ^ c[1] ^ key_0;
         c[1] = low_1;
         c[2] = high_0 ^ c[3] ^ key_1;
         c[3] = low_0;
-        key_0 += 0x9E3779B97F4A7C15ULL;
-        key_1 += 0xBB67AE8584CAA73BULL;
+        key_0 += PHILOX_KEY_0;
+        key_1 += PHILOX_KEY_1;
     }
     return counter;
 }
 
-// Number i (0 to 7) of the block's float32 numbers in [0, 1), as Generator.random makes them:
-// the low half of each word before its high half, 24 bits of each.
+// A float32 number in [0, 1) from the upper 24 of 32 bits.
+HD float fraction(uint32 bits) { return float(bits >> 8) * 5.9604644775390625e-8f; }  // 2^-24
+
+// Number i (0 to 7) of the block's float32 numbers, as Generator.random makes them: the low half
+// of each word before its high half.
 HD float uniform(const Words& block, int i) {
-    const uint32 half = uint32(block.word[i / 2] >> (i % 2 ? 32 : 0));
-    return float(half >> 8) * 5.9604644775390625e-8f;  // 2^-24
+    return fraction(uint32(block.word[i / 2] >> (i % 2 ? 32 : 0)));
 }
 
 template <typename T> struct Pair { T first, second; };

@@ -1,5 +1,6 @@
 // Schedules: a rate from the number of updates done so far, in double precision. The formulas are
 // those of gpunn/optimizers/schedules, with the parameters in the order given there.
+#pragma once
 #include "math.cuh"
 
 HD double half_cosine(double done) {

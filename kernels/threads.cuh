@@ -1,6 +1,7 @@
 // What kernels are made of, and how their threads share out the work. A kernel is a composition
 // of parts, each a function that does its share of one piece of work. Parts sum in an order that
 // depends on the sizes alone, so that the same data gives the same bits.
+#pragma once
 #include "types.cuh"
 
 constexpr int WARP = 32;

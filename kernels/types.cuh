@@ -1,5 +1,6 @@
 // Names of number types as NumPy has them, and the mark of a function that CUDA shall compile
 // for the card. The headers that hold formulas are plain C++: without CUDA the mark is empty.
+#pragma once
 #ifdef __CUDACC__
 #define HD __host__ __device__ inline
 #else

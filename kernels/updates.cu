@@ -3,21 +3,6 @@
 #include "threads.cuh"
 #include "updates.cuh"
 
-// A row of the run table: weights that stand together and are treated alike.
-struct Run {
-    double start, stop;  // positions in the flat arrays
-    double multiplier;   // of the learning rate
-    double decay;        // whether weight decay applies, 1 or 0
-};
-
-// Updates so far, if there is one every so many steps, and whether this step brings one.
-__device__ inline int64 updates(const int64* counters, int64 every) {
-    return every == 1 ? counters[UPDATES] : counters[UPDATES] / every;
-}
-__device__ inline bool is_due(const int64* counters, int64 every) {
-    return every == 1 || (counters[UPDATES] + 1) % every == 0;
-}
-
 // The step's gradients are added up; when an update is due, they become the mean of so many steps.
 template <typename T>
 BLOCK_PART void accumulate_gradients(Share share, DEALT T* gradients, DEALT T* accumulated,

@@ -1,6 +1,23 @@
 // Optimizer updates, one weight at a time. prepare() computes once what all weights share;
 // apply() moves weight i along its gradient g, with the slots (m, v, ...) the optimizer keeps.
+#pragma once
+#include "control.cuh"
 #include "math.cuh"
+
+// A row of the run table: weights that stand together and are treated alike.
+struct Run {
+    double start, stop;  // positions in the flat arrays
+    double multiplier;   // of the learning rate
+    double decay;        // whether weight decay applies, 1 or 0
+};
+
+// Updates so far, if there is one every so many steps, and whether this step brings one.
+HD int64 updates(const int64* counters, int64 every) {
+    return every == 1 ? counters[UPDATES] : counters[UPDATES] / every;
+}
+HD bool is_due(const int64* counters, int64 every) {
+    return every == 1 || (counters[UPDATES] + 1) % every == 0;
+}
 
 // w += m - rate g, with m the momentum:  m = momentum m - rate g  (Keras's form)
 template <typename T> struct SGD : Optimizer {
@@ -18,13 +35,14 @@ template <typename T> struct SGD : Optimizer {
     HD void apply(int64 i, T g, T* weights, T* velocity, T*, T*) const {
         T w = weights[i];
         w -= w * decay;
-        T step = -rate * g;
-        if (velocity) {
-            const T m = momentum * velocity[i] - rate * g;
-            velocity[i] = m;
-            step = nesterov ? momentum * m - rate * g : m;
+        const T step = rate * g;
+        if (!velocity) {
+            weights[i] = w - step;
+            return;
         }
-        weights[i] = w + step;
+        const T m = momentum * velocity[i] - step;
+        velocity[i] = m;
+        weights[i] = nesterov ? w - step + momentum * m : w + m;
     }
 };
 
@@ -209,7 +227,7 @@ template <typename T> struct Adadelta : Optimizer {
 // m = momentum m + step, w -= m.
 template <typename T> struct RMSprop : Optimizer {
     T rate, rho, momentum, epsilon, decay;
-    bool centered;
+    bool centered, has_momentum;
 
     // parameters: rho, momentum, epsilon, centered, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
@@ -218,6 +236,7 @@ template <typename T> struct RMSprop : Optimizer {
         momentum = T(parameters[1]);
         epsilon = T(parameters[2]);
         centered = parameters[3] != 0;
+        has_momentum = parameters[1] != 0;
         decay = decays ? T(parameters[4] * learning_rate) : T(0);
     }
 
@@ -233,7 +252,7 @@ template <typename T> struct RMSprop : Optimizer {
             v -= mean * mean;
         }
         T step = rate * g / math::sqrt(v + epsilon);
-        if (momentum != T(0)) {
+        if (has_momentum) {
             T* velocity = centered ? third : second;
             step += momentum * velocity[i];
             velocity[i] = step;

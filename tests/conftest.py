@@ -13,23 +13,37 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 
 from gpunn import registry
-from gpunn.backends.card import why_not
+from gpunn.backends.card import why_not as why_no_card
+from gpunn.backends.compiled import why_not as why_not_compiled
 from gpunn.datasets import mnist as source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a card where there is none, unless that card is asked for."""
+    """Leave out what needs a card where there is none, unless that card is asked for, and skip
+    what is about the compiled kernels where there are none: `test_compiled.py` says whether
+    that is a fault."""
     needy = [item for item in items if item.get_closest_marker("gpu")]
-    if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_not() is not None:
+    if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
+    reason = why_not_compiled()
+    for item in items if reason is not None else ():
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "compiled" in [value for value in values if isinstance(value, str)]:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(params=[pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])
 def card(request: pytest.FixtureRequest) -> str:
     """A backend that runs the CUDA kernels, by name: a card's, and the one that emulates it."""
+    return request.param
+
+
+@pytest.fixture(params=["compiled", pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])
+def other(request: pytest.FixtureRequest) -> str:
+    """Each backend but NumPy's, by name."""
     return request.param
 
 

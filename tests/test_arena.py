@@ -15,7 +15,7 @@ Y = np.random.default_rng(1).standard_normal((8, 3))
 RATE = 0.125
 
 
-@pytest.fixture(params=["numpy", "emulated"])
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
 def model(request: pytest.FixtureRequest) -> gpunn.Sequential:
     """Four Dense layers, the second with half the rate, in float64 so that sums are exact."""
     model = gpunn.Sequential(

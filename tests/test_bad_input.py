@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse
 
 import gpunn
+from gpunn.models.arrays import check_finite
 
 layers = gpunn.layers
 ROWS = 12
@@ -29,7 +30,7 @@ IMAGES = RANDOM.random((ROWS, 5, 6)).astype("float32")
 Refused = (ValueError, TypeError)
 
 
-@pytest.fixture(params=["numpy", "emulated"])
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The backends that must refuse alike."""
     return request.param
@@ -622,3 +623,19 @@ def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -
             model.fit(X, X[:, :2], batch_size=1, verbose=0, shuffle=False, callbacks=callbacks)
         texts.append(str(caught.value))
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", ["float16", "float32", "float64", "longdouble"])
+@pytest.mark.parametrize(
+    "value", [0.0, -65504.0, 1e19, 1e25, 3.4e38, 3.5e38, 1e160, 1e308, np.inf, -np.inf, np.nan]
+)
+def test_what_is_finite_is_taken_without_a_word(value: float, given: str, dtype: str) -> None:
+    """Also where its square is beyond the dtype."""
+    with np.errstate(over="ignore"):
+        x = np.ones((5, 4), given)
+        x[2, 3] = value
+        finite = bool(np.isfinite(x.astype(dtype)).all())
+    refused = pytest.raises(ValueError, match=r"x holds .* at \[2, 3\]")
+    with contextlib.nullcontext() if finite else refused:
+        check_finite(gpunn.get_backend("numpy"), x, dtype, "x")

@@ -108,6 +108,16 @@ def test_only_the_progress_bar_wants_progress():
     assert callbacks.CallbackList(add_progbar=True).needs_progress
 
 
+def test_a_history_alone_changes_nothing():
+    class Saver(callbacks.History):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    assert callbacks.CallbackList(add_history=True).only_history
+    for other in (callbacks.LambdaCallback(), callbacks.TerminateOnNaN(), Saver()):
+        assert not callbacks.CallbackList([other], add_history=True).only_history
+
+
 def test_logs_of_a_batch_are_handed_on_unread():
     logs = LazyLogs(lambda: pytest.fail("read"))
     recorder = Recorder()

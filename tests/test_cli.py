@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import gpunn
-from gpunn.backends import cuda, numpy_backend
+from gpunn.backends import card, compiled, cuda, numpy_backend
 from gpunn.cli import doctor, main
 from gpunn.datasets import idx
 
@@ -494,7 +494,7 @@ def test_python_m_gpunn():
 
 def no_card(monkeypatch):
     reason = 'CuPy is not installed: pip install "gpunn[cuda12]".'
-    for module in (doctor, cuda):
+    for module in (doctor, card, cuda):
         monkeypatch.setattr(module, "why_not", lambda: reason)
     monkeypatch.setattr(doctor, "query_nvidia_smi", lambda: "")
 
@@ -504,15 +504,48 @@ def test_doctor_without_a_card(monkeypatch, capsys):
     assert main(["doctor", "--backend", "auto"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
+    reason = compiled.why_not()
+    cpu = "compiled" if reason is None else "numpy"
+    built = f"{compiled.chosen()} (there are baseline" if reason is None else reason[:40]
     for said in (
         f"NumPy      {np.__version__}\n",
         "Card       there is no nvidia-smi\n",
         "Extra      none",
-        "Backend    numpy (auto was asked for)\n",
-        "Kernels    not compiled. CuPy is not installed",
+        f"Compiled   {built}",
+        f"Backend    {cpu} (auto was asked for)\n",
+        "Kernels    none on a card. CuPy is not installed",
+        f"Self-test  {cpu}: ok, loss 1.5562 to 0.0305",
         "Self-test  numpy: ok, loss 1.5562 to 0.0305",
     ):
         assert said in text
+
+
+def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
+    if compiled.why_not() is not None:
+        pytest.skip("there are no compiled kernels")
+    monkeypatch.setenv("GPUNN_INSTRUCTIONS", "baseline")
+    assert main(["doctor", "--backend", "compiled"]) == 0
+    text = capsys.readouterr().out
+    assert "Compiled   baseline, by GPUNN_INSTRUCTIONS (there are baseline" in text
+    assert "Backend    compiled\n" in text
+
+
+def test_doctor_names_an_instruction_set_that_was_not_built(monkeypatch):
+    monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2", "avx512"))
+    monkeypatch.setattr(compiled, "_is_built", lambda name: name != "avx512")
+    monkeypatch.setattr(compiled, "chosen", lambda: "avx2")
+    assert doctor.describe_compiled() == (
+        "avx2 (there are baseline, avx2). Not built, though this CPU has it: avx512"
+    )
+
+
+def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeypatch, capsys):
+    monkeypatch.setenv("GPUNN_INSTRUCTIONS", "sse9")
+    monkeypatch.setattr(gpunn.backends, "_instances", {})
+    assert main(["doctor", "--backend", "compiled"]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    said = "GPUNN_INSTRUCTIONS must be one of baseline, avx2, avx512; got 'sse9'."
+    assert text.count(said) == 2 and "Self-test compiled FAILED: RuntimeError" in text
 
 
 def test_doctor_is_not_content_when_the_asked_backend_is_missing(monkeypatch, capsys):

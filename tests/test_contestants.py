@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpunn.backends import compiled
+
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
 FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file}
@@ -45,6 +47,8 @@ def variants(stem: str) -> dict[str, dict]:
 
 
 def can_run(stem: str, options: dict) -> bool:
+    if options.get("backend") == "compiled" and compiled.why_not() is not None:
+        return False
     packages = [*FILES[stem]["REQUIRES"], *([options["backend"]] if stem == "keras_mlp" else [])]
     return all(importlib.util.find_spec(package) is not None for package in packages)
 

@@ -237,12 +237,13 @@ def test_no_work_array_grows_with_the_batch() -> None:
     assert sizes[0] == sizes[1] < 2**20
 
 
-def test_frozen_and_shared() -> None:
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_frozen_and_shared(backend: str) -> None:
     frozen = layers.Conv2D(2, 2, padding="same", activation="tanh", trainable=False)
-    check_gradients([layers.Conv2D(3, 2), frozen, layers.Conv2D(1, (1, 2))], (2, 4, 5, 2))
-    for backend in ("numpy", "emulated"):
-        shared = layers.Conv2D(2, 3, padding="same", activation="tanh", bias_initializer="normal")
-        check_gradients([shared, layers.Activation("relu"), shared], (2, 3, 4, 2), backend=backend)
+    chain = [layers.Conv2D(3, 2), frozen, layers.Conv2D(1, (1, 2))]
+    check_gradients(chain, (2, 4, 5, 2), backend=backend)
+    shared = layers.Conv2D(2, 3, padding="same", activation="tanh", bias_initializer="normal")
+    check_gradients([shared, layers.Activation("relu"), shared], (2, 3, 4, 2), backend=backend)
 
 
 # -- a model
@@ -278,7 +279,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def test_it_learns_digits(tmp_path: Path) -> None:
     """At least 95% of the digits it has not seen; saved, loaded, and as good."""
     x, y = digits()
-    model = network()
+    model = network(None)
     model.fit(x[:1500], y[:1500], batch_size=32, epochs=5, verbose=0)
     _, accuracy = model.evaluate(x[1500:], y[1500:], verbose=0)
     assert accuracy >= 0.95
@@ -294,7 +295,15 @@ def test_a_card_learns_the_same(card: str, rung: Any, monkeypatch: pytest.Monkey
     """With a ragged last batch; each way of launching."""
     if rung:
         monkeypatch.setenv("GPUNN_RUNG", rung)
-    device = emulated.make_backend() if card == "emulated" else get_backend(card)
+    assert_learns_the_same(emulated.make_backend() if card == "emulated" else get_backend(card))
+
+
+@pytest.mark.parametrize("backend", ["compiled"])
+def test_compiled_kernels_learn_the_same(backend: str) -> None:
+    assert_learns_the_same(backend)
+
+
+def assert_learns_the_same(device: Any) -> None:
     random = np.random.default_rng(0)
     x, y = random.random((19, 8, 8, 1), np.float32), random.integers(0, 10, 19)
     weights = []

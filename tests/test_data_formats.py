@@ -22,7 +22,7 @@ NUMBERS = RANDOM.integers(0, 100, (ROWS, FEATURES))
 X = NUMBERS.astype("float32")
 LABELS = RANDOM.integers(0, CLASSES, ROWS)
 ONE_HOT = np.eye(CLASSES, dtype="float32")[LABELS]
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 SPARSE = "sparse_categorical_crossentropy"
 
 

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import socket
+import socketserver
 import stat
 import struct
 import subprocess
@@ -215,6 +216,18 @@ def test_a_mirror_without_end_is_cut_off(cache: Path, serve: Serve, monkeypatch)
     endless = {f"/{NAMES[0]}.gz": bytes(1 << 18)}
     with pytest.raises(DatasetUnavailable, match="expected at most 131072 bytes, it sends more"):
         dataset.load(declare(Mirror(serve(endless))))
+
+
+def test_what_is_no_web_server_is_one_more_failed_route(cache: Path) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 12)
+            self.request.sendall(b"220 mail.invalid\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(DatasetUnavailable, match=r"/: 220 mail\.invalid"):
+            dataset.load(declare(Mirror(f"http://127.0.0.1:{server.server_address[1]}/")))
 
 
 @pytest.mark.parametrize("where", ["", "small"])

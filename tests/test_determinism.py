@@ -51,10 +51,10 @@ SMALL = ("16", "adam", "32")
 WIDE = ("1024", "sgd", "128")
 
 
-def run(seed: int, *arguments: str) -> str:
+def run(backend: str, seed: int, *arguments: str) -> str:
     """What the script prints in a process of its own, with as many threads as it likes."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
-    environment["GPUNN_BACKEND"] = "numpy"
+    environment["GPUNN_BACKEND"] = backend
     command = [sys.executable, "-c", SCRIPT, str(seed), *arguments]
     return subprocess.run(
         command, env=environment, check=True, capture_output=True, text=True, timeout=300
@@ -74,14 +74,15 @@ def busy_neighbours() -> Iterator[None]:
             neighbour.wait()
 
 
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
 @pytest.mark.parametrize("arguments", [SMALL, WIDE], ids=["small", "wide"])
-def test_fresh_processes_agree_bit_for_bit(arguments: tuple[str, ...]) -> None:
-    first = run(1, *arguments)
+def test_fresh_processes_agree_bit_for_bit(arguments: tuple[str, ...], backend: str) -> None:
+    first = run(backend, 1, *arguments)
     assert len(json.loads(first)[1]["loss"]) == 2
-    assert run(1, *arguments) == first
+    assert run(backend, 1, *arguments) == first
     with busy_neighbours():
-        assert run(1, *arguments) == first
-    bits, history, outputs = json.loads(run(2, *arguments))
+        assert run(backend, 1, *arguments) == first
+    bits, history, outputs = json.loads(run(backend, 2, *arguments))
     assert bits != json.loads(first)[0]
     assert history != json.loads(first)[1]
     assert outputs != json.loads(first)[2]
@@ -110,7 +111,7 @@ def bits(arrays: list[np.ndarray]) -> str:
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
     x, y = data()
     gpunn.utils.set_random_seed(3)
@@ -128,7 +129,7 @@ def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
     assert np.isfinite(loss) and len(history["loss"]) == 3
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_steps_watched_one_by_one_give_the_same_bits(backend: str) -> None:
     """A callback that looks at each batch makes every launch one step long."""
 

@@ -1,4 +1,4 @@
-"""Whole trainings on the CuPy backend, on the CPU, against the same ones on NumPy."""
+"""Whole trainings on each backend against the same ones on NumPy's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpunn import layers
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
-# Tests of the engine, run once more on this backend: fit, its logs and callbacks, files, resuming.
+# Tests of the engine, run once more on each backend: fit, its logs and callbacks, files, resuming.
 ENGINE = (
     "test_callbacks.py", "test_fit.py", "test_saving.py", "test_resume.py",
     "test_shared_layers.py", "keras_figures",
@@ -91,10 +91,10 @@ def _train(backend: str, dtype: str, optimizer: str, loss: str, how: str) -> dic
     ],
 )
 def test_training_is_that_of_numpy(
-    card: str, dtype: str, optimizer: str, loss: str, how: str
+    other: str, dtype: str, optimizer: str, loss: str, how: str
 ) -> None:
     """20 steps with a ragged batch at the end of each epoch, then evaluate and predict."""
-    host, device = (_train(b, dtype, optimizer, loss, how) for b in ("numpy", card))
+    host, device = (_train(b, dtype, optimizer, loss, how) for b in ("numpy", other))
     for what in host:
         for a, b in zip(host[what], device[what], strict=True):
             assert a.dtype == b.dtype
@@ -113,13 +113,17 @@ def test_the_environment_chooses_the_backend() -> None:
     assert used == asked or asked == "auto"
 
 
-def test_the_engines_own_tests_pass_on_it() -> None:
-    """Those that kill a process start one that does not know this backend."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not killed"]
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_the_engines_own_tests_pass_on_it(backend: str) -> None:
+    if backend == gpunn.get_backend().name:
+        pytest.skip("the ordinary run of these tests is on this backend")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if backend == "emulated":  # those that kill a process start one that does not know it
+        command += ["-k", "not killed"]
     done = subprocess.run(
         [*command, *ENGINE, PROBE],  # the last sees that none before it went elsewhere
         cwd=Path(__file__).parent,
-        env={**os.environ, "GPUNN_BACKEND": "emulated"},
+        env={**os.environ, "GPUNN_BACKEND": backend},
         capture_output=True,
         text=True,
     )

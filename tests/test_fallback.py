@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import pytest
 from machines import COMPLETE, LACKING, Machine
+
+from gpunn.backends import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
@@ -27,6 +31,7 @@ ENVIRONMENT = {
 } | {"OPENBLAS_NUM_THREADS": "1"}
 ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line
+CPU = "compiled" if compiled.why_not() is None else "numpy"  # what "auto" takes without a card
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -45,17 +50,32 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def without_kernels(needed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That folder as an installation without a compiler leaves it."""
+    backends = tmp_path_factory.mktemp("without") / "gpunn" / "backends"
+    backends.mkdir(parents=True)
+    for path in [*needed.iterdir(), *(needed / "gpunn").iterdir()]:
+        link = backends.parents[path.parent == needed] / path.name
+        if not link.exists():
+            link.symlink_to(path.resolve())
+    for path in (ROOT / "gpunn" / "backends").iterdir():
+        if not path.name.startswith("_compiled_"):
+            (backends / path.name).symlink_to(path)
+    return backends.parents[1]
+
+
 @pytest.fixture
 def run(needed: Path, tmp_path: Path) -> Run:
     def run(
-        machine: Machine, *arguments: str, **environment: str
+        machine: Machine, *arguments: str, packages: Path = needed, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Python on that machine."""
         site = tmp_path / "site"
         if not site.exists():
             site.mkdir()
             machine.write(site)
-        path = os.pathsep.join(map(str, (site, needed, ROOT / "tests")))
+        path = os.pathsep.join(map(str, (site, packages, ROOT / "tests")))
         return subprocess.run(
             [sys.executable, "-S", "-W", "error", *arguments],
             cwd=tmp_path,
@@ -74,7 +94,12 @@ def result(done: subprocess.CompletedProcess[str]) -> Any:
 
 
 def announced(line: str | None) -> str:
-    return f"gpunn: using the NumPy backend. {line}\n"
+    if CPU == "compiled":
+        return f"gpunn: using the compiled backend ({compiled.chosen()}). {line}\n"
+    return f"gpunn: using the NumPy backend. {line} {NOT_BUILT}\n"
+
+
+NOT_BUILT = "The compiled kernels were not built: install a C++ compiler, then gpunn again."
 
 
 def refused(line: str | None) -> str:
@@ -128,13 +153,13 @@ print(json.dumps({{
 
 
 @pytest.mark.parametrize("name", LACKING)
-def test_auto_trains_on_numpy_after_saying_so_once_and_cupy_refuses(name: str, run: Run) -> None:
+def test_auto_trains_on_the_cpu_after_saying_so_once_and_cupy_refuses(name: str, run: Run) -> None:
     machine = LACKING[name]
     done = run(machine, "-c", AUTO_AND_CUPY)
     found = result(done)
     assert done.stderr == announced(machine.line)
     assert found["untouched"], "import gpunn imports CuPy"
-    assert found["models"] == ["numpy"] * 3 and found["chosen"] == "numpy"
+    assert found["models"] == [CPU] * 3 and found["chosen"] == CPU
     assert all(losses[-1] < losses[0] for losses in found["losses"])
     assert found["refused"] == [["RuntimeError", refused(machine.line)]] * 3
 
@@ -157,18 +182,19 @@ def test_doctor_says_it_too(name: str, run: Run) -> None:
     done = run(machine, "-m", "gpunn", "doctor")
     assert done.returncode == 0 and not done.stderr
     said = " ".join(done.stdout.split())
-    assert f"Backend numpy (auto was asked for) Kernels not compiled. {machine.line}" in said
-    assert "Self-test numpy: ok" in said and "cupy:" not in said
+    assert f"Backend {CPU} (auto was asked for) Kernels none on a card. {machine.line}" in said
+    assert f"Self-test {CPU}: ok" in said and "Self-test numpy: ok" in said
+    assert "cupy:" not in said
 
 
-def test_the_command_line_trains_on_numpy_after_saying_so(
+def test_the_command_line_trains_on_the_cpu_after_saying_so(
     run: Run, mnist: tuple, tmp_path: Path
 ) -> None:
     arguments = ("train", "mnist", "--hidden", "--batch-size", "1000", "--epochs", "1")
     done = run(LACKING["no driver"], "-m", "gpunn", *arguments, "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert announced(NO_DRIVER) in done.stderr and done.stderr.count("gpunn:") == 1
-    assert ", numpy\n" in done.stdout
+    assert f", {CPU}\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMPLETE)
@@ -202,7 +228,7 @@ def test_the_order_of_imports_does_not_matter(order: str, run: Run) -> None:
     done = run(LACKING["no driver"], "-c", ORDERS[order] + AUTO_AND_CUPY)
     found = result(done)
     assert done.stderr == announced(NO_DRIVER)
-    assert found["models"] == ["numpy"] * 3
+    assert found["models"] == [CPU] * 3
     assert found["refused"] == [["RuntimeError", refused(NO_DRIVER)]] * 3
 
 
@@ -210,6 +236,52 @@ def test_a_broken_cupy_that_was_tried_before(run: Run) -> None:
     machine = LACKING["CuPy broken"]
     program = "try:\n    import cupy\nexcept ImportError:\n    pass" + AUTO_AND_CUPY
     assert run(machine, "-c", program).stderr == announced(machine.line)
+
+
+# -- without compiled kernels
+
+WITHOUT = f"""
+import gpunn
+{MODEL}
+before = [tried(gpunn.use_backend, "compiled"), tried(lambda: train(make(backend="compiled")))]
+models = [make(), make(backend="auto"), make(backend="numpy")]
+losses = [train(model) for model in models]
+print(json.dumps([before, [model.backend.name for model in models], losses]))
+"""
+
+
+def test_numpy_takes_over_where_there_are_no_compiled_kernels(
+    run: Run, without_kernels: Path
+) -> None:
+    done = run(LACKING["no driver"], "-c", WITHOUT, packages=without_kernels)
+    refusals, names, losses = result(done)
+    assert done.stderr == f"gpunn: using the NumPy backend. {NO_DRIVER} {NOT_BUILT}\n"
+    assert refusals == [["RuntimeError", NOT_BUILT]] * 2
+    assert names == ["numpy"] * 3
+    assert losses[0] == losses[1] == losses[2] and losses[0][-1] < losses[0][0]
+
+
+def test_doctor_says_that_they_are_missing_and_how_to_get_them(
+    run: Run, without_kernels: Path
+) -> None:
+    done = run(LACKING["no driver"], "-m", "gpunn", "doctor", packages=without_kernels)
+    assert done.returncode == 0 and not done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"Compiled {NOT_BUILT}" in said and "Backend numpy (auto was asked for)" in said
+    assert "Self-test numpy: ok" in said and "compiled:" not in said
+
+
+def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_path: Path) -> None:
+    """Such as of another system: the linker's reason is told."""
+    broken = tmp_path / "broken"
+    shutil.copytree(without_kernels, broken, symlinks=True)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    (broken / "gpunn" / "backends" / f"_compiled_baseline{suffix}").write_bytes(b"no library")
+    done = run(LACKING["no driver"], "-c", WITHOUT, packages=broken)
+    refusals, names, _ = result(done)
+    assert [kind for kind, _ in refusals] == ["RuntimeError"] * 2 and names == ["numpy"] * 3
+    assert refusals[0][1].startswith("The compiled kernels do not load: ")
+    assert done.stderr.count("\n") == 1 and refusals[0][1] in done.stderr
 
 
 # -- GPUNN_BACKEND
@@ -231,7 +303,7 @@ print(json.dumps([first, tried(lambda: train(make())), gpunn.use_backend("numpy"
             "cupi",
             [
                 "ValueError",
-                "GPUNN_BACKEND must be one of auto, numpy, cupy; got 'cupi'. "
+                "GPUNN_BACKEND must be one of auto, numpy, compiled, cupy; got 'cupi'. "
                 "Did you mean 'cupy'?",
             ],
             False,
@@ -251,7 +323,7 @@ def test_the_environments_choice_is_taken_at_first_use(
 @pytest.mark.parametrize("value", ["", "auto"])
 def test_the_environment_says_auto(value: str, run: Run) -> None:
     done = run(LACKING["no driver"], "-c", AUTO_AND_CUPY, GPUNN_BACKEND=value)
-    assert result(done)["chosen"] == "numpy" and done.stderr == announced(NO_DRIVER)
+    assert result(done)["chosen"] == CPU and done.stderr == announced(NO_DRIVER)
 
 
 @pytest.mark.parametrize(
@@ -327,3 +399,19 @@ def test_a_model_stays_where_it_was_made(run: Run) -> None:
     """Built late or given its layers back, after another backend was chosen."""
     found = result(run(LACKING["CuPy not installed"], "-c", STAYS))
     assert found == ["emulated", "emulated", "numpy"]
+
+
+@pytest.mark.skipif(CPU == "numpy", reason="there are no compiled kernels")
+def test_the_best_that_was_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: dict[str, Any] = {}
+    monkeypatch.setattr(compiled, "of_this_cpu", lambda: compiled.INSTRUCTIONS)
+    monkeypatch.setattr(compiled, "_module", loaded.setdefault)
+    monkeypatch.setattr(compiled, "_is_built", lambda name: name != "avx512")
+    compiled._library.__wrapped__(None)
+    with pytest.raises(RuntimeError, match=r"asks for avx512\. They were not built: there is base"):
+        compiled._library.__wrapped__("avx512")
+    monkeypatch.setattr(compiled, "_is_built", lambda name: True)
+    monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2"))
+    with pytest.raises(RuntimeError, match=r"asks for avx512\. This CPU does not have them: there"):
+        compiled._library.__wrapped__("avx512")
+    assert list(loaded) == ["avx2"]

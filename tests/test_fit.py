@@ -26,7 +26,7 @@ X = RANDOM.normal(size=(ROWS, 4)).astype("float32")
 LABELS = np.arange(ROWS) % 3
 TARGETS = RANDOM.normal(size=(ROWS, 2)).astype("float32")
 SPARSE = "sparse_categorical_crossentropy"
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def linear(units: int = 1, inputs: int = 1, rate: float = 0.0, **arguments: Any) -> Any:
@@ -180,6 +180,48 @@ def test_two_fits_shuffle_as_one(backend: str) -> None:
             callbacks=[parts],
         )  # fmt: skip
     assert whole.epochs == parts.epochs
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_training_is_the_same_whether_somebody_looks_or_not(backend: str) -> None:
+    """Epochs that nobody watches run without a break; who watches finds NumPy as it was."""
+    warned: list[str] = []
+    look = gpunn.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: warned.append(np.geterr()["over"])
+    )
+    runs = []
+    for callbacks in ([], [look]):
+        model = linear(units=3, inputs=4, rate=0.1, metrics=["mae"], backend=backend)
+        history = model.fit(
+            X, TARGETS[:, [0, 1, 0]], batch_size=3, epochs=4, verbose=0, callbacks=callbacks,
+            validation_split=0.3,
+        )  # fmt: skip
+        runs.append((history.epoch, history.history, [w.tolist() for w in model.get_weights()]))
+    assert runs[0] == runs[1]
+    assert [len(values) for values in runs[0][1].values()] == [4] * 4
+    assert warned == ["warn"] * 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_callback_changes_counts_from_the_next_epoch_on(backend: str) -> None:
+    results = []
+    for epochs in ([2], [1, 2]):
+        gpunn.utils.set_random_seed(7)
+        dropout = layers.Dropout(0.5)
+        model = gpunn.Sequential([layers.Input((4,)), dropout, layers.Dense(1)], backend=backend)
+        model.compile(gpunn.optimizers.SGD(0.1), "mse")
+        change = gpunn.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs, dropout=dropout: setattr(dropout, "rate", 0.1)
+        )
+        for start, stop in enumerate(epochs):
+            model.fit(
+                X, TARGETS[:, 0], epochs=stop, initial_epoch=start, batch_size=4, verbose=0,
+                callbacks=[change] if len(epochs) == 1 else [],
+            )  # fmt: skip
+            dropout.rate = 0.1
+        results.append(model.get_weights())
+    for a, b in zip(*results, strict=True):
+        assert_array_equal(a, b)
 
 
 # -- when it stops

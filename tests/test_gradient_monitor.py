@@ -14,7 +14,7 @@ from gpunn.callbacks import GradientMonitor
 RATE = 0.1
 
 
-@pytest.fixture(params=["numpy", "emulated"])
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
 def backend(request):
     return request.param
 

@@ -20,7 +20,7 @@ from gpunn.workspace import Pool, Workspace
 # Names that are not checked, and why.
 NO_LAYER_GRADIENT = {"InputLayer": "a view of the input that a model never runs"}
 
-BACKENDS = ["numpy", "emulated"]  # formulas, and the kernels that a card runs
+BACKENDS = ["numpy", "compiled", "emulated"]  # formulas, and the kernels that a card runs
 SHAPES = {
     "one row": (1, 6),
     "one number": (1, 1),

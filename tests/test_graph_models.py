@@ -513,7 +513,7 @@ def using(backend: str) -> Iterator[None]:
         gpunn.use_backend(before)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_saved_graph_goes_on_as_if_it_had_not_been_saved(tmp_path: Any, backend: str) -> None:
     gpunn.utils.set_random_seed(6)
     inner = two_by_two(dropout=0.2)

@@ -20,6 +20,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.numpy_backend import NumpyBackend
 
 LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
+on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
 
 
 def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +29,7 @@ def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return x, random.integers(0, 10, rows)
 
 
-def mlp(hidden: list[Any], optimizer: Any, **options: Any) -> Any:
+def mlp(hidden: list[Any], optimizer: Any, backend: str = "numpy", **options: Any) -> Any:
     model = gpunn.Sequential(
         [
             layers.Input((28, 28)),
@@ -37,7 +38,7 @@ def mlp(hidden: list[Any], optimizer: Any, **options: Any) -> Any:
             *hidden,
             layers.Dense(10, activation="softmax"),
         ],
-        backend="numpy",
+        backend=backend,
         **options,
     )
     loss = "sparse_categorical_crossentropy"
@@ -95,36 +96,18 @@ def allowed() -> int:
     return max(LARGEST, buffers + 8 * 1024)
 
 
+@on_the_host
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_step_allocates_nothing_large(name: str, weighted: bool) -> None:
+def test_a_step_allocates_nothing_large(name: str, weighted: bool, backend: str) -> None:
     make, batch = PROGRAMS[name]
-    run = stepper(make(), batch, 4, weighted=weighted)
+    run = stepper(make(backend=backend), batch, 4, weighted=weighted)
     run(1)
     assert peak(lambda: run(2)) < allowed()
 
 
-@pytest.mark.parametrize(("name", "arguments"), registered.cases("optimizer"), ids=registered.label)
-def test_no_optimizer_allocates_anything_large(name: str, arguments: dict) -> None:
-    hidden = [layers.Dense(256, activation="sigmoid")]
-    run = stepper(mlp(hidden, registered.make("optimizer", name, arguments)), 32, 4)
-    run(1)
-    assert peak(lambda: run(2)) < allowed()
-
-
-@pytest.mark.filterwarnings("ignore:.*whose derivative is 0:UserWarning")
-def test_no_activation_allocates_anything_large() -> None:
+def assert_nothing_large(runs: dict[str, Callable[[int], None]]) -> None:
     """All of them together, since to look for garbage takes longer than to train."""
-    runs = {}
-    x, y = np.ones((256, 5), np.float32), np.ones((256, 600), np.float32)
-    for name, arguments in registered.cases("activation"):
-        activation = registered.make("activation", name, arguments)
-        model = gpunn.Sequential(
-            [layers.Input((5,)), layers.Dense(600, activation=activation)], backend="numpy"
-        )
-        model.compile("sgd", "mse")
-        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
-        runs[f"{name} {arguments}"] = model.trainer.program(64, True, rows, rows.order(1)).run
     for run in runs.values():
         run(2)  # the second step lists what there is to do
     if peak(lambda: [run(1) for run in runs.values()]) >= allowed():
@@ -132,35 +115,56 @@ def test_no_activation_allocates_anything_large() -> None:
         pytest.fail(f"bytes that a step allocates: {found}")
 
 
-ENDINGS = [
-    (name, arguments, activation)
-    for name, arguments in registered.cases("loss")
-    for activation in ("linear", "softmax", "sigmoid")
-]
+@on_the_host
+def test_no_optimizer_allocates_anything_large(backend: str) -> None:
+    runs = {}
+    for name, arguments in registered.cases("optimizer"):
+        optimizer = registered.make("optimizer", name, arguments)
+        model = mlp([layers.Dense(256, activation="sigmoid")], optimizer, backend)
+        runs[f"{name} {arguments}"] = stepper(model, 32, 4)
+    assert_nothing_large(runs)
 
 
-@pytest.mark.parametrize(("name", "arguments", "activation"), ENDINGS, ids=registered.label)
-def test_no_loss_allocates_anything_large(name: str, arguments: dict, activation: str) -> None:
+@pytest.mark.filterwarnings("ignore:.*whose derivative is 0:UserWarning")
+@on_the_host
+def test_no_activation_allocates_anything_large(backend: str) -> None:
+    runs = {}
+    x, y = np.ones((256, 5), np.float32), np.ones((256, 600), np.float32)
+    for name, arguments in registered.cases("activation"):
+        activation = registered.make("activation", name, arguments)
+        model = gpunn.Sequential(
+            [layers.Input((5,)), layers.Dense(600, activation=activation)], backend=backend
+        )
+        model.compile("sgd", "mse")
+        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        runs[f"{name} {arguments}"] = model.trainer.program(64, True, rows, rows.order(1)).run
+    assert_nothing_large(runs)
+
+
+@on_the_host
+@pytest.mark.parametrize("activation", ["linear", "softmax", "sigmoid"])
+def test_no_loss_allocates_anything_large(activation: str, backend: str) -> None:
     """Rows of 600 outputs, so that anything of a batch's size shows."""
-    if name == "Poisson" and activation == "linear":  # its predictions are not negative
-        return
-    model = gpunn.Sequential(
-        [layers.Input((20,)), layers.Dense(600, activation=activation)], backend="numpy"
-    )
-    try:
-        model.compile("sgd", registered.make("loss", name, arguments))
-    except ValueError:  # loss and activation contradict each other
-        return
-    random = np.random.default_rng(0)
-    x = random.standard_normal((64, 20)).astype(np.float32)
-    y = np.zeros((64, 600), np.float32)
+    random, runs = np.random.default_rng(0), {}
+    x = random.standard_normal((128, 20)).astype(np.float32)
+    y = np.zeros((128, 600), np.float32)
     y[:, 0] = 1
-    spec = model.trainer.spec
-    sparse = spec.targets[0].loss.sparse
-    rows = gpunn.models.data.to_rows(spec, x, np.zeros(64, int) if sparse else y)
-    run = model.trainer.program(32, True, rows, rows.order(1)).run
-    run(1)
-    assert peak(lambda: run(1)) < allowed()
+    for name, arguments in registered.cases("loss"):
+        if name == "Poisson" and activation == "linear":  # its predictions are not negative
+            continue
+        model = gpunn.Sequential(
+            [layers.Input((20,)), layers.Dense(600, activation=activation)], backend=backend
+        )
+        try:
+            model.compile("sgd", registered.make("loss", name, arguments))
+        except ValueError:  # loss and activation contradict each other
+            continue
+        spec = model.trainer.spec
+        sparse = spec.targets[0].loss.sparse
+        rows = gpunn.models.data.to_rows(spec, x, np.zeros(128, int) if sparse else y)
+        runs[f"{name} {arguments}"] = model.trainer.program(32, True, rows, rows.order(1)).run
+    assert len(runs) > 20
+    assert_nothing_large(runs)
 
 
 def test_the_measurement_sees_a_large_array() -> None:
@@ -241,8 +245,9 @@ def launches(model: Any, batch: int, weighted: bool = False) -> list[Any]:
     return recorded
 
 
-def test_the_launches_of_program_2() -> None:
-    recorded = launches(program_2(), 32)
+@on_the_host
+def test_the_launches_of_program_2(backend: str) -> None:
+    recorded = launches(program_2(backend=backend), 32)
     assert [(launch.operation, launch.formula) for launch in recorded] == [
         ("gather", ""),  # images, scaled
         ("gather", ""),  # labels
@@ -272,10 +277,11 @@ def test_the_launches_of_program_2() -> None:
     ]
 
 
+@on_the_host
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_number_of_operations_does_not_depend_on_the_batch(name: str) -> None:
+def test_the_number_of_operations_does_not_depend_on_the_batch(name: str, backend: str) -> None:
     make, _ = PROGRAMS[name]
-    model = make()
+    model = make(backend=backend)
     few = [launch.operation for launch in launches(model, 2)]
     many = [launch.operation for launch in launches(model, 257)]
     assert few == many
@@ -330,30 +336,32 @@ def test_recording_ends_with_its_block() -> None:
 # -- dtypes
 
 
-class Watched(NumpyBackend):
-    """Notes the dtype of every array of floating-point numbers that it makes."""
+def watched(backend: Any) -> list[tuple[int, str]]:
+    """Size and dtype of every array that the backend makes from now on."""
+    made: list[tuple[int, str]] = []
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[tuple[int, str]] = []
+    def noting(make: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(shape: tuple[int, ...], dtype: Any) -> Any:
+            array = make(shape, dtype)
+            made.append((array.size, array.dtype.name))
+            return array
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        array = super().empty(shape, dtype)
-        self.made.append((array.size, array.dtype.name))
-        return array
+        return noted
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        array = super().zeros(shape, dtype)
-        self.made.append((array.size, array.dtype.name))
-        return array
+    backend.empty, backend.zeros = noting(backend.empty), noting(backend.zeros)
+    return made
 
 
+@on_the_host
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_model_keeps_its_dtype_all_the_way(dtype: str, weighted: bool, optimizer: str) -> None:
+def test_a_model_keeps_its_dtype_all_the_way(
+    dtype: str, weighted: bool, optimizer: str, backend: Any
+) -> None:
     """Data come as float64, and so do weights: nothing of the other precision is left."""
-    backend = Watched()
+    backend = type(get_backend(backend))()
+    made = watched(backend)
     other = {"float32": "float64", "float64": "float32"}[dtype]
     model = gpunn.Sequential(
         [
@@ -376,7 +384,7 @@ def test_a_model_keeps_its_dtype_all_the_way(dtype: str, weighted: bool, optimiz
     # Counters, what a batch's rows add to sums, and the random numbers of dropout are what
     # they are.
     allowed = 16 * 30 if other == "float32" else 50 * 3
-    assert max((size for size, name in backend.made if name == other), default=0) <= allowed
+    assert max((size for size, name in made if name == other), default=0) <= allowed
     assert {p.value.dtype.name for p in model.weights} == {dtype}
     assert {p.gradient.dtype.name for p in model.weights} == {dtype}
     assert {slot.dtype.name for slot in model.arena.slots.values()} <= {dtype}
@@ -449,8 +457,9 @@ def test_predicting_in_a_loop_keeps_memory_flat() -> None:
     assert growth(work, 300, 300) < 100_000
 
 
-def test_two_hundred_fits_keep_memory_flat() -> None:
-    model = program_1()
+@on_the_host
+def test_two_hundred_fits_keep_memory_flat(backend: str) -> None:
+    model = program_1(backend=backend)
     x, y = digits(43)
 
     def work() -> None:
@@ -460,11 +469,12 @@ def test_two_hundred_fits_keep_memory_flat() -> None:
     assert growth(work, 5, 200) < 100_000
 
 
-def test_models_that_are_gone_leave_nothing() -> None:
+@on_the_host
+def test_models_that_are_gone_leave_nothing(backend: str) -> None:
     x, y = digits(20)
 
     def work() -> None:
-        program_1().fit(x, y, batch_size=10, verbose=0)
+        program_1(backend=backend).fit(x, y, batch_size=10, verbose=0)
 
     assert growth(work, 5, 50) < 100_000
 

@@ -1,4 +1,5 @@
-"""Every kernel on the CPU against the NumPy backend, on random shapes and difficult numbers."""
+"""Every kernel on the CPU, those for a card and the compiled ones, against the NumPy backend, on
+random shapes and difficult numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from comparisons import COMPARISONS, DTYPES, VALUES, Sample, make_card
 
-from gpunn.backends import kernel_source
+from gpunn.backends import get_backend, kernel_source
 
 CARD = make_card()
 LARGEST = 20_000  # numbers in an array
@@ -25,12 +26,13 @@ samples = st.builds(
 ).filter(lambda sample: sample.rows * sample.columns <= LARGEST)
 
 
+@pytest.mark.parametrize("backend", ["compiled", "emulated"])
 @pytest.mark.parametrize("name", COMPARISONS)
 @hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @hypothesis.given(sample=samples, blocks=st.integers(1, 4))
-def test_kernels_agree_with_numpy(name: str, sample: Sample, blocks: int) -> None:
+def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
     CARD._kernels.blocks = blocks
-    COMPARISONS[name](CARD, sample)
+    COMPARISONS[name](CARD if backend == "emulated" else get_backend(backend), sample)
 
 
 def test_every_entry_point_is_run() -> None:

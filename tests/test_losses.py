@@ -14,7 +14,7 @@ import gpunn
 from gpunn import layers, losses
 from gpunn.backends import get_backend
 
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def value_and_gradient(

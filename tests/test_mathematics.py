@@ -13,7 +13,7 @@ from gpunn import layers
 from gpunn.optimizers import SGD
 
 
-@pytest.fixture(params=["numpy", "emulated"])
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
 def backend(request):
     return request.param
 

@@ -15,7 +15,7 @@ from gpunn.backends import get_backend
 from gpunn.metrics.binned import Binned
 
 sklearn = pytest.importorskip("sklearn.metrics")
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def numbers(seed: int, rows: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.control import BATCHES, Control
 
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def drawn(

@@ -25,11 +25,11 @@ if sys.version_info[:2] == (3, 11):
 with_torch = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
 )
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 RANDOM = np.random.default_rng(5)
 
 
-def network(*middle: Any, backend: str = "numpy", dtype: str = "float32") -> gpunn.Sequential:
+def network(*middle: Any, backend: Any = "numpy", dtype: str = "float32") -> gpunn.Sequential:
     gpunn.utils.set_random_seed(9)
     chain = [layers.Input((4,)), layers.Dense(6, activation="tanh"), *middle, layers.Dense(2)]
     model = gpunn.Sequential(chain, dtype=dtype, backend=backend)
@@ -346,7 +346,8 @@ def test_applied_twice_its_averages_move_twice() -> None:
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    model = network(layers.BatchNormalization(momentum=0.5), layers.LayerNormalization())
+    middle = layers.BatchNormalization(momentum=0.5), layers.LayerNormalization()
+    model = network(*middle, backend=None)
     x, y = data()
     model.fit(x, y, epochs=3, batch_size=8, verbose=0)
     model.save(tmp_path / "model.gpunn")

@@ -1,4 +1,4 @@
-"""Programs of the NumPy backend: what is noted once comes to what the step does each time."""
+"""Programs on the host: what is noted once comes to what the step does each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threadpoolctl
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import array_calls
+from gpunn.backends import array_calls, get_backend
 from gpunn.backends.array_calls import ArrayCalls
 from gpunn.backends.numpy_backend import NumpyBackend
 from gpunn.backends.numpy_updates import UPDATE_PIECE
@@ -21,18 +21,27 @@ from gpunn.backends.recorder import NotListableError
 from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, _blas, worth_threads
 
 
-class Plain(NumpyBackend):
-    """Calls the step each time."""
-
-    recorded = True
-
-
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
 @test_parity.every_case
-def test_a_noted_step_is_the_plain_one(kind: str, name: str, arguments: dict) -> None:
+def test_a_noted_step_is_the_plain_one(
+    kind: str, name: str, arguments: dict, backend: str
+) -> None:
     """Bit for bit, with data, rate, position, pass and counters that have changed since."""
+    noted, plain = type(get_backend(backend))(), type(get_backend(backend))()
+    plain.recorded = True  # it calls the step each time
     case = (kind, name, arguments)
-    backends = NumpyBackend(), Plain()
-    test_parity.assert_same_bits(*(test_parity.drive(backend, case) for backend in backends))
+    test_parity.assert_same_bits(*(test_parity.drive(b, case) for b in (noted, plain)))
+
+
+@pytest.fixture
+def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The calls that each program repeats, in the order in which the programs are made."""
+    seen: list[Any] = []
+    plain = NumpyBackend.repeated
+    monkeypatch.setattr(
+        NumpyBackend, "repeated", lambda self, calls: (seen.append(calls), plain(self, calls))[1]
+    )
+    return seen
 
 
 def programs(model: Any) -> list[ArrayCalls]:
@@ -52,12 +61,12 @@ def fitted(*chain: Any, loss: str = "mse", activation: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("name", ["mse", "binary_crossentropy", "categorical_crossentropy"])
-def test_a_step_of_built_in_parts_is_noted(name: str) -> None:
+def test_a_step_of_built_in_parts_is_noted(name: str, repeated: list[Any]) -> None:
     activation = {"mse": None, "binary_crossentropy": "sigmoid"}.get(name, "softmax")
     model = fitted(layers.Dense(4, "relu"), layers.Dropout(0.5), loss=name, activation=activation)
-    (program,) = programs(model)
-    assert len(program._calls) > 20
-    assert program._step not in program._calls
+    (program,), (calls,) = programs(model), repeated
+    assert len(calls) > 20
+    assert program._step not in calls
 
 
 class Doubling(layers.Layer):
@@ -82,7 +91,7 @@ class Doubled(layers.Dense):
         super().backward(call)
 
 
-def test_a_users_layer_is_called_in_each_step() -> None:
+def test_a_users_layer_is_called_in_each_step(repeated: list[Any]) -> None:
     """Its weights after training are those of the same network built without it."""
     results = []
     for hidden in (
@@ -93,14 +102,14 @@ def test_a_users_layer_is_called_in_each_step() -> None:
         model = fitted(*hidden)
         results.append(model.get_weights())
         (program,) = programs(model)
-        noted = program._step not in program._calls
+        noted = program._step not in repeated[-1]
         assert noted == (type(hidden[-1]) is layers.Rescaling)
     for a, b, c in zip(*results, strict=True):
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(b, c, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_rate_that_changes_between_batches_counts(backend: str) -> None:
     dropout = layers.Dropout(0.5)
     chain = [layers.Input((50,)), dropout, layers.Dense(1, kernel_initializer="ones")]
@@ -114,7 +123,9 @@ def test_a_rate_that_changes_between_batches_counts(backend: str) -> None:
         assert model.train_on_batch(x, y) == 2500.0  # nothing is left
 
 
-def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands() -> None:
+def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
+    repeated: list[Any],
+) -> None:
     backend, out = NumpyBackend(), np.zeros(3)
 
     def step() -> None:
@@ -126,7 +137,7 @@ def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands() -> None:
     program = backend.capture(step, listable=True)
     program.run(5)
     assert out.tolist() == [10.0] * 3
-    assert program._calls == [step]
+    assert repeated == [[step]]
 
 
 def test_numbers_become_arrays_only_where_that_is_faster() -> None:
@@ -148,7 +159,7 @@ def test_numbers_become_arrays_only_where_that_is_faster() -> None:
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     made = Workers()
-    made._count = 3
+    made.count = 3
     return made
 
 
@@ -223,9 +234,9 @@ def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
         before, backend = threads(), NumpyBackend()
         with backend.session(), backend.session():
             assert set(threads()) <= {1}
-            assert backend._workers._count == max(before, default=1)
+            assert backend._workers.count == max(before, default=1)
         assert threads() == before
-        assert backend._workers._count == 1
+        assert backend._workers.count == 1
 
 
 def test_a_large_network_trains_alike_on_any_number_of_threads(
@@ -240,7 +251,7 @@ def test_a_large_network_trains_alike_on_any_number_of_threads(
         gpunn.utils.set_random_seed(0)
         backend = NumpyBackend()
         monkeypatch.setattr(backend._workers, "session", lambda: pytest.MonkeyPatch.context())
-        backend._workers._count = count
+        backend._workers.count = count
         model = gpunn.Sequential(
             [layers.Input((300,)), *(layers.Dense(900, "tanh") for _ in range(2))],
             backend=backend,

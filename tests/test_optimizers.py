@@ -18,10 +18,11 @@ each_case = pytest.mark.parametrize(
     ("name", "arguments"), registered.cases("optimizer"), ids=registered.label
 )
 each_name = pytest.mark.parametrize("name", registered.names("optimizer"))
+HOSTS = ("numpy", "compiled")
 # A card's updates are compared with NumPy's elsewhere, each of them; here some will do.
 each_name_somewhere = pytest.mark.parametrize(
     ("name", "backend"),
-    [(name, "numpy") for name in registered.names("optimizer")]
+    [(name, backend) for name in registered.names("optimizer") for backend in HOSTS]
     + [(name, "emulated") for name in ("Lamb", "RMSprop")],
 )
 COMMON = (
@@ -315,7 +316,7 @@ class OwnSGD(gpunn.optimizers.SGD):
     functor = None
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_accumulation_in_an_optimizer_without_a_kernel(backend: str) -> None:
     options = {"gradient_accumulation_steps": 2, "momentum": 0.5, "weight_decay": 0.1}
     results = [
@@ -326,7 +327,7 @@ def test_accumulation_in_an_optimizer_without_a_kernel(backend: str) -> None:
         assert_allclose(a, b, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_scaling_the_loss_by_a_power_of_two_changes_nothing(backend: str) -> None:
     plain, scaled = (
         trained(network(gpunn.optimizers.Adam(0.01, loss_scale_factor=factor), backend))
@@ -335,7 +336,7 @@ def test_scaling_the_loss_by_a_power_of_two_changes_nothing(backend: str) -> Non
     assert_equal(plain, scaled)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 @pytest.mark.parametrize(("factor", "expected"), [(None, 0.0), (2.0**60, -(2.0**-95))])
 def test_scaling_the_loss_saves_what_is_too_small(
     factor: float | None, expected: float, backend: str
@@ -350,7 +351,7 @@ def test_scaling_the_loss_saves_what_is_too_small(
     assert model.get_weights()[0].item() == expected
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_training_ends_with_the_average(backend: str) -> None:
     seen: list[list[np.ndarray]] = []
     watch = callbacks.LambdaCallback(

@@ -1,5 +1,5 @@
-"""Everything that is registered, trained on the CuPy backend and on NumPy, and recorded beside
-eager: the same model, seed, order and dropout in both. Without a card the CPU plays the card.
+"""Everything that is registered, trained on each backend and on NumPy's, and on a card recorded
+beside eager: the same model, seed, order and dropout in both. Without a card the CPU plays it.
 
 A layer, activation, loss, metric or optimizer that is registered takes part by itself; one
 that nobody gave arguments in `registered.py` fails `test_everything_registered_has_a_case`.
@@ -146,9 +146,9 @@ def outcome(backend: Any, dtype: str, *case: Any) -> dict[str, np.ndarray]:
 @every_case
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_training_is_that_of_numpy(
-    card: str, kind: str, name: str, arguments: dict, dtype: str
+    other: str, kind: str, name: str, arguments: dict, dtype: str
 ) -> None:
-    host, device = (outcome(b, dtype, kind, name, arguments) for b in ("numpy", card))
+    host, device = (outcome(b, dtype, kind, name, arguments) for b in ("numpy", other))
     assert host.keys() == device.keys()
     for what, expected in host.items():
         assert device[what].dtype == expected.dtype

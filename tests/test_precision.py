@@ -141,7 +141,7 @@ def test_an_old_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         make_model("tf32")
 
 
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_float64_model_is_refused(backend: str) -> None:
     gpunn.use_backend(backend)
     gpunn.config.set_floatx("float64")

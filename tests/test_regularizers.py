@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5))
 Y = RNG.standard_normal((20, 3))
 CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", "fused", "whole")}
-BACKENDS = {"numpy": "numpy", **CARDS}
+BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
 
 
 @gpunn.saving.register_serializable(package="regularizers")
@@ -125,7 +125,7 @@ PENALTIES: dict[str, tuple[dict[str, Any], Penalty]] = {
 }
 
 
-@pytest.mark.parametrize("backend", ["numpy", "plain"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "plain"])
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalties_are_part_of_the_loss(name: str, backend: str) -> None:
     check_penalty(name, backend, SGD(0.1))
@@ -175,7 +175,7 @@ def test_frozen_weights_have_no_penalty() -> None:
     np.testing.assert_allclose(with_penalty - without, expected)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "plain"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "plain"])
 def test_a_changed_penalty_takes_effect(backend: str) -> None:
     model = make(BACKENDS[backend], SGD(0.0), kernel_regularizer=regularizers.L2(0.0))
     kernel = model.layers[0].kernel
@@ -224,7 +224,7 @@ LIMITS: dict[str, tuple[constraints.Constraint, Limit]] = {
 
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [(name, backend) for name in LIMITS for backend in ("numpy", "plain")]
+    [(name, backend) for name in LIMITS for backend in ("numpy", "compiled", "plain")]
     + [("max norm", "fused"), ("max norm", "whole")],
 )
 def test_constraints_hold_after_each_update(name: str, backend: str) -> None:
@@ -264,7 +264,10 @@ def test_the_bias_has_a_constraint_of_its_own() -> None:
 # -- both
 
 
-def test_penalties_and_constraints_are_saved(tmp_path: Path) -> None:
+def test_penalties_and_constraints_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")  # of the model that is loaded
     model = make(
         "numpy", kernel_regularizer=regularizers.L1L2(0.1, 0.2), bias_regularizer=Cubes(),
         kernel_constraint=constraints.MinMaxNorm(0.1, 0.9, axis=[0]), bias_constraint=Halves(),
@@ -299,7 +302,7 @@ def test_penalties_on_outputs_are_refused() -> None:
 # -- rates by layer
 
 
-@pytest.mark.parametrize("backend", ["numpy", "plain"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "plain"])
 def test_rates_by_layer_may_change(backend: str) -> None:
     model = make(BACKENDS[backend], learning_rate_multiplier="lecun")
     first = model.layers[0]

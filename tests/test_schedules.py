@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5)).astype("float32")
 Y = RNG.standard_normal((20, 3)).astype("float32")
 CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", "fused", "whole")}
-BACKENDS = {"numpy": "numpy", **CARDS}
+BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
 CASES = registered.cases("schedule")
 
 
@@ -148,7 +148,7 @@ def test_restarts_begin_at_the_very_step() -> None:
 
 @pytest.mark.parametrize(
     ("backend", "name", "arguments"),
-    [(b, *case) for b in ("numpy", "plain") for case in CASES]
+    [(b, *case) for b in ("numpy", "compiled", "plain") for case in CASES]
     + [(b, *CASES[0]) for b in ("fused", "whole")],
     ids=registered.label,
 )
@@ -211,7 +211,7 @@ def test_a_schedule_of_ones_own(backend: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [schedules.CosineDecay(0.1, 9), Mine(0.1)], ids=repr)
-@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_saved_training_goes_on_exactly(
     rate: LearningRateSchedule, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def largest_difference(model, x, y, step=1e-5):
 
 
 class TestCustomLayer:
-    @pytest.fixture(params=["numpy", "emulated"])
+    @pytest.fixture(params=["numpy", "compiled", "emulated"])
     def backend(self, request):
         gpunn.use_backend(request.param)
         yield request.param
@@ -295,7 +295,7 @@ def test_naive_formulas_overflow_and_ours_do_not(example, capsys):
 
 
 class TestWiring:
-    @pytest.fixture(params=["numpy", "emulated"])
+    @pytest.fixture(params=["numpy", "compiled", "emulated"])
     def backend(self, request):
         gpunn.use_backend(request.param)
         yield request.param

@@ -12,7 +12,7 @@ import pytest
 import gpunn
 from gpunn import activations, layers
 
-BACKENDS = ["numpy", "emulated"]
+BACKENDS = ["numpy", "compiled", "emulated"]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 

@@ -9,7 +9,11 @@ from types import SimpleNamespace
 import gpunn as keras
 
 REQUIRES = ()
-VARIANTS = {"gpunn": {"backend": "numpy"}, "gpunn (card)": {"backend": "cupy"}}
+VARIANTS = {
+    "gpunn": {"backend": "compiled"},
+    "gpunn (NumPy)": {"backend": "numpy"},
+    "gpunn (card)": {"backend": "cupy"},
+}
 CONVOLVES = True
 NOTE = (
     "fit with verbose=0. Nothing is prepared: fit takes the bytes, and scales each batch by the "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from . import card, compiled
 from .base import Backend
 from .numpy_backend import NumpyBackend
 
@@ -29,13 +30,15 @@ def use_backend(name: str) -> None:
     """Choose the device of models that are made from now on.
 
     Args:
-        name: ``"numpy"``, ``"cupy"`` (raises where no card is usable), or ``"auto"``:
-            cupy where a card is usable, otherwise numpy, which is announced once
-            with the reason.
+        name: ``"numpy"``; ``"compiled"``, NumPy with compiled kernels in place of array
+            passes; ``"cupy"``, on a card; or ``"auto"``: cupy where a card is usable,
+            otherwise compiled where the kernels were built, otherwise numpy. That it is
+            not a card is announced once, with the reason.
 
     Raises:
         ValueError: for an unknown name.
-        RuntimeError: for ``"cupy"`` without a usable card: one line says what is missing.
+        RuntimeError: for ``"compiled"`` without its kernels, and for ``"cupy"`` without a
+            usable card: one line says what is missing.
 
     >>> use_backend("numpy")
     >>> get_backend().name
@@ -44,7 +47,7 @@ def use_backend(name: str) -> None:
     """
     global _chosen
     _check(name, "use_backend()")
-    if name == "cupy":
+    if name in ("compiled", "cupy"):
         get_backend(name)
     _chosen = name
 
@@ -71,15 +74,17 @@ def get_backend(name: str | Backend | None = None) -> Backend:
 
 def _automatic() -> Backend:
     global _announced
-    from .cuda import why_not
-
-    reason = why_not()
-    if reason is None:
+    no_card, no_kernels = card.why_not(), compiled.why_not()
+    if no_card is None:
         return get_backend("cupy")
     if not _announced:
-        print(f"gpunn: using the NumPy backend. {reason}", file=sys.stderr)
+        if no_kernels is None:
+            said = f"the compiled backend ({compiled.chosen()}). {no_card}"
+        else:
+            said = f"the NumPy backend. {no_card} {no_kernels}"
+        print(f"gpunn: using {said}", file=sys.stderr)
         _announced = True
-    return get_backend("numpy")
+    return get_backend("numpy" if no_kernels else "compiled")
 
 
 def _check(name: Any, argument: str) -> None:
@@ -95,6 +100,12 @@ def _cupy() -> Backend:
     from .cuda import make_backend
 
     return make_backend()
+
+
+def _compiled() -> Backend:
+    from .compiled_backend import CompiledBackend
+
+    return CompiledBackend()
 
 
 def host_array(x: Any, dtype: Any = None) -> np.ndarray:
@@ -115,4 +126,5 @@ def host_array(x: Any, dtype: Any = None) -> np.ndarray:
 
 
 register_backend("numpy", NumpyBackend)
+register_backend("compiled", _compiled)
 register_backend("cupy", _cupy)

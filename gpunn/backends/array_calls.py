@@ -67,7 +67,9 @@ class Notes:
                 args = tuple(_as_array(a, out.shape[-1:], dtype) for a in args)
             if kwargs.keys() == {"out"} and function not in _SLOW_WITH_NUMBERS:
                 args, kwargs = (*args, out), {}  # NumPy wants a keyword for those two
-        direct = _DIRECT.get(function, partial(partial, function))
+        # A compiled operation keeps its arguments itself.
+        bind = getattr(function, "bind", partial(partial, function))
+        direct = _DIRECT.get(function, bind)
         self.calls.append(direct(*args, **kwargs))
         return out
 
@@ -120,22 +122,23 @@ class ArrayCalls:
         self._backend = backend
         self._step = step
         self._calls: list[ArrayCall] | None = None if listable else [step]
+        self._repeat: Callable[[int], None] | None = None
         self._begun = False
 
     def run(self, steps: int) -> None:
         if self._backend.recorded:  # the recorder sees operations, not array calls
-            calls: list[ArrayCall] = [self._step]
-        else:
-            if not self._begun and steps > 0:
-                self._begun = True
-                self._step()  # makes work arrays and fills in constants
-                steps -= 1
-            if self._calls is None and steps > 0:
-                self._calls = self._list()
-            calls = self._calls or []
-        for _ in range(steps):
-            for call in calls:
-                call()
+            for _ in range(steps):
+                self._step()
+            return
+        if not self._begun and steps > 0:
+            self._begun = True
+            self._step()  # makes work arrays and fills in constants
+            steps -= 1
+        if steps > 0:
+            if self._repeat is None:
+                self._calls = self._calls or self._list()
+                self._repeat = self._backend.repeated(self._calls)
+            self._repeat(steps)
 
     def _list(self) -> list[ArrayCall]:
         try:

@@ -33,6 +33,7 @@ _TYPES = {"T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32")}
 
 _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+_PREPROCESSED = re.compile(rf"{_INCLUDE.pattern}|^#pragma once$", re.MULTILINE)
 _FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
 _PART = re.compile(
     r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
@@ -182,7 +183,7 @@ def source(*files: str) -> str:
             if header not in seen:
                 seen.add(header)
                 parts.append(resolved(header))
-        body = _INCLUDE.sub("", text(name))
+        body = _PREPROCESSED.sub("", text(name))
         return "".join(parts) + f'#line 1 "{name}"\n{body}'
 
     return "".join(resolved(file) for file in files)

@@ -90,6 +90,16 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             del self.__dict__["_do"], self.__dict__["_do_once"], self.__dict__["xp"]
             self.__dict__.update(before)
 
+    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
+        """What performs the calls so many times."""
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                for call in calls:
+                    call()
+
+        return run
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.empty(shape, dtype)
 

@@ -18,10 +18,10 @@ class NumpyPenalties(Backend):
     _formula: Callable[..., None]
 
     def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        self._do(self._regularize, arena, rows, gradients, totals)
+        self._do(self._regularize, arena.penalized, rows, gradients, totals)
 
-    def _regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        for parameter in arena.penalized:
+    def _regularize(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
+        for parameter in parameters:
             w, gradient = parameter.value, parameter.gradient if gradients else None
             if parameter.regularizer.coefficients is None:
                 penalty = parameter.regularizer.penalty(self, w, gradient)

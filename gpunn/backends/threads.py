@@ -43,10 +43,14 @@ def worth_threads(m: int, n: int, k: int) -> bool:
 
 
 class Workers:
-    """Threads that each do a part of what is asked for."""
+    """Threads that each do a part of what is asked for.
+
+    Attributes:
+        count: how many there may be just now.
+    """
 
     def __init__(self) -> None:
-        self._count = 1  # outside of a session BLAS's own threads are at work
+        self.count = 1  # outside of a session BLAS's own threads are at work
         self._sharing = threading.Lock()
         self._tasks: list[SimpleQueue[Any]] = []
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -63,11 +67,11 @@ class Workers:
         before = [library.get_num_threads() for library in libraries]
         for library in libraries:
             library.set_num_threads(1)
-        outer, self._count = self._count, max([self._count, *before])
+        outer, self.count = self.count, max([self.count, *before])
         try:
             yield
         finally:
-            self._count = outer
+            self.count = outer
             for library, count in zip(libraries, before, strict=True):
                 library.set_num_threads(count)
 
@@ -94,7 +98,7 @@ class Workers:
             self._sharing.release()
 
     def _share(self, n: int, work: Callable[[slice], Any]) -> None:
-        parts = max(min(self._count, n), 1)
+        parts = max(min(self.count, n), 1)
         while len(self._tasks) < parts - 1:
             self._start()
         cuts = [n * i // parts for i in range(parts + 1)]

@@ -55,8 +55,9 @@ def optimizer(text: str) -> str:
 def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
-        choices=("auto", "numpy", "cupy"),
-        help="where to compute: auto (the default) takes a usable card, else the CPU",
+        choices=("auto", "numpy", "compiled", "cupy"),
+        help="where to compute: auto (the default) takes a usable card (cupy), else compiled "
+        "kernels on the CPU if they were built, else numpy",
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from .. import __version__
-from ..backends import get_backend, use_backend
+from ..backends import compiled, get_backend, use_backend
 from ..backends.base import Backend
 from ..backends.card import DISTRIBUTIONS, why_not
 from ..backends.cuda_extra import explain_extra, query_nvidia_smi
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     _report("NumPy", np.__version__)
     _report("BLAS", describe_blas(threadpoolctl.threadpool_info(), _simd()))
+    not_compiled = compiled.why_not()
+    _report("Compiled", not_compiled or describe_compiled())
     cupys = [f"{name} {version}" for name in DISTRIBUTIONS if (version := _version(name))]
     _report("CuPy", ", ".join(cupys) or "not installed")
     cards = query_nvidia_smi()
@@ -81,16 +83,17 @@ def run(args: argparse.Namespace) -> int:
 
     missing = why_not()
     asked = args.backend or os.environ.get("GPUNN_BACKEND") or "auto"
-    name = ("cupy" if missing is None else "numpy") if asked == "auto" else asked
+    on_cpu = ("compiled",) * (not_compiled is None) + ("numpy",)
+    name = ("cupy" if missing is None else on_cpu[0]) if asked == "auto" else asked
     _report("Backend", f"{name} ({asked} was asked for)" if name != asked else name)
-    if name == "numpy":
-        _report("Kernels", f"not compiled. {missing or 'Only NumPy was asked for.'}")
+    if name in on_cpu:
+        _report("Kernels", f"none on a card. {missing or 'The CPU was asked for.'}")
     works = {}
     # Beside the card its host: whoever has a small network sees here which of them is faster.
-    for each in dict.fromkeys((name, "numpy")):
+    for each in dict.fromkeys((name, *on_cpu)):
         try:
             backend = get_backend(each)
-            if each != "numpy":
+            if each not in on_cpu:
                 _report("Kernels", check_kernel(backend))
             _report("Self-test", f"{each}: {self_test(each)}")
             works[each] = True
@@ -98,6 +101,16 @@ def run(args: argparse.Namespace) -> int:
             _report("Self-test", f"{each} FAILED: {type(error).__name__}: {error}")
             works[each] = False
     return 0 if works[name] else 1
+
+
+def describe_compiled() -> str:
+    """Which instruction set of the compiled CPU kernels is in use, and which there are."""
+    usable = compiled.available()
+    forced = ", by GPUNN_INSTRUCTIONS" if os.environ.get("GPUNN_INSTRUCTIONS") else ""
+    text = f"{compiled.chosen()}{forced} (there are {', '.join(usable)})"
+    if missing := [name for name in compiled.of_this_cpu() if name not in usable]:
+        text += f". Not built, though this CPU has it: {', '.join(missing)}"
+    return text
 
 
 def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import dry, roofline
+from ..backends import compiled, dry, roofline
 from ..backends.base import Program
 from ..backends.card import why_not
 from ..backends.control import POSITION
@@ -213,6 +213,9 @@ def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str
     if guess < TOO_LONG:
         taken = statistics.median(measure(model, batch))
         lines.append(_times("measured", taken))
+        if compiled.why_not() is None:
+            taken = statistics.median(measure(model, batch, "compiled"))
+            lines.append(_times("measured, compiled", taken))
     return "\n".join(lines)
 
 

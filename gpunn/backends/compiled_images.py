@@ -1,0 +1,227 @@
+"""The compiled operations on images, (samples, height, width, channels)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .base import Array
+from .compiled_operations import Compiled, in_one_piece
+from .geometry import Geometry
+from .numpy_images import PARTS, PARTS_BYTES, _rows
+
+GROUP = 128  # windows: of fewer, the registers are not kept busy
+PIECES = 4  # at least, however large their sums are
+FLOPS = 20_000_000  # worth more than one piece
+WIDTH = 32  # columns of the widest panel
+LINEAR = "Linear"  # the activation that an operation does not do itself
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a convolution goes over its images: numbers and tables for the compiled loops.
+
+    Attributes:
+        numbers: the geometry, the size of padded images, samples, channels, filters, samples
+            in a group, pieces.
+        at: where each window of a group of images begins.
+        cells: from there on, each number of a patch.
+        padded: (pieces, samples of a group, height, width, channels) where windows lie over
+            the edges of images, which are copied there.
+    """
+
+    numbers: Array
+    at: Array
+    cells: Array
+    padded: tuple[int, ...] | None
+
+
+class CompiledImages(Compiled):
+    """Convolution, pooling, and how images lie in memory."""
+
+    def _geometry(self, geometry: Geometry, *more: int) -> Array:
+        g = geometry
+        numbers = *g.image, *g.windows, *g.window, *g.strides, *g.padding, *g.dilation, *more
+        return self.scratch(
+            (len(numbers),), np.int64, f"{numbers}", lambda array: np.copyto(array, numbers)
+        )
+
+    def _places(self, counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+        """Where the elements of an array with so many along each axis lie, in its order."""
+
+        def fill(array: Array) -> None:
+            places = array.reshape(counts)
+            places.fill(0)
+            for axis, (count, step) in enumerate(zip(counts, steps, strict=True)):
+                along = (np.arange(count) * step).reshape(-1, *(1,) * (len(counts) - axis - 1))
+                np.add(places, along, out=places)
+
+        return self.scratch((math.prod(counts),), np.int64, f"places {counts} {steps}", fill)
+
+    # -- convolution
+
+    def convolution(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None,
+        activation: Any,
+        geometry: Geometry,
+        z: Array,
+        out: Array,
+        precision: str | None = None,
+    ) -> None:
+        if not in_one_piece(x, kernel, bias, z, out):
+            super().convolution(x, kernel, bias, activation, geometry, z, out, precision)
+            return
+        operation = self._compiled("convolution", out.dtype.name, activation.functor)
+        parameters, start, result = self._parameters(activation), bias, out
+        if operation is None:
+            operation = self._compiled("convolution", out.dtype.name, LINEAR)
+            start, result = None, z
+        layout = self._layout(x, kernel, geometry)
+        panels = self._panels(1, len(layout.cells), kernel.shape[-1], x.dtype)
+        self._do(
+            operation, x, kernel, start, parameters, layout.numbers, layout.at, layout.cells,
+            self._padded(layout, x, geometry), panels, z, result,
+        )  # fmt: skip
+        if start is not bias or result is not out:
+            self.bias_activation(_rows(z), bias, activation, _rows(out))
+
+    def convolution_gradient(
+        self,
+        x: Array,
+        kernel: Array,
+        activation: Any,
+        geometry: Geometry,
+        saved: Array,
+        dy: Array,
+        dkernel: Array | None,
+        dbias: Array | None,
+        dx: Array | None,
+        adds: bool = False,
+        accumulate: bool = False,
+        precision: str | None = None,
+    ) -> None:
+        arrays = x, kernel, saved, dy, dkernel, dbias, dx
+        if not in_one_piece(*arrays):
+            super().convolution_gradient(
+                x, kernel, activation, geometry, saved, dy, dkernel, dbias, dx, adds, accumulate,
+                precision,
+            )  # fmt: skip
+            return
+        operation = self._compiled("convolution_gradient", dy.dtype.name, activation.functor)
+        if operation is None:
+            self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
+            operation = self._compiled("convolution_gradient", dy.dtype.name, LINEAR)
+        layout = self._layout(x, kernel, geometry)
+        pieces, filters, dtype = int(layout.numbers[-1]), kernel.shape[-1], x.dtype
+        padded = pixels = turned = sums = None
+        if dkernel is not None:
+            padded = self._padded(layout, x, geometry)
+            sums = self.scratch((pieces, *kernel.shape), dtype, "kernel sums")
+        if dx is not None:
+            run = x.shape[-1] * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
+            turned = self._panels(len(layout.cells) // run, filters, run, dtype)
+            if layout.padded is not None:
+                pixels = self.scratch(layout.padded, dtype, "pixels")
+        bias_sums = self.scratch((pieces, filters), dtype, "bias sums")
+        self._do(
+            operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
+            layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel, dbias, dx,
+            adds, accumulate,
+        )  # fmt: skip
+
+    def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
+        g, n, channels, filters = geometry, len(x), x.shape[-1], kernel.shape[-1]
+        height, width = (
+            max(extent, before + size)
+            for extent, before, size in zip(g.extent, g.padding, g.image, strict=True)
+        )
+        windows = g.windows[0] * g.windows[1]
+        group = max(1, min(n, -(-GROUP // windows)))
+        pieces = 1
+        if 2 * n * windows * kernel.size > FLOPS:
+            most = min(PARTS, max(PIECES, PARTS_BYTES // kernel.nbytes))
+            pieces = max(1, min(most, -(-n // group)))
+        line = width * channels
+        return Layout(
+            self._geometry(g, height, width, n, channels, filters, group, pieces),
+            self._places(
+                (group, *g.windows), (height * line, g.strides[0] * line, g.strides[1] * channels)
+            ),
+            self._places(
+                (*g.window, channels), (g.dilation[0] * line, g.dilation[1] * channels, 1)
+            ),
+            None if (height, width) == g.image else (pieces, group, height, width, channels),
+        )
+
+    def _padded(self, layout: Layout, x: Array, geometry: Geometry) -> Array | None:
+        if layout.padded is None:
+            return None
+        return self.scratch(
+            layout.padded, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
+            lambda array: array.fill(0),
+        )  # fmt: skip
+
+    def _panels(self, runs: int, rows: int, columns: int, dtype: Any) -> Array:
+        """Room for matrices (rows, columns) laid out for products, in panels of columns."""
+        shape = runs, rows, -(-columns // WIDTH) * WIDTH
+        return self.scratch(shape, dtype, "panels", lambda array: array.fill(0))
+
+    # -- pooling
+
+    def max_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
+        if not in_one_piece(x, out):
+            super().max_pooling(x, geometry, out)
+            return
+        operation = self._compiled("max_pooling", out.dtype.name)
+        self._do(operation, x, self._geometry(geometry), None, len(x), x.shape[-1], out)
+
+    def max_pooling_gradient(
+        self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
+    ) -> None:
+        if not in_one_piece(x, y, dy, dx):
+            super().max_pooling_gradient(x, y, dy, geometry, dx, accumulate)
+            return
+        operation = self._compiled("max_pooling_gradient", dx.dtype.name)
+        numbers = self._geometry(geometry)
+        self._do(operation, x, numbers, y, dy, len(x), x.shape[-1], accumulate, dx)
+
+    def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
+        if not in_one_piece(x, out):
+            super().average_pooling(x, geometry, out)
+            return
+        operation = self._compiled("average_pooling", out.dtype.name)
+        numbers, shares = self._geometry(geometry), self._shares(geometry, x.dtype)
+        self._do(operation, x, numbers, shares, len(x), x.shape[-1], out)
+
+    def average_pooling_gradient(
+        self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
+    ) -> None:
+        if not in_one_piece(dy, dx):
+            super().average_pooling_gradient(dy, geometry, dx, accumulate)
+            return
+        operation = self._compiled("average_pooling_gradient", dx.dtype.name)
+        numbers, shares = self._geometry(geometry), self._shares(geometry, dy.dtype)
+        self._do(operation, dy, numbers, shares, len(dx), dx.shape[-1], accumulate, dx)
+
+    # -- layout
+
+    def crop_or_pad(
+        self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
+    ) -> None:
+        if not in_one_piece(x, out):
+            super().crop_or_pad(x, offset, out, accumulate)
+            return
+        operation = self._compiled("crop_or_pad", out.dtype.name)
+        self._do(operation, x, *x.shape, *offset, *out.shape[1:3], accumulate, out)
+
+    def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
+        if not in_one_piece(x, out):
+            super().swap_axes(x, out, accumulate)
+            return
+        self._do(self._compiled("swap_axes", out.dtype.name), x, *x.shape, accumulate, out)

@@ -1,0 +1,50 @@
+"""What the parts of the compiled backend share: how a method finds its operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .base import Array
+from .compiled import chosen, library
+from .numpy_backend import NumpyBackend
+
+MASK64 = (1 << 64) - 1
+
+
+class Compiled(NumpyBackend):
+    """NumPy's backend with the compiled operations at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.library, self.instructions = library(), chosen()
+        self._operations: dict[tuple[str | None, ...], Callable[..., None]]
+        self._operations = self.library.operations
+
+    def _compiled(self, name: str, *choices: str | None) -> Any:
+        """The operation with these choices (types, functors); None if there is none."""
+        return self._operations.get((name, *choices))
+
+    def _parameters(self, formula: Any) -> Array:
+        """The numbers of a formula, in an array that a program can keep."""
+        numbers = np.array(formula.parameters or (0.0,), np.float64)
+        return self.scratch(
+            numbers.shape, numbers.dtype, f"parameters {numbers.tolist()}",
+            lambda array: np.copyto(array, numbers),
+        )  # fmt: skip
+
+
+def in_one_piece(*arrays: Array | None) -> bool:
+    """Whether all of them are C-contiguous, as compiled operations want them."""
+    return all(array is None or array.flags.c_contiguous for array in arrays)
+
+
+def row_length(x: Array) -> int:
+    """How many numbers a row of x (..., features) has; 1 where that says nothing.
+
+    >>> row_length(np.zeros((3, 4))), row_length(np.zeros(())), row_length(np.zeros((3, 0)))
+    (4, 1, 1)
+    """
+    return max(x.shape[-1], 1) if x.ndim else 1

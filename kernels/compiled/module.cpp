@@ -1,0 +1,374 @@
+// The Python module: operations as callables, bound calls, and programs that perform such calls
+// over and over without coming back to Python.
+#define PY_SSIZE_T_CLEAN
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <Python.h>
+#include <numpy/arrayobject.h>
+#include <structmember.h>
+
+#include "operation.hpp"
+#include "pool.hpp"
+
+#include <chrono>
+#include <cstring>
+
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+#define JOINED_OF(a, b) a##b
+#define JOINED(a, b) JOINED_OF(a, b)
+
+namespace {
+
+constexpr npy_intp LARGE = 1 << 15;      // bytes: what touches more lets other threads run
+constexpr int64 MOST_TOGETHER = 64;      // steps between two looks at the clock
+constexpr std::chrono::milliseconds BETWEEN_SIGNALS(20);
+
+int type_number(Type type) {
+    switch (type) {
+        case Type::boolean: return NPY_BOOL;
+        case Type::int8: return NPY_INT8;
+        case Type::int16: return NPY_INT16;
+        case Type::int32: return NPY_INT32;
+        case Type::int64: return NPY_INT64;
+        case Type::uint8: return NPY_UINT8;
+        case Type::uint16: return NPY_UINT16;
+        case Type::uint32: return NPY_UINT32;
+        case Type::uint64: return NPY_UINT64;
+        case Type::float16: return NPY_FLOAT16;
+        case Type::float32: return NPY_FLOAT32;
+        case Type::float64: return NPY_FLOAT64;
+        default: return NPY_NOTYPE;
+    }
+}
+
+struct PyOperation {
+    PyObject_HEAD
+    vectorcallfunc call;
+    const Operation* operation;
+};
+
+// Arguments that are kept: the words for C++, the objects so that their memory lives.
+struct PyBound {
+    PyObject_HEAD
+    vectorcallfunc call;
+    const Operation* operation;
+    PyObject* arguments;
+    bool large;
+    Word words[MOST_ARGUMENTS];
+};
+
+struct PyProgram {
+    PyObject_HEAD
+    PyObject* calls;
+};
+
+PyTypeObject* operation_type;
+PyTypeObject* bound_type;
+PyTypeObject* program_type;
+
+bool convert_array(const Operation& operation, std::size_t i, PyObject* value, Word& word,
+                   npy_intp& bytes) {
+    const Parameter& parameter = operation.parameters[i];
+    if (value == Py_None) {
+        word.array = nullptr;
+        return true;
+    }
+    if (!PyArray_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %.100s, not an array",
+                     operation.name.c_str(), i + 1, Py_TYPE(value)->tp_name);
+        return false;
+    }
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(value);
+    const int type = type_number(parameter.type);
+    if (!PyArray_EquivTypenums(PyArray_TYPE(array), type) || !PyArray_ISNOTSWAPPED(array)) {
+        PyArray_Descr* wanted = PyArray_DescrFromType(type);
+        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %S, not %S", operation.name.c_str(),
+                     i + 1, reinterpret_cast<PyObject*>(PyArray_DESCR(array)),
+                     reinterpret_cast<PyObject*>(wanted));
+        Py_DECREF(wanted);
+        return false;
+    }
+    if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISALIGNED(array)) {
+        PyErr_Format(PyExc_TypeError, "%s: argument %zu is not C-contiguous and aligned",
+                     operation.name.c_str(), i + 1);
+        return false;
+    }
+    if (!parameter.constant && !PyArray_ISWRITEABLE(array)) {
+        PyErr_Format(PyExc_TypeError, "%s: argument %zu cannot be written to",
+                     operation.name.c_str(), i + 1);
+        return false;
+    }
+    word.array = PyArray_DATA(array);
+    bytes += PyArray_NBYTES(array);
+    return true;
+}
+
+bool convert(const Operation& operation, PyObject* const* values, std::size_t n, Word* words,
+             npy_intp& bytes) {
+    if (n != operation.parameters.size()) {
+        PyErr_Format(PyExc_TypeError, "%s takes %zu arguments, not %zu", operation.name.c_str(),
+                     operation.parameters.size(), n);
+        return false;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+        switch (operation.parameters[i].kind) {
+            case Parameter::array:
+                if (!convert_array(operation, i, values[i], words[i], bytes)) return false;
+                break;
+            case Parameter::number:
+                words[i].number = PyFloat_AsDouble(values[i]);
+                if (words[i].number == -1.0 && PyErr_Occurred()) return false;
+                break;
+            case Parameter::integer: {
+                PyObject* index = PyNumber_Index(values[i]);
+                if (!index) return false;
+                words[i].integer = int64(PyLong_AsUnsignedLongLongMask(index));
+                Py_DECREF(index);
+                if (PyErr_Occurred()) return false;
+                break;
+            }
+            case Parameter::boolean: {
+                const int truth = PyObject_IsTrue(values[i]);
+                if (truth < 0) return false;
+                words[i].integer = truth;
+            }
+        }
+    }
+    return true;
+}
+
+void perform(const Operation& operation, const Word* words, bool large) {
+    if (!large) {
+        operation.perform(words);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    operation.perform(words);
+    Py_END_ALLOW_THREADS
+}
+
+bool no_keywords(PyObject* names) {
+    if (!names || PyTuple_GET_SIZE(names) == 0) return true;
+    PyErr_SetString(PyExc_TypeError, "an operation takes its arguments by position");
+    return false;
+}
+
+PyObject* call_operation(PyObject* self, PyObject* const* values, std::size_t n, PyObject* names) {
+    const Operation& operation = *reinterpret_cast<PyOperation*>(self)->operation;
+    Word words[MOST_ARGUMENTS];
+    npy_intp bytes = 0;
+    if (!no_keywords(names)) return nullptr;
+    if (!convert(operation, values, std::size_t(PyVectorcall_NARGS(n)), words, bytes))
+        return nullptr;
+    perform(operation, words, bytes > LARGE);
+    Py_RETURN_NONE;
+}
+
+PyObject* call_bound(PyObject* self, PyObject* const*, std::size_t n, PyObject*) {
+    PyBound* bound = reinterpret_cast<PyBound*>(self);
+    if (PyVectorcall_NARGS(n)) {
+        PyErr_SetString(PyExc_TypeError, "the arguments of a bound call are given already");
+        return nullptr;
+    }
+    perform(*bound->operation, bound->words, bound->large);
+    Py_RETURN_NONE;
+}
+
+PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
+    const Operation* operation = reinterpret_cast<PyOperation*>(self)->operation;
+    PyBound* bound = PyObject_New(PyBound, bound_type);
+    if (!bound) return nullptr;
+    bound->call = call_bound;
+    bound->operation = operation;
+    bound->arguments = PyTuple_New(n);
+    if (!bound->arguments) {
+        Py_DECREF(bound);
+        return nullptr;
+    }
+    for (Py_ssize_t i = 0; i < n; ++i) {
+        Py_INCREF(values[i]);
+        PyTuple_SET_ITEM(bound->arguments, i, values[i]);
+    }
+    npy_intp bytes = 0;
+    if (!convert(*operation, values, std::size_t(n), bound->words, bytes)) {
+        Py_DECREF(bound);
+        return nullptr;
+    }
+    bound->large = bytes > LARGE;
+    return reinterpret_cast<PyObject*>(bound);
+}
+
+PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
+    PyObject* given;
+    if (!PyArg_ParseTuple(arguments, "O", &given)) return nullptr;
+    PyObject* calls = PySequence_Tuple(given);
+    if (!calls) return nullptr;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
+        if (Py_TYPE(PyTuple_GET_ITEM(calls, i)) != bound_type) {
+            PyErr_SetString(PyExc_TypeError, "a program is made of bound calls");
+            Py_DECREF(calls);
+            return nullptr;
+        }
+    }
+    PyProgram* program = PyObject_New(PyProgram, program_type);
+    if (!program) {
+        Py_DECREF(calls);
+        return nullptr;
+    }
+    program->calls = calls;
+    return reinterpret_cast<PyObject*>(program);
+}
+
+// Performs some steps; returns how many there were until it was time to look for signals. The
+// clock is looked at after each of them, or seldom if they are short.
+int64 some_steps(PyObject* calls, int64 most) {
+    using clock = std::chrono::steady_clock;
+    const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
+    const Py_ssize_t count = PyTuple_GET_SIZE(calls);
+    PyObject* const* items = &PyTuple_GET_ITEM(calls, 0);
+    int64 done = 0, together = 1;
+    for (clock::time_point now = end - BETWEEN_SIGNALS; done < most && now < end;) {
+        const int64 stop = done + together < most ? done + together : most;
+        for (; done < stop; ++done)
+            for (Py_ssize_t k = 0; k < count; ++k) {
+                const PyBound* bound = reinterpret_cast<const PyBound*>(items[k]);
+                bound->operation->perform(bound->words);
+            }
+        now = clock::now();
+        if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;
+    }
+    return done;
+}
+
+PyObject* run_program(PyObject* self, PyObject* steps) {
+    int64 left = PyLong_AsLongLong(steps);
+    if (left == -1 && PyErr_Occurred()) return nullptr;
+    PyObject* calls = reinterpret_cast<PyProgram*>(self)->calls;
+    while (left > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        left -= some_steps(calls, left);
+        Py_END_ALLOW_THREADS
+        if (left > 0 && PyErr_CheckSignals()) return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* describe(PyObject* self) {
+    const Operation& operation = *reinterpret_cast<PyOperation*>(self)->operation;
+    std::string text = "<operation " + operation.name;
+    for (const std::string& choice : operation.choices) text += " " + choice;
+    return PyUnicode_FromString((text + ">").c_str());
+}
+
+template <typename Object> void drop(PyObject* self, PyObject* Object::*held) {
+    PyTypeObject* type = Py_TYPE(self);
+    Py_XDECREF(reinterpret_cast<Object*>(self)->*held);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+void drop_bound(PyObject* self) { drop<PyBound>(self, &PyBound::arguments); }
+void drop_program(PyObject* self) { drop<PyProgram>(self, &PyProgram::calls); }
+
+PyMethodDef operation_methods[] = {
+    {"bind", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(bind)), METH_FASTCALL,
+     "bind(*arguments): a call of it that can be repeated."},
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef program_methods[] = {
+    {"run", run_program, METH_O, "run(steps): perform the calls, so many times."},
+    {nullptr, nullptr, 0, nullptr}};
+PyMemberDef operation_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyOperation, call), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef bound_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyBound, call), READONLY, nullptr},
+    {"arguments", T_OBJECT, offsetof(PyBound, arguments), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+template <typename Function> void* slot(Function function) {
+    return reinterpret_cast<void*>(function);
+}
+PyMemberDef program_members[] = {
+    {"calls", T_OBJECT, offsetof(PyProgram, calls), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+PyType_Slot operation_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
+                                 {Py_tp_repr, slot(describe)},
+                                 {Py_tp_methods, operation_methods},
+                                 {Py_tp_members, operation_members},
+                                 {0, nullptr}};
+PyType_Slot bound_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
+                             {Py_tp_dealloc, slot(drop_bound)},
+                             {Py_tp_members, bound_members},
+                             {0, nullptr}};
+PyType_Slot program_slots[] = {{Py_tp_new, slot(new_program)},
+                               {Py_tp_dealloc, slot(drop_program)},
+                               {Py_tp_methods, program_methods},
+                               {Py_tp_members, program_members},
+                               {0, nullptr}};
+constexpr unsigned CALLABLE = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL;
+PyType_Spec operation_spec = {"gpunn.backends.Operation", sizeof(PyOperation), 0, CALLABLE,
+                              operation_slots};
+PyType_Spec bound_spec = {"gpunn.backends.Bound", sizeof(PyBound), 0, CALLABLE, bound_slots};
+PyType_Spec program_spec = {"gpunn.backends.Program", sizeof(PyProgram), 0, Py_TPFLAGS_DEFAULT,
+                            program_slots};
+
+// The best instruction set of this CPU, as the end of a module's name.
+PyObject* best_instructions(PyObject*, PyObject*) {
+    const char* best = "baseline";
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = "avx2";
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        best = "avx512";
+#endif
+    return PyUnicode_FromString(best);
+}
+
+PyObject* change_threads(PyObject*, PyObject* count) {
+    const long n = PyLong_AsLong(count);
+    if (n == -1 && PyErr_Occurred()) return nullptr;
+    set_threads(int(n));
+    Py_RETURN_NONE;
+}
+
+PyMethodDef functions[] = {
+    {"best_instructions", best_instructions, METH_NOARGS, "Which of the modules suits this CPU."},
+    {"set_threads", change_threads, METH_O, "How many threads a large operation may use."},
+    {nullptr, nullptr, 0, nullptr}};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, TEXT(MODULE), nullptr, -1, functions,
+                          nullptr, nullptr, nullptr, nullptr};
+
+// {(name, *choices): operation}
+PyObject* table() {
+    PyObject* all = PyDict_New();
+    for (const Operation& operation : operations()) {
+        PyOperation* item = PyObject_New(PyOperation, operation_type);
+        item->call = call_operation;
+        item->operation = &operation;
+        PyObject* key = PyTuple_New(Py_ssize_t(1 + operation.choices.size()));
+        PyTuple_SET_ITEM(key, 0, PyUnicode_FromString(operation.name.c_str()));
+        for (std::size_t i = 0; i < operation.choices.size(); ++i)
+            PyTuple_SET_ITEM(key, Py_ssize_t(i + 1),
+                             PyUnicode_FromString(operation.choices[i].c_str()));
+        PyDict_SetItem(all, key, reinterpret_cast<PyObject*>(item));
+        Py_DECREF(key);
+        Py_DECREF(item);
+    }
+    return all;
+}
+
+}  // namespace
+
+PyMODINIT_FUNC JOINED(PyInit_, MODULE)() {
+    import_array();
+    PyObject* module = PyModule_Create(&definition);
+    operation_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&operation_spec));
+    bound_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&bound_spec));
+    program_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&program_spec));
+    if (!module || !operation_type || !bound_type || !program_type) return nullptr;
+    PyModule_AddObject(module, "operations", table());
+    for (PyTypeObject* type : {bound_type, program_type}) Py_INCREF(type);
+    PyModule_AddObject(module, "Bound", reinterpret_cast<PyObject*>(bound_type));
+    PyModule_AddObject(module, "Program", reinterpret_cast<PyObject*>(program_type));
+    return module;
+}

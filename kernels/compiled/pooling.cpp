@@ -1,0 +1,292 @@
+// Pooling of images, (samples, height, width, channels): a vector of channels at a time, or, of
+// few channels, a row of windows.
+#include "operation.hpp"
+#include "vectors.hpp"
+#include "windows.hpp"
+
+#include <cstring>
+#include <limits>
+
+namespace {
+
+// The larger number, or NaN.
+template <typename V> V larger(const V& a, const V& b) { return (a >= b) | (a != a) ? a : b; }
+
+struct Largest {
+    template <typename T> static T start() { return -std::numeric_limits<T>::infinity(); }
+    template <typename V> static V join(const V& a, const V& b) { return larger(a, b); }
+};
+struct Sum {
+    template <typename T> static T start() { return T(0); }
+    template <typename V> static V join(const V& a, const V& b) { return a + b; }
+};
+
+// Calls f with a load and a store for each vector of a row of channels, the last maybe a part.
+template <typename T, typename F> void each_vector(int64 channels, F f) {
+    typedef Vector<T> V;
+    int64 c = 0;
+    for (; c + V::lanes <= channels; c += V::lanes)
+        f(c, [](const T* p) { return V::load(p); },
+          [](T* p, const typename V::type& v) { V::store(p, v); });
+    if (c == channels) return;
+    const typename V::Part part = V::part(channels - c);
+    f(c, [=](const T* p) { return V::load(p, part); },
+      [=](T* p, const typename V::type& v) { V::store(p, v, part); });
+}
+
+// The pixels under a window, as they lie in memory.
+struct Under {
+    int64 first, rows, columns, down, across;
+};
+
+// f(window, its pixels) for all windows of an image of so many channels.
+template <typename F> void each_window(const Windows& w, int64 channels, F f) {
+    const int64 down = w.dilation_y * w.width * channels, across = w.dilation_x * channels;
+    for (int64 row = 0, window = 0; row < w.rows; ++row) {
+        const Windows::Span y = w.down(row);
+        for (int64 column = 0; column < w.columns; ++column, ++window) {
+            const Windows::Span x = w.across(column);
+            const int64 first = (y.pixel * w.width + x.pixel) * channels;
+            f(window, Under{first, y.cells, x.cells, down, across});
+        }
+    }
+}
+
+// out = the largest or the sum of the pixels under each window, times `shares` if there are any
+template <typename T, typename Pool>
+void pool_image(const Windows& w, int64 channels, const T* shares, const T* x, T* out) {
+    typedef Vector<T> V;
+    each_window(w, channels, [&](int64 window, const Under& at) {
+        const T* from = x + at.first;
+        T* to = out + window * channels;
+        const bool square = at.rows == 2 && at.columns == 2;
+        each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+            const T* pixel = from + c;
+            typename V::type value;
+            if (square) {
+                value = Pool::join(load(pixel), load(pixel + at.across));
+                value = Pool::join(value, load(pixel + at.down));
+                value = Pool::join(value, load(pixel + at.down + at.across));
+            } else {
+                value = V::all(Pool::template start<T>());
+                for (int64 r = 0; r < at.rows; ++r, pixel += at.down)
+                    for (int64 s = 0; s < at.columns; ++s)
+                        value = Pool::join(value, load(pixel + s * at.across));
+            }
+            if (shares) value = value * V::all(shares[window]);
+            store(to + c, value);
+        });
+    });
+}
+
+// The first pixel of each window that is its largest gets dy.
+template <typename T, bool adds>
+void choose(const Windows& w, int64 channels, const T* x, const T* y, const T* dy, T* dx) {
+    typedef Vector<T> V;
+    each_window(w, channels, [&](int64 window, const Under& at) {
+        const int64 out = window * channels;
+        each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+            const typename V::type largest = load(y + out + c), none = V::zero();
+            typename V::type left = load(dy + out + c);
+            const auto pixel = [&](int64 i) {
+                const auto hit = load(x + i) == largest;
+                const typename V::type worth = hit ? left : none;
+                left = hit ? none : left;
+                store(dx + i, adds ? load(dx + i) + worth : worth);
+            };
+            const int64 first = at.first + c;
+            if (at.rows == 2 && at.columns == 2) {
+                pixel(first);
+                pixel(first + at.across);
+                pixel(first + at.down);
+                pixel(first + at.down + at.across);
+                return;
+            }
+            for (int64 r = 0; r < at.rows; ++r)
+                for (int64 s = 0; s < at.columns; ++s) pixel(first + r * at.down + s * at.across);
+        });
+    });
+}
+
+// Each pixel under a window gets its share of dy.
+template <typename T, bool adds>
+void spread(const Windows& w, int64 channels, const T* shares, const T* dy, T* dx) {
+    typedef Vector<T> V;
+    each_window(w, channels, [&](int64 window, const Under& at) {
+        each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+            const typename V::type worth =
+                load(dy + window * channels + c) * V::all(shares[window]);
+            T* pixel = dx + at.first + c;
+            for (int64 r = 0; r < at.rows; ++r, pixel += at.down)
+                for (int64 s = 0; s < at.columns; ++s) {
+                    T* to = pixel + s * at.across;
+                    store(to, adds ? load(to) + worth : worth);
+                }
+        });
+    });
+}
+
+// -- of few channels
+
+constexpr int64 ROOM = 512;  // numbers of some windows of a row, of which there are not so many
+
+// Whether the cells of neighbouring windows lie close enough to make vectors of these.
+template <typename T> bool few(const Windows& w, int64 channels) {
+    return channels < Vector<T>::lanes && (w.stride_x == 1 || channels == 1);
+}
+
+// f(window, windows) for all windows of an image, some neighbours in a row at a time
+template <typename F> void each_row(const Windows& w, int64 channels, F f) {
+    const int64 most = ROOM / channels;
+    for (int64 row = 0; row < w.rows; ++row)
+        for (int64 column = 0; column < w.columns; column += most)
+            f(row, column, w.columns - column < most ? w.columns - column : most);
+}
+
+// f(number of these windows, number of the image) for all of their cells that lie on a pixel, cell
+// after cell: of one cell, no two are the same.
+template <typename F>
+void each_cell(const Windows& w, int64 channels, int64 row, int64 column, int64 columns, F f) {
+    const Windows::Span y = w.down(row);
+    for (int64 r = 0; r < y.cells; ++r)
+        for (int64 s = 0; s < w.cell_columns; ++s) {
+            const int64 offset = s * w.dilation_x - w.left;
+            int64 first = offset < 0 ? (w.stride_x - 1 - offset) / w.stride_x : 0;
+            int64 stop = offset < w.width ? (w.width - 1 - offset) / w.stride_x + 1 : 0;
+            if (first < column) first = column;
+            if (stop > column + columns) stop = column + columns;
+            const int64 line = (y.pixel + r * w.dilation_y) * w.width + offset;
+            const int64 in = (line + first * w.stride_x) * channels;
+            const int64 out = (first - column) * channels;
+            const int64 count = stop - first;
+            if (w.stride_x == 1) {
+                INDEPENDENT
+                for (int64 i = 0; i < count * channels; ++i) f(out + i, in + i);
+            } else if (w.stride_x == 2) {  // known here, it makes vectors of them
+                INDEPENDENT
+                for (int64 i = 0; i < count; ++i) f(out + i, in + 2 * i);
+            } else {
+                INDEPENDENT
+                for (int64 i = 0; i < count; ++i) f(out + i, in + i * w.stride_x);
+            }
+        }
+}
+
+// out = dy times the shares of some windows
+template <typename T>
+void share_out(const T* dy, const T* shares, int64 windows, int64 channels, T* out) {
+    if (channels == 1) {
+        INDEPENDENT
+        for (int64 i = 0; i < windows; ++i) out[i] = dy[i] * shares[i];
+        return;
+    }
+    for (int64 i = 0; i < windows; ++i)
+        for (int64 c = i * channels; c < (i + 1) * channels; ++c) out[c] = dy[c] * shares[i];
+}
+
+template <typename T, typename Pool>
+void pool_narrow(const Windows& w, int64 channels, const T* shares, const T* x, T* out) {
+    each_row(w, channels, [&](int64 row, int64 column, int64 columns) {
+        T* to = out + (row * w.columns + column) * channels;
+        for (int64 i = 0; i < columns * channels; ++i) to[i] = Pool::template start<T>();
+        each_cell(w, channels, row, column, columns,
+                  [=](int64 i, int64 pixel) { to[i] = Pool::join(to[i], x[pixel]); });
+        if (shares) share_out(to, shares + row * w.columns + column, columns, channels, to);
+    });
+}
+
+template <typename T>
+void choose_narrow(const Windows& w, int64 channels, const T* x, const T* y, const T* dy, T* dx) {
+    each_row(w, channels, [&](int64 row, int64 column, int64 columns) {
+        T room[ROOM];
+        T* left = room;  // what no cell before has got
+        const int64 window = (row * w.columns + column) * channels;
+        const T* largest = y + window;
+        std::memcpy(left, dy + window, std::size_t(columns * channels) * sizeof(T));
+        each_cell(w, channels, row, column, columns, [=](int64 i, int64 pixel) {
+            const bool hit = x[pixel] == largest[i];
+            dx[pixel] += hit ? left[i] : T(0);
+            left[i] = hit ? T(0) : left[i];
+        });
+    });
+}
+
+template <typename T>
+void spread_narrow(const Windows& w, int64 channels, const T* shares, const T* dy, T* dx) {
+    each_row(w, channels, [&](int64 row, int64 column, int64 columns) {
+        T room[ROOM];
+        T* worth = room;
+        const int64 window = row * w.columns + column;
+        share_out(dy + window * channels, shares + window, columns, channels, worth);
+        each_cell(w, channels, row, column, columns,
+                  [=](int64 i, int64 pixel) { dx[pixel] += worth[i]; });
+    });
+}
+
+// -- operations
+
+template <typename T, typename Pool>
+void pooling(const T* x, const int64* geometry, const T* shares, int64 samples, int64 channels,
+             T* out) {
+    const Windows w = windows_of(geometry);
+    const int64 image = w.pixels() * channels, size = w.count() * channels;
+    over_samples(samples, image, [&](int64 from, int64 to) {
+        for (int64 n = from; n < to; ++n)
+            (few<T>(w, channels) ? pool_narrow<T, Pool> : pool_image<T, Pool>)(
+                w, channels, shares, x + n * image, out + n * size
+            );
+    });
+}
+
+// A pixel may lie in several windows, or in none: then what windows are worth is added to zeros.
+template <typename T> void clear(bool adds, int64 size, T* dx) {
+    if (!adds) std::memset(dx, 0, std::size_t(size) * sizeof(T));
+}
+
+template <typename T>
+void max_pooling_gradient(const T* x, const int64* geometry, const T* y, const T* dy,
+                          int64 samples, int64 channels, bool accumulate, T* dx) {
+    const Windows w = windows_of(geometry);
+    const int64 image = w.pixels() * channels, size = w.count() * channels;
+    const bool narrow = few<T>(w, channels), adds = narrow || accumulate || !w.tiles();
+    over_samples(samples, 2 * image, [&](int64 from, int64 to) {
+        for (int64 n = from; n < to; ++n) {
+            T* into = dx + n * image;
+            clear(accumulate || !adds, image, into);
+            (narrow ? choose_narrow<T> : adds ? choose<T, true> : choose<T, false>)(
+                w, channels, x + n * image, y + n * size, dy + n * size, into
+            );
+        }
+    });
+}
+
+template <typename T>
+void average_pooling_gradient(const T* dy, const int64* geometry, const T* shares, int64 samples,
+                              int64 channels, bool accumulate, T* dx) {
+    const Windows w = windows_of(geometry);
+    const int64 image = w.pixels() * channels, size = w.count() * channels;
+    const bool narrow = few<T>(w, channels), adds = narrow || accumulate || !w.tiles();
+    over_samples(samples, image, [&](int64 from, int64 to) {
+        for (int64 n = from; n < to; ++n) {
+            T* into = dx + n * image;
+            clear(accumulate || !adds, image, into);
+            (narrow ? spread_narrow<T> : adds ? spread<T, true> : spread<T, false>)(
+                w, channels, shares, dy + n * size, into
+            );
+        }
+    });
+}
+
+template <typename T> void add_all() {
+    add<&pooling<T, Largest>>("max_pooling", {name_of<T>()});
+    add<&pooling<T, Sum>>("average_pooling", {name_of<T>()});
+    add<&max_pooling_gradient<T>>("max_pooling_gradient", {name_of<T>()});
+    add<&average_pooling_gradient<T>>("average_pooling_gradient", {name_of<T>()});
+}
+
+const Registration registration([] {
+    add_all<float>();
+    add_all<double>();
+});
+
+}  // namespace

@@ -1,0 +1,55 @@
+// How windows lie on an image: `Geometry` in geometry.py, whose numbers it takes in order.
+#pragma once
+#include "pieces.hpp"
+
+namespace {
+
+struct Windows {
+    int64 height, width, rows, columns, cell_rows, cell_columns;
+    int64 stride_y, stride_x, top, left, dilation_y, dilation_x;
+
+    int64 pixels() const { return height * width; }
+    int64 count() const { return rows * columns; }
+
+    // The cells of a window along an axis that lie on a pixel, from `first` on, and that pixel.
+    struct Span {
+        int64 first, cells, pixel;
+        Span(int64 window, int64 stride, int64 before, int64 dilation, int64 cells_, int64 size) {
+            const int64 start = window * stride - before;
+            first = start < 0 ? (dilation - 1 - start) / dilation : 0;
+            pixel = start + first * dilation;
+            const int64 inside = pixel < size ? (size - 1 - pixel) / dilation + 1 : 0;
+            cells = inside < cells_ - first ? inside : cells_ - first;
+            if (cells < 0) cells = 0;
+        }
+    };
+    Span down(int64 row) const { return {row, stride_y, top, dilation_y, cell_rows, height}; }
+    Span across(int64 column) const {
+        return {column, stride_x, left, dilation_x, cell_columns, width};
+    }
+    // Whether each pixel lies in one window.
+    bool tiles() const {
+        return (stride_y == cell_rows || rows == 1) && (stride_x == cell_columns || columns == 1) &&
+               rows * cell_rows == height && columns * cell_columns == width && !top && !left &&
+               dilation_y == 1 && dilation_x == 1;
+    }
+};
+
+inline Windows windows_of(const int64* n) {
+    return {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11]};
+}
+
+// work(from, to) for all samples of so many numbers each, some at a time.
+template <typename Work> void over_samples(int64 samples, int64 numbers, Work work) {
+    if (samples * numbers < WORTH_THREADS) {
+        work(int64(0), samples);
+        return;
+    }
+    const int64 some = numbers < PIECE ? PIECE / numbers : 1;
+    parallel((samples + some - 1) / some, [&](int64 piece) {
+        const int64 from = piece * some;
+        work(from, from + some < samples ? from + some : samples);
+    });
+}
+
+}  // namespace

@@ -1,0 +1,207 @@
+// The functions of mathematics for float where there is no CUDA: a few multiplications, additions
+// and selections, without a branch, a table or a call, so that compilers turn a loop over them
+// into vector instructions. Errors are below 2 units in the last place, on every instruction set
+// the same bits. Each reduces its argument to a short interval (Cody and Waite, 1980); there stands
+// a polynomial of least largest error (Remez).
+#pragma once
+#include "types.cuh"
+#ifndef __CUDACC__
+#include <math.h>
+#include <string.h>
+
+namespace polynomials {
+
+inline uint32 bits(float x) {
+    uint32 word;
+    memcpy(&word, &x, sizeof word);
+    return word;
+}
+
+inline float number(uint32 word) {
+    float x;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+
+inline float with_sign_of(float x, float size) {
+    return number(bits(size) | (bits(x) & 0x80000000u));
+}
+
+inline float magnitude(float x) { return number(bits(x) & 0x7FFFFFFFu); }
+
+// 1.5 * 2^23: what is added to it is rounded to an integer, in the last bits of the sum.
+constexpr float ROUNDER = 12582912.0f;
+
+inline float rounded(float sum) { return sum - ROUNDER; }
+
+// x = n ln 2 + r, |r| <= ln 2 / 2. The first part of ln 2 has so few bits that n times it is exact.
+struct Reduced {
+    float r;
+    uint32 n;  // modulo 2^32: far out, n is any number
+
+    explicit Reduced(float x) {
+        const float sum = x * 1.44269504f + ROUNDER, whole = rounded(sum);
+        r = (x - whole * 0.693145751953125f) - whole * 1.42860682030941723e-6f;
+        n = bits(sum) - bits(ROUNDER);
+    }
+};
+
+// 2^n for n from -126 to 127, and 0 for -127.
+inline float power_of_two(uint32 n) { return number((n + 127u) << 23); }
+
+// (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 2
+template <typename T> inline T exp_rest(T r) {
+    const T low = T(0.499999938059) + T(0.166665230851) * r;
+    const T high = T(0.0416683410031) + T(0.0083685035575) * r;
+    const T square = r * r;
+    return low + (high + T(0.00138158888897) * square) * square;
+}
+
+// exp(r) for these r
+template <typename T> inline T exp_near(T r) { return T(1) + (r + r * r * exp_rest(r)); }
+
+// exp(x) = 2^n exp(r). 2^n itself may be no float: a part of it comes last.
+inline float exp(float x) {
+    const Reduced z(x);
+    const uint32 half = uint32(int32(z.n) >> 1);
+    const float finite = exp_near(z.r) * power_of_two(half) * power_of_two(z.n - half);
+    const float above = x > 89.0f ? HUGE_VALF : finite;
+    return x < -104.0f ? 0.0f : above;
+}
+
+// exp(x) - 1 = 2^n (1 - 2^-n + exp(r) - 1)
+inline float expm1(float x) {
+    const Reduced z(x);
+    const float y = (1.0f - 0.5f * power_of_two(1u - z.n)) + z.r + z.r * z.r * exp_rest(z.r);
+    const float finite = y * power_of_two(z.n - 1u) * 2.0f;
+    const float above = x > 89.0f ? HUGE_VALF : finite;
+    return with_sign_of(x, x < -18.0f ? -1.0f : above);
+}
+
+// tanh |x| = 1 - 2 / (exp(2 |x|) + 1), which is 1 beyond 10; x + x^3 times a polynomial near 0.
+inline float tanh(float x) {
+    const float size = magnitude(x), square = x * x;
+    const Reduced z(2.0f * size);
+    const float power = exp_near(z.r) * power_of_two(z.n);
+    const float outer = size > 10.0f ? 1.0f : 1.0f - 2.0f / (power + 1.0f);
+    float y = -0.00590925345033f;
+    y = y * square + 0.0208091390501f;
+    y = y * square - 0.0537881624405f;
+    y = y * square + 0.133319823254f;
+    y = y * square - 0.333333005987f;
+    const float inner = y * square * x + x;
+    return with_sign_of(x, size < 0.6f ? inner : outer);
+}
+
+// The exponent k that leaves a number with these bits, divided by 2^k, in [2/3, 4/3).
+inline int32 exponent(uint32 word) { return int32(word - 0x3F2AAAABu) >> 23; }
+
+// k ln 2 + log(1 + f) for |f| <= 1/3
+inline float log_sum(float k, float f) {
+    const float square = f * f, fourth = square * square;
+    const float a = 0.333332453108f - 0.249998213616f * f;
+    const float b = 0.200089931467f - 0.166794959343f * f;
+    const float c = 0.140261437636f - 0.121972166779f * f;
+    const float d = 0.138944592474f - 0.128379171361f * f;
+    const float y = (a + b * square) + (c + d * square) * fourth;
+    const float rest = y * f * square + k * 1.42860682030941723e-6f - 0.5f * square;
+    return f + rest + k * 0.693145751953125f;
+}
+
+// What a logarithm is outside of the positive numbers, y inside.
+inline float log_of(float x, float y) {
+    const float infinity = HUGE_VALF, nan = NAN;
+    const float finite = x < infinity ? y : x;
+    return x > 0.0f ? finite : (x == 0.0f ? -infinity : nan);
+}
+
+inline float log(float x) {
+    const bool subnormal = x < 1.17549435e-38f;
+    const uint32 word = bits(subnormal ? x * 8388608.0f : x);
+    const int32 k = exponent(word);
+    const float f = number(word - (uint32(k) << 23)) - 1.0f;
+    return log_of(x, log_sum(float(k) - (subnormal ? 23.0f : 0.0f), f));
+}
+
+// With 1 + x = 2^k (1 + f), f = 2^-k x + (2^-k - 1) has no error from the rounding of 1 + x.
+inline float log1p(float x) {
+    const float sum = 1.0f + x;
+    const int32 k = exponent(bits(sum));
+    const uint32 shift = uint32(k) << 23;
+    const float part = number(bits(x) - shift), quadruple = number(bits(4.0f) - shift);
+    const float y = log_sum(float(k), part + (0.25f * quadruple - 1.0f));
+    return with_sign_of(x, log_of(sum, y));
+}
+
+// erfc |x| = exp(-x^2) g(t), t = (|x| - 3) / (|x| + 3). In double: it would take two floats to
+// hold x^2.
+inline float erfc(float x) {
+    const double a = magnitude(x);
+    const double t = (a - 3.0) / (a + 3.0);
+    const double t2 = t * t, t4 = t2 * t2;
+    const double low = (0.17900115126409 - 0.32623356383158 * t) +
+                       (0.24560379759452 - 0.15011578173841 * t) * t2;
+    const double middle = (0.071665863928141 - 0.024394232068202 * t) +
+                          (0.0042688768000632 + 0.00071573245626711 * t) * t2;
+    const double high = (-0.00059456977340901 + 2.8878776911708e-5 * t) +
+                        5.5915167201184e-5 * t2;
+    const double g = low + (middle + high * t4) * t4;
+    const double rounder = 6755399441055744.0;  // 1.5 * 2^52
+    const double sum = a * a * -1.4426950408889634 + rounder;
+    const double r = a * a * -1.0 - (sum - rounder) * 0.69314718055994531;
+    uint64 word;
+    memcpy(&word, &sum, sizeof word);
+    word = (word << 52) + (1023ull << 52);
+    double power;
+    memcpy(&power, &word, sizeof power);
+    const double inner = exp_near(r) * power * g;
+    const double y = a > 10.2 ? 0.0 : inner;
+    return float(x < 0.0f ? 2.0 - y : y);
+}
+
+// The rest after the nearest quarter turns, in r, and their number.
+struct Turns {
+    float r;
+    uint32 quarters;
+
+    explicit Turns(float x) {
+        const float inner = x - rounded(x * 0.0009765625f + ROUNDER) * 1024.0f;
+        const float rest = magnitude(x) < 16777216.0f ? inner : x - x;  // 0 if x is finite
+        const float sum = 4.0f * rest + ROUNDER;
+        r = rest - 0.25f * rounded(sum);
+        quarters = bits(sum);
+    }
+    // sin(2 pi r) and cos(2 pi r), |r| <= 1/8
+    float sine() const {
+        const float z = r * r;
+        float y = -75.393566581946f;
+        y = y * z + 81.592354033775f;
+        y = y * z - 41.341661461569f;
+        return r * (y * z - 1.7484555e-7f + 6.2831855f);
+    }
+    float cosine() const {
+        const float z = r * r;
+        float y = 59.24091913432f;
+        y = y * z - 85.443616709322f;
+        y = y * z + 64.939325721811f;
+        y = y * z - 19.739208693546f;
+        return y * z + 1.0f;
+    }
+};
+
+inline float sin_turns(float x) {
+    const Turns turns(x);
+    const float sine = turns.sine(), cosine = turns.cosine();
+    const float y = (turns.quarters & 1u) != 0 ? cosine : sine;
+    return number(bits(y) ^ ((turns.quarters & 2u) << 30));
+}
+
+inline float cos_turns(float x) {
+    const Turns turns(x);
+    const float sine = turns.sine(), cosine = turns.cosine();
+    const float y = (turns.quarters & 1u) != 0 ? sine : cosine;
+    return number(bits(y) ^ (((turns.quarters + 1u) & 2u) << 30));
+}
+
+}  // namespace polynomials
+#endif

@@ -1,0 +1,118 @@
+"""The compiled CPU kernels: one extension module for each instruction set, all optional.
+
+What else there is to say of the package stands in ``pyproject.toml``. Without a compiler the
+package installs as pure Python. ``GPUNN_BUILD`` names the instruction sets to build for, all by
+default; with ``none`` nothing is compiled. The compiler is ``CC`` and ``CXX``, as everywhere;
+``CFLAGS`` and ``CXXFLAGS`` come last, so they win.
+"""
+
+import copy
+import os
+import platform
+import re
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
+
+KERNELS = Path("kernels")
+SOURCES = sorted(str(file) for file in KERNELS.glob("compiled/*.cpp"))
+HEADERS = sorted(str(file) for name in ("*.cuh", "compiled/*.hpp") for file in KERNELS.glob(name))
+FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
+COMPILERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))  # of all modules together
+
+# No fast mathematics: the formulas mean what they say. What the two switches give up, the value
+# of errno and of the flags of the arithmetic, nobody reads, and without them loops stay scalar.
+# Multiplications and additions are not contracted, so that a formula gives the same bits on
+# each instruction set.
+UNIX = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+UNIX += ["-fvisibility=hidden", "-g0"]
+WINDOWS = ["/O2", "/std:c++17", "/fp:precise"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+INSTRUCTIONS = {"baseline": []}
+# Not on Windows ("AMD64"), where the kernels do not find out what the CPU has.
+if platform.machine() in ("x86_64", "amd64"):
+    # Vectors of 8 bytes would be MMX, which leaves NumPy's long doubles without their registers.
+    INSTRUCTIONS["baseline"] = ["-mno-mmx"]
+    INSTRUCTIONS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx2", "-mfma", *AVX512]}
+
+
+class BuildKernels(build_ext):
+    """Writes down which formulas there are, then compiles, as many files at once as cores."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or len(INSTRUCTIONS)  # threads that wait for compilers
+
+    def build_extensions(self):
+        folder = Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "formulas.hpp").write_text(formulas(), encoding="utf-8")
+        windows = self.compiler.compiler_type == "msvc"
+        own = shlex.split(" ".join(os.environ.get(name, "") for name in ("CFLAGS", "CXXFLAGS")))
+        for extension in self.extensions:
+            extension.include_dirs.append(str(folder))
+            flags = UNIX + INSTRUCTIONS[extension.name.rpartition("_")[2]]
+            extension.extra_compile_args = [*(WINDOWS if windows else flags), *own]
+            extension.extra_link_args = [] if windows else ["-pthread"]
+        super().build_extensions()
+
+    def build_extension(self, extension):
+        if self.editable_mode:  # what was built in place by the last installation may do
+            wanted = Path(self.get_ext_fullpath(extension.name))
+            there = Path("gpunn", "backends", wanted.name)
+            if not newer_group([*SOURCES, *extension.depends], str(there)):
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                self.copy_file(str(there), str(wanted))
+                return
+            there.unlink(missing_ok=True)  # better none than an old one, if this one fails
+        alone = copy.copy(self)  # the modules are made of the same files, which get the same names
+        alone.build_temp = str(Path(self.build_temp) / extension.name)
+        alone.compiler = copy.copy(self.compiler)
+        alone.compiler.compile = self.compile_together
+        build_ext.build_extension(alone, extension)
+
+    def compile_together(self, sources, **options):
+        waiting = [COMPILERS.submit(self.compiler.compile, [s], **options) for s in sources]
+        return [objects for done in waiting for objects in done.result()]
+
+
+def formulas():
+    """``EACH_KIND(X)``: X of every formula of that kind, by the name of its struct."""
+    found = {}
+    for header in sorted(KERNELS.glob("*.cuh")):
+        for name, kind in FORMULA.findall(header.read_text(encoding="utf-8")):
+            found.setdefault(re.sub(r"(?<!^)(?=[A-Z])", "_", kind).upper(), []).append(name)
+    return "".join(
+        f"#define EACH_{kind}(X) {' '.join(f'X({name})' for name in names)}\n"
+        for kind, names in found.items()
+    )
+
+
+def extensions():
+    wanted = os.environ.get("GPUNN_BUILD") or " ".join(INSTRUCTIONS)
+    names = [] if wanted == "none" else wanted.replace(",", " ").split()
+    if unknown := set(names) - INSTRUCTIONS.keys():
+        raise SystemExit(
+            f"GPUNN_BUILD must be none, or some of {', '.join(INSTRUCTIONS)} here; "
+            f"got {', '.join(sorted(unknown))}."
+        )
+    return [
+        Extension(
+            f"gpunn.backends._compiled_{name}",
+            SOURCES,
+            include_dirs=[numpy.get_include()],
+            define_macros=[("MODULE", f"_compiled_{name}")],
+            depends=[*HEADERS, "setup.py"],
+            language="c++",
+            optional=True,
+        )
+        for name in names
+    ]
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})

@@ -1,0 +1,188 @@
+"""The compiled matrix product, on each instruction set that this machine has."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from gpunn.backends import compiled, get_backend
+
+INSTRUCTIONS = compiled.available() if compiled.why_not() is None else ()
+
+pytestmark = pytest.mark.skipif(not INSTRUCTIONS, reason=str(compiled.why_not()))
+
+
+@pytest.fixture(params=INSTRUCTIONS)
+def module(request: pytest.FixtureRequest) -> Iterator[Any]:
+    found = importlib.import_module(f"gpunn.backends._compiled_{request.param}")
+    yield found
+    found.set_threads(1)
+
+
+def matmul(
+    module: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, transpose_a: bool = False,
+    transpose_b: bool = False, accumulate: bool = False, gaps: tuple[int, int, int] = (0, 0, 0),
+) -> np.ndarray:  # fmt: skip
+    """out (+)= a @ b, of which a and b are handed over transposed or as they are.
+
+    Rows lie ``gaps`` further apart than they are long. What is there must not be read: it
+    would make everything NaN. Nor written, which is looked after here.
+    """
+    given = a.T if transpose_a else a, b.T if transpose_b else b, out
+    wide = []
+    for matrix, gap in zip(given, gaps, strict=True):
+        wide.append(np.full((len(matrix), matrix.shape[1] + gap), np.nan, matrix.dtype))
+        wide[-1][:, : matrix.shape[1]] = matrix
+    module.operations["matmul", out.dtype.name](
+        *wide, len(a), b.shape[1], a.shape[1], *(w.shape[1] for w in wide), transpose_a,
+        transpose_b, accumulate,
+    )  # fmt: skip
+    assert np.isnan(wide[2][:, out.shape[1] :]).all()
+    return wide[2][:, : out.shape[1]].copy()
+
+
+def draws(rng: np.random.Generator, dtype: str, *shapes: tuple[int, int]) -> list[np.ndarray]:
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+SIZES = st.one_of(
+    st.integers(0, 9),
+    st.sampled_from([11, 13, 15, 16, 17, 31, 32, 33, 47, 64, 67, 97, 128, 129, 193, 257, 300]),
+)
+BOOLEANS = st.booleans()
+
+
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.given(
+    m=SIZES, n=SIZES, k=SIZES, transpose_a=BOOLEANS, transpose_b=BOOLEANS, accumulate=BOOLEANS,
+    gaps=st.tuples(*[st.sampled_from([0, 0, 1, 3, 16])] * 3),
+    dtype=st.sampled_from(["float32", "float64"]), seed=st.integers(0, 99),
+)  # fmt: skip
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_whole_numbers_come_out_exactly(
+    instructions: str, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool,
+    accumulate: bool, gaps: tuple[int, int, int], dtype: str, seed: int,
+) -> None:  # fmt: skip
+    module = importlib.import_module(f"gpunn.backends._compiled_{instructions}")
+    rng = np.random.default_rng(seed)
+    a, b, out = (rng.integers(-9, 10, shape) for shape in ((m, k), (k, n), (m, n)))
+    wanted = a @ b + out * accumulate
+    given = [x.astype(dtype) for x in (a, b, out)]
+    found = matmul(module, *given, transpose_a, transpose_b, accumulate, gaps)
+    np.testing.assert_array_equal(found, wanted.astype(dtype))
+
+
+# Of small networks; of a power of two; with more rows, columns or terms than a block; a vector.
+SHAPES = [
+    (32, 128, 784), (784, 128, 32), (10, 16, 784), (128, 10, 32), (64, 512, 256), (256, 544, 64),
+    (395, 67, 30), (37, 1100, 40), (9, 32, 2601), (1, 150, 700), (150, 1, 700), (2, 40, 333),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_errors_stay_within_their_bound(
+    module: Any, dtype: str, transposed: tuple[bool, bool]
+) -> None:
+    """k roundings of at most eps/2 each for the sum of products (Higham, *Accuracy and Stability
+    of Numerical Algorithms*, 3.5), and one for what was there."""
+    rng = np.random.default_rng(3)
+    wider = np.float64 if dtype == "float32" else np.longdouble
+    for m, n, k in SHAPES:
+        a, b, out = draws(rng, dtype, (m, k), (k, n), (m, n))
+        found = matmul(module, a, b, out, *transposed, accumulate=True)
+        bound = abs(a.astype(wider)) @ abs(b.astype(wider)) + abs(out)
+        error = abs(found - (a.astype(wider) @ b.astype(wider) + out))
+        assert (error <= (k + 1) * np.finfo(dtype).eps / 2 * bound).all(), (m, n, k)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_place_of_an_element_does_not_change_its_bits(module: Any, dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    for transpose_b in (False, True):
+        for m, n, k in SHAPES:
+            a, b, out = draws(rng, dtype, (m, k), (k, n), (m, n))
+            found = matmul(module, a, b, out, transpose_b=transpose_b)
+            rows, columns = rng.permutation(m), rng.permutation(n)
+            moved = matmul(module, a[rows], b[:, columns], out, transpose_b=transpose_b)
+            np.testing.assert_array_equal(moved, found[rows][:, columns])
+
+
+# As many multiplications as threads share, and more.
+LARGE = [
+    (2048, 128, 70, False, False), (130, 2060, 65, False, True), (300, 300, 190, True, False),
+    (2, 8400, 1000, False, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_change_no_bits(module: Any, dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    for m, n, k, *transposed in LARGE:
+        a, b, out = draws(rng, dtype, (m, k), (k, n), (m, n))
+        found = []
+        for count in (1, 2, 5):
+            module.set_threads(count)
+            found.append(matmul(module, a, b, out, *transposed, accumulate=True))
+        for other in found[1:]:
+            np.testing.assert_array_equal(other, found[0])
+
+
+def test_callers_do_not_disturb_each_other(module: Any) -> None:
+    """Who finds the threads busy does the work alone."""
+    rng = np.random.default_rng(7)
+    a, b, out = draws(rng, "float32", (512, 128), (128, 260), (512, 260))
+    alone = matmul(module, a, b, out)
+    module.set_threads(3)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: matmul(module, a, b, out), range(40)):
+            np.testing.assert_array_equal(found, alone)
+
+
+FORK = """
+import importlib, os, sys
+import numpy as np
+
+module = importlib.import_module(sys.argv[1])
+module.set_threads(3)
+a, b = np.ones((512, 128), "f"), np.ones((128, 260), "f")
+
+def is_right():
+    out = np.zeros((512, 260), "f")
+    module.operations["matmul", "float32"](
+        a, b, out, 512, 260, 128, 128, 260, 260, False, False, False
+    )
+    return (out == 128).all()
+
+assert is_right()
+child = os.fork()
+if child == 0:
+    os._exit(0 if is_right() and is_right() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert is_right()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_threads_survive_a_fork_and_the_end(module: Any) -> None:
+    """A child starts threads of its own, and sleeping threads keep no process alive."""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, module.__name__], check=True, timeout=120
+    )
+
+
+def test_the_backend_takes_what_does_not_lie_in_one_piece() -> None:
+    backend = get_backend("compiled")
+    rng = np.random.default_rng(8)
+    a, b, out = draws(rng, "float64", (20, 30), (30, 14), (10, 7))
+    backend.matmul(a[::2, ::3], b[::3, ::2], out)
+    np.testing.assert_allclose(out, a[::2, ::3] @ b[::3, ::2], rtol=1e-12)

@@ -1,0 +1,241 @@
+"""The compiled end of a step, beyond what it shares with the other backends' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from comparisons import OPTIMIZERS, label
+
+from gpunn import constraints, optimizers, regularizers
+from gpunn.arena import Arena, Parameter
+from gpunn.backends import compiled, get_backend
+from gpunn.backends.base import Array, Backend
+from gpunn.backends.control import LEARNING_RATE, UPDATES, Control
+from gpunn.optimizers import schedules
+
+pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=str(compiled.why_not()))
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+SMALL = [(7, 5), (5,), (5, 3), (3,)]
+LARGE = [(1023, 1024), (1024,), (70_001,)]  # for several threads, the last piece a short one
+
+SCHEDULED = optimizers.SGD(
+    schedules.CosineDecay(0.05, 30, alpha=0.1),
+    momentum=schedules.PiecewiseConstantDecay([4, 11], [0.3, 0.6, 0.9]),
+    nesterov=True,
+    gradient_accumulation_steps=3,
+)
+
+
+class Mine(optimizers.Optimizer):
+    """An update that only NumPy knows."""
+
+    def update(self, backend: Any, w: Any, g: Any, slots: Any, rate: Any, *rest: Any) -> None:
+        w -= rate * np.sign(g)
+
+
+class Wave(schedules.LearningRateSchedule):
+    def __call__(self, step: Any) -> float:
+        return 0.01 * (1 + step % 3)
+
+
+class Rounded(constraints.Constraint):
+    def __call__(self, w: Any) -> Any:
+        return np.round(w, 2)
+
+
+class Cubes(regularizers.Regularizer):
+    def __call__(self, x: Any) -> Any:
+        return 0.1 * np.sum(np.abs(x) ** 3)
+
+    def gradient(self, x: Any) -> Any:
+        return 0.3 * x * np.abs(x)
+
+
+def make_arena(
+    backend: Backend, optimizer: Any, dtype: str, shapes: list[tuple[int, ...]], **treatment: Any
+) -> Arena:
+    random = np.random.default_rng(0)
+    arena = Arena(
+        backend,
+        dtype,
+        [
+            Parameter(shape, lambda s, d: random.normal(size=s).astype(d), f"{i}", **treatment)
+            for i, shape in enumerate(shapes)
+        ],
+    )
+    optimizer.add_slots(arena)
+    return arena
+
+
+def make_step(arena: Arena, optimizer: Any) -> tuple[Callable[[], None], Array]:
+    """Weights pulled towards zero by their own values and by penalties, and the totals."""
+    backend = arena.backend
+    control, totals = Control(backend), backend.zeros((3,), np.float64)
+    optimizer.attach(control)
+
+    def step() -> None:
+        for parameter in arena.parameters:
+            backend.affine(parameter.value, 0.5, 0.01, parameter.gradient)
+        backend.regularize(arena, 4, True, totals)
+        optimizer.step(arena, control)
+        backend.advance(control, 4, totals)
+
+    return step, totals
+
+
+def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment: Any) -> dict:
+    """Everything that so many steps of one program leave behind."""
+    optimizer = type(optimizer).from_config(optimizer.get_config())
+    arena = make_arena(backend, optimizer, *how, **treatment)
+    step, totals = make_step(arena, optimizer)
+    with backend.session():
+        program = backend.capture(step, listable=True)
+        program.run(2)
+        program.run(steps - 2)
+    slots = {name: slot.copy() for name, slot in arena.slots.items()}
+    return {"values": arena.values.copy(), "totals": totals, **slots}
+
+
+def difference(a: Array, b: Array) -> float:
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30))
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    yield get_backend("compiled")
+    get_backend("compiled").library.set_threads(1)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, SCHEDULED], ids=label)
+def test_many_steps_agree_with_numpy(backend: Backend, optimizer: Any, dtype: str) -> None:
+    """Counters, schedules and accumulated gradients too: none of it is the host's in a program."""
+    how: Any = (40, dtype, SMALL)
+    a, b = (trained(each, optimizer, *how) for each in (get_backend("numpy"), backend))
+    assert a.keys() == b.keys()
+    for name in a:
+        assert difference(a[name], b[name]) < TOLERANCE[dtype], name
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.Adam(amsgrad=True, clipnorm=0.1),
+        optimizers.Lamb(schedules.OneCycle(0.1, 50), global_clipnorm=0.1, use_ema=True),
+        optimizers.RMSprop(clipvalue=0.1, gradient_accumulation_steps=2),
+        SCHEDULED,
+    ],
+    ids=label,
+)
+@pytest.mark.parametrize("constraint", [constraints.MaxNorm(1.0), constraints.NonNeg()])
+def test_a_step_is_one_program(backend: Backend, optimizer: Any, constraint: Any) -> None:
+    penalty = regularizers.L1L2(0.1, 0.2)
+    arena = make_arena(
+        backend, optimizer, "float32", SMALL, regularizer=penalty, constraint=constraint
+    )
+    step, _ = make_step(arena, optimizer)
+    step()
+    with backend.noting() as calls:
+        step()
+    assert len(calls) >= 4 + 2 * len(arena.parameters)
+    assert all(isinstance(call, backend.library.Bound) for call in calls)
+
+
+@pytest.mark.parametrize("regularizer", [Cubes(), regularizers.OrthogonalRegularizer(0.1)])
+@pytest.mark.parametrize(
+    "optimizer", [Mine(0.01), Mine(0.01, gradient_accumulation_steps=2), optimizers.SGD(0.05)]
+)
+def test_what_has_no_functor_is_numpys(backend: Backend, optimizer: Any, regularizer: Any) -> None:
+    treatment = {"regularizer": regularizer, "constraint": Rounded()}
+    how: Any = (9, "float64", [(7, 5), (5, 3)])
+    a, b = (trained(each, optimizer, *how, **treatment) for each in (get_backend("numpy"), backend))
+    np.testing.assert_allclose(b["values"], a["values"], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(b["totals"], a["totals"], rtol=1e-12)
+
+
+def test_schedules_without_functors_are_the_hosts(backend: Backend) -> None:
+    control = Control(backend)
+    control.set(UPDATES, 7)
+    backend.schedule(Wave(), control, LEARNING_RATE, 2)
+    assert control.rates[LEARNING_RATE] == 0.01
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.Adam(0.01, weight_decay=0.1, global_clipnorm=5.0),
+        optimizers.Lamb(0.01, clipnorm=1.0, use_ema=True, ema_overwrite_frequency=2),
+        optimizers.SGD(0.01, momentum=0.9, clipvalue=0.5, gradient_accumulation_steps=2),
+    ],
+    ids=label,
+)
+def test_threads_change_no_bit(backend: Backend, optimizer: Any) -> None:
+    """Nor do pieces: NumPy's whole passes come to the same weights."""
+    found = []
+    for threads in (1, 2, 3):
+        arena = make_arena(
+            backend, optimizer, "float32", LARGE, regularizer=regularizers.L1L2(1e-3, 1e-3)
+        )
+        step, totals = make_step(arena, optimizer)
+        backend.library.set_threads(threads)
+        for _ in range(2):
+            step()
+        found.append([arena.values, totals, *arena.slots.values()])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)
+    reference = make_arena(
+        get_backend("numpy"), optimizer, "float32", LARGE,
+        regularizer=regularizers.L1L2(1e-3, 1e-3),
+    )  # fmt: skip
+    step, totals = make_step(reference, optimizer)
+    for _ in range(2):
+        step()
+    for a, b in zip((reference.values, totals), found[0], strict=False):
+        assert difference(a, b) < 1e-5  # NumPy adds in single precision
+
+
+@pytest.mark.parametrize("by", ["norm", "global_norm"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0, 0.0])
+def test_norms_as_pytorch_limits_them(backend: Backend, by: str, value: float) -> None:
+    """One that is not finite spoils every gradient it is of."""
+    arena = make_arena(backend, optimizers.SGD(), "float64", SMALL)
+    random = np.random.default_rng(1)
+    theirs = [torch.nn.Parameter(torch.zeros(p.shape, dtype=torch.float64)) for p in arena.trained]
+    for p in arena.trained:
+        p.gradient[...] = random.normal(size=p.shape)
+    arena.trained[0].gradient[2, 3] = value
+    for p, t in zip(arena.trained, theirs, strict=True):
+        t.grad = torch.from_numpy(p.gradient.copy())
+    backend.clip_gradients(arena, by, 0.7)
+    for group in [[t] for t in theirs] if by == "norm" else [theirs]:
+        torch.nn.utils.clip_grad_norm_(group, 0.7)
+    for p, t in zip(arena.trained, theirs, strict=True):
+        np.testing.assert_allclose(p.gradient, t.grad.numpy(), rtol=3e-6)  # theirs adds 1e-6
+
+
+def test_norms_of_many_small_numbers(backend: Backend) -> None:
+    """A sum of squares in single precision would be lost beside the first one."""
+    arena = make_arena(backend, optimizers.SGD(), "float32", [(1 << 20,)])
+    arena.gradients[:] = 1e-3
+    arena.gradients[0] = 100.0
+    norm = np.linalg.norm(arena.gradients.astype(np.float64))
+    backend.clip_gradients(arena, "norm", 1.0)
+    np.testing.assert_allclose(arena.gradients[0], 100.0 / norm, rtol=1e-7)
+
+
+def test_a_new_rate_reaches_a_program(backend: Backend) -> None:
+    sgd = optimizers.SGD(1.0)
+    arena, control = make_arena(backend, sgd, "float64", [(3,)]), Control(backend)
+    sgd.attach(control)
+    arena.values[:], arena.gradients[:] = 0.0, 1.0
+    program = backend.capture(lambda: sgd.step(arena, control), listable=True)
+    program.run(5)
+    sgd.learning_rate = 0.25
+    program.run(4)
+    np.testing.assert_allclose(arena.values, -6.0)

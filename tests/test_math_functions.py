@@ -1,0 +1,216 @@
+"""What the formulas compute with where there is no CUDA: the functions of kernels/math.cuh.
+
+They are held against NumPy's in double precision. A unit in the last place is that of float32,
+below 2^-126 the smallest number, 2^-149.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunn.backends import kernel_source
+
+INSTRUCTIONS = {
+    "baseline": (),
+    "avx2": ("-mavx2", "-mfma"),
+    "avx512": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"),
+        *("-mfma", "-mprefer-vector-width=512"),
+    ),
+}
+COMPILER = (
+    *("g++", "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+    *("-fopt-info-vec-optimized", "-shared", "-fPIC", "-x", "c++", "-"),
+)
+
+
+def _turned(x: np.ndarray, quarters: int) -> np.ndarray:
+    """sin(2 pi (x + quarters / 4)); the reduction to an eighth of a turn is exact."""
+    rest = x - np.round(x)
+    nearest = np.round(4 * rest)
+    angle = 2 * np.pi * (rest - nearest / 4)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    which = (np.nan_to_num(nearest).astype(np.int64) + quarters) % 4
+    return np.choose(which, [sine, cosine, -sine, -cosine])
+
+
+EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+    "tanh": np.tanh,
+    "sqrt": np.sqrt,
+    "cos_turns": lambda x: _turned(x, 1),
+    "sin_turns": lambda x: _turned(x, 0),
+}
+SIGNED = "expm1", "log1p", "tanh", "sin_turns"  # f(-0) = -0
+ABROAD = {"Linear.forward", "Linear.gradient", "Step.gradient"}  # copying and filling, no loops
+
+
+def loops() -> dict[str, str]:
+    """A line of C++ for each function, and for each activation's value and gradient."""
+    begin = 'extern "C" void {}(const float* __restrict x, {}float* __restrict y, long n) {{ {}'
+    loop = "for (long i = 0; i < n; ++i) y[i] = "
+    lines = {f: begin.format(f"f_{f}", "", f"{loop}math::{f}(x[i]); }}") for f in EXACT}
+    more = "const float* __restrict dy, const double* p, "
+    for name in kernel_source.formulas()["Activation"]:
+        for method, arguments in (("forward", "x[i]"), ("gradient", "x[i], dy[i]")):
+            body = f"const {name}<float> f(p); {loop}f.{method}({arguments}); }}"
+            lines[f"{name}.{method}"] = begin.format(f"{name}_{method}", more, body)
+    return lines
+
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+class Build:
+    """The loops, compiled for one set of instructions.
+
+    Attributes:
+        vectorised: which loops the compiler says it has turned into vector instructions.
+    """
+
+    def __init__(self, instructions: str, folder: Path) -> None:
+        path = folder / f"{instructions}.so"
+        lines = loops()
+        text = kernel_source.source("activations.cuh") + '#line 1 "loops"\n'
+        command = [*COMPILER, *INSTRUCTIONS[instructions], "-o", str(path)]
+        source = text + "\n".join(lines.values())
+        report = subprocess.run(command, input=source, text=True, check=True, capture_output=True)
+        self.vectorised = {
+            name
+            for number, name in enumerate(lines, 1)
+            for line in report.stderr.splitlines()
+            if line.startswith(f"loops:{number}:") and "loop vectorized" in line
+        }
+        self._library = ctypes.CDLL(str(path))
+
+    def __call__(self, name: str, x: np.ndarray) -> np.ndarray:
+        y = np.empty_like(x)
+        function = self._library[f"f_{name}"]
+        pointers = ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data)
+        function(*pointers, ctypes.c_long(x.size))
+        return y
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Build]:
+    """The builds by their instructions; a test that asks for one this machine lacks is skipped."""
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++")
+    information = Path("/proc/cpuinfo")
+    known = information.read_text().split() if information.exists() else []
+    folder = tmp_path_factory.mktemp("math")
+
+    @cache
+    def build(instructions: str) -> Build:
+        needed = [flag[2:] for flag in INSTRUCTIONS[instructions] if "=" not in flag]
+        if not set(needed) <= set(known):
+            pytest.skip(f"this CPU has no {instructions}")
+        return Build(instructions, folder)
+
+    return build
+
+
+@cache
+def numbers() -> np.ndarray:
+    """Every sign and exponent with the mantissas at both ends, some simple and random ones; and
+    random numbers where the functions are neither trivial nor infinite."""
+    rng = np.random.default_rng(0)
+    edges = [0, 1, 2, 3, 0x200000, 0x400000, 0x600000, 0x7FFFFD, 0x7FFFFE, 0x7FFFFF]
+    mantissas = np.concatenate([edges, rng.integers(0, 1 << 23, 390)])
+    words = (np.arange(512)[:, None] << 23 | mantissas).astype(np.uint32).reshape(-1)
+    ranges = np.concatenate([rng.uniform(-size, size, 20_000) for size in (0.5, 2, 12, 110)])
+    return np.concatenate([words.view(np.float32), ranges.astype(np.float32)])
+
+
+def units(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Errors in units of the last place. Infinity counts as 2^128: it comes after the largest."""
+    rounded = np.minimum(np.abs(exact), 2.0**127).astype(np.float32)
+    ends = -(2.0**128), 2.0**128
+    difference = np.clip(got.astype(np.float64), *ends) - np.clip(exact, *ends)
+    return np.abs(difference) / np.spacing(rounded)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_error_is_below_two_units(
+    instructions: str, name: str, builds: Callable[[str], Build]
+) -> None:
+    x = numbers()
+    got = builds(instructions)(name, x)
+    with np.errstate(all="ignore"):
+        exact = EXACT[name](x.astype(np.float64))
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(exact))
+    number = ~np.isnan(exact)
+    x, got, exact = x[number], got[number], exact[number]
+    errors = units(got, exact)
+    worst = errors.argmax()
+    assert errors[worst] < 2, f"{name}({x[worst]}) = {got[worst]}, not {exact[worst]}"
+    if name in SIGNED:
+        assert (np.signbit(got) == np.signbit(exact))[exact != 0].all()
+
+
+INF, NAN = math.inf, math.nan
+SPECIAL = {
+    "exp": [(0, 1), (-0.0, 1), (89, INF), (INF, INF), (-104, 0), (-INF, 0)],
+    "expm1": [(0, 0), (-0.0, -0.0), (-30, -1), (-INF, -1), (89, INF), (INF, INF)],
+    "log": [(1, 0), (0, -INF), (-0.0, -INF), (-1e-45, NAN), (-INF, NAN), (INF, INF)],
+    "log1p": [(0, 0), (-0.0, -0.0), (-1, -INF), (-1.5, NAN), (-INF, NAN), (INF, INF)],
+    "erfc": [(0, 1), (-0.0, 1), (11, 0), (INF, 0), (-11, 2), (-INF, 2)],
+    "tanh": [(0, 0), (-0.0, -0.0), (30, 1), (INF, 1), (-30, -1), (-INF, -1)],
+    "sqrt": [(0, 0), (-0.0, -0.0), (4, 2), (INF, INF), (-1, NAN)],
+    "cos_turns": [(0, 1), (-0.0, 1), (0.5, -1), (-1.5, -1), (3e9, 1), (INF, NAN), (-INF, NAN)],
+    "sin_turns": [(0, 0), (-0.0, -0.0), (0.25, 1), (-1.25, -1), (0.75, -1), (INF, NAN)],
+}
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_special_values(instructions: str, builds: Callable[[str], Build]) -> None:
+    for name, pairs in SPECIAL.items():
+        x, expected = np.array([*pairs, (NAN, NAN)], np.float32).T.copy()
+        got = builds(instructions)(name, x)
+        np.testing.assert_array_equal(got, expected, err_msg=name)
+        signs = np.signbit(got) == np.signbit(expected)
+        assert signs[~np.isnan(expected)].all(), (name, x, got)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_instructions_do_not_change_a_bit(name: str, builds: Callable[[str], Build]) -> None:
+    """Nor does the place in the array: its last elements are computed one by one."""
+    x = numbers()
+    expected = builds("baseline")(name, x)
+    number = ~np.isnan(expected)
+
+    def assert_same(got: np.ndarray) -> None:
+        np.testing.assert_array_equal(np.isnan(got), ~number[-got.size :])
+        same = got.view(np.uint32) == expected.view(np.uint32)[-got.size :]
+        assert (same | ~number[-got.size :]).all()
+
+    for size in range(1, 20):
+        assert_same(builds("baseline")(name, x[-size:]))
+    for instructions in ("avx2", "avx512"):
+        assert_same(builds(instructions)(name, x))
+        assert_same(builds(instructions)(name, x[1:]))
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_loops_become_vector_instructions(
+    instructions: str, builds: Callable[[str], Build]
+) -> None:
+    """All of the functions, and every activation's value and gradient."""
+    version = subprocess.run(["g++", "-dumpversion"], text=True, capture_output=True).stdout
+    if int(version.split(".")[0]) < 12:  # where this is Clang, it says 4
+        pytest.skip("says so of GCC 12 and newer ones")
+    assert set(loops()) - builds(instructions).vectorised == ABROAD
