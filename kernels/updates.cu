@@ -92,7 +92,7 @@ BLOCK_PART void limit_norms(Share share, T* gradients, const int64* starts, cons
     __shared__ T factor;
     for (int64 k = share.piece; k < pieces; k += share.pieces) {
         const double all = norm(share, sums, firsts[k], lasts[k]);
-        if (share.rank == 0) factor = T(all > limit ? limit / all : 1.0);
+        if (share.rank == 0) factor = T(all <= limit ? 1.0 : limit / all);
         __syncthreads();
         for (int64 i = starts[k] + share.rank; i < stops[k]; i += share.size)
             gradients[i] *= factor;
