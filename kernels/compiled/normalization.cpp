@@ -1,11 +1,10 @@
-// Normalization: over the batch, feature by feature, and over the features, row by row; noise.
+// Normalization: over the batch, feature by feature, and over the features, row by row.
 // Arrays of features are (outer, features, inner), whichever axis of the data the features are.
 //
 // Sums go over chunks of rows (or of `outer`), whose size the shape alone decides, and of a chunk
 // in T; the chunks are added up in double precision. What is one number for each feature stands in
 // a `table`, again and again where features are few, so that a vector holds several rows of them.
-#include "../control.cuh"
-#include "../random.cuh"
+#include "../math.cuh"
 #include "operation.hpp"
 #include "pieces.hpp"
 
@@ -366,48 +365,12 @@ void layer_norm_gradient(const T* x, const T* dy, const T* gamma, double epsilon
     }
 }
 
-// out = x + noise, or x factors with factors = 1 + noise where that array is given. A block of
-// random words is eight normal numbers, for eight neighbouring elements, as in `dropout`.
-template <typename T>
-void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, const int64* counters,
-                  int64 n, T* factors, T* out) {
-    constexpr int64 PAIRS = 64;  // drawn before they are turned into normal numbers, as vectors
-    const T stddev = T(deviation);
-    const uint64 batch = uint64(counters[BATCHES]);
-    for (int64 start = 0; start < n; start += 2 * PAIRS) {
-        T radius[PAIRS], turns[PAIRS], noise[2 * PAIRS];
-        for (int64 block = 0; block < PAIRS / 4; ++block) {
-            const uint64 number = uint64(start / 8 + block) + 1;
-            const Words words = philox(Words{{number, 0, batch, stream}}, seed, 0);
-            for (int k = 0; k < 4; ++k) {
-                radius[4 * block + k] = T(uniform(words, 2 * k));
-                turns[4 * block + k] = T(uniform(words, 2 * k + 1));
-            }
-        }
-        INDEPENDENT
-        for (int64 i = 0; i < PAIRS; ++i)
-            radius[i] = stddev * math::sqrt(T(-2) * math::log(T(1) - radius[i]));
-        INDEPENDENT
-        for (int64 i = 0; i < PAIRS; ++i) {
-            noise[2 * i] = radius[i] * math::cos_turns(turns[i]);
-            noise[2 * i + 1] = radius[i] * math::sin_turns(turns[i]);
-        }
-        const int64 some = n - start < 2 * PAIRS ? n - start : 2 * PAIRS;
-        for (int64 i = 0; i < some; ++i) {
-            const T given = x[start + i];
-            if (factors) factors[start + i] = T(1) + noise[i];
-            out[start + i] = factors ? given * (T(1) + noise[i]) : given + noise[i];
-        }
-    }
-}
-
 template <typename T> void add_all() {
     add<&batch_statistics<T>>("batch_statistics", {name_of<T>()});
     add<&normalize<T>>("normalize", {name_of<T>()});
     add<&normalize_gradient<T>>("normalize_gradient", {name_of<T>()});
     add<&layer_norm<T>>("layer_norm", {name_of<T>()});
     add<&layer_norm_gradient<T>>("layer_norm_gradient", {name_of<T>()});
-    add<&normal_noise<T>>("normal_noise", {name_of<T>()});
 }
 
 const Registration registration([] {
