@@ -47,6 +47,23 @@ def test_the_kernels_were_built() -> None:
     assert REASON is None
 
 
+@built
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("limit", ["float32", "float64"])
+def test_what_is_finite_is_what_numpy_finds(given: str, limit: str) -> None:
+    most, ours, theirs = float(np.finfo(limit).max), get_backend("compiled"), get_backend("numpy")
+    with np.errstate(all="ignore"):
+        odd = np.array([0.0, 1e19, 1e39, -1e300, np.inf, -np.inf, np.nan], given)
+    for value in [*odd, np.finfo(given).max, np.finfo(given).min]:
+        for size in (1, 16, 37):
+            for place in (0, size - 1):
+                x = np.ones(size, given)
+                x[place] = value
+                with np.errstate(over="ignore"):
+                    found = theirs.within(x, most)
+                assert ours.within(x, most) is found is (abs(float(value)) <= most)
+
+
 # -- what there is
 
 

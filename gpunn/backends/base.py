@@ -111,6 +111,21 @@ class Backend(Contract):
     def owns(self, array: Any) -> bool:
         """Whether ``array`` lives on this backend's device already."""
 
+    def within(self, array: Any, limit: float) -> bool:
+        """Whether all numbers of a floating-point array, of the host or the device, are between
+        -limit and limit; NaN is not. It may overflow: see `session`.
+
+        >>> from gpunn.backends import get_backend
+        >>> [get_backend().within(np.array([1.0, x]), 2.0) for x in (-2.0, 2.5, np.nan)]
+        [True, False, False]
+        """
+        if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
+            flat = array.ravel()
+            if float(flat.dot(flat)) <= limit:  # the fastest way for NumPy to go over an array
+                return True
+        # It may have overflowed. The largest and the smallest do not, and NaN is both.
+        return -limit <= float(array.min()) <= float(array.max()) <= limit
+
     def free_bytes(self) -> int | None:
         """How much memory can still be had, or None where that is not known.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from .array_calls import ArrayCall
-from .base import Array
+from .base import Array, Program, Step
 from .compiled_images import CompiledImages
 from .compiled_losses import CompiledLosses
 from .compiled_normalization import CompiledNormalization
@@ -43,6 +45,20 @@ class CompiledBackend(
         finally:
             self.library.set_threads(self._workers.count)
 
+    # What is compiled does not warn: NumPy is told not to where it computes itself.
+
+    def session(self, threads: bool = True) -> AbstractContextManager[None]:
+        return self._session() if threads else nullcontext()
+
+    def capture(self, step: Step, listable: bool = False) -> Program:
+        return super().capture(np.errstate(all="ignore")(step), listable)
+
+    def within(self, array: Any, limit: float) -> bool:
+        if type(array) is np.ndarray and array.dtype.char in "fd" and in_one_piece(array):
+            return self.library.within(array, limit)
+        with np.errstate(all="ignore"):
+            return super().within(array, limit)
+
     def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Neighbouring compiled calls become a program, which needs no Python between them."""
         joined: list[ArrayCall] = []
@@ -54,7 +70,7 @@ class CompiledBackend(
             if len(program.calls) == len(calls):
                 return program.run
             joined.append(partial(program.run, 1))
-        return super().repeated(joined)
+        return np.errstate(all="ignore")(super().repeated(joined))
 
     def matmul(
         self, a: Array, b: Array, out: Array, transpose_a: bool = False,

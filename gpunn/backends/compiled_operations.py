@@ -37,8 +37,18 @@ class Compiled(NumpyBackend):
 
 
 def in_one_piece(*arrays: Array | None) -> bool:
-    """Whether all of them are C-contiguous, as compiled operations want them."""
-    return all(array is None or array.flags.c_contiguous for array in arrays)
+    """Whether all of them lie in memory as compiled operations want them: C-contiguous, aligned,
+    in the byte order of this machine.
+
+    >>> odd = np.zeros(9, np.uint8)[1:].view(np.float32)
+    >>> [in_one_piece(x) for x in (np.zeros(2), np.zeros(4)[::2], odd, np.zeros(2, ">f4"))]
+    [True, False, False, False]
+    """
+    return all(
+        array is None
+        or (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative)
+        for array in arrays
+    )
 
 
 def row_length(x: Array) -> int:

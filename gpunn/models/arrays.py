@@ -105,20 +105,14 @@ def pieces(array: Any) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, len(array), rows))
 
 
-def is_finite(array: Any, dtype: str) -> bool:
+def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
     """Whether all values are finite in ``dtype``; an array of integers is.
 
-    NumPy is to be told beforehand, by ``errstate``, that what overflows is no concern.
+    Within a session, or where ``errstate`` says that what overflows is no concern.
     """
     if array.dtype.kind != "f" or array.size == 0:
         return True
-    limit = LARGEST[dtype]
-    if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
-        flat = array.ravel()
-        if float(flat.dot(flat)) <= limit:  # the fastest way there is to go over an array
-            return True
-    # It may have overflowed. The largest and the smallest do not, and NaN is both.
-    return -limit <= float(array.min()) <= float(array.max()) <= limit
+    return backend.within(array, LARGEST[dtype])
 
 
 def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first: int = 0) -> None:
@@ -131,7 +125,7 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
         return  # integers are
     with np.errstate(over="ignore"):
         for rows in pieces(array):
-            if not is_finite(array[rows], dtype):
+            if not is_finite(backend, array[rows], dtype):
                 _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 

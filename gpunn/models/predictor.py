@@ -89,7 +89,7 @@ class Predictor:
             if large:
                 return self._in_pieces(xs, where, first)
             for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
-                if not is_finite(x, dtype):
+                if not is_finite(backend, x, dtype):
                     check_finite(backend, x, dtype, where + argument, first)
             if not all(map(backend.owns, xs)):
                 xs = [
@@ -114,7 +114,7 @@ class Predictor:
                 for out, y in zip(outs, workspace.ys, strict=True):
                     np.copyto(out[at], y)
                 for x in floats:
-                    if not is_finite(x[at], dtype):
+                    if not is_finite(backend, x[at], dtype):
                         suspects.append(at)
 
         with room_for_batch(self._rows, *self._bind, False, self._pieces):

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
@@ -331,7 +332,41 @@ PyObject* change_threads(PyObject*, PyObject* count) {
     Py_RETURN_NONE;
 }
 
+// Whether all are between -limit and limit, which NaN is not.
+template <typename T> bool all_within(const T* x, int64 n, double limit) {
+    const double largest = double(std::numeric_limits<T>::max());
+    const T most = T(limit < largest ? limit : largest);
+    int32 outside = 0;
+    for (int64 i = 0; i < n; ++i) outside |= !(x[i] <= most) | !(x[i] >= -most);
+    return !outside;
+}
+
+PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t n) {
+    if (n != 2 || !PyArray_Check(values[0])) {
+        PyErr_SetString(PyExc_TypeError, "within() takes an array and a number");
+        return nullptr;
+    }
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(values[0]);
+    const double limit = PyFloat_AsDouble(values[1]);
+    if (limit == -1.0 && PyErr_Occurred()) return nullptr;
+    const int type = PyArray_TYPE(array);
+    if (!PyArray_ISCARRAY_RO(array) || (type != NPY_FLOAT32 && type != NPY_FLOAT64)) {
+        PyErr_SetString(PyExc_TypeError, "within() takes C-contiguous floats");
+        return nullptr;
+    }
+    bool all;
+    Py_BEGIN_ALLOW_THREADS
+    const void* numbers = PyArray_DATA(array);
+    const int64 size = PyArray_SIZE(array);
+    all = type == NPY_FLOAT32 ? all_within(static_cast<const float*>(numbers), size, limit)
+                              : all_within(static_cast<const double*>(numbers), size, limit);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(all);
+}
+
 PyMethodDef functions[] = {
+    {"within", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(within)), METH_FASTCALL,
+     "within(array, limit): whether all numbers are between -limit and limit."},
     {"best_instructions", best_instructions, METH_NOARGS, "Which of the modules suits this CPU."},
     {"set_threads", change_threads, METH_O, "How many threads a large operation may use."},
     {nullptr, nullptr, 0, nullptr}};
