@@ -21,7 +21,7 @@ from .base import Array, Program, Step
 from .compiled_images import CompiledImages
 from .compiled_losses import CompiledLosses
 from .compiled_normalization import CompiledNormalization
-from .compiled_operations import MASK64, in_one_piece, row_length
+from .compiled_operations import MASK64, in_one_piece, row_length, type_of
 from .compiled_products import ours_is_faster
 from .compiled_updates import CompiledUpdates
 from .contract import dropout_scale
@@ -76,7 +76,7 @@ class CompiledBackend(
         self, a: Array, b: Array, out: Array, transpose_a: bool = False,
         transpose_b: bool = False, accumulate: bool = False, precision: str | None = None,
     ) -> None:
-        operation = self._compiled("matmul", out.dtype.name)
+        operation = self._compiled("matmul", type_of(out))
         shape = *out.shape, len(a) if transpose_a else a.shape[1]
         ours = operation is not None and ours_is_faster(self.instructions, *shape)
         if not (ours and in_one_piece(a, b, out)):
@@ -87,7 +87,7 @@ class CompiledBackend(
 
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         name = "row_activation" if activation.rowwise else "bias_activation"
-        operation = self._compiled(name, out.dtype.name, activation.functor)
+        operation = self._compiled(name, type_of(out), activation.functor)
         if operation is None or not in_one_piece(x, bias, out):
             super().bias_activation(x, bias, activation, out)
             return
@@ -102,7 +102,7 @@ class CompiledBackend(
         self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
     ) -> None:
         name = "row_activation_gradient" if activation.rowwise else "activation_gradient"
-        operation = self._compiled(name, out.dtype.name, activation.functor)
+        operation = self._compiled(name, type_of(out), activation.functor)
         if operation is None or not in_one_piece(saved, dy, out):
             super().activation_gradient(activation, saved, dy, out, accumulate)
             return
@@ -114,7 +114,7 @@ class CompiledBackend(
         if not in_one_piece(x, slopes, out):
             super().prelu(x, slopes, out)
             return
-        operation = self._compiled("prelu", out.dtype.name)
+        operation = self._compiled("prelu", type_of(out))
         self._do(operation, x, slopes, len(x), x.shape[-1], out)
 
     def prelu_gradient(
@@ -124,19 +124,19 @@ class CompiledBackend(
         if not in_one_piece(x, slopes, dy, terms, dx):
             super().prelu_gradient(x, slopes, dy, terms, dx, accumulate)
             return
-        operation = self._compiled("prelu_gradient", terms.dtype.name)
+        operation = self._compiled("prelu_gradient", type_of(terms))
         self._do(operation, x, slopes, dy, len(x), x.shape[-1], accumulate, terms, dx)
 
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
         if not in_one_piece(x, out):
             super().column_sums(x, out, accumulate)
             return
-        self._do(self._compiled("column_sums", out.dtype.name), x, *x.shape, accumulate, out)
+        self._do(self._compiled("column_sums", type_of(out)), x, *x.shape, accumulate, out)
 
     def affine(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
-        operation = self._compiled("affine", x.dtype.name, out.dtype.name)
+        operation = self._compiled("affine", type_of(x), type_of(out))
         if operation is None or not in_one_piece(x, out):
             super().affine(x, scale, offset, out, accumulate)
             return
@@ -145,7 +145,7 @@ class CompiledBackend(
     def combine(
         self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
     ) -> None:
-        operation = self._compiled("combine", out.dtype.name, combination)
+        operation = self._compiled("combine", type_of(out), combination)
         if operation is None or not in_one_piece(a, b, out):
             super().combine(combination, a, b, out, accumulate)
             return
@@ -154,7 +154,7 @@ class CompiledBackend(
     def copy_columns(
         self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
     ) -> None:
-        operation = self._compiled("copy_columns", out.dtype.name)
+        operation = self._compiled("copy_columns", type_of(out))
         if operation is None or not in_one_piece(x, out):
             super().copy_columns(x, start, out, at, width, accumulate)
             return
@@ -170,7 +170,7 @@ class CompiledBackend(
             super().dropout(x, rate, seed, stream, control, out, mask)
             return
         self._do(
-            self._compiled("dropout", out.dtype.name), x, 1.0 - rate, dropout_scale(rate),
+            self._compiled("dropout", type_of(out)), x, 1.0 - rate, dropout_scale(rate),
             seed & MASK64, stream & MASK64, control.counters, out.size, out, mask,
         )  # fmt: skip
 
@@ -180,14 +180,14 @@ class CompiledBackend(
         if not in_one_piece(dy, mask, out):
             super().dropout_gradient(dy, rate, mask, out, accumulate)
             return
-        operation = self._compiled("dropout_gradient", out.dtype.name)
+        operation = self._compiled("dropout_gradient", type_of(out))
         self._do(operation, dy, mask, dropout_scale(rate), out.size, accumulate, out)
 
     def gather(
         self, source: Array, order: Order, control: Control, out: Array,
         scale: float = 1.0, offset: float = 0.0,
     ) -> None:
-        operation = self._compiled("gather", source.dtype.name, out.dtype.name)
+        operation = self._compiled("gather", type_of(source), type_of(out))
         if operation is None or not in_one_piece(source, out):
             super().gather(source, order, control, out, scale, offset)
             return

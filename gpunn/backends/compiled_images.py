@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled, in_one_piece
+from .compiled_operations import Compiled, in_one_piece, type_of
 from .geometry import Geometry
 from .numpy_images import PARTS, PARTS_BYTES, _rows
 
@@ -77,10 +77,10 @@ class CompiledImages(Compiled):
         if not in_one_piece(x, kernel, bias, z, out):
             super().convolution(x, kernel, bias, activation, geometry, z, out, precision)
             return
-        operation = self._compiled("convolution", out.dtype.name, activation.functor)
+        operation = self._compiled("convolution", type_of(out), activation.functor)
         parameters, start, result = self._parameters(activation), bias, out
         if operation is None:
-            operation = self._compiled("convolution", out.dtype.name, LINEAR)
+            operation = self._compiled("convolution", type_of(out), LINEAR)
             start, result = None, z
         layout = self._layout(x, kernel, geometry)
         panels = self._panels(1, len(layout.cells), kernel.shape[-1], x.dtype)
@@ -113,10 +113,10 @@ class CompiledImages(Compiled):
                 precision,
             )  # fmt: skip
             return
-        operation = self._compiled("convolution_gradient", dy.dtype.name, activation.functor)
+        operation = self._compiled("convolution_gradient", type_of(dy), activation.functor)
         if operation is None:
             self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
-            operation = self._compiled("convolution_gradient", dy.dtype.name, LINEAR)
+            operation = self._compiled("convolution_gradient", type_of(dy), LINEAR)
         layout = self._layout(x, kernel, geometry)
         pieces, filters, dtype = int(layout.numbers[-1]), kernel.shape[-1], x.dtype
         padded = pixels = turned = sums = None
@@ -178,7 +178,7 @@ class CompiledImages(Compiled):
         if not in_one_piece(x, out):
             super().max_pooling(x, geometry, out)
             return
-        operation = self._compiled("max_pooling", out.dtype.name)
+        operation = self._compiled("max_pooling", type_of(out))
         self._do(operation, x, self._geometry(geometry), None, len(x), x.shape[-1], out)
 
     def max_pooling_gradient(
@@ -187,7 +187,7 @@ class CompiledImages(Compiled):
         if not in_one_piece(x, y, dy, dx):
             super().max_pooling_gradient(x, y, dy, geometry, dx, accumulate)
             return
-        operation = self._compiled("max_pooling_gradient", dx.dtype.name)
+        operation = self._compiled("max_pooling_gradient", type_of(dx))
         numbers = self._geometry(geometry)
         self._do(operation, x, numbers, y, dy, len(x), x.shape[-1], accumulate, dx)
 
@@ -195,7 +195,7 @@ class CompiledImages(Compiled):
         if not in_one_piece(x, out):
             super().average_pooling(x, geometry, out)
             return
-        operation = self._compiled("average_pooling", out.dtype.name)
+        operation = self._compiled("average_pooling", type_of(out))
         numbers, shares = self._geometry(geometry), self._shares(geometry, x.dtype)
         self._do(operation, x, numbers, shares, len(x), x.shape[-1], out)
 
@@ -205,7 +205,7 @@ class CompiledImages(Compiled):
         if not in_one_piece(dy, dx):
             super().average_pooling_gradient(dy, geometry, dx, accumulate)
             return
-        operation = self._compiled("average_pooling_gradient", dx.dtype.name)
+        operation = self._compiled("average_pooling_gradient", type_of(dx))
         numbers, shares = self._geometry(geometry), self._shares(geometry, dy.dtype)
         self._do(operation, dy, numbers, shares, len(dx), dx.shape[-1], accumulate, dx)
 
@@ -217,11 +217,11 @@ class CompiledImages(Compiled):
         if not in_one_piece(x, out):
             super().crop_or_pad(x, offset, out, accumulate)
             return
-        operation = self._compiled("crop_or_pad", out.dtype.name)
+        operation = self._compiled("crop_or_pad", type_of(out))
         self._do(operation, x, *x.shape, *offset, *out.shape[1:3], accumulate, out)
 
     def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
         if not in_one_piece(x, out):
             super().swap_axes(x, out, accumulate)
             return
-        self._do(self._compiled("swap_axes", out.dtype.name), x, *x.shape, accumulate, out)
+        self._do(self._compiled("swap_axes", type_of(out)), x, *x.shape, accumulate, out)

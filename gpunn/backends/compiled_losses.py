@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled, in_one_piece
+from .compiled_operations import Compiled, in_one_piece, type_of
 
 LONGEST_COMPARED = 256
 
@@ -19,7 +19,7 @@ class CompiledLosses(Compiled):
         self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
         gradient: Array | None, totals: Array,
     ) -> None:
-        operation = self._compiled("loss", y_pred.dtype.name, loss.functor)
+        operation = self._compiled("loss", type_of(y_pred), loss.functor)
         if operation is None or not in_one_piece(y_true, y_pred, weights, gradient, totals):
             super().loss(loss, y_true, y_pred, weights, scale, gradient, totals)
             return
@@ -59,8 +59,8 @@ class CompiledLosses(Compiled):
             return None
         names = {"rows": "metric", "losses": "metric_of_losses", "bins": "bins"}
         if metric.adds == "columns":
-            return self._compiled("target_sums", y_pred.dtype.name)
-        return self._compiled(names[metric.adds], y_pred.dtype.name, metric.functor)
+            return self._compiled("target_sums", type_of(y_pred))
+        return self._compiled(names[metric.adds], type_of(y_pred), metric.functor)
 
 
 def _targets(y_true: Array) -> tuple[Array | None, Array | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import Array
-from .compiled_operations import MASK64, Compiled, in_one_piece
+from .compiled_operations import MASK64, Compiled, in_one_piece, type_of
 from .control import Control
 
 CHUNK = 256  # numbers of a feature that are summed up before another sum begins
@@ -39,7 +39,7 @@ class CompiledNormalization(Compiled):
             super().batch_statistics(x, momentum, *arrays[1:])
             return
         rows, partial = self._sums_of_chunks(x)
-        operation = self._compiled("batch_statistics", x.dtype.name)
+        operation = self._compiled("batch_statistics", type_of(x))
         self._do(operation, x, *x.shape, rows, momentum, partial, *arrays[1:])
 
     def normalize(
@@ -51,7 +51,7 @@ class CompiledNormalization(Compiled):
             return
         width, table = self._features_table(x, 3)
         self._do(
-            self._compiled("normalize", x.dtype.name), x, mean, variance, gamma, beta, epsilon,
+            self._compiled("normalize", type_of(x)), x, mean, variance, gamma, beta, epsilon,
             *x.shape, width, table, out,
         )  # fmt: skip
 
@@ -72,7 +72,7 @@ class CompiledNormalization(Compiled):
         if constant and dgamma is None and dbeta is None:
             summed = None
         self._do(
-            self._compiled("normalize_gradient", x.dtype.name), x, dy, mean, variance, gamma,
+            self._compiled("normalize_gradient", type_of(x)), x, dy, mean, variance, gamma,
             epsilon, *x.shape, rows, width, constant, adds, accumulate, summed, table, dgamma,
             dbeta, dx,
         )  # fmt: skip
@@ -85,7 +85,7 @@ class CompiledNormalization(Compiled):
             super().layer_norm(x, gamma, beta, epsilon, mean, variance, out)
             return
         self._do(
-            self._compiled("layer_norm", x.dtype.name), x, gamma, beta, epsilon, *x.shape, ROWS,
+            self._compiled("layer_norm", type_of(x)), x, gamma, beta, epsilon, *x.shape, ROWS,
             mean, variance, out,
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class CompiledNormalization(Compiled):
         chunks = max(1, -(-len(x) // ROWS))
         partial = self.scratch((chunks, 2, x.shape[1]), x.dtype, "sums of chunks")
         self._do(
-            self._compiled("layer_norm_gradient", x.dtype.name), x, dy, gamma, epsilon, *x.shape,
+            self._compiled("layer_norm_gradient", type_of(x)), x, dy, gamma, epsilon, *x.shape,
             ROWS, mean, variance, adds, accumulate, partial, dgamma, dbeta, dx,
         )  # fmt: skip
 
@@ -114,6 +114,6 @@ class CompiledNormalization(Compiled):
             super().normal_noise(x, stddev, seed, stream, control, out, factors)
             return
         self._do(
-            self._compiled("normal_noise", out.dtype.name), x, stddev, seed & MASK64,
+            self._compiled("normal_noise", type_of(out)), x, stddev, seed & MASK64,
             stream & MASK64, control.counters, out.size, factors, out,
         )  # fmt: skip

@@ -12,6 +12,14 @@ from .compiled import chosen, library
 from .numpy_backend import NumpyBackend
 
 MASK64 = (1 << 64) - 1
+FLOATS = np.dtype(np.float64)
+_TYPES = {
+    np.dtype(name): name
+    for name in (
+        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        "float16", "float32", "float64",
+    )
+}  # fmt: skip
 
 
 class Compiled(NumpyBackend):
@@ -29,11 +37,20 @@ class Compiled(NumpyBackend):
 
     def _parameters(self, formula: Any) -> Array:
         """The numbers of a formula, in an array that a program can keep."""
-        numbers = np.array(formula.parameters or (0.0,), np.float64)
+        numbers = tuple(formula.parameters) or (0.0,)
         return self.scratch(
-            numbers.shape, numbers.dtype, f"parameters {numbers.tolist()}",
+            (len(numbers),), FLOATS, f"parameters {numbers}",
             lambda array: np.copyto(array, numbers),
         )  # fmt: skip
+
+
+def type_of(array: Array) -> str | None:
+    """The name of its type as operations have it, or None. (NumPy makes it up at each look.)
+
+    >>> type_of(np.zeros(1, np.float32)), type_of(np.zeros(1, complex))
+    ('float32', None)
+    """
+    return _TYPES.get(array.dtype)
 
 
 def in_one_piece(*arrays: Array | None) -> bool:

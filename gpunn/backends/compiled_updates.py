@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled
+from .compiled_operations import Compiled, type_of
 from .control import PARAMETERS, Control
 from .numpy_updates import UPDATE_PIECE
 
@@ -18,7 +18,7 @@ class CompiledUpdates(Compiled):
     """What an optimizer asks for; a part of `CompiledBackend`."""
 
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        operation = self._compiled("update", arena.values.dtype.name, optimizer.functor)
+        operation = self._compiled("update", type_of(arena.values), optimizer.functor)
         if operation is None:
             super().update(optimizer, arena, control)
             return
@@ -37,7 +37,7 @@ class CompiledUpdates(Compiled):
         n = len(pieces)
         sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
         self._do(
-            self._compiled("step_by_norms", arena.values.dtype.name),
+            self._compiled("step_by_norms", type_of(arena.values)),
             arena.values, arena.slots["direction"], self._table("pieces", pieces), n, *sums,
             self._table("multipliers", rows["multiplier"][owners]),
             optimizer.steps_per_update, control.counters, control.rates,
@@ -45,21 +45,21 @@ class CompiledUpdates(Compiled):
 
     def accumulate_gradients(self, optimizer: Any, arena: Any, control: Control) -> None:
         self._do(
-            self._compiled("accumulate_gradients", arena.values.dtype.name),
+            self._compiled("accumulate_gradients", type_of(arena.values)),
             arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
             len(arena.runs), optimizer.steps_per_update, control.counters,
         )  # fmt: skip
 
     def average_weights(self, optimizer: Any, arena: Any, control: Control) -> None:
         self._do(
-            self._compiled("average_weights", arena.values.dtype.name),
+            self._compiled("average_weights", type_of(arena.values)),
             arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
             optimizer.steps_per_update, control.counters,
         )  # fmt: skip
 
     def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        dtype = arena.gradients.dtype.name
+        dtype = type_of(arena.gradients)
         if by == "value":
             operation = self._compiled("clip_values", dtype)
             self._do(operation, arena.gradients, arena.run_table, len(arena.runs), limit)
@@ -81,7 +81,7 @@ class CompiledUpdates(Compiled):
             pieces, owners = _pieces(segments)
             factors = np.stack([segments["l1"], segments["l2"]], axis=1)[owners]
             self._do(
-                self._compiled("penalties", arena.values.dtype.name),
+                self._compiled("penalties", type_of(arena.values)),
                 arena.values, arena.gradients if gradients else None,
                 self._table("pieces", pieces), self._table("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
@@ -91,7 +91,7 @@ class CompiledUpdates(Compiled):
             self._do(self._regularize, others, rows, gradients, totals)
 
     def constrain(self, constraint: Any, w: Array) -> None:
-        operation = self._compiled(constraint.functor, w.dtype.name)
+        operation = self._compiled(constraint.functor, type_of(w))
         if operation is None or not w.flags.c_contiguous:
             super().constrain(constraint, w)
         elif constraint.functor == "constrain_norms":
