@@ -264,12 +264,9 @@ def test_the_bias_has_a_constraint_of_its_own() -> None:
 # -- both
 
 
-def test_penalties_and_constraints_are_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GPUNN_BACKEND", "numpy")  # of the model that is loaded
-    model = make(
-        "numpy", kernel_regularizer=regularizers.L1L2(0.1, 0.2), bias_regularizer=Cubes(),
+def test_penalties_and_constraints_are_saved(tmp_path: Path) -> None:
+    model = make(  # on the default backend, as the one that is loaded
+        None, kernel_regularizer=regularizers.L1L2(0.1, 0.2), bias_regularizer=Cubes(),
         kernel_constraint=constraints.MinMaxNorm(0.1, 0.9, axis=[0]), bias_constraint=Halves(),
         learning_rate_multiplier="lecun",
     )  # fmt: skip
