@@ -10,7 +10,7 @@
 namespace {
 
 // The larger number, or NaN.
-template <typename V> V larger(const V& a, const V& b) { return (a >= b) | (a != a) ? a : b; }
+template <typename V> V larger(const V& a, const V& b) { return ((a >= b) | (a != a)) ? a : b; }
 
 struct Largest {
     template <typename T> static T start() { return -std::numeric_limits<T>::infinity(); }
