@@ -64,6 +64,27 @@ def test_what_is_finite_is_what_numpy_finds(given: str, limit: str) -> None:
                 assert ours.within(x, most) is found is (abs(float(value)) <= most)
 
 
+@built
+def test_what_does_not_fit_is_numpys_to_spread_out_or_refuse() -> None:
+    """A compiled loop looks at one array's shape: it must not be let loose on others."""
+    ours, x, out = get_backend("compiled"), np.ones((4, 3)), np.zeros((4, 3))
+    ours.affine(np.arange(3.0), 2.0, 1.0, out)
+    ours.combine("Product", out, np.array([[2.0]]), out)
+    np.testing.assert_array_equal(out, [[2.0, 6.0, 10.0]] * 4)
+    short, wide = np.zeros(2), np.zeros((3, 5))
+    relu = gpunn.activations.get("relu")
+    for refused in (
+        lambda: ours.matmul(x, x, out),
+        lambda: ours.matmul(x, wide, out),
+        lambda: ours.bias_activation(x, short, relu, out),
+        lambda: ours.activation_gradient(relu, x, wide, out),
+        lambda: ours.column_sums(x, short),
+        lambda: ours.dropout_gradient(x, 0.5, np.ones((4, 2), bool), out),
+    ):
+        with pytest.raises(ValueError, match=r"shape|align|size|dimension"):
+            refused()
+
+
 # -- what there is
 
 

@@ -21,7 +21,7 @@ from .base import Array, Program, Step
 from .compiled_images import CompiledImages
 from .compiled_losses import CompiledLosses
 from .compiled_normalization import CompiledNormalization
-from .compiled_operations import MASK64, in_one_piece, row_length, type_of
+from .compiled_operations import MASK64, alike, in_one_piece, row_length, type_of
 from .compiled_products import ours_is_faster
 from .compiled_updates import CompiledUpdates
 from .contract import dropout_scale
@@ -77,18 +77,22 @@ class CompiledBackend(
         transpose_b: bool = False, accumulate: bool = False, precision: str | None = None,
     ) -> None:
         operation = self._compiled("matmul", type_of(out))
-        shape = *out.shape, len(a) if transpose_a else a.shape[1]
-        ours = operation is not None and ours_is_faster(self.instructions, *shape)
-        if not (ours and in_one_piece(a, b, out)):
+        (m, n), k = out.shape, len(a) if transpose_a else a.shape[1]
+        fits = a.shape == ((k, m) if transpose_a else (m, k)) and b.shape == (
+            (n, k) if transpose_b else (k, n)
+        )
+        ours = operation is not None and ours_is_faster(self.instructions, m, n, k)
+        if not (ours and fits and in_one_piece(a, b, out)):
             super().matmul(a, b, out, transpose_a, transpose_b, accumulate, precision)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]
-        self._do(operation, a, b, out, *shape, *strides, transpose_a, transpose_b, accumulate)
+        self._do(operation, a, b, out, m, n, k, *strides, transpose_a, transpose_b, accumulate)
 
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
         name = "row_activation" if activation.rowwise else "bias_activation"
         operation = self._compiled(name, type_of(out), activation.functor)
-        if operation is None or not in_one_piece(x, bias, out):
+        fits = alike(x, out) and (bias is None or bias.shape == x.shape[-1:])
+        if operation is None or not (fits and in_one_piece(bias)):
             super().bias_activation(x, bias, activation, out)
             return
         keeps = bias is not None and activation.saves == "input"
@@ -103,7 +107,7 @@ class CompiledBackend(
     ) -> None:
         name = "row_activation_gradient" if activation.rowwise else "activation_gradient"
         operation = self._compiled(name, type_of(out), activation.functor)
-        if operation is None or not in_one_piece(saved, dy, out):
+        if operation is None or not alike(saved, dy, out):
             super().activation_gradient(activation, saved, dy, out, accumulate)
             return
         features = row_length(saved)
@@ -111,7 +115,7 @@ class CompiledBackend(
         self._do(operation, saved, dy, self._parameters(activation), *rows, accumulate, out)
 
     def prelu(self, x: Array, slopes: Array, out: Array) -> None:
-        if not in_one_piece(x, slopes, out):
+        if not (alike(x, out) and in_one_piece(slopes) and slopes.shape == x.shape[-1:]):
             super().prelu(x, slopes, out)
             return
         operation = self._compiled("prelu", type_of(out))
@@ -121,14 +125,15 @@ class CompiledBackend(
         self, x: Array, slopes: Array, dy: Array, terms: Array, dx: Array | None,
         accumulate: bool = False,
     ) -> None:
-        if not in_one_piece(x, slopes, dy, terms, dx):
+        fits = alike(x, dy, terms, dx) and slopes.shape == x.shape[-1:]
+        if not (fits and in_one_piece(slopes)):
             super().prelu_gradient(x, slopes, dy, terms, dx, accumulate)
             return
         operation = self._compiled("prelu_gradient", type_of(terms))
         self._do(operation, x, slopes, dy, len(x), x.shape[-1], accumulate, terms, dx)
 
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        if not in_one_piece(x, out):
+        if not (in_one_piece(x, out) and out.shape == x.shape[1:]):
             super().column_sums(x, out, accumulate)
             return
         self._do(self._compiled("column_sums", type_of(out)), x, *x.shape, accumulate, out)
@@ -137,7 +142,7 @@ class CompiledBackend(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
         operation = self._compiled("affine", type_of(x), type_of(out))
-        if operation is None or not in_one_piece(x, out):
+        if operation is None or not alike(x, out):
             super().affine(x, scale, offset, out, accumulate)
             return
         self._do(operation, x, scale, offset, out.size, accumulate, out)
@@ -146,7 +151,7 @@ class CompiledBackend(
         self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
     ) -> None:
         operation = self._compiled("combine", type_of(out), combination)
-        if operation is None or not in_one_piece(a, b, out):
+        if operation is None or not alike(a, b, out):
             super().combine(combination, a, b, out, accumulate)
             return
         self._do(operation, a, b, out.size, accumulate, out)
@@ -166,7 +171,7 @@ class CompiledBackend(
         self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
         mask: Array,
     ) -> None:
-        if not in_one_piece(x, out, mask):
+        if not alike(x, out, mask):
             super().dropout(x, rate, seed, stream, control, out, mask)
             return
         self._do(
@@ -177,7 +182,7 @@ class CompiledBackend(
     def dropout_gradient(
         self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
     ) -> None:
-        if not in_one_piece(dy, mask, out):
+        if not alike(dy, mask, out):
             super().dropout_gradient(dy, rate, mask, out, accumulate)
             return
         operation = self._compiled("dropout_gradient", type_of(out))
@@ -188,7 +193,8 @@ class CompiledBackend(
         scale: float = 1.0, offset: float = 0.0,
     ) -> None:
         operation = self._compiled("gather", type_of(source), type_of(out))
-        if operation is None or not in_one_piece(source, out):
+        fits = source.shape[1:] == out.shape[1:] and order.rows <= len(source)
+        if operation is None or not (fits and in_one_piece(source, out)):
             super().gather(source, order, control, out, scale, offset)
             return
         self._do(

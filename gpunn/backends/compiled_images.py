@@ -45,9 +45,7 @@ class CompiledImages(Compiled):
     def _geometry(self, geometry: Geometry, *more: int) -> Array:
         g = geometry
         numbers = *g.image, *g.windows, *g.window, *g.strides, *g.padding, *g.dilation, *more
-        return self.scratch(
-            (len(numbers),), np.int64, f"{numbers}", lambda array: np.copyto(array, numbers)
-        )
+        return self._constant("geometry", np.array(numbers, np.int64))
 
     def _places(self, counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
         """Where the elements of an array with so many along each axis lie, in its order."""

@@ -12,7 +12,6 @@ from .compiled import chosen, library
 from .numpy_backend import NumpyBackend
 
 MASK64 = (1 << 64) - 1
-FLOATS = np.dtype(np.float64)
 _TYPES = {
     np.dtype(name): name
     for name in (
@@ -34,14 +33,6 @@ class Compiled(NumpyBackend):
     def _compiled(self, name: str, *choices: str | None) -> Any:
         """The operation with these choices (types, functors); None if there is none."""
         return self._operations.get((name, *choices))
-
-    def _parameters(self, formula: Any) -> Array:
-        """The numbers of a formula, in an array that a program can keep."""
-        numbers = tuple(formula.parameters) or (0.0,)
-        return self.scratch(
-            (len(numbers),), FLOATS, f"parameters {numbers}",
-            lambda array: np.copyto(array, numbers),
-        )  # fmt: skip
 
 
 def type_of(array: Array) -> str | None:
@@ -65,6 +56,20 @@ def in_one_piece(*arrays: Array | None) -> bool:
         array is None
         or (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative)
         for array in arrays
+    )
+
+
+def alike(*arrays: Array | None) -> bool:
+    """Whether all of them are in one piece and of one shape.
+
+    Compiled operations look at one array's shape only: what would have to be spread out, or does
+    not fit, is NumPy's to do or to refuse.
+
+    >>> alike(np.zeros((2, 3)), None, np.ones((2, 3))), alike(np.zeros((2, 3)), np.zeros((2, 1)))
+    (True, False)
+    """
+    return len({array.shape for array in arrays if array is not None}) <= 1 and in_one_piece(
+        *arrays
     )
 
 

@@ -38,8 +38,8 @@ class CompiledUpdates(Compiled):
         sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
         self._do(
             self._compiled("step_by_norms", type_of(arena.values)),
-            arena.values, arena.slots["direction"], self._table("pieces", pieces), n, *sums,
-            self._table("multipliers", rows["multiplier"][owners]),
+            arena.values, arena.slots["direction"], self._constant("pieces", pieces), n, *sums,
+            self._constant("multipliers", rows["multiplier"][owners]),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
@@ -69,7 +69,7 @@ class CompiledUpdates(Compiled):
         if by == "global_norm":
             pieces[:, 2:] = 0, n
         self._do(
-            self._compiled("clip_norms", dtype), arena.gradients, self._table("pieces", pieces),
+            self._compiled("clip_norms", dtype), arena.gradients, self._constant("pieces", pieces),
             n, self.scratch((n,), FLOATS, "squares"), limit,
         )  # fmt: skip
 
@@ -83,7 +83,7 @@ class CompiledUpdates(Compiled):
             self._do(
                 self._compiled("penalties", type_of(arena.values)),
                 arena.values, arena.gradients if gradients else None,
-                self._table("pieces", pieces), self._table("factors", factors), len(pieces),
+                self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
             )  # fmt: skip
         others = [p for p in arena.penalized if p.regularizer.coefficients is None]
@@ -106,13 +106,6 @@ class CompiledUpdates(Compiled):
             return
         parameters = self._parameters(schedule)
         self._do(operation, parameters, control.counters, every, control.rates, place)
-
-    def _table(self, name: str, values: Array) -> Array:
-        """These values as an array that a program can keep."""
-        return self.scratch(
-            values.shape, values.dtype, f"{name} {values.tolist()}",
-            lambda array: np.copyto(array, values),
-        )  # fmt: skip
 
 
 def _pieces(segments: Array) -> tuple[Array, Array]:

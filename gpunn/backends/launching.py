@@ -187,17 +187,6 @@ class Launching(Backend):
             return True
         return False
 
-    def _constant(self, slot: str, values: np.ndarray) -> Array:
-        """These values on the device, written there once."""
-        return self.scratch(
-            values.shape, values.dtype, f"{slot} {values.tolist()}",
-            lambda array: self.write(array, values),
-        )
-
-    def _parameters(self, formula: Any) -> Array:
-        """The numbers of a formula, on the device."""
-        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
-
     def _arrivals(self) -> Array:
         """The counter by which a launch's last block knows that it is the last."""
         return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
