@@ -19,7 +19,7 @@ test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test bench bench-full gpu kernels counters coverage lint wheel clean
+.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,11 @@ train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/m
 
 test: lint ## run every test
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-more: export OPENBLAS_NUM_THREADS = 1
+test-more: export OMP_NUM_THREADS = 1
+test-more: $(VENV)/.for-test ## run what takes too long for every run: sanitizers, every line interrupted
+	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
 	$(BIN)/python -m coverage run -m pytest --quiet \

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .backends.base import Array, Backend
 from .config import resolve_dtype
+from .holds import Access
 
 ALIGNMENT = 16  # elements: a segment begins on a cache line, and on what cuBLAS likes
 
@@ -33,6 +35,20 @@ SEGMENT = np.dtype(
         ("l2", np.float64),
     ]
 )
+
+
+Result = TypeVar("Result")
+_ROOM: ContextVar[float] = ContextVar("values that an arena may hold", default=math.inf)
+
+
+def with_room_for(values: int, work: Callable[[], Result]) -> Result:
+    """What ``work()`` gives; an arena of more values than this is refused before it is made.
+
+    The bound is one of a context that ends with this call, however it ends.
+    """
+    context = copy_context()
+    context.run(_ROOM.set, values)
+    return context.run(work)
 
 
 class Parameter:
@@ -127,7 +143,8 @@ class Parameter:
 
     def numpy(self) -> np.ndarray:
         """A copy of the values on the host."""
-        return self._arena().backend.read(self.value)
+        arena = self._arena()
+        return arena.access.read(lambda: arena.backend.read(self.value))
 
     def assign(self, values: Any) -> None:
         """Set the values; those of no connection stay 0.
@@ -139,7 +156,8 @@ class Parameter:
         self.check(values)
         arena = self._arena()
         values = np.ascontiguousarray(self.existing(values), arena.dtype)
-        arena.backend.write(self.value, values)
+        with arena.access.writing():
+            arena.backend.write(self.value, values)
 
     def check(self, values: np.ndarray) -> None:
         """Refuse values of another shape."""
@@ -201,7 +219,7 @@ class ParameterHolder:
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all parameters as NumPy arrays."""
         self.require_values("get_weights")
-        return [p.numpy() for p in self.weights]
+        return self._access().read(lambda: [p.numpy() for p in self.weights])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all parameters.
@@ -217,8 +235,14 @@ class ParameterHolder:
             )
         for parameter, array in zip(self.weights, arrays, strict=True):
             parameter.check(array)
-        for parameter, array in zip(self.weights, arrays, strict=True):
-            parameter.assign(array)
+        with self._access().writing():
+            for parameter, array in zip(self.weights, arrays, strict=True):
+                parameter.assign(array)
+
+    def _access(self) -> Access:
+        """To the arrays that hold the parameters: all lie in one arena, if there are any."""
+        arena = next((p.arena for p in self.weights if p.arena is not None), None)
+        return Access() if arena is None else arena.access
 
 
 @dataclass
@@ -242,12 +266,17 @@ class Arena:
         dtype: ``"float32"`` or ``"float64"``.
         parameters: what to hold. Those that lie in another arena move here with
             their values; the others are initialised.
+
+    Attributes:
+        access: to the weights, for threads that read them and the one that writes them.
     """
 
     def __init__(self, backend: Backend, dtype: str, parameters: Iterable[Parameter]) -> None:
         self.backend = backend
         self.dtype = resolve_dtype(dtype)
+        self.access = Access()
         self.parameters = list(parameters)
+        self._check_room()
         trained = [p for p in self.parameters if p.trained]
         state = [p for p in self.parameters if not p.trained]
         self.segments = np.zeros(len(trained), SEGMENT)
@@ -270,6 +299,15 @@ class Arena:
             parameter.arena = self
             backend.write(parameter.value, values)
         self.refresh()
+
+    def _check_room(self) -> None:
+        wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
+        if wanted > room:
+            largest = max(self.parameters, key=lambda p: p.size)
+            raise ValueError(
+                f"the layers have {wanted:,} weights, {room:,} are stored: {largest.path!r} alone "
+                f"has the shape {largest.shape}."
+            )
 
     @staticmethod
     def _layout(parameters: list[Parameter], table: np.ndarray) -> int:
@@ -294,7 +332,11 @@ class Arena:
 
     def add_slots(self, names: Sequence[str]) -> None:
         """The optimizer's arrays of these names, zero, in place of any others."""
-        self.slots = {name: self.backend.zeros(self.values.shape, self.dtype) for name in names}
+        self.take_slots({name: self.backend.zeros(self.values.shape, self.dtype) for name in names})
+
+    def take_slots(self, slots: dict[str, Array]) -> None:
+        """The optimizer's arrays, in place of any others."""
+        self.slots = slots
         self.refresh()
 
     def refresh(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
+import warnings
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
@@ -80,3 +81,11 @@ def check_verbose(value: Any) -> int:
     if not isinstance(value, int) or value not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {value!r}.")
     return int(value)
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the line outside gpunn that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("gpunn."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

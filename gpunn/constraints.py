@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Constraint(registry.Entry):
     """
 
     kind = "constraint"
+    refused: ClassVar[Mapping[str, str]] = {
+        "__call__": "write apply(backend, w), which changes w in place"
+    }
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("apply",)}
     functor: str | None = None
     parameters: tuple[float, ...] = ()
 

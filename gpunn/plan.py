@@ -14,6 +14,7 @@ from typing import Any
 from .arena import Parameter
 from .backends.base import Array, Backend
 from .backends.control import Control
+from .registry import is_own
 
 INPUT = -1  # the node number of the model's input; further inputs are -2, -3, ...
 
@@ -95,9 +96,9 @@ class Plan:
             readers = self.readers(INPUT - k)
             while len(readers) == 1 and readers[0] < len(self.nodes):
                 layer = self.nodes[readers[0]].layer
-                if layer.folds_into_input:
+                if layer.folds_into_input and is_own(layer):
                     found[k] = readers[0]
-                readers = self.readers(readers[0]) if layer.reshapes else []
+                readers = self.readers(readers[0]) if layer.reshapes and is_own(layer) else []
         return found
 
 
@@ -181,7 +182,8 @@ class Call:
         """
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = self.backend.empty(shape, dtype or self.dtype)
+            array = self.backend.empty(shape, dtype or self.dtype)
             if fill is not None:
                 fill(array)
+            self._arrays[name] = array  # not before: an interrupt would leave it unfilled
         return array

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+from . import overrides
+from .overrides import is_framework
 
 Class = TypeVar("Class", bound=type)
+Result = TypeVar("Result")
 
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
+# Classes by kind and name that only the work in this context knows, see `also`.
+_NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
+_further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
 
 
 def snake_case(name: str) -> str:
@@ -40,7 +48,9 @@ class Entry:
     """Base of everything that is looked up by name: set ``kind`` on the base class.
 
     A formula names its ``functor``, which computes the same in the kernels. A user's subclass
-    that replaces one of its methods has none, unless it names one itself.
+    that replaces one of its methods has none, unless it names one itself. What such a class
+    may replace, and what is refused, is declared by ``refused``, ``reached_by`` and
+    ``stand_ins``: see `gpunn.overrides`.
 
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
@@ -49,14 +59,24 @@ class Entry:
 
     kind: str = ""
     aliases: tuple[str, ...] = ()
+    takes_methods = False
+    """True where methods may be set on an object, too."""
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({"functor": None})
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if cls.__module__.split(".")[0] != "gpunn":  # a user's class joins by decorator
-            if _computes_otherwise(cls):
-                cls.functor = None  # type: ignore[attr-defined]
+        if not is_framework(cls):  # a user's class joins by decorator
+            overrides.check(cls)
+            overrides.put_stand_ins(cls)
         elif not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
             register(cls, cls.__name__)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if callable(value):
+            overrides.check_object(self, name)
+        super().__setattr__(name, value)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal object, as values that JSON can hold."""
@@ -67,16 +87,6 @@ class Entry:
         return cls(**config)
 
 
-def _computes_otherwise(cls: type) -> bool:
-    """Whether a subclass replaces methods of a formula but not the functor that stands for them
-    in the kernels."""
-    return "functor" not in vars(cls) and any(
-        callable(value) and any(hasattr(base, name) for base in cls.__bases__)
-        for name, value in vars(cls).items()
-        if name not in ("__init__", "get_config", "from_config")
-    )
-
-
 def is_own(entry: Any) -> bool:
     """Whether the class of ``entry`` is one of the framework's, or ``entry`` is None.
 
@@ -84,7 +94,19 @@ def is_own(entry: Any) -> bool:
     >>> is_own(Dense(2)), is_own(type("Mine", (Dense,), {"__module__": "mine"})(2))
     (True, False)
     """
-    return entry is None or type(entry).__module__.split(".")[0] == "gpunn"
+    return entry is None or is_framework(type(entry))
+
+
+def built_in(cls: type) -> type:
+    """The nearest registered class of the framework's that ``cls`` is or derives from; ``cls``
+    itself, if there is none.
+
+    >>> from gpunn.losses import MeanSquaredError
+    >>> built_in(type("Mine", (MeanSquaredError,), {"__module__": "mine"})).__name__
+    'MeanSquaredError'
+    """
+    table = _kinds.get(cls.kind, {})  # type: ignore[attr-defined]
+    return next((c for c in cls.__mro__ if table.get(c.__name__) is c), cls)
 
 
 def register(cls: type, name: str) -> None:
@@ -147,7 +169,8 @@ def register_serializable(
 
 def entries(kind: str) -> dict[str, type]:
     """Every registered class of a kind by its name: what the test suites enrol."""
-    return dict(_kinds.get(kind, {}))
+    further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
+    return {**_kinds.get(kind, {}), **further}
 
 
 def lookup(kind: str, name: str) -> type:
@@ -156,6 +179,8 @@ def lookup(kind: str, name: str) -> type:
     Raises:
         ValueError: naming the closest known name.
     """
+    if (further := _further.get().get((kind, name))) is not None:
+        return further
     names = _aliases.get(kind, {})
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
@@ -165,28 +190,27 @@ def lookup(kind: str, name: str) -> type:
     return _kinds[kind][names[name]]
 
 
-@contextmanager
-def also(classes: dict[str, type]) -> Iterator[None]:
-    """Let further classes be found by the names given, for the length of the block.
+def also(classes: Mapping[str, type], work: Callable[[], Result]) -> Result:
+    """What ``work()`` returns, which finds these classes too, by the names given.
+
+    Nobody else does: not other threads at the same time, nor a later call, however this one
+    ends.
 
     Raises:
         ValueError: for something that is no class of gpunn's kinds.
+
+    >>> from gpunn.layers import Dense
+    >>> also({"Thick": Dense}, lambda: lookup("layer", "Thick")).__name__
+    'Dense'
     """
-    before = {kind: dict(table) for kind, table in _kinds.items()}
-    aliases = {kind: dict(table) for kind, table in _aliases.items()}
+    further = dict(_further.get())
     for name, cls in classes.items():
         if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
             raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
-        _kinds.setdefault(cls.kind, {})[name] = cls
-        for alias in (name, f"Custom>{name}"):
-            _aliases.setdefault(cls.kind, {})[alias] = name
-    try:
-        yield
-    finally:
-        _kinds.clear()
-        _kinds.update(before)
-        _aliases.clear()
-        _aliases.update(aliases)
+        further[cls.kind, f"Custom>{name}"] = further[cls.kind, name] = cls
+    context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
+    context.run(_further.set, further)
+    return context.run(work)
 
 
 def get(kind: str, identifier: Any) -> Any:
@@ -215,7 +239,8 @@ def serialize(entry: Any) -> dict[str, Any] | None:
         return None
     cls = type(entry)
     name = vars(cls).get("_registered_name", cls.__name__)
-    if _kinds.get(cls.kind, {}).get(name) is not cls:
+    known = _further.get().get((cls.kind, name)) or _kinds.get(cls.kind, {}).get(name)
+    if known is not cls:
         raise ValueError(
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
             f"Put @gpunn.saving.register_serializable() above the class."

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class Regularizer(registry.Entry):
     """
 
     kind = "regularizer"
+    refused: ClassVar[Mapping[str, str]] = {
+        "__call__": "write gradient(x) too, its derivative, in the same class, or "
+        "penalty(backend, w, gradient) where a built-in class has that"
+    }
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("gradient", "penalty")}
+    stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: tuple[float, float] | None = None
     """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
 

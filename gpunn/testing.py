@@ -356,7 +356,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
     answers = [Answers(head, workspace, pool, _DTYPE) for head in trainer.heads]
     for head, given in zip(trainer.heads, answers, strict=True):
-        backend.affine(data.arrays[name_of("y", head.number)], 1.0, 0.0, given.y)
+        backend.convert(data.arrays[name_of("y", head.number)], given.y)
     totals = backend.zeros((2,), "float64")
 
     def forward() -> tuple[float, float]:

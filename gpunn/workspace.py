@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,56 +196,8 @@ class Workspace:
 
     def put(self, xs: Sequence[Array]) -> None:
         """Write batches of any real dtype to ``self.xs``, converted and scaled."""
-        for k, x in enumerate(xs):
-            if type(x) is np.ndarray and self.scalings[k] == (1.0, 0.0):
-                self.backend.write(self.xs[k], x)  # of the host: there is nothing to compute
-            else:
-                self.backend.affine(x, *self.scalings[k], self.xs[k])
-
-    def read(self, xs: Sequence[Array]) -> None:
-        """Take batches as the inputs where they stand; only if that needs more, `put` one.
-
-        A step that was captured reads ``self.xs``: this is for one that was not.
-        """
-        inputs, moved = self._inputs, False
-        for k, x in enumerate(xs):
-            into = self.xs[k]
-            if self.scalings[k] != (1.0, 0.0) or x.dtype != into.dtype or not x.flags.c_contiguous:
-                self.backend.affine(x, *self.scalings[k], into)
-                x = into
-            if inputs[INPUT - k] is not x:
-                inputs[INPUT - k] = x
-                moved = True
-        if not moved:
-            return
-        for number, k, source in self._of_inputs:
-            call = self.calls[number]
-            call.xs[k] = x = inputs[source] if source < 0 else self.calls[source].y
-            if k == 0:
-                call.x = x
-            if number in self._views:
-                call.y = x.reshape(call.y.shape)
-        if self._moves:
-            self.ys = [self._output(number) for number in self.plan.outputs]
-
-    @cached_property
-    def _of_inputs(self) -> list[tuple[int, int, int]]:
-        """Nodes that read an input or a view of one: their numbers, which of what they read
-        it is, and the number of that."""
-        views = set(self._inputs)
-        found = []
-        for number, node in enumerate(self.plan.nodes):
-            for k, source in enumerate(node.sources):
-                if source in views:
-                    found.append((number, k, source))
-                    views.update({number} & self._views)
-        return found
-
-    @cached_property
-    def _moves(self) -> bool:
-        """Whether an output is an input or a view of one."""
-        views = {number for number, _, _ in self._of_inputs} & self._views
-        return any(number < 0 or number in views for number in self.plan.outputs)
+        for x, into, scaling in zip(xs, self.xs, self.scalings, strict=True):
+            self.backend.convert(x, into, *scaling)
 
     def forward(self) -> None:
         """Run every layer on ``xs``; the results are in ``ys``."""
@@ -274,6 +225,7 @@ def run_once(
 
     ``number`` counts the calls made in training: each has random numbers of its own.
     """
+    backend = backend.isolated()
     control = None
     if training:
         control = Control(backend)

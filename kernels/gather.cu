@@ -12,7 +12,7 @@ ROW_PART void gather(Share share, const Source* source, uint32 total, int64 widt
     const OrderKeys keys(seed, uint64(counters[PASS]));
     const int64 position = counters[POSITION];
     for (int64 i = share.first(rows); i < share.stop(rows); ++i) {
-        if (position + i >= total) continue;  // past the end there is no row to walk to
+        if (uint64(position + i) >= total) continue;  // there is no row to walk to
         const uint32 place = uint32(position + i);
         const int64 row = shuffled ? order_row(place, total, keys) : place;
         for (int64 c = share.rank; c < width; c += share.size)

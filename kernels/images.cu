@@ -114,7 +114,7 @@ ELEMENT_PART void max_pooling(Share share, PIECE const T* x, const int32* geomet
                 if (!w.inside(y, column)) continue;
                 const int64 pixel = at.sample * w.pixels() + int64(y) * w.width + column;
                 const T value = x[pixel * channels + at.channel];
-                if (!(value <= largest)) largest = value;
+                if (value > largest || value != value) largest = value;  // NaN stays
             }
         out[i] = largest;
     }

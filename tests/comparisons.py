@@ -559,11 +559,9 @@ def program(
     a: dict[str, Any],
 ) -> None:
     """Perform ``step`` so often as a program, on a card one of this rung."""
-    forced, backend.rung = getattr(backend, "rung", None), rung  # type: ignore[attr-defined]
-    try:
-        backend.capture(lambda: step(backend, a), True).run(steps)
-    finally:
-        backend.rung = forced  # type: ignore[attr-defined]
+    own = backend.isolated()
+    own.rung = rung  # type: ignore[attr-defined]
+    own.capture(lambda: step(own, a), True).run(steps)
 
 
 def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,20 @@ from gpunn.datasets import mnist as source
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the limit of a test without pytest-timeout too: `make gpu` needs no plugins."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "seconds a test may take, if pytest-timeout is there")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a card where there is none, unless that card is asked for, and skip
     what is about the compiled kernels where there are none: `test_compiled.py` says whether
     that is a fault."""
+    if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
+        long = [item for item in items if item.get_closest_marker("more")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     needy = [item for item in items if item.get_closest_marker("gpu")]
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
         config.hook.pytest_deselected(items=needy)
@@ -81,3 +92,18 @@ def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
         return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=run_name)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def peak() -> Callable[[Callable[[], Any]], int]:
+    """How many bytes ``work()`` has allocated at the most."""
+
+    def measure(work: Callable[[], Any]) -> int:
+        tracemalloc.start()
+        try:
+            work()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measure

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -26,14 +27,19 @@ import gpunn.backends
 from gpunn.backends.composition import Kernel
 from gpunn.backends.cupy_backend import CupyBackend
 from gpunn.backends.device import Epilogue, column_major
+from gpunn.backends.interrupts import perform
 from gpunn.backends.precision import PRECISIONS, rounded
 
 
-class Recorder:
-    """The stream: does what it is given, or, during a capture, writes it down."""
+class Recorder(threading.local):
+    """The stream: does what it is given, or, during a capture, writes it down.
+
+    A capture is a thread's own, as CuPy's current stream is.
+    """
+
+    recording: list[Callable[[], Any]] | None = None
 
     def __init__(self) -> None:
-        self.recording: list[Callable[[], Any]] | None = None
         self.late = True  # copies beside the work: as late as they may be done, or as early
         self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
         self.lost = 0  # copies that nobody waited for
@@ -78,11 +84,7 @@ class Recorder:
         finally:
             self.recording = None
 
-        def replay() -> None:
-            for work in recorded:
-                work()
-
-        return replay
+        return lambda: perform(recorded, 1)  # a launch of a graph is not interrupted
 
     def _refuse(self, what: str) -> None:
         if self.recording is not None:

@@ -70,7 +70,7 @@ def test_nothing_trained_is_no_update(model: gpunn.Sequential) -> None:
 def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) -> None:
     for layer in model.layers[:2]:
         layer.trainable = False
-    with model.backend.recording() as launches:
+    with model.backend.profile() as launches:
         step(model)
     products = [launch for launch in launches if launch.operation == "matmul"]
     # Four forward, two gradients of kernels, one of an input: the frozen front has none.

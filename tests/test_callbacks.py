@@ -31,7 +31,7 @@ def stub(**attributes):
 
 
 class LazyLogs(Mapping):
-    """What `fit` gives to the hooks of batches: read when looked at."""
+    """Logs that are read when looked at."""
 
     def __init__(self, read):
         self.read = read
@@ -388,6 +388,45 @@ def test_logs_are_not_read_for_a_file_name_without_them():
     for batch in range(5):
         saver.on_train_batch_end(batch, logs)
     assert model.saved == ["01-2", "01-4"]
+
+
+class Keeper(callbacks.Callback):
+    """Keeps the logs of every batch as they were given, and what they said at that moment."""
+
+    def __init__(self):
+        self.kept = {"train": [], "test": []}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.kept["train"].append((logs, json.dumps(logs)))
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.kept["test"].append((logs, json.dumps(logs)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_each_batch_has_logs_of_its_own(backend):
+    """Dictionaries that stay as they were, each the means over the batches so far."""
+    gpunn.utils.set_random_seed(0)
+    model = gpunn.Sequential(
+        [gpunn.layers.Input((2,)), gpunn.layers.Dense(1, "sigmoid")], backend=backend
+    )
+    model.compile("sgd", "binary_crossentropy", metrics=["accuracy", "auc", "mae"])
+    x = np.random.default_rng(1).normal(size=(12, 2)).astype(np.float32)
+    y = (x[:, :1] > 0).astype(np.float32)
+    keeper = Keeper()
+    plain = gpunn.Sequential.from_config(model.get_config())
+    model.fit(x, y, batch_size=4, validation_data=(x, y), verbose=0, callbacks=[keeper])
+    for kind, logs in keeper.kept.items():
+        assert [type(given) for given, _ in logs] == [dict] * 3
+        assert [json.dumps(given) for given, _ in logs] == [text for _, text in logs]
+        assert [set(given) for given, _ in logs] == [{"loss", "accuracy", "auc", "mae"}] * 3, kind
+    plain.compile("sgd", "binary_crossentropy", metrics=["mae"])
+    plain.set_weights(model.get_weights())
+    errors = [given["mae"] for given, _ in keeper.kept["test"]]
+    for batches, error in enumerate(errors, 1):
+        rows = slice(4 * batches)
+        assert error == pytest.approx(plain.evaluate(x[rows], y[rows], verbose=0)[1], rel=1e-5)
+    assert len(set(errors)) == 3
 
 
 def test_terminate_on_nan_reads_the_running_loss(capsys):

@@ -204,6 +204,39 @@ def test_somebody_elses_checkpoint_is_refused(tmp_path, capsys):
     assert "not the checkpoint of a run of gpunn train" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden", 3), ("hidden", [-1]), ("hidden", ["x"]), ("hidden", [10**8]), ("dropout", "x"),
+        ("dropout", 7.0), ("optimizer", 3), ("learning_rate", -1.0), ("batch_size", 0),
+        ("batch_size", "x"), ("epochs", "x"), ("seed", "x"), ("dataset", None), ("epoch", "x"),
+        ("epoch", -5),
+    ],
+)  # fmt: skip
+def test_senseless_settings_in_a_checkpoint_are_named(unfinished, capsys, name, value):
+    checkpoint = unfinished / "checkpoint" / "checkpoint.gpunn"
+    document = gpunn.saving.files.read(checkpoint)
+    states = [entry["state"] for entry in document["callbacks"] if "hidden" in entry["state"]]
+    (document if name == "epoch" else states[0])[name] = value
+    gpunn.saving.files.write(checkpoint, document)
+    assert main(["train", "mnist", "--out", str(unfinished), "--resume"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("gpunn: error: ")
+    assert str(checkpoint) in error
+    assert name in error or "weights, " in error or "rate must be from 0 to 1" in error
+
+
+def test_a_run_that_goes_on_is_not_begun_anew(unfinished, capsys):
+    checkpoint = unfinished / "checkpoint" / "checkpoint.gpunn"
+    before = checkpoint.read_bytes()
+    lock = gpunn.saving.lock.FolderLock(unfinished / "checkpoint")
+    assert lock.take()
+    assert main(["train", "mnist", *SMALL, "--out", str(unfinished)]) == 1
+    assert "Another run that is under way" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+    lock.release()
+
+
 # -- evaluating
 
 
@@ -578,18 +611,19 @@ def test_doctor_compiles_kernels_and_compares_with_numpy(monkeypatch, capsys):
 
 
 def test_doctor_finds_a_backend_that_computes_wrongly(monkeypatch, capsys):
-    def wrong(self, x, out, accumulate=False):
-        np.add.reduce(x[1:], axis=0, out=out)
+    def wrong(self, given):
+        np.add.reduce(given.x[1:], axis=0, out=given.out)
 
-    monkeypatch.setattr(numpy_backend.NumpyBackend, "column_sums", wrong)
+    monkeypatch.setattr(numpy_backend.NumpyBackend, "_column_sums", wrong)
     assert main(["doctor", "--backend", "numpy"]) == 1
     assert "numpy FAILED: RuntimeError: training took the loss" in capsys.readouterr().out
 
 
 def test_doctor_finds_a_kernel_that_computes_wrongly():
     class Wrong(numpy_backend.NumpyBackend):
-        def affine(self, x, scale, offset, out, accumulate=False):
-            super().affine(x, scale, 0.0, out, accumulate)
+        def _affine(self, given):
+            given.offset = 0.0
+            super()._affine(given)
 
     with pytest.raises(RuntimeError, match="a kernel computes"):
         doctor.check_kernel(Wrong())

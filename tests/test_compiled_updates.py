@@ -91,10 +91,11 @@ def make_step(arena: Arena, optimizer: Any) -> tuple[Callable[[], None], Array]:
 def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment: Any) -> dict:
     """Everything that so many steps of one program leave behind."""
     optimizer = type(optimizer).from_config(optimizer.get_config())
-    arena = make_arena(backend, optimizer, *how, **treatment)
+    own = backend.isolated()
+    arena = make_arena(own, optimizer, *how, **treatment)
     step, totals = make_step(arena, optimizer)
-    with backend.session():
-        program = backend.capture(step, listable=True)
+    with own.session():
+        program = own.capture(step, traceable=True)
         program.run(2)
         program.run(steps - 2)
     slots = {name: slot.copy() for name, slot in arena.slots.items()}
@@ -135,15 +136,15 @@ def test_many_steps_agree_with_numpy(backend: Backend, optimizer: Any, dtype: st
 @pytest.mark.parametrize("constraint", [constraints.MaxNorm(1.0), constraints.NonNeg()])
 def test_a_step_is_one_program(backend: Backend, optimizer: Any, constraint: Any) -> None:
     penalty = regularizers.L1L2(0.1, 0.2)
+    own: Any = backend.isolated()
     arena = make_arena(
-        backend, optimizer, "float32", SMALL, regularizer=penalty, constraint=constraint
+        own, optimizer, "float32", SMALL, regularizer=penalty, constraint=constraint
     )
     step, _ = make_step(arena, optimizer)
     step()
-    with backend.noting() as calls:
-        step()
+    calls = own.trace(step).calls
     assert len(calls) >= 4 + 2 * len(arena.parameters)
-    assert all(isinstance(call, backend.library.Bound) for call in calls)
+    assert all(isinstance(call, own.library.Bound) for call in calls)
 
 
 @pytest.mark.parametrize("regularizer", [Cubes(), regularizers.OrthogonalRegularizer(0.1)])
@@ -230,11 +231,11 @@ def test_norms_of_many_small_numbers(backend: Backend) -> None:
 
 
 def test_a_new_rate_reaches_a_program(backend: Backend) -> None:
-    sgd = optimizers.SGD(1.0)
-    arena, control = make_arena(backend, sgd, "float64", [(3,)]), Control(backend)
+    sgd, own = optimizers.SGD(1.0), backend.isolated()
+    arena, control = make_arena(own, sgd, "float64", [(3,)]), Control(own)
     sgd.attach(control)
     arena.values[:], arena.gradients[:] = 0.0, 1.0
-    program = backend.capture(lambda: sgd.step(arena, control), listable=True)
+    program = own.capture(lambda: sgd.step(arena, control), traceable=True)
     program.run(5)
     sgd.learning_rate = 0.25
     program.run(4)

@@ -25,7 +25,7 @@ from gpunn.backends import compiled
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
-FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file}
+FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file and "ONLY" not in file}
 # The program of CUDA graphs, with nothing recorded: all of it but the recording.
 UNRECORDED = {"PyTorch, CUDA graph of 3 steps, unrecorded": {"fused": True, "graph": 3}}
 YARDSTICK = "bare_products"

@@ -63,7 +63,7 @@ def test_passes_are_what_modules_of_gpunn_do() -> None:
     given = x.nbytes + y.nbytes, 2 * y.nbytes, 2 * y.nbytes, y.nbytes
     assert counting.passes(prepare) == {"passes": 4, "passes' bytes": sum(given)}
     assert np.array_equal(y, np.full(8, 8 * 51**2))
-    assert NumpyBackend.xp is np and gpunn.arena.np is np  # as before
+    assert NumpyBackend().xp is np and gpunn.arena.np is np  # as before
 
 
 def test_calls_are_counted_by_kind() -> None:

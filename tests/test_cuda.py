@@ -94,8 +94,9 @@ def test_factors_are_rounded_as_asked_for(precision: str, libraries: Libraries) 
     backend = cuda.make_backend()
     for a, b, out, vector, *transposed in samples(np.float32):
         expected = rounded(a, precision) @ rounded(b, precision)
-        result = product(backend, a, b, out, *transposed, False, precision)
-        np.testing.assert_allclose(result, expected, 1e-4, 1e-6)
+        for accumulate in (False, True):
+            result = product(backend, a, b, out, *transposed, accumulate, precision)
+            np.testing.assert_allclose(result, expected + accumulate * out, 1e-4, 1e-6)
         epilogue = Epilogue("bias", vector)
         result, _ = product(backend, a, b, out, *transposed, precision, epilogue)
         np.testing.assert_allclose(result, expected + vector, 1e-4, 1e-6)
@@ -189,7 +190,7 @@ def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
 
 
 def test_a_recording_that_fails_is_ended(libraries: Libraries) -> None:
-    backend = cuda.make_backend()
+    backend = cuda.make_backend().isolated()
     x = backend.zeros((3,), np.float32)
 
     def step() -> None:

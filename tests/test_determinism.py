@@ -121,7 +121,7 @@ def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
     history = recorded.fit(x, y, batch_size=16, epochs=3, verbose=0).history
     for epoch in range(3):
         order = permutation(len(x), stepped.trainer.seed, epoch)
-        stepped.trainer.reset_totals()
+        stepped.trainer.training.reset_totals()
         for start in range(0, len(x), 16):
             rows = order[start : start + 16]
             loss = stepped.train_on_batch(x[rows], y[rows])[0]

@@ -101,16 +101,14 @@ def test_what_fits_no_epilogue_is_done_by_kernels(
 
 
 def test_only_what_is_the_products_own_is_done_in_passing() -> None:
-    backend, _ = card(*KINDS)
+    shared, _ = card(*KINDS)
+    backend = shared.isolated()
     x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 4), (8, 4)))
     out, sums, z = (backend.zeros(s, np.float32) for s in ((3, 4), (4,), (8, 4)))
     linear = gpunn.activations.linear
 
     def tasks(*work: Callable[[], None]) -> int:
-        with backend.listing(in_passing=True) as listed:
-            for ask in work:
-                ask()
-        return len(listed)
+        return len(backend.trace(lambda: [ask() for ask in work], in_passing=True))
 
     def product(accumulate: bool = False) -> None:
         backend.matmul(x, y, out, transpose_a=True, accumulate=accumulate)

@@ -158,7 +158,7 @@ def test_kernels_agree_with_numpy(card: str, name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None:
     """The product is cuBLAS's own, called directly, inside a capture: bit for bit."""
-    backend, random = get_backend(card), np.random.default_rng(0)
+    backend, random = get_backend(card).isolated(), np.random.default_rng(0)
     for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (128, 1024, 1)]:
         for options in range(8):
             *transposes, accumulate = how = tuple(bool(options & bit) for bit in (1, 2, 4))
@@ -343,7 +343,8 @@ def test_a_model_survives_running_out_of_memory(card: str) -> None:
         model.fit(x[:60], y[:60], batch_size=8, verbose=0)
         before = _free(model.backend)
         if attempt:
-            model.backend.scratch((100_000,), np.float32, "work array")
+            training = model.trainer.training.backend
+            training.scratch((100_000,), np.float32, "work array")
             with limited(model.backend, x.nbytes + 100_000):
                 refusal(lambda: model.train_on_batch(x, y))  # noqa: B023  called at once
             assert _free(model.backend) >= before

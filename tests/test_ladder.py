@@ -182,6 +182,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:The metric .* reads softmax:UserWarning")
 @pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_step_is_that_of_numpy(name: str, rung: str) -> None:
@@ -219,11 +220,11 @@ def stepped(rung: str, *runs: int) -> dict[str, np.ndarray]:
     """What so many steps leave, asked for in these portions."""
     model = classic(CARDS[rung], "float32")
     rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
-    program = model.trainer.program(32, True, rows, rows.order(model.trainer.seed))
+    program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
     for steps in runs:
         program.run(steps)
     arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
-    return {**arrays, "totals": model.backend.read(model.trainer.totals[True])}
+    return {**arrays, "totals": model.backend.read(model.trainer.training.totals)}
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -262,7 +263,7 @@ def test_the_order_of_threads_makes_no_difference(rung: str) -> None:
 def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
     model = network(backend, lambda: hidden, "float32", **options)
     rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, batch))
-    captured = model.trainer.program(batch, True, rows, rows.order(model.trainer.seed))
+    captured = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
     captured.run(1)
     return captured._program
 
@@ -300,7 +301,7 @@ def test_what_the_cache_cannot_hold_is_no_whole_step(monkeypatch: pytest.MonkeyP
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
         rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
-        program = model.trainer.program(32, True, rows, rows.order(1))
+        program = model.trainer.training.program(32, rows, rows.order(1))
         program.run(1)
         assert isinstance(program._program, rung)
 
@@ -314,7 +315,7 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
         rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
-        program = model.trainer.program(32, True, rows, rows.order(1))
+        program = model.trainer.training.program(32, rows, rows.order(1))
         program.run(1)
         assert program._program._most == steps
 
@@ -365,8 +366,7 @@ def test_launches_of_the_classic_step() -> None:
 def test_the_phases_of_the_classic_step() -> None:
     model = test_launches.classic(dry.make_backend(whole=True))
     captured = test_launches.program(model, *test_launches.digits(), 32)
-    with model.backend.listing(False) as tasks:
-        captured._step()
+    tasks = captured._backend.trace(captured._step, False)
     from gpunn.backends.whole import as_parts
 
     stages = stages_of(phases(as_parts(tasks)))

@@ -18,7 +18,7 @@ from gpunn.backends import dry, roofline
 from gpunn.backends.composition import Kernel
 from gpunn.backends.cupy_backend import CupyBackend
 from gpunn.backends.known_cards import CARDS
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 from gpunn.cli import main, steps
 
 
@@ -54,14 +54,14 @@ def classic(backend: Any) -> Any:
 def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
     """The program that `fit` uses, past its first step."""
     rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
-    made = model.trainer.program(batch, True, rows, rows.order(model.trainer.seed))
+    made = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
     made.run(1)
     return made
 
 
 def recorded(model: Any, x: np.ndarray, y: Any, batch: int) -> list[Launch]:
     made = program(model, x, y, batch)
-    with model.backend.recording() as launches:
+    with model.backend.profile() as launches:
         made.run(1)
     return launches
 
@@ -124,6 +124,7 @@ def test_clipping_touches_the_gradients_alone() -> None:
     assert next(x for x in steps.launches(model) if x.operation == "clip_gradients").kernels == 2
 
 
+@test_parity.unusual
 @test_parity.every_case
 def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
     case = ("float32", kind, name, arguments)

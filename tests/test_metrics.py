@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import emulated  # noqa: F401  makes the backend known
@@ -277,6 +278,11 @@ def candidates(sparse: bool) -> list[Any]:
     return found
 
 
+def fits(metric: Any, sparse: bool) -> bool:
+    """Whether it goes with a model that ends in softmax: `test_readings.py` has what does not."""
+    return not getattr(metric, "from_logits", False) and not (sparse and metric.remedy)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("sparse", [True, False], ids=["class numbers", "rows"])
 def test_in_a_model_as_on_its_predictions(sparse: bool, backend: str) -> None:
@@ -284,7 +290,8 @@ def test_in_a_model_as_on_its_predictions(sparse: bool, backend: str) -> None:
     random = np.random.default_rng(1)
     chain = [layers.Input((5,)), layers.Dense(OUTPUTS, "softmax")]
     model = gpunn.Sequential(chain, backend=backend, dtype="float64")
-    plain, weighted = candidates(sparse), candidates(sparse)
+    plain, weighted = ([m for m in candidates(sparse) if fits(m, sparse)] for _ in range(2))
+    assert len(plain) > 10
     loss = losses.SparseCategoricalCrossentropy() if sparse else losses.CategoricalCrossentropy()
     model.compile("sgd", loss, metrics=plain, weighted_metrics=weighted)
     x, labels = random.normal(size=(23, 5)), random.integers(0, OUTPUTS, 23)
@@ -309,21 +316,18 @@ def test_a_step_with_metrics_is_listed(sparse: bool) -> None:
     y_pred = random.dirichlet(np.ones(OUTPUTS), 9).astype(np.float32)
     y_true = labels if sparse else np.eye(OUTPUTS, dtype=np.float32)[labels]
     weights = random.uniform(0.1, 1, 9).astype(np.float32)
-    numpy, card = get_backend("numpy"), get_backend("emulated")
+    numpy, card = (get_backend(name).isolated() for name in ("numpy", "emulated"))
     for metric in candidates(sparse):
         for given in (None, weights):
             state, once = np.zeros(metric.state_size), np.zeros(metric.state_size)
             numpy.metric(metric, y_true, y_pred, given, once)
-            with numpy.noting() as calls:
-                numpy.metric(metric, y_true, y_pred, given, state)
+            calls = numpy.trace(partial(numpy.metric, metric, y_true, y_pred, given, state)).calls
             assert not state.any(), metric.name
             for call in [*calls, *calls]:
                 call()
             np.testing.assert_allclose(state, 2 * once, rtol=1e-12, err_msg=metric.name)
             arrays = [None if a is None else card.upload(a) for a in (y_true, y_pred, given, once)]
-            with card.listing(False) as tasks:
-                card.metric(metric, *arrays)
-            assert tasks, metric.name
+            assert card.trace(partial(card.metric, metric, *arrays), False), metric.name
 
 
 @pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
@@ -333,12 +337,11 @@ def test_a_step_with_a_loss_is_listed(name: str, arguments: dict) -> None:
     y_pred = random.dirichlet(np.ones(OUTPUTS), 9)
     y_true = random.integers(0, OUTPUTS, 9).astype(np.int32)
     y_true = y_true if loss.sparse else np.eye(OUTPUTS)[y_true]
-    backend = get_backend("numpy")
+    backend = get_backend("numpy").isolated()
     results = [(np.empty_like(y_pred), np.zeros(3)) for _ in range(2)]
     backend.loss(loss, y_true, y_pred, None, 0.5, *results[0])
-    with backend.noting() as calls:
-        backend.loss(loss, y_true, y_pred, None, 0.5, *results[1])
-    for call in calls:
+    listed = backend.trace(partial(backend.loss, loss, y_true, y_pred, None, 0.5, *results[1]))
+    for call in listed.calls:
         call()
     for found, expected in zip(results[1], results[0], strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -1,8 +1,10 @@
-"""Programs on the host: what is noted once comes to what the step does each time."""
+"""Programs on the host: what is traced once comes to what the step does each time."""
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,24 +15,31 @@ import threadpoolctl
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import array_calls, get_backend
-from gpunn.backends.array_calls import ArrayCalls
-from gpunn.backends.numpy_backend import NumpyBackend
+from gpunn.backends import get_backend, numpy_program
+from gpunn.backends.base import NotTraceableError
+from gpunn.backends.numpy_backend import NumpyBackend, _dot_in_pieces
 from gpunn.backends.numpy_updates import UPDATE_PIECE
-from gpunn.backends.recorder import NotListableError
-from gpunn.backends.threads import SIZE_WORTH_THREADS, Workers, _blas, worth_threads
+from gpunn.backends.threads import (
+    SIZE_WORTH_THREADS,
+    Session,
+    Workers,
+    _libraries,
+    pieces_of_product,
+)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@test_parity.unusual
 @test_parity.every_case
-def test_a_noted_step_is_the_plain_one(
+def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:
     """Bit for bit, with data, rate, position, pass and counters that have changed since."""
-    noted, plain = type(get_backend(backend))(), type(get_backend(backend))()
-    plain.recorded = True  # it calls the step each time
+    traced, plain = type(get_backend(backend))(), type(get_backend(backend))()
     case = (kind, name, arguments)
-    test_parity.assert_same_bits(*(test_parity.drive(b, case) for b in (noted, plain)))
+    found = test_parity.drive(traced, case)
+    with plain.profile():  # then the step is called each time
+        test_parity.assert_same_bits(found, test_parity.drive(plain, case))
 
 
 @pytest.fixture
@@ -42,11 +51,6 @@ def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         NumpyBackend, "repeated", lambda self, calls: (seen.append(calls), plain(self, calls))[1]
     )
     return seen
-
-
-def programs(model: Any) -> list[ArrayCalls]:
-    entries = [e for kept in model.trainer._on_rows.values() for e in kept.values()]
-    return [program for _, program in entries]
 
 
 def fitted(*chain: Any, loss: str = "mse", activation: Any = None) -> Any:
@@ -61,16 +65,15 @@ def fitted(*chain: Any, loss: str = "mse", activation: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("name", ["mse", "binary_crossentropy", "categorical_crossentropy"])
-def test_a_step_of_built_in_parts_is_noted(name: str, repeated: list[Any]) -> None:
+def test_a_step_of_built_in_parts_is_traced(name: str, repeated: list[Any]) -> None:
     activation = {"mse": None, "binary_crossentropy": "sigmoid"}.get(name, "softmax")
-    model = fitted(layers.Dense(4, "relu"), layers.Dropout(0.5), loss=name, activation=activation)
-    (program,), (calls,) = programs(model), repeated
+    fitted(layers.Dense(4, "relu"), layers.Dropout(0.5), loss=name, activation=activation)
+    (calls,) = repeated
     assert len(calls) > 20
-    assert program._step not in calls
 
 
 class Doubling(layers.Layer):
-    """Doubles with Python's operators: what it does cannot be noted."""
+    """Doubles with Python's operators: what it does cannot be traced."""
 
     def forward(self, call: Any) -> None:
         call.y[...] = call.x * 2
@@ -99,11 +102,9 @@ def test_a_users_layer_is_called_in_each_step(repeated: list[Any]) -> None:
         [Doubled(4)],
         [layers.Dense(4), layers.Rescaling(2.0)],
     ):
-        model = fitted(*hidden)
-        results.append(model.get_weights())
-        (program,) = programs(model)
-        noted = program._step not in repeated[-1]
-        assert noted == (type(hidden[-1]) is layers.Rescaling)
+        repeated.clear()
+        results.append(fitted(*hidden).get_weights())
+        assert len(repeated) == (type(hidden[-1]) is layers.Rescaling)
     for a, b, c in zip(*results, strict=True):
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(b, c, rtol=1e-5, atol=1e-7)
@@ -126,28 +127,31 @@ def test_a_rate_that_changes_between_batches_counts(backend: str) -> None:
 def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
     repeated: list[Any],
 ) -> None:
-    backend, out = NumpyBackend(), np.zeros(3)
+    backend, out = NumpyBackend().isolated(), np.zeros(3)
 
     def step() -> None:
         np.add(out, backend.xp.sum(np.ones(2)), out=out)
 
-    with pytest.raises(NotListableError, match=r"xp\.sum without out="), backend.noting():
-        step()
+    with pytest.raises(NotTraceableError, match=r"xp\.sum without out="):
+        backend.trace(step)
     assert backend.xp is np
-    program = backend.capture(step, listable=True)
+    program = backend.capture(step, traceable=True)
     program.run(5)
     assert out.tolist() == [10.0] * 3
-    assert repeated == [[step]]
+    assert not repeated
 
 
 def test_numbers_become_arrays_only_where_that_is_faster() -> None:
-    backend = NumpyBackend()
+    backend = NumpyBackend().isolated()
     small, large = np.zeros((4, 4), np.float32), np.zeros((64, 64), np.float32)
-    assert small.size <= array_calls.SMALL < large.size
-    with backend.noting() as calls:
+    assert small.size <= numpy_program.SMALL < large.size
+
+    def step() -> None:
         backend.xp.multiply(small, 0.5, out=small)
         backend.xp.multiply(large, 0.5, out=large)
         backend.xp.maximum(large, 0.0, out=large)
+
+    calls: list[Any] = backend.trace(step).calls
     shapes = [np.shape(call.args[1]) for call in calls]
     assert shapes == [(4, 4), (), (64,)]
     assert {np.asarray(call.args[1]).dtype.name for call in calls} == {"float32", "float64"}
@@ -157,54 +161,58 @@ def test_numbers_become_arrays_only_where_that_is_faster() -> None:
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
-    made = Workers()
-    made.count = 3
-    return made
+def workers() -> Iterator[Workers]:
+    with threadpoolctl.threadpool_limits(3, user_api="blas"), Session():
+        yield Workers()
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 7])
 @pytest.mark.parametrize("columns", [1, 7, 100])
 @pytest.mark.parametrize("rows", [1, 2, 3, 64])
-def test_threads_compute_the_product(workers: Workers, rows: int, columns: int) -> None:
+def test_pieces_make_up_the_product(rows: int, columns: int, pieces: int) -> None:
     random = np.random.default_rng(rows)
     a, b = random.random((rows, 20)), random.random((20, columns))
     for left in (a, np.asfortranarray(a)):
         for right in (b, np.asfortranarray(b)):
             out = np.full((rows, columns), np.nan)
-            workers.dot(left, right, out)
+            _dot_in_pieces(left, right, out, pieces)
             np.testing.assert_allclose(out, a @ b, rtol=1e-14)
 
 
-def test_every_part_is_done_once_and_the_parts_make_up_the_whole(workers: Workers) -> None:
-    parts: list[tuple[slice, int]] = []
+def test_every_piece_is_done_once_by_all_threads(workers: Workers) -> None:
+    done: list[tuple[int, int]] = []
+    meeting = threading.Barrier(3)
+
+    def work(piece: int) -> None:
+        if piece < 3:
+            meeting.wait(60)  # three threads must be there
+        done.append((piece, threading.get_ident()))
+
     for _ in range(20):
-        parts.clear()
-        workers.share(10, lambda at: parts.append((at, threading.get_ident())))
-        numbers = sorted(i for at, _ in parts for i in range(at.start, at.stop))
-        assert numbers == list(range(10))
-        assert len({thread for _, thread in parts}) == 3
+        done.clear()
+        workers.share(10, work)
+        assert sorted(piece for piece, _ in done) == list(range(10))
+        assert len({thread for _, thread in done}) == 3
 
 
-def test_a_part_may_share_again(workers: Workers) -> None:
-    done: list[slice] = []
-    workers.share(3, lambda at: workers.share(4, done.append))
-    assert done == [slice(0, 4)] * 3
+def test_a_piece_may_share_again(workers: Workers) -> None:
+    done: list[int] = []
+    workers.share(3, lambda piece: workers.share(4, done.append))
+    assert sorted(done) == sorted([0, 1, 2, 3] * 3)
 
 
-def test_two_threads_may_share_at_once(workers: Workers) -> None:
-    """Neither goes on before all that it asked for is done."""
-    random = np.random.default_rng(0)
-    a, b = random.random((300, 50)), random.random((50, 40))
+def test_several_threads_may_share_at_once(workers: Workers) -> None:
+    """None goes on before all that it asked for is done."""
     wrong: list[int] = []
 
-    def multiply() -> None:
+    def count() -> None:
         for number in range(300):
-            out = np.full((300, 40), np.nan)
-            workers.dot(a, b, out)
-            if not np.isfinite(out).all():
+            done = [False] * 20
+            workers.share(20, lambda piece, done=done: done.__setitem__(piece, True))
+            if not all(done):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=multiply) for _ in range(3)]
+    threads = [threading.Thread(target=count) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -213,15 +221,15 @@ def test_two_threads_may_share_at_once(workers: Workers) -> None:
 
 
 @pytest.mark.parametrize("where", [0, 9])
-def test_an_error_in_a_part_is_raised(workers: Workers, where: int) -> None:
-    def work(at: slice) -> None:
-        if where in range(at.start, at.stop):
-            raise ValueError("in a part")
+def test_an_error_in_a_piece_is_raised(workers: Workers, where: int) -> None:
+    def work(piece: int) -> None:
+        if piece == where:
+            raise ValueError("in a piece")
 
     for _ in range(3):
-        with pytest.raises(ValueError, match="in a part"):
+        with pytest.raises(ValueError, match="in a piece"):
             workers.share(10, work)
-    workers.share(10, lambda at: None)
+    workers.share(10, lambda piece: None)
 
 
 def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
@@ -229,29 +237,25 @@ def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
         info = threadpoolctl.threadpool_info()
         return [library["num_threads"] for library in info if library["user_api"] == "blas"]
 
-    _blas.cache_clear()  # a package that was imported since, SciPy say, brought its own
+    _libraries.cache_clear()  # a package that was imported since, SciPy say, brought its own
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
         before, backend = threads(), NumpyBackend()
         with backend.session(), backend.session():
             assert set(threads()) <= {1}
-            assert backend._workers.count == max(before, default=1)
+            assert Session.threads() == max(before, default=1)
         assert threads() == before
-        assert backend._workers.count == 1
+        assert Session.threads() == 1
 
 
-def test_a_large_network_trains_alike_on_any_number_of_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_a_large_network_trains_alike_on_any_number_of_threads(backend: str) -> None:
     """Products and updates are large enough to be cut; the ends of the pieces are ragged."""
     results = []
     random = np.random.default_rng(0)
     x, y = random.random((96, 300), np.float32), random.integers(0, 10, 96)
-    assert worth_threads(48, 900, 900)
+    assert pieces_of_product(48, 900, 900) > 1
     for count in (1, 2, 3):
         gpunn.utils.set_random_seed(0)
-        backend = NumpyBackend()
-        monkeypatch.setattr(backend._workers, "session", lambda: pytest.MonkeyPatch.context())
-        backend._workers.count = count
         model = gpunn.Sequential(
             [layers.Input((300,)), *(layers.Dense(900, "tanh") for _ in range(2))],
             backend=backend,
@@ -261,11 +265,11 @@ def test_a_large_network_trains_alike_on_any_number_of_threads(
             gpunn.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy"
         )
         assert model.count_params() > SIZE_WORTH_THREADS > UPDATE_PIECE
-        model.fit(x, y, batch_size=48, epochs=2, verbose=0)
+        with threadpoolctl.threadpool_limits(count, user_api="blas"):
+            model.fit(x, y, batch_size=48, epochs=2, verbose=0)
         results.append(np.concatenate([w.ravel() for w in model.get_weights()]))
-    for other in results[1:]:
-        distance = np.linalg.norm(other - results[0]) / np.linalg.norm(results[0])
-        assert distance < 1e-6
+    for one, other in itertools.pairwise(results):
+        np.testing.assert_array_equal(one, other)
 
 
 # -- prediction in pieces

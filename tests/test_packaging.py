@@ -294,3 +294,50 @@ def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
     assert compiled.why_not() is None
     best = compiled.INSTRUCTIONS.index(compiled.chosen())
     assert compiled.available() == compiled.INSTRUCTIONS[: best + 1]
+
+
+WHERE = """
+from gpunn.backends import kernel_source
+from gpunn.tree import own_folder
+print(kernel_source.text("types.cuh").splitlines()[-1])
+print(*kernel_source.files(".cu"))
+print(own_folder("benchmarks"))
+"""
+BESIDE, INSIDE = ".", "gpunn"  # where a copy's folders lie: a source tree's, an installed one's
+
+
+def another_copy(folder: Path, place: str, *names: str) -> None:
+    """gpunn as it stands, with folders of its own in ``place``, each unlike those of this tree."""
+    (folder / "gpunn").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    for path in (ROOT / "gpunn").iterdir():
+        (folder / "gpunn" / path.name).symlink_to(path)
+    for name in names:
+        (folder / place / name).mkdir()
+    for file in ("types.cuh", "only_there.cu") if "kernels" in names else ():
+        (folder / place / "kernels" / file).write_text("// of the other copy\n")
+
+
+@pytest.mark.parametrize("place", [BESIDE, INSIDE], ids=["source tree", "installed"])
+def test_a_copy_before_an_editable_installation_keeps_its_kernels(
+    place: str, tmp_path: Path
+) -> None:
+    """Its Python would otherwise be compiled with the CUDA text of another."""
+    another_copy(tmp_path, place, "kernels", "benchmarks")
+    said = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    benchmarks = tmp_path / place / "benchmarks"
+    assert said.splitlines() == ["// of the other copy", "only_there.cu", str(benchmarks)]
+
+
+@pytest.mark.parametrize("stranger", [False, True], ids=["none", "a package of that name"])
+def test_a_copy_without_kernels_takes_nobody_elses(stranger: bool, tmp_path: Path) -> None:
+    """Neither those of the editable installation, nor what else is called so beside it."""
+    another_copy(tmp_path, BESIDE, *(["kernels", "benchmarks"] if stranger else []))
+    (tmp_path / "pyproject.toml").unlink()  # no source tree: a folder of installed packages
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE], cwd=tmp_path, capture_output=True, text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "FileNotFoundError: This copy of gpunn lacks its folder kernels" in done.stderr
+    assert str(tmp_path / "gpunn" / "kernels") in done.stderr

@@ -38,7 +38,10 @@ CASES = [
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 
 # Nothing learns through a step, and the steps are all the same: that is compared too.
-pytestmark = pytest.mark.filterwarnings("ignore:.*whose derivative is 0:UserWarning")
+unusual = pytest.mark.filterwarnings(
+    "ignore:.*whose derivative is 0:UserWarning", "ignore:'accuracy' of 5 outputs:UserWarning"
+)
+pytestmark = unusual
 
 CARD = emulated.make_backend()
 
@@ -59,7 +62,7 @@ def eager(backend: Any) -> Any:
     """That card without recordings, and with work arrays of its own."""
     made = copy.copy(backend)
     made.__class__ = Eager
-    made._scratch, made._prepared = {}, {}
+    made._scratch, made._prepared = type(backend._scratch)(), {}
     return made
 
 
@@ -90,6 +93,8 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
         metrics = [subject]
         subject.build((None, 5))
         loss = loss if subject.sparse else "categorical_crossentropy"
+        if getattr(subject, "from_logits", False):
+            loss, output = gpunn.losses.get(loss).on_logits(), "linear"
     chain = [
         subject if name == "InputLayer" else layers.Input((4, 3)),
         layers.Rescaling(1 / 255, offset=-0.5),
@@ -120,7 +125,8 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
 def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
     """Each array that training changes."""
     trainer = model.trainer
-    arrays = {"totals": trainer.totals[True], "test totals": trainer.totals[False]}
+    tested = trainer.evaluations.call(lambda last: last.totals)
+    arrays = {"totals": trainer.training.totals, "test totals": tested}
     for p in trainer.arena.parameters:
         arrays[p.path.split("/", 1)[1] + f" {len(arrays)}"] = p.value
         for slot, values in trainer.arena.slots.items() if p.trained else ():
@@ -166,7 +172,7 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     trainer = model.trainer
     x, y = data(model, 3 * ROWS)
     rows = gpunn.models.data.to_rows(trainer.spec, x, y, np.linspace(0.5, 1.5, len(x)))
-    run = trainer.program(BATCH, True, rows, rows.order(trainer.seed)).run
+    run = trainer.training.program(BATCH, rows, rows.order(trainer.seed)).run
     run(3)  # one eager, one recorded, one replayed
     model.optimizer.learning_rate = 0.004
     run(2)

@@ -287,11 +287,12 @@ def test_threshold_follows_the_labels_the_logits_or_the_caller():
     assert signs(x).argmax(1).tolist() == [1, 1, 0]
     assert Scores(lambda p: p, np.array([0, 1]))(x).argmax(1).tolist() == [0, 1, 0]
     assert Scores(lambda p: p, np.array([0, 1]), 0.1)(x).argmax(1).tolist() == [1, 1, 0]
-    model = network(
-        layers.Input((1,)),
-        layers.Dense(1, kernel_initializer="ones"),
-        loss=gpunn.losses.BinaryCrossentropy(from_logits=True),
-    )
+    with pytest.warns(UserWarning, match=r"reads sigmoid\(outputs\)"):
+        model = network(
+            layers.Input((1,)),
+            layers.Dense(1, kernel_initializer="ones"),
+            loss=gpunn.losses.BinaryCrossentropy(from_logits=True),
+        )
     assert Scores(model, np.array([0, 1]))(x).argmax(1).tolist() == [1, 1, 0]
 
 
@@ -551,9 +552,9 @@ def test_probabilities_of_logits_and_of_a_single_output():
     z = many.predict(x, verbose=0).astype(float)
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities(many, x), expected, rtol=1e-6)
-    one = network(
-        layers.Input((2,)), layers.Dense(1), loss=gpunn.losses.BinaryCrossentropy(from_logits=True)
-    )
+    loss = gpunn.losses.BinaryCrossentropy(from_logits=True)
+    with pytest.warns(UserWarning, match=r"reads sigmoid\(outputs\)"):
+        one = network(layers.Input((2,)), layers.Dense(1), loss=loss)
     z = one.predict(x, verbose=0)[:, 0].astype(float)
     np.testing.assert_allclose(probabilities(one, x)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-6)
     with pytest.raises(ValueError, match="must give probabilities"):

@@ -282,7 +282,7 @@ def test_penalties_and_constraints_are_saved(tmp_path: Path) -> None:
 
 def test_only_a_step_that_needs_them_has_the_operations() -> None:
     model = make("numpy")
-    with model.backend.recording() as launches:
+    with model.backend.profile() as launches:
         fit(model, 1)
     assert not {"regularize", "constrain"} & {launch.operation for launch in launches}
 

@@ -288,3 +288,91 @@ def test_batches_that_come_from_outside_go_on_too(tmp_path, save_freq):
     again = network()
     train(again, callbacks.BackupAndRestore(tmp_path, save_freq), x=Loader(), y=None)
     assert bits(again) == bits(through)
+
+
+# -- one run a folder
+
+HOLDER = SCRIPT.replace("def event(*_, **__):", "def event(*_, **__):\n    sys.stdin.readline()")
+
+
+def test_another_process_in_the_folder_is_refused_until_its_owner_is_killed(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path, "1", "-1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    for _ in range(2):  # waits in the middle of a run
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+    before = sorted(os.listdir(tmp_path / "backup"))
+    with pytest.raises(RuntimeError, match=r"Another run .* keeps its checkpoints in .*backup"):
+        train(network(), callbacks.BackupAndRestore(tmp_path / "backup"))
+    assert sorted(os.listdir(tmp_path / "backup")) == before
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    assert run(tmp_path, "1", 0)
+
+
+def test_another_run_of_this_process_in_the_folder_is_refused(tmp_path):
+    refused = []
+
+    def other(epoch, logs):
+        with pytest.raises(RuntimeError, match="Another run") as error:
+            train(network(), callbacks.BackupAndRestore(tmp_path))
+        refused.append(error)
+
+    first = callbacks.BackupAndRestore(tmp_path)
+    through, watched = network(), network()
+    train(through)
+    train(watched, first, callbacks.LambdaCallback(on_epoch_end=other))
+    assert len(refused) == 4 and bits(watched) == bits(through)
+
+
+def test_a_run_that_failed_leaves_the_folder_to_others(tmp_path):
+    """Also while somebody still has its callback and its error."""
+    failed = callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(Crash) as error:
+        train(network(), failed, Crashing(2))
+    assert error.value is not None
+    fork = subprocess.run(
+        [sys.executable, "-c", "import sys\nfrom gpunn.saving.lock import FolderLock\n"
+         "sys.exit(not FolderLock(sys.argv[1]).take())", tmp_path]
+    )  # fmt: skip
+    assert fork.returncode == 0
+    assert train(network(), callbacks.BackupAndRestore(tmp_path)).epoch == [0, 1, 2, 3]
+    assert failed is not None
+
+
+def test_a_lock_that_was_never_given_back_keeps_nobody_out(tmp_path, monkeypatch):
+    """As after a second Ctrl-C, when the first was just being dealt with."""
+    left, model = callbacks.BackupAndRestore(tmp_path), network()
+    monkeypatch.setattr(left, "release", lambda: None)
+    for again in (model, network()):
+        with pytest.raises(Crash):
+            train(model, left, Crashing(2))
+        train(again, callbacks.BackupAndRestore(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_process_keeps_nothing(tmp_path):
+    """A worker that outlives the run which forked it must not keep the folder."""
+    script = (
+        "import os, sys, time\n"
+        "from gpunn.saving.lock import FolderLock\n"
+        "lock = FolderLock(sys.argv[1]); assert lock.take()\n"
+        "if os.fork(): os._exit(0)\n"
+        "print(os.getpid(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)
+    assert done.stdout is not None
+    child = int(done.stdout.readline())
+    done.wait()
+    try:
+        train(network(), callbacks.BackupAndRestore(tmp_path), epochs=1)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        done.stdout.close()

@@ -16,7 +16,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import known_cards, roofline
 from gpunn.backends.known_cards import CARDS, find_card
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 from gpunn.cli import steps
 
 CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
@@ -77,7 +77,7 @@ def test_traffic_by_hand() -> None:
 def test_what_is_added_to_is_read_and_written() -> None:
     backend = gpunn.backends.get_backend("numpy")
     a, b, out = (np.ones(shape, np.float32) for shape in ((3, 5), (5, 2), (3, 2)))
-    with backend.recording() as launches:
+    with backend.profile() as launches:
         backend.matmul(a, b, out)
         backend.matmul(a, b, out, accumulate=True)
     assert launches[1].bytes - launches[0].bytes == out.nbytes

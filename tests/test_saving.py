@@ -42,6 +42,7 @@ def bits(model):
     return [weight.tobytes() for weight in model.get_weights()]
 
 
+@pytest.mark.filterwarnings("ignore:.*own format:UserWarning")
 @pytest.mark.parametrize("name", ["model.gpunn", "any name", "folder/", "model.keras"])
 @pytest.mark.parametrize("dtype", [None, "float64"])
 def test_a_loaded_model_predicts_the_same_bits(tmp_path, name, dtype):
@@ -235,3 +236,27 @@ def test_the_offending_entry_is_named(tmp_path, document, place, value, named):
     files.write(tmp_path / "model.gpunn", exchanged(document, place, value))
     with pytest.raises(ValueError, match=rf"model\.gpunn: (.|\n)*({named})"):
         gpunn.saving.load_model(tmp_path / "model.gpunn")
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
+def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, monkeypatch):
+    monkeypatch.setattr(gpunn.saving.model_files, "_said", False)
+    model = trained()
+    with pytest.warns(UserWarning, match=r"own format.*Keras does not\. Name it \.gpunn") as caught:
+        saver = gpunn.callbacks.ModelCheckpoint(
+            tmp_path / f"{{epoch}}{ending}", save_weights_only="weights" in ending
+        )
+        model.fit(X, Y, epochs=3, callbacks=[saver], verbose=0)
+        model.save(tmp_path / f"model{ending}")
+        model.save_weights(tmp_path / f"model.weights{ending}")
+    assert [warning.filename for warning in caught] == [__file__]
+    again = trained()
+    for name in (f"model{ending}", f"model.weights{ending}", f"3{ending}"):
+        again.load_weights(tmp_path / name)
+        assert bits(again) == bits(model)
+
+
+def test_our_own_names_are_saved_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpunn.saving.model_files, "_said", False)
+    for name in ("model.gpunn", "model", "model.safetensors", "h5", "folder.h5.d/"):
+        trained().save(tmp_path / name)  # a warning is an error here

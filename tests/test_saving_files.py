@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -48,7 +49,10 @@ def same(a, b):
 
 
 def tampered(path, change):
-    """Rewrite the JSON of a file with ``change`` applied to the text or the document."""
+    """Rewrite the JSON of a file with ``change`` applied to the text or the document.
+
+    The checksum is made to fit a changed document, and left as it is in a changed text.
+    """
     with open(path, "rb") as stream:
         data = stream.read()
     length = int.from_bytes(data[:8], "little")
@@ -60,6 +64,8 @@ def tampered(path, change):
     else:
         envelope = json.loads(text)
         change(envelope, tensors)
+        if "crc32" in envelope:
+            envelope["crc32"] = zlib.crc32(json.dumps(envelope["document"]).encode())
         text = json.dumps(envelope)
     with open(path, "wb") as stream:
         stream.write(safetensors.numpy.save(tensors, {"gpunn": text}))
@@ -251,10 +257,14 @@ def twice(envelope, tensors):
         (edit("weights", "dense/kernel", "shape", value=[6]), "has shape"),
         (edit("weights", "dense/kernel", "$tensor", value=3), "does not describe a tensor"),
         (edit("worst", 0, "$float", value="7"), "not a number"),
-        (('"version": 1', '"version": 2'), "written by a newer gpunn"),
-        (('"version": 1', '"version": true'), "format version True"),
-        (('"version": 1', '"version": "x"'), "format version 'x'"),
-        (('"version": 1', '"version": 1, "more": 1'), "format version 1 is none"),
+        (('"version": 2', '"version": 3'), "written by a newer gpunn"),
+        (('"version": 2', '"version": 1'), "format version 1 is none"),
+        (('"version": 2', '"version": true'), "format version True"),
+        (('"version": 2', '"version": "x"'), "format version 'x'"),
+        (('"version": 2', '"version": 2, "more": 1'), "format version 2 is none"),
+        (('"crc32": ', '"crc3": '), "format version 2 is none"),
+        (('"wait": 2', '"wait": 3'), "settings and states are damaged"),
+        (('"best": 0.1', '"best": 4.1'), "settings and states are damaged"),
         (('"wait": 2', '"wait": NaN'), "number NaN is not finite"),
         (('"wait": 2', '"wait": 1e999'), "number 1e999 is not finite"),
         (('"wait": 2', '"wait": 2, "wait": 3'), "'wait' stands there twice"),
@@ -303,7 +313,78 @@ def test_a_damaged_file_is_an_error_that_names_it_or_does_no_harm(tmp_path_facto
         document = files.read(path)
     except ValueError as error:
         assert str(path) in str(error)
-    else:  # only the JSON can have changed: the tensors have checksums
-        for array in document.get("weights", {}).values():
-            if isinstance(array, np.ndarray):
-                assert same(array, DOCUMENT["weights"]["dense/kernel"])
+    else:
+        assert same(document, DOCUMENT)
+
+
+def test_no_single_bit_can_change(tmp_path):
+    """Each bit of the header and the settings, one after the other."""
+    path = tmp_path / "model.gpunn"
+    files.write(path, {"rate": 0.001, "weights": np.ones(2, np.float32), "name": "a"})
+    data = path.read_bytes()
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"model\.gpunn: "):
+            files.read(path)
+
+
+# Written by that version, which had no checksum of the settings.
+OLD = (
+    b'\xe8\x01\0\0\0\0\0\0{"__metadata__":{"gpunn":"{\\"version\\": 1, \\"document\\": {\\"kind'
+    b'\\": \\"weights\\", \\"weights\\": {\\"dense/kernel\\": {\\"$tensor\\": \\"weights/dense/kern'
+    b'el\\", \\"dtype\\": \\"float32\\", \\"shape\\": [2, 2], \\"crc32\\": 627055499}, \\"dense/b'
+    b'ias\\": {\\"$tensor\\": \\"weights/dense/bias\\", \\"dtype\\": \\"float32\\", \\"shape\\": ['
+    b'2], \\"crc32\\": 638502504}}}}"},"weights/dense/bias":{"dtype":"F32","shape":[2],"da'
+    b'ta_offsets":[0,8]},"weights/dense/kernel":{"dtype":"F32","shape":[2,2],"data_offset'
+    b's":[8,24]}}   \0\0\0?\0\0\x80\xbf\0\0\0\0\0\0\x80?\0\0\0@\0\0@@'
+)
+
+
+def test_files_of_the_first_version_still_load(tmp_path):
+    path = tmp_path / "model.gpunn"
+    files.write(path, DOCUMENT)
+
+    def first_version(envelope, tensors):
+        envelope["version"] = 1
+        del envelope["crc32"]
+
+    tampered(path, first_version)
+    assert same(files.read(path), DOCUMENT)
+    path.write_bytes(OLD)
+    weights = {
+        "dense/kernel": np.arange(4, dtype=np.float32).reshape(2, 2),
+        "dense/bias": np.array([0.5, -1], np.float32),
+    }
+    assert same(files.read(path), {"kind": "weights", "weights": weights})
+
+
+def header_of(path):
+    return int.from_bytes(path.read_bytes()[:8], "little")
+
+
+def test_a_long_header_is_read_only_if_asked_for(tmp_path):
+    """The time grows with the number of keys: with its square this would not come to an end."""
+    path = tmp_path / "model.gpunn"
+    many = {"entries": {f"key {i}": i for i in range(200_000)}}
+    files.write(path, many)
+    length = header_of(path)
+    with pytest.raises(ValueError, match=rf"model\.gpunn: .* pass max_header={length}"):
+        files.read(path, max_header=length - 1)
+    assert files.read(path, max_header=length) == many
+    path.write_bytes((10**15).to_bytes(8, "little") + b"{")
+    with pytest.raises(ValueError, match="truncated"):
+        files.read(path)
+
+
+def test_what_has_a_long_header_is_written_with_a_warning_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "model.gpunn"
+    monkeypatch.setattr(files, "MAX_HEADER", 100)
+    with pytest.warns(UserWarning, match=r"model\.gpunn has .*: load it with max_header="):
+        files.write(path, DOCUMENT)
+    before = path.read_bytes()
+    monkeypatch.setattr(files, "HEADER_LIMIT", 300)
+    with pytest.raises(ValueError, match="which no program reads again"):
+        files.write(path, {**DOCUMENT, "more": "x" * 300})
+    assert path.read_bytes() == before

@@ -19,7 +19,8 @@ from test_gpu import limited, refusal
 
 import gpunn
 from gpunn import callbacks, layers
-from gpunn.backends import cuda, get_backend
+from gpunn.backends import cuda
+from gpunn.backends.base import Backend
 from gpunn.backends.order import Order
 from gpunn.models import memory, rows, streaming
 
@@ -32,8 +33,11 @@ WEIGHTS = RNG.uniform(0.5, 1.5, ROWS)
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> Iterator[None]:
+    for sending in list(emulated.RECORDER.sent):
+        sending.sources = []  # left by an interrupted call of another test
+    emulated.RECORDER.lost = 0
     yield
-    memory.kept_data.clear()
+    memory._this_thread.kept.clear()
     gc.collect()
     lost, emulated.RECORDER.lost = emulated.RECORDER.lost, 0
     assert not lost
@@ -62,7 +66,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def begin(size: int) -> None:
         monkeypatch.setattr(rows, "lacking", lambda size, backend: 1000)
         monkeypatch.setattr(streaming, "CHUNK_BYTES", size)
-        memory.kept_data.clear()
+        memory._this_thread.kept.clear()
 
     return begin
 
@@ -185,7 +189,7 @@ def test_a_model_may_stream_now_and_not_then(timed: str, restored: bool) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "lacking", lambda size, backend: 1000)
         patch.setattr(streaming, "CHUNK_BYTES", 150)
-        memory.kept_data.clear()
+        memory._this_thread.kept.clear()
         models[1].fit(X, Y, batch_size=BATCH, verbose=0, callbacks=[stop])
     states = [model.training_state() for model in models]
     if restored:
@@ -303,7 +307,7 @@ def test_a_batch_that_does_not_fit_is_still_an_error(card: str, large: Any) -> N
         assert f"The {card} backend ran out of memory with batch_size=500." in error
         fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
         model.fit(x, y, batch_size=fits // 4, verbose=0)
-        assert not memory.kept_data[model.backend]  # none of it is left to the next call
+        assert not memory.kept_data(model.backend)  # none of it is left to the next call
         error = refusal(lambda: model.train_on_batch(x, y))
         assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
 
@@ -315,13 +319,13 @@ def test_a_batch_that_does_not_fit_is_still_an_error(card: str, large: Any) -> N
 def captures(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Steps that programs were made of."""
     made: list[Any] = []
-    capture = get_backend(backend).capture
+    capture = Backend.capture
 
-    def listed(step: Any, *options: Any) -> Any:
+    def listed(self: Backend, step: Any, *options: Any) -> Any:
         made.append(step)
-        return capture(step, *options)
+        return capture(self, step, *options)
 
-    monkeypatch.setattr(get_backend(backend), "capture", listed)
+    monkeypatch.setattr(Backend, "capture", listed)
     return made
 
 
@@ -331,7 +335,7 @@ def fresh(backend: str, calls: list[Callable[[Any], Any]], forget: bool) -> list
         result = call(model)
         results.append((bits(model), getattr(result, "history", result)))
         if forget:
-            memory.kept_data.clear()
+            memory._this_thread.kept.clear()
             model.trainer.forget_programs()
     return results
 
@@ -447,7 +451,7 @@ def test_only_the_last_data_set_of_a_kind_is_kept(card: str) -> None:
     for n in range(1_000, 1_005):
         assert kept(n) <= before + 10_000
     if card == "emulated":
-        memory.kept_data.clear()
+        memory._this_thread.kept.clear()
         gc.collect()
         assert -model.backend.free_bytes() < before - 20_000
 
@@ -523,7 +527,7 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
     source = rows.Rows({"x": x, "y": x[:, 0]}, device)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "CHUNK_BYTES", 24 * 10)
-        chunks = streaming.Chunks(source, order, 5, "float32", control)
+        chunks = streaming.Chunks(source, order, 5, "float32")
 
     def step(x: Any, y: Any) -> None:
         found.append((x.copy(), y.copy()))
@@ -532,7 +536,7 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
         chunks.begin()
         row = 0
         while row < len(x):
-            stop = chunks.bring(row, number)
+            stop = chunks.bring(row, number, control)
             places = slice(at[-1], at[-1] + stop - row)
             steps.work.append(partial(step, chunks.rows.x[places], chunks.rows.y[places]))
             row = stop

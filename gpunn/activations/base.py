@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Activation(registry.Entry):
     """
 
     kind = "activation"
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("call", "__call__"),
+        "write forward(backend, x, out) and gradient(backend, saved, dy, out), its derivative",
+    )
     functor: str | None = None
     saves = "output"
     rowwise = False

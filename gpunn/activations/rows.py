@@ -29,8 +29,10 @@ class _Rowwise(Activation):
         if self.axis not in (-1, (-1,)):
             self.functor = None
             along_the_last = type(self)()
-            self.forward = partial(self._on_rows, along_the_last.forward)  # type: ignore
-            self.gradient = partial(self._on_rows, along_the_last.gradient)  # type: ignore
+            vars(self).update(  # in the place of the class's methods
+                forward=partial(self._on_rows, along_the_last.forward),
+                gradient=partial(self._on_rows, along_the_last.gradient),
+            )
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         if args or kwargs:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from .. import registry
+from ..holds import Exclusive
 from . import card, compiled
 from .base import Backend
 from .numpy_backend import NumpyBackend
 
 _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}
+_making = Exclusive()
 _chosen: str | None = None
 _announced = False
 
@@ -68,7 +70,9 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     if name == "auto":
         return _automatic()
     if name not in _instances:
-        _instances[name] = _factories[name]()
+        with _making:  # one of each, also where several threads are the first to ask
+            if name not in _instances:
+                _instances[name] = _factories[name]()
     return _instances[name]
 
 

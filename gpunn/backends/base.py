@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import get_ident
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from threading import local
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from .contract import Array as Array
 from .contract import Contract
-from .recorder import Launch, describe
+from .profile import Profile, current_profile
+from .threads import helper_number
 
 Step = Callable[[], None]
+Own = TypeVar("Own", bound="Backend")
+
+
+class NotTraceableError(RuntimeError):
+    """A step cannot be traced: it does more than ask for operations."""
 
 
 class Program(Protocol):
     """A step that is performed over and over. ``run(n)`` performs it n times."""
 
     def run(self, steps: int) -> None: ...
+
+
+class _OfEachThread(local):
+    """Work arrays of a backend that several threads may use at once."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple, Any] = {}
+
+
+class _OfOne:
+    """Work arrays of a backend that is one user's own."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple, Any] = {}
 
 
 class Sending(Protocol):
@@ -41,8 +62,13 @@ class Sent:
     def wait(self) -> None: ...
 
 
-class Backend(Contract):
-    """One device and the operations on it. Subclasses: numpy, cupy."""
+class Backend(Contract, ABC):
+    """One device and the operations on it. Subclasses: numpy, cupy.
+
+    A backend may be used by several threads at once. What is computed again and again is
+    computed on one of `isolated`: it has work arrays of its own, and what is being traced on
+    it is nobody else's business. Whoever is interrupted in the middle throws it away.
+    """
 
     name: str
 
@@ -50,19 +76,30 @@ class Backend(Contract):
     """A large batch of a prediction is cut into pieces whose arrays fit into so much; None:
     it is not cut."""
 
-    recorded = False
-    """Whether operations are being recorded just now."""
-
     precisions: Collection[str] | None = None
     """Formats that a product can round its factors to, see `precision`. None on a device that
     gains nothing by it, where a wish for it is left aside."""
 
-    performing: Launch | None = None
-    """The operation that is performed just now, if operations are being recorded."""
-
     def __init__(self) -> None:
-        self._scratch: dict[tuple, Array] = {}
-        self.launches: list[Launch] = []
+        lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]
+        if lacking:
+            raise TypeError(f"{type(self).__name__} must define _{', _'.join(lacking)}.")
+        self.root: Backend = self
+        """What it was made of by `isolated`; else itself."""
+        self._scratch: _OfEachThread | _OfOne = _OfEachThread()
+
+    def isolated(self: Own) -> Own:
+        """The same backend for one user at a time, with work arrays of its own.
+
+        >>> from gpunn.backends import get_backend
+        >>> shared = get_backend("numpy")
+        >>> own = shared.isolated()
+        >>> own.root is shared, own.scratch((2,), "float32") is shared.scratch((2,), "float32")
+        (True, False)
+        """
+        own = copy(self)
+        own._scratch = _OfOne()
+        return own
 
     # -- arrays: where they live, how they come and go
 
@@ -84,6 +121,14 @@ class Backend(Contract):
     @abstractmethod
     def write(self, target: Array, source: Any) -> None:
         """Copy host values into ``target`` (cast to its dtype)."""
+
+    def convert(self, x: Any, out: Array, scale: float = 1.0, offset: float = 0.0) -> None:
+        """out = x * scale + offset, for an array of the host or the device in any real dtype,
+        however it lies in memory."""
+        if type(x) is np.ndarray and scale == 1.0 and offset == 0.0:
+            self.write(out, x)  # there is nothing to compute
+            return
+        self.affine(self.upload(x), scale, offset, out)
 
     @abstractmethod
     def read(self, array: Array) -> np.ndarray:
@@ -113,7 +158,7 @@ class Backend(Contract):
 
     def within(self, array: Any, limit: float) -> bool:
         """Whether all numbers of a floating-point array, of the host or the device, are between
-        -limit and limit; NaN is not. It may overflow: see `session`.
+        -limit and limit; NaN is not.
 
         >>> from gpunn.backends import get_backend
         >>> [get_backend().within(np.array([1.0, x]), 2.0) for x in (-2.0, 2.5, np.nan)]
@@ -121,9 +166,10 @@ class Backend(Contract):
         """
         if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
             flat = array.ravel()
-            if float(flat.dot(flat)) <= limit:  # the fastest way for NumPy to go over an array
-                return True
-        # It may have overflowed. The largest and the smallest do not, and NaN is both.
+            with np.errstate(over="ignore"):  # the largest and the smallest do not overflow
+                if float(flat.dot(flat)) <= limit:  # the fastest way to go over an array
+                    return True
+        # NaN is both.
         return -limit <= float(array.min()) <= float(array.max()) <= limit
 
     def free_bytes(self) -> int | None:
@@ -151,12 +197,13 @@ class Backend(Contract):
         >>> b.scratch((2, 3), np.float32) is b.scratch((2, 3), np.float32)
         True
         """
-        key = (shape, dtype, slot, get_ident())
-        array = self._scratch.get(key)
+        arrays, key = self._scratch.arrays, (shape, dtype, slot, helper_number())
+        array = arrays.get(key)
         if array is None:
-            array = self._scratch[key] = self.empty(shape, dtype)
+            array = self.empty(shape, dtype)
             if fill is not None:
                 fill(array)
+            arrays[key] = array  # not before: an interrupt would leave it unfilled
         return array
 
     def _constant(self, slot: str, values: np.ndarray) -> Array:
@@ -185,67 +232,68 @@ class Backend(Contract):
 
     def release(self) -> None:
         """Forget the work arrays, so that their memory can be used otherwise."""
-        self._scratch.clear()
+        self._scratch.arrays.clear()
 
-    # -- recording
+    def overlap(self, a: Array, b: Array) -> str | None:
+        """Whether two arrays, each in one piece, are the ``"same"`` memory or share a
+        ``"part"`` of it; None if they have none in common."""
+        if not np.may_share_memory(a, b):
+            return None
+        same = a is b or (
+            a.nbytes == b.nbytes
+            and a.__array_interface__["data"] == b.__array_interface__["data"]
+        )
+        return "same" if same else "part"
 
-    @contextmanager
-    def recording(self) -> Iterator[list[Launch]]:
-        """List every operation performed in the block: shapes, bytes, flops, launches.
+    # -- steps
 
-        The recorder is free when it is off: it shadows the methods of this one
-        object for the length of the block and nothing else.
+    def profile(self) -> Profile:
+        """List every operation that this thread asks for in a block: shapes, bytes, flops.
+
+        >>> from gpunn.backends import get_backend
+        >>> backend = get_backend("numpy")
+        >>> with backend.profile() as launches:
+        ...     backend.column_sums(backend.zeros((5, 3), "f4"), backend.zeros((3,), "f4"))
+        >>> launches[0].operation, launches[0].flops
+        ('column_sums', 15)
         """
-        self.launches = launches = []
+        return Profile(self.root)
 
-        def recorded(name: str, method: Callable[..., None]) -> Callable[..., None]:
-            def perform(*args: Any, **kwargs: Any) -> None:
-                if self.performing is not None:  # what an operation performs is none of its own
-                    method(*args, **kwargs)
-                    return
-                self.performing = describe(self.operations[name], args, kwargs)
-                launches.append(self.performing)
-                try:
-                    method(*args, **kwargs)
-                finally:
-                    self.performing = None
+    @property
+    def profiled(self) -> bool:
+        """Whether this thread makes a profile of it just now: then steps are not traced."""
+        return current_profile(self) is not None
 
-            return perform
-
-        for name in self.operations:
-            self.__dict__[name] = recorded(name, getattr(self, name))
-        self.recorded = True
-        try:
-            yield launches
-        finally:
-            self.recorded = False
-            for name in self.operations:
-                self.__dict__.pop(name, None)
-
-    @abstractmethod
-    def capture(self, step: Step, listable: bool = False) -> Program:
+    def capture(self, step: Step, traceable: bool = False) -> Program:
         """A `Program` that repeats ``step``, which calls operations of this backend only.
 
         Nothing is performed here. The first ``run`` finds out what the step is made of;
-        what is found is repeated.
+        what is found is repeated. One user at a time runs it.
 
         Args:
             step: the step.
-            listable: whether the step does nothing but ask for operations and call
-                ``xp`` with ``out=``. Then it may be called once to list what it asks for,
+            traceable: whether the step does nothing but ask for operations and call
+                ``xp`` with ``out=``. Then it may be called once to see what it asks for,
                 without doing it. A layer or formula from outside the framework promises
-                neither: its step is recorded as it stands.
-        """
+                neither: its step is captured as it stands.
 
-    def session(self, threads: bool = True) -> AbstractContextManager[None]:
-        """Around a run of steps: the backend sees to threads and to warnings of arithmetic.
-
-        Args:
-            threads: False if all of it is so small that no library would use several.
+        Raises:
+            RuntimeError: if the backend is not one of `isolated`: others may be using it.
         """
+        if self.root is self:
+            raise RuntimeError("A step is captured on a backend of its own: backend.isolated().")
+        return self._program(step, traceable)
+
+    @abstractmethod
+    def _program(self, step: Step, traceable: bool) -> Program:
+        """See `capture`."""
+
+    def session(self) -> AbstractContextManager[None]:
+        """Around a run of steps: the backend sees to threads."""
         return nullcontext()
 
-    def share(self, n: int, work: Callable[[slice], None]) -> None:
-        """Call ``work(part)`` for parts that make up 0 to ``n``, at once where there are
-        several threads."""
-        work(slice(0, n))
+    def share(self, pieces: int, work: Callable[[int], None]) -> None:
+        """Call ``work(piece)`` for every piece from 0 on, at once where there are several
+        threads."""
+        for piece in range(pieces):
+            work(piece)

@@ -2,31 +2,32 @@
 
 What is compiled stands in ``kernels/compiled/``: loops around the formulas that the card's
 kernels have. Each method here asks for one such operation, or leaves it to NumPy where there
-is none: for a formula without a functor, and for arrays that do not lie in one piece.
+is none: for a formula without a functor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from .array_calls import ArrayCall
-from .base import Array, Program, Step
+from ..holds import Hold
 from .compiled_images import CompiledImages
 from .compiled_losses import CompiledLosses
 from .compiled_normalization import CompiledNormalization
-from .compiled_operations import MASK64, alike, in_one_piece, row_length, type_of
+from .compiled_operations import MASK64, name_of
 from .compiled_products import ours_is_faster
 from .compiled_updates import CompiledUpdates
-from .contract import dropout_scale
-from .control import Control
-from .order import Order
+from .contract import Given, dropout_scale
+from .numpy_backend import check_position
+from .numpy_program import ArrayCall
+from .threads import Session
 
 
 class CompiledBackend(
@@ -36,28 +37,14 @@ class CompiledBackend(
 
     name = "compiled"
 
-    @contextmanager
-    def _session(self) -> Iterator[None]:
-        try:
-            with super()._session():
-                self.library.set_threads(self._workers.count)
-                yield
-        finally:
-            self.library.set_threads(self._workers.count)
-
-    # What is compiled does not warn: NumPy is told not to where it computes itself.
-
-    def session(self, threads: bool = True) -> AbstractContextManager[None]:
-        return self._session() if threads else nullcontext()
-
-    def capture(self, step: Step, listable: bool = False) -> Program:
-        return super().capture(np.errstate(all="ignore")(step), listable)
+    def session(self) -> AbstractContextManager[None]:
+        return _Session(self.library)
 
     def within(self, array: Any, limit: float) -> bool:
-        if type(array) is np.ndarray and array.dtype.char in "fd" and in_one_piece(array):
+        plain = type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative
+        if plain and array.flags.c_contiguous and array.flags.aligned:
             return self.library.within(array, limit)
-        with np.errstate(all="ignore"):
-            return super().within(array, limit)
+        return super().within(array, limit)
 
     def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Neighbouring compiled calls become a program, which needs no Python between them."""
@@ -70,137 +57,116 @@ class CompiledBackend(
             if len(program.calls) == len(calls):
                 return program.run
             joined.append(partial(program.run, 1))
-        return np.errstate(all="ignore")(super().repeated(joined))
+        return super().repeated(joined)
 
-    def matmul(
-        self, a: Array, b: Array, out: Array, transpose_a: bool = False,
-        transpose_b: bool = False, accumulate: bool = False, precision: str | None = None,
-    ) -> None:
-        operation = self._compiled("matmul", type_of(out))
-        (m, n), k = out.shape, len(a) if transpose_a else a.shape[1]
-        fits = a.shape == ((k, m) if transpose_a else (m, k)) and b.shape == (
-            (n, k) if transpose_b else (k, n)
-        )
-        ours = operation is not None and ours_is_faster(self.instructions, m, n, k)
-        if not (ours and fits and in_one_piece(a, b, out)):
-            super().matmul(a, b, out, transpose_a, transpose_b, accumulate, precision)
+    def _matmul(self, given: Given) -> None:
+        operation = self._compiled("matmul", name_of(given.dtype))
+        a, b, out, m, n, k = given.a, given.b, given.out, given.m, given.n, given.k
+        if operation is None or not ours_is_faster(self.instructions, m, n, k):
+            super()._matmul(given)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]
-        self._do(operation, a, b, out, m, n, k, *strides, transpose_a, transpose_b, accumulate)
+        turned = given.transpose_a, given.transpose_b
+        self._do(operation, a, b, out, m, n, k, *strides, *turned, given.accumulate)
 
-    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+    def _bias_activation(self, given: Given) -> None:
+        x, bias, activation = given.x, given.bias, given.activation
         name = "row_activation" if activation.rowwise else "bias_activation"
-        operation = self._compiled(name, type_of(out), activation.functor)
-        fits = alike(x, out) and (bias is None or bias.shape == x.shape[-1:])
-        if operation is None or not (fits and in_one_piece(bias)):
-            super().bias_activation(x, bias, activation, out)
+        operation = self._compiled(name, name_of(given.dtype), activation.functor)
+        if operation is None:
+            super()._bias_activation(given)
             return
         keeps = bias is not None and activation.saves == "input"
-        features = row_length(x)
-        self._do(
-            operation, x, bias, self._parameters(activation), x.size // features, features, keeps,
-            out,
-        )  # fmt: skip
+        parameters, features = self._parameters(activation), max(given.features, 1)
+        self._do(operation, x, bias, parameters, x.size // features, features, keeps, given.out)
 
-    def activation_gradient(
-        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
-    ) -> None:
+    def _activation_gradient(self, given: Given) -> None:
+        activation, saved = given.activation, given.saved
         name = "row_activation_gradient" if activation.rowwise else "activation_gradient"
-        operation = self._compiled(name, type_of(out), activation.functor)
-        if operation is None or not alike(saved, dy, out):
-            super().activation_gradient(activation, saved, dy, out, accumulate)
+        operation = self._compiled(name, name_of(given.dtype), activation.functor)
+        if operation is None:
+            super()._activation_gradient(given)
             return
-        features = row_length(saved)
-        rows = (saved.size // features, features) if activation.rowwise else (saved.size,)
-        self._do(operation, saved, dy, self._parameters(activation), *rows, accumulate, out)
+        features, parameters = max(given.features, 1), self._parameters(activation)
+        sizes = (saved.size // features, features) if activation.rowwise else (saved.size,)
+        self._do(operation, saved, given.dy, parameters, *sizes, given.accumulate, given.out)
 
-    def prelu(self, x: Array, slopes: Array, out: Array) -> None:
-        if not (alike(x, out) and in_one_piece(slopes) and slopes.shape == x.shape[-1:]):
-            super().prelu(x, slopes, out)
-            return
-        operation = self._compiled("prelu", type_of(out))
-        self._do(operation, x, slopes, len(x), x.shape[-1], out)
+    def _prelu(self, given: Given) -> None:
+        operation = self._compiled("prelu", name_of(given.dtype))
+        rows = math.prod(given.rows)
+        self._do(operation, given.x, given.slopes, rows, given.features, given.out)
 
-    def prelu_gradient(
-        self, x: Array, slopes: Array, dy: Array, terms: Array, dx: Array | None,
-        accumulate: bool = False,
-    ) -> None:
-        fits = alike(x, dy, terms, dx) and slopes.shape == x.shape[-1:]
-        if not (fits and in_one_piece(slopes)):
-            super().prelu_gradient(x, slopes, dy, terms, dx, accumulate)
-            return
-        operation = self._compiled("prelu_gradient", type_of(terms))
-        self._do(operation, x, slopes, dy, len(x), x.shape[-1], accumulate, terms, dx)
-
-    def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        if not (in_one_piece(x, out) and out.shape == x.shape[1:]):
-            super().column_sums(x, out, accumulate)
-            return
-        self._do(self._compiled("column_sums", type_of(out)), x, *x.shape, accumulate, out)
-
-    def affine(
-        self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
-    ) -> None:
-        operation = self._compiled("affine", type_of(x), type_of(out))
-        if operation is None or not alike(x, out):
-            super().affine(x, scale, offset, out, accumulate)
-            return
-        self._do(operation, x, scale, offset, out.size, accumulate, out)
-
-    def combine(
-        self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        operation = self._compiled("combine", type_of(out), combination)
-        if operation is None or not alike(a, b, out):
-            super().combine(combination, a, b, out, accumulate)
-            return
-        self._do(operation, a, b, out.size, accumulate, out)
-
-    def copy_columns(
-        self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
-    ) -> None:
-        operation = self._compiled("copy_columns", type_of(out))
-        if operation is None or not in_one_piece(x, out):
-            super().copy_columns(x, start, out, at, width, accumulate)
-            return
+    def _prelu_gradient(self, given: Given) -> None:
+        operation, rows = self._compiled("prelu_gradient", name_of(given.dtype)), given.rows
         self._do(
-            operation, x, x.shape[1], start, len(out), width, at, out.shape[1], accumulate, out
-        )
-
-    def dropout(
-        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
-        mask: Array,
-    ) -> None:
-        if not alike(x, out, mask):
-            super().dropout(x, rate, seed, stream, control, out, mask)
-            return
-        self._do(
-            self._compiled("dropout", type_of(out)), x, 1.0 - rate, dropout_scale(rate),
-            seed & MASK64, stream & MASK64, control.counters, out.size, out, mask,
+            operation, given.x, given.slopes, given.dy, math.prod(rows), given.features,
+            given.accumulate, given.terms, given.dx,
         )  # fmt: skip
 
-    def dropout_gradient(
-        self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        if not alike(dy, mask, out):
-            super().dropout_gradient(dy, rate, mask, out, accumulate)
-            return
-        operation = self._compiled("dropout_gradient", type_of(out))
-        self._do(operation, dy, mask, dropout_scale(rate), out.size, accumulate, out)
+    def _column_sums(self, given: Given) -> None:
+        operation = self._compiled("column_sums", name_of(given.dtype))
+        self._do(operation, given.x, given.rows, given.features, given.accumulate, given.out)
 
-    def gather(
-        self, source: Array, order: Order, control: Control, out: Array,
-        scale: float = 1.0, offset: float = 0.0,
-    ) -> None:
-        operation = self._compiled("gather", type_of(source), type_of(out))
-        fits = source.shape[1:] == out.shape[1:] and order.rows <= len(source)
-        if operation is None or not (fits and in_one_piece(source, out)):
-            super().gather(source, order, control, out, scale, offset)
+    def _affine(self, given: Given) -> None:
+        x, out = given.x, given.out
+        operation = self._compiled("affine", name_of(x.dtype), name_of(out.dtype))
+        if operation is None:
+            super()._affine(given)
             return
+        self._do(operation, x, given.scale, given.offset, out.size, given.accumulate, out)
+
+    def _combine(self, given: Given) -> None:
+        operation = self._compiled("combine", name_of(given.dtype), given.combination)
+        self._do(operation, given.a, given.b, given.out.size, given.accumulate, given.out)
+
+    def _copy_columns(self, given: Given) -> None:
+        operation = self._compiled("copy_columns", name_of(given.dtype))
         self._do(
-            operation, source, order.rows, math.prod(out.shape[1:]), (order.seed or 0) & MASK64,
-            order.seed is not None, control.counters, len(out), scale, offset, out,
+            operation, given.x, given.x_columns, given.start, given.rows, given.width, given.at,
+            given.out_columns, given.accumulate, given.out,
         )  # fmt: skip
 
-    def advance(self, control: Control, rows: int, totals: Array) -> None:
-        self._do(self._compiled("advance"), control.counters, rows, totals)
+    def _dropout(self, given: Given) -> None:
+        rate, out = given.rate, given.out
+        self._do(
+            self._compiled("dropout", name_of(given.dtype)), given.x, 1.0 - rate,
+            dropout_scale(rate), given.seed & MASK64, given.stream & MASK64,
+            given.control.counters, out.size, out, given.mask,
+        )  # fmt: skip
+
+    def _dropout_gradient(self, given: Given) -> None:
+        operation = self._compiled("dropout_gradient", name_of(given.dtype))
+        scale, out = dropout_scale(given.rate), given.out
+        self._do(operation, given.dy, given.mask, scale, out.size, given.accumulate, out)
+
+    def _gather(self, given: Given) -> None:
+        source, out, order = given.source, given.out, given.order
+        operation = self._compiled("gather", name_of(source.dtype), name_of(out.dtype))
+        if operation is None:
+            super()._gather(given)
+            return
+        if self._trace is None:  # a program trusts in who sets the position
+            check_position(order, given.control.counters, given.batch)
+        self._do(
+            operation, source, order.rows, math.prod(given.row), (order.seed or 0) & MASK64,
+            order.seed is not None, given.control.counters, given.batch, given.scale,
+            given.offset, out,
+        )  # fmt: skip
+
+    def _advance(self, given: Given) -> None:
+        self._do(self._compiled("advance"), given.control.counters, given.rows, given.totals)
+
+
+class _Session(Session):
+    """A session in which the compiled operations of this thread may use several threads."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __enter__(self) -> None:
+        self.begin(Hold(sys._getframe(1)))
+        self._library.set_threads(Session.threads())
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._library.set_threads(Session.threads() if Session.of_this_thread() else 1)

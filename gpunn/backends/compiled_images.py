@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled, in_one_piece, type_of
+from .compiled_operations import Compiled, name_of
+from .contract import Given
 from .geometry import Geometry
 from .numpy_images import PARTS, PARTS_BYTES, _rows
 
@@ -61,24 +62,13 @@ class CompiledImages(Compiled):
 
     # -- convolution
 
-    def convolution(
-        self,
-        x: Array,
-        kernel: Array,
-        bias: Array | None,
-        activation: Any,
-        geometry: Geometry,
-        z: Array,
-        out: Array,
-        precision: str | None = None,
-    ) -> None:
-        if not in_one_piece(x, kernel, bias, z, out):
-            super().convolution(x, kernel, bias, activation, geometry, z, out, precision)
-            return
-        operation = self._compiled("convolution", type_of(out), activation.functor)
+    def _convolution(self, given: Given) -> None:
+        x, kernel, bias, activation = given.x, given.kernel, given.bias, given.activation
+        geometry, z, out, dtype = given.geometry, given.z, given.out, name_of(given.dtype)
+        operation = self._compiled("convolution", dtype, activation.functor)
         parameters, start, result = self._parameters(activation), bias, out
         if operation is None:
-            operation = self._compiled("convolution", type_of(out), LINEAR)
+            operation = self._compiled("convolution", dtype, LINEAR)
             start, result = None, z
         layout = self._layout(x, kernel, geometry)
         panels = self._panels(1, len(layout.cells), kernel.shape[-1], x.dtype)
@@ -89,34 +79,17 @@ class CompiledImages(Compiled):
         if start is not bias or result is not out:
             self.bias_activation(_rows(z), bias, activation, _rows(out))
 
-    def convolution_gradient(
-        self,
-        x: Array,
-        kernel: Array,
-        activation: Any,
-        geometry: Geometry,
-        saved: Array,
-        dy: Array,
-        dkernel: Array | None,
-        dbias: Array | None,
-        dx: Array | None,
-        adds: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
-        arrays = x, kernel, saved, dy, dkernel, dbias, dx
-        if not in_one_piece(*arrays):
-            super().convolution_gradient(
-                x, kernel, activation, geometry, saved, dy, dkernel, dbias, dx, adds, accumulate,
-                precision,
-            )  # fmt: skip
-            return
-        operation = self._compiled("convolution_gradient", type_of(dy), activation.functor)
+    def _convolution_gradient(self, given: Given) -> None:
+        x, kernel, activation, geometry = given.x, given.kernel, given.activation, given.geometry
+        saved, dy, dkernel, dx = given.saved, given.dy, given.dkernel, given.dx
+        operation = self._compiled(
+            "convolution_gradient", name_of(given.dtype), activation.functor
+        )
         if operation is None:
             self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
-            operation = self._compiled("convolution_gradient", type_of(dy), LINEAR)
+            operation = self._compiled("convolution_gradient", name_of(given.dtype), LINEAR)
         layout = self._layout(x, kernel, geometry)
-        pieces, filters, dtype = int(layout.numbers[-1]), kernel.shape[-1], x.dtype
+        pieces, filters, dtype = int(layout.numbers[-1]), given.filters, given.dtype
         padded = pixels = turned = sums = None
         if dkernel is not None:
             padded = self._padded(layout, x, geometry)
@@ -129,8 +102,8 @@ class CompiledImages(Compiled):
         bias_sums = self.scratch((pieces, filters), dtype, "bias sums")
         self._do(
             operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
-            layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel, dbias, dx,
-            adds, accumulate,
+            layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
+            given.dbias, dx, given.adds, given.accumulate,
         )  # fmt: skip
 
     def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
@@ -172,54 +145,41 @@ class CompiledImages(Compiled):
 
     # -- pooling
 
-    def max_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        if not in_one_piece(x, out):
-            super().max_pooling(x, geometry, out)
-            return
-        operation = self._compiled("max_pooling", type_of(out))
-        self._do(operation, x, self._geometry(geometry), None, len(x), x.shape[-1], out)
+    def _max_pooling(self, given: Given) -> None:
+        operation, numbers = self._pooled("max_pooling", given), self._geometry(given.geometry)
+        self._do(operation, given.x, numbers, None, given.samples, given.channels, given.out)
 
-    def max_pooling_gradient(
-        self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
-        if not in_one_piece(x, y, dy, dx):
-            super().max_pooling_gradient(x, y, dy, geometry, dx, accumulate)
-            return
-        operation = self._compiled("max_pooling_gradient", type_of(dx))
-        numbers = self._geometry(geometry)
-        self._do(operation, x, numbers, y, dy, len(x), x.shape[-1], accumulate, dx)
+    def _max_pooling_gradient(self, given: Given) -> None:
+        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
+        self._do(
+            self._pooled("max_pooling_gradient", given), given.x, numbers, given.y, given.dy,
+            *sizes, given.accumulate, given.dx,
+        )  # fmt: skip
 
-    def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        if not in_one_piece(x, out):
-            super().average_pooling(x, geometry, out)
-            return
-        operation = self._compiled("average_pooling", type_of(out))
-        numbers, shares = self._geometry(geometry), self._shares(geometry, x.dtype)
-        self._do(operation, x, numbers, shares, len(x), x.shape[-1], out)
+    def _average_pooling(self, given: Given) -> None:
+        operation, numbers = self._pooled("average_pooling", given), self._geometry(given.geometry)
+        shares = self._shares(given.geometry, given.dtype)
+        self._do(operation, given.x, numbers, shares, given.samples, given.channels, given.out)
 
-    def average_pooling_gradient(
-        self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
-        if not in_one_piece(dy, dx):
-            super().average_pooling_gradient(dy, geometry, dx, accumulate)
-            return
-        operation = self._compiled("average_pooling_gradient", type_of(dx))
-        numbers, shares = self._geometry(geometry), self._shares(geometry, dy.dtype)
-        self._do(operation, dy, numbers, shares, len(dx), dx.shape[-1], accumulate, dx)
+    def _average_pooling_gradient(self, given: Given) -> None:
+        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
+        shares = self._shares(given.geometry, given.dtype)
+        self._do(
+            self._pooled("average_pooling_gradient", given), given.dy, numbers, shares, *sizes,
+            given.accumulate, given.dx,
+        )  # fmt: skip
+
+    def _pooled(self, name: str, given: Given) -> Any:
+        return self._compiled(name, name_of(given.dtype))
 
     # -- layout
 
-    def crop_or_pad(
-        self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
-    ) -> None:
-        if not in_one_piece(x, out):
-            super().crop_or_pad(x, offset, out, accumulate)
-            return
-        operation = self._compiled("crop_or_pad", type_of(out))
-        self._do(operation, x, *x.shape, *offset, *out.shape[1:3], accumulate, out)
+    def _crop_or_pad(self, given: Given) -> None:
+        x, out = given.x, given.out
+        operation = self._compiled("crop_or_pad", name_of(given.dtype))
+        sizes = *x.shape, *given.offset, *out.shape[1:3]
+        self._do(operation, x, *sizes, given.accumulate, out)
 
-    def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        if not in_one_piece(x, out):
-            super().swap_axes(x, out, accumulate)
-            return
-        self._do(self._compiled("swap_axes", type_of(out)), x, *x.shape, accumulate, out)
+    def _swap_axes(self, given: Given) -> None:
+        operation = self._compiled("swap_axes", name_of(given.dtype))
+        self._do(operation, given.x, *given.x.shape, given.accumulate, given.out)

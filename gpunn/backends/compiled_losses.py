@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled, in_one_piece, type_of
+from .compiled_operations import Compiled, name_of
+from .contract import Given
 
 LONGEST_COMPARED = 256
 
@@ -15,41 +16,39 @@ LONGEST_COMPARED = 256
 class CompiledLosses(Compiled):
     """What looks at predictions and targets."""
 
-    def loss(
-        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
-        gradient: Array | None, totals: Array,
-    ) -> None:
-        operation = self._compiled("loss", type_of(y_pred), loss.functor)
-        if operation is None or not in_one_piece(y_true, y_pred, weights, gradient, totals):
-            super().loss(loss, y_true, y_pred, weights, scale, gradient, totals)
+    def _loss(self, given: Given) -> None:
+        loss, rows, classes = given.loss, given.rows, given.classes
+        operation = self._compiled("loss", name_of(given.dtype), loss.functor)
+        if operation is None:
+            super()._loss(given)
             return
-        rows = len(y_pred)
         matches = None
-        if loss.counts_matches and len(totals) > 2:
+        if loss.counts_matches and given.sums > 2:
             matches = self.scratch((rows,), np.bool_, "loss matches")
-        values = self.scratch((rows,), y_pred.dtype, "loss values")
+        values = self.scratch((rows,), given.dtype, "loss values")
         self._do(
-            operation, y_pred, *_targets(y_true), weights, self._parameters(loss), scale,
-            *y_pred.shape, gradient, values, matches, totals,
+            operation, given.y_pred, *_targets(given.y_true), given.weights,
+            self._parameters(loss), given.scale, rows, classes, given.gradient, values, matches,
+            given.totals,
         )  # fmt: skip
 
-    def metric(
-        self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
-    ) -> None:
+    def _metric(self, given: Given) -> None:
+        metric, y_pred, y_true, state = given.metric, given.y_pred, given.y_true, given.state
         operation = self._metric_operation(metric, y_pred)
-        if operation is None or not _from_a_model(y_true, y_pred, weights, state):
-            super().metric(metric, y_true, y_pred, weights, state)
+        if operation is None:
+            super()._metric(given)
             return
-        rows, classes = y_pred.shape
+        rows, classes = given.rows, given.classes
         if metric.adds == "columns":
-            self._do(operation, y_pred, y_true, weights, rows, classes, state)
+            self._do(operation, y_pred, y_true, given.weights, rows, classes, state)
             return
-        given = y_pred, *_targets(y_true), weights, self._parameters(metric), rows, classes
+        parameters = self._parameters(metric)
+        arguments = y_pred, *_targets(y_true), given.weights, parameters, rows, classes
         if metric.adds == "bins":
-            self._do(operation, *given, metric.width(classes), state.size, state)
+            self._do(operation, *arguments, metric.width(classes), state.size, state)
         else:
-            values = self.scratch((rows,), y_pred.dtype, "metric values")
-            self._do(operation, *given, values, state)
+            values = self.scratch((rows,), given.dtype, "metric values")
+            self._do(operation, *arguments, values, state)
 
     def _metric_operation(self, metric: Any, y_pred: Array) -> Any:
         # Which are the best k is found out by comparing all with all: a sort is faster there.
@@ -58,18 +57,12 @@ class CompiledLosses(Compiled):
         ):
             return None
         names = {"rows": "metric", "losses": "metric_of_losses", "bins": "bins"}
+        dtype = name_of(y_pred.dtype)
         if metric.adds == "columns":
-            return self._compiled("target_sums", type_of(y_pred))
-        return self._compiled(names[metric.adds], type_of(y_pred), metric.functor)
+            return self._compiled("target_sums", dtype)
+        return self._compiled(names[metric.adds], dtype, metric.functor)
 
 
 def _targets(y_true: Array) -> tuple[Array | None, Array | None]:
     """Rows of targets and class numbers, of which one is None."""
     return (None, y_true) if y_true.ndim == 1 else (y_true, None)
-
-
-def _from_a_model(y_true: Array, y_pred: Array, weights: Array | None, state: Array) -> bool:
-    """Whether these are what a model gives a metric; its own state may get other things."""
-    dtype = np.dtype(np.int32) if y_true.ndim == 1 else y_pred.dtype
-    by_row = weights is None or (weights.ndim == 1 and weights.dtype == y_pred.dtype)
-    return y_true.dtype == dtype and by_row and in_one_piece(y_true, y_pred, weights, state)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .base import Array
-from .compiled_operations import MASK64, Compiled, in_one_piece, type_of
-from .control import Control
+from .compiled_operations import MASK64, Compiled, name_of
+from .contract import Given
 
 CHUNK = 256  # numbers of a feature that are summed up before another sum begins
 ROWS = 64  # that a thread takes at a time
@@ -30,90 +28,61 @@ class CompiledNormalization(Compiled):
         table = self.scratch((count, features * repeats), x.dtype, "numbers of features")
         return features * repeats, table
 
-    def batch_statistics(
-        self, x: Array, momentum: float, mean: Array, variance: Array,
-        moving_mean: Array, moving_variance: Array,
-    ) -> None:
-        arrays = x, mean, variance, moving_mean, moving_variance
-        if not (x.size and in_one_piece(*arrays)):
-            super().batch_statistics(x, momentum, *arrays[1:])
+    def _batch_statistics(self, given: Given) -> None:
+        x = given.x
+        if not x.size:
+            super()._batch_statistics(given)
             return
         rows, partial = self._sums_of_chunks(x)
-        operation = self._compiled("batch_statistics", type_of(x))
-        self._do(operation, x, *x.shape, rows, momentum, partial, *arrays[1:])
+        self._do(
+            self._compiled("batch_statistics", name_of(given.dtype)), x, *x.shape, rows,
+            given.momentum, partial, given.mean, given.variance, given.moving_mean,
+            given.moving_variance,
+        )  # fmt: skip
 
-    def normalize(
-        self, x: Array, mean: Array, variance: Array, gamma: Array | None, beta: Array | None,
-        epsilon: float, out: Array,
-    ) -> None:
-        if not in_one_piece(x, mean, variance, gamma, beta, out):
-            super().normalize(x, mean, variance, gamma, beta, epsilon, out)
-            return
+    def _normalize(self, given: Given) -> None:
+        x = given.x
         width, table = self._features_table(x, 3)
         self._do(
-            self._compiled("normalize", type_of(x)), x, mean, variance, gamma, beta, epsilon,
-            *x.shape, width, table, out,
+            self._compiled("normalize", name_of(given.dtype)), x, given.mean, given.variance,
+            given.gamma, given.beta, given.epsilon, *x.shape, width, table, given.out,
         )  # fmt: skip
 
-    def normalize_gradient(
-        self, x: Array, dy: Array, mean: Array, variance: Array, gamma: Array | None,
-        epsilon: float, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        constant: bool = False, adds: bool = False, accumulate: bool = False,
-    ) -> None:
-        if not in_one_piece(x, dy, mean, variance, gamma, dgamma, dbeta, dx):
-            super().normalize_gradient(
-                x, dy, mean, variance, gamma, epsilon, dgamma, dbeta, dx, constant, adds,
-                accumulate,
-            )  # fmt: skip
-            return
+    def _normalize_gradient(self, given: Given) -> None:
+        x, dgamma, dbeta, constant = given.x, given.dgamma, given.dbeta, given.constant
         rows, partial = self._sums_of_chunks(x)
         width, table = self._features_table(x, 5)
-        summed: Any = partial
-        if constant and dgamma is None and dbeta is None:
-            summed = None
+        summed = None if constant and dgamma is None and dbeta is None else partial
         self._do(
-            self._compiled("normalize_gradient", type_of(x)), x, dy, mean, variance, gamma,
-            epsilon, *x.shape, rows, width, constant, adds, accumulate, summed, table, dgamma,
-            dbeta, dx,
+            self._compiled("normalize_gradient", name_of(given.dtype)), x, given.dy, given.mean,
+            given.variance, given.gamma, given.epsilon, *x.shape, rows, width, constant,
+            given.adds, given.accumulate, summed, table, dgamma, dbeta, given.dx,
         )  # fmt: skip
 
-    def layer_norm(
-        self, x: Array, gamma: Array | None, beta: Array | None, epsilon: float,
-        mean: Array | None, variance: Array, out: Array,
-    ) -> None:
-        if not (x.size and in_one_piece(x, gamma, beta, mean, variance, out)):
-            super().layer_norm(x, gamma, beta, epsilon, mean, variance, out)
+    def _layer_norm(self, given: Given) -> None:
+        x = given.x
+        if not x.size:
+            super()._layer_norm(given)
             return
         self._do(
-            self._compiled("layer_norm", type_of(x)), x, gamma, beta, epsilon, *x.shape, ROWS,
-            mean, variance, out,
+            self._compiled("layer_norm", name_of(given.dtype)), x, given.gamma, given.beta,
+            given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.out,
         )  # fmt: skip
 
-    def layer_norm_gradient(
-        self, x: Array, dy: Array, gamma: Array | None, epsilon: float, mean: Array | None,
-        variance: Array, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        adds: bool = False, accumulate: bool = False,
-    ) -> None:
-        if not in_one_piece(x, dy, gamma, mean, variance, dgamma, dbeta, dx):
-            super().layer_norm_gradient(
-                x, dy, gamma, epsilon, mean, variance, dgamma, dbeta, dx, adds, accumulate
-            )
-            return
-        chunks = max(1, -(-len(x) // ROWS))
-        partial = self.scratch((chunks, 2, x.shape[1]), x.dtype, "sums of chunks")
+    def _layer_norm_gradient(self, given: Given) -> None:
+        x = given.x
+        chunks = max(1, -(-given.rows // ROWS))
+        partial = self.scratch((chunks, 2, given.features), given.dtype, "sums of chunks")
         self._do(
-            self._compiled("layer_norm_gradient", type_of(x)), x, dy, gamma, epsilon, *x.shape,
-            ROWS, mean, variance, adds, accumulate, partial, dgamma, dbeta, dx,
+            self._compiled("layer_norm_gradient", name_of(given.dtype)), x, given.dy,
+            given.gamma, given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.adds,
+            given.accumulate, partial, given.dgamma, given.dbeta, given.dx,
         )  # fmt: skip
 
-    def normal_noise(
-        self, x: Array, stddev: float, seed: int, stream: int, control: Control, out: Array,
-        factors: Array | None = None,
-    ) -> None:
-        if not in_one_piece(x, out, factors):
-            super().normal_noise(x, stddev, seed, stream, control, out, factors)
-            return
+    def _normal_noise(self, given: Given) -> None:
+        out = given.out
         self._do(
-            self._compiled("normal_noise", type_of(out)), x, stddev, seed & MASK64,
-            stream & MASK64, control.counters, out.size, factors, out,
+            self._compiled("normal_noise", name_of(given.dtype)), given.x, given.stddev,
+            given.seed & MASK64, given.stream & MASK64, given.control.counters, out.size,
+            given.factors, out,
         )  # fmt: skip

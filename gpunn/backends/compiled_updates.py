@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .base import Array
-from .compiled_operations import Compiled, type_of
-from .control import PARAMETERS, Control
+from .compiled_operations import Compiled, name_of
+from .contract import Given
+from .control import PARAMETERS
 from .numpy_updates import UPDATE_PIECE
 
 INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
@@ -17,10 +16,11 @@ INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
 class CompiledUpdates(Compiled):
     """What an optimizer asks for; a part of `CompiledBackend`."""
 
-    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        operation = self._compiled("update", type_of(arena.values), optimizer.functor)
+    def _update(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        operation = self._compiled("update", name_of(given.dtype), optimizer.functor)
         if operation is None:
-            super().update(optimizer, arena, control)
+            super()._update(given)
             return
         scheduled = any(place >= PARAMETERS for place in optimizer.schedules)
         slots = [arena.slots[name] for name in optimizer.slot_names]
@@ -31,49 +31,53 @@ class CompiledUpdates(Compiled):
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
-    def step_by_norms(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _step_by_norms(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
         rows = arena.segments[arena.segments["trainable"]]
         pieces, owners = _pieces(rows)
         n = len(pieces)
         sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
         self._do(
-            self._compiled("step_by_norms", type_of(arena.values)),
+            self._compiled("step_by_norms", name_of(given.dtype)),
             arena.values, arena.slots["direction"], self._constant("pieces", pieces), n, *sums,
             self._constant("multipliers", rows["multiplier"][owners]),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
-    def accumulate_gradients(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _accumulate_gradients(self, given: Given) -> None:
+        arena = given.arena
         self._do(
-            self._compiled("accumulate_gradients", type_of(arena.values)),
+            self._compiled("accumulate_gradients", name_of(given.dtype)),
             arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
-            len(arena.runs), optimizer.steps_per_update, control.counters,
+            len(arena.runs), given.optimizer.steps_per_update, given.control.counters,
         )  # fmt: skip
 
-    def average_weights(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _average_weights(self, given: Given) -> None:
+        optimizer, arena = given.optimizer, given.arena
         self._do(
-            self._compiled("average_weights", type_of(arena.values)),
+            self._compiled("average_weights", name_of(given.dtype)),
             arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
-            optimizer.steps_per_update, control.counters,
+            optimizer.steps_per_update, given.control.counters,
         )  # fmt: skip
 
-    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        dtype = type_of(arena.gradients)
-        if by == "value":
+    def _clip_gradients(self, given: Given) -> None:
+        arena, limit, dtype = given.arena, given.limit, name_of(given.dtype)
+        if given.by == "value":
             operation = self._compiled("clip_values", dtype)
             self._do(operation, arena.gradients, arena.run_table, len(arena.runs), limit)
             return
         pieces, _ = _pieces(arena.segments[arena.segments["trainable"]])
         n = len(pieces)
-        if by == "global_norm":
+        if given.by == "global_norm":
             pieces[:, 2:] = 0, n
         self._do(
             self._compiled("clip_norms", dtype), arena.gradients, self._constant("pieces", pieces),
             n, self.scratch((n,), FLOATS, "squares"), limit,
         )  # fmt: skip
 
-    def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
+    def _regularize(self, given: Given) -> None:
+        arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
         segments = arena.segments
         has_penalty = (segments["l1"] != 0) | (segments["l2"] != 0)
         segments = segments[segments["trainable"] & has_penalty]
@@ -81,31 +85,33 @@ class CompiledUpdates(Compiled):
             pieces, owners = _pieces(segments)
             factors = np.stack([segments["l1"], segments["l2"]], axis=1)[owners]
             self._do(
-                self._compiled("penalties", type_of(arena.values)),
+                self._compiled("penalties", name_of(given.dtype)),
                 arena.values, arena.gradients if gradients else None,
                 self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
             )  # fmt: skip
         others = [p for p in arena.penalized if p.regularizer.coefficients is None]
         if others:
-            self._do(self._regularize, others, rows, gradients, totals)
+            self._do(self._penalties, others, rows, gradients, totals)
 
-    def constrain(self, constraint: Any, w: Array) -> None:
-        operation = self._compiled(constraint.functor, type_of(w))
-        if operation is None or not w.flags.c_contiguous:
-            super().constrain(constraint, w)
+    def _constrain(self, given: Given) -> None:
+        constraint, w = given.constraint, given.w
+        operation = self._compiled(constraint.functor, name_of(given.dtype))
+        if operation is None:
+            super()._constrain(given)
         elif constraint.functor == "constrain_norms":
             self._do(operation, w, *constraint.lines(w.shape), *constraint.parameters)
         else:
             self._do(operation, w, w.size)
 
-    def schedule(self, schedule: Any, control: Control, place: int, every: int = 1) -> None:
+    def _schedule(self, given: Given) -> None:
+        schedule, control = given.schedule, given.control
         operation = self._compiled("schedule", schedule.functor)
         if operation is None:
-            super().schedule(schedule, control, place, every)
+            super()._schedule(given)
             return
-        parameters = self._parameters(schedule)
-        self._do(operation, parameters, control.counters, every, control.rates, place)
+        arrays = self._parameters(schedule), control.counters
+        self._do(operation, *arrays, given.every, control.rates, given.place)
 
 
 def _pieces(segments: Array) -> tuple[Array, Array]:

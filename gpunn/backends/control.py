@@ -21,6 +21,7 @@ PASS = 2  # passes over the data begun before this one: keys the shuffled order
 POSITION = 3  # row of this pass at which the next batch begins
 BAD_BATCH = 4  # the first batch whose loss was not finite, or -1
 COUNTERS = 8
+NAMES = ("updates", "batches", "pass", "position", "bad_batch")
 # ... and in `Control.rates` (float64).
 LEARNING_RATE = 0
 PARAMETERS = 1  # from here on an optimizer's parameters, if a schedule changes one of them
@@ -45,7 +46,12 @@ class Control:
         self.set(BAD_BATCH, -1)
 
     def set(self, position: int, value: int) -> None:
-        """Write one counter from the host."""
+        """Write one counter from the host.
+
+        Raises:
+            ValueError: for a number that it cannot have counted.
+        """
+        _check(position, value)
         if position == POSITION:
             self.shift = 0
         self._write(position, value)
@@ -78,7 +84,13 @@ class Control:
         return counters
 
     def restore(self, counters: np.ndarray) -> None:
-        """Take over what `get` gave."""
+        """Take over what `get` gave.
+
+        Raises:
+            ValueError: for numbers that it cannot have counted.
+        """
+        for position, value in enumerate(counters[: len(NAMES)].tolist()):
+            _check(position, value)
         self.shift = 0
         self.backend.write(self.counters, counters)
 
@@ -88,3 +100,9 @@ class Control:
     def set_rate(self, place: int, value: float) -> None:
         """Write one of the rates from the host."""
         self.backend.write(self.rates[place : place + 1], np.array([value]))
+
+
+def _check(position: int, value: int) -> None:
+    least = -1 if position == BAD_BATCH else 0
+    if not least <= value < 2**63:
+        raise ValueError(f"{NAMES[position]} must be at least {least}; got {value}.")

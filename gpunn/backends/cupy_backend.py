@@ -9,13 +9,12 @@ import numpy as np
 
 from .base import Array
 from .composition import BLOCK, WARP
-from .contract import dropout_scale
+from .contract import Given, dropout_scale
 from .control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from .cupy_images import CupyImages
 from .cupy_normalization import CupyNormalization
 from .cupy_penalties import CupyPenalties
 from .kernel_source import type_name
-from .order import Order
 from .tasks import PartTask, Product
 
 COLUMN_TILE = 32  # as in reductions.cu
@@ -33,20 +32,14 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
 
     # -- products and element-wise passes
 
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
-        if out.size:
-            self._ask(Product(a, b, out, transpose_a, transpose_b, accumulate, precision))
+    def _matmul(self, given: Given) -> None:
+        if given.out.size:
+            turned = given.transpose_a, given.transpose_b
+            arrays = given.a, given.b, given.out
+            self._ask(Product(*arrays, *turned, given.accumulate, given.precision))
 
-    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+    def _bias_activation(self, given: Given) -> None:
+        x, bias, activation, out = given.x, given.bias, given.activation, given.out
         keep_input = activation.saves == "input" and bias is not None
         if activation.functor is None:
             if bias is not None:
@@ -56,20 +49,20 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             activation.forward(self, x, out)
             return
         kind = EPILOGUES.get(activation.functor)
-        if kind and bias is not None and x is out and self._in_passing(kind, out, bias):
+        same = kind and bias is not None and self.overlap(x, out) == "same"
+        if kind and same and self._in_passing(kind, out, bias):
             return
-        choices = (type_name(out.dtype), activation.functor)
-        features = x.shape[-1] if x.ndim else 1
-        rows, parameters = x.size // features, self._parameters(activation)
-        rowwise = activation.rowwise
+        choices, rowwise = (type_name(out.dtype), activation.functor), activation.rowwise
+        rows, parameters = x.size // max(given.features, 1), self._parameters(activation)
         self._part(
             "row_activation" if rowwise else "bias_activation", choices, x.size,
-            x, bias, parameters, rows if rowwise else x.size, features, keep_input, out, rows=rows,
-        )
+            x, bias, parameters, rows if rowwise else x.size, given.features, keep_input, out,
+            rows=rows,
+        )  # fmt: skip
 
-    def activation_gradient(
-        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
-    ) -> None:
+    def _activation_gradient(self, given: Given) -> None:
+        activation, saved, dy, out = given.activation, given.saved, given.dy, given.out
+        accumulate = given.accumulate
         if activation.functor is None:
             term = self.scratch(out.shape, out.dtype, "term") if accumulate else out
             activation.gradient(self, saved, dy, term)
@@ -77,119 +70,106 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
                 self.xp.add(out, term, out=out)
             return
         choices = (type_name(out.dtype), activation.functor)
-        features = saved.shape[-1] if saved.ndim else 1
-        rows, parameters = saved.size // features, self._parameters(activation)
-        rowwise = activation.rowwise
+        features, rowwise = given.features, activation.rowwise
+        rows, parameters = saved.size // max(features, 1), self._parameters(activation)
         self._part(
             "row_activation_gradient" if rowwise else "activation_gradient", choices, saved.size,
             saved, dy, parameters, *((rows, features) if rowwise else (saved.size,)), accumulate,
             out, rows=rows,
-        )
+        )  # fmt: skip
 
-    def prelu(self, x: Array, slopes: Array, out: Array) -> None:
+    def _prelu(self, given: Given) -> None:
+        x = given.x
         self._part(
-            "prelu", (type_name(x.dtype),), x.size, x, slopes, x.size, x.shape[-1], out,
-            rows=len(x),
-        )
+            "prelu", (type_name(x.dtype),), x.size, x, given.slopes, x.size, given.features,
+            given.out, rows=_rows(x),
+        )  # fmt: skip
 
-    def prelu_gradient(
-        self, x: Array, slopes: Array, dy: Array, terms: Array, dx: Array | None,
-        accumulate: bool = False,
-    ) -> None:
+    def _prelu_gradient(self, given: Given) -> None:
+        x = given.x
         self._part(
-            "prelu_gradient", (type_name(x.dtype),), x.size,
-            x, slopes, dy, x.size, x.shape[-1], accumulate, terms, dx, rows=len(x),
-        )
+            "prelu_gradient", (type_name(x.dtype),), x.size, x, given.slopes, given.dy, x.size,
+            given.features, given.accumulate, given.terms, given.dx, rows=_rows(x),
+        )  # fmt: skip
 
-    def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        rows, features = x.shape
-        if not accumulate and self._in_passing("bias_gradient", x, out):
+    def _column_sums(self, given: Given) -> None:
+        x, out, rows, features = given.x, given.out, given.rows, given.features
+        if not given.accumulate and self._in_passing("bias_gradient", x, out):
             return
-        groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // features))
+        groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
         if groups > 1:
             # Neighbouring rows as one wide row: their columns keep more blocks busy.
             even = rows // groups * groups
             sums = self.scratch((groups, features), out.dtype, "column sums")
-            self._column_sums(x[:even].reshape(-1, groups * features), sums.reshape(-1), False)
-            self._column_sums(sums, out, accumulate)
+            self._sums_of_columns(x[:even].reshape(-1, groups * features), sums.reshape(-1), False)
+            self._sums_of_columns(sums, out, given.accumulate)
             if even < rows:
-                self._column_sums(x[even:], out, True)
+                self._sums_of_columns(x[even:], out, True)
             return
-        self._column_sums(x, out, accumulate)
+        self._sums_of_columns(x, out, given.accumulate)
 
-    def _column_sums(self, x: Array, out: Array, accumulate: bool) -> None:
+    def _sums_of_columns(self, x: Array, out: Array, accumulate: bool) -> None:
         rows, features = x.shape
         self._part(
             "column_sums", (type_name(out.dtype),), -(-features // COLUMN_TILE) * BLOCK,
             x, rows, features, accumulate, out,
-        )
-
-    def affine(
-        self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
-    ) -> None:
-        choices = (type_name(x.dtype), type_name(out.dtype))
-        self._part(
-            "affine", choices, out.size, x, scale, offset, out.size, accumulate, out,
-            rows=_rows(out),
-        )
-
-    def combine(
-        self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        self._part(
-            "combine", (type_name(out.dtype), combination), out.size,
-            a, b, out.size, accumulate, out, rows=_rows(out),
         )  # fmt: skip
 
-    def copy_columns(
-        self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
-    ) -> None:
-        rows = len(out)
+    def _affine(self, given: Given) -> None:
+        x, out = given.x, given.out
         self._part(
-            "copy_columns", (type_name(out.dtype),), rows * width,
-            x, x.shape[1], start, rows, width, at, out.shape[1], accumulate, out, rows=rows,
-        )
+            "affine", (type_name(x.dtype), type_name(out.dtype)), out.size,
+            x, given.scale, given.offset, out.size, given.accumulate, out, rows=_rows(out),
+        )  # fmt: skip
 
-    def dropout(
-        self, x: Array, rate: float, seed: int, stream: int, control: Control, out: Array,
-        mask: Array,
-    ) -> None:
+    def _combine(self, given: Given) -> None:
+        out = given.out
+        self._part(
+            "combine", (type_name(out.dtype), given.combination), out.size,
+            given.a, given.b, out.size, given.accumulate, out, rows=_rows(out),
+        )  # fmt: skip
+
+    def _copy_columns(self, given: Given) -> None:
+        rows, width = given.rows, given.width
+        self._part(
+            "copy_columns", (type_name(given.out.dtype),), rows * width, given.x,
+            given.x_columns, given.start, rows, width, given.at, given.out_columns,
+            given.accumulate, given.out, rows=rows,
+        )  # fmt: skip
+
+    def _dropout(self, given: Given) -> None:
+        rate, out = given.rate, given.out
         self._part(
             "dropout", (type_name(out.dtype),), -(-out.size // 8),  # a thread takes eight elements
-            x, 1.0 - rate, dropout_scale(rate), seed & _MASK64, stream & _MASK64,
-            control.counters, out.size, out, mask, rows=_rows(out),
-        )
+            given.x, 1.0 - rate, dropout_scale(rate), given.seed & _MASK64,
+            given.stream & _MASK64, given.control.counters, out.size, out, given.mask,
+            rows=_rows(out),
+        )  # fmt: skip
 
-    def dropout_gradient(
-        self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
-    ) -> None:
+    def _dropout_gradient(self, given: Given) -> None:
+        scale, out = dropout_scale(given.rate), given.out
         self._part(
             "dropout_gradient", (type_name(out.dtype),), out.size,
-            dy, mask, dropout_scale(rate), out.size, accumulate, out, rows=_rows(out),
-        )
+            given.dy, given.mask, scale, out.size, given.accumulate, out, rows=_rows(out),
+        )  # fmt: skip
 
     # -- the two ends of a step
 
-    def gather(
-        self, source: Array, order: Order, control: Control, out: Array,
-        scale: float = 1.0, offset: float = 0.0,
-    ) -> None:
-        batch = len(out)
+    def _gather(self, given: Given) -> None:
+        source, out, order, batch = given.source, given.out, given.order, given.batch
         self._part(
             "gather", (type_name(source.dtype), type_name(out.dtype)), out.size,
-            source, order.rows, math.prod(out.shape[1:]), (order.seed or 0) & _MASK64,
-            order.seed is not None, control.counters, batch, scale, offset, out, rows=batch,
-        )
+            source, order.rows, math.prod(given.row), (order.seed or 0) & _MASK64,
+            order.seed is not None, given.control.counters, batch, given.scale, given.offset,
+            out, rows=batch,
+        )  # fmt: skip
 
-    def loss(
-        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
-        gradient: Array | None, totals: Array,
-    ) -> None:
-        rows, classes = y_pred.shape
-        counts = loss.counts_matches and len(totals) > 2
+    def _loss(self, given: Given) -> None:
+        loss, y_true, y_pred, rows = given.loss, given.y_true, given.y_pred, given.rows
+        counts = loss.counts_matches and given.sums > 2
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
-            self._slow_loss(loss, y_true, y_pred, weights, scale, gradient, totals, values)
+            self._loss_by_arrays(given, values)
             return
         if rows == 0:
             return
@@ -198,21 +178,21 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         self._ask(
             PartTask(
                 "loss_rows", (*choices, loss.functor), y_pred.size,
-                [y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None, weights,
-                 self._parameters(loss), scale, rows, classes, counts, gradient, values, matches],
+                [y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None,
+                 given.weights, self._parameters(loss), given.scale, rows, given.classes, counts,
+                 given.gradient, values, matches],
                 rows,
             ),
             PartTask(
-                "loss_totals", choices, BLOCK, [values, matches, scale, rows, counts, totals]
+                "loss_totals", choices, BLOCK,
+                [values, matches, given.scale, rows, counts, given.totals],
             ),
         )  # fmt: skip
 
-    def _slow_loss(
-        self, loss: Any, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
-        gradient: Array | None, totals: Array, values: Array,
-    ) -> None:
-        xp, rows = self.xp, len(y_pred)
-        loss.forward_backward(self, y_true, y_pred, values, gradient)
+    def _loss_by_arrays(self, given: Given, values: Array) -> None:
+        xp, loss, rows, scale = self.xp, given.loss, given.rows, given.scale
+        weights, gradient, totals = given.weights, given.gradient, given.totals
+        loss.forward_backward(self, given.y_true, given.y_pred, values, gradient)
         if weights is not None:
             xp.multiply(values, weights, out=values)
         if gradient is not None:
@@ -221,15 +201,14 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
                 xp.multiply(gradient, weights[:, None], out=gradient)
         totals[0] += xp.sum(values, dtype=np.float64) * (scale * rows)
         totals[1] += rows
-        if loss.counts_matches and len(totals) > 2:
+        if loss.counts_matches and given.sums > 2:
             hits = self.scratch((rows,), np.bool_, "loss matches")
-            loss.matches(self, y_true, y_pred, hits)
+            loss.matches(self, given.y_true, given.y_pred, hits)
             totals[2] += xp.sum(hits, dtype=np.float64)
 
-    def metric(
-        self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
-    ) -> None:
-        rows, classes = y_pred.shape
+    def _metric(self, given: Given) -> None:
+        metric, y_true, y_pred = given.metric, given.y_true, given.y_pred
+        weights, state, rows, classes = given.weights, given.state, given.rows, given.classes
         if metric.functor is None:
             metric.accumulate(self, y_true, y_pred, weights, state)
             return
@@ -260,29 +239,30 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
-        given = [y_pred, targets, labels]
+        arrays = [y_pred, targets, labels]
         if metric.adds == "losses":
             matches = self.scratch((rows,), np.bool_, "loss matches")
             rest = [None, parameters, 1.0, rows, classes, False, None, values, matches]
-            task = PartTask("loss_rows", formula, y_pred.size, [*given, *rest], rows)
+            task = PartTask("loss_rows", formula, y_pred.size, [*arrays, *rest], rows)
         else:
             rest = [parameters, rows, classes, values]
-            task = PartTask("metric_rows", formula, y_pred.size, [*given, *rest], rows)
+            task = PartTask("metric_rows", formula, y_pred.size, [*arrays, *rest], rows)
         self._ask(task, PartTask("metric_totals", choices, BLOCK, [values, weights, rows, state]))
 
-    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _update(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
         slots = [arena.slots[name] for name in optimizer.slot_names]
         if optimizer.functor is None:
-            self._slow_update(optimizer, arena, control, [arena.values, *slots])
+            self._update_by_arrays(optimizer, arena, control, [arena.values, *slots])
             return
         self._part(
-            "update", (type_name(arena.values.dtype), optimizer.functor), _longest(arena),
+            "update", (type_name(given.dtype), optimizer.functor), _longest(arena),
             arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
             arena.run_table, len(arena.runs), self._update_parameters(optimizer, control),
             optimizer.steps_per_update, control.counters, control.rates,
-        )
+        )  # fmt: skip
 
-    def _slow_update(
+    def _update_by_arrays(
         self, optimizer: Any, arena: Any, control: Control, changed: list[Array]
     ) -> None:
         # Arrays of one element, not numbers: a recorded step must read them anew.
@@ -302,8 +282,9 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         for kept, array in zip(before, changed, strict=False):  # if it is not due, take it back
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
 
-    def step_by_norms(self, optimizer: Any, arena: Any, control: Control) -> None:
-        choices, direction = (type_name(arena.values.dtype),), arena.slots["direction"]
+    def _step_by_norms(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        choices, direction = (type_name(given.dtype),), arena.slots["direction"]
         starts, stops, *groups, multipliers = self._pieces(arena, together=False)
         n = len(starts)
         sums = [self.scratch((n,), np.float64, f"{of} squares") for of in ("weight", "direction")]
@@ -314,19 +295,21 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             n, *sums, multipliers, optimizer.steps_per_update, control.counters, control.rates,
         )
 
-    def accumulate_gradients(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _accumulate_gradients(self, given: Given) -> None:
+        arena = given.arena
         self._part(
-            "accumulate_gradients", (type_name(arena.values.dtype),), _longest(arena),
+            "accumulate_gradients", (type_name(given.dtype),), _longest(arena),
             arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
-            len(arena.runs), optimizer.steps_per_update, control.counters,
+            len(arena.runs), given.optimizer.steps_per_update, given.control.counters,
         )
 
-    def average_weights(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _average_weights(self, given: Given) -> None:
+        optimizer, arena = given.optimizer, given.arena
         self._part(
-            "average_weights", (type_name(arena.values.dtype),), _longest(arena),
+            "average_weights", (type_name(given.dtype),), _longest(arena),
             arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
-            optimizer.steps_per_update, control.counters,
+            optimizer.steps_per_update, given.control.counters,
         )
 
     def _update_parameters(self, optimizer: Any, control: Control) -> Array:
@@ -335,14 +318,15 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             return control.rates[PARAMETERS:]
         return self._parameters(optimizer)
 
-    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        choices = (type_name(arena.gradients.dtype),)
-        if by == "value":
+    def _clip_gradients(self, given: Given) -> None:
+        arena, limit = given.arena, given.limit
+        choices = (type_name(given.dtype),)
+        if given.by == "value":
             for run in arena.runs:
                 size = run.gradients.size
                 self._part("clip_values", choices, size, run.gradients, limit, size)
             return
-        starts, stops, *groups, _ = self._pieces(arena, by == "global_norm")
+        starts, stops, *groups, _ = self._pieces(arena, given.by == "global_norm")
         n = len(starts)
         sums = self.scratch((n,), np.float64, "square sums")
         g = arena.gradients
@@ -373,8 +357,8 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             for name, column in zip(names, columns, strict=True)
         )
 
-    def advance(self, control: Control, rows: int, totals: Array) -> None:
-        self._part("advance", (), 1, control.counters, rows, totals)
+    def _advance(self, given: Given) -> None:
+        self._part("advance", (), 1, given.control.counters, given.rows, given.totals)
 
 
 def _longest(arena: Any) -> int:

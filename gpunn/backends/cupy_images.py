@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
+from .contract import Given
 from .geometry import Geometry
 from .kernel_source import type_name
 from .launching import Launching
@@ -22,51 +23,33 @@ class CupyImages(Launching):
 
     # -- convolution
 
-    def convolution(
-        self,
-        x: Array,
-        kernel: Array,
-        bias: Array | None,
-        activation: Any,
-        geometry: Geometry,
-        z: Array,
-        out: Array,
-        precision: str | None = None,
-    ) -> None:
+    def _convolution(self, given: Given) -> None:
+        x, geometry, z, out = given.x, given.geometry, given.z, given.out
         if not x.size:
             return
-        matrix, rows = _rows(kernel), _rows(z)  # (cells channels, filters), (windows, filters)
+        matrix = _rows(given.kernel)  # (cells channels, filters)
+        rows = _rows(z)  # (windows, filters)
         for some in self._some_samples(x, geometry):
             patches = self._patches(x[some], geometry)
-            self._ask(Product(patches, matrix, _rows(z[some]), False, False, False, precision))
-        self.bias_activation(rows, bias, activation, rows if out is z else _rows(out))
+            turned = False, False, False
+            self._ask(Product(patches, matrix, _rows(z[some]), *turned, given.precision))
+        same = self.overlap(z, out) == "same"
+        self.bias_activation(rows, given.bias, given.activation, rows if same else _rows(out))
 
-    def convolution_gradient(
-        self,
-        x: Array,
-        kernel: Array,
-        activation: Any,
-        geometry: Geometry,
-        saved: Array,
-        dy: Array,
-        dkernel: Array | None,
-        dbias: Array | None,
-        dx: Array | None,
-        adds: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
+    def _convolution_gradient(self, given: Given) -> None:
+        x, dy, dx, dkernel, geometry = given.x, given.dy, given.dx, given.dkernel, given.geometry
+        precision, accumulate = given.precision, given.accumulate
         if not x.size:
             return
-        dz, matrix = _rows(dy), _rows(kernel)
-        self.activation_gradient(activation, _rows(saved), dz, dz)
+        dz, matrix = _rows(dy), _rows(given.kernel)
+        self.activation_gradient(given.activation, _rows(given.saved), dz, dz)
         if dkernel is not None:
             for number, some in enumerate(self._some_samples(x, geometry)):
-                patches, adds_here = self._patches(x[some], geometry), adds or number > 0
+                patches, adds_here = self._patches(x[some], geometry), given.adds or number > 0
                 factors = patches, _rows(dy[some]), _rows(dkernel)
                 self._ask(Product(*factors, True, False, adds_here, precision))
-        if dbias is not None:
-            self.column_sums(dz, dbias, accumulate=adds)
+        if given.dbias is not None:
+            self.column_sums(dz, given.dbias, accumulate=given.adds)
         if dx is None:
             return
         if geometry.trivial:
@@ -118,38 +101,39 @@ class CupyImages(Launching):
 
     # -- pooling
 
-    def max_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        self._image_part("max_pooling", out, x, geometry, out)
+    def _max_pooling(self, given: Given) -> None:
+        self._image_part("max_pooling", given.out, given.x, given.geometry, given.out)
 
-    def max_pooling_gradient(
-        self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
-        self._image_part("max_pooling_gradient", dx, x, geometry, y, dy, accumulate, dx)
+    def _max_pooling_gradient(self, given: Given) -> None:
+        dx, arrays = given.dx, (given.y, given.dy)
+        self._image_part(
+            "max_pooling_gradient", dx, given.x, given.geometry, *arrays, given.accumulate, dx
+        )
 
-    def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        self._image_part("average_pooling", out, x, geometry, out)
+    def _average_pooling(self, given: Given) -> None:
+        self._image_part("average_pooling", given.out, given.x, given.geometry, given.out)
 
-    def average_pooling_gradient(
-        self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
-        self._image_part("average_pooling_gradient", dx, dy, geometry, accumulate, dx)
+    def _average_pooling_gradient(self, given: Given) -> None:
+        dx = given.dx
+        self._image_part(
+            "average_pooling_gradient", dx, given.dy, given.geometry, given.accumulate, dx
+        )
 
     # -- layout
 
-    def crop_or_pad(
-        self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
-    ) -> None:
-        samples, height, width, channels = x.shape
+    def _crop_or_pad(self, given: Given) -> None:
+        x, out = given.x, given.out
         self._part(
             "crop_or_pad", (type_name(out.dtype),), out.size,
-            x, samples, height, width, channels, *offset, *out.shape[1:3], accumulate, out,
-            rows=_cut(samples, out),
+            x, *x.shape, *given.offset, *out.shape[1:3], given.accumulate, out,
+            rows=_cut(given.samples, out),
         )  # fmt: skip
 
-    def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
+    def _swap_axes(self, given: Given) -> None:
+        x, out = given.x, given.out
         self._part(
-            "swap_axes", (type_name(out.dtype),), out.size, x, *x.shape, accumulate, out,
-            rows=_cut(len(x), out),
+            "swap_axes", (type_name(out.dtype),), out.size, x, *x.shape, given.accumulate, out,
+            rows=_cut(given.samples, out),
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .base import Array
 from .composition import BLOCK
-from .control import Control
+from .contract import Given
 from .kernel_source import type_name
 from .launching import Launching
 from .tasks import PartTask
@@ -35,89 +35,76 @@ class CupyNormalization(Launching):
         size = -(-features // across) * chunks * BLOCK
         return (outer, features, inner, chunks, across), size, partial
 
-    def batch_statistics(
-        self, x: Array, momentum: float, mean: Array, variance: Array,
-        moving_mean: Array, moving_variance: Array,
-    ) -> None:
-        choices = (type_name(x.dtype),)
+    def _batch_statistics(self, given: Given) -> None:
+        x, choices, momentum = given.x, (type_name(given.dtype),), given.momentum
         shape, size, partial = self._sums(x)
         self._ask(
             PartTask("batch_moments", choices, size, [x, *shape, partial]),
             PartTask(
-                "batch_statistics", choices, x.shape[1],
-                [x, partial, *shape[:4], momentum, 1.0 - momentum, moving_mean, moving_variance,
-                 mean, variance],
+                "batch_statistics", choices, given.features,
+                [x, partial, *shape[:4], momentum, 1.0 - momentum, given.moving_mean,
+                 given.moving_variance, given.mean, given.variance],
             ),
         )  # fmt: skip
 
-    def normalize(
-        self, x: Array, mean: Array, variance: Array, gamma: Array | None, beta: Array | None,
-        epsilon: float, out: Array,
-    ) -> None:
+    def _normalize(self, given: Given) -> None:
+        x = given.x
         self._part(
-            "normalize", (type_name(x.dtype),), x.size,
-            x, mean, variance, gamma, beta, epsilon, x.size, *x.shape[1:], out, rows=len(x),
-        )
+            "normalize", (type_name(given.dtype),), x.size, x, given.mean, given.variance,
+            given.gamma, given.beta, given.epsilon, x.size, *x.shape[1:], given.out, rows=len(x),
+        )  # fmt: skip
 
-    def normalize_gradient(
-        self, x: Array, dy: Array, mean: Array, variance: Array, gamma: Array | None,
-        epsilon: float, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        constant: bool = False, adds: bool = False, accumulate: bool = False,
-    ) -> None:
-        choices, features = (type_name(x.dtype),), x.shape[1]
+    def _normalize_gradient(self, given: Given) -> None:
+        x, dy, constant = given.x, given.dy, given.constant
+        mean, variance, epsilon = given.mean, given.variance, given.epsilon
+        choices, features = (type_name(given.dtype),), given.features
         totals = None
-        if not constant or dgamma is not None or dbeta is not None:
+        if not constant or given.dgamma is not None or given.dbeta is not None:
             shape, size, partial = self._sums(x)
             totals = self.scratch((2, features), x.dtype, "totals of features")
             self._ask(
                 PartTask("normalize_sums", choices, size, [x, dy, mean, *shape, partial]),
                 PartTask(
                     "normalize_totals", choices, features,
-                    [partial, variance, epsilon, shape[3], features, adds, dgamma, dbeta, totals],
+                    [partial, variance, epsilon, shape[3], features, given.adds, given.dgamma,
+                     given.dbeta, totals],
                 ),
             )  # fmt: skip
-        if dx is not None:
+        if given.dx is not None:
             self._part(
                 "normalize_gradient", choices, x.size,
-                x, dy, mean, variance, gamma, epsilon, None if constant else totals,
-                1.0 / (x.shape[0] * x.shape[2]), x.size, *x.shape[1:], accumulate, dx,
-                rows=len(x),
+                x, dy, mean, variance, given.gamma, epsilon, None if constant else totals,
+                1.0 / max(given.outer * given.inner, 1), x.size, *x.shape[1:], given.accumulate,
+                given.dx, rows=len(x),
             )  # fmt: skip
 
-    def layer_norm(
-        self, x: Array, gamma: Array | None, beta: Array | None, epsilon: float,
-        mean: Array | None, variance: Array, out: Array,
-    ) -> None:
+    def _layer_norm(self, given: Given) -> None:
+        x = given.x
         self._part(
-            "layer_norm", (type_name(x.dtype),), x.size,
-            x, gamma, beta, epsilon, *x.shape, mean, variance, out, rows=len(x),
-        )
+            "layer_norm", (type_name(given.dtype),), x.size, x, given.gamma, given.beta,
+            given.epsilon, *x.shape, given.mean, given.variance, given.out, rows=len(x),
+        )  # fmt: skip
 
-    def layer_norm_gradient(
-        self, x: Array, dy: Array, gamma: Array | None, epsilon: float, mean: Array | None,
-        variance: Array, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        adds: bool = False, accumulate: bool = False,
-    ) -> None:
+    def _layer_norm_gradient(self, given: Given) -> None:
+        x, dy, dgamma, dbeta = given.x, given.dy, given.dgamma, given.dbeta
         product = None
         if dgamma is not None:
             product = self.scratch(x.shape, x.dtype, "normalized times gradient")
         self._part(
-            "layer_norm_gradient", (type_name(x.dtype),), x.size,
-            x, dy, gamma, epsilon, *x.shape, mean, variance, accumulate, product, dx, rows=len(x),
-        )
+            "layer_norm_gradient", (type_name(given.dtype),), x.size, x, dy, given.gamma,
+            given.epsilon, *x.shape, given.mean, given.variance, given.accumulate, product,
+            given.dx, rows=len(x),
+        )  # fmt: skip
         if dbeta is not None:
-            self.column_sums(dy, dbeta.reshape(-1), accumulate=adds)
+            self.column_sums(dy, dbeta, accumulate=given.adds)
         if dgamma is not None:
-            self.column_sums(product, dgamma.reshape(-1), accumulate=adds)
+            self.column_sums(product, dgamma, accumulate=given.adds)
 
-    def normal_noise(
-        self, x: Array, stddev: float, seed: int, stream: int, control: Control, out: Array,
-        factors: Array | None = None,
-    ) -> None:
+    def _normal_noise(self, given: Given) -> None:
+        out = given.out
         self._part(
-            "normal_noise", (type_name(out.dtype),), -(-out.size // 8),  # eight for each thread
-            x, stddev, seed & _MASK64, stream & _MASK64, control.counters, out.size,
-            factors, out, rows=len(out) if out.ndim else 1,
-        )
-
-
+            "normal_noise", (type_name(given.dtype),), -(-out.size // 8),  # eight for each thread
+            given.x, given.stddev, given.seed & _MASK64, given.stream & _MASK64,
+            given.control.counters, out.size, given.factors, out,
+            rows=len(out) if out.ndim else 1,
+        )  # fmt: skip

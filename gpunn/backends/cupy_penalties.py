@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from .base import Array
 from .composition import BLOCK
-from .control import Control
+from .contract import Given
 from .kernel_source import type_name
 from .launching import Launching
 from .tasks import PartTask
@@ -20,12 +17,13 @@ LINE_TILE = 32  # as in constraints.cu
 class CupyPenalties(Launching):
     """What a step does to weights and rates beside its update; a part of `CupyBackend`."""
 
-    def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        given = [row for row in arena.segments if row["trainable"] and (row["l1"] or row["l2"])]
-        if given:
+    def _regularize(self, given: Given) -> None:
+        arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
+        plain = [row for row in arena.segments if row["trainable"] and (row["l1"] or row["l2"])]
+        if plain:
             pieces = [
                 (at, min(at + CHUNK, stop), float(row["l1"]), float(row["l2"]))
-                for row in given
+                for row in plain
                 for stop in [int(row["offset"] + row["size"])]
                 for at in range(int(row["offset"]), stop, CHUNK)
             ]
@@ -45,11 +43,11 @@ class CupyPenalties(Launching):
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
-                totals = self.xp.asarray(totals)  # said to `Unlistable`, whatever it calls
+                totals = self.xp.asarray(totals)  # said to `Untraceable`, whatever it calls
                 totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
 
-    def constrain(self, constraint: Any, w: Array) -> None:
-        choices = (type_name(w.dtype),)
+    def _constrain(self, given: Given) -> None:
+        constraint, w, choices = given.constraint, given.w, (type_name(given.dtype),)
         if constraint.functor is None:
             constraint.apply(self, w)
         elif constraint.functor == "constrain_norms":
@@ -62,9 +60,10 @@ class CupyPenalties(Launching):
         else:
             self._part(constraint.functor, choices, w.size, w, w.size)
 
-    def schedule(self, schedule: Any, control: Control, place: int, every: int = 1) -> None:
+    def _schedule(self, given: Given) -> None:
+        control, place = given.control, given.place
         self._part(
-            "schedule", (schedule.functor,), 1,
-            self._parameters(schedule), control.counters, every,
+            "schedule", (given.schedule.functor,), 1,
+            self._parameters(given.schedule), control.counters, given.every,
             control.rates[place : place + 1],
         )

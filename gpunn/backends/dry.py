@@ -22,7 +22,7 @@ def make_backend(whole: bool = False) -> CupyBackend:
     (``whole``), so that a small step is one kernel, or one that cannot.
 
     >>> backend = make_backend()
-    >>> with backend.recording() as launches:
+    >>> with backend.profile() as launches:
     ...     backend.column_sums(backend.zeros((5, 3), "float32"), backend.zeros((3,), "float32"))
     >>> launches[0].operation, launches[0].kernels
     ('column_sums', 1)

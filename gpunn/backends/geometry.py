@@ -32,6 +32,13 @@ class Geometry:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
 
+    def __post_init__(self) -> None:
+        for name, pair in vars(self).items():
+            least = 0 if name == "padding" else 1
+            whole = len(pair) == 2 and all(hasattr(n, "__index__") for n in pair)
+            if not whole or not all(least <= n < 2**31 for n in pair):
+                raise ValueError(f"{name} must be two numbers of at least {least}; got {pair!r}.")
+
     @classmethod
     def fit(
         cls, image: Pair, window: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)

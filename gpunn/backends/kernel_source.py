@@ -9,17 +9,16 @@ template parameters every type or formula it can be compiled with. A formula is 
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..tree import own_folder
 
 OPTIONS = ("-std=c++17",)
 """Compiler options of every kernel: no fast mathematics, no flushing of small numbers."""
@@ -150,23 +149,15 @@ def options(kind: str) -> tuple[str, ...]:
 
 
 @cache
-def _folder() -> Any:
-    """``kernels/``: a package where gpunn is installed, else beside it in the source tree."""
-    if importlib.util.find_spec("gpunn.kernels"):
-        return resources.files("gpunn.kernels")
-    return Path(__file__).parents[2] / "kernels"
-
-
-@cache
 def text(file: str) -> str:
     """The text of one file in ``kernels/``, as it stands there."""
-    return (_folder() / file).read_text(encoding="utf-8")
+    return (own_folder("kernels") / file).read_text(encoding="utf-8")
 
 
 @cache
 def files(suffix: str) -> tuple[str, ...]:
     """Names of the files in ``kernels/`` that end in ``suffix``."""
-    return tuple(sorted(f.name for f in _folder().iterdir() if f.name.endswith(suffix)))
+    return tuple(sorted(f.name for f in own_folder("kernels").iterdir() if f.name.endswith(suffix)))
 
 
 @cache

@@ -26,10 +26,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .base import Array, Program, Step
+from .base import Array, NotTraceableError, Program, Step
 from .device import Replay
 from .fusion import Group, fuse
-from .recorder import NotListableError
+from .interrupts import perform
+from .profile import current_profile
 from .tasks import Product, Task, written
 from .whole import as_parts, batch_of
 
@@ -62,11 +63,11 @@ def chosen_rung(rung: str | None) -> str | None:
     return rung
 
 
-class Unlistable:
-    """Stands where ``backend.xp`` is while a step is listed: its functions are no tasks."""
+class Untraceable:
+    """Stands where ``backend.xp`` is while a step is traced: its functions are no tasks."""
 
     def __getattr__(self, name: str) -> Any:
-        raise NotListableError(f"it calls the array function xp.{name}")
+        raise NotTraceableError(f"it calls the array function xp.{name}")
 
 
 class Captured:
@@ -76,43 +77,43 @@ class Captured:
     gives the bits of one that never stopped.
     """
 
-    def __init__(self, backend: Launching, step: Step, listable: bool) -> None:
+    def __init__(self, backend: Launching, step: Step, traceable: bool) -> None:
         self._backend = backend
         self._step = step
-        self._listable = listable
+        self._traceable = traceable
         self._program: Program | None = None
 
     def run(self, steps: int) -> None:
         if steps <= 0:
             return
-        if self._program is None or self._backend.recorded:
-            self._program = self._climb()
-        self._program.run(steps)
+        with self._backend.turn:
+            if self._program is None or self._backend.profiled:
+                self._program = self._climb()
+            self._program.run(steps)
 
     def _climb(self) -> Program:
         """The program of the highest rung that the step may take."""
         backend, forced, why_not = self._backend, self._backend.rung, None
         wanted = (forced,) if forced else ("whole", "fused", "plain")
-        launches = backend.launches
+        profile = current_profile(backend)
+        launches = profile.launches if profile is not None else []
         before = len(launches)
         for rung in wanted:
             try:
                 if rung == "whole":
                     return Whole(backend, self._list(False), bool(forced))
                 if rung == "fused":
-                    return Recorded(backend, _Launches(backend, fuse(self._list(True))))
-                return Recorded(backend, self._step)
-            except NotListableError as error:
+                    return Recorded(backend, _Launches(backend, fuse(self._list(True))), True)
+                return Recorded(backend, self._step, self._traceable)
+            except NotTraceableError as error:
                 why_not = error
                 del launches[before:]  # the operations will be listed or performed once more
         raise RuntimeError(f"The step cannot take the rung {forced!r} (GPUNN_RUNG): {why_not}.")
 
     def _list(self, in_passing: bool) -> list[Task]:
-        if not self._listable:
-            raise NotListableError("a layer or a formula in it is not the framework's own")
-        with self._backend.listing(in_passing) as tasks:
-            self._step()
-        return tasks
+        if not self._traceable:
+            raise NotTraceableError("a layer or a formula in it is not the framework's own")
+        return self._backend.trace(self._step, in_passing)
 
 
 class _Launches:
@@ -147,25 +148,25 @@ class Whole:
         forced: whether to leave out of account what is worth it.
 
     Raises:
-        NotListableError: if the step cannot, or should not, be one kernel.
+        NotTraceableError: if the step cannot, or should not, be one kernel.
     """
 
     def __init__(self, backend: Launching, tasks: list[Task], forced: bool) -> None:
         if not tasks:
-            raise NotListableError("there is nothing in it")
+            raise NotTraceableError("there is nothing in it")
         products = [task for task in tasks if isinstance(task, Product)]
         widest = max((task.arguments[2].shape[1] for task in products), default=0)
         parts = as_parts(tasks)
         batch = batch_of(parts)
         if not forced and (widest > NARROW or batch > FEW):
-            raise NotListableError("its products are large")
+            raise NotTraceableError("its products are large")
         if not forced and written(tasks) > backend.cache:
-            raise NotListableError("what it writes does not stay in the card's cache")
+            raise NotTraceableError("what it writes does not stay in the card's cache")
         # Of the rows of a batch, no more multiprocessors have work than there are rows.
         rate = SLOWEST * max(1, min(batch, backend.resident))
         seconds = sum(task.flops for task in products) / rate
         if seconds > 2 * LONGEST:
-            raise NotListableError("one launch would keep a screen waiting")
+            raise NotTraceableError("one launch would keep a screen waiting")
         self._most = max(1, int(LONGEST / max(seconds, 1e-6)))
         self._launch = backend.launch_steps(parts)
         credit([task.operation for task in parts])
@@ -183,23 +184,29 @@ class Recorded:
     The first step is performed as it stands: that compiles kernels and makes work arrays,
     neither of which can be recorded. The object holds on to the arrays that the recordings
     read and write, as a CUDA graph does not.
+
+    Args:
+        backend: of the step.
+        step: what is recorded.
+        ours: whether all of it is the framework's: then an interrupt waits for its end.
     """
 
-    def __init__(self, backend: Launching, step: Step) -> None:
+    def __init__(self, backend: Launching, step: Step, ours: bool) -> None:
         self._backend = backend
         self._step = step
+        self._ours = ours
         self._scratch: dict[tuple, Array] | None = None
         self._recordings: dict[int, tuple[Replay, list[Array]]] = {}
 
     def run(self, steps: int) -> None:
         if self._scratch is None:
-            self._step()
-            self._scratch = dict(self._backend._scratch)
+            perform([self._step], 1) if self._ours else self._step()
+            self._scratch = dict(self._backend._scratch.arrays)
             steps -= 1
         for times in LENGTHS:
             count, steps = divmod(steps, times)
             if count and times not in self._recordings:
-                self._backend._scratch.update(self._scratch)  # it may have been released
+                self._backend._scratch.arrays.update(self._scratch)  # it may have been released
                 self._recordings[times] = self._backend.record(self._step, times)
             for _ in range(count):
                 self._recordings[times][0]()

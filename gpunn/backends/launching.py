@@ -7,26 +7,27 @@ kernels compiled for the CPU, and a stream that stores what it is asked and repe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..holds import Exclusive
 from . import whole
 from .base import Array, Backend, Program, Sending, Step
 from .composition import BLOCK, Kernel
 from .device import KernelSet, Matmul, Replay, Run, Stream
 from .fusion import Group, configure, fuse
-from .ladder import Captured, Unlistable, chosen_rung
-from .tasks import PartTask, Product, Task
+from .ladder import Captured, Untraceable, chosen_rung
+from .profile import Launch, current_profile
+from .tasks import PartTask, Product, Task, region
 
 
 class Launching(Backend):
     """Arrays on a card, or on what the tests put in its place, and what is launched there.
 
-    An operation asks for tasks. They are performed at once, or listed for a program.
+    An operation asks for tasks. They are performed at once, or listed by a trace.
 
     Args:
         xp: the array module, cupy.
@@ -58,8 +59,10 @@ class Launching(Backend):
         self._stream = stream
         self._free = free
         self._prepared: dict[Kernel, Run] = {}
-        self._kept: list[Array] | None = None
-        self._tasks: list[Task] | None = None
+        self._turn = Exclusive()  # to use the stream: what others ask for is no part of a capture
+        # On a backend that is one user's own:
+        self._kept: list[Array] | None = None  # arrays that a capture has touched so far
+        self._tasks: list[Task] | None = None  # what a trace has listed so far
         self._joins = False
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -96,8 +99,19 @@ class Launching(Backend):
     def free_bytes(self) -> int | None:
         return self._free() if self._free else None
 
-    def capture(self, step: Step, listable: bool = False) -> Program:
-        return Captured(self, step, listable)
+    def overlap(self, a: Array, b: Array) -> str | None:
+        (start, stop), (other, end) = _addresses(a), _addresses(b)
+        if stop <= other or end <= start or start == stop or other == end:
+            return None
+        return "same" if (start, stop) == (other, end) else "part"
+
+    def _program(self, step: Step, traceable: bool) -> Program:
+        return Captured(self, step, traceable)
+
+    @property
+    def turn(self) -> Exclusive:
+        """To be had by who uses the stream."""
+        return self._turn
 
     def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
         """``step`` so often over as one launch, and the arrays that it needs."""
@@ -108,18 +122,20 @@ class Launching(Backend):
         finally:
             self._kept = None
 
-    @contextmanager
-    def listing(self, in_passing: bool) -> Iterator[list[Task]]:
-        """List what the operations in the block ask the card for, without doing it.
-
-        Array functions are no tasks: whoever touches `xp` gets a `NotListableError`.
+    def trace(self, step: Step, in_passing: bool) -> list[Task]:
+        """List what a step asks the card for, without doing it.
 
         Args:
+            step: the step.
             in_passing: whether products may do in passing what a task of its own could.
+
+        Raises:
+            NotTraceableError: if it touches `xp`: array functions are no tasks.
         """
-        self._tasks, self._joins, self.xp = [], in_passing, Unlistable()
+        self._tasks, self._joins, self.xp = [], in_passing, Untraceable()
         try:
-            yield self._tasks
+            step()
+            return self._tasks
         finally:
             self._tasks, self.xp = None, self._xp
 
@@ -147,7 +163,7 @@ class Launching(Backend):
         """f(steps), the launch that does these tasks so often over, ready to be called.
 
         Raises:
-            NotListableError: if the card or the tasks do not allow it.
+            NotTraceableError: if the card or the tasks do not allow it.
         """
         kernel, blocks, arguments = whole.configure(tasks, self._kernels.resident, self._barrier)
         run = self._prepare(kernel)
@@ -161,17 +177,25 @@ class Launching(Backend):
 
     def _ask(self, *tasks: Task) -> None:
         """Do these tasks of one operation, or, while tasks are listed, list them."""
+        performing = self._performing
         if self._tasks is not None:
             for task in tasks:
-                task.operation = self.performing
+                task.operation = performing
             self._tasks += tasks
             return
         for group in fuse(tasks):
             if self._kept is not None:
                 self._kept += [touch[0] for task in group.tasks for touch in task.touched]
-            self.launch(group)()
-            if self.performing is not None:
-                self.performing.kernels += 1
+            with self._turn:
+                self.launch(group)()
+            if performing is not None:
+                performing.kernels += 1
+
+    @property
+    def _performing(self) -> Launch | None:
+        """The operation that a profile lists just now."""
+        profile = current_profile(self)
+        return profile.performing if profile is not None else None
 
     def _part(
         self, name: str, choices: tuple[str, ...], size: int, *values: Any, rows: int = 0
@@ -183,7 +207,7 @@ class Launching(Backend):
         """Whether the product listed last does this too, see `Product.take`."""
         product = self._tasks[-1] if self._tasks and self._joins else None
         if isinstance(product, Product) and product.take(self._blas, kind, array, vector):
-            product.rider = self.performing
+            product.rider = self._performing
             return True
         return False
 
@@ -194,3 +218,8 @@ class Launching(Backend):
     def _barrier(self) -> Array:
         """The memory of the barrier at which all blocks of a launch come together."""
         return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))
+
+
+def _addresses(array: Array) -> tuple[int, int]:
+    """Where an array in one piece begins and ends."""
+    return region(array, False)[:2]

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from .array_calls import ArrayCall, ArrayCalls, Notes
 from .base import Array, Program, Step
-from .contract import dropout_scale
+from .contract import Given, dropout_scale
 from .control import (
     BAD_BATCH,
     BATCHES,
     PASS,
     POSITION,
     UPDATES,
-    Control,
 )
 from .numpy_images import NumpyImages
 from .numpy_normalization import NumpyNormalization
 from .numpy_penalties import NumpyPenalties
+from .numpy_program import ArrayCall, NumpyProgram, Trace, quiet, repeated, without_blas
 from .numpy_updates import NumpyUpdates
 from .order import Order
-from .threads import Workers, worth_threads
+from .threads import Session, pieces_of_product, workers
 
+_GENERATOR = ("generator of uniform numbers",)
 COMBINATIONS = {
     "Product": np.multiply,
     "Quotient": np.divide,
@@ -39,25 +39,58 @@ COMBINATIONS = {
 class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
     """Arrays in host memory. Also the reference that the card is checked against.
 
-    An operation does by ``self._do`` what is the same in each step: a program notes it.
-    What reads the control block, or adds up in Python, is a method that is noted as a whole.
+    An operation does by ``self._do`` what is the same in each step: a trace lists it.
+    What reads the control block, or adds up in Python, is a method that is listed as a whole.
     """
 
     name = "numpy"
-    xp: Any = np
     cache_bytes = 1 << 22
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._workers = Workers()
-        self._philox = np.random.Philox(key=0)
-        self._uniform = np.random.Generator(self._philox)
+    # -- tracing
 
-    @staticmethod
-    def _do(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+    _trace: Trace | None = None  # what is being traced, on a backend that is one user's own
 
-    _do_once = _do
+    @property
+    def xp(self) -> Any:
+        return np if self._trace is None else self._trace
+
+    def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        if self._trace is None:
+            function(*args, **kwargs)
+        else:
+            self._trace.list_call(function, *args, **kwargs)
+
+    def _do_once(self, function: Callable[..., Any], *args: Any) -> None:
+        if self._trace is None:
+            function(*args)
+        else:
+            self._trace.list_once(function, *args)
+
+    def trace(self, step: Step) -> Trace:
+        """List the array calls that a step comes to, without performing them.
+
+        Raises:
+            NotTraceableError: if it does more.
+        """
+        self._trace = trace = Trace()
+        try:
+            step()
+        finally:
+            self._trace = None
+        return trace
+
+    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
+        """What performs the calls so many times."""
+        return quiet(repeated(calls))
+
+    def _program(self, step: Step, traceable: bool) -> Program:
+        return NumpyProgram(self, quiet(step), traceable)
+
+    def session(self) -> AbstractContextManager[None]:
+        return Session()
+
+    def share(self, pieces: int, work: Callable[[int], None]) -> None:
+        workers.share(pieces, work)
 
     # NumPy reduces short rows one by one; what follows takes a third of the time.
 
@@ -79,26 +112,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
     def apply(self, function: Callable[..., None], *args: Any) -> None:
         self._do(function, np, *args)
 
-    @contextmanager
-    def noting(self) -> Iterator[list[ArrayCall]]:
-        """List the array calls that the block comes to, without performing them."""
-        notes, before = Notes(), dict(vars(self))
-        self.__dict__.update(_do=notes.note, _do_once=notes.note_once, xp=notes)
-        try:
-            yield notes.calls
-        finally:
-            del self.__dict__["_do"], self.__dict__["_do_once"], self.__dict__["xp"]
-            self.__dict__.update(before)
-
-    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
-        """What performs the calls so many times."""
-
-        def run(steps: int) -> None:
-            for _ in range(steps):
-                for call in calls:
-                    call()
-
-        return run
+    # -- arrays
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.empty(shape, dtype)
@@ -111,7 +125,8 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             source = source.get() if hasattr(source, "get") else source.cpu()
         if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
             source = np.from_dlpack(source)
-        return np.ascontiguousarray(source)
+        array = np.ascontiguousarray(source)
+        return array if array.flags.aligned else array.copy()
 
     def write(self, target: Array, source: Any) -> None:
         np.copyto(target, source, casting="unsafe")
@@ -125,74 +140,55 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
     def owns(self, array: Any) -> bool:
         return isinstance(array, np.ndarray)
 
-    def capture(self, step: Step, listable: bool = False) -> Program:
-        return ArrayCalls(self, step, listable)
+    # -- operations
 
-    def share(self, n: int, work: Callable[[slice], None]) -> None:
-        self._workers.share(n, work)
-
-    def session(self, threads: bool = True) -> AbstractContextManager[None]:
-        return self._session() if threads else np.errstate(all="ignore")
-
-    @contextmanager
-    def _session(self) -> Iterator[None]:
-        # A loss that is no longer finite is reported as such, by the step that it came from.
-        with self._workers.session(), np.errstate(all="ignore"):
-            yield
-
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
+    def _matmul(self, given: Given) -> None:
         # BLAS reads a transposed view in place: no copy is made of .T.
-        a = a.T if transpose_a else a
-        b = b.T if transpose_b else b
-        target = self.scratch(out.shape, out.dtype, "product") if accumulate else out
-        dot = self._workers.dot if worth_threads(len(out), out.shape[1], a.shape[1]) else np.dot
-        self._do(dot, a, b, out=target)
-        if accumulate:
+        a = given.a.T if given.transpose_a else given.a
+        b = given.b.T if given.transpose_b else given.b
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "product") if given.accumulate else out
+        pieces = pieces_of_product(given.m, given.n, given.k)
+        if pieces > 1:
+            self._do(_dot_in_pieces, a, b, target, pieces)
+        else:
+            self._do(np.dot, a, b, out=target)
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
-    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+    def _bias_activation(self, given: Given) -> None:
+        x, bias, activation, out = given.x, given.bias, given.activation, given.out
         if bias is not None:
             target = x if activation.saves == "input" else out
             self._do(np.add, x, bias, out=target)
             x = target
         self._formula(activation, activation.forward, x, out)
 
-    def activation_gradient(
-        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
-        self._formula(activation, activation.gradient, saved, dy, target)
-        if accumulate:
+    def _activation_gradient(self, given: Given) -> None:
+        activation, out = given.activation, given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
+        self._formula(activation, activation.gradient, given.saved, given.dy, target)
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
     def _formula(self, formula: Any, function: Callable[..., None], *arrays: Any) -> None:
-        """A formula is noted call by call, but as a whole if it has no functor: then it may
+        """A formula is traced call by call, but as a whole if it has no functor: then it may
         look at what its arrays hold."""
         if formula.functor is None:
             self._do(function, self, *arrays)
         else:
             function(self, *arrays)
 
-    def prelu(self, x: Array, slopes: Array, out: Array) -> None:
+    def _prelu(self, given: Given) -> None:
+        x, out = given.x, given.out
         below = self.scratch(x.shape, x.dtype, "below")
         self._do(np.minimum, x, 0.0, out=below)
-        self._do(np.multiply, below, slopes, out=below)
+        self._do(np.multiply, below, given.slopes, out=below)
         self._do(np.maximum, x, 0.0, out=out)
         self._do(np.add, out, below, out=out)
 
-    def prelu_gradient(
-        self, x: Array, slopes: Array, dy: Array, terms: Array, dx: Array | None,
-        accumulate: bool = False,
-    ) -> None:
+    def _prelu_gradient(self, given: Given) -> None:
+        x, dy, terms, dx = given.x, given.dy, given.terms, given.dx
         self._do(np.minimum, x, 0.0, out=terms)
         self._do(np.multiply, terms, dy, out=terms)
         if dx is None:
@@ -200,25 +196,25 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         slope = self.scratch(x.shape, x.dtype, "slope")
         side = self.scratch(x.shape, bool, "side")
         self._do(np.less_equal, x, 0.0, out=side)
-        self._do(np.multiply, side, slopes, out=slope)
+        self._do(np.multiply, side, given.slopes, out=slope)
         self._do(np.greater, x, 0.0, out=side)
         self._do(np.add, slope, side, out=slope)
-        self._do(np.multiply, dy, slope, out=slope if accumulate else dx)
-        if accumulate:
+        self._do(np.multiply, dy, slope, out=slope if given.accumulate else dx)
+        if given.accumulate:
             self._do(np.add, dx, slope, out=dx)
 
-    def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        target = self.scratch(out.shape, out.dtype, "sums") if accumulate else out
-        ones = self.scratch((len(x),), x.dtype, "ones", lambda array: array.fill(1))
+    def _column_sums(self, given: Given) -> None:
+        x, out = given.x, given.out
+        target = self.scratch(out.shape, out.dtype, "sums") if given.accumulate else out
+        ones = self.scratch((given.rows,), x.dtype, "ones", lambda array: array.fill(1))
         self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
-        if accumulate:
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
-    def affine(
-        self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
-    ) -> None:
+    def _affine(self, given: Given) -> None:
+        x, scale, offset, out = given.x, given.scale, given.offset, given.out
         target = out
-        if accumulate:
+        if given.accumulate:
             if (scale, offset) == (1.0, 0.0) and x.dtype == out.dtype:
                 self._do(np.add, out, x, out=out)
                 return
@@ -230,44 +226,41 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
             if offset:
                 self._do(np.add, target, offset, out=target)
-        if accumulate:
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
-    def combine(
-        self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
+    def _combine(self, given: Given) -> None:
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
         # "unsafe": what is true counts as 1
-        self._do(COMBINATIONS[combination], a, b, out=target, casting="unsafe")
-        if accumulate:
+        function = COMBINATIONS[given.combination]
+        self._do(function, given.a, given.b, out=target, casting="unsafe")
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
-    def copy_columns(
-        self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
-    ) -> None:
-        source, target = x[:, start : start + width], out[:, at : at + width]
-        if accumulate:
+    def _copy_columns(self, given: Given) -> None:
+        source = given.x[:, given.start : given.start + given.width]
+        target = given.out[:, given.at : given.at + given.width]
+        if given.accumulate:
             self._do(np.add, target, source, out=target)
         else:
             self._do(np.copyto, target, source)
 
-    def dropout(
-        self,
-        x: Array,
-        rate: float,
-        seed: int,
-        stream: int,
-        control: Control,
-        out: Array,
-        mask: Array,
-    ) -> None:
+    def _dropout(self, given: Given) -> None:
+        x, rate, mask, out = given.x, given.rate, given.mask, given.out
         uniform = self.scratch(x.shape, np.float32, "uniform")
-        self._do(self._draw, seed, stream, control.counters, uniform)
+        self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
         self._do(np.less, uniform, 1.0 - rate, out=mask)
-        self.dropout_gradient(x, rate, mask, out)
+        self._do(np.multiply, x, mask, out=out)
+        self._do(np.multiply, out, dropout_scale(rate), out=out)
 
+    @without_blas
     def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
-        self._philox.state = {
+        generator = self._scratch.arrays.get(_GENERATOR)
+        if generator is None:  # it has a state of its own, as work arrays have
+            generator = np.random.Generator(np.random.Philox(key=0))
+            self._scratch.arrays[_GENERATOR] = generator
+        generator.bit_generator.state = {
             "bit_generator": "Philox",
             "state": {
                 "counter": np.array([0, 0, counters[BATCHES], stream], np.uint64),
@@ -278,62 +271,43 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self._uniform.random(out=uniform, dtype=np.float32)
+        generator.random(out=uniform, dtype=np.float32)
 
-    def dropout_gradient(
-        self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        target = self.scratch(out.shape, out.dtype, "term") if accumulate else out
-        self._do(np.multiply, dy, mask, out=target)
-        self._do(np.multiply, target, dropout_scale(rate), out=target)
-        if accumulate:
+    def _dropout_gradient(self, given: Given) -> None:
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
+        self._do(np.multiply, given.dy, given.mask, out=target)
+        self._do(np.multiply, target, dropout_scale(given.rate), out=target)
+        if given.accumulate:
             self._do(np.add, out, target, out=out)
 
-    def gather(
-        self,
-        source: Array,
-        order: Order,
-        control: Control,
-        out: Array,
-        scale: float = 1.0,
-        offset: float = 0.0,
-    ) -> None:
+    def _gather(self, given: Given) -> None:
+        source, out, scale, offset = given.source, given.out, given.scale, given.offset
         plain = scale == 1.0 and offset == 0.0
         same = source.dtype == out.dtype
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
-        rows = self.scratch((len(out),), np.intp, "rows of a batch")
-        self._do_once(self._find_rows, order, control.counters, rows)
+        rows = self.scratch((given.batch,), np.intp, "rows of a batch")
+        self._do_once(_find_rows, given.order, given.control.counters, rows)
         # mode="clip" because "raise" would buffer the output; the rows are in range.
         self._do(np.take, source, rows, axis=0, out=target, mode="clip")
         if not (same and plain):
             self.affine(target, scale, offset, out)
 
-    @staticmethod
-    def _find_rows(order: Order, counters: Array, out: Array) -> None:
-        position = int(counters[POSITION])
-        out[:] = order.indices(int(counters[PASS]))[position : position + len(out)]
-
-    def loss(
-        self,
-        loss: Any,
-        y_true: Array,
-        y_pred: Array,
-        weights: Array | None,
-        scale: float,
-        gradient: Array | None,
-        totals: Array,
-    ) -> None:
-        values = self.scratch((len(y_pred),), y_pred.dtype, "values")
+    def _loss(self, given: Given) -> None:
+        loss, y_true, y_pred = given.loss, given.y_true, given.y_pred
+        weights, gradient, totals = given.weights, given.gradient, given.totals
+        rows = given.rows
+        values = self.scratch((rows,), y_pred.dtype, "values")
         self._formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
         if weights is not None:
             self._do(np.multiply, values, weights, out=values)
         if gradient is not None:
-            self._do(np.multiply, gradient, scale, out=gradient)
+            self._do(np.multiply, gradient, given.scale, out=gradient)
             if weights is not None:
                 self._do(np.multiply, gradient, weights[:, np.newaxis], out=gradient)
         # A column of sums for each of the totals, added up in float64 by one product.
-        counts = loss.counts_matches and len(totals) > 2
-        rows, n = len(values), 3 if counts else 2
+        counts = loss.counts_matches and given.sums > 2
+        n = 3 if counts else 2
         sums = self.scratch((n, rows), np.float64, "row sums", lambda array: array.fill(1))
         self._do(np.copyto, sums[0], values)
         if counts:
@@ -343,31 +317,72 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         ones = self.scratch((rows,), np.float64, "ones", lambda array: array.fill(1))
         added = self.scratch((n,), np.float64, "added")
         self._do(np.dot, sums, ones, out=added)
+        factor = given.scale * rows
         factors = self.scratch(
-            (n,), np.float64, f"{scale * rows} of the losses",
-            lambda array: np.copyto(array, [scale * rows, 1.0, 1.0][:n]),
+            (n,), np.float64, f"{factor} of the losses",
+            lambda array: np.copyto(array, [factor, 1.0, 1.0][:n]),
         )
         self._do(np.multiply, added, factors, out=added)
         totals = totals[:n]
         self._do(np.add, totals, added, out=totals)
 
-    def metric(
-        self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
-    ) -> None:
-        self._formula(metric, metric.accumulate, y_true, y_pred, weights, state)
+    def _metric(self, given: Given) -> None:
+        metric, arrays = given.metric, (given.y_true, given.y_pred, given.weights, given.state)
+        self._formula(metric, metric.accumulate, *arrays)
 
-    def advance(self, control: Control, rows: int, totals: Array) -> None:
-        counters = control.counters
+    def _advance(self, given: Given) -> None:
+        counters, rows = given.control.counters, given.rows
         places = (UPDATES, BATCHES, POSITION)
         more = self.scratch(
             counters.shape, counters.dtype, f"{rows} rows further",
             lambda array: np.copyto(array, np.isin(np.arange(len(array)), places)),
         )
         more[POSITION] = rows
-        self._do(self._mark_bad_batch, counters, totals)
+        self._do(_mark_bad_batch, counters, given.totals)
         self._do(np.add, counters, more, out=counters)
 
-    @staticmethod
-    def _mark_bad_batch(counters: Array, totals: Array) -> None:
-        if counters[BAD_BATCH] < 0 and not math.isfinite(totals[0]):
-            counters[BAD_BATCH] = counters[BATCHES]
+
+def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
+    """out = a @ b, in pieces of rows, or of columns if there are more.
+
+    What is not cut, BLAS lays out anew for each piece: so it had better be the smaller.
+    """
+    rows, columns = out.shape
+    cuts = [max(rows, columns) * i // pieces for i in range(pieces + 1)]
+
+    def some_rows(piece: int) -> None:
+        at = slice(cuts[piece], cuts[piece + 1])
+        np.matmul(a[at], b, out=out[at])  # `dot` would copy rows of a transposed array
+
+    def some_columns(piece: int) -> None:
+        at = slice(cuts[piece], cuts[piece + 1])
+        np.matmul(a, b[:, at], out=out[:, at])
+
+    workers.share(pieces, some_rows if rows >= columns else some_columns)
+
+
+@without_blas
+def _find_rows(order: Order, counters: Array, out: Array) -> None:
+    position = check_position(order, counters, len(out))
+    out[:] = order.indices(int(counters[PASS]))[position : position + len(out)]
+
+
+def check_position(order: Order, counters: Array, batch: int) -> int:
+    """Where in the pass the next batch begins.
+
+    Raises:
+        ValueError: if it is not all within the pass.
+    """
+    position = int(counters[POSITION])
+    if not 0 <= position <= order.rows - batch:
+        raise ValueError(
+            f"gather: {batch} rows from position {position} on are not within a pass of "
+            f"{order.rows} rows."
+        )
+    return position
+
+
+@without_blas
+def _mark_bad_batch(counters: Array, totals: Array) -> None:
+    if counters[BAD_BATCH] < 0 and not math.isfinite(totals[0]):
+        counters[BAD_BATCH] = counters[BATCHES]

@@ -7,14 +7,15 @@ what they write stays in its cache. Images are (samples, height, width, channels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .base import Array, Backend
+from .contract import Given
 from .geometry import Geometry
-from .threads import Workers
+from .threads import workers
 
 PIECE_BYTES = 1 << 20  # written and read for some samples at a time
 PARTS = 16  # sums over the samples are made of so many, whoever makes them
@@ -30,77 +31,55 @@ class NumpyImages(Backend):
     """The operations on images."""
 
     _do: Callable[..., None]
-    _workers: Workers
 
     # -- convolution
 
-    def convolution(
-        self,
-        x: Array,
-        kernel: Array,
-        bias: Array | None,
-        activation: Any,
-        geometry: Geometry,
-        z: Array,
-        out: Array,
-        precision: str | None = None,
-    ) -> None:
-        matrix = _rows(kernel)  # (cells channels, filters)
+    def _convolution(self, given: Given) -> None:
+        x, bias, activation, geometry = given.x, given.bias, given.activation, given.geometry
+        z, out = given.z, given.out
+        matrix = _rows(given.kernel)  # (cells channels, filters)
 
-        def part(at: slice) -> None:
-            for some in _pieces(at, z, matrix):
-                patches = self._patches(x[some], geometry)
-                np.dot(patches, matrix, out=_rows(z[some]))
-                if activation.functor == "Relu":
-                    self._bias_relu(_rows(z[some]), bias, _rows(out[some]))
-                else:
-                    self.bias_activation(_rows(z[some]), bias, activation, _rows(out[some]))
+        def piece(at: slice) -> None:
+            patches = self._patches(x[at], geometry)
+            np.dot(patches, matrix, out=_rows(z[at]))
+            if activation.functor == "Relu":
+                self._bias_relu(_rows(z[at]), bias, _rows(out[at]))
+            else:
+                self.bias_activation(_rows(z[at]), bias, activation, _rows(out[at]))
 
-        self._share(len(x), out.size * (1 + len(matrix) // PRODUCT), part)
+        self._share(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
 
-    def convolution_gradient(
-        self,
-        x: Array,
-        kernel: Array,
-        activation: Any,
-        geometry: Geometry,
-        saved: Array,
-        dy: Array,
-        dkernel: Array | None,
-        dbias: Array | None,
-        dx: Array | None,
-        adds: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
-        matrix, n = _rows(kernel), len(x)
+    def _convolution_gradient(self, given: Given) -> None:
+        x, dy, dx, saved = given.x, given.dy, given.dx, given.saved
+        dkernel, dbias, geometry = given.dkernel, given.dbias, given.geometry
+        matrix, n = _rows(given.kernel), len(x)
         parts = max(1, min(n, PARTS, PARTS_BYTES // max(1, matrix.nbytes)))
-        cuts = [n * i // parts for i in range(parts + 1)]
         dtype, filters = matrix.dtype, matrix.shape[1]
         sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
         bias_sums = self.scratch((parts, filters), dtype, "bias sums")
-        scatter = self._scatter(kernel, geometry, accumulate)
+        scatter = self._scatter(given.kernel, geometry, given.accumulate)
 
-        def part(at: slice) -> None:
-            for number in range(at.start, at.stop):
-                begun = False
-                for some in _pieces(slice(cuts[number], cuts[number + 1]), dy, matrix):
-                    dz = _rows(dy[some])
-                    self.activation_gradient(activation, _rows(saved[some]), dz, dz)
-                    if dkernel is not None:
-                        patches = self._patches(x[some], geometry)
-                        self._sum(patches.T, dz, sums[number], begun)
-                    if dbias is not None:
-                        self._sum(self._ones(len(dz), dtype), dz, bias_sums[number], begun)
-                    if dx is not None:
-                        scatter(dz.reshape(dy[some].shape), dx[some])
-                    begun = True
+        def part(number: int, of: slice) -> None:
+            begun = False
+            for at in _pieces(of, dy, matrix):
+                dz = _rows(dy[at])
+                self.activation_gradient(given.activation, _rows(saved[at]), dz, dz)
+                if dkernel is not None:
+                    patches = self._patches(x[at], geometry)
+                    self._sum(patches.T, dz, sums[number], begun)
+                if dbias is not None:
+                    self._sum(self._ones(len(dz), dtype), dz, bias_sums[number], begun)
+                if dx is not None:
+                    scatter(dz.reshape(dy[at].shape), dx[at])
+                begun = True
 
-        self._share(parts, dy.size * (1 + len(matrix) // PRODUCT), part)
+        cuts = [n * i // parts for i in range(parts + 1)]
+        numbered = [(i, slice(cuts[i], cuts[i + 1])) for i in range(parts)]
+        self._share(numbered, _work(dy, matrix), lambda one: part(*one))
         if dkernel is not None:
-            self._total(sums, _rows(dkernel), adds)
+            self._total(sums, _rows(dkernel), given.adds)
         if dbias is not None:
-            self._total(bias_sums, dbias, adds)
+            self._total(bias_sums, dbias, given.adds)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
         """As `bias_activation`, which a program notes with a row in place of the number 0: NumPy
@@ -186,69 +165,64 @@ class NumpyImages(Backend):
 
     # -- pooling
 
-    def max_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        self._pooling(np.maximum, -np.inf, x, geometry, out)
+    def _max_pooling(self, given: Given) -> None:
+        self._pooling(np.maximum, -np.inf, given)
 
-    def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        self._pooling(np.add, 0.0, x, geometry, out, self._shares(geometry, x.dtype))
+    def _average_pooling(self, given: Given) -> None:
+        self._pooling(np.add, 0.0, given, self._shares(given.geometry, given.dtype))
 
     def _pooling(
-        self, function: Function, start: float, x: Array, geometry: Geometry, out: Array,
-        shares: Array | None = None,
-    ) -> None:  # fmt: skip
+        self, function: Function, start: float, given: Given, shares: Array | None = None
+    ) -> None:
+        x, out, geometry = given.x, given.out, given.geometry
         down = _along(function, start, geometry, 0)
         across = _along(function, start, geometry, 1)
 
-        def part(at: slice) -> None:
-            for some in _pieces(at, x):
-                y = out[some]
-                rows = self.scratch((len(y), y.shape[1], *x.shape[2:]), x.dtype, "pooled rows")
-                down(x[some], rows)
-                across(rows, y)
-                if shares is not None:
-                    np.multiply(y, shares, out=y)
+        def piece(at: slice) -> None:
+            y = out[at]
+            rows = self.scratch((len(y), y.shape[1], *x.shape[2:]), x.dtype, "pooled rows")
+            down(x[at], rows)
+            across(rows, y)
+            if shares is not None:
+                np.multiply(y, shares, out=y)
 
-        self._share(len(x), x.size, part)
+        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
 
-    def max_pooling_gradient(
-        self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
+    def _max_pooling_gradient(self, given: Given) -> None:
+        x, y, dy, dx, geometry = given.x, given.y, given.dy, given.dx, given.geometry
         # Across, then down: the first in a row, and the first such row, as PyTorch has it.
         across = _along(np.maximum, -np.inf, geometry, 1)
         back_down, back_across = _chosen(geometry, 0), _chosen(geometry, 1)
 
-        def part(at: slice) -> None:
-            for some in _pieces(at, x):
-                shape = (*x[some].shape[:2], *y.shape[2:])
-                largest = self.scratch(shape, x.dtype, "largest of columns")
-                d_largest = self.scratch(shape, x.dtype, "gradient of columns")
-                across(x[some], largest)
-                back_down(self, largest, y[some], dy[some], d_largest)
-                target = self._target(dx[some], accumulate)
-                back_across(self, x[some], largest, d_largest, target)
-                if accumulate:
-                    np.add(dx[some], target, out=dx[some])
+        def piece(at: slice) -> None:
+            shape = (*x[at].shape[:2], *y.shape[2:])
+            largest = self.scratch(shape, x.dtype, "largest of columns")
+            d_largest = self.scratch(shape, x.dtype, "gradient of columns")
+            across(x[at], largest)
+            back_down(self, largest, y[at], dy[at], d_largest)
+            target = self._target(dx[at], given.accumulate)
+            back_across(self, x[at], largest, d_largest, target)
+            if given.accumulate:
+                np.add(dx[at], target, out=dx[at])
 
-        self._share(len(x), x.size, part)
+        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
 
-    def average_pooling_gradient(
-        self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
-    ) -> None:
+    def _average_pooling_gradient(self, given: Given) -> None:
+        dy, dx, geometry = given.dy, given.dx, given.geometry
         shares = self._shares(geometry, dy.dtype)
         back_across, back_down = _spread(geometry, 1), _spread(geometry, 0)
 
-        def part(at: slice) -> None:
-            for some in _pieces(at, dx):
-                share = self.scratch(dy[some].shape, dy.dtype, "shares")
-                rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
-                np.multiply(dy[some], shares, out=share)
-                back_across(share, rows)
-                target = self._target(dx[some], accumulate)
-                back_down(rows, target)
-                if accumulate:
-                    np.add(dx[some], target, out=dx[some])
+        def piece(at: slice) -> None:
+            share = self.scratch(dy[at].shape, dy.dtype, "shares")
+            rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
+            np.multiply(dy[at], shares, out=share)
+            back_across(share, rows)
+            target = self._target(dx[at], given.accumulate)
+            back_down(rows, target)
+            if given.accumulate:
+                np.add(dx[at], target, out=dx[at])
 
-        self._share(len(dx), dx.size, part)
+        self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
 
     def _shares(self, geometry: Geometry, dtype: Any) -> Array:
         """1 / the number of pixels in each window, (height, width, 1)."""
@@ -262,46 +236,63 @@ class NumpyImages(Backend):
 
     # -- layout
 
-    def crop_or_pad(
-        self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
-    ) -> None:
-        inside, source = _overlap(x.shape[1:3], offset, out.shape[1:3])
+    def _crop_or_pad(self, given: Given) -> None:
+        x, out = given.x, given.out
+        inside, source = _overlap(x.shape[1:3], given.offset, out.shape[1:3])
         pixels, target = x[(slice(None), *source)], out[(slice(None), *inside)]
-        if accumulate:
+        if given.accumulate:
             self._do(np.add, target, pixels, out=target)
             return
         if target.size < out.size:
             self._do(out.fill, 0)
         self._do(np.copyto, target, pixels)
 
-    def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        turned = x.swapaxes(1, 2)
-        if accumulate:
+    def _swap_axes(self, given: Given) -> None:
+        turned, out = given.x.swapaxes(1, 2), given.out
+        if given.accumulate:
             self._do(np.add, out, turned, out=out)
         else:
             self._do(np.copyto, out, turned)
 
-    def _share(self, n: int, elements: int, part: Callable[[slice], None]) -> None:
-        """Do ``part`` of 0 to ``n``, by all threads if it goes over so many elements."""
-        if elements >= SIZE_WORTH_THREADS and n > 1:
-            self._do(self._workers.share, n, part)
+    def _share(
+        self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]
+    ) -> None:
+        """Do ``work`` for each of the pieces, by all threads if it goes over so many elements.
+
+        How many threads there are changes nothing: the pieces are the same.
+        """
+
+        def one(number: int) -> None:
+            work(pieces[number])
+
+        def all_of_them() -> None:
+            for piece in pieces:
+                work(piece)
+
+        if elements >= SIZE_WORTH_THREADS and len(pieces) > 1:
+            self._do(workers.share, len(pieces), one)
         else:
-            self._do(part, slice(0, n))
+            self._do(all_of_them)
 
 
 def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def _pieces(at: slice, x: Array, matrix: Array | None = None) -> Iterator[slice]:
+def _work(x: Array, matrix: Array) -> int:
+    """Elements that passes go over in the time of a product to x and a pass over it."""
+    return int(x.size * (1 + len(matrix) // PRODUCT))
+
+
+def _pieces(of: slice, x: Array, matrix: Array | None = None) -> list[slice]:
     """Some samples at a time: what they read and write stays in the cache.
 
     That is x, or the patches that a matrix multiplies to rows of x.
     """
     size = x[:1].nbytes if matrix is None else x[:1].nbytes * len(matrix) // matrix.shape[1]
     some = max(1, PIECE_BYTES // max(1, size))
-    for start in range(at.start, at.stop, some):
-        yield slice(start, min(start + some, at.stop))
+    starts = range(of.start, of.stop, some)
+    return [slice(start, min(start + some, of.stop)) for start in starts]
 
 
 def _overlap(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend
-from .control import Control
+from .contract import Given
 
 PIECE = 1 << 16  # numbers gone through at a time: they stay in the cache from pass to pass
 WIDE = 1 << 11  # numbers of a row: NumPy begins each row anew, which takes the time of some 50
@@ -50,12 +50,9 @@ class NumpyNormalization(Backend):
         self._do(np.copyto, row.reshape(-1, values.size), values)
         return row
 
-    def batch_statistics(
-        self, x: Array, momentum: float, mean: Array, variance: Array,
-        moving_mean: Array, moving_variance: Array,
-    ) -> None:
-        n, features = x.shape[0] * x.shape[2], x.shape[1]
-        x = _flat(x)
+    def _batch_statistics(self, given: Given) -> None:
+        n, features = given.outer * given.inner, given.features
+        x, mean, variance, momentum = _flat(given.x), given.mean, given.variance, given.momentum
         self._sum_features(x, mean)
         self._do(np.divide, mean, n, out=mean)
         # The sums of what differs from that mean correct its rounding, and the variance.
@@ -76,7 +73,7 @@ class NumpyNormalization(Backend):
         self._do(np.multiply, rest[0], rest[0], out=rest[0])
         self._do(np.subtract, rest[1], rest[0], out=variance)
         self._do(np.maximum, variance, 0.0, out=variance)
-        for moving, now in ((moving_mean, mean), (moving_variance, variance)):
+        for moving, now in ((given.moving_mean, mean), (given.moving_variance, variance)):
             self._do(np.multiply, moving, momentum, out=moving)
             self._do(np.multiply, now, 1.0 - momentum, out=rest[0])
             self._do(np.add, moving, rest[0], out=moving)
@@ -96,31 +93,26 @@ class NumpyNormalization(Backend):
         self._do(np.multiply, inverse, gamma, out=scale)
         return scale
 
-    def normalize(
-        self, x: Array, mean: Array, variance: Array, gamma: Array | None, beta: Array | None,
-        epsilon: float, out: Array,
-    ) -> None:
-        x, out = _flat(x), _flat(out)
-        scale = self._scale(self._inverse(variance, epsilon), gamma)
-        middle, scale = self._spread(mean, x, "mean"), self._spread(scale, x, "scale")
-        shift = None if beta is None else self._spread(beta, x, "beta")
+    def _normalize(self, given: Given) -> None:
+        x, out = _flat(given.x), _flat(given.out)
+        scale = self._scale(self._inverse(given.variance, given.epsilon), given.gamma)
+        middle, scale = self._spread(given.mean, x, "mean"), self._spread(scale, x, "scale")
+        shift = None if given.beta is None else self._spread(given.beta, x, "beta")
         for at in _pieces(x):
             self._do(np.subtract, x[at], middle, out=out[at])
             self._do(np.multiply, out[at], scale, out=out[at])
             if shift is not None:
                 self._do(np.add, out[at], shift, out=out[at])
 
-    def normalize_gradient(
-        self, x: Array, dy: Array, mean: Array, variance: Array, gamma: Array | None,
-        epsilon: float, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        constant: bool = False, adds: bool = False, accumulate: bool = False,
-    ) -> None:
-        n, features = x.shape[0] * x.shape[2], x.shape[1]
-        x, dy, dx = _flat(x), _flat(dy), None if dx is None else _flat(dx)
-        inverse = self._inverse(variance, epsilon)
-        scale = self._scale(inverse, gamma)
+    def _normalize_gradient(self, given: Given) -> None:
+        n, features = given.outer * given.inner, given.features
+        dgamma, dbeta, constant = given.dgamma, given.dbeta, given.constant
+        x, dy = _flat(given.x), _flat(given.dy)
+        dx = None if given.dx is None else _flat(given.dx)
+        inverse = self._inverse(given.variance, given.epsilon)
+        scale = self._scale(inverse, given.gamma)
         pieces = list(_pieces(x))
-        middle = self._spread(mean, x, "mean")
+        middle = self._spread(given.mean, x, "mean")
         total = self.scratch((2, features), x.dtype, "totals")
         if not constant or dgamma is not None or dbeta is not None:
             sums = self.scratch((2, len(pieces), features), x.dtype, "sums of pieces")
@@ -134,7 +126,7 @@ class NumpyNormalization(Backend):
                 self._sum_features(part, whole)
             self._do(np.multiply, total[1], inverse, out=total[1])  # sum of dy times y's x
             for gradient, whole in ((dbeta, total[0]), (dgamma, total[1])):
-                if gradient is not None and adds:
+                if gradient is not None and given.adds:
                     self._do(np.add, gradient, whole, out=gradient)
                 elif gradient is not None:
                     self._do(np.copyto, gradient, whole)
@@ -146,7 +138,7 @@ class NumpyNormalization(Backend):
         scale = self._spread(scale, x, "scale")
         means = [] if constant else [self._spread(total[i], x, f"mean {i}") for i in (0, 1)]
         for at in pieces:
-            scaled = self.scratch(x[at].shape, x.dtype, "scaled") if accumulate else dx[at]
+            scaled = self.scratch(x[at].shape, x.dtype, "scaled") if given.accumulate else dx[at]
             self._do(np.multiply, dy[at], scale, out=scaled)
             if not constant:
                 term = self.scratch(x[at].shape, x.dtype, "centred")
@@ -154,13 +146,11 @@ class NumpyNormalization(Backend):
                 self._do(np.multiply, term, means[1], out=term)
                 self._do(np.add, term, means[0], out=term)
                 self._do(np.subtract, scaled, term, out=scaled)
-            if accumulate:
+            if given.accumulate:
                 self._do(np.add, dx[at], scaled, out=dx[at])
 
-    def layer_norm(
-        self, x: Array, gamma: Array | None, beta: Array | None, epsilon: float,
-        mean: Array | None, variance: Array, out: Array,
-    ) -> None:
+    def _layer_norm(self, given: Given) -> None:
+        x, mean, variance, out = given.x, given.mean, given.variance, given.out
         ones = self._ones(x.shape[1], x.dtype)
         for at in _pieces(x):
             y, square = out[at], self.scratch(x[at].shape, x.dtype, "square")
@@ -179,35 +169,32 @@ class NumpyNormalization(Backend):
                 self._do(np.multiply, y, y, out=square)
             self._do(np.dot, square, ones, out=variance[at])
             self._do(np.divide, variance[at], x.shape[1], out=variance[at])
-            inverse = self._inverse(variance[at], epsilon)
+            inverse = self._inverse(variance[at], given.epsilon)
             self._do(np.multiply, x[at] if mean is None else y, inverse[:, None], out=y)
-            if gamma is not None:
-                self._do(np.multiply, y, gamma, out=y)
-            if beta is not None:
-                self._do(np.add, y, beta, out=y)
+            if given.gamma is not None:
+                self._do(np.multiply, y, given.gamma, out=y)
+            if given.beta is not None:
+                self._do(np.add, y, given.beta, out=y)
 
-    def layer_norm_gradient(
-        self, x: Array, dy: Array, gamma: Array | None, epsilon: float, mean: Array | None,
-        variance: Array, dgamma: Array | None, dbeta: Array | None, dx: Array | None,
-        adds: bool = False, accumulate: bool = False,
-    ) -> None:
-        features = x.shape[1]
+    def _layer_norm_gradient(self, given: Given) -> None:
+        x, dy, dx, mean, gamma = given.x, given.dy, given.dx, given.mean, given.gamma
+        features = given.features
         factors = self._ones(features, x.dtype) if gamma is None else gamma
         pieces = list(_pieces(x))
         sums = self.scratch((2, len(pieces), features), x.dtype, "sums of pieces")
         for i, at in enumerate(pieces):
             normal = self.scratch(x[at].shape, x.dtype, "normalized")
             term = self.scratch(x[at].shape, x.dtype, "term")
-            inverse = self._inverse(variance[at], epsilon)[:, None]
+            inverse = self._inverse(given.variance[at], given.epsilon)[:, None]
             if mean is None:
                 self._do(np.multiply, x[at], inverse, out=normal)
             else:
                 self._do(np.subtract, x[at], mean[at][:, None], out=normal)
                 self._do(np.multiply, normal, inverse, out=normal)
             self._do(np.multiply, dy[at], normal, out=term)
-            if dbeta is not None:
+            if given.dbeta is not None:
                 self._sum_features(dy[at], sums[0, i])
-            if dgamma is not None:
+            if given.dgamma is not None:
                 self._sum_features(term, sums[1, i])
             if dx is None:
                 continue
@@ -223,22 +210,20 @@ class NumpyNormalization(Backend):
             else:
                 self._do(np.multiply, dy[at], gamma, out=term)
                 self._do(np.subtract, term, normal, out=term)
-            if accumulate:
+            if given.accumulate:
                 self._do(np.multiply, term, inverse, out=term)
                 self._do(np.add, dx[at], term, out=dx[at])
             else:
                 self._do(np.multiply, term, inverse, out=dx[at])
-        for gradient, part in ((dbeta, sums[0]), (dgamma, sums[1])):
+        for gradient, part in ((given.dbeta, sums[0]), (given.dgamma, sums[1])):
             if gradient is not None:
-                self.column_sums(part, gradient.reshape(-1), accumulate=adds)
+                self.column_sums(part, gradient, accumulate=given.adds)
 
-    def normal_noise(
-        self, x: Array, stddev: float, seed: int, stream: int, control: Control, out: Array,
-        factors: Array | None = None,
-    ) -> None:
+    def _normal_noise(self, given: Given) -> None:
+        x, factors, out = given.x, given.factors, given.out
         pairs = -(-x.size // 2)
         uniform = self.scratch((2 * pairs,), np.float32, "uniform pairs")
-        self._do(self._draw, seed, stream, control.counters, uniform)
+        self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
         normal = self.scratch((2 * pairs,), x.dtype, "normal")
         radius = self.scratch((pairs,), x.dtype, "radius")
         angle = self.scratch((pairs,), x.dtype, "angle")
@@ -246,7 +231,7 @@ class NumpyNormalization(Backend):
         self._do(np.log, radius, out=radius)
         self._do(np.multiply, radius, -2.0, out=radius)
         self._do(np.sqrt, radius, out=radius)
-        self._do(np.multiply, radius, stddev, out=radius)
+        self._do(np.multiply, radius, given.stddev, out=radius)
         self._do(np.multiply, uniform[1::2], 2 * math.pi, out=angle, dtype=x.dtype)
         for place, function in enumerate((np.cos, np.sin)):
             self._do(function, angle, out=normal[place::2])

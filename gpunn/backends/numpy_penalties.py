@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend
-from .control import UPDATES, Control
+from .contract import Given
+from .control import UPDATES
+from .numpy_program import without_blas
 
 
 class NumpyPenalties(Backend):
@@ -17,10 +19,10 @@ class NumpyPenalties(Backend):
     _do: Callable[..., None]
     _formula: Callable[..., None]
 
-    def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        self._do(self._regularize, arena.penalized, rows, gradients, totals)
+    def _regularize(self, given: Given) -> None:
+        self._do(self._penalties, given.arena.penalized, given.rows, given.gradients, given.totals)
 
-    def _regularize(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
+    def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
         for parameter in parameters:
             w, gradient = parameter.value, parameter.gradient if gradients else None
             if parameter.regularizer.coefficients is None:
@@ -47,14 +49,15 @@ class NumpyPenalties(Backend):
                 np.add(gradient, term, out=gradient)
         return penalty
 
-    def constrain(self, constraint: Any, w: Array) -> None:
-        self._formula(constraint, constraint.apply, w)
+    def _constrain(self, given: Given) -> None:
+        self._formula(given.constraint, given.constraint.apply, given.w)
 
-    def schedule(self, schedule: Any, control: Control, place: int, every: int = 1) -> None:
-        self._do(self._write_rate, schedule, control.counters, control.rates, place, every)
+    def _schedule(self, given: Given) -> None:
+        control = given.control
+        arrays = control.counters, control.rates
+        self._do(_write_rate, given.schedule, *arrays, given.place, given.every)
 
-    @staticmethod
-    def _write_rate(
-        schedule: Any, counters: Array, rates: Array, place: int, every: int
-    ) -> None:
-        rates[place] = schedule(int(counters[UPDATES]) // every)
+
+@without_blas
+def _write_rate(schedule: Any, counters: Array, rates: Array, place: int, every: int) -> None:
+    rates[place] = schedule(int(counters[UPDATES]) // every)

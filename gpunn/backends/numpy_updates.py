@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from .base import Backend
+from .contract import Given
 from .control import LEARNING_RATE, UPDATES, Control
-from .threads import SIZE_WORTH_THREADS, Workers
+from .numpy_program import without_blas
+from .threads import SIZE_WORTH_THREADS, workers
 
 # Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
 UPDATE_PIECE = 1 << 16
@@ -21,13 +23,17 @@ class NumpyUpdates(Backend):
     """What an optimizer asks for; a part of `NumpyBackend`."""
 
     _do: Callable[..., None]
-    _workers: Workers
 
-    def update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        update = self._update if optimizer.steps_per_update == 1 else self._update_if_due
-        self._do(update, optimizer, arena, control)
+    def _update(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        update = self._update_runs if optimizer.steps_per_update == 1 else self._update_if_due
+        if optimizer.functor is None:  # a user's, which may ask BLAS for anything
+            self._do(lambda: update(optimizer, arena, control))
+        else:
+            self._do(update, optimizer, arena, control)
 
-    def _update(self, optimizer: Any, arena: Any, control: Control) -> None:
+    @without_blas
+    def _update_runs(self, optimizer: Any, arena: Any, control: Control) -> None:
         learning_rate = float(control.rates[LEARNING_RATE])
         updates = int(control.counters[UPDATES])
         for run in arena.runs:
@@ -36,33 +42,26 @@ class NumpyUpdates(Backend):
                 optimizer.update(self, w, g, run.slots, rate, updates, run.decay)
                 continue
 
-            def part(at: slice, run: Any = run, rate: float = rate) -> None:
-                for start in range(at.start, at.stop, UPDATE_PIECE):
-                    piece = slice(start, min(start + UPDATE_PIECE, at.stop))
-                    slots = {name: slot[piece] for name, slot in run.slots.items()}
-                    w, g = run.values[piece], run.gradients[piece]
-                    optimizer.update(self, w, g, slots, rate, updates, run.decay)
+            def piece(number: int, run: Any = run, rate: float = rate) -> None:
+                at = slice(number * UPDATE_PIECE, (number + 1) * UPDATE_PIECE)
+                slots = {name: slot[at] for name, slot in run.slots.items()}
+                w, g = run.values[at], run.gradients[at]
+                optimizer.update(self, w, g, slots, rate, updates, run.decay)
 
-            self._workers.share(w.size, part)
+            workers.share(-(-w.size // UPDATE_PIECE), piece)
 
+    @without_blas
     def _update_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
-        if self._updates(optimizer, control)[1]:
+        if _updates(optimizer, control)[1]:
             counted = copy(control)  # with updates in place of steps
             counted.counters = control.counters // optimizer.steps_per_update
-            self._update(optimizer, arena, counted)
+            self._update_runs(optimizer, arena, counted)
 
-    @staticmethod
-    def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
-        """How many updates there were so far, and whether this step brings one."""
-        every = optimizer.steps_per_update
-        updates, steps = divmod(int(control.counters[UPDATES]), every)
-        return updates, steps + 1 == every
+    def _step_by_norms(self, given: Given) -> None:
+        self._do(self._step_by_norms_if_due, given.optimizer, given.arena, given.control)
 
-    def step_by_norms(self, optimizer: Any, arena: Any, control: Control) -> None:
-        self._do(self._step_by_norms, optimizer, arena, control)
-
-    def _step_by_norms(self, optimizer: Any, arena: Any, control: Control) -> None:
-        if not self._updates(optimizer, control)[1]:
+    def _step_by_norms_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
+        if not _updates(optimizer, control)[1]:
             return
         learning_rate = float(control.rates[LEARNING_RATE])
         for segment in arena.segments[arena.segments["trainable"]]:
@@ -75,23 +74,15 @@ class NumpyUpdates(Backend):
             np.multiply(direction, ratio * rate, out=step)
             np.subtract(w, step, out=w)
 
-    def accumulate_gradients(self, optimizer: Any, arena: Any, control: Control) -> None:
-        self._do(self._accumulate, optimizer, arena, control)
+    def _accumulate_gradients(self, given: Given) -> None:
+        self._do(_accumulate, given.optimizer, given.arena, given.control)
 
-    def _accumulate(self, optimizer: Any, arena: Any, control: Control) -> None:
-        due = self._updates(optimizer, control)[1]
-        for run in arena.runs:
-            g, sums = run.gradients, run.slots["gradient_accumulator"]
-            np.add(g, sums, out=g if due else sums)
-            if due:
-                np.divide(g, optimizer.steps_per_update, out=g)
-                sums.fill(0)
+    def _average_weights(self, given: Given) -> None:
+        self._do(self._average, given.optimizer, given.arena, given.control)
 
-    def average_weights(self, optimizer: Any, arena: Any, control: Control) -> None:
-        self._do(self._average, optimizer, arena, control)
-
+    @without_blas
     def _average(self, optimizer: Any, arena: Any, control: Control) -> None:
-        updates = self._updates(optimizer, control)[0]
+        updates = _updates(optimizer, control)[0]
         keep = optimizer.ema_momentum if updates else 0.0
         every = optimizer.ema_overwrite_frequency
         for run in arena.runs:
@@ -103,5 +94,40 @@ class NumpyUpdates(Backend):
             if every and (updates + 1) % every == 0:
                 np.copyto(w, average)
 
-    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        self._do(super().clip_gradients, arena, by, limit)
+    def _clip_gradients(self, given: Given) -> None:
+        self._do(self._clip, given.arena, given.by, given.limit)
+
+    @without_blas
+    def _clip(self, arena: Any, by: str, limit: float) -> None:
+        if by == "value":
+            for run in arena.runs:
+                np.clip(run.gradients, -limit, limit, out=run.gradients)
+            return
+        together = [[run.gradients for run in arena.runs]]
+        for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
+            squares = 0.0
+            for g in group:
+                square = self.scratch(g.shape, g.dtype, "square")
+                np.square(g, out=square)
+                squares = squares + np.sum(square)
+            factor = limit / np.maximum(np.sqrt(squares), limit)
+            for g in group:
+                np.multiply(g, factor.astype(g.dtype), out=g)
+
+
+def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
+    """How many updates there were so far, and whether this step brings one."""
+    every = optimizer.steps_per_update
+    updates, steps = divmod(int(control.counters[UPDATES]), every)
+    return updates, steps + 1 == every
+
+
+@without_blas
+def _accumulate(optimizer: Any, arena: Any, control: Control) -> None:
+    due = _updates(optimizer, control)[1]
+    for run in arena.runs:
+        g, sums = run.gradients, run.slots["gradient_accumulator"]
+        np.add(g, sums, out=g if due else sums)
+        if due:
+            np.divide(g, optimizer.steps_per_update, out=g)
+            sums.fill(0)

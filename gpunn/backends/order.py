@@ -82,6 +82,9 @@ class Order:
         self._first = 0
         self._passes = np.empty((0, rows), np.int64) if seed is not None else np.arange(rows)
 
+    def __repr__(self) -> str:
+        return f"Order(rows={self.rows}, seed={self.seed})"
+
     def indices(self, pass_number: int) -> np.ndarray:
         """The whole pass on the host; kept until another pass is asked for."""
         if self.seed is None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from .known_cards import Card
 from .ladder import LONG, NARROW
-from .recorder import Launch
+from .profile import Launch
 
 # Operations whose arithmetic is matrix products.
 PRODUCTS = ("matmul", "convolution", "convolution_gradient")

@@ -15,7 +15,7 @@ from .base import Array
 from .composition import STAGES
 from .device import Epilogue, Matmul
 from .kernel_source import NULL, parts
-from .recorder import Launch
+from .profile import Launch
 
 
 class Conflict(IntEnum):

@@ -2,29 +2,33 @@
 
 BLAS's own threads wait for each other by spinning. Beside another busy process they take
 many times as long, and for small products they never pay. So BLAS gets one thread, and
-what is large is cut into parts for threads of our own, which sleep until they are asked.
+what is large is cut into pieces for threads of our own, which sleep until they are asked.
+How it is cut depends on its size alone: the results are the same for any number of threads.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
+from ..holds import Exclusive, Hold
 
 # A product of fewer flops is as fast on one thread, counting what the passes after it lose
 # because a part of the result is in another core's cache.
 FLOPS_WORTH_THREADS = 30_000_000
+MOST_PIECES = 8  # of a product: BLAS lays out its smaller factor anew for each of them
 SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
 @functools.cache
-def _blas() -> list[Any]:
+def _libraries() -> list[Any]:
     """The controls of BLAS's threads; none where a source tree is run without threadpoolctl."""
     try:
         import threadpoolctl
@@ -33,101 +37,197 @@ def _blas() -> list[Any]:
     return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-def worth_threads(m: int, n: int, k: int) -> bool:
-    """Whether to cut the product (m, k) @ (k, n) into parts.
+class Session:
+    """Around a run of steps: one BLAS thread for the whole process.
 
-    >>> worth_threads(32, 128, 784), worth_threads(128, 1024, 1024)
-    (False, True)
+    BLAS gets back the threads it had when the last of several sessions ends. That of a call
+    which an interrupt ended before it could leave is over as well, see `Hold`.
     """
-    return m > 1 and 2 * m * n * k >= FLOPS_WORTH_THREADS
+
+    _changing = Exclusive()
+    _open: set[Hold] = set()  # noqa: RUF012 (BLAS's threads are the process's, so are these)
+    _before: list[int] | None = None  # threads that the libraries had, while they have one
+
+    def __enter__(self) -> None:
+        self.begin(Hold(sys._getframe(1)))
+
+    def begin(self, hold: Hold) -> None:
+        self._hold = hold
+        with Session._changing:
+            Session._settle()
+            if Session._before is None:
+                Session._before = [library.get_num_threads() for library in _libraries()]
+            Session._open = {*Session._open, hold}  # others may be going over the set
+            for library in _libraries():
+                library.set_num_threads(1)
+        workers.settle()
+
+    def __exit__(self, *error: object) -> None:
+        self._hold.release()
+        with Session._changing:
+            Session._settle()
+
+    @staticmethod
+    def _settle() -> None:
+        """Forget the sessions that are over; without any, BLAS gets back its threads."""
+        if Session._open:
+            Session._open = {hold for hold in Session._open if hold.alive}
+        if not Session._open and Session._before is not None:
+            for library, count in zip(_libraries(), Session._before, strict=True):
+                library.set_num_threads(count)
+            Session._before = None
+
+    @staticmethod
+    def of_this_thread() -> bool:
+        """Whether this thread is in one, or helps one that is."""
+        if _this_thread.helper:
+            return True
+        me = threading.get_ident()
+        return any(hold.thread == me and hold.alive for hold in Session._open)
+
+    @staticmethod
+    def threads() -> int:
+        """How many threads of ours there may be just now: as many as BLAS had before.
+
+        >>> Session.threads()  # outside of a session BLAS's own are at work
+        1
+        """
+        return max(Session._before or [1])
+
+
+def pieces_of_product(m: int, n: int, k: int) -> int:
+    """Into how many pieces the product (m, k) @ (k, n) is cut.
+
+    >>> pieces_of_product(32, 128, 784), pieces_of_product(128, 1024, 1024)
+    (1, 8)
+    """
+    return max(1, min(MOST_PIECES, 2 * m * n * k // FLOPS_WORTH_THREADS, max(m, n)))
+
+
+class _ThisThread(threading.local):
+    helper = 0
+    """Which of the workers' threads this is, counted from 1; 0 for every other thread."""
+    share: Hold | None = None
+    """Of the call of `Workers.share` that this thread is in."""
+
+
+_this_thread = _ThisThread()
+
+
+def helper_number() -> int:
+    """Which of the workers' threads this is, counted from 1; 0 for the one that asks them."""
+    return _this_thread.helper
+
+
+class _Job:
+    """Pieces of work that several threads take one after the other."""
+
+    def __init__(self, pieces: int, work: Callable[[int], Any], hold: Hold) -> None:
+        self.hold = hold
+        self.error: BaseException | None = None
+        self._pieces = pieces
+        self._work: Callable[[int], Any] | None = work
+        self._numbers = itertools.count()
+        self._inside: deque[None] = deque()  # an entry for each helper that is at it
+        self._left: SimpleQueue[None] = SimpleQueue()
+
+    def take_pieces(self, work: Callable[[int], Any]) -> None:
+        """Do pieces until none is left."""
+        while (number := next(self._numbers)) < self._pieces:
+            work(number)
+
+    def help(self) -> None:
+        """The same, in a thread that is not the one that waits for them."""
+        self._inside.append(None)
+        try:
+            if (work := self._work) is not None:
+                self.take_pieces(work)
+        except BaseException as error:
+            self.error = error
+            self._pieces = 0
+        finally:
+            self._inside.pop()
+            self._left.put(None)
+
+    def finish(self) -> None:
+        """No piece is begun any more; wait for those that helpers are at."""
+        self._pieces = 0
+        self._work = None  # it holds arrays, and a helper may be long in coming
+        while self._inside:
+            self._left.get()
 
 
 class Workers:
-    """Threads that each do a part of what is asked for.
-
-    Attributes:
-        count: how many there may be just now.
-    """
+    """Threads that take pieces of what is asked for, beside the one that asks."""
 
     def __init__(self) -> None:
-        self.count = 1  # outside of a session BLAS's own threads are at work
-        self._sharing = threading.Lock()
-        self._tasks: list[SimpleQueue[Any]] = []
-        self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
-        os.register_at_fork(after_in_child=self._forget) if hasattr(os, "fork") else None
+        self._jobs: dict[int, _Job] = {}  # that somebody waits for
+        self._queues: list[SimpleQueue[_Job]] = []  # of each thread
+        self._starting = Exclusive()
 
-    def _forget(self) -> None:
-        # A fork has no threads but its own.
-        self._tasks, self._answers, self._sharing = [], SimpleQueue(), threading.Lock()
+    def share(self, pieces: int, work: Callable[[int], Any]) -> None:
+        """``work(piece)`` for every piece from 0 on, by several threads in a `Session`.
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """One BLAS thread, and as many of ours as BLAS was allowed to have."""
-        libraries = _blas()
-        before = [library.get_num_threads() for library in libraries]
-        for library in libraries:
-            library.set_num_threads(1)
-        outer, self.count = self.count, max([self.count, *before])
-        try:
-            yield
-        finally:
-            self.count = outer
-            for library, count in zip(libraries, before, strict=True):
-                library.set_num_threads(count)
-
-    def dot(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-        """out = a @ b, each thread some of the rows, or of the columns if there are more.
-
-        What is not cut, BLAS lays out anew for each part: so it had better be the smaller.
+        Which thread does which piece is left open. Inside of a piece it is a plain loop.
         """
-        rows, columns = out.shape
-        if rows >= columns:
-            self.share(rows, lambda at: np.dot(a[at], b, out=out[at]))
-        else:
-            self.share(columns, lambda at: np.matmul(a, b[:, at], out=out[:, at]))
-
-    def share(self, n: int, work: Callable[[slice], Any]) -> None:
-        """``work(part)`` for parts that make up 0 to ``n``, one part a thread."""
-        # Not free: this is a part of something shared, or another thread is at it.
-        if not self._sharing.acquire(blocking=False):
-            work(slice(0, n))
+        helpers = min(Session.threads(), pieces) - 1
+        outer = _this_thread.share
+        if helpers < 1 or _this_thread.helper or (outer is not None and outer.alive):
+            for piece in range(pieces):
+                work(piece)
             return
+        self.settle()
+        job = _Job(pieces, work, Hold(sys._getframe()))
+        self._jobs[id(job)] = job
+        _this_thread.share = job.hold
         try:
-            self._share(n, work)
+            for queue in self._first(helpers):
+                queue.put(job)
+            job.take_pieces(work)
         finally:
-            self._sharing.release()
+            job.finish()
+            job.hold.release()
+            self._jobs.pop(id(job), None)
+        if job.error is not None:
+            raise job.error
 
-    def _share(self, n: int, work: Callable[[slice], Any]) -> None:
-        parts = max(min(self.count, n), 1)
-        while len(self._tasks) < parts - 1:
-            self._start()
-        cuts = [n * i // parts for i in range(parts + 1)]
-        mine, *others = map(slice, cuts, cuts[1:])
-        for tasks, part in zip(self._tasks, others, strict=False):
-            tasks.put((work, part))
-        try:
-            work(mine)
-        finally:
-            errors = [self._answers.get() for _ in others]
-        for error in filter(None, errors):
-            raise error
+    def settle(self) -> None:
+        """Wait for the pieces of calls that no longer run, which were interrupted."""
+        for key, job in list(self._jobs.items()):
+            if not job.hold.alive:
+                job.finish()
+                self._jobs.pop(key, None)
 
-    def _start(self) -> None:
-        tasks: SimpleQueue[Any] = SimpleQueue()
-        self._tasks.append(tasks)
-        threading.Thread(
-            target=_serve, args=(tasks, self._answers), name="gpunn worker", daemon=True
-        ).start()
+    def _first(self, count: int) -> list[SimpleQueue[_Job]]:
+        if len(self._queues) < count:
+            with self._starting:
+                while len(self._queues) < count:
+                    queue: SimpleQueue[_Job] = SimpleQueue()
+                    threading.Thread(
+                        target=_serve, args=(queue, len(self._queues) + 1),
+                        name="gpunn worker", daemon=True,
+                    ).start()  # fmt: skip
+                    self._queues.append(queue)
+        return self._queues[:count]
 
 
-def _serve(tasks: SimpleQueue[Any], answers: SimpleQueue[BaseException | None]) -> None:
+def _serve(jobs: SimpleQueue[_Job], number: int) -> None:
+    _this_thread.helper = number
     while True:
-        work, part = tasks.get()
-        error = None
-        try:
-            with np.errstate(all="ignore"):  # as in the session, which is another thread's
-                work(part)
-        except BaseException as raised:
-            error = raised
-        work = None  # it holds arrays, and the next task may be long in coming
-        answers.put(error)
+        job = jobs.get()
+        job.help()
+        del job
+
+
+workers = Workers()
+
+
+def _after_fork() -> None:
+    # A fork has no threads but its own, and nothing that they held.
+    workers.__init__()  # type: ignore[misc]
+    Session._changing = Exclusive()
+    Session._open = set()
+
+
+if hasattr(os, "fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array
+from .base import Array, NotTraceableError
 from .composition import BLOCK, Kernel, Stage
 from .fusion import Configuration, calls
 from .kernel_source import type_name
-from .recorder import NotListableError
 from .tasks import Conflict, PartTask, Product, Task, region
 
 PARAMETERS = 4096  # bytes that a kernel's parameters may take (CUDA C++ Programming Guide)
@@ -31,7 +30,7 @@ def as_parts(tasks: Sequence[Task]) -> list[Task]:
     the weight at its place, so that nobody waits in between.
 
     Raises:
-        NotListableError: if there is none for a product.
+        NotTraceableError: if there is none for a product.
     """
     updates = [task for task in tasks if task.name == "update"]
     gradients = region(updates[0].arguments[1], False) if updates else None
@@ -59,7 +58,7 @@ def _part_of(task: Task, place: Callable[[Array], int]) -> Task:
 def _part_of_product(task: Product, place: Callable[[Array], int]) -> Task:
     a, b, out, transpose_a, transpose_b, accumulate, precision = task.arguments[:7]
     if precision is not None or (transpose_a and transpose_b):
-        raise NotListableError("one of its products is the library's")
+        raise NotTraceableError("one of its products is the library's")
     choices, rows = (type_name(out.dtype),), len(out)
     if transpose_a:
         values = [a, b, len(a), *out.shape, place(out), accumulate, out]
@@ -96,7 +95,7 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
     for number, task in enumerate(tasks):
         by_rows = task.rows > 0 and task.rows % batch == 0
         if task.rows and task.stage == "blocks" and not by_rows:
-            raise NotListableError("one of its products has other rows than the batch")
+            raise NotTraceableError("one of its products has other rows than the batch")
         place = 0
         for before, at in zip(tasks[:number], places, strict=True):
             conflict = before.conflict(task)
@@ -144,10 +143,10 @@ def configure(tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
         barrier: gives the memory of the barrier.
 
     Raises:
-        NotListableError: if one kernel cannot hold them.
+        NotTraceableError: if one kernel cannot hold them.
     """
     if not resident:
-        raise NotListableError("the card cannot hold all blocks of a launch at once")
+        raise NotTraceableError("the card cannot hold all blocks of a launch at once")
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     batch = batch_of(tasks)
@@ -158,5 +157,5 @@ def configure(tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
         arguments += [argument for task in some for argument in task.arguments]
     size = 8 * (len(arguments) + 1)
     if size > PARAMETERS:
-        raise NotListableError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
+        raise NotTraceableError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
     return Configuration(Kernel(tuple(stages), repeats=True), resident, arguments)

@@ -7,6 +7,7 @@ import warnings
 
 from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
 from gpunn.saving.files import leftovers
+from gpunn.saving.lock import FolderLock
 
 from .callback import Callback, Logs
 from .monitor import check_frequency
@@ -33,6 +34,8 @@ class BackupAndRestore(Callback):
     Raises:
         ValueError: for an empty ``backup_dir``, a bad ``save_freq``, or a checkpoint that
             is damaged or does not fit the model or the callbacks.
+        RuntimeError: when training begins, if another run that is under way, of this process
+            or another, uses the folder.
     """
 
     saves_states = True
@@ -51,6 +54,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self.path = os.path.join(self.backup_dir, "checkpoint.gpunn")
+        self._lock = FolderLock(self.backup_dir)
         self._previous = os.path.join(self.backup_dir, "checkpoint.previous.gpunn")
         self._epoch = 0
         self._batches = 0  # since the last checkpoint
@@ -66,12 +70,13 @@ class BackupAndRestore(Callback):
                 "BackupAndRestore needs a built model before training: give it an Input "
                 "layer or call it on a batch."
             )
+        self.take()
         self.model.get_config()  # a layer that cannot be stored shows itself now
         self._remove(*leftovers(self.path))
         paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
         for path in paths:
             try:
-                epoch, batch = load_checkpoint(path, self.model, self._callbacks)
+                epoch, batch = load_checkpoint(path, self.model, self._callbacks, self.params)
             except ValueError as error:
                 if path == paths[-1]:
                     raise
@@ -110,8 +115,22 @@ class BackupAndRestore(Callback):
         if not self.delete_checkpoint:
             return
         self._remove(self.path, self._previous)
-        if os.path.isdir(self.backup_dir) and not os.listdir(self.backup_dir):
-            os.rmdir(self.backup_dir)
+        self._lock.remove_folder()
+
+    def take(self) -> None:
+        """Keep others from the folder, until `release`.
+
+        Raises:
+            RuntimeError: if another run has it.
+        """
+        if not self._lock.take(self.model):
+            raise RuntimeError(
+                f"Another run that is under way keeps its checkpoints in {self.backup_dir}: give "
+                f"each run a backup_dir of its own."
+            )
+
+    def release(self) -> None:
+        self._lock.release()
 
     @staticmethod
     def _remove(*paths: str) -> None:

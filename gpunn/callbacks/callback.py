@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpunn.registry import Entry
+from gpunn.stored import Kept, check
 
 if TYPE_CHECKING:
     from .callback_list import CallbackList
@@ -21,10 +22,10 @@ class Callback(Entry):
 
     The hooks for single batches cost speed: where nobody overrides them many steps
     run at once. A callback that needs few of them says which by `next_train_batch`.
-    Their ``logs`` are read from the device only when they are looked at.
+    Each batch has ``logs`` of its own, a dictionary that stays as it is.
 
-    A callback that remembers something from epoch to epoch overrides `get_state` and
-    `set_state` too, so that a resumed run goes on as the undisturbed one would.
+    A callback that remembers something from epoch to epoch says what it `keeps`, or overrides
+    `get_state` and `set_state`, so that a resumed run goes on as the undisturbed one would.
 
     >>> class Countdown(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
@@ -36,6 +37,7 @@ class Callback(Entry):
     """
 
     kind = "callback"
+    takes_methods = True
     model: Any = None
     params: dict[str, Any] | None = None
     container: CallbackList | None = None  # the list it runs in, its neighbours included
@@ -47,12 +49,40 @@ class Callback(Entry):
     def set_model(self, model: Any) -> None:
         self.model = model
 
+    def keeps(self) -> dict[str, Kept]:
+        """Attributes that a checkpoint holds, each with the type and range it must have.
+
+        A leading underscore is not part of an entry's name.
+        """
+        return {}
+
     def get_state(self) -> dict[str, Any]:
         """What to remember in a checkpoint: values that JSON can hold, and NumPy arrays."""
-        return {}
+        return {_entry(name): getattr(self, name) for name in self.keeps()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what `get_state` gave. Called after `on_train_begin`."""
+        state = self.check_state(state, type(self).__name__)
+        for name in self.keeps():
+            setattr(self, name, state[_entry(name)])
+
+    def check_state(self, state: Any, place: str) -> dict[str, Any]:
+        """A state from a file, if it is as `keeps` says; ``place``: of it in the file.
+
+        What an overridden `get_state` adds is for the `set_state` beside it to check.
+
+        Raises:
+            ValueError: naming the entry that is not as it should be.
+        """
+        kept = {_entry(name): kind for name, kind in self.keeps().items()}
+        if not isinstance(state, dict) or not self.listens("get_state"):
+            return check(kept, state, place)
+        return {**state, **check(kept, {n: v for n, v in state.items() if n in kept}, place)}
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a checkpoint holds something of it."""
+        return bool(self.keeps()) or self.listens("get_state")
 
     def listens(self, *hooks: str) -> bool:
         """Whether this object overrides any of the named hooks, in its class or by itself."""
@@ -79,6 +109,9 @@ class Callback(Entry):
     @property
     def needs_predict_batches(self) -> bool:
         return self.listens("on_predict_batch_begin", "on_predict_batch_end")
+
+    def release(self) -> None:
+        """Give back what is held for one `fit`. Called when it is over, however it has ended."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Training begins; the model is built."""
@@ -132,3 +165,7 @@ class Callback(Entry):
 
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         """A batch of a prediction is over."""
+
+
+def _entry(attribute: str) -> str:
+    return attribute.lstrip("_")

@@ -116,6 +116,15 @@ class CallbackList(Callback):
         for listener in self._listeners[hook]:
             listener(batch, logs=logs)
 
+    def release(self) -> None:
+        self._call("release")
+
+    def __enter__(self) -> CallbackList:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
     def on_train_begin(self, logs: Logs = None) -> None:
         self._call("on_train_begin", logs)
 
@@ -164,7 +173,7 @@ class CallbackList(Callback):
 
 def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
     """In the order given, but none that saves states before one that has a state."""
-    end = 1 + max((i for i, c in enumerate(callbacks) if c.listens("get_state")), default=-1)
+    end = 1 + max((i for i, c in enumerate(callbacks) if c.has_state), default=-1)
     savers = [c for c in callbacks[:end] if c.saves_states]
     return [c for c in callbacks[:end] if not c.saves_states] + savers + callbacks[end:]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from typing import Any, TextIO
+from typing import TextIO
+
+from gpunn.stored import Integer, Kept, Several, Text
 
 from .callback import Callback, Logs
 
@@ -60,9 +62,8 @@ class CSVLogger(Callback):
             file.seek(0, os.SEEK_END)
         return file
 
-    def get_state(self) -> dict[str, Any]:
-        return {"position": self._position, "columns": self._columns}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._position = state["position"]
-        self._columns = list(state["columns"])
+    def keeps(self) -> dict[str, Kept]:
+        return {
+            "_position": Integer(or_none=True),
+            "_columns": Several(Text()),
+        }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpunn.arguments import check_integer
+from gpunn.stored import Arrays, Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback
@@ -95,18 +94,11 @@ class EarlyStopping(_MonitorCallback):
                 print(f"Weights restored from the best epoch, {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
-    def get_state(self) -> dict[str, Any]:
+    def keeps(self) -> dict[str, Kept]:
         return {
-            "wait": self.wait,
-            "stopped_epoch": self.stopped_epoch,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
+            "wait": Integer(),
+            "stopped_epoch": Integer(),
+            "best": Number(or_none=True),
+            "best_epoch": Integer(),
+            "best_weights": Arrays(lambda: self.model.get_weights(), or_none=True),
         }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.wait = state["wait"]
-        self.stopped_epoch = state["stopped_epoch"]
-        self.best = state["best"]
-        self.best_epoch = state["best_epoch"]
-        self.best_weights = state["best_weights"]

@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.activations import curve
 from gpunn.arguments import check_integer
 from gpunn.backends import get_backend
+from gpunn.stored import ByName, Kept, Several, Text
 
 from .callback import Callback, Logs
 from .tensorboard import open_writer
@@ -213,12 +214,16 @@ class GradientMonitor(Callback):
                     tag = f"{record['layer']}/{figure}"
                     self._writer.add_scalar(tag, record[figure], record["epoch"])
 
+    def keeps(self) -> dict[str, Kept]:
+        pairs = Several(Several(Text(), 2))
+        return {"records": Several(ByName()), "findings": Several(Text()), "_told": pairs}
+
     def get_state(self) -> dict[str, Any]:
-        return {"records": self.records, "findings": self.findings, "told": sorted(self._told)}
+        return {**super().get_state(), "told": sorted(self._told)}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.records, self.findings = list(state["records"]), list(state["findings"])
-        self._told = {(kind, name) for kind, name in state["told"]}
+        super().set_state(state)
+        self._told = {(kind, name) for kind, name in self._told}
         self._write_file(self.records, "w")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.stored import ByName, Integer, Kept, Several
+
 from .callback import Callback, Logs
 
 
@@ -33,9 +35,8 @@ class History(Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
-    def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "history": self.history}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.epoch = list(state["epoch"])
-        self.history = {name: list(values) for name, values in state["history"].items()}
+    def keeps(self) -> dict[str, Kept]:
+        return {
+            "epoch": Several(Integer()),
+            "history": ByName(Several()),
+        }

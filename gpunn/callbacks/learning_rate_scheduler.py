@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.stored import Integer, Kept
+
 from .callback import Callback, Logs
 
 
@@ -56,11 +58,10 @@ class LearningRateScheduler(Callback):
         if isinstance(logs, dict):
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
-    def get_state(self) -> dict[str, Any]:
-        return {"set_for": self._set_for}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._set_for = state["set_for"]
+    def keeps(self) -> dict[str, Kept]:
+        return {
+            "_set_for": Integer(or_none=True),
+        }
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

@@ -7,6 +7,7 @@ from collections import ChainMap
 from typing import Any
 
 from gpunn.registry import closest
+from gpunn.stored import MOST, Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback, check_frequency
@@ -99,9 +100,8 @@ class ModelCheckpoint(_MonitorCallback):
         if self.verbose > 0:
             print(f"Epoch {epoch + 1}: saved {path}.")
 
-    def get_state(self) -> dict[str, Any]:
-        return {"best": self.best, "batches": self._batches}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
-        self._batches = state["batches"]
+    def keeps(self) -> dict[str, Kept]:
+        return {
+            "best": Number(or_none=True),
+            "_batches": Integer(0, MOST if self.save_freq == "epoch" else self.save_freq - 1),
+        }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn.arguments import check_integer, check_number
+from gpunn.stored import Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback
@@ -102,9 +101,9 @@ class ReduceLROnPlateau(_MonitorCallback):
         if self.verbose > 0:
             print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate:.6g}.")
 
-    def get_state(self) -> dict[str, Any]:
-        return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.best, self.wait = state["best"], state["wait"]
-        self.cooldown_counter = state["cooldown_counter"]
+    def keeps(self) -> dict[str, Kept]:
+        return {
+            "best": Number(or_none=True),
+            "wait": Integer(),
+            "cooldown_counter": Integer(0, self.cooldown),
+        }

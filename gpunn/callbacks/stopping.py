@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from gpunn.arguments import check_integer, check_number
+from gpunn.stored import Integer, Kept, Number, Text
 
 from .callback import Callback, Logs
 from .monitor import _MonitorCallback
@@ -38,11 +38,8 @@ class _Stopping(Callback):
         if self.reason is not None and self.verbose > 0:
             print(f"Epoch {self.stopped_epoch + 1}: {self.reason}, stopped.")
 
-    def get_state(self) -> dict[str, Any]:
-        return {"reason": self.reason, "stopped_epoch": self.stopped_epoch}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.reason, self.stopped_epoch = state["reason"], state["stopped_epoch"]
+    def keeps(self) -> dict[str, Kept]:
+        return {"reason": Text(or_none=True), "stopped_epoch": Integer()}
 
 
 class StopOnSmallChange(_Stopping, _MonitorCallback):
@@ -107,12 +104,8 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
                 f"{self.monitor} changed by {change:.3g}{unit}, less than {self.tolerance:g}{unit}"
             )
 
-    def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "last": self._last, "wait": self.wait}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        self._last, self.wait = state["last"], state["wait"]
+    def keeps(self) -> dict[str, Kept]:
+        return {**super().keeps(), "_last": Number(or_none=True), "wait": Integer()}
 
 
 class StopAtTarget(_Stopping, _MonitorCallback):
@@ -254,10 +247,13 @@ class StopAfter(_Stopping):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.on_train_progress(0, None)
 
-    def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "first": self._first, "seconds": self.elapsed}
+    def keeps(self) -> dict[str, Kept]:
+        return {**super().keeps(), "_first": Integer(), "_seconds": Number(0, finite=True)}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        self._first, self._before = state["first"], state["seconds"]
-        self._begun = time.monotonic()
+    @property
+    def _seconds(self) -> float:
+        return self.elapsed
+
+    @_seconds.setter
+    def _seconds(self, value: float) -> None:
+        self._before, self._begun = value, time.monotonic()

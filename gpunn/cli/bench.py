@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 
+from ..tree import own_folder
 from .arguments import positive
 
 HELP = "how fast this machine trains, beside other frameworks"
@@ -58,16 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    sys.path.insert(0, str(_folder()))
+    sys.path.insert(0, str(own_folder("benchmarks")))
     status: int = importlib.import_module("suite").run(
         args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows
     )
     return status
-
-
-def _folder() -> Path:
-    """``benchmarks/``: a package where gpunn is installed, else beside it in the source tree."""
-    spec = importlib.util.find_spec("gpunn.benchmarks")
-    if spec is not None and spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
-    return Path(__file__).parents[2] / "benchmarks"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 from typing import Any
 
 import numpy as np
 
+from ..datasets.arrays import read_npz
+from ..datasets.tables import read_rows
 from ..utils import check_data
-from .arguments import DATASETS, add_json, print_result
+from .arguments import DATASETS, add_json, positive, print_result
 
 HELP = "what may be wrong with data"
 EXAMPLES = """\
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", choices=("classification", "regression"), help="default: told from the labels")
     add("--fail-on", choices=("note", "warning", "error"), default="error",
         help="the least severity that makes the exit status 1 (default: error)")
+    add("--max-bytes", type=positive, metavar="N",
+        help="that the arrays of an .npz file may have (default: 2**30, or 16 times the file)")
     add_json(parser)
 
 
@@ -76,27 +79,28 @@ def _read(args: argparse.Namespace) -> tuple[Table, tuple[Any, Any]]:
         raise ValueError(
             f"{args.data} is no file, and no data set that is known: {', '.join(DATASETS)}."
         )
-    train, test = _read_file(args.data, args.target)
+    train, test = _read_file(args.data, args.target, args.max_bytes)
     if args.test is not None:
-        (x, y, names), _ = _read_file(args.test, args.target)
+        (x, y, names), _ = _read_file(args.test, args.target, args.max_bytes)
         if names != train[2]:
             raise ValueError(f"{args.test} has the columns {names}, {args.data} has {train[2]}.")
         test = x, y
     return train, test
 
 
-def _read_file(path: str, target: str | None) -> tuple[Table, tuple[Any, Any]]:
+def _read_file(
+    path: str, target: str | None, max_bytes: int | None
+) -> tuple[Table, tuple[Any, Any]]:
     """x, y and names of the features; and x and y for testing, where the file has them."""
     with open(path, "rb") as file:
         start = file.read(4)
     if start.startswith(b"PK"):
-        return _read_npz(path)
+        return _read_npz(path, max_bytes)
     return _read_csv(path, target), (None, None)
 
 
-def _read_npz(path: str) -> tuple[Table, tuple[Any, Any]]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+def _read_npz(path: str, max_bytes: int | None) -> tuple[Table, tuple[Any, Any]]:
+    arrays = read_npz(path, max_bytes=max_bytes)
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if names[0] not in arrays:
         raise ValueError(
@@ -108,11 +112,7 @@ def _read_npz(path: str) -> tuple[Table, tuple[Any, Any]]:
 
 
 def _read_csv(path: str, target: str | None) -> Table:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-        separator = max(",;\t", key=first.count)
-        file.seek(0)
-        lines = [row for row in csv.reader(file, delimiter=separator) if row]
+    lines = read_rows(path)
     if not lines:
         raise ValueError(f"{path} has no rows.")
     width = len(lines[0])

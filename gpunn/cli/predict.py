@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..datasets import idx
+from ..datasets.arrays import read_npy
 from ..models import Model
 from ..saving import load_model
 from .arguments import (
@@ -17,9 +20,12 @@ from .arguments import (
     add_json,
     choose_backend,
     grey_shape,
+    positive,
     print_result,
     with_channel,
 )
+
+MAX_PIXELS = 25_000_000  # of an image, if nobody asks for more
 
 HELP = "classes of images, by a saved model"
 EXAMPLES = """\
@@ -45,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="whether to make dark light in images (default: auto, if the edge is light)",
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=positive,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="that an image may have (default: 25,000,000)",
+    )
     add_backend(parser)
     add_json(parser)
 
@@ -55,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     names: list[str] = []
     batches: list[np.ndarray] = []
     for path in args.files:
-        rows = _read(path, model, args.invert)
+        rows = _read(path, model, args.invert, args.max_pixels)
         names += [path] if len(rows) == 1 else [f"{path}[{i}]" for i in range(len(rows))]
         batches.append(rows)
     outputs = np.concatenate([_probabilities(model, rows) for rows in batches])
@@ -75,20 +88,17 @@ def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def _read(path: str, model: Model, invert: str) -> np.ndarray:
+def _read(path: str, model: Model, invert: str, max_pixels: int) -> np.ndarray:
     """Samples for the model (rows, ...), whatever kind of file they are in."""
     sample = model.input_shape[1:]
     with open(path, "rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
-        try:
-            rows = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from None
+        rows = read_npy(path)
     elif start.startswith(b"\x1f\x8b") or (start.startswith(b"\0\0") and start[2:3] in _IDX_TYPES):
         rows = idx.read(path)
     else:
-        rows = image_to_array(path, grey_shape(sample), invert)
+        rows = image_to_array(path, grey_shape(sample), invert, max_pixels)
     if rows.shape in (sample, grey_shape(sample)):
         rows = rows[np.newaxis]
     rows = with_channel(rows, sample)
@@ -103,17 +113,20 @@ def _read(path: str, model: Model, invert: str) -> np.ndarray:
 _IDX_TYPES = b"\x08\x09\x0b\x0c\x0d\x0e"  # third byte of an IDX file
 
 
-def image_to_array(path: str, shape: tuple[Any, ...], invert: str = "auto") -> np.ndarray:
+def image_to_array(
+    path: str, shape: tuple[Any, ...], invert: str = "auto", max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """An image file as bytes of shape (height, width), light on dark; says what it did.
 
     Args:
         path: anything that Pillow reads; of several frames the first.
         shape: the height and width that are wanted.
         invert: "yes", "no", or "auto": if the image's edge is light.
+        max_pixels: that it may have.
 
     Raises:
         ImportError: without Pillow.
-        ValueError: if the file is no image, or ``shape`` is not that of one.
+        ValueError: if the file is no image, or too large a one, or ``shape`` is not that of one.
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
@@ -122,13 +135,20 @@ def image_to_array(path: str, shape: tuple[Any, ...], invert: str = "auto") -> n
     if len(shape) != 2:
         raise ValueError(f"{path}: the model takes samples of shape {shape}, not grey images.")
     try:
-        with Image.open(path) as opened:
+        with _without_limit(Image), Image.open(path) as opened:
+            if opened.width * opened.height > max_pixels:
+                raise _TooLarge(
+                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, and "
+                    f"--max-pixels is {max_pixels:,}. Scale it down, or give a larger number."
+                )
             opened.load()
             image = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError:
         raise ValueError(
             f"{path} is no image that Pillow knows, no IDX file and no .npy."
         ) from None
+    except _TooLarge:
+        raise
     except Exception as error:  # a damaged image makes its decoder raise anything
         raise ValueError(f"{path} is damaged: {error}") from None
     done = [f"{image.width}x{image.height} {image.mode} image"]
@@ -159,6 +179,20 @@ def image_to_array(path: str, shape: tuple[Any, ...], invert: str = "auto") -> n
         done.append("inverted")
     print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
     return pixels
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+@contextmanager
+def _without_limit(image: Any) -> Iterator[None]:
+    """Without Pillow's own limit of pixels, which is one of the process."""
+    before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        image.MAX_IMAGE_PIXELS = before
 
 
 def _edge(pixels: np.ndarray) -> np.ndarray:

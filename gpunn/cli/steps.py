@@ -17,7 +17,7 @@ from ..backends.control import POSITION
 from ..backends.cuda_extra import name_cards
 from ..backends.known_cards import CARDS, find_card
 from ..backends.order import Order
-from ..backends.recorder import Launch
+from ..backends.profile import Launch
 from ..layers import Dense, Dropout, Flatten, Input, Rescaling
 from ..models import Model, Sequential
 from ..models.rows import Rows, name_of
@@ -62,7 +62,7 @@ def launches(model: Model, batch: int = BATCH) -> list[Launch]:
         )
     copy = _copy(model, dry.make_backend())
     program = _program(copy, batch, 1)
-    with copy.backend.recording() as recorded, np.errstate(all="ignore"):
+    with copy.backend.profile() as recorded, np.errstate(all="ignore"):
         program.run(1)
     return recorded
 
@@ -93,7 +93,7 @@ def _program(model: Any, batch: int, steps: int) -> Program:
         y = np.full((count, *head.target.target_shape), fill, dtype)
         arrays[name_of("y", head.number)] = backend.upload(y)
     rows = Rows(arrays)
-    return trainer.program(batch, True, rows, Order(count, trainer.seed))
+    return trainer.training.program(batch, rows, Order(count, trainer.seed))
 
 
 def measure(

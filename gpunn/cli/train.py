@@ -9,7 +9,10 @@ import sys
 import tempfile
 from typing import Any
 
+import numpy as np
+
 from .. import registry
+from ..arena import with_room_for
 from ..backends import get_backend, use_backend
 from ..callbacks import BackupAndRestore, Callback, CSVLogger
 from ..callbacks.callback import Logs
@@ -17,6 +20,7 @@ from ..layers import Dense, Dropout, Flatten, Input, Rescaling
 from ..models import Sequential
 from ..random import set_random_seed
 from ..saving import files
+from ..stored import ByName, Integer, Kept, Number, Several, Text, check
 from .arguments import DATASETS, add_backend, dataset, optimizer, positive
 
 HELP = "train a network on MNIST or Fashion-MNIST"
@@ -40,6 +44,20 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 32,
     "epochs": 5,
     "seed": 0,
+}
+
+
+# What a checkpoint says of them.
+SETTINGS: dict[str, Kept] = {
+    "hidden": Several(Integer(1)),
+    "dropout": Number(0, finite=True),
+    "optimizer": Text(),
+    "learning_rate": Number(0, finite=True, or_none=True),
+    "batch_size": Integer(1),
+    "epochs": Integer(1),
+    "seed": Integer(-(2**63)),
+    "dataset": Text(),
+    "backend": Text(),
 }
 
 
@@ -83,16 +101,16 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in (*DEFAULTS, "dataset", "backend")}
     given = {name: value for name, value in given.items() if value is not None}
     if args.resume:
-        settings = _stored_settings(backup.path, given)
+        settings, weights = _stored_settings(backup.path, given)
     else:
         settings = {**DEFAULTS, **given, "backend": get_backend(args.backend).name}
 
     use_backend(settings["backend"])
     set_random_seed(settings["seed"])
-    model = make_model(settings)
+    model = _model_of(backup.path, settings, weights) if args.resume else make_model(settings)
     (x_train, y_train), (x_test, y_test) = DATASETS[args.dataset].load_data()
     if not args.resume:
-        _begin(out, backup.path)
+        _begin(out, backup)
     print(_summary(settings, model), flush=True)
     try:
         model.fit(
@@ -145,18 +163,21 @@ def _summary(settings: dict[str, Any], model: Sequential) -> str:
     )
 
 
-def _begin(out: str, checkpoint: str) -> None:
+def _begin(out: str, backup: BackupAndRestore) -> None:
     """Make sure that the results can be written; begin without a checkpoint."""
+    checkpoint = backup.path
     os.makedirs(out, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
         pass
     if os.path.exists(checkpoint):
+        backup.take()  # not under the feet of a run that goes on
         print(f"gpunn: the unfinished run in {out} is begun anew.", file=sys.stderr)
         os.remove(checkpoint)
+        backup.release()
 
 
-def _stored_settings(path: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a checkpoint, with the ``given`` number of epochs.
+def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The settings in a checkpoint, with the ``given`` number of epochs, and its weights' number.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
@@ -167,11 +188,17 @@ def _stored_settings(path: str, given: dict[str, Any]) -> dict[str, Any]:
             f"There is nothing to resume, {path} does not exist: the run is complete, "
             f"or was stopped in its first epoch."
         )
-    document = files.read(path)
-    entries = document.get("callbacks", ())
-    stored = next((e["state"] for e in entries if e.get("class_name") == _Run.__name__), None)
-    if stored is None:
-        raise ValueError(f"{path} is not the checkpoint of a run of gpunn train.")
+    document = files.read(path, files.HEADER_LIMIT)
+    try:
+        entries = Several(ByName()).check(document.get("callbacks"), "callbacks")
+        stored = next((e["state"] for e in entries if e.get("class_name") == _Run.__name__), None)
+        if stored is None:
+            raise ValueError("it is not the checkpoint of a run of gpunn train.")
+        stored = check(SETTINGS, stored, f"callbacks/{_Run.__name__}/state")
+        epoch = Integer().check(document.get("epoch"), "epoch")
+        arrays = ByName().check(document.get("weights"), "weights").values()
+    except ValueError as error:
+        raise ValueError(f"Cannot load {path}: {error}") from None
     epochs = given.pop("epochs", stored["epochs"])
     if given.get("backend") == "auto":
         del given["backend"]  # the run's own is as good as any
@@ -182,9 +209,17 @@ def _stored_settings(path: str, given: dict[str, Any]) -> dict[str, Any]:
     ]
     if differing:
         raise ValueError(f"{path} is of another run: {'; '.join(differing)}.")
-    if epochs < document["epoch"]:
-        raise ValueError(f"--epochs {epochs}: {path} has {document['epoch']} epochs already.")
-    return {**stored, "epochs": epochs}
+    if epochs < epoch:
+        raise ValueError(f"--epochs {epochs}: {path} has {epoch} epochs already.")
+    return {**stored, "epochs": epochs}, sum(np.size(array) for array in arrays)
+
+
+def _model_of(path: str, settings: dict[str, Any], weights: int) -> Sequential:
+    """The network of a checkpoint, of no more weights than it holds."""
+    try:
+        return with_room_for(weights, lambda: make_model(settings))
+    except ValueError as error:
+        raise ValueError(f"Cannot load {path}: {error}") from None
 
 
 def _option(name: str) -> str:

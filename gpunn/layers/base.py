@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,14 +22,13 @@ from .operation import Operation, Sample, SymbolicTensor, is_symbolic
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
 
-_names: dict[str, int] = {}
+_names: dict[str, Iterator[int]] = {}
 
 
 def unique_name(base: str) -> str:
     """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
-    count = _names.get(base, 0)
-    _names[base] = count + 1
-    return base if count == 0 else f"{base}_{count}"
+    number = next(_names.setdefault(base, itertools.count()))
+    return f"{base}_{number}" if number else base
 
 
 class Layer(Operation, ParameterHolder, registry.Entry):
@@ -63,6 +63,20 @@ class Layer(Operation, ParameterHolder, registry.Entry):
     """
 
     kind = "layer"
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("call", "__call__", "stateless_call", "quantized_call", "symbolic_call"),
+            "write forward(call) and backward(call), its derivative",
+        ),
+        "compute_output_spec": "write compute_output_shape(input_shape)",
+        "compute_mask": "there are no masks; write forward(call) so that it needs none",
+        "build_from_config": "write build(input_shape)",
+        "save_own_variables": "declare what is stored with self.parameter(...), in build",
+        "load_own_variables": "declare what is stored with self.parameter(...), in build",
+        "forward": "write is_view(call) too: it says when forward is left out, and this layer "
+        "inherits one that does",
+    }
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
     reshapes = False
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
@@ -83,7 +97,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
         learning_rate_multiplier: float | str = 1.0,
     ) -> None:
         self._parameters: list[Parameter] = []
-        self._training_calls = -1
+        self._training_calls = itertools.count()
         self._trainable = bool(trainable)
         self.learning_rate_multiplier = learning_rate_multiplier
         self.applications = []
@@ -124,7 +138,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
 
     def is_view(self, call: Call) -> bool:
         """True if, in this call, the output is the input under another shape: nothing runs."""
-        return self.reshapes
+        return self.reshapes or call.folded
 
     def parameter(
         self,
@@ -323,9 +337,8 @@ class Layer(Operation, ParameterHolder, registry.Entry):
         nodes: list[Node] = []
         self.place(nodes, [INPUT - k for k in range(len(xs))], shapes)
         backend = self.own_arena().backend
-        self._training_calls += training
         given = [backend.upload(array) for array in xs]
-        number = self._training_calls
+        number = next(self._training_calls) if training else 0
         return run_once(Plan(nodes, shapes), backend, dtype, given, training, number, 0)[0]
 
     def own_arena(self) -> Arena:

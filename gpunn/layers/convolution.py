@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from .. import activations, constraints, initializers, regularizers
 from ..arena import Parameter
@@ -53,6 +54,9 @@ class Conv2D(_ImageLayer):
     """
 
     aliases = ("Convolution2D",)
+    refused: ClassVar[Mapping[str, str]] = {
+        "convolution_op": "write forward(call) and backward(call), its derivative"
+    }
 
     def __init__(
         self,

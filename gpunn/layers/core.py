@@ -166,9 +166,6 @@ class Rescaling(Layer):
         self.offset = _scale("offset", offset)
         self.folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
 
-    def is_view(self, call: Call) -> bool:
-        return call.folded
-
     def forward(self, call: Call) -> None:
         if self.folds_into_input:
             call.backend.affine(call.x, self.scale, self.offset, call.y)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from ..backends.base import Array
 from ..plan import Call
@@ -15,6 +15,9 @@ class Merging(Layer):
     """Base class: a layer called on a list of inputs of one shape, element by element."""
 
     abstract = True
+    refused: ClassVar[Mapping[str, str]] = {
+        "_merge_function": "write forward(call) and backward(call), with call.xs and call.dxs"
+    }
     takes_list = True
     least = 1
     most: int | None = None

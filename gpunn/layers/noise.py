@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +20,11 @@ class _RandomLayer(Layer):
     What is drawn follows from the seed, the step and the position alone (Philox 4x64-10,
     Salmon et al., 2011), the same on every backend.
     """
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "call": "model(x, training=True) draws in a prediction too; for another formula write "
+        "forward(call), backward(call), and is_view(call), which says when they are left out"
+    }
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

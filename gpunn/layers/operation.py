@@ -109,7 +109,9 @@ def _merged(layer: str, a: SymbolicTensor, b: Any) -> SymbolicTensor:
             f"{layer.lower()}: a symbolic tensor goes with another one; got {b!r}. For a "
             f"number use layers.Rescaling."
         )
-    return getattr(merging, layer)()([a, b])
+    made = getattr(merging, layer)()
+    made.by_operator = True
+    return made([a, b])
 
 
 class Application:
@@ -142,10 +144,13 @@ class Operation:
 
     Attributes:
         applications: in their order.
+        by_operator: whether a symbolic ``a + b`` made it: it then stands among a model's
+            operations, not among its layers, as in Keras.
     """
 
     name: str
     applications: list[Application]
+    by_operator = False
 
     def arrange(self, x: Any) -> list[SymbolicTensor]:
         """The tensors that it reads, of what it was called on.

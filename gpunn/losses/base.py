@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Loss(registry.Entry):
     by the backend: the formulas here are those of single, unweighted rows.
 
     Args:
-        name: shown in logs.
+        name: shown in logs; a subclass of a built-in loss keeps the name of that one, as in Keras.
         reduction: ``"sum_over_batch_size"`` (the mean over rows), ``"sum"``,
             ``"mean_with_sample_weight"`` (divided by the sum of the weights) or
             ``"none"``.
@@ -35,6 +36,10 @@ class Loss(registry.Entry):
         fuses: name of the activation whose input this loss rather takes than its
             output (``"Softmax"`` for categorical cross-entropy).
         counts_matches: True if a pass also counts the rows that are right.
+        predictions: what it takes: ``"probabilities"``, ``"logits"``, ``"scores"`` (decided
+            at 0), or None for any numbers.
+        link: name of the activation that makes probabilities of logits or scores.
+        targets: ``"bits"`` (0 or 1), ``"signs"`` (-1 or 1), or None for any numbers.
 
     >>> class _Squared(Loss):
     ...     def forward(self, backend, y_true, y_pred, values):
@@ -46,10 +51,29 @@ class Loss(registry.Entry):
     """
 
     kind = "loss"
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("call", "__call__"),
+            "write forward(backend, y_true, y_pred, values) and "
+            "backward(backend, y_true, y_pred, gradient), its derivative",
+        ),
+        **dict.fromkeys(
+            ("forward", "backward"),
+            "write forward_backward(backend, y_true, y_pred, values, gradient): this loss "
+            "computes both at once",
+        ),
+    }
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "forward": ("forward_backward",),
+        "backward": ("forward_backward",),
+    }
     functor: str | None = None
     sparse = False
     fuses: str | None = None
     counts_matches = False
+    predictions: str | None = None
+    link: str | None = None
+    targets: str | None = None
     axis = -1
     parameters: tuple[float, ...] = ()
 
@@ -65,7 +89,7 @@ class Loss(registry.Entry):
                 f"reduction must be one of {', '.join(map(str, REDUCTIONS))}; "
                 f"got {reduction!r}.{hint}"
             )
-        self.name = name or registry.snake_case(type(self).__name__)
+        self.name = name or registry.snake_case(registry.built_in(type(self)).__name__)
         self.reduction = reduction
         self.dtype = None if dtype is None else resolve_dtype(dtype)
 

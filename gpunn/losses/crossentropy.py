@@ -40,6 +40,14 @@ class _Crossentropy(Loss):
         self.axis = axis
 
     @property
+    def predictions(self) -> str:  # type: ignore[override]
+        return "logits" if self.from_logits else "probabilities"
+
+    @property
+    def link(self) -> str | None:  # type: ignore[override]
+        return self.fuses
+
+    @property
     def functor(self) -> str:  # type: ignore[override]
         return self.logits_functor if self.from_logits else self.probabilities_functor
 
@@ -74,6 +82,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     aliases = ("bce", "BCE")
     fuses = "Sigmoid"
+    targets = "bits"
     logits_functor = "SigmoidCrossentropy"
     probabilities_functor = "BinaryCrossentropy"
 

@@ -21,6 +21,7 @@ class KLDivergence(ElementLoss):
     """
 
     functor = "KLDivergence"
+    predictions = "probabilities"
     aliases = ("kld", "KLD", "kullback_leibler_divergence")
     mean = False
 

@@ -16,6 +16,10 @@ class _Margin(ElementLoss):
     a step does the same for every batch.
     """
 
+    predictions = "scores"
+    link = "Sigmoid"
+    targets = "signs"
+
     def signs(self, backend: Backend, y_true: Array) -> Array:
         """The targets with -1 in place of 0."""
         xp = backend.xp
@@ -118,6 +122,7 @@ class CategoricalHinge(Loss):
     """
 
     functor = "CategoricalHinge"
+    predictions = "scores"
 
     def __init__(
         self,

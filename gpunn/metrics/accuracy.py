@@ -38,12 +38,17 @@ class BinaryAccuracy(MeanOfRows):
 
     functor = "BinaryAccuracy"
     elementwise = True
+    targets = "bits"
 
     def __init__(
         self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5
     ) -> None:
         super().__init__(name, dtype)
         self.threshold = threshold
+
+    @property
+    def predictions(self) -> str | None:  # type: ignore[override]
+        return "probabilities" if 0 < self.threshold < 1 else None
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,20 +34,42 @@ class Metric(registry.Entry):
         adds: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if more is better, ``"down"`` if less is.
+        predictions: what it needs, as `gpunn.losses.Loss.predictions`: in a model whose loss
+            takes logits or scores, a metric that needs probabilities gets them.
+        targets: likewise; one that needs ``"bits"`` gets 0 in place of -1.
+        remedy: what to do where the loss reads class numbers and the metric needs a target
+            for each of several outputs; None where class numbers do.
     """
 
     kind = "metric"
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("update_state", "stateless_update_state"),
+            "write accumulate(backend, y_true, y_pred, weights, state), or, in a subclass of "
+            "MeanOfRows, rows(backend, y_true, y_pred, values)",
+        ),
+        **dict.fromkeys(("result", "stateless_result"), "write compute(state)"),
+        "stateless_reset_state": "write reset_state()",
+    }
     state_size = 2
     sparse: bool | None = False
     functor: str | None = None
     adds = "rows"
     parameters: tuple[float, ...] = ()
     direction = "up"
+    predictions: str | None = None
+    targets: str | None = None
+    remedy: str | None = None
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or registry.snake_case(type(self).__name__)
         self.dtype = dtype
-        self.reset_state()
+
+    @cached_property
+    def _state(self) -> np.ndarray:
+        """(state_size,) of its own, for what `update_state` is given. Made when it is needed:
+        the constructors of subclasses have run by then."""
+        return np.zeros(self.state_size)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         """Take note of the shape of predictions, where the state depends on it."""
@@ -73,8 +96,9 @@ class Metric(registry.Entry):
         return self.compute(self._state)
 
     def reset_state(self) -> None:
-        """Forget all batches."""
-        self._state = np.zeros(self.state_size)
+        """Forget all batches. In a model it is called before every pass over the data, whose
+        sums begin at 0 by themselves: a metric that keeps more than its state overrides it."""
+        self.__dict__.pop("_state", None)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Refuse shapes that do not belong together."""
@@ -126,6 +150,7 @@ class MeanOfRows(Mean):
     abstract = True
     direction = "up"
     elementwise = False
+    refused: ClassVar[Mapping[str, str]] = {"values": "write rows(backend, y_true, y_pred, values)"}
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the value of each row; y_pred (rows, n)."""

@@ -5,6 +5,7 @@ Counts are exact, and sums of weights are taken in a fixed order.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,10 @@ class Binned(Metric):
             )
         return self.bins
 
-    def reset_state(self) -> None:
-        """Forget all batches."""
+    @cached_property
+    def _state(self) -> np.ndarray:
         known = self.outputs is not None or not self.by_output
-        self._state = np.zeros(self.bins if known else 0)
+        return np.zeros(self.bins if known else 0)
 
     def width(self, classes: int) -> int:
         """How many predictions of a row are counted."""

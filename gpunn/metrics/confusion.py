@@ -35,6 +35,7 @@ class ConfusionMatrix(Binned):
 
     functor = "Confusion"
     by_output = True
+    targets = "bits"
 
     def __init__(
         self,
@@ -52,6 +53,10 @@ class ConfusionMatrix(Binned):
     @property
     def bins(self) -> int:
         return max(self.outputs or 0, 2) ** 2
+
+    @property
+    def predictions(self) -> str | None:  # type: ignore[override]
+        return "probabilities" if self.outputs == 1 and 0 < self.threshold < 1 else None
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

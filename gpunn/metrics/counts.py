@@ -162,6 +162,7 @@ class FBetaScore(Levels):
     """
 
     aliases = ("fbeta_score",)
+    remedy = None  # of a row's largest there is one, as of a class number
 
     def __init__(
         self,

@@ -31,6 +31,24 @@ class Levels(Binned):
     class_id: int | None = None
     from_logits = False
     largest = False
+    targets = "bits"
+
+    @property
+    def predictions(self) -> str | None:  # type: ignore[override]
+        if self.from_logits:
+            return "logits"
+        between = any(0 < threshold < 1 for threshold in self.thresholds)
+        return "probabilities" if between and not self.largest else None
+
+    @property
+    def remedy(self) -> str | None:  # type: ignore[override]
+        if self.by_output or self.class_id is not None:
+            return None
+        return (
+            "Train one output with sigmoid and binary_crossentropy, or rows of targets with "
+            "categorical_crossentropy and gpunn.utils.to_categorical(y); precision and recall "
+            "of one class are Precision(class_id=1) and Recall(class_id=1)."
+        )
 
     @property
     def levels(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import losses, registry
 from ..backends.base import Array, Backend
 from .base import MeanOfRows
 
@@ -31,6 +31,14 @@ class _LossMetric(MeanOfRows):
         return self.loss.functor
 
     @property
+    def predictions(self) -> str | None:  # type: ignore[override]
+        return self.loss.predictions
+
+    @property
+    def targets(self) -> str | None:  # type: ignore[override]
+        return self.loss.targets
+
+    @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return self.loss.parameters
 
@@ -40,7 +48,8 @@ class _LossMetric(MeanOfRows):
 
 class _PlainLossMetric(_LossMetric):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+        name = name or registry.snake_case(registry.built_in(type(self)).__name__)
+        super().__init__(name, dtype)  # a subclass keeps it, as in Keras
 
 
 class MeanSquaredError(_PlainLossMetric):

@@ -19,11 +19,17 @@ __all__ = [
 ]
 
 
-def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True) -> Model:
+def load_model(
+    filepath: Any,
+    custom_objects: Any = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+    **options: Any,
+) -> Model:
     """See `gpunn.saving.load_model`."""
     from ..saving import load_model
 
-    return load_model(filepath, custom_objects=custom_objects, compile=compile)
+    return load_model(filepath, custom_objects, compile, safe_mode, **options)
 
 
 def save_model(model: Model, filepath: Any, overwrite: bool = True) -> None:

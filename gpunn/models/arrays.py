@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import mmap
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,7 +24,11 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
         ValueError, TypeError: for what is no such array.
     """
     if isinstance(x, np.ndarray) or backend.owns(x):
-        array = x
+        array, under = x, x.base
+        while type(under) is np.ndarray:
+            under = under.base
+        if under is not None:
+            check_file(x, argument)
     elif hasattr(x, "__cuda_array_interface__"):
         array = backend.upload(x)
     else:
@@ -38,6 +44,40 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
+    """The map of a file that an array lies in, where in the file it begins, and its name."""
+    start, name = 0, "a file"
+    while array is not None and not isinstance(array, mmap.mmap):
+        if isinstance(array, np.memmap):
+            start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+            name = os.fspath(array.filename) if array.filename is not None else name
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return None if array is None else (array, start, name)
+
+
+def check_file(array: Any, argument: str) -> None:
+    """Look whether the file that an array is mapped from still has all of it.
+
+    Reading what a file no longer has ends the process, without an error that could be caught.
+
+    Raises:
+        ValueError: if the file has become shorter.
+    """
+    found = map_under(array)
+    if found is None:
+        return
+    mapped, start, name = found
+    try:
+        size, needed = mapped.size(), start + len(mapped)
+    except (OSError, ValueError):  # no file, or one that cannot be asked
+        return
+    if size < needed:
+        raise ValueError(
+            f"{argument} is a memory map of {name}, which has become shorter: it has {size:,} "
+            f"bytes, {needed:,} were mapped. Write it anew, and map it again."
+        )
 
 
 def read(x: Any, argument: str) -> np.ndarray:
@@ -73,7 +113,7 @@ def is_ready(backend: Backend, array: Any, dtype: str) -> bool:
     """
     return (
         backend.owns(array)
-        and bool(array.flags.c_contiguous)
+        and bool(array.flags.c_contiguous and getattr(array.flags, "aligned", True))
         and (array.dtype == stored_dtype(array, dtype) or isinstance(array, np.memmap))
     )
 
@@ -106,10 +146,7 @@ def pieces(array: Any) -> Iterator[slice]:
 
 
 def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
-    """Whether all values are finite in ``dtype``; an array of integers is.
-
-    Within a session, or where ``errstate`` says that what overflows is no concern.
-    """
+    """Whether all values are finite in ``dtype``; an array of integers is."""
     if array.dtype.kind != "f" or array.size == 0:
         return True
     return backend.within(array, LARGEST[dtype])
@@ -123,17 +160,17 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
     """
     if array.dtype.kind != "f":
         return  # integers are
-    with np.errstate(over="ignore"):
-        for rows in pieces(array):
-            if not is_finite(backend, array[rows], dtype):
-                _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
+    for rows in pieces(array):
+        if not is_finite(backend, array[rows], dtype):
+            _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 
 def _refuse_non_finite(
     backend: Backend, piece: Array, start: int, dtype: str, argument: str
 ) -> None:
     values = backend.read(piece) if backend.owns(piece) else piece
-    wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
     if len(wrong):
         row, *rest = wrong[0].tolist()
         index = ", ".join(map(str, (start + row, *rest)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 
 from .. import metrics as metrics_module
 from .. import optimizers, registry
+from ..arguments import warn
 from ..backends.precision import check_precision
 from ..callbacks import History
+from ..holds import Exclusive, Hold
+from ..plan import Plan
 from ..random import draw_seed
 from . import data
 from .matching import (
@@ -19,6 +24,7 @@ from .matching import (
     given_metrics,
     warn_of_zero_gradients,
 )
+from .readings import constant_outputs
 from .structure import Structure
 from .trainer import Trainer
 
@@ -35,7 +41,9 @@ class Compiled(Structure):
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
     matmul_precision: str | None = None
+    _trains: Exclusive
     _warned = False  # of layers through which nothing learns, since compile
+    _noted = False  # whether `readings` had its say, since compile
     _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
     _losses: list[Any] | None = None  # of each output
     _loss_weights: list[float] | None = None
@@ -57,7 +65,8 @@ class Compiled(Structure):
         auto_scale_loss: bool = True,
         matmul_precision: str | None = None,
     ) -> None:
-        """Choose optimizer, loss and metrics. The optimizer starts from zero.
+        """Choose optimizer, loss and metrics. An optimizer object that trained this model before
+        goes on where it was, as in Keras; any other starts from zero.
 
         Args:
             optimizer: name or object; with None the model can be evaluated, not trained.
@@ -81,6 +90,8 @@ class Compiled(Structure):
                 each other about logits, and for a ``matmul_precision`` that the card
                 does not have or a float64 model cannot use.
         """
+        if self._trains.holder is not None:
+            raise RuntimeError(_in_training(self, "compile"))
         names = self._target_names()
         compiled = {
             "metrics": given_metrics("metrics", metrics, names),
@@ -109,7 +120,7 @@ class Compiled(Structure):
         self._compiled = compiled
         self._loss_weights = weights
         self.trainer = None
-        self._warned = False
+        self._warned = self._noted = False
         self._seed = draw_seed()
         if self.plan is not None and self.loss is not None:
             self._make_trainer()
@@ -123,36 +134,61 @@ class Compiled(Structure):
     def compiled(self) -> bool:
         return bool(self._compiled)
 
-    def _take_parameters(self) -> bool:
-        moved = super()._take_parameters()
-        if moved and self.trainer is not None:
-            state = self.trainer.state()
-            self.trainer = None
-            self._make_trainer().set_state(*state)
+    def _take_parameters(self, plan: Plan) -> bool:
+        before = self.trainer
+        moved = super()._take_parameters(plan)
+        if moved and before is not None:
+            state = before.state()
+            self.trainer = trainer = self._new_trainer()
+            trainer.set_state(*state)
         return moved
 
     def _make_trainer(self) -> Trainer:
-        if self.trainer is None:
-            assert self.arena and self.plan and self._compiled
-            self.trainer = Trainer(
-                self.plan,
-                self.arena,
-                self._spec(),
-                self.optimizer,
-                self._compiled["metrics"],
-                self._compiled["weighted_metrics"],
-                self._seed,
-                self.matmul_precision,
-                self._loss_weights,
-            )
-        self._take_parameters()
-        self.trainer.refresh()
-        self.trainer.follow_settings()
-        return self.trainer
+        plan = self.plan
+        assert plan is not None
+        trainer = self.trainer
+        if trainer is None or not self._has_parameters() or not trainer.is_current:
+            with self._preparing:
+                self._take_parameters(plan)
+                trainer = self.trainer = self.trainer or self._new_trainer()
+                trainer.refresh()
+                trainer.follow_settings()
+        if not self._noted:
+            self._noted = True
+            for note in (*constant_outputs(plan), *(n for h in trainer.heads for n in h.notes)):
+                warn(note)
+        return trainer
+
+    def _new_trainer(self) -> Trainer:
+        assert self._arena and self._plan and self._compiled
+        return Trainer(
+            self._plan,
+            self._arena,
+            self._spec(),
+            self.optimizer,
+            self._compiled["metrics"],
+            self._compiled["weighted_metrics"],
+            self._seed,
+            self.matmul_precision,
+            self._loss_weights,
+        )
+
+    def _training(self, method: str) -> _TrainingOf:
+        """Around all that changes weights step by step: one call of it at a time.
+
+        Raises:
+            RuntimeError: if the model is being trained already.
+        """
+        return _TrainingOf(self, method)
+
+    @property
+    def in_training(self) -> bool:
+        """Whether a call that trains it is under way."""
+        return self._trains.holder is not None
 
     def _spec(self) -> data.Spec:
-        assert self.arena is not None and self.plan is not None
-        inputs, plan = self.graph.input_names, self.plan
+        assert self._arena is not None and self._plan is not None
+        inputs, plan = self.graph.input_names, self._plan
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
         losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
@@ -161,8 +197,8 @@ class Compiled(Structure):
             for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
         return data.Spec(
-            self.arena.backend,
-            self.arena.dtype,
+            self._arena.backend,
+            self._arena.dtype,
             tuple(zip(arguments, plan.input_shapes, strict=True)),
             tuple(targets),
             tuple(inputs),
@@ -199,7 +235,11 @@ class Compiled(Structure):
 
     def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Optimizer slots, control block and seeds: what the next step depends on."""
-        return self._make_trainer().state() if self._can_train() else ({}, {})
+        if not self._can_train():
+            return {}, {}
+        trainer = self._make_trainer()
+        with trainer.arena.access.reading():
+            return trainer.state()
 
     def set_training_state(
         self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
@@ -208,7 +248,8 @@ class Compiled(Structure):
         if not self._can_train():
             raise ValueError("Training state: the model is not built and compiled with a loss.")
         trainer = self._make_trainer()
-        trainer.set_state(tensors, document)
+        with trainer.arena.access.writing():
+            trainer.set_state(tensors, document)
         self._seed = trainer.seed
 
     def _can_train(self) -> bool:
@@ -245,3 +286,34 @@ class Compiled(Structure):
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """`compile` with what `get_compile_config` gave."""
         self.compile(**config)
+
+
+class _TrainingOf:
+    """See `Compiled._training`."""
+
+    def __init__(self, model: Compiled, method: str) -> None:
+        self._model, self._method = model, method
+        self._hold: Hold | None = None
+
+    def __enter__(self) -> None:
+        self._hold = self._model._trains.take(sys._getframe(1))
+        if self._hold is None:
+            raise RuntimeError(_in_training(self._model, self._method))
+
+    def __exit__(self, *error: object) -> None:
+        assert self._hold is not None
+        self._hold.release()
+
+
+def _in_training(model: Compiled, method: str) -> str:
+    holder = model._trains.holder
+    here = holder is not None and holder.thread == threading.get_ident()
+    return (
+        f"{method}: the model {model.name!r} is being trained just now, "
+        f"{'by the call that this one is part of' if here else 'by another thread'}. "
+        + (
+            "A callback cannot train or compile its own model; do that when fit has returned."
+            if here
+            else "Wait until that has ended, or train a copy: from_config(get_config())."
+        )
+    )

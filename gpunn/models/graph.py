@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ class Graph:
     Attributes:
         inputs, outputs: as lists, with their ``input_form`` and ``output_form``.
         input_layers: an InputLayer for each input.
-        layers: all layers, those of the inputs too: those farthest from the outputs first.
+        layers: all layers, those of the inputs and of operators too: those farthest from the
+            outputs first.
         applications: of layers to tensors, each after those it depends on.
 
     Raises:
@@ -39,11 +41,10 @@ class Graph:
         self.layers: list[Operation] = []
         self.applications: list[Application] = []
         self._sort()
-        names = [layer.name for layer in self.layers]
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(layer.name for layer in self.layers).items():
+            if count > 1:
                 raise ValueError(
-                    f"The name {name!r} is used {names.count(name)} times in the model: the "
+                    f"The name {name!r} is used {count} times in the model: the "
                     f"names of its layers must differ. Pass name=."
                 )
 
@@ -159,7 +160,8 @@ class Graph:
                 for a in self.applications
                 if a.layer is layer
             ]
-            layers.append({"layer": registry.serialize(layer), "calls": calls})
+            entry = {"layer": registry.serialize(layer), "calls": calls}
+            layers.append({**entry, "by_operator": True} if layer.by_operator else entry)
         return {
             "layers": layers,
             "inputs": self.input_form.pack([references[id(t)] for t in self.inputs]),
@@ -209,6 +211,7 @@ def from_config(config: Mapping[str, Any]) -> tuple[Any, Any]:
     tensors: dict[tuple[Any, ...], SymbolicTensor] = {}
     for entry in config["layers"]:
         layer = layers[entry["layer"]["config"]["name"]] = restore_layer(entry["layer"])
+        layer.by_operator = bool(entry.get("by_operator", False))
         if isinstance(layer, InputLayer):
             tensors[layer.name, 0, 0] = layer.output
         waiting += [(layer, number, call) for number, call in enumerate(entry["calls"])]

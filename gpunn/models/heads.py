@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import metrics as metrics_module
+from ..backends.base import Array
 from ..losses import Loss
+from ..overrides import replaces
 from ..plan import Plan
 from ..workspace import Pool, Workspace
 from .data import Spec, Target
 from .matching import fuse, resolve_metric
+from .readings import Output, Reading, reading_of
 
 LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 
@@ -25,6 +28,7 @@ class Measure:
     weighted: bool
     at: slice
     counted_by_loss: bool
+    reading: Reading
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Head:
         weight: of its loss in the sum of all.
         at: where its sums begin in the totals.
         measures: its metrics.
+        notes: what there is to be said of how they read it.
     """
 
     number: int
@@ -50,6 +55,7 @@ class Head:
     weight: float
     at: int
     measures: list[Measure]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -71,9 +77,31 @@ class Answers:
         self.y_pred = workspace.ys[k].reshape(-1, width)
         self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(-1, width)
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
-        self.probabilities = self.y_pred
-        if head.fused and any(not m.counted_by_loss for m in head.measures):
-            self.probabilities = pool.array(f"probabilities {k}", self.y_pred.shape, dtype)
+        self._converted: dict[str, tuple[Array, Any, Array]] = {}
+        self.measuring = [  # what each metric reads: targets and predictions
+            (
+                m,
+                self._through(m.reading.targets, self.y_true, f"targets {k}", pool),
+                self._through(m.reading.predictions, self.y_pred, f"predictions {k}", pool),
+            )
+            for m in head.measures
+            if not m.counted_by_loss
+        ]
+
+    def _through(self, function: Any, array: Array, name: str, pool: Pool) -> Array:
+        """Where a function of an array stands; the array itself without one."""
+        if function is None:
+            return array
+        name = f"{function.__name__} of {name}"
+        if name not in self._converted:
+            into = pool.array(name, array.shape, array.dtype)
+            self._converted[name] = array, function, into
+        return self._converted[name][2]
+
+    @property
+    def conversions(self) -> list[tuple[Array, Any, Array]]:
+        """What is computed for the metrics: from, function, into."""
+        return list(self._converted.values())
 
 
 def make_heads(
@@ -102,7 +130,10 @@ def make_heads(
         node = plan.outputs[k]
         activation = plan.activation(node)
         loss, fused = fuse(target.loss, activation)
-        if fused and len(plan.readers(node)) > 1:  # somebody else reads what it gives
+        # Somebody else reads what it gives, or it is a user's layer's to compute.
+        if fused and (
+            len(plan.readers(node)) > 1 or replaces(type(plan.nodes[node].layer), "forward")
+        ):
             loss, fused = target.loss, False
         at = heads[-1].end if heads else 0
         weight = 1.0 if loss_weights is None else loss_weights[k]
@@ -118,9 +149,11 @@ def _measures(
 ) -> list[Measure]:
     measures: list[Measure] = []
     loss, at = head.loss, head.at + LOSS_TOTALS
+    shape = head.target.output_shape
+    output = Output(head.target.loss, head.activation, head.fused, shape[-1])
     prefix = f"{head.target.name}_" if head.target.name else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
-        metric, name = resolve_metric(given, loss, head.target.output_shape)
+        metric, name = resolve_metric(given, loss, shape)
         if metric.sparse is not None and metric.sparse != loss.sparse:
             raise ValueError(
                 f"The metric {metric.name!r} reads "
@@ -129,6 +162,8 @@ def _measures(
                 f"{'class numbers' if loss.sparse else 'a row of targets'}; name the "
                 f"metric 'accuracy' to get the one that fits."
             )
+        reading, notes = reading_of(metric, given, output)
+        head.notes += [note for note in notes if note not in head.notes]
         names = [*taken, *(m.name for m in measures)]
         if prefix + name in names and is_weighted:
             name = f"weighted_{name}"
@@ -143,6 +178,6 @@ def _measures(
             in (metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy)
         )
         size = 0 if counted else metric.state_size
-        measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted))
+        measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted, reading))
         at += size
     return measures

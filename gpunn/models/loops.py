@@ -8,18 +8,22 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from ..backends.base import Program
-from ..backends.control import BAD_BATCH, POSITION, Control
+from ..backends.control import BAD_BATCH, POSITION
 from ..backends.order import Order
+from .arrays import check_file, map_under
 from .data import Batches
-from .logs import Logs
 from .rows import Rows
+from .steps import Steps
 from .streaming import Chunks
 from .trainer import Trainer
 
-CHUNK_SECONDS = 0.1  # how often progress is reported while nobody asks for single batches
+# How long a program runs until others have a say: progress, an interrupt, and predictions of
+# other threads, which see the weights between two steps.
+CHUNK_SECONDS = 0.1
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -50,8 +54,11 @@ class Feed:
         self._order: Order | None = None
         self._chunks: Chunks | None = None  # of rows that the device has no room for
         self._iterator: Iterator[Rows] | None = None
-        if isinstance(data, Rows) and data.kept is not None:
-            data.kept.readers.add(self)
+        self._mapped: list[tuple[Any, str]] = []  # arrays in maps of files, and their names
+        if isinstance(data, Rows):
+            if data.kept is not None:
+                data.kept.readers.add(self)
+            self._mapped = [(a, n) for n, a in data.arrays.items() if map_under(a) is not None]
 
     def steps(self) -> int | None:
         """Batches in a pass; None if only the source knows."""
@@ -68,6 +75,8 @@ class Feed:
     def resume(self, position: int, batches: int) -> None:
         """Go on in the pass that the control block describes, ``batches`` into an epoch."""
         if isinstance(self.data, Rows):
+            if not 0 <= position <= len(self.data):
+                raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
             if batches or 0 < position < len(self.data):
                 self.position, self.began = position, True
         elif batches:
@@ -79,55 +88,49 @@ class Feed:
         if isinstance(self.data, Batches) and not self.data.once:
             self._iterator = None
 
-    def epoch(self, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
+    def epoch(self, by: Steps, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
         """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
         if isinstance(self.data, Rows):
-            yield from self._row_pieces(limit)
+            yield from self._row_pieces(by, limit)
         else:
             yield from self._stream_pieces(limit)
 
-    def _row_pieces(self, limit: int | None) -> Iterator[tuple[Program, int, int]]:
+    def _row_pieces(self, by: Steps, limit: int | None) -> Iterator[tuple[Program, int, int]]:
         assert isinstance(self.data, Rows)
         rows = len(self.data)
         if self._order is None:
             self._order = self.data.order(self.trainer.seed if self.shuffle else None)
         if not self.began:
-            self._begin_pass()
+            self._begin_pass(by)
         left = math.inf if limit is None else limit
         while self.position < rows and left > 0:
-            source, order, stop = self._bring(self.data, self._order)
+            source, order, stop = self._bring(by, self.data, self._order)
             size = min(self.batch_size, stop - self.position)
             steps = int(min((stop - self.position) // size, left))
-            yield self.trainer.program(size, self.training, source, order), steps, size
+            yield by.program(size, source, order), steps, size
             self.position += steps * size
             left -= steps
         if self.position >= rows:
             self.began = False
 
-    def _begin_pass(self) -> None:
-        trainer = self.trainer
+    def _begin_pass(self, by: Steps) -> None:
         if self.training:
-            trainer.control.begin_pass(trainer.passes)
-            trainer.passes += 1
+            by.control.begin_pass(self.trainer.passes)
+            self.trainer.passes += 1
         else:
-            trainer.test_control.set(POSITION, 0)
+            by.control.set(POSITION, 0)
         self.position, self.began = 0, True
         if self._chunks is not None:
             self._chunks.begin()
 
-    @property
-    def _control(self) -> Control:
-        return self.trainer.control if self.training else self.trainer.test_control
-
-    def _bring(self, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+    def _bring(self, by: Steps, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
         """What the next steps read, in which order, and where in the pass they must stop."""
         if rows.device is None:
             return rows, order, len(rows)
         if self._chunks is None:
-            dtype = self.trainer.spec.dtype
-            self._chunks = Chunks(rows, order, self.batch_size, dtype, self._control)
+            self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
         # Of the passes begun, the last is under way.
-        stop = self._chunks.bring(self.position, self.trainer.passes - 1)
+        stop = self._chunks.bring(self.position, self.trainer.passes - 1, by.control)
         return self._chunks.rows, self._chunks.order, stop
 
     def clear(self) -> None:
@@ -152,56 +155,64 @@ class Feed:
             count += 1
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self, by: Steps) -> Iterator[None]:
         """Around epochs between which nobody changes anything; `run` enters it by itself."""
         self.trainer.follow_settings()
-        room = self.trainer.room(self.batch_size, self.training, self)
-        with self.trainer.backend.session(), room:
+        with self.trainer.backend.session(), by.room(self.batch_size, self):
             self._at_work = True
             try:
                 yield
             finally:
                 self._at_work = False
 
-    def run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
+    def run(
+        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+    ) -> int:
         """Perform one epoch; returns the number of steps performed."""
-        with nullcontext() if self._at_work else self.at_work():
+        for array, name in self._mapped:
+            check_file(array, name)
+        with nullcontext() if self._at_work else self.at_work(by):
             try:
-                return self._run(callbacks, limit, first_batch, model)
+                return self._run(by, callbacks, limit, first_batch, model)
             finally:
                 if self._chunks is not None:
                     self._chunks.settle()
 
-    def _run(self, callbacks: Any, limit: int | None, first_batch: int, model: Any) -> int:
-        trainer, backend, training = self.trainer, self.trainer.backend, self.training
+    def _run(
+        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+    ) -> int:
+        training = self.training
         begin, end, next_watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
-        batch, chunk = first_batch, 1
-        for program, steps, size in self.epoch(limit):
+        batch = first_batch
+        for program, steps, size in self.epoch(by, limit):
             while steps > 0:
                 until = next_watched(batch)
                 watched = until == batch
                 now = 1 if watched else min(steps, steps if until is None else until - batch)
-                if progress:
-                    now = min(now, chunk)
-                started = time.perf_counter() if progress else 0.0
+                at_once = by.steps_at_once.get(size, 1)
+                # Whoever follows the progress is told at the beginning of an epoch, too.
+                now = min(now, 1 if progress and batch == first_batch else at_once)
+                started = time.perf_counter()
                 if watched:
                     begin(batch, {})
                 if isinstance(program, Rows):
-                    trainer.run_batch(program, training)
+                    by.run_batch(program)
                 else:
-                    program.run(now)
+                    by.run(program, now)
                 batch, steps, done = batch + now, steps - now, done + now * size
                 if watched:
-                    end(batch - 1, Logs(trainer, training))
-                if progress:
-                    backend.synchronize()
-                    callbacks.on_train_progress(done, samples)
+                    end(batch - 1, by.logs())
+                else:
+                    by.backend.synchronize()  # what a card was asked for cannot be interrupted
                     seconds = max(time.perf_counter() - started, 1e-9)
-                    if not watched:
-                        chunk = max(1, int(now * min(2.0, CHUNK_SECONDS / seconds)))
+                    fit = int(now * CHUNK_SECONDS / seconds)
+                    by.steps_at_once[size] = max(1, min(fit, 2 * at_once))
+                if progress:
+                    by.backend.synchronize()
+                    callbacks.on_train_progress(done, samples)
                 if model.stop_training if training else model.stop_evaluating:
                     # What the pass has not reached stays unread, as in Keras.
                     return batch - first_batch
@@ -228,6 +239,7 @@ def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
 
 def fit(
     model: Any,
+    by: Steps,
     feed: Feed,
     validation: Feed | None,
     callbacks: Any,
@@ -251,10 +263,10 @@ def fit(
         feed.resume(int(trainer.control.get()[POSITION]), first_batch)
     for epoch in range(initial_epoch, epochs):
         if not first_batch:
-            trainer.reset_totals()
+            by.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
-        steps = feed.run(told, limit, first_batch, model)
+        steps = feed.run(by, told, limit, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
@@ -268,11 +280,12 @@ def fit(
         if steps == 0 and not first_batch:
             raise ValueError("x gave no batch at all: there is nothing to train on.")
         first_batch = 0
-        logs = trainer.logs()
+        logs = by.logs()
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
-            for name, value in evaluate(model, validation, told, validation_steps).items():
-                logs[f"val_{name}"] = value
+            evaluated = partial(evaluate, model)
+            found = trainer.evaluations.call(evaluated, validation, told, validation_steps)
+            logs.update({f"val_{name}": value for name, value in found.items()})
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training or over:
             break
@@ -302,22 +315,23 @@ def _refuse_bad_loss(
     )
 
 
-def evaluate(model: Any, feed: Feed, callbacks: Any, steps: int | None) -> dict[str, float]:
+def evaluate(
+    model: Any, by: Steps, feed: Feed, callbacks: Any, steps: int | None
+) -> dict[str, float]:
     """One pass over the data: loss and metrics."""
-    trainer = feed.trainer
-    trainer.reset_totals(False)
+    by.reset_totals()
     if callbacks is not None:
         callbacks.on_test_begin({})
     model.stop_evaluating = False
     feed.restart()
-    done = feed.run(callbacks, steps, 0, model)
+    done = feed.run(by, callbacks, steps, 0, model)
     if not done and not feed.exhausted:
         raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
     if steps is not None and done < steps and not model.stop_evaluating:
         warnings.warn(
             f"The data to evaluate on ran out after {done} of {steps} steps.", stacklevel=3
         )
-    logs = trainer.logs(False) if done else {}
+    logs = by.logs() if done else {}
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs

@@ -11,6 +11,7 @@ from .. import losses
 from .. import metrics as metrics_module
 from ..arguments import check_number
 from ..losses import Loss
+from ..overrides import replaces
 from .graph import by_name
 
 
@@ -104,7 +105,7 @@ def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
                 f"last activation."
             )
         return loss, False
-    if functor == loss.fuses:
+    if functor == loss.fuses and not replaces(type(loss), "forward_backward"):
         return loss.on_logits(), True  # type: ignore[attr-defined]
     properties = getattr(activation, "properties", None)
     if properties is not None and not (properties.range[0] >= 0 and properties.range[1] <= 1):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from threading import local
+from types import TracebackType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,8 +20,17 @@ SHARE_OF_DATA = 0.8  # of what is free; the rest is for the model and its batche
 SPARE = 1.25  # beside the arrays counted here: work arrays, dropout's masks, rounding up
 
 
-kept_data: WeakKeyDictionary[Backend, dict[str, Any]] = WeakKeyDictionary()
-"""What calls have left on a device for the next ones, see `rows`."""
+class _ThisThread(local):
+    def __init__(self) -> None:
+        self.kept: WeakKeyDictionary[Backend, dict[str, Any]] = WeakKeyDictionary()
+
+
+_this_thread = _ThisThread()
+
+
+def kept_data(backend: Backend) -> dict[str, Any]:
+    """What calls of this thread have left on a device for its next ones, see `rows`."""
+    return _this_thread.kept.setdefault(backend.root, {})
 
 
 class OutOfMemoryError(MemoryError):
@@ -68,15 +78,18 @@ def readable(size: int) -> str:
     return f"{size} bytes"
 
 
-@contextmanager
-def _explained(message: Callable[[], str]) -> Iterator[None]:
-    try:
-        yield
-    except OutOfMemoryError:
-        raise
-    except MemoryError as error:
-        traceback.clear_frames(error.__traceback__)  # their variables hold arrays
-        raise OutOfMemoryError(message()) from error
+class _Explained:
+    """A block whose MemoryError gets a message."""
+
+    def __init__(self, message: Callable[[], str]) -> None:
+        self._message = message
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: TracebackType | None) -> None:
+        if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+            traceback.clear_frames(trace)  # their variables hold arrays
+            raise OutOfMemoryError(self._message()) from error
 
 
 def room_for_batch(
@@ -89,7 +102,7 @@ def room_for_batch(
     """
 
     def message() -> str:
-        for cache in (*caches, kept_data.setdefault(backend, {})):
+        for cache in (*caches, kept_data(backend)):
             cache.clear()
         backend.release()
         each, free = sample_bytes(plan, dtype, training), backend.free_bytes()
@@ -105,14 +118,14 @@ def room_for_batch(
             f"takes about {each:,} bytes; {advice}"
         )
 
-    return _explained(message)
+    return _Explained(message)
 
 
 def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
     """Around the upload of ``array``: if memory runs out, the error says how much there is."""
 
     def message() -> str:
-        kept_data.setdefault(backend, {}).clear()
+        kept_data(backend).clear()
         free = backend.free_bytes()
         there = "" if free is None else f", {free:,} are free"
         return (
@@ -120,4 +133,4 @@ def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
             f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass less of it at a time."
         )
 
-    return _explained(message)
+    return _Explained(message)

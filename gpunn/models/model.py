@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,7 @@ from .graph import Graph
 from .graph import from_config as graph_from_config
 from .predictor import Predictor, predict
 from .rows import Rows, name_of
+from .steps import Steps
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
@@ -64,8 +68,6 @@ class Model(Compiled):
     (225, (None, 1))
     """
 
-    _training_calls = -1
-
     def __init__(
         self,
         inputs: Any = None,
@@ -97,7 +99,12 @@ class Model(Compiled):
 
     @property
     def layers(self) -> list[Any]:
-        return list(self.graph.layers)
+        return [layer for layer in self.graph.layers if not layer.by_operator]
+
+    @property
+    def operations(self) -> list[Any]:
+        """The layers, and what stands between them for a symbolic ``a + b`` and its kin."""
+        return list(self.graph.layers) if self.is_graph else self.layers
 
     def declared_inputs(self) -> list[Sample] | None:
         return [tensor.sample for tensor in self.graph.inputs]
@@ -123,12 +130,7 @@ class Model(Compiled):
     def _reset(self) -> None:
         super()._reset()
         self._last_predictor: Predictor | None = None
-
-    def _take_parameters(self) -> bool:
-        moved = super()._take_parameters()
-        if moved:
-            self._last_predictor = None
-        return moved
+        self._training_calls = itertools.count()  # calls in training so far
 
     def fit(
         self,
@@ -158,7 +160,8 @@ class Model(Compiled):
                 several inputs a list, or a dictionary by their names; or something that
                 yields batches ``(x, y)`` or ``(x, y, weight)``.
             y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
-            batch_size: samples a step, 32 by default; the last batch may be smaller.
+            batch_size: samples a step; the last batch may be smaller. By default 32, or where
+                ``steps_per_epoch`` is given, as many as divide the rows among so many steps.
             epochs: number of the last epoch (counted from ``initial_epoch``).
             verbose: 0 nothing, 1 a progress bar, 2 a line an epoch.
             callbacks: a callback or a list of them.
@@ -169,7 +172,8 @@ class Model(Compiled):
             sample_weight: factor on the loss by row.
             initial_epoch: epoch to begin with, to go on with a loaded model.
             steps_per_epoch: batches an epoch; all by default.
-            validation_steps, validation_batch_size, validation_freq: as they say.
+            validation_steps, validation_batch_size, validation_freq: as they say; the batch is
+                ``batch_size`` by default, or what divides the rows among the steps.
             validation_strategy: which rows validation_split takes: ``"tail"`` (as
                 Keras), ``"shuffled"`` or ``"stratified"``.
 
@@ -180,12 +184,14 @@ class Model(Compiled):
         Raises:
             ValueError, TypeError: for data or arguments that do not fit, before the
                 first step.
+            RuntimeError: if the model is being trained already, by another thread or by the
+                call that a callback is part of.
             gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
             gpunn.models.OutOfMemoryError: if the device has no room for a batch; it says
                 which batch size would fit. Data that it has no room for are streamed from
                 the host, which is announced.
         """
-        batch_size = check_integer("batch_size", batch_size, 1, DEFAULT_BATCH)
+        batch_size = check_integer("batch_size", batch_size, 1, None)
         epochs = check_integer("epochs", epochs, 0)
         initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
         steps = check_integer("steps_per_epoch", steps_per_epoch, 1, None)
@@ -197,57 +203,66 @@ class Model(Compiled):
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         verbose = check_verbose(verbose)
         validation_freq = check_epochs("validation_freq", validation_freq)
-        trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
-        validation: Any = None
-        if validation_data is not None:
-            validation = self._validation_source(validation_data)
-        elif validation_split:
-            if not isinstance(rows, Rows):
-                raise ValueError(
-                    "validation_split needs arrays; x yields batches. Use validation_data."
+        with self._training("fit"):
+            trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
+            validation: Any = None
+            if validation_data is not None:
+                validation = self._validation_source(validation_data)
+            elif validation_split:
+                if not isinstance(rows, Rows):
+                    raise ValueError(
+                        "validation_split needs arrays; x yields batches. Use validation_data."
+                    )
+                rows, validation = classes.split(
+                    rows, validation_split, validation_strategy, trainer.spec, trainer.seed
                 )
-            rows, validation = classes.split(
-                rows, validation_split, validation_strategy, trainer.spec, trainer.seed
+            for argument, given, option, limit in (
+                ("x", rows, "steps_per_epoch", steps),
+                ("validation_data", validation, "validation_steps", validation_steps),
+            ):
+                once = isinstance(given, data.Batches) and given.once
+                if once and limit is None and epochs > initial_epoch + 1:
+                    raise ValueError(
+                        f"{argument} is a generator, which can be read only once: pass {option}, "
+                        f"or something that can be iterated anew each epoch."
+                    )
+            size = _rows_a_batch(batch_size, rows, steps)
+            feed = loops.Feed(trainer, rows, size, True, bool(shuffle))
+            size = _rows_a_batch(validation_batch, validation, validation_steps)
+            check = validation and loops.Feed(trainer, validation, size, False)
+            callback_list = CallbackList(
+                callbacks,
+                add_history=True,
+                add_progbar=verbose != 0,
+                model=self,
+                epochs=epochs,
+                steps=steps or feed.steps(),
+                verbose=verbose,
+                samples=feed.samples(),
+                initial_epoch=initial_epoch,
+                batch_size=batch_size if isinstance(rows, Rows) else None,
             )
-        for argument, given, option, limit in (
-            ("x", rows, "steps_per_epoch", steps),
-            ("validation_data", validation, "validation_steps", validation_steps),
-        ):
-            once = isinstance(given, data.Batches) and given.once
-            if once and limit is None and epochs > initial_epoch + 1:
-                raise ValueError(
-                    f"{argument} is a generator, which can be read only once: pass {option}, or "
-                    f"something that can be iterated anew each epoch."
-                )
-        feed = loops.Feed(trainer, rows, batch_size, True, bool(shuffle))
-        check = validation and loops.Feed(trainer, validation, validation_batch, False)
-        callback_list = CallbackList(
-            callbacks,
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=self,
-            epochs=epochs,
-            steps=steps or feed.steps(),
-            verbose=verbose,
-            samples=feed.samples(),
-            initial_epoch=initial_epoch,
-        )
-        # Where nobody has a say between epochs, they are one piece of work.
-        alone = callback_list.only_history and isinstance(rows, Rows)
-        with feed.at_work() if alone else nullcontext():
-            loops.fit(
-                self,
-                feed,
-                check,
+            # Where nobody has a say between epochs, they are one piece of work.
+            alone = callback_list.only_history and isinstance(rows, Rows)
+            with (
                 callback_list,
-                epochs,
-                initial_epoch,
-                steps,
-                validation_steps,
-                validation_freq,
-            )
-        assert self.history is not None
-        return self.history
+                trainer.train() as by,
+                feed.at_work(by) if alone else nullcontext(),
+            ):
+                loops.fit(
+                    self,
+                    by,
+                    feed,
+                    check,
+                    callback_list,
+                    epochs,
+                    initial_epoch,
+                    steps,
+                    validation_steps,
+                    validation_freq,
+                )
+            assert self.history is not None
+            return self.history
 
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
@@ -289,6 +304,14 @@ class Model(Compiled):
     ) -> Any:
         """Loss and metrics on data, with the weights as they are.
 
+        Args:
+            x, y, sample_weight: as for `fit`.
+            batch_size: rows at a time; by default a good number, or where ``steps`` is given,
+                as many as divide the rows among so many steps.
+            steps: number of batches; all by default.
+            verbose, callbacks: as for `fit`.
+            return_dict: whether to return a dictionary.
+
         Returns:
             The loss, or with metrics a list ``[loss, metric, ...]``; with
             ``return_dict`` a dictionary by name.
@@ -297,12 +320,13 @@ class Model(Compiled):
         steps = check_integer("steps", steps, 1, None)
         verbose = check_verbose(verbose)
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
-        size = batch_size or (DEFAULT_BATCH if steps else PREDICT_BATCH)
+        size = _rows_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
         feed = loops.Feed(trainer, rows, size, False)
         callback_list = CallbackList(
             callbacks, model=self, steps=steps or feed.steps(), verbose=verbose
         )
-        logs = loops.evaluate(self, feed, callback_list, steps)
+        evaluated = partial(loops.evaluate, self)
+        logs = trainer.evaluations.call(evaluated, feed, callback_list, steps)
         if verbose:
             print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
         return _result(logs, return_dict)
@@ -320,7 +344,7 @@ class Model(Compiled):
 
         Args:
             x: samples, or something that yields batches of them.
-            batch_size: rows at a time; a good number is chosen by default.
+            batch_size: as for `evaluate`.
             steps: number of batches; all by default.
         """
         size = check_integer("batch_size", batch_size, 1, None)
@@ -336,7 +360,8 @@ class Model(Compiled):
                 for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                     check_finite(self.backend, array, self.dtype, argument)
             rows = len(xs[0])
-            size = size or (rows if self.backend.cache_bytes else PREDICT_BATCH)
+            alone = rows if self.backend.cache_bytes else PREDICT_BATCH
+            size = _rows_a_batch(size, xs[0], steps, alone)
             starts = list(range(0, rows, size))[:steps]
             batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
         else:
@@ -347,11 +372,18 @@ class Model(Compiled):
         return predict(predictor.predict, batches, callback_list, predictor.form)
 
     def _predictor(self) -> Predictor:
-        self._take_parameters()
-        if self._last_predictor is None:
-            assert self.plan is not None
-            self._last_predictor = Predictor(self.plan, self._spec(), self.graph.output_form)
-        return self._last_predictor
+        predictor = self._last_predictor
+        if predictor is None or predictor.arena is not self._arena or not self._has_parameters():
+            with self._preparing:
+                plan = self.plan
+                assert plan is not None
+                self._take_parameters(plan)
+                predictor = self._last_predictor
+                if predictor is None or predictor.arena is not self._arena:
+                    arena, form = self._arena, self.graph.output_form
+                    assert arena is not None
+                    predictor = self._last_predictor = Predictor(plan, arena, self._spec(), form)
+        return predictor
 
     def _inputs(self, x: Any) -> list[Any]:
         """The arrays of a batch of inputs, on the device."""
@@ -370,10 +402,11 @@ class Model(Compiled):
             return self.predict_on_batch(x)
         xs = self._inputs(x)
         assert self.plan is not None
-        self._training_calls += 1
-        outputs = run_once(
-            self.plan, self.backend, self.dtype, xs, True, self._training_calls, self._seed
-        )
+        number = next(self._training_calls)
+        bound = self.plan, self.backend, self.dtype, xs
+        self._predictor()  # the parameters are the model's now
+        assert self._arena is not None
+        outputs = self._arena.access.read(lambda: run_once(*bound, True, number, self._seed))
         return self.graph.output_form.pack(outputs)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -392,11 +425,12 @@ class Model(Compiled):
         return_dict: bool = False,
     ) -> Any:
         """One update on one batch; returns its loss (before the update) and metrics."""
-        trainer = self._ready("train_on_batch", x, y)
-        rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
-        trainer.reset_totals()
-        trainer.run_batch(rows, True)
-        return _result(trainer.logs(), return_dict)
+        with self._training("train_on_batch"):
+            trainer = self._ready("train_on_batch", x, y)
+            rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
+            with trainer.train() as by:
+                logs = by.on_batch(rows)
+        return _result(logs, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
@@ -404,9 +438,7 @@ class Model(Compiled):
         """Loss and metrics of one batch."""
         trainer = self._ready("test_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
-        trainer.reset_totals(False)
-        trainer.run_batch(rows, False)
-        return _result(trainer.logs(False), return_dict)
+        return _result(trainer.evaluations.call(Steps.on_batch, rows), return_dict)
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:
         """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.
@@ -414,9 +446,8 @@ class Model(Compiled):
         Of a layer that is applied again the further ones are ``name:1``, ``name:2``, ...
         """
         xs = self._inputs(x)
-        workspace = self._predictor().run(xs)
-        outputs = [self.backend.read(call.y) for call in workspace.calls]
-        return dict(zip(_call_names(workspace.plan), outputs, strict=True))
+        predictor = self._predictor()
+        return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
     def last_activations(self) -> dict[str, np.ndarray]:
         """Output of every layer in the last training step, by name; empty before one."""
@@ -445,11 +476,11 @@ class Model(Compiled):
 
         save_weights(self, filepath, overwrite=overwrite)
 
-    def load_weights(self, filepath: Any) -> None:
+    def load_weights(self, filepath: Any, **options: Any) -> None:
         """Read what `save_weights` or `save` wrote; see `gpunn.saving.load_weights`."""
         from ..saving import load_weights
 
-        load_weights(self, filepath)
+        load_weights(self, filepath, **options)
 
 
 def _call_names(plan: Plan) -> list[str]:
@@ -460,6 +491,15 @@ def _call_names(plan: Plan) -> list[str]:
         number = counts[node.name] = counts.get(node.name, -1) + 1
         names.append(f"{node.name}:{number}" if number else node.name)
     return names
+
+
+def _rows_a_batch(
+    given: int | None, rows: Any, steps: int | None, default: int = DEFAULT_BATCH
+) -> int:
+    """Rows of arrays are divided among the steps, unless it is said how many a step takes."""
+    if given is None and steps is not None and hasattr(rows, "__len__"):
+        return math.ceil(len(rows) / steps)
+    return given or default
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

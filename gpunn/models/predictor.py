@@ -4,49 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
-from threading import get_ident
 from typing import Any
 
 import numpy as np
 
+from ..arena import Arena
 from ..backends.base import Array, Program
 from ..layers.operation import Form
 from ..plan import Plan
 from ..registry import is_own
 from ..workspace import Pool, Workspace
 from .arrays import check_finite, is_finite, on_device
+from .contexts import Contexts
 from .data import Spec
 from .memory import room_for_batch, sample_bytes
-from .trainer import CACHED_PROGRAMS
+from .steps import CACHED_PROGRAMS
 
 
-class Predictor:
-    """Runs a plan forward on batches of any size; keeps what the last few sizes need.
+class Forward:
+    """Programs of a plan for batches of any size; one call at a time uses them.
 
-    Args:
-        plan: what to run.
-        spec: backend, dtype and shapes of the model.
-        form: of its outputs.
+    It keeps what the last few sizes need.
     """
 
-    def __init__(self, plan: Plan, spec: Spec, form: Form) -> None:
-        self.spec = spec
-        self.form = form
-        self._bind = (plan, spec.backend, spec.dtype)
-        self._pool = Pool(spec.backend)
+    def __init__(self, plan: Plan, spec: Spec) -> None:
+        self._plan, self._dtype = plan, spec.dtype
+        self.backend = spec.backend.isolated()
+        self._pool = Pool(self.backend)
+        self._traceable = all(map(is_own, plan.formulas))
         self._programs: dict[int, tuple[Workspace, Program]] = {}
-        self._pieces: dict[tuple[int, int], Workspace] = {}  # by thread and size
-        self._listable = all(map(is_own, plan.formulas))
-        cache = spec.backend.cache_bytes
-        row = sample_bytes(plan, spec.dtype, training=False)
-        self._rows = sys.maxsize if cache is None else max(1, cache // row)
 
     def run(self, xs: Sequence[Array]) -> Workspace:
-        """Forward on arrays on the device, one for each input; outputs are in its ``ys``."""
+        """Forward on arrays, one for each input; outputs are in its ``ys``."""
         size = len(xs[0])
         if size not in self._programs:
-            with room_for_batch(size, *self._bind, False, self._programs, self._pool):
+            with self.room(size):
                 self._programs[size] = self._program(size)
                 return self.run(xs)
         workspace, program = entry = self._programs.pop(size)
@@ -55,23 +49,38 @@ class Predictor:
         program.run(1)
         return workspace
 
+    def room(self, size: int) -> Any:
+        """See `room_for_batch`."""
+        caches = self._programs, self._pool
+        return room_for_batch(size, self._plan, self.backend, self._dtype, False, *caches)
+
     def _program(self, size: int) -> tuple[Workspace, Program]:
         while len(self._programs) >= CACHED_PROGRAMS:
             del self._programs[next(iter(self._programs))]
-            self.spec.backend.release()  # work arrays of its size
-        workspace = Workspace(*self._bind, size, self._pool)
-        return workspace, self.spec.backend.capture(workspace.forward, self._listable)
+            self.backend.release()  # work arrays of its size
+        workspace = Workspace(self._plan, self.backend, self._dtype, size, self._pool)
+        return workspace, self.backend.capture(workspace.forward, self._traceable)
 
-    def _workspace(self, size: int) -> Workspace:
-        """One of this thread's own."""
-        key = get_ident(), size
-        workspace = self._pieces.get(key)
-        if workspace is None:
-            if len(self._pieces) >= CACHED_PROGRAMS:
-                self._pieces.clear()
-            workspace = Workspace(*self._bind, size, Pool(self.spec.backend))
-            self._pieces[key] = workspace
-        return workspace
+
+class Predictor:
+    """Predictions of a model, several of them at the same time if several threads ask.
+
+    Args:
+        plan: what to run.
+        arena: the parameters.
+        spec: backend, dtype and shapes of the model.
+        form: of its outputs.
+    """
+
+    def __init__(self, plan: Plan, arena: Arena, spec: Spec, form: Form) -> None:
+        self.plan = plan
+        self.arena = arena
+        self.spec = spec
+        self.form = form
+        self._contexts = Contexts(lambda: Forward(plan, spec))
+        cache = spec.backend.cache_bytes
+        row = sample_bytes(plan, spec.dtype, training=False)
+        self._rows = sys.maxsize if cache is None else max(1, cache // row)
 
     def predict(self, xs: Sequence[Any], where: str = "", first: int = 0) -> list[np.ndarray]:
         """Outputs (rows, ...) for inputs (rows, ...), of any real dtype, wherever they are.
@@ -83,44 +92,52 @@ class Predictor:
         Raises:
             ValueError: for a value that is not finite.
         """
-        _, backend, dtype = self._bind
-        large = len(xs[0]) > self._rows
-        with backend.session(threads=large):
-            if large:
-                return self._in_pieces(xs, where, first)
-            for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
-                if not is_finite(backend, x, dtype):
-                    check_finite(backend, x, dtype, where + argument, first)
-            if not all(map(backend.owns, xs)):
-                xs = [
-                    x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
-                    for x, (argument, _) in zip(xs, self.spec.inputs, strict=True)
-                ]
-            return list(map(backend.read, self.run(xs).ys))
+        spec = self.spec
+        backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
+        if large:
+            with backend.session():
+                return self.arena.access.read(self._in_pieces, xs, where, first)
+        for x, (argument, _) in zip(xs, spec.inputs, strict=True):
+            if not is_finite(backend, x, dtype):
+                check_finite(backend, x, dtype, where + argument, first)
+        if not all(map(backend.owns, xs)):
+            xs = [
+                x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
+                for x, (argument, _) in zip(xs, spec.inputs, strict=True)
+            ]
+        return self.arena.access.read(self._contexts.call, self._outputs, xs)
+
+    def _outputs(self, forward: Forward, xs: Sequence[Array]) -> list[np.ndarray]:
+        return list(map(self.spec.backend.read, forward.run(xs).ys))
+
+    def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
+        """The outputs of all nodes of the plan, for arrays on the device."""
+
+        def work(forward: Forward) -> list[np.ndarray]:
+            return [self.spec.backend.read(call.y) for call in forward.run(xs).calls]
+
+        return self.arena.access.read(self._contexts.call, work)
 
     def _in_pieces(self, xs: Sequence[Any], where: str, first: int) -> list[np.ndarray]:
-        """Each thread takes a part, in pieces whose arrays stay in its cache."""
-        plan, backend, dtype = self._bind
-        outs = [np.empty((len(xs[0]), *shape), dtype) for shape in plan.output_shapes]
+        """In pieces whose arrays stay in a thread's cache, by as many threads as there are."""
+        spec, rows = self.spec, len(xs[0])
+        backend, dtype = spec.backend, spec.dtype
+        outs = [np.empty((rows, *shape), dtype) for shape in self.plan.output_shapes]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
 
-        def work(part: slice) -> None:
-            for start in range(part.start, part.stop, self._rows):
-                at = slice(start, min(start + self._rows, part.stop))
-                workspace = self._workspace(at.stop - start)
-                workspace.read([*map(itemgetter(at), xs)])
-                workspace.forward()
-                for out, y in zip(outs, workspace.ys, strict=True):
-                    np.copyto(out[at], y)
-                for x in floats:
-                    if not is_finite(backend, x[at], dtype):
-                        suspects.append(at)
+        def work(forward: Forward, piece: int) -> None:
+            at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))
+            ys = forward.run([*map(itemgetter(at), xs)]).ys
+            for out, y in zip(outs, ys, strict=True):
+                np.copyto(out[at], y)
+            for x in floats:
+                if not is_finite(backend, x[at], dtype):
+                    suspects.append(at)
 
-        with room_for_batch(self._rows, *self._bind, False, self._pieces):
-            backend.share(len(xs[0]), work)
+        backend.share(-(-rows // self._rows), partial(self._contexts.call, work))
         for at in suspects:
-            for x, (argument, _) in zip(xs, self.spec.inputs, strict=True):
+            for x, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(backend, x[at], dtype, where + argument, first + at.start)
         return outs
 

@@ -1,7 +1,7 @@
 """A data set where steps can read it: on the device, or streamed there from the host.
 
-Of each kind of call (fit, evaluate, validation data) a backend keeps the arrays of the
-last one. A call that brings data of the same shapes and dtypes finds them there, filled
+Of each kind of call (fit, evaluate, validation data) the arrays of a thread's last one are
+kept on the backend. A call that brings data of the same shapes and dtypes finds them there, filled
 anew, so that the programs made for them, which know addresses, stay valid: a trainer
 keeps programs for as long as the `Rows` live that they read.
 """
@@ -135,7 +135,7 @@ def place(
         return Rows({name: put(name) for name in given})
     ready = {name for name, array in given.items() if is_ready(backend, array, dtype)}
     own = frozenset(given.keys() - ready | made & given.keys())
-    left = kept_data.setdefault(backend, {})
+    left = kept_data(backend)
     last = left.get(call)
     if last is not None and _found(last, given, own, dtype):
         for name in own:
@@ -177,7 +177,7 @@ def _lack(backend: Backend, arrays: list[Array], dtype: str, call: str) -> bool:
     size = sum(array.size * stored_dtype(array, dtype).itemsize for array in arrays)
     if lacking(size, backend) is None:
         return False
-    kept_data[backend].clear()
+    kept_data(backend).clear()
     free = lacking(size, backend)
     if free is not None:
         what = "validation data" if call == "validation_data" else "data"

@@ -41,6 +41,8 @@ class Sequential(Model):
         backend: Any = None,
     ) -> None:
         self._layers: list[Any] = []
+        self._ends: list[Sample] | None = None  # shapes after the last layer, if they are known
+        self._named: dict[str, Any] = {}  # the same by the names that they came with
         self._graph: Graph | None = None
         Structure.__init__(self, trainable, name, dtype, backend)
         alone = isinstance(layers, (Operation, SymbolicTensor))
@@ -50,11 +52,12 @@ class Sequential(Model):
             self.trainable = False
 
     def add(self, layer: Any) -> None:
-        """Append a layer, or a model as a layer.
+        """Append a layer, or a model as a layer. It is built at once where its input is known.
 
         Raises:
             TypeError: for something that is not a layer.
-            ValueError: for a second input or a name that is taken.
+            ValueError: for a second input, a name that is taken, or a layer that does not take
+                what the last one gives.
         """
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
@@ -63,18 +66,40 @@ class Sequential(Model):
             raise TypeError(f"Sequential takes layers (gpunn.layers.Layer); got {layer!r}.{hint}")
         if isinstance(layer, InputLayer) and self._layers:
             raise ValueError("The input of this Sequential has already been configured.")
-        if layer.name in [other.name for other in self._layers]:
+        other = self._named.get(layer.name)
+        if other is not None and other.name == layer.name:
             raise ValueError(
                 f"The name {layer.name!r} is taken in this model: names must differ. Pass name=."
             )
+        ends = self._after(layer, self._ends, first=not self._layers)
         self._layers.append(layer)
+        self._ends = ends
+        self._named[layer.name] = layer
         self._reset()
+
+    @staticmethod
+    def _after(layer: Any, shapes: list[Sample] | None, first: bool) -> list[Sample] | None:
+        """The shapes after a layer that is given these; None as long as they are not known."""
+        if isinstance(layer, InputLayer):
+            return [layer.shape]
+        if first:
+            shapes = _declared(layer)
+        if shapes is None:
+            return None
+        ends = layer.trace(shapes)
+        if len(ends) != 1:
+            raise ValueError(f"{layer.name!r} has {len(ends)} outputs; a chain needs one.")
+        return ends
 
     def pop(self) -> Any:
         """Remove the last layer and return it."""
         if not self.layers:
             raise ValueError("There is no layer to remove.")
         layer = self._layers.pop()
+        self._ends = None
+        for number, left in enumerate(self._layers):
+            self._ends = self._after(left, self._ends, first=not number)
+        self._named = {other.name: other for other in self._layers}
         self._reset()
         return layer
 
@@ -98,12 +123,10 @@ class Sequential(Model):
     def declared_inputs(self) -> list[Sample] | None:
         if not self.layers:
             return None
-        first, second = self._layers[0], self.layers[0]
-        if isinstance(first, Structure):
-            return first.declared_inputs()
-        known = second.input_shape if isinstance(second, Layer) and second.built else None
-        shape = first.given_input_shape or known
-        return None if shape is None else [shape]
+        first = self._layers[0]
+        if isinstance(first, InputLayer):
+            return [first.shape]
+        return _declared(self.layers[0])
 
     def graph_for(self, shapes: Sequence[Sample]) -> Graph:
         if not self.layers:
@@ -117,6 +140,7 @@ class Sequential(Model):
             if len(made) != 1:
                 raise ValueError(f"{layer.name!r} has {len(made)} outputs; a chain needs one.")
             x = made[0]
+        self._ends = [x.sample]
         self._graph = Graph(start, x)
         return self._graph
 
@@ -146,3 +170,12 @@ class Sequential(Model):
         if shape is not None:
             model.build(shape)
         return model
+
+
+def _declared(layer: Any) -> list[Sample] | None:
+    """The shapes of one sample that a chain takes which begins with this layer, if it says."""
+    if isinstance(layer, Structure):
+        return layer.declared_inputs()
+    known = layer.input_shape if isinstance(layer, Layer) and layer.built else None
+    shape = layer.given_input_shape or known
+    return None if shape is None else [shape]

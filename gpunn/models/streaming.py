@@ -39,18 +39,15 @@ class Chunks:
         order: of the rows in a pass.
         batch_size: a piece holds a whole number of batches.
         dtype: of the model.
-        control: the control block of the steps that read them.
 
     Attributes:
         rows: the two pieces, for `Trainer.program`, with
         order: their order.
     """
 
-    def __init__(
-        self, rows: Rows, order: Order, batch_size: int, dtype: str, control: Control
-    ) -> None:
+    def __init__(self, rows: Rows, order: Order, batch_size: int, dtype: str) -> None:
         assert rows.device is not None
-        self._backend, self._control = rows.device, control
+        self._backend = rows.device
         self._pass, self._chosen, self._count = order, rows.chosen, len(rows)
         dtypes = {name: stored_dtype(a, dtype) for name, a in rows.arrays.items()}
         shapes = {name: a.shape[1:] for name, a in rows.arrays.items()}
@@ -78,8 +75,8 @@ class Chunks:
         """Forget what is there, settled: the next row is one of another pass."""
         self._pieces.clear()
 
-    def bring(self, row: int, pass_number: int) -> int:
-        """Make the row at this place of the pass the next one of the steps.
+    def bring(self, row: int, pass_number: int, control: Control) -> int:
+        """Make the row at this place of the pass the next one of the steps with this control.
 
         Returns:
             Where in the pass the steps must stop to call this again. Everything before
@@ -99,7 +96,7 @@ class Chunks:
             return pieces[0].stop
         piece = pieces[0]
         piece.sending.join()
-        self._control.place(row, piece.half * self._size + row - piece.start)
+        control.place(row, piece.half * self._size + row - piece.start)
         return piece.stop
 
     def settle(self) -> None:

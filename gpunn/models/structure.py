@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..arena import Arena, Parameter, ParameterHolder
 from ..backends import get_backend
 from ..backends.base import Backend
 from ..config import resolve_dtype
+from ..holds import Exclusive
 from ..layers.base import check_shape, unique_name
 from ..layers.operation import Operation, Sample, SymbolicTensor
 from ..plan import Node, Plan
@@ -20,13 +21,39 @@ from ..random import draw_seed
 from .graph import Graph, by_name
 from .summary import summary_text
 
-OWN_STEPS = ("call", "train_step", "test_step", "predict_step", "compute_loss")
-
 
 class Structure(Operation, ParameterHolder, registry.Entry):
     """The part of a `Model` that is about layers and parameters; arguments as there."""
 
     kind = "model"
+    takes_methods = True  # `fit`, say: whoever calls it on the object gets it
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("call", "__call__", "build", "compute_output_shape", "compute_mask"),
+            "put layers together with gpunn.Model(inputs, outputs), and write a layer of your "
+            "own for what none of them does",
+        ),
+        **dict.fromkeys(
+            (
+                "train_step",
+                "test_step",
+                "compute_loss",
+                "stateless_compute_loss",
+                "make_train_function",
+                "make_test_function",
+            ),
+            "a step is what the layers and the loss say; write a loss or a layer of your own, "
+            "and put the layers together with gpunn.Model(inputs, outputs)",
+        ),
+        **dict.fromkeys(
+            ("predict_step", "make_predict_function"),
+            "a prediction is what the layers say; write a layer of your own as the last one",
+        ),
+        **dict.fromkeys(
+            ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
+            "write a metric of your own, and pass it to compile(metrics=...)",
+        ),
+    }
     is_graph = True
     """False for a chain, whose order says all about what its layers read."""
 
@@ -45,17 +72,9 @@ class Structure(Operation, ParameterHolder, registry.Entry):
         self._trainable = bool(trainable)
         self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
         self.applications = []
+        self._preparing = Exclusive()  # what is made once, by whichever thread comes first
+        self._trains = Exclusive()  # held by the one call that trains it
         self._reset()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        for method in OWN_STEPS:
-            if method in vars(cls):
-                raise TypeError(
-                    f"{cls.__name__}.{method}: a model's steps are what its layers and its loss "
-                    f"say; there is no {method} to override. Write a layer or a loss of your "
-                    f"own, and put the layers together with gpunn.Model(inputs, outputs)."
-                )
 
     @classmethod
     def default_name(cls) -> str:
@@ -128,24 +147,31 @@ class Structure(Operation, ParameterHolder, registry.Entry):
                 f"The model {self.name!r} takes samples of shape {names[0]}; got {names[1]}."
             )
         if self._plan is None:
-            self._plan = self.graph_for(shapes).plan()
-            self._take_parameters()
+            with self._preparing:  # another thread may have been faster
+                if self._plan is None:
+                    plan = self.graph_for(shapes).plan()
+                    self._take_parameters(plan)
+                    self._plan = plan
 
-    def _take_parameters(self) -> bool:
+    def _take_parameters(self, plan: Plan) -> bool:
         """Move parameters that lie elsewhere into this model's arena; True if some did.
 
         A layer may stand in several models: each takes it back before it computes.
         """
-        assert self._plan is not None
-        arena = self._arena
-        if arena is not None:
-            for parameter in arena.parameters:
-                if parameter.arena is not arena:
-                    break
-            else:
-                return False
+        if self._has_parameters():
+            return False
         # A layer that stands in the plan more than once has its parameters once.
-        self._arena = Arena(self._backend, self.dtype, self._plan.parameters.values())
+        self._arena = Arena(self._backend, self.dtype, plan.parameters.values())
+        return True
+
+    def _has_parameters(self) -> bool:
+        """Whether all parameters lie in this model's arena."""
+        arena = self._arena
+        if arena is None:
+            return False
+        for parameter in arena.parameters:  # noqa: SIM110 (this runs at each prediction)
+            if parameter.arena is not arena:
+                return False
         return True
 
     # -- as a layer of another model
@@ -368,7 +394,9 @@ class Structure(Operation, ParameterHolder, registry.Entry):
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""
         self.require_values("weights_dict")
-        return {path: p.numpy() for path, p in self._known_plan("weights").parameters.items()}
+        parameters = self._known_plan("weights").parameters
+        read = self._access().read
+        return read(lambda: {path: p.numpy() for path, p in parameters.items()})
 
     def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
         """Set all parameters by their path.
@@ -377,14 +405,14 @@ class Structure(Operation, ParameterHolder, registry.Entry):
             ValueError: naming a missing or surplus path, or a shape that differs.
         """
         self.require_values("load_weights_dict")
-        paths = list(self._known_plan("weights").parameters)
+        paths = self._known_plan("weights").parameters
         for path in paths:
             if path not in weights:
                 raise ValueError(f"Weights: {path!r} is missing.")
         for path in weights:
             if path not in paths:
                 raise ValueError(
-                    f"Weights: {path!r} is not in the model.{registry.closest(path, paths)}"
+                    f"Weights: {path!r} is not in the model.{registry.closest(path, list(paths))}"
                 )
         self.set_weights([weights[path] for path in paths])
 

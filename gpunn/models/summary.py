@@ -76,7 +76,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     """The cells of each layer's row, after it those of its own layers."""
     sources = _sources(model) if connected and model.is_graph else {}
-    for layer in model.layers:
+    for layer in model.operations:
         shape = getattr(layer, "output_shape", None) if layer.built else None
         row = [
             f"{indent}{layer.name} ({type(layer).__name__})",

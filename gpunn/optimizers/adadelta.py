@@ -27,6 +27,7 @@ class Adadelta(Optimizer):
 
     functor = "Adadelta"
     slot_names = ("accumulated_grad", "accumulated_delta_var")
+    not_negative = slot_names
 
     def __init__(
         self,

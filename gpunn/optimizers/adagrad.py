@@ -29,6 +29,7 @@ class Adagrad(Optimizer):
 
     functor = "Adagrad"
     slot_names = ("accumulator",)
+    not_negative = ("accumulator",)
 
     def __init__(
         self,

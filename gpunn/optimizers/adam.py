@@ -28,6 +28,7 @@ class Adam(Optimizer):
     """
 
     functor = "Adam"
+    not_negative = ("v", "v_max")
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class Adamax(Optimizer):
 
     functor = "Adamax"
     slot_names = ("m", "u")
+    not_negative = ("u",)
 
     def __init__(
         self,

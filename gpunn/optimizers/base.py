@@ -58,6 +58,7 @@ class Optimizer(registry.Entry):
     Attributes:
         functor: name of the functor in ``kernels/updates.cuh``, or None.
         slot_names: arrays that it keeps beside the parameters, at most three.
+        not_negative: of the slots, those of squares and magnitudes, whose root is taken.
         first_values: what is in a slot at first, where that is not zero.
         steps_by_norms: whether `update` leaves the weights (but for their decay) alone and
             writes into its slot "direction" where they shall go. Each parameter then takes a
@@ -65,8 +66,33 @@ class Optimizer(registry.Entry):
     """
 
     kind = "optimizer"
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            (
+                "update_step",
+                "apply",
+                "apply_gradients",
+                "stateless_apply",
+                "minimize",
+                "get_updates",
+                "_resource_apply_dense",
+                "_resource_apply_sparse",
+            ),
+            "write update(backend, w, g, slots, learning_rate, updates, decay), which changes "
+            "the flat array w in place",
+        ),
+        **dict.fromkeys(
+            ("build", "_create_slots"),
+            "name the arrays that it keeps in slot_names, and their first_values",
+        ),
+        "finalize_variable_values": "write finish(arena)",
+        "scale_loss": "pass loss_scale_factor",
+        "exclude_from_weight_decay": "declare a parameter with decay=False",
+        "_get_current_learning_rate": "write a schedule of the learning rate",
+    }
     functor: str | None = None
     slot_names: tuple[str, ...] = ()
+    not_negative: tuple[str, ...] = ()
     first_values: Mapping[str, float] = MappingProxyType({})
     steps_by_norms = False
     parameters: tuple[float, ...] = ()
@@ -128,6 +154,7 @@ class Optimizer(registry.Entry):
         self.name = name or registry.snake_case(type(self).__name__)
         self._control: Control | None = None
         self._owner: weakref.ref[Any] | None = None
+        self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
         self._learning_rate: float | LearningRateSchedule = 0.0
         self.learning_rate = learning_rate
 
@@ -206,6 +233,8 @@ class Optimizer(registry.Entry):
 
     def attach(self, control: Control) -> None:
         """Tie the learning rate and the update count to a model's control block."""
+        if self._control is not None and self._control is not control:
+            control.set(UPDATES, int(self._control.get()[UPDATES]))
         self._control = control
         control.set_learning_rate(self.learning_rate)
         if any(place >= PARAMETERS for place in self.schedules):
@@ -213,17 +242,35 @@ class Optimizer(registry.Entry):
                 control.set_rate(place, value)
 
     def add_slots(self, arena: Arena) -> None:
-        """Give ``arena`` the arrays that this keeps beside the parameters."""
+        """Give ``arena`` the arrays that this keeps beside the parameters.
+
+        Those that it has kept for the same arena go on as they are, as does the count of
+        updates, which `attach` takes along.
+        """
         names = list(self.slot_names)
         if self.gradient_accumulation_steps:
             names.append(SUM)
         if self.use_ema:
             names.append(AVERAGE)
+        if self._slots is not None and self._slots[0]() is arena and [*self._slots[1]] == names:
+            arena.take_slots(self._slots[1])
+            return
+        self._control = None
         arena.add_slots(names)
+        self._slots = weakref.ref(arena), arena.slots
         for name, value in self.first_values.items():
             arena.backend.write(arena.slots[name], np.array(value, arena.dtype))
         if self.use_ema:
             arena.backend.write(arena.slots[AVERAGE], arena.values)
+
+    def drop_sums(self, arena: Arena) -> None:
+        """Forget the gradients that frozen parameters have gathered: the update that they were
+        for passes by, and the next one after a thaw is not theirs."""
+        if self.gradient_accumulation_steps:
+            for parameter in arena.parameters:
+                if parameter.trained and not parameter.trainable:
+                    gathered = arena.segment(arena.slots[SUM], parameter)
+                    arena.backend.write(gathered, np.zeros(parameter.shape, arena.dtype))
 
     def write_rates(self) -> None:
         """Write from the host what the schedules give for the next update."""
@@ -232,9 +279,12 @@ class Optimizer(registry.Entry):
         for place, schedule in self.schedules.items():
             self._control.set_rate(place, float(schedule(updates)))
 
-    def step(self, arena: Arena, control: Control) -> None:
-        """Ask for the operations that end a step, once ``arena`` has its gradients."""
-        backend = arena.backend
+    def step(self, arena: Arena, control: Control, backend: Backend | None = None) -> None:
+        """Ask for the operations that end a step, once ``arena`` has its gradients.
+
+        ``backend`` is the arena's, or one that is `Backend.isolated` from it.
+        """
+        backend = backend or arena.backend
         if self.gradient_accumulation_steps:
             backend.accumulate_gradients(self, arena, control)
         if self.clipping:
@@ -254,8 +304,9 @@ class Optimizer(registry.Entry):
     def finish(self, arena: Arena) -> None:
         """The end of training: with ``use_ema`` the weights become their averages."""
         if self.use_ema:
-            for run in arena.runs:
-                arena.backend.write(run.values, run.slots[AVERAGE])
+            with arena.access.writing():
+                for run in arena.runs:
+                    arena.backend.write(run.values, run.slots[AVERAGE])
 
     def update(
         self,

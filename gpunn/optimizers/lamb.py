@@ -31,6 +31,7 @@ class Lamb(Optimizer):
 
     functor = "Lamb"
     slot_names = ("m", "v", "direction")
+    not_negative = ("v",)
     steps_by_norms = True
 
     def __init__(

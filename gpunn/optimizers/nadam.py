@@ -37,6 +37,7 @@ class Nadam(Optimizer):
 
     functor = "Nadam"
     slot_names = ("m", "v")
+    not_negative = ("v",)
 
     def __init__(
         self,

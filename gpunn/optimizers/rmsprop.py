@@ -29,6 +29,7 @@ class RMSprop(Optimizer):
     """
 
     functor = "RMSprop"
+    not_negative = ("velocity",)
 
     def __init__(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
+from ..datasets.tables import read_rows
 from .style import dress, legend, line_style, new_axes, new_panels, sparse_markers
 
 __all__ = ["curves", "history", "learning_curve"]
@@ -68,8 +69,8 @@ def _whole_numbers(ax: Any) -> None:
 def _read(history: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The numbers of the epochs, from 1, and the figures by name."""
     if isinstance(history, (str, os.PathLike)):
-        with open(history, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        head, *lines = read_rows(history) or [[]]
+        rows = [dict(zip_longest(head, line[: len(head)], fillvalue="")) for line in lines]
         if rows and "epoch" not in rows[0]:
             raise ValueError(f"{os.fspath(history)} has no column 'epoch': CSVLogger writes one.")
         names = list(rows[0]) if rows else []

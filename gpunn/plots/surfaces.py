@@ -11,6 +11,7 @@ from ..arena import Parameter
 from ..arguments import check_choice
 from ..callbacks import Callback
 from ..registry import closest
+from ..stored import Kept, Number, Several
 from .style import INK, dress, legend, line_style, new_axes
 
 __all__ = ["PathRecorder", "error_surface"]
@@ -42,18 +43,18 @@ class PathRecorder(Callback):
     def __init__(self, weights: Sequence[Weight], every: str = "epoch") -> None:
         self.weights = [(path, at) for path, at in weights]
         self.every = check_choice("every", every, ("epoch", "batch"))
-        self._values: list[list[float]] = []
+        self._path: list[list[float]] = []
 
     @property
     def path(self) -> np.ndarray:
-        return np.array(self._values, np.float64).reshape(-1, len(self.weights))
+        return np.array(self._path, np.float64).reshape(-1, len(self.weights))
 
     @property
     def needs_train_batches(self) -> bool:
         return self.every == "batch"
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._values = []
+        self._path = []
         self._look()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -66,13 +67,10 @@ class PathRecorder(Callback):
 
     def _look(self) -> None:
         places = [_place(self.model, weight) for weight in self.weights]
-        self._values.append([float(parameter.numpy()[at]) for parameter, at in places])
+        self._path.append([float(parameter.numpy()[at]) for parameter, at in places])
 
-    def get_state(self) -> dict[str, Any]:
-        return {"path": self._values}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._values = [list(values) for values in state["path"]]
+    def keeps(self) -> dict[str, Kept]:
+        return {"_path": Several(Several(Number(), len(self.weights)))}
 
 
 def error_surface(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpunn.backends.control import COUNTERS, POSITION
+from gpunn.stored import Integer, check, check_array
+
 from . import files
-from .files import Path
+from .files import HEADER_LIMIT, Path
 from .model_files import _entries_of, _read, describe, plain, set_training, set_weights
 
 if TYPE_CHECKING:
@@ -36,19 +39,30 @@ def save_checkpoint(
     files.write(path, document)
 
 
-def load_checkpoint(path: Path, model: Any, callbacks: Sequence[Callback]) -> tuple[int, int]:
+def load_checkpoint(
+    path: Path, model: Any, callbacks: Sequence[Callback], params: dict[str, Any] | None = None
+) -> tuple[int, int]:
     """Give a compiled model and its callbacks the state in a checkpoint.
+
+    Every number is looked at before the first one is taken over.
+
+    Args:
+        path: of the checkpoint.
+        model: compiled and built.
+        callbacks: of the run.
+        params: what is known of the run (`Callback.params`): the place in it must be one that
+            it has.
 
     Returns:
         The epoch and the batch with which to go on.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: naming file and entry, if it is damaged, or of another model, other
-            settings or other callbacks.
+        ValueError: naming file and entry, if it is damaged or senseless, or of another model,
+            other settings, other callbacks or other data.
     """
-    document = _read(path, "checkpoint")
-    with _entries_of(path, document):
+    document = _read(path, HEADER_LIMIT, "checkpoint")
+    with _entries_of(path):
         own = describe(model, include_training=False)
         for part in ("class_name", "config", "compile"):
             _compare(document[part], own[part], part)
@@ -57,16 +71,50 @@ def load_checkpoint(path: Path, model: Any, callbacks: Sequence[Callback]) -> tu
         stored = [entry["class_name"] for entry in document["callbacks"]]
         if names != stored:
             raise ValueError(f"it is of a run with the callbacks {stored}, this one has {names}.")
-        set_weights(model, document["weights"])
+        states = [
+            callback.check_state(entry["state"], f"callbacks/{number}/state")
+            for number, (callback, entry) in enumerate(
+                zip(listeners, document["callbacks"], strict=True)
+            )
+        ]
+        _check_place(document, params or {})
         set_training(model, document["training"])
-        for callback, entry in zip(listeners, document["callbacks"], strict=True):
-            callback.set_state(entry["state"])
+        set_weights(model, document["weights"])
+        for callback, state in zip(listeners, states, strict=True):
+            callback.set_state(state)
         model.stop_training = document["stopped"]
     return document["epoch"], document["batch"]
 
 
+def _check_place(document: dict[str, Any], run: dict[str, Any]) -> None:
+    """Refuse a place that the run does not have; ``run``: its `Callback.params`."""
+    epochs, steps = run.get("epochs"), run.get("steps")
+    check(
+        {
+            "epoch": Integer() if epochs is None else Integer(0, epochs),
+            "batch": Integer() if steps is None else Integer(0, steps),
+        },
+        {name: document[name] for name in ("epoch", "batch")},
+        "",
+    )
+    rows, size = run.get("samples"), run.get("batch_size")
+    if rows is None or size is None or document["stopped"]:
+        return
+    tensors = document["training"]["tensors"] if document["training"] else {}
+    counters = check_array(tensors.get("counters"), (COUNTERS,), "i", "training/tensors/counters")
+    position, batch = int(counters[POSITION]), document["batch"]
+    whole = steps == -(-rows // size)  # an epoch is one pass over the data
+    possible = {0, rows} if not batch else {min(batch * size, rows)}
+    if position not in possible if whole else not 0 <= position <= rows:
+        raise ValueError(
+            f"the entry 'training/tensors/counters/position' is {position}, after batch {batch} "
+            f"of an epoch: this run has {rows} rows in batches of {size}. Give it the data and "
+            f"the batch_size that it had."
+        )
+
+
 def _with_state(callbacks: Sequence[Callback]) -> list[Callback]:
-    return [callback for callback in callbacks if callback.listens("get_state")]
+    return [callback for callback in callbacks if callback.has_state]
 
 
 def _compare(stored: Any, own: Any, place: str) -> None:

@@ -2,11 +2,12 @@
 
 `write` stores a document (dictionaries, lists, strings, numbers and NumPy arrays). Its
 arrays become the file's tensors, named by their place in the document; everything else is
-JSON in the file's metadata, under the key ``gpunn``. A folder holds the same file as
-``model.safetensors`` with a copy of the JSON to look at, ``model.json``.
+JSON in the file's metadata, under the key ``gpunn``, with its checksum. A folder
+holds the same file as ``model.safetensors`` with a copy of the JSON to look at, ``model.json``.
 
 Nothing in a file is ever executed or imported. Reading checks all of it: each error is
-a ValueError that names the file and the entry.
+a ValueError that names the file and the entry. The checksums are of CRC-32: they tell accidents,
+and whoever changes a file on purpose changes them too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import math
 import os
 import secrets
+import warnings
 import zlib
 from typing import Any
 
@@ -25,13 +27,15 @@ from safetensors import numpy as safetensors
 
 from gpunn.registry import closest
 
-VERSION = 1
+VERSION = 2  # files of version 1 had no checksum of the JSON
 DTYPES = {  # of safetensors, and NumPy's name for the same
     "BOOL": "bool",
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
+MAX_HEADER = 1 << 25  # bytes of JSON that are read if nobody asks for more
+HEADER_LIMIT = 100_000_000  # of safetensors itself
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"
 _FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80": "a pickle"}
@@ -47,20 +51,34 @@ def write(path: Path, document: dict[str, Any]) -> None:
     flushed to the disk and take the name at last. Equal documents give equal bytes.
 
     Raises:
-        ValueError: naming the entry that can be stored neither as JSON nor as a tensor.
+        ValueError: naming the entry that can be stored neither as JSON nor as a tensor, or if
+            the JSON is too long to be ever read again.
     """
     tensors: dict[str, np.ndarray] = {}
-    envelope = {"version": VERSION, "document": _pack(document, (), tensors)}
+    packed = _pack(document, (), tensors)
+    envelope = {"version": VERSION, "crc32": _checksum_of(packed), "document": packed}
     text = json.dumps(envelope, allow_nan=False)
     file = _file_of(path)
-    _replace(file, safetensors.save(tensors, {_KEY: text}))
-    if file != os.fspath(path):
-        copy = json.dumps(envelope, allow_nan=False, indent=2) + "\n"
-        _replace(os.path.join(path, _COPY), copy.encode())
+    data = safetensors.save(tensors, {_KEY: text})
+    _check_length(int.from_bytes(data[:8], "little"), file)
+    if file == os.fspath(path):
+        _replace(file, data)
+        return
+    # Without its copy the file is whole; beside one that is of another file it is not.
+    copy = os.path.join(path, _COPY)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(copy)
+    _replace(file, data)
+    text = json.dumps(envelope, allow_nan=False, indent=2) + "\n"
+    _replace(copy, text.encode())
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
     """The document in the file or folder ``path``.
+
+    Args:
+        path: as of `write`.
+        max_header: bytes of JSON that it may have.
 
     Raises:
         FileNotFoundError: if there is none, with the closest name that there is.
@@ -69,15 +87,20 @@ def read(path: Path) -> dict[str, Any]:
     file = _file_of(path)
     try:
         with open(file, "rb") as stream:
-            data = stream.read()
+            start = stream.read(8)
+            length = int.from_bytes(start, "little")
+            # No more of a file that is not ours, or too long, than tells what it is.
+            data = start + stream.read(min(length, max_header + 1))
+            if len(data) == 8 + length <= 8 + max_header and data[8:9] == b"{":
+                data += stream.read()
     except FileNotFoundError:
         folder, name = os.path.split(os.path.abspath(path))
         near = os.listdir(folder) if os.path.isdir(folder) and not os.path.isdir(path) else []
         raise FileNotFoundError(f"There is no file {file}.{closest(name, near)}") from None
     try:
-        tensors, envelope = _parse(data)
+        tensors, envelope = _parse(data, max_header)
         if file != os.fspath(path):
-            _check_copy(os.path.join(path, _COPY), envelope)
+            _check_copy(os.path.join(path, _COPY), envelope, max_header)
         used: set[str] = set()
         document = _unpack(envelope["document"], tensors, used)
         surplus = sorted(set(tensors) - used)
@@ -129,6 +152,26 @@ def _replace(path: str, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _check_length(length: int, file: str) -> None:
+    """Refuse, or warn of, a header that is too long to be read without more ado."""
+    if length > HEADER_LIMIT:
+        raise ValueError(
+            f"{file} would have {length:,} bytes of settings and states, which no program "
+            f"reads again: at most {HEADER_LIMIT:,} go into a file."
+        )
+    if length > MAX_HEADER:
+        warnings.warn(
+            f"{file} has {length:,} bytes of settings and states: load it with "
+            f"max_header={length}.",
+            stacklevel=4,
+        )
+
+
+def _checksum_of(packed: Any) -> int:
+    """Of JSON: of the one way in which `json.dumps` writes it."""
+    return zlib.crc32(json.dumps(packed).encode())
 
 
 def _checksum(array: np.ndarray) -> int:
@@ -200,14 +243,19 @@ def _tensor(entry: dict[str, Any], tensors: dict[str, np.ndarray], used: set[str
     return array
 
 
-def _parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the JSON of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8 or data[8:9] != b"{":
-        for magic, kind in _FOREIGN.items():
-            if data.startswith(magic):
-                raise ValueError(f"it is {kind}; gpunn reads the files that it wrote itself.")
+    for magic, kind in _FOREIGN.items():
+        if data.startswith(magic) and data[8:9] != b"{":
+            raise ValueError(f"it is {kind}; gpunn reads the files that it wrote itself.")
+    if len(data) < 9 or data[8:9] != b"{" or len(data) < 8 + min(length, max_header + 1):
         raise ValueError("it is not a safetensors file, or a truncated one.")
+    if length > max_header:
+        raise ValueError(
+            f"it has {length:,} bytes of settings and states, and max_header is {max_header:,}. "
+            f"If it comes from somebody you trust, pass max_header={length}."
+        )
     header = _json(data[8 : 8 + length])
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
@@ -215,14 +263,7 @@ def _parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
             raise ValueError(f"the tensor {name!r} is of no dtype that gpunn writes: {entry!r}.")
-    envelope = _json(metadata[_KEY].encode())
-    version = envelope.get("version")
-    if type(version) is not int or version < 1 or set(envelope) != {"version", "document"}:
-        raise ValueError(f"format version {version!r} is none of gpunn's.")
-    if version > VERSION:
-        raise ValueError(
-            f"it was written by a newer gpunn (format {version}; this one reads {VERSION})."
-        )
+    envelope = _envelope(metadata[_KEY])
     try:
         # A copy: what safetensors gives cannot be written to.
         return {name: array.copy() for name, array in safetensors.load(data).items()}, envelope
@@ -230,10 +271,31 @@ def _parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ValueError(f"its tensors are truncated or damaged: {error}.") from None
 
 
-def _check_copy(path: str, envelope: dict[str, Any]) -> None:
+def _envelope(text: str) -> dict[str, Any]:
+    """The JSON under `_KEY`, its version and its checksum looked at."""
+    envelope = _json(text.encode())
+    version = envelope.get("version")
+    keys = {"version", "document"} if version == 1 else {"version", "document", "crc32"}
+    newer = type(version) is int and version > VERSION
+    if type(version) is not int or version < 1 or (set(envelope) != keys and not newer):
+        raise ValueError(f"format version {version!r} is none of gpunn's.")
+    if newer:
+        raise ValueError(
+            f"it was written by a newer gpunn (format {version}; this one reads {VERSION})."
+        )
+    if version > 1 and envelope["crc32"] != _checksum_of(envelope["document"]):
+        raise ValueError("its settings and states are damaged (wrong checksum).")
+    return envelope
+
+
+def _check_copy(path: str, envelope: dict[str, Any], max_header: int) -> None:
     if os.path.exists(path):
+        most = 8 * max_header  # it is indented
         with open(path, "rb") as stream:
-            copy = _json(stream.read())
+            text = stream.read(most + 1)
+        if len(text) > most:
+            raise ValueError(f"{path} has more than {most:,} bytes: it is no copy of the JSON.")
+        copy = _json(text)
         if copy != envelope:
             raise ValueError(
                 f"{path} is not a copy of what {_TENSORS} holds. Changes there have no "
@@ -260,11 +322,12 @@ def _json(data: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for key in set(keys):
-        if keys.count(key) > 1:
-            raise ValueError(f"bad JSON: the key {key!r} stands there twice.")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys: set[str] = set()
+        twice = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"bad JSON: the key {twice!r} stands there twice.")
+    return found
 
 
 def _finite(text: str) -> float:

@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from gpunn import registry
+from gpunn.arena import with_room_for
+from gpunn.arguments import warn
 
 from . import files
-from .files import Path
+from .files import MAX_HEADER, Path
+
+MAX_PARTS = 10_000  # of a model that is loaded, if nobody asks for more
+
+_KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
+_said = False  # that a file of such a name is none of Keras's
 
 
 def save_model(
@@ -25,7 +32,8 @@ def save_model(
     Args:
         model: the model.
         filepath: a file of any name, or a folder (an existing one, or a path that ends in
-            a separator).
+            a separator). The format is gpunn's own whatever the name: one that ends as Keras's
+            do (``.keras``, ``.h5``) is announced once, by a warning.
         overwrite: replace what is there.
         include_optimizer: store the optimizer's state too, so that training can go on
             exactly as if there had been no break.
@@ -36,12 +44,14 @@ def save_model(
     """
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
+    _say_whose_format(filepath)
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     """Save the weights of a model and nothing else. Arguments as of `save_model`."""
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
+    _say_whose_format(filepath)
 
 
 def load_model(
@@ -49,6 +59,10 @@ def load_model(
     custom_objects: dict[str, type] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
+    *,
+    allow_nan: bool = False,
+    max_parts: int = MAX_PARTS,
+    max_header: int = MAX_HEADER,
 ) -> Any:
     """The model that `save_model` (or a checkpoint) stored.
 
@@ -60,35 +74,64 @@ def load_model(
         custom_objects: further classes by the names under which they are stored.
         compile: compile the model as it was, with the state of its optimizer.
         safe_mode: there is no other; taken so that Keras scripts run.
+        allow_nan: load weights and optimizer states that are NaN or infinite too.
+        max_parts: how many layers, their applications, losses and metrics there may be
+            together, and thresholds or classes of a metric.
+        max_header: bytes that settings and states may have.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: naming file and entry, if anything in it is not as it should be.
+        ValueError: naming file and entry, if anything in it is not as it should be, or it is
+            more than it may be. Of a model whose layers ask for more weights than are stored,
+            nothing is made.
     """
-    document = _read(filepath, "model", "checkpoint")
-    with _entries_of(filepath, document), registry.also(custom_objects or {}):
-        entry = {"class_name": document["class_name"], "config": document["config"]}
+    document = _read(filepath, max_header, "model", "checkpoint")
+    with _entries_of(filepath):
+        _check_parts(document, max_parts)
+        if not allow_nan:
+            _check_finite(document["weights"], "weights")
+            if compile and isinstance(document["training"], dict):
+                _check_finite(document["training"].get("tensors"), "training/tensors", "slot/")
+        return registry.also(custom_objects or {}, lambda: _restored(document, compile))
+
+
+def _restored(document: dict[str, Any], compile: bool) -> Any:
+    entry = {"class_name": document["class_name"], "config": document["config"]}
+
+    def build() -> Any:
         model = registry.deserialize(entry, "model")
         model.load_weights_dict(document["weights"])
-        if compile and document["compile"] is not None:
-            model.compile_from_config(document["compile"])
-            if document["training"] is not None:
-                set_training(model, document["training"])
+        return model
+
+    model = with_room_for(sum(array.size for array in document["weights"].values()), build)
+    if compile and document["compile"] is not None:
+        model.compile_from_config(document["compile"])
+        if document["training"] is not None:
+            set_training(model, document["training"])
     return model
 
 
-def load_weights(model: Any, filepath: Path) -> None:
+def load_weights(
+    model: Any, filepath: Path, *, allow_nan: bool = False, max_header: int = MAX_HEADER
+) -> None:
     """Load weights into a built model, from a file of weights, a model or a checkpoint.
 
     Names and shapes must be those of the model. Numbers that layers got because their
     names were taken (``dense_1``) do not count.
 
+    Args:
+        model: built.
+        filepath: the file or folder.
+        allow_nan, max_header: as of `load_model`.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the weight that does not fit.
+        ValueError: naming the file and the weight that does not fit, or is not finite.
     """
-    document = _read(filepath, "weights", "model", "checkpoint")
-    with _entries_of(filepath, document):
+    document = _read(filepath, max_header, "weights", "model", "checkpoint")
+    with _entries_of(filepath):
+        if not allow_nan:
+            _check_finite(document["weights"], "weights")
         set_weights(model, document["weights"])
 
 
@@ -140,6 +183,68 @@ def plain(name: str) -> str:
     return re.sub(r"_\d+(?=/|$)", "", name)
 
 
+def _check_finite(arrays: Any, place: str, prefix: str = "") -> None:
+    for name, array in arrays.items() if isinstance(arrays, dict) else ():
+        floats = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+        if floats and name.startswith(prefix) and not np.isfinite(array).all():
+            at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+            raise ValueError(
+                f"the entry '{place}/{name}' holds {array[at]} at {list(at)}. Pass "
+                f"allow_nan=True to load it all the same."
+            )
+
+
+def _check_parts(document: dict[str, Any], most: int) -> None:
+    """Refuse settings of more parts than may be, before one of them is made."""
+    for place in ("config", "compile"):
+        found = _parts(document[place])
+        if found > most:
+            raise ValueError(
+                f"the entry {place!r} has {found:,} parts (layers, their applications, losses, "
+                f"metrics), and max_parts is {most:,}. If it comes from somebody you trust, "
+                f"pass max_parts={found}."
+            )
+    compiled = document["compile"] or {}
+    for place in ("metrics", "weighted_metrics"):
+        number = max(_integers(compiled.get(place)), default=0)
+        if number > most:
+            raise ValueError(
+                f"the entry 'compile/{place}' asks for {number:,} thresholds or classes, and "
+                f"max_parts is {most:,}. If it comes from somebody you trust, pass "
+                f"max_parts={number}."
+            )
+
+
+def _parts(value: Any) -> int:
+    """How many names and dictionaries stand in lists, anywhere in ``value``."""
+    entries = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (dict, list)):
+        return 0
+    own = isinstance(value, list) and sum(isinstance(e, (dict, str)) for e in value)
+    return own + sum(map(_parts, entries))
+
+
+def _integers(value: Any) -> Iterator[int]:
+    if isinstance(value, (dict, list)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _integers(entry)
+    elif isinstance(value, int):
+        yield value
+
+
+def _say_whose_format(path: Path) -> None:
+    """Warn once of a file whose name says that Keras can read it. It is written by then."""
+    global _said
+    ending = os.path.splitext(os.fspath(path))[1]
+    if _said or ending not in _KERAS_ENDINGS:
+        return
+    _said = True
+    warn(
+        f"{os.fspath(path)} is in gpunn's own format, a safetensors file, though names in "
+        f"{ending} are those of Keras's files: gpunn reads it, Keras does not. Name it .gpunn."
+    )
+
+
 def _check_overwrite(path: Path, overwrite: bool) -> None:
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{os.fspath(path)} is there already, and overwrite=False.")
@@ -164,9 +269,9 @@ _PARTS["checkpoint"] = {
 }
 
 
-def _read(path: Path, *kinds: str) -> dict[str, Any]:
+def _read(path: Path, max_header: int, *kinds: str) -> dict[str, Any]:
     """The document at ``path``, its parts of the right types."""
-    document = files.read(path)
+    document = files.read(path, max_header)
     kind = document.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
@@ -183,13 +288,16 @@ def _read(path: Path, *kinds: str) -> dict[str, Any]:
                 f"{json.dumps(document[name], default=str)[:60]}."
             )
     for name, value in document["weights"].items():
-        if not isinstance(value, np.ndarray):
-            raise ValueError(f"Cannot load {os.fspath(path)}: the weight {name!r} is no tensor.")
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            raise ValueError(
+                f"Cannot load {os.fspath(path)}: the weight {name!r} is no tensor of "
+                f"floating-point numbers."
+            )
     return document
 
 
 @contextmanager
-def _entries_of(path: Path, document: dict[str, Any]) -> Iterator[None]:
+def _entries_of(path: Path) -> Iterator[None]:
     """Whatever a wrong entry of the document causes is an error about the file."""
     try:
         yield

@@ -10,7 +10,7 @@
 
 namespace {
 
-std::atomic<int> wanted{1};
+thread_local int wanted = 1;  // of the work that this thread asks for
 
 struct Pool {
     std::mutex busy;  // held by the thread whose work the pool does
@@ -75,9 +75,9 @@ void start_workers(Pool& pool, int count) {
 
 }  // namespace
 
-int threads() { return wanted.load(std::memory_order_relaxed); }
+int threads() { return wanted; }
 
-void set_threads(int count) { wanted.store(count < 1 ? 1 : count, std::memory_order_relaxed); }
+void set_threads(int count) { wanted = count < 1 ? 1 : count; }
 
 void share_pieces(int64 pieces, PieceOfWork run, void* work) {
     Pool& pool = the_pool();

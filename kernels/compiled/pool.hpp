@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-// How many threads an operation may use, the calling one among them: at first one.
+// How many threads an operation that this thread calls may use, itself among them: at first one.
 int threads();
 void set_threads(int count);
 

@@ -22,6 +22,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     const int64 position = counters[POSITION];
     const int64 bytes = width * int64(sizeof(Source));
     const bool plain = scale == Out(1) && offset == Out(0);
+    if (position < 0 || position >= int64(total)) return;  // there is no row to walk to
     if (total - position < rows) rows = total - position;
     const Source* ahead[AHEAD];
     for (int64 i = 0; i < rows + AHEAD; ++i) {

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import gpunn
 
 callbacks, layers = gpunn.callbacks, gpunn.layers
+pytestmark = pytest.mark.filterwarnings("ignore:.*own format:UserWarning")
 
 RNG = np.random.default_rng(1337)
 X, Y = RNG.random((10, 3)), RNG.random((10, 1))

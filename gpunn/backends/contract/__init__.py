@@ -9,6 +9,9 @@ library calls a function. Every operation
   a recorded CUDA graph bakes Python numbers in,
 - sums in a fixed order, so that the same seed gives the same bits.
 
+Its declaration says what each array must be, see `operation`; a backend writes only what is
+done, ``_matmul(given)`` for ``matmul``, and is never called with what does not fit.
+
 Formulas (activations, losses, metrics, optimizer updates) come in as objects that
 know two things: their formula in terms of `xp` with `out=`, and the name of a C++
 functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy
@@ -19,12 +22,12 @@ from __future__ import annotations
 
 from .images import Images
 from .normalization import Normalization
-from .operation import Array, operation
+from .operation import Array, Given, Operation, operation
 from .passes import Passes, dropout_scale
 from .steps import Steps
 
-__all__ = ["Array", "Contract", "dropout_scale", "operation"]
+__all__ = ["Array", "Contract", "Given", "Operation", "dropout_scale", "operation"]
 
 
 class Contract(Passes, Normalization, Images, Steps):
-    """All operations; `Backend` adds where arrays live and how steps are recorded."""
+    """All operations; `Backend` adds where arrays live and how steps are captured."""

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 from ..geometry import Geometry
-from ..recorder import touching
-from .operation import Array, Operations, operation
+from .operation import Argument, Array, Given, Operations, operation, reads, rewrites, writes
+
+IMAGE = "samples *geometry.image channels"
+WINDOWS = "samples *geometry.windows channels"
+KERNEL = "*geometry.window channels filters"
+FILTERED = "samples *geometry.windows filters"
 
 
-def _convolution_flops(given: dict[str, Any]) -> int:
-    """2 for each output and each number that it is a sum of; as much for each gradient."""
-    filters, wanted = given["kernel"].shape[-1], [given.get(k) for k in ("dkernel", "dx")]
-    products = sum(array is not None for array in wanted) if "dy" in given else 1
-    out = given["dy"] if "dy" in given else given["out"]
-    return 2 * products * int(out.size) * (int(given["kernel"].size) // filters)
+def _keeps_z(given: Given) -> bool:
+    """Whether z + bias is kept for the gradient."""
+    return bool(given.activation.saves == "input")
 
 
-def _touched_once(given: dict[str, Any]) -> dict[str, Any]:
-    """The arrays given, without a ``z`` that is ``out``."""
-    arrays = {name: array for name, array in given.items() if hasattr(array, "nbytes")}
-    return {n: a for n, a in arrays.items() if n != "z" or a is not given["out"]}
+def _product_flops(given: Given) -> int:
+    """Of one product of all patches: 2 for each output and each number it is a sum of."""
+    windows, cells = given.geometry.windows, given.geometry.cells
+    outputs = given.samples * windows[0] * windows[1] * given.filters
+    return int(2 * outputs * cells * given.channels)
+
+
+def _gradient_flops(given: Given) -> int:
+    return _product_flops(given) * sum(a is not None for a in (given.dkernel, given.dx))
 
 
 class Images(Operations):
     """Convolution, pooling, and how images lie in memory."""
 
-    @operation
-    @touching(
-        _touched_once,
-        rewritten=lambda given: ("z",) if given["activation"].saves == "input" else (),
-        flops=_convolution_flops,
+    @operation(
+        x=reads(IMAGE),
+        kernel=reads(KERNEL),
+        bias=reads("filters", optional=True),
+        out=writes(FILTERED, over=lambda given: () if _keeps_z(given) else ("z",)),
+        z=Argument(FILTERED, read=_keeps_z, written=True),
+        flops=_product_flops,
     )
-    @abstractmethod
     def convolution(
         self,
         x: Array,
@@ -47,22 +53,20 @@ class Images(Operations):
     ) -> None:
         """out = activation(z + bias), z = the patches of x under the windows times the kernel.
 
-        x (samples, *geometry.image, channels), kernel (*geometry.window, channels, filters),
-        bias (filters,) or None, z and out (samples, *geometry.windows, filters). ``z`` is
-        ``out``, but for an activation whose gradient reads its input: then it is another
-        array, and is left holding ``z + bias``.
+        ``z`` is ``out``, but for an activation whose gradient reads its input: then it is
+        another array, and is left holding ``z + bias``.
         """
 
-    @operation
-    @touching(
-        rewritten=lambda given: (
-            "dy",
-            *(("dkernel", "dbias") if given.get("adds") else ()),
-            *(("dx",) if given.get("accumulate") else ()),
-        ),
-        flops=_convolution_flops,
+    @operation(
+        x=reads(IMAGE),
+        kernel=reads(KERNEL),
+        saved=reads(FILTERED),
+        dy=rewrites(FILTERED),
+        dkernel=writes(KERNEL, adds="adds", optional=True),
+        dbias=writes("filters", adds="adds", optional=True),
+        dx=writes(IMAGE, adds="accumulate", optional=True),
+        flops=_gradient_flops,
     )
-    @abstractmethod
     def convolution_gradient(
         self,
         x: Array,
@@ -85,14 +89,16 @@ class Images(Operations):
         over the windows that it lies in (+= with ``accumulate``).
         """
 
-    @operation
-    @abstractmethod
+    @operation(x=reads(IMAGE), out=writes(WINDOWS))
     def max_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        """out (samples, *geometry.windows, channels) = the largest pixel of each window."""
+        """out = the largest pixel of each window."""
 
-    @operation
-    @touching(rewritten=lambda given: ("dx",) if given.get("accumulate") else ())
-    @abstractmethod
+    @operation(
+        x=reads(IMAGE),
+        y=reads(WINDOWS),
+        dy=reads(WINDOWS),
+        dx=writes(IMAGE, adds="accumulate"),
+    )
     def max_pooling_gradient(
         self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
     ) -> None:
@@ -101,27 +107,28 @@ class Images(Operations):
         Of equal ones it is the first: of the first row in which there is one.
         """
 
-    @operation
-    @abstractmethod
+    @operation(x=reads(IMAGE), out=writes(WINDOWS))
     def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
-        """out (samples, *geometry.windows, channels) = the mean of each window's pixels."""
+        """out = the mean of each window's pixels."""
 
-    @operation
-    @touching(rewritten=lambda given: ("dx",) if given.get("accumulate") else ())
-    @abstractmethod
+    @operation(dy=reads(WINDOWS), dx=writes(IMAGE, adds="accumulate"))
     def average_pooling_gradient(
         self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
     ) -> None:
         """dx = each pixel's sum of dy / pixels over the windows that it lies in."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("samples height width channels"),
+        out=writes("samples out_height out_width channels", adds="accumulate"),
+        where=(
+            "len(offset) == 2 and all(hasattr(n, '__index__') and abs(n) < 2**31 for n in offset)",
+        ),
+    )
     def crop_or_pad(
         self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
     ) -> None:
         """out[:, i, j] = x[:, i + offset[0], j + offset[1]], 0 where there is no such pixel."""
 
-    @operation
-    @abstractmethod
+    @operation(x=reads("samples a b"), out=writes("samples b a", adds="accumulate"))
     def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        """out (samples, b, a) = x (samples, a, b): channels from first to last, or back."""
+        """out = x with its last two axes swapped: channels from first to last, or back."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 from ..control import Control
-from ..recorder import touching
-from .operation import Array, Operations, operation
+from .operation import COUNTERS, Array, Operations, operation, reads, rewrites, writes
+
+FEATURES = "outer features inner"
 
 
 class Normalization(Operations):
     """Normalization and normal noise."""
 
-    @operation
-    @touching(rewritten=lambda given: ("moving_mean", "moving_variance"))
-    @abstractmethod
+    @operation(
+        x=reads(FEATURES),
+        mean=writes("features"),
+        variance=writes("features"),
+        moving_mean=rewrites("features"),
+        moving_variance=rewrites("features"),
+    )
     def batch_statistics(
         self,
         x: Array,
@@ -24,14 +27,20 @@ class Normalization(Operations):
         moving_mean: Array,
         moving_variance: Array,
     ) -> None:
-        """mean, variance (features,) of x (outer, features, inner), the variance with 1 / n;
+        """mean, variance of each feature of x, the variance with 1 / n;
         moving = momentum * moving + (1 - momentum) * what this batch has, for both.
 
         Exact to rounding also where the mean is far larger than the deviation.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads(FEATURES),
+        mean=reads("features"),
+        variance=reads("features"),
+        gamma=reads("features", optional=True),
+        beta=reads("features", optional=True),
+        out=writes(FEATURES),
+    )
     def normalize(
         self,
         x: Array,
@@ -44,14 +53,16 @@ class Normalization(Operations):
     ) -> None:
         """out = (x - mean) * gamma / sqrt(variance + epsilon) + beta, feature by feature."""
 
-    @operation
-    @touching(
-        rewritten=lambda given: (
-            *(("dgamma", "dbeta") if given.get("adds") else ()),
-            *(("dx",) if given.get("accumulate") else ()),
-        )
+    @operation(
+        x=reads(FEATURES),
+        dy=reads(FEATURES),
+        mean=reads("features"),
+        variance=reads("features"),
+        gamma=reads("features", optional=True),
+        dgamma=writes("features", adds="adds", optional=True),
+        dbeta=writes("features", adds="adds", optional=True),
+        dx=writes(FEATURES, adds="accumulate", optional=True),
     )
-    @abstractmethod
     def normalize_gradient(
         self,
         x: Array,
@@ -73,8 +84,14 @@ class Normalization(Operations):
         ``accumulate``), the means being left out where the statistics are ``constant``.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("rows features"),
+        gamma=reads("features", optional=True),
+        beta=reads("features", optional=True),
+        mean=writes("rows", optional=True),
+        variance=writes("rows"),
+        out=writes("rows features"),
+    )
     def layer_norm(
         self,
         x: Array,
@@ -87,18 +104,20 @@ class Normalization(Operations):
     ) -> None:
         """out = (x - mean) * gamma / sqrt(variance + epsilon) + beta, row by row.
 
-        x (rows, features), gamma and beta (features,), mean and variance (rows,): they are
-        computed here. Without ``mean`` it counts as 0: the root mean square is normalized.
+        Mean and variance are computed here. Without ``mean`` it counts as 0: the root mean
+        square is normalized.
         """
 
-    @operation
-    @touching(
-        rewritten=lambda given: (
-            *(("dgamma", "dbeta") if given.get("adds") else ()),
-            *(("dx",) if given.get("accumulate") else ()),
-        )
+    @operation(
+        x=reads("rows features"),
+        dy=reads("rows features"),
+        gamma=reads("features", optional=True),
+        mean=reads("rows", optional=True),
+        variance=reads("rows"),
+        dgamma=writes("features", adds="adds", optional=True),
+        dbeta=writes("features", adds="adds", optional=True),
+        dx=writes("rows features", adds="accumulate", optional=True),
     )
-    @abstractmethod
     def layer_norm_gradient(
         self,
         x: Array,
@@ -115,8 +134,12 @@ class Normalization(Operations):
     ) -> None:
         """The gradients of the same that are wanted, += with ``adds`` and ``accumulate``."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("*shape"),
+        out=writes("*shape"),
+        factors=writes("*shape", optional=True),
+        counters=COUNTERS,
+    )
     def normal_noise(
         self,
         x: Array,

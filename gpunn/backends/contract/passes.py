@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 from ..control import Control
-from ..recorder import touching
-from .operation import Array, Operations, operation
+from .operation import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, writes
 
 
 def dropout_scale(rate: float) -> float:
@@ -19,15 +17,20 @@ def dropout_scale(rate: float) -> float:
     return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
 
 
-def _keeps_input(given: dict[str, Any]) -> bool:
-    return given["bias"] is not None and given["activation"].saves == "input"
+def _keeps_input(given: Given) -> bool:
+    """Whether x + bias is kept in x, for the gradient."""
+    return given.bias is not None and given.activation.saves == "input"
 
 
 class Passes(Operations):
     """Products and passes over elements."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        a=reads("m k", transposed="transpose_a"),
+        b=reads("k n", transposed="transpose_b"),
+        out=writes("m n", adds="accumulate"),
+        flops=lambda given: 2 * given.m * given.n * given.k,
+    )
     def matmul(
         self,
         a: Array,
@@ -38,37 +41,49 @@ class Passes(Operations):
         accumulate: bool = False,
         precision: str | None = None,
     ) -> None:
-        """out (m, n) = a (m, k) @ b (k, n); += with ``accumulate``.
+        """out = a @ b; += with ``accumulate``.
 
         ``precision``: one of ``precisions``, what a and b are rounded to; None: not at all.
         """
 
-    @operation
-    @touching(rewritten=lambda given: ("x",) if _keeps_input(given) else ())
-    @abstractmethod
+    @operation(
+        x=reads("*rows features", rewritten=_keeps_input),
+        bias=reads("features", optional=True),
+        out=writes("*rows features", over=lambda given: () if _keeps_input(given) else ("x",)),
+    )
     def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
-        """out = activation(x + bias); x (rows, features), bias (features,) or None.
+        """out = activation(x + bias).
 
         ``out`` may be ``x``. For an activation whose gradient reads its input
         (``activation.saves == "input"``), ``x`` is a different array and is left
         holding ``x + bias``.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        saved=reads("*rows features"),
+        dy=reads("*rows features"),
+        out=writes("*rows features", adds="accumulate", over=("dy",)),
+    )
     def activation_gradient(
         self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
     ) -> None:
         """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("*rows features"),
+        slopes=reads("features"),
+        out=writes("*rows features"),
+    )
     def prelu(self, x: Array, slopes: Array, out: Array) -> None:
-        """out = x where x > 0, else x * slopes; x (rows, features), slopes (features,)."""
+        """out = x where x > 0, else x * slopes."""
 
-    @operation
-    @touching(rewritten=lambda given: ("dx",) if given.get("accumulate") else ())
-    @abstractmethod
+    @operation(
+        x=reads("*rows features"),
+        slopes=reads("features"),
+        dy=reads("*rows features"),
+        terms=writes("*rows features"),
+        dx=writes("*rows features", adds="accumulate", optional=True),
+    )
     def prelu_gradient(
         self,
         x: Array,
@@ -81,20 +96,29 @@ class Passes(Operations):
         """terms = dy * min(x, 0), whose sum over the rows is the gradient of the slopes, and
         dx = dy where x > 0, else dy * slopes (+= with ``accumulate``), if it is wanted."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("rows features"),
+        out=writes("features", adds="accumulate"),
+    )
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        """out (features,) = sum over the rows of x (rows, features): a bias gradient."""
+        """out = sum over the rows of x: a bias gradient."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("*shape", "real"),
+        out=writes("*shape", "float or int32", adds="accumulate", over=("x",)),
+        where=(PLAIN,),
+    )
     def affine(
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
-        """out = x * scale + offset, converted to out's dtype (x may be of any real dtype)."""
+        """out = x * scale + offset, converted to out's dtype; out may be x."""
 
-    @operation
-    @abstractmethod
+    @operation(
+        a=reads("*shape"),
+        b=reads("*shape"),
+        out=writes("*shape", adds="accumulate", over=("a",)),
+        where=("combination in ('Product', 'Quotient', 'Larger', 'Smaller', 'Same')",),
+    )
     def combine(
         self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
     ) -> None:
@@ -104,25 +128,37 @@ class Passes(Operations):
         equal, else 0).
         """
 
-    @operation
-    @touching(
-        lambda given: {
-            "x": given["x"][:, given["start"] : given["start"] + given["width"]],
-            "out": given["out"][:, given["at"] : given["at"] + given["width"]],
-        }
+    @operation(
+        x=reads(
+            "rows x_columns",
+            part=lambda given: given.x[:, given.start : given.start + given.width],
+        ),
+        out=writes(
+            "rows out_columns",
+            adds="accumulate",
+            part=lambda given: given.out[:, given.at : given.at + given.width],
+        ),
+        where=(
+            "0 <= width",
+            "0 <= start <= x_columns - width",
+            "0 <= at <= out_columns - width",
+        ),
     )
-    @abstractmethod
     def copy_columns(
         self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
     ) -> None:
         """out[:, at : at + width] = x[:, start : start + width]; += with ``accumulate``.
 
-        x and out are of one dtype and have as many rows: parts of rows are put together, or
-        taken apart.
+        Parts of rows are put together, or taken apart.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        x=reads("*shape"),
+        out=writes("*shape"),
+        mask=writes("*shape", "bool"),
+        counters=COUNTERS,
+        where=("0 <= rate <= 1",),
+    )
     def dropout(
         self,
         x: Array,
@@ -133,7 +169,7 @@ class Passes(Operations):
         out: Array,
         mask: Array,
     ) -> None:
-        """Inverted dropout: out = x * mask / (1 - rate), mask (bool, kept for the gradient).
+        """Inverted dropout: out = x * mask / (1 - rate), mask kept for the gradient.
 
         An element is kept where its uniform float32 number is below 1 - rate. The
         numbers are what ``numpy.random.Generator(Philox(key=seed, counter=c))
@@ -141,9 +177,13 @@ class Passes(Operations):
         c = (0, 0, control's batch counter, stream) as the four 64-bit words.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        dy=reads("*shape"),
+        mask=reads("*shape", "bool"),
+        out=writes("*shape", adds="accumulate", over=("dy",)),
+        where=("0 <= rate <= 1",),
+    )
     def dropout_gradient(
         self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
     ) -> None:
-        """out = dy * mask / (1 - rate)."""
+        """out = dy * mask / (1 - rate); out may be dy."""

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
-from ..control import UPDATES, Control
+from ..control import RATES, UPDATES, Control
 from ..order import Order
-from ..recorder import touching
-from .operation import Array, Operations, operation
+from .operation import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, rewrites, writes
+
+VALUES = rewrites("size", of=lambda given: given.arena.values)
+GRADIENTS = rewrites("size", of=lambda given: given.arena.gradients)
+
+
+def _slot(name: str) -> Any:
+    return lambda given: given.arena.slots[name]
+
+
+def _slots(given: Given) -> dict[str, Array]:
+    return {name: given.arena.slots[name] for name in given.optimizer.slot_names}
+
+
+def _targets(given: Given) -> tuple[str, str]:
+    """Class numbers, or a row of targets for each row."""
+    return ("rows", "int32") if given.y_true.ndim == 1 else ("rows classes", "float")
 
 
 class Steps(Operations):
     """The two ends of a step."""
 
-    @operation
-    @touching(lambda given: {"source": given["source"][: len(given["out"])], "out": given["out"]})
-    @abstractmethod
+    @operation(
+        source=reads("n *row", "real", part=lambda given: given.source[: len(given.out)]),
+        out=writes("batch *row", "float or int32"),
+        counters=COUNTERS,
+        where=("order.rows <= n", PLAIN),
+    )
     def gather(
         self,
         source: Array,
@@ -28,12 +46,19 @@ class Steps(Operations):
     ) -> None:
         """The next batch: out[i] = source[order[position + i]] * scale + offset.
 
-        ``source`` (rows, ...) of any real dtype, ``out`` (batch, ...) of the model's
-        dtype (or int32 for labels); pass and position are read from ``control``.
+        ``source`` is in any real dtype, ``out`` in the model's (or int32 for labels); pass and
+        position are read from ``control``. A batch that is not within the pass is refused where
+        the host can read the position; elsewhere rows that there are not stay as they are.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        y_true=reads(_targets),
+        y_pred=reads("rows classes"),
+        weights=reads("rows", optional=True),
+        gradient=writes("rows classes", optional=True),
+        totals=rewrites("sums", "float64"),
+        where=("loss.sparse == (y_true.ndim == 1)", "2 <= sums <= 3"),
+    )
     def loss(
         self,
         loss: Any,
@@ -53,43 +78,37 @@ class Steps(Operations):
         prediction is at the true class (the first one on ties), unless totals has
         only two places.
 
-        y_pred (rows, classes); y_true int32 (rows,) for a loss with
-        ``loss.sparse``, otherwise (rows, classes) in the model's dtype;
-        totals float64 (3,) or (2,).
+        For a loss with ``loss.sparse``, y_true are class numbers, all of them below classes.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        y_true=reads(_targets),
+        y_pred=reads("rows classes"),
+        weights=reads("rows", optional=True),
+        state=rewrites("places", "float64"),
+        where=(
+            "metric.sparse is None or metric.sparse == (y_true.ndim == 1)",
+            "places == metric.state_size",
+        ),
+    )
     def metric(
         self, metric: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
-        """Add one batch to a metric's float64 ``state`` on the device."""
+        """Add one batch to a metric's ``state`` on the device."""
 
-    @operation
-    @touching(
-        lambda given: {
-            "values": given["arena"].values,
-            "gradients": given["arena"].gradients,
-            **{name: given["arena"].slots[name] for name in given["optimizer"].slot_names},
-        },
-        rewritten=lambda given: ("values", *given["optimizer"].slot_names),
+    @operation(
+        values=VALUES,
+        gradients=reads("size", of=lambda given: given.arena.gradients),
+        slots=rewrites("size", of=_slots),
+        counters=COUNTERS,
     )
-    @abstractmethod
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
         """One optimizer step over the arena's flat arrays (all runs of trainable segments).
 
         Of ``optimizer.steps_per_update`` steps the last one does it.
         """
 
-    @operation
-    @touching(
-        lambda given: {
-            "values": given["arena"].values,
-            "direction": given["arena"].slots["direction"],
-        },
-        rewritten=lambda given: ("values",),
-    )
-    @abstractmethod
+    @operation(values=VALUES, direction=reads("size", of=_slot("direction")), counters=COUNTERS)
     def step_by_norms(self, optimizer: Any, arena: Any, control: Control) -> None:
         """values -= rate * |values| / |direction| * direction, parameter by parameter.
 
@@ -97,28 +116,24 @@ class Steps(Operations):
         where one of the norms is 0.
         """
 
-    @operation
-    @touching(
-        lambda given: {
-            "gradients": given["arena"].gradients,
-            "sums": given["arena"].slots["gradient_accumulator"],
-        },
-        rewritten=lambda given: ("gradients", "sums"),
+    @operation(
+        gradients=GRADIENTS,
+        sums=rewrites("size", of=_slot("gradient_accumulator")),
+        counters=COUNTERS,
     )
-    @abstractmethod
     def accumulate_gradients(self, optimizer: Any, arena: Any, control: Control) -> None:
         """Add the gradients to the slot "gradient_accumulator". In the step that updates they
         become the mean of all that were added, and the slot becomes zero."""
 
-    @operation
-    @touching(
-        lambda given: {
-            "values": given["arena"].values,
-            "averages": given["arena"].slots["average"],
-        },
-        rewritten=lambda given: ("averages",),
+    @operation(
+        values=reads(
+            "size",
+            of=lambda given: given.arena.values,
+            rewritten=lambda given: bool(given.optimizer.ema_overwrite_frequency),
+        ),
+        averages=rewrites("size", of=_slot("average")),
+        counters=COUNTERS,
     )
-    @abstractmethod
     def average_weights(self, optimizer: Any, arena: Any, control: Control) -> None:
         """averages = m averages + (1 - m) values, with m = ``optimizer.ema_momentum``.
 
@@ -127,70 +142,49 @@ class Steps(Operations):
         become their averages.
         """
 
-    @operation
-    @touching(lambda given: {"gradients": given["arena"].gradients}, lambda given: ("gradients",))
+    @operation(gradients=GRADIENTS, where=("by in ('value', 'norm', 'global_norm')",))
     def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
         """Limit the gradients in place: each element ("value"), the norm of each
         parameter's ("norm") or the norm of all together ("global_norm")."""
-        xp = self.xp
-        if by == "value":
-            for run in arena.runs:
-                xp.clip(run.gradients, -limit, limit, out=run.gradients)
-            return
-        groups = (
-            [[p.gradient] for p in arena.trained]
-            if by == "norm"
-            else [[run.gradients for run in arena.runs]]
-        )
-        for group in groups:
-            # A dot product of the flat array with itself would go to BLAS, which a
-            # recorded graph cannot hold; square and sum can be recorded.
-            squares = 0.0
-            for g in group:
-                square = self.scratch(g.shape, g.dtype, "square")
-                xp.square(g, out=square)
-                squares = squares + xp.sum(square)
-            factor = limit / xp.maximum(xp.sqrt(squares), limit)
-            for g in group:
-                xp.multiply(g, factor.astype(g.dtype), out=g)
 
-    @operation
-    @touching(
-        lambda given: {
-            "values": given["arena"].values,
-            **({"gradients": given["arena"].gradients} if given["gradients"] else {}),
-            "totals": given["totals"],
-        },
-        rewritten=lambda given: ("gradients", "totals"),
+    @operation(
+        values=reads("size", of=lambda given: given.arena.values),
+        gradient=rewrites(
+            "size",
+            of=lambda given: {"gradients": given.arena.gradients} if given.gradients else {},
+        ),
+        totals=rewrites("sums", "float64"),
+        where=("sums >= 1", "0 <= rows < 2**31"),
     )
-    @abstractmethod
     def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
         """totals[0] += rows * the penalties on the arena's weights, as in `loss`, where a batch
         of ``rows`` adds rows times its mean loss; with ``gradients`` their derivatives are added
         to the gradients."""
 
-    @operation
-    @touching(rewritten=lambda given: ("w",))
-    @abstractmethod
+    @operation(w=rewrites("*shape"))
     def constrain(self, constraint: Any, w: Array) -> None:
         """Bring the weights of one parameter back to what ``constraint`` allows, in place."""
 
-    @operation
-    @touching(
-        lambda given: {
-            "updates": given["control"].counters[UPDATES : UPDATES + 1],
-            "rate": given["control"].rates[given["place"] : given["place"] + 1],
-        }
+    @operation(
+        updates=reads(
+            "1", "int64", of=lambda given: given.control.counters[UPDATES : UPDATES + 1]
+        ),
+        rate=writes(
+            "1", "float64", of=lambda given: given.control.rates[given.place : given.place + 1]
+        ),
+        where=(f"0 <= place < {RATES}", "1 <= every < 2**31"),
     )
-    @abstractmethod
     def schedule(self, schedule: Any, control: Control, place: int, every: int = 1) -> None:
         """control.rates[place] = the schedule's value after the updates done so far.
 
         An update is done every so many steps.
         """
 
-    @operation
-    @abstractmethod
+    @operation(
+        totals=reads("sums", "float64"),
+        counters=replace(COUNTERS, written=True),
+        where=("sums >= 1", "0 <= rows < 2**31"),
+    )
     def advance(self, control: Control, rows: int, totals: Array) -> None:
         """End of a step: one more batch and update, ``rows`` further in the order.
 

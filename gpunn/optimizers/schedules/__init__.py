@@ -55,5 +55,4 @@ def deserialize(
     config: dict[str, Any], custom_objects: dict[str, type] | None = None
 ) -> LearningRateSchedule:
     """The schedule that `serialize` described."""
-    with registry.also(custom_objects or {}):
-        return registry.deserialize(config, "schedule")
+    return registry.also(custom_objects or {}, lambda: registry.deserialize(config, "schedule"))

@@ -1,0 +1,99 @@
+"""Ctrl-C between two steps, not within one.
+
+A step changes weights, the optimizer's state and counters one after the other. Where it is
+made of several calls from Python, an interrupt could leave it half done: weights that no
+whole number of steps leads to. So a signal that comes within a step waits for its end.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+# `signal` puts enumerations around these two, which take ten times as long.
+_get_handler: Callable[[int], Any] = _signal.getsignal
+_set_handler: Callable[[int, Any], Any] = _signal.signal
+
+Calls = Sequence[Callable[[], Any]]
+
+_SIGINT = int(_signal.SIGINT)
+
+
+class _Handler:
+    """Stands where the handler of SIGINT is while steps are performed.
+
+    Attributes:
+        before: that handler.
+        pending: whether a signal has come that waits for the end of a step.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self.before = before
+        self.pending = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        inner = frame
+        while inner is not None and inner.f_code is not _step.__code__:
+            inner = inner.f_back
+        if inner is not None:
+            self.pending = True
+        else:
+            self.before(number, frame)
+
+    def deliver(self) -> None:
+        """Let the handler know that the signal was meant for."""
+        if self.pending:
+            self.pending = False
+            self.before(_SIGINT, None)
+
+
+def _step(calls: Calls) -> None:
+    for call in calls:
+        call()
+
+
+def perform(calls: Calls, steps: int) -> None:
+    """Perform the calls of a step so many times; an interrupt waits for the end of a step.
+
+    >>> import os, signal
+    >>> done = []
+    >>> def interrupt():
+    ...     signal.raise_signal(signal.SIGINT)
+    >>> try:
+    ...     perform([lambda: done.append("begun"), interrupt, lambda: done.append("ended")], 9)
+    ... except KeyboardInterrupt:
+    ...     done
+    ['begun', 'ended']
+    """
+    handler = _handler()
+    if handler is None:
+        for _ in range(steps):
+            _step(calls)
+        return
+    try:
+        _set_handler(_SIGINT, handler)
+        for _ in range(steps):
+            _step(calls)
+            if handler.pending:
+                handler.deliver()
+    finally:
+        _set_handler(_SIGINT, handler.before)
+        handler.deliver()
+
+
+def _handler() -> _Handler | None:
+    """What is to stand in the handler's place; None where no Python code handles the signal."""
+    before: Any = _get_handler(_SIGINT)
+    if isinstance(before, _Handler):  # left there by a call that was interrupted itself
+        before = before.before
+    if not callable(before) or not is_main_thread():
+        return None
+    return _Handler(before)
+
+
+def is_main_thread() -> bool:
+    """Whether this is the thread that Python gives signals to."""
+    return threading.get_ident() == threading.main_thread().ident

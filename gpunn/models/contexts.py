@@ -1,0 +1,49 @@
+"""What a call computes with, kept for the next call and never shared with one beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+Context = TypeVar("Context")
+Result = TypeVar("Result")
+
+KEPT = max(8, 2 * (os.cpu_count() or 1))  # of so many calls at once; what more need goes again
+
+
+class Contexts(Generic[Context]):
+    """Programs and arrays of calls that may run at the same time, each with its own.
+
+    A call takes what is free, or what is made anew. If it ends with an error, what it had does
+    not come back: nobody knows what an interrupt has left half done.
+
+    Args:
+        make: makes one.
+
+    >>> lists = Contexts(list)
+    >>> lists.call(lambda first: first is lists.call(lambda second: second))
+    False
+    >>> lists.call(list.append, 5), lists.call(lambda same: same)
+    (None, [5])
+    """
+
+    def __init__(self, make: Callable[[], Context]) -> None:
+        self._make = make
+        self._free: list[Context] = []
+
+    def call(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """What ``work(context, *arguments)`` returns, which has the context for itself."""
+        free = self._free  # another list if these are forgotten meanwhile
+        try:
+            context = free.pop()  # the last that was used: still in the cache
+        except IndexError:
+            context = self._make()
+        result = work(context, *arguments)
+        if len(free) < KEPT:
+            free.append(context)
+        return result
+
+    def clear(self) -> None:
+        """Forget all of them; those in use are not kept either."""
+        self._free = []

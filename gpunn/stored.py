@@ -1,0 +1,209 @@
+"""What comes back from a file: each value declared once, with its type and range.
+
+`check` compares values with such a declaration before anybody uses them. Whoever keeps a state
+(a callback, the training of a model) declares it, and has no checks of its own.
+
+>>> check({"wait": Integer(), "best": Number(or_none=True)}, {"wait": 2, "best": None}, "state")
+{'wait': 2, 'best': None}
+>>> check({"wait": Integer()}, {"wait": -1}, "state")
+Traceback (most recent call last):
+    ...
+ValueError: the entry 'state/wait' is -1: an integer of at least 0 expected.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+MOST = 2**62  # of counts: room to go on counting in 64 bits
+
+
+@dataclass(frozen=True)
+class Kept(ABC):
+    """A kind of value. A subclass says what is expected, and whether a value is that."""
+
+    or_none: bool = field(default=False, kw_only=True)
+
+    def check(self, value: Any, entry: str) -> Any:
+        """``value``; ``entry`` is its place in the file.
+
+        Raises:
+            ValueError: if it is not what is expected.
+        """
+        if value is None and self.or_none:
+            return None
+        return self._check(value, entry)
+
+    def _check(self, value: Any, entry: str) -> Any:
+        if not self.fits(value):
+            raise ValueError(
+                f"the entry {entry!r} is {_short(value)}: {self.expected} expected"
+                f"{', or null' if self.or_none else ''}."
+            )
+        return value
+
+    @property
+    @abstractmethod
+    def expected(self) -> str:
+        """What an error calls it."""
+
+    @abstractmethod
+    def fits(self, value: Any) -> bool:
+        """Whether a value, other than None, is that."""
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@dataclass(frozen=True)
+class Integer(Kept):
+    """A whole number; a count if nothing else is said."""
+
+    least: int = 0
+    most: int = MOST
+
+    @property
+    def expected(self) -> str:
+        upwards = self.most in (MOST, 2**64 - 1)
+        most = "" if upwards else f" and at most {self.most:,}"
+        return f"an integer of at least {self.least}{most}"
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is int and self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Number(Kept):
+    """A real number; NaN and infinity too if nothing else is said: a figure may be that."""
+
+    least: float | None = None
+    finite: bool = False
+
+    @property
+    def expected(self) -> str:
+        least = "" if self.least is None else f" of at least {self.least:g}"
+        return f"a {'finite ' if self.finite else ''}number{least}"
+
+    def fits(self, value: Any) -> bool:
+        if type(value) not in (int, float):
+            return False
+        above = self.least is None or value >= self.least
+        return above and (not self.finite or math.isfinite(value))
+
+
+@dataclass(frozen=True)
+class Text(Kept):
+    """A string."""
+
+    expected = "a text"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+
+@dataclass(frozen=True)
+class Anything(Kept):
+    """What is shown and stored, and not computed with."""
+
+    expected = "anything"
+
+    def fits(self, value: Any) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Several(Kept):
+    """A list of values of one kind, ``length`` of them if that is given."""
+
+    of: Kept = field(default_factory=Anything)
+    length: int | None = None
+
+    @property
+    def expected(self) -> str:
+        return "a list" if self.length is None else f"a list of {self.length} entries"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, (list, tuple)) and self.length in (None, len(value))
+
+    def _check(self, value: Any, entry: str) -> Any:
+        super()._check(value, entry)
+        return [self.of.check(one, f"{entry}/{i}") for i, one in enumerate(value)]
+
+
+@dataclass(frozen=True)
+class ByName(Kept):
+    """A dictionary of values of one kind, whatever their names."""
+
+    of: Kept = field(default_factory=Anything)
+    expected = "a dictionary"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, dict)
+
+    def _check(self, value: Any, entry: str) -> Any:
+        super()._check(value, entry)
+        return {name: self.of.check(one, f"{entry}/{name}") for name, one in value.items()}
+
+
+@dataclass(frozen=True)
+class Arrays(Kept):
+    """A list of arrays like those that ``like`` gives."""
+
+    like: Callable[[], list[np.ndarray]] = list
+    expected = "a list of arrays as the model's weights"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, list)
+
+    def _check(self, value: Any, entry: str) -> Any:
+        own = self.like()
+        if len(super()._check(value, entry)) != len(own):
+            raise ValueError(f"the entry {entry!r} has {len(value)} arrays; {len(own)} expected.")
+        for i, (array, one) in enumerate(zip(value, own, strict=True)):
+            check_array(array, one.shape, one.dtype.kind, f"{entry}/{i}")
+        return value
+
+
+def check_array(array: Any, shape: tuple[int, ...], kind: str, entry: str) -> np.ndarray:
+    """``array``, which must be one of this shape and kind of dtype ("f", "i").
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind != kind:
+        kinds = {"f": "floating-point numbers", "i": "integers"}
+        raise ValueError(
+            f"the entry {entry!r} is {_short(array)}: an array of {kinds[kind]} of shape {shape} "
+            f"expected."
+        )
+    return array
+
+
+def check(kept: Mapping[str, Kept], values: Any, place: str) -> dict[str, Any]:
+    """The values of a dictionary, each of which is declared.
+
+    Args:
+        kept: the declaration, by name.
+        values: the dictionary, as it was in the file.
+        place: of the dictionary in the file, for messages.
+
+    Raises:
+        ValueError: naming an entry that is missing, not known or not as declared.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"the entry {place!r} is {_short(values)}: a dictionary expected.")
+    inside = f"{place}/" if place else ""
+    for name in sorted(set(kept) ^ set(values)):
+        state = "missing" if name in kept else "not known"
+        raise ValueError(f"the entry '{inside}{name}' is {state}.")
+    return {name: kind.check(values[name], f"{inside}{name}") for name, kind in kept.items()}

@@ -1,0 +1,277 @@
+"""What a script sees of training and building: the same as with Keras, run beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+ROWS, INPUTS = 40, 3
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ROWS, INPUTS)).astype(np.float32)
+    return x, (x.sum(1, keepdims=True) + random.normal(size=(ROWS, 1))).astype(np.float32)
+
+
+def regression(module: Any, optimizer: Any = "sgd") -> Any:
+    """A linear model of Keras or gpunn, of the same weights."""
+    layers = module.layers
+    model = module.Sequential([module.Input((INPUTS,)), layers.Dense(1, kernel_initializer="ones")])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def counter(module: Any) -> Any:
+    """A callback that counts the batches of each kind."""
+
+    class Counter(module.callbacks.Callback):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.train = self.test = self.predict = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.train += 1
+
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.test += 1
+
+        def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.predict += 1
+
+    return Counter()
+
+
+# -- rows a batch
+
+WAYS: dict[str, dict[str, Any]] = {
+    "steps": {"steps_per_epoch": 3, "epochs": 2},
+    "both": {"steps_per_epoch": 3, "batch_size": 4},
+    "more steps than rows": {"steps_per_epoch": 40},
+    "validation": {"validation_data": True, "validation_steps": 3},
+    "validation of some": {"validation_data": True, "validation_steps": 2, "batch_size": 8},
+    "own batch size": {"validation_data": True, "validation_steps": 2, "validation_batch_size": 3},
+    "split": {"steps_per_epoch": 3, "validation_split": 0.5, "validation_steps": 4},
+    "no validation": {"validation_steps": 3},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_steps_divide_the_rows(keras: Any, way: str) -> None:
+    x, y = data()
+    results = []
+    for module in (keras, gpunn):
+        options = dict(WAYS[way], shuffle=False, verbose=0)
+        if "validation_data" in options:
+            options["validation_data"] = x[:10], y[:10]
+        model, count = regression(module), counter(module)
+        history = model.fit(x, y, callbacks=[count], **options).history
+        results.append((history, count.train, count.test, model.get_weights()))
+    (theirs, *counts, weights), (ours, *own_counts, own_weights) = results
+    assert own_counts == counts
+    for name, values in theirs.items():
+        np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
+    for own, expected in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 3}, {"steps": 3, "batch_size": 5}, {"steps": 40}, {}]
+)
+def test_steps_of_an_evaluation_divide_the_rows(keras: Any, options: dict[str, int]) -> None:
+    x, y = data()
+    found = []
+    for module in (keras, gpunn):
+        model, count = regression(module), counter(module)
+        loss = model.evaluate(x, y, verbose=0, callbacks=[count], **options)
+        outputs = model.predict(x, verbose=0, callbacks=[count], **options)
+        found.append((loss, len(outputs), count.test, count.predict))
+    theirs, ours = found
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert ours[1] == theirs[1]
+    if options:  # without steps, evaluation and prediction choose a size of their own
+        assert ours[2:] == theirs[2:]
+
+
+# -- the same optimizer again
+
+AGAIN: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},
+    "Adam": {"learning_rate": 0.05},
+    "Adagrad": {"learning_rate": 0.1},
+    "RMSprop": {"learning_rate": 0.02, "gradient_accumulation_steps": 2},
+}
+
+
+@pytest.mark.parametrize("between", [None, "sgd"])
+@pytest.mark.parametrize("name", AGAIN)
+def test_an_optimizer_that_is_compiled_again_goes_on(keras: Any, name: str, between: Any) -> None:
+    x, y = data()
+    found = []
+    for module in (keras, gpunn):
+        options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "shuffle": False, "verbose": 0}
+        optimizer = getattr(module.optimizers, name)(**AGAIN[name])
+        model = regression(module, optimizer)
+        model.fit(x, y, **options)
+        counts = [int(optimizer.iterations)]
+        if between is not None:
+            model.compile(between, "mse")
+            model.fit(x, y, **options)
+        model.compile(optimizer, "mae")
+        counts.append(int(optimizer.iterations))
+        model.fit(x, y, **options)
+        counts.append(int(optimizer.iterations))
+        found.append((counts, model.get_weights()))
+    (theirs, weights), (ours, own_weights) = found
+    assert ours == theirs
+    for own, expected in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_optimizer_starts_from_zero() -> None:
+    x, y = data()
+    model = regression(gpunn, "adam")
+    model.fit(x, y, verbose=0)
+    before = model.get_weights()
+    model.compile("adam", "mse")
+    assert model.optimizer.iterations == 0
+    model.fit(x, y, batch_size=ROWS, verbose=0)
+    steps = [abs(a - b).max() for a, b in zip(model.get_weights(), before, strict=True)]
+    assert steps == pytest.approx([0.001, 0.001], rel=1e-3)  # the first of Adam is its rate
+
+
+def test_an_optimizer_of_layers_that_are_gone_starts_from_zero() -> None:
+    """Another layer means other parameters: Keras refuses to go on there."""
+    x, y = data()
+    optimizer = gpunn.optimizers.Adam()
+    model = regression(gpunn, optimizer)
+    model.fit(x, y, verbose=0)
+    model.add(gpunn.layers.Dense(1))
+    model.compile(optimizer, "mse")
+    model.fit(x, y, verbose=0, batch_size=8)
+    assert optimizer.iterations == 5
+
+
+# -- what is built when
+
+
+def shapes(layer: Any) -> list[tuple[int, ...]]:
+    return [tuple(w.shape) for w in layer.weights]
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
+@pytest.mark.parametrize("begin", ["input", "input_shape", "model"])
+def test_layers_of_a_chain_are_built_as_they_are_added(keras: Any, begin: str) -> None:
+    found = []
+    for module in (keras, gpunn):
+        layers = module.layers
+        dense, last = layers.Dense(4), layers.Dense(2)
+        if begin == "input":
+            chain = [module.Input((2, 3)), layers.Flatten(), dense]
+        elif begin == "model":
+            inner = module.Sequential([module.Input((6,)), layers.Dense(6)])
+            chain = [inner, dense]
+        else:
+            chain = [layers.Dense(6, input_shape=(6,)), dense]
+        model = module.Sequential(chain)
+        states = [(dense.built, shapes(dense)), (last.built, shapes(last))]
+        model.add(last)
+        found.append([*states, (last.built, shapes(last)), model.built])
+        assert last.get_weights()[0].shape == (4, 2)
+        model.pop()
+        again = layers.Dense(5)
+        model.add(again)
+        assert shapes(again) == [(4, 5), (5,)]
+    assert found[0] == found[1]
+
+
+def test_without_a_known_input_nothing_is_built(keras: Any) -> None:
+    for module in (keras, gpunn):
+        layers = [module.layers.Dense(4), module.layers.Dense(2)]
+        model = module.Sequential(layers)
+        assert [layer.built for layer in layers] == [False, False]
+        model.build((None, 3))
+        assert [shapes(layer) for layer in layers] == [[(3, 4), (4,)], [(4, 2), (2,)]]
+
+
+def test_a_layer_that_does_not_fit_is_refused_when_it_is_added() -> None:
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="conv2d"):
+        model.add(gpunn.layers.Conv2D(2, 3))
+    assert len(model.layers) == 1
+    for array, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    model.add(gpunn.layers.Dense(1))
+    assert model.output_shape == (None, 1)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+# -- names
+
+
+@pytest.mark.parametrize(("kind", "base"), [("metrics", "Metric"), ("losses", "Loss")])
+def test_a_subclass_has_the_name_that_keras_gives_it(keras: Any, kind: str, base: str) -> None:
+    names: list[dict[str, str]] = []
+    for module in (keras, gpunn):
+        classes, found = vars(getattr(module, kind)), dict[str, str]()
+        for name, cls in classes.items():
+            if isinstance(cls, type) and issubclass(cls, classes[base]):
+                with contextlib.suppress(TypeError):  # it takes arguments
+                    made = type("MyOwn", (cls,), {})()
+                    found[name] = re.sub(r"_\d+$", "", made.name)  # where Keras counts them
+        names.append(found)
+    both = names[0].keys() & names[1].keys()
+    assert len(both) > 10
+    assert {name: names[1][name] for name in both} == {name: names[0][name] for name in both}
+
+
+def test_logs_hold_the_name_of_a_subclass() -> None:
+    class Own(gpunn.metrics.MeanSquaredError):
+        pass
+
+    model = gpunn.Sequential([gpunn.Input((INPUTS,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mae", metrics=[Own()])
+    found = model.evaluate(*data(), verbose=0, return_dict=True)
+    assert list(found) == ["loss", "mean_squared_error"]
+
+
+# -- operators
+
+
+def summary(model: Any) -> str:
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line))
+    return "\n".join(lines)
+
+
+def test_operators_are_operations_and_no_layers(keras: Any, tmp_path: Path) -> None:
+    found = []
+    for module in (keras, gpunn):
+        x = module.Input((3,), name="x")
+        y = module.layers.Dense(3, name="dense", kernel_initializer="ones")(x)
+        total = x + y
+        both = module.layers.Multiply(name="both")([total, y])
+        model = module.Model(x, both - y)
+        kinds = [type(operation).__name__ for operation in model.operations]
+        found.append([[layer.name for layer in model.layers], kinds, model.get_layer(index=2).name])
+        assert [operation.name for operation in model.operations][2] in summary(model)
+        with pytest.raises(ValueError, match=r"[Nn]o.*layer"):
+            model.get_layer(total.name if module is gpunn else "add")
+        again = module.Model.from_config(model.get_config())
+        path = tmp_path / ("model.keras" if module is keras else "model.gpunn")
+        model.save(path)
+        loaded = (keras.models if module is keras else gpunn.saving).load_model(path)
+        for copy in (again, loaded):
+            assert [layer.name for layer in copy.layers] == found[-1][0]
+        given = np.ones((2, 3), np.float32)
+        found[-1].append(np.asarray(loaded.predict(given, verbose=0)).tolist())
+    assert found[0] == found[1]

@@ -1,0 +1,103 @@
+"""``custom_objects`` belong to the call that names them: to no other thread, no later call."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interrupting import interrupt, places
+
+import gpunn
+from gpunn import layers, registry
+from gpunn.saving import files
+
+
+def renamed(path: Path, name: str) -> Path:
+    """A saved model of two Dense layers that calls them by another name."""
+    model = gpunn.Sequential([layers.Input((3,)), layers.Dense(2), layers.Dense(2)])
+    model.save(path)
+    document = files.read(path)
+    for entry in document["config"]["layers"]:
+        if entry["class_name"] == "Dense":
+            entry["class_name"] = name
+    files.write(path, document)
+    return path
+
+
+def test_two_threads_load_with_different_classes_of_one_name(tmp_path: Path) -> None:
+    path = renamed(tmp_path / "m", "Thick")
+    both = threading.Barrier(2, timeout=20)
+
+    def variant() -> type:
+        class Thick(layers.Dense):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                both.wait()  # each looks up its second layer while the other is not done
+
+        return Thick
+
+    classes = [variant(), variant()]
+
+    def load(cls: type) -> list[type]:
+        model = gpunn.saving.load_model(path, custom_objects={"Thick": cls})
+        return [type(layer) for layer in model.layers if isinstance(layer, layers.Dense)]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(load, classes))
+    assert found == [[cls, cls] for cls in classes]
+    with pytest.raises(ValueError, match="Unknown layer: 'Thick'"):
+        gpunn.saving.load_model(path)
+
+
+def test_what_is_registered_meanwhile_stays(tmp_path: Path) -> None:
+    path = renamed(tmp_path / "m", "Slow")
+
+    class Slow(layers.Dense):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            if "meanwhile>Fast" not in registry.entries("layer"):
+                fast = type("Fast", (layers.Dense,), {})
+                gpunn.saving.register_serializable("meanwhile")(fast)
+
+    gpunn.saving.load_model(path, custom_objects={"Slow": Slow})
+    assert registry.lookup("layer", "Fast").__name__ == "Fast"
+
+
+def test_classes_of_a_call_within_a_call_come_first() -> None:
+    first, second, other = (type("Thick", (layers.Dense,), {}) for _ in range(3))
+
+    def inner() -> list[type]:
+        return [registry.lookup("layer", name) for name in ("Thick", "Other", "Dense")]
+
+    def outer() -> tuple[list[type], type]:
+        return registry.also({"Thick": second}, inner), registry.lookup("layer", "Thick")
+
+    found = registry.also({"Thick": first, "Other": other}, outer)
+    assert found == ([second, other, layers.Dense], first)
+
+
+def test_a_custom_class_is_known_where_it_is_stored() -> None:
+    thick = type("Thick", (layers.Dense,), {})
+    stored = registry.also({"Thick": thick}, lambda: registry.serialize(thick(2)))
+    assert stored is not None and stored["class_name"] == "Thick"
+    with pytest.raises(ValueError, match="Thick is not registered"):
+        registry.serialize(thick(2))
+
+
+@pytest.mark.parametrize("when", ["line", "return"])
+def test_an_interrupt_at_any_line_leaves_the_tables_as_they_were(tmp_path: Path, when: str) -> None:
+    path = renamed(tmp_path / "m", "Thick")
+    thick = type("Thick", (layers.Dense,), {})
+
+    def work() -> Any:
+        return gpunn.saving.load_model(path, custom_objects={"Thick": thick})
+
+    before = {kind: registry.entries(kind) for kind in ("layer", "model", "loss", "optimizer")}
+    for place in places(work, {registry.__file__}, (when,)):
+        interrupt(work, place)
+        assert {kind: registry.entries(kind) for kind in before} == before, place
+        with pytest.raises(ValueError, match="Unknown layer: 'Thick'"):
+            registry.lookup("layer", "Thick")

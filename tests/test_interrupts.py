@@ -1,0 +1,314 @@
+"""Ctrl-C at any moment: afterwards the same model, and a new one, give the bits of a process
+that nobody disturbed.
+
+An interrupt is raised at lines of the framework by a trace function, and sent as a signal at
+random moments. Products, updates and predictions are cut into pieces for two threads here.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import threadpoolctl
+from interrupting import interrupt, places
+from numpy.testing import assert_array_equal
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import numpy_updates, threads
+from gpunn.backends.numpy_backend import NumpyBackend
+
+PACKAGE = Path(gpunn.__file__).parent
+# Where something is held, taken turns at, traced, kept for the next call, or half done.
+FILES = {
+    str(PACKAGE / name)
+    for name in (
+        "holds.py", "plan.py", "workspace.py", "arena.py", "registry.py", "backends/__init__.py",
+        "backends/base.py", "backends/control.py", "backends/interrupts.py",
+        "backends/ladder.py", "backends/launching.py", "backends/numpy_backend.py",
+        "backends/numpy_program.py", "backends/numpy_updates.py", "backends/profile.py",
+        "backends/threads.py", "models/compiled.py", "models/contexts.py", "models/loops.py",
+        "models/memory.py", "models/model.py", "models/predictor.py", "models/rows.py",
+        "models/steps.py", "models/structure.py", "models/trainer.py",
+    )
+}  # fmt: skip
+ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def _in_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "FLOPS_WORTH_THREADS", 4_000)
+    monkeypatch.setattr(numpy_updates, "SIZE_WORTH_THREADS", 100)
+    monkeypatch.setattr(numpy_updates, "UPDATE_PIECE", 64)
+    monkeypatch.setattr(NumpyBackend, "cache_bytes", 16 * 1024)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        yield
+
+
+def network(backend: str) -> Any:
+    gpunn.utils.set_random_seed(5)
+    model = gpunn.Sequential(
+        [
+            gpunn.Input((12,)), layers.Dense(16, "relu", name="a"), layers.Dropout(0.2, name="b"),
+            layers.BatchNormalization(name="c"), layers.Dense(3, "softmax", name="d"),
+        ],
+        backend=backend,
+    )  # fmt: skip
+    adam = gpunn.optimizers.Adam(0.01)
+    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    numbers = np.random.default_rng(0)
+    return numbers.standard_normal((ROWS, 12), np.float32), numbers.integers(0, 3, ROWS)
+
+
+WORK: dict[str, Callable[[Any, Path], Any]] = {
+    "fit": lambda model, path: model.fit(*data(), batch_size=16, epochs=2, verbose=0),
+    "predict": lambda model, path: model.predict(data()[0], verbose=0),
+    "predict a few": lambda model, path: model.predict(data()[0][:5], verbose=0),
+    "evaluate": lambda model, path: model.evaluate(*data(), batch_size=16, verbose=0),
+    "train_on_batch": lambda model, path: model.train_on_batch(*data()),
+    "save": lambda model, path: model.save(path),
+    "load": lambda model, path: gpunn.models.load_model(path),
+}
+
+
+def results(model: Any, path: Path) -> list[Any]:
+    """What a model comes to: figures, predictions, weights, what is saved."""
+    x, y = data()
+    history = model.fit(x, y, batch_size=16, epochs=2, verbose=0).history
+    model.save(path)
+    again = gpunn.models.load_model(path)
+    return [
+        history["loss"], history["accuracy"], model.train_on_batch(x, y),
+        model.evaluate(x, y, batch_size=16, verbose=0), model.predict(x, verbose=0),
+        model.predict(x[:5], verbose=0), again.predict(x, verbose=0), *model.get_weights(),
+    ]  # fmt: skip
+
+
+class Undisturbed:
+    """What a model of a backend comes to, and a check that another comes to the same."""
+
+    def __init__(self, backend: str, folder: Path) -> None:
+        self.backend, self.path = backend, folder / "model.gpunn"
+        model = network(backend)
+        self.weights, self.state = model.get_weights(), model.training_state()
+        self.expected = results(model, self.path)
+
+    def check(self, model: Any, where: str) -> None:
+        """From the weights, and the state of training, that it began with."""
+        model.set_weights(self.weights)
+        model.set_training_state(*self.state)
+        for found, expected in zip(results(model, self.path), self.expected, strict=True):
+            assert_array_equal(found, expected, err_msg=f"after an interrupt at {where}")
+
+
+@pytest.fixture
+def undisturbed(backend: str, tmp_path: Path) -> Undisturbed:
+    return Undisturbed(backend, tmp_path)
+
+
+# -- at every line
+
+
+def interrupt_everywhere(undisturbed: Undisturbed, name: str, every: int) -> None:
+    """One run for each line, or for some of them."""
+    backend, path = undisturbed.backend, undisturbed.path
+    lines = places(lambda: WORK[name](network(backend), path), FILES)
+    assert len(lines) > 20
+    for place in lines[::every]:
+        model, where = network(backend), str(place)
+        interrupt(lambda m=model: WORK[name](m, path), place)
+        undisturbed.check(model, where)
+        undisturbed.check(network(backend), f"{where}, a new model")
+        check_process(where)
+
+
+def check_process(where: str) -> None:
+    """Nothing of the process is left changed once somebody has looked after it."""
+    with threads.Session():
+        pass
+    found = {x["num_threads"] for x in threadpoolctl.threadpool_info() if x["user_api"] == "blas"}
+    assert found <= {2}, where
+    assert threads.Session.threads() == 1, where
+
+
+@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_an_interrupt_at_some_lines(undisturbed: Undisturbed, name: str) -> None:
+    interrupt_everywhere(undisturbed, name, {"emulated": 37}.get(undisturbed.backend, 11))
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_an_interrupt_at_every_line(undisturbed: Undisturbed, name: str) -> None:
+    interrupt_everywhere(undisturbed, name, 1)
+
+
+# -- signals at random moments
+
+
+class Signals:
+    """Sends SIGINT after a while, and maybe another one a moment later."""
+
+    def __init__(self, numbers: random.Random) -> None:
+        self.numbers = numbers
+        self.sent = 0
+
+    def __enter__(self) -> Signals:
+        self.before = signal.signal(signal.SIGALRM, self._send)
+        # One that comes within a finalizer Python itself reports, and drops.
+        self.hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+        sys.unraisablehook = self.hook
+
+    def after(self, seconds: float) -> None:
+        self.left = self.numbers.choice((1, 1, 2))
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+
+    def _send(self, number: int, frame: Any) -> None:
+        self.left -= 1
+        self.sent += 1
+        if self.left:
+            signal.setitimer(signal.ITIMER_REAL, self.numbers.uniform(1e-6, 1e-3))
+        signal.raise_signal(signal.SIGINT)
+
+
+def send_signals(undisturbed: Undisturbed, count: int, whole_steps: bool) -> None:
+    """So many, each during one of the works; every few of them the model is looked at."""
+    import time
+
+    numbers = random.Random(count)
+    model, path = network(undisturbed.backend), undisturbed.path
+    seconds = {}
+    for name, work in WORK.items():
+        work(model, path)
+        begun = time.perf_counter()
+        work(model, path)
+        seconds[name] = time.perf_counter() - begun
+    with Signals(numbers) as signals:
+        while signals.sent < count:
+            for name, work in WORK.items():
+                if whole_steps:
+                    model.set_weights(undisturbed.weights)
+                    model.set_training_state(*undisturbed.state)
+                try:
+                    signals.after(numbers.uniform(0, 1.2 * seconds[name]))
+                    work(model, path)
+                    while signals.left > 0:  # it was done before the signal came
+                        pass
+                except KeyboardInterrupt:
+                    pass
+                try:
+                    while signals.left > 0:
+                        pass
+                except KeyboardInterrupt:
+                    pass
+                if whole_steps and name == "fit":
+                    check_whole_steps(undisturbed, model)
+            undisturbed.check(model, f"signal {signals.sent}")
+            undisturbed.check(network(undisturbed.backend), f"signal {signals.sent}")
+            check_process(f"signal {signals.sent}")
+
+
+def check_whole_steps(undisturbed: Undisturbed, model: Any) -> None:
+    """The weights are those after as many steps as were counted."""
+    steps = model.trainer.batches
+    assert 0 <= steps <= 8
+    alone = network(undisturbed.backend)
+    x, y = data()
+    for epoch in range(2):  # four steps each
+        first = 4 * epoch
+        if steps > first:
+            alone.fit(x, y, 16, epoch + 1, initial_epoch=epoch, verbose=0,
+                      steps_per_epoch=min(4, steps - first))  # fmt: skip
+    for found, expected in zip(model.get_weights(), alone.get_weights(), strict=True):
+        assert_array_equal(found, expected, err_msg=f"after {steps} steps")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_signals_at_random_moments(undisturbed: Undisturbed) -> None:
+    send_signals(undisturbed, 40, whole_steps=True)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_a_thousand_signals_at_random_moments(undisturbed: Undisturbed) -> None:
+    send_signals(undisturbed, 1_000, whole_steps=True)
+
+
+# -- how long it takes
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
+    """It does not wait for the end of an epoch of a million steps."""
+    model = gpunn.Sequential([gpunn.Input((1,)), layers.Dense(1)], backend=backend)
+    model.compile("sgd", "mse")
+    x = np.zeros((1_000_000, 1), np.float32)
+    model.fit(x[:64], x[:64], batch_size=1, verbose=0)
+    with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
+        signals.after(0.05)
+        model.fit(x, x, batch_size=1, verbose=0)
+    assert 0 < model.trainer.batches - 64 < 1_000_000
+
+
+def test_what_a_user_wrote_is_interrupted_at_once() -> None:
+    """It may hang: there, no interrupt waits for the end of a step."""
+
+    class Hangs(layers.Layer):
+        def forward(self, call: Any) -> None:
+            while True:
+                pass
+
+        def backward(self, call: Any) -> None:
+            pass
+
+    model = gpunn.Sequential([gpunn.Input((1,)), Hangs(), layers.Dense(1)], backend="numpy")
+    model.compile("sgd", "mse")
+    with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
+        signals.after(0.05)
+        model.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_a_handler_of_the_users_own_is_asked(backend: str) -> None:
+    seen: list[int] = []
+
+    def handler(number: int, frame: Any) -> None:
+        seen.append(number)
+
+    model, before = network(backend), signal.signal(signal.SIGINT, handler)
+    try:
+        callback = gpunn.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: signal.raise_signal(signal.SIGINT)
+        )
+        model.fit(*data(), batch_size=16, verbose=0, callbacks=[callback])
+        assert seen == [signal.SIGINT] * 4
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_training_in_another_thread_leaves_signals_alone() -> None:
+    before, model = signal.getsignal(signal.SIGINT), network("numpy")
+    thread = threading.Thread(target=lambda: model.fit(*data(), verbose=0))
+    thread.start()
+    thread.join()
+    assert model.trainer.batches == 2
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,194 @@
+"""What may share a launch, against a small machine that touches memory address by address.
+
+The rules are not asked here whether they were kept: pieces and threads are gone through one by
+one, and two of them that touch the same address, one of them writing, must not run at once.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from gpunn.backends.base import NotTraceableError
+from gpunn.backends.fusion import calls, fuse
+from gpunn.backends.tasks import Conflict, Region, Task
+from gpunn.backends.whole import phases
+
+SHARES = list(product(range(2), range(2)))  # (piece, thread)
+
+
+def touched(region: Region, piece: int, thread: int) -> set[int]:
+    """The addresses that a thread touches while it works on a piece."""
+    first, stop = region.start, region.stop
+    if region.piece:
+        half = (stop - first) // 2
+        first, stop = first + piece * half, first + (piece + 1) * half
+    mine = set(range(first, stop))
+    return mine if region.dealt is None else {a for a in mine if (a - region.dealt) % 2 == thread}
+
+
+def collides(first: Task, second: Task, across: str) -> bool:
+    """Whether an address that one of them writes is the other's too, in any two shares of the
+    work; or in those of different pieces, or of different threads."""
+    return any(
+        touched(a, p, t) & touched(b, q, u)
+        for a, b in product(first.regions, second.regions)
+        if a.written or b.written
+        for (p, t), (q, u) in product(SHARES, SHARES)
+        if across == "all" or (p != q if across == "pieces" else t != u)
+    )
+
+
+def task(stage: str | None, rows: int, *regions: Region) -> Task:
+    made = Task()
+    made.stage, made.rows, made.name = stage, rows, "advance"
+    made.regions = regions
+    return made
+
+
+WHOLE = Region(0, 4, True, False)
+HALVES = Region(0, 4, True, True)
+DEALT = Region(0, 4, True, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (WHOLE, WHOLE, Conflict.ORDER),
+        (WHOLE, WHOLE._replace(written=False), Conflict.ORDER),
+        (WHOLE._replace(written=False), WHOLE, Conflict.ORDER),
+        (WHOLE._replace(written=False), WHOLE._replace(written=False), Conflict.NONE),
+        (WHOLE, Region(4, 8, True, False), Conflict.NONE),  # neighbours
+        (WHOLE, Region(3, 5, False, False), Conflict.ORDER),  # one address in common
+        (WHOLE, Region(1, 3, False, False), Conflict.ORDER),  # one inside the other
+        (HALVES, HALVES, Conflict.PIECES),
+        (HALVES, HALVES._replace(written=False), Conflict.PIECES),
+        (HALVES, WHOLE, Conflict.ORDER),  # one of the two is not cut
+        (WHOLE, HALVES, Conflict.ORDER),
+        (HALVES, Region(0, 6, True, True), Conflict.ORDER),  # cut elsewhere
+        (HALVES, Region(2, 4, True, True), Conflict.ORDER),
+        (DEALT, DEALT, Conflict.THREADS),
+        (DEALT, Region(2, 6, True, False, 0), Conflict.THREADS),  # dealt from the same place
+        (DEALT, Region(0, 4, True, False, 1), Conflict.ORDER),  # the next thread's
+        (DEALT, WHOLE, Conflict.ORDER),
+        (DEALT, HALVES, Conflict.ORDER),
+    ],
+)
+def test_two_regions(first: Region, second: Region, expected: Conflict) -> None:
+    assert first.conflict(second) is expected
+    assert second.conflict(first) is expected
+
+
+def test_pieces_and_threads_together_need_an_order() -> None:
+    """What is cut in one way and dealt out in another is nobody's own."""
+    other = Region(8, 12, True, True)
+    both = task("grid", 2, DEALT, other), task("grid", 2, DEALT, other)
+    assert both[0].conflict(both[1]) is Conflict.ORDER
+
+
+regions = st.builds(
+    lambda start, size, written, cut: Region(
+        start, start + size, written, cut == "piece", cut if isinstance(cut, int) else None
+    ),
+    st.integers(0, 6), st.sampled_from([2, 4]), st.booleans(),
+    st.sampled_from([None, "piece", "piece", 0, 1]),
+)  # fmt: skip
+kinds = st.sampled_from(
+    [(None, 0), ("grid", 8), ("grid", 5), ("grid", 0), ("rows", 8), ("rows", 16), ("blocks", 0),
+     ("last", 0)]
+)  # fmt: skip
+tasks = st.builds(
+    lambda kind, some: task(*kind, *some), kinds, st.lists(regions, min_size=1, max_size=3)
+)
+thorough = hypothesis.settings(max_examples=500, deadline=None, derandomize=True, database=None)
+
+
+@thorough
+@hypothesis.given(tasks, tasks)
+def test_a_conflict_is_no_smaller_than_it_is(first: Task, second: Task) -> None:
+    found = first.conflict(second)
+    across = {Conflict.NONE: "all", Conflict.THREADS: "threads", Conflict.PIECES: "pieces"}
+    assert found is Conflict.ORDER or not collides(first, second, across[found])
+
+
+@thorough
+@hypothesis.given(st.lists(tasks, max_size=9))
+def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
+    groups = fuse(some)
+    assert sorted(map(id, some)) == sorted(id(t) for group in groups for t in group.tasks)
+    place = {id(t): (k, t in group.last) for k, group in enumerate(groups) for t in group.tasks}
+    for k, first in enumerate(some):
+        for second in some[k + 1 :]:
+            if not collides(first, second, "all"):
+                continue
+            (a, first_ends), (b, second_ends) = place[id(first)], place[id(second)]
+            assert a <= b
+            if a < b or (not first_ends and second_ends):  # the last block waits for all others
+                continue
+            assert first_ends == second_ends
+            order = groups[a].last if first_ends else groups[a].main
+            assert comes_first(order, first, second)
+            if not first_ends:
+                assert not collides(first, second, "pieces")
+                assert cut_alike(order)
+    for group in groups:
+        assert all(t.stage is not None for t in group.tasks) or len(group.tasks) == 1
+        assert all(t.stage == "last" for t in group.last)
+        assert not any(t.stage == "last" for t in group.main)
+        if len(group.main) > 1 and {t.stage for t in group.main} != {"blocks"}:
+            assert cut_alike(group.main)  # so many pieces are there for all of them
+
+
+def test_the_last_block_of_a_launch_counts_too() -> None:
+    """A task that only its last stage waits for joins no later launch."""
+    x, y, z = (Region(8 * k, 8 * k + 4, True, False) for k in range(3))
+    read = [region._replace(written=False) for region in (x, z)]
+    some = [task("grid", 5, x), task("grid", 8, y), task("last", 0, *read), task("grid", 5, z)]
+    assert [[some.index(t) for t in group.tasks] for group in fuse(some)] == [[0], [1, 2], [3]]
+
+
+def test_a_team_meets_for_what_was_done_long_before() -> None:
+    x, y = HALVES, Region(8, 12, True, True)
+    some = [task("rows", 8, x), task("rows", 8, y), task("rows", 8, x), task("rows", 8, y)]
+    assert [call.meets for call in calls(some)] == [False, False, True, False]
+
+
+def comes_first(order: list[Task], first: Task, second: Task) -> bool:
+    """And the team meets in between, if another thread's work is needed."""
+    at, then = order.index(first), order.index(second)
+    meets = [call.meets for call in calls(order)][at + 1 : then + 1]
+    return at < then and (any(meets) or not collides(first, second, "threads"))
+
+
+def cut_alike(some: list[Task]) -> bool:
+    least = min(t.rows for t in some)
+    return least > 0 and all(t.rows % least == 0 for t in some)
+
+
+@thorough
+@hypothesis.given(st.lists(tasks.filter(lambda t: t.stage is not None), max_size=9))
+def test_what_shares_a_phase_may_run_at_once(some: list[Task]) -> None:
+    try:
+        found = phases(some)
+    except NotTraceableError as error:
+        hypothesis.assume("other rows than the batch" not in str(error))
+        raise
+    stages = ("grid", "rows", "blocks", "last")
+    place = {id(t): (k, phase) for k, phase in enumerate(found) for t in phase.tasks}
+    for k, first in enumerate(some):
+        for second in some[k + 1 :]:
+            if not collides(first, second, "all"):
+                continue
+            (a, phase), (b, _) = place[id(first)], place[id(second)]
+            assert a <= b
+            if a < b:
+                continue
+            if phase.by_rows:
+                assert not collides(first, second, "pieces")
+                assert comes_first(phase.tasks, first, second)
+            else:
+                assert not collides(first, second, "threads")
+                assert stages.index(str(first.stage)) <= stages.index(str(second.stage))

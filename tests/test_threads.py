@@ -1,0 +1,429 @@
+"""Several threads at once: each gets the bits that it would get alone, or an error that says why.
+
+The interpreter changes threads every 10 microseconds here, five hundred times as often as usual.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import threadpoolctl
+from numpy.testing import assert_array_equal
+
+import gpunn
+from gpunn import layers
+from gpunn.holds import Access, Hold
+
+THREADS = 8
+BACKENDS = ("numpy", "compiled", "emulated")
+ROWS = {"numpy": 100_000, "compiled": 100_000, "emulated": 2_000}  # answered in each test
+
+
+@pytest.fixture(autouse=True)
+def _restless() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """What these return, each called in a thread of its own, all beginning together."""
+    results: list[Any] = [None] * len(works)
+    errors: list[BaseException] = []
+    start = threading.Barrier(len(works))
+
+    def run(number: int) -> None:
+        try:
+            start.wait()
+            results[number] = works[number]()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def dense(backend: str, seed: int = 0, units: int = 24) -> Any:
+    """A network with dropout, and activations that save their input and their output."""
+    gpunn.utils.set_random_seed(seed)
+    model = gpunn.Sequential(
+        [
+            gpunn.Input((20,)), layers.Rescaling(0.5), layers.Dense(units, "relu"),
+            layers.Dropout(0.3), layers.LayerNormalization(), layers.Dense(16, "gelu"),
+            layers.Dense(4, "softmax"),
+        ],
+        backend=backend,
+    )  # fmt: skip
+    rate = gpunn.optimizers.Adam(0.01, clipnorm=1.0)
+    metrics = ["accuracy", "sparse_categorical_crossentropy"]
+    model.compile(rate, "sparse_categorical_crossentropy", metrics=metrics)
+    return model
+
+
+def convolutional(backend: str, seed: int = 0) -> Any:
+    """A network on images, with batch normalization."""
+    gpunn.utils.set_random_seed(seed)
+    model = gpunn.Sequential(
+        [
+            gpunn.Input((20,)), layers.Reshape((5, 4, 1)),
+            layers.Conv2D(3, 2, padding="same", activation="tanh"), layers.BatchNormalization(),
+            layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4),
+        ],
+        backend=backend,
+    )  # fmt: skip
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("rmsprop", loss, metrics=["accuracy"])
+    return model
+
+
+def data(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.standard_normal((rows, 20), np.float32), random.integers(0, 4, rows)
+
+
+# -- predictions of one model
+
+CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "predict": lambda model, x, y: model.predict(x, verbose=0),
+    "predict in batches": lambda model, x, y: model.predict(x, batch_size=7, verbose=0),
+    "predict_on_batch": lambda model, x, y: model.predict_on_batch(x),
+    "call": lambda model, x, y: model(x),
+    "evaluate": lambda model, x, y: model.evaluate(x, y, verbose=0),
+    "evaluate in batches": lambda model, x, y: model.evaluate(x, y, batch_size=9, verbose=0),
+    "test_on_batch": lambda model, x, y: model.test_on_batch(x, y),
+    "activations": lambda model, x, y: list(model.activations(x).values()),
+}
+
+
+@pytest.mark.parametrize("make", [dense, convolutional])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_model_answers_many_threads(make: Callable[..., Any], backend: str) -> None:
+    sizes = (64, 64, 1, 33)
+    x, y = data(sum(sizes))
+    cuts = np.cumsum((0, *sizes))
+    parts = [(x[a:b], y[a:b]) for a, b in itertools.pairwise(cuts)]
+    alone = make(backend)
+    expected = {
+        (name, part): call(alone, *parts[part])
+        for name, call in CALLS.items()
+        for part in range(len(parts))
+    }
+    model = make(backend)  # not used before: the threads also find it unprepared
+    rounds = -(-ROWS[backend] // (len(x) * len(CALLS) * THREADS))
+
+    def ask(first: int) -> int:
+        answered = 0
+        names = [*CALLS][first:] + [*CALLS][:first]
+        for _ in range(rounds):
+            for name in names:
+                for part, (xs, ys) in enumerate(parts):
+                    found = CALLS[name](model, xs, ys)
+                    if name == "activations":
+                        for a, b in zip(found, expected[name, part], strict=True):
+                            assert_array_equal(a, b)
+                    else:
+                        assert_array_equal(found, expected[name, part], err_msg=name)
+                    answered += len(xs)
+        return answered
+
+    answered = at_once(*(lambda k=k: ask(k) for k in range(THREADS)))
+    assert sum(answered) >= ROWS[backend]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_large_predictions_of_several_threads(backend: str) -> None:
+    """Each of them is cut into pieces, which all threads take."""
+    model = dense(backend, units=512)
+    x, _ = data(9_000)
+    alone = model.predict(x, verbose=0)
+    answers = at_once(*(lambda: model.predict(x, verbose=0),) * 4)
+    for answer in answers:
+        assert_array_equal(answer, alone)
+
+
+# -- trainings of several models
+
+
+def trained(model: Any, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Weights and figures after training: epochs with a ragged batch, then single batches."""
+    figures = model.fit(x, y, batch_size=16, epochs=3, validation_split=0.2, verbose=0).history
+    batch = [model.train_on_batch(x[:10], y[:10]) for _ in range(3)]
+    evaluated = model.evaluate(x, y, verbose=0)
+    return [*model.get_weights(), np.array(batch), np.array(evaluated),
+            *(np.array(values) for values in figures.values())]  # fmt: skip
+
+
+def test_trainings_beside_each_other_and_beside_predictions() -> None:
+    """8 trainings on two backends, and predictions of a model on each, all at once."""
+    x, y = data(330)
+    seeds = range(4)
+    makes = (dense, convolutional)
+    backends = ("numpy", "compiled")
+    cases = [(makes[s % 2], backend, s) for s in seeds for backend in backends]
+    alone = [trained(make(backend, seed), x, y) for make, backend, seed in cases]
+    served = [dense(backend, 77) for backend in backends]
+    answers = [model.predict(x, verbose=0) for model in served]
+    # Made, and prepared, by this thread: what it has found out, the others use.
+    models = [make(backend, seed) for make, backend, seed in cases]
+    for model in models:
+        model.predict(x[:5], verbose=0)
+    still = threading.Event()
+
+    def serve(number: int) -> None:
+        while not still.is_set():
+            assert_array_equal(served[number].predict(x, verbose=0), answers[number])
+
+    left = [len(models)]
+
+    def train(model: Any) -> list[np.ndarray]:
+        try:
+            return trained(model, x, y)
+        finally:
+            left.pop() if len(left) > 1 else None
+            done.release()
+
+    done = threading.Semaphore(0)
+
+    def end() -> None:
+        for _ in models:
+            done.acquire()
+        still.set()
+
+    found = at_once(
+        *(lambda model=model: train(model) for model in models),
+        lambda: serve(0), lambda: serve(1), end,
+    )[: len(models)]  # fmt: skip
+    for case, ours, expected in zip(cases, found, alone, strict=True):
+        for a, b in zip(ours, expected, strict=True):
+            assert_array_equal(a, b, err_msg=str(case))
+
+
+def test_trainings_on_the_emulated_card() -> None:
+    x, y = data(60)
+    alone = [trained(dense("emulated", seed), x, y) for seed in range(3)]
+    models = [dense("emulated", seed) for seed in range(3)]
+    found = at_once(*(lambda model=model: trained(model, x, y) for model in models))
+    for ours, expected in zip(found, alone, strict=True):
+        for a, b in zip(ours, expected, strict=True):
+            assert_array_equal(a, b)
+
+
+class Even(gpunn.initializers.Initializer):
+    """All weights are the same, and stay the same."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> np.ndarray:
+        return np.ones(shape, dtype)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_a_prediction_beside_training_sees_the_weights_between_two_steps(backend: str) -> None:
+    """Each of many weights gets the same gradient in each step: whoever sees two different
+    ones has looked in the middle of a step."""
+    size = 200_000
+    model = gpunn.Sequential(
+        [gpunn.Input((1,)), layers.Dense(size, use_bias=False, kernel_initializer=Even())],
+        backend=backend,
+    )
+    model.compile(gpunn.optimizers.Adam(0.01), "mean_squared_error")
+    x, y = np.ones((1, 1), np.float32), np.zeros((1, size), np.float32)
+    ended = threading.Event()
+
+    def train() -> None:
+        for _ in range(60):
+            model.train_on_batch(x, y)
+        model.fit(np.repeat(x, 60, 0), np.repeat(y, 60, 0), batch_size=1, verbose=0)
+        model.set_weights([np.full((1, size), 7.0)])
+        ended.set()
+
+    def look() -> int:
+        seen = set()
+        while not ended.is_set():
+            for values in (model.predict(x, verbose=0), model.get_weights()[0]):
+                assert values.min() == values.max()
+                seen.add(float(values.min()))
+        return len(seen)
+
+    _, first, second = at_once(train, look, look)
+    assert first + second > 4  # they did look while it went on
+
+
+# -- what is refused
+
+
+class Busy(gpunn.callbacks.Callback):
+    """Has another thread, or itself, do something with the model in the middle of fit."""
+
+    def __init__(self, work: Callable[[Any], Any], thread: bool) -> None:
+        self.work, self.thread = work, thread
+        self.errors: list[BaseException] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        def run() -> None:
+            try:
+                self.work(self.model)
+            except BaseException as error:
+                self.errors.append(error)
+
+        if self.thread:
+            other = threading.Thread(target=run)
+            other.start()
+            other.join()
+        else:
+            run()
+
+
+TRAININGS: dict[str, Callable[[Any], Any]] = {
+    "fit": lambda model: model.fit(*data(20), verbose=0),
+    "train_on_batch": lambda model: model.train_on_batch(*data(20)),
+    "compile": lambda model: model.compile("sgd", "sparse_categorical_crossentropy"),
+}
+
+
+@pytest.mark.parametrize("thread", [True, False])
+@pytest.mark.parametrize("method", TRAININGS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_trainings_of_one_model_are_refused(backend: str, method: str, thread: bool) -> None:
+    busy = Busy(TRAININGS[method], thread)
+    model, alone = dense(backend), dense(backend)
+    history = model.fit(*data(20), epochs=3, verbose=0, callbacks=[busy]).history
+    assert len(busy.errors) == 3
+    for error in busy.errors:
+        assert isinstance(error, RuntimeError)
+        assert str(error).startswith(f"{method}: the model '{model.name}' is being trained")
+        assert ("another thread" in str(error)) == thread
+        assert ("callback" in str(error)) == (not thread)
+    # The one under way was not disturbed, and afterwards the model is free.
+    assert history == alone.fit(*data(20), epochs=3, verbose=0).history
+    TRAININGS[method](model)
+
+
+def test_a_training_that_failed_does_not_keep_the_model() -> None:
+    model = dense("numpy")
+
+    class Fails(gpunn.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        model.fit(*data(20), verbose=0, callbacks=[Fails()])
+    assert at_once(lambda: model.fit(*data(20), verbose=0))
+
+
+# -- what belongs to the process
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info()]
+
+
+def test_blas_gets_its_threads_back_after_overlapping_fits() -> None:
+    """The first to begin ends first, so that the second ends what the first began."""
+    with threadpoolctl.threadpool_limits(2):
+        before = blas_threads()
+        first_ended, second_began = threading.Event(), threading.Event()
+
+        class Waits(gpunn.callbacks.Callback):
+            def __init__(self, tells: threading.Event, waits: threading.Event) -> None:
+                self.tells, self.waits = tells, waits
+
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                self.tells.set()
+                assert self.waits.wait(60)
+
+        never = threading.Event()
+
+        def first() -> None:
+            dense("numpy").fit(*data(4), verbose=0, callbacks=[Waits(never, second_began)])
+            first_ended.set()
+
+        at_once(
+            first,
+            lambda: dense("numpy").fit(
+                *data(4), verbose=0, callbacks=[Waits(second_began, first_ended)]
+            ),
+        )
+        assert blas_threads() == before
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_the_number_of_threads_changes_no_bit(backend: str) -> None:
+    """Wide enough for products that are cut, with a ragged batch; predicted in pieces."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((300, 300), np.float32)
+    y = random.standard_normal((300, 3), np.float32)
+
+    def run(threads: int) -> list[np.ndarray]:
+        with threadpoolctl.threadpool_limits(threads):
+            gpunn.utils.set_random_seed(3)
+            model = gpunn.Sequential(
+                [
+                    gpunn.Input((300,)), layers.Dense(1100, "tanh", kernel_regularizer="l2"),
+                    layers.Dense(1100, "relu"), layers.Dense(3),
+                ],
+                backend=backend,
+            )  # fmt: skip
+            model.compile(gpunn.optimizers.Lamb(0.01), "mean_squared_error")
+            model.fit(x, y, batch_size=128, epochs=2, verbose=0)
+            model.train_on_batch(x[:100], y[:100])
+            on_batch = model.predict_on_batch(x[:90])
+            return [*model.get_weights(), model.predict(x, verbose=0), on_batch]
+
+    one, two, three = run(1), run(2), run(3)
+    for a, b, c in zip(one, two, three, strict=True):
+        assert_array_equal(a, b)
+        assert_array_equal(a, c)
+
+
+def test_a_call_that_runs_generators_keeps_what_it_holds() -> None:
+    """Whoever looks sees its stack change: a generator that stops has nobody above it then."""
+    holds: queue.SimpleQueue[Hold] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def take() -> None:
+        holds.put(Hold(sys._getframe()))
+        while not stop.is_set():
+            all(n >= 0 for n in range(3))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    hold = holds.get()
+    alive = [hold.alive for _ in range(20_000)]
+    stop.set()
+    thread.join()
+    assert all(alive) and not hold.alive
+
+
+def test_who_reads_may_read_again_while_a_writer_waits() -> None:
+    access, done = Access(), threading.Event()
+    reads, writes = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with access.reading():
+            reads.set()
+            writes.wait()
+            for _ in range(5_000):  # the writer comes in the meantime
+                with access.reading():
+                    pass
+            done.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reads.wait()
+    writes.set()
+    with access.writing():
+        assert done.is_set()
+    reader.join()

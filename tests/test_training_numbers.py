@@ -1,0 +1,478 @@
+"""Properties of training in absolute numbers: what is right though all backends agreed on less."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn import callbacks, layers
+from gpunn.arena import Arena, Parameter
+from gpunn.backends import get_backend
+from gpunn.backends.geometry import Geometry
+from gpunn.optimizers import SGD
+
+each_backend = pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+
+
+class Several(layers.Layer):
+    """Parameters of these (size, decay, multiplier), next to each other; it passes x on."""
+
+    def __init__(self, table: list[tuple[int, bool, float]], **options: Any) -> None:
+        super().__init__(**options)
+        self.table = table
+
+    def build(self, input_shape: Any) -> None:
+        for number, (size, decay, multiplier) in enumerate(self.table):
+            self.parameter((size,), "ones", f"p{number}", decay=decay, multiplier=multiplier)
+
+    def forward(self, call: Any) -> None:
+        call.backend.xp.multiply(call.x, 1, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        for parameter in self.weights:
+            call.backend.xp.multiply(parameter.gradient, 0, out=parameter.gradient)
+
+
+# -- segments
+
+
+SIZES = (1, 15, 16, 17, 31, 32, 33, 2, 1, 100)  # around the places where segments begin
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_parameter_lies_in_anothers_place(backend: str, dtype: str) -> None:
+    """Its values, its gradient and its slots are its own, of those trained and of state."""
+    made = [Parameter((n,), name=f"{k}", trained=k % 3 != 0) for k, n in enumerate(SIZES)]
+    arena = Arena(get_backend(backend), dtype, made)
+    arena.add_slots(["a", "b"])
+    for number, p in enumerate(made):
+        p.assign(np.full(p.shape, number + 1.0))
+        if p.trained:
+            for factor, flat in enumerate((arena.gradients, arena.slots["a"], arena.slots["b"])):
+                value = np.full(p.shape, 10.0 ** (factor + 1) * (number + 1), dtype)
+                arena.backend.write(arena.segment(flat, p), value)
+    for number, p in enumerate(made):
+        assert_array_equal(p.numpy(), np.full(p.shape, number + 1.0, dtype))
+        if p.trained:
+            assert_array_equal(
+                arena.backend.read(p.gradient), np.full(p.shape, 10.0 * (number + 1))
+            )
+            for factor, name in ((100.0, "a"), (1000.0, "b")):
+                own = arena.backend.read(arena.segment(arena.slots[name], p))
+                assert_array_equal(own, np.full(p.shape, factor * (number + 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [(name, backend) for name in registered.names("optimizer") for backend in ("numpy", "compiled")]
+    + [(name, "emulated") for name in ("SGD", "Adam", "Lamb")],
+)
+def test_each_neighbour_decays_as_it_should(name: str, backend: str) -> None:
+    """Without a gradient a weight loses rate x decay of itself each update, or nothing."""
+    table = [
+        (3, True, 1.0), (16, False, 1.0), (17, False, 1.0), (1, True, 1.0), (5, True, 0.5),
+        (2, False, 0.5), (16, True, 2.0), (1, True, 2.0), (1, False, 1.0),
+    ]  # fmt: skip
+    model = gpunn.Sequential([layers.Input((2,)), Several(table)], backend=backend)
+    own = registered.make("optimizer", name, {"learning_rate": 0.125, "weight_decay": 0.5})
+    model.compile(own, "mse")
+    nothing = np.zeros((4, 2), "float32")
+    for _ in range(2):
+        model.train_on_batch(nothing, nothing)
+    for values, (size, decay, multiplier) in zip(model.get_weights(), table, strict=True):
+        left = (1 - 0.125 * multiplier * 0.5) ** 2 if decay else 1.0
+        assert_allclose(values, np.full(size, left), rtol=1e-6, err_msg=f"{decay} {multiplier}")
+
+
+@each_backend
+@pytest.mark.parametrize(
+    ("clipping", "expected"),
+    [({"clipvalue": 1.5}, (1.5, 1.5)), ({"clipnorm": 2.5}, (2.5, 2.5)),
+     ({"global_clipnorm": 2.5}, (1.5, 2.0))],
+    ids=["value", "norm", "global"],
+)  # fmt: skip
+def test_the_norm_is_that_of_what_is_trained(
+    clipping: dict, expected: tuple[float, float], backend: str
+) -> None:
+    """Gradients of 3 and 4, beside a frozen layer's of 1.5 or more that was never cleared."""
+    chain = [layers.Dense(1, use_bias=False, name=name) for name in ("frozen", "a", "b")]
+    model = gpunn.Sequential([layers.Input((1,)), *chain], backend=backend)
+    model.compile(SGD(1.0, **clipping), "mae")  # a slope of 1
+    model.set_weights([[[1.0]], [[40.0]], [[30.0]]])
+    model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
+    chain[0].trainable = False
+    model.set_weights([[[1.0]], [[4.0]], [[3.0]]])
+    model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
+    frozen, a, b = (w.item() for w in model.get_weights())
+    assert frozen == 1.0
+    assert_allclose((4 - a, 3 - b), expected, rtol=1e-6)
+
+
+# -- where epsilon stands
+
+
+def step_of(name: str, g: float, s: dict[str, float], t: int) -> float:
+    """What is subtracted from a weight at a rate of 1, as Keras's documentation has it."""
+    e = 0.1
+    if name == "Adagrad":
+        s["a"] = s.get("a", 0.1) + g * g
+        return g / math.sqrt(s["a"] + e)
+    if name == "RMSprop":
+        s["a"] = 0.9 * s.get("a", 0.0) + 0.1 * g * g
+        return g / math.sqrt(s["a"] + e)
+    if name == "Adadelta":
+        s["a"] = 0.95 * s.get("a", 0.0) + 0.05 * g * g
+        change = g * math.sqrt(s.get("d", 0.0) + e) / math.sqrt(s["a"] + e)
+        s["d"] = 0.95 * s.get("d", 0.0) + 0.05 * change * change
+        return change
+    s["m"] = 0.9 * s.get("m", 0.0) + 0.1 * g
+    if name == "Adamax":
+        s["u"] = max(0.999 * s.get("u", 0.0), abs(g))
+        return s["m"] / (1 - 0.9**t) / (s["u"] + e)
+    s["v"] = 0.999 * s.get("v", 0.0) + 0.001 * g * g
+    return s["m"] * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) / (math.sqrt(s["v"]) + e)
+
+
+@each_backend
+@pytest.mark.parametrize("name", ["Adagrad", "RMSprop", "Adadelta", "Adamax", "Adam", "AdamW"])
+def test_a_large_epsilon_stands_where_it_belongs(name: str, backend: str) -> None:
+    """At 1e-7 nobody can tell."""
+    model = gpunn.Sequential(
+        [layers.Input((1,)), layers.Dense(1, use_bias=False)], dtype="float64", backend=backend
+    )
+    decay = {"weight_decay": 0.0} if name == "AdamW" else {}
+    model.compile(
+        registered.make("optimizer", name, {"learning_rate": 1.0, "epsilon": 0.1, **decay}), "mae"
+    )
+    model.set_weights([[[50.0]]])
+    expected, slots = 50.0, {}
+    for t, x in enumerate((0.5, 0.25, 1.0), 1):  # of mae, x is the gradient
+        model.train_on_batch(np.array([[x]]), np.zeros((1, 1)))
+        expected -= step_of(name, x, slots, t)
+        assert_allclose(model.get_weights()[0].item(), expected, rtol=1e-12)
+
+
+# -- averages
+
+
+def line(backend: str, **options: Any) -> Any:
+    """y = w x, whose weight grows by one an update while it is below its target."""
+    model = gpunn.Sequential(
+        [layers.Input((1,)), layers.Dense(1, use_bias=False, name="line")], backend=backend
+    )
+    model.compile(SGD(1.0, use_ema=True, ema_momentum=0.5, **options), "mae")
+    model.set_weights([[[0.0]]])
+    return model
+
+
+ONE, FAR = np.ones((1, 1), "float32"), np.full((1, 1), 1000.0, "float32")
+
+
+def weight(model: Any) -> float:
+    return float(model.get_weights()[0].item())
+
+
+@each_backend
+@pytest.mark.parametrize("swap", [None, False, True])
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_fit_ends_with_the_average_for_good(
+    backend: str, swap: bool | None, validated: bool
+) -> None:
+    """The weights are 1, 2, 3, 4; their average 1, 1.5, 2.25, 3.125."""
+    model = line(backend)
+    seen: list[float] = []
+    watch = callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append(weight(model)),
+        on_train_end=lambda logs: seen.append(weight(model)),
+    )
+    swapping = [] if swap is None else [callbacks.SwapEMAWeights(swap_on_epoch=swap)]
+    model.fit(
+        ONE, FAR, epochs=4, verbose=0, callbacks=[*swapping, watch],
+        validation_data=(ONE, FAR) if validated else None,
+    )  # fmt: skip
+    assert seen == [0, 1, 2, 3, 3.125] and weight(model) == 3.125
+    assert model.predict(ONE, verbose=0).item() == 3.125
+    assert model.evaluate(ONE, FAR, verbose=0) == 1000 - 3.125
+    assert weight(model) == 3.125
+
+
+@each_backend
+def test_what_is_swapped_in_for_a_look_is_swapped_back(backend: str) -> None:
+    """After three batches, without a fit that ends: the weight 3, the average 2.25."""
+    model = line(backend)
+    for _ in range(3):
+        model.train_on_batch(ONE, FAR)
+    for _ in range(2):
+        swap = callbacks.SwapEMAWeights()
+        assert model.evaluate(ONE, FAR, verbose=0, callbacks=[swap]) == 1000 - 2.25
+        assert weight(model) == 3
+        assert model.predict(ONE, verbose=0, callbacks=[swap]).item() == 2.25
+        assert weight(model) == 3
+    model.train_on_batch(ONE, FAR)
+    assert weight(model) == 4
+
+
+@each_backend
+@pytest.mark.parametrize("overwriting", [None, 1])
+def test_no_average_is_written_over_frozen_weights(backend: str, overwriting: int | None) -> None:
+    """Frozen at 3 when its average is 2.25: it stays 3, whoever writes averages."""
+    model = gpunn.Sequential(
+        [layers.Input((1,)), *(layers.Dense(1, use_bias=False, name=n) for n in ("a", "b"))],
+        backend=backend,
+    )
+    model.compile(SGD(1.0, use_ema=True, ema_momentum=0.5), "mae")
+    model.set_weights([[[0.0]], [[1.0]]])
+    model.layers[1].trainable = False
+    for _ in range(3):
+        model.train_on_batch(ONE, FAR)
+    assert [w.item() for w in model.get_weights()] == [3, 1]
+    for layer in model.layers:
+        layer.trainable = layer.name == "b"
+    model.optimizer.ema_overwrite_frequency = overwriting
+    seen: list[float] = []
+    watch = callbacks.LambdaCallback(
+        on_test_begin=lambda logs: seen.append(weight(model)),
+        on_epoch_begin=lambda epoch, logs: seen.append(weight(model)),
+    )
+    swap = callbacks.SwapEMAWeights(swap_on_epoch=True)
+    model.fit(ONE, FAR, epochs=2, verbose=0, callbacks=[swap, watch], validation_data=(ONE, FAR))
+    assert seen == [3, 3, 3, 3] and weight(model) == 3
+    model.evaluate(ONE, FAR, verbose=0, callbacks=[swap, watch])
+    assert seen[-1] == 3 and weight(model) == 3
+
+
+# -- what a split keeps
+
+# Keras keeps floor(rows * (1 - fraction)), computed in floating point.
+SPLITS = [
+    (10, 0.25, 7), (10, 0.2, 8), (10, 0.1, 9), (10, 0.7, 3), (3, 0.5, 1), (7, 0.4, 4),
+    (15, 0.8, 2), (100, 0.29, 71), (101, 0.5, 50), (10, 0.001, 9), (5, 0.6, 2), (20, 0.35, 13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "fraction", "kept"), SPLITS)
+@pytest.mark.parametrize("strategy", ["tail", "shuffled"])
+def test_a_split_keeps_as_many_rows_as_in_keras(
+    rows: int, fraction: float, kept: int, strategy: str
+) -> None:
+    model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile(SGD(0.0), "mae")
+    model.set_weights([[[0.0]]])
+    trained, tested = [], []
+    count = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: trained.append(b))
+    # Row k has the loss 2^k: the sum of those that were trained on says which they were.
+    y = 2.0 ** np.arange(rows)[:, None]
+
+    class Count(callbacks.Callback):
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            tested.append(batch)
+
+    log = model.fit(
+        np.ones((rows, 1)), y, batch_size=1, verbose=0, callbacks=[count, Count()],
+        validation_split=fraction, validation_strategy=strategy,
+    ).history  # fmt: skip
+    assert (len(trained), len(tested)) == (kept, rows - kept)
+    if strategy == "tail":
+        assert_allclose(log["loss"][0] * kept, y[:kept].sum(), rtol=1e-6)
+        assert_allclose(log["val_loss"][0] * (rows - kept), y[kept:].sum(), rtol=1e-6)
+
+
+def test_the_splits_are_those_of_keras(keras: Any) -> None:
+    from keras.src.trainers.data_adapters.array_slicing import train_validation_split
+
+    for rows, fraction, kept in SPLITS:
+        (train, _), (test, _) = train_validation_split((np.zeros(rows), None), fraction)
+        assert (len(train), len(test)) == (kept, rows - kept)
+
+
+# -- resume
+
+
+class Crash(Exception):
+    pass
+
+
+class Crashing(callbacks.Callback):
+    """Ends a run after so many batches in all."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Crash
+
+
+X = np.random.default_rng(3).normal(size=(21, 4)).astype("float32")
+Y = np.random.default_rng(4).integers(0, 3, 21)
+EPOCHS, STEPS = 4, 6  # batches of 4 rows, the last of 1
+
+LISTENERS: dict[str, Any] = {
+    "ModelCheckpoint every 4": lambda at: callbacks.ModelCheckpoint(
+        at / "{epoch}-{batch}", save_freq=4
+    ),
+    "ModelCheckpoint every 9": lambda at: callbacks.ModelCheckpoint(
+        at / "{epoch}-{batch}", save_freq=9, save_weights_only=True
+    ),
+    "ModelCheckpoint of the best": lambda at: callbacks.ModelCheckpoint(
+        at / "{epoch}", "loss", save_best_only=True
+    ),
+    "EarlyStopping": lambda at: callbacks.EarlyStopping(
+        "loss", min_delta=0.05, patience=2, restore_best_weights=True
+    ),
+    "ReduceLROnPlateau that waits": lambda at: callbacks.ReduceLROnPlateau(
+        "loss", 0.5, patience=2, min_delta=10.0
+    ),
+    "ReduceLROnPlateau that rests": lambda at: callbacks.ReduceLROnPlateau(
+        "loss", 0.5, patience=1, min_delta=10.0, cooldown=3
+    ),
+    "LearningRateScheduler": lambda at: callbacks.LearningRateScheduler(
+        lambda epoch, rate: rate * 0.7
+    ),
+    "CSVLogger": lambda at: callbacks.CSVLogger(at / "log.csv"),
+    "StopOnSmallChange": lambda at: callbacks.StopOnSmallChange("loss", 0.05, patience=2),
+    "SwapEMAWeights": lambda at: callbacks.SwapEMAWeights(),
+    "SwapEMAWeights at epochs": lambda at: callbacks.SwapEMAWeights(swap_on_epoch=True),
+}  # fmt: skip
+
+
+def resumed(folder: Path, name: str, save_freq: Any, crash: int | None) -> tuple[Any, ...]:
+    """What a run leaves that is ended after so many batches and started again."""
+    files = folder / "files"
+    files.mkdir(parents=True)
+
+    def run(*more: Any) -> tuple[Any, ...]:
+        gpunn.utils.set_random_seed(5)
+        model = gpunn.Sequential(
+            [
+                layers.Input((4,), name="x"),
+                layers.Dense(5, "tanh", name="a"),
+                layers.Dense(3, name="b"),
+            ],
+            name="network",
+        )
+        average = {"use_ema": True, "ema_momentum": 0.8} if name.startswith("Swap") else {}
+        loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(SGD(0.1, momentum=0.9, **average), loss)
+        listener = LISTENERS[name](files)
+        backup = callbacks.BackupAndRestore(folder / "backup", save_freq)
+        history = model.fit(
+            X, Y, batch_size=4, epochs=EPOCHS, verbose=0, callbacks=[backup, listener, *more],
+            validation_data=(X, Y),
+        )  # fmt: skip
+        state = listener.get_state() if listener.listens("get_state") else {}
+        state.pop("best_weights", None)  # they show in the model's
+        return model.get_weights(), history.history, history.epoch, state
+
+    if crash is not None:
+        with pytest.raises(Crash):
+            run(Crashing(crash))
+    weights, *rest = run()
+    left = {path.name: path.read_bytes() for path in files.iterdir()}
+    return [w.tobytes() for w in weights], *rest, left
+
+
+@pytest.mark.parametrize("name", LISTENERS)
+@pytest.mark.parametrize(("save_freq", "crash"), [(1, 11), (5, 13), ("epoch", 2 * STEPS + 2)])
+def test_callbacks_go_on_where_they_were(
+    name: str, save_freq: Any, crash: int, tmp_path: Path
+) -> None:
+    through = resumed(tmp_path / "through", name, save_freq, None)
+    assert resumed(tmp_path / "crashed", name, save_freq, crash) == through
+    if name == "ModelCheckpoint every 4":
+        assert set(through[-1]) == {"1-4", "2-2", "2-6", "3-4", "4-2", "4-6"}
+    if name == "ModelCheckpoint every 9":
+        assert set(through[-1]) == {"2-3", "3-6"}
+
+
+@each_backend
+@pytest.mark.parametrize("way", ["state", "file"])
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_slots_of_frozen_layers_are_kept(
+    name: str, way: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained, frozen, saved, thawed elsewhere: it goes on as if it had not been saved."""
+    options = {"use_ema": True, "gradient_accumulation_steps": 2, "learning_rate": 0.05}
+    options |= {"momentum": 0.9} if name == "SGD" else {}
+
+    def made() -> Any:
+        gpunn.utils.set_random_seed(5)
+        chain = [layers.Dense(5, "tanh", name="a"), layers.Dense(3, name="b")]
+        model = gpunn.Sequential([layers.Input((4,)), *chain], backend=backend)
+        loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(registered.make("optimizer", name, options), loss)
+        return model
+
+    def steps(model: Any, *trainable: bool) -> None:
+        for at, trains in enumerate(trainable):
+            model.layers[0].trainable = trains
+            model.train_on_batch(X[2 * at : 2 * at + 4], Y[2 * at : 2 * at + 4])
+
+    before, after = (True, True, True, True, False, False, False), (False, True, True, True)
+    model = made()
+    steps(model, *before)
+    if way == "state":
+        other = made()
+        other.layers[0].trainable = False
+        other.set_weights(model.get_weights())
+        other.set_training_state(*model.training_state())
+    else:
+        monkeypatch.setattr(gpunn.backends, "_chosen", None)
+        gpunn.use_backend(backend)
+        model.save(tmp_path / "model")
+        other = gpunn.saving.load_model(tmp_path / "model")
+    steps(model, *after)
+    steps(other, *after)
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert_array_equal(a, b)
+
+
+# -- what is not a number
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 35])
+def test_max_pooling_passes_on_what_is_not_a_number(
+    channels: int, dtype: str, backend: str
+) -> None:
+    """Wherever it stands under a window; infinities are numbers. As NumPy's maximum."""
+    b = get_backend(backend)
+    for pixel, special in product(product(range(4), range(6)), (np.nan, np.inf, -np.inf)):
+        x = np.arange(2 * 24 * channels, dtype=dtype).reshape(2, 4, 6, channels) - 40
+        x[1, pixel[0], pixel[1], channels // 2] = special
+        under = x.reshape(2, 2, 2, 3, 2, channels)
+        out = b.zeros((2, 2, 3, channels), dtype)
+        b.max_pooling(b.upload(x), Geometry.fit((4, 6), (2, 2), (2, 2), "valid"), out)
+        assert_array_equal(b.read(out), under.max(axis=(2, 4)))
+
+
+# -- products that are added
+
+
+@each_backend
+@pytest.mark.parametrize("precision", [None, "tf32", "bfloat16"])
+def test_a_product_is_added_in_any_precision(precision: str | None, backend: str) -> None:
+    """2 x 3 numbers that every format holds exactly."""
+    b = get_backend(backend)
+    a, c = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, -1], [2, 0], [3, 1]])
+    precision = precision if precision in (b.precisions or ()) else None
+    for transposed in ((False, False), (True, False), (False, True)):
+        x, y = (
+            np.ascontiguousarray(m.T if t else m) for m, t in zip((a, c), transposed, strict=True)
+        )
+        for accumulate, expected in ((False, a @ c), (True, a @ c + [[100, 200], [300, 400]])):
+            out = b.upload(np.array([[100, 200], [300, 400]], "float32"))
+            factors = b.upload(x.astype("float32")), b.upload(y.astype("float32"))
+            b.matmul(*factors, out, *transposed, accumulate, precision)
+            assert_array_equal(b.read(out), expected)
