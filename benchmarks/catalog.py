@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes.util
 import importlib.util
 import subprocess
 import sys
@@ -19,7 +20,8 @@ OURS = FOLDER / "gpunn_fit.py"
 NUMPY, PRODUCTS = "NumPy as in tutorials", "only the matrix products"
 EAGER, FUSED = "PyTorch", "PyTorch, fused optimizer"
 JIT, SCAN = "JAX, jit a step", "JAX, scan over the epoch"
-QUICK = (NUMPY, PRODUCTS, FUSED, SCAN)  # neighbours of a quick run
+POINTS = "FANN"
+QUICK = (NUMPY, PRODUCTS, FUSED, SCAN, POINTS)  # neighbours of a quick run
 YARDSTICKS = (NUMPY, PRODUCTS)
 SLOW = ("jit_compile",)  # compile for minutes: only in a full run
 ON_CARD = "(card)"  # a variant of this name runs on a card
@@ -36,6 +38,7 @@ class Variant(NamedTuple):
     options: dict[str, Any]
     requires: tuple[str, ...]
     convolves: bool  # whether it has the convolutional network
+    only: str | None = None  # the one workload that it has
 
 
 @cache
@@ -47,14 +50,15 @@ def variants() -> list[Variant]:
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
-                if name in ("VARIANTS", "REQUIRES", "CONVOLVES"):
+                if name in ("VARIANTS", "REQUIRES", "CONVOLVES", "ONLY"):
                     constants[name] = ast.literal_eval(node.value)
         for name, options in constants.get("VARIANTS", {}).items():
             # What Keras runs on is a package of its own.
             backend = (options["backend"],) if "keras" in constants["REQUIRES"] else ()
             requires = (*constants["REQUIRES"], *backend)
             convolves = constants.get("CONVOLVES", False)
-            found.append(Variant(file, name, options, requires, convolves))
+            only = constants.get("ONLY")
+            found.append(Variant(file, name, options, requires, convolves, only))
     return found
 
 
@@ -126,6 +130,11 @@ def convolves(wanted: Program) -> bool:
     return any(v.convolves for v in variants() if v.file == wanted.file)
 
 
+def only(wanted: Program) -> str | None:
+    """The one workload that this contestant has, or None if it has the others too."""
+    return next((v.only for v in variants() if v.file == wanted.file), None)
+
+
 def why_no_backend(v: Variant) -> str | None:
     """Of gpunn on its compiled kernels: why it cannot run here."""
     from gpunn.backends import compiled
@@ -136,7 +145,10 @@ def why_no_backend(v: Variant) -> str | None:
 
 def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:
     for package in requires:
-        if importlib.util.find_spec(package) is None:
+        if package.startswith("lib"):  # one of the system's
+            if ctypes.util.find_library(package[3:]) is None:
+                return f"{package} is not installed"
+        elif importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
     for package in requires if on_card else ():
         if package in FINDS and not _finds_card(package):

@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import threadpoolctl
@@ -34,8 +35,9 @@ from counting import Counters, Prepare, allocated, calls, instructions, passes
 import gpunn
 from gpunn import layers
 from gpunn.backends import dry
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 from gpunn.cli import steps
+from gpunn.models import loops
 
 RESULTS = Path(__file__).parent / "results" / "counters.json"
 EVERYWHERE = ("operations", "bytes", "flops", "card ", "passes", "calls into gpunn")
@@ -82,8 +84,9 @@ def images(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure() -> dict[str, Counters]:
-    """All counters of each program, on one thread: how many there are depends on the machine."""
-    with threadpoolctl.threadpool_limits(1):
+    """All counters of each program, on one thread and without a look at the clock: how many
+    threads there are, and how many steps a program runs at once, depends on the machine."""
+    with threadpoolctl.threadpool_limits(1), patch.object(loops, "CHUNK_SECONDS", 1e6):
         result = {name: training_step(*program) for name, program in TRAINING.items()}
         return result | {name: prediction(*program) for name, program in PREDICTION.items()}
 
@@ -105,7 +108,8 @@ def fit_step(make: Callable[[], Any], batch: int) -> Counters:
         gpunn.utils.set_random_seed(0)  # the same order of the same rows, every time
         model = make()
         options = {"batch_size": batch, "shuffle": True, "verbose": 0}
-        model.fit(x, y, steps_per_epoch=1, **options)
+        for _ in range(3):  # until it is known how many steps can be run at once
+            model.fit(x, y, steps_per_epoch=2 * STEPS, **options)
         return lambda: model.fit(x, y, steps_per_epoch=number, **options), model.backend
 
     few, many = counted(lambda: fit(STEPS)), counted(lambda: fit(2 * STEPS))
@@ -130,7 +134,7 @@ def prediction(method: str, rows: int) -> Counters:
         return work, model.backend
 
     work, backend = call(dry.make_backend())
-    with backend.recording() as recorded:
+    with backend.profile() as recorded:
         work()
     return {**_on_card(of_launches(recorded)), **counted(call)}
 
@@ -148,7 +152,7 @@ def _on_card(counters: Counters) -> Counters:
 def counted(prepare: Prepare) -> Counters:
     """Counters of the work that ``prepare()`` gives, made anew for each kind."""
     work, backend = prepare()
-    with backend.recording() as recorded:
+    with backend.profile() as recorded:
         work()
     counters = of_launches(recorded)
     del counters["kernels"]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from workloads import ALL_WORKLOADS, WORKLOADS
 from gpunn import Model, Sequential, layers, optimizers
 from gpunn.backends import get_backend, roofline
 from gpunn.backends.base import Backend
+from gpunn.backends.contract import Given
 from gpunn.backends.control import POSITION, Control
 from gpunn.backends.known_cards import find_card
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048
@@ -49,37 +51,23 @@ AROUND = (
 
 
 # What an operation was, how to repeat it, and the control block that it reads.
-Call = tuple[Launch, Callable[[], None], Control | None]
+Call = tuple[Launch, Callable[[Backend], None], Control | None]
 
 
 @contextmanager
-def noted(backend: Backend) -> Iterator[list[Call]]:
+def profiled(backend: Backend) -> Iterator[list[Call]]:
     """What the block asks of the backend; complete when it is left."""
-    calls: list[tuple[Callable[[], None], Control | None]] = []
     found: list[Call] = []
-    depth = 0
-
-    def noting(name: str, method: Callable[..., None]) -> Callable[..., None]:
-        plain = getattr(type(backend), name)
-
-        def perform(*args: Any, **kwargs: Any) -> None:
-            nonlocal depth
-            if not depth:
-                control = next((a for a in args if isinstance(a, Control)), None)
-                calls.append((lambda: plain(backend, *args, **kwargs), control))
-            depth += 1
-            try:
-                method(*args, **kwargs)
-            finally:
-                depth -= 1
-
-        return perform
-
-    with backend.recording() as launches:
-        for name in backend.operations:
-            backend.__dict__[name] = noting(name, backend.__dict__[name])
+    profile = backend.profile()
+    with profile:
         yield found
-    found += [(launch, *call) for launch, call in zip(launches, calls, strict=True)]
+    for launch, (method, given) in zip(profile.launches, profile.calls, strict=True):
+        again = partial(_repeat, method.__name__, given)
+        found.append((launch, again, getattr(given, "control", None)))
+
+
+def _repeat(name: str, given: Given, backend: Backend) -> None:
+    getattr(backend, name)(given)
 
 
 def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
@@ -91,7 +79,7 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     def step(workload: str, **options: Any) -> list[Call]:
         work = ALL_WORKLOADS[workload]
         model = network(work, backend, **options)
-        with noted(model.backend) as calls:
+        with profiled(model.backend) as calls:
             model.fit(x, y, batch_size=work["batch"], steps_per_epoch=1, verbose=0)
         return calls
 
@@ -109,15 +97,15 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
         backend=backend,
     )  # fmt: skip
     model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
-    with noted(model.backend) as calls:
+    with profiled(model.backend) as calls:
         model.fit(x / np.float32(255), y, batch_size=32, steps_per_epoch=1, verbose=0)
     yield IMAGES, [c for c in calls if c[0].operation in BESIDE]
     model = branched(backend)
-    with noted(model.backend) as calls:
+    with profiled(model.backend) as calls:
         model.fit(x, y, batch_size=32, steps_per_epoch=1, verbose=0)
     yield BRANCHED, [c for c in calls if c[0].operation in AROUND]
     model = network(WORKLOADS["W2"], backend)
-    with noted(model.backend) as calls:
+    with profiled(model.backend) as calls:
         model.predict_on_batch(x[:32])
     yield PREDICTED, [c for c in calls if c[0].operation == "affine"][:1]
 
@@ -145,8 +133,9 @@ class Timed:
     def __init__(
         self, name: str, backend: Backend, launch: Launch, call: Any, control: Control | None
     ) -> None:
-        self.name, self.backend, self.launch, self.control = name, backend, launch, control
-        self.program = self.backend.capture(call, True)
+        self.name, self.launch, self.control = name, launch, control
+        self.backend = backend.isolated()
+        self.program = self.backend.capture(partial(call, self.backend), True)
         self.samples: list[float] = []
         self._seconds(2)  # finds out what it is made of
         self.times = max(1, min(10_000, int(SAMPLE_SECONDS / self._seconds(3))))

@@ -1,6 +1,6 @@
 """The page of a run: Markdown with tables and charts, all of it made from the JSON.
 
-    python benchmarks/page.py benchmarks/results/bench.json
+python benchmarks/page.py benchmarks/results/bench.json
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ def figures(report: Report | None) -> str:
         rows.append([name, *cells])
     e = entry(report, "W2 epoch")
     picture = f"![{_alt(e)}](benchmarks/results/{_file('bench', 'W2 epoch')})" if e else ""
+    points = entry(report, "W6 epoch").get("title")
+    said = f"W6 is {points}." if points else ""
     told = f"{machine.line(report['machine'])} [The page](benchmarks/results/bench.md)."
-    return "\n\n".join(filter(None, (_table(["ms", *entries], rows), picture, told)))
+    return "\n\n".join(filter(None, (_table(["ms", *entries], rows), said, picture, told)))
 
 
 def markdown(report: Report, stem: str) -> str:

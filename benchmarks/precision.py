@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 import gpunn
 from gpunn import layers
+from gpunn.backends.contract import Given
 from gpunn.backends.numpy_backend import NumpyBackend
 from gpunn.backends.precision import PRECISIONS, rounded
 
@@ -32,19 +34,12 @@ class RoundingBackend(NumpyBackend):
     name = "rounding"
     precisions = PRECISIONS
 
-    def matmul(
-        self,
-        a: Any,
-        b: Any,
-        out: Any,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        accumulate: bool = False,
-        precision: str | None = None,
-    ) -> None:
-        if precision is not None:
-            a, b = (self._rounded(x, precision, slot) for x, slot in ((a, "a"), (b, "b")))
-        super().matmul(a, b, out, transpose_a, transpose_b, accumulate)
+    def _matmul(self, given: Given) -> None:
+        if given.precision is not None:
+            given = copy(given)
+            given.a = self._rounded(given.a, given.precision, "a")
+            given.b = self._rounded(given.b, given.precision, "b")
+        super()._matmul(given)
 
     def _rounded(self, x: Any, precision: str, slot: str) -> Any:
         kept = self.scratch(x.shape, x.dtype, f"rounded {slot}")

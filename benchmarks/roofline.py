@@ -27,7 +27,7 @@ from gpunn import layers, optimizers
 from gpunn.backends import roofline
 from gpunn.backends.known_cards import CARDS, SOURCES, Card, find_card
 from gpunn.backends.ladder import LONG
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 from gpunn.cli import steps
 
 RESULTS = Path(__file__).parent / "results"

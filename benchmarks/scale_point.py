@@ -20,7 +20,7 @@ import numpy as np
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends.recorder import Launch
+from gpunn.backends.profile import Launch
 
 ROWS = 4096  # of generated data, or one batch
 DEFAULTS = {
@@ -125,7 +125,7 @@ def fixed_cost(point: dict[str, Any]) -> Callable[[], float]:
 
 def products(backend: Any, recorded: list[Launch], seconds: float) -> Callable[[], float]:
     """Samples the step's matrix products alone, on arrays of their own."""
-    calls = []
+    own, calls = backend.isolated(), []
     for launch in recorded:
         if launch.operation == "matmul":
             shapes = (launch.shapes[name] for name in ("a", "b", "out"))
@@ -133,13 +133,18 @@ def products(backend: Any, recorded: list[Launch], seconds: float) -> Callable[[
             flips = a.shape[0] != out.shape[0], b.shape[1] != out.shape[1]
             calls.append((a, b, out, *flips))
 
+    def all_of_them() -> None:
+        for call in calls:
+            own.matmul(*call)
+
+    program = own.capture(all_of_them, True)
+
     def sample() -> float:
         times = 0
         with backend.session():
             begun = time.perf_counter()
             while time.perf_counter() - begun < seconds:
-                for call in calls:
-                    backend.matmul(*call)
+                program.run(1)
                 times += 1
             return (time.perf_counter() - begun) / times
 
@@ -190,7 +195,7 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
             "peak": None if free is None else free - model.backend.free_bytes(),
         }
     else:
-        with model.backend.recording() as recorded:
+        with model.backend.profile() as recorded:
             fit(1, 1)
         samplers["products"] = products(model.backend, recorded, point["seconds"] / 3)
         for name in ("bytes", "flops"):

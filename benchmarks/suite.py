@@ -131,7 +131,7 @@ def run(
     try:
         report["data"] = lay_out_data(folder)
         setting = Setting(
-            programs,
+            [p for p in programs if not catalog.only(p)],
             folder,
             QUICK_ROUNDS if quick else FULL_ROUNDS if full else ROUNDS,
             {name: min(number, rows or number) for name, number in given.items()},
@@ -140,6 +140,7 @@ def run(
             seeds=SEEDS,
             quick=quick,
             full=full or bool(against),
+            special=[p for p in programs if catalog.only(p)],
         )
         _run_stages(_stages(setting, report, card), tiers_wanted, setting, report, begun + limit)
     except KeyboardInterrupt:
@@ -209,7 +210,7 @@ def _stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]
         Stage("W1", {"step"}, seconds(7, 130, 600), race("W1")),
         Stage("W3", {"step"}, seconds(7, 180, 600), race("W3")),
         Stage("W4", {"step"}, seconds(7, 120, 600), race("W4")),
-        Stage("W6", {"step"}, seconds(4, 30, 60), lambda: tiers.ten_points(setting)),
+        Stage("W6", {"step"}, seconds(6, 50, 90), lambda: tiers.ten_points(setting)),
         Stage("five epochs", {"epoch"}, seconds(3, 30, 60), lambda: tiers.five_epochs(setting)),
         Stage("operations", {"operation"}, seconds(6, 20, 40),
               lambda: tiers.operations(setting, backends)),

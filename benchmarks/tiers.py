@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Setting:
         quick: whether only what must be is repeated.
         full: whether every contestant takes part in every tier, also the slow ones.
         tell: shows what is under way.
+        special: contestants of one workload only.
     """
 
     programs: list[Program]
@@ -70,6 +71,7 @@ class Setting:
     seeds: int = 10
     quick: bool = False
     full: bool = False
+    special: list[Program] = field(default_factory=list)
 
     def pick(self, *names: str) -> list[Program]:
         """Ours and those of the names; all of them in a full run."""
@@ -114,12 +116,14 @@ FIRST = (catalog.EAGER, catalog.FUSED)
 
 
 def ten_points(setting: Setting) -> Iterable[Entry]:
-    """The classic network of ten points, one a step: gpunn, NumPy by hand and PyTorch."""
+    """The classic network of ten points, one a step, in a new order each pass or as they come."""
     file, rows = HERE / "one_point_a_step.py", setting.rows["W6"]
+    brought = [*setting.pick(catalog.NUMPY, catalog.EAGER, catalog.SCAN), *setting.special]
+    choose = {p.name: p.chooses_threads for p in brought}
     programs = [
-        Program(p.name, file, p.variant, chooses_threads=p.chooses_threads)
-        for p in setting.pick(catalog.NUMPY, catalog.EAGER)
-        if p.name in TEN_POINTS
+        Program(name, file, name, chooses_threads=choose[base])
+        for name in TEN_POINTS
+        if (base := name.removesuffix(IN_ORDER)) in choose
     ]
     with Race(programs, "W2", rows, setting.folder) as race:  # of W2 but the number of rows
         race.warm_up([EPOCH], setting.until, setting.tell)
@@ -128,7 +132,11 @@ def ten_points(setting: Setting) -> Iterable[Entry]:
     yield entry | {"title": TITLES["W6"], "steps": rows, "accuracy": {}}
 
 
-TEN_POINTS = ("gpunn", "gpunn (NumPy)", catalog.NUMPY, catalog.EAGER)
+IN_ORDER = ", in order"
+TEN_POINTS = (
+    "gpunn", "gpunn (NumPy)", "gpunn, in order", catalog.NUMPY, catalog.POINTS,
+    f"{catalog.POINTS}, in order", catalog.SCAN, f"{catalog.SCAN}, in order", catalog.EAGER,
+)  # fmt: skip
 
 
 def race_entry(
@@ -319,8 +327,12 @@ SLOW_LEARNERS = (catalog.PRODUCTS, "PyTorch, DataLoader", "Keras 3 on PyTorch")
 
 
 def _attempt(
-    race: Race, program: Program, seed: int, threads: dict[str, int | None],
-    target: float = TARGETS[-1], most: int = MOST_EPOCHS,
+    race: Race,
+    program: Program,
+    seed: int,
+    threads: dict[str, int | None],
+    target: float = TARGETS[-1],
+    most: int = MOST_EPOCHS,
 ) -> Entry:
     if not race.running.get(program.name):
         race.start(program, [threads.get(program.name)])

@@ -30,7 +30,8 @@ TITLES = {
     "W2": "784-128-dropout 0.2-10, Adam, batch 32",
     "W3": "784-1024-1024-10, SGD with momentum 0.9, batch 128",
     "W4": "28x28, convolutions 32 and 64 with pooling, dropout 0.5, 10, Adam, batch 128",
-    "W6": "2-2-3-2, sigmoid, half the squared error, SGD, one point a step",
+    "W6": "2-2-3-2, sigmoid, half the squared error, SGD, one point a step, shuffled before each "
+    'pass ("in order": not)',
 }
 ROWS = {"W1": 12_000, "W2": 60_000, "W3": 9_600, "W4": 3_840, "W6": 20_000}
 NAMES = ("x", "y", "x_test", "y_test")

@@ -1,0 +1,148 @@
+"""Random faults in the kernels' text, C++ and CUDA, and whether the tests see them.
+
+    python benchmarks/kernel_mutants.py --count 60
+
+Draws lines of ``kernels/`` by a seed and changes one sign, comparison, number or barrier in each.
+Formulas and the CPU's loops are built anew for ``baseline`` (with ccache, where there is one, a
+few seconds); the tests compile the card's text by themselves. Run it in a clone of its own. What
+was found goes where `mutants.py` puts it, whose ``page`` counts both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mutants
+from mutants import ROOT
+
+# What is looked for in the code of a line, and what takes its place.
+CHANGES = (
+    (r" < ", " <= "), (r"<=", "<"), (r" > ", " >= "), (r">=", ">"), (r"==", "!="), (r"!=", "=="),
+    (r"&&", "||"), (r"\|\|", "&&"),
+    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " / "), (r" / ", " * "), (r" % ", " / "),
+    (r"\+=", "-="), (r"-=", "+="), (r"\*=", "/="), (r"(?<=[ (=])-(?=[a-z(])", ""),
+    (r"(?<=[ (,])!(?=[a-z(])", ""), (r"\b1\b(?![.:])", "0"), (r"\b0\b(?![.x])", "1"),
+    (r"\b2\b(?![.:])", "3"), (r"(?<!\w)0\.5\b", "1.5"), (r"\btrue\b", "false"),
+    (r"\bfalse\b", "true"), (r"__sync(threads|warp)\([^)]*\);", ";"), (r"\bcontinue;", ";"),
+    (r"\bmin\(", "max("), (r"\bmax\(", "min("), (r"\bbreak;", ";"),
+)  # fmt: skip
+CARD = (
+    "tests/test_kernels_on_cpu.py", "tests/test_cuda_on_cpu.py", "tests/test_launches.py",
+    "tests/test_emulated_training.py", "tests/test_cupy_backend.py",
+)  # fmt: skip
+CPU = (
+    "tests/test_compiled.py", "tests/test_compiled_updates.py", "tests/test_compiled_losses.py",
+    "tests/test_compiled_images.py", "tests/test_compiled_products.py",
+    "tests/test_math_functions.py", "tests/test_operations.py", "tests/test_small_networks.py",
+    "tests/test_data_formats.py",
+)  # fmt: skip
+
+
+def _code(line: str) -> str:
+    """A line without what is no code of a function's."""
+    code = line.partition("//")[0]
+    return "" if code.lstrip().startswith(("#", "*", "/*", "template", "using", "static_assert")) \
+        else code  # fmt: skip
+
+
+def candidates() -> dict[tuple[str, int], list[tuple[int, int, str]]]:
+    """Of each file and line the changes: from which column, up to which, into what."""
+    found: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
+    for path in sorted((ROOT / "kernels").rglob("*")):
+        if path.suffix not in (".cu", ".cuh", ".cpp", ".hpp"):
+            continue
+        inside = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            code = _code(line)
+            if "/*" in line or inside:
+                inside, code = "*/" not in line, ""
+            changes = [
+                (m.start(), m.end(), new) for old, new in CHANGES for m in re.finditer(old, code)
+            ]
+            if changes and line.startswith(" "):  # within a body
+                found[str(path.relative_to(ROOT)), number] = changes
+    return found
+
+
+def drawn(count: int, seed: int) -> list[tuple[str, int, tuple[int, int, str]]]:
+    lines, generator = candidates(), random.Random(seed)
+    chosen = generator.sample(sorted(lines), len(lines))[:count]
+    return [(file, number, generator.choice(lines[file, number])) for file, number in chosen]
+
+
+def build() -> str:
+    """Build the compiled kernels for ``baseline``; what the compiler said if it refused."""
+    compiler = {"CC": "ccache gcc", "CXX": "ccache g++"} if shutil.which("ccache") else {}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    module = next(iter(ROOT.glob("gpunn/backends/_compiled_baseline*")), None)
+    if module is not None:
+        module.unlink()  # the build is optional: without a new one there is none
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "GPUNN_BUILD": "baseline", **compiler},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return "" if any(ROOT.glob("gpunn/backends/_compiled_baseline*")) else done.stderr[-500:]
+
+
+def tried(file: str) -> tuple[str, str]:
+    """Build what the file goes into, and run the tests of it."""
+    tests: tuple[str, ...] = ()
+    if not file.endswith(".cu"):
+        if build():
+            return "refused", "the compiler"
+        tests += CPU
+    if "compiled" not in file:
+        tests += CARD
+    os.environ["GPUNN_INSTRUCTIONS"] = "baseline"
+    return mutants._tried(list(tests))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=60, help="mutants to draw")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--part", default="0/1", help="which of how many parts of them")
+    parser.add_argument("--out", type=Path, default=mutants.RESULTS, help="the file of results")
+    arguments = parser.parse_args()
+    out, (number, parts) = arguments.out, map(int, arguments.part.split("/"))
+    result: dict[str, Any] = {"seed": arguments.seed, "mutants": []}
+    if out.exists():
+        result = json.loads(out.read_text())
+    known = {(m["file"], m["line"]) for m in result["mutants"]}
+    for file, line, (begin, end, new) in drawn(arguments.count, arguments.seed)[number::parts]:
+        if (file, line) in known:
+            continue
+        path, started = ROOT / file, time.perf_counter()
+        before = path.read_text()
+        lines = before.splitlines(keepends=True)
+        old = lines[line - 1]
+        lines[line - 1] = f"{old[:begin]}{new}{old[end:]}"
+        path.write_text("".join(lines))
+        try:
+            outcome, by = tried(file)
+        finally:
+            path.write_text(before)
+        print(f"{outcome:9} {file}:{line} {lines[line - 1].strip()} {by}", flush=True)
+        if outcome == "refused":
+            continue
+        result["mutants"].append({
+            "file": file, "line": line, "operator": f"{old[begin:end]} -> {new}", "occurrence": 0,
+            "change": [f"- {old.strip()}", f"+ {lines[line - 1].strip()}"], "tests": 0,
+            "result": outcome, "by": by, "seconds": round(time.perf_counter() - started, 1),
+        })  # fmt: skip
+        out.write_text(json.dumps(result, indent=1) + "\n")
+    build()
+
+
+if __name__ == "__main__":
+    main()

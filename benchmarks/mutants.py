@@ -1,0 +1,264 @@
+"""How many random faults the tests see: a mutation run with cosmic-ray.
+
+    python -m pip install cosmic-ray
+    python benchmarks/mutants.py trace               # which test runs which line: half an hour
+    python benchmarks/mutants.py run --count 300     # plant faults, run the tests of their lines
+    python benchmarks/mutants.py page                # the table of results/mutants.md
+
+``trace`` runs the suite once under coverage. ``run`` draws mutants by a seed, evenly over the
+lines of `SUBJECTS`, and plants each in the working tree for as long as its tests run: those
+that run the line, the short ones first, until one fails. Run it in a clone of its own, best in
+two with ``--part 0/2`` and ``--part 1/2``. ``results/mutants.json`` keeps what was found, and
+why a survivor may survive: written by hand into ``reason``, with ``equivalent: true`` if no test
+could tell it from the original.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
+TRACE = ROOT / ".mutants"
+SUBJECTS = (
+    "gpunn/arena.py", "gpunn/plan.py", "gpunn/workspace.py", "gpunn/models", "gpunn/optimizers",
+    "gpunn/callbacks", "gpunn/saving", "gpunn/regularizers.py", "gpunn/constraints.py",
+    "gpunn/losses", "gpunn/metrics", "gpunn/backends/control.py", "gpunn/backends/order.py",
+    "gpunn/utils",
+)  # fmt: skip
+# They look at no line of the subjects, or at all of them in a process of its own.
+LEFT_OUT = (
+    "bench", "contestants", "packaging", "sanitized", "kernels_compile", "kernels_on_cpu",
+    "cuda_on_cpu", "math_functions", "examples", "small_examples", "task_examples", "scale",
+    "roofline", "readme", "compiled_images", "compiled_products", "layering", "gpu_command",
+    "cuda_extra", "interrupts", "threads",
+)  # fmt: skip
+OPERATORS = (
+    "ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add",
+    "ReplaceBinaryOperator_Mul_Div", "ReplaceBinaryOperator_Div_Mul",
+    "ReplaceBinaryOperator_FloorDiv_Div", "ReplaceBinaryOperator_Mod_FloorDiv",
+    "ReplaceBinaryOperator_Pow_Mul", "ReplaceBinaryOperator_BitOr_BitAnd",
+    "ReplaceComparisonOperator_Eq_NotEq", "ReplaceComparisonOperator_NotEq_Eq",
+    "ReplaceComparisonOperator_Lt_LtE", "ReplaceComparisonOperator_LtE_Lt",
+    "ReplaceComparisonOperator_Gt_GtE", "ReplaceComparisonOperator_GtE_Gt",
+    "ReplaceComparisonOperator_Lt_Gt", "ReplaceComparisonOperator_Gt_Lt",
+    "ReplaceComparisonOperator_Is_IsNot", "ReplaceComparisonOperator_IsNot_Is",
+    "ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_USub_UAdd",
+    "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "AddNot", "NumberReplacer",
+    "ZeroIterationForLoop", "ExceptionReplacer", "RemoveDecorator",
+)  # fmt: skip
+LIMIT = 240.0  # seconds for the tests of a mutant
+
+
+def test_files() -> list[str]:
+    left_out = {f"test_{name}.py" for name in LEFT_OUT}
+    return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").glob("test_*.py"))
+            if p.name not in left_out]  # fmt: skip
+
+
+def trace() -> None:
+    """Find out which test functions run which lines, and how long each takes."""
+    TRACE.mkdir(exist_ok=True)
+    settings = TRACE / "coveragerc"
+    sources = ",".join(s if s.endswith(".py") else f"{s}/*" for s in SUBJECTS)
+    settings.write_text(
+        f"[run]\ndynamic_context = test_function\ndata_file = {TRACE}/coverage\n"
+        f"include = {sources}\nparallel = true\n"
+    )
+    files, running = test_files(), []
+    for part in range(2):
+        command = [
+            sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest",
+            "-q", "-p", "no:cacheprovider", f"--junitxml={TRACE}/times-{part}.xml",
+            *files[part::2],
+        ]  # fmt: skip
+        running.append(subprocess.Popen(command, cwd=ROOT, env=_environment()))
+    for process in running:
+        process.wait()
+    coverage = [sys.executable, "-m", "coverage"]
+    subprocess.run([*coverage, "combine", f"--rcfile={settings}"], cwd=ROOT, check=True)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
+    """Of each file and line the test functions that run it; of each function its seconds."""
+    from coverage import CoverageData
+
+    data = CoverageData(str(TRACE / "coverage"))
+    data.read()
+    lines: dict[str, dict[int, list[str]]] = {}
+    for file in data.measured_files():
+        of_file = lines.setdefault(str(Path(file).relative_to(ROOT)), {})
+        for line, contexts in data.contexts_by_lineno(file).items():
+            of_file[line] = [_node(c) for c in contexts if c]
+    seconds: dict[str, float] = {}
+    for path in TRACE.glob("times-*.xml"):
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            name = case.get("name", "").partition("[")[0]
+            node = f"{case.get('classname', '').replace('.', '/')}.py::{name}"
+            seconds[node] = seconds.get(node, 0.0) + float(case.get("time", 0))
+    return lines, seconds
+
+
+def _node(context: str) -> str:
+    module, _, name = context.rpartition(".")
+    return f"tests/{module.removeprefix('tests.').replace('.', '/')}.py::{name}"
+
+
+def drawn(count: int, seed: int) -> list[Any]:
+    """Mutants, drawn at random by line and then by operator, of lines inside functions."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    paths = [
+        path.relative_to(ROOT)
+        for subject in SUBJECTS
+        for path in ([ROOT / subject] if subject.endswith(".py") else (ROOT / subject).glob("*.py"))
+    ]
+    os.chdir(ROOT)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        use_db(Path(folder) / "all.sqlite", WorkDB.Mode.create) as db,
+    ):
+        init(sorted(paths), db, {})
+        mutations = [m for item in db.work_items for m in item.mutations]
+    by_line: dict[tuple[str, int], list[Any]] = {}
+    for m in mutations:
+        if m.operator_name.removeprefix("core/") in OPERATORS and m.definition_name:
+            by_line.setdefault((str(m.module_path), m.start_pos[0]), []).append(m)
+    generator = random.Random(seed)
+    chosen = generator.sample(sorted(by_line), len(by_line))[:count]
+    return [generator.choice(by_line[line]) for line in chosen]
+
+
+def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str]:
+    of_file = lines.get(str(mutation.module_path), {})
+    first, last = mutation.start_pos[0], mutation.end_pos[0]
+    tests = {t for line in range(first, last + 1) for t in of_file.get(line, [])}
+    above = first
+    while not tests and above > max(0, first - 12):  # a statement that began some lines above
+        above -= 1
+        tests = set(of_file.get(above, []))
+    return sorted(tests)
+
+
+def run(count: int, seed: int, part: str, out: Path) -> None:
+    """Plant each mutant, run its tests; what was found goes into ``out`` as it comes."""
+    from cosmic_ray.mutating import use_mutation
+    from cosmic_ray.plugins import get_operator
+
+    lines, seconds = _traced()
+    number, parts = map(int, part.split("/"))
+    found: list[dict[str, Any]] = json.loads(out.read_text())["mutants"] if out.exists() else []
+    known = {(m["file"], m["operator"], m["occurrence"]) for m in found}
+    for m in drawn(count, seed)[number::parts]:
+        operator = m.operator_name.removeprefix("core/")
+        if (str(m.module_path), operator, m.occurrence) in known:
+            continue
+        tests = sorted(_tests_of(m, lines), key=lambda t: seconds.get(t, 1.0))
+        arguments = getattr(m, "operator_args", None) or {}
+        begin = time.perf_counter()
+        with use_mutation(m.module_path, get_operator(m.operator_name)(**arguments),
+                          m.occurrence) as (before, after):  # fmt: skip
+            if after is None or after == before:
+                continue
+            result, by = _tried(tests)
+        difference = list(_difference(before, after))
+        found.append({
+            "file": str(m.module_path), "line": m.start_pos[0], "operator": operator,
+            "occurrence": m.occurrence, "change": difference, "tests": len(tests),
+            "result": result, "by": by, "seconds": round(time.perf_counter() - begin, 1),
+        })  # fmt: skip
+        out.write_text(json.dumps({"seed": seed, "mutants": found}, indent=1) + "\n")
+        print(f"{result:9} {m.module_path}:{m.start_pos[0]} {operator} {by}", flush=True)
+
+
+def _difference(before: str, after: str) -> Iterator[str]:
+    for old, new in zip(before.splitlines(), after.splitlines(), strict=False):
+        if old != new:
+            yield f"- {old.strip()}"
+            yield f"+ {new.strip()}"
+
+
+def _tried(tests: list[str]) -> tuple[str, str]:
+    """Whether one of the tests fails ("killed", and which), or none does ("survived")."""
+    if not tests:
+        return "survived", "no test runs the line"
+    command = [
+        sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-rfE",
+        "-p", "no:cacheprovider", *tests,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**_environment(), "PYTHONDONTWRITEBYTECODE": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return "killed", f"no end within {LIMIT:.0f} s"
+    if process.returncode == 0:
+        return "survived", ""
+    failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return "killed", failed[0].split(" - ")[0] if failed else f"exit status {process.returncode}"
+
+
+def page(result: dict[str, Any]) -> str:
+    mutants = result["mutants"]
+    survivors = [m for m in mutants if m["result"] == "survived"]
+    equivalent = [m for m in survivors if m.get("equivalent")]
+    killed = len(mutants) - len(survivors)
+    share = killed / max(1, len(mutants) - len(equivalent))
+    text = [
+        "# Random faults that the tests see", "",
+        f"{len(mutants)} mutants, drawn by seed {result['seed']} over the lines of training, "
+        f"arena, optimizers, losses, metrics, callbacks, saving and feeding "
+        f"(`benchmarks/mutants.py`, with cosmic-ray). Killed: {killed}. Survived: "
+        f"{len(survivors)}, of which {len(equivalent)} are equivalent: no test could tell them "
+        f"from the original. **{share:.1%} of the others are killed.**", "",
+        "| survivor | change | reason |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    for m in survivors:
+        change = "<br>".join(f"`{line}`" for line in m["change"][:2]).replace("|", "\\|")
+        kind = "equivalent: " if m.get("equivalent") else ""
+        text.append(f"| {m['file']}:{m['line']} | {change} | {kind}{m.get('reason', '')} |")
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=("trace", "run", "page"))
+    parser.add_argument("--count", type=int, default=300, help="mutants to draw")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--part", default="0/1", help="which of how many parts of them")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
+    arguments = parser.parse_args()
+    if arguments.what == "trace":
+        trace()
+    elif arguments.what == "run":
+        run(arguments.count, arguments.seed, arguments.part, arguments.out)
+    else:
+        text = page(json.loads(arguments.out.read_text()))
+        arguments.out.with_suffix(".md").write_text(text)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
