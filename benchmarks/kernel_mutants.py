@@ -104,7 +104,7 @@ def tried(file: str) -> tuple[str, str]:
     if "compiled" not in file:
         tests += CARD
     os.environ["GPUNN_INSTRUCTIONS"] = "baseline"
-    return mutants._tried(list(tests))
+    return mutants.tried(list(tests), limit=900)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 Ctrl-C can end a call between any two lines, also between a lock's release and the ``finally``
 that should do it. So nobody is trusted to give anything back: a `Hold` knows the function call
-that took it, and ends with this call, given back or not.
+that took it, and ends with this call, given back or not. Only a thread itself can see which of
+its calls still run; so what it has left is free for others when it takes its next hold, or ends.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ CONVOLVING = [
 
 
 def case(stem: str, name: str, *more: str) -> Any:
-    marks = [pytest.mark.slow] if name in SLOW else []
+    marks = [pytest.mark.more] if name in SLOW else []
     return pytest.param(stem, name, *more, id="-".join((name, *more)), marks=marks)
 
 

@@ -18,7 +18,10 @@ SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card
 REGISTER_FILE = 65536
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+BETWEEN = [pytest.param(a, marks=pytest.mark.more) for a in ARCHITECTURES[1:-1]]
+
+
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], *BETWEEN, ARCHITECTURES[-1]])
 @pytest.mark.parametrize("file", kernel_source.files(".cu"))
 def test_compiles_without_spills(file: str, architecture: int) -> None:
     resources = kernel_table.resources(file, architecture)
@@ -35,6 +38,7 @@ def check(resources: dict[str, nvrtc.Resources]) -> None:
         assert used.registers * BLOCK <= REGISTER_FILE, f"{entry}: {used}"
 
 
+@pytest.mark.more
 def test_the_table_is_that_of_the_kernels() -> None:
     """It names every kernel; its figures are those of its own version of the compiler."""
     table = kernel_table.read()
