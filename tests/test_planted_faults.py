@@ -273,7 +273,7 @@ def case(fault: Fault) -> Any:
     return pytest.param(fault, id=fault.name, marks=[pytest.mark.more] if more else [])
 
 
-@pytest.mark.parametrize("fault", map(case, FAULTS))
+@pytest.mark.parametrize("fault", [case(fault) for fault in FAULTS])
 def test_a_fault_is_noticed(fault: Fault) -> None:
     assert kernel_source.text(fault.file).count(fault.old) == 1
     run = attempt(fault)
