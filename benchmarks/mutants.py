@@ -41,9 +41,9 @@ SUBJECTS = (
 # They look at no line of the subjects, or at all of them in a process of its own.
 LEFT_OUT = (
     "bench", "contestants", "packaging", "sanitized", "kernels_compile", "kernels_on_cpu",
-    "cuda_on_cpu", "planted_faults", "math_functions", "examples", "small_examples", "task_examples", "scale",
-    "roofline", "readme", "compiled_images", "compiled_products", "layering", "gpu_command",
-    "cuda_extra", "interrupts", "threads",
+    "cuda_on_cpu", "planted_faults", "math_functions", "examples", "small_examples",
+    "task_examples", "scale", "roofline", "readme", "compiled_images", "compiled_products",
+    "layering", "gpu_command", "cuda_extra", "interrupts", "threads",
 )  # fmt: skip
 OPERATORS = (
     "ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add",

@@ -379,7 +379,7 @@ def terminal(report: Report) -> str:
                 low, middle, high = (factor * q for q in quartiles(values))
                 said = "" if name == base else verdict(ratios(values, e["samples"][base]))
                 spread = f"{low:.3g} - {high:.3g}"
-                lines.append(f"  {name[:40]:<40} {middle:>9.3g}  {spread:<15} {said}".rstrip())
+                lines.append(f"  {name[:36]:<36} {middle:>9.3g}  {spread:<19} {said}".rstrip())
         for name, how in e.get("failed", {}).items():
             lines.append(f"  {name}: {how}"[:79])
     met = [goal for goal in goals(report) if goal.reached is not None]

@@ -469,6 +469,9 @@ def test_a_page_says_what_the_samples_say() -> None:
     busy = report() | {"others_cores": 0.7, "interrupted": True}
     assert "0.70 cores busy" in page.markdown(busy, "bench")
     assert max(map(len, page.terminal(busy).splitlines())) < 80
+    short = [3.04e-7, 3.43e-7, 3.97e-7]  # of a step of a small network on a busy machine
+    busy["results"][0] |= {"steps": 1, "samples": {"gpunn": short, "x" * 50: short[::-1]}}
+    assert max(map(len, page.terminal(busy).splitlines())) < 80
     quick = report()
     quick["results"][0]["samples"] = {"gpunn": [0.1, 0.1, 0.1]}
     assert "**Fewer than 7 rounds" in page.markdown(quick, "bench")
