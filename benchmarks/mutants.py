@@ -66,7 +66,7 @@ HANGS = 60.0  # seconds for one of them: it has seen the fault if it does not en
 
 def test_files() -> list[str]:
     left_out = {f"test_{name}.py" for name in LEFT_OUT}
-    return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").glob("test_*.py"))
+    return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").rglob("test_*.py"))
             if p.name not in left_out]  # fmt: skip
 
 
@@ -76,21 +76,34 @@ def trace() -> None:
     settings = TRACE / "coveragerc"
     sources = ",".join(s if s.endswith(".py") else f"{s}/*" for s in SUBJECTS)
     settings.write_text(
-        f"[run]\ndynamic_context = test_function\ndata_file = {TRACE}/coverage\n"
-        f"include = {sources}\nparallel = true\n"
+        f"[run]\ndata_file = {TRACE}/coverage\ninclude = {sources}\n"
+        "parallel = true\nrelative_files = true\n"
     )
+    environment = _environment() | {"PYTHONPATH": str(Path(__file__).parent)}
     files, running = test_files(), []
     for part in range(2):
         command = [
             sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest",
-            "-q", "-p", "no:cacheprovider", f"--junitxml={TRACE}/times-{part}.xml",
+            "-q", "-p", "no:cacheprovider", "-p", "mutants", f"--junitxml={TRACE}/times-{part}.xml",
             *files[part::2],
         ]  # fmt: skip
-        running.append(subprocess.Popen(command, cwd=ROOT, env=_environment()))
+        running.append(subprocess.Popen(command, cwd=ROOT, env=environment))
     for process in running:
         process.wait()
     coverage = [sys.executable, "-m", "coverage"]
     subprocess.run([*coverage, "combine", f"--rcfile={settings}"], cwd=ROOT, check=True)
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    """As a plugin: what runs from now on belongs to this test function, with any parameters."""
+    from coverage import Coverage
+
+    if coverage := Coverage.current():
+        coverage.switch_context(_function(item.nodeid))
+
+
+def _function(node: str) -> str:
+    return node.partition("[")[0]
 
 
 def _environment() -> dict[str, str]:
@@ -105,21 +118,18 @@ def _traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
     data.read()
     lines: dict[str, dict[int, list[str]]] = {}
     for file in data.measured_files():
-        of_file = lines.setdefault(str(Path(file).relative_to(ROOT)), {})
+        of_file = lines.setdefault(file, {})
         for line, contexts in data.contexts_by_lineno(file).items():
-            of_file[line] = [_node(c) for c in contexts if c]
+            of_file[line] = [context for context in contexts if context]
     seconds: dict[str, float] = {}
-    for path in TRACE.glob("times-*.xml"):
-        for case in ElementTree.parse(path).getroot().iter("testcase"):
-            name = case.get("name", "").partition("[")[0]
-            node = f"{case.get('classname', '').replace('.', '/')}.py::{name}"
+    for times in TRACE.glob("times-*.xml"):
+        for case in ElementTree.parse(times).getroot().iter("testcase"):
+            module, _, group = case.get("classname", "").partition(".test_")
+            name, *classes = f"test_{group}".split(".")
+            path = f"{module.replace('.', '/')}/{name}.py"
+            node = _function("::".join([path, *classes, case.get("name", "")]))
             seconds[node] = seconds.get(node, 0.0) + float(case.get("time", 0))
     return lines, seconds
-
-
-def _node(context: str) -> str:
-    module, _, name = context.rpartition(".")
-    return f"tests/{module.removeprefix('tests.').replace('.', '/')}.py::{name}"
 
 
 def drawn(count: int, seed: int) -> list[Any]:
@@ -149,13 +159,14 @@ def drawn(count: int, seed: int) -> list[Any]:
 
 
 def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str]:
+    """Those that run its lines; if none does, as with defaults, those of the nearest below."""
     of_file = lines.get(str(mutation.module_path), {})
     first, last = mutation.start_pos[0], mutation.end_pos[0]
     tests = {t for line in range(first, last + 1) for t in of_file.get(line, [])}
-    above = first
-    while not tests and above > max(0, first - 12):  # a statement that began some lines above
-        above -= 1
-        tests = set(of_file.get(above, []))
+    below = last
+    while not tests and below < last + 40:
+        below += 1
+        tests = set(of_file.get(below, []))
     return sorted(tests)
 
 
