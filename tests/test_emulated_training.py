@@ -113,7 +113,9 @@ def test_the_environment_chooses_the_backend() -> None:
     assert used == asked or asked == "auto"
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("numpy", marks=pytest.mark.more), "compiled", "emulated"]
+)
 def test_the_engines_own_tests_pass_on_it(backend: str) -> None:
     if backend == gpunn.get_backend().name:
         pytest.skip("the ordinary run of these tests is on this backend")

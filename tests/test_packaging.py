@@ -192,7 +192,10 @@ def assert_learned(first: str, last: str, accuracy: str) -> None:
     assert float(accuracy) > 0.85
 
 
-@pytest.mark.parametrize("which", ["this", "oldest", "newest"])
+OTHERS = [pytest.param(which, marks=pytest.mark.more) for which in ("oldest", "newest")]
+
+
+@pytest.mark.parametrize("which", ["this", *OTHERS])
 def test_wheel_trains_from_another_folder(
     installed: Callable[..., Path], which: str, tmp_path: Path
 ) -> None:
