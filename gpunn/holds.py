@@ -51,12 +51,15 @@ class Hold:
     def __init__(self, frame: FrameType) -> None:
         self.thread = threading.get_ident()
         self._life = _this_thread.life
-        for other in _this_thread.taken[:]:
+        for other in _this_thread.taken[::-1]:
             if not other.alive:  # given back, or what an interrupted call has left
                 _this_thread.taken.remove(other)
                 other.release()
+            elif other._frame is not None:
+                break  # its call runs, and so do those further out, which took the ones before
         self.depth = 1  # blocks of one thread that it stands for
-        self._frame = _caller(frame) if frame.f_code.co_flags & _SUSPENDS else frame
+        suspends = frame.f_code.co_flags & _SUSPENDS
+        self._frame: FrameType | None = _caller(frame) if suspends else frame
         self._released = False
         self._waiting: list[threading.Lock] = []  # one for each who waits, held until then
         self._next: dict[None, Hold] = {}  # the hold that was taken after this one, if any

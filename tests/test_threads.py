@@ -330,6 +330,22 @@ def blas_threads() -> list[int]:
     return [library["num_threads"] for library in threadpoolctl.threadpool_info()]
 
 
+def test_any_thread_sets_the_threads_of_blas() -> None:
+    """Also when another one, which lives on, was the first to set them."""
+    with threadpoolctl.threadpool_limits(2):
+        before = blas_threads()
+        dense("numpy").fit(*data(4), verbose=0)
+        seen: list[list[int]] = []
+
+        class Looks(gpunn.callbacks.Callback):
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                seen.append(blas_threads())
+
+        at_once(lambda: dense("numpy").fit(*data(4), verbose=0, callbacks=[Looks()]))
+        assert seen and all(set(threads) == {1} for threads in seen)
+        assert blas_threads() == before
+
+
 def test_blas_gets_its_threads_back_after_overlapping_fits() -> None:
     """The first to begin ends first, so that the second ends what the first began."""
     with threadpoolctl.threadpool_limits(2):

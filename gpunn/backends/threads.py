@@ -27,14 +27,32 @@ MOST_PIECES = 8  # of a product: BLAS lays out its smaller factor anew for each 
 SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
+class _Library:
+    """Of a BLAS, the functions that say and set how many threads it takes.
+
+    threadpoolctl finds the library. It lets only the first thread that asked it set the number
+    of OpenBLAS, and ignores the others; `Session` knows of all of them, and asks OpenBLAS itself.
+    """
+
+    def __init__(self, controller: Any) -> None:
+        self.get: Callable[[], int] = controller.get_num_threads
+        self.set: Callable[[int], Any] = controller.set_num_threads
+        if controller.internal_api == "openblas" and controller.threading_layer != "openmp":
+            for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+                if hasattr(controller.dynlib, f"{prefix}openblas_set_num_threads{suffix}"):
+                    self.get = controller.dynlib[f"{prefix}openblas_get_num_threads{suffix}"]
+                    self.set = controller.dynlib[f"{prefix}openblas_set_num_threads{suffix}"]
+
+
 @functools.cache
-def _libraries() -> list[Any]:
-    """The controls of BLAS's threads; none where a source tree is run without threadpoolctl."""
+def _libraries() -> list[_Library]:
+    """Those there are; none where a source tree is run without threadpoolctl."""
     try:
         import threadpoolctl
     except ImportError:
         return []
-    return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    controller = threadpoolctl.ThreadpoolController().select(user_api="blas")
+    return [_Library(library) for library in controller.lib_controllers]
 
 
 class Session:
@@ -56,10 +74,10 @@ class Session:
         with Session._changing:
             Session._settle()
             if Session._before is None:
-                Session._before = [library.get_num_threads() for library in _libraries()]
+                Session._before = [library.get() for library in _libraries()]
             Session._open = {*Session._open, hold}  # others may be going over the set
             for library in _libraries():
-                library.set_num_threads(1)
+                library.set(1)
         workers.settle()
 
     def __exit__(self, *error: object) -> None:
@@ -74,7 +92,7 @@ class Session:
             Session._open = {hold for hold in Session._open if hold.alive}
         if not Session._open and Session._before is not None:
             for library, count in zip(_libraries(), Session._before, strict=True):
-                library.set_num_threads(count)
+                library.set(count)
             Session._before = None
 
     @staticmethod
