@@ -3,6 +3,7 @@
     python -m pip install cosmic-ray
     python benchmarks/mutants.py trace               # which test runs which line: half an hour
     python benchmarks/mutants.py run --count 300     # plant faults, run the tests of their lines
+    python benchmarks/mutants.py again --tests tests/test_x.py  # the survivors, with new tests
     python benchmarks/mutants.py page                # the table of results/mutants.md
 
 ``trace`` runs the suite once under coverage. ``run`` draws mutants by a seed, evenly over the
@@ -173,35 +174,52 @@ def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str
 
 def run(count: int, seed: int, part: str, out: Path) -> None:
     """Plant each mutant, run its tests; what was found goes into ``out`` as it comes."""
-    from cosmic_ray.mutating import use_mutation
-    from cosmic_ray.plugins import get_operator
-
     lines, seconds = _traced()
     number, parts = map(int, part.split("/"))
     found: list[dict[str, Any]] = json.loads(out.read_text())["mutants"] if out.exists() else []
     known = {(m["file"], m["operator"], m["occurrence"]) for m in found}
     for m in drawn(count, seed)[number::parts]:
-        operator = m.operator_name.removeprefix("core/")
-        if (str(m.module_path), operator, m.occurrence) in known:
+        mutant: dict[str, Any] = {
+            "file": str(m.module_path), "line": m.start_pos[0],
+            "operator": m.operator_name.removeprefix("core/"), "occurrence": m.occurrence,
+            "arguments": getattr(m, "operator_args", None) or {},
+        }  # fmt: skip
+        if (mutant["file"], mutant["operator"], mutant["occurrence"]) in known:
             continue
         tests = sorted(_tests_of(m, lines), key=lambda t: seconds.get(t, 1.0))
-        arguments = getattr(m, "operator_args", None) or {}
-        begin = time.perf_counter()
-        with use_mutation(m.module_path, get_operator(m.operator_name)(**arguments),
-                          m.occurrence) as (before, after):  # fmt: skip
-            if after is None or after == before:
-                continue
-            result, by = tried(tests[:FIRST])
-            if result == "survived" and tests[FIRST:]:
-                result, by = tried(tests[FIRST:])
-        difference = list(_difference(before, after))
-        found.append({
-            "file": str(m.module_path), "line": m.start_pos[0], "operator": operator,
-            "occurrence": m.occurrence, "change": difference, "tests": len(tests),
-            "result": result, "by": by, "seconds": round(time.perf_counter() - begin, 1),
-        })  # fmt: skip
-        out.write_text(json.dumps({"seed": seed, "mutants": found}, indent=1) + "\n")
-        print(f"{result:9} {m.module_path}:{m.start_pos[0]} {operator} {by}", flush=True)
+        if plant(mutant, [tests[:FIRST], tests[FIRST:]]):
+            found.append(mutant | {"tests": len(tests)})
+            out.write_text(json.dumps({"seed": seed, "mutants": found}, indent=1) + "\n")
+
+
+def again(out: Path, tests: list[str]) -> None:
+    """Plant the survivors once more, and run these tests, which may be new."""
+    result = json.loads(out.read_text())
+    for mutant in result["mutants"]:
+        if mutant["result"] == "survived" and "reason" not in mutant:
+            plant(mutant, [tests])
+            out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def plant(mutant: dict[str, Any], tests: list[list[str]]) -> bool:
+    """Change the file, run the tests, one list after the other, and note what they found."""
+    from cosmic_ray.mutating import use_mutation
+    from cosmic_ray.plugins import get_operator
+
+    begin = time.perf_counter()
+    operator = get_operator(f"core/{mutant['operator']}")(**mutant["arguments"])
+    with use_mutation(Path(mutant["file"]), operator, mutant["occurrence"]) as (before, after):
+        if after is None or after == before:
+            return False
+        for some in tests:
+            mutant["result"], mutant["by"] = tried(some)
+            if mutant["result"] == "killed":
+                break
+    mutant["change"] = list(_difference(before, after))
+    mutant["seconds"] = round(time.perf_counter() - begin, 1)
+    place = f"{mutant['file']}:{mutant['line']} {mutant['operator']}"
+    print(f"{mutant['result']:9} {place} {mutant['by']}", flush=True)
+    return True
 
 
 def _difference(before: str, after: str) -> Iterator[str]:
@@ -214,7 +232,7 @@ def _difference(before: str, after: str) -> Iterator[str]:
 def tried(tests: list[str], limit: float = LIMIT) -> tuple[str, str]:
     """Whether one of the tests fails ("killed", and which), or none does ("survived")."""
     if not tests:
-        return "survived", "no test runs the line"
+        return "survived", ""
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-rfE",
         "-p", "no:cacheprovider", f"--timeout={HANGS:.0f}", "-o", "timeout_method=thread", *tests,
@@ -259,16 +277,19 @@ def page(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("trace", "run", "page"))
+    parser.add_argument("what", choices=("trace", "run", "again", "page"))
     parser.add_argument("--count", type=int, default=300, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--part", default="0/1", help="which of how many parts of them")
+    parser.add_argument("--tests", nargs="+", default=[], help="for the survivors")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     arguments = parser.parse_args()
     if arguments.what == "trace":
         trace()
     elif arguments.what == "run":
         run(arguments.count, arguments.seed, arguments.part, arguments.out)
+    elif arguments.what == "again":
+        again(arguments.out, arguments.tests)
     else:
         text = page(json.loads(arguments.out.read_text()))
         arguments.out.with_suffix(".md").write_text(text)
