@@ -55,6 +55,8 @@ class Recorder(threading.local):
 
     def read(self, array: Any) -> np.ndarray:
         self._refuse("read")
+        if not isinstance(array, DeviceArray):
+            raise TypeError("what is read is an array of the device")
         return np.array(array.view(np.ndarray))
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

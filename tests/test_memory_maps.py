@@ -1,8 +1,10 @@
 """Memory maps whose file becomes shorter: an error, where reading on would end the process."""
 
+import gc
 import mmap
 import os
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -88,3 +90,14 @@ def test_a_file_that_has_grown_or_was_replaced_is_as_good(path):
     before = expected.predict(x, verbose=0)
     os.remove(path)  # the map keeps it
     np.testing.assert_array_equal(expected.predict(x, verbose=0), before)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_nobody_keeps_the_file_open(path, backend):
+    x = np.load(path, mmap_mode="r")
+    model = network(backend)
+    model.fit(x, np.zeros((ROWS, 1), np.float32), verbose=0)
+    mapped = weakref.ref(x)
+    del x
+    gc.collect()
+    assert mapped() is None
