@@ -32,11 +32,12 @@ def places(
             found.setdefault(Place(frame.f_code.co_filename, frame.f_lineno, event))
         return trace
 
+    before = sys.gettrace()  # a debugger's, or coverage's
     sys.settrace(trace)
     try:
         work()
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return list(found)
 
 
@@ -53,11 +54,12 @@ def interrupt(work: Callable[[], Any], place: Place) -> None:
 
     # One that comes within a finalizer Python itself reports, and drops.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    before = sys.gettrace()
     sys.settrace(trace)
     try:
         work()
     except KeyboardInterrupt:
         pass
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
         sys.unraisablehook = hook
