@@ -234,6 +234,10 @@ def test_a_schedule_is_applied_once_an_epoch_though_resumed_within_it():
     assert again.model.optimizer.learning_rate == 0.25
     again.on_epoch_begin(2)
     assert again.model.optimizer.learning_rate == 0.125
+    unsigned = callbacks.LearningRateScheduler(max)  # it does not say what it takes
+    unsigned.set_model(again.model)
+    unsigned.on_epoch_begin(0)
+    assert again.model.optimizer.learning_rate == 0.125
     wrong = callbacks.LearningRateScheduler(lambda epoch, rate: "fast")
     wrong.set_model(again.model)
     with pytest.raises(ValueError, match="schedule must return a float; got 'fast'"):

@@ -389,6 +389,14 @@ def test_streamed_data_of_several_arrays(monkeypatch: pytest.MonkeyPatch) -> Non
         assert_array_equal(ours, theirs)
 
 
+def test_a_model_is_built_for_one_shape() -> None:
+    model = gpunn.Sequential([layers.Dense(2)], name="one")
+    model.build((None, 3))
+    model.build((None, 3))
+    with pytest.raises(ValueError, match=r"'one' takes samples of shape \(3,\); got \(7,\)"):
+        model.build((None, 7))
+
+
 def test_large_predictions_are_made_in_pieces() -> None:
     x = gpunn.Input((64,))
     y = layers.Dense(64)(layers.Flatten()(x))

@@ -112,10 +112,13 @@ def test_metrics_that_are_told_of_logits_get_logits(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("signs", [True, False], ids=["-1 and 1", "0 and 1"])
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "perceptron_criterion"])
-def test_metrics_beside_a_margin_decide_at_zero(loss: str, signs: bool, backend: str) -> None:
+@pytest.mark.parametrize("end", [None, "tanh"])
+def test_metrics_beside_a_margin_decide_at_zero(
+    end: str | None, loss: str, signs: bool, backend: str
+) -> None:
     x, y = data()
     with pytest.warns(UserWarning, match="decides at 0, and targets of 0 in place of -1. Keras"):
-        model = compiled(1, None, loss, ["accuracy", "precision", "recall", "auc"], backend)
+        model = compiled(1, end, loss, ["accuracy", "precision", "recall", "auc"], backend)
     model.fit(x, 2 * y - 1 if signs else y, epochs=3, verbose=0)
     found = model.evaluate(x, 2 * y - 1 if signs else y, verbose=0)[1:]
     scores = model.predict(x, verbose=0)
