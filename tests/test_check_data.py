@@ -108,7 +108,11 @@ def test_duplicates_and_contradictions():
     np.testing.assert_array_equal(finding.rows, np.arange(100, 150))
     y[100] = (y[0] + 1) % 3
     report = check_data(x, y)
-    assert report.of("contradictions")[0].rows.tolist() == [0, 100]
+    (finding,) = report.of("contradictions")
+    assert (finding.severity, finding.rows.tolist()) == ("warning", [0, 100])
+    # Of numbers, two measurements at one place may well differ.
+    (finding,) = check_data(x, np.arange(len(x)) + np.pi).of("contradictions")
+    assert finding.severity == "note"
     x[100, 0] = -0.0
     x[0, 0] = 0.0  # equal, though their bits differ
     assert check_data(x, y).of("contradictions")[0].rows.tolist() == [0, 100]

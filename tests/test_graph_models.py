@@ -686,7 +686,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "a target missing": (
         lambda: compiled(two_by_two()).fit(X, {"kind": CLASSES}), ["y lacks the key 'size'"]),
     "rows of the inputs": (
-        lambda: two_by_two().predict([LEFT, RIGHT[:5]]), ["x['right'] has 5 rows", "24"]),
+        lambda: two_by_two().predict([LEFT, RIGHT[:5]]), ["x['right'] has 5 rows, x['left'] 24"]),
     "rows of a target": (
         lambda: compiled(two_by_two()).fit(X, [CLASSES, NUMBERS[:5]]), ["y['size'] has 5 rows"]),
     "the shape of an input": (

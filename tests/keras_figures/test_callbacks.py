@@ -105,6 +105,12 @@ def test_early_stopping_restores_the_best(
     assert (epochs, model.weights) == (ran, weights)
 
 
+@pytest.mark.parametrize(("patience", "ran"), [(0, 2), (1, 2), (2, 3)])
+def test_early_stopping_of_what_never_gets_better(patience: int, ran: int) -> None:
+    """The first epoch is the best there has been, so patience begins with the second."""
+    assert watch(callbacks.EarlyStopping(patience=patience), [1.0, 2.0, 2.0, 2.0, 2.0])[1] == ran
+
+
 def test_early_stopping_keeps_the_last_weights_by_default() -> None:
     model, _ = watch(callbacks.EarlyStopping(patience=2), [0.2, 0.1, 0.3, 0.4, 0.5])
     assert model.weights == 3
