@@ -38,15 +38,15 @@ def classes(seed: int, rows: int = 60, n: int = 4) -> tuple[np.ndarray, np.ndarr
 # -- functions
 
 
-@pytest.mark.parametrize("drop", [True, False])
+@pytest.mark.parametrize("drop", [{}, {"drop_intermediate": True}, {"drop_intermediate": False}])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("rows", [2, 7, 60])
-def test_roc_curve(rows: int, weighted: bool, drop: bool) -> None:
+def test_roc_curve(rows: int, weighted: bool, drop: dict[str, bool]) -> None:
     y_true, y_score, weights = numbers(rows, rows)
     y_true[:2] = 0, 1
     sample_weight = weights if weighted else None
-    ours = metrics.roc_curve(y_true, y_score, sample_weight, drop)
-    theirs = sklearn.roc_curve(y_true, y_score, sample_weight=sample_weight, drop_intermediate=drop)
+    ours = metrics.roc_curve(y_true, y_score, sample_weight, **drop)
+    theirs = sklearn.roc_curve(y_true, y_score, sample_weight=sample_weight, **drop)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
     area = sklearn.roc_auc_score(y_true, y_score, sample_weight=sample_weight)
