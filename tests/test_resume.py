@@ -11,6 +11,7 @@ import pytest
 
 import gpunn
 from gpunn import callbacks, layers
+from gpunn.saving import files
 
 # A short training run. Its arguments: the folder, `save_freq`, and at which event to kill
 # itself, an event being the end of a batch, or a step on the way of a file to its name.
@@ -163,6 +164,27 @@ def crash(folder, *used, **arguments):
     """A run of `train` that leaves its checkpoint in ``folder``."""
     with pytest.raises(Crash):
         train(network(), callbacks.BackupAndRestore(folder, **arguments), *used, Crashing(2))
+
+
+@pytest.mark.parametrize(
+    ("save_freq", "expected"),
+    [
+        ("epoch", [None] * 4 + [(1, 0)] * 4),
+        (1, [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (1, 3), (1, 4)]),
+        (3, [None, None, (0, 3), (0, 3), (0, 3), (1, 2), (1, 2), (1, 2)]),
+    ],
+)
+def test_it_saves_as_often_as_it_was_told(tmp_path, save_freq, expected):
+    path = tmp_path / "checkpoint.gpunn"
+    found = []
+
+    def look(batch, logs):
+        document = files.read(path) if path.exists() else None
+        found.append(document and (document["epoch"], document["batch"]))
+
+    backup = callbacks.BackupAndRestore(tmp_path, save_freq)
+    train(network(), backup, callbacks.LambdaCallback(on_train_batch_end=look), epochs=2)
+    assert found == expected  # after each of four batches, twice
 
 
 def bits(model):
