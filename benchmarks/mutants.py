@@ -17,6 +17,7 @@ could tell it from the original.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import random
@@ -223,10 +224,9 @@ def plant(mutant: dict[str, Any], tests: list[list[str]]) -> bool:
 
 
 def _difference(before: str, after: str) -> Iterator[str]:
-    for old, new in zip(before.splitlines(), after.splitlines(), strict=False):
-        if old != new:
-            yield f"- {old.strip()}"
-            yield f"+ {new.strip()}"
+    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""):
+        if line[0] in "+-" and line[:3] not in ("---", "+++"):
+            yield f"{line[0]} {line[1:].strip()}"
 
 
 def tried(tests: list[str], limit: float = LIMIT) -> tuple[str, str]:

@@ -389,6 +389,15 @@ def test_streamed_data_of_several_arrays(monkeypatch: pytest.MonkeyPatch) -> Non
         assert_array_equal(ours, theirs)
 
 
+def test_inputs_and_outputs_come_in_the_form_they_were_given_in() -> None:
+    one, other = gpunn.Input((3,)), gpunn.Input((2,))
+    sums, both = layers.Dense(2)(one), layers.concatenate([one, other])
+    single = gpunn.Model(one, sums)
+    assert single.input is one and single.output is sums
+    several = gpunn.Model({"a": one, "b": other}, [sums, both])
+    assert several.input == {"a": one, "b": other} and several.output == [sums, both]
+
+
 def test_a_model_is_built_for_one_shape() -> None:
     model = gpunn.Sequential([layers.Dense(2)], name="one")
     model.build((None, 3))

@@ -182,3 +182,48 @@ def test_values_and_gradients_are_those_of_keras(keras: Any) -> None:
         assert ours == pytest.approx(value.item(), rel=1e-5), name
         size = np.abs(slope).max()
         np.testing.assert_allclose(gradient, slope, rtol=2e-5, atol=1e-6 * size, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
+@pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", "none"]
+)
+@pytest.mark.parametrize("weights", [None, (4, 1), (4, 4), (4, 4, 1)], ids=str)
+def test_called_on_arrays_it_weighs_as_keras_does(
+    weights: tuple[int, ...] | None, reduction: str, keras: Any
+) -> None:
+    """Of several steps in each row."""
+    ours, theirs, values, given = weighed(weights, reduction, keras)
+    if weights == (4, 1) and reduction == "mean_with_sample_weight":
+        # Keras divides by the sum of the weights as they were given: that is no mean.
+        assert theirs == pytest.approx((values * given).sum() / given.sum())
+        assert ours == pytest.approx(np.average(values, weights=given + np.zeros((4, 4))))
+    else:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
+def test_weights_of_rows_are_not_those_of_steps(keras: Any) -> None:
+    """Keras spreads them over the last axis, and is silent if there are as many steps as rows."""
+    ours, theirs, values, given = weighed((4,), "none", keras)
+    np.testing.assert_allclose(ours, values * given[:, np.newaxis], rtol=1e-6)
+    np.testing.assert_allclose(theirs, values * given, rtol=1e-6)
+
+
+def weighed(
+    shape: tuple[int, ...] | None, reduction: str, keras: Any
+) -> tuple[Any, Any, np.ndarray, Any]:
+    """Our loss and Keras's of 4 steps in 4 rows; the single losses, and weights of this shape."""
+    random = np.random.default_rng(7)
+    y_true, y_pred = random.normal(size=(2, 4, 4, 3)).astype(np.float32)
+    given = None if shape is None else random.uniform(0.5, 2.0, shape).astype(np.float32)
+    ours, theirs = (
+        module.losses.MeanSquaredError(reduction=reduction)(y_true, y_pred, sample_weight=given)
+        for module in (gpunn, keras)
+    )
+    return ours, np.asarray(theirs), ((y_true - y_pred) ** 2).mean(-1), given
+
+
+def test_a_loss_of_single_numbers() -> None:
+    assert losses.MeanSquaredError()(2.0, 3.5) == 2.25
+    assert losses.SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]) == pytest.approx(np.log(2))
