@@ -114,6 +114,13 @@ def test_every_operation_is_compared_with_numpy() -> None:
     assert own & set(backend.operations) <= {launch.operation for launch in launches}
 
 
+@built
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_more_numbers_than_a_thread_takes_at_once(name: str) -> None:
+    """Which are 2^16: what is cut into pieces has a second one here, and a ragged one."""
+    COMPARISONS[name](get_backend("compiled"), Sample(2_003, 33, "float32"))
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The calls that each program repeats, in the order in which the programs are made."""
