@@ -59,6 +59,8 @@ def test_roc_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     expected = np.mean(pairs > 0) + np.mean(pairs == 0) / 2
     assert metrics.roc_auc(y_true[:, None], y_score[:, None]) == pytest.approx(expected)
     assert metrics.roc_auc(y_true, np.zeros(len(y_true))) == 0.5
+    with pytest.raises(ValueError, match=r"y_true has shape \(2, 2\) and y_score \(2, 2\)"):
+        metrics.roc_curve(np.eye(2), np.eye(2))
     assert metrics.roc_auc(y_true == 1, y_true) == 1.0
 
 

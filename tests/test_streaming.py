@@ -272,6 +272,15 @@ def test_no_piece_brings_an_array_of_its_own(
     assert kept[0] == kept[1] == kept[2] > 0
 
 
+def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
+    x, y = np.zeros((3_000, 300), np.float32), np.zeros(3_000)
+    model = wide(card, 300)
+    model.fit(x[:40], y[:40], batch_size=20, verbose=0)
+    streamed(1 << 26)  # more than all of it
+    with limited(model.backend, 2_000_000):
+        model.fit(x, y, batch_size=20, verbose=0)
+
+
 def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> None:
     """Of a memory map only pieces are ever in the host's memory, whatever their order."""
     numbers = np.random.default_rng(0).integers(0, 256, (3_000, 300))
