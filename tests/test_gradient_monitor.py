@@ -83,9 +83,10 @@ def test_training_is_the_same_with_it(backend):
         np.testing.assert_array_equal(a, b)
 
 
-def test_units_that_are_dead():
+@pytest.mark.parametrize("activation", ["relu", "hard_silu"])  # by its output, by its input
+def test_units_that_are_dead(activation):
     x, y = data()
-    model = chain(1, "relu", width=4)
+    model = chain(1, activation, width=4)
     model.layers[0].bias.assign([-100.0, 0.0, -100.0, -100.0])
     monitor = GradientMonitor(frequency=1, verbose=0)
     model.fit(x, y, batch_size=24, verbose=0, callbacks=[monitor])

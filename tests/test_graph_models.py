@@ -286,6 +286,15 @@ def test_validation_data_in_lists_is_no_batch(x_form: Any, y_form: Any, weighted
     assert history["val_loss"] == [found[0]]
 
 
+def test_validation_data_of_two_inputs_with_weights_of_one_output_are_no_batch() -> None:
+    left, right = gpunn.Input((3,)), gpunn.Input((2,))
+    model = gpunn.Model([left, right], layers.Dense(1)(layers.concatenate([left, right])))
+    model.compile("sgd", "mse")
+    x, y, weights = [np.ones((8, 3)), np.ones((8, 2))], np.ones(8), np.arange(8.0)
+    history = model.fit(x, y, validation_data=(x, y, weights), verbose=0).history
+    assert history["val_loss"] == [model.evaluate(x, y, sample_weight=weights, verbose=0)]
+
+
 def test_validation_data_in_lists_of_one_is_no_batch() -> None:
     model = gpunn.Sequential([gpunn.Input((3,)), layers.Dense(1)])
     model.compile("sgd", "mse")

@@ -246,8 +246,12 @@ def test_norms_of_a_convolutions_filters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axis", "words"), [(2, "axis=2 does not fit"), ([0, 2], "neighbours"), (-3, "axis=-3")]
-)
+    ("axis", "words"),
+    [
+        (2, "axis=2 does not fit"), ([0, 2], "neighbours"), (-3, "axis=-3"),
+        ([1, 2], r"axis=\[1, 2\] does not fit"),
+    ],
+)  # fmt: skip
 def test_axes_that_do_not_fit(axis: Any, words: str) -> None:
     shape = (2, 3, 4) if axis == [0, 2] else (2, 3)
     with pytest.raises(ValueError, match=words):
