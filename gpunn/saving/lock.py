@@ -31,10 +31,10 @@ class FolderLock:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     one, other = FolderLock(folder), FolderLock(folder)
-    ...     first = one.take(), other.take()
+    ...     first = one.take(), one.take(), other.take()
     ...     one.release()
     ...     first, other.take(), other.release()
-    ((True, False), True, None)
+    ((True, True, False), True, None)
     """
 
     _model: Any = None
