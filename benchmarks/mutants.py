@@ -264,8 +264,8 @@ def page(result: dict[str, Any]) -> str:
         f"{len(mutants)} mutants, drawn by seed {result['seed']} over the lines of training, "
         f"arena, optimizers, losses, metrics, callbacks, saving, feeding and of the kernels' text "
         f"(`benchmarks/mutants.py`, with cosmic-ray, `kernel_mutants.py`). Killed: {killed}. "
-        f"Survived: {len(survivors)}, of which {len(equivalent)} are equivalent: no test could tell them "
-        f"from the original. **{share:.1%} of the others are killed.**", "",
+        f"Survived: {len(survivors)}, of which {len(equivalent)} are equivalent: no test could "
+        f"tell them from the original. **{share:.1%} of the others are killed.**", "",
         "| survivor | change | reason |", "| --- | --- | --- |",
     ]  # fmt: skip
     for m in survivors:
