@@ -55,10 +55,13 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         return np if self._trace is None else self._trace
 
     def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        if self._trace is None:
-            function(*args, **kwargs)
-        else:
+        if self._trace is not None:
             self._trace.list_call(function, *args, **kwargs)
+        elif function is np.dot:  # some BLAS look at numbers beyond the end of a row, and warn
+            with np.errstate(all="ignore"):
+                function(*args, **kwargs)
+        else:
+            function(*args, **kwargs)
 
     def _do_once(self, function: Callable[..., Any], *args: Any) -> None:
         if self._trace is None:
