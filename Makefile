@@ -40,7 +40,7 @@ coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a 
 	  tests/test_cupy_backend.py tests/test_parity.py tests/test_kernels_compile.py
 	$(BIN)/python -m coverage report
 
-bench: $(VENV)/.for-bench ## compare with the neighbours: 15 minutes (ARGS=--quick: 1)
+bench: $(VENV)/.for-bench ## compare with the neighbours: 20 minutes (ARGS=--quick: 1)
 	$(BIN)/gpunn bench $(ARGS)
 
 bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 90 minutes
