@@ -66,7 +66,7 @@ wheel: $(VENV)/.for-test ## build the wheel in dist/
 
 clean: ## remove .venv and what was built, keep runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -f gpunn/backends/_compiled_*
+	rm -f gpunn/backends/compiled/_kernels_*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -79,10 +79,10 @@ $(BIN)/python:
 
 # The stamps are renewed when the list of dependencies or the compiled kernels may have changed.
 # An installation compiles those in place that are not up to date: GPUNN_BUILD=none compiles none.
-PACKAGE := pyproject.toml setup.py $(wildcard kernels/*.cuh kernels/compiled/*)
+PACKAGE := pyproject.toml setup.py $(wildcard kernels/formulas/*.cuh kernels/cpu/*)
 
 $(VENV)/.for-train: $(PACKAGE) | $(BIN)/python
-	@extra=$$($(PYTHON) -I gpunn/backends/cuda_extra.py) && $(INSTALL) ".$${extra:+[$$extra]}"
+	@extra=$$($(PYTHON) -I gpunn/backends/cupy/driver/cuda_extra.py) && $(INSTALL) ".$${extra:+[$$extra]}"
 	@touch $@
 
 $(VENV)/.for-bench: $(PACKAGE) | $(BIN)/python

@@ -20,8 +20,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 KERNELS = Path("kernels")
-SOURCES = sorted(str(file) for file in KERNELS.glob("compiled/*.cpp"))
-HEADERS = sorted(str(file) for name in ("*.cuh", "compiled/*.hpp") for file in KERNELS.glob(name))
+SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
+HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
 FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
 COMPILERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))  # of all modules together
 
@@ -64,7 +64,7 @@ class BuildKernels(build_ext):
     def build_extension(self, extension):
         if self.editable_mode:  # what was built in place by the last installation may do
             wanted = Path(self.get_ext_fullpath(extension.name))
-            there = Path("gpunn", "backends", wanted.name)
+            there = Path("gpunn", "backends", "compiled", wanted.name)
             if not newer_group([*SOURCES, *extension.depends], str(there)):
                 wanted.parent.mkdir(parents=True, exist_ok=True)
                 self.copy_file(str(there), str(wanted))
@@ -84,7 +84,7 @@ class BuildKernels(build_ext):
 def formulas():
     """``EACH_KIND(X)``: X of every formula of that kind, by the name of its struct."""
     found = {}
-    for header in sorted(KERNELS.glob("*.cuh")):
+    for header in sorted(KERNELS.glob("formulas/*.cuh")):
         for name, kind in FORMULA.findall(header.read_text(encoding="utf-8")):
             found.setdefault(re.sub(r"(?<!^)(?=[A-Z])", "_", kind).upper(), []).append(name)
     return "".join(
@@ -103,10 +103,10 @@ def extensions():
         )
     return [
         Extension(
-            f"gpunn.backends._compiled_{name}",
+            f"gpunn.backends.compiled._kernels_{name}",
             SOURCES,
             include_dirs=[numpy.get_include()],
-            define_macros=[("MODULE", f"_compiled_{name}")],
+            define_macros=[("MODULE", f"_kernels_{name}")],
             depends=[*HEADERS, "setup.py"],
             language="c++",
             optional=True,

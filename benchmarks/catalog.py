@@ -137,7 +137,7 @@ def only(wanted: Program) -> str | None:
 
 def why_no_backend(v: Variant) -> str | None:
     """Of gpunn on its compiled kernels: why it cannot run here."""
-    from gpunn.backends import compiled
+    from gpunn.backends.compiled import select as compiled
 
     wanted = v.file == OURS and v.options["backend"] == "compiled"
     return compiled.why_not() if wanted else None
@@ -170,6 +170,6 @@ def has_card() -> bool:
     """Whether gpunn can use a card here."""
     if not machine.cards():
         return False
-    from gpunn.backends.card import why_not
+    from gpunn.backends.cupy.driver.card import why_not
 
     return why_not() is None

@@ -34,10 +34,10 @@ from counting import Counters, Prepare, allocated, calls, instructions, passes
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import dry
-from gpunn.backends.profile import Launch
-from gpunn.cli import steps
-from gpunn.models import loops
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.cupy.driver import dry
+from gpunn.training import loops
 
 RESULTS = Path(__file__).parent / "results" / "counters.json"
 EVERYWHERE = ("operations", "bytes", "flops", "card ", "passes", "calls into gpunn")

@@ -80,7 +80,7 @@ def main() -> int:
 
 def contestants() -> tuple[list[Program], dict[str, str]]:
     """gpunn on each rung of its ladder, the neighbours, and what there is none of."""
-    from gpunn.backends.ladder import RUNGS
+    from gpunn.backends.cupy.launch.modes import RUNGS
 
     programs, missing = [], {}
     for variant in catalog.variants():
@@ -121,7 +121,7 @@ def describe_card(backend: str) -> dict[str, Any]:
         return {"name": "emulated"}
     if backend != "cupy":
         sys.exit(f"GPUNN_BACKEND={backend}: a card's backend is expected, cupy or emulated.")
-    from gpunn.backends.card import why_not
+    from gpunn.backends.cupy.driver.card import why_not
 
     reason = why_not()
     if reason is not None:

@@ -85,14 +85,15 @@ def build() -> str:
     """Build the compiled kernels for ``baseline``; what the compiler said if it refused."""
     compiler = {"CC": "ccache gcc", "CXX": "ccache g++"} if shutil.which("ccache") else {}
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
-    module = next(iter(ROOT.glob("gpunn/backends/_compiled_baseline*")), None)
+    module = next(iter(ROOT.glob("gpunn/backends/compiled/_kernels_baseline*")), None)
     if module is not None:
         module.unlink()  # the build is optional: without a new one there is none
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "GPUNN_BUILD": "baseline", **compiler},
         capture_output=True, text=True,
     )  # fmt: skip
-    return "" if any(ROOT.glob("gpunn/backends/_compiled_baseline*")) else done.stderr[-500:]
+    built = any(ROOT.glob("gpunn/backends/compiled/_kernels_baseline*"))
+    return "" if built else done.stderr[-500:]
 
 
 def tried(file: str) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import nvrtc
 
-from gpunn.backends import kernel_source
-from gpunn.backends.composition import every_kernel
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.codegen import every_kernel
 
 ARCHITECTURES = (61, 75, 86, 89, 90)
 RESULT = Path(__file__).parent / "results" / "kernels.md"

@@ -160,7 +160,7 @@ def _blas() -> str | None:
 def _compiled() -> str | None:
     """The instruction set of gpunn's compiled kernels, if it has some here."""
     try:
-        from gpunn.backends import compiled
+        from gpunn.backends.compiled import select as compiled
 
         return compiled.chosen()
     except (ImportError, RuntimeError):

@@ -35,10 +35,11 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
 TRACE = ROOT / ".mutants"
 SUBJECTS = (
-    "gpunn/arena.py", "gpunn/plan.py", "gpunn/workspace.py", "gpunn/models", "gpunn/optimizers",
-    "gpunn/callbacks", "gpunn/saving", "gpunn/regularizers.py", "gpunn/constraints.py",
-    "gpunn/losses", "gpunn/metrics", "gpunn/backends/control.py", "gpunn/backends/order.py",
-    "gpunn/utils",
+    "gpunn/core", "gpunn/structure", "gpunn/feeding", "gpunn/training", "gpunn/models",
+    "gpunn/optimizers", "gpunn/callbacks", "gpunn/saving", "gpunn/regularizers.py",
+    "gpunn/constraints.py", "gpunn/losses", "gpunn/metrics",
+    "gpunn/backends/contract/control.py", "gpunn/backends/shared/order.py",
+    "gpunn/utils", "gpunn/apps/data_checks",
 )  # fmt: skip
 # They look at no line of the subjects, or at all of them in a process of its own.
 LEFT_OUT = (

@@ -26,12 +26,13 @@ from gpunn_fit import network
 from workloads import ALL_WORKLOADS, WORKLOADS
 
 from gpunn import Model, Sequential, layers, optimizers
-from gpunn.backends import get_backend, roofline
-from gpunn.backends.base import Backend
+from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline.known_cards import find_card
+from gpunn.backends import get_backend
 from gpunn.backends.contract import Given
-from gpunn.backends.control import POSITION, Control
-from gpunn.backends.known_cards import find_card
-from gpunn.backends.profile import Launch
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import POSITION, Control
+from gpunn.backends.contract.profiling import Launch
 from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048

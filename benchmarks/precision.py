@@ -20,8 +20,8 @@ import numpy as np
 import gpunn
 from gpunn import layers
 from gpunn.backends.contract import Given
-from gpunn.backends.numpy_backend import NumpyBackend
-from gpunn.backends.precision import PRECISIONS, rounded
+from gpunn.backends.numpy.backend import NumpyBackend
+from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 RESULTS = Path(__file__).parent / "results"
 NOTE = "rounding emulated on the CPU, nothing run on a card"

@@ -24,11 +24,11 @@ from workloads import TITLES, WORKLOADS
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends import roofline
-from gpunn.backends.known_cards import CARDS, SOURCES, Card, find_card
-from gpunn.backends.ladder import LONG
-from gpunn.backends.profile import Launch
-from gpunn.cli import steps
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
+from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.cupy.launch.modes import LONG
 
 RESULTS = Path(__file__).parent / "results"
 PATH = RESULTS / "roofline.json"

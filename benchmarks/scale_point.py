@@ -20,7 +20,7 @@ import numpy as np
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends.profile import Launch
+from gpunn.backends.contract.profiling import Launch
 
 ROWS = 4096  # of generated data, or one batch
 DEFAULTS = {

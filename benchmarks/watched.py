@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "contestants"))
 
 import gpunn_fit
 
-from gpunn.backends import compiled
+from gpunn.backends.compiled import select as compiled
 from gpunn.callbacks import TensorBoard
 
 VARIANTS = {

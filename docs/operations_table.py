@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.backends.contract import Contract, Operation
-from gpunn.backends.contract.operation import Argument
+from gpunn.backends.contract.declaration import Argument
 
 PAGE = Path(__file__).with_name("operations.md")
 BEGIN, END = "<!-- table of operations -->\n", "<!-- end of the table -->"

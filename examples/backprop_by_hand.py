@@ -25,7 +25,8 @@ from math import exp
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 
 x = np.array([[0.05, 0.10]])
 target = np.array([[0.01, 0.99]])

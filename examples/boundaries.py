@@ -17,7 +17,8 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 from gpunn.datasets import toy
 
 ROWS = 400

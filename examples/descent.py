@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gpunn
-from gpunn import layers, optimizers, plots
+from gpunn import layers, optimizers
+from gpunn.apps import plots
 
 NEAR = 1e-3  # above the lowest point: there
 

@@ -23,7 +23,8 @@ import time
 import numpy as np
 
 import gpunn
-from gpunn import layers, optimizers, plots
+from gpunn import layers, optimizers
+from gpunn.apps import plots
 
 
 def mlp():

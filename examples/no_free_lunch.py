@@ -18,7 +18,8 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 
 FEATURES, ROWS, NEW, NOISE = 10, 1_000, 2_000, 1.0
 

@@ -20,7 +20,8 @@ import time
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 
 BATCH, REFIT_EVERY, SHOWN = 32, 50, 25
 TURN = 2 * np.pi / 1000  # the border turns so far from batch to batch

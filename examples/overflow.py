@@ -18,7 +18,8 @@ import warnings
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 
 decimal.getcontext().prec = 50
 D = decimal.Decimal

@@ -17,9 +17,10 @@ import warnings
 import numpy as np
 
 import gpunn
-from gpunn import Perceptron, layers, plots
+from gpunn import Perceptron, layers
+from gpunn.apps import plots
+from gpunn.apps.perceptron import ConvergenceWarning, mistake_bound
 from gpunn.datasets import toy
-from gpunn.perceptron import ConvergenceWarning, mistake_bound
 
 
 def widest_margin(x, y, steps=100_000):

@@ -23,7 +23,8 @@ from collections import Counter
 import numpy as np
 
 import gpunn
-from gpunn import layers, metrics, plots
+from gpunn import layers, metrics
+from gpunn.apps import plots
 
 LOST = 1 / 200  # share of the good messages that may be lost
 WORD = re.compile(r"[^\W\d_]{2,}|\d+|[£$€!]")

@@ -25,7 +25,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import gpunn
-from gpunn import callbacks, constraints, layers, optimizers, plots, regularizers
+from gpunn import callbacks, constraints, layers, optimizers, regularizers
+from gpunn.apps import plots
 
 ROWS = 1_000
 OPTIMIZERS = {

@@ -20,7 +20,8 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 Y = np.array([0, 1, 1, 0])

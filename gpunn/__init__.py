@@ -13,7 +13,6 @@ from . import (
     activations,
     backends,
     callbacks,
-    config,
     constraints,
     datasets,
     initializers,
@@ -22,19 +21,19 @@ from . import (
     metrics,
     models,
     optimizers,
-    plots,
-    random,
     regularizers,
     saving,
     testing,
     utils,
 )
 from ._version import __version__
+from .apps import plots
+from .apps.least_squares import fit_least_squares
+from .apps.perceptron import Perceptron
 from .backends import get_backend, use_backend
+from .common import config, random, stored
 from .layers import Input
-from .least_squares import fit_least_squares
 from .models import Model, Sequential
-from .perceptron import Perceptron
 
 __all__ = [
     "Input",
@@ -61,16 +60,22 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "stored",
     "testing",
     "use_backend",
     "utils",
 ]
 
-# `gpunn.keras` is this package itself, under every way of importing it: a second
-# copy of a module would have a second registry.
+# These public modules stand elsewhere, and `gpunn.keras` is this package itself, under every way
+# of importing it: a second copy of a module would have a second registry.
 keras = sys.modules[__name__]
-sys.modules[f"{__name__}.keras"] = keras
+for _name in ("config", "keras", "plots", "random", "stored"):
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name]
 for _name in list(sys.modules):
     if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
         sys.modules[f"{__name__}.keras{_name[len(__name__) :]}"] = importlib.import_module(_name)
 del _name
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,6 @@
 """``python -m gpunn`` is the command ``gpunn``."""
 
-from gpunn.cli import main
+from .apps.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

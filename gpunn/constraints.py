@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import registry
-from .arguments import check_fraction, check_number
 from .backends import get_backend
-from .backends.base import Array, Backend
+from .backends.contract.backend import Array, Backend
+from .common import registry
+from .common.arguments import check_fraction, check_number
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 

@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
-from .arguments import check_choice, check_number
-from .config import resolve_dtype
-from .random import check_seed, draw_seed
+from .common import registry
+from .common.arguments import check_choice, check_number
+from .common.config import resolve_dtype
+from .common.random import check_seed, draw_seed
 
 # The standard deviation of a standard normal cut off at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import registry
-from .arguments import check_choice
 from .backends import get_backend
-from .backends.base import Array, Backend
+from .backends.contract.backend import Array, Backend
+from .common import registry
+from .common.arguments import check_choice
 
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from .activations import Activation
-from .arena import Arena
 from .backends import get_backend
-from .backends.base import Array, Backend
-from .backends.control import Control
+from .backends.contract.backend import Array, Backend
+from .backends.contract.control import Control
+from .core.arena import Arena
+from .core.plan import INPUT, Call, Node, Plan
+from .core.workspace import Pool, Workspace
+from .feeding.data import to_rows
+from .feeding.rows import name_of
 from .layers.base import Layer, Shape
 from .losses.base import Loss, align
 from .models import Model
-from .models.data import to_rows
-from .models.heads import Answers
-from .models.rows import name_of
-from .plan import INPUT, Call, Node, Plan
-from .workspace import Pool, Workspace
+from .training.heads import Answers
 
 __all__ = ["check_gradients"]
 

@@ -18,14 +18,14 @@ import numpy as np
 import registered
 
 import gpunn
-from gpunn import registry
-from gpunn.arena import Arena, Parameter
-from gpunn.backends import kernel_source
-from gpunn.backends.base import Backend
-from gpunn.backends.control import BATCHES, PASS, POSITION, UPDATES, Control
-from gpunn.backends.cupy_backend import CupyBackend
-from gpunn.backends.geometry import Geometry
-from gpunn.backends.order import Order
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import BATCHES, PASS, POSITION, UPDATES, Control
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.order import Order
+from gpunn.common import registry
+from gpunn.core.arena import Arena, Parameter
 
 NUMPY: Backend = gpunn.backends.get_backend("numpy")
 DTYPES = ("float32", "float64")

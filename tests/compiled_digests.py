@@ -22,7 +22,8 @@ from comparisons import COMPARISONS, DTYPES, VALUES, Sample
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import compiled, get_backend
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import select as compiled
 
 SAMPLES = [
     Sample(*shape, dtype, values, seed)
@@ -78,7 +79,7 @@ def training(backend: str) -> list[np.ndarray]:
 
 def stand_in(module: str) -> None:
     """Use this file in place of the kernels that need no particular instruction set."""
-    name = "gpunn.backends._compiled_baseline"
+    name = "gpunn.backends.compiled._kernels_baseline"
     spec: Any = importlib.util.spec_from_file_location(name, module)
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])

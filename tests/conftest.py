@@ -13,9 +13,9 @@ from typing import Any
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 
-from gpunn import registry
-from gpunn.backends.card import why_not as why_no_card
-from gpunn.backends.compiled import why_not as why_not_compiled
+from gpunn.backends.compiled.select import why_not as why_not_compiled
+from gpunn.backends.cupy.driver.card import why_not as why_no_card
+from gpunn.common import registry
 from gpunn.datasets import mnist as source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -24,11 +24,11 @@ import numpy as np
 from host_kernels import HostKernels, poison
 
 import gpunn.backends
-from gpunn.backends.composition import Kernel
-from gpunn.backends.cupy_backend import CupyBackend
-from gpunn.backends.device import Epilogue, column_major
-from gpunn.backends.interrupts import perform
-from gpunn.backends.precision import PRECISIONS, rounded
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.protocols import Epilogue, column_major
+from gpunn.backends.shared.interrupts import perform
+from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 
 class Recorder(threading.local):

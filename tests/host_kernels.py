@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends import kernel_source
-from gpunn.backends.composition import Kernel, every_kernel
-from gpunn.backends.kernel_source import Parameter, parts
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
+from gpunn.backends.cupy.launch.parts import Parameter, parts
 
 HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parent.parent / "build" / "host"

@@ -1,4 +1,4 @@
-"""CuPy, cuBLAS and cuBLASLt, pretended: what `gpunn.backends.cuda` and `cublas` ask of them.
+"""CuPy, cuBLAS and cuBLASLt, pretended: what ``cuda.py`` and ``cublas.py`` ask of them.
 
 The libraries are C functions on host memory that do what NVIDIA's documentation says of
 the arguments that they get. Descriptors are NVIDIA's own where its cuBLASLt is installed
@@ -20,8 +20,8 @@ import emulated
 import numpy as np
 from host_kernels import compile_text
 
-from gpunn.backends import kernel_source
-from gpunn.backends.precision import rounded
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.shared.precision import rounded
 
 REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
 ROUNDING = {68: None, 70: None, 77: "tf32", 75: "bfloat16"}  # CUBLAS_COMPUTE_...
@@ -294,7 +294,7 @@ class Stream:
 
 
 class Cupy(emulated.ArrayModule):
-    """CuPy's names for what `gpunn.backends.cuda` uses, over what `emulated` has."""
+    """CuPy's names for what `gpunn.backends.cupy.driver.cuda` uses, over what `emulated` has."""
 
     def __init__(self, capability: str) -> None:
         device = SimpleNamespace(

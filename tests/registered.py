@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import gpunn
-from gpunn import registry
+from gpunn.common import registry
 
 Arguments = dict[str, Any]
 

@@ -18,7 +18,8 @@ from comparisons import make_card
 import gpunn
 from gpunn import activations, layers
 from gpunn.activations.gated import normal_distribution
-from gpunn.backends import cupy_backend, get_backend
+from gpunn.backends import get_backend
+from gpunn.backends.cupy import backend as cupy_backend
 from gpunn.testing import check_gradients
 
 BACKENDS = ["numpy", "compiled", "emulated"]

@@ -7,8 +7,8 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.arena import Arena, Parameter
 from gpunn.backends import get_backend
+from gpunn.core.arena import Arena, Parameter
 
 X = np.random.default_rng(0).standard_normal((8, 5))
 Y = np.random.default_rng(1).standard_normal((8, 3))

@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse
 
 import gpunn
-from gpunn.models.arrays import check_finite
+from gpunn.feeding.arrays import check_finite
 
 layers = gpunn.layers
 ROWS = 12

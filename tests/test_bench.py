@@ -26,8 +26,8 @@ import suite
 import tiers
 import workloads
 
-from gpunn.backends import compiled
-from gpunn.cli import bench, main
+from gpunn.apps.cli import bench, main
+from gpunn.backends.compiled import select as compiled
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "bench.json"

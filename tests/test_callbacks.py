@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import callbacks, registry
+from gpunn import callbacks
 from gpunn.callbacks.progress_bar import _line
+from gpunn.common import registry
 from gpunn.saving import files
 
 

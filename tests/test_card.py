@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from machines import COMPLETE, INSTALL_12, LACKING
 
-from gpunn.backends import card
+from gpunn.backends.cupy.driver import card
 
 
 def _forget() -> dict[str, ModuleType]:

@@ -14,10 +14,10 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
 import gpunn
-from gpunn.cli import main
+from gpunn.apps.cli import main
+from gpunn.apps.data_checks import statistics as own
+from gpunn.apps.data_checks.checked_data import SEVERITIES
 from gpunn.utils import check_data
-from gpunn.utils import data_statistics as own
-from gpunn.utils.checked_data import SEVERITIES
 
 
 def clean(rows=600, columns=4, seed=0, classes=3):

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 import gpunn
-from gpunn.backends import card, compiled, cuda, numpy_backend
-from gpunn.cli import doctor, main
+from gpunn.apps.cli import doctor, main
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.cupy.driver import card, cuda
+from gpunn.backends.numpy import backend as numpy_backend
 from gpunn.datasets import idx
 
 SMALL = ["--hidden", "16", "--batch-size", "128", "--epochs", "6", "--backend", "numpy"]
@@ -22,7 +24,7 @@ SMALL = ["--hidden", "16", "--batch-size", "128", "--epochs", "6", "--backend", 
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from gpunn.cli import main
+from gpunn.apps.cli import main
 sys.exit(main())
 """
 
@@ -87,7 +89,7 @@ def test_training_prints_and_saves_what_came_of_it(trained, mnist):
 
 
 def test_the_default_network_is_the_classic_one():
-    model = gpunn.cli.train.make_model({**gpunn.cli.train.DEFAULTS, "dataset": "mnist"})
+    model = gpunn.apps.cli.train.make_model({**gpunn.apps.cli.train.DEFAULTS, "dataset": "mnist"})
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["Rescaling", "Flatten", "Dense", "Dropout", "Dense"]
     assert model.count_params() == 784 * 128 + 128 + 128 * 10 + 10
@@ -338,7 +340,7 @@ def test_images_of_every_kind_become_the_same_pixels(tmp_path, mnist, kind):
     pixels = mnist[1][0][0]
     path = tmp_path / ("digit.tif" if kind in ("CMYK", "F") else "digit.png")
     picture(pixels, kind).save(path)
-    read = gpunn.cli.predict.image_to_array(str(path), (28, 28))
+    read = gpunn.apps.cli.predict.image_to_array(str(path), (28, 28))
     # Some conversions round: by 1 of 255.
     assert abs(read.astype(int) - pixels).max() <= 1
     assert read.dtype == np.uint8
@@ -348,7 +350,7 @@ def test_images_are_padded_and_scaled(tmp_path, capsys):
     page = np.full((300, 200), 250, np.uint8)
     page[60:240, 90:110] = 10  # a dark bar in the middle
     Image.fromarray(page).save(tmp_path / "bar.png")
-    read = gpunn.cli.predict.image_to_array(str(tmp_path / "bar.png"), (28, 28)).astype(int)
+    read = gpunn.apps.cli.predict.image_to_array(str(tmp_path / "bar.png"), (28, 28)).astype(int)
     assert read.shape == (28, 28)
     heights, widths = np.nonzero(read > 128)
     assert np.ptp(heights) + 1 == pytest.approx(28 * 180 / 300, abs=1)
@@ -363,7 +365,7 @@ def test_inversion_can_be_asked_for(tmp_path):
     Image.fromarray(np.full((28, 28), 40, np.uint8)).save(tmp_path / "even.png")
     path = str(tmp_path / "even.png")
     values = [
-        int(gpunn.cli.predict.image_to_array(path, (28, 28), invert)[0, 0])
+        int(gpunn.apps.cli.predict.image_to_array(path, (28, 28), invert)[0, 0])
         for invert in ("auto", "no", "yes")
     ]
     assert values == [40, 40, 215]
@@ -508,7 +510,9 @@ def test_help_fits_in_80_columns_and_has_examples(capsys, monkeypatch, command):
 
 
 def test_help_needs_no_extra():
-    code = "import sys; from gpunn.cli import main; main(['--help']); print(sorted(sys.modules))"
+    code = (
+        "import sys; from gpunn.apps.cli import main; main(['--help']); print(sorted(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].strip("[]").replace("'", "").split(", "))
     assert "numpy" in loaded

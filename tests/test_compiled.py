@@ -32,10 +32,13 @@ from comparisons import (
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import card, compiled, get_backend, kernel_source
-from gpunn.backends.compiled_products import ours_is_faster
-from gpunn.backends.control import Control
-from gpunn.backends.geometry import Geometry
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled.products import ours_is_faster
+from gpunn.backends.contract.control import Control
+from gpunn.backends.cupy.driver import card
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.shared.geometry import Geometry
 
 REASON = compiled.why_not()
 UNWANTED = os.environ.get("GPUNN_BUILD") == "none"
@@ -460,7 +463,7 @@ def test_the_number_of_threads_makes_no_difference() -> None:
 def hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process that never saw a backend, on a machine without card and compiled kernels."""
     for name in compiled.INSTRUCTIONS:
-        monkeypatch.setitem(sys.modules, f"gpunn.backends._compiled_{name}", None)
+        monkeypatch.setitem(sys.modules, f"gpunn.backends.compiled._kernels_{name}", None)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(card, "why_not", lambda: "There is no card.")

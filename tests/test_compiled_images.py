@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.backends import compiled, compiled_images
-from gpunn.backends.geometry import Geometry
+from gpunn.backends.compiled import images as compiled_images
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.shared.geometry import Geometry
 
 pytestmark = pytest.mark.skipif(bool(compiled.why_not()), reason=str(compiled.why_not()))
 LINEAR, RELU = gpunn.activations.get("linear"), gpunn.activations.get("relu")
@@ -20,7 +21,7 @@ LINEAR, RELU = gpunn.activations.get("linear"), gpunn.activations.get("relu")
 
 @pytest.fixture(params=compiled.INSTRUCTIONS)
 def backend(request: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from gpunn.backends.compiled_backend import CompiledBackend
+    from gpunn.backends.compiled.backend import CompiledBackend
 
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", request.param)
     try:
@@ -91,7 +92,7 @@ def check_convolution(
     g: Geometry, n: int, channels: int, filters: int, dtype: str, adds: bool, seed: int,
     backend: Any = None,
 ) -> None:  # fmt: skip
-    from gpunn.backends.compiled_backend import CompiledBackend
+    from gpunn.backends.compiled.backend import CompiledBackend
 
     backend = backend or CompiledBackend()
     random = np.random.default_rng(seed)
@@ -184,7 +185,7 @@ def test_pooling_is_what_it_is_defined_as(
     """With many equal pixels: the first of the largest gets the gradient."""
     if compiled.why_not():
         return
-    from gpunn.backends.compiled_backend import CompiledBackend
+    from gpunn.backends.compiled.backend import CompiledBackend
 
     check_pooling(CompiledBackend(), geometry, channels, seed, dtype, adds)
 

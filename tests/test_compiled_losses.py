@@ -12,8 +12,9 @@ from comparisons import LOSSES, METRICS, label
 from scipy import special
 
 from gpunn import activations, losses, metrics
-from gpunn.backends import compiled, get_backend
-from gpunn.backends.base import Array, Backend
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.contract.backend import Array, Backend
 
 pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=str(compiled.why_not()))
 

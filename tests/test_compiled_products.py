@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from gpunn.backends import compiled
+from gpunn.backends.compiled import select as compiled
 
 INSTRUCTIONS = compiled.available() if compiled.why_not() is None else ()
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not INSTRUCTIONS, reason=str(compiled.why_not())
 
 @pytest.fixture(params=INSTRUCTIONS)
 def module(request: pytest.FixtureRequest) -> Iterator[Any]:
-    found = importlib.import_module(f"gpunn.backends._compiled_{request.param}")
+    found = importlib.import_module(f"gpunn.backends.compiled._kernels_{request.param}")
     yield found
     found.set_threads(1)
 
@@ -72,7 +72,7 @@ def test_whole_numbers_come_out_exactly(
     instructions: str, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool,
     accumulate: bool, gaps: tuple[int, int, int], dtype: str, seed: int,
 ) -> None:  # fmt: skip
-    module = importlib.import_module(f"gpunn.backends._compiled_{instructions}")
+    module = importlib.import_module(f"gpunn.backends.compiled._kernels_{instructions}")
     rng = np.random.default_rng(seed)
     a, b, out = (rng.integers(-9, 10, shape) for shape in ((m, k), (k, n), (m, n)))
     wanted = a @ b + out * accumulate

@@ -11,10 +11,11 @@ import torch
 from comparisons import OPTIMIZERS, label
 
 from gpunn import constraints, optimizers, regularizers
-from gpunn.arena import Arena, Parameter
-from gpunn.backends import compiled, get_backend
-from gpunn.backends.base import Array, Backend
-from gpunn.backends.control import LEARNING_RATE, UPDATES, Control
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
+from gpunn.core.arena import Arena, Parameter
 from gpunn.optimizers import schedules
 
 pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=str(compiled.why_not()))

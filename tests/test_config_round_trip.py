@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import registered
 
-from gpunn import registry
+from gpunn.common import registry
 
 # Names without cases, and why.
 WITHOUT = {

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunn.backends import compiled
+from gpunn.backends.compiled import select as compiled
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}

@@ -18,10 +18,12 @@ import test_pytorch
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import cupy_images, get_backend, numpy_images
-from gpunn.backends.geometry import Geometry
-from gpunn.cli import steps
-from gpunn.plan import Call
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.backends import get_backend
+from gpunn.backends.cupy import images as cupy_images
+from gpunn.backends.numpy import images as numpy_images
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.core.plan import Call
 from gpunn.testing import check_gradients
 
 if sys.version_info[:2] == (3, 11):
@@ -40,7 +42,7 @@ def both_ways(
     backend = get_backend(backend)
     layer.ensure_built(x.shape[1:])
     if layer.weights and not layer.weights[0].arena:
-        gpunn.arena.Arena(backend, x.dtype.name, layer.weights)
+        gpunn.core.arena.Arena(backend, x.dtype.name, layer.weights)
         random = np.random.default_rng(1)
         layer.set_weights([random.standard_normal(w.shape) for w in layer.weights])
     call = Call(backend, layer, len(x), x.dtype.name, True)

@@ -11,9 +11,9 @@ import pytest
 from pretended_cuda import Cupy, Libraries
 
 import gpunn
-from gpunn.backends import cublas, cuda
-from gpunn.backends.device import Epilogue
-from gpunn.backends.precision import PRECISIONS, rounded
+from gpunn.backends.cupy.driver import cublas, cuda
+from gpunn.backends.cupy.launch.protocols import Epilogue
+from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
 

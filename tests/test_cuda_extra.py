@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.backends import cuda_extra
-from gpunn.backends.cuda_extra import choose_extra, explain_extra
+from gpunn.backends.cupy.driver import cuda_extra
+from gpunn.backends.cupy.driver.cuda_extra import choose_extra, explain_extra
 
 GTX_1060 = "6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB"
 RTX_4090 = "8.9, 580.65.06, NVIDIA GeForce RTX 4090"

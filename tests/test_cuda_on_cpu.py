@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from host_kernels import POISON, HostKernels, compile_text, poison
 
-from gpunn.backends.kernel_source import Parameter
+from gpunn.backends.cupy.launch.parts import Parameter
 
 ORDERS = range(6)
 

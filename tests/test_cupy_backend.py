@@ -23,9 +23,8 @@ from comparisons import (
 )
 
 import gpunn
-from gpunn.arena import Arena, Parameter
-from gpunn.backends.base import Backend
-from gpunn.backends.control import (
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import (
     BAD_BATCH,
     BATCHES,
     COUNTERS,
@@ -34,7 +33,8 @@ from gpunn.backends.control import (
     UPDATES,
     Control,
 )
-from gpunn.backends.order import Order
+from gpunn.backends.shared.order import Order
+from gpunn.core.arena import Arena, Parameter
 
 CARD = make_card(orders=(3,))
 

@@ -11,7 +11,8 @@ import pytest
 from interrupting import interrupt, places
 
 import gpunn
-from gpunn import layers, registry
+from gpunn import layers
+from gpunn.common import registry
 from gpunn.saving import files
 
 

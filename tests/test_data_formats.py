@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import gpunn
-from gpunn.models.data import is_array
+from gpunn.feeding.data import is_array
 
 layers = gpunn.layers
 ROWS, FEATURES, CLASSES, BATCH = 20, 6, 3, 8
@@ -196,7 +196,7 @@ def test_arrays_of_the_device_are_not_copied() -> None:
     backend = gpunn.backends.get_backend("emulated")
     x, y = backend.upload(X), backend.upload(LABELS)
     model = model_of(backend="emulated")
-    assert np.shares_memory(gpunn.models.data.to_rows(model.trainer.spec, x, y).x, x)
+    assert np.shares_memory(gpunn.feeding.data.to_rows(model.trainer.spec, x, y).x, x)
     assert_same(trained(x, y, backend="emulated"), trained(X, backend="emulated"))
     wide = trained(backend.upload(X.astype("float64")), y, backend="emulated")
     assert_same(wide, trained(X, backend="emulated"))

@@ -18,7 +18,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.backends.order import permutation
+from gpunn.backends.shared.order import permutation
 
 # A fit with everything that could differ: random initial weights, a shuffled order, a
 # ragged last batch, dropout, and a layer wide enough for several BLAS threads.

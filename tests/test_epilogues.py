@@ -12,7 +12,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.backends.base import Backend
+from gpunn.backends.contract.backend import Backend
 
 KINDS = ("bias", "relu", "bias_gradient")
 
@@ -131,7 +131,7 @@ def test_only_what_is_the_products_own_is_done_in_passing() -> None:
     assert tasks(lambda: backend.matmul(x, out, z), lambda: activate(out)) == 2
 
 
-@pytest.mark.parametrize("precision", gpunn.backends.precision.PRECISIONS)
+@pytest.mark.parametrize("precision", gpunn.backends.shared.precision.PRECISIONS)
 def test_factors_are_rounded_there_too(precision: str) -> None:
     backend, spy = card(*KINDS)
     plain = trained(emulated.make_backend("plain"), [], precision)

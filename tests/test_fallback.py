@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from machines import COMPLETE, LACKING, Machine
 
-from gpunn.backends import compiled
+from gpunn.backends.compiled import select as compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
@@ -53,16 +53,18 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def without_kernels(needed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That folder as an installation without a compiler leaves it."""
-    backends = tmp_path_factory.mktemp("without") / "gpunn" / "backends"
-    backends.mkdir(parents=True)
-    for path in [*needed.iterdir(), *(needed / "gpunn").iterdir()]:
-        link = backends.parents[path.parent == needed] / path.name
-        if not link.exists():
-            link.symlink_to(path.resolve())
-    for path in (ROOT / "gpunn" / "backends").iterdir():
-        if not path.name.startswith("_compiled_"):
-            (backends / path.name).symlink_to(path)
-    return backends.parents[1]
+    folder = tmp_path_factory.mktemp("without")
+    inside = folder / "gpunn" / "backends" / "compiled"
+    inside.mkdir(parents=True)
+    for place in (needed, needed / "gpunn", needed / "gpunn" / "backends"):
+        for path in place.iterdir():
+            link = folder / path.relative_to(needed)
+            if not link.exists():
+                link.symlink_to(path.resolve())
+    for path in (ROOT / "gpunn" / "backends" / "compiled").iterdir():
+        if not path.name.startswith("_kernels_"):
+            (inside / path.name).symlink_to(path)
+    return folder
 
 
 @pytest.fixture
@@ -200,7 +202,10 @@ def test_the_command_line_trains_on_the_cpu_after_saying_so(
 @pytest.mark.parametrize("name", COMPLETE)
 def test_nothing_is_missing(name: str, run: Run) -> None:
     """The pretended machines are not refused for being pretended."""
-    program = "import json; from gpunn.backends.card import why_not; print(json.dumps(why_not()))"
+    program = (
+        "import json; from gpunn.backends.cupy.driver.card import why_not; "
+        "print(json.dumps(why_not()))"
+    )
     assert result(run(COMPLETE[name], "-c", program)) is None
 
 
@@ -218,7 +223,7 @@ ORDERS = {
     "cupy's part, gpunn": "import cupy.cuda.runtime\nimport gpunn",
     "a model, cupy": "import gpunn\ngpunn.get_backend()\nimport cupy",
     "a backend, cupy": "import gpunn\ngpunn.use_backend('auto')\nimport cupy",
-    "gpunn's card, gpunn": "import gpunn.backends.card\ngpunn.backends.card.why_not()",
+    "gpunn's card, gpunn": "import gpunn.backends.cupy.driver.card\ngpunn.backends.card.why_not()",
     "gpunn as keras": "import gpunn.keras.layers as layers, gpunn",
 }
 
@@ -276,7 +281,8 @@ def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_
     broken = tmp_path / "broken"
     shutil.copytree(without_kernels, broken, symlinks=True)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    (broken / "gpunn" / "backends" / f"_compiled_baseline{suffix}").write_bytes(b"no library")
+    kernels = broken / "gpunn" / "backends" / "compiled" / f"_kernels_baseline{suffix}"
+    kernels.write_bytes(b"no library")
     done = run(LACKING["no driver"], "-c", WITHOUT, packages=broken)
     refusals, names, _ = result(done)
     assert [kind for kind, _ in refusals] == ["RuntimeError"] * 2 and names == ["numpy"] * 3

@@ -13,8 +13,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
-from gpunn.models import data
-from gpunn.models.classes import split
+from gpunn.feeding import data
+from gpunn.feeding.classes import split
 
 layers = gpunn.layers
 ROWS = 20

@@ -26,9 +26,9 @@ from comparisons import COMPARISONS, DTYPES, VALUES, Sample
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.base import Backend
-from gpunn.backends.device import Epilogue
-from gpunn.backends.precision import PRECISIONS
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.launch.protocols import Epilogue
+from gpunn.backends.shared.precision import PRECISIONS
 from gpunn.models import OutOfMemoryError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.backends import ladder
+from gpunn.backends.cupy.launch import modes as ladder
 
 ROOT = Path(__file__).parents[1]
 ABSENT = (

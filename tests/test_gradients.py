@@ -11,11 +11,11 @@ import registered
 
 import gpunn
 from gpunn import layers, losses
-from gpunn.arena import Arena
 from gpunn.backends import get_backend
-from gpunn.plan import INPUT, Node, Plan
+from gpunn.core.arena import Arena
+from gpunn.core.plan import INPUT, Node, Plan
+from gpunn.core.workspace import Pool, Workspace
 from gpunn.testing import check_gradients
-from gpunn.workspace import Pool, Workspace
 
 # Names that are not checked, and why.
 NO_LAYER_GRADIENT = {"InputLayer": "a view of the input that a model never runs"}

@@ -167,7 +167,7 @@ def graphs(draw: Any) -> tuple[Any, list[tuple[int, ...]], list[tuple[int, ...]]
         tensors.append(y)
     made = tensors[len(inputs) :]
     outputs = [made[-1], *draw(st.lists(st.sampled_from(tensors), max_size=2))]
-    used = gpunn.models.graph.Graph(inputs, outputs)
+    used = gpunn.structure.graph.Graph(inputs, outputs)
     return gpunn.Model(used.inputs, outputs, dtype="float64", backend="numpy"), sizes, outputs
 
 
@@ -389,7 +389,7 @@ def test_streamed_data_of_several_arrays(monkeypatch: pytest.MonkeyPatch) -> Non
     results = []
     for streamed in (False, True):
         if streamed:
-            monkeypatch.setattr(gpunn.models.rows, "_lack", lambda *given: True)
+            monkeypatch.setattr(gpunn.feeding.rows, "_lack", lambda *given: True)
         gpunn.utils.set_random_seed(1)
         model = compiled(two_by_two(backend=emulated.make_backend()))
         model.fit(X, Y, epochs=2, batch_size=7, verbose=0)

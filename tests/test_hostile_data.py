@@ -12,7 +12,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.cli import main
+from gpunn.apps.cli import main
 from gpunn.datasets import idx, mnist, routes
 from gpunn.datasets.arrays import read_npy, read_npz
 from gpunn.datasets.idx import DataFileError

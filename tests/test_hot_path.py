@@ -18,7 +18,7 @@ import registered
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.numpy_backend import NumpyBackend
+from gpunn.backends.numpy.backend import NumpyBackend
 
 LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
 on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
@@ -73,7 +73,7 @@ def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Calla
     trainer = model.trainer
     x, y = digits(batch * steps)
     weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
-    rows = gpunn.models.data.to_rows(trainer.spec, x, y, weights)
+    rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, weights)
     return trainer.training.program(batch, rows, rows.order(trainer.seed)).run
 
 
@@ -137,7 +137,7 @@ def test_no_activation_allocates_anything_large(backend: str) -> None:
             [layers.Input((5,)), layers.Dense(600, activation=activation)], backend=backend
         )
         model.compile("sgd", "mse")
-        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
         runs[f"{name} {arguments}"] = model.trainer.training.program(64, rows, rows.order(1)).run
     assert_nothing_large(runs)
 
@@ -162,7 +162,7 @@ def test_no_loss_allocates_anything_large(activation: str, backend: str) -> None
             continue
         spec = model.trainer.spec
         sparse = spec.targets[0].loss.sparse
-        rows = gpunn.models.data.to_rows(spec, x, np.zeros(128, int) if sparse else y)
+        rows = gpunn.feeding.data.to_rows(spec, x, np.zeros(128, int) if sparse else y)
         runs[f"{name} {arguments}"] = model.trainer.training.program(32, rows, rows.order(1)).run
     assert len(runs) > 20
     assert_nothing_large(runs)

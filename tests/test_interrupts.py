@@ -23,23 +23,27 @@ from numpy.testing import assert_array_equal
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import numpy_updates, threads
-from gpunn.backends.numpy_backend import NumpyBackend
+from gpunn.backends.numpy import updates as numpy_updates
+from gpunn.backends.numpy.backend import NumpyBackend
+from gpunn.backends.shared import threads
 
 PACKAGE = Path(gpunn.__file__).parent
 # Where something is held, taken turns at, traced, kept for the next call, or half done.
 FILES = {
     str(PACKAGE / name)
     for name in (
-        "holds.py", "plan.py", "workspace.py", "arena.py", "registry.py", "backends/__init__.py",
-        "backends/base.py", "backends/control.py", "backends/interrupts.py",
-        "backends/ladder.py", "backends/launching.py", "backends/numpy_backend.py",
-        "backends/numpy_program.py", "backends/numpy_updates.py", "backends/profile.py",
-        "backends/threads.py", "models/compiled.py", "models/contexts.py", "models/loops.py",
-        "models/memory.py", "models/model.py", "models/predictor.py", "models/rows.py",
-        "models/steps.py", "models/structure.py", "models/trainer.py",
+        "common/holds.py", "core/plan.py", "core/workspace.py", "core/arena.py",
+        "common/registry.py", "backends/__init__.py", "backends/contract/backend.py",
+        "backends/contract/control.py", "backends/shared/interrupts.py",
+        "backends/cupy/launch/modes.py", "backends/cupy/launch/program.py",
+        "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/updates.py",
+        "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",
+        "training/contexts.py", "training/loops.py", "feeding/memory.py", "models/model.py",
+        "training/predictor.py", "feeding/rows.py", "training/steps.py", "structure/structure.py",
+        "training/trainer.py",
     )
 }  # fmt: skip
+assert all(Path(file).is_file() for file in FILES)
 ROWS = 60
 
 

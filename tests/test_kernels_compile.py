@@ -11,8 +11,10 @@ import nvrtc
 import pytest
 from kernel_table import ARCHITECTURES
 
-from gpunn.backends import control, cupy_backend, kernel_source
-from gpunn.backends.composition import BLOCK, WARP, Call, by_itself, every_kernel
+from gpunn.backends.contract import control
+from gpunn.backends.cupy import backend as cupy_backend
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Call, by_itself, every_kernel
 
 SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card
 REGISTER_FILE = 65536

@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from comparisons import COMPARISONS, DTYPES, VALUES, Sample, make_card
 
-from gpunn.backends import get_backend, kernel_source
+from gpunn.backends import get_backend
+from gpunn.backends.cupy.launch import parts as kernel_source
 
 CARD = make_card()
 LARGEST = 20_000  # numbers in an array

@@ -20,11 +20,12 @@ import test_launches
 
 import gpunn
 from gpunn import layers, losses, optimizers
-from gpunn.backends import dry, kernel_source
-from gpunn.backends.fusion import fuse
-from gpunn.backends.ladder import FEW, NARROW, Recorded, Whole
-from gpunn.backends.tasks import Conflict, Region, Task
-from gpunn.backends.whole import phases, stages_of
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.fuse import fuse
+from gpunn.backends.cupy.launch.modes import FEW, NARROW, Recorded, Whole
+from gpunn.backends.cupy.launch.persistent import phases, stages_of
+from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
 RUNGS = ("fused", "whole")
 STEPS = 100
@@ -219,7 +220,7 @@ def test_batches_that_the_host_brings(rung: str) -> None:
 def stepped(rung: str, *runs: int) -> dict[str, np.ndarray]:
     """What so many steps leave, asked for in these portions."""
     model = classic(CARDS[rung], "float32")
-    rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
+    rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
     program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
     for steps in runs:
         program.run(steps)
@@ -262,7 +263,7 @@ def test_the_order_of_threads_makes_no_difference(rung: str) -> None:
 
 def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
     model = network(backend, lambda: hidden, "float32", **options)
-    rows = gpunn.models.data.to_rows(model.trainer.spec, *data(model, batch))
+    rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, batch))
     captured = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
     captured.run(1)
     return captured._program
@@ -300,7 +301,7 @@ def test_what_the_cache_cannot_hold_is_no_whole_step(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(card._kernels, "cache", least, raising=False)
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
-        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
         program = model.trainer.training.program(32, rows, rows.order(1))
         program.run(1)
         assert isinstance(program._program, rung)
@@ -314,7 +315,7 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
         card._kernels.resident = resident
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
-        rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
         program = model.trainer.training.program(32, rows, rows.order(1))
         program.run(1)
         assert program._program._most == steps
@@ -367,7 +368,7 @@ def test_the_phases_of_the_classic_step() -> None:
     model = test_launches.classic(dry.make_backend(whole=True))
     captured = test_launches.program(model, *test_launches.digits(), 32)
     tasks = captured._backend.trace(captured._step, False)
-    from gpunn.backends.whole import as_parts
+    from gpunn.backends.cupy.launch.persistent import as_parts
 
     stages = stages_of(phases(as_parts(tasks)))
     assert [name for name, _ in stages] == [

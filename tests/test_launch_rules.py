@@ -12,10 +12,10 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from gpunn.backends.base import NotTraceableError
-from gpunn.backends.fusion import calls, fuse
-from gpunn.backends.tasks import Conflict, Region, Task
-from gpunn.backends.whole import phases
+from gpunn.backends.contract.backend import NotTraceableError
+from gpunn.backends.cupy.launch.fuse import calls, fuse
+from gpunn.backends.cupy.launch.persistent import phases
+from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
 SHARES = list(product(range(2), range(2)))  # (piece, thread)
 

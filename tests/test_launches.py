@@ -14,12 +14,14 @@ import test_parity
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import dry, roofline
-from gpunn.backends.composition import Kernel
-from gpunn.backends.cupy_backend import CupyBackend
-from gpunn.backends.known_cards import CARDS
-from gpunn.backends.profile import Launch
-from gpunn.cli import main, steps
+from gpunn.apps.cli import main
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline.known_cards import CARDS
+from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch.codegen import Kernel
 
 
 class Idle(emulated.EmulatedKernels):
@@ -53,7 +55,7 @@ def classic(backend: Any) -> Any:
 
 def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
     """The program that `fit` uses, past its first step."""
-    rows = gpunn.models.data.to_rows(model.trainer.spec, x, y)
+    rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
     made = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
     made.run(1)
     return made

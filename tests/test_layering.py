@@ -17,43 +17,34 @@ import gpunn
 PACKAGE = Path(gpunn.__file__).parent
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent.name != "kernels")
 
-# Floor of each module or package right under gpunn. A module imports from its own floor and
-# those below; free-standing ones (0) from free-standing ones only.
-FLOORS = {
-    "_version": 0,
-    "arguments": 0,
-    "config": 0,
-    "datasets": 0,
-    "holds": 0,
-    "overrides": 0,
-    "perceptron": 0,
-    "random": 0,
-    "registry": 0,
-    "stored": 0,
-    "tree": 0,
-    "backends": 2,
-    "arena": 3,
-    "plan": 3,
-    "workspace": 3,
-    "activations": 4,
-    "initializers": 4,
-    "layers": 4,
-    "regularizers": 4,
-    "constraints": 4,
-    "losses": 4,
-    "metrics": 4,
-    "optimizers": 4,
-    "callbacks": 5,
-    "least_squares": 5,
-    "models": 5,
-    "saving": 5,
-    "testing": 5,
-    "utils": 5,
-    "cli": 6,
-    "plots": 6,
-    "__main__": 7,
-    "__init__": 7,
-}
+# The floors, from the lowest: each folder or module right under gpunn. A module imports from its
+# own folder and from those before it, and folders in one line do not import each other.
+FLOORS = (
+    ("_version", "common"),
+    ("backends", "datasets"),
+    ("core",),
+    ("activations", "constraints", "initializers", "regularizers"),
+    ("losses",),
+    ("metrics", "optimizers", "layers"),
+    ("structure", "saving"),
+    ("feeding", "callbacks"),
+    ("training",),
+    ("models",),
+    ("testing", "apps"),
+    ("utils",),
+    ("__init__", "__main__"),
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+# The same below the backends.
+BACKENDS = (
+    ("shared",),
+    ("contract",),
+    ("numpy",),
+    ("compiled", "cupy/launch"),
+    ("cupy",),
+    ("cupy/driver",),
+    ("__init__",),
+)
 EXTRAS = (
     "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "pandas", "scipy", "sklearn",
     "tensorboard", "tensorboardX", "tensorflow", "torch",
@@ -61,8 +52,14 @@ EXTRAS = (
 
 
 def place(path: Path) -> str:
-    """Name of the module or package right under gpunn that a file belongs to."""
+    """Name of the folder or module right under gpunn that a file belongs to."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def room(path: Path) -> str:
+    """Name of the folder of a file below the backends."""
+    inside = path.relative_to(PACKAGE / "backends")
+    return "/".join(inside.parts[:-1]) or inside.stem
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -77,39 +74,62 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{name}.{alias.name}" for alias in node.names)
 
 
-def upward_imports(path: Path) -> set[tuple[str, str]]:
-    own = place(path)
+def files_imported(path: Path) -> set[Path]:
+    """The files of gpunn that a file imports from."""
     found = set()
     for name in imported(path):
         parts = name.split(".")
-        if parts[0] == "gpunn" and len(parts) > 1 and parts[1] in FLOORS:
-            above = FLOORS[parts[1]] > FLOORS[own]
-            sideways = FLOORS[own] == 0 and parts[1] != own and FLOORS[parts[1]] > 0
-            if above or sideways:
-                found.add((own, parts[1]))
+        if parts[0] != "gpunn":
+            continue
+        for end in range(len(parts), 1, -1):
+            stem = PACKAGE.joinpath(*parts[1:end])
+            files = [f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.exists()]
+            found.update(files)
+            if files:
+                break
     return found
 
 
 def test_every_module_has_a_floor() -> None:
-    assert {place(path) for path in MODULES} == set(FLOORS)
+    assert {place(path) for path in MODULES} == set(FLOOR)
+    assert {room(path) for path in MODULES if place(path) == "backends"} == {
+        name for names in BACKENDS for name in names
+    }
 
 
 def test_imports_go_downwards() -> None:
-    found = set().union(*(upward_imports(path) for path in MODULES))
+    found = {
+        (str(path.relative_to(PACKAGE)), place(other))
+        for path in MODULES
+        for other in files_imported(path)
+        if place(other) != place(path) and FLOOR[place(other)] >= FLOOR[place(path)]
+    }
     assert not found
 
 
-def test_backends_import_nothing_above_but_settings_and_names() -> None:
-    for path in MODULES:
-        if place(path) == "backends":
-            inside = {n.split(".")[1] for n in imported(path) if n.startswith("gpunn.")}
-            assert inside <= {"backends", "config", "holds", "kernels", "registry", "tree"}, path
+def test_imports_go_downwards_below_the_backends() -> None:
+    rooms = {name: number for number, names in enumerate(BACKENDS) for name in names}
+    found = {
+        (str(path.relative_to(PACKAGE)), room(other))
+        for path in MODULES
+        for other in files_imported(path)
+        if place(path) == place(other) == "backends"
+        and room(other) != room(path)
+        and rooms[room(other)] >= rooms[room(path)]
+    }
+    assert not found
+
+
+def test_no_folder_holds_more_than_twenty_files() -> None:
+    for root in (PACKAGE, PACKAGE.parent / "kernels"):
+        for folder in {path.parent for path in root.rglob("*.py")}:
+            assert len(list(folder.glob("*.py"))) <= 20, folder
 
 
 def test_only_the_backends_import_cupy() -> None:
     for path in MODULES:
         names = {name.split(".")[0] for name in imported(path)}
-        assert not names & {"cupy", "cupyx"} or place(path) in ("backends", "cli"), path
+        assert not names & {"cupy", "cupyx"} or place(path) in ("backends", "apps"), path
 
 
 def branches(path: Path) -> Iterator[ast.AST]:
@@ -124,7 +144,7 @@ def branches(path: Path) -> Iterator[ast.AST]:
 def test_nothing_above_the_backends_asks_which_one_it_is() -> None:
     """No branch outside the backends and the command line names a backend or its module."""
     for path in MODULES:
-        if place(path) in ("backends", "cli"):
+        if place(path) in ("backends", "apps"):
             continue
         for branch in branches(path):
             for node in ast.walk(branch):
@@ -132,13 +152,6 @@ def test_nothing_above_the_backends_asks_which_one_it_is() -> None:
                 backends = "cupy", "numpy", "compiled", "emulated"
                 assert text not in backends, f"{path}:{node.lineno}"
                 assert getattr(node, "id", "") not in ("cupy", "CupyBackend", "NumpyBackend"), path
-
-
-def test_kernels_are_named_below_the_layers_only() -> None:
-    """A layer, loss or optimizer names functors; launching them is the backend's business."""
-    for path in MODULES:
-        if FLOORS[place(path)] in (3, 4):
-            assert not any("kernel_source" in n or "cuda" in n for n in imported(path)), path
 
 
 def fresh(code: str) -> Any:
@@ -159,8 +172,8 @@ def test_importing_touches_no_extra(record_property: Any) -> None:
     )
     record_property("import_seconds_beyond_numpy", round(seconds, 3))
     assert not {name.split(".")[0] for name in modules} & set(EXTRAS)
-    assert "gpunn.backends.cupy_backend" not in modules
-    assert "gpunn.cli" not in modules
+    assert "gpunn.backends.cupy.backend" not in modules
+    assert "gpunn.apps.cli" not in modules
 
 
 def test_training_touches_no_extra() -> None:
@@ -200,7 +213,7 @@ def test_keras_is_the_package_itself(way: str) -> None:
         f"import json\n{way}\nDense = {WAYS[way]}\n"
         "import gpunn, gpunn.layers.dense\n"
         "same = Dense is gpunn.layers.Dense is gpunn.layers.dense.Dense\n"
-        "twins = [n for n, m in gpunn.registry.entries('layer').items() if n == 'Dense']\n"
+        "twins = [n for n, m in gpunn.common.registry.entries('layer').items() if n == 'Dense']\n"
         "print(json.dumps([same, gpunn.keras is gpunn, twins, Dense.__module__]))\n"
     )
     assert fresh(code) == [True, True, ["Dense"], "gpunn.layers.dense"]

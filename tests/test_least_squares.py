@@ -10,8 +10,8 @@ from scipy.optimize import approx_fprime, curve_fit, least_squares
 
 import gpunn
 from gpunn import fit_least_squares, layers
+from gpunn.apps.least_squares import output_jacobian
 from gpunn.datasets import toy
-from gpunn.least_squares import output_jacobian
 
 RNG = np.random.default_rng(11)
 

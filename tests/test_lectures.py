@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn import registry
+from gpunn.common import registry
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "lectures.md"
@@ -101,7 +101,7 @@ def test_each_section_has_its_table() -> None:
 @every_row
 def test_a_row_leads_somewhere(row: Row) -> None:
     assert row.api.startswith("`") and row.api.endswith("`")
-    if row.path.startswith("gpunn.cli."):
+    if row.path.startswith("gpunn.apps.cli."):
         assert (ROOT / (row.path.replace(".", "/") + ".py")).exists()
     else:
         assert resolve(row.path) is not None

@@ -1,4 +1,4 @@
-"""What the formulas compute with where there is no CUDA: the functions of kernels/math.cuh.
+"""What the formulas compute with where there is no CUDA: functions of kernels/formulas/math.cuh.
 
 They are held against NumPy's in double precision. A unit in the last place is that of float32,
 below 2^-126 the smallest number, 2^-149.
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.backends import kernel_source
+from gpunn.backends.cupy.launch import parts as kernel_source
 
 INSTRUCTIONS = {
     "baseline": (),

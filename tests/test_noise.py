@@ -11,7 +11,7 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.control import BATCHES, Control
+from gpunn.backends.contract.control import BATCHES, Control
 
 BACKENDS = ["numpy", "compiled", "emulated"]
 

@@ -14,7 +14,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import numpy_normalization
+from gpunn.backends.numpy import normalization as numpy_normalization
 from gpunn.testing import check_gradients
 
 if sys.version_info[:2] == (3, 11):

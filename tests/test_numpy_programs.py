@@ -15,11 +15,12 @@ import threadpoolctl
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import get_backend, numpy_program
-from gpunn.backends.base import NotTraceableError
-from gpunn.backends.numpy_backend import NumpyBackend, _dot_in_pieces
-from gpunn.backends.numpy_updates import UPDATE_PIECE
-from gpunn.backends.threads import (
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import NotTraceableError
+from gpunn.backends.numpy import program as numpy_program
+from gpunn.backends.numpy.backend import NumpyBackend, _dot_in_pieces
+from gpunn.backends.numpy.updates import UPDATE_PIECE
+from gpunn.backends.shared.threads import (
     SIZE_WORTH_THREADS,
     Session,
     Workers,

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from comparisons import COMPARISONS, ELEMENTWISE, Sample, assert_alike
 
-from gpunn.arena import Arena
 from gpunn.backends import get_backend
-from gpunn.backends.base import Backend
 from gpunn.backends.contract import Contract
-from gpunn.backends.contract.operation import Operation
-from gpunn.backends.control import POSITION, Control
-from gpunn.backends.geometry import Geometry
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import POSITION, Control
+from gpunn.backends.contract.declaration import Operation
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.core.arena import Arena
 
 DOCS = Path(__file__).parents[1] / "docs"
 BACKENDS = ("numpy", "compiled", "emulated")

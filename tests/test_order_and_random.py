@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.control import BATCHES, PASS, POSITION, Control
-from gpunn.backends.order import Order, permutation
+from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.shared.order import Order, permutation
 
 SEEDS = st.integers(0, 2**64 - 1)
 

@@ -20,9 +20,9 @@ from gpunn import (
     losses,
     metrics,
     optimizers,
-    registry,
     regularizers,
 )
+from gpunn.common import registry
 from gpunn.optimizers import schedules
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-parts.md"

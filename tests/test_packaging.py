@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.backends import compiled
+from gpunn.backends.compiled import select as compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 SUPPORTED = {(3, minor) for minor in range(10, 14)}
@@ -56,7 +56,8 @@ from importlib.resources import files
 print(json.dumps({
     "folder": str(files("gpunn")),
     "typed": files("gpunn").joinpath("py.typed").is_file(),
-    "kernels": sorted(f.name for f in files("gpunn.kernels").iterdir()
+    "kernels": sorted(f"{folder.name}/{f.name}" for folder in files("gpunn.kernels").iterdir()
+                      if folder.is_dir() for f in folder.iterdir()
                       if f.name.endswith((".cu", ".cuh"))),
     "stray": importlib.util.find_spec("kernels") is not None,
 }))
@@ -128,7 +129,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Built from a copy, because setuptools also packs whatever an earlier build's `*.egg-info` lists.
     """
     tree = tmp_path_factory.mktemp("clone") / "gpunn"
-    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_compiled_*")
+    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*")
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_behind))
     run(sys.executable, "-m", "build", tree, cwd=tree.parent, **LITTLE)
     return tree / "dist"
@@ -260,13 +261,13 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
     named = {"CC": str(compiler), "CXX": str(compiler), "LOG": str(log)}
     run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **named)
-    built = sorted(path.name.split(".")[0] for path in (tmp_path / "lib").rglob("_compiled_*"))
+    built = sorted(path.name.split(".")[0] for path in (tmp_path / "lib").rglob("_kernels_*"))
     known = ["avx2", "baseline"] if platform.machine() in ("x86_64", "amd64") else ["baseline"]
-    assert built == [f"_compiled_{name}" for name in known]
+    assert built == [f"_kernels_{name}" for name in known]
     compiled = [line.split() for line in log.read_text().splitlines() if " -c " in line]
     objects = [command[command.index("-o") + 1] for command in compiled]
     assert len(objects) == len(set(objects))
-    assert len(compiled) >= len(known) * len(list((ROOT / "kernels" / "compiled").glob("*.cpp")))
+    assert len(compiled) >= len(known) * len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
     flags = {flag for command in compiled for flag in command}
     assert {"-O3", "-std=c++17", "-ffp-contract=off"} <= flags
     assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
@@ -280,7 +281,7 @@ def test_the_module_compiles_against_other_pythons(which: str, tmp_path: Path) -
     folders = [f"-I{folder}" for folder in (include, np.get_include())]
     check = ("g++", "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-cast-function-type")
     check += ("-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-unknown-pragmas")
-    run(*check, "-DMODULE=_compiled_x", *folders, "kernels/compiled/module.cpp", cwd=ROOT)
+    run(*check, "-DMODULE=_kernels_x", *folders, "kernels/cpu/module.cpp", cwd=ROOT)
 
 
 def test_editable_install_finds_the_kernels(tmp_path: Path) -> None:
@@ -300,8 +301,8 @@ def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
 
 
 WHERE = """
-from gpunn.backends import kernel_source
-from gpunn.tree import own_folder
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.common.tree import own_folder
 print(kernel_source.text("types.cuh").splitlines()[-1])
 print(*kernel_source.files(".cu"))
 print(own_folder("benchmarks"))
@@ -318,7 +319,8 @@ def another_copy(folder: Path, place: str, *names: str) -> None:
     for name in names:
         (folder / place / name).mkdir()
     for file in ("types.cuh", "only_there.cu") if "kernels" in names else ():
-        (folder / place / "kernels" / file).write_text("// of the other copy\n")
+        (folder / place / "kernels" / "cuda").mkdir(exist_ok=True)
+        (folder / place / "kernels" / "cuda" / file).write_text("// of the other copy\n")
 
 
 @pytest.mark.parametrize("place", [BESIDE, INSIDE], ids=["source tree", "installed"])

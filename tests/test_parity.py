@@ -19,10 +19,10 @@ import registered
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.base import Step
-from gpunn.backends.control import BATCHES, LEARNING_RATE, PASS, POSITION, UPDATES
-from gpunn.backends.cupy_backend import CupyBackend
-from gpunn.backends.ladder import LONG
+from gpunn.backends.contract.backend import Step
+from gpunn.backends.contract.control import BATCHES, LEARNING_RATE, PASS, POSITION, UPDATES
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.launch.modes import LONG
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # 20 steps, every fifth on the 7 rows that are left. Neither 11 nor 7 rows can hold each of five
@@ -171,7 +171,7 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     model = network(backend, "float32", *case)
     trainer = model.trainer
     x, y = data(model, 3 * ROWS)
-    rows = gpunn.models.data.to_rows(trainer.spec, x, y, np.linspace(0.5, 1.5, len(x)))
+    rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, np.linspace(0.5, 1.5, len(x)))
     run = trainer.training.program(BATCH, rows, rows.order(trainer.seed)).run
     run(3)  # one eager, one recorded, one replayed
     model.optimizer.learning_rate = 0.004
@@ -259,7 +259,7 @@ def test_a_number_baked_into_a_recording_is_caught(what: str) -> None:
     operation, place, number = BAKED[what]
 
     def bake(argument: Any) -> Any:
-        control = isinstance(argument, gpunn.backends.control.Control)
+        control = isinstance(argument, gpunn.backends.contract.control.Control)
         return as_recorded(argument, place, number) if control else argument
 
     recorded, performed = (drive(operate(b, operation, bake), ADAM) for b in (CARD, EAGER))

@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.linear_model import Perceptron as Neighbour
 
 from gpunn import Perceptron
+from gpunn.apps.perceptron import ConvergenceWarning, mistake_bound
 from gpunn.datasets import toy
-from gpunn.perceptron import ConvergenceWarning, mistake_bound
 
 RNG = np.random.default_rng(3)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from comparisons import COMPARISONS, Sample, make_card
 
-from gpunn.backends import kernel_source
+from gpunn.backends.cupy.launch import parts as kernel_source
 
 SAMPLES = [
     Sample(*shape, "float32", values, seed)

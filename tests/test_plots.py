@@ -16,10 +16,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, LinearSVC
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers
+from gpunn.apps import plots
+from gpunn.apps.plots import style
+from gpunn.apps.plots.scores import Scores, probabilities
 from gpunn.datasets import toy
-from gpunn.plots import style
-from gpunn.plots.scores import Scores, probabilities
 
 RNG = np.random.default_rng(5)
 
@@ -411,7 +412,7 @@ def test_the_surface_of_a_line_is_its_mean_squared_error():
     assert model.weights_dict()["line/kernel"] == 1 and model.weights_dict()["line/bias"] == 3
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("line/kernel[0, 0]", "line/bias[0]")
-    from gpunn.plots.surfaces import _heights, _place
+    from gpunn.apps.plots.surfaces import _heights, _place
 
     places = [_place(model, ("line/kernel", (0, 0))), _place(model, ("line/bias", 0))]
     ranges = [np.linspace(-1, 2, 7), np.linspace(0, 4, 7)]

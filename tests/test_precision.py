@@ -14,8 +14,8 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import precision as module
-from gpunn.backends.precision import PRECISIONS, rounded
+from gpunn.backends.shared import precision as module
+from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ import roofline as program
 
 import gpunn
 from gpunn import layers
-from gpunn.backends import known_cards, roofline
-from gpunn.backends.known_cards import CARDS, find_card
-from gpunn.backends.profile import Launch
-from gpunn.cli import steps
+from gpunn.apps.roofline import known_cards, roofline
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline.known_cards import CARDS, find_card
+from gpunn.backends.contract.profiling import Launch
 
 CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
 every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)

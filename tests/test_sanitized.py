@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.backends import compiled, kernel_source
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.cupy.launch import parts as kernel_source
 
-SOURCES = Path(__file__).parents[1] / "kernels" / "compiled"
+SOURCES = Path(__file__).parents[1] / "kernels" / "cpu"
 # Not optimized: that takes minutes, and leaves less to be found.
 FLAGS = (
     "-O0", "-g1", "-std=c++17", "-fPIC", "-ffp-contract=off", "-Wno-unknown-pragmas",
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DMODULE=_compiled_baseline",
+    "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DMODULE=_kernels_baseline",
 )  # fmt: skip
 FAULTS = """
 #include "operation.hpp"

@@ -234,11 +234,11 @@ def test_a_model_with_a_senseless_state_is_refused(tmp_path, place, value):
     assert gpunn.models.load_model(tmp_path / "model.gpunn", compile=False).built
 
 
-@pytest.mark.parametrize("name", gpunn.registry.entries("optimizer"))
+@pytest.mark.parametrize("name", gpunn.common.registry.entries("optimizer"))
 def test_slots_that_an_optimizer_says_are_not_negative_are_not(name):
     """And the others become so: what is declared is all that can be."""
     model = gpunn.Sequential([gpunn.Input((6,)), layers.Dense(4), layers.Dense(1)])
-    optimizer = gpunn.registry.lookup("optimizer", name)()
+    optimizer = gpunn.common.registry.lookup("optimizer", name)()
     model.compile(optimizer, "mse")
     model.fit(X, Y, epochs=3, verbose=0)
     slots = {k: v for k, v in model.training_state()[0].items() if k.startswith("slot/")}

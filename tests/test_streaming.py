@@ -19,10 +19,10 @@ from test_gpu import limited, refusal
 
 import gpunn
 from gpunn import callbacks, layers
-from gpunn.backends import cuda
-from gpunn.backends.base import Backend
-from gpunn.backends.order import Order
-from gpunn.models import memory, rows, streaming
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.driver import cuda
+from gpunn.backends.shared.order import Order
+from gpunn.feeding import memory, rows, streaming
 
 ROWS, BATCH, SPARSE = 107, 8, "sparse_categorical_crossentropy"
 RNG = np.random.default_rng(3)

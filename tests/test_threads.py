@@ -19,7 +19,7 @@ from numpy.testing import assert_array_equal
 
 import gpunn
 from gpunn import layers
-from gpunn.holds import Access, Hold
+from gpunn.common.holds import Access, Hold
 
 THREADS = 8
 BACKENDS = ("numpy", "compiled", "emulated")

@@ -14,9 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import callbacks, layers
-from gpunn.arena import Arena, Parameter
 from gpunn.backends import get_backend
-from gpunn.backends.geometry import Geometry
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.core.arena import Arena, Parameter
 from gpunn.optimizers import SGD
 
 each_backend = pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])

@@ -2,7 +2,7 @@
 
 Each is an object that is called on an array (``relu(x)``) and registers itself:
 ``Dense(16, activation="relu")`` finds it by name. The formulas are written with
-``backend.xp``; where ``functor`` names a C++ functor of ``kernels/activations.cuh``,
+``backend.xp``; where ``functor`` names a C++ functor of ``kernels/formulas/activations.cuh``,
 the card runs that one, fused with the addition of the bias.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import registry
+from gpunn.common import registry
+
 from .base import Activation
 from .gated import Gelu, HardSilu, Mish, Silu
 from .neurons import (

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import registry
-from ..backends import get_backend, host_array
-from ..backends.base import Array, Backend
+from gpunn.backends import get_backend, host_array
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
+
 from .properties import Properties
 
 
@@ -18,7 +19,7 @@ class Activation(registry.Entry):
     """Base class. A subclass writes `forward` and `gradient`.
 
     Attributes:
-        functor: name of the functor in ``kernels/activations.cuh``, or None.
+        functor: name of the functor in ``kernels/formulas/activations.cuh``, or None.
         saves: what `gradient` reads, the ``"output"`` or the ``"input"``.
         rowwise: True if an element depends on its whole row, as in softmax.
         zero_gradient: True if the derivative is 0 everywhere, so that nothing before it

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+
 from .base import Activation
 from .properties import INFINITY, Properties
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..arguments import check_number
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_number
+
 from .base import Activation
 from .properties import INFINITY, Properties
 

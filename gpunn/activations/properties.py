@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends import get_backend
+from gpunn.backends import get_backend
 
 if TYPE_CHECKING:
     from .base import Activation

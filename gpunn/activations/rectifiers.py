@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..arguments import check_number
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_number
+
 from .base import Activation
 from .neurons import Ramp
 from .properties import INFINITY, Properties

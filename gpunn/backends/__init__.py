@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import registry
-from ..holds import Exclusive
-from . import card, compiled
-from .base import Backend
-from .numpy_backend import NumpyBackend
+from gpunn.common import registry
+from gpunn.common.holds import Exclusive
+
+from .compiled import select as compiled
+from .contract.backend import Backend
+from .cupy.driver import card
+from .numpy.backend import NumpyBackend
 
 _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}
@@ -101,13 +103,13 @@ def _check(name: Any, argument: str) -> None:
 
 
 def _cupy() -> Backend:
-    from .cuda import make_backend
+    from .cupy.driver.cuda import make_backend
 
     return make_backend()
 
 
 def _compiled() -> Backend:
-    from .compiled_backend import CompiledBackend
+    from .compiled.backend import CompiledBackend
 
     return CompiledBackend()
 
@@ -118,7 +120,7 @@ def host_array(x: Any, dtype: Any = None) -> np.ndarray:
     Lists and integers become ``gpunn.config.floatx``; float64 arrays stay float64
     unless ``dtype`` says otherwise.
     """
-    from ..config import floatx
+    from gpunn.common.config import floatx
 
     if hasattr(x, "get") and hasattr(x, "__cuda_array_interface__"):
         x = x.get()

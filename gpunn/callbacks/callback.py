@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpunn.registry import Entry
-from gpunn.stored import Kept, check
+from gpunn.common.registry import Entry
+from gpunn.common.stored import Kept, check
 
 if TYPE_CHECKING:
     from .callback_list import CallbackList

@@ -6,7 +6,7 @@ import csv
 import os
 from typing import TextIO
 
-from gpunn.stored import Integer, Kept, Several, Text
+from gpunn.common.stored import Integer, Kept, Several, Text
 
 from .callback import Callback, Logs
 

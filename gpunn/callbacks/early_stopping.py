@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.arguments import check_integer
-from gpunn.stored import Arrays, Integer, Kept, Number
+from gpunn.common.arguments import check_integer
+from gpunn.common.stored import Arrays, Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback

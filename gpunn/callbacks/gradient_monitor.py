@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.activations import curve
-from gpunn.arguments import check_integer
 from gpunn.backends import get_backend
-from gpunn.stored import ByName, Kept, Several, Text
+from gpunn.common.arguments import check_integer
+from gpunn.common.stored import ByName, Kept, Several, Text
 
 from .callback import Callback, Logs
 from .tensorboard import open_writer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.stored import ByName, Integer, Kept, Several
+from gpunn.common.stored import ByName, Integer, Kept, Several
 
 from .callback import Callback, Logs
 

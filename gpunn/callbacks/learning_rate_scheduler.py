@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.stored import Integer, Kept
+from gpunn.common.stored import Integer, Kept
 
 from .callback import Callback, Logs
 

@@ -6,8 +6,8 @@ import os
 from collections import ChainMap
 from typing import Any
 
-from gpunn.registry import closest
-from gpunn.stored import MOST, Integer, Kept, Number
+from gpunn.common.registry import closest
+from gpunn.common.stored import MOST, Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback, check_frequency

@@ -6,8 +6,8 @@ import contextlib
 import warnings
 from typing import Any
 
-from gpunn.arguments import check_integer
-from gpunn.registry import closest, lookup
+from gpunn.common.arguments import check_integer
+from gpunn.common.registry import closest, lookup
 
 from .callback import Callback, Logs
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gpunn.arguments import check_integer, check_number
-from gpunn.stored import Integer, Kept, Number
+from gpunn.common.arguments import check_integer, check_number
+from gpunn.common.stored import Integer, Kept, Number
 
 from .callback import Logs
 from .monitor import _MonitorCallback

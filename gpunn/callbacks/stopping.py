@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from gpunn.arguments import check_integer, check_number
-from gpunn.stored import Integer, Kept, Number, Text
+from gpunn.common.arguments import check_integer, check_number
+from gpunn.common.stored import Integer, Kept, Number, Text
 
 from .callback import Callback, Logs
 from .monitor import _MonitorCallback

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.arguments import check_integer
+from gpunn.common.arguments import check_integer
 
 from .callback import Callback, Logs
 

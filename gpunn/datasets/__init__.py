@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpunn.datasets import fashion_mnist, idx, mnist, toy
-from gpunn.datasets.dataset import DatasetUnavailable
+from . import fashion_mnist, idx, mnist, toy
+from .dataset import DatasetUnavailable
 
 __all__ = ["DatasetUnavailable", "fashion_mnist", "idx", "mnist", "toy"]

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.datasets.idx import DataFileError, check_unpacked
+from .idx import DataFileError, check_unpacked
 
 __all__ = ["headers", "read_npy", "read_npz"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.datasets import idx
-from gpunn.datasets.routes import FAILURES, Route
+from . import idx
+from .routes import FAILURES, Route
 
 Images = NDArray[np.uint8]
 Split = tuple[Images, Images]
@@ -185,7 +185,7 @@ def locate(folder: Path, name: str) -> Path:
 def _read_npz(dataset: DataSet, path: Path) -> list[Images]:
     import zipfile
 
-    from gpunn.datasets.arrays import headers, read_npz
+    from .arrays import headers, read_npz
 
     if not zipfile.is_zipfile(path):
         raise idx.DataFileError(f"{path}: expected an .npz file in Keras's format")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from gpunn.datasets.dataset import DataSet, File, Split, load
-from gpunn.datasets.routes import DebianPackage, Mirror
+from .dataset import DataSet, File, Split, load
+from .routes import DebianPackage, Mirror
 
 __all__ = ["load_data"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.datasets.dataset import DataSet, File, Split, load
-from gpunn.datasets.idx import DataFileError
-from gpunn.datasets.routes import Mirror, NpzMirror, Wheel
+from .dataset import DataSet, File, Split, load
+from .idx import DataFileError
+from .routes import Mirror, NpzMirror, Wheel
 
 __all__ = ["load_data"]
 

@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.datasets import idx
+from . import idx
 
 CONNECT_SECONDS = 5.0
 DOWNLOAD_SECONDS = 300.0

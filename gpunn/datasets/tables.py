@@ -7,7 +7,7 @@ import csv
 import io
 import os
 
-from gpunn.datasets.idx import DataFileError
+from .idx import DataFileError
 
 __all__ = ["read_rows"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.arguments import check_integer, check_number
+from gpunn.common.arguments import check_integer, check_number
 
 __all__ = [
     "eleven_points",

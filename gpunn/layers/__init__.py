@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import registry
+from gpunn.common import registry
+
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .base import Layer
 from .convolution import Conv2D

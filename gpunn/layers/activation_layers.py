@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import activations, constraints, initializers, regularizers
-from ..plan import Call
+from gpunn import activations, constraints, initializers, regularizers
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape
 from .core import Activation
 

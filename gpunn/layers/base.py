@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import registry
-from ..arena import Arena, Parameter, ParameterHolder
-from ..arguments import check_number
-from ..backends import get_backend
-from ..config import resolve_dtype
-from ..plan import INPUT, Call, Node, Plan
-from ..workspace import run_once
-from .operation import Operation, Sample, SymbolicTensor, is_symbolic
+from gpunn.backends import get_backend
+from gpunn.common import registry
+from gpunn.common.arguments import check_number
+from gpunn.common.config import resolve_dtype
+from gpunn.core.arena import Arena, Parameter, ParameterHolder
+from gpunn.core.plan import INPUT, Call, Node, Plan
+from gpunn.core.workspace import run_once
+
+from .symbolic import Operation, Sample, SymbolicTensor, is_symbolic
 
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
@@ -34,7 +35,7 @@ def unique_name(base: str) -> str:
 class Layer(Operation, ParameterHolder, registry.Entry):
     """Base class of layers. A layer of your own is one class in one file.
 
-    It writes `forward` and `backward`, each in terms of one `gpunn.plan.Call`
+    It writes `forward` and `backward`, each in terms of one `gpunn.core.plan.Call`
     (``call.x``, ``call.y``, ``call.dy``, ``call.dx``), declares its parameters in
     `build`, and says in `compute_output_shape` what comes out. ``call.backend.xp`` is
     numpy or cupy: with it (and ``out=``) a layer runs on both. There is no automatic
@@ -157,7 +158,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
         >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
         'mine/kernel'
         """
-        from .. import constraints, initializers, regularizers
+        from gpunn import constraints, initializers, regularizers
 
         parameter = Parameter(
             shape,
@@ -207,7 +208,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
         given = self._learning_rate_multiplier
         if not isinstance(given, str):
             return given
-        from ..initializers import fans
+        from gpunn.initializers import fans
 
         kernel = next((p for p in self._parameters if len(p.shape) > 1), None)
         return 1.0 if kernel is None else float(fans(kernel.shape)[0] ** -0.5)

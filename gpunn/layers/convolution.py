@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .. import activations, constraints, initializers, regularizers
-from ..arena import Parameter
-from ..arguments import check_integer
-from ..backends.base import Array
-from ..backends.geometry import Geometry
-from ..plan import Call
+from gpunn import activations, constraints, initializers, regularizers
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.common.arguments import check_integer
+from gpunn.core.arena import Parameter
+from gpunn.core.plan import Call
+
 from .base import Shape
 from .images import _ImageLayer, check_padding, check_pair
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations
-from ..arguments import check_number
-from ..plan import Call
+from gpunn import activations
+from gpunn.common.arguments import check_number
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape, check_shape
-from .operation import Application, SymbolicTensor
+from .symbolic import Application, SymbolicTensor
 
 
 class InputLayer(Layer):

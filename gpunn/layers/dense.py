@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations, constraints, initializers, regularizers
-from ..arena import Parameter
-from ..plan import Call
+from gpunn import activations, constraints, initializers, regularizers
+from gpunn.core.arena import Parameter
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape
 
 

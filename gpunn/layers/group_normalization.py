@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..plan import Call
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape
 from .normalization import _Normalization, check_axes, check_axis, last_axes
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arguments import check_choice, check_integer
-from ..backends.base import Array
-from ..backends.geometry import Geometry, Pair
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.shared.geometry import Geometry, Pair
+from gpunn.common.arguments import check_choice, check_integer
+
 from .base import Layer, Shape
 
 FORMATS = ("channels_last", "channels_first")

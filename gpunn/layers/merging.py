@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..backends.base import Array
-from ..plan import Call
+from gpunn.backends.contract.backend import Array
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape
 
 

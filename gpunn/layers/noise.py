@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arguments import check_fraction, check_number
-from ..plan import Call
-from ..random import check_seed, draw_seed
+from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.random import check_seed, draw_seed
+from gpunn.core.plan import Call
+
 from .base import Layer
 
 

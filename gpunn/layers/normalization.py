@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import constraints, initializers, regularizers
-from ..arena import Parameter
-from ..arguments import check_fraction, check_number
-from ..plan import Call
+from gpunn import constraints, initializers, regularizers
+from gpunn.common.arguments import check_fraction, check_number
+from gpunn.core.arena import Parameter
+from gpunn.core.plan import Call
+
 from .base import Layer, Shape
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plan import Call
+from gpunn.core.plan import Call
+
 from .base import Shape
 from .images import _ImageLayer, check_pair
 

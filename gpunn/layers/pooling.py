@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends.base import Array
-from ..backends.geometry import Geometry
-from ..plan import Call
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.core.plan import Call
+
 from .base import Shape
 from .images import _ImageLayer, check_padding, check_pair
 

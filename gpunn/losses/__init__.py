@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import registry
+from gpunn.common import registry
+
 from .base import ElementLoss, Loss
 from .crossentropy import (
     BinaryCrossentropy,

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import registry
-from ..backends import get_backend, host_array
-from ..backends.base import Array, Backend
-from ..config import resolve_dtype
+from gpunn.backends import get_backend, host_array
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
+from gpunn.common.config import resolve_dtype
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -31,7 +31,7 @@ class Loss(registry.Entry):
         dtype: of the result; by default that of ``y_pred``.
 
     Attributes:
-        functor: name of the functor in ``kernels/losses.cuh``, or None.
+        functor: name of the functor in ``kernels/formulas/losses.cuh``, or None.
         sparse: True if ``y_true`` holds a class number a row, not a row of targets.
         fuses: name of the activation whose input this loss rather takes than its
             output (``"Softmax"`` for categorical cross-entropy).

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Backend
-from ..config import epsilon
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import epsilon
+
 from .base import Loss, row_argmax, row_starts
 
 

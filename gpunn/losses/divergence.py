@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..backends.base import Array, Backend
-from ..config import epsilon
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import epsilon
+
 from .base import ElementLoss
 
 

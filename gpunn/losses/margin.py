@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+
 from .base import ElementLoss, Loss
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends.base import Array, Backend
-from ..config import epsilon
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import epsilon
+
 from .base import ElementLoss, Loss
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import registry
-from ..losses import (
+from gpunn.common import registry
+from gpunn.losses import (
     binary_crossentropy,
     categorical_crossentropy,
     categorical_hinge,
@@ -24,6 +24,7 @@ from ..losses import (
     sparse_categorical_crossentropy,
     squared_hinge,
 )
+
 from .accuracy import (
     Accuracy,
     BinaryAccuracy,

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import get_backend
-from ..backends.base import Array, Backend
-from ..losses.base import row_argmax, row_starts
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.losses.base import row_argmax, row_starts
+
 from .base import MeanOfRows
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config import epsilon
+from gpunn.common.config import epsilon
+
 from .binned import divide
 from .levels import Levels
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import registry
-from ..backends import get_backend, host_array
-from ..backends.base import Array, Backend
-from ..losses.base import align
+from gpunn.backends import get_backend, host_array
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
+from gpunn.losses.base import align
 
 
 class Metric(registry.Entry):
@@ -30,7 +30,7 @@ class Metric(registry.Entry):
     Attributes:
         state_size: length of the state, which may depend on what `build` was told.
         sparse: True if ``y_true`` holds a class number a row; None if either will do.
-        functor: name of the functor in ``kernels/metrics.cuh``, or None.
+        functor: name of the functor in ``kernels/formulas/metrics.cuh``, or None.
         adds: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if more is better, ``"down"`` if less is.

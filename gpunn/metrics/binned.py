@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import get_backend, host_array
-from ..backends.base import Array, Backend
-from ..losses.base import align
+from gpunn.backends import get_backend, host_array
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.losses.base import align
+
 from .base import Metric
 
 

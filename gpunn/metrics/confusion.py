@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Backend
-from ..losses.base import row_argmax
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.losses.base import row_argmax
+
 from .binned import Binned, divide
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import host_array
-from ..backends.base import Array, Backend
+from gpunn.backends import host_array
+from gpunn.backends.contract.backend import Array, Backend
+
 from .binned import Binned
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, registry
-from ..backends.base import Array, Backend
+from gpunn import losses
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
+
 from .base import MeanOfRows
 
 

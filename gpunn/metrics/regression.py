@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+
 from .binned import Binned, divide
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .loops import NonFiniteLossError
-from .memory import OutOfMemoryError
+from gpunn.feeding.memory import OutOfMemoryError
+from gpunn.training.loops import NonFiniteLossError
+
 from .model import Model
 from .sequential import Sequential
 
@@ -27,7 +28,7 @@ def load_model(
     **options: Any,
 ) -> Model:
     """See `gpunn.saving.load_model`."""
-    from ..saving import load_model
+    from gpunn.saving import load_model
 
     return load_model(filepath, custom_objects, compile, safe_mode, **options)
 

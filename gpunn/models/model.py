@@ -11,25 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import (
+from gpunn.callbacks import CallbackList, History
+from gpunn.common.arguments import (
     check_choice,
     check_epochs,
     check_fraction,
     check_integer,
     check_verbose,
 )
-from ..callbacks import CallbackList, History
-from ..layers.operation import Sample, is_symbolic
-from ..plan import Plan
-from ..workspace import run_once
-from . import classes, data, loops
-from .arrays import check_finite
-from .compiled import Compiled
-from .graph import Graph
-from .graph import from_config as graph_from_config
-from .predictor import Predictor, predict
-from .rows import Rows, name_of
-from .steps import Steps
+from gpunn.core.plan import Plan
+from gpunn.core.workspace import run_once
+from gpunn.feeding import classes, data
+from gpunn.feeding.arrays import check_finite
+from gpunn.feeding.rows import Rows, name_of
+from gpunn.layers.symbolic import Sample, is_symbolic
+from gpunn.structure.graph import Graph
+from gpunn.structure.graph import from_config as graph_from_config
+from gpunn.training import loops
+from gpunn.training.compiling import Compiled
+from gpunn.training.predictor import Predictor, predict
+from gpunn.training.steps import Steps
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
@@ -466,19 +467,19 @@ class Model(Compiled):
 
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write architecture, weights and training state; see `gpunn.saving.save_model`."""
-        from ..saving import save_model
+        from gpunn.saving import save_model
 
         save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights only; see `gpunn.saving.save_weights`."""
-        from ..saving import save_weights
+        from gpunn.saving import save_weights
 
         save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, **options: Any) -> None:
         """Read what `save_weights` or `save` wrote; see `gpunn.saving.load_weights`."""
-        from ..saving import load_weights
+        from gpunn.saving import load_weights
 
         load_weights(self, filepath, **options)
 

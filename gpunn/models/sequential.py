@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .. import registry
-from ..layers import InputLayer
-from ..layers.base import Layer
-from ..layers.operation import Operation, Sample, SymbolicTensor
-from .graph import Graph, restore_layer
+from gpunn.common import registry
+from gpunn.layers import InputLayer
+from gpunn.layers.base import Layer
+from gpunn.layers.symbolic import Operation, Sample, SymbolicTensor
+from gpunn.structure.graph import Graph, restore_layer
+from gpunn.structure.structure import Structure
+
 from .model import Model
-from .structure import Structure
 
 
 class Sequential(Model):

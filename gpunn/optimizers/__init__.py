@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import registry
+from gpunn.common import registry
+
 from . import schedules
 from .adadelta import Adadelta
 from .adagrad import Adagrad

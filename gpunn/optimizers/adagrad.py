@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arguments import check_number
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_number
+
 from .base import Optimizer, decayed
 
 

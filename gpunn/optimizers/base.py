@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import registry
-from ..arguments import check_fraction, check_integer, check_number
-from ..backends import get_backend
-from ..backends.base import Array, Backend
-from ..backends.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
+from gpunn.common import registry
+from gpunn.common.arguments import check_fraction, check_integer, check_number
+
 from . import schedules
 from .schedules import LearningRateSchedule
 
 if TYPE_CHECKING:
-    from ..arena import Arena
+    from gpunn.core.arena import Arena
 
 # Slots that an optimizer keeps beside its own: the gradients of the steps since the last update,
 # and the moving average of the weights.
@@ -56,7 +57,7 @@ class Optimizer(registry.Entry):
     and its configuration have them all.
 
     Attributes:
-        functor: name of the functor in ``kernels/updates.cuh``, or None.
+        functor: name of the functor in ``kernels/formulas/updates.cuh``, or None.
         slot_names: arrays that it keeps beside the parameters, at most three.
         not_negative: of the slots, those of squares and magnitudes, whose root is taken.
         first_values: what is in a slot at first, where that is not zero.
@@ -341,7 +342,7 @@ class Optimizer(registry.Entry):
             raise ValueError(
                 f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}."
             )
-        from ..arena import Arena, Parameter
+        from gpunn.core.arena import Arena, Parameter
 
         backend = get_backend("numpy")
         dtype = variables[0].dtype if variables else np.dtype("float32")

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import check_fraction, check_number
-from ..backends.base import Array, Backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_fraction, check_number
+
 from .base import Optimizer, averaged, decayed
 
 # Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until they

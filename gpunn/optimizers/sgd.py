@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import check_fraction
-from ..backends.base import Array, Backend
-from ..backends.control import PARAMETERS
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import PARAMETERS
+from gpunn.common.arguments import check_fraction
+
 from .base import Optimizer, decayed, given_schedule
 from .schedules import LearningRateSchedule
 

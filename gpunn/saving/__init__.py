@@ -1,6 +1,6 @@
 """Saved models, weights and checkpoints: safetensors with JSON, and never any code."""
 
-from gpunn.registry import register_serializable
+from gpunn.common.registry import register_serializable
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .model_files import load_model, load_weights, save_model, save_weights

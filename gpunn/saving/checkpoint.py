@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from gpunn.backends.control import COUNTERS, POSITION
-from gpunn.stored import Integer, check, check_array
+from gpunn.backends.contract.control import COUNTERS, POSITION
+from gpunn.common.stored import Integer, check, check_array
 
 from . import files
 from .files import HEADER_LIMIT, Path
 from .model_files import _entries_of, _read, describe, plain, set_training, set_weights
-
-if TYPE_CHECKING:
-    from gpunn.callbacks import Callback
 
 # What may differ between a checkpoint's settings and the model's: the state of the
 # training, which is restored, holds the values that count.
 _RESTORED = ("learning_rate", "seed")
 
 
+class Stateful(Protocol):
+    """What a checkpoint asks of a callback."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a checkpoint holds something of it."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What the callback is to go on with, as values that a file can hold."""
+
+    def check_state(self, state: Any, place: str) -> dict[str, Any]:
+        """``state`` as it may be set; a ValueError that names ``place`` if it is senseless."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with what `get_state` gave."""
+
+
 def save_checkpoint(
-    path: Path, model: Any, callbacks: Sequence[Callback], epoch: int, batch: int = 0
+    path: Path, model: Any, callbacks: Sequence[Stateful], epoch: int, batch: int = 0
 ) -> None:
     """Write all that a run needs to go on at ``batch`` of ``epoch`` (both from 0)."""
     states = [
@@ -40,7 +54,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: Any, callbacks: Sequence[Callback], params: dict[str, Any] | None = None
+    path: Path, model: Any, callbacks: Sequence[Stateful], params: dict[str, Any] | None = None
 ) -> tuple[int, int]:
     """Give a compiled model and its callbacks the state in a checkpoint.
 
@@ -113,7 +127,7 @@ def _check_place(document: dict[str, Any], run: dict[str, Any]) -> None:
         )
 
 
-def _with_state(callbacks: Sequence[Callback]) -> list[Callback]:
+def _with_state(callbacks: Sequence[Stateful]) -> list[Stateful]:
     return [callback for callback in callbacks if callback.has_state]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import registry
-from gpunn.arena import with_room_for
-from gpunn.arguments import warn
+from gpunn.common import registry
+from gpunn.common.arguments import warn
+from gpunn.core.arena import with_room_for
 
 from . import files
 from .files import MAX_HEADER, Path

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..random import set_random_seed
-from .check_data import DataCheckError, check_data
+from gpunn.apps.data_checks import DataCheckError, check_data
+from gpunn.common.random import set_random_seed
 
 __all__ = ["DataCheckError", "check_data", "set_random_seed", "to_categorical"]
 
@@ -27,7 +27,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    from ..losses.base import check_labels
+    from gpunn.losses.base import check_labels
 
     labels = np.asarray(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:

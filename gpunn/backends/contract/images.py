@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..geometry import Geometry
-from .operation import Argument, Array, Given, Operations, operation, reads, rewrites, writes
+from gpunn.backends.shared.geometry import Geometry
+
+from .declaration import Argument, Array, Given, Operations, operation, reads, rewrites, writes
 
 IMAGE = "samples *geometry.image channels"
 WINDOWS = "samples *geometry.windows channels"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..control import Control
-from .operation import COUNTERS, Array, Operations, operation, reads, rewrites, writes
+from .control import Control
+from .declaration import COUNTERS, Array, Operations, operation, reads, rewrites, writes
 
 FEATURES = "outer features inner"
 

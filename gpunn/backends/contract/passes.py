@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..control import Control
-from .operation import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, writes
+from .control import Control
+from .declaration import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, writes
 
 
 def dropout_scale(rate: float) -> float:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..control import RATES, UPDATES, Control
-from ..order import Order
-from .operation import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, rewrites, writes
+from gpunn.backends.shared.order import Order
+
+from .control import RATES, UPDATES, Control
+from .declaration import (
+    COUNTERS,
+    PLAIN,
+    Array,
+    Given,
+    Operations,
+    operation,
+    reads,
+    rewrites,
+    writes,
+)
 
 VALUES = rewrites("size", of=lambda given: given.arena.values)
 GRADIENTS = rewrites("size", of=lambda given: given.arena.gradients)

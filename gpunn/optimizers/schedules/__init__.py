@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import registry
+from gpunn.common import registry
+
 from .base import LearningRateSchedule
 from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
 from .decay import (

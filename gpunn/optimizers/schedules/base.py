@@ -6,9 +6,9 @@ import inspect
 import math
 from typing import Any
 
-from ... import registry
-from ...arguments import check_number
-from ...backends.base import Program
+from gpunn.backends.contract.backend import Program
+from gpunn.common import registry
+from gpunn.common.arguments import check_number
 
 
 class LearningRateSchedule(registry.Entry):
@@ -16,7 +16,7 @@ class LearningRateSchedule(registry.Entry):
     ``get_config`` where its arguments are not its attributes, it is saved with the model.
 
     Attributes:
-        functor: name of the functor in ``kernels/schedules.cuh``, or None: then the host
+        functor: name of the functor in ``kernels/formulas/schedules.cuh``, or None: then the host
             computes each value, and a launch holds one step.
         parameters: what the functor is given.
 

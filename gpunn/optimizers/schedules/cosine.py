@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...arguments import check_choice, check_fraction, check_number
+from gpunn.common.arguments import check_choice, check_fraction, check_number
+
 from .base import LearningRateSchedule, check_rate, check_steps
 
 

@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from ...arguments import check_number
+from gpunn.common.arguments import check_number
+
 from .base import LearningRateSchedule, check_rate, check_steps
 
 

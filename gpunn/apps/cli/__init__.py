@@ -1,0 +1,88 @@
+"""The command ``gpunn``: train, evaluate, predict, check-data, doctor, bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gpunn import __version__
+
+from . import bench, check_data, doctor, evaluate, predict, train
+
+__all__ = ["main"]
+
+EXAMPLES = """\
+examples:
+  gpunn train mnist                         a network on MNIST, into runs/mnist
+  gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
+  gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn check-data flowers.csv              what may be wrong with data
+  gpunn doctor                              what this machine can do
+  gpunn bench --quick                       how fast it trains, beside others
+
+exit status: 0 done, 1 an error in the data or on the machine, 2 wrong usage,
+130 interrupted. Every command has a --help of its own.
+"""
+
+# What a wrong file, value or machine raises, as opposed to a fault in the program.
+_ERRORS = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        argv: the arguments, without the program's name; by default those of the process.
+
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    gpunn ...
+    0
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # --help and --version, or wrong usage
+        return int(stop.code or 0)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _ERRORS as error:
+        print(f"gpunn: error: {_said(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        bar = "\n" if sys.stderr.isatty() else ""  # ends the line of a progress bar
+        print(f"{bar}gpunn: interrupted. {stop}".rstrip(), file=sys.stderr)
+        return 130
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"  # without its "[Errno 2]"
+    return str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gpunn",
+        description="Trains small neural networks on the NVIDIA card you own, or on none.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (train, evaluate, predict, check_data, doctor, bench):
+        command = commands.add_parser(
+            module.__name__.rpartition(".")[2].replace("_", "-"),
+            help=module.HELP,
+            description=module.__doc__,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,93 @@
+"""Arguments that several commands take, and the checks behind them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from gpunn.backends import use_backend
+from gpunn.common import registry
+from gpunn.datasets import fashion_mnist, mnist
+
+DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected, not {text!r}")
+    return number
+
+
+def dataset(text: str) -> str:
+    """The name of a data set."""
+    if text not in DATASETS:
+        raise argparse.ArgumentTypeError(_unknown_dataset(text))
+    return text
+
+
+def dataset_or_folder(text: str) -> str:
+    """The name of a data set, or the path of a folder."""
+    if text not in DATASETS and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{_unknown_dataset(text)} Nor is there such a folder.")
+    return text
+
+
+def _unknown_dataset(text: str) -> str:
+    known = list(DATASETS)
+    return f"unknown data set: {text!r}.{registry.closest(text, known)} Known: {', '.join(known)}."
+
+
+def optimizer(text: str) -> str:
+    """The name of an optimizer, in its one canonical spelling."""
+    try:
+        return registry.snake_case(registry.lookup("optimizer", text).__name__)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "numpy", "compiled", "cupy"),
+        help="where to compute: auto (the default) takes a usable card (cupy), else compiled "
+        "kernels on the CPU if they were built, else numpy",
+    )
+
+
+def choose_backend(args: argparse.Namespace) -> None:
+    """Use what ``--backend`` says; without it the choice is `GPUNN_BACKEND`'s or "auto"."""
+    if args.backend is not None:
+        use_backend(args.backend)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
+    """Print ``text``, or with ``--json`` the ``result``."""
+    print(json.dumps(result) if args.json else text)
+
+
+def grey_shape(sample: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A model's sample without the channel, if it has but one; else as it is.
+
+    >>> grey_shape((28, 28, 1)), grey_shape((1, 28, 28)), grey_shape((28, 28, 3))
+    ((28, 28), (28, 28), (28, 28, 3))
+    """
+    if len(sample) == 3 and 1 in (sample[0], sample[2]):
+        return sample[:2] if sample[2] == 1 else sample[1:]
+    return sample
+
+
+def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:
+    """Grey images (rows, height, width) with the channel that a convolutional model wants."""
+    grey = images.shape[1:] == grey_shape(sample)
+    return images.reshape(len(images), *sample) if grey else images

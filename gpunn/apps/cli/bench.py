@@ -1,0 +1,66 @@
+"""Measure training and prediction on this machine, beside other frameworks."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from gpunn.common.tree import own_folder
+
+from .arguments import positive
+
+HELP = "how fast this machine trains, beside other frameworks"
+TIERS = (
+    "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
+    "together",
+)  # fmt: skip
+EXAMPLES = """\
+tiers:
+  operation    each operation of a step beside its bound
+  step, epoch  training of three networks on MNIST
+  accuracy     seconds to 97.5% and 98% test accuracy
+  inference    10,000 images at once, and one
+  cold         from a fresh process to the end of an epoch
+  memory       the peak of a process that trains
+  callbacks    what the progress bar and TensorBoard cost
+  together     two trainings at once
+
+examples:
+  gpunn bench                       everything, in less than 15 minutes
+  gpunn bench --quick               a first look, in less than one
+  gpunn bench --tier step --against torch --against jax
+  gpunn bench --json mine.json      and mine.md, the page made from it
+
+Neighbours come by pip install "gpunn[bench]"; what is missing is named.
+Results go to benchmarks/results in a source tree if everything was measured,
+else to runs/bench. Close what else is running first.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tier", action="append", choices=TIERS, metavar="TIER", help="measure this (repeatable)"
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        metavar="NAME",
+        help="compare with this neighbour, by a part of its name (repeatable)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="few rows and rounds: a minute")
+    length.add_argument("--full", action="store_true", help="everybody in everything: 90 minutes")
+    parser.add_argument(
+        "--rows", type=positive, help="train on this many rows at most, to see that all works"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    sys.path.insert(0, str(own_folder("benchmarks")))
+    status: int = importlib.import_module("suite").run(
+        args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows
+    )
+    return status

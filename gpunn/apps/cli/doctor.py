@@ -1,0 +1,222 @@
+"""Say what was found on this machine, and whether a backend works on it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from gpunn import __version__
+from gpunn.apps.roofline import launch_list as steps
+from gpunn.backends import get_backend, use_backend
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.driver.card import DISTRIBUTIONS, why_not
+from gpunn.backends.cupy.driver.cuda_extra import explain_extra, query_nvidia_smi
+from gpunn.layers import Dense, Input
+from gpunn.models import Sequential
+from gpunn.optimizers import SGD
+from gpunn.saving import load_model
+
+from .arguments import add_backend
+
+HELP = "what this machine has, and a test of the backend"
+EXAMPLES = """\
+examples:
+  gpunn doctor
+  gpunn doctor --backend cupy               exit status 0 only if the card works
+  gpunn doctor --step                       what a step launches, and how long
+  gpunn doctor --step runs/mnist/model.gpunn
+
+--step needs no card. It names each operation of the step (with its activation,
+loss or optimizer), the arrays that it touches, the bytes that it reads and
+writes, its floating-point operations, and how many kernels and products it
+launches: "-" where it rides in the launch of another, "xp" where array
+functions of CuPy do what has no kernel. Then it predicts how long the step
+takes on cards and on this CPU, and measures it here.
+"""
+
+_WIDTH, _LABEL = 80, 11
+
+KNOWN_LOSS = 0.0305288687  # of the self-test's network, by PyTorch in float64
+TOLERANCE = 1e-4  # relative; float32 rounding moves the loss by about 1e-6
+EPOCHS = 20
+BATCH = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_backend(parser)
+    parser.add_argument(
+        "--step",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="only list what a training step launches on a card and how long it takes, of a "
+        "saved model or of 784-128-dropout-10 with Adam, at batch size 32",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.step is not None:
+        use_backend("numpy")  # only to read the model
+        model = load_model(args.step) if args.step else steps.example()
+        recorded = steps.launches(model)
+        print(steps.table(model, recorded), steps.predictions(model, recorded), sep="\n\n")
+        return 0
+    _report("gpunn", __version__)
+    _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    _report("NumPy", np.__version__)
+    _report("BLAS", describe_blas(threadpoolctl.threadpool_info(), _simd()))
+    not_compiled = compiled.why_not()
+    _report("Compiled", not_compiled or describe_compiled())
+    cupys = [f"{name} {version}" for name in DISTRIBUTIONS if (version := _version(name))]
+    _report("CuPy", ", ".join(cupys) or "not installed")
+    cards = query_nvidia_smi()
+    extra, reason = explain_extra(cards)
+    _report("Card", reason)
+    _report("Extra", f'pip install "gpunn[{extra}]"' if extra else "none: there is no usable card")
+
+    missing = why_not()
+    asked = args.backend or os.environ.get("GPUNN_BACKEND") or "auto"
+    on_cpu = ("compiled",) * (not_compiled is None) + ("numpy",)
+    name = ("cupy" if missing is None else on_cpu[0]) if asked == "auto" else asked
+    _report("Backend", f"{name} ({asked} was asked for)" if name != asked else name)
+    if name in on_cpu:
+        _report("Kernels", f"none on a card. {missing or 'The CPU was asked for.'}")
+    works = {}
+    # Beside the card its host: whoever has a small network sees here which of them is faster.
+    for each in dict.fromkeys((name, *on_cpu)):
+        try:
+            backend = get_backend(each)
+            if each not in on_cpu:
+                _report("Kernels", check_kernel(backend))
+            _report("Self-test", f"{each}: {self_test(each)}")
+            works[each] = True
+        except Exception as error:  # a broken installation may raise anything
+            _report("Self-test", f"{each} FAILED: {type(error).__name__}: {error}")
+            works[each] = False
+    return 0 if works[name] else 1
+
+
+def describe_compiled() -> str:
+    """Which instruction set of the compiled CPU kernels is in use, and which there are."""
+    usable = compiled.available()
+    forced = ", by GPUNN_INSTRUCTIONS" if os.environ.get("GPUNN_INSTRUCTIONS") else ""
+    text = f"{compiled.chosen()}{forced} (there are {', '.join(usable)})"
+    if missing := [name for name in compiled.of_this_cpu() if name not in usable]:
+        text += f". Not built, though this CPU has it: {', '.join(missing)}"
+    return text
+
+
+def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:
+    """NumPy's matrix library, and what would make it faster.
+
+    Args:
+        pools: what `threadpoolctl.threadpool_info` says.
+        simd: the instruction sets that NumPy finds on this CPU.
+    """
+    blas = next((pool for pool in pools if pool.get("user_api") == "blas"), None)
+    if blas is None:
+        return "not one that threadpoolctl knows"
+    core = blas.get("architecture")
+    found = f"{blas['internal_api']} {blas['version'] or ''}".strip()
+    threads = blas["num_threads"]
+    text = f"{found}{f' for {core}' if core else ''}, {threads} thread{'s'[: threads - 1]}"
+    if core in _AVX2_CORES and _AVX512 & set(simd):
+        text += (
+            ". This CPU has AVX-512, which its kernels do not use: set "
+            "OPENBLAS_CORETYPE=SKYLAKEX in the environment before Python starts"
+        )
+    return text
+
+
+# Kernels of OpenBLAS without AVX-512, and NumPy's names for a CPU that has what SkylakeX needs.
+_AVX2_CORES = ("Haswell", "Zen")
+_AVX512 = {"AVX512_SKX", "X86_V4"}
+
+
+def _simd() -> list[str]:
+    found: Any = np.show_config(mode="dicts")
+    extensions = found["SIMD Extensions"]
+    return [*extensions.get("baseline", ()), *extensions.get("found", ())]
+
+
+def check_kernel(backend: Backend) -> str:
+    """Compile one kernel, run it, and compare what it computes.
+
+    Raises:
+        RuntimeError: if it computes something else than NumPy.
+    """
+    start = time.perf_counter()
+    pixels = np.arange(256, dtype=np.uint8)
+    out = backend.empty(pixels.shape, "float32")
+    backend.affine(backend.upload(pixels), 0.5, -1.0, out)
+    found = backend.read(out)
+    if not np.array_equal(found, pixels * np.float32(0.5) - 1):
+        raise RuntimeError(f"a kernel computes {found[:4]} for 0.5 * x - 1 of 0 to 3")
+    return f"compiled and right in {time.perf_counter() - start:.2f} s"
+
+
+def self_test(backend: str) -> str:
+    """Train a small network on generated data; the result is known beforehand.
+
+    Raises:
+        RuntimeError: if the loss is not what it has to be.
+    """
+    x, y, weights = problem()
+    sizes = [len(w) for w in weights[::2]] + [len(weights[-1])]
+    layers = [Input((sizes[0],)), *(Dense(n, activation="relu") for n in sizes[1:-1])]
+    model = Sequential([*layers, Dense(sizes[-1], activation="softmax")], backend=backend)
+    model.compile(SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy")
+    model.set_weights(weights)
+    before = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)  # compiles
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, initial_epoch=1, shuffle=False, verbose=0)
+    steps = (EPOCHS - 1) * -(-len(x) // BATCH)
+    rate = steps / (time.perf_counter() - start)
+    after = model.evaluate(x, y, verbose=0)
+    if not (after < before and abs(after / KNOWN_LOSS - 1) < TOLERANCE):
+        raise RuntimeError(
+            f"training took the loss from {before:.4f} to {after:.4f}, not to {KNOWN_LOSS:.4f}"
+        )
+    return f"ok, loss {before:.4f} to {after:.4f} as it has to be, {rate:,.0f} steps/s"
+
+
+def problem() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Data in four classes, and the weights of a 16-32-4 network to begin with.
+
+    No random numbers, so that every machine and framework can have the same: sines of
+    squares spread well enough.
+    """
+
+    def spread(*shape: int) -> np.ndarray:
+        n = np.arange(int(np.prod(shape)), dtype=np.float64)
+        return np.sin(n * n).reshape(shape)
+
+    x = spread(512, 16)
+    y = (x @ spread(16, 4)).argmax(axis=1)
+    weights = [0.4 * spread(16, 32), np.zeros(32), 0.4 * spread(32, 4), np.zeros(4)]
+    return x, y, weights
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _report(label: str, text: str) -> None:
+    indent = " " * _LABEL
+    lines = textwrap.fill(
+        text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=indent
+    )
+    print(lines, flush=True)

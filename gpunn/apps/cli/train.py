@@ -1,0 +1,241 @@
+"""Train a network of dense layers on a data set, and save it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend, use_backend
+from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
+from gpunn.callbacks.callback import Logs
+from gpunn.common import registry
+from gpunn.common.random import set_random_seed
+from gpunn.common.stored import ByName, Integer, Kept, Number, Several, Text, check
+from gpunn.core.arena import with_room_for
+from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
+from gpunn.models import Sequential
+from gpunn.saving import files
+
+from .arguments import DATASETS, add_backend, dataset, optimizer, positive
+
+HELP = "train a network on MNIST or Fashion-MNIST"
+EXAMPLES = """\
+examples:
+  gpunn train mnist
+  gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
+  gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
+  gpunn train mnist --resume                go on with a run that was stopped
+
+Each epoch that is complete is kept: a run that was stopped, however that came
+about, goes on with --resume and ends with the same bits as if nothing had been.
+The images stay bytes from 0 to 255; their scaling is part of the saved model.
+"""
+
+DEFAULTS: dict[str, Any] = {
+    "hidden": [128],
+    "dropout": 0.2,
+    "optimizer": "adam",
+    "learning_rate": None,
+    "batch_size": 32,
+    "epochs": 5,
+    "seed": 0,
+}
+
+
+# What a checkpoint says of them.
+SETTINGS: dict[str, Kept] = {
+    "hidden": Several(Integer(1)),
+    "dropout": Number(0, finite=True),
+    "optimizer": Text(),
+    "learning_rate": Number(0, finite=True, or_none=True),
+    "batch_size": Integer(1),
+    "epochs": Integer(1),
+    "seed": Integer(-(2**63)),
+    "dataset": Text(),
+    "backend": Text(),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("dataset", type=dataset, help="mnist or fashion-mnist")
+    add("--hidden", type=positive, nargs="*", metavar="UNITS",
+        help="units of each hidden layer, relu (default: 128; nothing: no hidden layer)")
+    add("--dropout", type=float, metavar="RATE",
+        help="share of each hidden layer's outputs left out in training (default: 0.2)")
+    add("--optimizer", type=optimizer, metavar="NAME", help="adam (the default), sgd, rmsprop, ...")
+    add("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
+    add("--batch-size", type=positive, metavar="N", help="images a step (default: 32)")
+    add("--epochs", type=positive, metavar="N", help="passes over the images (default: 5)")
+    add("--seed", type=int, metavar="N",
+        help="of weights, order and dropout (default: 0): the same seed, the same bits")
+    add_backend(parser)
+    add("--out", metavar="DIR",
+        help="folder for model.gpunn, history.csv and the checkpoint (default: runs/DATASET)")
+    add("--resume", action="store_true",
+        help="go on with the run in DIR, under its settings; only --epochs may differ")
+
+
+class _Run(Callback):
+    """Puts a run's settings into its checkpoints, and saves the model at its end."""
+
+    def __init__(self, settings: dict[str, Any], path: str) -> None:
+        self.settings = settings
+        self.path = path
+
+    def get_state(self) -> dict[str, Any]:
+        return self.settings
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.model.save(self.path)  # the checkpoint is deleted after this, not before
+
+
+def run(args: argparse.Namespace) -> int:
+    out = args.out or os.path.join("runs", args.dataset)
+    backup = BackupAndRestore(os.path.join(out, "checkpoint"))
+    given = {name: getattr(args, name) for name in (*DEFAULTS, "dataset", "backend")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.resume:
+        settings, weights = _stored_settings(backup.path, given)
+    else:
+        settings = {**DEFAULTS, **given, "backend": get_backend(args.backend).name}
+
+    use_backend(settings["backend"])
+    set_random_seed(settings["seed"])
+    model = _model_of(backup.path, settings, weights) if args.resume else make_model(settings)
+    (x_train, y_train), (x_test, y_test) = DATASETS[args.dataset].load_data()
+    if not args.resume:
+        _begin(out, backup)
+    print(_summary(settings, model), flush=True)
+    try:
+        model.fit(
+            x_train,
+            y_train,
+            batch_size=settings["batch_size"],
+            epochs=settings["epochs"],
+            callbacks=[
+                CSVLogger(os.path.join(out, "history.csv")),
+                _Run(settings, os.path.join(out, "model.gpunn")),
+                backup,
+            ],
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(args, backup.path)) from None
+    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
+    print(f"Saved {os.path.join(out, 'model.gpunn')}")
+    return 0
+
+
+def make_model(settings: dict[str, Any]) -> Sequential:
+    """The compiled network; it bears the name of its data set."""
+    model = Sequential(name=settings["dataset"])
+    model.add(Input((28, 28)))
+    model.add(Rescaling(1 / 255))
+    model.add(Flatten())
+    for units in settings["hidden"]:
+        model.add(Dense(units, activation="relu"))
+        if settings["dropout"]:
+            model.add(Dropout(settings["dropout"]))
+    model.add(Dense(10, activation="softmax"))
+    chosen = registry.lookup("optimizer", settings["optimizer"])
+    rate = settings["learning_rate"]
+    model.compile(
+        chosen() if rate is None else chosen(rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _summary(settings: dict[str, Any], model: Sequential) -> str:
+    sizes = "-".join(map(str, (784, *settings["hidden"], 10)))
+    assert model.optimizer is not None
+    return (
+        f"{settings['dataset']}: {sizes}, {model.count_params():,} parameters, "
+        f"{settings['optimizer']} at {model.optimizer.learning_rate:g}, "
+        f"seed {settings['seed']}, {settings['backend']}"
+    )
+
+
+def _begin(out: str, backup: BackupAndRestore) -> None:
+    """Make sure that the results can be written; begin without a checkpoint."""
+    checkpoint = backup.path
+    os.makedirs(out, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+    if os.path.exists(checkpoint):
+        backup.take()  # not under the feet of a run that goes on
+        print(f"gpunn: the unfinished run in {out} is begun anew.", file=sys.stderr)
+        os.remove(checkpoint)
+        backup.release()
+
+
+def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The settings in a checkpoint, with the ``given`` number of epochs, and its weights' number.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if it is of another kind of run, or of one with other settings.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"There is nothing to resume, {path} does not exist: the run is complete, "
+            f"or was stopped in its first epoch."
+        )
+    document = files.read(path, files.HEADER_LIMIT)
+    try:
+        entries = Several(ByName()).check(document.get("callbacks"), "callbacks")
+        stored = next((e["state"] for e in entries if e.get("class_name") == _Run.__name__), None)
+        if stored is None:
+            raise ValueError("it is not the checkpoint of a run of gpunn train.")
+        stored = check(SETTINGS, stored, f"callbacks/{_Run.__name__}/state")
+        epoch = Integer().check(document.get("epoch"), "epoch")
+        arrays = ByName().check(document.get("weights"), "weights").values()
+    except ValueError as error:
+        raise ValueError(f"Cannot load {path}: {error}") from None
+    epochs = given.pop("epochs", stored["epochs"])
+    if given.get("backend") == "auto":
+        del given["backend"]  # the run's own is as good as any
+    differing = [
+        f"{_option(name)} is {_shown(stored[name])} there and {_shown(value)} here"
+        for name, value in given.items()
+        if stored[name] != value
+    ]
+    if differing:
+        raise ValueError(f"{path} is of another run: {'; '.join(differing)}.")
+    if epochs < epoch:
+        raise ValueError(f"--epochs {epochs}: {path} has {epoch} epochs already.")
+    return {**stored, "epochs": epochs}, sum(np.size(array) for array in arrays)
+
+
+def _model_of(path: str, settings: dict[str, Any], weights: int) -> Sequential:
+    """The network of a checkpoint, of no more weights than it holds."""
+    try:
+        return with_room_for(weights, lambda: make_model(settings))
+    except ValueError as error:
+        raise ValueError(f"Cannot load {path}: {error}") from None
+
+
+def _option(name: str) -> str:
+    return name if name == "dataset" else f"--{name.replace('_', '-')}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "nothing"
+    return "the optimizer's own" if value is None else str(value)
+
+
+def _how_to_go_on(args: argparse.Namespace, checkpoint: str) -> str:
+    if not os.path.exists(checkpoint):
+        return "The first epoch was not complete: there is nothing to resume."
+    command = ["gpunn", "train", args.dataset, *(["--out", args.out] if args.out else [])]
+    epoch = files.read(checkpoint)["epoch"]
+    return f"Epoch {epoch} is kept; to go on: {shlex.join([*command, '--resume'])}"

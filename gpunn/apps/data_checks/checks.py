@@ -1,0 +1,348 @@
+"""The checks of one data set: each takes the data and yields what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .checked_data import Data, Finding, counted, listed
+from .statistics import BINS, binned, counts_table, equal_rows, g_test
+
+
+def missing(data: Data) -> Iterator[Finding]:
+    """NaN and infinity."""
+    for argument, values in (("x", data.x), ("x_test", data.x_test)):
+        if values is None or values.dtype.kind != "f" or np.isfinite(values.sum(dtype=np.float64)):
+            continue
+        bad = ~np.isfinite(values)
+        rows, columns = np.flatnonzero(bad.any(axis=1)), np.flatnonzero(bad.any(axis=0))
+        if len(rows):
+            yield Finding(
+                "error",
+                "missing",
+                f"{argument} has {bad.sum():,} values that are missing or infinite, in "
+                f"{len(rows):,} of {len(values):,} rows and in the features {data.name(columns)}: "
+                f"fill them in, or leave the rows out.",
+                rows,
+                columns,
+            )
+    if data.raw_y is not None and data.raw_y.dtype.kind == "f":
+        rows = np.flatnonzero(~np.isfinite(data.raw_y.reshape(len(data.raw_y), -1)).all(axis=1))
+        if len(rows):
+            yield Finding("error", "missing", f"y is missing in {len(rows):,} rows.", rows)
+
+
+def labels(data: Data) -> Iterator[Finding]:
+    """Labels that losses do not take as they are."""
+    if data.labels is None or data.raw_y is None or data.raw_y.ndim == 2:
+        return
+    known, kind = data.labels, data.raw_y.dtype.kind
+    if kind not in "biuf":
+        yield Finding(
+            "error",
+            "labels",
+            f"The labels are no numbers ({listed(known.tolist())}): number them from 0, "
+            f"numpy.unique(y, return_inverse=True)[1].",
+        )
+        return
+    if len(known) == 1:
+        yield Finding("error", "labels", f"All labels are {known[0]}: there is nothing to learn.")
+    if kind == "f" and np.isfinite(known).all():
+        yield Finding(
+            "note",
+            "labels",
+            f"The labels are whole numbers stored as {data.raw_y.dtype}; if they are quantities "
+            f"and no classes, say task='regression'.",
+        )
+    if known.tolist() == [-1, 1]:
+        yield Finding(
+            "note",
+            "labels",
+            "The labels are -1 and 1, as hinge takes them; cross-entropy takes 0 and 1.",
+        )
+    elif np.isfinite(known).all() and len(known) > 1 and known.tolist() != [*range(len(known))]:
+        yield Finding(
+            "warning",
+            "labels",
+            f"The labels are not 0 to {len(known) - 1} but {listed(known.tolist())}: a network "
+            f"needs an output for each number up to the largest. Number them anew, "
+            f"numpy.unique(y, return_inverse=True)[1].",
+        )
+
+
+def duplicates(data: Data) -> Iterator[Finding]:
+    """Rows that occur more than once, with the same label or with another."""
+    first = equal_rows(data.x, data.x)
+    copies = np.flatnonzero((first >= 0) & (first != np.arange(len(first))))
+    if not len(copies):
+        return
+    if data.y is not None:
+        differ = copies[data.y[copies] != data.y[first[copies]]]
+        if len(differ):
+            rows = np.union1d(differ, first[differ])
+            yield Finding(
+                "note" if data.labels is None else "warning",
+                "contradictions",
+                f"{len(rows):,} rows are equal to another that has a different y, as rows "
+                f"{first[differ[0]]} and {differ[0]}: no model can be right about both.",
+                rows,
+            )
+    # Where features take few values, rows must repeat.
+    sample = data.sampled()
+    possible = np.prod([len(np.unique(c)) for c in sample.T[:64]], dtype=np.float64)
+    many = len(copies) > 0.05 * len(first) and possible > len(first)
+    yield Finding(
+        "warning" if many else "note",
+        "duplicates",
+        f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}): "
+        f"they count several times, and a random split puts some on both sides.",
+        copies,
+    )
+
+
+def balance(data: Data) -> Iterator[Finding]:
+    """Classes of very different size."""
+    if data.labels is None or data.y is None:
+        return
+    counts = np.bincount(data.y, minlength=data.classes)
+    present = np.flatnonzero(counts)
+    if len(present) < 2:
+        return
+    low, high = present[counts[present].argmin()], counts.argmax()
+    ratio = counts[high] / counts[low]
+    if ratio >= 3:
+        yield Finding(
+            "warning" if ratio >= 10 else "note",
+            "imbalance",
+            f"Class {data.labels[high]} has {ratio:.1f} times the rows of class "
+            f"{data.labels[low]} ({counts[high]:,} and {counts[low]:,}): always saying "
+            f"{data.labels[high]} is right {counts[high] / len(data.y):.1%} of the time. Look at "
+            f"precision and recall, and consider class_weight.",
+        )
+
+
+def amount(data: Data) -> Iterator[Finding]:
+    """Too few rows, for the features, the classes or a model."""
+    rows, columns = data.x.shape
+    if rows < 50:
+        yield Finding("warning", "amount", f"There are only {rows} rows: any figure is a guess.")
+    elif rows < 10 * columns:
+        yield Finding(
+            "warning" if rows < 5 * columns else "note",
+            "amount",
+            f"There are {rows:,} rows for {columns:,} features, {rows / columns:.1f} for each: "
+            f"a model can learn them by heart. Regularise, or leave features out.",
+        )
+    if data.labels is not None and data.y is not None and rows >= 50:
+        counts = np.bincount(data.y, minlength=data.classes)
+        few = np.flatnonzero(counts < 10)
+        if len(few):
+            yield Finding(
+                "warning",
+                "amount",
+                f"Fewer than 10 rows have the label {listed(data.labels[few].tolist())}.",
+                np.flatnonzero(np.isin(data.y, few)),
+            )
+    if data.parameters is not None and data.parameters > rows:
+        ratio = data.parameters / rows
+        yield Finding(
+            "warning" if ratio >= 100 else "note",
+            "amount",
+            f"The model has {data.parameters:,} parameters, {ratio:.1f} for each row: watch "
+            f"held-out data while it trains.",
+        )
+
+
+def constant(data: Data) -> Iterator[Finding]:
+    """Features with a single value."""
+    same = np.flatnonzero((data.x == data.x[:1]).all(axis=0))
+    if not len(same):
+        return
+    everything = len(same) == data.columns
+    yield Finding(
+        "error" if everything else "note",
+        "constant",
+        f"{len(same):,} of {data.columns:,} features have one value in all rows and say nothing: "
+        f"{data.name(same)}.",
+        columns=same,
+    )
+
+
+def relevance(data: Data) -> Iterator[Finding]:
+    """Features that y does not seem to depend on."""
+    if data.y is None or not np.isfinite(data.y).all():
+        return
+    values, y = data.sampled(), data.y[data.sample]
+    if data.labels is None:
+        y = binned(y, 5)
+    classes = len(np.unique(y))
+    bins = int(np.clip(len(y) / (5 * classes), 2, BINS))
+    varied = np.flatnonzero(values.max(axis=0) > values.min(axis=0))
+    if not len(varied) or classes < 2 or len(y) < 20:
+        return
+    chances = np.array([g_test(counts_table(binned(c, bins), y))[1] for c in values.T[varied]])
+    unrelated = varied[chances > 0.05]
+    how = f"G-test of independence on {bins} bins"
+    if chances.min() * len(varied) > 0.01:
+        yield Finding(
+            "warning",
+            "relevance",
+            f"No feature by itself has a relation to y that could not be chance ({how}, smallest "
+            f"p {chances.min():.2g} of {len(varied)}): are the labels those of these rows? Only "
+            f"features that work together, as in XOR, look so too.",
+            columns=unrelated,
+        )
+    elif len(unrelated):
+        yield Finding(
+            "note",
+            "relevance",
+            f"{len(unrelated):,} of {len(varied):,} features have no visible relation to y by "
+            f"themselves ({how}, p > 0.05): {data.name(unrelated)}.",
+            columns=unrelated,
+        )
+
+
+def outliers(data: Data) -> Iterator[Finding]:
+    """Values far from all others of their feature."""
+    sample = data.sampled()
+    if len(sample) < 20:
+        return
+    low, quarter, three, high = np.quantile(sample, [0.05, 0.25, 0.75, 0.95], axis=0)
+    alone: list[int] = []
+    rows: list[np.ndarray] = []
+    heavy: list[int] = []
+    width, fence = high - low, three - quarter
+    largest, smallest = np.nanmax(sample, axis=0), np.nanmin(sample, axis=0)
+    if len(sample) < len(data.x):
+        with np.errstate(invalid="ignore"):
+            largest, smallest = data.x.max(axis=0), data.x.min(axis=0)
+    reach = np.fmax(largest - high, low - smallest)
+    # A feature that mostly has one value (a pixel at the border) has no middle to be far from.
+    for column in np.flatnonzero((fence > 0) & (reach > 3 * fence)):
+        values = data.x[:, column].astype(np.float64)
+        if reach[column] > 5 * width[column]:
+            far = _isolated(values, low[column], high[column], 5 * width[column])
+            if len(far):
+                alone.append(int(column))
+                rows.append(far)
+                continue
+        bounds = quarter[column] - 3 * fence[column], three[column] + 3 * fence[column]
+        if ((values < bounds[0]) | (values > bounds[1])).any():
+            heavy.append(int(column))
+    if alone:
+        first, value = rows[0][0], data.x[rows[0][0], alone[0]]
+        yield Finding(
+            "warning",
+            "outliers",
+            f"{len(np.unique(np.concatenate(rows))):,} rows have values far from all others, such "
+            f"as {value:g} in feature {data.names[alone[0]]}, row {first}, where 90% lie from "
+            f"{low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes for something "
+            f"missing? Features: {data.name(np.array(alone))}.",
+            np.unique(np.concatenate(rows)),
+            np.array(alone),
+        )
+    if heavy and not data.image:
+        yield Finding(
+            "note",
+            "outliers",
+            f"{len(heavy):,} of {data.columns:,} features have values beyond three times the "
+            f"distance of their quartiles: {data.name(np.array(heavy))}. A logarithm, or "
+            f"clipping, may help.",
+            columns=np.array(heavy),
+        )
+
+
+def _isolated(values: np.ndarray, low: float, high: float, gap: float) -> np.ndarray:
+    """The rows, few of all, that a gap without values parts from the middle."""
+    finite = np.isfinite(values)
+    ordered = np.unique(values[finite])
+    steps = np.diff(ordered)
+    far = np.zeros(len(values), bool)
+    wide = np.flatnonzero(steps > gap)
+    above, below = wide[ordered[wide] >= high], wide[ordered[wide + 1] <= low]
+    with np.errstate(invalid="ignore"):
+        if len(above):
+            far |= values > ordered[above[0]]
+        if len(below):
+            far |= values < ordered[below[-1] + 1]
+    rows = np.flatnonzero(far & finite)
+    return rows if len(rows) <= max(1, 0.05 * len(values)) else rows[:0]
+
+
+def scales(data: Data) -> Iterator[Finding]:
+    """Features on very different scales, and images that are still bytes."""
+    if data.x.dtype.kind in "iu" and data.x.min() >= 0 and 200 <= data.x.max() <= 255:
+        yield Finding(
+            "note",
+            "scales",
+            f"The values are whole numbers from {data.x.min()} to {data.x.max()}, as in images: "
+            f"scale them, layers.Rescaling(1 / 255).",
+        )
+        return
+    sample = data.sampled()
+    spread, extent = sample.std(axis=0), np.ptp(sample, axis=0)
+    varied = np.flatnonzero(extent > 0)
+    if not len(varied):
+        return
+    small, large = varied[extent[varied].argmin()], varied[extent[varied].argmax()]
+    ratio = extent[large] / extent[small]
+    if ratio >= 100 and not data.image:
+        yield Finding(
+            "warning",
+            "scales",
+            f"Feature {data.names[large]} has {ratio:,.0f} times the range of feature "
+            f"{data.names[small]} ({extent[large]:.3g} and {extent[small]:.3g}): gradient descent "
+            f"hardly moves along the small ones. Subtract means, divide by deviations.",
+            columns=np.array([small, large]),
+        )
+    elif spread[large] > 100:
+        yield Finding(
+            "note",
+            "scales",
+            f"Feature {data.names[large]} has a standard deviation of {spread[large]:.3g}: divide "
+            f"by it, for weights of the usual size.",
+            columns=np.array([large]),
+        )
+    offset = varied[np.abs(sample.mean(axis=0)[varied]) > 100 * spread[varied]]
+    if len(offset):
+        yield Finding(
+            "note",
+            "scales",
+            f"The mean is over 100 times the deviation in {data.name(offset)}: subtract it.",
+            columns=offset,
+        )
+
+
+def order(data: Data) -> Iterator[Finding]:
+    """Labels that come sorted, which matters where the last rows are held out."""
+    if data.y is None or len(data.y) < 20 or not np.isfinite(data.y).all():
+        return
+    y, count = data.y, len(data.y)
+    if data.labels is None:
+        middle = y - y.mean()
+        scale = float(middle @ middle)
+        relation = float(middle[1:] @ middle[:-1]) / scale if scale else 0.0
+        if relation > max(0.5, 6 / np.sqrt(count)):
+            yield Finding(
+                "note",
+                "order",
+                f"y is like the y of the row before (correlation {relation:.2f}): are the rows "
+                f"sorted, or a series in time? validation_split takes the last rows.",
+            )
+        return
+    shares = np.bincount(y, minlength=data.classes) / count
+    changes = int(np.sum(y[1:] != y[:-1]))
+    chance = float(1 - np.sum(shares**2))  # that two rows drawn at random differ
+    expected, deviation = (count - 1) * chance, np.sqrt(count * chance * (1 - chance)) + 1e-9
+    if changes < 0.5 * expected and (expected - changes) / deviation > 5:
+        last = np.bincount(y[-(count // 5) :], minlength=data.classes)
+        absent = data.labels[(last == 0) & (shares > 0)]
+        ends = f" The last fifth has none of {listed(absent.tolist())}." if len(absent) else ""
+        yield Finding(
+            "warning",
+            "order",
+            f"The rows come sorted by label: neighbours differ {changes:,} times, {expected:,.0f} "
+            f"in random order.{ends} Shuffle them, or split with "
+            f"validation_strategy='stratified': validation_split takes the last rows.",
+        )

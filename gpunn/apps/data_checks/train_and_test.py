@@ -1,0 +1,149 @@
+"""The checks that compare training and test data: rows in both, and how they are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .checked_data import Data, Finding
+from .statistics import equal_rows, g_test, ks_statistic
+
+PRODUCTS = 1.2e10  # of two numbers, spent on looking for near copies
+CHUNK = 1 << 12  # training rows at a time
+NEAR = 0.05  # of the usual distance of a training row's nearest neighbour
+
+
+def leakage(data: Data) -> Iterator[Finding]:
+    """Rows of the test data that stand in the training data, exactly or nearly."""
+    if data.x_test is None:
+        return
+    first = equal_rows(data.x_test, data.x)
+    rows = np.flatnonzero(first >= 0)
+    if len(rows):
+        yield Finding(
+            "error" if len(rows) > 0.01 * len(data.x_test) else "warning",
+            "leakage",
+            f"{len(rows):,} of {len(data.x_test):,} test rows ({len(rows) / len(data.x_test):.1%}) "
+            f"stand in the training data too, as test row {rows[0]}, which is training row "
+            f"{first[rows[0]]}: what is measured on them is memory.",
+            rows,
+        )
+    near, looked = _near_copies(data, np.setdiff1d(data.sample_test, rows))
+    if len(near):
+        yield Finding(
+            "warning",
+            "leakage",
+            f"{len(near):,} of {looked:,} test rows looked at are nearly equal to a training row, "
+            f"as test row {near[0]}: less than {NEAR:.0%} of the usual distance of neighbours.",
+            near,
+        )
+
+
+def _near_copies(data: Data, candidates: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which of the candidates are near copies of training rows, and how many were looked at."""
+    assert data.x_test is not None
+    sample = data.sampled()
+    spread = sample.std(axis=0)
+    varied = np.flatnonzero(spread > 0)
+    if len(data.x) < 20 or not len(candidates) or not len(varied):
+        return candidates[:0], 0
+    most = int(np.clip(PRODUCTS / data.x.size, 20, 2000))
+    candidates = candidates[_spaced(len(candidates), most)]
+    own = _spaced(len(data.x), most)
+    points = np.concatenate([data.x_test[candidates], data.x[own]])[:, varied] / spread[varied]
+    distances = _nearest(points, data.x, varied, spread[varied], own)
+    close, usual = distances[: len(candidates)], distances[len(candidates) :]
+    usual = usual[np.isfinite(usual)]
+    radius = NEAR * float(np.median(usual)) if len(usual) else 0.0
+    near = candidates[close < radius]
+    # In few dimensions some rows are as near as that by chance, among training rows too.
+    expected = float(np.mean(usual < radius)) * len(candidates) if len(usual) else 0.0
+    return near if len(near) > expected + 4 * np.sqrt(expected + 1) else near[:0], len(candidates)
+
+
+def _spaced(count: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
+def _nearest(
+    points: np.ndarray, x: np.ndarray, columns: np.ndarray, scale: np.ndarray, own: np.ndarray
+) -> np.ndarray:
+    """Distance of each point to the nearest row of ``x / scale``; infinite where it has NaN.
+
+    The last ``len(own)`` points are rows of x themselves, of these numbers: they are no
+    neighbours of their own.
+    """
+    narrow = points.astype(np.float32)
+    best = np.full(len(points), np.inf, np.float32)
+    nearest = np.zeros(len(points), int)
+    first = len(points) - len(own)
+    for start in range(0, len(x), CHUNK):
+        part = (x[start : start + CHUNK][:, columns] / scale).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = (part**2).sum(axis=1) - 2 * narrow @ part.T
+        distances[np.isnan(distances)] = np.inf
+        here = np.flatnonzero((own >= start) & (own < start + CHUNK))
+        distances[first + here, own[here] - start] = np.inf
+        found = distances.argmin(axis=1)
+        least = distances[np.arange(len(points)), found]
+        nearest = np.where(least < best, start + found, nearest)
+        best = np.minimum(best, least)
+    # The differences themselves: the products above lose what near copies differ by.
+    result = np.linalg.norm(points - x[nearest][:, columns] / scale, axis=1)
+    return np.where(np.isfinite(result), result, np.inf)
+
+
+def shift(data: Data) -> Iterator[Finding]:
+    """Features and labels that are distributed otherwise in the test data."""
+    if data.x_test is None or len(data.x_test) < 20 or len(data.x) < 20:
+        return
+    train, test = data.sampled(), data.sampled(test=True)
+    found = np.array([ks_statistic(a, b) for a, b in zip(train.T, test.T, strict=True)])
+    distance, chance = found[:, 0], found[:, 1] * data.columns  # Bonferroni
+    apart = np.flatnonzero((chance < 0.001) & (distance >= 0.1))
+    if len(apart):
+        worst = apart[distance[apart].argmax()]
+        yield Finding(
+            "warning" if distance[worst] >= 0.2 else "note",
+            "shift",
+            f"{len(apart):,} of {data.columns:,} features are distributed otherwise in the test "
+            f"data, most of all {data.names[worst]}: Kolmogorov-Smirnov distance "
+            f"{distance[worst]:.2f}, means {train[:, worst].mean():.4g} and "
+            f"{test[:, worst].mean():.4g}. Figures on it say little about data like the "
+            f"training data.",
+            columns=apart,
+        )
+    if data.labels is None:
+        if data.y is None or data.y_test is None:
+            return
+        far, p = ks_statistic(data.y, data.y_test)
+        if p < 0.001 and far >= 0.1:
+            yield Finding(
+                "warning" if far >= 0.2 else "note",
+                "shift",
+                f"y is distributed otherwise in the test data: Kolmogorov-Smirnov distance "
+                f"{far:.2f}, means {data.y.mean():.4g} and {data.y_test.mean():.4g}.",
+            )
+        return
+    if data.y_test is None or data.y is None:
+        return
+    counts = np.array([np.bincount(y, minlength=data.classes) for y in (data.y, data.y_test)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    unknown = data.labels[(counts[0] == 0) & (counts[1] > 0)]
+    if len(unknown):
+        yield Finding(
+            "error",
+            "shift",
+            f"The test data have labels that the training data lack: {unknown.tolist()}.",
+            np.flatnonzero(np.isin(data.labels[data.y_test], unknown)),
+        )
+    most = int(np.abs(shares[0] - shares[1]).argmax())
+    difference = abs(shares[0, most] - shares[1, most])
+    if difference >= 0.05 and g_test(counts)[1] < 0.001:
+        yield Finding(
+            "warning" if difference >= 0.1 else "note",
+            "shift",
+            f"Class {data.labels[most]} is {shares[0, most]:.1%} of the training and "
+            f"{shares[1, most]:.1%} of the test data.",
+        )

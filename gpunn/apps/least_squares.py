@@ -1,0 +1,252 @@
+"""Nonlinear least squares for small models: Levenberg-Marquardt, by SciPy, on our Jacobian.
+
+Where gradient descent takes a step down the slope, this solves in each step the linear least
+squares problem that the Jacobian of the outputs describes, damped as far as it must be. It
+needs tens of evaluations where descent needs thousands of steps; its cost grows with the
+square of the number of parameters, which is why it is for hundreds of them, not millions.
+Levenberg 1944, Marquardt 1963; More, "The Levenberg-Marquardt algorithm", 1978.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_choice, check_integer, check_number
+from gpunn.losses.base import Loss
+from gpunn.models import Model
+from gpunn.optimizers import SGD
+
+__all__ = ["LeastSquaresResult", "fit_least_squares", "output_jacobian"]
+
+
+@dataclass
+class LeastSquaresResult:
+    """What `fit_least_squares` came to.
+
+    Attributes:
+        cost: 1 / (2 rows) sum (F(x) - y)^2, which is the loss ``"half_squared_error"``.
+        evaluations: how often the outputs were computed.
+        jacobians: how often their Jacobian was.
+        success: whether a criterion of convergence was met before the evaluations were over.
+        message: which, in SciPy's words.
+        costs: the cost of each evaluation, rejected steps included.
+    """
+
+    cost: float
+    evaluations: int
+    jacobians: int
+    success: bool
+    message: str
+    costs: list[float] = field(repr=False, default_factory=list)
+
+
+def fit_least_squares(
+    model: Model,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    method: str = "lm",
+    tolerance: float = 1e-8,
+    max_evaluations: int | None = None,
+) -> LeastSquaresResult:
+    """Make the sum of squares of F(x) - y least, over all trainable parameters at once.
+
+    It starts from the model's weights and leaves it with the best ones found. Outputs and
+    Jacobian are computed in float64 on the CPU, whatever the model's own dtype and backend. The
+    model need not be compiled; it must compute the same in training as in prediction.
+
+    Args:
+        model: a built model.
+        x: samples (rows, ...).
+        y: targets in the shape of the outputs, (rows, ...).
+        sample_weight: a factor on each row's squares (rows,), at least 0.
+        method: of ``scipy.optimize.least_squares``: ``"lm"``, MINPACK's Levenberg-Marquardt, or
+            ``"trf"`` or ``"dogbox"``. Where there are more parameters than residuals, which
+            MINPACK does not take, residuals that are always zero are added for it: they change
+            nothing.
+        tolerance: relative change of the cost or of the parameters, or size of the gradient,
+            below which it has converged.
+        max_evaluations: of the outputs, 100 for each parameter by default.
+
+    Raises:
+        ImportError: without SciPy.
+        ValueError: for shapes that do not fit; for a model with dropout or the like.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1)])
+    >>> result = fit_least_squares(model, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> [round(float(w.item()), 5) for w in model.get_weights()], result.success
+    ([2.0, 1.0], True)
+    """
+    try:
+        from scipy.optimize import least_squares
+    except ImportError:
+        raise ImportError(
+            'Nonlinear least squares needs SciPy: pip install "gpunn[scipy]"'
+        ) from None
+    check_choice("method", method, ("lm", "trf", "dogbox"))
+    tolerance = check_number("tolerance", tolerance, 0)
+    max_evaluations = check_integer("max_evaluations", max_evaluations, 1, None)
+    twin = _Twin(model, x)
+    targets = _targets(y, twin)
+    factor = _factors(sample_weight, len(twin.x), targets.shape[1])
+    padding = max(0, twin.size - targets.size) if method == "lm" else 0
+    costs: list[float] = []
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        difference = factor * (twin.outputs(parameters) - targets).ravel()
+        costs.append(0.5 * float(difference @ difference) / len(twin.x))
+        return np.append(difference, np.zeros(padding))
+
+    def jacobian(parameters: np.ndarray) -> np.ndarray:
+        rows = factor[:, np.newaxis] * twin.jacobian(parameters)
+        return np.vstack([rows, np.zeros((padding, twin.size))])
+
+    start = twin.parameters()
+    if max_evaluations is None:
+        max_evaluations = 100 * twin.size
+    if not np.isfinite(residuals(start)).all():
+        raise ValueError("The model's outputs or y are not finite: there is nothing to start from.")
+    costs.clear()
+    found = least_squares(
+        residuals,
+        start,
+        jacobian,
+        method=method,
+        x_scale=1.0,  # scaled by the Jacobian, the first step would saturate sigmoids for good
+        ftol=tolerance,
+        xtol=tolerance,
+        gtol=tolerance,
+        max_nfev=max_evaluations,
+    )
+    twin.put(found.x)
+    model.load_weights_dict(twin.model.weights_dict())
+    return LeastSquaresResult(
+        cost=float(found.cost) / len(twin.x),
+        evaluations=len(costs),
+        jacobians=twin.jacobians,
+        success=bool(found.success),
+        message=str(found.message),
+        costs=costs,
+    )
+
+
+def output_jacobian(model: Model, x: Any) -> np.ndarray:
+    """The derivatives of all outputs by all trainable parameters, from the backward pass.
+
+    Args:
+        model: a built model.
+        x: samples (rows, ...).
+
+    Returns:
+        (rows * outputs, parameters), float64: a row for each output of the first sample, then
+        of the next; a column for each entry of each parameter, in the order of ``weights``.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Input((2,)), gpunn.layers.Dense(1)])
+    >>> output_jacobian(model, [[3.0, 4.0]]).tolist()  # of w0 x0 + w1 x1 + b
+    [[3.0, 4.0, 1.0]]
+    """
+    twin = _Twin(model, x)
+    return twin.jacobian(twin.parameters())
+
+
+class _Outputs(Loss):
+    """sum y_true y_pred: its gradient by the outputs is y_true, whatever is chosen for it."""
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        backend.xp.einsum("ij,ij->i", y_true, y_pred, out=values)
+
+    def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
+        gradient[...] = y_true
+
+
+class _Twin:
+    """A copy of a model in float64 on the CPU: its outputs, and their Jacobian, at any weights."""
+
+    def __init__(self, model: Model, x: Any) -> None:
+        model.require_values("fit_least_squares")
+        config = _without_dtype(model.get_config())
+        self.model: Any = type(model).from_config(
+            {**config, "dtype": "float64", "backend": "numpy"}
+        )
+        weights = {path: w.astype(np.float64) for path, w in model.weights_dict().items()}
+        self.model.load_weights_dict(weights)
+        self.trained = [p for p in self.model.weights if p.trainable]
+        self.size = sum(p.size for p in self.trained)
+        if not self.size:
+            raise ValueError(f"The model {model.name!r} has no trainable parameters.")
+        # One step with rate 0 leaves the weights as they are, and the gradients to be read.
+        self.model.compile(SGD(0.0), _Outputs(reduction="sum"))
+        self.x = np.asarray(x, np.float64)
+        self.jacobians = 0
+        predicted = self.model.predict(self.x, verbose=0)
+        self.shape = predicted.shape[1:]
+        if not np.allclose(self.model(self.x, training=True), predicted, equal_nan=True):
+            raise ValueError(
+                f"The model {model.name!r} computes something else in training than in prediction "
+                f"(dropout, noise, batch normalization): least squares needs one function."
+            )
+
+    def parameters(self) -> np.ndarray:
+        return np.concatenate([p.numpy().ravel() for p in self.trained])
+
+    def put(self, parameters: np.ndarray) -> None:
+        start = 0
+        for p in self.trained:
+            p.assign(parameters[start : start + p.size].reshape(p.shape))
+            start += p.size
+
+    def outputs(self, parameters: np.ndarray) -> np.ndarray:
+        """(rows, outputs)."""
+        self.put(parameters)
+        return self.model.predict(self.x, verbose=0).reshape(len(self.x), -1)
+
+    def jacobian(self, parameters: np.ndarray) -> np.ndarray:
+        """(rows * outputs, parameters): one backward pass for each output of each sample."""
+        self.put(parameters)
+        self.jacobians += 1
+        outputs = int(np.prod(self.shape))
+        rows = np.empty((len(self.x), outputs, self.size))
+        units = np.eye(outputs).reshape(outputs, 1, *self.shape)
+        for sample in range(len(self.x)):
+            for output in range(outputs):
+                self.model.train_on_batch(self.x[sample : sample + 1], units[output])
+                gradients = self.model.gradients().values()
+                rows[sample, output] = np.concatenate([g.ravel() for g in gradients])
+        return rows.reshape(-1, self.size)
+
+
+def _without_dtype(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _without_dtype(value) for key, value in config.items() if key != "dtype"}
+    return [_without_dtype(value) for value in config] if isinstance(config, list) else config
+
+
+def _targets(y: Any, twin: _Twin) -> np.ndarray:
+    targets = np.asarray(y, np.float64)
+    expected = (len(twin.x), *twin.shape)
+    if targets.shape != expected and (*targets.shape, 1) != expected:
+        raise ValueError(
+            f"y has shape {targets.shape}; the outputs have {expected}. For class numbers pass "
+            f"gpunn.utils.to_categorical(y)."
+        )
+    return targets.reshape(len(targets), -1)
+
+
+def _factors(sample_weight: Any, rows: int, outputs: int) -> np.ndarray:
+    """The roots of the weights, one for each residual."""
+    if sample_weight is None:
+        return np.ones(rows * outputs)
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (rows,) or not (weights >= 0).all():
+        raise ValueError(
+            f"sample_weight must be a number of at least 0 for each of the {rows} rows; its "
+            f"shape is {weights.shape}."
+        )
+    return np.repeat(np.sqrt(weights), outputs)

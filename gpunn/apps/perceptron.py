@@ -1,0 +1,274 @@
+"""The perceptron: one threshold unit that learns from its mistakes, in scikit-learn's manners.
+
+Rosenblatt, "The perceptron: a probabilistic model for information storage and organization in
+the brain", Psychological Review 65, 1958. Widrow and Hoff, "Adaptive switching circuits", 1960.
+It is for small problems and for learning how learning works: plain NumPy, a point at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_choice, check_integer, check_number
+
+__all__ = ["ConvergenceWarning", "Perceptron", "mistake_bound"]
+
+
+class ConvergenceWarning(UserWarning):
+    """The number of epochs was over before the rule had nothing more to change."""
+
+
+class Perceptron:
+    """One unit, sign(w x), with the bias as a weight on an extra input that is always 1.
+
+    For each point in turn, with x the inputs and t its class as -1 or 1:
+
+    - ``"rosenblatt"``: only if the point is on the wrong side, w += learning_rate t x (which is
+      learning_rate (t - o) x for classes and outputs o of 0 and 1). If a plane parts the
+      classes, one is found after finitely many mistakes: see `mistake_bound`.
+    - ``"delta"``: always, w += learning_rate (t - w x) x, gradient descent on the squared error
+      of the linear output, by Widrow and Hoff. It comes to rest near the least squares even
+      where nothing parts the classes, and need not part them where something does.
+
+    Args:
+        rule: one of the two.
+        learning_rate: the factor alpha. Rosenblatt's rule from zero weights makes the same
+            mistakes with any.
+        epochs: how often the points are gone through at most.
+        tolerance: the delta rule stops when the mean squared error of an epoch differs from
+            that of the one before by less.
+        initializer: ``"zeros"``, ``"random"`` (normal with deviation 1), or the weights
+            (inputs + 1,) to begin with, the bias last.
+        shuffle: whether each epoch has a new order.
+        seed: of the start and the order.
+
+    Attributes:
+        weights_: (inputs + 1,), the bias last.
+        coef_, intercept_: the same in scikit-learn's form, (1, inputs) and (1,).
+        classes_: the two labels; the second is that of w x >= 0.
+        errors_: in each epoch, how many points were on the wrong side when their turn came.
+        losses_: in each epoch, the mean of (t - w x)^2 as each point came.
+        n_iter_: number of epochs.
+
+    >>> unit = Perceptron().fit([[0, 0], [0, 1], [1, 0], [1, 1]], ["no", "no", "no", "yes"])
+    >>> unit.predict([[1, 1], [0, 1]]).tolist(), unit.errors_[-1]
+    (['yes', 'no'], 0)
+    """
+
+    def __init__(
+        self,
+        rule: str = "rosenblatt",
+        learning_rate: float = 1.0,
+        epochs: int = 1000,
+        tolerance: float = 1e-4,
+        initializer: Any = "zeros",
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.rule = rule
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.tolerance = tolerance
+        self.initializer = initializer
+        self.shuffle = shuffle
+        self.seed = seed
+
+    def fit(self, x: Any, y: Any) -> Perceptron:
+        """Learn from points ``x`` (rows, inputs) and their labels ``y`` (rows,), of two values.
+
+        Raises:
+            ValueError: for arguments that do not fit.
+            FloatingPointError: if the delta rule runs away: its learning rate is too large.
+
+        Warns:
+            ConvergenceWarning: if the epochs were over with points on the wrong side
+                (Rosenblatt's rule), or with the error still changing (the delta rule).
+        """
+        epochs = check_integer("epochs", self.epochs, 1)
+        tolerance = check_number("tolerance", self.tolerance, 0)
+        inputs, t = self._begin(x, y, None)
+        random = np.random.default_rng(self.seed)
+        self._start(inputs.shape[1], random)
+        for _ in range(epochs):
+            order = random.permutation(len(inputs)) if self.shuffle else np.arange(len(inputs))
+            self._pass(inputs[order], t[order])
+            if self.rule == "rosenblatt" and self.errors_[-1] == 0:
+                return self
+            change = abs(self.losses_[-1] - self.losses_[-2]) if self.n_iter_ > 1 else np.inf
+            if self.rule == "delta" and change < tolerance:
+                return self
+        if self.rule == "rosenblatt":
+            said = (
+                f"{self.errors_[-1]} of {len(inputs)} points were still on the wrong side in the "
+                f"last of {epochs} epochs. If no plane parts the classes, more will not help, but "
+                f"a network with a hidden layer may."
+            )
+        else:
+            said = f"After {epochs} epochs the error was still changing by {change:.2g} an epoch."
+        warnings.warn(said, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def partial_fit(self, x: Any, y: Any, classes: Any = None) -> Perceptron:
+        """Go through the points once, in their order, from the weights that there are.
+
+        Args:
+            x, y: as in `fit`.
+            classes: the two labels, needed in the first call if y has but one.
+        """
+        if not hasattr(self, "weights_"):
+            inputs, t = self._begin(x, y, classes)
+            self._start(inputs.shape[1], np.random.default_rng(self.seed))
+        else:
+            inputs, t = self._begin(x, y, self.classes_)
+        self._pass(inputs, t)
+        return self
+
+    def decision_function(self, x: Any) -> np.ndarray:
+        """w x for each row: its distance from the plane, times the length of w without bias."""
+        if not hasattr(self, "weights_"):
+            raise ValueError("This Perceptron has learned nothing yet: call fit first.")
+        inputs = _with_one(x)
+        if inputs.shape[1] != len(self.weights_):
+            raise ValueError(
+                f"x has {inputs.shape[1] - 1} inputs; the perceptron learned from "
+                f"{len(self.weights_) - 1}."
+            )
+        return inputs @ self.weights_
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The label of each row (rows,): the second class where w x >= 0."""
+        above = self.decision_function(x) >= 0
+        return self.classes_[above.astype(int)]
+
+    def score(self, x: Any, y: Any) -> float:
+        """The share of rows that are right."""
+        return float(np.mean(self.predict(x) == np.asarray(y)))
+
+    @property
+    def coef_(self) -> np.ndarray:
+        return self.weights_[np.newaxis, :-1]
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        return self.weights_[-1:]
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self.errors_)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments, as scikit-learn's ``clone`` and searches want them."""
+        return {name: getattr(self, name) for name in _ARGUMENTS}
+
+    def set_params(self, **arguments: Any) -> Perceptron:
+        """Change arguments by name."""
+        for name, value in arguments.items():
+            check_choice("set_params: each name", name, _ARGUMENTS)
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Perceptron(rule={self.rule!r}, learning_rate={self.learning_rate!r})"
+
+    def _begin(self, x: Any, y: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The points with their extra input, and their classes as -1 and 1."""
+        check_choice("rule", self.rule, ("rosenblatt", "delta"))
+        if not check_number("learning_rate", self.learning_rate) > 0:
+            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate!r}.")
+        inputs, labels = _with_one(x), np.asarray(y)
+        if labels.shape != (len(inputs),):
+            raise ValueError(
+                f"y must hold a label for each of the {len(inputs)} rows of x; its shape is "
+                f"{labels.shape}."
+            )
+        known = np.unique(labels if classes is None else np.asarray(classes))
+        if len(known) != 2 or not np.isin(labels, known).all():
+            raise ValueError(
+                f"y must hold two labels, no more and no less{_of(classes, known)}; it holds "
+                f"{np.unique(labels)[:5].tolist()}."
+            )
+        self.classes_ = known
+        return inputs, np.where(labels == known[1], 1.0, -1.0)
+
+    def _start(self, size: int, random: np.random.Generator) -> None:
+        self.errors_: list[int] = []
+        self.losses_: list[float] = []
+        if isinstance(self.initializer, str):
+            check_choice("initializer", self.initializer, ("zeros", "random"))
+            zeros = self.initializer == "zeros"
+            self.weights_ = np.zeros(size) if zeros else random.standard_normal(size)
+            return
+        self.weights_ = np.array(self.initializer, np.float64)
+        if self.weights_.shape != (size,):
+            raise ValueError(
+                f"initializer has the shape {self.weights_.shape}; a weight for each of the "
+                f"{size - 1} inputs and the bias are expected."
+            )
+
+    def _pass(self, inputs: np.ndarray, t: np.ndarray) -> None:
+        """One epoch."""
+        w, rate, delta = self.weights_, float(self.learning_rate), self.rule == "delta"
+        errors, loss = 0, 0.0
+        for x, wanted in zip(inputs, t, strict=True):
+            v = float(w @ x)
+            mistake = (v >= 0) != bool(wanted > 0)
+            errors += mistake
+            loss += (wanted - v) * (wanted - v)
+            if delta:
+                w += rate * (wanted - v) * x
+            elif mistake:
+                w += rate * wanted * x
+            if not loss < 1e100:
+                raise FloatingPointError(
+                    f"The delta rule runs away with learning_rate={self.learning_rate!r}: take "
+                    f"less than 2 over the largest squared length of a row of x, the extra 1 "
+                    f"included, which is {2 / np.max((inputs**2).sum(axis=1)):.3g}."
+                )
+        self.errors_.append(errors)
+        self.losses_.append(loss / len(inputs))
+
+
+_ARGUMENTS = ("rule", "learning_rate", "epochs", "tolerance", "initializer", "shuffle", "seed")
+
+
+def mistake_bound(x: Any, y: Any, weights: Any) -> float:
+    """The most mistakes that Rosenblatt's rule can make from zero weights: (R / gamma)^2.
+
+    R is the length of the longest row of x with its extra 1, gamma the distance of the plane
+    from the nearest point, in that space. Any plane that parts the classes gives a bound; the
+    widest margin gives the smallest. Novikoff, "On convergence proofs for perceptrons", 1962.
+
+    Args:
+        x: points (rows, inputs).
+        y: their labels (rows,), of two values.
+        weights: of a plane that parts them (inputs + 1,), the bias last.
+
+    Raises:
+        ValueError: if the plane does not part them.
+
+    >>> mistake_bound([[1.0], [-1.0]], [1, 0], [1.0, 0.0])
+    2.0
+    """
+    inputs = _with_one(x)
+    labels = np.unique(np.asarray(y), return_inverse=True)[1]
+    w = np.asarray(weights, np.float64)
+    margin = float(np.min(np.where(labels == 1, 1, -1) * (inputs @ w)) / np.linalg.norm(w))
+    if not margin > 0:
+        raise ValueError("weights must be of a plane that parts the classes; it does not.")
+    return float(np.max((inputs**2).sum(axis=1)) / margin**2)
+
+
+def _with_one(x: Any) -> np.ndarray:
+    inputs = np.asarray(x, np.float64)
+    if inputs.ndim != 2 or not len(inputs):
+        raise ValueError(f"x must be points (rows, inputs); its shape is {inputs.shape}.")
+    if not np.isfinite(inputs).all():
+        raise ValueError("x must be finite; it holds NaN or infinity.")
+    return np.hstack([inputs, np.ones((len(inputs), 1))])
+
+
+def _of(classes: Any, known: np.ndarray) -> str:
+    return "" if classes is None else f", {known.tolist()}"

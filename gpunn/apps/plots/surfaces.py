@@ -1,0 +1,273 @@
+"""The error as a surface over two weights, and the path that learning takes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.callbacks import Callback
+from gpunn.common.arguments import check_choice
+from gpunn.common.registry import closest
+from gpunn.common.stored import Kept, Number, Several
+from gpunn.core.arena import Parameter
+
+from .style import INK, dress, legend, line_style, new_axes
+
+__all__ = ["PathRecorder", "error_surface"]
+
+Weight = tuple[str, Any]
+"""Path of a parameter and the place in it: ``("dense/kernel", (0, 0))``."""
+
+
+class PathRecorder(Callback):
+    """Keeps the values of some weights while a model trains, for `error_surface`.
+
+    Args:
+        weights: which ones: pairs of a parameter's path and the place in it.
+        every: ``"epoch"`` or ``"batch"``: when to look, besides before the first step. Looking
+            after each batch makes an epoch slower.
+
+    Attributes:
+        path: the values (steps + 1, weights), in the order of time.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1, name="line")])
+    >>> model.compile("sgd", "mse")
+    >>> recorder = PathRecorder([("line/kernel", (0, 0)), ("line/bias", 0)])
+    >>> _ = model.fit([[1.0]], [[2.0]], epochs=5, verbose=0, callbacks=[recorder])
+    >>> recorder.path.shape
+    (6, 2)
+    """
+
+    def __init__(self, weights: Sequence[Weight], every: str = "epoch") -> None:
+        self.weights = [(path, at) for path, at in weights]
+        self.every = check_choice("every", every, ("epoch", "batch"))
+        self._path: list[list[float]] = []
+
+    @property
+    def path(self) -> np.ndarray:
+        return np.array(self._path, np.float64).reshape(-1, len(self.weights))
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return self.every == "batch"
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._path = []
+        self._look()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.every == "batch":
+            self._look()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.every == "epoch":
+            self._look()
+
+    def _look(self) -> None:
+        places = [_place(self.model, weight) for weight in self.weights]
+        self._path.append([float(parameter.numpy()[at]) for parameter, at in places])
+
+    def keeps(self) -> dict[str, Kept]:
+        return {"_path": Several(Several(Number(), len(self.weights)))}
+
+
+def error_surface(
+    model: Any,
+    x: Any = None,
+    y: Any = None,
+    weights: Sequence[Weight] | None = None,
+    path: Any = None,
+    *,
+    span: Any = None,
+    resolution: int = 41,
+    names: Sequence[str] | None = None,
+    title: str | None = None,
+    label: str = "loss",
+    colorbar: bool = True,
+    ax: Any = None,
+) -> Any:
+    """Contours of the loss over any two weights, with the path taken.
+
+    The other weights stay as they are; where they were trained too, the path is seen on the
+    surface that their last values give.
+
+    Args:
+        model: a compiled, built gpunn model; or a function of two numbers (then without x, y
+            and weights).
+        x, y: data to measure the loss on.
+        weights: the two weights, each a parameter's path and the place in it; by default the
+            first of the kernel and the first of the bias of the first layer that has both.
+        path: the points that were passed (steps, 2), a `PathRecorder`, or a dictionary of
+            several by name.
+        span: what to show, ``((low, high), (low, high))``; by default the path and a margin, or
+            without a path 3 to each side of where the weights are.
+        resolution: points along each axis; the loss is measured at each pair.
+        names: of the two axes.
+        title: stands above.
+        label: what the contours are of.
+        colorbar: whether a bar beside the axes says what the shades stand for.
+        ax: axes to draw in; new ones by default.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for an unknown weight, or a path of another shape.
+        ImportError: without matplotlib.
+
+    >>> figure = error_surface(lambda a, b: a**2 + 3 * b**2, path=[[1, 1], [0.5, 0], [0, 0]])
+    >>> figure.axes[0].lines[0].get_xydata().tolist()
+    [[1.0, 1.0], [0.5, 0.0], [0.0, 0.0]]
+    """
+    ax = new_axes(ax)
+    paths = _paths(path)
+    if hasattr(model, "train_on_batch"):
+        places = [_place(model, weight) for weight in weights or _first_two(model)]
+        if len(places) != 2:
+            raise ValueError(f"weights must be two weights; got {len(places)}.")
+        here = [float(parameter.numpy()[at]) for parameter, at in places]
+        names = names or [f"{p.path}[{', '.join(map(str, at))}]" for p, at in places]
+        axes = _axes(span, paths, here, resolution)
+        heights = _heights(model, x, y, places, axes)
+    elif callable(model):
+        if x is not None or y is not None or weights is not None:
+            raise ValueError("A function of two numbers takes no x, y and weights.")
+        names = names or ("x", "y")
+        axes = _axes(span, paths, [0.0, 0.0], resolution)
+        heights = np.vectorize(model, otypes=[float])(*np.meshgrid(*axes))
+    else:
+        raise TypeError(f"model must be a gpunn model or a function of two numbers; got {model!r}.")
+    _draw_surface(ax, axes, heights, label if colorbar else None)
+    for number, (name, taken) in enumerate(paths.items()):
+        _draw_path(ax, taken, name, number)
+    dress(ax, title, names[0], names[1], grid=False)
+    ax.set_xlim(axes[0][0], axes[0][-1])
+    ax.set_ylim(axes[1][0], axes[1][-1])
+    legend(ax, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=3)
+    return ax.figure
+
+
+def _place(model: Any, weight: Weight) -> tuple[Parameter, tuple[int, ...]]:
+    """The parameter that a weight is in, and its place as a full index."""
+    known = {p.path: p for p in model.weights}
+    try:
+        path, at = weight
+        index = tuple(at) if isinstance(at, (tuple, list)) else (int(at),)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"weights: a pair such as ('dense/kernel', (0, 0)) is expected; got {weight!r}."
+        ) from None
+    if path not in known:
+        raise ValueError(f"weights: no parameter {path!r}.{closest(str(path), list(known))}")
+    shape = known[path].shape
+    if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=True)):
+        raise ValueError(f"weights: {path!r} has shape {shape}; there is no place {at!r} in it.")
+    return known[path], index
+
+
+def _first_two(model: Any) -> list[Weight]:
+    for layer in model.layers:
+        paths = [(p.path, (0,) * len(p.shape)) for p in layer.weights if p.trained]
+        if len(paths) >= 2:
+            return [paths[0], paths[1]]
+        if paths and layer.weights[0].size >= 2:
+            last = np.unravel_index(1, layer.weights[0].shape)
+            return [paths[0], (paths[0][0], tuple(int(i) for i in last))]
+    raise ValueError(f"The model {model.name!r} has no layer with two weights; name them.")
+
+
+def _paths(path: Any) -> dict[str, np.ndarray]:
+    if path is None:
+        return {}
+    named = path if isinstance(path, Mapping) else {"path": path}
+    result = {}
+    for name, points in named.items():
+        taken = np.asarray(getattr(points, "path", points), np.float64)
+        if taken.ndim != 2 or taken.shape[1] != 2 or not len(taken):
+            raise ValueError(f"path must be points (steps, 2); its shape is {taken.shape}.")
+        result[str(name)] = taken
+    return result
+
+
+def _axes(
+    span: Any, paths: dict[str, np.ndarray], here: list[float], resolution: int
+) -> list[np.ndarray]:
+    if span is None:
+        points = np.vstack([*paths.values()]) if paths else np.array([here])
+        points = points[np.isfinite(points).all(axis=1)]
+        low, high = points.min(axis=0), points.max(axis=0)
+        margin = 0.25 * np.maximum(high - low, 0.2 * (high - low).max()) if paths else 3.0
+        margin = np.where(high - low + margin > 0, margin, 1.0)
+        span = np.column_stack([low - margin, high + margin])
+    span = np.asarray(span, np.float64)
+    if span.shape != (2, 2) or (span[:, 0] >= span[:, 1]).any():
+        raise ValueError(f"span must be ((low, high), (low, high)); got {span.tolist()}.")
+    return [np.linspace(low, high, resolution) for low, high in span]
+
+
+def _heights(
+    model: Any,
+    x: Any,
+    y: Any,
+    places: Sequence[tuple[Parameter, tuple[int, ...]]],
+    axes: Sequence[np.ndarray],
+) -> np.ndarray:
+    """The loss (second axis, first axis); the weights are put back afterwards."""
+    before = [parameter.numpy() for parameter, _ in places]
+    heights = np.empty((len(axes[1]), len(axes[0])))
+
+    def move(number: int, value: float) -> None:
+        parameter, at = places[number]
+        values = parameter.numpy()
+        values[at] = value
+        parameter.assign(values)
+
+    def loss() -> float:
+        return float(model.test_on_batch(x, y, return_dict=True)["loss"])
+
+    try:
+        for column, first in enumerate(axes[0]):
+            move(0, first)
+            for row, second in enumerate(axes[1]):
+                move(1, second)
+                heights[row, column] = loss()
+    finally:
+        for (parameter, _), values in zip(places, before, strict=True):
+            parameter.assign(values)
+    return heights
+
+
+def _draw_surface(
+    ax: Any, axes: Sequence[np.ndarray], heights: np.ndarray, label: str | None
+) -> None:
+    finite = heights[np.isfinite(heights)]
+    if not finite.size:
+        raise ValueError("The function is finite nowhere in this span.")
+    # Levels by rank, closer where it is low: steep and flat both show, and so does the valley.
+    levels = np.unique(np.quantile(finite, np.linspace(0, 1, 16) ** 1.7))
+    if len(levels) < 2:
+        levels = np.array([levels[0], levels[0] + 1])
+    greys = np.linspace(1.0, 0.62, len(levels) - 1)  # low is light
+    filled = ax.contourf(*axes, heights, levels=levels, colors=[(g, g, g) for g in greys])
+    lines = ax.contour(*axes, heights, levels=levels[1:-1], colors="#7d7d7d", linewidths=0.7)
+    ax.clabel(lines, lines.levels[::3], fontsize=6.5, fmt=lambda value: f"{value:.3g}")
+    if label is None:
+        return
+    bar = ax.figure.colorbar(filled, ax=ax, format=lambda value, _: f"{value:.3g}")
+    bar.set_label(label, fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+
+
+def _draw_path(ax: Any, taken: np.ndarray, name: str, number: int) -> None:
+    style = line_style(number)
+    every = max(1, len(taken) // 20)
+    ax.plot(*taken.T, label=name, markevery=every, zorder=3, **style)
+    (start,) = ax.plot(*taken[0], "o", ms=9, mfc="white", mec=style["color"], mew=1.8, zorder=4)
+    (end,) = ax.plot(*taken[-1], "*", ms=13, mfc=style["color"], mec="white", zorder=4)
+    if number == 0:
+        start.set_label("start")
+        end.set_label("end")

@@ -1,0 +1,228 @@
+"""The launch list: what one training step of a model asks of a card, and how long it takes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.contract.backend import Program
+from gpunn.backends.contract.control import POSITION
+from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.driver.card import why_not
+from gpunn.backends.cupy.driver.cuda_extra import name_cards
+from gpunn.backends.shared.order import Order
+from gpunn.feeding.rows import Rows, name_of
+from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
+from gpunn.models import Model, Sequential
+
+from . import roofline
+from .known_cards import CARDS, find_card
+
+BATCH = 32
+STEPS = 32  # of a sample, and no more elements of input than
+ELEMENTS = 1 << 24
+SAMPLE_SECONDS = 0.02
+SAMPLES = 3, 100  # how few, how many
+TOO_LONG = 0.1  # seconds of a step that is not measured by the way
+WIDTH = 80
+
+
+def example() -> Sequential:
+    """784-128-dropout-10 with Adam, the classic network for MNIST."""
+    model = Sequential(
+        [
+            Input((28, 28)),
+            Rescaling(1 / 255),
+            Flatten(),
+            Dense(128, activation="relu"),
+            Dropout(0.2),
+            Dense(10, activation="softmax"),
+        ],
+        name="784-128-dropout-10",
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def launches(model: Model, batch: int = BATCH) -> list[Launch]:
+    """The operations of one training step, as on a card; there need not be one.
+
+    Raises:
+        ValueError: if the model is not built and compiled.
+    """
+    compiled = model.get_compile_config()
+    if compiled is None or not model.built:
+        raise ValueError(
+            f"The model {model.name!r} has no training step: that takes weights, a loss and an "
+            f"optimizer. Build and compile it before you save it."
+        )
+    copy = _copy(model, dry.make_backend())
+    program = _program(copy, batch, 1)
+    with copy.backend.profile() as recorded, np.errstate(all="ignore"):
+        program.run(1)
+    return recorded
+
+
+def _copy(model: Model, backend: Any) -> Any:
+    """A model like it, with weights of its own."""
+    copy: Any = type(model).from_config({**model.get_config(), "backend": backend})
+    copy.compile_from_config(model.get_compile_config())
+    return copy
+
+
+def _program(model: Any, batch: int, steps: int) -> Program:
+    """The program that `fit` makes, on noise for so many steps."""
+    trainer, backend = model.trainer, model.backend
+    spec = trainer.spec
+    count = batch * steps
+    noise = np.random.Generator(np.random.PCG64(0))
+    arrays = {}
+    for k, (_, shape) in enumerate(spec.inputs):
+        if k in trainer.plan.folded_rescalings():  # then pixels come as bytes
+            x = noise.integers(0, 256, (count, *shape), np.uint8)
+        else:
+            x = noise.random((count, *shape), np.float32).astype(spec.dtype)
+        arrays[name_of("x", k)] = backend.upload(x)
+    for head in trainer.heads:
+        dtype = head.target.target_dtype(spec.dtype)
+        fill = 0 if np.issubdtype(dtype, np.integer) else 1
+        y = np.full((count, *head.target.target_shape), fill, dtype)
+        arrays[name_of("y", head.number)] = backend.upload(y)
+    rows = Rows(arrays)
+    return trainer.training.program(batch, rows, Order(count, trainer.seed))
+
+
+def measure(
+    model: Model, batch: int = BATCH, backend: Any = "numpy", seconds: float = 0.3
+) -> list[float]:
+    """Seconds of a training step as `fit` performs it: samples, each over some steps.
+
+    The model is left alone: what is trained is a copy, on noise.
+
+    Args:
+        model: built and compiled.
+        batch: rows of a step.
+        backend: what it runs on.
+        seconds: how long to go on, within `SAMPLES`.
+    """
+    copy = _copy(model, backend)
+    trainer = copy.trainer
+    room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in trainer.spec.inputs))
+    program = _program(copy, batch, min(STEPS, max(1, room)))
+
+    def sample(steps: int) -> float:
+        trainer.control.set(POSITION, 0)
+        copy.backend.synchronize()
+        start = time.perf_counter()
+        program.run(steps)
+        copy.backend.synchronize()
+        return (time.perf_counter() - start) / steps
+
+    with copy.backend.session():
+        for _ in range(2):
+            sample(1)  # finds out what the step is made of; a card records it
+        steps = max(1, min(STEPS, room, round(SAMPLE_SECONDS / sample(1))))
+        sample(steps)
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
+        few, many = SAMPLES
+        while len(samples) < few or (len(samples) < many and time.perf_counter() < end):
+            samples.append(sample(steps))
+    return samples
+
+
+def operation_seconds(seconds: float = 0.1) -> float:
+    """What Python takes for one operation of a step: measured on arrays of a few elements."""
+    model = Sequential(
+        [Input((4,)), Dense(4, activation="relu"), Dropout(0.2), Dense(4, activation="softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    taken = statistics.median(measure(model, 2, "numpy", seconds))
+    return taken / len(launches(model, 2))
+
+
+def table(model: Model, recorded: list[Launch], batch: int = BATCH) -> str:
+    """The launch list in lines of 80 columns at most."""
+    kernels = sum(launch.kernels for launch in recorded)
+    title = (
+        f"A training step of {model.name}, batch {batch}, {model.dtype}, "
+        f"{type(model.optimizer).__name__}: "
+        f"{len(recorded)} operations, {kernels} launches on a card"
+    )
+    if any(map(_by_arrays, recorded)):
+        title += ", besides those of the array functions (xp) that some are made of"
+    lines = [*textwrap.wrap(title, WIDTH), "", _line("", "operation", "bytes", "flops", "launches")]
+    for number, launch in enumerate(recorded, 1):
+        name = f"{launch.operation} {launch.formula}".rstrip()
+        begun = launch.kernels or ("xp" if _by_arrays(launch) else "-")
+        lines.append(_line(str(number), name, launch.bytes, launch.flops, begun))
+        shapes = ", ".join(
+            f"{key} {'x'.join(map(str, shape)) or '1'}" for key, shape in launch.shapes.items()
+        )
+        indent = " " * 5
+        lines += textwrap.wrap(shapes, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    size, flops = (sum(getattr(x, what) for x in recorded) for what in ("bytes", "flops"))
+    return "\n".join([*lines, _line("", "together", size, flops, kernels)])
+
+
+def _by_arrays(launch: Launch) -> bool:
+    """Whether array functions do it on a card, no kernel and no launch of another's."""
+    return not launch.kernels and not launch.rides
+
+
+def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
+    figures = (f"{n:,}" if isinstance(n, int) else n for n in (size, flops, kernels))
+    cells = (f"{text:>{width}}" for text, width in zip(figures, (13, 15, 9), strict=True))
+    return f"{number:>2} {name[:39]:<39} {''.join(cells)}".rstrip()
+
+
+def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str:
+    """How long the step takes: predicted for cards, predicted and measured here."""
+    if model.dtype != "float32":
+        return f"How long it takes is predicted for float32 only, not for {model.dtype}."
+    present = name_cards()
+    own = list(dict.fromkeys(card for name in present if (card := find_card(name))))
+    lines = ["Predicted, not measured: microseconds a step on a card", ""]
+    lines.append(_times("", "launches", "work", "together", "one kernel"))
+    narrow = roofline.is_narrow(recorded)
+    for card in [*own, *(card for card in CARDS if card not in own)]:
+        work, step = (f(recorded, card) for f in (roofline.work_seconds, roofline.step_seconds))
+        name = f"{card.name}, which is here" if card in own else card.name
+        whole = roofline.whole_step_seconds(recorded, card) if narrow else "-"
+        lines.append(_times(name, step - work, work, step, whole))
+    lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
+    if any(map(_by_arrays, recorded)):
+        lines.append("   without the launches of array functions (xp)")
+    if present and why_not() is None:
+        taken = statistics.median(measure(model, batch, "cupy"))
+        lines.append(_times(f"measured on {present[0]}", taken))
+    cpu = roofline.measure_cpu(0.4)
+    bound = roofline.cpu_seconds(recorded, cpu)
+    guess = roofline.cpu_seconds(recorded, cpu, operation_seconds())
+    rates = (
+        f"This CPU, {cpu.cores} cores: products {cpu.product_all / 1e9:,.0f} GFLOP/s, copies "
+        f"{cpu.copies[0][1] / 1e9:,.0f} GB/s in cache and {cpu.copies[-1][1] / 1e9:,.0f} out of "
+        f"it, as measured just now; microseconds a step"
+    )
+    lines += ["", *textwrap.wrap(rates, WIDTH), "", _times("", "Python", "work", "together")]
+    lines.append(_times("predicted", guess - bound, bound, guess))
+    if guess < TOO_LONG:
+        taken = statistics.median(measure(model, batch))
+        lines.append(_times("measured", taken))
+        if compiled.why_not() is None:
+            taken = statistics.median(measure(model, batch, "compiled"))
+            lines.append(_times("measured, compiled", taken))
+    return "\n".join(lines)
+
+
+def _times(name: str, *times: Any) -> str:
+    figures = (f"{t * 1e6:,.1f}" if isinstance(t, float) else t for t in times)
+    width = WIDTH - 3 - 11 * len(times)
+    return f"   {name[:width]:<{width}}{''.join(f'{text:>11}' for text in figures)}".rstrip()

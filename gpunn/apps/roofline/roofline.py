@@ -1,0 +1,262 @@
+"""The bound: how long a step takes at least, from its launch list.
+
+A launch takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
+the rate of the processor, whichever is longer (Williams, Waterman and Patterson, "Roofline",
+2009). On a card each kernel costs something besides, on a CPU each operation of Python's.
+
+What comes out is a prediction. It knows nothing of bank conflicts, of clocks that drop, or of
+a product whose partial sums are added up, so a card may well be slower; nothing here was
+measured on one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.cupy.launch.modes import LONG, NARROW
+
+from .known_cards import Card
+
+# Operations whose arithmetic is matrix products.
+PRODUCTS = ("matmul", "convolution", "convolution_gradient")
+
+DEVICE_SHARE = 0.85
+"""Of the published bandwidth of device memory, what kernels reach: 0.71 to 0.94 on the H200,
+A100, L40 and A40 in the last lines of the files that `known_cards` names."""
+
+PRODUCT_SHARE = 0.6
+"""Of the published FP32 rate, what a product reaches: cuBLAS 23.3 of the RTX A6000's 38.7
+TFLOP/s at 4096 x 4096 (https://www.abhik.ai/articles/cuda-matrix-multiplication-optimization)."""
+
+TILE = 32
+"""Rows and columns of the output that one block of a product computes. ASSUMED."""
+
+LEAST_DEPTH = 64
+"""A sum is not split among blocks in pieces of fewer terms than this. ASSUMED."""
+
+GRAPH_LAUNCH = 15e-6
+"""Seconds to launch a graph of `LONG` steps, besides its kernels: 15 us under WSL2
+(https://github.com/ahrefs/ocannl/issues/488)."""
+
+BARRIERS = 2
+"""Of a step in one kernel: after the rows of the batch, and after the update."""
+
+ROWS_AT_ONCE = 4
+"""Rows of the batch for which a block of such a kernel reads a weight once (products.cu)."""
+
+PORT = 64
+"""Bytes that a multiprocessor gets from L2 in a clock. ASSUMED."""
+
+
+def product_seconds(m: int, n: int, k: int, card: Card) -> float:
+    """Arithmetic of a product (m, k) @ (k, n), given that small ones keep few blocks busy.
+
+    One block computes a tile of the output. With fewer tiles than multiprocessors, the sum
+    over k is split among blocks as well, down to pieces of `LEAST_DEPTH` terms.
+    """
+    tiles = math.ceil(m / TILE) * math.ceil(n / TILE)
+    busy = tiles / card.multiprocessors
+    depth = k if busy >= 1 else min(k, max(LEAST_DEPTH, k * busy))
+    rate = PRODUCT_SHARE * card.flops / card.multiprocessors  # of one block
+    return max(1.0, busy) * depth * 2 * TILE * TILE / rate
+
+
+def working_set(launches: Sequence[Launch]) -> int:
+    """Bytes that a step comes back to, from above.
+
+    These are the arrays of the update, and what the operations write besides gradients of
+    weights, which are among them; no less than any one operation touches.
+    """
+    weights = {x.shapes["b"] for x in launches if x.operation == "matmul"}
+    elements = largest = 0
+    for launch in launches:
+        sizes = {name: math.prod(shape) for name, shape in launch.shapes.items()}
+        largest = max(largest, sum(sizes.values()))
+        if launch.operation == "update":
+            elements += sum(sizes.values())
+        elif launch.operation != "matmul" or launch.shapes["out"] not in weights:
+            elements += sum(size for name, size in sizes.items() if name in _WRITTEN)
+    return max(elements, largest) * _item_size(launches)
+
+
+_WRITTEN = {"out", "gradient", "mask"}
+
+
+def _item_size(launches: Sequence[Launch]) -> int:
+    """Bytes of an element, as the first product has them: 4, or 8 in float64."""
+    for launch in launches:
+        if launch.operation == "matmul":
+            elements = sum(math.prod(shape) for shape in launch.shapes.values())
+            return 8 if launch.bytes >= 8 * elements else 4
+    return 4
+
+
+def card_bandwidth(launches: Sequence[Launch], card: Card) -> float:
+    """Bytes a second: of L2 while all that the step comes back to fits into it."""
+    fits = working_set(launches) <= card.l2
+    return max(card.l2_bandwidth if fits else 0.0, DEVICE_SHARE * card.bandwidth)
+
+
+def launch_seconds(launch: Launch, card: Card, bandwidth: float) -> float:
+    """Traffic or arithmetic of one operation on a card, whichever is longer."""
+    if launch.operation == "matmul":
+        m, n = launch.shapes["out"]
+        k = launch.flops // (2 * m * n) if m * n else 0
+        return max(launch.bytes / bandwidth, product_seconds(m, n, k, card))
+    return max(launch.bytes / bandwidth, launch.flops / card.flops)
+
+
+def work_seconds(launches: Sequence[Launch], card: Card) -> float:
+    """Traffic and arithmetic of a step on a card, without what its launches cost."""
+    bandwidth = card_bandwidth(launches, card)
+    return sum(launch_seconds(launch, card, bandwidth) for launch in launches)
+
+
+def step_seconds(launches: Sequence[Launch], card: Card, kernels: int | None = None) -> float:
+    """Predicted time of a recorded step.
+
+    Args:
+        launches: the step's operations.
+        card: what it runs on.
+        kernels: how many kernels the step launches; as many as the list says without it.
+    """
+    if kernels is None:
+        kernels = sum(launch.kernels for launch in launches)
+    fixed = kernels * card.kernel + GRAPH_LAUNCH / LONG
+    return fixed + work_seconds(launches, card)
+
+
+def is_narrow(launches: Sequence[Launch]) -> bool:
+    """Whether no layer is wider than `NARROW`, so that a step may be one kernel."""
+    widths = [x.shapes["out"][-1] for x in launches if x.operation == "matmul"]
+    return bool(widths) and max(widths) <= NARROW
+
+
+def whole_step_seconds(launches: Sequence[Launch], card: Card) -> float:
+    """Predicted time of a step within one cooperative kernel that stays for many.
+
+    A block takes some rows of the batch through all layers, so each block reads all weights.
+    """
+    bandwidth = card_bandwidth(launches, card)
+    batch = next((x.shapes["out"][0] for x in launches if x.operation == "gather"), 1)
+    fixed = BARRIERS * card.barrier + GRAPH_LAUNCH / LONG
+    return fixed + sum(
+        max(launch_seconds(x, card, bandwidth), _own_rows_seconds(x, batch, card, bandwidth))
+        for x in launches
+    )
+
+
+def _own_rows_seconds(launch: Launch, batch: int, card: Card, bandwidth: float) -> float:
+    """Of a product of the batch's rows, how long the weights take to get to all blocks."""
+    if launch.operation != "matmul" or launch.shapes["out"][0] != batch:
+        return 0.0
+    blocks = min(batch, card.multiprocessors)
+    rows = math.ceil(batch / card.multiprocessors)
+    elements = math.prod(launch.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
+    size = elements * _item_size([launch])
+    return max(size / (PORT * card.clock), blocks * size / bandwidth)
+
+
+# -- the CPU
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """What `measure_cpu` found.
+
+    Attributes:
+        cores: how many there are.
+        product_one: float32 operations a second of a matrix product on one thread.
+        product_all: the same on all threads.
+        copies: (bytes read and written, bytes a second) of copies, from small to large.
+    """
+
+    cores: int
+    product_one: float
+    product_all: float
+    copies: tuple[tuple[int, float], ...]
+
+    def bandwidth(self, size: int) -> float:
+        """Bytes a second, read and written, where ``size`` bytes are gone over again and again."""
+        return next((rate for up_to, rate in self.copies if size <= up_to), self.copies[-1][1])
+
+
+COPY_SIZES = tuple(1 << power for power in range(18, 28))  # 256 KiB to 128 MiB
+PRODUCT_SIZE = 768
+
+
+def measure_cpu(seconds: float = 1.0) -> Cpu:
+    """Rates of this machine by NumPy: matrix products and copies, the best of many each.
+
+    Args:
+        seconds: how long all of it may take, about.
+
+    >>> cpu = measure_cpu(0.05)
+    >>> cpu.product_all > 0 and cpu.bandwidth(10**5) >= cpu.bandwidth(10**9) > 0
+    True
+    """
+    share = seconds / (len(COPY_SIZES) + 4)
+    a = np.ones((PRODUCT_SIZE, PRODUCT_SIZE), np.float32)
+    out = np.empty_like(a)
+    flops = 2 * PRODUCT_SIZE**3
+    rates = []
+    for threads in (1, None):
+        with _threads(threads):
+            rates.append(flops / _best(lambda: np.dot(a, a, out=out), 2 * share))
+    source, target = (np.ones(COPY_SIZES[-1] // 2, np.uint8) for _ in range(2))
+    copies: list[tuple[int, float]] = []
+    for size in COPY_SIZES:
+        pieces = target[: size // 2], source[: size // 2]
+        rate = size / _best(lambda pieces=pieces: np.copyto(*pieces), share)  # type: ignore[misc]
+        # A larger one is no faster: where it seems so, the smaller one was disturbed.
+        copies = [(of, max(known, rate)) for of, known in copies] + [(size, rate)]
+    return Cpu(os.cpu_count() or 1, rates[0], max(rates), tuple(copies))
+
+
+def _threads(limit: int | None) -> contextlib.AbstractContextManager[Any]:
+    import threadpoolctl
+
+    return threadpoolctl.threadpool_limits(limit, user_api="blas")
+
+
+def _best(work: Callable[[], Any], seconds: float) -> float:
+    """The shortest time that ``work`` takes, of as many as fit into ``seconds``; two at least."""
+    work()
+    best, end, times = math.inf, time.perf_counter() + seconds, 0
+    while times < 2 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        best, times = min(best, time.perf_counter() - start), times + 1
+    return best
+
+
+def cpu_seconds(launches: Sequence[Launch], cpu: Cpu, operation: float = 0.0) -> float:
+    """The bound of a step on a CPU.
+
+    Each operation goes over its arrays once, at the speed of a copy that stays in the same
+    cache as the step; a product takes all threads. NumPy needs several passes for most
+    operations: it is slower.
+
+    Args:
+        launches: the step's operations.
+        cpu: its rates.
+        operation: seconds that Python takes for each operation; 0 is the bound of compiled code.
+    """
+    bandwidth = cpu.bandwidth(working_set(launches))
+    return sum(
+        operation
+        + max(
+            launch.bytes / bandwidth,
+            launch.flops / cpu.product_all if launch.operation in PRODUCTS else 0.0,
+        )
+        for launch in launches
+    )

@@ -1,0 +1,186 @@
+"""The compiled operations on images, (samples, height, width, channels)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, _rows
+from gpunn.backends.shared.geometry import Geometry
+
+from .operations import Compiled, name_of
+
+GROUP = 128  # windows: of fewer, the registers are not kept busy
+PIECES = 4  # at least, however large their sums are
+FLOPS = 20_000_000  # worth more than one piece
+WIDTH = 32  # columns of the widest panel
+LINEAR = "Linear"  # the activation that an operation does not do itself
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a convolution goes over its images: numbers and tables for the compiled loops.
+
+    Attributes:
+        numbers: the geometry, the size of padded images, samples, channels, filters, samples
+            in a group, pieces.
+        at: where each window of a group of images begins.
+        cells: from there on, each number of a patch.
+        padded: (pieces, samples of a group, height, width, channels) where windows lie over
+            the edges of images, which are copied there.
+    """
+
+    numbers: Array
+    at: Array
+    cells: Array
+    padded: tuple[int, ...] | None
+
+
+class CompiledImages(Compiled):
+    """Convolution, pooling, and how images lie in memory."""
+
+    def _geometry(self, geometry: Geometry, *more: int) -> Array:
+        g = geometry
+        numbers = *g.image, *g.windows, *g.window, *g.strides, *g.padding, *g.dilation, *more
+        return self._constant("geometry", np.array(numbers, np.int64))
+
+    def _places(self, counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+        """Where the elements of an array with so many along each axis lie, in its order."""
+
+        def fill(array: Array) -> None:
+            places = array.reshape(counts)
+            places.fill(0)
+            for axis, (count, step) in enumerate(zip(counts, steps, strict=True)):
+                along = (np.arange(count) * step).reshape(-1, *(1,) * (len(counts) - axis - 1))
+                np.add(places, along, out=places)
+
+        return self.scratch((math.prod(counts),), np.int64, f"places {counts} {steps}", fill)
+
+    # -- convolution
+
+    def _convolution(self, given: Given) -> None:
+        x, kernel, bias, activation = given.x, given.kernel, given.bias, given.activation
+        geometry, z, out, dtype = given.geometry, given.z, given.out, name_of(given.dtype)
+        operation = self._compiled("convolution", dtype, activation.functor)
+        parameters, start, result = self._parameters(activation), bias, out
+        if operation is None:
+            operation = self._compiled("convolution", dtype, LINEAR)
+            start, result = None, z
+        layout = self._layout(x, kernel, geometry)
+        panels = self._panels(1, len(layout.cells), kernel.shape[-1], x.dtype)
+        self._do(
+            operation, x, kernel, start, parameters, layout.numbers, layout.at, layout.cells,
+            self._padded(layout, x, geometry), panels, z, result,
+        )  # fmt: skip
+        if start is not bias or result is not out:
+            self.bias_activation(_rows(z), bias, activation, _rows(out))
+
+    def _convolution_gradient(self, given: Given) -> None:
+        x, kernel, activation, geometry = given.x, given.kernel, given.activation, given.geometry
+        saved, dy, dkernel, dx = given.saved, given.dy, given.dkernel, given.dx
+        operation = self._compiled(
+            "convolution_gradient", name_of(given.dtype), activation.functor
+        )
+        if operation is None:
+            self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
+            operation = self._compiled("convolution_gradient", name_of(given.dtype), LINEAR)
+        layout = self._layout(x, kernel, geometry)
+        pieces, filters, dtype = int(layout.numbers[-1]), given.filters, given.dtype
+        padded = pixels = turned = sums = None
+        if dkernel is not None:
+            padded = self._padded(layout, x, geometry)
+            sums = self.scratch((pieces, *kernel.shape), dtype, "kernel sums")
+        if dx is not None:
+            run = x.shape[-1] * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
+            turned = self._panels(len(layout.cells) // run, filters, run, dtype)
+            if layout.padded is not None:
+                pixels = self.scratch(layout.padded, dtype, "pixels")
+        bias_sums = self.scratch((pieces, filters), dtype, "bias sums")
+        self._do(
+            operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
+            layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
+            given.dbias, dx, given.adds, given.accumulate,
+        )  # fmt: skip
+
+    def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
+        g, n, channels, filters = geometry, len(x), x.shape[-1], kernel.shape[-1]
+        height, width = (
+            max(extent, before + size)
+            for extent, before, size in zip(g.extent, g.padding, g.image, strict=True)
+        )
+        windows = g.windows[0] * g.windows[1]
+        group = max(1, min(n, -(-GROUP // windows)))
+        pieces = 1
+        if 2 * n * windows * kernel.size > FLOPS:
+            most = min(PARTS, max(PIECES, PARTS_BYTES // kernel.nbytes))
+            pieces = max(1, min(most, -(-n // group)))
+        line = width * channels
+        return Layout(
+            self._geometry(g, height, width, n, channels, filters, group, pieces),
+            self._places(
+                (group, *g.windows), (height * line, g.strides[0] * line, g.strides[1] * channels)
+            ),
+            self._places(
+                (*g.window, channels), (g.dilation[0] * line, g.dilation[1] * channels, 1)
+            ),
+            None if (height, width) == g.image else (pieces, group, height, width, channels),
+        )
+
+    def _padded(self, layout: Layout, x: Array, geometry: Geometry) -> Array | None:
+        if layout.padded is None:
+            return None
+        return self.scratch(
+            layout.padded, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
+            lambda array: array.fill(0),
+        )  # fmt: skip
+
+    def _panels(self, runs: int, rows: int, columns: int, dtype: Any) -> Array:
+        """Room for matrices (rows, columns) laid out for products, in panels of columns."""
+        shape = runs, rows, -(-columns // WIDTH) * WIDTH
+        return self.scratch(shape, dtype, "panels", lambda array: array.fill(0))
+
+    # -- pooling
+
+    def _max_pooling(self, given: Given) -> None:
+        operation, numbers = self._pooled("max_pooling", given), self._geometry(given.geometry)
+        self._do(operation, given.x, numbers, None, given.samples, given.channels, given.out)
+
+    def _max_pooling_gradient(self, given: Given) -> None:
+        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
+        self._do(
+            self._pooled("max_pooling_gradient", given), given.x, numbers, given.y, given.dy,
+            *sizes, given.accumulate, given.dx,
+        )  # fmt: skip
+
+    def _average_pooling(self, given: Given) -> None:
+        operation, numbers = self._pooled("average_pooling", given), self._geometry(given.geometry)
+        shares = self._shares(given.geometry, given.dtype)
+        self._do(operation, given.x, numbers, shares, given.samples, given.channels, given.out)
+
+    def _average_pooling_gradient(self, given: Given) -> None:
+        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
+        shares = self._shares(given.geometry, given.dtype)
+        self._do(
+            self._pooled("average_pooling_gradient", given), given.dy, numbers, shares, *sizes,
+            given.accumulate, given.dx,
+        )  # fmt: skip
+
+    def _pooled(self, name: str, given: Given) -> Any:
+        return self._compiled(name, name_of(given.dtype))
+
+    # -- layout
+
+    def _crop_or_pad(self, given: Given) -> None:
+        x, out = given.x, given.out
+        operation = self._compiled("crop_or_pad", name_of(given.dtype))
+        sizes = *x.shape, *given.offset, *out.shape[1:3]
+        self._do(operation, x, *sizes, given.accumulate, out)
+
+    def _swap_axes(self, given: Given) -> None:
+        operation = self._compiled("swap_axes", name_of(given.dtype))
+        self._do(operation, given.x, *given.x.shape, given.accumulate, given.out)

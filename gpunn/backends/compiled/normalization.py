@@ -1,0 +1,89 @@
+"""Normalization and normal noise by compiled operations, one call for each."""
+
+from __future__ import annotations
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+
+from .operations import MASK64, Compiled, name_of
+
+CHUNK = 256  # numbers of a feature that are summed up before another sum begins
+ROWS = 64  # that a thread takes at a time
+WIDTH = 64  # of rows shorter than this some are gone through at once
+
+
+class CompiledNormalization(Compiled):
+    """The operations of normalization and noise; a part of `CompiledBackend`."""
+
+    def _sums_of_chunks(self, x: Array) -> tuple[int, Array]:
+        """Of x (outer, features, inner), how much of `outer` a chunk is; two sums for each."""
+        outer, features, inner = x.shape
+        rows = max(1, CHUNK // max(inner, 1))
+        partial = self.scratch((max(1, -(-outer // rows)), 2, features), x.dtype, "sums of chunks")
+        return rows, partial
+
+    def _features_table(self, x: Array, count: int) -> tuple[int, Array]:
+        """A few numbers for each feature, again and again if there are few features."""
+        features = x.shape[1]
+        repeats = 1 if x.shape[2] > 1 else -(-WIDTH // max(features, 1))
+        table = self.scratch((count, features * repeats), x.dtype, "numbers of features")
+        return features * repeats, table
+
+    def _batch_statistics(self, given: Given) -> None:
+        x = given.x
+        if not x.size:
+            super()._batch_statistics(given)
+            return
+        rows, partial = self._sums_of_chunks(x)
+        self._do(
+            self._compiled("batch_statistics", name_of(given.dtype)), x, *x.shape, rows,
+            given.momentum, partial, given.mean, given.variance, given.moving_mean,
+            given.moving_variance,
+        )  # fmt: skip
+
+    def _normalize(self, given: Given) -> None:
+        x = given.x
+        width, table = self._features_table(x, 3)
+        self._do(
+            self._compiled("normalize", name_of(given.dtype)), x, given.mean, given.variance,
+            given.gamma, given.beta, given.epsilon, *x.shape, width, table, given.out,
+        )  # fmt: skip
+
+    def _normalize_gradient(self, given: Given) -> None:
+        x, dgamma, dbeta, constant = given.x, given.dgamma, given.dbeta, given.constant
+        rows, partial = self._sums_of_chunks(x)
+        width, table = self._features_table(x, 5)
+        summed = None if constant and dgamma is None and dbeta is None else partial
+        self._do(
+            self._compiled("normalize_gradient", name_of(given.dtype)), x, given.dy, given.mean,
+            given.variance, given.gamma, given.epsilon, *x.shape, rows, width, constant,
+            given.adds, given.accumulate, summed, table, dgamma, dbeta, given.dx,
+        )  # fmt: skip
+
+    def _layer_norm(self, given: Given) -> None:
+        x = given.x
+        if not x.size:
+            super()._layer_norm(given)
+            return
+        self._do(
+            self._compiled("layer_norm", name_of(given.dtype)), x, given.gamma, given.beta,
+            given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.out,
+        )  # fmt: skip
+
+    def _layer_norm_gradient(self, given: Given) -> None:
+        x = given.x
+        chunks = max(1, -(-given.rows // ROWS))
+        partial = self.scratch((chunks, 2, given.features), given.dtype, "sums of chunks")
+        self._do(
+            self._compiled("layer_norm_gradient", name_of(given.dtype)), x, given.dy,
+            given.gamma, given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.adds,
+            given.accumulate, partial, given.dgamma, given.dbeta, given.dx,
+        )  # fmt: skip
+
+    def _normal_noise(self, given: Given) -> None:
+        out = given.out
+        self._do(
+            self._compiled("normal_noise", name_of(given.dtype)), given.x, given.stddev,
+            given.seed & MASK64, given.stream & MASK64, given.control.counters, out.size,
+            given.factors, out,
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""The compiled CPU kernels: which of the modules suits this CPU, or why there is none.
+
+``kernels/cpu/`` is built several times, for instruction sets that one family of CPUs has
+or lacks; see ``setup.py``. A source tree in which nothing was built, and an installation
+without a compiler, have none: then the NumPy backend does the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from functools import cache
+from typing import Any
+
+INSTRUCTIONS = ("baseline", "avx2", "avx512")
+
+
+def library() -> Any:
+    """The best module for this CPU, or that of the instruction set in ``GPUNN_INSTRUCTIONS``.
+
+    Raises:
+        RuntimeError: if there is none; it says why.
+    """
+    return _library(os.environ.get("GPUNN_INSTRUCTIONS") or None)
+
+
+def chosen() -> str:
+    """The instruction set that `library` was built for; raises as that does."""
+    name: str = library().__name__
+    return name.rpartition("_")[2]
+
+
+def available() -> tuple[str, ...]:
+    """The instruction sets that this CPU has and that were built for, the best one last.
+
+    Raises:
+        RuntimeError: if there is none; it says why.
+    """
+    return tuple(name for name in of_this_cpu() if _is_built(name))
+
+
+@cache
+def of_this_cpu() -> tuple[str, ...]:
+    """The instruction sets that this CPU has, built for or not; raises as `available` does."""
+    best = _module("baseline").best_instructions()
+    return INSTRUCTIONS[: INSTRUCTIONS.index(best) + 1]
+
+
+@cache
+def _library(asked: str | None) -> Any:
+    if asked not in (None, *INSTRUCTIONS):
+        raise RuntimeError(
+            f"GPUNN_INSTRUCTIONS must be one of {', '.join(INSTRUCTIONS)}; got {asked!r}."
+        )
+    usable = available()
+    if asked is not None and asked not in usable:
+        reason = "This CPU does not have them" if _is_built(asked) else "They were not built"
+        raise RuntimeError(
+            f"GPUNN_INSTRUCTIONS asks for {asked}. {reason}: there is {', '.join(usable)}."
+        )
+    return _module(asked or usable[-1])
+
+
+def _is_built(instructions: str) -> bool:
+    return importlib.util.find_spec(_name(instructions)) is not None
+
+
+def _module(instructions: str) -> Any:
+    try:
+        return importlib.import_module(_name(instructions))
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            "The compiled kernels were not built: install a C++ compiler, then gpunn again."
+        ) from error
+    except ImportError as error:
+        raise RuntimeError(f"The compiled kernels do not load: {error}.") from error
+
+
+def _name(instructions: str) -> str:
+    return f"{__package__}._kernels_{instructions}"
+
+
+def why_not() -> str | None:
+    """Why the compiled kernels cannot be used; None if they can.
+
+    >>> why_not() is None or "compiled kernels" in why_not()
+    True
+    """
+    try:
+        library()
+    except RuntimeError as error:
+        return str(error)
+    return None

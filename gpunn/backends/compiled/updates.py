@@ -1,0 +1,131 @@
+"""The end of a step, compiled: limits on gradients, the update, penalties, rates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.control import PARAMETERS
+from gpunn.backends.numpy.updates import UPDATE_PIECE
+
+from .operations import Compiled, name_of
+
+INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
+
+
+class CompiledUpdates(Compiled):
+    """What an optimizer asks for; a part of `CompiledBackend`."""
+
+    def _update(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        operation = self._compiled("update", name_of(given.dtype), optimizer.functor)
+        if operation is None:
+            super()._update(given)
+            return
+        scheduled = any(place >= PARAMETERS for place in optimizer.schedules)
+        slots = [arena.slots[name] for name in optimizer.slot_names]
+        self._do(
+            operation, arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
+            arena.run_table, len(arena.runs),
+            control.rates[PARAMETERS:] if scheduled else self._parameters(optimizer),
+            optimizer.steps_per_update, control.counters, control.rates,
+        )  # fmt: skip
+
+    def _step_by_norms(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        rows = arena.segments[arena.segments["trainable"]]
+        pieces, owners = _pieces(rows)
+        n = len(pieces)
+        sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
+        self._do(
+            self._compiled("step_by_norms", name_of(given.dtype)),
+            arena.values, arena.slots["direction"], self._constant("pieces", pieces), n, *sums,
+            self._constant("multipliers", rows["multiplier"][owners]),
+            optimizer.steps_per_update, control.counters, control.rates,
+        )  # fmt: skip
+
+    def _accumulate_gradients(self, given: Given) -> None:
+        arena = given.arena
+        self._do(
+            self._compiled("accumulate_gradients", name_of(given.dtype)),
+            arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
+            len(arena.runs), given.optimizer.steps_per_update, given.control.counters,
+        )  # fmt: skip
+
+    def _average_weights(self, given: Given) -> None:
+        optimizer, arena = given.optimizer, given.arena
+        self._do(
+            self._compiled("average_weights", name_of(given.dtype)),
+            arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
+            optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
+            optimizer.steps_per_update, given.control.counters,
+        )  # fmt: skip
+
+    def _clip_gradients(self, given: Given) -> None:
+        arena, limit, dtype = given.arena, given.limit, name_of(given.dtype)
+        if given.by == "value":
+            operation = self._compiled("clip_values", dtype)
+            self._do(operation, arena.gradients, arena.run_table, len(arena.runs), limit)
+            return
+        pieces, _ = _pieces(arena.segments[arena.segments["trainable"]])
+        n = len(pieces)
+        if given.by == "global_norm":
+            pieces[:, 2:] = 0, n
+        self._do(
+            self._compiled("clip_norms", dtype), arena.gradients, self._constant("pieces", pieces),
+            n, self.scratch((n,), FLOATS, "squares"), limit,
+        )  # fmt: skip
+
+    def _regularize(self, given: Given) -> None:
+        arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
+        segments = arena.segments
+        has_penalty = (segments["l1"] != 0) | (segments["l2"] != 0)
+        segments = segments[segments["trainable"] & has_penalty]
+        if len(segments):
+            pieces, owners = _pieces(segments)
+            factors = np.stack([segments["l1"], segments["l2"]], axis=1)[owners]
+            self._do(
+                self._compiled("penalties", name_of(given.dtype)),
+                arena.values, arena.gradients if gradients else None,
+                self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
+                self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
+            )  # fmt: skip
+        others = [p for p in arena.penalized if p.regularizer.coefficients is None]
+        if others:
+            self._do(self._penalties, others, rows, gradients, totals)
+
+    def _constrain(self, given: Given) -> None:
+        constraint, w = given.constraint, given.w
+        operation = self._compiled(constraint.functor, name_of(given.dtype))
+        if operation is None:
+            super()._constrain(given)
+        elif constraint.functor == "constrain_norms":
+            self._do(operation, w, *constraint.lines(w.shape), *constraint.parameters)
+        else:
+            self._do(operation, w, w.size)
+
+    def _schedule(self, given: Given) -> None:
+        schedule, control = given.schedule, given.control
+        operation = self._compiled("schedule", schedule.functor)
+        if operation is None:
+            super()._schedule(given)
+            return
+        arrays = self._parameters(schedule), control.counters
+        self._do(operation, *arrays, given.every, control.rates, given.place)
+
+
+def _pieces(segments: Array) -> tuple[Array, Array]:
+    """Segments in pieces of which a thread takes one at a time, where sums are wanted.
+
+    A piece (start, stop, first, last) has the numbers of the first and the last (not included)
+    of those of its segment; with them come the numbers of their segments.
+    """
+    rows: list[tuple[int, ...]] = []
+    owners: list[int] = []
+    for number, segment in enumerate(segments):
+        start, stop = int(segment["offset"]), int(segment["offset"] + segment["size"])
+        ats, first = range(start, stop, UPDATE_PIECE), len(rows)
+        rows += [(at, min(at + UPDATE_PIECE, stop), first, first + len(ats)) for at in ats]
+        owners += [number] * len(ats)
+    return np.array(rows, INTS).reshape(-1, 4), np.array(owners, INTS)

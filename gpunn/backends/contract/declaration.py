@@ -1,0 +1,401 @@
+"""How an operation is declared, and what follows from its declaration.
+
+An operation of the contract is a method with a docstring and, in front of it, what each of
+its arrays is::
+
+    @operation(
+        a=reads("m k", transposed="transpose_a"),
+        b=reads("k n", transposed="transpose_b"),
+        out=writes("m n", adds="accumulate"),
+        flops=lambda given: 2 * given.m * given.n * given.k,
+    )
+    def matmul(self, a, b, out, transpose_a=False, transpose_b=False, accumulate=False): ...
+
+The shape names its sizes. A name that stands in several shapes is the same size in all of
+them; ``*image`` is any number of sizes; a number is that size; ``geometry.window`` is read
+from an argument. The same declaration gives
+
+- the check: ``backend.matmul(...)`` refuses arrays that do not fit before anything is done,
+  on every backend alike, and then calls the backend's own ``_matmul(given)``. ``given`` holds
+  the arguments by their names, and the sizes that were found by theirs;
+- the traffic of a profile: which arrays are read, written, or both;
+- the table in ``docs/operations.md``, and the test that calls every operation wrongly.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .profiling import current_profile
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+Array = Any  # numpy.ndarray or cupy.ndarray: nothing above this floor cares which
+Method = TypeVar("Method", bound=Callable[..., None])
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_REALS = tuple(
+    np.dtype(name)
+    for name in (
+        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        "float16", "float32", "float64",
+    )
+)  # fmt: skip
+DTYPES: dict[str, tuple[np.dtype, ...]] = {
+    "float": FLOATS,  # one and the same for all arrays of an operation that say so
+    "real": _REALS,
+    "float or int32": (*FLOATS, np.dtype(np.int32)),
+    **{dtype.name: (dtype,) for dtype in _REALS},
+}
+
+
+class Given:
+    """The arguments of one call of an operation by their names, and the sizes of its arrays.
+
+    Where arrays are declared as ``"float"``, ``given.dtype`` is what they are.
+    """
+
+    def __getattr__(self, name: str) -> Any:  # for type checkers: attributes are made by `bind`
+        raise AttributeError(name)
+
+
+Over = tuple[str, ...] | Callable[[Given], tuple[str, ...]]
+Shape = str | Callable[[Given], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An array of an operation, as `reads`, `writes` or `rewrites` declare it.
+
+    Attributes:
+        shape: its sizes by name, see the module; or a function of what is given that says
+            shape and dtype.
+        dtype: one of `DTYPES`.
+        read, written: what is done to it; a function of what is given, if that decides.
+        optional: whether it may be None.
+        transposed: an argument that, if true, turns the shape around.
+        over: arguments that it may be, in place; with others it has no memory in common.
+        of: where it lies if it is part of an argument: an array, or arrays by their names.
+        part: the part of it that is touched, for the traffic.
+        counted: whether it counts in the traffic; the few bytes of a control block do not.
+    """
+
+    shape: Shape
+    dtype: str = "float"
+    read: bool | Callable[[Given], bool] = False
+    written: bool | Callable[[Given], bool] = False
+    optional: bool = False
+    transposed: str = ""
+    over: Over = ()
+    of: Callable[[Given], Any] | None = None
+    part: Callable[[Given], Array] | None = None
+    counted: bool = True
+
+    def is_read(self, given: Given) -> bool:
+        return self.read(given) if callable(self.read) else self.read
+
+    def is_written(self, given: Given) -> bool:
+        return self.written(given) if callable(self.written) else self.written
+
+    def may_be(self, given: Given) -> tuple[str, ...]:
+        return self.over(given) if callable(self.over) else self.over
+
+    def shape_and_dtype(self, given: Given) -> tuple[str, str]:
+        """What it must be in a call."""
+        if callable(self.shape):
+            return self.shape(given)
+        if self.transposed and getattr(given, self.transposed):
+            return " ".join(reversed(self.shape.split())), self.dtype
+        return self.shape, self.dtype
+
+    def arrays(self, name: str, given: Given) -> list[tuple[str, Array]]:
+        """What it is in a call, by name: one array, several of an arena, or none."""
+        try:
+            found = given.__dict__[name] if self.of is None else self.of(given)
+        except KeyError as error:
+            raise ValueError(f"The arena has no array {error} for the optimizer.") from None
+        arrays = list(found.items()) if isinstance(found, dict) else [(name, found)]
+        return [(key, a) for key, a in arrays if not (a is None and self.optional)]
+
+
+def reads(
+    shape: Shape,
+    dtype: str = "float",
+    *,
+    rewritten: bool | Callable[[Given], bool] = False,
+    **options: Any,
+) -> Argument:
+    """An array that is read; in calls for which ``rewritten`` says so it is written as well."""
+    return Argument(shape, dtype, read=True, written=rewritten, **options)
+
+
+def writes(shape: Shape, dtype: str = "float", *, adds: str = "", **options: Any) -> Argument:
+    """An array that is written; where the argument ``adds`` is true, it is added to."""
+    read = (lambda given: bool(getattr(given, adds))) if adds else False
+    return Argument(shape, dtype, read=read, written=True, **options)
+
+
+def rewrites(shape: Shape, dtype: str = "float", **options: Any) -> Argument:
+    """An array that is read and written."""
+    return Argument(shape, dtype, read=True, written=True, **options)
+
+
+PLAIN = "out.dtype.kind == 'f' or (scale, offset) == (1, 0)"
+"""Condition of operations that convert: integers are not scaled."""
+
+COUNTERS = Argument(
+    "places", "int64", read=True, of=lambda given: given.control.counters, counted=False
+)
+"""Of the operations that read a control block, or advance it."""
+
+
+class Operation:
+    """A declared operation of the contract.
+
+    Attributes:
+        name: of the method.
+        method: the declaration, whose docstring says what is computed.
+        arrays: what its arrays are, by name.
+        where: conditions on arguments and sizes, as Python expressions of their names.
+        flops: of what is given, how many; None: one for each element of the largest array.
+    """
+
+    def __init__(
+        self,
+        method: Callable[..., None],
+        arrays: dict[str, Argument],
+        where: tuple[str, ...],
+        flops: Callable[[Given], int] | None,
+    ) -> None:
+        self.name, self.method = method.__name__, method
+        self.arrays, self.where, self.flops = arrays, where, flops
+        parameters = inspect.signature(method).parameters
+        self.names = tuple(parameters)[1:]  # without self
+        self._defaults = {
+            name: p.default for name, p in parameters.items() if p.default is not p.empty
+        }
+        # The types of plain numbers: annotations are text, as every module asks for.
+        self._plain = [
+            (name, {"int": index, "bool": bool}[p.annotation])
+            for name, p in parameters.items()
+            if p.annotation in ("int", "bool")
+        ]
+        sizes = {n for a in arrays.values() if isinstance(a.shape, str)
+                 for _, n, attribute in _tokens(a.shape) if not attribute}
+        if sizes & parameters.keys():
+            raise TypeError(f"{self.name}: {sizes & parameters.keys()} is a size and an argument.")
+        self._conditions = [(text, compile(text, text, "eval")) for text in where]
+
+    def bind(self, backend: Backend, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
+        """The call with these arguments, checked.
+
+        Raises:
+            ValueError: for an array or a number that does not fit.
+            TypeError: for an argument that is missing, surplus, or no array of the backend.
+        """
+        given = Given()
+        values = given.__dict__
+        values.update(self._defaults)
+        values.update(zip(self.names, args, strict=False))
+        values.update(kwargs)
+        if len(values) != len(self.names) or len(args) > len(self.names):
+            inspect.signature(self.method).bind(backend, *args, **kwargs)  # says what is wrong
+        for name, convert in self._plain:
+            values[name] = convert(values[name])
+        found: list[tuple[str, Argument, Array]] = []
+        for name, argument in self.arrays.items():
+            for key, array in argument.arrays(name, given):
+                self._check(backend, key, argument, array, given)
+                found.append((key, argument, array))
+        for text, condition in self._conditions:
+            if not eval(condition, _FUNCTIONS, values):
+                known = {n: values[n] for n in condition.co_names if n in values}
+                got = ", ".join(
+                    f"{n}={v!r}" if not hasattr(v, "nbytes") else f"{n} of {v.dtype}"
+                    for n, v in known.items()
+                )
+                raise ValueError(f"{self.name}: {text} is required; got {got}.")
+        for name, argument, array in found:
+            if argument.is_written(given):
+                self._check_written(backend, name, argument, array, found, given)
+        return given
+
+    def _check(
+        self, backend: Backend, name: str, argument: Argument, array: Array, given: Given
+    ) -> None:
+        if not backend.owns(array):
+            raise TypeError(
+                f"{self.name}: {name} must be an array of the {backend.name} backend; "
+                f"got {type(array).__name__}."
+            )
+        shape, kind = argument.shape_and_dtype(given)
+        values, dtype = given.__dict__, array.dtype
+        allowed = DTYPES[kind]
+        if kind == "float":
+            if "dtype" in values:
+                allowed = (values["dtype"],)
+            elif dtype in allowed:
+                values["dtype"] = dtype
+        if dtype not in allowed:  # in another byte order it is not equal
+            wanted = " or ".join(map(str, allowed)) if len(allowed) < 4 else "of a real dtype"
+            raise ValueError(f"{self.name}: {name} must be {wanted}; got {dtype}.")
+        if not _fits(shape, array.shape, values):
+            raise ValueError(
+                f"{self.name}: {name} must have the shape {_wanted(shape, values)}; "
+                f"got {tuple(array.shape)}."
+            )
+        flags = array.flags
+        if not (flags.c_contiguous and getattr(flags, "aligned", True)):
+            raise ValueError(
+                f"{self.name}: {name} must lie in memory row after row, aligned "
+                f"(C-contiguous); copy it first."
+            )
+
+    def _check_written(
+        self,
+        backend: Backend,
+        name: str,
+        argument: Argument,
+        array: Array,
+        found: list[tuple[str, Argument, Array]],
+        given: Given,
+    ) -> None:
+        if not getattr(array.flags, "writeable", True):
+            raise ValueError(f"{self.name}: {name} is written to, but it is read-only.")
+        for other_name, other_argument, other in found:
+            if other_name == name or (relation := backend.overlap(array, other)) is None:
+                continue
+            may = other_name in argument.may_be(given) or name in other_argument.may_be(given)
+            if relation == "part" or not may:
+                raise ValueError(
+                    f"{self.name}: {name} is written to, but has memory in common with "
+                    f"{other_name}."
+                )
+
+    def traffic(self, given: Given) -> dict[str, tuple[Array, bool]]:
+        """The arrays of a call by name, a part of one as a view; whether both read and written."""
+        found: dict[str, tuple[Array, bool]] = {}
+        for name, argument in self.arrays.items():
+            both = argument.is_read(given) and argument.is_written(given)
+            for key, array in argument.arrays(name, given) if argument.counted else ():
+                found[key] = array if argument.part is None else argument.part(given), both
+        return found
+
+
+def operation(
+    *,
+    where: tuple[str, ...] = (),
+    flops: Callable[[Given], int] | None = None,
+    **arrays: Argument,
+) -> Callable[[Method], Method]:
+    """Make a method of the contract an operation: it checks its arguments, is profiled, and
+    calls the backend's own method of the same name with an underscore.
+
+    Args:
+        where: conditions on arguments and sizes, as Python expressions of their names.
+        flops: of what is given, how many; one for each element of the largest array without.
+        **arrays: of every array, what it is: `reads`, `writes` or `rewrites`.
+    """
+
+    def declare(method: Method) -> Method:
+        declared = Operation(method, arrays, where, flops)
+        inside = f"_{method.__name__}"
+
+        @functools.wraps(method)
+        def perform(self: Any, *args: Any, **kwargs: Any) -> None:
+            given = declared.bind(self, args, kwargs)
+            profile = current_profile(self)
+            if profile is None:
+                getattr(self, inside)(given)
+            else:
+                profile.perform(declared, given, getattr(self, inside))
+
+        perform.operation = declared  # type: ignore[attr-defined]
+        return perform  # type: ignore[return-value]
+
+    return declare
+
+
+class Operations:
+    """Some of the operations, and how a class knows those it has."""
+
+    operations: dict[str, Operation] = {}  # noqa: RUF012 (made anew by each subclass)
+    """The operations by name."""
+
+    xp: Any
+    """The array module, numpy or cupy: the documented slow path. A layer or loss
+    of your own may be written with it (with ``out=``) and runs on both."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.operations = {
+            name: member.operation
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            if hasattr(member, "operation")
+        }
+
+
+_FUNCTIONS = {
+    "__builtins__": {}, "abs": abs, "all": all, "len": len, "max": max, "hasattr": hasattr,
+}  # fmt: skip
+
+
+@functools.cache
+def _tokens(shape: str) -> tuple[tuple[bool, str, str], ...]:
+    """Of each part of a shape: whether it is any number of sizes, a name, and an attribute."""
+    parts = [(part.startswith("*"), *part.lstrip("*").partition(".")) for part in shape.split()]
+    return tuple((starred, name, attribute) for starred, name, _, attribute in parts)
+
+
+def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
+    """The same: whether it is any number of sizes that are not known yet, its name, its size."""
+    sizes: list[tuple[bool, str, int | None]] = []
+    for starred, name, attribute in _tokens(shape):
+        if name.isdigit():
+            sizes.append((False, name, int(name)))
+            continue
+        value = getattr(values[name], attribute) if attribute else values.get(name)
+        if not starred:
+            sizes.append((False, name, value))
+        elif value is None:
+            sizes.append((True, name, None))
+        else:
+            sizes += [(False, f"{name}[{i}]", n) for i, n in enumerate(value)]
+    return sizes
+
+
+def _fits(wanted: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
+    """Whether an array's shape is as wanted; the sizes that it settles go into ``values``."""
+    sizes = _sizes(wanted, values)
+    many = [i for i, (starred, _, _) in enumerate(sizes) if starred]
+    if many:
+        count = len(shape) - (len(sizes) - 1)
+        if count < 0:
+            return False
+        at = many[0]
+        values[sizes[at][1]] = shape[at : at + count]
+        shape = (*shape[:at], *shape[at + count :])
+        sizes = [*sizes[:at], *sizes[at + 1 :]]
+    if len(shape) != len(sizes):
+        return False
+    for (_, name, size), n in zip(sizes, shape, strict=True):
+        if values.setdefault(name, n) != n if size is None else size != n:
+            return False
+    return True
+
+
+def _wanted(shape: str, values: dict[str, Any]) -> str:
+    parts = []
+    for starred, name, n in _sizes(shape, values):
+        known = "" if n is None or name == str(n) else f"={n}"
+        parts.append(("*" if starred else "") + name + known)
+    return f"({', '.join(parts)})"

@@ -1,0 +1,123 @@
+"""What one step runs: its operations, with the shapes, bytes and flops of each."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpunn.common.holds import Hold
+
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .declaration import Given, Operation
+
+
+@dataclass
+class Launch:
+    """One operation of a profiled step.
+
+    Attributes:
+        operation: name of the contract method.
+        formula: name of the activation, loss, metric or optimizer it applied, or "".
+        shapes: shapes of the arrays it touches, by argument name; of an array of which it
+            reads some rows, that of these rows.
+        bytes: its traffic, each array read once and written once: the size of these arrays,
+            twice that of an array which it reads and writes.
+        flops: 2mnk for a product, one for each element of the largest array otherwise.
+        kernels: how many launches of kernels of ``kernels/`` and products it begins on a card;
+            0 on NumPy, for a formula that has no kernel but array functions, and for an
+            operation that rides in the launch of another.
+        rides: whether it does.
+    """
+
+    operation: str
+    formula: str
+    shapes: dict[str, tuple[int, ...]]
+    bytes: int
+    flops: int
+    kernels: int = 0
+    rides: bool = False
+
+
+class Profile:
+    """Lists what a backend is asked for in a ``with`` block, by the thread that is in it.
+
+    Attributes:
+        launches: the list.
+        calls: of each, what performed it, and what it was given.
+        performing: the operation that is performed just now.
+    """
+
+    def __init__(self, root: Backend) -> None:
+        self.launches: list[Launch] = []
+        self.calls: list[tuple[Callable[[Given], None], Given]] = []
+        self.performing: Launch | None = None
+        self._root = root
+        self._hold: Hold | None = None
+
+    def __enter__(self) -> list[Launch]:
+        self._hold = Hold(sys._getframe(1))
+        self._outer, _this_thread.profile = _this_thread.profile, self
+        return self.launches
+
+    def __exit__(self, *error: object) -> None:
+        _this_thread.profile = self._outer
+        if self._hold is not None:
+            self._hold.release()
+
+    def is_of(self, backend: Backend) -> bool:
+        """Whether it lists what this backend is asked for."""
+        assert self._hold is not None
+        return backend.root is self._root and self._hold.alive
+
+    def perform(
+        self, operation: Operation, given: Given, run: Callable[[Given], None]
+    ) -> None:
+        """Perform an operation and list it; what it asks for itself is none of its own."""
+        if self.performing is not None:
+            run(given)
+            return
+        self.performing = describe(operation, given)
+        self.launches.append(self.performing)
+        self.calls.append((run, given))
+        try:
+            run(given)
+        finally:
+            self.performing = None
+
+
+class _ThisThread(threading.local):
+    profile: Profile | None = None
+
+
+_this_thread = _ThisThread()
+
+
+def current_profile(backend: Backend) -> Profile | None:
+    """The profile that this thread makes of the backend just now."""
+    profile = _this_thread.profile
+    return profile if profile is not None and profile.is_of(backend) else None
+
+
+def describe(operation: Operation, given: Given) -> Launch:
+    """The `Launch` of one call of an operation."""
+    touched = operation.traffic(given)
+    values = given.__dict__
+    formula = next((type(values[k]).__name__ for k in _FORMULAS if values.get(k) is not None), "")
+    if operation.flops is not None:
+        flops = operation.flops(given)
+    else:
+        flops = max((int(array.size) for array, _ in touched.values()), default=0)
+    return Launch(
+        operation.name,
+        formula,
+        {name: tuple(array.shape) for name, (array, _) in touched.items()},
+        sum(int(array.nbytes) * (2 if both else 1) for array, both in touched.values()),
+        flops,
+    )
+
+
+_FORMULAS = ("activation", "loss", "metric", "optimizer", "schedule", "constraint")

@@ -1,0 +1,204 @@
+"""Matrix products on a card: cuBLAS and cuBLASLt called through ctypes.
+
+CuPy's own products refuse to be recorded; the libraries themselves do not. A product as it
+stands is one call of cuBLAS; one with an `Epilogue` is one of cuBLASLt, with the algorithm
+that was chosen when it was first asked for. Neither has been run on a card yet.
+
+The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9:
+what they mean stands at https://docs.nvidia.com/cuda/cublas, their values also in the tables
+of https://docs.nvidia.com/cuda/nvmath-python/latest/bindings/cublasLt.html.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection
+from ctypes import byref, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.cupy.launch.protocols import ColumnMajor, Epilogue, column_major
+from gpunn.backends.shared.precision import CAPABILITY, PRECISIONS
+
+from .card import cublas_library
+
+NOT_SUPPORTED = 15  # CUBLAS_STATUS_NOT_SUPPORTED
+DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
+
+# cudaDataType_t and the type of alpha and beta, by the size of a number
+TYPES: dict[int, tuple[int, Any]] = {4: (0, c_float), 8: (1, ctypes.c_double)}
+# cublasComputeType_t: CUBLAS_COMPUTE_32F, _64F, _32F_FAST_TF32 and _32F_FAST_16BF
+COMPUTE = {(4, None): 68, (8, None): 70, (4, "tf32"): 77, (4, "bfloat16"): 75}
+# cublasLtEpilogue_t: BIAS, RELU_BIAS and BGRADA. cuBLAS sees arrays of rows transposed, and
+# `column_major` gives it b for its A: the sums of b's columns are the bias gradient of A.
+EPILOGUES = {"bias": 4, "relu": 6, "bias_gradient": 256}
+# cublasLtMatmulDescAttributes_t
+TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
+# cublasLtMatmulPreferenceAttributes_t, the alignments being those of A, B, C and D
+WORKSPACE_BYTES, ALIGNMENTS = 1, (5, 6, 7, 8)
+
+
+class _Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t, which begins with the algorithm."""
+
+    _fields_ = (
+        ("algorithm", c_uint64 * 8),
+        ("workspace", c_size_t),
+        ("state", c_int32),
+        ("waves", c_float),
+        ("reserved", c_int32 * 4),
+    )
+
+
+class _Plan(NamedTuple):
+    """How cuBLASLt does one product."""
+
+    operation: c_void_p  # descriptor; the vector's address is set in it at each call
+    layouts: list[c_void_p]  # of A, B and the result
+    algorithm: _Heuristic
+
+
+class Cublas:
+    """The products on a stream, see `device.Matmul`."""
+
+    def __init__(self, cupy: Any, stream: Any) -> None:
+        self._blas, self._lt = cublas_library(), cublas_library("cublasLt")
+        capability = int(cupy.cuda.Device().compute_capability)
+        self.precisions: Collection[str] = PRECISIONS if capability >= CAPABILITY else ()
+        self._stream = c_void_p(stream.ptr)
+        self._handle, self._lt_handle = c_void_p(), c_void_p()
+        self._call("cublasCreate_v2", byref(self._handle))
+        self._call("cublasSetStream_v2", self._handle, self._stream)
+        # After the stream, which resets it. A work space of cuBLAS's own would be allocated
+        # during a recording; 32 MiB is what it takes on Hopper, 4 elsewhere.
+        size = (32 if capability >= 90 else 4) << 20
+        self._memory = cupy.empty((size,), np.uint8)  # both libraries': they take turns
+        self._workspace = c_void_p(self._memory.data.ptr), c_size_t(size)
+        self._call("cublasSetWorkspace_v2", self._handle, *self._workspace)
+        self._call("cublasLtCreate", byref(self._lt_handle))
+        self._plans: dict[tuple, _Plan | None] = {}
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        library = self._lt if function.startswith("cublasLt") else self._blas
+        status = getattr(library, function)(*arguments)
+        if status:
+            raise RuntimeError(f"{function} failed with status {status}.")
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
+        precision: str | None = None,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        type_, real = TYPES[out.dtype.itemsize]
+        one, beta = real(1.0), real(1.0 if accumulate else 0.0)
+        first, second, result = (c_void_p(array.data.ptr) for array in (b, a, out))
+        if epilogue is not None:
+            plan = self._plans.get(_key(a, b, out, transpose_a, transpose_b, precision, epilogue))
+            if plan is None or accumulate:
+                raise RuntimeError(f"The epilogue {epilogue.kind!r} is not offered here.")
+            self._set(
+                "MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(epilogue.vector.data.ptr)
+            )
+            of_first, of_second, of_result = plan.layouts
+            self._call(
+                "cublasLtMatmul", self._lt_handle, plan.operation, byref(one),
+                first, of_first, second, of_second, byref(beta),
+                result, of_result, result, of_result,
+                byref(plan.algorithm), *self._workspace, self._stream,
+            )  # fmt: skip
+            return
+        layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+        self._call(
+            "cublasGemmEx_64", self._handle, layout.transpose_first, layout.transpose_second,
+            *map(c_int64, (layout.m, layout.n, layout.k)), byref(one),
+            first, type_, c_int64(layout.first_stride),
+            second, type_, c_int64(layout.second_stride), byref(beta),
+            result, type_, c_int64(layout.m),
+            COMPUTE[out.dtype.itemsize, precision], DEFAULT_ALGORITHM,
+        )  # fmt: skip
+
+    def offers(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        precision: str | None,
+        epilogue: Epilogue,
+    ) -> bool:
+        # Sums over b's columns are made only while its rows are read as cuBLAS's columns.
+        if 0 in (*a.shape, *b.shape) or (epilogue.kind == "bias_gradient" and transpose_b):
+            return False
+        key = _key(a, b, out, transpose_a, transpose_b, precision, epilogue)
+        if key not in self._plans:
+            layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+            self._plans[key] = self._choose(layout, out.dtype.itemsize, precision, epilogue, key)
+        return self._plans[key] is not None
+
+    def _choose(
+        self, layout: ColumnMajor, size: int, precision: str | None, epilogue: Epilogue, key: tuple
+    ) -> _Plan | None:
+        """The library's best guess; None if it has nothing for this card."""
+        type_ = TYPES[size][0]
+        operation, preference = c_void_p(), c_void_p()
+        create, compute = "cublasLtMatmulDescCreate", COMPUTE[size, precision]
+        self._call(create, byref(operation), compute, type_)
+        self._set("MatmulDesc", operation, TRANSPOSE_A, c_int32(layout.transpose_first))
+        self._set("MatmulDesc", operation, TRANSPOSE_B, c_int32(layout.transpose_second))
+        self._set("MatmulDesc", operation, EPILOGUE, c_uint32(EPILOGUES[epilogue.kind]))
+        self._set("MatmulDesc", operation, BIAS_POINTER, c_void_p(epilogue.vector.data.ptr))
+        m, n, k = layout.m, layout.n, layout.k
+        layouts = [
+            self._layout(type_, *((k, m) if layout.transpose_first else (m, k))),
+            self._layout(type_, *((n, k) if layout.transpose_second else (k, n))),
+            self._layout(type_, m, n),
+        ]
+        self._call("cublasLtMatmulPreferenceCreate", byref(preference))
+        self._set("MatmulPreference", preference, WORKSPACE_BYTES, c_uint64(self._memory.nbytes))
+        for attribute, array in zip(ALIGNMENTS, (1, 0, 2, 2), strict=True):
+            self._set("MatmulPreference", preference, attribute, c_uint32(key[-1][array]))
+        found, count = _Heuristic(), c_int32()
+        of_first, of_second, of_result = layouts
+        status = self._lt.cublasLtMatmulAlgoGetHeuristic(
+            self._lt_handle, operation, of_first, of_second, of_result, of_result, preference,
+            1, byref(found), byref(count),
+        )  # fmt: skip
+        self._call("cublasLtMatmulPreferenceDestroy", preference)
+        if status not in (0, NOT_SUPPORTED):
+            raise RuntimeError(f"cublasLtMatmulAlgoGetHeuristic failed with status {status}.")
+        if status == 0 and count.value and found.state == 0:
+            return _Plan(operation, layouts, found)
+        self._call("cublasLtMatmulDescDestroy", operation)
+        for handle in layouts:
+            self._call("cublasLtMatrixLayoutDestroy", handle)
+        return None
+
+    def _layout(self, type_: int, rows: int, columns: int) -> c_void_p:
+        """Of columns one after the other: the rows of an array."""
+        layout, sizes = c_void_p(), (c_uint64(rows), c_uint64(columns), c_int64(rows))
+        self._call("cublasLtMatrixLayoutCreate", byref(layout), type_, *sizes)
+        return layout
+
+    def _set(self, kind: str, handle: c_void_p, attribute: int, value: Any) -> None:
+        size = c_size_t(ctypes.sizeof(value))
+        self._call(f"cublasLt{kind}SetAttribute", handle, attribute, byref(value), size)
+
+
+def _key(
+    a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool, precision: str | None,
+    epilogue: Epilogue,
+) -> tuple:  # fmt: skip
+    """All that the choice of an algorithm depends on; at its end how the arrays are aligned."""
+    pointers = (array.data.ptr for array in (a, b, out, epilogue.vector))
+    alignments = tuple(min(p & -p, 256) for p in pointers)  # 256 bytes are all it asks for
+    shapes = a.shape, b.shape, transpose_a, transpose_b
+    return (*shapes, out.dtype.itemsize, precision, epilogue.kind, alignments)

@@ -1,0 +1,135 @@
+"""CuPy's part of the CuPy backend: kernels, streams and graphs.
+
+What it asks of CuPy and CUDA takes a card, so this file is kept small: the rest is in
+`cupy_backend`, the products in `cublas`. It has not been run on a card yet, only on
+stand-ins for CuPy and cuBLAS.
+CuPy is imported when a backend is made, not before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Sending, Step
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.parts import OPTIONS
+from gpunn.backends.cupy.launch.protocols import Replay, Run
+
+from .card import why_not
+from .cublas import Cublas
+
+__all__ = ["make_backend", "why_not"]
+
+
+def make_backend() -> CupyBackend:
+    """The backend on the current card.
+
+    Raises:
+        RuntimeError: if there is no usable card; the line says what is missing.
+    """
+    reason = why_not()
+    if reason is not None:
+        raise RuntimeError(f"The CuPy backend cannot be used. {reason}")
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
+    stream.use()
+
+    def free() -> int:
+        pool = cupy.get_default_memory_pool()
+        pool.free_all_blocks()
+        there = cupy.cuda.runtime.memGetInfo()[0]
+        limit = pool.get_limit()
+        return min(there, limit - pool.total_bytes()) if limit else there
+
+    blas, queue = Cublas(cupy, stream), _Stream(cupy, stream)
+    return CupyBackend(cupy, _Kernels(cupy), blas, queue, free=free)
+
+
+class _Kernels:
+    """Kernels compiled by NVRTC at their first use, and kept on disk by CuPy."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        attributes = cupy.cuda.Device().attributes
+        processors = attributes["MultiProcessorCount"]
+        self.blocks = 8 * processors
+        self.resident = processors if attributes.get("CooperativeLaunch") else 0
+        self.cache = attributes["L2CacheSize"]
+
+    def prepare(self, kernel: Kernel) -> Run:
+        found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
+        # The launch alone is cooperative. Were the module told, CuPy would link it with CUDA's
+        # library for cooperative groups, which need not be installed: the barrier is our own.
+        return partial(found.kernel, enable_cooperative_groups=True) if kernel.repeats else found
+
+
+class _Stream:
+    """The one stream; programs on it are CUDA graphs."""
+
+    def __init__(self, cupy: Any, stream: Any) -> None:
+        self._cupy = cupy
+        self._stream = stream
+        self._copies = cupy.cuda.Stream(non_blocking=True)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def read(self, array: Array) -> np.ndarray:
+        return self._cupy.asnumpy(array, stream=self._stream)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return np.ndarray(shape, dtype, self._cupy.cuda.alloc_pinned_memory(size))
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        self._copies.wait_event(self._stream.record())
+        for target, values in copies:
+            target.set(values, stream=self._copies)
+        return _Sending(self._copies.record(), self._stream)
+
+    def record(self, step: Step, times: int) -> Replay:
+        # Arrays that live only within the step come from a pool of their own, which the
+        # replay keeps: nobody else gets the memory that the graph uses.
+        pool = self._cupy.cuda.MemoryPool()
+        with self._cupy.cuda.using_allocator(pool.malloc):
+            self._stream.begin_capture()
+            try:
+                for _ in range(times):
+                    step()
+            except BaseException:
+                with suppress(Exception):  # what went wrong in the step is the news
+                    self._stream.end_capture()
+                raise
+            graph = self._stream.end_capture()
+        return _Graph(graph, self._stream, pool).launch
+
+
+@dataclass(frozen=True)
+class _Sending:
+    event: Any
+    stream: Any
+
+    def join(self) -> None:
+        self.stream.wait_event(self.event)
+
+    def wait(self) -> None:
+        self.event.synchronize()
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: Any
+    stream: Any
+    pool: Any
+
+    def launch(self) -> None:
+        self.graph.launch(stream=self.stream)

@@ -1,0 +1,100 @@
+"""Which CuPy extra fits the NVIDIA driver and cards of this machine.
+
+Needs the standard library alone, so that it can be run as a script before anything is installed::
+
+    python gpunn/backends/cupy/driver/cuda_extra.py
+
+prints ``cuda12``, ``cuda13`` or an empty line, and the reason on the standard error stream.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+
+
+class Needs(NamedTuple):
+    """The oldest NVIDIA driver and the oldest card (compute capability) that will do."""
+
+    driver: int
+    capability: tuple[int, int]
+
+
+# What each CUDA that CuPy is made for needs. Within a family every minor version runs on the
+# family's first driver, as long as kernels are compiled to machine code, which is what CuPy does:
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
+# CUDA 12.0 dropped Kepler, 13.0 Maxwell, Pascal and Volta:
+# https://docs.nvidia.com/cuda/cufft/deprecated-functionality.html; and CuPy on a GTX 1080 with
+# NVRTC 13 fails: https://github.com/cupy/cupy/issues/9475.
+NEEDS = {12: Needs(525, (5, 0)), 13: Needs(580, (7, 5))}
+
+_QUERY = "--query-gpu=compute_cap,driver_version,name"
+_CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
+
+
+def query_nvidia_smi() -> str:
+    """Return what ``nvidia-smi`` says of the cards, its errors included ("" where it is absent)."""
+    command = ["nvidia-smi", _QUERY, "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
+        )
+    except FileNotFoundError:
+        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout
+
+
+def name_cards() -> list[str]:
+    """The names of this machine's cards, as ``nvidia-smi`` has them."""
+    return [name for _, _, _, name in _CARD.findall(query_nvidia_smi())]
+
+
+def choose_extra(nvidia_smi_output: str) -> str | None:
+    """Return the extra to install, ``"cuda12"`` or ``"cuda13"``, or None where neither can work.
+
+    nvidia_smi_output: one line a card, ``compute capability, driver version, name``, as given by
+    :func:`query_nvidia_smi`. Of several cards the oldest decides, so that each of them can be used.
+
+    >>> choose_extra("8.9, 580.65.06, NVIDIA GeForce RTX 4090")
+    'cuda13'
+    >>> choose_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")
+    'cuda12'
+    """
+    return explain_extra(nvidia_smi_output)[0]
+
+
+def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
+    """Return the choice of :func:`choose_extra`, and in one line the reason for it.
+
+    >>> explain_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")[1]
+    'NVIDIA GeForce GTX 1060 6GB (compute capability 6.1, driver 580): CUDA 13 starts at 7.5'
+    """
+    cards = [
+        ((int(major), int(minor)), int(driver), name)
+        for major, minor, driver, name in _CARD.findall(nvidia_smi_output)
+    ]
+    if "is not a valid field" in nvidia_smi_output:
+        return None, f"the NVIDIA driver is too old: CUDA 12 needs {NEEDS[12].driver} or newer"
+    if not cards:
+        said = nvidia_smi_output.strip().split("\n")[0]
+        return None, f"nvidia-smi found no card: {said}" if said else "there is no nvidia-smi"
+    capability, driver, name = min(cards)
+    card = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
+    extra = None
+    for cuda, needs in NEEDS.items():
+        if capability < needs.capability:
+            return extra, f"{card}: CUDA {cuda} starts at {'.'.join(map(str, needs.capability))}"
+        if driver < needs.driver:
+            return extra, f"{card}: CUDA {cuda} needs driver {needs.driver} or newer"
+        extra = f"cuda{cuda}"
+    return extra, card
+
+
+if __name__ == "__main__":
+    chosen, reason = explain_extra(query_nvidia_smi())
+    print(chosen or "")
+    print(f"CUDA libraries to install: {chosen or 'none'} ({reason})", file=sys.stderr)

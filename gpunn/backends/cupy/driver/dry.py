@@ -1,0 +1,79 @@
+"""A card that computes nothing: what a step would launch on one, found out without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Sending, Sent, Step
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.protocols import Replay, Run
+from gpunn.backends.shared.precision import PRECISIONS
+
+
+def make_backend(whole: bool = False) -> CupyBackend:
+    """The CuPy backend with arrays in host memory, and kernels and products left out.
+
+    The arrays hold zeros; which operations run, with which arguments of which types, and
+    how many kernels they launch, is as on a card: one that can wait for all of its blocks
+    (``whole``), so that a small step is one kernel, or one that cannot.
+
+    >>> backend = make_backend()
+    >>> with backend.profile() as launches:
+    ...     backend.column_sums(backend.zeros((5, 3), "float32"), backend.zeros((3,), "float32"))
+    >>> launches[0].operation, launches[0].kernels
+    ('column_sums', 1)
+    """
+    made = _Dry(np, _Kernels(int(whole)), _Products(), _Stream(), name="dry")
+    made.rung = None  # GPUNN_RUNG is about cards
+    return made
+
+
+class _Dry(CupyBackend):
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.zeros(shape, dtype)  # labels are looked up: they must be some
+
+
+class _Kernels:
+    blocks = 1
+    cache = 1 << 60
+
+    def __init__(self, resident: int) -> None:
+        self.resident = resident
+
+    def prepare(self, kernel: Kernel) -> Run:
+        return lambda grid, block, arguments: None
+
+
+class _Products:
+    """No product, of any precision there can be; nothing in passing, which a card may lack."""
+
+    precisions = PRECISIONS
+
+    def __call__(self, *arguments: Any, **options: Any) -> None:
+        """Nothing to do."""
+
+    def offers(self, *arguments: Any, **options: Any) -> bool:
+        return False
+
+
+class _Stream:
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def read(self, array: Array) -> np.ndarray:
+        return np.array(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        for target, source in copies:
+            target[...] = source
+        return Sent()
+
+    def record(self, step: Step, times: int) -> Replay:
+        return lambda: None

@@ -1,0 +1,211 @@
+"""The CUDA sources in ``kernels/`` as the backend, the tests and the tools see them.
+
+Kernels are composed of parts (see `composition`). What parts there are is read from the
+text itself: every function with the mark of a part, with its signature, and for its
+template parameters every type or formula it can be compiled with. A formula is a
+``struct Name : Kind`` in a header; writing it there enrols it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.tree import own_folder
+
+OPTIONS = ("-std=c++17",)
+"""Compiler options of every kernel: no fast mathematics, no flushing of small numbers."""
+
+_FLOATS = ("float", "double")
+_SOURCES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", *_FLOATS,
+)  # fmt: skip
+_TYPES = {"T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32")}
+
+_COMMENT = re.compile(r"//[^\n]*")
+_INCLUDE = re.compile(r'^#include "(?:\.\./formulas/)?(\w+\.cuh)"$', re.MULTILINE)
+_PREPROCESSED = re.compile(rf"{_INCLUDE.pattern}|^#pragma once$", re.MULTILINE)
+_FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
+_PART = re.compile(
+    r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
+    r"\(Share share,([^)]*)\)"
+)
+_PARAMETER = re.compile(r"(?:(PIECE|DEALT) )?(const )?(\w+)(\*?) (\w+)")
+
+
+def type_name(dtype: Any) -> str:
+    """The name in the kernels of a NumPy dtype.
+
+    >>> type_name(np.float32), type_name("int64")
+    ('float', 'int64')
+    """
+    name = np.dtype(dtype).name
+    return {"float32": "float", "float64": "double"}.get(name, name)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a part.
+
+    Attributes:
+        type: of what it is or points to, maybe a template's.
+        pointer, constant: whether it is a pointer, and one that nothing is written through.
+        cut: ``PIECE`` or ``DEALT`` where a share touches but its own part of the array, else "".
+        name: as in the text.
+    """
+
+    type: str
+    pointer: bool
+    constant: bool
+    cut: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One function that kernels are composed of.
+
+    Attributes:
+        name: its name in C++.
+        file: the ``.cu`` file it stands in.
+        mark: which threads must come together in it, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
+        template: names of its template parameters: ``T``, ``Source``, ``Out`` or a kind of formula.
+        parameters: its parameters, in order, but for the share.
+    """
+
+    name: str
+    file: str
+    mark: str
+    template: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+
+    def entry(self, *choices: str) -> str:
+        """The C++ name of one instantiation.
+
+        >>> parts()["bias_activation"].entry("float", "Relu")
+        'bias_activation<float, Relu>'
+        """
+        for kind, choice in zip(self.template, choices, strict=True):
+            if choice not in options(kind):
+                close = difflib.get_close_matches(choice, options(kind), 1)
+                hint = f", did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"{self.name}: the kernels have no {kind} {choice!r}{hint}")
+        return f"{self.name}<{', '.join(choices)}>" if choices else self.name
+
+    def every_choice(self) -> tuple[tuple[str, ...], ...]:
+        """What its template parameters can be, for each instantiation."""
+        return tuple(product(*(options(kind) for kind in self.template)))
+
+    def type_of(self, parameter: Parameter, choices: Sequence[str]) -> str:
+        """The type of a parameter in one instantiation."""
+        return dict(zip(self.template, choices, strict=True)).get(parameter.type, parameter.type)
+
+    def arguments(self, choices: Sequence[str], values: Sequence[Any]) -> list[Any]:
+        """``values`` as this instantiation takes them: arrays, null, or NumPy scalars.
+
+        Raises TypeError for an array of another dtype or one that is not contiguous: on a
+        card both would be read wrongly and in silence.
+        """
+        if len(values) != len(self.parameters):
+            raise TypeError(
+                f"{self.name} takes {len(self.parameters)} arguments, not {len(values)}"
+            )
+        return [
+            _argument(self.name, p, self.type_of(p, choices), value)
+            for p, value in zip(self.parameters, values, strict=True)
+        ]
+
+
+NULL = np.uintp(0)
+
+
+def _argument(part: str, parameter: Parameter, type_: str, value: Any) -> Any:
+    if not parameter.pointer:
+        return _dtype(type_).type(value)
+    if value is None:
+        return NULL
+    if type_name(value.dtype) != type_:
+        raise TypeError(f"{part}: {parameter.name} is {value.dtype}, not {_dtype(type_)}")
+    if not value.flags.c_contiguous:
+        raise TypeError(f"{part}: {parameter.name} is not C-contiguous")
+    return value
+
+
+def _dtype(name: str) -> np.dtype:
+    return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
+
+
+def options(kind: str) -> tuple[str, ...]:
+    """What a template parameter of this name can be: types, or formulas of a kind."""
+    return _TYPES[kind] if kind in _TYPES else formulas()[kind]
+
+
+@cache
+def text(file: str) -> str:
+    """The text of one file in ``kernels/formulas`` or ``kernels/cuda``, as it stands there."""
+    folder = "cuda" if (own_folder("kernels") / "cuda" / file).is_file() else "formulas"
+    return (own_folder("kernels") / folder / file).read_text(encoding="utf-8")
+
+
+@cache
+def files(suffix: str) -> tuple[str, ...]:
+    """Names of the files in ``kernels/formulas`` and ``kernels/cuda`` that end in ``suffix``."""
+    folders = (own_folder("kernels") / name for name in ("formulas", "cuda"))
+    return tuple(sorted(f.name for folder in folders for f in folder.glob(f"*{suffix}")))
+
+
+@cache
+def source(*files: str) -> str:
+    """The text of ``.cu`` files with each header they need in front of them, once.
+
+    This is what the compiler gets: it needs no header of its own, and no search path.
+    """
+    seen: set[str] = set()
+
+    def resolved(name: str) -> str:
+        parts = []
+        for header in _INCLUDE.findall(text(name)):
+            if header not in seen:
+                seen.add(header)
+                parts.append(resolved(header))
+        body = _PREPROCESSED.sub("", text(name))
+        return "".join(parts) + f'#line 1 "{name}"\n{body}'
+
+    return "".join(resolved(file) for file in files)
+
+
+@cache
+def formulas() -> dict[str, tuple[str, ...]]:
+    """Names of the formulas in the headers, by kind ("Activation", "Loss", ...)."""
+    found: dict[str, list[str]] = {}
+    for file in files(".cuh"):
+        for name, kind in _FORMULA.findall(text(file)):
+            found.setdefault(kind, []).append(name)
+    return {kind: tuple(names) for kind, names in found.items()}
+
+
+@cache
+def parts() -> dict[str, Part]:
+    """Every part by name."""
+    found = {}
+    for file in files(".cu"):
+        for template, mark, name, parameters in _PART.findall(_COMMENT.sub("", text(file))):
+            found[name] = Part(
+                name,
+                file,
+                mark,
+                tuple(re.findall(r"(?:typename|class) (\w+)", template)),
+                tuple(
+                    Parameter(type_, bool(star), bool(const), cut, parameter)
+                    for cut, const, type_, star, parameter in _PARAMETER.findall(parameters)
+                ),
+            )
+    return found

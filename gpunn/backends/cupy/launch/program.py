@@ -1,0 +1,226 @@
+"""What the CuPy backend has below its operations: arrays, programs, launches.
+
+What only a card has comes in from outside: the array module, the kernels, the matrix
+product and the stream. ``cuda.py`` supplies CuPy's; the tests supply NumPy, the same
+kernels compiled for the CPU, and a stream that stores what it is asked and repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend, Program, Sending, Step
+from gpunn.backends.contract.profiling import Launch, current_profile
+from gpunn.common.holds import Exclusive
+
+from . import persistent as whole
+from .codegen import BLOCK, Kernel
+from .fuse import Group, configure, fuse
+from .modes import Captured, Untraceable, chosen_rung
+from .protocols import KernelSet, Matmul, Replay, Run, Stream
+from .tasks import PartTask, Product, Task, region
+
+
+class Launching(Backend):
+    """Arrays on a card, or on what the tests put in its place, and what is launched there.
+
+    An operation asks for tasks. They are performed at once, or listed by a trace.
+
+    Args:
+        xp: the array module, cupy.
+        kernels: the kernels of ``kernels/``.
+        blas: the matrix product.
+        stream: the queue that all of them use.
+        name: as ``get_backend`` knows it.
+        free: tells how many bytes of memory the device can still give.
+        rung: how programs are launched, see `ladder`; None lets the rule there decide.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        kernels: KernelSet,
+        blas: Matmul,
+        stream: Stream,
+        name: str = "cupy",
+        free: Callable[[], int] | None = None,
+        rung: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.xp = self._xp = xp
+        self.rung = chosen_rung(rung)
+        self._kernels = kernels
+        self._blas = blas
+        self.precisions = blas.precisions
+        self._stream = stream
+        self._free = free
+        self._prepared: dict[Kernel, Run] = {}
+        self._turn = Exclusive()  # to use the stream: what others ask for is no part of a capture
+        # On a backend that is one user's own:
+        self._kept: list[Array] | None = None  # arrays that a capture has touched so far
+        self._tasks: list[Task] | None = None  # what a trace has listed so far
+        self._joins = False
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._xp.zeros(shape, dtype)
+
+    def upload(self, source: Any) -> Array:
+        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
+            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
+            if not self.owns(source):
+                source = (np if on_host else self._xp).from_dlpack(source)
+        return self._xp.ascontiguousarray(self._xp.asarray(source))
+
+    def write(self, target: Array, source: Any) -> None:
+        target[...] = self._xp.asarray(source)
+
+    def read(self, array: Array) -> np.ndarray:
+        return self._stream.read(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return self._stream.pinned(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        return self._stream.send(copies)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self._xp.ndarray)
+
+    def free_bytes(self) -> int | None:
+        return self._free() if self._free else None
+
+    def overlap(self, a: Array, b: Array) -> str | None:
+        (start, stop), (other, end) = _addresses(a), _addresses(b)
+        if stop <= other or end <= start or start == stop or other == end:
+            return None
+        return "same" if (start, stop) == (other, end) else "part"
+
+    def _program(self, step: Step, traceable: bool) -> Program:
+        return Captured(self, step, traceable)
+
+    @property
+    def turn(self) -> Exclusive:
+        """To be had by who uses the stream."""
+        return self._turn
+
+    def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
+        """``step`` so often over as one launch, and the arrays that it needs."""
+        self._kept = []
+        try:
+            replay = self._stream.record(step, times)
+            return replay, list({id(array): array for array in self._kept}.values())
+        finally:
+            self._kept = None
+
+    def trace(self, step: Step, in_passing: bool) -> list[Task]:
+        """List what a step asks the card for, without doing it.
+
+        Args:
+            step: the step.
+            in_passing: whether products may do in passing what a task of its own could.
+
+        Raises:
+            NotTraceableError: if it touches `xp`: array functions are no tasks.
+        """
+        self._tasks, self._joins, self.xp = [], in_passing, Untraceable()
+        try:
+            step()
+            return self._tasks
+        finally:
+            self._tasks, self.xp = None, self._xp
+
+    # -- launching
+
+    @property
+    def resident(self) -> int:
+        """See `KernelSet`."""
+        return self._kernels.resident
+
+    @property
+    def cache(self) -> int:
+        """See `KernelSet`."""
+        return self._kernels.cache
+
+    def launch(self, group: Group) -> Callable[[], None]:
+        """The launch that does the tasks of ``group``, ready to be called."""
+        first = group.tasks[0]
+        if isinstance(first, Product):
+            return partial(self._blas, *first.arguments)
+        kernel, blocks, arguments = configure(group, self._kernels.blocks, self._arrivals)
+        return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
+
+    def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
+        """f(steps), the launch that does these tasks so often over, ready to be called.
+
+        Raises:
+            NotTraceableError: if the card or the tasks do not allow it.
+        """
+        kernel, blocks, arguments = whole.configure(tasks, self._kernels.resident, self._barrier)
+        run = self._prepare(kernel)
+        return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
+
+    def _prepare(self, kernel: Kernel) -> Run:
+        run = self._prepared.get(kernel)
+        if run is None:
+            run = self._prepared[kernel] = self._kernels.prepare(kernel)
+        return run
+
+    def _ask(self, *tasks: Task) -> None:
+        """Do these tasks of one operation, or, while tasks are listed, list them."""
+        performing = self._performing
+        if self._tasks is not None:
+            for task in tasks:
+                task.operation = performing
+            self._tasks += tasks
+            return
+        for group in fuse(tasks):
+            if self._kept is not None:
+                self._kept += [touch[0] for task in group.tasks for touch in task.touched]
+            with self._turn:
+                self.launch(group)()
+            if performing is not None:
+                performing.kernels += 1
+
+    @property
+    def _performing(self) -> Launch | None:
+        """The operation that a profile lists just now."""
+        profile = current_profile(self)
+        return profile.performing if profile is not None else None
+
+    def _part(
+        self, name: str, choices: tuple[str, ...], size: int, *values: Any, rows: int = 0
+    ) -> None:
+        if size:
+            self._ask(PartTask(name, choices, size, values, rows))
+
+    def _in_passing(self, kind: str, array: Array, vector: Array) -> bool:
+        """Whether the product listed last does this too, see `Product.take`."""
+        product = self._tasks[-1] if self._tasks and self._joins else None
+        if isinstance(product, Product) and product.take(self._blas, kind, array, vector):
+            product.rider = self._performing
+            return True
+        return False
+
+    def _arrivals(self) -> Array:
+        """The counter by which a launch's last block knows that it is the last."""
+        return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
+
+    def _barrier(self) -> Array:
+        """The memory of the barrier at which all blocks of a launch come together."""
+        return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))
+
+
+def _addresses(array: Array) -> tuple[int, int]:
+    """Where an array in one piece begins and ends."""
+    return region(array, False)[:2]

@@ -1,0 +1,128 @@
+"""What a card must bring for `CupyBackend`, and how it wants its products asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Sending, Step
+
+from .codegen import Kernel
+
+Replay = Callable[[], None]
+Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
+
+
+class Epilogue(NamedTuple):
+    """What a product does in passing, where the library can.
+
+    Attributes:
+        kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0); or
+            ``"bias_gradient"``, out = a @ b and vector = the sums of b's columns.
+        vector: (n,), one number for each column of out.
+    """
+
+    kind: str
+    vector: Array
+
+
+class Matmul(Protocol):
+    """The matrix product."""
+
+    @property
+    def precisions(self) -> Collection[str]:
+        """Formats that it can round the factors to, see `precision`."""
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
+        precision: str | None = None,
+        epilogue: Epilogue | None = None,
+    ) -> None:
+        """As `Backend.matmul`. An epilogue takes no ``accumulate``, and only what `offers`
+        said yes to."""
+
+    def offers(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        precision: str | None,
+        epilogue: Epilogue,
+    ) -> bool:
+        """Whether it can do this; if so, how is decided here and stays the same.
+
+        To be asked before a recording. If not, the product is to be asked for without the
+        epilogue, and what that does by a kernel.
+        """
+
+
+class KernelSet(Protocol):
+    """The kernels, ready to run."""
+
+    blocks: int
+    """How many blocks keep the device busy: a larger grid gains nothing."""
+
+    resident: int
+    """How many blocks can be on the device at once and wait for each other; 0 if none can."""
+
+    cache: int
+    """Bytes of the cache that all of the device shares."""
+
+    def prepare(self, kernel: Kernel) -> Run:
+        """f(grid, block, arguments) for a kernel."""
+
+
+class Stream(Protocol):
+    """The queue of work on the device."""
+
+    def synchronize(self) -> None:
+        """Wait until all that is in it is done."""
+
+    def read(self, array: Array) -> np.ndarray:
+        """A copy on the host, once what is before it is done."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """See `Backend.pinned`."""
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        """See `Backend.send`."""
+
+    def record(self, step: Step, times: int) -> Replay:
+        """Call ``step`` so often without doing what it asks for; the result does it all."""
+
+
+class ColumnMajor(NamedTuple):
+    """A product as a library that stores columns sees it: out (m, n) = first @ second."""
+
+    transpose_first: bool
+    transpose_second: bool
+    m: int
+    n: int
+    k: int
+    first_stride: int  # between columns, in elements; that of out is m
+    second_stride: int
+
+
+def column_major(
+    a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool
+) -> ColumnMajor:
+    """The row-major product a @ b for cuBLAS, which gets b first and a second.
+
+    Rows are its columns: it sees each array transposed, and out^T = b^T a^T.
+
+    >>> column_major((5, 3), (3, 4), False, False)[2:]
+    (4, 5, 3, 4, 3)
+    """
+    m, n = b[0 if transpose_b else 1], a[1 if transpose_a else 0]
+    k = a[0 if transpose_a else 1]
+    return ColumnMajor(transpose_b, transpose_a, m, n, k, max(b[1], 1), max(a[1], 1))

@@ -1,0 +1,182 @@
+"""What an operation asks a card for: parts of kernels with their arguments, and products.
+
+Which task needs which others is not declared anywhere: a parameter says whether it points to
+const, its array where it lies in memory, and its mark whether a share keeps to its piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.profiling import Launch
+
+from .codegen import STAGES
+from .parts import NULL, parts
+from .protocols import Epilogue, Matmul
+
+
+class Conflict(IntEnum):
+    """How far two tasks must keep their order."""
+
+    NONE = 0  # not at all
+    THREADS = 1  # thread by thread: what they share is dealt out alike in both
+    PIECES = 2  # piece by piece: both cut into the same pieces what they share
+    ORDER = 3  # the second may begin when the first has ended
+
+
+class Region(NamedTuple):
+    """Memory that a task reads or writes.
+
+    Attributes:
+        start, stop: addresses.
+        written: whether it is written.
+        piece: whether it is cut into pieces.
+        dealt: the address of place 0, where it is dealt out, else None.
+    """
+
+    start: int
+    stop: int
+    written: bool
+    piece: bool
+    dealt: int | None = None
+
+    def conflict(self, other: Region) -> Conflict:
+        overlaps = self.start < other.stop and other.start < self.stop
+        if not overlaps or not (self.written or other.written):
+            return Conflict.NONE
+        if self.dealt is not None and self.dealt == other.dealt:
+            return Conflict.THREADS
+        same = (self.start, self.stop) == (other.start, other.stop)
+        return Conflict.PIECES if same and self.piece and other.piece else Conflict.ORDER
+
+
+def region(
+    array: Array, written: bool, piece: bool = False, place: int | None = None
+) -> Region:
+    """Where an array lies, on the device or on the host; its first element is at ``place``."""
+    where = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    start = where["data"][0]
+    dealt = None if place is None else start - place * array.itemsize
+    return Region(start, start + array.nbytes, written, piece, dealt)
+
+
+def written(tasks: Iterable[Task]) -> int:
+    """Bytes of the arrays that they write, each counted once."""
+    places = {(r.start, r.stop) for task in tasks for r in task.regions if r.written}
+    return sum(stop - start for start, stop in places)
+
+
+class Task:
+    """Something to be done on the card: a part with its arguments, or a product.
+
+    Attributes:
+        touched: the arrays that it reads and writes, with what `region` wants to know of them.
+        stage: the stage of a kernel that it belongs to; None for a product, which a library does.
+        name, choices: the part and its template arguments.
+        arguments: the part's, as `Part.arguments` makes them.
+        size: how many threads can be of use to it.
+        rows: how many rows its arrays have, where they can be taken row by row, else 0.
+        operation: what asked for it, while operations are recorded.
+    """
+
+    stage: str | None = None
+    name = ""
+    choices: tuple[str, ...] = ()
+    size = 0
+    rows = 0
+    operation: Launch | None = None
+
+    def __init__(self, touched: Iterable[tuple[Any, ...]] = ()) -> None:
+        self.touched = list(touched)
+        self.arguments: list[Any] = []
+
+    @property
+    def operations(self) -> list[Launch | None]:
+        """All that it does for somebody."""
+        return [self.operation]
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The memory that it reads and writes."""
+        return tuple(region(*touch) for touch in self.touched)
+
+    def conflict(self, other: Task) -> Conflict:
+        """What ``other``, which comes after it, must wait for."""
+        found = {a.conflict(b) for a in self.regions for b in other.regions}
+        both = {Conflict.THREADS, Conflict.PIECES} <= found
+        return Conflict.ORDER if both else max(found, default=Conflict.NONE)
+
+
+class PartTask(Task):
+    """A part with ``values`` for its parameters."""
+
+    def __init__(
+        self, name: str, choices: tuple[str, ...], size: int, values: Sequence[Any], rows: int = 0
+    ) -> None:
+        part = parts()[name]
+        arguments = part.arguments(choices, values)
+        named = {p.name: value for p, value in zip(part.parameters, arguments, strict=True)}
+        place = int(named.get("place", 0))
+        super().__init__(
+            (
+                value, not parameter.constant, parameter.cut == "PIECE",
+                place if parameter.cut == "DEALT" else None,
+            )
+            for parameter, value in zip(part.parameters, arguments, strict=True)
+            if parameter.pointer and value is not NULL
+        )  # fmt: skip
+        self.stage = STAGES[part.mark]
+        self.name, self.choices, self.arguments = name, choices, arguments
+        self.size, self.rows = size, rows
+
+
+class Product(Task):
+    """A matrix product, with the arguments of `Backend.matmul`.
+
+    Attributes:
+        rider: the operation that an epilogue does; it begins no launch of its own.
+    """
+
+    rider: Launch | None = None
+
+    def __init__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
+        precision: str | None,
+    ) -> None:
+        super().__init__([(a, False), (b, False), (out, True)])
+        self.arguments = [a, b, out, transpose_a, transpose_b, accumulate, precision]
+
+    @property
+    def operations(self) -> list[Launch | None]:
+        return [self.operation, self.rider]
+
+    @property
+    def flops(self) -> int:
+        """Two for each number of a and each column of out."""
+        a, b, _, _, transpose_b = self.arguments[:5]
+        return 2 * a.size * b.shape[0 if transpose_b else 1]
+
+    def take(self, blas: Matmul, kind: str, array: Array, vector: Array) -> bool:
+        """Do in passing what is wanted of ``array``, its result or second factor, if the
+        library offers that; see `device.Epilogue`."""
+        a, b, out, transpose_a, transpose_b, accumulate, precision, *taken = self.arguments
+        gradient = kind == "bias_gradient"
+        same = region(array, True) == region(b if gradient else out, True)
+        if accumulate or taken or not same or vector.shape != out.shape[1:]:
+            return False
+        epilogue = Epilogue(kind, vector)
+        if not blas.offers(a, b, out, transpose_a, transpose_b, precision, epilogue):
+            return False
+        self.arguments.append(epilogue)
+        self.touched.append((vector, gradient))
+        return True

@@ -1,0 +1,386 @@
+"""The contract on NumPy: each operation a few array passes into given arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given, dropout_scale
+from gpunn.backends.contract.backend import Array, Program, Step
+from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
+from gpunn.backends.shared.order import Order
+from gpunn.backends.shared.threads import Session, pieces_of_product, workers
+
+from .images import NumpyImages
+from .normalization import NumpyNormalization
+from .penalties import NumpyPenalties
+from .program import ArrayCall, NumpyProgram, Trace, quiet, repeated, without_blas
+from .updates import NumpyUpdates
+
+_GENERATOR = ("generator of uniform numbers",)
+COMBINATIONS = {
+    "Product": np.multiply,
+    "Quotient": np.divide,
+    "Larger": np.maximum,
+    "Smaller": np.minimum,
+    "Same": np.equal,
+}
+
+
+class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
+    """Arrays in host memory. Also the reference that the card is checked against.
+
+    An operation does by ``self._do`` what is the same in each step: a trace lists it.
+    What reads the control block, or adds up in Python, is a method that is listed as a whole.
+    """
+
+    name = "numpy"
+    cache_bytes = 1 << 22
+
+    # -- tracing
+
+    _trace: Trace | None = None  # what is being traced, on a backend that is one user's own
+
+    @property
+    def xp(self) -> Any:
+        return np if self._trace is None else self._trace
+
+    def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        if self._trace is not None:
+            self._trace.list_call(function, *args, **kwargs)
+        elif function is np.dot:  # some BLAS look at numbers beyond the end of a row, and warn
+            with np.errstate(all="ignore"):
+                function(*args, **kwargs)
+        else:
+            function(*args, **kwargs)
+
+    def _do_once(self, function: Callable[..., Any], *args: Any) -> None:
+        if self._trace is None:
+            function(*args)
+        else:
+            self._trace.list_once(function, *args)
+
+    def trace(self, step: Step) -> Trace:
+        """List the array calls that a step comes to, without performing them.
+
+        Raises:
+            NotTraceableError: if it does more.
+        """
+        self._trace = trace = Trace()
+        try:
+            step()
+        finally:
+            self._trace = None
+        return trace
+
+    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
+        """What performs the calls so many times."""
+        return quiet(repeated(calls))
+
+    def _program(self, step: Step, traceable: bool) -> Program:
+        return NumpyProgram(self, quiet(step), traceable)
+
+    def session(self) -> AbstractContextManager[None]:
+        return Session()
+
+    def share(self, pieces: int, work: Callable[[int], None]) -> None:
+        workers.share(pieces, work)
+
+    # NumPy reduces short rows one by one; what follows takes a third of the time.
+
+    def row_max(self, x: Array, out: Array) -> None:
+        n, features = x.size // x.shape[-1], x.shape[-1]
+        place = self.scratch(x.shape[:-1], np.int64, "place of the largest")
+        starts = self.scratch(
+            x.shape[:-1], np.int64, f"rows of {features}",
+            lambda array: np.copyto(array.reshape(-1), np.arange(0, n * features, features)),
+        )
+        self._do(np.argmax, x, axis=-1, out=place)
+        self._do(np.add, place, starts, out=place)
+        self._do(np.take, x.reshape(-1), place.reshape(-1), out=out.reshape(-1))
+
+    def row_sums(self, x: Array, out: Array) -> None:
+        ones = self.scratch(x.shape[-1:], x.dtype, "ones", lambda array: array.fill(1))
+        self._do(np.dot, x.reshape(-1, x.shape[-1]), ones, out=out.reshape(-1))
+
+    def apply(self, function: Callable[..., None], *args: Any) -> None:
+        self._do(function, np, *args)
+
+    # -- arrays
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return np.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return np.zeros(shape, dtype)
+
+    def upload(self, source: Any) -> Array:
+        if hasattr(source, "__cuda_array_interface__"):
+            source = source.get() if hasattr(source, "get") else source.cpu()
+        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
+            source = np.from_dlpack(source)
+        array = np.ascontiguousarray(source)
+        return array if array.flags.aligned else array.copy()
+
+    def write(self, target: Array, source: Any) -> None:
+        np.copyto(target, source, casting="unsafe")
+
+    def read(self, array: Array) -> np.ndarray:
+        return np.array(array)
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    # -- operations
+
+    def _matmul(self, given: Given) -> None:
+        # BLAS reads a transposed view in place: no copy is made of .T.
+        a = given.a.T if given.transpose_a else given.a
+        b = given.b.T if given.transpose_b else given.b
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "product") if given.accumulate else out
+        pieces = pieces_of_product(given.m, given.n, given.k)
+        if pieces > 1:
+            self._do(_dot_in_pieces, a, b, target, pieces)
+        else:
+            self._do(np.dot, a, b, out=target)
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _bias_activation(self, given: Given) -> None:
+        x, bias, activation, out = given.x, given.bias, given.activation, given.out
+        if bias is not None:
+            target = x if activation.saves == "input" else out
+            self._do(np.add, x, bias, out=target)
+            x = target
+        self._formula(activation, activation.forward, x, out)
+
+    def _activation_gradient(self, given: Given) -> None:
+        activation, out = given.activation, given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
+        self._formula(activation, activation.gradient, given.saved, given.dy, target)
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _formula(self, formula: Any, function: Callable[..., None], *arrays: Any) -> None:
+        """A formula is traced call by call, but as a whole if it has no functor: then it may
+        look at what its arrays hold."""
+        if formula.functor is None:
+            self._do(function, self, *arrays)
+        else:
+            function(self, *arrays)
+
+    def _prelu(self, given: Given) -> None:
+        x, out = given.x, given.out
+        below = self.scratch(x.shape, x.dtype, "below")
+        self._do(np.minimum, x, 0.0, out=below)
+        self._do(np.multiply, below, given.slopes, out=below)
+        self._do(np.maximum, x, 0.0, out=out)
+        self._do(np.add, out, below, out=out)
+
+    def _prelu_gradient(self, given: Given) -> None:
+        x, dy, terms, dx = given.x, given.dy, given.terms, given.dx
+        self._do(np.minimum, x, 0.0, out=terms)
+        self._do(np.multiply, terms, dy, out=terms)
+        if dx is None:
+            return
+        slope = self.scratch(x.shape, x.dtype, "slope")
+        side = self.scratch(x.shape, bool, "side")
+        self._do(np.less_equal, x, 0.0, out=side)
+        self._do(np.multiply, side, given.slopes, out=slope)
+        self._do(np.greater, x, 0.0, out=side)
+        self._do(np.add, slope, side, out=slope)
+        self._do(np.multiply, dy, slope, out=slope if given.accumulate else dx)
+        if given.accumulate:
+            self._do(np.add, dx, slope, out=dx)
+
+    def _column_sums(self, given: Given) -> None:
+        x, out = given.x, given.out
+        target = self.scratch(out.shape, out.dtype, "sums") if given.accumulate else out
+        ones = self.scratch((given.rows,), x.dtype, "ones", lambda array: array.fill(1))
+        self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _affine(self, given: Given) -> None:
+        x, scale, offset, out = given.x, given.scale, given.offset, given.out
+        target = out
+        if given.accumulate:
+            if (scale, offset) == (1.0, 0.0) and x.dtype == out.dtype:
+                self._do(np.add, out, x, out=out)
+                return
+            target = self.scratch(out.shape, out.dtype, "term")
+        if scale == 1.0 and offset == 0.0:
+            self._do(np.copyto, target, x, casting="unsafe")
+        else:
+            # dtype= makes the buffered loop convert x piece by piece, not as a whole.
+            self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
+            if offset:
+                self._do(np.add, target, offset, out=target)
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _combine(self, given: Given) -> None:
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
+        # "unsafe": what is true counts as 1
+        function = COMBINATIONS[given.combination]
+        self._do(function, given.a, given.b, out=target, casting="unsafe")
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _copy_columns(self, given: Given) -> None:
+        source = given.x[:, given.start : given.start + given.width]
+        target = given.out[:, given.at : given.at + given.width]
+        if given.accumulate:
+            self._do(np.add, target, source, out=target)
+        else:
+            self._do(np.copyto, target, source)
+
+    def _dropout(self, given: Given) -> None:
+        x, rate, mask, out = given.x, given.rate, given.mask, given.out
+        uniform = self.scratch(x.shape, np.float32, "uniform")
+        self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
+        self._do(np.less, uniform, 1.0 - rate, out=mask)
+        self._do(np.multiply, x, mask, out=out)
+        self._do(np.multiply, out, dropout_scale(rate), out=out)
+
+    @without_blas
+    def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
+        generator = self._scratch.arrays.get(_GENERATOR)
+        if generator is None:  # it has a state of its own, as work arrays have
+            generator = np.random.Generator(np.random.Philox(key=0))
+            self._scratch.arrays[_GENERATOR] = generator
+        generator.bit_generator.state = {
+            "bit_generator": "Philox",
+            "state": {
+                "counter": np.array([0, 0, counters[BATCHES], stream], np.uint64),
+                "key": np.array([seed, 0], np.uint64),
+            },
+            "buffer": np.zeros(4, np.uint64),
+            "buffer_pos": 4,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        generator.random(out=uniform, dtype=np.float32)
+
+    def _dropout_gradient(self, given: Given) -> None:
+        out = given.out
+        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
+        self._do(np.multiply, given.dy, given.mask, out=target)
+        self._do(np.multiply, target, dropout_scale(given.rate), out=target)
+        if given.accumulate:
+            self._do(np.add, out, target, out=out)
+
+    def _gather(self, given: Given) -> None:
+        source, out, scale, offset = given.source, given.out, given.scale, given.offset
+        plain = scale == 1.0 and offset == 0.0
+        same = source.dtype == out.dtype
+        target = out if same else self.scratch(out.shape, source.dtype, "rows")
+        rows = self.scratch((given.batch,), np.intp, "rows of a batch")
+        self._do_once(_find_rows, given.order, given.control.counters, rows)
+        # mode="clip" because "raise" would buffer the output; the rows are in range.
+        self._do(np.take, source, rows, axis=0, out=target, mode="clip")
+        if not (same and plain):
+            self.affine(target, scale, offset, out)
+
+    def _loss(self, given: Given) -> None:
+        loss, y_true, y_pred = given.loss, given.y_true, given.y_pred
+        weights, gradient, totals = given.weights, given.gradient, given.totals
+        rows = given.rows
+        values = self.scratch((rows,), y_pred.dtype, "values")
+        self._formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
+        if weights is not None:
+            self._do(np.multiply, values, weights, out=values)
+        if gradient is not None:
+            self._do(np.multiply, gradient, given.scale, out=gradient)
+            if weights is not None:
+                self._do(np.multiply, gradient, weights[:, np.newaxis], out=gradient)
+        # A column of sums for each of the totals, added up in float64 by one product.
+        counts = loss.counts_matches and given.sums > 2
+        n = 3 if counts else 2
+        sums = self.scratch((n, rows), np.float64, "row sums", lambda array: array.fill(1))
+        self._do(np.copyto, sums[0], values)
+        if counts:
+            hits = self.scratch((rows,), bool, "hits")
+            self._formula(loss, loss.matches, y_true, y_pred, hits)
+            self._do(np.copyto, sums[2], hits)
+        ones = self.scratch((rows,), np.float64, "ones", lambda array: array.fill(1))
+        added = self.scratch((n,), np.float64, "added")
+        self._do(np.dot, sums, ones, out=added)
+        factor = given.scale * rows
+        factors = self.scratch(
+            (n,), np.float64, f"{factor} of the losses",
+            lambda array: np.copyto(array, [factor, 1.0, 1.0][:n]),
+        )
+        self._do(np.multiply, added, factors, out=added)
+        totals = totals[:n]
+        self._do(np.add, totals, added, out=totals)
+
+    def _metric(self, given: Given) -> None:
+        metric, arrays = given.metric, (given.y_true, given.y_pred, given.weights, given.state)
+        self._formula(metric, metric.accumulate, *arrays)
+
+    def _advance(self, given: Given) -> None:
+        counters, rows = given.control.counters, given.rows
+        places = (UPDATES, BATCHES, POSITION)
+        more = self.scratch(
+            counters.shape, counters.dtype, f"{rows} rows further",
+            lambda array: np.copyto(array, np.isin(np.arange(len(array)), places)),
+        )
+        more[POSITION] = rows
+        self._do(_mark_bad_batch, counters, given.totals)
+        self._do(np.add, counters, more, out=counters)
+
+
+def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
+    """out = a @ b, in pieces of rows, or of columns if there are more.
+
+    What is not cut, BLAS lays out anew for each piece: so it had better be the smaller.
+    """
+    rows, columns = out.shape
+    cuts = [max(rows, columns) * i // pieces for i in range(pieces + 1)]
+
+    def some_rows(piece: int) -> None:
+        at = slice(cuts[piece], cuts[piece + 1])
+        np.matmul(a[at], b, out=out[at])  # `dot` would copy rows of a transposed array
+
+    def some_columns(piece: int) -> None:
+        at = slice(cuts[piece], cuts[piece + 1])
+        np.matmul(a, b[:, at], out=out[:, at])
+
+    workers.share(pieces, some_rows if rows >= columns else some_columns)
+
+
+@without_blas
+def _find_rows(order: Order, counters: Array, out: Array) -> None:
+    position = check_position(order, counters, len(out))
+    out[:] = order.indices(int(counters[PASS]))[position : position + len(out)]
+
+
+def check_position(order: Order, counters: Array, batch: int) -> int:
+    """Where in the pass the next batch begins.
+
+    Raises:
+        ValueError: if it is not all within the pass.
+    """
+    position = int(counters[POSITION])
+    if not 0 <= position <= order.rows - batch:
+        raise ValueError(
+            f"gather: {batch} rows from position {position} on are not within a pass of "
+            f"{order.rows} rows."
+        )
+    return position
+
+
+@without_blas
+def _mark_bad_batch(counters: Array, totals: Array) -> None:
+    if counters[BAD_BATCH] < 0 and not math.isfinite(totals[0]):
+        counters[BAD_BATCH] = counters[BATCHES]

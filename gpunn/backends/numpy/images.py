@@ -1,0 +1,395 @@
+"""The contract on NumPy for images: convolution, pooling, padding.
+
+A step over a whole batch would write each result to memory and read it back from there. So
+a thread takes some samples at a time through all of an operation's passes, few enough that
+what they write stays in its cache. Images are (samples, height, width, channels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.threads import workers
+
+PIECE_BYTES = 1 << 20  # written and read for some samples at a time
+PARTS = 16  # sums over the samples are made of so many, whoever makes them
+PARTS_BYTES = 1 << 22  # what these may take
+SIZE_WORTH_THREADS = 1 << 17  # elements: of fewer, to wake a thread takes as long as their work
+PRODUCT = 64  # terms of a sum that take as long as the passes over an element
+SHORT = 16  # elements: copies of shorter runs are slow
+
+Function = Callable[..., Any]
+
+
+class NumpyImages(Backend):
+    """The operations on images."""
+
+    _do: Callable[..., None]
+
+    # -- convolution
+
+    def _convolution(self, given: Given) -> None:
+        x, bias, activation, geometry = given.x, given.bias, given.activation, given.geometry
+        z, out = given.z, given.out
+        matrix = _rows(given.kernel)  # (cells channels, filters)
+
+        def piece(at: slice) -> None:
+            patches = self._patches(x[at], geometry)
+            np.dot(patches, matrix, out=_rows(z[at]))
+            if activation.functor == "Relu":
+                self._bias_relu(_rows(z[at]), bias, _rows(out[at]))
+            else:
+                self.bias_activation(_rows(z[at]), bias, activation, _rows(out[at]))
+
+        self._share(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
+
+    def _convolution_gradient(self, given: Given) -> None:
+        x, dy, dx, saved = given.x, given.dy, given.dx, given.saved
+        dkernel, dbias, geometry = given.dkernel, given.dbias, given.geometry
+        matrix, n = _rows(given.kernel), len(x)
+        parts = max(1, min(n, PARTS, PARTS_BYTES // max(1, matrix.nbytes)))
+        dtype, filters = matrix.dtype, matrix.shape[1]
+        sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
+        bias_sums = self.scratch((parts, filters), dtype, "bias sums")
+        scatter = self._scatter(given.kernel, geometry, given.accumulate)
+
+        def part(number: int, of: slice) -> None:
+            begun = False
+            for at in _pieces(of, dy, matrix):
+                dz = _rows(dy[at])
+                self.activation_gradient(given.activation, _rows(saved[at]), dz, dz)
+                if dkernel is not None:
+                    patches = self._patches(x[at], geometry)
+                    self._sum(patches.T, dz, sums[number], begun)
+                if dbias is not None:
+                    self._sum(self._ones(len(dz), dtype), dz, bias_sums[number], begun)
+                if dx is not None:
+                    scatter(dz.reshape(dy[at].shape), dx[at])
+                begun = True
+
+        cuts = [n * i // parts for i in range(parts + 1)]
+        numbered = [(i, slice(cuts[i], cuts[i + 1])) for i in range(parts)]
+        self._share(numbered, _work(dy, matrix), lambda one: part(*one))
+        if dkernel is not None:
+            self._total(sums, _rows(dkernel), given.adds)
+        if dbias is not None:
+            self._total(bias_sums, dbias, given.adds)
+
+    def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
+        """As `bias_activation`, which a program notes with a row in place of the number 0: NumPy
+        is slow with a number. What is done here is noted as a whole."""
+        zeros = self.scratch(x.shape[-1:], x.dtype, "zeros", lambda array: array.fill(0))
+        if bias is not None:
+            x = np.add(x, bias, out=out)
+        np.maximum(x, zeros, out=out)
+
+    def _patches(self, x: Array, geometry: Geometry) -> Array:
+        """What lies under each window, (samples windows, cells channels)."""
+        n, (height, width), channels = len(x), geometry.image, x.shape[-1]
+        if geometry.trivial:
+            return _rows(x)
+        top, left = geometry.padding
+        rows, columns = geometry.extent
+        if top or left or rows > height or columns > width:
+            size = n, max(rows, top + height), max(columns, left + width), channels
+            padded = self.scratch(
+                size, x.dtype, f"padded by {geometry.padding}", lambda array: array.fill(0)
+            )
+            np.copyto(padded[:, top : top + height, left : left + width], x)
+            x = padded
+        n_, y_, x_, c_ = x.strides
+        windows = np.lib.stride_tricks.as_strided(
+            x,
+            (n, *geometry.windows, *geometry.window, channels),
+            (
+                n_, y_ * geometry.strides[0], x_ * geometry.strides[1],
+                y_ * geometry.dilation[0], x_ * geometry.dilation[1], c_,
+            ),
+            writeable=False,
+        )  # fmt: skip
+        shape = n * geometry.windows[0] * geometry.windows[1], geometry.cells * channels
+        run = channels * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
+        if run < SHORT:  # along the windows, then, and BLAS reads it transposed
+            patches = self.scratch(shape[::-1], x.dtype, "patches of few channels")
+            windows = windows.transpose(3, 4, 5, 0, 1, 2)
+            np.copyto(patches.reshape(windows.shape), windows)
+            return patches.T
+        patches = self.scratch(shape, x.dtype, "patches")
+        np.copyto(patches.reshape(windows.shape), windows)
+        return patches
+
+    def _scatter(
+        self, kernel: Array, geometry: Geometry, accumulate: bool
+    ) -> Callable[[Array, Array], None]:
+        """f(dz, dx), which gives the pixels of some samples what their windows are worth."""
+        cells = [
+            (kernel[r, s].T, (slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
+            for r, rows in enumerate(geometry.along(0))
+            for s, columns in enumerate(geometry.along(1))
+        ]
+
+        def scatter(dz: Array, dx: Array) -> None:
+            if geometry.trivial and not accumulate:
+                np.dot(_rows(dz), cells[0][0], out=_rows(dx))
+                return
+            term = self.scratch((*dz.shape[:3], dx.shape[-1]), dx.dtype, "pixel terms")
+            if not accumulate:
+                dx.fill(0)
+            for turned, windows, pixels in cells:
+                np.dot(_rows(dz), turned, out=_rows(term))
+                np.add(dx[pixels], term[windows], out=dx[pixels])
+
+        return scatter
+
+    def _sum(self, a: Array, b: Array, out: Array, begun: bool) -> None:
+        """out (+)= a @ b"""
+        term = self.scratch(out.shape, out.dtype, "term") if begun else out
+        np.dot(a, b, out=term)
+        if begun:
+            np.add(out, term, out=out)
+
+    def _total(self, sums: Array, out: Array, adds: bool) -> None:
+        target = self.scratch(out.shape, out.dtype, "total") if adds else out
+        self._do(np.sum, sums, axis=0, out=target)
+        if adds:
+            self._do(np.add, out, target, out=out)
+
+    def _ones(self, n: int, dtype: Any) -> Array:
+        return self.scratch((n,), dtype, "ones", lambda array: array.fill(1))
+
+    # -- pooling
+
+    def _max_pooling(self, given: Given) -> None:
+        self._pooling(np.maximum, -np.inf, given)
+
+    def _average_pooling(self, given: Given) -> None:
+        self._pooling(np.add, 0.0, given, self._shares(given.geometry, given.dtype))
+
+    def _pooling(
+        self, function: Function, start: float, given: Given, shares: Array | None = None
+    ) -> None:
+        x, out, geometry = given.x, given.out, given.geometry
+        down = _along(function, start, geometry, 0)
+        across = _along(function, start, geometry, 1)
+
+        def piece(at: slice) -> None:
+            y = out[at]
+            rows = self.scratch((len(y), y.shape[1], *x.shape[2:]), x.dtype, "pooled rows")
+            down(x[at], rows)
+            across(rows, y)
+            if shares is not None:
+                np.multiply(y, shares, out=y)
+
+        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
+
+    def _max_pooling_gradient(self, given: Given) -> None:
+        x, y, dy, dx, geometry = given.x, given.y, given.dy, given.dx, given.geometry
+        # Across, then down: the first in a row, and the first such row, as PyTorch has it.
+        across = _along(np.maximum, -np.inf, geometry, 1)
+        back_down, back_across = _chosen(geometry, 0), _chosen(geometry, 1)
+
+        def piece(at: slice) -> None:
+            shape = (*x[at].shape[:2], *y.shape[2:])
+            largest = self.scratch(shape, x.dtype, "largest of columns")
+            d_largest = self.scratch(shape, x.dtype, "gradient of columns")
+            across(x[at], largest)
+            back_down(self, largest, y[at], dy[at], d_largest)
+            target = self._target(dx[at], given.accumulate)
+            back_across(self, x[at], largest, d_largest, target)
+            if given.accumulate:
+                np.add(dx[at], target, out=dx[at])
+
+        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
+
+    def _average_pooling_gradient(self, given: Given) -> None:
+        dy, dx, geometry = given.dy, given.dx, given.geometry
+        shares = self._shares(geometry, dy.dtype)
+        back_across, back_down = _spread(geometry, 1), _spread(geometry, 0)
+
+        def piece(at: slice) -> None:
+            share = self.scratch(dy[at].shape, dy.dtype, "shares")
+            rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
+            np.multiply(dy[at], shares, out=share)
+            back_across(share, rows)
+            target = self._target(dx[at], given.accumulate)
+            back_down(rows, target)
+            if given.accumulate:
+                np.add(dx[at], target, out=dx[at])
+
+        self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
+
+    def _shares(self, geometry: Geometry, dtype: Any) -> Array:
+        """1 / the number of pixels in each window, (height, width, 1)."""
+        counts = np.outer(geometry.counts(0), geometry.counts(1))[..., None]
+        return self.scratch(
+            counts.shape, dtype, f"shares of {geometry}", lambda array: np.divide(1, counts, array)
+        )
+
+    def _target(self, dx: Array, accumulate: bool) -> Array:
+        return self.scratch(dx.shape, dx.dtype, "pooling term") if accumulate else dx
+
+    # -- layout
+
+    def _crop_or_pad(self, given: Given) -> None:
+        x, out = given.x, given.out
+        inside, source = _overlap(x.shape[1:3], given.offset, out.shape[1:3])
+        pixels, target = x[(slice(None), *source)], out[(slice(None), *inside)]
+        if given.accumulate:
+            self._do(np.add, target, pixels, out=target)
+            return
+        if target.size < out.size:
+            self._do(out.fill, 0)
+        self._do(np.copyto, target, pixels)
+
+    def _swap_axes(self, given: Given) -> None:
+        turned, out = given.x.swapaxes(1, 2), given.out
+        if given.accumulate:
+            self._do(np.add, out, turned, out=out)
+        else:
+            self._do(np.copyto, out, turned)
+
+    def _share(
+        self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]
+    ) -> None:
+        """Do ``work`` for each of the pieces, by all threads if it goes over so many elements.
+
+        How many threads there are changes nothing: the pieces are the same.
+        """
+
+        def one(number: int) -> None:
+            work(pieces[number])
+
+        def all_of_them() -> None:
+            for piece in pieces:
+                work(piece)
+
+        if elements >= SIZE_WORTH_THREADS and len(pieces) > 1:
+            self._do(workers.share, len(pieces), one)
+        else:
+            self._do(all_of_them)
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _work(x: Array, matrix: Array) -> int:
+    """Elements that passes go over in the time of a product to x and a pass over it."""
+    return int(x.size * (1 + len(matrix) // PRODUCT))
+
+
+def _pieces(of: slice, x: Array, matrix: Array | None = None) -> list[slice]:
+    """Some samples at a time: what they read and write stays in the cache.
+
+    That is x, or the patches that a matrix multiplies to rows of x.
+    """
+    size = x[:1].nbytes if matrix is None else x[:1].nbytes * len(matrix) // matrix.shape[1]
+    some = max(1, PIECE_BYTES // max(1, size))
+    starts = range(of.start, of.stop, some)
+    return [slice(start, min(start + some, of.stop)) for start in starts]
+
+
+def _overlap(
+    image: tuple[int, ...], offset: tuple[int, int], out: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where in ``out`` there is a pixel, which is the image's at the same place + offset."""
+    inside = tuple(
+        slice(max(0, -k), max(0, -k, min(m, n - k)))
+        for n, k, m in zip(image, offset, out, strict=True)
+    )
+    source = tuple(slice(s.start + k, s.stop + k) for s, k in zip(inside, offset, strict=True))
+    return inside, source
+
+
+# One axis of a pooling at a time: a window takes the rows' results, and a row its cells'.
+
+
+def _cells(geometry: Geometry, axis: int) -> list[tuple[tuple, tuple]]:
+    """For each cell along an axis, its windows and pixels, as indices of images."""
+    before = (slice(None),) * (1 + axis)
+    return [((*before, windows), (*before, pixels)) for windows, pixels in geometry.along(axis)]
+
+
+def _along(
+    function: Function, start: float, geometry: Geometry, axis: int
+) -> Callable[[Array, Array], None]:
+    """f(x, out): out = function of the cells of each window along an axis."""
+    (first, pixels), *others = _cells(geometry, axis)
+    whole = slice(0, geometry.windows[axis])
+
+    def pool(x: Array, out: Array) -> None:
+        if first[-1] == whole and others and others[0][0][-1] == whole:
+            function(x[pixels], x[others[0][1]], out=out)
+            rest = others[1:]
+        else:
+            out.fill(start)
+            rest = [(first, pixels), *others]
+        for windows, cell in rest:
+            function(out[windows], x[cell], out=out[windows])
+
+    return pool
+
+
+def _apart(geometry: Geometry, axis: int) -> bool:
+    """Whether no pixel lies in two windows."""
+    return geometry.strides[axis] >= geometry.window[axis]
+
+
+def _spread(geometry: Geometry, axis: int) -> Callable[[Array, Array], None]:
+    """f(dy, dx): each pixel gets what its windows along an axis have."""
+    cells, apart = _cells(geometry, axis), _apart(geometry, axis)
+    covers = apart and _covers(geometry, axis)
+
+    def spread(dy: Array, dx: Array) -> None:
+        if not covers:
+            dx.fill(0)
+        for windows, pixels in cells:
+            if apart:
+                np.copyto(dx[pixels], dy[windows])
+            else:
+                np.add(dx[pixels], dy[windows], out=dx[pixels])
+
+    return spread
+
+
+def _covers(geometry: Geometry, axis: int) -> bool:
+    pixels = sum(len(range(geometry.image[axis])[p]) for _, p in geometry.along(axis))
+    return pixels == geometry.image[axis]
+
+
+def _chosen(geometry: Geometry, axis: int) -> Callable[..., None]:
+    """f(backend, x, y, dy, dx): the first cell of each window along an axis that is its
+    largest, y, gets dy."""
+    cells, apart = _cells(geometry, axis), _apart(geometry, axis)
+    covers, whole = apart and _covers(geometry, axis), slice(0, geometry.windows[axis])
+    *others, (windows, pixels) = cells
+    last: tuple | None = pixels
+    if windows[-1] != whole:  # it is not there in each window
+        others, last = cells, None
+
+    def choose(backend: Any, x: Array, y: Array, dy: Array, dx: Array) -> None:
+        if not covers:
+            dx.fill(0)
+        left = backend.scratch(dy.shape, dy.dtype, "left")  # what no cell before has got
+        if last is not None and apart:
+            left = dx[last]
+        np.copyto(left, dy)
+        for windows, cell in others:
+            target = dx[cell]
+            term = target if apart else backend.scratch(target.shape, dx.dtype, "chosen term")
+            hit = backend.scratch(target.shape, bool, "chosen")
+            np.equal(x[cell], y[windows], out=hit)
+            np.multiply(left[windows], hit, out=term)
+            np.subtract(left[windows], term, out=left[windows])
+            if not apart:
+                np.add(target, term, out=target)
+        if last is not None and not apart:
+            np.add(dx[last], left, out=dx[last])
+
+    return choose

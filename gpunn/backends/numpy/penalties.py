@@ -1,0 +1,64 @@
+"""Penalties on weights, constraints and schedules on NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import UPDATES
+
+from .program import without_blas
+
+
+class NumpyPenalties(Backend):
+    """What a step does to weights and rates beside its update; a part of `NumpyBackend`."""
+
+    _do: Callable[..., None]
+    _formula: Callable[..., None]
+
+    def _regularize(self, given: Given) -> None:
+        self._do(self._penalties, given.arena.penalized, given.rows, given.gradients, given.totals)
+
+    def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
+        for parameter in parameters:
+            w, gradient = parameter.value, parameter.gradient if gradients else None
+            if parameter.regularizer.coefficients is None:
+                penalty = parameter.regularizer.penalty(self, w, gradient)
+            else:
+                penalty = self._penalize(w, gradient, *parameter.coefficients)
+            totals[0] += rows * float(penalty)
+
+    def _penalize(self, w: Array, gradient: Array | None, l1: float, l2: float) -> float:
+        term = self.scratch(w.shape, w.dtype, "term")
+        penalty = 0.0
+        if l1:
+            np.abs(w, out=term)
+            penalty += l1 * float(term.sum())
+            if gradient is not None:
+                np.sign(w, out=term)
+                np.multiply(term, l1, out=term)
+                np.add(gradient, term, out=gradient)
+        if l2:
+            flat = w.reshape(-1)
+            penalty += l2 * float(np.dot(flat, flat))
+            if gradient is not None:
+                np.multiply(w, 2.0 * l2, out=term)
+                np.add(gradient, term, out=gradient)
+        return penalty
+
+    def _constrain(self, given: Given) -> None:
+        self._formula(given.constraint, given.constraint.apply, given.w)
+
+    def _schedule(self, given: Given) -> None:
+        control = given.control
+        arrays = control.counters, control.rates
+        self._do(_write_rate, given.schedule, *arrays, given.place, given.every)
+
+
+@without_blas
+def _write_rate(schedule: Any, counters: Array, rates: Array, place: int, every: int) -> None:
+    rates[place] = schedule(int(counters[UPDATES]) // every)

@@ -1,0 +1,134 @@
+"""The end of a step on NumPy: limits on the gradients, the update, the average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
+from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
+
+from .program import without_blas
+
+# Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
+UPDATE_PIECE = 1 << 16
+
+
+class NumpyUpdates(Backend):
+    """What an optimizer asks for; a part of `NumpyBackend`."""
+
+    _do: Callable[..., None]
+
+    def _update(self, given: Given) -> None:
+        optimizer, arena, control = given.optimizer, given.arena, given.control
+        update = self._update_runs if optimizer.steps_per_update == 1 else self._update_if_due
+        if optimizer.functor is None:  # a user's, which may ask BLAS for anything
+            self._do(lambda: update(optimizer, arena, control))
+        else:
+            self._do(update, optimizer, arena, control)
+
+    @without_blas
+    def _update_runs(self, optimizer: Any, arena: Any, control: Control) -> None:
+        learning_rate = float(control.rates[LEARNING_RATE])
+        updates = int(control.counters[UPDATES])
+        for run in arena.runs:
+            rate, w, g = learning_rate * run.multiplier, run.values, run.gradients
+            if w.size < SIZE_WORTH_THREADS:
+                optimizer.update(self, w, g, run.slots, rate, updates, run.decay)
+                continue
+
+            def piece(number: int, run: Any = run, rate: float = rate) -> None:
+                at = slice(number * UPDATE_PIECE, (number + 1) * UPDATE_PIECE)
+                slots = {name: slot[at] for name, slot in run.slots.items()}
+                w, g = run.values[at], run.gradients[at]
+                optimizer.update(self, w, g, slots, rate, updates, run.decay)
+
+            workers.share(-(-w.size // UPDATE_PIECE), piece)
+
+    @without_blas
+    def _update_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
+        if _updates(optimizer, control)[1]:
+            counted = copy(control)  # with updates in place of steps
+            counted.counters = control.counters // optimizer.steps_per_update
+            self._update_runs(optimizer, arena, counted)
+
+    def _step_by_norms(self, given: Given) -> None:
+        self._do(self._step_by_norms_if_due, given.optimizer, given.arena, given.control)
+
+    def _step_by_norms_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
+        if not _updates(optimizer, control)[1]:
+            return
+        learning_rate = float(control.rates[LEARNING_RATE])
+        for segment in arena.segments[arena.segments["trainable"]]:
+            at = slice(segment["offset"], segment["offset"] + segment["size"])
+            w, direction = arena.values[at], arena.slots["direction"][at]
+            norms = math.sqrt(np.dot(w, w)), math.sqrt(np.dot(direction, direction))
+            ratio = norms[0] / norms[1] if min(norms) > 0 else 1.0
+            rate = learning_rate * float(segment["multiplier"])
+            step = self.scratch(w.shape, w.dtype, "step")
+            np.multiply(direction, ratio * rate, out=step)
+            np.subtract(w, step, out=w)
+
+    def _accumulate_gradients(self, given: Given) -> None:
+        self._do(_accumulate, given.optimizer, given.arena, given.control)
+
+    def _average_weights(self, given: Given) -> None:
+        self._do(self._average, given.optimizer, given.arena, given.control)
+
+    @without_blas
+    def _average(self, optimizer: Any, arena: Any, control: Control) -> None:
+        updates = _updates(optimizer, control)[0]
+        keep = optimizer.ema_momentum if updates else 0.0
+        every = optimizer.ema_overwrite_frequency
+        for run in arena.runs:
+            w, average = run.values, run.slots["average"]
+            change = self.scratch(w.shape, w.dtype, "change")
+            np.subtract(w, average, out=change)
+            np.multiply(change, 1.0 - keep, out=change)
+            np.add(average, change, out=average)
+            if every and (updates + 1) % every == 0:
+                np.copyto(w, average)
+
+    def _clip_gradients(self, given: Given) -> None:
+        self._do(self._clip, given.arena, given.by, given.limit)
+
+    @without_blas
+    def _clip(self, arena: Any, by: str, limit: float) -> None:
+        if by == "value":
+            for run in arena.runs:
+                np.clip(run.gradients, -limit, limit, out=run.gradients)
+            return
+        together = [[run.gradients for run in arena.runs]]
+        for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
+            squares = 0.0
+            for g in group:
+                square = self.scratch(g.shape, g.dtype, "square")
+                np.square(g, out=square)
+                squares = squares + np.sum(square)
+            factor = limit / np.maximum(np.sqrt(squares), limit)
+            for g in group:
+                np.multiply(g, factor.astype(g.dtype), out=g)
+
+
+def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
+    """How many updates there were so far, and whether this step brings one."""
+    every = optimizer.steps_per_update
+    updates, steps = divmod(int(control.counters[UPDATES]), every)
+    return updates, steps + 1 == every
+
+
+@without_blas
+def _accumulate(optimizer: Any, arena: Any, control: Control) -> None:
+    due = _updates(optimizer, control)[1]
+    for run in arena.runs:
+        g, sums = run.gradients, run.slots["gradient_accumulator"]
+        np.add(g, sums, out=g if due else sums)
+        if due:
+            np.divide(g, optimizer.steps_per_update, out=g)
+            sums.fill(0)

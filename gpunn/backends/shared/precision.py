@@ -1,0 +1,82 @@
+"""The number formats that tensor cores take: what a product's factors are rounded to.
+
+A product that may use tensor cores rounds its two factors, and only these: it multiplies
+and sums in float32, and its result and everything else stay float32.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from gpunn.common import registry
+
+PRECISIONS = {"tf32": 10, "bfloat16": 7}
+"""Bits after the leading one that are left of float32's 23; the range stays the same.
+
+Source: NVIDIA, Parallel Thread Execution ISA, section "Alternate floating point data formats".
+"""
+
+CAPABILITY = 80
+"""The first compute capability whose tensor cores know them, 8.0.
+
+Source: NVIDIA, Ampere Tuning Guide, "Improved Tensor Core Operations".
+"""
+
+_announced = False
+
+
+def check_precision(precision: Any) -> None:
+    """Raise ValueError unless it is None or one of `PRECISIONS`."""
+    if precision is not None and precision not in list(PRECISIONS):
+        raise ValueError(
+            f"matmul_precision must be None or one of {', '.join(PRECISIONS)}; "
+            f"got {precision!r}.{registry.closest(str(precision), list(PRECISIONS))}"
+        )
+
+
+def usable(precision: str | None, backend: Any, dtype: str) -> str | None:
+    """The precision wished for; None on a backend without such products, announced once.
+
+    Raises:
+        ValueError: for a model that is not float32, and on a card without them.
+    """
+    global _announced
+    if precision is None:
+        return None
+    wish = f"matmul_precision={precision!r}"
+    if dtype != "float32":
+        raise ValueError(f"{wish} rounds float32, but the model is {dtype}; leave it out.")
+    if backend.precisions is None:
+        if not _announced:
+            print(f"gpunn: {wish} has no effect on the {backend.name} backend.", file=sys.stderr)
+            _announced = True
+        return None
+    if precision not in backend.precisions:
+        raise ValueError(
+            f"{wish} takes a card of compute capability {CAPABILITY / 10} or newer (RTX 30xx, "
+            f"A100), which this one is not; leave it out."
+        )
+    return precision
+
+
+def rounded(x: np.ndarray, precision: str | None) -> np.ndarray:
+    """float32 numbers rounded to the nearest of the format, halfway to even; None: as they are.
+
+    Raises TypeError for another dtype: no format stands for float64.
+
+    >>> rounded(np.array([1 + 2**-9, 1 + 2**-10, 1 + 2**-11], np.float32), "tf32") - 1
+    array([0.00195312, 0.00097656, 0.        ], dtype=float32)
+    """
+    if precision is None:
+        return x
+    if x.dtype != np.float32:
+        raise TypeError(f"{precision} rounds float32; got {x.dtype}.")
+    dropped = 23 - PRECISIONS[precision]
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    odd = (bits >> np.uint32(dropped)) & np.uint32(1)
+    up = bits + (np.uint32((1 << (dropped - 1)) - 1) + odd)
+    kept = (up & np.uint32(~((1 << dropped) - 1) & 0xFFFFFFFF)).view(np.float32)
+    return np.where(np.isfinite(x), kept, x).reshape(x.shape)

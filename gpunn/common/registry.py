@@ -1,0 +1,272 @@
+"""Names of things: one registry for every kind of entry that is known by name.
+
+A class enters it when it is defined (a subclass of `Entry` does so by itself, a
+user's own through `register_serializable`). Lookup by string, the test suites that
+enrol every entry, and loading a saved model all read this one table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+from . import overrides
+from .overrides import is_framework
+
+Class = TypeVar("Class", bound=type)
+Result = TypeVar("Result")
+
+_kinds: dict[str, dict[str, type]] = {}
+_aliases: dict[str, dict[str, str]] = {}
+# Classes by kind and name that only the work in this context knows, see `also`.
+_NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
+_further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
+
+
+def snake_case(name: str) -> str:
+    """``"SparseCategoricalAccuracy"`` becomes ``"sparse_categorical_accuracy"``.
+
+    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
+    ('re_lu6_gate', 'sgd', 'conv2d')
+    """
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
+
+
+def closest(name: str, known: list[str]) -> str:
+    """`` Did you mean 'x'?`` for the known name nearest to ``name``, or an empty string."""
+    by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
+    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
+
+
+class Entry:
+    """Base of everything that is looked up by name: set ``kind`` on the base class.
+
+    A formula names its ``functor``, which computes the same in the kernels. A user's subclass
+    that replaces one of its methods has none, unless it names one itself. What such a class
+    may replace, and what is refused, is declared by ``refused``, ``reached_by`` and
+    ``stand_ins``: see `gpunn.common.overrides`.
+
+    A subclass registers under its class name, its snake_case form and its
+    ``aliases``. Abstract classes in between start with an underscore or set
+    ``abstract = True`` in their own body.
+    """
+
+    kind: str = ""
+    aliases: tuple[str, ...] = ()
+    takes_methods = False
+    """True where methods may be set on an object, too."""
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({"functor": None})
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not is_framework(cls):  # a user's class joins by decorator
+            overrides.check(cls)
+            overrides.put_stand_ins(cls)
+        elif not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
+            register(cls, cls.__name__)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if callable(value):
+            overrides.check_object(self, name)
+        super().__setattr__(name, value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal object, as values that JSON can hold."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config)
+
+
+def is_own(entry: Any) -> bool:
+    """Whether the class of ``entry`` is one of the framework's, or ``entry`` is None.
+
+    >>> from gpunn.layers import Dense
+    >>> is_own(Dense(2)), is_own(type("Mine", (Dense,), {"__module__": "mine"})(2))
+    (True, False)
+    """
+    return entry is None or is_framework(type(entry))
+
+
+def built_in(cls: type) -> type:
+    """The nearest registered class of the framework's that ``cls`` is or derives from; ``cls``
+    itself, if there is none.
+
+    >>> from gpunn.losses import MeanSquaredError
+    >>> built_in(type("Mine", (MeanSquaredError,), {"__module__": "mine"})).__name__
+    'MeanSquaredError'
+    """
+    table = _kinds.get(cls.kind, {})  # type: ignore[attr-defined]
+    return next((c for c in cls.__mro__ if table.get(c.__name__) is c), cls)
+
+
+def register(cls: type, name: str) -> None:
+    """Add ``cls`` under ``name`` to the table of its kind."""
+    kind: str = cls.kind  # type: ignore[attr-defined]
+    table = _kinds.setdefault(kind, {})
+    other = table.get(name, cls)
+    defined = (cls.__module__, cls.__qualname__)
+    if ">" not in name and defined != (other.__module__, other.__qualname__):
+        raise ValueError(f"The {kind} name {name!r} is taken by {other!r}.")
+    table[name] = cls
+    names = _aliases.setdefault(kind, {})
+    own_aliases = vars(cls).get("aliases", ())
+    for alias in (name, name.lower(), snake_case(name), *own_aliases):
+        names[alias] = name
+
+
+def register_serializable(
+    package: str | type = "Custom", name: str | None = None
+) -> Callable[[Class], Class]:
+    """Class decorator: let a class of your own be found by name and be loaded.
+
+    It is then known as ``package>Name`` in files and as ``Name`` in strings.
+
+    Args:
+        package: prefix that keeps your names apart from gpunn's.
+        name: the name to register; the class's own by default.
+
+    Raises:
+        TypeError: if the class is not a layer, loss, metric, optimizer, activation,
+            initializer, regularizer, constraint, schedule or callback of gpunn.
+
+    >>> import gpunn
+    >>> @gpunn.saving.register_serializable(package="docs")
+    ... class Twice(gpunn.initializers.Constant):
+    ...     pass
+    >>> type(gpunn.initializers.get("Twice")).__name__
+    'Twice'
+    """
+    if isinstance(package, type):  # used without brackets
+        return register_serializable()(package)
+
+    def decorate(cls: Class) -> Class:
+        if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
+            raise TypeError(
+                f"register_serializable takes a subclass of a gpunn layer, loss, metric, "
+                f"optimizer, activation, initializer, regularizer, constraint, schedule or "
+                f"callback; got {cls!r}."
+            )
+        own = name or cls.__name__
+        register(cls, f"{package}>{own}")
+        names = _aliases[cls.kind]
+        for alias in (own, snake_case(own), *vars(cls).get("aliases", ())):
+            names.setdefault(alias, f"{package}>{own}")
+        cls._registered_name = f"{package}>{own}"  # type: ignore[attr-defined]
+        return cls
+
+    return decorate
+
+
+def entries(kind: str) -> dict[str, type]:
+    """Every registered class of a kind by its name: what the test suites enrol."""
+    further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
+    return {**_kinds.get(kind, {}), **further}
+
+
+def lookup(kind: str, name: str) -> type:
+    """The class of ``kind`` registered as ``name`` (class name, snake_case or alias).
+
+    Raises:
+        ValueError: naming the closest known name.
+    """
+    if (further := _further.get().get((kind, name))) is not None:
+        return further
+    names = _aliases.get(kind, {})
+    if name not in names:
+        known = sorted({n for n in names if n == snake_case(n)})
+        raise ValueError(
+            f"Unknown {kind}: {name!r}.{closest(name, known)} Known: {', '.join(known)}."
+        )
+    return _kinds[kind][names[name]]
+
+
+def also(classes: Mapping[str, type], work: Callable[[], Result]) -> Result:
+    """What ``work()`` returns, which finds these classes too, by the names given.
+
+    Nobody else does: not other threads at the same time, nor a later call, however this one
+    ends.
+
+    Raises:
+        ValueError: for something that is no class of gpunn's kinds.
+
+    >>> from gpunn.layers import Dense
+    >>> also({"Thick": Dense}, lambda: lookup("layer", "Thick")).__name__
+    'Dense'
+    """
+    further = dict(_further.get())
+    for name, cls in classes.items():
+        if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
+            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
+        further[cls.kind, f"Custom>{name}"] = further[cls.kind, name] = cls
+    context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
+    context.run(_further.set, further)
+    return context.run(work)
+
+
+def get(kind: str, identifier: Any) -> Any:
+    """An object of ``kind`` from a name, a config dictionary, a class or an object.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for something that is none of these.
+    """
+    if isinstance(identifier, str):
+        return lookup(kind, identifier)()
+    if isinstance(identifier, dict):
+        return deserialize(identifier, kind)
+    if isinstance(identifier, type) and getattr(identifier, "kind", None) == kind:
+        return identifier()
+    if getattr(identifier, "kind", None) == kind:
+        return identifier
+    raise TypeError(
+        f"{kind} must be a name, a {kind} object or its configuration; got {identifier!r}."
+    )
+
+
+def serialize(entry: Any) -> dict[str, Any] | None:
+    """``{"class_name": ..., "config": ...}``, or None for None."""
+    if entry is None:
+        return None
+    cls = type(entry)
+    name = vars(cls).get("_registered_name", cls.__name__)
+    known = _further.get().get((cls.kind, name)) or _kinds.get(cls.kind, {}).get(name)
+    if known is not cls:
+        raise ValueError(
+            f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
+            f"Put @gpunn.saving.register_serializable() above the class."
+        )
+    return {"class_name": name, "config": entry.get_config()}
+
+
+def deserialize(document: Any, kind: str) -> Any:
+    """The object that `serialize` described. Knows registered names only; runs no code.
+
+    Raises:
+        ValueError: naming the offending entry.
+    """
+    if document is None:
+        return None
+    if not isinstance(document, dict) or set(document) != {"class_name", "config"}:
+        raise ValueError(
+            f"A {kind} is stored as {{'class_name': ..., 'config': ...}}; got {document!r}."
+        )
+    name, config = document["class_name"], document["config"]
+    if not isinstance(name, str) or not isinstance(config, dict):
+        raise ValueError(f"Bad {kind} entry {document!r}: a name and a dictionary expected.")
+    cls = lookup(kind, name)
+    try:
+        return cls.from_config(dict(config))  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise ValueError(
+            f"The {kind} {name!r} does not accept its stored config: {error}"
+        ) from None

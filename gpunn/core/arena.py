@@ -1,0 +1,383 @@
+"""Where parameters live: named segments of a few flat arrays.
+
+An `Arena` holds one flat array of parameter values, one of gradients with the same
+layout, the optimizer's slots beside them, and one of state that is not trained
+(moving averages). A `Parameter` is a view of its segment. An optimizer's update is
+one operation over the flat arrays; freezing a layer, giving it another learning
+rate or exempting it from decay changes a row of the table of segments and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import resolve_dtype
+from gpunn.common.holds import Access
+
+ALIGNMENT = 16  # elements: a segment begins on a cache line, and on what cuBLAS likes
+
+SEGMENT = np.dtype(
+    [
+        ("offset", np.int64),
+        ("size", np.int64),
+        ("trainable", np.bool_),
+        ("multiplier", np.float64),
+        ("decay", np.bool_),
+        ("l1", np.float64),
+        ("l2", np.float64),
+    ]
+)
+
+
+Result = TypeVar("Result")
+_ROOM: ContextVar[float] = ContextVar("values that an arena may hold", default=math.inf)
+
+
+def with_room_for(values: int, work: Callable[[], Result]) -> Result:
+    """What ``work()`` gives; an arena of more values than this is refused before it is made.
+
+    The bound is one of a context that ends with this call, however it ends.
+    """
+    context = copy_context()
+    context.run(_ROOM.set, values)
+    return context.run(work)
+
+
+class Parameter:
+    """An array that a layer declares: its values, its gradient, and how it is trained.
+
+    A layer makes one with ``self.kernel = self.parameter(shape, initializer)``.
+
+    Args:
+        shape: of the values.
+        initializer: called as ``initializer(shape, dtype)`` for the first values.
+        name: unique in its layer.
+        trained: False for state that no gradient changes (moving averages).
+        multiplier: factor on the learning rate.
+        decay: whether weight decay applies.
+        regularizer: the penalty on it that is added to the loss, or None.
+        constraint: what it is brought back to after each update, or None.
+
+    Attributes:
+        value: the values on the device, a view of the arena's flat array.
+        gradient: the gradient of the last step, likewise; None for state.
+        connections: True where there is a value at all, on the host; None: everywhere.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        initializer: Callable[..., np.ndarray] | None = None,
+        name: str = "parameter",
+        trained: bool = True,
+        multiplier: float = 1.0,
+        decay: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:
+        self.shape = tuple(int(n) for n in shape)
+        self.initializer = initializer
+        self.name = name
+        self.trained = trained
+        self._multiplier = multiplier
+        self.decay = decay
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.layer: Any = None
+        self.arena: Arena | None = None
+        self.value: Array = None
+        self.gradient: Array = None
+        self.connections: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def count(self) -> int:
+        """Number of values that there are: `size`, less what is no connection."""
+        return self.size if self.connections is None else int(self.connections.sum())
+
+    def existing(self, values: np.ndarray) -> np.ndarray:
+        """``values``, 0 where there is no connection."""
+        return values if self.connections is None else np.where(self.connections, values, 0)
+
+    @property
+    def path(self) -> str:
+        """``layer name/parameter name``: unique in a model."""
+        return self.name if self.layer is None else f"{self.layer.name}/{self.name}"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether updates change it: trained, and its layer not frozen."""
+        return self.trained and (self.layer is None or self.layer.trainable)
+
+    @property
+    def multiplier(self) -> float:
+        """Factor on the learning rate: its own times its layer's."""
+        return self._multiplier * getattr(self.layer, "rate_factor", 1.0)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """(l1, l2) of the penalty l1 sum(|w|) + l2 sum(w^2); others have none."""
+        return getattr(self.regularizer, "coefficients", None) or (0.0, 0.0)
+
+    @property
+    def treatment(self) -> tuple[Any, ...]:
+        """How it is trained: steps that were made for another treatment are of no use."""
+        limits = getattr(self.constraint, "parameters", None)
+        penalty = self.regularizer, self.coefficients
+        return (self.trainable, self.multiplier, self.decay, *penalty, self.constraint, limits)
+
+    @property
+    def dtype(self) -> str | None:
+        return None if self.arena is None else self.arena.dtype
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the values on the host."""
+        arena = self._arena()
+        return arena.access.read(lambda: arena.backend.read(self.value))
+
+    def assign(self, values: Any) -> None:
+        """Set the values; those of no connection stay 0.
+
+        Raises:
+            ValueError: if the shape differs.
+        """
+        values = np.asarray(values)
+        self.check(values)
+        arena = self._arena()
+        values = np.ascontiguousarray(self.existing(values), arena.dtype)
+        with arena.access.writing():
+            arena.backend.write(self.value, values)
+
+    def check(self, values: np.ndarray) -> None:
+        """Refuse values of another shape."""
+        if values.shape != self.shape:
+            raise ValueError(
+                f"{self.path} has shape {self.shape}; got values of shape {values.shape}."
+            )
+
+    def _arena(self) -> Arena:
+        if self.arena is None:
+            raise ValueError(f"{self.path} has no values yet: its layer is not built.")
+        return self.arena
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy().astype(dtype or self._arena().dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.path} {self.shape} {self.dtype}>"
+
+
+class ParameterHolder:
+    """What layers and models alike offer about their parameters."""
+
+    name: str
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer, in the order of their declaration."""
+        raise TypeError(f"{type(self).__name__} must define weights.")
+
+    def require_values(self, method: str) -> None:
+        """See to it that the parameters have values, or say why ``method`` cannot have them."""
+        raise TypeError(f"{type(self).__name__} must define require_values(method).")
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters that updates change."""
+        return [p for p in self.weights if p.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        """State, and the parameters of frozen layers."""
+        return [p for p in self.weights if not p.trainable]
+
+    # Keras has all of these.
+    parameters = variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of values in all parameters, of kernels with a mask that of the connections.
+
+        Raises:
+            ValueError: if the input shape is not known yet.
+        """
+        self.require_values("count_params")
+        return sum(p.count for p in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters as NumPy arrays."""
+        self.require_values("get_weights")
+        return self._access().read(lambda: [p.numpy() for p in self.weights])
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        self.require_values("set_weights")
+        arrays = [np.asarray(w) for w in weights]
+        if len(arrays) != len(self.weights):
+            raise ValueError(
+                f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)} to set."
+            )
+        for parameter, array in zip(self.weights, arrays, strict=True):
+            parameter.check(array)
+        with self._access().writing():
+            for parameter, array in zip(self.weights, arrays, strict=True):
+                parameter.assign(array)
+
+    def _access(self) -> Access:
+        """To the arrays that hold the parameters: all lie in one arena, if there are any."""
+        arena = next((p.arena for p in self.weights if p.arena is not None), None)
+        return Access() if arena is None else arena.access
+
+
+@dataclass
+class Run:
+    """Neighbouring segments that are updated alike, as one piece of the flat arrays."""
+
+    start: int
+    stop: int
+    multiplier: float
+    decay: bool
+    values: Array
+    gradients: Array
+    slots: dict[str, Array] = field(default_factory=dict)
+
+
+class Arena:
+    """The flat arrays of a connected set of layers.
+
+    Args:
+        backend: where they live.
+        dtype: ``"float32"`` or ``"float64"``.
+        parameters: what to hold. Those that lie in another arena move here with
+            their values; the others are initialised.
+
+    Attributes:
+        access: to the weights, for threads that read them and the one that writes them.
+    """
+
+    def __init__(self, backend: Backend, dtype: str, parameters: Iterable[Parameter]) -> None:
+        self.backend = backend
+        self.dtype = resolve_dtype(dtype)
+        self.access = Access()
+        self.parameters = list(parameters)
+        self._check_room()
+        trained = [p for p in self.parameters if p.trained]
+        state = [p for p in self.parameters if not p.trained]
+        self.segments = np.zeros(len(trained), SEGMENT)
+        size = self._layout(trained, self.segments)
+        initial = [self._first_values(p) for p in self.parameters]
+        self.values: Array = backend.zeros((size,), self.dtype)
+        self.gradients: Array = backend.zeros((size,), self.dtype)
+        state_table = np.zeros(len(state), SEGMENT)
+        self.state: Array = backend.zeros((self._layout(state, state_table),), self.dtype)
+        self.slots: dict[str, Array] = {}
+        self.trained: list[Parameter] = []
+        for parameter, row in zip(trained, self.segments, strict=True):
+            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
+            parameter.value = self.values[at].reshape(parameter.shape)
+            parameter.gradient = self.gradients[at].reshape(parameter.shape)
+        for parameter, row in zip(state, state_table, strict=True):
+            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
+            parameter.value = self.state[at].reshape(parameter.shape)
+        for parameter, values in zip(self.parameters, initial, strict=True):
+            parameter.arena = self
+            backend.write(parameter.value, values)
+        self.refresh()
+
+    def _check_room(self) -> None:
+        wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
+        if wanted > room:
+            largest = max(self.parameters, key=lambda p: p.size)
+            raise ValueError(
+                f"the layers have {wanted:,} weights, {room:,} are stored: {largest.path!r} alone "
+                f"has the shape {largest.shape}."
+            )
+
+    @staticmethod
+    def _layout(parameters: list[Parameter], table: np.ndarray) -> int:
+        offset = 0
+        for row, parameter in enumerate(parameters):
+            table[row]["offset"], table[row]["size"] = offset, parameter.size
+            offset += -(-parameter.size // ALIGNMENT) * ALIGNMENT
+        return offset
+
+    def _first_values(self, parameter: Parameter) -> np.ndarray:
+        if parameter.arena is not None:
+            return parameter.numpy().astype(self.dtype)
+        if parameter.initializer is None:
+            return np.zeros(parameter.shape, self.dtype)
+        values = np.asarray(parameter.initializer(parameter.shape, self.dtype))
+        if values.shape != parameter.shape:
+            raise ValueError(
+                f"{parameter.path}: the initializer gave values of shape {values.shape}; "
+                f"{parameter.shape} was asked for."
+            )
+        return parameter.existing(values)
+
+    def add_slots(self, names: Sequence[str]) -> None:
+        """The optimizer's arrays of these names, zero, in place of any others."""
+        self.take_slots({name: self.backend.zeros(self.values.shape, self.dtype) for name in names})
+
+    def take_slots(self, slots: dict[str, Array]) -> None:
+        """The optimizer's arrays, in place of any others."""
+        self.slots = slots
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew which parameters are trained and how, and merge them into runs."""
+        trained = [p for p in self.parameters if p.trained]
+        self.trained = [p for p in trained if p.trainable]
+        ends = [*self.segments["offset"].tolist(), self.values.size][1:]
+        self.runs: list[Run] = []
+        for row, parameter, end in zip(self.segments, trained, ends, strict=True):
+            row["trainable"] = parameter.trainable
+            row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
+            row["l1"], row["l2"] = parameter.coefficients
+            if not parameter.trainable:
+                continue
+            start = int(row["offset"])
+            last = self.runs[-1] if self.runs else None
+            alike = last and (last.multiplier, last.decay) == (
+                parameter.multiplier,
+                parameter.decay,
+            )
+            if last and alike and last.stop == start:
+                start = self.runs.pop().start
+            self.runs.append(self._run(start, int(end), parameter.multiplier, parameter.decay))
+        table = np.array(
+            [(r.start, r.stop, r.multiplier, r.decay) for r in self.runs], np.float64
+        ).reshape(-1, 4)
+        self.run_table: Array = self.backend.zeros(table.shape, np.float64)
+        self.backend.write(self.run_table, table)
+
+    @property
+    def penalized(self) -> list[Parameter]:
+        """The parameters that are trained with a penalty."""
+        return [p for p in self.trained if p.regularizer is not None]
+
+    def _run(self, start: int, stop: int, multiplier: float, decay: bool) -> Run:
+        at = slice(start, stop)
+        slots = {name: slot[at] for name, slot in self.slots.items()}
+        return Run(start, stop, multiplier, decay, self.values[at], self.gradients[at], slots)
+
+    def segment(self, flat: Array, parameter: Parameter) -> Array:
+        """The part of a flat array (a slot, say) that belongs to a trained parameter."""
+        index = [p for p in self.parameters if p.trained].index(parameter)
+        offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
+        return flat[offset : offset + size].reshape(parameter.shape)

@@ -1,0 +1,190 @@
+"""What runs in which order: the plan of a model.
+
+A `Plan` is a list of nodes, each a layer and the nodes whose outputs it takes
+(Sequential: a chain). In a `gpunn.core.workspace.Workspace`, which binds it to arrays, each
+node becomes a `Call`: all that a layer sees when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import Control
+from gpunn.common.registry import is_own
+
+from .arena import Parameter
+
+INPUT = -1  # the node number of the model's input; further inputs are -2, -3, ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """One application of a layer.
+
+    Attributes:
+        layer: the layer.
+        sources: numbers of the nodes it reads, `INPUT` and below for the model's inputs.
+        output_shape: of one sample.
+        name: of the layer, after the names of the models it is nested in: ``"inner/dense"``.
+        training: False for a call that is one of inference even in a training step.
+    """
+
+    layer: Any
+    sources: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    name: str = ""
+    training: bool | None = None
+
+
+class Plan:
+    """The nodes of a model in the order in which they run.
+
+    Args:
+        nodes: in an order in which every node comes after those it reads.
+        input_shapes: of one sample of each input.
+        outputs: numbers of the nodes whose outputs are the model's; the last by default.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        input_shapes: Iterable[tuple[int, ...]],
+        outputs: Iterable[int] | None = None,
+    ) -> None:
+        self.nodes = list(nodes)
+        self.input_shapes = tuple(input_shapes)
+        self.outputs = (len(self.nodes) - 1,) if outputs is None else tuple(outputs)
+        self.output_shapes = tuple(
+            self.nodes[n].output_shape if n >= 0 else self.input_shapes[INPUT - n]
+            for n in self.outputs
+        )
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The layers' parameters by their path, ``"inner/dense/kernel"``; each of them once."""
+        found: dict[int, tuple[str, Parameter]] = {}
+        for node in self.nodes:
+            for p in node.layer.weights:
+                found.setdefault(id(p), (f"{node.name}/{p.name}", p))
+        return dict(found.values())
+
+    def readers(self, number: int) -> list[int]:
+        """Numbers of the nodes that read this node or input, or the model's output so often."""
+        outputs = [len(self.nodes)] * self.outputs.count(number)
+        return [i for i, n in enumerate(self.nodes) for s in n.sources if s == number] + outputs
+
+    def activation(self, number: int) -> Any:
+        """The activation that the layer of a node ends with, or None if it has none."""
+        return getattr(self.nodes[number].layer, "activation", None) if number >= 0 else None
+
+    @property
+    def formulas(self) -> list[Any]:
+        """Its layers and their activations, None among them."""
+        layers = [node.layer for node in self.nodes]
+        return [*layers, *(getattr(layer, "activation", None) for layer in layers)]
+
+    def folded_rescalings(self) -> dict[int, int]:
+        """Of the inputs (counted from 0), the node whose scale the batch gather takes over.
+
+        It is a Rescaling that alone reads the model's input, directly or through layers
+        that only give it another shape.
+        """
+        found = {}
+        for k in range(len(self.input_shapes)):
+            readers = self.readers(INPUT - k)
+            while len(readers) == 1 and readers[0] < len(self.nodes):
+                layer = self.nodes[readers[0]].layer
+                if layer.folds_into_input and is_own(layer):
+                    found[k] = readers[0]
+                readers = self.readers(readers[0]) if layer.reshapes and is_own(layer) else []
+        return found
+
+
+class Call:
+    """One application of a layer in one workspace: its arrays and what is asked of it.
+
+    Most layers read one array and know it as ``x``, with ``dx`` and ``accumulate``; one that
+    reads several finds them in ``xs``, with ``dxs`` and ``accumulates``.
+
+    Attributes:
+        backend: where it runs; its operations do the work, ``backend.xp`` the rest.
+        x: input (batch, ...).
+        y: output (batch, ...), to be written by `Layer.forward`.
+        dy: gradient of the output, to be read (and, if useful, overwritten) by
+            `Layer.backward`; None in inference.
+        dx: gradient of the input, to be written; None if nobody needs it.
+        accumulate: whether ``dx`` is added to instead (another layer wrote first).
+        trains: whether gradients of the layer's parameters are wanted.
+        adds: whether these are added to (the layer was applied before).
+        training: whether this is a training step.
+        activation: the layer's activation, or linear where the loss takes it over.
+        precision: what products of float32 may round their factors to, or None.
+        control: the control block: counters of the random streams.
+        seed, stream: key and number of this call's random stream.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        layer: Any,
+        batch: int,
+        dtype: str,
+        training: bool,
+        inputs: int = 1,
+    ) -> None:
+        self.backend = backend
+        self.layer = layer
+        self.batch = batch
+        self.dtype = dtype
+        self.training = training
+        self.x: Array = None
+        self.y: Array = None
+        self.dx: Array = None
+        self.dy: Array = None
+        self.accumulate = False
+        self.xs: list[Array] = [None] * inputs
+        self.dxs: list[Array] = [None] * inputs
+        self.accumulates = [False] * inputs
+        self.trains = False
+        self.adds = False
+        self.folded = False
+        self.activation: Any = getattr(layer, "activation", None)
+        self.precision: str | None = None
+        self.control: Control | None = None
+        self.seed = 0
+        self.stream = 0
+        self._arrays: dict[str, Array] = {}
+
+    def reads(self, number: int, x: Array) -> None:
+        """Make ``x`` its input of this number."""
+        self.xs[number] = x
+        if number == 0:
+            self.x = x
+
+    def writes(self, number: int, dx: Array, accumulate: bool) -> None:
+        """Make ``dx`` the gradient of its input of this number."""
+        self.dxs[number], self.accumulates[number] = dx, accumulate
+        if number == 0:
+            self.dx, self.accumulate = dx, accumulate
+
+    def array(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any = None,
+        fill: Callable[[Array], None] | None = None,
+    ) -> Array:
+        """An array of this call's own, kept from forward to backward and step to step.
+
+        ``fill(array)`` is called once, when it is made: for constants.
+        """
+        array = self._arrays.get(name)
+        if array is None:
+            array = self.backend.empty(shape, dtype or self.dtype)
+            if fill is not None:
+                fill(array)
+            self._arrays[name] = array  # not before: an interrupt would leave it unfilled
+        return array

@@ -1,0 +1,239 @@
+"""A plan bound to arrays for one batch size, and run.
+
+Training has its workspaces, prediction its own, so that neither moves what the other
+recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import BATCHES, Control
+
+from .plan import INPUT, Call, Plan
+
+
+class Pool:
+    """Arrays by name that workspaces of several batch sizes share.
+
+    A ragged last batch uses the first rows of the full batch's arrays.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._arrays: dict[str, Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        size = math.prod(shape)
+        flat = self._arrays.get(name)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._arrays[name] = self._backend.empty((size,), dtype)
+        return flat[:size].reshape(shape)
+
+    def clear(self) -> None:
+        """Forget the arrays: workspaces that are made from now on get others."""
+        self._arrays.clear()
+
+
+class Workspace:
+    """A plan bound to arrays for one batch size.
+
+    Args:
+        plan: what to run.
+        backend, dtype: where and in what.
+        batch: number of samples.
+        pool: where arrays come from.
+        training: whether dropout drops and gradients are kept.
+        activations: by number of a node, what is applied in place of its layer's own: linear
+            where the loss takes over what that one does.
+        control, seed: for layers with random streams (training only).
+        precision: of products, see `Call`.
+        learned: which outputs a loss looks at, counted from 0; all by default.
+
+    Attributes:
+        xs: the model's inputs (batch, ...), written by the gather or by the host.
+        ys: its outputs (logits where the loss takes over the activation).
+        dys: the gradients of the outputs, written by the losses; empty in inference, and
+            None for an output that no loss looks at.
+        scalings: scale and offset of a leading Rescaling of each input, for the gather.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backend: Backend,
+        dtype: str,
+        batch: int,
+        pool: Pool,
+        training: bool = False,
+        activations: Mapping[int, Any] | None = None,
+        control: Control | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        learned: Iterable[int] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.backend = backend
+        self.batch = batch
+        self.xs: list[Array] = [
+            pool.array(f"input {k}", (batch, *shape), dtype)
+            for k, shape in enumerate(plan.input_shapes)
+        ]
+        self.scalings = [(1.0, 0.0)] * len(self.xs)
+        self.calls: list[Call] = []
+        self._inputs = {INPUT - k: x for k, x in enumerate(self.xs)}
+        folded = {node: k for k, node in plan.folded_rescalings().items()}
+        views = self._views = set[int]()
+        for i, node in enumerate(plan.nodes):
+            trains = training and node.training is not False
+            call = Call(backend, node.layer, batch, dtype, trains, len(node.sources))
+            call.control, call.precision = control, precision
+            call.seed, call.stream = node.layer.stream_seed(seed), i
+            for k, source in enumerate(node.sources):
+                call.reads(k, self._output(source))
+            if activations is not None and i in activations:
+                call.activation = activations[i]
+            if i in folded:
+                call.folded = True
+                self.scalings[folded[i]] = node.layer.scale, node.layer.offset
+            shape = (batch, *node.output_shape)
+            if node.layer.is_view(call):
+                call.y = call.x.reshape(shape)
+                views.add(i)
+            else:
+                call.y = pool.array(f"{i} output", shape, dtype)
+            self.calls.append(call)
+        self.ys = [self._output(number) for number in plan.outputs]
+        self.dys: list[Array] = []
+        self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
+        if training:
+            outputs = range(len(plan.outputs)) if learned is None else learned
+            self._bind_gradients(pool, dtype, set(outputs))
+        run = [(i, call) for i, call in enumerate(self.calls) if i not in views]
+        self._forward = [(call.layer.forward, call) for _, call in run]
+        self._backward = [
+            (call.layer.backward, call)
+            for _, call in reversed(run)
+            if call.dy is not None and (call.trains or any(dx is not None for dx in call.dxs))
+        ]
+
+    def _output(self, number: int) -> Array:
+        return self._inputs[number] if number < 0 else self.calls[number].y
+
+    def _bind_gradients(self, pool: Pool, dtype: str, learned: set[int]) -> None:
+        """Give each call the arrays of its gradients, back to front where it matters.
+
+        A node's output needs a gradient only if a loss depends on it and it or something
+        before it is trained; the first to write a gradient overwrites, the others add.
+        """
+        nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
+        matters = {outputs[k] for k in learned}
+        for i in reversed(range(len(nodes))):
+            if i in matters:
+                matters.update(nodes[i].sources)
+        needed = set[int]()
+        for i, (node, call) in enumerate(zip(nodes, calls, strict=True)):
+            call.trains = i in matters and any(p.trainable for p in node.layer.parameters)
+            before = needed.intersection(node.sources)
+            if not call.trains and not (before and i in matters):
+                continue
+            needed.add(i)
+            if i in views and before:
+                call.dy = calls[node.sources[0]].dy.reshape(call.y.shape)
+            else:
+                call.dy = pool.array(f"{i} gradient", call.y.shape, dtype)
+
+        def written_in(i: int) -> int:
+            """The node that the gradient of node i is an array of."""
+            while i in views and nodes[i].sources[0] in needed:
+                i = nodes[i].sources[0]
+            return i
+
+        written: set[int] = set()
+        for k, n in enumerate(outputs):
+            gradient: Array = None
+            if k in learned and n in needed and written_in(n) not in written:
+                gradient = calls[n].dy
+                written.add(written_in(n))
+            elif k in learned:
+                gradient = pool.array(f"output {k} gradient", self._output(n).shape, dtype)
+                if n in needed:
+                    self._added.append((gradient, calls[n].dy))
+            self.dys.append(gradient)
+        seen: set[int] = set()
+        for i in reversed(range(len(nodes))):
+            node, call = nodes[i], calls[i]
+            call.adds = id(node.layer) in seen
+            if call.trains:
+                seen.add(id(node.layer))
+            if i not in needed or i in views:
+                continue
+            for k, source in enumerate(node.sources):
+                if source in needed:
+                    call.writes(k, calls[source].dy, written_in(source) in written)
+                    written.add(written_in(source))
+
+    # What most models have one of.
+
+    @property
+    def x(self) -> Array:
+        """The first input."""
+        return self.xs[0]
+
+    @property
+    def y(self) -> Array:
+        """The first output (logits where the loss takes over the activation)."""
+        return self.ys[0]
+
+    @property
+    def dy(self) -> Array:
+        """The gradient of the first output; None in inference."""
+        return self.dys[0] if self.dys else None
+
+    def put(self, xs: Sequence[Array]) -> None:
+        """Write batches of any real dtype to ``self.xs``, converted and scaled."""
+        for x, into, scaling in zip(xs, self.xs, self.scalings, strict=True):
+            self.backend.convert(x, into, *scaling)
+
+    def forward(self) -> None:
+        """Run every layer on ``xs``; the results are in ``ys``."""
+        for forward, call in self._forward:
+            forward(call)
+
+    def backward(self) -> None:
+        """From ``dys`` to the gradients of all trainable parameters."""
+        for gradient, total in self._added:
+            self.backend.affine(gradient, 1.0, 0.0, total, accumulate=True)
+        for backward, call in self._backward:
+            backward(call)
+
+
+def run_once(
+    plan: Plan,
+    backend: Backend,
+    dtype: str,
+    xs: Sequence[Array],
+    training: bool,
+    number: int,
+    seed: int,
+) -> list[np.ndarray]:
+    """The outputs of a plan for one batch ``xs`` on the device, as NumPy arrays.
+
+    ``number`` counts the calls made in training: each has random numbers of its own.
+    """
+    backend = backend.isolated()
+    control = None
+    if training:
+        control = Control(backend)
+        control.set(BATCHES, number)
+    workspace = Workspace(
+        plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed
+    )
+    workspace.put(xs)
+    workspace.forward()
+    return [backend.read(y) for y in workspace.ys]

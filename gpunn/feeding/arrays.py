@@ -1,0 +1,181 @@
+"""Arrays as users bring them: of numbers, finite, and where a step can read them."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+
+from .memory import room_for_data
+
+CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
+LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
+
+
+def as_array(x: Any, argument: str, backend: Backend) -> Any:
+    """``x`` as an array of real numbers, of NumPy or of the device; copied only if it must be.
+
+    Raises:
+        ValueError, TypeError: for what is no such array.
+    """
+    if isinstance(x, np.ndarray) or backend.owns(x):
+        array, under = x, x.base
+        while type(under) is np.ndarray:
+            under = under.base
+        if under is not None:
+            check_file(x, argument)
+    elif hasattr(x, "__cuda_array_interface__"):
+        array = backend.upload(x)
+    else:
+        array = read(x, argument)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{argument} must hold real numbers; its dtype is {array.dtype}. "
+            f"Convert it first (texts to numbers, missing values filled)."
+        )
+    plain = type(array) is np.ndarray  # NumPy imports its masked arrays when they are asked for
+    if not plain and isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
+    """The map of a file that an array lies in, where in the file it begins, and its name."""
+    start, name = 0, "a file"
+    while array is not None and not isinstance(array, mmap.mmap):
+        if isinstance(array, np.memmap):
+            start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+            name = os.fspath(array.filename) if array.filename is not None else name
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return None if array is None else (array, start, name)
+
+
+def check_file(array: Any, argument: str) -> None:
+    """Look whether the file that an array is mapped from still has all of it.
+
+    Reading what a file no longer has ends the process, without an error that could be caught.
+
+    Raises:
+        ValueError: if the file has become shorter.
+    """
+    found = map_under(array)
+    if found is None:
+        return
+    mapped, start, name = found
+    try:
+        size, needed = mapped.size(), start + len(mapped)
+    except (OSError, ValueError):  # no file, or one that cannot be asked
+        return
+    if size < needed:
+        raise ValueError(
+            f"{argument} is a memory map of {name}, which has become shorter: it has {size:,} "
+            f"bytes, {needed:,} were mapped. Write it anew, and map it again."
+        )
+
+
+def read(x: Any, argument: str) -> np.ndarray:
+    """``x``, which is no array yet, as one of NumPy."""
+    if x is None:
+        raise ValueError(f"{argument} is missing.")
+    if isinstance(x, Mapping):
+        raise TypeError(f"{argument} must be an array; got a dictionary with keys {list(x)}.")
+    if isinstance(x, (str, bytes, set)):
+        raise TypeError(f"{argument} must be an array of numbers; got {x!r}.")
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{argument} is a sparse matrix; pass its toarray().")
+    try:
+        if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+            return np.from_dlpack(x)
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        reason = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
+        raise ValueError(f"{argument} cannot be read as one array of numbers: {reason}.") from None
+
+
+def stored_dtype(array: Any, dtype: str) -> np.dtype:
+    """What ``array`` is kept in: its own dtype (bytes stay bytes), but no wider float."""
+    wider = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(dtype).itemsize
+    return np.dtype(dtype) if wider else np.dtype(array.dtype)
+
+
+def is_ready(backend: Backend, array: Any, dtype: str) -> bool:
+    """Whether steps can read ``array`` as it stands.
+
+    A memory map of the host can be read in any dtype: its rows are converted when they
+    are gathered.
+    """
+    return (
+        backend.owns(array)
+        and bool(array.flags.c_contiguous and getattr(array.flags, "aligned", True))
+        and (array.dtype == stored_dtype(array, dtype) or isinstance(array, np.memmap))
+    )
+
+
+def on_device(
+    backend: Backend, array: Any, dtype: str, argument: str, into: Array | None = None
+) -> Array:
+    """``array`` on the device, in its `stored_dtype`; written to ``into`` if that is given.
+
+    What is converted is so piece by piece: no second float64 array is made.
+
+    Raises:
+        OutOfMemoryError: if the device has no room for it.
+    """
+    with room_for_data(argument, array, backend):
+        stored = stored_dtype(array, dtype)
+        if into is None:
+            if stored == array.dtype or is_ready(backend, array, dtype):
+                return backend.upload(array)
+            into = backend.empty(array.shape, stored)
+        for rows in pieces(array):
+            backend.write(into[rows], array[rows].astype(stored, copy=False))
+        return into
+
+
+def pieces(array: Any) -> Iterator[slice]:
+    """The rows of an array, so many at a time that they have `CHUNK` elements."""
+    rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
+    return (slice(start, start + rows) for start in range(0, len(array), rows))
+
+
+def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
+    """Whether all values are finite in ``dtype``; an array of integers is."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return True
+    return backend.within(array, LARGEST[dtype])
+
+
+def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first: int = 0) -> None:
+    """Look for NaN and infinity, piece by piece; ``first`` is the number of the first row.
+
+    Raises:
+        ValueError: for a value that is not finite in ``dtype``.
+    """
+    if array.dtype.kind != "f":
+        return  # integers are
+    for rows in pieces(array):
+        if not is_finite(backend, array[rows], dtype):
+            _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
+
+
+def _refuse_non_finite(
+    backend: Backend, piece: Array, start: int, dtype: str, argument: str
+) -> None:
+    values = backend.read(piece) if backend.owns(piece) else piece
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
+    if len(wrong):
+        row, *rest = wrong[0].tolist()
+        index = ", ".join(map(str, (start + row, *rest)))
+        raise ValueError(
+            f"{argument} holds {values[tuple(wrong[0])]} at [{index}]; every value must be "
+            f"finite in {dtype}. Remove the row or fill in the value before training."
+        )

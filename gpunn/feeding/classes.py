@@ -1,0 +1,146 @@
+"""What goes by the class of a row: class weights, and rows set aside for validation."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+from gpunn.common.arguments import check_number
+
+from .rows import name_of
+
+if TYPE_CHECKING:
+    from gpunn.backends.contract.backend import Backend
+
+    from .data import Spec, Target
+    from .rows import Rows
+
+
+def class_numbers(y: Array, target: Target, backend: Backend) -> np.ndarray | None:
+    """The class of each row (rows,), or None where a sample has more than one.
+
+    That is the class number itself, the place of the largest target in a row, or, for
+    a single target, the nearest whole number.
+    """
+    if target.rows_per_sample > 1:
+        return None
+    targets = backend.read(y) if backend.owns(y) else y
+    if target.loss.sparse:
+        return targets.reshape(len(targets))
+    targets = targets.reshape(len(targets), -1)
+    if targets.shape[1] > 1:
+        return targets.argmax(axis=-1)
+    return np.rint(targets[:, 0]).astype(np.int64)
+
+
+def class_weights(
+    class_weight: Any, y: Array | None, target: Target, backend: Backend, where: str
+) -> np.ndarray:
+    """The weight of each row (rows,) by its class; classes that are not named weigh 1.
+
+    Raises:
+        ValueError, TypeError: for a key that is no class, or a weight that is none.
+    """
+    name = f"{where}class_weight"
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"{name} must be a dictionary {{class: weight}}; got {class_weight!r}.")
+    if y is None:
+        raise ValueError(f"{name} needs y: it weighs samples by their class.")
+    labels = class_numbers(y, target, backend)
+    if labels is None:
+        raise ValueError(
+            f"{name} needs one class a sample, but the targets of a sample have the shape "
+            f"{target.target_shape}. Use sample_weight."
+        )
+    classes = target.output_shape[-1]
+    if classes == 1:
+        classes = 2 if target.loss.fuses else 0  # one output of a regression: any number
+    weights = np.ones(len(labels))
+    for key, given in class_weight.items():
+        label = _whole(key)
+        if label is None:
+            raise ValueError(f"{name} must have integer keys, the classes; got {key!r}.")
+        if classes and not 0 <= label < classes:
+            raise ValueError(
+                f"{name} has the key {key!r}, but the model's classes are 0 to {classes - 1}."
+            )
+        weight = check_number(f"{name}[{key!r}]", given)
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{name}[{key!r}] must be finite and at least 0; got {given!r}.")
+        weights[labels == label] = weight
+    return weights
+
+
+def _whole(key: Any) -> int | None:
+    try:
+        value = float(key)
+    except (TypeError, ValueError):
+        return None
+    return int(value) if value.is_integer() else None
+
+
+def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> tuple[Rows, Rows]:
+    """Training and validation rows, ``fraction`` of them for validation.
+
+    ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing on
+    one side; ``"shuffled"`` takes random ones, ``"stratified"`` random ones of each
+    class in proportion.
+
+    Raises:
+        ValueError: if one of the two parts would be empty, or the rows have no classes
+            to go by.
+    """
+    rows = len(data)
+    kept = math.floor(rows * (1.0 - fraction))
+    if kept == 0 or kept == rows:
+        raise ValueError(
+            f"validation_split={fraction} of {rows} rows leaves {kept} rows for training and "
+            f"{rows - kept} for validation; both need at least one."
+        )
+    learned = [target for target in spec.targets if target.loss is not None]
+    target = learned[0] if len(learned) == 1 else None
+    fuses = target and target.loss.fuses
+    one_of_many = fuses == "Softmax" or (target and fuses and target.output_shape[-1] == 1)
+    labels = None
+    if target is not None and one_of_many:
+        y = data.arrays[name_of("y", spec.targets.index(target))]
+        labels = class_numbers(y, target, spec.backend)
+    if strategy == "tail":
+        if labels is not None:
+            _warn_of_missing(labels, kept)
+        return data.part(0, kept), data.part(kept, rows)
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(rows)
+    if strategy == "stratified":
+        if labels is None:
+            raise ValueError(
+                "validation_strategy='stratified' needs a class for each row: a cross-entropy "
+                "as the only loss. Use 'shuffled'."
+            )
+        # Within each class in random order, then all classes interleaved by their share.
+        shuffled = labels[order]
+        place = np.empty(rows)
+        for label in np.unique(labels):
+            at = np.flatnonzero(shuffled == label)
+            place[at] = (np.arange(len(at)) + 0.5) / len(at)
+        order = order[np.argsort(place, kind="stable")]
+    numbers = np.sort(order[:kept]), np.sort(order[kept:])
+    training, validation = map(spec.backend.upload, numbers) if data.device is None else numbers
+    return data.take(training), data.take(validation)
+
+
+def _warn_of_missing(labels: np.ndarray, kept: int) -> None:
+    present = set(labels.tolist())
+    for part, name in ((labels[:kept], "training"), (labels[kept:], "validation")):
+        missing = sorted(present - set(part.tolist()))
+        if missing and len(part) >= len(present):
+            warnings.warn(
+                f"validation_split takes the last {len(labels) - kept} rows: the {name} part has "
+                f"no row of class {', '.join(map(str, missing))}. Shuffle the data, or pass "
+                f"validation_strategy='stratified'.",
+                stacklevel=4,
+            )

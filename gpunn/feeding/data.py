@@ -1,0 +1,448 @@
+"""What users pass as data, checked and put where a step can read it.
+
+Arrays become rows on the device (`Rows`), visited in a keyed order; anything that
+yields batches becomes a `Batches`. All checks happen here, before the first step,
+and are the same on every backend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.losses.base import check_labels
+from gpunn.structure.graph import by_name
+
+from .arrays import as_array, check_finite, read
+from .classes import class_weights
+from .rows import Rows, name_of, place
+
+ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a compiled model wants for one output: its shape, and the kind of targets.
+
+    Attributes:
+        name: of the output; empty where there is only one.
+        output_shape: of one sample.
+        loss: that compares it with the target; None for an output that is left alone.
+    """
+
+    name: str
+    output_shape: tuple[int, ...]
+    loss: Any = None
+
+    @property
+    def rows_per_sample(self) -> int:
+        """A prediction of more than one axis has several rows, as the loss counts them."""
+        return math.prod(self.output_shape[:-1])
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        sparse = self.loss is not None and self.loss.sparse
+        return self.output_shape[:-1] if sparse else self.output_shape
+
+    def target_dtype(self, dtype: str) -> str:
+        """What targets are kept in, in a model of this dtype."""
+        return "int32" if self.loss is not None and self.loss.sparse else dtype
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model wants: shapes of one sample and dtype of the inputs, and targets.
+
+    Attributes:
+        inputs: what messages call each input, "x" or "x['left']", and its shape.
+        targets: of each output.
+        names: of the inputs.
+    """
+
+    backend: Backend
+    dtype: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    targets: tuple[Target, ...]
+    names: tuple[str, ...] = ("x",)
+
+
+class Batches:
+    """Batches that somebody else makes: ``(x, y)`` or ``(x, y, weight)``.
+
+    Each pass iterates over ``source`` anew, unless that can be read only once (a
+    generator), which goes on where it stopped. The first batch is checked at once.
+
+    Raises:
+        ValueError, TypeError: for a batch that does not fit, naming it.
+    """
+
+    def __init__(
+        self, spec: Spec, source: Any, first: Any, argument: str, class_weight: Any = None
+    ) -> None:
+        self.spec = spec
+        self.source = source
+        self.argument = argument
+        self.class_weight = class_weight
+        self.once = hasattr(source, "__next__")
+        self._rows(first, 0)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for number, batch in enumerate(iterate(self.source)):
+            yield self._rows(batch, number)
+
+    def _rows(self, batch: Any, number: int) -> Rows:
+        where = f"{self.argument}, batch {number}: "
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(
+                f"{where}it has {len(parts)} parts; (x, y) or (x, y, weight) is expected."
+            )
+        x, y, weight = (*parts, None, None)[:3]
+        return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
+
+
+def iterate(source: Any) -> Iterator[Any]:
+    """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
+    if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
+        items = (source[i] for i in range(len(source)))
+    else:
+        items = source
+    # Not "yield from", which would close a generator that is left early.
+    for batch in items:  # noqa: UP028
+        yield batch
+    if hasattr(source, "on_epoch_end"):
+        source.on_epoch_end()
+
+
+def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
+    """``source`` with its first batch still in it, and that batch."""
+    if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
+        raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
+    first = next(iterate(source), None)
+    if first is None:
+        raise ValueError(f"{argument} yields no batch: there is no data.")
+    if hasattr(source, "__next__"):
+        source = itertools.chain([first], source)
+    return source, first
+
+
+def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
+    """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
+    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+        where = f"predict, batch {number}: "
+        yield inputs(spec, x, where), where
+
+
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is meant as one array rather than as something that yields batches.
+
+    >>> import numpy as np
+    >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
+    (True, False)
+    """
+    if isinstance(x, np.ndarray) or any(hasattr(x, name) for name in ARRAY_MARKS):
+        return True
+    if isinstance(x, (list, tuple)):
+        return not (len(x) and all(_is_batch(entry) for entry in x))
+    return x is None or isinstance(x, (int, float, complex, str, bytes, Mapping, set))
+
+
+def _is_batch(entry: Any) -> bool:
+    if not isinstance(entry, (tuple, list)) or not 1 <= len(entry) <= 3:
+        return False
+    if isinstance(entry[0], (tuple, list, Mapping)):
+        return isinstance(entry, tuple)
+    return len(getattr(entry[0], "shape", ())) > 0
+
+
+def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
+    """x, y and weights of ``validation_data``; y and weights are None for batches.
+
+    Args:
+        given: ``validation_data``; a tuple of lists is one of parts, a list by input or output.
+        inputs: how many the model has; a batch for several begins with no single array.
+    """
+    by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
+    if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        x = given[0]
+        by_parts = isinstance(x, (tuple, list)) and all(hasattr(part, "shape") for part in x)
+    if not is_array(given) and not by_parts:
+        return given, None, None
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        return (*given, None)[:3]
+    what = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+    raise ValueError(
+        f"validation_data must be (x, y), (x, y, weight) or yield such batches; got {what}."
+    )
+
+
+def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
+    """Shape of one sample of data given as an array, to build a model with.
+
+    Raises:
+        ValueError: if x has no batch axis or another number of rows than y: a model
+            built from such an x would fit no other.
+    """
+    shape = read(x, "x").shape if getattr(x, "shape", None) is None else x.shape
+    if y is not None:
+        targets = read(y, "y").shape if getattr(y, "shape", None) is None else y.shape
+        if targets[:1] != shape[:1]:
+            raise ValueError(
+                f"y has shape {tuple(targets)} and x {tuple(shape)}; as many rows are expected."
+            )
+    if len(shape) == 0:
+        raise ValueError(f"x must have a batch axis, (batch, ...); got the single value {x!r}.")
+    return tuple(int(n) for n in shape[1:])
+
+
+def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
+    """``x`` as an array of samples for each input, of NumPy or the device.
+
+    Their values are not looked at.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what came and what was expected.
+    """
+    if len(spec.inputs) == 1:
+        argument, shape = spec.inputs[0]
+        if x.__class__ in (list, tuple, dict):
+            x = _alone(spec, x, len(shape))
+        return [_input(spec, where + argument, shape, x)]
+    given = by_name(spec.names, x, f"{where}x")
+    arrays = [
+        _input(spec, where + argument, shape, entry)
+        for (argument, shape), entry in zip(spec.inputs, given, strict=True)
+    ]
+    for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{where}{argument} has {len(array)} rows, {where}{spec.inputs[0][0]} "
+                f"{len(arrays[0])}; they must be as many."
+            )
+    return arrays
+
+
+def _alone(spec: Spec, given: Any, axes: int) -> Any:
+    """The only array of several that could be given: one by name, or in a list."""
+    if isinstance(given, Mapping) and set(given) == set(spec.names):
+        return given[spec.names[0]]
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        shape = getattr(given[0], "shape", ())
+        return given[0] if len(shape) == axes + 1 else given
+    return given
+
+
+def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
+    array = as_array(x, argument, spec.backend)
+    if array.shape[1:] != shape or not array.shape:
+        if array.ndim == 1 and shape == (1,):
+            array = array.reshape(-1, 1)
+        else:
+            raise _wrong_x(shape, array.shape, x, argument)
+    if not len(array):
+        raise ValueError(
+            f"{argument} is empty: its shape is {array.shape}. It needs a row or more."
+        )
+    return array
+
+
+def to_rows(
+    spec: Spec,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    needs_y: bool = True,
+    where: str = "",
+    call: str | None = None,
+) -> Rows:
+    """Check x, y and weights and put them where steps can read them.
+
+    Args:
+        spec: what the model takes.
+        x, y, sample_weight, class_weight: as the user gave them: of several inputs or
+            outputs a list, or a dictionary by name.
+        needs_y: whether there must be a y.
+        where: begins the names of the arguments in messages.
+        call: the method whose whole data these are: what the device has no room for is
+            streamed then. None for a single batch.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what came and what was expected.
+    """
+    backend, dtype = spec.backend, spec.dtype
+    given: dict[str, Array] = {}
+    names: dict[str, str] = {}  # what messages call them
+    made: set[str] = set()  # arrays that nobody outside has
+
+    def take(kind: str, number: int, array: Array, argument: str, own: bool) -> None:
+        name = name_of(kind, number)
+        given[name], names[name] = array, argument
+        if own:
+            made.add(name)
+
+    arrays = inputs(spec, x, where)
+    for k, array in enumerate(arrays):
+        take("x", k, array, f"{where}{spec.inputs[k][0]}", False)
+    rows = len(arrays[0])
+    if y is None and needs_y:
+        raise ValueError(
+            f"{where}y is missing: training and evaluation compare the predictions with it."
+        )
+    learned = [target for target in spec.targets if target.loss is not None]
+    if class_weight is not None and len(spec.targets) > 1:
+        raise ValueError(
+            f"{where}class_weight is for models with one output; this one has "
+            f"{len(spec.targets)}. Use sample_weight, a list or dictionary of them."
+        )
+    ys = _each_target(spec, y, rows, f"{where}y") if needs_y or y is not None else {}
+    weights = _each_weight(spec, sample_weight, f"{where}sample_weight")
+    for target in learned if ys or weights or class_weight is not None else ():
+        k = spec.targets.index(target)
+        suffix = f"[{target.name!r}]" if target.name else ""
+        targets = None
+        if target.name in ys:
+            targets, own = _targets(spec, target, ys[target.name], rows, f"{where}y{suffix}")
+            take("y", k, targets, f"{where}y{suffix}", own)
+        weight = weights.get(target.name)
+        if class_weight is not None:
+            if weight is not None:
+                raise ValueError(
+                    f"{where}class_weight and sample_weight cannot both be given: multiply the "
+                    f"class weights into sample_weight."
+                )
+            weight = class_weights(class_weight, targets, target, backend, where)
+        if weight is not None:
+            argument = f"{where}sample_weight{suffix}"
+            array, own = _weights(spec, target, weight, rows, argument)
+            take("weights", k, array, argument, own or class_weight is not None)
+    for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
+        check_finite(backend, array, dtype, f"{where}{argument}")
+    return place(backend, dtype, given, made, call, names)
+
+
+def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
+    """What is given for each output that has a loss, by its name."""
+    if len(spec.targets) == 1:
+        target = spec.targets[0]
+        alone = isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")
+        if alone and y[0].shape[:1] == (rows,) and (rows > 1 or len(y[0].shape) > 1):
+            y = y[0]
+        elif isinstance(y, Mapping) and len(y) == 1:
+            y = next(iter(y.values()))
+        return {target.name: y} if target.loss is not None else {}
+    names = [target.name for target in spec.targets]
+    learned = [target.name for target in spec.targets if target.loss is not None]
+    if isinstance(y, (list, tuple)) and len(y) == len(learned):
+        return dict(zip(learned, y, strict=True))
+    given = dict(zip(names, by_name(names, y, name, missing=True), strict=True))
+    for key in learned:
+        if given[key] is None:
+            raise ValueError(f"{name} lacks the key {key!r}; this output has a loss.")
+    return {key: given[key] for key in learned}
+
+
+def _each_weight(spec: Spec, weight: Any, name: str) -> dict[str, Any]:
+    names = [target.name for target in spec.targets]
+    if weight is None or len(names) == 1:
+        return {names[0]: weight}
+    several = isinstance(weight, (list, tuple)) and all(
+        entry is None or np.ndim(entry) > 0 for entry in weight
+    )
+    if several or isinstance(weight, Mapping):
+        return dict(zip(names, by_name(names, weight, name, missing=True), strict=True))
+    return dict.fromkeys(names, weight)
+
+
+def _wrong_x(wanted: tuple[int, ...], shape: tuple[int, ...], x: Any, argument: str) -> ValueError:
+    if isinstance(x, tuple):
+        hint = " It is a tuple: pass its parts as x, y and sample_weight."
+    elif shape == wanted:
+        hint = " Add the batch axis: x[numpy.newaxis]."
+    elif shape[::-1][1:] == wanted and len(shape) == 2:
+        hint = " It looks transposed: pass x.T."
+    elif shape and math.prod(shape[1:]) == math.prod(wanted):
+        hint = f" Its values fit: x.reshape({', '.join(map(str, (-1, *wanted)))})."
+    else:
+        hint = ""
+    expected = ", ".join(("batch", *map(str, wanted)))
+    return ValueError(f"{argument} has shape {shape}; the model takes ({expected}).{hint}")
+
+
+def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[Array, bool]:
+    """The targets of an output, checked, and whether they were made here."""
+    loss, backend = target.loss, spec.backend
+    array = as_array(y, name, backend)
+    shape = array.shape
+    if not shape or shape[0] != rows:
+        raise ValueError(
+            f"{name} has {shape[0] if shape else 'no'} rows (shape {shape}), x has {rows}; "
+            f"they must be as many."
+        )
+    expected = (rows, *target.target_shape)
+    surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
+    missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
+    if shape != expected and not surplus and not missing:
+        raise _wrong_y(target, shape, expected, name)
+    array = array.reshape(expected)
+    if loss.sparse:
+        labels = backend.read(array) if backend.owns(array) else array
+        ignored = getattr(loss, "ignore_class", None)
+        labels = check_labels(labels, target.output_shape[-1], name, ignored)
+        return labels, backend.owns(array)
+    check_finite(backend, array, spec.dtype, name)
+    if loss.fuses:
+        low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{name} has values from {low:g} to {high:g}; {loss.name} takes probabilities, "
+                f"from 0 to 1."
+            )
+    return array, False
+
+
+def _wrong_y(
+    target: Target, shape: tuple[int, ...], expected: tuple[int, ...], name: str
+) -> ValueError:
+    loss = target.loss
+    prediction = (expected[0], *target.output_shape)
+    if loss.sparse and shape == prediction:
+        hint = "One-hot rows go with categorical_crossentropy, or pass y.argmax(-1)."
+    elif loss.fuses == "Softmax" and shape in (expected[:-1], (*expected[:-1], 1)):
+        hint = (
+            "Class numbers go with sparse_categorical_crossentropy, or pass "
+            "gpunn.utils.to_categorical(y)."
+        )
+    else:
+        hint = "Nothing is broadcast in a loss."
+    return ValueError(
+        f"{name} has shape {shape}; {loss.name} takes y of shape {expected} for predictions of "
+        f"shape {prediction}. {hint}"
+    )
+
+
+def _weights(
+    spec: Spec, target: Target, sample_weight: Any, rows: int, name: str
+) -> tuple[Array, bool]:
+    """The weights of an output's rows, and whether they were made here."""
+    array = as_array(sample_weight, name, spec.backend)
+    several = (rows, *target.output_shape[:-1])
+    if array.shape in ((rows, 1), (*several, 1)):
+        array = array.reshape(array.shape[:-1])
+    if array.shape not in ((rows,), several):
+        or_several = f" or {several}" if len(several) > 1 else ""
+        raise ValueError(f"{name} has shape {array.shape}; ({rows},){or_several} is expected.")
+    check_finite(spec.backend, array, spec.dtype, name)
+    if target.rows_per_sample == 1:
+        return array.reshape(rows), False
+    repeated = array.shape == (rows,)
+    if repeated:
+        array = array.repeat(target.rows_per_sample)
+    return array.reshape(rows, target.rows_per_sample), repeated

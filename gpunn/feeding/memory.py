@@ -1,0 +1,136 @@
+"""What fits into a device's memory, and what to say when something does not."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from threading import local
+from types import TracebackType
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Backend
+from gpunn.core.plan import Plan
+
+ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without asking for its room
+SHARE_OF_DATA = 0.8  # of what is free; the rest is for the model and its batches
+SPARE = 1.25  # beside the arrays counted here: work arrays, dropout's masks, rounding up
+
+
+class _ThisThread(local):
+    def __init__(self) -> None:
+        self.kept: WeakKeyDictionary[Backend, dict[str, Any]] = WeakKeyDictionary()
+
+
+_this_thread = _ThisThread()
+
+
+def kept_data(backend: Backend) -> dict[str, Any]:
+    """What calls of this thread have left on a device for its next ones, see `rows`."""
+    return _this_thread.kept.setdefault(backend.root, {})
+
+
+class OutOfMemoryError(MemoryError):
+    """The device has no room for what was asked; the message says what would fit."""
+
+
+class Cache(Protocol):
+    """What keeps arrays for the next batch and can do without."""
+
+    def clear(self) -> None: ...
+
+
+def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
+    """About how many bytes of the device a sample of a batch takes.
+
+    These are its input and every layer's output, with a gradient for each in training.
+
+    >>> from gpunn import layers, models
+    >>> plan = models.Sequential([layers.Input((784,)), layers.Dense(16)]).plan
+    >>> sample_bytes(plan, "float32", training=True)
+    4080
+    """
+    outputs = sum(math.prod(node.output_shape) for node in plan.nodes)
+    values = sum(map(math.prod, plan.input_shapes)) + outputs * (2 if training else 1)
+    return int(values * np.dtype(dtype).itemsize * SPARE)
+
+
+def lacking(size: int, backend: Backend) -> int | None:
+    """How many bytes are free, if these are not enough to put ``size`` bytes of data there."""
+    if size < ASKED_FROM:
+        return None
+    free = backend.free_bytes()
+    return None if free is None or size <= free * SHARE_OF_DATA else free
+
+
+def readable(size: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> readable(47_040_000), readable(4)
+    ('47.0 MB', '4 bytes')
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"
+
+
+class _Explained:
+    """A block whose MemoryError gets a message."""
+
+    def __init__(self, message: Callable[[], str]) -> None:
+        self._message = message
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: TracebackType | None) -> None:
+        if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+            traceback.clear_frames(trace)  # their variables hold arrays
+            raise OutOfMemoryError(self._message()) from error
+
+
+def room_for_batch(
+    size: int, plan: Plan, backend: Backend, dtype: str, training: bool, *caches: Cache
+) -> Any:
+    """Around work on batches of ``size``: if memory runs out, the error names what would fit.
+
+    What the attempt has taken so far is given back, ``caches`` included, so that the next
+    one, with a smaller batch, finds it.
+    """
+
+    def message() -> str:
+        for cache in (*caches, kept_data(backend)):
+            cache.clear()
+        backend.release()
+        each, free = sample_bytes(plan, dtype, training), backend.free_bytes()
+        if free is None:
+            advice = "a smaller batch_size takes less."
+        elif fits := max(min(free // each, size - 1), 0):
+            fits = 1 << fits.bit_length() - 1  # a power of two leaves some to spare
+            advice = f"{free:,} are free: batch_size={fits} would fit."
+        else:
+            advice = f"{free:,} are free: not one fits. Free memory, or make the model smaller."
+        return (
+            f"The {backend.name} backend ran out of memory with batch_size={size}. A sample "
+            f"takes about {each:,} bytes; {advice}"
+        )
+
+    return _Explained(message)
+
+
+def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
+    """Around the upload of ``array``: if memory runs out, the error says how much there is."""
+
+    def message() -> str:
+        kept_data(backend).clear()
+        free = backend.free_bytes()
+        there = "" if free is None else f", {free:,} are free"
+        return (
+            f"{argument} does not fit into the memory of the {backend.name} backend: its shape "
+            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass less of it at a time."
+        )
+
+    return _Explained(message)

@@ -1,0 +1,203 @@
+"""A data set where steps can read it: on the device, or streamed there from the host.
+
+Of each kind of call (fit, evaluate, validation data) the arrays of a thread's last one are
+kept on the backend. A call that brings data of the same shapes and dtypes finds them there, filled
+anew, so that the programs made for them, which know addresses, stay valid: a trainer
+keeps programs for as long as the `Rows` live that they read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.order import Order
+
+from .arrays import is_ready, on_device, stored_dtype
+from .memory import kept_data, lacking, readable
+
+# Bytes of a data set on a card that is kept. The larger one is, the longer steps run on it, and
+# the less it matters that programs are recorded anew.
+KEPT_BYTES = 1 << 28
+KEPT_SHARE = 8  # and so many times as many must be free
+# Bytes of the host's memory, or of arrays that are the user's, that are kept alive.
+HELD_BYTES = 1 << 20
+
+
+@dataclass
+class Kept:
+    """What is known of rows that the next call may find where they are.
+
+    Attributes:
+        own: names of the arrays that nobody outside has: they may be written.
+        readers: who reads the rows now.
+        parts: parts of them by first and last row.
+    """
+
+    own: frozenset[str]
+    readers: WeakSet[Any] = field(default_factory=WeakSet)
+    parts: dict[tuple[int, int], Rows] = field(default_factory=dict)
+
+
+def name_of(kind: str, number: int = 0) -> str:
+    """The name in `Rows` of an input ("x"), target ("y") or their weights ("weights").
+
+    >>> name_of("x"), name_of("x", 2)
+    ('x', 'x_2')
+    """
+    return f"{kind}_{number}" if number else kind
+
+
+@dataclass(eq=False)
+class Rows:
+    """A data set on the device, or on the host for a device that has no room for it.
+
+    Attributes:
+        arrays: by the names of `name_of`: inputs (rows, ...) in the dtype they came in
+            (float64 as the model's, on the device), targets (rows, ...), and weights (rows,),
+            or (rows, rows per sample) where there are several.
+        device: where rows of the host go piece by piece; None for rows of the device.
+        chosen: of rows of the host, the numbers of those that count; None for all.
+        kept: of rows that the next call may find where they are; else None.
+    """
+
+    arrays: dict[str, Array]
+    device: Backend | None = None
+    chosen: np.ndarray | None = None
+    kept: Kept | None = None
+
+    @property
+    def x(self) -> Array:
+        """The first input."""
+        return self.arrays["x"]
+
+    @property
+    def y(self) -> Array | None:
+        """The target of the first output, if there is one."""
+        return self.arrays.get("y")
+
+    @property
+    def weights(self) -> Array | None:
+        """The weights of the first target, if there are any."""
+        return self.arrays.get("weights")
+
+    def __len__(self) -> int:
+        return len(self.x if self.chosen is None else self.chosen)
+
+    def order(self, seed: int | None) -> Order:
+        return Order(len(self), seed)
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows from ``start`` to ``stop``, not copied; of kept rows, the same each time."""
+        if self.kept is None:
+            return self._rows(slice(start, stop))
+        parts = self.kept.parts
+        if (start, stop) not in parts:
+            part = parts[start, stop] = self._rows(slice(start, stop))
+            part.kept = Kept(self.kept.own, self.kept.readers)
+        return parts[start, stop]
+
+    def take(self, numbers: Array) -> Rows:
+        """The rows with these numbers; copied if they are on the device."""
+        return self._rows(numbers) if self.device is None else replace(self, chosen=numbers)
+
+    def _rows(self, rows: slice | Array) -> Rows:
+        return Rows({name: array[rows] for name, array in self.arrays.items()}, self.device)
+
+
+def place(
+    backend: Backend,
+    dtype: str,
+    given: dict[str, Array],
+    made: set[str],
+    call: str | None,
+    arguments: Mapping[str, str],
+) -> Rows:
+    """Rows of arrays that were checked, where steps can read them or can be fed from.
+
+    Args:
+        backend, dtype: of the model.
+        given: arrays by their names in `Rows`, on the host or the device.
+        made: names of those that nobody outside has.
+        call: what they are for; None for a single batch, which is neither kept nor streamed.
+        arguments: what messages call them.
+    """
+
+    def put(name: str, into: Array | None = None) -> Array:
+        return on_device(backend, given[name], dtype, arguments[name], into)
+
+    if call is None:
+        return Rows({name: put(name) for name in given})
+    ready = {name for name, array in given.items() if is_ready(backend, array, dtype)}
+    own = frozenset(given.keys() - ready | made & given.keys())
+    left = kept_data(backend)
+    last = left.get(call)
+    if last is not None and _found(last, given, own, dtype):
+        for name in own:
+            put(name, last.arrays[name])
+        return last
+    del last
+    left.pop(call, None)
+    if _lack(backend, [given[name] for name in given.keys() - ready], dtype, call):
+        host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
+        return Rows(host, backend)
+    rows = Rows({name: put(name) for name in given})
+    if _keeps(backend, given, own, dtype):
+        rows.kept = Kept(own)
+        left[call] = rows
+    return rows
+
+
+def _found(last: Rows, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
+    """Whether these can be where the last ones are, and nobody reads those any more."""
+    assert last.kept is not None
+    if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
+        return False
+    for name, array in last.arrays.items():
+        new = given[name]
+        if array.shape != new.shape or array.dtype != stored_dtype(new, dtype):
+            return False
+        if name not in own and _address(array) != _address(new):
+            return False
+    return True
+
+
+def _address(array: Any) -> Any:
+    interface = getattr(array, "__cuda_array_interface__", None)
+    return (interface or array.__array_interface__)["data"]
+
+
+def _lack(backend: Backend, arrays: list[Array], dtype: str, call: str) -> bool:
+    """Whether the device has no room for these arrays; if so, it is announced."""
+    size = sum(array.size * stored_dtype(array, dtype).itemsize for array in arrays)
+    if lacking(size, backend) is None:
+        return False
+    kept_data(backend).clear()
+    free = lacking(size, backend)
+    if free is not None:
+        what = "validation data" if call == "validation_data" else "data"
+        print(
+            f"gpunn: {readable(size)} of {what}, {readable(free)} free on {backend.name}: "
+            f"streamed in chunks.",
+            file=sys.stderr,
+        )
+    return free is not None
+
+
+def _keeps(backend: Backend, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
+    if any(isinstance(given[name], np.memmap) for name in given.keys() - own):
+        return False  # its file would stay open
+    sizes = {name: a.size * stored_dtype(a, dtype).itemsize for name, a in given.items()}
+    if sum(sizes.values()) <= HELD_BYTES:
+        return True
+    copies = sum(sizes[name] for name in own)
+    if sum(sizes.values()) - copies > HELD_BYTES or copies > KEPT_BYTES:
+        return False
+    free = backend.free_bytes()
+    return free is not None and copies * KEPT_SHARE <= free

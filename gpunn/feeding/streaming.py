@@ -1,0 +1,142 @@
+"""Data that the device has no room for: brought there piece by piece while it works."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Sending
+from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.order import Order
+
+from .arrays import CHUNK, stored_dtype
+from .rows import Rows
+
+CHUNK_BYTES = 1 << 26  # of a piece: two on the host, two on the device
+CHUNK_SHARE = 16  # and so many times as much must be free
+
+
+@dataclass
+class _Piece:
+    """Rows from ``start`` to ``stop`` of a pass, on their way to one half of the arrays."""
+
+    half: int
+    start: int
+    stop: int
+    sending: Sending
+
+
+class Chunks:
+    """The rows of one pass after another in arrays of the device for two pieces of them.
+
+    While the steps work on one piece, the host gathers the rows of the next but one, in
+    the order of the pass. The steps read them one after the other.
+
+    Args:
+        rows: of the host.
+        order: of the rows in a pass.
+        batch_size: a piece holds a whole number of batches.
+        dtype: of the model.
+
+    Attributes:
+        rows: the two pieces, for `Trainer.program`, with
+        order: their order.
+    """
+
+    def __init__(self, rows: Rows, order: Order, batch_size: int, dtype: str) -> None:
+        assert rows.device is not None
+        self._backend = rows.device
+        self._pass, self._chosen, self._count = order, rows.chosen, len(rows)
+        dtypes = {name: stored_dtype(a, dtype) for name, a in rows.arrays.items()}
+        shapes = {name: a.shape[1:] for name, a in rows.arrays.items()}
+        self._size = self._rows_of_a_piece(
+            batch_size * sum(math.prod(shapes[name]) * dtypes[name].itemsize for name in shapes),
+            batch_size,
+        )
+        places = 2 * self._size
+        self._sources = {name: np.asarray(a) for name, a in rows.arrays.items()}
+        arrays = {n: self._backend.empty((places, *shapes[n]), dtypes[n]) for n in shapes}
+        self._host = {n: self._backend.pinned((places, *shapes[n]), dtypes[n]) for n in shapes}
+        self.rows = Rows(arrays)
+        self.order = Order(places, None)
+        self._pieces: deque[_Piece] = deque()  # the steps are at the first
+        self._next = 0  # the row of the pass that no piece has yet
+        self._work: dict[str, np.ndarray] = {}
+
+    def _rows_of_a_piece(self, batch_bytes: int, batch_size: int) -> int:
+        free = self._backend.free_bytes()
+        room = CHUNK_BYTES if free is None else min(CHUNK_BYTES, free // CHUNK_SHARE)
+        batches = min(max(1, room // max(1, batch_bytes)), -(-self._count // batch_size))
+        return batches * batch_size
+
+    def begin(self) -> None:
+        """Forget what is there, settled: the next row is one of another pass."""
+        self._pieces.clear()
+
+    def bring(self, row: int, pass_number: int, control: Control) -> int:
+        """Make the row at this place of the pass the next one of the steps with this control.
+
+        Returns:
+            Where in the pass the steps must stop to call this again. Everything before
+            ``row`` must have been asked for.
+        """
+        pieces = self._pieces
+        if pieces and row == pieces[0].stop:
+            done = pieces.popleft()
+            done.sending.wait()  # long since: its rows were read
+            self._load(done.half, pass_number)
+        elif not pieces or not pieces[0].start <= row < pieces[0].stop:
+            self.begin()
+            self._next = row
+            self._load(0, pass_number)
+            self._load(1, pass_number)
+        else:
+            return pieces[0].stop
+        piece = pieces[0]
+        piece.sending.join()
+        control.place(row, piece.half * self._size + row - piece.start)
+        return piece.stop
+
+    def settle(self) -> None:
+        """Wait for what is on its way."""
+        for piece in self._pieces:
+            piece.sending.wait()
+
+    def _load(self, half: int, pass_number: int) -> None:
+        """Gather the next rows of the pass and send them; nothing if there are none."""
+        start, stop = self._next, min(self._next + self._size, self._count)
+        if start == stop:
+            return
+        rows: slice | np.ndarray = slice(start, stop)
+        if self._pass.seed is not None:
+            rows = self._pass.indices(pass_number)[rows]
+        if self._chosen is not None:
+            rows = self._chosen[rows]
+        here = slice(half * self._size, half * self._size + stop - start)
+        for name, source in self._sources.items():
+            self._gather(name, source, rows, self._host[name][here])
+        arrays = self.rows.arrays
+        sending = self._backend.send([(arrays[n][here], self._host[n][here]) for n in arrays])
+        self._pieces.append(_Piece(half, start, stop, sending))
+        self._next = stop
+
+    def _gather(
+        self, name: str, source: np.ndarray, rows: slice | np.ndarray, out: np.ndarray
+    ) -> None:
+        if isinstance(rows, slice):
+            np.copyto(out, source[rows], casting="unsafe")
+        elif source.dtype == out.dtype:
+            # mode="clip" because "raise" would buffer the output; the rows are in range.
+            source.take(rows, axis=0, out=out, mode="clip")
+        else:
+            work = self._work.get(name)
+            if work is None:
+                length = min(self._size, max(1, CHUNK // math.prod(source.shape[1:])))
+                work = self._work[name] = np.empty((length, *source.shape[1:]), source.dtype)
+            for at in range(0, len(rows), len(work)):
+                part = rows[at : at + len(work)]
+                source.take(part, axis=0, out=work[: len(part)], mode="clip")
+                np.copyto(out[at : at + len(part)], work[: len(part)], casting="unsafe")

@@ -1,0 +1,213 @@
+"""Symbolic tensors: what layers and models are applied to when a model is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.common.config import resolve_dtype
+from gpunn.core.plan import Node
+
+Sample = tuple[int, ...]
+"""The shape of one sample."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How several things are handed over: alone, as a list or tuple, or by name.
+
+    Attributes:
+        kind: None for one thing alone, list, tuple or dict.
+        keys: of a dict, in its order.
+    """
+
+    kind: type | None = None
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given: Any) -> Form:
+        if isinstance(given, Mapping):
+            return cls(dict, tuple(given))
+        if isinstance(given, (list, tuple)):
+            return cls(tuple if isinstance(given, tuple) else list)
+        return cls()
+
+    def unpack(self, given: Any) -> list[Any]:
+        if self.kind is None:
+            return [given]
+        return list(given.values() if self.kind is dict else given)
+
+    def pack(self, values: Iterable[Any]) -> Any:
+        """
+        >>> Form(dict, ("a", "b")).pack([1, 2]), Form().pack([3])
+        ({'a': 1, 'b': 2}, 3)
+        """
+        if self.kind is None:
+            return next(iter(values))
+        if self.kind is dict:
+            return dict(zip(self.keys, values, strict=True))
+        return self.kind(values)
+
+
+class SymbolicTensor:
+    """Stands for the output of a layer while a model is put together. `Input` makes the first.
+
+    Attributes:
+        shape: (batch or None, ...).
+        dtype: that the layer asks for, or the default.
+        name: of the layer.
+        application: of which layer to what it is an output; its ``index``-th.
+    """
+
+    def __init__(self, application: Application, index: int, shape: tuple[int | None, ...]) -> None:
+        self.application = application
+        self.index = index
+        self.shape = shape
+        layer = application.layer
+        self.dtype = resolve_dtype(getattr(layer, "dtype_given", None) or application.dtype)
+        self.name = layer.name
+
+    @property
+    def layer(self) -> Any:
+        """The layer, or model, whose output it is."""
+        return self.application.layer
+
+    @property
+    def sample(self) -> Sample:
+        """The shape of one sample."""
+        return tuple(int(n) for n in self.shape[1:] if n is not None)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __add__(self, other: Any) -> SymbolicTensor:
+        return _merged("Add", self, other)
+
+    def __sub__(self, other: Any) -> SymbolicTensor:
+        return _merged("Subtract", self, other)
+
+    def __mul__(self, other: Any) -> SymbolicTensor:
+        return _merged("Multiply", self, other)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"{self!r} is symbolic: it has no values. Make a model, "
+            f"gpunn.Model(inputs, outputs), and call that on an array."
+        )
+
+    def __repr__(self) -> str:
+        return f"<SymbolicTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+def _merged(layer: str, a: SymbolicTensor, b: Any) -> SymbolicTensor:
+    from . import merging
+
+    if not isinstance(b, SymbolicTensor):
+        raise TypeError(
+            f"{layer.lower()}: a symbolic tensor goes with another one; got {b!r}. For a "
+            f"number use layers.Rescaling."
+        )
+    made = getattr(merging, layer)()
+    made.by_operator = True
+    return made([a, b])
+
+
+class Application:
+    """One application of a layer or model to symbolic tensors.
+
+    Attributes:
+        layer: the layer or model.
+        inputs, outputs: the tensors.
+        training: False if it is one of inference even in training, else None.
+        number: how often the layer was applied before.
+    """
+
+    def __init__(
+        self, layer: Operation, inputs: Sequence[SymbolicTensor], training: bool | None = None
+    ) -> None:
+        self.layer = layer
+        self.inputs = tuple(inputs)
+        self.training = training
+        self.outputs: tuple[SymbolicTensor, ...] = ()
+        self.dtype: Any = getattr(layer, "dtype", None) if not inputs else inputs[0].dtype
+        layer.applications.append(self)
+
+    @property
+    def number(self) -> int:
+        return self.layer.applications.index(self)
+
+
+class Operation:
+    """What can be applied to symbolic tensors: a layer, or a model as if it were one.
+
+    Attributes:
+        applications: in their order.
+        by_operator: whether a symbolic ``a + b`` made it: it then stands among a model's
+            operations, not among its layers, as in Keras.
+    """
+
+    name: str
+    applications: list[Application]
+    by_operator = False
+
+    def arrange(self, x: Any) -> list[SymbolicTensor]:
+        """The tensors that it reads, of what it was called on.
+
+        Raises:
+            ValueError, TypeError: if there are too many or too few, or no tensors.
+        """
+        raise TypeError(f"{type(self).__name__} must define arrange(x).")
+
+    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+        """Shapes of the outputs for inputs of these shapes; parameters are declared."""
+        raise TypeError(f"{type(self).__name__} must define trace(shapes).")
+
+    def place(
+        self,
+        nodes: list[Node],
+        sources: Sequence[int],
+        shapes: Sequence[Sample],
+        path: str = "",
+        training: bool | None = None,
+    ) -> list[int]:
+        """Append the nodes of one application to ``nodes``; the numbers of its outputs.
+
+        Args:
+            nodes: of a plan, so far.
+            sources: numbers of the nodes it reads.
+            shapes: of their outputs.
+            path: begins the names of its nodes.
+            training: as of `Node`.
+        """
+        raise TypeError(f"{type(self).__name__} must define place(...).")
+
+    def apply(self, x: Any, training: bool | None = None) -> list[SymbolicTensor]:
+        """The symbolic outputs for symbolic inputs.
+
+        Raises:
+            ValueError, TypeError: for inputs that it does not take.
+        """
+        if training:
+            raise ValueError(
+                f"{self.name}: training=True is none that a model can be given for good. Leave "
+                f"it out, or pass training=False to have this layer infer even in training."
+            )
+        inputs = self.arrange(x)
+        shapes = self.trace([t.sample for t in inputs])
+        application = Application(self, inputs, training)
+        batch = inputs[0].shape[0]
+        application.outputs = tuple(
+            SymbolicTensor(application, i, (batch, *shape)) for i, shape in enumerate(shapes)
+        )
+        return list(application.outputs)
+
+
+def is_symbolic(x: Any) -> bool:
+    """Whether ``x`` is a symbolic tensor, or holds one."""
+    if isinstance(x, (list, tuple)):
+        return any(isinstance(entry, SymbolicTensor) for entry in x)
+    if isinstance(x, Mapping):
+        return any(isinstance(entry, SymbolicTensor) for entry in x.values())
+    return isinstance(x, SymbolicTensor)

@@ -1,0 +1,294 @@
+"""The graph between a model's inputs and outputs: which layers stand in it, in which order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gpunn.common import registry
+from gpunn.core.plan import INPUT, Node, Plan
+from gpunn.layers import InputLayer
+from gpunn.layers.symbolic import Application, Form, Operation, SymbolicTensor
+
+
+class Graph:
+    """What lies between symbolic inputs and outputs.
+
+    Args:
+        inputs, outputs: a tensor, or a list, a tuple or a dictionary of them.
+
+    Attributes:
+        inputs, outputs: as lists, with their ``input_form`` and ``output_form``.
+        input_layers: an InputLayer for each input.
+        layers: all layers, those of the inputs and of operators too: those farthest from the
+            outputs first.
+        applications: of layers to tensors, each after those it depends on.
+
+    Raises:
+        ValueError: for what is no tensor, for an output that depends on something that is
+            not among the inputs, and for two layers of one name.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.input_form, self.output_form = Form.of(inputs), Form.of(outputs)
+        self.inputs = _tensors("inputs", self.input_form.unpack(inputs))
+        self.outputs = _tensors("outputs", self.output_form.unpack(outputs))
+        if len({id(t) for t in self.inputs}) < len(self.inputs):
+            raise ValueError("inputs: the same tensor stands there twice.")
+        self.input_layers = [_input_layer(t) for t in self.inputs]
+        self._numbers = {id(t): INPUT - k for k, t in enumerate(self.inputs)}
+        self.layers: list[Operation] = []
+        self.applications: list[Application] = []
+        self._sort()
+        for name, count in Counter(layer.name for layer in self.layers).items():
+            if count > 1:
+                raise ValueError(
+                    f"The name {name!r} is used {count} times in the model: the "
+                    f"names of its layers must differ. Pass name=."
+                )
+
+    @property
+    def input_names(self) -> list[str]:
+        """What inputs are called in dictionaries of data: their keys, or their layers' names."""
+        return list(self.input_form.keys) or [layer.name for layer in self.input_layers]
+
+    @property
+    def output_names(self) -> list[str]:
+        """What outputs are called in logs and dictionaries of data."""
+        if self.output_form.keys:
+            return list(self.output_form.keys)
+        names: list[str] = []
+        for tensor in self.outputs:
+            name, number = tensor.name, 1
+            while name in names:  # a shared layer, or one of several outputs of a model
+                name, number = f"{tensor.name}_{number}", number + 1
+            names.append(name)
+        return names
+
+    def _sort(self) -> None:
+        """Layers and applications by their distance from the outputs, as Keras counts it."""
+        found = list(self._walk())  # each after what it depends on
+        depth = {id(a): 0 for a in found}
+        layers: dict[int, Operation] = {}
+        order: dict[int, tuple[int, int]] = {}
+        for application in reversed(found):
+            layer = application.layer
+            far = -order[id(layer)][0] if id(layer) in order else 0
+            depth[id(application)] = here = max(depth[id(application)], far)
+            seen = min(self._seen[id(application)], order.get(id(layer), (0, len(found)))[1])
+            layers[id(layer)], order[id(layer)] = layer, (-here, seen)
+            for source in self._sources(application):
+                depth[id(source)] = max(depth[id(source)], here + 1)
+        for layer in self.input_layers:  # one that nothing depends on
+            layers.setdefault(id(layer), layer)
+            order.setdefault(id(layer), (0, -1))
+        found.sort(key=lambda a: (-depth[id(a)], self._seen[id(a)]))
+        self.applications = [a for a in found if not self._is_input(a)]
+        self.layers = sorted(layers.values(), key=lambda layer: order[id(layer)])
+
+    def _sources(self, application: Application) -> list[Application]:
+        """The applications that one reads; for the model's inputs those of their layers."""
+        inputs = [] if self._is_input(application) else application.inputs
+        return [self._origin(tensor) for tensor in inputs]
+
+    def _origin(self, tensor: SymbolicTensor) -> Application:
+        number = self._numbers.get(id(tensor))
+        if number is not None:
+            return self.input_layers[INPUT - number].applications[0]
+        if not tensor.application.inputs:
+            given = ", ".join(repr(layer.name) for layer in self.input_layers)
+            raise ValueError(
+                f"Graph disconnected: the outputs depend on the input {tensor.name!r}, which is "
+                f"not among the model's inputs ({given}). Add it to inputs."
+            )
+        return tensor.application
+
+    def _walk(self) -> Iterator[Application]:
+        """Depth first from the outputs: each application after those it depends on."""
+        self._seen: dict[int, int] = {}
+        done: set[int] = set()
+        for output in self.outputs:
+            stack = [(self._origin(output), False)]
+            while stack:
+                application, left = stack.pop()
+                if left:
+                    yield application
+                elif id(application) not in done:
+                    done.add(id(application))
+                    self._seen[id(application)] = len(self._seen)
+                    stack.append((application, True))
+                    sources = reversed(self._sources(application))
+                    stack += [(source, False) for source in sources]
+
+    def _is_input(self, application: Application) -> bool:
+        return any(application is layer.applications[0] for layer in self.input_layers)
+
+    def plan(self) -> Plan:
+        """What runs in which order."""
+        numbers, nodes = dict(self._numbers), list[Node]()
+        for application in self.applications:
+            sources = [numbers[id(t)] for t in application.inputs]
+            shapes = [t.sample for t in application.inputs]
+            placed = application.layer.place(nodes, sources, shapes, "", application.training)
+            for tensor, number in zip(application.outputs, placed, strict=True):
+                numbers.setdefault(id(tensor), number)
+        outputs = [numbers[id(t)] for t in self.outputs]
+        return Plan(nodes, [t.sample for t in self.inputs], outputs)
+
+    # -- files
+
+    def references(self) -> dict[int, list[Any]]:
+        """[layer, number of its application in the model, number of the output] by tensor."""
+        found: dict[int, list[Any]] = {}
+        counts: dict[int, int] = {}
+        for application in self.applications:
+            number = counts[id(application.layer)] = counts.get(id(application.layer), -1) + 1
+            for tensor in application.outputs:
+                found[id(tensor)] = [application.layer.name, number, tensor.index]
+        for layer, tensor in zip(self.input_layers, self.inputs, strict=True):
+            found[id(tensor)] = [layer.name, 0, 0]
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers, to what they are applied, inputs and outputs, as JSON can hold them."""
+        references = self.references()
+        layers = []
+        for layer in self.layers:
+            calls = [
+                {"inputs": [references[id(t)] for t in a.inputs], "training": a.training}
+                for a in self.applications
+                if a.layer is layer
+            ]
+            entry = {"layer": registry.serialize(layer), "calls": calls}
+            layers.append({**entry, "by_operator": True} if layer.by_operator else entry)
+        return {
+            "layers": layers,
+            "inputs": self.input_form.pack([references[id(t)] for t in self.inputs]),
+            "outputs": self.output_form.pack([references[id(t)] for t in self.outputs]),
+            "forms": [_form_name(self.input_form), _form_name(self.output_form)],
+        }
+
+
+def _tensors(argument: str, given: list[Any]) -> list[SymbolicTensor]:
+    if not given:
+        raise ValueError(f"{argument}: a model needs one at least; got none.")
+    for entry in given:
+        if not isinstance(entry, SymbolicTensor):
+            raise ValueError(
+                f"All {argument} must be symbolic tensors, such as Input and layers called on "
+                f"them give; got {entry!r}."
+            )
+    return given
+
+
+def _input_layer(tensor: SymbolicTensor) -> InputLayer:
+    """The layer of an input; a new one for a tensor in the middle of other models."""
+    if isinstance(tensor.layer, InputLayer):
+        return tensor.layer
+    return InputLayer(tensor.sample, tensor.shape[0], name=f"{tensor.name}_input")
+
+
+def _form_name(form: Form) -> str:
+    return "one" if form.kind is None else form.kind.__name__
+
+
+def restore_layer(document: Any) -> Any:
+    """The layer, or model as a layer, that `registry.serialize` described."""
+    name = document.get("class_name") if isinstance(document, dict) else None
+    kind = "model" if name in registry.entries("model") else "layer"
+    return registry.deserialize(document, kind)
+
+
+def from_config(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The inputs and outputs of the graph that `Graph.get_config` described, with new layers.
+
+    Raises:
+        ValueError: for a layer that is applied to something that is not there.
+    """
+    layers: dict[str, Any] = {}
+    waiting: list[tuple[Any, int, dict[str, Any]]] = []
+    tensors: dict[tuple[Any, ...], SymbolicTensor] = {}
+    for entry in config["layers"]:
+        layer = layers[entry["layer"]["config"]["name"]] = restore_layer(entry["layer"])
+        layer.by_operator = bool(entry.get("by_operator", False))
+        if isinstance(layer, InputLayer):
+            tensors[layer.name, 0, 0] = layer.output
+        waiting += [(layer, number, call) for number, call in enumerate(entry["calls"])]
+    while waiting:
+        later = []
+        for layer, number, call in waiting:
+            places = [tuple(place) for place in call["inputs"]]
+            before = number and (layer.name, number - 1, 0) not in tensors
+            if before or not all(place in tensors for place in places):
+                later.append((layer, number, call))
+                continue
+            given = [tensors[place] for place in places]
+            single = len(given) == 1 and not getattr(layer, "takes_list", False)
+            made = layer.apply(given[0] if single else given, call["training"])
+            for index, tensor in enumerate(made):
+                tensors[layer.name, number, index] = tensor
+        if len(later) == len(waiting):
+            layer, _, call = later[0]
+            raise ValueError(f"The layer {layer.name!r} reads {call['inputs']!r}, not all there.")
+        waiting = later
+    forms = config["forms"]
+    return (
+        _restored("inputs", config["inputs"], forms[0], tensors),
+        _restored("outputs", config["outputs"], forms[1], tensors),
+    )
+
+
+def _restored(argument: str, given: Any, form: str, tensors: Mapping[tuple, Any]) -> Any:
+    def find(place: Any) -> Any:
+        if tuple(place) not in tensors:
+            raise ValueError(f"{argument} names {place!r}, which is no output of a layer.")
+        return tensors[tuple(place)]
+
+    if form == "one":
+        return find(given)
+    if form == "dict":
+        return {name: find(place) for name, place in given.items()}
+    return (tuple if form == "tuple" else list)(find(place) for place in given)
+
+
+def by_name(names: Sequence[str], given: Any, what: str, missing: bool = False) -> list[Any]:
+    """What is given for each of several inputs or outputs, in their order.
+
+    Args:
+        names: of the inputs or outputs.
+        given: a list or tuple of as many, or a dictionary by name.
+        what: names the argument in messages.
+        missing: whether a dictionary may leave some out, which are None then.
+
+    Raises:
+        ValueError: if there are too many, too few, or others.
+
+    >>> by_name(["a", "b"], {"b": 2, "a": 1}, "x")
+    [1, 2]
+    """
+    if isinstance(given, Mapping):
+        for key in given:
+            if key not in names:
+                raise ValueError(
+                    f"{what} has the key {key!r}; {_listed(names)} are expected."
+                    f"{registry.closest(str(key), list(names))}"
+                )
+        for name in names:
+            if name not in given and not missing:
+                raise ValueError(f"{what} lacks the key {name!r}; got {list(given)}.")
+        return [given.get(name) for name in names]
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(
+            f"{what} must be a list of {len(names)} or a dictionary, for {_listed(names)}; got "
+            f"{type(given).__name__}."
+        )
+    if len(given) != len(names):
+        raise ValueError(
+            f"{what} has {len(given)} entries; {len(names)} are expected, for {_listed(names)}."
+        )
+    return list(given)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) if any(names) else "the only output"

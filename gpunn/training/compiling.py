@@ -1,0 +1,321 @@
+"""A model that knows what to train for: optimizer, loss, metrics, and the state of training."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn import metrics as metrics_module
+from gpunn import optimizers
+from gpunn.backends.shared.precision import check_precision
+from gpunn.callbacks import History
+from gpunn.common import registry
+from gpunn.common.arguments import warn
+from gpunn.common.holds import Exclusive, Hold
+from gpunn.common.random import draw_seed
+from gpunn.core.plan import Plan
+from gpunn.feeding import data
+from gpunn.structure.structure import Structure
+
+from .matching import (
+    given_loss_weights,
+    given_losses,
+    given_metrics,
+    warn_of_zero_gradients,
+)
+from .readings import constant_outputs
+from .trainer import Trainer
+
+
+class Compiled(Structure):
+    """`Structure` with `compile` and the `Trainer` that it leads to; `Model` adds the loops."""
+
+    abstract = True  # not an entry to look up
+    stop_training = stop_evaluating = stop_predicting = False
+    """Set by callbacks; looked at after every batch and epoch."""
+    resume_from: tuple[int, int] | None = None
+    """Epoch and batch to go on with, set by BackupAndRestore when training begins."""
+    history: History | None = None
+    optimizer: optimizers.Optimizer | None = None
+    loss: Any = None
+    matmul_precision: str | None = None
+    _trains: Exclusive
+    _warned = False  # of layers through which nothing learns, since compile
+    _noted = False  # whether `readings` had its say, since compile
+    _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
+    _losses: list[Any] | None = None  # of each output
+    _loss_weights: list[float] | None = None
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.trainer: Trainer | None = None
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+        matmul_precision: str | None = None,
+    ) -> None:
+        """Choose optimizer, loss and metrics. An optimizer object that trained this model before
+        goes on where it was, as in Keras; any other starts from zero.
+
+        Args:
+            optimizer: name or object; with None the model can be evaluated, not trained.
+            loss: name or object; of several outputs a list, or a dictionary by the outputs'
+                names, in which None leaves an output alone. One loss is that of each output.
+            loss_weights: factor of each output's loss in the sum that is minimised.
+            metrics: list of names, objects or functions, not weighted; of several outputs a
+                list or dictionary of such.
+            weighted_metrics: likewise, weighted by sample and class weights.
+            matmul_precision: None, or what the matrix products of training and evaluation
+                may round their factors to, so that a card's tensor cores can do them:
+                "tf32" keeps 10 bits after the leading one of float32's 23, "bfloat16" 7.
+                Sums and everything else stay float32, and so does `predict`. It takes a
+                card of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
+                backend it has no effect, which is announced once.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted as in
+                Keras, without effect: how many steps are launched at once is decided here.
+
+        Raises:
+            ValueError: for unknown names, if loss and last activation contradict
+                each other about logits, and for a ``matmul_precision`` that the card
+                does not have or a float64 model cannot use.
+        """
+        if self._trains.holder is not None:
+            raise RuntimeError(_in_training(self, "compile"))
+        names = self._target_names()
+        compiled = {
+            "metrics": given_metrics("metrics", metrics, names),
+            "weighted_metrics": given_metrics("weighted_metrics", weighted_metrics, names),
+        }
+        weights = given_loss_weights(loss_weights, names)
+        check_precision(matmul_precision)
+        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
+        self.matmul_precision = matmul_precision
+        self._losses = given_losses(loss, names)
+        self.loss = self._losses[0] if len(names) == 1 else self._losses
+        if not any(self._losses):
+            self.loss = None
+        for k, name in enumerate(names):
+            if (
+                self._losses[k] is None
+                and (compiled["metrics"][k] or compiled["weighted_metrics"][k])
+                and len(names) > 1
+            ):
+                raise ValueError(
+                    f"The output {name!r} has metrics but no loss: nothing compares it with "
+                    f"targets. Give it a loss, with 0 in loss_weights if it shall not count."
+                )
+        if self.optimizer is not None:
+            self.optimizer.take_owner(self)
+        self._compiled = compiled
+        self._loss_weights = weights
+        self.trainer = None
+        self._warned = self._noted = False
+        self._seed = draw_seed()
+        if self.plan is not None and self.loss is not None:
+            self._make_trainer()
+
+    def _target_names(self) -> list[str]:
+        """Names of the outputs; one, empty, where there is only one."""
+        names = self.graph.output_names if self.declared_inputs() is not None else [""]
+        return names if len(names) > 1 else [""]
+
+    @property
+    def compiled(self) -> bool:
+        return bool(self._compiled)
+
+    def _take_parameters(self, plan: Plan) -> bool:
+        before = self.trainer
+        moved = super()._take_parameters(plan)
+        if moved and before is not None:
+            state = before.state()
+            self.trainer = trainer = self._new_trainer()
+            trainer.set_state(*state)
+        return moved
+
+    def _make_trainer(self) -> Trainer:
+        plan = self.plan
+        assert plan is not None
+        trainer = self.trainer
+        if trainer is None or not self._has_parameters() or not trainer.is_current:
+            with self._preparing:
+                self._take_parameters(plan)
+                trainer = self.trainer = self.trainer or self._new_trainer()
+                trainer.refresh()
+                trainer.follow_settings()
+        if not self._noted:
+            self._noted = True
+            for note in (*constant_outputs(plan), *(n for h in trainer.heads for n in h.notes)):
+                warn(note)
+        return trainer
+
+    def _new_trainer(self) -> Trainer:
+        assert self._arena and self._plan and self._compiled
+        return Trainer(
+            self._plan,
+            self._arena,
+            self._spec(),
+            self.optimizer,
+            self._compiled["metrics"],
+            self._compiled["weighted_metrics"],
+            self._seed,
+            self.matmul_precision,
+            self._loss_weights,
+        )
+
+    def _training(self, method: str) -> _TrainingOf:
+        """Around all that changes weights step by step: one call of it at a time.
+
+        Raises:
+            RuntimeError: if the model is being trained already.
+        """
+        return _TrainingOf(self, method)
+
+    @property
+    def in_training(self) -> bool:
+        """Whether a call that trains it is under way."""
+        return self._trains.holder is not None
+
+    def _spec(self) -> data.Spec:
+        assert self._arena is not None and self._plan is not None
+        inputs, plan = self.graph.input_names, self._plan
+        arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
+        outputs = zip(self._target_names(), plan.output_shapes, strict=True)
+        losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
+        targets = [
+            data.Target(name, shape, loss)
+            for (name, shape), loss in zip(outputs, losses, strict=True)
+        ]
+        return data.Spec(
+            self._arena.backend,
+            self._arena.dtype,
+            tuple(zip(arguments, plan.input_shapes, strict=True)),
+            tuple(targets),
+            tuple(inputs),
+        )
+
+    def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
+        """The trainer, made now if this is the first data the model sees."""
+        if not self._compiled:
+            raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
+        if self.optimizer is None and method in ("fit", "train_on_batch"):
+            raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
+        if self.loss is None:
+            raise ValueError(
+                f"{method}: the model was compiled without a loss; name one in compile."
+            )
+        self._build_for(x, y)
+        if method in ("fit", "train_on_batch") and not self._warned:
+            self._warned = True
+            assert self.plan is not None
+            # The line that called: fit comes here by a method more.
+            warn_of_zero_gradients(
+                [node.layer for node in self.plan.nodes], 4 if method == "fit" else 3
+            )
+        return self._make_trainer()
+
+    def _build_for(self, x: Any, y: Any = None) -> None:
+        if self.plan is None:
+            self._build([data.first_shape(x, y)])
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what evaluate returns, in its order."""
+        return self.trainer.log_names if self.trainer else ["loss"]
+
+    def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Optimizer slots, control block and seeds: what the next step depends on."""
+        if not self._can_train():
+            return {}, {}
+        trainer = self._make_trainer()
+        with trainer.arena.access.reading():
+            return trainer.state()
+
+    def set_training_state(
+        self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
+    ) -> None:
+        """Take over what `training_state` gave, so that training goes on exactly."""
+        if not self._can_train():
+            raise ValueError("Training state: the model is not built and compiled with a loss.")
+        trainer = self._make_trainer()
+        with trainer.arena.access.writing():
+            trainer.set_state(tensors, document)
+        self._seed = trainer.seed
+
+    def _can_train(self) -> bool:
+        return self.plan is not None and bool(self._compiled) and self.loss is not None
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, as values that JSON can hold; None before that."""
+        if not self._compiled:
+            return None
+        assert self._losses is not None
+
+        def each(values: list[Any]) -> Any:
+            return values if len(values) > 1 else values[0]
+
+        return {
+            "optimizer": registry.serialize(self.optimizer),
+            "loss": each([registry.serialize(loss) for loss in self._losses]),
+            "loss_weights": self._loss_weights,
+            **{
+                key: each(
+                    [
+                        [
+                            m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
+                            for m in metrics
+                        ]
+                        for metrics in given
+                    ]
+                )
+                for key, given in self._compiled.items()
+            },
+            "matmul_precision": self.matmul_precision,
+        }
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """`compile` with what `get_compile_config` gave."""
+        self.compile(**config)
+
+
+class _TrainingOf:
+    """See `Compiled._training`."""
+
+    def __init__(self, model: Compiled, method: str) -> None:
+        self._model, self._method = model, method
+        self._hold: Hold | None = None
+
+    def __enter__(self) -> None:
+        self._hold = self._model._trains.take(sys._getframe(1))
+        if self._hold is None:
+            raise RuntimeError(_in_training(self._model, self._method))
+
+    def __exit__(self, *error: object) -> None:
+        assert self._hold is not None
+        self._hold.release()
+
+
+def _in_training(model: Compiled, method: str) -> str:
+    holder = model._trains.holder
+    here = holder is not None and holder.thread == threading.get_ident()
+    return (
+        f"{method}: the model {model.name!r} is being trained just now, "
+        f"{'by the call that this one is part of' if here else 'by another thread'}. "
+        + (
+            "A callback cannot train or compile its own model; do that when fit has returned."
+            if here
+            else "Wait until that has ended, or train a copy: from_config(get_config())."
+        )
+    )

@@ -1,0 +1,184 @@
+"""The outputs of a model that have a loss: what each is compared with and measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpunn import metrics as metrics_module
+from gpunn.backends.contract.backend import Array
+from gpunn.common.overrides import replaces
+from gpunn.core.plan import Plan
+from gpunn.core.workspace import Pool, Workspace
+from gpunn.feeding.data import Spec, Target
+from gpunn.losses import Loss
+
+from .matching import fuse, resolve_metric
+from .readings import Output, Reading, reading_of
+
+LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
+
+
+@dataclass
+class Measure:
+    """A metric of the model and where its state lies in the totals."""
+
+    name: str
+    metric: Any
+    weighted: bool
+    at: slice
+    counted_by_loss: bool
+    reading: Reading
+
+
+@dataclass
+class Head:
+    """An output with its loss and metrics.
+
+    Attributes:
+        number: of the output.
+        target: what it is compared with.
+        loss: as the step uses it.
+        fused: whether that takes over the output's activation.
+        activation: of the output.
+        weight: of its loss in the sum of all.
+        at: where its sums begin in the totals.
+        measures: its metrics.
+        notes: what there is to be said of how they read it.
+    """
+
+    number: int
+    target: Target
+    loss: Loss
+    fused: bool
+    activation: Any
+    weight: float
+    at: int
+    measures: list[Measure]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        """Where its sums end in the totals."""
+        return self.measures[-1].at.stop if self.measures else self.at + LOSS_TOTALS
+
+
+class Answers:
+    """What the loss of one output is given, in one batch size."""
+
+    def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:
+        target, size, k = head.target, workspace.batch, head.number
+        self.rows = size * target.rows_per_sample
+        shape = (size, *target.target_shape)
+        self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
+        each = target.rows_per_sample
+        self.weights = pool.array(f"weights {k}", (size,) if each == 1 else (size, each), dtype)
+        width = target.output_shape[-1]
+        self.y_pred = workspace.ys[k].reshape(-1, width)
+        self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(-1, width)
+        self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
+        self._converted: dict[str, tuple[Array, Any, Array]] = {}
+        self.measuring = [  # what each metric reads: targets and predictions
+            (
+                m,
+                self._through(m.reading.targets, self.y_true, f"targets {k}", pool),
+                self._through(m.reading.predictions, self.y_pred, f"predictions {k}", pool),
+            )
+            for m in head.measures
+            if not m.counted_by_loss
+        ]
+
+    def _through(self, function: Any, array: Array, name: str, pool: Pool) -> Array:
+        """Where a function of an array stands; the array itself without one."""
+        if function is None:
+            return array
+        name = f"{function.__name__} of {name}"
+        if name not in self._converted:
+            into = pool.array(name, array.shape, array.dtype)
+            self._converted[name] = array, function, into
+        return self._converted[name][2]
+
+    @property
+    def conversions(self) -> list[tuple[Array, Any, Array]]:
+        """What is computed for the metrics: from, function, into."""
+        return list(self._converted.values())
+
+
+def make_heads(
+    plan: Plan,
+    spec: Spec,
+    metrics: Sequence[list[Any]],
+    weighted_metrics: Sequence[list[Any]],
+    loss_weights: Sequence[float] | None = None,
+) -> list[Head]:
+    """The heads of a model: of each output that has a loss.
+
+    Args:
+        plan: of the model.
+        spec: whose targets hold the losses.
+        metrics, weighted_metrics: as compiled, a list for each output.
+        loss_weights: of each output; 1 by default.
+
+    Raises:
+        ValueError: if loss, activation and metrics do not belong together.
+    """
+    heads: list[Head] = []
+    taken = ["loss", *(f"{t.name}_loss" for t in spec.targets if t.name)]
+    for k, target in enumerate(spec.targets):
+        if target.loss is None:
+            continue
+        node = plan.outputs[k]
+        activation = plan.activation(node)
+        loss, fused = fuse(target.loss, activation)
+        # Somebody else reads what it gives, or it is a user's layer's to compute.
+        if fused and (
+            len(plan.readers(node)) > 1 or replaces(type(plan.nodes[node].layer), "forward")
+        ):
+            loss, fused = target.loss, False
+        at = heads[-1].end if heads else 0
+        weight = 1.0 if loss_weights is None else loss_weights[k]
+        head = Head(k, target, loss, fused, activation, weight, at, [])
+        head.measures = _measures(head, metrics[k], weighted_metrics[k], taken)
+        taken += [measure.name for measure in head.measures]
+        heads.append(head)
+    return heads
+
+
+def _measures(
+    head: Head, metrics: list[Any], weighted: list[Any], taken: list[str]
+) -> list[Measure]:
+    measures: list[Measure] = []
+    loss, at = head.loss, head.at + LOSS_TOTALS
+    shape = head.target.output_shape
+    output = Output(head.target.loss, head.activation, head.fused, shape[-1])
+    prefix = f"{head.target.name}_" if head.target.name else ""
+    for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
+        metric, name = resolve_metric(given, loss, shape)
+        if metric.sparse is not None and metric.sparse != loss.sparse:
+            raise ValueError(
+                f"The metric {metric.name!r} reads "
+                f"{'class numbers' if metric.sparse else 'a row of targets a sample'}, the "
+                f"loss {loss.name!r} "
+                f"{'class numbers' if loss.sparse else 'a row of targets'}; name the "
+                f"metric 'accuracy' to get the one that fits."
+            )
+        reading, notes = reading_of(metric, given, output)
+        head.notes += [note for note in notes if note not in head.notes]
+        names = [*taken, *(m.name for m in measures)]
+        if prefix + name in names and is_weighted:
+            name = f"weighted_{name}"
+        name = prefix + name
+        base, number = name, 1
+        while name in names:
+            name, number = f"{base}_{number}", number + 1
+        counted = (
+            loss.counts_matches
+            and not is_weighted
+            and type(metric)
+            in (metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy)
+        )
+        size = 0 if counted else metric.state_size
+        measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted, reading))
+        at += size
+    return measures

@@ -1,0 +1,338 @@
+"""The loops of fit and evaluate: which steps run, and who is told."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from gpunn.backends.contract.backend import Program
+from gpunn.backends.contract.control import BAD_BATCH, POSITION
+from gpunn.backends.shared.order import Order
+from gpunn.feeding.arrays import check_file, map_under
+from gpunn.feeding.data import Batches
+from gpunn.feeding.rows import Rows
+from gpunn.feeding.streaming import Chunks
+
+from .steps import Steps
+from .trainer import Trainer
+
+# How long a program runs until others have a say: progress, an interrupt, and predictions of
+# other threads, which see the weights between two steps.
+CHUNK_SECONDS = 0.1
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the message names the epoch and the step."""
+
+
+class Feed:
+    """A data set as pieces of work: (program, steps, rows a step), epoch by epoch."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Rows | Batches,
+        batch_size: int,
+        training: bool,
+        shuffle: bool = False,
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.batch_size = batch_size
+        self.training = training
+        self.shuffle = shuffle
+        self.position = 0  # rows of the pass that is under way
+        self.began = False
+        self.exhausted = False
+        self._resumed = False  # the iterator stands within an epoch
+        self._at_work = False
+        self._order: Order | None = None
+        self._chunks: Chunks | None = None  # of rows that the device has no room for
+        self._iterator: Iterator[Rows] | None = None
+        self._mapped: list[tuple[Any, str]] = []  # arrays in maps of files, and their names
+        if isinstance(data, Rows):
+            if data.kept is not None:
+                data.kept.readers.add(self)
+            self._mapped = [(a, n) for n, a in data.arrays.items() if map_under(a) is not None]
+
+    def steps(self) -> int | None:
+        """Batches in a pass; None if only the source knows."""
+        if isinstance(self.data, Rows):
+            return math.ceil(len(self.data) / self.batch_size)
+        try:
+            return len(self.data.source)
+        except TypeError:
+            return None
+
+    def samples(self) -> int | None:
+        return len(self.data) if isinstance(self.data, Rows) else None
+
+    def resume(self, position: int, batches: int) -> None:
+        """Go on in the pass that the control block describes, ``batches`` into an epoch."""
+        if isinstance(self.data, Rows):
+            if not 0 <= position <= len(self.data):
+                raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
+            if batches or 0 < position < len(self.data):
+                self.position, self.began = position, True
+        elif batches:
+            self._iterator, self._resumed = itertools.islice(iter(self.data), batches, None), True
+
+    def restart(self) -> None:
+        """Begin the next epoch with the first row or batch, where that can be had again."""
+        self.began = False
+        if isinstance(self.data, Batches) and not self.data.once:
+            self._iterator = None
+
+    def epoch(self, by: Steps, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
+        """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
+        if isinstance(self.data, Rows):
+            yield from self._row_pieces(by, limit)
+        else:
+            yield from self._stream_pieces(limit)
+
+    def _row_pieces(self, by: Steps, limit: int | None) -> Iterator[tuple[Program, int, int]]:
+        assert isinstance(self.data, Rows)
+        rows = len(self.data)
+        if self._order is None:
+            self._order = self.data.order(self.trainer.seed if self.shuffle else None)
+        if not self.began:
+            self._begin_pass(by)
+        left = math.inf if limit is None else limit
+        while self.position < rows and left > 0:
+            source, order, stop = self._bring(by, self.data, self._order)
+            size = min(self.batch_size, stop - self.position)
+            steps = int(min((stop - self.position) // size, left))
+            yield by.program(size, source, order), steps, size
+            self.position += steps * size
+            left -= steps
+        if self.position >= rows:
+            self.began = False
+
+    def _begin_pass(self, by: Steps) -> None:
+        if self.training:
+            by.control.begin_pass(self.trainer.passes)
+            self.trainer.passes += 1
+        else:
+            by.control.set(POSITION, 0)
+        self.position, self.began = 0, True
+        if self._chunks is not None:
+            self._chunks.begin()
+
+    def _bring(self, by: Steps, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+        """What the next steps read, in which order, and where in the pass they must stop."""
+        if rows.device is None:
+            return rows, order, len(rows)
+        if self._chunks is None:
+            self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
+        # Of the passes begun, the last is under way.
+        stop = self._chunks.bring(self.position, self.trainer.passes - 1, by.control)
+        return self._chunks.rows, self._chunks.order, stop
+
+    def clear(self) -> None:
+        """Give back what the device has been given for the data."""
+        self._chunks = None
+
+    def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
+        assert isinstance(self.data, Batches)
+        count = 0
+        resumed, self._resumed = self._resumed, False
+        while limit is None or count < limit:
+            begins = self._iterator is None
+            self._iterator = self._iterator or iter(self.data)
+            rows = next(self._iterator, None)
+            if rows is None:
+                self._iterator = None
+                self.exhausted = self.data.once
+                if count or begins or resumed or self.exhausted:
+                    return
+                continue  # the last epoch took all that there was: begin anew
+            yield rows, 1, len(rows)
+            count += 1
+
+    @contextmanager
+    def at_work(self, by: Steps) -> Iterator[None]:
+        """Around epochs between which nobody changes anything; `run` enters it by itself."""
+        self.trainer.follow_settings()
+        with self.trainer.backend.session(), by.room(self.batch_size, self):
+            self._at_work = True
+            try:
+                yield
+            finally:
+                self._at_work = False
+
+    def run(
+        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+    ) -> int:
+        """Perform one epoch; returns the number of steps performed."""
+        for array, name in self._mapped:
+            check_file(array, name)
+        with nullcontext() if self._at_work else self.at_work(by):
+            try:
+                return self._run(by, callbacks, limit, first_batch, model)
+            finally:
+                if self._chunks is not None:
+                    self._chunks.settle()
+
+    def _run(
+        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+    ) -> int:
+        training = self.training
+        begin, end, next_watched = _batch_hooks(callbacks, training)
+        progress = training and callbacks is not None and callbacks.needs_progress
+        samples = self.samples()
+        done = first_batch * self.batch_size
+        batch = first_batch
+        for program, steps, size in self.epoch(by, limit):
+            while steps > 0:
+                until = next_watched(batch)
+                watched = until == batch
+                now = 1 if watched else min(steps, steps if until is None else until - batch)
+                at_once = by.steps_at_once.get(size, 1)
+                # Whoever follows the progress is told at the beginning of an epoch, too.
+                now = min(now, 1 if progress and batch == first_batch else at_once)
+                started = time.perf_counter()
+                if watched:
+                    begin(batch, {})
+                if isinstance(program, Rows):
+                    by.run_batch(program)
+                else:
+                    by.run(program, now)
+                batch, steps, done = batch + now, steps - now, done + now * size
+                if watched:
+                    end(batch - 1, by.logs())
+                else:
+                    by.backend.synchronize()  # what a card was asked for cannot be interrupted
+                    seconds = max(time.perf_counter() - started, 1e-9)
+                    fit = int(now * CHUNK_SECONDS / seconds)
+                    by.steps_at_once[size] = max(1, min(fit, 2 * at_once))
+                if progress:
+                    by.backend.synchronize()
+                    callbacks.on_train_progress(done, samples)
+                if model.stop_training if training else model.stop_evaluating:
+                    # What the pass has not reached stays unread, as in Keras.
+                    return batch - first_batch
+        return batch - first_batch
+
+
+def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
+    """The hooks of a batch, and what tells which batch is the next that somebody watches."""
+    if callbacks is None:
+        return None, None, lambda batch: None
+    if training:
+        return (
+            callbacks.on_train_batch_begin,
+            callbacks.on_train_batch_end,
+            callbacks.next_train_batch,
+        )
+    needed = callbacks.needs_test_batches
+    return (
+        callbacks.on_test_batch_begin,
+        callbacks.on_test_batch_end,
+        lambda batch: batch if needed else None,
+    )
+
+
+def fit(
+    model: Any,
+    by: Steps,
+    feed: Feed,
+    validation: Feed | None,
+    callbacks: Any,
+    epochs: int,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    validation_freq: Any,
+) -> None:
+    """Train from ``initial_epoch`` to ``epochs``, telling the callbacks."""
+    trainer = feed.trainer
+    model.stop_training = False
+    model.resume_from = None
+    logs: dict[str, float] = {}
+    told = None if callbacks.only_history else callbacks  # of batches, and of validation
+    trainer.control.set(BAD_BATCH, -1)
+    callbacks.on_train_begin({})
+    first_batch, warned = 0, False
+    if model.resume_from is not None:
+        initial_epoch, first_batch = model.resume_from
+        feed.resume(int(trainer.control.get()[POSITION]), first_batch)
+    for epoch in range(initial_epoch, epochs):
+        if not first_batch:
+            by.reset_totals()
+        callbacks.on_epoch_begin(epoch, {})
+        limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
+        steps = feed.run(by, told, limit, first_batch, model)
+        over = feed.exhausted
+        if limit is not None and steps < limit and not (warned or model.stop_training):
+            warnings.warn(
+                f"The data ran out in epoch {epoch + 1} of {epochs}, after {steps} of {limit} "
+                f"steps: {'training' if over else 'the epoch'} ends there.",
+                stacklevel=3,
+            )
+            warned = True
+        if steps == 0 and over and epoch > initial_epoch:
+            break
+        if steps == 0 and not first_batch:
+            raise ValueError("x gave no batch at all: there is nothing to train on.")
+        first_batch = 0
+        logs = by.logs()
+        _refuse_bad_loss(trainer, epoch, steps, logs, model)
+        if validation is not None and _validates(epoch, validation_freq):
+            evaluated = partial(evaluate, model)
+            found = trainer.evaluations.call(evaluated, validation, told, validation_steps)
+            logs.update({f"val_{name}": value for name, value in found.items()})
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training or over:
+            break
+    if trainer.optimizer is not None:
+        trainer.optimizer.finish(trainer.arena)
+    callbacks.on_train_end(logs)
+
+
+def _validates(epoch: int, frequency: Any) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _refuse_bad_loss(
+    trainer: Trainer, epoch: int, steps: int, logs: dict[str, float], model: Any
+) -> None:
+    if math.isfinite(logs["loss"]) or model.stop_training:
+        return
+    assert trainer.optimizer is not None
+    bad = trainer.bad_batch()
+    step = steps if bad is None else bad - (trainer.batches - steps) + 1
+    raise NonFiniteLossError(
+        f"The loss became {logs['loss']} in epoch {epoch + 1}, step {step}. Usual reasons: a "
+        f"learning rate that is too high (now {trainer.optimizer.learning_rate:g}), or inputs "
+        f"that are not scaled. Try a tenth of the rate, Rescaling(1/255), or clipnorm=1."
+    )
+
+
+def evaluate(
+    model: Any, by: Steps, feed: Feed, callbacks: Any, steps: int | None
+) -> dict[str, float]:
+    """One pass over the data: loss and metrics."""
+    by.reset_totals()
+    if callbacks is not None:
+        callbacks.on_test_begin({})
+    model.stop_evaluating = False
+    feed.restart()
+    done = feed.run(by, callbacks, steps, 0, model)
+    if not done and not feed.exhausted:
+        raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
+    if steps is not None and done < steps and not model.stop_evaluating:
+        warnings.warn(
+            f"The data to evaluate on ran out after {done} of {steps} steps.", stacklevel=3
+        )
+    logs = by.logs() if done else {}
+    if callbacks is not None:
+        callbacks.on_test_end(logs)
+    return logs

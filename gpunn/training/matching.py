@@ -1,0 +1,153 @@
+"""What of loss, activation and metrics belongs together."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gpunn import losses
+from gpunn import metrics as metrics_module
+from gpunn.common.arguments import check_number
+from gpunn.common.overrides import replaces
+from gpunn.losses import Loss
+from gpunn.structure.graph import by_name
+
+
+def _several(given: Any) -> bool:
+    """Whether something is given for each output: no single thing, nor the config of one."""
+    config = isinstance(given, Mapping) and set(given) == {"class_name", "config"}
+    return isinstance(given, (list, tuple, Mapping)) and not config
+
+
+def given_losses(given: Any, names: Sequence[str]) -> list[Loss | None]:
+    """The loss of each output, as `compile` was given them.
+
+    Raises:
+        ValueError: for names that are not known, too many or too few losses, and one
+            without a reduction.
+    """
+    if len(names) == 1 and _several(given) and len(given) == 1:
+        given = next(iter(given.values() if isinstance(given, Mapping) else given))
+    each = by_name(names, given, "loss", missing=True) if _several(given) else [given] * len(names)
+    found = [None if loss is None else losses.get(loss) for loss in each]
+    for loss in found:
+        if loss is not None and loss.reduction in (None, "none"):
+            raise ValueError(
+                f"{loss.name} has reduction='none': it leaves no single number to train on."
+            )
+    return found
+
+
+def given_loss_weights(given: Any, names: Sequence[str]) -> list[float] | None:
+    """The weight of each output's loss; None if none was given.
+
+    Raises:
+        ValueError, TypeError: for too many or too few, or what is no finite number.
+    """
+    if given is None:
+        return None
+    if len(names) == 1 and not _several(given):
+        given = [given]
+    elif len(names) == 1 and isinstance(given, Mapping):
+        given = list(given.values())
+    each = by_name(names, given, "loss_weights", missing=True)
+    weights = [1.0 if w is None else check_number("loss_weights", w) for w in each]
+    if not all(map(math.isfinite, weights)):
+        raise ValueError(f"loss_weights must be finite numbers; got {given!r}.")
+    return weights
+
+
+def given_metrics(argument: str, given: Any, names: Sequence[str]) -> list[list[Any]]:
+    """The metrics of each output.
+
+    Raises:
+        ValueError: for names that are not known, or too many or too few entries.
+    """
+    if given is None:
+        return [[] for _ in names]
+    if len(names) == 1:
+        if isinstance(given, Mapping) and len(given) == 1:
+            given = next(iter(given.values()))
+        if isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], list):
+            given = given[0]
+        if not isinstance(given, (list, tuple)):
+            raise ValueError(f"{argument} must be a list, [{given!r}]; got {given!r}.")
+        each: list[Any] = [given]
+    else:
+        each = by_name(names, given, argument, missing=True)
+    found = [
+        [] if entry is None else list(entry) if isinstance(entry, (list, tuple)) else [entry]
+        for entry in each
+    ]
+    for entries in found:
+        for entry in entries:
+            if entry not in ("accuracy", "acc"):
+                metrics_module.get(entry)
+    return found
+
+
+def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
+    """The loss that the step uses, and whether it takes over the output's activation.
+
+    Raises:
+        ValueError: if loss and activation contradict each other about logits.
+    """
+    if loss.fuses is None:
+        return loss, False
+    functor = getattr(activation, "functor", None)
+    if loss.from_logits:  # type: ignore[attr-defined]
+        if functor == loss.fuses:
+            raise ValueError(
+                f"{loss.name} has from_logits=True, but the model ends in {functor.lower()}: it "
+                f"gives probabilities. Leave out from_logits (the two are fused anyway), or the "
+                f"last activation."
+            )
+        return loss, False
+    if functor == loss.fuses and not replaces(type(loss), "forward_backward"):
+        return loss.on_logits(), True  # type: ignore[attr-defined]
+    properties = getattr(activation, "properties", None)
+    if properties is not None and not (properties.range[0] >= 0 and properties.range[1] <= 1):
+        name = activation.__name__
+        raise ValueError(
+            f"{loss.name} takes probabilities, but the model ends in {name}. End it "
+            f"with activation={loss.fuses.lower()!r}, or, if its outputs are logits, pass "
+            f"{type(loss).__name__}(from_logits=True)."
+        )
+    return loss, False
+
+
+def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tuple[Any, str]:
+    """The metric object for what ``compile`` was given, and the name it is reported under.
+
+    ``"accuracy"`` becomes the accuracy that fits the loss and the output.
+    """
+    if given in ("accuracy", "acc") and isinstance(given, str):
+        if loss.sparse:
+            return metrics_module.SparseCategoricalAccuracy(), given
+        if output_shape[-1] == 1:
+            return metrics_module.BinaryAccuracy(), given
+        return metrics_module.CategoricalAccuracy(), given
+    metric = metrics_module.get(given)
+    metric.build(output_shape)
+    return metric, given if isinstance(given, str) else metric.name
+
+
+def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:
+    """Name the layers, in their order, whose activation lets no gradient through, if there is
+    anything to train at or before them."""
+    trained = False
+    for layer in layers:
+        trained = trained or any(p.trainable for p in layer.parameters)
+        activation: Any = getattr(layer, "activation", None)
+        if trained and getattr(activation, "zero_gradient", False):
+            name = activation.__name__
+            smooth = "tanh" if name == "sign" else "sigmoid"
+            warnings.warn(
+                f"The layer {layer.name!r} ends in {name}, whose derivative is 0 everywhere: by "
+                f"its gradient neither it nor anything before it learns. Train with "
+                f"{smooth!r} and put {name!r} in its place afterwards, or train a single layer "
+                f"of them by a perceptron's rule.",
+                stacklevel=stacklevel + 1,
+            )

@@ -1,0 +1,178 @@
+"""Prediction: a plan run forward on batches, and the loop of predict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Program
+from gpunn.common.registry import is_own
+from gpunn.core.arena import Arena
+from gpunn.core.plan import Plan
+from gpunn.core.workspace import Pool, Workspace
+from gpunn.feeding.arrays import check_finite, is_finite, on_device
+from gpunn.feeding.data import Spec
+from gpunn.feeding.memory import room_for_batch, sample_bytes
+from gpunn.layers.symbolic import Form
+
+from .contexts import Contexts
+from .steps import CACHED_PROGRAMS
+
+
+class Forward:
+    """Programs of a plan for batches of any size; one call at a time uses them.
+
+    It keeps what the last few sizes need.
+    """
+
+    def __init__(self, plan: Plan, spec: Spec) -> None:
+        self._plan, self._dtype = plan, spec.dtype
+        self.backend = spec.backend.isolated()
+        self._pool = Pool(self.backend)
+        self._traceable = all(map(is_own, plan.formulas))
+        self._programs: dict[int, tuple[Workspace, Program]] = {}
+
+    def run(self, xs: Sequence[Array]) -> Workspace:
+        """Forward on arrays, one for each input; outputs are in its ``ys``."""
+        size = len(xs[0])
+        if size not in self._programs:
+            with self.room(size):
+                self._programs[size] = self._program(size)
+                return self.run(xs)
+        workspace, program = entry = self._programs.pop(size)
+        self._programs[size] = entry  # last: most recently used
+        workspace.put(xs)
+        program.run(1)
+        return workspace
+
+    def room(self, size: int) -> Any:
+        """See `room_for_batch`."""
+        caches = self._programs, self._pool
+        return room_for_batch(size, self._plan, self.backend, self._dtype, False, *caches)
+
+    def _program(self, size: int) -> tuple[Workspace, Program]:
+        while len(self._programs) >= CACHED_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+            self.backend.release()  # work arrays of its size
+        workspace = Workspace(self._plan, self.backend, self._dtype, size, self._pool)
+        return workspace, self.backend.capture(workspace.forward, self._traceable)
+
+
+class Predictor:
+    """Predictions of a model, several of them at the same time if several threads ask.
+
+    Args:
+        plan: what to run.
+        arena: the parameters.
+        spec: backend, dtype and shapes of the model.
+        form: of its outputs.
+    """
+
+    def __init__(self, plan: Plan, arena: Arena, spec: Spec, form: Form) -> None:
+        self.plan = plan
+        self.arena = arena
+        self.spec = spec
+        self.form = form
+        self._contexts = Contexts(lambda: Forward(plan, spec))
+        cache = spec.backend.cache_bytes
+        row = sample_bytes(plan, spec.dtype, training=False)
+        self._rows = sys.maxsize if cache is None else max(1, cache // row)
+
+    def predict(self, xs: Sequence[Any], where: str = "", first: int = 0) -> list[np.ndarray]:
+        """Outputs (rows, ...) for inputs (rows, ...), of any real dtype, wherever they are.
+
+        Args:
+            xs: the samples, an array for each input.
+            where, first: begins what messages call them, and the number of the first.
+
+        Raises:
+            ValueError: for a value that is not finite.
+        """
+        spec = self.spec
+        backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
+        if large:
+            with backend.session():
+                return self.arena.access.read(self._in_pieces, xs, where, first)
+        for x, (argument, _) in zip(xs, spec.inputs, strict=True):
+            if not is_finite(backend, x, dtype):
+                check_finite(backend, x, dtype, where + argument, first)
+        if not all(map(backend.owns, xs)):
+            xs = [
+                x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
+                for x, (argument, _) in zip(xs, spec.inputs, strict=True)
+            ]
+        return self.arena.access.read(self._contexts.call, self._outputs, xs)
+
+    def _outputs(self, forward: Forward, xs: Sequence[Array]) -> list[np.ndarray]:
+        return list(map(self.spec.backend.read, forward.run(xs).ys))
+
+    def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
+        """The outputs of all nodes of the plan, for arrays on the device."""
+
+        def work(forward: Forward) -> list[np.ndarray]:
+            return [self.spec.backend.read(call.y) for call in forward.run(xs).calls]
+
+        return self.arena.access.read(self._contexts.call, work)
+
+    def _in_pieces(self, xs: Sequence[Any], where: str, first: int) -> list[np.ndarray]:
+        """In pieces whose arrays stay in a thread's cache, by as many threads as there are."""
+        spec, rows = self.spec, len(xs[0])
+        backend, dtype = spec.backend, spec.dtype
+        outs = [np.empty((rows, *shape), dtype) for shape in self.plan.output_shapes]
+        floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
+        suspects: list[slice] = []
+
+        def work(forward: Forward, piece: int) -> None:
+            at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))
+            ys = forward.run([*map(itemgetter(at), xs)]).ys
+            for out, y in zip(outs, ys, strict=True):
+                np.copyto(out[at], y)
+            for x in floats:
+                if not is_finite(backend, x[at], dtype):
+                    suspects.append(at)
+
+        backend.share(-(-rows // self._rows), partial(self._contexts.call, work))
+        for at in suspects:
+            for x, (argument, _) in zip(xs, spec.inputs, strict=True):
+                check_finite(backend, x[at], dtype, where + argument, first + at.start)
+        return outs
+
+
+def predict(
+    forward: Callable[..., list[np.ndarray]],
+    batches: Iterator[tuple[Any, ...]],
+    callbacks: Any,
+    form: Form,
+) -> Any:
+    """Outputs of all batches, one below the other.
+
+    Args:
+        forward: gives the outputs of a batch; takes what each consists of.
+        batches: what to predict.
+        callbacks: who is told, or None.
+        form: of what comes out.
+    """
+    if callbacks is not None:
+        callbacks.model.stop_predicting = False
+        callbacks.on_predict_begin({})
+    outputs: list[list[np.ndarray]] = []
+    for number, batch in enumerate(batches):
+        if callbacks is not None:
+            callbacks.on_predict_batch_begin(number, {})
+        outputs.append(forward(*batch))
+        if callbacks is not None:
+            callbacks.on_predict_batch_end(number, {"outputs": form.pack(outputs[-1])})
+            if callbacks.model.stop_predicting:
+                break
+    if callbacks is not None:
+        callbacks.on_predict_end({})
+    if not outputs:
+        raise ValueError("x gave no batch at all: there is nothing to predict.")
+    if len(outputs) > 1:
+        outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
+    return outputs[0][0] if form.kind is None else form.pack(outputs[0])

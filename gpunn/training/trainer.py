@@ -1,0 +1,348 @@
+"""A compiled, built model: what its steps compute, what they add up, and exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES, Control
+from gpunn.backends.shared.precision import usable
+from gpunn.common.overrides import replaces
+from gpunn.common.registry import is_own
+from gpunn.common.stored import MOST, Integer, Number, check, check_array
+from gpunn.core.arena import Arena
+from gpunn.core.plan import Plan
+from gpunn.feeding.data import Spec
+from gpunn.losses import Loss
+from gpunn.optimizers import Optimizer
+
+from .contexts import Contexts
+from .heads import Head, Measure, make_heads
+from .steps import Batch, Steps
+
+COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
+
+
+class Trainer:
+    """A plan with losses, metrics and optimizer on an arena.
+
+    Args:
+        plan: the layers in their order.
+        arena: their parameters; gets the optimizer's slots.
+        spec: shapes and dtype of the data; its targets hold the losses.
+        optimizer: as compiled.
+        metrics, weighted_metrics: as compiled, a list for each output.
+        seed: key of the shuffled order and of the random streams.
+        precision: wished for in products, see `usable`.
+        loss_weights: of each output's loss in the sum of all; 1 by default.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        arena: Arena,
+        spec: Spec,
+        optimizer: Optimizer | None,
+        metrics: Sequence[list[Any]],
+        weighted_metrics: Sequence[list[Any]],
+        seed: int,
+        precision: str | None = None,
+        loss_weights: Sequence[float] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.arena = arena
+        self.backend: Backend = arena.backend
+        self.optimizer = optimizer
+        self.seed = seed
+        self.precision = usable(precision, self.backend, spec.dtype)
+        self.passes = 0  # passes over the data begun so far
+        self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
+        losses = {head.number: head.loss for head in self.heads}
+        targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
+        self.spec = replace(spec, targets=tuple(targets))
+        self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
+        # Where the loss is not that of one head, it has two places of its own: of the penalties
+        # on weights, and of what tells a bad batch.
+        self.apart = len(self.heads) > 1 or self.heads[0].weight != 1.0
+        self.zeros = np.zeros(self.heads[-1].end + 2 * self.apart)
+        self._treatments: list[tuple[Any, ...]] = []
+        self.training = Steps(self, True)
+        self.evaluations: Contexts[Steps] = Contexts(lambda: Steps(self, False))
+        self._interrupted = False
+        used = [m.metric for head in self.heads for m in head.measures]
+        self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
+        self._formulas = [*losses.values(), optimizer, *used, *plan.formulas]
+        self._adjustable = [f for f in self._formulas if hasattr(f, "__dict__")]
+        self._values: list[Any] = []  # of their attributes, when they were last looked at;
+        self._settings: list[tuple[str, Any]] = []  # what a step depends on of them,
+        self._rates: list[tuple[Any, ...]] = []  # and of the optimizer's schedules
+        if optimizer is not None:
+            optimizer.add_slots(arena)
+            optimizer.attach(self.control)
+        self.refresh()
+
+    # What most models have one of.
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output that has one, as the step uses it."""
+        return self.heads[0].loss
+
+    @property
+    def fused(self) -> bool:
+        """Whether that takes over the output's activation."""
+        return self.heads[0].fused
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """The metrics of all outputs, in the order in which they are reported."""
+        measures = [measure for head in self.heads for measure in head.measures]
+        several = len(self.spec.targets) > 1  # Keras sorts them then
+        return sorted(measures, key=lambda m: m.name) if several else measures
+
+    # -- steps
+
+    @property
+    def control(self) -> Control:
+        """The control block of training."""
+        return self.training.control
+
+    @property
+    def last_batch(self) -> Batch | None:
+        """The arrays of the last training step."""
+        return self.training.last_batch
+
+    def train(self) -> _Training:
+        """Around training: what an interrupt has left half done is thrown away.
+
+        Weights, optimizer state and counters are those of a whole number of steps; programs
+        and work arrays are made anew.
+        """
+        return _Training(self)
+
+    def refresh(self) -> bool:
+        """Read anew which parameters are trained and how; True if that changed since last time."""
+        treatments = [p.treatment for p in self.arena.parameters]
+        if treatments == self._treatments:
+            return False
+        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        self.traceable = all(map(is_own, [*self._formulas, *treating]))
+        self.arena.refresh()
+        if self.optimizer is not None:
+            self.optimizer.drop_sums(self.arena)
+        self.forget_programs()
+        self._treatments = treatments
+        return True
+
+    def forget_programs(self) -> None:
+        self.training.forget_programs()
+        self.evaluations.clear()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether `refresh` and `follow_settings` have nothing to do: mostly so."""
+        if [p.treatment for p in self.arena.parameters] != self._treatments:
+            return False
+        values, rates = self._settings_now()
+        before = self._values
+        same = len(values) == len(before) and all(map(is_, values, before))
+        return same and rates == self._rates
+
+    def _settings_now(self) -> tuple[list[Any], list[Any]]:
+        values = list(chain.from_iterable([vars(f).values() for f in self._adjustable]))
+        schedules = self.optimizer.schedules if self.optimizer else {}
+        return values, [(at, type(s), s.functor, *s.parameters) for at, s in schedules.items()]
+
+    def follow_settings(self) -> None:
+        """Forget the programs if the numbers have changed that they were made with.
+
+        Such are a dropout rate or an optimizer's momentum; the learning rate is none.
+        """
+        values, rates = self._settings_now()
+        settings = [
+            (name, value)
+            for formula in self._adjustable
+            for name, value in vars(formula).items()
+            if isinstance(value, (bool, int, float, str, np.generic)) and name != "_learning_rate"
+        ]
+        if settings != self._settings or rates != self._rates:
+            self.forget_programs()
+            if self.optimizer is not None:
+                self.optimizer.attach(self.control)
+            self._settings, self._rates = settings, rates
+        self._values = values
+
+    # -- what steps add up
+
+    def logs_of(self, totals: np.ndarray) -> dict[str, float]:
+        """Losses and metrics of these sums."""
+        sums = totals.tolist()
+
+        def mean(place: int, head: Head) -> float:
+            rows: float = sums[head.at + 1]
+            return sums[head.at + place] / rows if rows else 0.0
+
+        losses = [mean(0, head) for head in self.heads]
+        result = {"loss": losses[0]}
+        if self.apart:
+            weights = [head.weight for head in self.heads]
+            penalty = sums[-2] / rows if (rows := sums[self.heads[0].at + 1]) else 0.0
+            result["loss"] = penalty + sum(
+                w * loss for w, loss in zip(weights, losses, strict=True)
+            )
+        if len(losses) > 1:  # as in Keras, without their weights
+            for head, loss in zip(self.heads, losses, strict=True):
+                result[f"{head.target.name}_loss"] = loss
+        values = {
+            measure.name: mean(2, head)
+            if measure.counted_by_loss
+            else measure.metric.compute(totals[measure.at])
+            for head in self.heads
+            for measure in head.measures
+        }
+        for measure in self.measures:
+            result[measure.name] = values[measure.name]
+        return result
+
+    @property
+    def log_names(self) -> list[str]:
+        """The names in `logs_of`, in their order."""
+        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
+        return ["loss", *several, *(measure.name for measure in self.measures)]
+
+    def bad_batch(self) -> int | None:
+        """The first training batch (of all so far) whose loss was not finite."""
+        number = int(self.control.get()[BAD_BATCH])
+        return None if number < 0 else number
+
+    # -- exact resume
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Everything besides the weights that the next step depends on."""
+        totals = self.backend.read(self.training.totals)
+        tensors = {"counters": self.control.get(), "totals": totals}
+        for name, slot in self.arena.slots.items():
+            for path, p in self.plan.parameters.items():
+                if p.trained:
+                    tensors[f"slot/{name}/{path}"] = self.backend.read(self.arena.segment(slot, p))
+        document = {
+            "seed": self.seed,
+            "passes": self.passes,
+            "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
+        }
+        return tensors, document
+
+    def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            ValueError: naming an entry that is missing or surplus, of the wrong type, shape or
+                range; nothing is changed then.
+        """
+        own, own_document = self.state()
+        for missing in sorted(set(own) ^ set(tensors)):
+            raise ValueError(
+                f"Training state: entry {missing!r} is "
+                f"{'missing' if missing in own else 'not known'}."
+            )
+        # All of it before any of it is taken over.
+        tensors = {
+            name: check_array(
+                tensors[name], array.shape, array.dtype.kind, f"training/tensors/{name}"
+            ).astype(array.dtype, copy=False)
+            for name, array in own.items()
+        }
+        kept = {
+            "seed": Integer(0, 2**64 - 1),
+            "passes": Integer(),
+            "learning_rate": Number(0, finite=True, or_none=own_document["learning_rate"] is None),
+        }
+        document = check(kept, document, "training/values")
+        self._check_counters(tensors["counters"], document["passes"])
+        self._check_totals(tensors["totals"])
+        self._check_slots(tensors)
+        self.seed, self.passes = document["seed"], document["passes"]
+        if self.optimizer is not None and self.optimizer.fixed_learning_rate is not None:
+            self.optimizer.learning_rate = document["learning_rate"]
+        write = self.backend.write
+        self.control.restore(tensors["counters"])
+        write(self.training.totals, tensors["totals"])
+        for name, slot in self.arena.slots.items():
+            for path, p in self.plan.parameters.items():
+                if p.trained:
+                    write(self.arena.segment(slot, p), tensors[f"slot/{name}/{path}"])
+        self.forget_programs()
+
+    @staticmethod
+    def _check_counters(counters: np.ndarray, passes: int) -> None:
+        place = "training/tensors/counters"
+        found = check(COUNTED, dict(zip(NAMES, counters.tolist(), strict=False)), place)
+        if counters[len(NAMES) :].any():
+            raise ValueError(
+                f"the entry {place!r} is {counters.tolist()}: zeros at its end expected."
+            )
+        if found["bad_batch"] > found["batches"]:
+            raise ValueError(
+                f"the entry '{place}/bad_batch' is {found['bad_batch']}, of {found['batches']} "
+                f"batches."
+            )
+        if not passes - 1 <= found["pass"] <= passes:  # the last that was begun is under way
+            raise ValueError(
+                f"the entry '{place}/pass' is {found['pass']}, 'training/values/passes' {passes}: "
+                f"one less expected."
+            )
+
+    def _check_slots(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Slots may be NaN; those whose root is taken may not be negative."""
+        names = self.optimizer.not_negative if self.optimizer else ()
+        for entry, array in tensors.items():
+            if entry.startswith("slot/") and entry.split("/")[1] in names and (array < 0).any():
+                raise ValueError(
+                    f"the entry 'training/tensors/{entry}' holds {array.min():g}: numbers of at "
+                    f"least 0 expected."
+                )
+
+    def _check_totals(self, totals: np.ndarray) -> None:
+        """Sums may be NaN; the number of rows that they were made of may not."""
+        for head in self.heads:
+            rows = totals[head.at + 1]
+            if not 0 <= rows < MOST:
+                raise ValueError(
+                    f"the entry 'training/tensors/totals' says {rows} rows: a number of at least "
+                    f"0 expected."
+                )
+
+    @property
+    def batches(self) -> int:
+        """Training batches so far."""
+        return int(self.control.get()[BATCHES])
+
+    @property
+    def updates(self) -> int:
+        """Optimizer updates so far."""
+        return int(self.control.get()[UPDATES])
+
+
+class _Training:
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def __enter__(self) -> Steps:
+        trainer = self._trainer
+        if trainer._interrupted:
+            before = trainer.training
+            trainer.training = Steps(trainer, True, before.control, before.totals)
+        trainer._interrupted = True  # until it has ended well
+        return trainer.training
+
+    def __exit__(self, error: object, *rest: object) -> None:
+        if error is None:
+            self._trainer._interrupted = False

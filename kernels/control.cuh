@@ -1,6 +1,0 @@
-// Places in the control block, as in gpunn/backends/control.py.
-#pragma once
-#include "types.cuh"
-
-enum Counter { UPDATES, BATCHES, PASS, POSITION, BAD_BATCH };
-enum Rate { LEARNING_RATE };

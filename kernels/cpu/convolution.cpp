@@ -1,0 +1,272 @@
+// Convolution of images, (samples, height, width, channels): products of the patches of x under
+// the windows, which are read where they lie.
+#include "../formulas/activations.cuh"
+#include "formulas.hpp"
+#include "gathered.hpp"
+#include "operation.hpp"
+#include "windows.hpp"
+
+#include <cstring>
+
+namespace {
+
+constexpr int64 BLOCK = 144;  // windows at a time: what is read and written for them stays close
+
+// A convolution's sizes, and where things lie in memory in a group of images, which are x's or, if
+// windows lie over the edges, copies in an array with zeros around them.
+struct Layout {
+    Windows w;
+    int64 padded_height, padded_width;  // of such a copy
+    int64 samples, channels, filters;
+    int64 group, pieces;  // samples in a group; a piece is some groups
+    const int64* at;      // where each window of a group begins
+    const int64* cells;   // from there on, each number of a patch
+
+    int64 depth() const { return w.cell_rows * w.cell_columns * channels; }
+    int64 image() const { return w.pixels() * channels; }
+    int64 padded() const { return padded_height * padded_width * channels; }
+    int64 inside() const { return (w.top * padded_width + w.left) * channels; }
+    // Numbers of a patch that lie one behind the other.
+    int64 run() const { return w.dilation_x == 1 ? w.cell_columns * channels : channels; }
+
+    // work(first sample, samples) for the groups of a piece
+    template <typename Work> void each_group(int64 piece, Work work) const {
+        const int64 groups = (samples + group - 1) / group;
+        const int64 stop = groups * (piece + 1) / pieces;
+        for (int64 g = groups * piece / pieces; g < stop; ++g) {
+            const int64 first = g * group;
+            work(first, samples - first < group ? samples - first : group);
+        }
+    }
+    // line(number of an image's first pixel of a row, of the same in its padded copy) for all rows
+    template <typename Line> void each_line(int64 count, Line line) const {
+        for (int64 n = 0; n < count; ++n)
+            for (int64 y = 0; y < w.height; ++y)
+                line(n * image() + y * w.width * channels,
+                     n * padded() + inside() + y * padded_width * channels);
+    }
+};
+
+Layout layout_of(const int64* n, const int64* at, const int64* cells) {
+    return {windows_of(n), n[12], n[13], n[14], n[15], n[16], n[17], n[18], at, cells};
+}
+
+// The images of a group: as they are, or copied to where there is room around them.
+template <typename T>
+const T* padded_images(const Layout& l, const T* x, int64 count, T* room) {
+    if (!room) return x;
+    l.each_line(count, [&](int64 from, int64 to) {
+        std::memcpy(room + to, x + from, std::size_t(l.w.width * l.channels) * sizeof(T));
+    });
+    return room;
+}
+
+// work(first column, columns) for each panel
+template <typename T, typename Work> void each_panel(int64 columns, Work work) {
+    constexpr int64 width = PANEL_WIDTH<T>;
+    for (int64 first = 0; first < columns; first += width)
+        work(first, columns - first < width ? columns - first : width);
+}
+
+// A pass of an activation over n numbers: out = f(z), or dy f'(saved) in dy's place.
+template <typename T>
+using Forward = void (*)(const double* parameters, const T* z, int64 n, T* out);
+template <typename T>
+using Backward = void (*)(const double* parameters, const T* saved, int64 n, T* dy);
+
+template <typename T> using Windowed = Panel<T, Table, Table, Steps, true>;
+template <typename T> using Turned = Panel<T, Table, Table, Steps, false>;
+template <typename T> using Scattered = Panel<T, Steps, Steps, Table, true>;
+
+// out = f(z + bias), z = patches of x @ kernel; z itself becomes z + bias.
+template <typename T>
+void convolve(const T* x, const T* kernel, const T* bias, const double* parameters,
+              const int64* numbers, const int64* at, const int64* cells, T* padded, T* packed,
+              T* z, T* out, Forward<T> activate) {
+    const Layout l = layout_of(numbers, at, cells);
+    const int64 depth = l.depth(), filters = l.filters;
+    lay_out_panels(kernel, filters, false, depth, filters, packed);
+    parallel(l.pieces, [&](int64 piece) {
+        T* room = padded ? padded + piece * l.group * l.padded() : nullptr;
+        l.each_group(piece, [&](int64 first, int64 count) {
+            const T* images = padded_images(l, x + first * l.image(), count, room);
+            const int64 windows = count * l.w.count(), base = first * l.w.count();
+            for (int64 block = 0; block < windows; block += BLOCK) {
+                const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+                T* rows = z + (base + block) * filters;
+                each_panel<T>(filters, [&](int64 column, int64 columns) {
+                    gathered_panel<T>(
+                        Windowed<T>{images, {at + block}, {cells}, depth, packed + column * depth,
+                                   PANEL_WIDTH<T>, columns, bias ? bias + column : nullptr, false,
+                                   rows + column, {filters}},
+                        some
+                    );
+                });
+                activate(parameters, rows, some * filters, out + (base + block) * filters);
+            }
+        });
+    });
+}
+
+// sums (columns) (+)= those of x (rows, columns)
+template <typename T>
+void add_rows(const T* x, int64 rows, int64 columns, bool add, T* sums) {
+    typedef Vector<T> V;
+    constexpr int most = 4;
+    for (int64 c = 0; c < columns; c += V::lanes) {
+        const typename V::Part part = V::part(columns - c < V::lanes ? columns - c : V::lanes);
+        typename V::type sum[most] = {V::zero(), V::zero(), V::zero(), V::zero()};
+        const T* from = x + c;
+        int64 r = 0;
+        for (; r + most <= rows; r += most)
+            UNROLLED
+            for (int i = 0; i < most; ++i)
+                sum[i] = sum[i] + V::load(from + (r + i) * columns, part);
+        for (; r < rows; ++r) sum[0] = sum[0] + V::load(from + r * columns, part);
+        const typename V::type all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        V::store(sums + c, add ? V::load(sums + c, part) + all : all, part);
+    }
+}
+
+// out (+)= the sum of `parts` arrays of n numbers that lie one behind the other
+template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool adds, T* out) {
+    in_pieces(0, n, [&](int64 first, int64 stop) {
+        for (int64 part = 0; part < parts; ++part) {
+            const T* from = sums + part * n;
+            const bool set = part == 0 && !adds;
+            INDEPENDENT
+            for (int64 i = first; i < stop; ++i) out[i] = set ? from[i] : out[i] + from[i];
+        }
+    });
+}
+
+// What windows are worth, dz kernel^T, goes to the pixels that they lie on; `turned` are the panels
+// of kernel^T, a run of a patch after the other.
+template <typename T>
+void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool add, T* images) {
+    const int64 run = l.run(), filters = l.filters;
+    const int64 panels = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T>;
+    for (int64 block = 0; block < windows; block += BLOCK) {
+        const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+        const T* panel = turned;
+        for (int64 cell = 0; cell < l.depth(); cell += run) {
+            each_panel<T>(run, [&](int64 column, int64 columns) {
+                gathered_panel<T>(
+                    Scattered<T>{dz + block * filters, {filters}, {1}, filters,
+                                 panel + column * filters, PANEL_WIDTH<T>, columns, nullptr, add,
+                                 images + l.cells[cell] + column, {l.at + block}},
+                    some
+                );
+            });
+            panel += panels * PANEL_WIDTH<T> * filters;
+        }
+    }
+}
+
+// The gradients that are wanted; dy becomes dz = dy f'(.). Each piece has sums of its own, which
+// are added up at the end.
+template <typename T>
+void differentiate(const T* x, const T* kernel, const double* parameters, const int64* numbers,
+                   const int64* at, const int64* cells, T* padded, T* pixels, T* turned, T* sums,
+                   T* bias_sums, const T* saved, T* dy, T* dkernel, T* dbias, T* dx, bool adds,
+                   bool accumulate, Backward<T> activate) {
+    const Layout l = layout_of(numbers, at, cells);
+    const int64 depth = l.depth(), filters = l.filters, run = l.run();
+    const int64 turned_run = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T> * PANEL_WIDTH<T> * filters;
+    if (dx)
+        for (int64 cell = 0; cell < depth; cell += run)
+            lay_out_panels(kernel + cell * filters, filters, true, filters, run,
+                           turned + cell / run * turned_run);
+    const bool overlaps = !l.w.tiles();
+    parallel(l.pieces, [&](int64 piece) {
+        T* room = padded ? padded + piece * l.group * l.padded() : nullptr;
+        T* wide = pixels ? pixels + piece * l.group * l.padded() : nullptr;
+        bool begun = false;
+        l.each_group(piece, [&](int64 first, int64 count) {
+            const int64 windows = count * l.w.count(), base = first * l.w.count() * filters;
+            T* dz = dy + base;
+            activate(parameters, saved + base, windows * filters, dz);
+            if (dbias) add_rows(dz, windows, filters, begun, bias_sums + piece * filters);
+            if (dkernel) {
+                const T* images = padded_images(l, x + first * l.image(), count, room);
+                T* sum = sums + piece * depth * filters;
+                for (int64 block = 0; block < windows; block += BLOCK) {
+                    const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+                    each_panel<T>(filters, [&](int64 column, int64 columns) {
+                        gathered_panel<T>(
+                            Turned<T>{images, {cells}, {at + block}, some,
+                                       dz + block * filters + column, filters, columns, nullptr,
+                                       begun || block > 0, sum + column, {filters}},
+                            depth
+                        );
+                    });
+                }
+            }
+            begun = true;
+            if (!dx) return;
+            T* into = dx + first * l.image();
+            T* images = wide ? wide : into;
+            const bool add = wide ? overlaps : accumulate || overlaps;
+            if (wide) std::memset(wide, 0, std::size_t(count * l.padded()) * sizeof(T));
+            else if (!accumulate && overlaps)
+                std::memset(into, 0, std::size_t(count * l.image()) * sizeof(T));
+            scatter(l, dz, turned, windows, add, images);
+            if (!wide) return;
+            const int64 line = l.w.width * l.channels;
+            l.each_line(count, [&](int64 to, int64 at) {
+                INDEPENDENT
+                for (int64 i = 0; i < line; ++i)
+                    into[to + i] = accumulate ? into[to + i] + wide[at + i] : wide[at + i];
+            });
+        });
+    });
+    if (dkernel) add_parts(sums, l.pieces, depth * filters, adds, dkernel);
+    if (dbias) add_parts(bias_sums, l.pieces, filters, adds, dbias);
+}
+
+template <typename T, template <typename> class Activation>
+void forward(const double* parameters, const T* z, int64 n, T* out) {
+    const Activation<T> f(parameters);
+    INDEPENDENT
+    for (int64 i = 0; i < n; ++i) out[i] = f.forward(z[i]);
+}
+
+template <typename T, template <typename> class Activation>
+void backward(const double* parameters, const T* saved, int64 n, T* dy) {
+    const Activation<T> f(parameters);
+    INDEPENDENT
+    for (int64 i = 0; i < n; ++i) dy[i] = f.gradient(saved[i], dy[i]);
+}
+
+template <typename T, template <typename> class Activation>
+void convolution(const T* x, const T* kernel, const T* bias, const double* parameters,
+                 const int64* numbers, const int64* at, const int64* cells, T* padded, T* packed,
+                 T* z, T* out) {
+    convolve(x, kernel, bias, parameters, numbers, at, cells, padded, packed, z, out,
+             forward<T, Activation>);
+}
+
+template <typename T, template <typename> class Activation>
+void convolution_gradient(const T* x, const T* kernel, const double* parameters,
+                          const int64* numbers, const int64* at, const int64* cells, T* padded,
+                          T* pixels, T* turned, T* sums, T* bias_sums, const T* saved, T* dy,
+                          T* dkernel, T* dbias, T* dx, bool adds, bool accumulate) {
+    differentiate(x, kernel, parameters, numbers, at, cells, padded, pixels, turned, sums,
+                  bias_sums, saved, dy, dkernel, dbias, dx, adds, accumulate,
+                  backward<T, Activation>);
+}
+
+template <typename T> void add_all() {
+#define ADD(Formula)                                                                        \
+    add<&convolution<T, Formula>>("convolution", {name_of<T>(), #Formula});                  \
+    add<&convolution_gradient<T, Formula>>("convolution_gradient", {name_of<T>(), #Formula});
+    EACH_ACTIVATION(ADD)
+#undef ADD
+}
+
+const Registration registration([] {
+    add_all<float>();
+    add_all<double>();
+});
+
+}  // namespace

@@ -1,0 +1,161 @@
+// The end of the forward pass and the beginning of the backward pass: each row's loss, its
+// gradient and whether the answer is right; then the sums over the rows.
+#include "../formulas/losses.cuh"
+#include "formulas.hpp"
+#include "operation.hpp"
+#include "rows.hpp"
+
+namespace {
+
+// gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
+// row_losses = w l and, unless null, row_matches = whether the answer is right.
+// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+template <typename T, template <typename> class Formula, typename Rows>
+void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* targets,
+               const int32* labels, const T* weights, T scale, int64 classes, T* gradient,
+               T* row_losses, bool* row_matches) {
+    typename Rows::Input predictions, given;
+    rows.read(y, predictions);
+    if (targets) rows.read(targets, given);
+    const Chunk<int32> label = targets ? all(int32(0)) : rows.of_rows(labels);
+    const Chunk<T> weight = weights ? rows.of_rows(weights) : all(T(1));
+    auto target = [&](int64 k) {
+        Chunk<T> t;
+        if (targets) {
+            t = given(k);
+        } else {
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) t[l] = rows.number(k, l) == label[l] ? T(1) : T(0);
+        }
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) t[l] = loss.target(t[l], T(classes));
+        return t;
+    };
+
+    Chunk<T> maximum = all(T(0)), total = maximum, mass = maximum, whole = maximum;
+    auto row = [&](int l) { return Row<T>{T(classes), maximum[l], total[l], mass[l], whole[l]}; };
+    // Of each row the sum of term(t, y, row).
+    auto sum_over = [&](auto term) {
+        Chunk<T> sums = all(T(0));
+        rows.each([&](int64 k) {
+            const Chunk<T> y = predictions(k), t = target(k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) {
+                const T x = term(t[l], y[l], row(l));
+                sums[l] += rows.inside(k, l) ? x : T(0);
+            }
+        });
+        return Rows::sums(sums);
+    };
+    auto largest_over = [&](auto score) {
+        Chunk<T> most = all(math::minus_infinity<T>());
+        rows.each([&](int64 k) {
+            const Chunk<T> y = predictions(k), t = target(k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) {
+                const T x = score(t[l], y[l]);
+                most[l] = rows.inside(k, l) && x > most[l] ? x : most[l];
+            }
+        });
+        return Rows::largest(most);
+    };
+
+    typedef const Row<T>& R;
+    if constexpr (Formula<T>::whole_row) {
+        maximum = largest_over([](T, T y) { return y; });
+        total = sum_over([&](T, T y, R row) { return loss.term(y, row.maximum); });
+    }
+    if constexpr (Formula<T>::compares) {
+        maximum = largest_over([&](T t, T y) { return loss.score(t, y); });
+        total = sum_over([&](T t, T y, R row) { return loss.term(t, y, row); });
+        whole = sum_over([&](T t, T y, R) { return loss.weight(t, y); });
+    }
+    if constexpr (Formula<T>::whole_row || Formula<T>::compares)
+        mass = sum_over([&](T t, T y, R row) { return loss.mass(t, y, row); });
+    typename Rows::Output slopes = rows.output(gradient);
+    Chunk<T> values = all(T(0));
+    rows.each([&](int64 k) {
+        const Chunk<T> y = predictions(k), t = target(k);
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) {
+            const T value = loss.value(t[l], y[l], row(l));
+            values[l] += rows.inside(k, l) ? value : T(0);
+        }
+        if (!gradient) return;
+        Chunk<T> slope;
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l)
+            slope[l] = scale * weight[l] * loss.slope(t[l], y[l], row(l));
+        slopes(k, slope);
+    });
+    if (gradient) rows.finish(slopes, gradient);
+    values = Rows::sums(values);
+    EACH_LANE
+    for (int l = 0; l < LANES; ++l) values[l] *= weight[l];
+    rows.to_rows(values, row_losses);
+    if (row_matches) {
+        const Chunk<int32> answer = places_of_largest<T>(rows, predictions);
+        const Chunk<int32> truth = targets ? places_of_largest<T>(rows, given) : label;
+        Chunk<bool> match;
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) match[l] = answer[l] == truth[l];
+        rows.to_rows(match, row_matches);
+    }
+}
+
+// The same for all rows.
+template <typename T, template <typename> class Formula>
+void all_losses(const T* predictions, const T* targets, const int32* labels, const T* weights,
+                const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
+                T* row_losses, bool* row_matches) {
+    const Formula<T> formula(parameters);
+    each_rows<T>(rows, classes, [&](const auto& some, int64 r) {
+        const int64 start = r * classes;
+        loss_rows<T, Formula>(
+            some, formula, predictions + start, targets ? targets + start : nullptr,
+            labels ? labels + r : nullptr, weights ? weights + r : nullptr, T(scale), classes,
+            gradient ? gradient + start : nullptr, row_losses + r,
+            row_matches ? row_matches + r : nullptr);
+    });
+}
+
+// And totals += (scale rows sum(w l), rows) and, of matches, right answers.
+template <typename T, template <typename> class Formula>
+void loss(const T* predictions, const T* targets, const int32* labels, const T* weights,
+          const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
+          T* row_losses, bool* row_matches, double* totals) {
+    all_losses<T, Formula>(predictions, targets, labels, weights, parameters, scale, rows, classes,
+                           gradient, row_losses, row_matches);
+    const double sum = sum_of(rows, [=](int64 r) { return double(row_losses[r]); });
+    totals[0] += scale * double(rows) * sum;
+    totals[1] += double(rows);
+    if (!row_matches) return;
+    int64 right = 0;
+    for (int64 r = 0; r < rows; ++r) right += row_matches[r];
+    totals[2] += double(right);
+}
+
+// Losses as a metric: state += (sum(w l), sum(w)) over the rows with weights w (1 where null).
+template <typename T, template <typename> class Formula>
+void metric_of_losses(const T* predictions, const T* targets, const int32* labels,
+                      const T* weights, const double* parameters, int64 rows, int64 classes,
+                      T* row_losses, double* state) {
+    all_losses<T, Formula>(predictions, targets, labels, nullptr, parameters, 1.0, rows, classes,
+                           nullptr, row_losses, nullptr);
+    add_to_mean(row_losses, weights, rows, state);
+}
+
+template <typename T> void add_losses() {
+#define ADD(Formula)                                                              \
+    add<&loss<T, Formula>>("loss", {name_of<T>(), #Formula});                      \
+    add<&metric_of_losses<T, Formula>>("metric_of_losses", {name_of<T>(), #Formula});
+    EACH_LOSS(ADD)
+#undef ADD
+}
+
+const Registration registration([] {
+    add_losses<float>();
+    add_losses<double>();
+});
+
+}  // namespace

@@ -1,0 +1,123 @@
+// What an operation is: a plain function of arrays and numbers, and what Python must know of it.
+// It allocates nothing, throws nothing and needs no interpreter.
+#pragma once
+#include "../formulas/types.cuh"
+
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// In front of a loop: no element depends on what was written for another one. Arrays may be the
+// same, as with in-place operations, which a compiler by itself would take for an obstacle.
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT __pragma(loop(ivdep))
+#endif
+
+constexpr std::size_t MOST_ARGUMENTS = 24;
+
+// One argument as it is kept between calls.
+union Word {
+    void* array;
+    int64 integer;
+    double number;
+};
+
+enum class Type { none, boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16,
+                  float32, float64 };
+
+template <typename T> constexpr Type type_of = Type::none;
+template <> inline constexpr Type type_of<bool> = Type::boolean;
+template <> inline constexpr Type type_of<int8> = Type::int8;
+template <> inline constexpr Type type_of<int16> = Type::int16;
+template <> inline constexpr Type type_of<int32> = Type::int32;
+template <> inline constexpr Type type_of<int64> = Type::int64;
+template <> inline constexpr Type type_of<uint8> = Type::uint8;
+template <> inline constexpr Type type_of<uint16> = Type::uint16;
+template <> inline constexpr Type type_of<uint32> = Type::uint32;
+template <> inline constexpr Type type_of<uint64> = Type::uint64;
+template <> inline constexpr Type type_of<float16> = Type::float16;
+template <> inline constexpr Type type_of<float> = Type::float32;
+template <> inline constexpr Type type_of<double> = Type::float64;
+
+// One parameter of an operation: an array (`Type` of its elements, maybe only read) or a number.
+struct Parameter {
+    enum Kind { array, integer, number, boolean } kind;
+    Type type;
+    bool constant;
+};
+
+template <typename A> constexpr Parameter parameter() {
+    if constexpr (std::is_pointer_v<A>) {
+        using Element = std::remove_pointer_t<A>;
+        constexpr Type type = type_of<std::remove_const_t<Element>>;
+        static_assert(type != Type::none, "no array of NumPy's has such elements");
+        return {Parameter::array, type, std::is_const_v<Element>};
+    } else if constexpr (std::is_same_v<A, bool>) {
+        return {Parameter::boolean, Type::none, true};
+    } else if constexpr (std::is_floating_point_v<A>) {
+        return {Parameter::number, Type::none, true};
+    } else {
+        static_assert(std::is_integral_v<A>, "an operation takes arrays and numbers");
+        return {Parameter::integer, Type::none, true};
+    }
+}
+
+template <typename A> A argument(const Word& word) {
+    if constexpr (std::is_pointer_v<A>) {
+        return static_cast<A>(word.array);
+    } else if constexpr (std::is_floating_point_v<A>) {
+        return static_cast<A>(word.number);
+    } else {
+        return static_cast<A>(word.integer);
+    }
+}
+
+// An operation with its choices (types, formulas) made.
+struct Operation {
+    std::string name;
+    std::vector<std::string> choices;
+    std::vector<Parameter> parameters;
+    void (*perform)(const Word* arguments);
+};
+
+// All of them, in the order in which their files register them.
+inline std::vector<Operation>& operations() {
+    static std::vector<Operation> all;
+    return all;
+}
+
+template <auto function> struct Unpacked;
+template <typename... A, void (*function)(A...)> struct Unpacked<function> {
+    static_assert(sizeof...(A) <= MOST_ARGUMENTS);
+    static std::vector<Parameter> parameters() { return {parameter<A>()...}; }
+    static void perform(const Word* arguments) {
+        perform(arguments, std::index_sequence_for<A...>{});
+    }
+    template <std::size_t... i>
+    static void perform(const Word* arguments, std::index_sequence<i...>) {
+        function(argument<A>(arguments[i])...);
+    }
+};
+
+// Makes `function` known to Python under a name and its choices.
+template <auto function>
+void add(const char* name, std::initializer_list<std::string> choices = {}) {
+    using Its = Unpacked<function>;
+    operations().push_back({name, choices, Its::parameters(), &Its::perform});
+}
+
+// An object of this at the top of a file registers what the file has, when the library is loaded.
+struct Registration {
+    explicit Registration(void (*registers)()) { registers(); }
+};
+
+template <typename T> inline const char* name_of() {
+    return std::is_same_v<T, float> ? "float32" : "float64";
+}

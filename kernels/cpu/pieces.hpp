@@ -1,0 +1,60 @@
+// Flat arrays in pieces, which threads share, and sums that no number of threads changes.
+#pragma once
+#include "../formulas/math.cuh"
+#include "pool.hpp"
+
+// Numbers of a pass over several arrays before it pays to wake other threads, and how many of them
+// one takes at a time.
+constexpr int64 WORTH_THREADS = 1 << 20, PIECE = 1 << 16;
+
+// work(first, last) for pieces that make up start to stop; for what is done number by number.
+template <typename Work> void in_pieces(int64 start, int64 stop, Work work) {
+    const int64 piece = stop - start < WORTH_THREADS ? stop - start : PIECE;
+    if (piece <= 0) return;
+    parallel((stop - start + piece - 1) / piece, [&](int64 k) {
+        const int64 first = start + k * piece;
+        work(first, stop - first < piece ? stop : first + piece);
+    });
+}
+
+// A piece of the flat arrays that belongs to one parameter, with the numbers of the first and the
+// last (not included) of the pieces that it shares a norm with.
+struct Piece {
+    int64 start, stop, first, last;
+};
+
+// work(k) for each of the pieces.
+template <typename Work> void each_piece(const Piece* pieces, int64 count, Work work) {
+    int64 numbers = 0;
+    for (int64 k = 0; k < count; ++k) numbers += pieces[k].stop - pieces[k].start;
+    if (numbers >= WORTH_THREADS) {
+        parallel(count, work);
+    } else {
+        for (int64 k = 0; k < count; ++k) work(k);
+    }
+}
+
+// The sum of term(0) to term(n - 1) in double precision, in the same order on each machine: so many
+// sums side by side, in which a compiler may see vectors.
+template <typename Term> inline double sum_of(int64 n, Term term) {
+    constexpr int LANES = 16;
+    double sums[LANES] = {};
+    int64 i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int lane = 0; lane < LANES; ++lane) sums[lane] += term(i + lane);
+    for (int lane = 0; i + lane < n; ++lane) sums[lane] += term(i + lane);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+    return sums[0];
+}
+
+template <typename T> inline double square_sum(const T* x, int64 n) {
+    return sum_of(n, [=](int64 i) { return double(x[i]) * double(x[i]); });
+}
+
+// The norm of all that a piece shares it with, of the sums of squares of all pieces.
+inline double norm(const Piece& piece, const double* sums) {
+    double all = 0;
+    for (int64 k = piece.first; k < piece.last; ++k) all += sums[k];
+    return math::sqrt(all);
+}

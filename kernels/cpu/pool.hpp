@@ -1,0 +1,29 @@
+// Threads that share the pieces of one operation, and sleep between operations.
+#pragma once
+#include "../formulas/types.cuh"
+
+#include <type_traits>
+
+// How many threads an operation that this thread calls may use, itself among them: at first one.
+int threads();
+void set_threads(int count);
+
+typedef void (*PieceOfWork)(void* work, int64 piece);
+void share_pieces(int64 pieces, PieceOfWork run, void* work);
+
+// Calls work(piece) for every piece from 0 on, on several threads where they are to be had, and
+// returns when all are done. Which thread does which piece is left open: no piece may depend on
+// that, nor on another piece. Inside a piece, parallel() is a plain loop.
+template <typename Work> void parallel(int64 pieces, Work&& work) {
+    if (pieces > 1 && threads() > 1) {
+        share_pieces(
+            pieces,
+            [](void* work, int64 piece) {
+                (*static_cast<typename std::remove_reference<Work>::type*>(work))(piece);
+            },
+            &work
+        );
+        return;
+    }
+    for (int64 piece = 0; piece < pieces; ++piece) work(piece);
+}

@@ -1,0 +1,111 @@
+// Activations of whole rows, and their gradients.
+#include "../formulas/activations.cuh"
+#include "formulas.hpp"
+#include "operation.hpp"
+#include "rows.hpp"
+
+namespace {
+
+// out = f(x + bias) for an f that looks at the whole row, x (rows, features); with keep_input, x
+// itself becomes x + bias.
+template <typename T, template <typename> class RowActivation>
+void row_activation(T* x, const T* bias, const double* parameters, int64 rows, int64 features,
+                    bool keep_input, T* out) {
+    const RowActivation<T> f(parameters);
+    if (keep_input && bias) {
+        for (int64 r = 0; r < rows; ++r) {
+            T* row = x + r * features;
+            INDEPENDENT
+            for (int64 c = 0; c < features; ++c) row[c] += bias[c];
+        }
+        bias = nullptr;
+    }
+    each_rows<T>(rows, features, [&](const auto& some, int64 r) {
+        typedef std::decay_t<decltype(some)> Rows;
+        typename Rows::Input given;
+        some.read(x + r * features, given);
+        auto input = [&](int64 k) {
+            Chunk<T> z = given(k);
+            if (!bias) return z;
+            const Chunk<T> shift = some.of_column(bias, k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) z[l] += shift[l];
+            return z;
+        };
+        Chunk<T> maximum = all(math::minus_infinity<T>()), sum = all(T(0));
+        some.each([&](int64 k) {
+            const Chunk<T> z = input(k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l)
+                maximum[l] = some.inside(k, l) && z[l] > maximum[l] ? z[l] : maximum[l];
+        });
+        maximum = Rows::largest(maximum);
+        some.each([&](int64 k) {
+            const Chunk<T> z = input(k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) {
+                const T term = f.term(z[l], maximum[l]);
+                sum[l] += some.inside(k, l) ? term : T(0);
+            }
+        });
+        sum = Rows::sums(sum);
+        typename Rows::Output output = some.output(out + r * features);
+        some.each([&](int64 k) {
+            const Chunk<T> z = input(k);
+            Chunk<T> y;
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) y[l] = f.forward(z[l], maximum[l], sum[l]);
+            output(k, y);
+        });
+        some.finish(output, out + r * features);
+    });
+}
+
+// out (+)= the gradient of the same, from what the forward pass saved
+template <typename T, template <typename> class RowActivation>
+void row_activation_gradient(const T* saved, const T* dy, const double* parameters, int64 rows,
+                             int64 features, bool accumulate, T* out) {
+    const RowActivation<T> f(parameters);
+    each_rows<T>(rows, features, [&](const auto& some, int64 r) {
+        typedef std::decay_t<decltype(some)> Rows;
+        const int64 start = r * features;
+        typename Rows::Input kept, given, before;
+        some.read(saved + start, kept);
+        some.read(dy + start, given);
+        if (accumulate) some.read(out + start, before);
+        Chunk<T> sum = all(T(0));
+        some.each([&](int64 k) {
+            const Chunk<T> y = kept(k), slope = given(k);
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) {
+                const T term = f.gradient_term(y[l], slope[l]);
+                sum[l] += some.inside(k, l) ? term : T(0);
+            }
+        });
+        sum = Rows::sums(sum);
+        typename Rows::Output output = some.output(out + start);
+        some.each([&](int64 k) {
+            const Chunk<T> y = kept(k), slope = given(k), old = accumulate ? before(k) : all(T(0));
+            Chunk<T> dx;
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) dx[l] = f.gradient(y[l], slope[l], sum[l]) + old[l];
+            output(k, dx);
+        });
+        some.finish(output, out + start);
+    });
+}
+
+template <typename T> void add_row_activations() {
+#define ADD(Formula)                                                                         \
+    add<&row_activation<T, Formula>>("row_activation", {name_of<T>(), #Formula});             \
+    add<&row_activation_gradient<T, Formula>>("row_activation_gradient", {name_of<T>(), #Formula});
+    EACH_ROW_ACTIVATION(ADD)
+#undef ADD
+}
+
+const Registration registration([] {
+    add_row_activations<float>();
+    add_row_activations<double>();
+});
+
+}  // namespace

@@ -1,0 +1,339 @@
+// Rows of numbers in chunks of 16, whatever the instruction set: so sums over a row go in the same
+// order everywhere. Of short rows, 16 at a time, a chunk is a column, and its lanes are rows
+// (`ShortRows`); of a long one it is a piece, and its lanes are neighbours (`LongRow`). What is
+// written for either of them is vector instructions where it says EACH_LANE.
+#pragma once
+#include "../formulas/math.cuh"
+#include "pieces.hpp"
+#include "vectors.hpp"
+
+namespace {
+
+constexpr int LANES = 16;
+
+// In front of a loop over the lanes of chunks: it shall be vector instructions. Written out first,
+// it would not become that.
+#if defined(__clang__)
+#define EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define EACH_LANE _Pragma("GCC unroll 1") _Pragma("GCC ivdep")
+#else
+#define EACH_LANE __pragma(loop(ivdep))
+#endif
+
+template <typename T> struct Chunk {
+    alignas(64) T at[LANES];
+
+    T& operator[](int lane) { return at[lane]; }
+    const T& operator[](int lane) const { return at[lane]; }
+};
+
+// The numbers of the lanes, from memory: a comparison with them makes a mask, where one with the
+// counter of a loop would make two loops of it.
+alignas(64) constexpr int32 LANE[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+// Whether a part of a vector is loaded and stored as fast as all of it.
+#if defined(__AVX512F__)
+constexpr bool MASKS = true;
+#else
+constexpr bool MASKS = false;
+#endif
+
+// How many of `count` numbers stand in the vector that begins at one of them.
+template <typename T> inline int64 within(int first, int count) {
+    const int some = count - first < 0 ? 0 : count - first;
+    return some < Vector<T>::lanes ? some : Vector<T>::lanes;
+}
+
+// The first `count` numbers from `from` on; 0 behind them.
+template <typename T> inline Chunk<T> chunk_of(const T* from, int count) {
+    typedef Vector<T> V;
+    Chunk<T> chunk;
+    UNROLLED
+    for (int l = 0; l < LANES; l += V::lanes) {
+        const typename V::Part part = V::part(within<T>(l, count));
+        const bool whole = !MASKS && count == LANES;
+        V::store(chunk.at + l, whole ? V::load(from + l) : V::load(from + l, part));
+    }
+    return chunk;
+}
+
+// Writes the first `count` of a chunk.
+template <typename T> inline void write(const Chunk<T>& chunk, int count, T* to) {
+    typedef Vector<T> V;
+    UNROLLED
+    for (int l = 0; l < LANES; l += V::lanes) {
+        const typename V::type x = V::load(chunk.at + l);
+        if (!MASKS && count == LANES) V::store(to + l, x);
+        else V::store(to + l, x, V::part(within<T>(l, count)));
+    }
+}
+
+template <typename T> inline Chunk<T> all(T x) {
+    Chunk<T> chunk;
+    EACH_LANE
+    for (int l = 0; l < LANES; ++l) chunk[l] = x;
+    return chunk;
+}
+
+#if defined(__GNUC__)
+
+// Lane l becomes lane l + distance, around the end.
+template <int distance, typename V, std::size_t... lane>
+inline V turned(V x, std::index_sequence<lane...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(x, x, ((lane + distance) % sizeof...(lane))...);
+#else
+    typedef decltype(x < x) Places;
+    return __builtin_shuffle(x, Places{((lane + distance) % sizeof...(lane))...});
+#endif
+}
+
+template <typename T, int distance, typename F>
+inline typename Vector<T>::type lanes_together(typename Vector<T>::type x, F f) {
+    if constexpr (distance > 0) {
+        x = f(x, turned<distance>(x, std::make_index_sequence<Vector<T>::lanes>{}));
+        return lanes_together<T, distance / 2>(x, f);
+    }
+    return x;
+}
+
+// The lanes put together by f: halves, then halves of these, and so on.
+template <typename T, typename F> inline T together(const Chunk<T>& chunk, F f) {
+    typedef Vector<T> V;
+    constexpr int vectors = LANES / V::lanes;
+    typename V::type x[vectors];
+    UNROLLED
+    for (int v = 0; v < vectors; ++v) x[v] = V::load(chunk.at + v * V::lanes);
+    UNROLLED
+    for (int half = vectors / 2; half > 0; half /= 2) {
+        UNROLLED
+        for (int v = 0; v < half; ++v) x[v] = f(x[v], x[v + half]);
+    }
+    return lanes_together<T, V::lanes / 2>(x[0], f)[0];
+}
+
+#else
+
+template <typename T, typename F> inline T together(Chunk<T> x, F f) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) x[l] = f(x[l], x[l + half]);
+    return x[0];
+}
+
+#endif
+
+// Up to LANES rows of few numbers: chunk k holds number k of each.
+template <typename T> class ShortRows {
+    typedef Vector<T> V;
+
+  public:
+    static constexpr int64 LONGEST = 2 * LANES;
+
+    // One or two rows would be vectors that are mostly empty.
+    static bool suit(int64 rows, int64 features) {
+        return features == 1 || (features <= LONGEST && rows > 2);
+    }
+
+    ShortRows(int64 rows, int64 features) : rows(int(rows)), features(int(features)) {}
+
+    template <typename Work> void each(Work work) const {
+        for (int k = 0; k < features; ++k) work(k);
+    }
+    int32 number(int64 k, int) const { return int32(k); }
+    bool inside(int64, int) const { return true; }
+
+    // x (rows, features) as chunks.
+    struct Input {
+        Chunk<T> chunks[LONGEST];
+        const Chunk<T>& operator()(int64 k) const { return chunks[k]; }
+    };
+    void read(const T* x, Input& input) const {
+        if (features == 1) {
+            input.chunks[0] = chunk_of(x, rows);
+            return;
+        }
+        for (int c = 0; c < features; c += V::lanes) {
+            const typename V::Part part = V::part(within<T>(c, features));
+            for (int r = 0; r < LANES; r += V::lanes) {
+                typename V::type square[V::lanes];
+                UNROLLED
+                for (int i = 0; i < V::lanes; ++i)
+                    square[i] = r + i < rows ? V::load(x + (r + i) * features + c, part)
+                                             : V::zero();
+                transpose<T>(square);
+                UNROLLED
+                for (int i = 0; i < V::lanes; ++i)
+                    V::store(input.chunks[c + i].at + r, square[i]);
+            }
+        }
+    }
+
+    // Chunks that become out (rows, features), when all are done.
+    struct Output {
+        Chunk<T> chunks[LONGEST];
+        void operator()(int64 k, const Chunk<T>& chunk) { chunks[k] = chunk; }
+    };
+    Output output(T*) const {
+        Output output;  // not filled in
+        return output;
+    }
+    void finish(const Output& output, T* out) const {
+        if (features == 1) {
+            write(output.chunks[0], rows, out);
+            return;
+        }
+        for (int c = 0; c < features; c += V::lanes) {
+            const typename V::Part part = V::part(within<T>(c, features));
+            for (int r = 0; r < rows; r += V::lanes) {
+                typename V::type square[V::lanes];
+                UNROLLED
+                for (int i = 0; i < V::lanes; ++i)
+                    square[i] = c + i < features ? V::load(output.chunks[c + i].at + r)
+                                                 : V::zero();
+                transpose<T>(square);
+                UNROLLED
+                for (int i = 0; i < V::lanes; ++i)
+                    if (r + i < rows) V::store(out + (r + i) * features + c, square[i], part);
+            }
+        }
+    }
+
+    // A number for each row.
+    template <typename U> Chunk<U> of_rows(const U* x) const {
+        Chunk<U> chunk;
+        if (rows == LANES) std::memcpy(chunk.at, x, sizeof chunk.at);
+        else for (int l = 0; l < LANES; ++l) chunk[l] = l < rows ? x[l] : U(0);
+        return chunk;
+    }
+    template <typename U> void to_rows(const Chunk<U>& chunk, U* x) const {
+        if (rows == LANES) std::memcpy(x, chunk.at, sizeof chunk.at);
+        else for (int l = 0; l < rows; ++l) x[l] = chunk[l];
+    }
+
+    // A number for each column.
+    Chunk<T> of_column(const T* x, int64 k) const { return all(x[k]); }
+
+    // What the lanes hold of each row, made from what they hold of its numbers.
+    static Chunk<T> sums(const Chunk<T>& x) { return x; }
+    static Chunk<T> largest(const Chunk<T>& x) { return x; }
+    static Chunk<int32> first(const Chunk<T>&, const Chunk<int32>& places) { return places; }
+
+    const int rows;
+
+  private:
+    const int features;
+};
+
+// One row in chunks of neighbours.
+template <typename T> class LongRow {
+  public:
+    explicit LongRow(int64 features) : features(features) {}
+    static constexpr int rows = 1;
+
+    template <typename Work> void each(Work work) const {
+        for (int64 k = 0; k * LANES < features; ++k) work(k);
+    }
+    int32 number(int64 k, int lane) const { return int32(k) * LANES + LANE[lane]; }
+    bool inside(int64 k, int lane) const { return LANE[lane] < left(features, k); }
+
+    struct Input {
+        const T* x = nullptr;
+        int64 features = 0;
+        Chunk<T> operator()(int64 k) const { return chunk_of(x + k * LANES, left(features, k)); }
+    };
+    void read(const T* x, Input& input) const {
+        input.x = x;
+        input.features = features;
+    }
+
+    struct Output {
+        T* out;
+        int64 features;
+        void operator()(int64 k, const Chunk<T>& chunk) {
+            write(chunk, left(features, k), out + k * LANES);
+        }
+    };
+    Output output(T* out) const { return {out, features}; }
+    void finish(const Output&, T*) const {}
+
+    template <typename U> Chunk<U> of_rows(const U* x) const { return all(*x); }
+    template <typename U> void to_rows(const Chunk<U>& chunk, U* x) const { *x = chunk[0]; }
+    Chunk<T> of_column(const T* x, int64 k) const {
+        return chunk_of(x + k * LANES, left(features, k));
+    }
+
+    static Chunk<T> sums(const Chunk<T>& x) {
+        return all(together(x, [](auto a, auto b) { return a + b; }));
+    }
+    static Chunk<T> largest(const Chunk<T>& x) {
+        return all(together(x, [](auto a, auto b) { return a > b ? a : b; }));
+    }
+    static Chunk<int32> first(const Chunk<T>& x, const Chunk<int32>& places) {
+        const Chunk<T> value = largest(x);
+        Chunk<int32> candidates;
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) candidates[l] = x[l] == value[l] ? places[l] : NOWHERE;
+        int32 first = NOWHERE;
+        for (int l = 0; l < LANES; ++l) first = candidates[l] < first ? candidates[l] : first;
+        return all(first == NOWHERE ? 0 : first);
+    }
+
+  private:
+    static constexpr int32 NOWHERE = 0x7FFFFFFF;
+    const int64 features;
+
+    static int left(int64 features, int64 k) {
+        return int(features - k * LANES < LANES ? features - k * LANES : LANES);
+    }
+};
+
+// The places of the largest numbers of rows, the first ones on ties.
+template <typename T, typename Rows, typename Input>
+inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
+    Chunk<T> value = all(math::minus_infinity<T>());
+    Chunk<int32> place = all(int32(0));
+    rows.each([&](int64 k) {
+        const Chunk<T> x = input(k);
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) {
+            const bool larger = rows.inside(k, l) && x[l] > value[l];
+            value[l] = larger ? x[l] : value[l];
+            place[l] = larger ? rows.number(k, l) : place[l];
+        }
+    });
+    return rows.first(value, place);
+}
+
+// work(rows, first) for all rows (rows, features), as many at a time as go together, from number
+// `first` on; pieces of them are shared by threads if there are numbers enough.
+template <typename T, typename Work> void each_rows(int64 rows, int64 features, Work work) {
+    constexpr int64 worth = 1 << 17, some = 1 << 15;  // numbers, with those that pad chunks
+    const bool together = ShortRows<T>::suit(rows, features);
+    const int64 padded = together ? features : (features + LANES - 1) / LANES * LANES;
+    const int64 piece = rows * padded < worth ? rows : (some / padded / LANES + 1) * LANES;
+    if (rows == 0) return;
+    parallel((rows + piece - 1) / piece, [&](int64 k) {
+        const int64 first = k * piece, last = rows - first < piece ? rows : first + piece;
+        if (together) {
+            for (int64 r = first; r < last; r += LANES)
+                work(ShortRows<T>(last - r < LANES ? last - r : LANES, features), r);
+        } else {
+            for (int64 r = first; r < last; ++r) work(LongRow<T>(features), r);
+        }
+    });
+}
+
+// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+template <typename T>
+void add_to_mean(const T* values, const T* weights, int64 rows, double* state) {
+    if (weights) {
+        state[0] += sum_of(rows, [=](int64 r) { return double(weights[r]) * double(values[r]); });
+        state[1] += sum_of(rows, [=](int64 r) { return double(weights[r]); });
+    } else {
+        state[0] += sum_of(rows, [=](int64 r) { return double(values[r]); });
+        state[1] += double(rows);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,82 @@
+// The beginning and the end of a step: the rows of the next batch, and the counters moved on.
+#include "../formulas/control.cuh"
+#include "../formulas/random.cuh"
+#include "operation.hpp"
+#include "vectors.hpp"
+
+#include <cstring>
+
+namespace {
+
+constexpr int64 LINE = 64;  // bytes that memory gives at a time
+constexpr int64 AHEAD = 4;  // rows that are asked for before they are needed
+
+// out[i] = source[row at place position + i of the pass] scale + offset, converted to type Out;
+// a row has `width` numbers. Shuffled rows lie anywhere in memory: while one is copied, the ones
+// after it are on their way.
+template <typename Source, typename Out>
+void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool shuffled,
+            const int64* counters, int64 rows, double factor, double shift, Out* out) {
+    const Out scale = Out(factor), offset = Out(shift);
+    const OrderKeys keys(seed, uint64(counters[PASS]));
+    const int64 position = counters[POSITION];
+    const int64 bytes = width * int64(sizeof(Source));
+    const bool plain = scale == Out(1) && offset == Out(0);
+    if (position < 0 || position >= int64(total)) return;  // there is no row to walk to
+    if (total - position < rows) rows = total - position;
+    const Source* ahead[AHEAD];
+    for (int64 i = 0; i < rows + AHEAD; ++i) {
+        const Source* from = ahead[i % AHEAD];
+        if (i < rows) {
+            const uint32 place = uint32(position + i);
+            const Source* row = source + (shuffled ? order_row(place, total, keys) : place) * width;
+            if (shuffled && bytes > LINE)
+                for (int64 at = 0; at < bytes; at += LINE)
+                    PREFETCH(reinterpret_cast<const char*>(row) + at);
+            ahead[i % AHEAD] = row;
+        }
+        if (i < AHEAD) continue;
+        Out* row = out + (i - AHEAD) * width;
+        if constexpr (std::is_same_v<Source, Out>) {
+            if (plain) {
+                std::memcpy(row, from, std::size_t(bytes));
+                continue;
+            }
+        }
+        for (int64 c = 0; c < width; ++c) row[c] = Out(from[c]) * scale + offset;
+    }
+}
+
+// One more update and batch, `rows` further in the order; the first batch after which the loss so
+// far, totals[0], is not finite is marked.
+void advance(int64* counters, int64 rows, const double* totals) {
+    if (counters[BAD_BATCH] < 0 && !math::is_finite(totals[0]))
+        counters[BAD_BATCH] = counters[BATCHES];
+    counters[UPDATES] += 1;
+    counters[BATCHES] += 1;
+    counters[POSITION] += rows;
+}
+
+template <typename Source> void add_gather(const char* source) {
+    add<&gather<Source, float>>("gather", {source, "float32"});
+    add<&gather<Source, double>>("gather", {source, "float64"});
+    add<&gather<Source, int32>>("gather", {source, "int32"});
+}
+
+const Registration registration([] {
+    add_gather<bool>("bool");
+    add_gather<int8>("int8");
+    add_gather<int16>("int16");
+    add_gather<int32>("int32");
+    add_gather<int64>("int64");
+    add_gather<uint8>("uint8");
+    add_gather<uint16>("uint16");
+    add_gather<uint32>("uint32");
+    add_gather<uint64>("uint64");
+    add_gather<float16>("float16");
+    add_gather<float>("float32");
+    add_gather<double>("float64");
+    add<&advance>("advance");
+});
+
+}  // namespace

@@ -1,0 +1,150 @@
+// The end of a step: limits on the gradients, and one optimizer update over the flat arrays.
+#include "../formulas/updates.cuh"
+#include "formulas.hpp"
+#include "operation.hpp"
+#include "pieces.hpp"
+
+namespace {
+
+// The run table in rows.
+inline const Run* rows_of(const double* run_table) {
+    return reinterpret_cast<const Run*>(run_table);
+}
+
+// The formula is a copy that nothing else can change: what it decides is decided before the loop.
+template <typename T, template <typename> class Optimizer>
+void apply(const Optimizer<T> formula, int64 first, int64 last, T* weights, const T* gradients,
+           T* slot_0, T* slot_1, T* slot_2) {
+    INDEPENDENT
+    for (int64 i = first; i < last; ++i)
+        formula.apply(i, gradients[i], weights, slot_0, slot_1, slot_2);
+}
+
+template <typename T, template <typename> class Optimizer>
+void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
+            const double* run_table, int64 runs, const double* parameters, int64 every,
+            const int64* counters, const double* rates) {
+    if (!is_due(counters, every)) return;
+    const Run* run = rows_of(run_table);
+    for (int64 k = 0; k < runs; ++k, ++run) {
+        Optimizer<T> formula;
+        formula.prepare(parameters, rates[LEARNING_RATE] * run->multiplier,
+                        updates(counters, every), run->decay != 0);
+        in_pieces(int64(run->start), int64(run->stop), [&](int64 first, int64 last) {
+            apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
+        });
+    }
+}
+
+// weights -= rate |weights| / |directions| directions, parameter by parameter; where one of the
+// norms is zero, the ratio is one (You et al., "LAMB", 2020).
+template <typename T>
+void step_by_norms(T* weights, const T* directions, const int64* table, int64 count,
+                   double* weight_sums, double* direction_sums, const double* multipliers,
+                   int64 every, const int64* counters, const double* rates) {
+    if (!is_due(counters, every)) return;
+    const Piece* pieces = reinterpret_cast<const Piece*>(table);
+    each_piece(pieces, count, [=](int64 k) {
+        const int64 start = pieces[k].start, n = pieces[k].stop - start;
+        weight_sums[k] = square_sum(weights + start, n);
+        direction_sums[k] = square_sum(directions + start, n);
+    });
+    each_piece(pieces, count, [=](int64 k) {
+        const double size = norm(pieces[k], weight_sums);
+        const double length = norm(pieces[k], direction_sums);
+        const double ratio = size > 0 && length > 0 ? size / length : 1.0;
+        const T step = T(ratio * rates[LEARNING_RATE] * multipliers[k]);
+        INDEPENDENT
+        for (int64 i = pieces[k].start; i < pieces[k].stop; ++i) weights[i] -= step * directions[i];
+    });
+}
+
+// The step's gradients are added up; when an update is due, they become the mean of so many steps.
+template <typename T>
+void accumulate_gradients(T* gradients, T* accumulated, const double* run_table, int64 runs,
+                          int64 every, const int64* counters) {
+    const bool due = is_due(counters, every);
+    const T steps = T(every);
+    const Run* run = rows_of(run_table);
+    for (int64 k = 0; k < runs; ++k, ++run)
+        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+            if (!due) {
+                INDEPENDENT
+                for (int64 i = first; i < last; ++i) accumulated[i] += gradients[i];
+                return;
+            }
+            INDEPENDENT
+            for (int64 i = first; i < last; ++i) {
+                gradients[i] = (gradients[i] + accumulated[i]) / steps;
+                accumulated[i] = T(0);
+            }
+        });
+}
+
+// The moving average of the weights, which they become every `overwrite` updates (0: never).
+template <typename T>
+void average_weights(T* weights, T* averages, const double* run_table, int64 runs,
+                     double momentum, int64 overwrite, int64 every, const int64* counters) {
+    const int64 done = updates(counters, every);
+    const T change = T(done == 0 ? 1.0 : 1.0 - momentum);
+    const bool overwrites = overwrite != 0 && (done + 1) % overwrite == 0;
+    const Run* run = rows_of(run_table);
+    for (int64 k = 0; k < runs; ++k, ++run)
+        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+            INDEPENDENT
+            for (int64 i = first; i < last; ++i)
+                averages[i] += (weights[i] - averages[i]) * change;
+            if (!overwrites) return;
+            INDEPENDENT
+            for (int64 i = first; i < last; ++i) weights[i] = averages[i];
+        });
+}
+
+// Each element between -limit and limit.
+template <typename T>
+void clip_values(T* gradients, const double* run_table, int64 runs, double limit) {
+    const T most = T(limit);
+    const Run* run = rows_of(run_table);
+    for (int64 k = 0; k < runs; ++k, ++run)
+        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+            INDEPENDENT
+            for (int64 i = first; i < last; ++i)
+                gradients[i] = math::clip(gradients[i], -most, most);
+        });
+}
+
+// Gradients scaled so that the norm of those of one parameter, or of all, is at most limit; a norm
+// that is not a number makes them all so.
+template <typename T>
+void clip_norms(T* gradients, const int64* table, int64 count, double* sums, double limit) {
+    const Piece* pieces = reinterpret_cast<const Piece*>(table);
+    each_piece(pieces, count, [=](int64 k) {
+        sums[k] = square_sum(gradients + pieces[k].start, pieces[k].stop - pieces[k].start);
+    });
+    each_piece(pieces, count, [=](int64 k) {
+        const double all = norm(pieces[k], sums);
+        if (all <= limit) return;
+        const T factor = T(limit / all);
+        INDEPENDENT
+        for (int64 i = pieces[k].start; i < pieces[k].stop; ++i) gradients[i] *= factor;
+    });
+}
+
+template <typename T> void add_updates() {
+    const char* type = name_of<T>();
+#define ADD(Formula) add<&update<T, Formula>>("update", {type, #Formula});
+    EACH_OPTIMIZER(ADD)
+#undef ADD
+    add<&step_by_norms<T>>("step_by_norms", {type});
+    add<&accumulate_gradients<T>>("accumulate_gradients", {type});
+    add<&average_weights<T>>("average_weights", {type});
+    add<&clip_values<T>>("clip_values", {type});
+    add<&clip_norms<T>>("clip_norms", {type});
+}
+
+const Registration registration([] {
+    add_updates<float>();
+    add_updates<double>();
+});
+
+}  // namespace

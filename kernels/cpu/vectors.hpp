@@ -1,0 +1,172 @@
+// Vectors of numbers as wide as the instruction set has them, for the matrix products.
+#pragma once
+#include "../formulas/types.cuh"
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+// In front of a loop of few turns, which shall be written out: arrays of vectors are registers only
+// where every index is known.
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLLED _Pragma("GCC unroll 16")
+#else
+#define UNROLLED
+#endif
+
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address)
+#endif
+
+namespace {
+
+// `lanes` numbers; `Part` is what a load or store of only the first few of them needs to know.
+template <typename T> struct Vector;
+
+#if defined(__AVX512F__)
+
+template <> struct Vector<float> {
+    typedef __m512 type;
+    typedef __mmask16 Part;
+    static constexpr int lanes = 16;
+    static constexpr bool masks = true;
+    static Part part(int64 count) { return Part((1u << count) - 1); }
+    static type zero() { return _mm512_setzero_ps(); }
+    static type all(float x) { return _mm512_set1_ps(x); }
+    static type load(const float* p) { return _mm512_loadu_ps(p); }
+    static type load(const float* p, Part part) { return _mm512_maskz_loadu_ps(part, p); }
+    static void store(float* p, type x) { _mm512_storeu_ps(p, x); }
+    static void store(float* p, type x, Part part) { _mm512_mask_storeu_ps(p, part, x); }
+    static type fma(type a, type b, type c) { return _mm512_fmadd_ps(a, b, c); }
+};
+template <> struct Vector<double> {
+    typedef __m512d type;
+    typedef __mmask8 Part;
+    static constexpr int lanes = 8;
+    static constexpr bool masks = true;
+    static Part part(int64 count) { return Part((1u << count) - 1); }
+    static type zero() { return _mm512_setzero_pd(); }
+    static type all(double x) { return _mm512_set1_pd(x); }
+    static type load(const double* p) { return _mm512_loadu_pd(p); }
+    static type load(const double* p, Part part) { return _mm512_maskz_loadu_pd(part, p); }
+    static void store(double* p, type x) { _mm512_storeu_pd(p, x); }
+    static void store(double* p, type x, Part part) { _mm512_mask_storeu_pd(p, part, x); }
+    static type fma(type a, type b, type c) { return _mm512_fmadd_pd(a, b, c); }
+};
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+template <> struct Vector<float> {
+    typedef __m256 type;
+    typedef __m256i Part;
+    static constexpr int lanes = 8;
+    static constexpr bool masks = true;
+    static Part part(int64 count) {
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    }
+    static type zero() { return _mm256_setzero_ps(); }
+    static type all(float x) { return _mm256_set1_ps(x); }
+    static type load(const float* p) { return _mm256_loadu_ps(p); }
+    static type load(const float* p, Part part) { return _mm256_maskload_ps(p, part); }
+    static void store(float* p, type x) { _mm256_storeu_ps(p, x); }
+    static void store(float* p, type x, Part part) { _mm256_maskstore_ps(p, part, x); }
+    static type fma(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
+};
+template <> struct Vector<double> {
+    typedef __m256d type;
+    typedef __m256i Part;
+    static constexpr int lanes = 4;
+    static constexpr bool masks = true;
+    static Part part(int64 count) {
+        return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    }
+    static type zero() { return _mm256_setzero_pd(); }
+    static type all(double x) { return _mm256_set1_pd(x); }
+    static type load(const double* p) { return _mm256_loadu_pd(p); }
+    static type load(const double* p, Part part) { return _mm256_maskload_pd(p, part); }
+    static void store(double* p, type x) { _mm256_storeu_pd(p, x); }
+    static void store(double* p, type x, Part part) { _mm256_maskstore_pd(p, part, x); }
+    static type fma(type a, type b, type c) { return _mm256_fmadd_pd(a, b, c); }
+};
+
+#else
+
+// 16 bytes where the compiler has vectors (every x86-64 and ARMv8), else one number.
+template <typename T> struct Vector {
+#if defined(__GNUC__)
+    typedef T type __attribute__((vector_size(16)));
+#else
+    typedef T type;
+#endif
+    typedef int64 Part;
+    static constexpr bool masks = false;
+    static constexpr int lanes = int(sizeof(type) / sizeof(T));
+    static Part part(int64 count) { return count; }
+    static type zero() { return type{}; }
+    static type all(T x) { return x - type{}; }
+    static type load(const T* p) {
+        type x;
+        std::memcpy(&x, p, sizeof x);
+        return x;
+    }
+    static type load(const T* p, Part part) {
+        T x[lanes];
+        for (int lane = 0; lane < lanes; ++lane) x[lane] = lane < part ? p[lane] : T(0);
+        return load(x);
+    }
+    static void store(T* p, type x) { std::memcpy(p, &x, sizeof x); }
+    static void store(T* p, type x, Part part) {
+        T all[lanes];
+        store(all, x);
+        for (int64 lane = 0; lane < part; ++lane) p[lane] = all[lane];
+    }
+    static type fma(type a, type b, type c) { return a * b + c; }
+};
+
+#endif
+
+template <int width> struct Swap {
+    // Lane l of the upper result: a[l] or, in the upper half of 2*width lanes, b[l - width].
+    static constexpr int upper(int lane, int lanes) {
+        return lane & width ? lanes + lane - width : lane;
+    }
+    static constexpr int lower(int lane, int lanes) {
+        return lane & width ? lanes + lane : lane + width;
+    }
+    template <typename V, std::size_t... lane>
+    static void apply(V& a, V& b, std::index_sequence<lane...>) {
+        constexpr int lanes = int(sizeof...(lane));
+#if defined(__clang__)
+        const V up = __builtin_shufflevector(a, b, upper(lane, lanes)...);
+        b = __builtin_shufflevector(a, b, lower(lane, lanes)...);
+#else
+        typedef decltype(a < b) Mask;
+        const V up = __builtin_shuffle(a, b, Mask{upper(lane, lanes)...});
+        b = __builtin_shuffle(a, b, Mask{lower(lane, lanes)...});
+#endif
+        a = up;
+    }
+};
+
+// x, a square, becomes its transpose: blocks off the diagonal change places, of each size in turn.
+template <typename T, int width = Vector<T>::lanes / 2>
+inline void transpose(typename Vector<T>::type (&x)[Vector<T>::lanes]) {
+    constexpr int lanes = Vector<T>::lanes;
+    if constexpr (width > 0) {
+        UNROLLED
+        for (int i = 0; i < lanes; ++i)
+            if (!(i & width))
+                Swap<width>::apply(x[i], x[i + width], std::make_index_sequence<lanes>{});
+        transpose<T, width / 2>(x);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,42 @@
+// What weights are brought back to after an update.
+#include "../formulas/math.cuh"
+#include "threads.cuh"
+
+constexpr int LINE_TILE = WARP;  // lines a block takes at a time: lanes read neighbours
+constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that share out each of them
+
+// Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled so that
+// its norm goes `rate` of the way to where it lies between low and high.
+template <typename T>
+BLOCK_PART void constrain_norms(Share share, T* weights, int64 outer, int64 n, int64 inner,
+                                double low, double high, double rate, double epsilon) {
+    __shared__ T partial[LINE_THREADS][LINE_TILE];
+    const int across = int(share.rank) % LINE_TILE, down = int(share.rank) / LINE_TILE;
+    const int64 lines = outer * inner;
+    for (int64 first = share.piece * LINE_TILE; first < lines; first += share.pieces * LINE_TILE) {
+        const int64 line = first + across;
+        T* weight = weights + line / inner * n * inner + line % inner;
+        T sum = T(0);
+        if (line < lines)
+            for (int64 i = down; i < n; i += LINE_THREADS)
+                sum += weight[i * inner] * weight[i * inner];
+        partial[down][across] = sum;
+        for (int half = LINE_THREADS / 2; half > 0; half /= 2) {
+            __syncthreads();
+            if (down < half) partial[down][across] += partial[down + half][across];
+        }
+        __syncthreads();
+        const T norm = math::sqrt(partial[0][across]);
+        const T wanted = norm + T(rate) * (math::clip(norm, T(low), T(high)) - norm);
+        const T factor = wanted / (norm + T(epsilon));
+        if (line < lines)
+            for (int64 i = down; i < n; i += LINE_THREADS) weight[i * inner] *= factor;
+        __syncthreads();  // `partial` is filled anew for the next tile
+    }
+}
+
+// max(w, 0)
+template <typename T> ELEMENT_PART void keep_above_zero(Share share, PIECE T* weights, int64 n) {
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size)
+        if (weights[i] < T(0)) weights[i] = T(0);
+}

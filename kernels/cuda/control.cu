@@ -1,0 +1,15 @@
+// The step moves its own counters on: a recorded graph cannot be told new numbers.
+#include "../formulas/control.cuh"
+#include "../formulas/math.cuh"
+#include "threads.cuh"
+
+// One more update and batch, `rows` further in the order; the first batch after which the loss so
+// far, totals[0], is not finite is marked.
+LAST_PART void advance(Share share, int64* counters, int64 rows, const double* totals) {
+    if (share.rank != 0) return;
+    if (counters[BAD_BATCH] < 0 && !math::is_finite(totals[0]))
+        counters[BAD_BATCH] = counters[BATCHES];
+    counters[UPDATES] += 1;
+    counters[BATCHES] += 1;
+    counters[POSITION] += rows;
+}

@@ -1,0 +1,235 @@
+// Images, (samples, height, width, channels): windows on them, for convolution and pooling, and
+// their layout. A thread takes an element of the result, and reads what that is made of.
+#include "../formulas/math.cuh"
+#include "threads.cuh"
+
+// How windows lie on an image: as `Geometry` in geometry.py, whose numbers it takes in order.
+struct Windows {
+    int32 height, width, rows, columns, cell_rows, cell_columns;
+    int32 stride_y, stride_x, top, left, dilation_y, dilation_x;
+
+    __device__ explicit Windows(const int32* n)
+        : height(n[0]), width(n[1]), rows(n[2]), columns(n[3]), cell_rows(n[4]),
+          cell_columns(n[5]), stride_y(n[6]), stride_x(n[7]), top(n[8]), left(n[9]),
+          dilation_y(n[10]), dilation_x(n[11]) {}
+
+    __device__ int64 pixels() const { return int64(height) * width; }
+    __device__ int64 windows() const { return int64(rows) * columns; }
+    __device__ int32 cells() const { return cell_rows * cell_columns; }
+
+    // The pixel row and column on which a cell of a window lies; there may be none.
+    __device__ int32 y(int32 row, int32 cell) const {
+        return row * stride_y - top + cell * dilation_y;
+    }
+    __device__ int32 x(int32 column, int32 cell) const {
+        return column * stride_x - left + cell * dilation_x;
+    }
+    __device__ bool inside(int32 y, int32 x) const {
+        return y >= 0 && y < height && x >= 0 && x < width;
+    }
+
+    // The row and column of the window whose cell lies on this pixel; -1 if there is none.
+    __device__ int32 row(int32 y, int32 cell) const {
+        return window(y + top - cell * dilation_y, stride_y, rows);
+    }
+    __device__ int32 column(int32 x, int32 cell) const {
+        return window(x + left - cell * dilation_x, stride_x, columns);
+    }
+
+  private:
+    __device__ static int32 window(int32 start, int32 stride, int32 count) {
+        return start >= 0 && start % stride == 0 && start / stride < count ? start / stride : -1;
+    }
+};
+
+// Element i of images of this size.
+struct Place {
+    int64 sample;
+    int32 y, x, channel;
+
+    __device__ Place(int64 i, int32 height, int32 width, int32 channels) {
+        const int64 size = int64(height) * width * channels;
+        sample = i / size;
+        uint32 rest = uint32(i - sample * size);  // an image has fewer than 2^32 numbers
+        channel = int32(rest % uint32(channels));
+        rest /= uint32(channels);
+        x = int32(rest % uint32(width));
+        y = int32(rest / uint32(width));
+    }
+};
+
+// out (samples windows, cells channels) = what lies under each window, 0 beside the image
+template <typename T>
+ELEMENT_PART void patches(Share share, PIECE const T* x, const int32* geometry, int64 samples,
+                          int32 channels, PIECE T* out) {
+    const Windows w(geometry);
+    const int32 width = w.cells() * channels;
+    const int64 n = samples * w.windows() * width;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.rows, w.columns, width);
+        const int32 cell = at.channel / channels, channel = at.channel % channels;
+        const int32 pixel_y = w.y(at.y, cell / w.cell_columns);
+        const int32 pixel_x = w.x(at.x, cell % w.cell_columns);
+        const int64 pixel = at.sample * w.pixels() + int64(pixel_y) * w.width + pixel_x;
+        out[i] = w.inside(pixel_y, pixel_x) ? x[pixel * channels + channel] : T(0);
+    }
+}
+
+// out (samples, height, width, channels) (+)= the sum of dpatches where the same pixel lies
+template <typename T>
+ELEMENT_PART void patches_gradient(Share share, PIECE const T* dpatches, const int32* geometry,
+                                   int64 samples, int32 channels, bool accumulate, PIECE T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.pixels() * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.height, w.width, channels);
+        T sum = T(0);
+        for (int32 r = 0; r < w.cell_rows; ++r) {
+            const int32 row = w.row(at.y, r);
+            if (row < 0) continue;
+            for (int32 s = 0; s < w.cell_columns; ++s) {
+                const int32 column = w.column(at.x, s);
+                if (column < 0) continue;
+                const int64 window = at.sample * w.windows() + int64(row) * w.columns + column;
+                const int64 cell = window * w.cells() + r * w.cell_columns + s;
+                sum += dpatches[cell * channels + at.channel];
+            }
+        }
+        out[i] = accumulate ? out[i] + sum : sum;
+    }
+}
+
+// out (samples, windows, channels) = the largest pixel under each window
+template <typename T>
+ELEMENT_PART void max_pooling(Share share, PIECE const T* x, const int32* geometry, int64 samples,
+                              int32 channels, PIECE T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.windows() * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.rows, w.columns, channels);
+        T largest = math::minus_infinity<T>();
+        for (int32 r = 0; r < w.cell_rows; ++r)
+            for (int32 s = 0; s < w.cell_columns; ++s) {
+                const int32 y = w.y(at.y, r), column = w.x(at.x, s);
+                if (!w.inside(y, column)) continue;
+                const int64 pixel = at.sample * w.pixels() + int64(y) * w.width + column;
+                const T value = x[pixel * channels + at.channel];
+                if (value > largest || value != value) largest = value;  // NaN stays
+            }
+        out[i] = largest;
+    }
+}
+
+// out (samples, height, width, channels) (+)= the sum of dy over the windows of which this pixel is
+// the first that is the largest, row by row
+template <typename T>
+ELEMENT_PART void max_pooling_gradient(Share share, PIECE const T* x, const int32* geometry,
+                                       int64 samples, int32 channels, PIECE const T* y,
+                                       PIECE const T* dy, bool accumulate, PIECE T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.pixels() * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.height, w.width, channels);
+        const T value = x[i];
+        const T* image = x + at.sample * w.pixels() * channels + at.channel;
+        T sum = T(0);
+        for (int32 r = 0; r < w.cell_rows; ++r) {
+            const int32 row = w.row(at.y, r);
+            if (row < 0) continue;
+            for (int32 s = 0; s < w.cell_columns; ++s) {
+                const int32 column = w.column(at.x, s);
+                if (column < 0) continue;
+                const int64 window = at.sample * w.windows() + int64(row) * w.columns + column;
+                bool first = value == y[window * channels + at.channel];
+                for (int32 cell = 0; first && cell < r * w.cell_columns + s; ++cell) {
+                    const int32 before_y = w.y(row, cell / w.cell_columns);
+                    const int32 before_x = w.x(column, cell % w.cell_columns);
+                    if (w.inside(before_y, before_x))
+                        first = image[(int64(before_y) * w.width + before_x) * channels] != value;
+                }
+                if (first) sum += dy[window * channels + at.channel];
+            }
+        }
+        out[i] = accumulate ? out[i] + sum : sum;
+    }
+}
+
+// How many pixels lie under a window.
+__device__ inline int32 pixels_under(const Windows& w, int32 row, int32 column) {
+    int32 down = 0, across = 0;
+    for (int32 r = 0; r < w.cell_rows; ++r) down += w.inside(w.y(row, r), 0);
+    for (int32 s = 0; s < w.cell_columns; ++s) across += w.inside(0, w.x(column, s));
+    return down * across;
+}
+
+// out (samples, windows, channels) = the mean of the pixels under each window
+template <typename T>
+ELEMENT_PART void average_pooling(Share share, PIECE const T* x, const int32* geometry,
+                                  int64 samples, int32 channels, PIECE T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.windows() * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.rows, w.columns, channels);
+        T sum = T(0);
+        for (int32 r = 0; r < w.cell_rows; ++r)
+            for (int32 s = 0; s < w.cell_columns; ++s) {
+                const int32 y = w.y(at.y, r), column = w.x(at.x, s);
+                if (!w.inside(y, column)) continue;
+                const int64 pixel = at.sample * w.pixels() + int64(y) * w.width + column;
+                sum += x[pixel * channels + at.channel];
+            }
+        out[i] = sum / T(pixels_under(w, at.y, at.x));
+    }
+}
+
+// out (samples, height, width, channels) (+)= the sum of dy / pixels over the windows on this pixel
+template <typename T>
+ELEMENT_PART void average_pooling_gradient(Share share, PIECE const T* dy, const int32* geometry,
+                                           int64 samples, int32 channels, bool accumulate,
+                                           PIECE T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.pixels() * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, w.height, w.width, channels);
+        T sum = T(0);
+        for (int32 r = 0; r < w.cell_rows; ++r) {
+            const int32 row = w.row(at.y, r);
+            if (row < 0) continue;
+            for (int32 s = 0; s < w.cell_columns; ++s) {
+                const int32 column = w.column(at.x, s);
+                if (column < 0) continue;
+                const int64 window = at.sample * w.windows() + int64(row) * w.columns + column;
+                sum += dy[window * channels + at.channel] / T(pixels_under(w, row, column));
+            }
+        }
+        out[i] = accumulate ? out[i] + sum : sum;
+    }
+}
+
+// out[:, y, x] (+)= x[:, y + top, x + left], 0 where there is no such pixel
+template <typename T>
+ELEMENT_PART void crop_or_pad(Share share, PIECE const T* x, int64 samples, int32 height,
+                              int32 width, int32 channels, int32 top, int32 left, int32 rows,
+                              int32 columns, bool accumulate, PIECE T* out) {
+    const int64 n = samples * rows * columns * channels;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, rows, columns, channels);
+        const int32 y = at.y + top, column = at.x + left;
+        const bool inside = y >= 0 && y < height && column >= 0 && column < width;
+        const int64 pixel = (at.sample * height + y) * width + column;
+        const T value = inside ? x[pixel * channels + at.channel] : T(0);
+        out[i] = accumulate ? out[i] + value : value;
+    }
+}
+
+// out (samples, b, a) (+)= x (samples, a, b)
+template <typename T>
+ELEMENT_PART void swap_axes(Share share, PIECE const T* x, int64 samples, int32 a, int32 b,
+                            bool accumulate, PIECE T* out) {
+    const int64 n = samples * a * b;
+    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+        const Place at(i, b, a, 1);
+        const T value = x[(at.sample * a + at.x) * b + at.y];
+        out[i] = accumulate ? out[i] + value : value;
+    }
+}

@@ -1,0 +1,54 @@
+// Metrics: each row's value by one warp; then the sums over the rows.
+#include "../formulas/metrics.cuh"
+#include "threads.cuh"
+
+// row_values = v, the metric of each row.
+// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+template <typename T, template <typename> class Metric>
+ROW_PART void metric_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
+                          PIECE const int32* labels, const double* parameters, int64 rows,
+                          int64 classes, PIECE T* row_values) {
+    const Metric<T> metric(parameters);
+    const int lane = threadIdx.x % WARP;
+    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+        const T* y = predictions + r * classes;
+        const T* t = targets ? targets + r * classes : nullptr;
+        const int64 label = t ? -1 : labels[r];
+        T value = T(0);
+        if constexpr (Metric<T>::by_place) {
+            const int64 truth = t ? row_largest(t, classes, lane).place : label;
+            value = T(row_largest(y, classes, lane).place == truth);
+        } else if constexpr (Metric<T>::by_rank) {
+            const int64 truth = t ? row_largest(t, classes, lane).place : label;
+            int64 count = 0;
+            for (int64 c = lane; c < classes; c += WARP)
+                count += metric.counts(y[c], c, y, truth);
+            value = T(metric.hit(warp_sum(count)));
+        } else {
+            for (int64 c = lane; c < classes; c += WARP)
+                value += metric.value(t ? t[c] : T(c == label), y[c]);
+            value = warp_sum(value) / T(classes);
+        }
+        if (lane == 0) row_values[r] = value;
+    }
+}
+
+// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+template <typename T>
+LAST_PART void metric_totals(Share share, const T* row_values, const T* weights, int64 rows,
+                             double* state) {
+    const volatile T* all_values = row_values;
+    double sum = 0;
+    double mass = 0;
+    for (int64 r = share.rank; r < rows; r += share.size) {
+        const double weight = weights ? double(weights[r]) : 1.0;
+        sum += weight * all_values[r];
+        mass += weight;
+    }
+    sum = block_sum(sum);
+    mass = block_sum(mass);
+    if (share.rank == 0) {
+        state[0] += sum;
+        state[1] += mass;
+    }
+}

@@ -1,0 +1,26 @@
+// Normal noise.
+#include "../formulas/control.cuh"
+#include "../formulas/random.cuh"
+#include "threads.cuh"
+
+// out = x + noise, or x factors with factors = 1 + noise where that array is given. A block of
+// random words is eight normal numbers, for eight neighbouring elements, as in `dropout`.
+template <typename T>
+ELEMENT_PART void normal_noise(Share share, PIECE const T* x, T stddev, uint64 seed, uint64 stream,
+                               const int64* counters, int64 n, PIECE T* factors, PIECE T* out) {
+    const uint64 batch = uint64(counters[BATCHES]);
+    const int64 first = share.first(n), stop = share.stop(n);
+    for (int64 block = first / 8 + share.rank; block * 8 < stop; block += share.size) {
+        const Words words = philox(Words{{uint64(block) + 1, 0, batch, stream}}, seed, 0);
+        for (int pair = 0; pair < 4; ++pair) {
+            const Pair<T> normal = normal_pair<T>(words, pair, stddev);
+            for (int k = 0; k < 2; ++k) {
+                const int64 i = block * 8 + pair * 2 + k;
+                if (i < first || i >= stop) continue;
+                const T noise = k ? normal.second : normal.first;
+                out[i] = factors ? x[i] * (T(1) + noise) : x[i] + noise;
+                if (factors) factors[i] = T(1) + noise;
+            }
+        }
+    }
+}
