@@ -37,7 +37,7 @@ test-more: $(VENV)/.for-test ## run what takes too long for every run: sanitizer
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
 	$(BIN)/python -m coverage run -m pytest --quiet \
-	  tests/test_cupy_backend.py tests/test_parity.py tests/test_kernels_compile.py
+	  tests/backends/test_cupy_backend.py tests/backends/test_parity.py tests/kernels/test_kernels_compile.py
 	$(BIN)/python -m coverage report
 
 bench: $(VENV)/.for-bench ## compare with the neighbours: 20 minutes (ARGS=--quick: 1)

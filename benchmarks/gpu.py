@@ -31,7 +31,11 @@ from workloads import WORKLOADS, lay_out_data
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TESTS = ("tests/test_gpu.py", "tests/test_parity.py", "tests/test_emulated_training.py")
+TESTS = (
+    "tests/backends/test_gpu.py",
+    "tests/backends/test_parity.py",
+    "tests/backends/test_emulated_training.py",
+)
 SECONDS = 450.0  # of all, so that starting and writing end within 8 minutes
 TEST_SECONDS = 300.0
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS = 7, 2, 120
@@ -54,7 +58,7 @@ def main() -> int:
     emulated = backend == "emulated"
     # Without a network nobody should wait for one.
     os.environ.setdefault("GPUNN_OFFLINE", "1")
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path[:0] = paths[:2]
 

@@ -36,17 +36,32 @@ CHANGES = (
     (r"\bfalse\b", "true"), (r"__sync(threads|warp)\([^)]*\);", ";"), (r"\bcontinue;", ";"),
     (r"\bmin\(", "max("), (r"\bmax\(", "min("), (r"\bbreak;", ";"),
 )  # fmt: skip
-BOTH = ("tests/test_normalization.py", "tests/test_convolution.py", "tests/test_parity.py")
+BOTH = (
+    "tests/layers/test_normalization.py",
+    "tests/layers/test_convolution.py",
+    "tests/backends/test_parity.py",
+)
 CARD = (
-    "tests/test_kernels_on_cpu.py", "tests/test_cuda_on_cpu.py", "tests/test_launches.py",
-    "tests/test_emulated_training.py", "tests/test_cupy_backend.py", "tests/test_ladder.py",
-)  # fmt: skip
+    "tests/kernels/test_kernels_on_cpu.py",
+    "tests/kernels/test_cuda_on_cpu.py",
+    "tests/backends/test_launches.py",
+    "tests/backends/test_emulated_training.py",
+    "tests/backends/test_cupy_backend.py",
+    "tests/backends/test_ladder.py",
+)
 CPU = (
-    "tests/test_compiled.py", "tests/test_compiled_updates.py", "tests/test_compiled_losses.py",
-    "tests/test_compiled_images.py", "tests/test_compiled_products.py",
-    "tests/test_math_functions.py", "tests/test_operations.py", "tests/test_small_networks.py",
-    "tests/test_data_formats.py", "tests/test_pytorch.py", "tests/test_gradients.py",
-)  # fmt: skip
+    "tests/backends/compiled/test_compiled.py",
+    "tests/backends/compiled/test_compiled_updates.py",
+    "tests/backends/compiled/test_compiled_losses.py",
+    "tests/backends/compiled/test_compiled_images.py",
+    "tests/backends/compiled/test_compiled_products.py",
+    "tests/kernels/test_math_functions.py",
+    "tests/backends/test_operations.py",
+    "tests/training/test_small_networks.py",
+    "tests/feeding/test_data_formats.py",
+    "tests/references/pytorch/test_pytorch.py",
+    "tests/layers/test_gradients.py",
+)
 
 
 def _code(line: str) -> str:

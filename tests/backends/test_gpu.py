@@ -1,0 +1,368 @@
+"""What only a card can show: recording, memory, the same bits in every process.
+
+``make gpu`` runs these tests on the card of the machine (marker ``gpu``), the ordinary test
+run on the emulated one, so that they are in order when somebody has a card. They need
+NumPy, CuPy and pytest only.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import emulated
+import numpy as np
+import pytest
+from comparisons import COMPARISONS, DTYPES, VALUES, Sample
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.launch.protocols import Epilogue
+from gpunn.backends.shared.precision import PRECISIONS
+from gpunn.models import OutOfMemoryError
+
+
+class _OwnLoss(gpunn.losses.Loss):
+    """A loss without a kernel: array functions of the device, recorded like kernels."""
+
+    def forward(self, backend: Backend, y_true: Any, y_pred: Any, values: Any) -> None:
+        backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
+
+    def backward(self, backend: Backend, y_true: Any, y_pred: Any, gradient: Any) -> None:
+        backend.xp.subtract(y_pred, y_true, out=gradient)
+        backend.xp.multiply(gradient, 2 / y_pred.shape[-1], out=gradient)
+
+
+class _OwnAdam(gpunn.optimizers.Adam):
+    functor = None
+
+
+SPARSE, SGD = "sparse_categorical_crossentropy", gpunn.optimizers.SGD
+# (units, activation) of the hidden layers, dropout behind each, optimizer, loss, batch size, and
+# rows: more steps than a recording holds, with a ragged batch at the end
+PROGRAMS: dict[str, Callable[[], tuple[list[tuple[int, str]], float, Any, Any, int, int]]] = {
+    "784-16-16-10, SGD": lambda: (
+        [(16, "relu"), (16, "relu")], 0.0, "sgd", SPARSE, 10, 376
+    ),
+    "784-128-dropout-10, Adam": lambda: ([(128, "relu")], 0.2, "adam", SPARSE, 32, 1130),
+    "784-1024-1024-10, momentum, clipped": lambda: (
+        [(1024, "relu"), (1024, "tanh")],
+        0.0, SGD(0.01, momentum=0.9, global_clipnorm=0.5), SPARSE, 16, 600,
+    ),
+    "784-64-10, formulas without kernels": lambda: (
+        [(64, "sigmoid")], 0.1, _OwnAdam(), _OwnLoss(), 8, 280
+    ),
+}  # fmt: skip
+
+
+def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (rows, 28, 28), np.uint8), random.integers(0, 10, rows)
+
+
+def trained(backend: str, program: str, watched: bool = False) -> str:
+    """A hash of all that two epochs of training leave: weights, history, outputs."""
+    gpunn.utils.set_random_seed(5)
+    sizes, dropout, optimizer, loss, batch, rows = PROGRAMS[program]()
+    hidden: list[Any] = []
+    for units, activation in sizes:
+        if backend == "emulated":  # slowly
+            units = max(8, units // 32)
+        hidden.append(layers.Dense(units, activation=activation))
+        if dropout:
+            hidden.append(layers.Dropout(dropout))
+    x, y = data(rows)
+    targets = y if loss is SPARSE else gpunn.utils.to_categorical(y, 10)
+    model = gpunn.Sequential(
+        [
+            layers.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            *hidden,
+            layers.Dense(10, activation="softmax"),
+        ],
+        backend=backend,
+    )
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    before = model.get_weights()
+    history = model.fit(
+        x, targets, batch_size=batch, epochs=2, verbose=0, validation_data=(x[:33], targets[:33]),
+        callbacks=[_Watch()] if watched else None,
+    ).history  # fmt: skip
+    arrays = [*model.get_weights(), model.predict(x[:101], batch_size=40, verbose=0)]
+    assert all(np.isfinite(a).all() for a in arrays)
+    assert not any(np.array_equal(a, b) for a, b in zip(before, arrays, strict=False))
+    bits = b"".join([*(a.tobytes() for a in arrays), repr(sorted(history.items())).encode()])
+    return hashlib.sha256(bits).hexdigest()
+
+
+class _Watch(gpunn.callbacks.Callback):
+    """Looks at every batch, which makes every launch one step long."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        assert np.isfinite(logs["loss"])
+
+
+class _Eager:
+    """A program without a recording."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self.step = step
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_recorded_steps_give_the_bits_of_eager_ones(
+    card: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = get_backend(card)
+    monkeypatch.setattr(backend, "rung", "plain")
+    recorded = trained(card, program)
+    assert trained(card, program, watched=True) == recorded
+    monkeypatch.setattr(type(backend), "capture", lambda self, step, _: _Eager(step))
+    assert trained(card, program) == recorded
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
+    card: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the rung that the rule chooses."""
+    monkeypatch.setattr(get_backend(card), "rung", None)
+    assert trained(card, program, watched=True) == trained(card, program)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_kernels_agree_with_numpy(card: str, name: str) -> None:
+    """The comparisons of every kernel that the ordinary run makes on the CPU, on the card."""
+    shapes = [(2, 10), (33, 31), (97, 1000), (2000, 33)]
+    for rows, columns in shapes[: 2 if card == "emulated" else None]:
+        for dtype in DTYPES:
+            for values in VALUES:
+                COMPARISONS[name](get_backend(card), Sample(rows, columns, dtype, values))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None:
+    """The product is cuBLAS's own, called directly, inside a capture: bit for bit."""
+    backend, random = get_backend(card).isolated(), np.random.default_rng(0)
+    for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (128, 1024, 1)]:
+        for options in range(8):
+            *transposes, accumulate = how = tuple(bool(options & bit) for bit in (1, 2, 4))
+            shapes = [(k, m) if transposes[0] else (m, k), (n, k) if transposes[1] else (k, n)]
+            a, b = (backend.empty(shape, dtype) for shape in shapes)
+            out, expected = backend.zeros((m, n), dtype), backend.zeros((m, n), dtype)
+            program = backend.capture(partial(backend.matmul, a, b, out, *how))
+            host = np.zeros((m, n))
+            for steps in (1, 1, 3):  # performed, recorded, replayed
+                values = [random.normal(size=shape).astype(dtype) for shape in shapes]
+                for array, value in zip((a, b), values, strict=True):
+                    backend.write(array, value)
+                program.run(steps)
+                for _ in range(steps):
+                    backend.matmul(a, b, expected, *how)
+                x, y = (
+                    (v.T if t else v).astype(float) for v, t in zip(values, transposes, strict=True)
+                )
+                host = host + steps * (x @ y) if accumulate else x @ y
+                result = backend.read(out)
+                np.testing.assert_array_equal(result, backend.read(expected))
+                error = np.linalg.norm(result - host) / np.linalg.norm(host)
+                assert error < {"float32": 3e-6, "float64": 1e-14}[dtype]
+
+
+@pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
+def test_a_product_with_an_epilogue_is_recorded_as_it_is_performed(
+    card: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the library offers it; a card may have none. Rounded factors are among these."""
+    backend, random = get_backend(card), np.random.default_rng(0)
+    blas = backend._blas  # type: ignore[attr-defined]
+    if card == "emulated":
+        monkeypatch.setattr(blas, "epilogues", (kind,))
+    for precision in (None, *blas.precisions):
+        for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (784, 32, 128)]:
+            transpose = kind == "bias_gradient"  # of x, as a layer asks for it
+            values = random.normal(size=(m, k)), random.normal(size=(k, n)), random.normal(size=n)
+            x, y, vector = (backend.upload(v.astype(np.float32)) for v in values)
+            x = backend.upload(values[0].T.astype(np.float32)) if transpose else x
+            out = backend.zeros((m, n), np.float32)
+            what = x, y, out, transpose, False
+            epilogue = Epilogue(kind, vector)
+            if not blas.offers(*what, precision, epilogue):
+                continue
+            results = []
+            blas(*what, False, precision, epilogue)
+            replay, _ = backend.record(partial(blas, *what, False, precision, epilogue), 1)  # type: ignore[attr-defined]
+            for again in (False, True):
+                if again:
+                    backend.write(out, np.zeros((m, n), np.float32))
+                    replay()
+                results.append((backend.read(out), backend.read(vector)))
+            for first, second in zip(*results, strict=True):
+                np.testing.assert_array_equal(first, second)
+            expected = values[0] @ values[1] + (0 if transpose else values[2])
+            expected = np.maximum(expected, 0) if kind == "relu" else expected
+            beside = values[1].sum(0) if transpose else values[2]
+            allowed = 3e-6 if precision is None else 2.0 ** -PRECISIONS[precision]
+            for result, right in zip(results[0], (expected, beside), strict=True):
+                assert np.linalg.norm(result - right) <= allowed * max(np.linalg.norm(right), 1)
+
+
+def test_two_processes_train_to_the_same_bits(card: str) -> None:
+    program = "784-128-dropout-10, Adam"
+    command = [
+        sys.executable, "-c", f"import test_gpu; print(test_gpu.trained({card!r}, {program!r}))"
+    ]  # fmt: skip
+    outcomes = [
+        subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert outcomes[0] == outcomes[1] and outcomes[0].strip() == trained(card, program)
+
+
+def _free(backend: Backend) -> int:
+    gc.collect()
+    backend.synchronize()
+    free = backend.free_bytes()
+    assert free is not None
+    return free
+
+
+def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(14, 6)).astype(np.float32), random.integers(0, 3, 14)
+    model = gpunn.Sequential([layers.Input((6,)), layers.Dense(3)], backend=card)
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+
+    def fit(times: int) -> int:
+        for _ in range(times):
+            model.fit(x, y, batch_size=4, verbose=0)
+        return _free(model.backend)
+
+    before = fit(20)
+    # A card is asked as a whole, and its driver gives memory out in large pieces.
+    allowed = 0 if card == "emulated" else 16 << 20
+    assert before - fit(1000) <= allowed
+
+
+@contextmanager
+def limited(backend: Backend, spare: int) -> Iterator[None]:
+    """A device with ``spare`` bytes that are free."""
+    gc.collect()
+    if backend.name == "emulated":
+        emulated.MEMORY.size = emulated.MEMORY.live + spare
+    else:
+        pool = backend.xp.get_default_memory_pool()
+        pool.free_all_blocks()
+        pool.set_limit(pool.total_bytes() + spare)
+    try:
+        yield
+    finally:
+        if backend.name == "emulated":
+            emulated.MEMORY.size = 0
+        else:
+            pool.set_limit(0)
+
+
+def refusal(work: Callable[[], Any]) -> str:
+    """What ``work`` says when memory runs out; its error, which holds arrays, is dropped."""
+    try:
+        work()
+    except OutOfMemoryError as error:
+        assert isinstance(error.__cause__, MemoryError)
+        return str(error)
+    raise AssertionError("there was memory enough")
+
+
+def _wide(card: str, hidden: list[Any]) -> Any:
+    model = gpunn.Sequential(
+        [layers.Input((300,)), *hidden, layers.Dense(4, activation="softmax")], backend=card
+    )
+    model.compile("adam", SPARSE, metrics=["accuracy"])
+    return model
+
+
+HIDDEN: dict[str, Callable[[], list[Any]]] = {
+    "dropout": lambda: [layers.Dense(300, activation="tanh"), layers.Dropout(0.5)],
+    "narrow": lambda: [layers.Dense(5, activation="relu")],
+    "none": list,
+}
+CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray, int], Any]] = {
+    "fit": lambda model, x, y, size: model.fit(x, y, batch_size=size, verbose=0),
+    "fit on batches": lambda model, x, y, size: model.fit([(x[:size], y[:size])], verbose=0),
+    "train_on_batch": lambda model, x, y, size: model.train_on_batch(x[:size], y[:size]),
+    "evaluate": lambda model, x, y, size: model.evaluate(x, y, batch_size=size, verbose=0),
+    "predict": lambda model, x, y, size: model.predict(x, batch_size=size, verbose=0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("spare", [2_000_000, 4_850_000])  # the second has room for the input
+def test_out_of_memory_names_the_batch_size_and_one_that_fits(
+    card: str, call: str, hidden: str, spare: int
+) -> None:
+    model = _wide(card, HIDDEN[hidden]())
+    x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
+    CALLS[call](model, x[:8], y[:8], 8)
+    with limited(model.backend, x.nbytes + spare):
+        error = refusal(lambda: CALLS[call](model, x, y, 4000))
+        assert f"The {card} backend ran out of memory with batch_size=4000." in error
+        each, free, fits = (
+            int(n.replace(",", "")) for n in re.findall(r"[\d,]+(?= bytes| are| would)", error)
+        )
+        assert free > spare - 50_000  # what the attempt took is free again, but for y
+        assert free / 2 < fits * each <= free or fits == 2048
+        CALLS[call](model, x, y, fits)
+
+
+def test_a_model_survives_running_out_of_memory(card: str) -> None:
+    """What the attempt took is given back, and training goes on as if nothing had been."""
+    x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
+    weights = []
+    for attempt in (False, True):
+        gpunn.utils.set_random_seed(1)
+        model = _wide(card, HIDDEN["narrow"]())
+        model.fit(x[:60], y[:60], batch_size=8, verbose=0)
+        before = _free(model.backend)
+        if attempt:
+            training = model.trainer.training.backend
+            training.scratch((100_000,), np.float32, "work array")
+            with limited(model.backend, x.nbytes + 100_000):
+                refusal(lambda: model.train_on_batch(x, y))  # noqa: B023  called at once
+            assert _free(model.backend) >= before
+        model.fit(x[:60], y[:60], batch_size=8, verbose=0)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_data_that_does_not_fit_is_named(card: str) -> None:
+    model = _wide(card, [])
+    x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
+    model.fit(x[:8], y[:8], batch_size=8, verbose=0)
+    with limited(model.backend, 1_000_000):
+        error = refusal(lambda: model.fit(x, y, verbose=0))
+    assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
+    assert "(4000, 300), 4,800,000 bytes" in error
+    with limited(model.backend, x[:1].nbytes + 600):
+        error = refusal(lambda: model.predict(x[:1], verbose=0))
+    assert "with batch_size=1." in error and "not one fits" in error

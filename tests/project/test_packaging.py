@@ -1,0 +1,348 @@
+"""What is installed: the wheel, with compiled kernels in it, and the source archive without a
+compiler; away from the tree, on the oldest and the newest Python found."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunn.backends.compiled import select as compiled
+
+ROOT = Path(__file__).resolve().parents[2]
+SUPPORTED = {(3, minor) for minor in range(10, 14)}
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PYTHON", "GPUNN", "VIRTUAL_ENV"))
+} | {"OPENBLAS_NUM_THREADS": "1"}
+# One module of three, and not optimized: what is tested is the way into the wheel.
+LITTLE = {"GPUNN_BUILD": "baseline", "CFLAGS": "-O0"}
+NO_COMPILER = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}
+COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+THIS = sys.version_info[:2]
+
+TRAIN = """
+import numpy as np
+import gpunn as keras
+
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).random((512, 8), dtype=np.float32)
+y = (x.sum(axis=1) > 4).astype("int32")
+model = keras.Sequential([keras.layers.Dense(16, activation="relu"),
+                          keras.layers.Dense(2, activation="softmax")])
+model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy",
+              metrics=["accuracy"])
+history = model.fit(x, y, batch_size=16, epochs=10, verbose=0).history
+model.save("model.gpunn")
+again = keras.saving.load_model("model.gpunn")
+assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+print(model.backend.name, history["loss"][0], history["loss"][-1], history["accuracy"][-1])
+"""
+
+LIST = """
+import importlib.util, json
+from importlib.resources import files
+print(json.dumps({
+    "folder": str(files("gpunn")),
+    "typed": files("gpunn").joinpath("py.typed").is_file(),
+    "kernels": sorted(f"{folder.name}/{f.name}" for folder in files("gpunn.kernels").iterdir()
+                      if folder.is_dir() for f in folder.iterdir()
+                      if f.name.endswith((".cu", ".cuh"))),
+    "stray": importlib.util.find_spec("kernels") is not None,
+}))
+"""
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=ENVIRONMENT | environment,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+    return done.stdout
+
+
+def version_of(python: str | Path) -> tuple[int, int] | None:
+    """Return the version of a Python that runs and can make environments, else None."""
+    script = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run(
+            [str(python), "-c", script], env=ENVIRONMENT, capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    if done.returncode != 0:
+        return None
+    major, minor = done.stdout.split()
+    return int(major), int(minor)
+
+
+def candidates() -> Iterator[str | Path]:
+    yield sys.executable
+    for major, minor in sorted(SUPPORTED):
+        if found := shutil.which(f"python{major}.{minor}"):
+            yield found
+    if pyenv := shutil.which("pyenv"):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True).stdout.strip()
+        yield from sorted(Path(root).glob("versions/3.*/bin/python"))
+
+
+@functools.cache
+def pythons() -> dict[str, str | Path]:
+    """Return this Python, and the oldest and the newest supported one of this machine."""
+    found = {version: python for python in candidates() if (version := version_of(python))}
+    versions = sorted(found.keys() & SUPPORTED) or sorted(found)
+    ends = {"oldest": found[versions[0]], "newest": found[versions[-1]]}
+    return {"this": sys.executable, **ends}
+
+
+def sources(folder: str) -> set[str]:
+    """Return the files below a folder of the tree that an installation has to hold."""
+    return {
+        path.relative_to(ROOT / folder).as_posix()
+        for suffix in ("py", "cu", "cuh", "typed")
+        for path in (ROOT / folder).rglob(f"*.{suffix}")
+    }
+
+
+def kernel_sources() -> list[str]:
+    names = sorted(name for name in sources("kernels") if not name.endswith(".py"))
+    assert names
+    return names
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source archive from the tree, and from the archive the wheel; where both lie.
+
+    Built from a copy, because setuptools also packs whatever an earlier build's `*.egg-info` lists.
+    """
+    tree = tmp_path_factory.mktemp("clone") / "gpunn"
+    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*")
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_behind))
+    run(sys.executable, "-m", "build", tree, cwd=tree.parent, **LITTLE)
+    return tree / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(built: Path) -> Path:
+    (found,) = built.glob("*.tar.gz")
+    return found
+
+
+@pytest.fixture(scope="module")
+def pure_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an archive becomes that shall not be compiled: a wheel for every Python."""
+    folder = tmp_path_factory.mktemp("pure")
+    build = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps")
+    run(*build, archive, cwd=folder, GPUNN_BUILD="none")
+    (found,) = folder.glob("gpunn-*-py3-none-any.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(
+    wheel: Path, pure_wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Return a function: install the wheel for a Python, return its new environment's scripts."""
+
+    @functools.cache
+    def install(python: str | Path) -> Path:
+        folder = tmp_path_factory.mktemp("environment")
+        run(python, "-m", "venv", folder, cwd=folder)
+        scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+        fitting = wheel if version_of(python) == THIS else pure_wheel
+        run(scripts / "python", "-m", "pip", "install", fitting, cwd=folder, **NO_COMPILER)
+        return scripts
+
+    return install
+
+
+def test_wheel_holds_the_tree(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"gpunn/{name}" for name in sources("gpunn")}
+    for folder in ("kernels", "benchmarks"):
+        wanted |= {f"gpunn/{folder}/{name}" for name in sources(folder)}
+    missing = sorted(wanted - names)
+    packages = sorted({os.path.dirname(name).replace("/", ".") for name in missing})
+    assert not missing, f"tool.setuptools in pyproject.toml leaves out {packages}: {missing}"
+    assert not [name for name in names if name.endswith((".cpp", ".hpp"))]
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"gpunn"}
+
+
+def assert_learned(first: str, last: str, accuracy: str) -> None:
+    assert float(last) < 0.7 * float(first)
+    assert float(accuracy) > 0.85
+
+
+OTHERS = [pytest.param(which, marks=pytest.mark.more) for which in ("oldest", "newest")]
+
+
+@pytest.mark.parametrize("which", ["this", *OTHERS])
+def test_wheel_trains_from_another_folder(
+    installed: Callable[..., Path], which: str, tmp_path: Path
+) -> None:
+    scripts = installed(pythons()[which])
+    found = json.loads(run(scripts / "python", "-c", LIST, cwd=tmp_path))
+    assert ROOT not in Path(found["folder"]).parents
+    assert found["typed"]
+    assert found["kernels"] == kernel_sources()
+    assert not found["stray"]
+    path = str(scripts)  # no compiler there, nor anything else
+    backend, *figures = run(scripts / "python", "-c", TRAIN, cwd=tmp_path, PATH=path).split()
+    has_kernels = version_of(pythons()[which]) == THIS and COMPILER
+    assert backend == ("compiled" if has_kernels else "numpy")
+    assert_learned(*figures)
+    said = run(scripts / "gpunn", "doctor", cwd=tmp_path, PATH=path)
+    assert ("Compiled   baseline (there are baseline)" in said) == has_kernels
+    assert "train" in run(scripts / "gpunn", "--help", cwd=tmp_path)
+    if which == "oldest":
+        little = ("--quick", "--tier", "step", "--rows", "64")
+        said = run(scripts / "gpunn", "bench", *little, cwd=tmp_path)
+        assert "PyTorch, fused optimizer: torch is not installed" in said
+        assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
+
+
+def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Path) -> None:
+    """As pure Python, which trains, and doctor says what it lacks; installing does not complain."""
+    install = (sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps")
+    nothing = {**NO_COMPILER, "PATH": str(tmp_path)}
+    said = run(*install, "--target", tmp_path / "site", archive, cwd=tmp_path, **nothing)
+    assert "Successfully installed gpunn" in said
+    here = {"PATH": str(tmp_path), "PYTHONPATH": str(tmp_path / "site")}
+    assert str(tmp_path) in run(
+        sys.executable, "-c", "import gpunn; print(gpunn.__file__)", cwd=tmp_path, **here
+    )
+    backend, *figures = run(sys.executable, "-c", TRAIN, cwd=tmp_path, **here).split()
+    assert backend == "numpy"
+    assert_learned(*figures)
+    said = run(sys.executable, "-m", "gpunn", "doctor", cwd=tmp_path, **here)
+    assert "The compiled kernels were not built: install a C++ compiler" in " ".join(said.split())
+
+
+# A compiler that writes down what it is asked, knows no AVX-512, and makes empty files.
+PRETENDED = """#!{python}
+import os, sys
+from pathlib import Path
+asked = sys.argv[1:]
+with open(os.environ["LOG"], "a") as file:
+    print(*asked, file=file)
+if "-mavx512f" in asked:
+    sys.exit("unrecognized command-line option")
+if "-o" in asked:
+    Path(asked[asked.index("-o") + 1]).touch()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another compiler there, and only the baseline")
+def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> None:
+    """The modules come of the same files at the same time, with the flags of each."""
+    compiler, log = tmp_path / "c++", tmp_path / "log"
+    compiler.write_text(PRETENDED.format(python=sys.executable))
+    compiler.chmod(0o755)
+    folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
+    named = {"CC": str(compiler), "CXX": str(compiler), "LOG": str(log)}
+    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **named)
+    built = sorted(path.name.split(".")[0] for path in (tmp_path / "lib").rglob("_kernels_*"))
+    known = ["avx2", "baseline"] if platform.machine() in ("x86_64", "amd64") else ["baseline"]
+    assert built == [f"_kernels_{name}" for name in known]
+    compiled = [line.split() for line in log.read_text().splitlines() if " -c " in line]
+    objects = [command[command.index("-o") + 1] for command in compiled]
+    assert len(objects) == len(set(objects))
+    assert len(compiled) >= len(known) * len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
+    flags = {flag for command in compiled for flag in command}
+    assert {"-O3", "-std=c++17", "-ffp-contract=off"} <= flags
+    assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
+@pytest.mark.parametrize("which", ["oldest", "newest"])
+def test_the_module_compiles_against_other_pythons(which: str, tmp_path: Path) -> None:
+    script = "import sysconfig; print(sysconfig.get_path('include'))"
+    include = run(pythons()[which], "-c", script, cwd=tmp_path).strip()
+    folders = [f"-I{folder}" for folder in (include, np.get_include())]
+    check = ("g++", "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-cast-function-type")
+    check += ("-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-unknown-pragmas")
+    run(*check, "-DMODULE=_kernels_x", *folders, "kernels/cpu/module.cpp", cwd=ROOT)
+
+
+def test_editable_install_finds_the_kernels(tmp_path: Path) -> None:
+    """The environment of the tests is an editable install, as `make test` makes it."""
+    found = json.loads(run(sys.executable, "-c", LIST, cwd=tmp_path))
+    assert Path(found["folder"]) == ROOT / "gpunn"
+    assert found["typed"]
+    assert found["kernels"] == kernel_sources()
+    assert not found["stray"]
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no compiler")
+def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
+    assert compiled.why_not() is None
+    best = compiled.INSTRUCTIONS.index(compiled.chosen())
+    assert compiled.available() == compiled.INSTRUCTIONS[: best + 1]
+
+
+WHERE = """
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.common.tree import own_folder
+print(kernel_source.text("types.cuh").splitlines()[-1])
+print(*kernel_source.files(".cu"))
+print(own_folder("benchmarks"))
+"""
+BESIDE, INSIDE = ".", "gpunn"  # where a copy's folders lie: a source tree's, an installed one's
+
+
+def another_copy(folder: Path, place: str, *names: str) -> None:
+    """gpunn as it stands, with folders of its own in ``place``, each unlike those of this tree."""
+    (folder / "gpunn").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    for path in (ROOT / "gpunn").iterdir():
+        (folder / "gpunn" / path.name).symlink_to(path)
+    for name in names:
+        (folder / place / name).mkdir()
+    for file in ("types.cuh", "only_there.cu") if "kernels" in names else ():
+        (folder / place / "kernels" / "cuda").mkdir(exist_ok=True)
+        (folder / place / "kernels" / "cuda" / file).write_text("// of the other copy\n")
+
+
+@pytest.mark.parametrize("place", [BESIDE, INSIDE], ids=["source tree", "installed"])
+def test_a_copy_before_an_editable_installation_keeps_its_kernels(
+    place: str, tmp_path: Path
+) -> None:
+    """Its Python would otherwise be compiled with the CUDA text of another."""
+    another_copy(tmp_path, place, "kernels", "benchmarks")
+    said = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    benchmarks = tmp_path / place / "benchmarks"
+    assert said.splitlines() == ["// of the other copy", "only_there.cu", str(benchmarks)]
+
+
+@pytest.mark.parametrize("stranger", [False, True], ids=["none", "a package of that name"])
+def test_a_copy_without_kernels_takes_nobody_elses(stranger: bool, tmp_path: Path) -> None:
+    """Neither those of the editable installation, nor what else is called so beside it."""
+    another_copy(tmp_path, BESIDE, *(["kernels", "benchmarks"] if stranger else []))
+    (tmp_path / "pyproject.toml").unlink()  # no source tree: a folder of installed packages
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE], cwd=tmp_path, capture_output=True, text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "FileNotFoundError: This copy of gpunn lacks its folder kernels" in done.stderr
+    assert str(tmp_path / "gpunn" / "kernels") in done.stderr

@@ -1,0 +1,28 @@
+"""What the README shows is what there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_script_runs(tmp_path: Path, mnist: tuple) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len([line for line in script.splitlines() if line.strip()]) <= 10
+    short = script.replace("epochs=5", "epochs=1")
+    assert short != script
+    result = subprocess.run(
+        [sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "val_acc" in result.stdout
+    assert (tmp_path / "model.gpunn").stat().st_size > 400_000
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target

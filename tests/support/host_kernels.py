@@ -1,0 +1,267 @@
+"""The kernels on the CPU: the text that NVRTC gets, compiled by g++ and called through ctypes.
+
+``tests/host/cuda_on_cpu.h`` stands in for CUDA. The libraries are kept in ``build/host``
+under a name made of their text, so that an unchanged kernel is compiled once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
+from gpunn.backends.cupy.launch.parts import Parameter, parts
+
+HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
+CACHE = Path(__file__).parents[2] / "build" / "host"
+COMPILER = (
+    *("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=3"),
+    *("-shared", "-fPIC"),
+    *os.environ.get("GPUNN_HOST_OPTIONS", "").split(),  # such as -fsanitize=address
+)
+
+POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
+GUARD = 4096  # bytes around each array
+
+_NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
+_DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
+
+Launch = Callable[..., None]
+
+
+def poison(array: np.ndarray) -> None:
+    """Fill a contiguous array with what shows if nobody writes it."""
+    memory = array.view(np.ndarray).reshape(-1).view(np.uint8)
+    memory[:] = np.resize(np.atleast_1d(POISON).view(np.uint8), memory.size)
+
+
+def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
+    """Kernels by name, as functions that launch them: (grid, block, arguments).
+
+    They also take `order`, the order in which threads have their turn (0 upwards, 1
+    downwards, others shuffled), and `shared`, the bytes of dynamic shared memory.
+    """
+    text = f'{HEADER.read_text()}#line 1 "kernel"\n{source}'
+    dynamic = "nullptr"
+    for type_, name in _DYNAMIC.findall(source):
+        text += f"\nthread_local {type_} {name}[cpu::DYNAMIC / sizeof({type_})];"
+        dynamic = f"reinterpret_cast<char*>({name})"
+    for number, entry in enumerate(entries):
+        text += (
+            f'\nextern "C" const char* launch_{number}(const unsigned* grid, const unsigned* block,'
+            f" size_t shared, unsigned order, void** arguments) {{ return cpu::launch({entry}, grid"
+            f", block, {{{dynamic}, shared}}, order, arguments); }}\n"
+        )
+    name = hashlib.sha256("\0".join((*COMPILER, text)).encode()).hexdigest()[:24]
+    path = CACHE / f"{name}.so"
+    if not path.exists():
+        import fcntl  # Windows has none, nor what the header needs
+
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests: one compiles
+            if not path.exists():
+                unfinished = path.with_suffix(f".{os.getpid()}")
+                command = [*COMPILER, "-x", "c++", "-", "-o", str(unfinished)]
+                subprocess.run(command, input=text, text=True, check=True)
+                unfinished.replace(path)
+    library = ctypes.CDLL(str(path))
+    return {
+        entry: _launcher(library, f"launch_{number}", entry) for number, entry in enumerate(entries)
+    }
+
+
+def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
+    function = getattr(library, symbol)
+    function.restype = ctypes.c_char_p
+    function.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p]
+
+    def launch(
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[Any],
+        order: int = 0,
+        shared: int = 0,
+    ) -> None:
+        values = [np.asarray(a if np.isscalar(a) else a.ctypes.data) for a in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        error = function(_three(grid), _three(block), shared, order, pointers)
+        if error:
+            raise RuntimeError(f"{entry}, thread order {order}: {error.decode()}")
+
+    return launch
+
+
+def _three(size: Sequence[int]) -> Any:
+    return (ctypes.c_uint * 3)(*size, *(1,) * (3 - len(size)))
+
+
+@cache
+def compile_file(file: str) -> dict[str, Launch]:
+    """What single operations launch of the parts in one ``.cu`` file, by name."""
+    kernels = every_kernel(file)
+    text = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
+    return compile_text(text, [kernel.name for kernel in kernels])
+
+
+# Arrays that a kernel reads before it writes them. All others that are not const hold nothing
+# yet when a kernel begins, and neither does `out` where it need not accumulate.
+READ_FIRST = {
+    "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
+    "barrier", "accumulated", "averages",
+    "totals", "state", "moving_mean", "moving_variance", "dgamma", "dbeta",
+}  # fmt: skip
+
+
+def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
+    """The arrays that this launch must fill, unless another argument is the same memory."""
+    named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+    arrays = {name: a for name, a in named.items() if isinstance(a, np.ndarray) and a.ndim}
+
+    def read(parameter: Parameter) -> bool:
+        name, number = _NUMBERED.fullmatch(parameter.name).groups()  # type: ignore[union-attr]
+        adds = name == "out" and bool(named.get(f"accumulate{number}"))
+        return parameter.constant or adds or name in READ_FIRST
+
+    def alone(name: str) -> bool:
+        return not any(np.may_share_memory(arrays[name], a) for n, a in arrays.items() if n != name)
+
+    return [
+        arrays[p.name]
+        for p in kernel.parameters
+        if p.name in arrays and not read(p) and alone(p.name)
+    ]
+
+
+class Copies:
+    """Copies of a launch's arrays with guards around them; arrays that overlap still do."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self.arrays = arrays
+        self.places: dict[str, int] = {}
+        start = stop = 0  # of the memory that is being copied
+        place = end = GUARD
+        for name, array in sorted(arrays.items(), key=lambda item: item[1].ctypes.data):
+            address = array.ctypes.data
+            if address >= stop:
+                start = stop = address
+                place = -(-end // 64) * 64 + GUARD
+            stop = max(stop, address + array.nbytes)
+            end = place + stop - start
+            self.places[name] = place + address - start
+        self.original = np.empty(-(-end // 64) * 64 + GUARD, np.uint8)
+        poison(self.original)
+        self.guards = np.ones(self.original.shape, np.bool_)
+        for name, array in arrays.items():
+            self.part(self.original, name)[:] = array.view(np.ndarray).reshape(-1).view(np.uint8)
+            self.part(self.guards, name)[:] = False
+
+    def part(self, memory: np.ndarray, name: str) -> np.ndarray:
+        return memory[self.places[name] : self.places[name] + self.arrays[name].nbytes]
+
+    def array(self, memory: np.ndarray, name: str) -> np.ndarray:
+        return self.part(memory, name).view(self.arrays[name].dtype)
+
+    def write_back(self, memory: np.ndarray, names: Iterable[str]) -> None:
+        for name in names:
+            flat = self.arrays[name].view(np.ndarray).reshape(-1)
+            flat[:] = self.array(memory, name)
+
+    def array_left(self, memory: np.ndarray) -> str | None:
+        """The array that something was written next to."""
+        written = self.guards & (memory != self.original)
+        if not written.any():
+            return None
+        place = int(written.argmax())
+        return min(
+            self.arrays,
+            key=lambda name: min(
+                abs(self.places[name] - place),
+                abs(self.places[name] + self.arrays[name].nbytes - place),
+            ),
+        )
+
+
+class HostKernels:
+    """A kernel set, as the CuPy backend takes it, that runs on the CPU.
+
+    Args:
+        orders: thread orders, see `compile_text`. With more than one, each launch is repeated
+            in each of them, on copies of its arrays: it must stay within its arrays, and
+            leave the same bits.
+        replace: a piece of the kernels' text and another to put in its place, to see
+            that it is noticed.
+    """
+
+    blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
+
+    def __init__(
+        self, orders: Sequence[int] = (2,), replace: tuple[str, str] | None = None
+    ) -> None:
+        self.orders = orders
+        self.replace = replace
+        self.launched: set[str] = set()
+
+    cache = 1 << 60
+
+    @property
+    def resident(self) -> int:
+        return self.blocks
+
+    def prepare(self, kernel: Kernel) -> Launch:
+        """The function that runs this kernel: f(grid, block, arguments)."""
+        name, text = kernel.name, kernel.text
+        if self.replace and self.replace[0] in text:
+            run = compile_text(text.replace(*self.replace), [name])[name]
+        elif kernel in every_kernel(file := parts()[kernel.calls[0].part].file):
+            run = compile_file(file)[name]
+        else:
+            run = compile_text(text, [name])[name]
+
+        def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
+            self.launched.update(call.entry for call in kernel.calls)
+            for array in _outputs(kernel, arguments):
+                poison(array)
+            if len(self.orders) == 1:
+                run(grid, block, arguments, self.orders[0])
+            else:
+                self._in_all_orders(kernel, run, grid, block, arguments)
+
+        return launch
+
+    def _in_all_orders(
+        self,
+        kernel: Kernel,
+        run: Launch,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[Any],
+    ) -> None:
+        named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+        copies = Copies({name: a for name, a in named.items() if not np.isscalar(a)})
+        results = []
+        for order in self.orders:
+            memory = copies.original.copy()
+            values = {**named, **{name: copies.array(memory, name) for name in copies.arrays}}
+            run(grid, block, list(values.values()), order)
+            if left := copies.array_left(memory):
+                raise RuntimeError(f"{kernel.name}, thread order {order}: writes outside of {left}")
+            results.append(memory)
+            for name in copies.arrays:
+                if (copies.part(memory, name) != copies.part(results[0], name)).any():
+                    raise RuntimeError(
+                        f"{kernel.name}: {name} depends on the order of threads: "
+                        f"order {order} gives other bits than order {self.orders[0]}"
+                    )
+        constant = {p.name for p in kernel.parameters if p.constant}
+        copies.write_back(results[0], copies.arrays.keys() - constant)
