@@ -20,8 +20,8 @@ from .core.plan import INPUT, Call, Node, Plan
 from .core.workspace import Pool, Workspace
 from .feeding.data import to_rows
 from .feeding.rows import name_of
-from .layers.base import Layer, Shape
-from .losses.base import Loss, align
+from .layers.layer import Layer, Shape
+from .losses.loss import Loss, align
 from .models import Model
 from .training.heads import Answers
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gpunn.common import registry
 
-from .base import Activation
+from .activation import Activation
 from .gated import Gelu, HardSilu, Mish, Silu
 from .neurons import (
     Gaussian,

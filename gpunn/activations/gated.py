@@ -6,7 +6,7 @@ import math
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .base import Activation
+from .activation import Activation
 from .properties import INFINITY, Properties
 
 FAR = 1e4  # further out every gate is 0 or 1 in either precision, and no square overflows

@@ -7,7 +7,7 @@ import math
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
 
-from .base import Activation
+from .activation import Activation
 from .properties import INFINITY, Properties
 
 FAR = 40.0  # standard deviations: exp(-FAR^2 / 2) is 0 in either precision

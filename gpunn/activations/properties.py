@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.backends import get_backend
 
 if TYPE_CHECKING:
-    from .base import Activation
+    from .activation import Activation
 
 INFINITY = float("inf")
 FAR = 1e8  # where a curve lies on its asymptote, but for CLOSE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
 
-from .base import Activation
+from .activation import Activation
 from .neurons import Ramp
 from .properties import INFINITY, Properties
 

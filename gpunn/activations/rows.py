@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.backends import host_array
 from gpunn.backends.contract.backend import Array, Backend
 
-from .base import Activation
+from .activation import Activation
 from .properties import INFINITY, Properties
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_choice, check_integer, check_number
-from gpunn.losses.base import Loss
+from gpunn.losses.loss import Loss
 from gpunn.models import Model
 from gpunn.optimizers import SGD
 

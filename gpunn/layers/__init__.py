@@ -7,7 +7,6 @@ from typing import Any
 from gpunn.common import registry
 
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-from .base import Layer
 from .convolution import Conv2D
 from .core import (
     Activation,
@@ -19,6 +18,7 @@ from .core import (
 )
 from .dense import Dense
 from .group_normalization import GroupNormalization, UnitNormalization
+from .layer import Layer
 from .merging import (
     Add,
     Average,

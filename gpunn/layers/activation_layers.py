@@ -8,8 +8,8 @@ from typing import Any
 from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape
 from .core import Activation
+from .layer import Layer, Shape
 
 
 class ReLU(Activation):

@@ -12,8 +12,8 @@ from gpunn.common.arguments import check_integer
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .base import Shape
 from .images import _ImageLayer, check_padding, check_pair
+from .layer import Shape
 
 
 class Conv2D(_ImageLayer):

@@ -12,7 +12,7 @@ from gpunn import activations
 from gpunn.common.arguments import check_number
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape, check_shape
+from .layer import Layer, Shape, check_shape
 from .symbolic import Application, SymbolicTensor
 
 

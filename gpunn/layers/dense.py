@@ -11,7 +11,7 @@ from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape
+from .layer import Layer, Shape
 
 
 class Dense(Layer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape
+from .layer import Layer, Shape
 from .normalization import _Normalization, check_axes, check_axis, last_axes
 
 

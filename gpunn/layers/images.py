@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_choice, check_integer
 
-from .base import Layer, Shape
+from .layer import Layer, Shape
 
 FORMATS = ("channels_last", "channels_first")
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gpunn.backends.contract.backend import Array
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape
+from .layer import Layer, Shape
 
 
 class Merging(Layer):

@@ -12,7 +12,7 @@ from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
 
-from .base import Layer
+from .layer import Layer
 
 
 class _RandomLayer(Layer):

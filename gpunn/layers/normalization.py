@@ -11,7 +11,7 @@ from gpunn.common.arguments import check_fraction, check_number
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .base import Layer, Shape
+from .layer import Layer, Shape
 
 
 def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from gpunn.core.plan import Call
 
-from .base import Shape
 from .images import _ImageLayer, check_pair
+from .layer import Shape
 
 
 class ZeroPadding2D(_ImageLayer):

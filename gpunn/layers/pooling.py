@@ -8,8 +8,8 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.plan import Call
 
-from .base import Shape
 from .images import _ImageLayer, check_padding, check_pair
+from .layer import Shape
 
 
 class _Pooling(_ImageLayer):

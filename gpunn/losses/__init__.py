@@ -9,7 +9,6 @@ import numpy as np
 
 from gpunn.common import registry
 
-from .base import ElementLoss, Loss
 from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -19,6 +18,7 @@ from .divergence import (
     KLDivergence,
     Poisson,
 )
+from .loss import ElementLoss, Loss
 from .margin import (
     CategoricalHinge,
     Hinge,

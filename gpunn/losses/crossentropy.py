@@ -15,7 +15,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
 
-from .base import Loss, row_argmax, row_starts
+from .loss import Loss, row_argmax, row_starts
 
 
 class _Crossentropy(Loss):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
 
-from .base import ElementLoss
+from .loss import ElementLoss
 
 
 class KLDivergence(ElementLoss):

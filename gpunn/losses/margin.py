@@ -6,7 +6,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .base import ElementLoss, Loss
+from .loss import ElementLoss, Loss
 
 
 class _Margin(ElementLoss):

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
 
-from .base import ElementLoss, Loss
+from .loss import ElementLoss, Loss
 
 
 class MeanSquaredError(Loss):

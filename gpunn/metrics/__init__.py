@@ -34,12 +34,6 @@ from .accuracy import (
     TopKCategoricalAccuracy,
 )
 from .auc import AUC
-from .base import (
-    Mean,
-    MeanMetricWrapper,
-    MeanOfRows,
-    Metric,
-)
 from .confusion import ConfusionMatrix
 from .counts import (
     F1Score,
@@ -77,6 +71,12 @@ from .losses import (
     RootMeanSquaredError,
     SparseCategoricalCrossentropy,
     SquaredHinge,
+)
+from .metric import (
+    Mean,
+    MeanMetricWrapper,
+    MeanOfRows,
+    Metric,
 )
 from .regression import R2Score
 

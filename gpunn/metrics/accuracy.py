@@ -8,9 +8,9 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.base import row_argmax, row_starts
+from gpunn.losses.loss import row_argmax, row_starts
 
-from .base import MeanOfRows
+from .metric import MeanOfRows
 
 
 class Accuracy(MeanOfRows):

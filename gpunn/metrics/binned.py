@@ -12,9 +12,9 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.base import align
+from gpunn.losses.loss import align
 
-from .base import Metric
+from .metric import Metric
 
 
 class Binned(Metric):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.base import row_argmax
+from gpunn.losses.loss import row_argmax
 
 from .binned import Binned, divide
 

@@ -11,7 +11,7 @@ from gpunn import losses
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 
-from .base import MeanOfRows
+from .metric import MeanOfRows
 
 
 class _LossMetric(MeanOfRows):

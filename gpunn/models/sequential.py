@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn.common import registry
 from gpunn.layers import InputLayer
-from gpunn.layers.base import Layer
+from gpunn.layers.layer import Layer
 from gpunn.layers.symbolic import Operation, Sample, SymbolicTensor
 from gpunn.structure.graph import Graph, restore_layer
 from gpunn.structure.structure import Structure

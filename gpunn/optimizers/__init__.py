@@ -12,10 +12,10 @@ from .adagrad import Adagrad
 from .adam import Adam
 from .adamax import Adamax
 from .adamw import AdamW
-from .base import Optimizer
 from .lamb import Lamb
 from .lion import Lion
 from .nadam import Nadam
+from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .sgd import SGD
 

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
 
-from .base import Optimizer, decayed
+from .optimizer import Optimizer, decayed
 
 
 class Adagrad(Optimizer):

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
 
-from .base import Optimizer, averaged, decayed
+from .optimizer import Optimizer, averaged, decayed
 
 # Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until they
 # no longer change: those of a later update are the last.

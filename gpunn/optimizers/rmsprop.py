@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
 
-from .base import Optimizer, averaged, decayed
+from .optimizer import Optimizer, averaged, decayed
 
 
 class RMSprop(Optimizer):

@@ -10,7 +10,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.common.arguments import check_fraction
 
-from .base import Optimizer, decayed, given_schedule
+from .optimizer import Optimizer, decayed, given_schedule
 from .schedules import LearningRateSchedule
 
 

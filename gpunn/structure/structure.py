@@ -16,7 +16,7 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import Node, Plan
-from gpunn.layers.base import check_shape, unique_name
+from gpunn.layers.layer import check_shape, unique_name
 from gpunn.layers.symbolic import Operation, Sample, SymbolicTensor
 
 from .graph import Graph, by_name

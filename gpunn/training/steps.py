@@ -19,7 +19,7 @@ from gpunn.backends.shared.order import Order
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
-from gpunn.optimizers.schedules.base import HostRates
+from gpunn.optimizers.schedules.schedule import HostRates
 
 from .heads import LOSS_TOTALS, Answers, Head
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from gpunn.common import registry
 
-from .base import LearningRateSchedule
 from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
 from .decay import (
     Constant,
@@ -21,6 +20,7 @@ from .decay import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
+from .schedule import LearningRateSchedule
 
 __all__ = [
     "Constant",

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_choice, check_fraction, check_number
 
-from .base import LearningRateSchedule, check_rate, check_steps
+from .schedule import LearningRateSchedule, check_rate, check_steps
 
 
 class CosineDecay(LearningRateSchedule):

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_number
 
-from .base import LearningRateSchedule, check_rate, check_steps
+from .schedule import LearningRateSchedule, check_rate, check_steps
 
 
 class Constant(LearningRateSchedule):

@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.losses.base import align
+from gpunn.losses.loss import align
 
 
 class Metric(registry.Entry):
