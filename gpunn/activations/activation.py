@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.names import snake_case
 
 from .properties import Properties
 
@@ -53,7 +54,7 @@ class Activation(registry.Entry):
 
     @property
     def __name__(self) -> str:
-        return registry.snake_case(self.__class__.__qualname__)
+        return snake_case(self.__class__.__qualname__)
 
     def get_config(self) -> dict[str, Any]:
         names = [p for p in inspect.signature(type(self)).parameters]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import registry
 from gpunn.common.holds import Exclusive
+from gpunn.common.names import closest
 
 from .compiled import select as compiled
 from .contract.backend import Backend
@@ -98,7 +98,7 @@ def _check(name: Any, argument: str) -> None:
     if name not in known:
         raise ValueError(
             f"{argument} must be one of {', '.join(known)}; got {name!r}."
-            f"{registry.closest(str(name), known)}"
+            f"{closest(str(name), known)}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.common.registry import closest
+from gpunn.common.names import closest
 
 from .callback import Callback
 

@@ -6,7 +6,7 @@ import os
 from collections import ChainMap
 from typing import Any
 
-from gpunn.common.registry import closest
+from gpunn.common.names import closest
 from gpunn.common.stored import MOST, Integer, Kept, Number
 
 from .callback import Logs

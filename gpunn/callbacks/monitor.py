@@ -7,7 +7,8 @@ import warnings
 from typing import Any
 
 from gpunn.common.arguments import check_integer
-from gpunn.common.registry import closest, lookup
+from gpunn.common.names import closest
+from gpunn.common.registry import lookup
 
 from .callback import Callback, Logs
 

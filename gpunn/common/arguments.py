@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
+from .names import closest
 
 _REQUIRED = object()
 
@@ -61,7 +61,7 @@ def check_fraction(name: str, value: Any, below_one: bool = False) -> float:
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """``value``, which must be one of ``allowed``."""
     if not isinstance(value, str) or value not in allowed:
-        hint = registry.closest(str(value), list(allowed))
+        hint = closest(str(value), list(allowed))
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
     return value
 

@@ -7,14 +7,13 @@ enrol every entry, and loading a saved model all read this one table.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from . import overrides
+from .names import closest, snake_case
 from .overrides import is_framework
 
 Class = TypeVar("Class", bound=type)
@@ -25,23 +24,6 @@ _aliases: dict[str, dict[str, str]] = {}
 # Classes by kind and name that only the work in this context knows, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
-
-
-def snake_case(name: str) -> str:
-    """``"SparseCategoricalAccuracy"`` becomes ``"sparse_categorical_accuracy"``.
-
-    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
-    ('re_lu6_gate', 'sgd', 'conv2d')
-    """
-    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
-
-
-def closest(name: str, known: list[str]) -> str:
-    """`` Did you mean 'x'?`` for the known name nearest to ``name``, or an empty string."""
-    by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
-    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
 
 
 class Entry:

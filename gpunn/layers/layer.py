@@ -14,6 +14,7 @@ from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.config import resolve_dtype
+from gpunn.common.names import snake_case
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
@@ -105,7 +106,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
         self.dtype = None if dtype is None else resolve_dtype(dtype)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
-        self.name = name or unique_name(registry.snake_case(type(self).__name__))
+        self.name = name or unique_name(snake_case(type(self).__name__))
         if input_dim is not None:
             input_shape = (input_dim,)
         if batch_input_shape is not None:

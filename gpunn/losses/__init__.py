@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common import registry
+from gpunn.common.names import snake_case
 
 from .crossentropy import (
     BinaryCrossentropy,
@@ -86,7 +87,7 @@ def _row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
         return cls(reduction="none", **options)(y_true, y_pred)
 
-    function.__name__ = registry.snake_case(cls.__name__)
+    function.__name__ = snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."
     return function
 

@@ -12,6 +12,7 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
+from gpunn.common.names import closest, snake_case
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -84,12 +85,12 @@ class Loss(registry.Entry):
         dtype: Any = None,
     ) -> None:
         if reduction not in REDUCTIONS:
-            hint = registry.closest(str(reduction), [r for r in REDUCTIONS if r])
+            hint = closest(str(reduction), [r for r in REDUCTIONS if r])
             raise ValueError(
                 f"reduction must be one of {', '.join(map(str, REDUCTIONS))}; "
                 f"got {reduction!r}.{hint}"
             )
-        self.name = name or registry.snake_case(registry.built_in(type(self)).__name__)
+        self.name = name or snake_case(registry.built_in(type(self)).__name__)
         self.reduction = reduction
         self.dtype = None if dtype is None else resolve_dtype(dtype)
 

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn import losses
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.names import snake_case
 
 from .metric import MeanOfRows
 
@@ -50,7 +51,7 @@ class _LossMetric(MeanOfRows):
 
 class _PlainLossMetric(_LossMetric):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        name = name or registry.snake_case(registry.built_in(type(self)).__name__)
+        name = name or snake_case(registry.built_in(type(self)).__name__)
         super().__init__(name, dtype)  # a subclass keeps it, as in Keras
 
 

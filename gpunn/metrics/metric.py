@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.names import snake_case
 from gpunn.losses.loss import align
 
 
@@ -62,7 +63,7 @@ class Metric(registry.Entry):
     remedy: str | None = None
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        self.name = name or registry.snake_case(type(self).__name__)
+        self.name = name or snake_case(type(self).__name__)
         self.dtype = dtype
 
     @cached_property

@@ -16,6 +16,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.common import registry
 from gpunn.common.arguments import check_fraction, check_integer, check_number
+from gpunn.common.names import snake_case
 
 from . import schedules
 from .schedules import LearningRateSchedule
@@ -152,7 +153,7 @@ class Optimizer(registry.Entry):
         self.gradient_accumulation_steps = check_integer(
             "gradient_accumulation_steps", gradient_accumulation_steps or None, 2, None
         )
-        self.name = name or registry.snake_case(type(self).__name__)
+        self.name = name or snake_case(type(self).__name__)
         self._control: Control | None = None
         self._owner: weakref.ref[Any] | None = None
         self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None

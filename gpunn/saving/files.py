@@ -25,7 +25,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from gpunn.common.registry import closest
+from gpunn.common.names import closest
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
 DTYPES = {  # of safetensors, and NumPy's name for the same

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gpunn.common import registry
+from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.symbolic import Application, Form, Operation, SymbolicTensor
@@ -272,7 +273,7 @@ def by_name(names: Sequence[str], given: Any, what: str, missing: bool = False) 
             if key not in names:
                 raise ValueError(
                     f"{what} has the key {key!r}; {_listed(names)} are expected."
-                    f"{registry.closest(str(key), list(names))}"
+                    f"{closest(str(key), list(names))}"
                 )
         for name in names:
             if name not in given and not missing:

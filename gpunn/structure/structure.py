@@ -13,6 +13,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
+from gpunn.common.names import closest, snake_case
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import Node, Plan
@@ -80,7 +81,7 @@ class Structure(Operation, ParameterHolder, registry.Entry):
     @classmethod
     def default_name(cls) -> str:
         """What a model without a name is called, but for a number."""
-        return registry.snake_case(cls.__name__)
+        return snake_case(cls.__name__)
 
     def _reset(self) -> None:
         """Forget what was bound to arrays: the layers have changed."""
@@ -358,7 +359,7 @@ class Structure(Operation, ParameterHolder, registry.Entry):
         names = [layer.name for layer in self.layers]
         if name not in names:
             raise ValueError(
-                f"No layer named {name!r}.{registry.closest(str(name), names)} "
+                f"No layer named {name!r}.{closest(str(name), names)} "
                 f"Layers: {', '.join(names)}."
             )
         return self.layers[names.index(name)]
@@ -413,7 +414,7 @@ class Structure(Operation, ParameterHolder, registry.Entry):
         for path in weights:
             if path not in paths:
                 raise ValueError(
-                    f"Weights: {path!r} is not in the model.{registry.closest(path, list(paths))}"
+                    f"Weights: {path!r} is not in the model.{closest(path, list(paths))}"
                 )
         self.set_weights([weights[path] for path in paths])
 

@@ -9,6 +9,7 @@ import pytest
 import registered
 
 from gpunn.common import registry
+from gpunn.common.names import snake_case
 
 # Names without cases, and why.
 WITHOUT = {
@@ -63,7 +64,7 @@ def test_names_lead_to_the_class(kind: str, form: str) -> None:
         cls = registry.entries(kind)[name]
         known = {
             "name": [name],
-            "snake": [registry.snake_case(name)],
+            "snake": [snake_case(name)],
             "aliases": list(vars(cls).get("aliases", ())),
         }[form]
         for alias in known:

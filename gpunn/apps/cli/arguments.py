@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunn.backends import use_backend
 from gpunn.common import registry
+from gpunn.common.names import closest, snake_case
 from gpunn.datasets import fashion_mnist, mnist
 
 DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -41,13 +42,13 @@ def dataset_or_folder(text: str) -> str:
 
 def _unknown_dataset(text: str) -> str:
     known = list(DATASETS)
-    return f"unknown data set: {text!r}.{registry.closest(text, known)} Known: {', '.join(known)}."
+    return f"unknown data set: {text!r}.{closest(text, known)} Known: {', '.join(known)}."
 
 
 def optimizer(text: str) -> str:
     """The name of an optimizer, in its one canonical spelling."""
     try:
-        return registry.snake_case(registry.lookup("optimizer", text).__name__)
+        return snake_case(registry.lookup("optimizer", text).__name__)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

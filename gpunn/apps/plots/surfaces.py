@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.callbacks import Callback
 from gpunn.common.arguments import check_choice
-from gpunn.common.registry import closest
+from gpunn.common.names import closest
 from gpunn.common.stored import Kept, Number, Several
 from gpunn.core.arena import Parameter
 

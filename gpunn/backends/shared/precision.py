@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import registry
+from gpunn.common.names import closest
 
 PRECISIONS = {"tf32": 10, "bfloat16": 7}
 """Bits after the leading one that are left of float32's 23; the range stays the same.
@@ -33,7 +33,7 @@ def check_precision(precision: Any) -> None:
     if precision is not None and precision not in list(PRECISIONS):
         raise ValueError(
             f"matmul_precision must be None or one of {', '.join(PRECISIONS)}; "
-            f"got {precision!r}.{registry.closest(str(precision), list(PRECISIONS))}"
+            f"got {precision!r}.{closest(str(precision), list(PRECISIONS))}"
         )
 
 

@@ -1,0 +1,27 @@
+"""How names are written, and which known name somebody may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+
+def snake_case(name: str) -> str:
+    """``"SparseCategoricalAccuracy"`` becomes ``"sparse_categorical_accuracy"``.
+
+    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
+    ('re_lu6_gate', 'sgd', 'conv2d')
+    """
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
+
+
+def closest(name: str, known: list[str]) -> str:
+    """`` Did you mean 'x'?`` for the known name nearest to ``name``, or an empty string.
+
+    >>> closest("adm", ["adam", "sgd"])
+    " Did you mean 'adam'?"
+    """
+    by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
+    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
