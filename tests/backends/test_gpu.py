@@ -8,20 +8,19 @@ NumPy, CuPy and pytest only.
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import emulated
 import numpy as np
 import pytest
+from card_programs import PROGRAMS, SPARSE, trained
 from comparisons import COMPARISONS, DTYPES, VALUES, Sample
+from little_memory import limited, refusal
 
 import gpunn
 from gpunn import layers
@@ -29,88 +28,6 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.cupy.launch.protocols import Epilogue
 from gpunn.backends.shared.precision import PRECISIONS
-from gpunn.models import OutOfMemoryError
-
-
-class _OwnLoss(gpunn.losses.Loss):
-    """A loss without a kernel: array functions of the device, recorded like kernels."""
-
-    def forward(self, backend: Backend, y_true: Any, y_pred: Any, values: Any) -> None:
-        backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
-
-    def backward(self, backend: Backend, y_true: Any, y_pred: Any, gradient: Any) -> None:
-        backend.xp.subtract(y_pred, y_true, out=gradient)
-        backend.xp.multiply(gradient, 2 / y_pred.shape[-1], out=gradient)
-
-
-class _OwnAdam(gpunn.optimizers.Adam):
-    functor = None
-
-
-SPARSE, SGD = "sparse_categorical_crossentropy", gpunn.optimizers.SGD
-# (units, activation) of the hidden layers, dropout behind each, optimizer, loss, batch size, and
-# rows: more steps than a recording holds, with a ragged batch at the end
-PROGRAMS: dict[str, Callable[[], tuple[list[tuple[int, str]], float, Any, Any, int, int]]] = {
-    "784-16-16-10, SGD": lambda: (
-        [(16, "relu"), (16, "relu")], 0.0, "sgd", SPARSE, 10, 376
-    ),
-    "784-128-dropout-10, Adam": lambda: ([(128, "relu")], 0.2, "adam", SPARSE, 32, 1130),
-    "784-1024-1024-10, momentum, clipped": lambda: (
-        [(1024, "relu"), (1024, "tanh")],
-        0.0, SGD(0.01, momentum=0.9, global_clipnorm=0.5), SPARSE, 16, 600,
-    ),
-    "784-64-10, formulas without kernels": lambda: (
-        [(64, "sigmoid")], 0.1, _OwnAdam(), _OwnLoss(), 8, 280
-    ),
-}  # fmt: skip
-
-
-def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (rows, 28, 28), np.uint8), random.integers(0, 10, rows)
-
-
-def trained(backend: str, program: str, watched: bool = False) -> str:
-    """A hash of all that two epochs of training leave: weights, history, outputs."""
-    gpunn.utils.set_random_seed(5)
-    sizes, dropout, optimizer, loss, batch, rows = PROGRAMS[program]()
-    hidden: list[Any] = []
-    for units, activation in sizes:
-        if backend == "emulated":  # slowly
-            units = max(8, units // 32)
-        hidden.append(layers.Dense(units, activation=activation))
-        if dropout:
-            hidden.append(layers.Dropout(dropout))
-    x, y = data(rows)
-    targets = y if loss is SPARSE else gpunn.utils.to_categorical(y, 10)
-    model = gpunn.Sequential(
-        [
-            layers.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            *hidden,
-            layers.Dense(10, activation="softmax"),
-        ],
-        backend=backend,
-    )
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    before = model.get_weights()
-    history = model.fit(
-        x, targets, batch_size=batch, epochs=2, verbose=0, validation_data=(x[:33], targets[:33]),
-        callbacks=[_Watch()] if watched else None,
-    ).history  # fmt: skip
-    arrays = [*model.get_weights(), model.predict(x[:101], batch_size=40, verbose=0)]
-    assert all(np.isfinite(a).all() for a in arrays)
-    assert not any(np.array_equal(a, b) for a, b in zip(before, arrays, strict=False))
-    bits = b"".join([*(a.tobytes() for a in arrays), repr(sorted(history.items())).encode()])
-    return hashlib.sha256(bits).hexdigest()
-
-
-class _Watch(gpunn.callbacks.Callback):
-    """Looks at every batch, which makes every launch one step long."""
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        assert np.isfinite(logs["loss"])
 
 
 class _Eager:
@@ -224,9 +141,8 @@ def test_a_product_with_an_epilogue_is_recorded_as_it_is_performed(
 
 def test_two_processes_train_to_the_same_bits(card: str) -> None:
     program = "784-128-dropout-10, Adam"
-    command = [
-        sys.executable, "-c", f"import test_gpu; print(test_gpu.trained({card!r}, {program!r}))"
-    ]  # fmt: skip
+    train = f"import card_programs; print(card_programs.trained({card!r}, {program!r}))"
+    command = [sys.executable, "-c", train]
     outcomes = [
         subprocess.run(
             command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -261,35 +177,6 @@ def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
     # A card is asked as a whole, and its driver gives memory out in large pieces.
     allowed = 0 if card == "emulated" else 16 << 20
     assert before - fit(1000) <= allowed
-
-
-@contextmanager
-def limited(backend: Backend, spare: int) -> Iterator[None]:
-    """A device with ``spare`` bytes that are free."""
-    gc.collect()
-    if backend.name == "emulated":
-        emulated.MEMORY.size = emulated.MEMORY.live + spare
-    else:
-        pool = backend.xp.get_default_memory_pool()
-        pool.free_all_blocks()
-        pool.set_limit(pool.total_bytes() + spare)
-    try:
-        yield
-    finally:
-        if backend.name == "emulated":
-            emulated.MEMORY.size = 0
-        else:
-            pool.set_limit(0)
-
-
-def refusal(work: Callable[[], Any]) -> str:
-    """What ``work`` says when memory runs out; its error, which holds arrays, is dropped."""
-    try:
-        work()
-    except OutOfMemoryError as error:
-        assert isinstance(error.__cause__, MemoryError)
-        return str(error)
-    raise AssertionError("there was memory enough")
 
 
 def _wide(card: str, hidden: list[Any]) -> Any:

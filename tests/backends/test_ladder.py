@@ -8,15 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import digit_networks as digits
 import emulated
 import hypothesis
 import hypothesis.strategies as st
+import kernel_resources
 import kernel_table
 import numpy as np
 import nvrtc
 import pytest
-import test_kernels_compile
-import test_launches
 
 import gpunn
 from gpunn import layers, losses, optimizers
@@ -235,10 +235,13 @@ def test_steps_in_any_portions_give_the_same_bits(rung: str) -> None:
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_two_processes_give_the_same_bits(rung: str) -> None:
+    program = "784-128-dropout-10, Adam"
+    train = f"import card_programs; print(card_programs.trained('emulated', {program!r}))"
+    paths = os.pathsep.join(sys.path)
     outputs = {
         subprocess.run(
-            [sys.executable, __file__, rung],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            [sys.executable, "-c", train],
+            env={**os.environ, "GPUNN_RUNG": rung, "PYTHONPATH": paths},
             capture_output=True, text=True, check=True,
         ).stdout
         for _ in range(2)
@@ -357,16 +360,16 @@ def test_a_launch_ends_before_anybody_notices() -> None:
 
 def test_launches_of_the_classic_step() -> None:
     for whole, most in ((False, 12), (True, 2)):
-        model = test_launches.classic(dry.make_backend(whole))
-        launches = test_launches.recorded(model, *test_launches.digits(), 32)
-        assert len(launches) == test_launches.OPERATIONS
+        model = digits.classic(dry.make_backend(whole))
+        launches = digits.launched(model, *digits.digits(80), 32)
+        assert len(launches) == 17
         assert 0 < sum(launch.kernels for launch in launches) <= most
         assert all(launch.kernels or launch.rides for launch in launches)
 
 
 def test_the_phases_of_the_classic_step() -> None:
-    model = test_launches.classic(dry.make_backend(whole=True))
-    captured = test_launches.program(model, *test_launches.digits(), 32)
+    model = digits.classic(dry.make_backend(whole=True))
+    captured = digits.program(model, *digits.digits(80), 32)
     tasks = captured._backend.trace(captured._step, False)
     from gpunn.backends.cupy.launch.persistent import as_parts
 
@@ -444,14 +447,9 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
 @pytest.mark.parametrize("whole", [False, True], ids=RUNGS)
 def test_compositions_compile_without_spills(whole: bool, architecture: int) -> None:
     backend = dry.make_backend(whole)
-    test_launches.program(test_launches.classic(backend), *test_launches.digits(), 32)
+    digits.program(digits.classic(backend), *digits.digits(80), 32)
     kernels = list(backend._prepared)
     assert any(len(kernel.calls) > 1 for kernel in kernels)
     for kernel in kernels:
         names, options = [kernel.name], kernel_source.OPTIONS
-        test_kernels_compile.check(nvrtc.compile_kernels(kernel.text, architecture, names, options))
-
-
-if __name__ == "__main__":
-    found = stepped(sys.argv[1], 3, 40)
-    print({name: array.tobytes().hex()[:2000] for name, array in found.items()})
+        kernel_resources.check(nvrtc.compile_kernels(kernel.text, architecture, names, options))

@@ -10,7 +10,8 @@ import emulated
 import numpy as np
 import pytest
 import registered
-import test_parity
+import registered_networks as parity
+from digit_networks import classic, digits, launched, program
 
 import gpunn
 from gpunn import layers
@@ -40,32 +41,11 @@ class Zeros(emulated.ArrayModule):
         return self.zeros(shape, dtype)
 
 
+OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 CARD = CupyBackend(
     Zeros(), Idle(), emulated.Products(), emulated.RECORDER, "emulated"
 )
-OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 CLASSIC = 11  # its launches
-
-
-def classic(backend: Any) -> Any:
-    model = gpunn.Sequential.from_config({**steps.example().get_config(), "backend": backend})
-    model.compile_from_config(steps.example().get_compile_config())
-    return model
-
-
-def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
-    """The program that `fit` uses, past its first step."""
-    rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-    made = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
-    made.run(1)
-    return made
-
-
-def recorded(model: Any, x: np.ndarray, y: Any, batch: int) -> list[Launch]:
-    made = program(model, x, y, batch)
-    with model.backend.profile() as launches:
-        made.run(1)
-    return launches
 
 
 def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
@@ -79,13 +59,9 @@ def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
     return len(asked)
 
 
-def digits(rows: int = 80) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros((rows, 28, 28), np.uint8), np.zeros(rows, np.uint8)
-
-
 def test_the_classic_step_is_eleven_launches() -> None:
-    assert streamed(classic(CARD), *digits(), 32) == CLASSIC
-    launches = recorded(classic(CARD), *digits(), 32)
+    assert streamed(classic(CARD), *digits(80), 32) == CLASSIC
+    launches = launched(classic(CARD), *digits(80), 32)
     assert len(launches) == OPERATIONS and sum(x.kernels for x in launches) == CLASSIC
     assert [x.operation for x in launches if x.rides] == [
         "bias_activation", "dropout", "loss", "activation_gradient", "column_sums", "advance",
@@ -99,7 +75,7 @@ def test_more_rows_are_no_more_launches() -> None:
 
 def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None:
     launches = {
-        launch.operation: launch for launch in reversed(recorded(classic("numpy"), *digits(), 32))
+        launch.operation: launch for launch in reversed(launched(classic("numpy"), *digits(80), 32))
     }
     assert launches["matmul"].flops == 2 * 32 * 784 * 128
     assert launches["matmul"].bytes == 4 * (32 * 784 + 784 * 128 + 32 * 128)
@@ -110,7 +86,7 @@ def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None
 
 @pytest.mark.parametrize("rows", [64, 1000])
 def test_a_gather_moves_its_rows_and_not_the_data_set(rows: int) -> None:
-    images, labels = recorded(classic("numpy"), *digits(rows), 32)[:2]
+    images, labels = launched(classic("numpy"), *digits(rows), 32)[:2]
     assert images.shapes == {"source": (32, 28, 28), "out": (32, 28, 28)}
     assert images.bytes == 32 * 28 * 28 * (1 + 4)
     assert images.flops == 32 * 28 * 28
@@ -120,26 +96,26 @@ def test_a_gather_moves_its_rows_and_not_the_data_set(rows: int) -> None:
 def test_clipping_touches_the_gradients_alone() -> None:
     model = classic("numpy")
     model.compile(gpunn.optimizers.Adam(global_clipnorm=1.0), model.loss)
-    launches = recorded(model, *digits(), 32)
+    launches = launched(model, *digits(80), 32)
     clip = next(launch for launch in launches if launch.operation == "clip_gradients")
     assert list(clip.shapes) == ["gradients"]
     assert next(x for x in steps.launches(model) if x.operation == "clip_gradients").kernels == 2
 
 
-@test_parity.unusual
-@test_parity.every_case
+@parity.unusual
+@parity.every_case
 def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
     case = ("float32", kind, name, arguments)
-    host, card = (test_parity.network(backend, *case) for backend in ("numpy", CARD))
-    x, y = test_parity.data(host)
-    listed = steps.launches(host, test_parity.BATCH)
-    assert listed == recorded(card, x, y, test_parity.BATCH)
+    host, card = (parity.network(backend, *case) for backend in ("numpy", CARD))
+    x, y = parity.data(host)
+    listed = steps.launches(host, parity.BATCH)
+    assert listed == launched(card, x, y, parity.BATCH)
 
     def told(launches: list[Launch]) -> list[tuple]:
         return [(x.operation, x.formula, x.shapes, x.bytes, x.flops) for x in launches]
 
-    assert told(listed) == told(recorded(host, x, y, test_parity.BATCH))
-    asked, kernels = streamed(card, x, y, test_parity.BATCH), sum(x.kernels for x in listed)
+    assert told(listed) == told(launched(host, x, y, parity.BATCH))
+    asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.kernels for x in listed)
     by_functions = any(not x.kernels and not x.rides for x in listed)
     assert asked > kernels if by_functions else asked == kernels
 
@@ -286,6 +262,6 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
 
 def test_every_kind_of_layer_keeps_to_the_width() -> None:
     for name, arguments in registered.cases("layer"):
-        model = test_parity.network("numpy", "float32", "layer", name, arguments)
+        model = parity.network("numpy", "float32", "layer", name, arguments)
         text = steps.table(model, steps.launches(model))
         assert max(map(len, text.splitlines())) <= steps.WIDTH

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-import test_parity
 import threadpoolctl
+from registered_networks import assert_same_bits, drive, every_case, unusual
 
 import gpunn
 from gpunn import layers
@@ -30,17 +30,17 @@ from gpunn.backends.shared.threads import (
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
-@test_parity.unusual
-@test_parity.every_case
+@unusual
+@every_case
 def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:
     """Bit for bit, with data, rate, position, pass and counters that have changed since."""
     traced, plain = type(get_backend(backend))(), type(get_backend(backend))()
     case = (kind, name, arguments)
-    found = test_parity.drive(traced, case)
+    found = drive(traced, case)
     with plain.profile():  # then the step is called each time
-        test_parity.assert_same_bits(found, test_parity.drive(plain, case))
+        assert_same_bits(found, drive(plain, case))
 
 
 @pytest.fixture

@@ -22,43 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_idx import idx_bytes
+from idx_files import ARRAYS_0, CONTENT, NAMES, declare, idx_bytes, same, small_arrays
 
 from gpunn.datasets import DatasetUnavailable, dataset, fashion_mnist, idx, mnist, routes
-from gpunn.datasets.dataset import DataSet, File
 from gpunn.datasets.idx import DataFileError
 from gpunn.datasets.routes import DebianPackage, Mirror, NpzMirror, Wheel
-
-NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-
-def small_arrays(seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    shapes = ((6, 28, 28), (6,), (2, 28, 28), (2,))
-    return [rng.integers(0, 10, shape, dtype=np.uint8) for shape in shapes]
-
-
-ARRAYS_0 = small_arrays()
-CONTENT = {name: idx_bytes(a) for name, a in zip(NAMES, ARRAYS_0, strict=True)}
-
-
-def declare(*ways: routes.Route) -> DataSet:
-    files = [
-        File(name, array.shape, hashlib.sha256(CONTENT[name]).hexdigest())
-        for name, array in zip(NAMES, ARRAYS_0, strict=True)
-    ]
-    return DataSet("Small", "small", "small", (files[0], files[1], files[2], files[3]), ways)
-
-
-def same(loaded: tuple) -> bool:
-    (x_train, y_train), (x_test, y_test) = loaded
-    pairs = zip((x_train, y_train, x_test, y_test), ARRAYS_0, strict=True)
-    return all(a.dtype == np.uint8 and np.array_equal(a, b) for a, b in pairs)
 
 
 def npz_bytes(**arrays: np.ndarray) -> bytes:
@@ -339,7 +307,7 @@ CHILD = """
 import sys
 sys.path[:0] = {path!r}
 from gpunn.datasets import dataset, routes
-from test_datasets import declare, same
+from idx_files import declare, same
 routes.CONNECT_SECONDS = 60
 assert same(dataset.load(declare(routes.Mirror({address!r}))))
 """

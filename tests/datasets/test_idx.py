@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from idx_files import CODES, idx_bytes
 
 from gpunn.datasets import idx
 from gpunn.datasets.idx import DataFileError
 
-CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 ARRAYS = st.sampled_from(sorted(CODES)).flatmap(
     lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=1, max_dims=4, min_side=0))
 )
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """An IDX file by the published description, written without the package."""
-    head = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim])
-    sizes = b"".join(struct.pack(">I", n) for n in array.shape)
-    return head + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
-from test_gpu import limited, refusal
+from little_memory import limited, refusal
 
 import gpunn
 from gpunn import callbacks, layers

@@ -9,16 +9,13 @@ import kernel_table
 import numpy as np
 import nvrtc
 import pytest
+from kernel_resources import check
 from kernel_table import ARCHITECTURES
 
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
 from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Call, by_itself, every_kernel
-
-SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card
-REGISTER_FILE = 65536
-
 
 BETWEEN = [pytest.param(a, marks=pytest.mark.more) for a in ARCHITECTURES[1:-1]]
 
@@ -30,14 +27,6 @@ def test_compiles_without_spills(file: str, architecture: int) -> None:
     assert list(resources) == [kernel.calls[0].entry for kernel in every_kernel(file)]
     assert resources
     check(resources)
-
-
-def check(resources: dict[str, nvrtc.Resources]) -> None:
-    for entry, used in resources.items():
-        assert used.registers > 0, entry  # else the report was not understood
-        assert used.spills == 0, f"{entry}: {used}"
-        assert used.shared <= SHARED_LIMIT, f"{entry}: {used}"
-        assert used.registers * BLOCK <= REGISTER_FILE, f"{entry}: {used}"
 
 
 @pytest.mark.more

@@ -42,7 +42,7 @@ const Registration registration([] {
 """
 
 FUZZ = """
-import test_operations as t
+import wrong_calls as t
 backend = t.get_backend("compiled")
 for operation, valid in t.valid_calls("compiled"):
     for label, arguments in t.wrong_calls(backend, operation, valid):

@@ -12,9 +12,9 @@ import emulated
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
+import products
 import pytest
-import test_epilogues
-import test_pytorch
+from pytorch_layers import LAYERS, against_pytorch
 
 import gpunn
 from gpunn import layers
@@ -29,9 +29,6 @@ from gpunn.testing import check_gradients
 if sys.version_info[:2] == (3, 11):
     import torch
 
-against_pytorch = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
-)
 FORMATS = ("channels_last", "channels_first")
 
 
@@ -69,7 +66,7 @@ def assert_near(ours: tuple[np.ndarray, ...], theirs: Any, tolerance: float = 1e
 def of_pytorch(layer: Any, arguments: dict, x: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
     x_torch = torch.tensor(x, requires_grad=True)
     name = type(layer).__name__
-    y = test_pytorch.LAYERS[name](x_torch, arguments, layer, None)
+    y = LAYERS[name](x_torch, arguments, layer, None)
     y.backward(torch.tensor(dy))
     weights = getattr(layer, "torch_weights", [])
     return [y.detach().numpy(), x_torch.grad.numpy(), *(w.grad.numpy() for w in weights)]
@@ -325,12 +322,12 @@ def test_products_do_in_passing_what_they_can() -> None:
         convolution = layers.Conv2D(3, 2, activation="relu", kernel_initializer=first)
         return [layers.Reshape((4, 5, 1)), convolution, layers.Flatten()]
 
-    device, spy = test_epilogues.card(*test_epilogues.KINDS)
-    weights = test_epilogues.trained(device, hidden())
-    assert test_epilogues.shares(spy) == {
+    device, spy = products.card(*products.KINDS)
+    weights = products.trained(device, hidden())
+    assert products.shares(spy) == {
         "relu": 2 / 8, "bias": 1 / 8, "bias_gradient": 3 / 8, "": 2 / 8
     }  # fmt: skip
-    assert_near(tuple(weights), test_epilogues.trained(get_backend("numpy"), hidden()), 1e-5)
+    assert_near(tuple(weights), products.trained(get_backend("numpy"), hidden()), 1e-5)
 
 
 def test_the_launch_list_of_a_step() -> None:

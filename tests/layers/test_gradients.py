@@ -8,6 +8,7 @@ import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 import registered
+from targets import predictions_for, targets_for
 
 import gpunn
 from gpunn import layers, losses
@@ -180,31 +181,6 @@ def registered_relu(negative_slope: float) -> Any:
 
 
 # -- losses
-
-POSITIVE = ("KLDivergence", "Poisson", "MeanSquaredLogarithmicError")  # arguments above 0
-SIGNED = ("Hinge", "SquaredHinge", "PerceptronCriterion")  # targets of -1 or 1
-
-
-def targets_for(loss: Any, predictions: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    if loss.sparse:
-        return random.integers(0, predictions.shape[-1], predictions.shape[:-1])
-    if loss.fuses == "Softmax":
-        return random.dirichlet(np.ones(predictions.shape[-1]), predictions.shape[:-1])
-    if loss.fuses == "Sigmoid" or type(loss).__name__ in POSITIVE:
-        return random.uniform(size=predictions.shape)
-    if type(loss).__name__ == "CategoricalHinge":
-        classes = predictions.shape[-1]
-        return np.eye(classes)[random.integers(0, classes, predictions.shape[:-1])]
-    if type(loss).__name__ in SIGNED:
-        return random.choice([-1.0, 1.0], predictions.shape)
-    return random.standard_normal(predictions.shape)
-
-
-def predictions_for(loss: Any, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    logits = random.standard_normal(shape)
-    if type(loss).__name__ not in POSITIVE and (loss.fuses is None or loss.from_logits):
-        return logits
-    return 1.0 / (1.0 + np.exp(-logits))
 
 
 def test_every_loss_is_checked() -> None:

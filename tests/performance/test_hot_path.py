@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
+from digit_networks import PROGRAMS, digits, mlp, program_1, program_2, stepper
 
 import gpunn
 from gpunn import layers
@@ -22,59 +23,6 @@ from gpunn.backends.numpy.backend import NumpyBackend
 
 LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
 on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
-
-
-def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    x = random.integers(0, 256, (rows, 28, 28), dtype=np.uint8)
-    return x, random.integers(0, 10, rows)
-
-
-def mlp(hidden: list[Any], optimizer: Any, backend: str = "numpy", **options: Any) -> Any:
-    model = gpunn.Sequential(
-        [
-            layers.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            *hidden,
-            layers.Dense(10, activation="softmax"),
-        ],
-        backend=backend,
-        **options,
-    )
-    loss = "sparse_categorical_crossentropy"
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    return model
-
-
-def program_1(**options: Any) -> Any:
-    hidden = [layers.Dense(16, activation="relu"), layers.Dense(16, activation="relu")]
-    return mlp(hidden, "sgd", **options)
-
-
-def program_2(**options: Any) -> Any:
-    return mlp([layers.Dense(128, activation="relu"), layers.Dropout(0.2)], "adam", **options)
-
-
-def wide(**options: Any) -> Any:
-    hidden = [layers.Dense(1024, activation="relu"), layers.Dense(1024, activation="tanh")]
-    return mlp(hidden, gpunn.optimizers.SGD(0.01, momentum=0.9), **options)
-
-
-PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
-    "program 1": (program_1, 10),
-    "program 2": (program_2, 32),
-    "784-1024-1024-10": (wide, 128),
-}
-
-
-def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Callable[[int], None]:
-    """``run(n)`` of the recorded program that `fit` uses, over data of ``steps`` batches."""
-    trainer = model.trainer
-    x, y = digits(batch * steps)
-    weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
-    rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, weights)
-    return trainer.training.program(batch, rows, rows.order(trainer.seed)).run
 
 
 def peak(work: Callable[[], Any]) -> int:

@@ -17,8 +17,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import test_hot_path
-import test_parity
+import registered_networks
 from comparisons import (
     COMPARISONS,
     DTYPES,
@@ -29,6 +28,7 @@ from comparisons import (
     make_arena,
     metric,
 )
+from digit_networks import digits, program_1, program_2
 
 import gpunn
 from gpunn import layers
@@ -150,14 +150,14 @@ def classic(backend: str) -> Any:
 @built
 @pytest.mark.parametrize(
     ("make", "batch"),
-    [(test_hot_path.program_1, 10), (test_hot_path.program_2, 32), (classic, 1)],
+    [(program_1, 10), (program_2, 32), (classic, 1)],
     ids=["784-16-16-10", "784-128-.2-10", "2-2-3-2"],
 )
 def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) -> None:
     """Of compiled calls alone: nothing of Python is between them, but for products that BLAS does
     faster. There are none on a CPU with AVX2."""
     model = make(backend="compiled")
-    x, y = test_hot_path.digits(4 * batch)
+    x, y = digits(4 * batch)
     if make is classic:
         x, y = np.ones((4, 2)), np.ones((4, 2))
     model.fit(x, y, batch_size=batch, epochs=2, verbose=0)
@@ -173,12 +173,12 @@ def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) ->
 
 
 @built
-@test_parity.unusual
+@registered_networks.unusual
 def test_a_step_with_anything_that_is_registered_is_one_program(steps: list[list[Any]]) -> None:
     found = {}
-    for case in test_parity.CASES:
-        model = test_parity.network("compiled", "float32", *case)
-        x, y = test_parity.data(model)
+    for case in registered_networks.CASES:
+        model = registered_networks.network("compiled", "float32", *case)
+        x, y = registered_networks.data(model)
         steps.clear()
         model.fit(x, y, batch_size=17, epochs=1, verbose=0)
         if len(steps) != 1 or of_python(steps[0]):

@@ -1,0 +1,54 @@
+"""The matrix products of an emulated card, which note what they are asked to do in passing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import emulated
+import numpy as np
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.contract.backend import Backend
+
+KINDS = ("bias", "relu", "bias_gradient")
+
+
+class Spy(emulated.Products):
+    """The products, which note the epilogues that they are asked for."""
+
+    def __init__(self, *epilogues: str) -> None:
+        super().__init__(epilogues)
+        self.done: Counter[str] = Counter()
+
+    def __call__(self, *arguments: Any) -> None:
+        self.done[arguments[7].kind if len(arguments) > 7 else ""] += 1
+        super().__call__(*arguments)
+
+
+def card(*epilogues: str) -> tuple[Any, Spy]:
+    backend, spy = emulated.make_backend("fused"), Spy(*epilogues)
+    backend._blas = spy
+    return backend, spy
+
+
+def trained(backend: Backend, hidden: list[Any], precision: str | None = None) -> list[np.ndarray]:
+    """The weights after 10 steps; a batch of 8 of 20 numbers, then 2 layers of 6 and 5."""
+    gpunn.utils.set_random_seed(1)
+    model = gpunn.Sequential(
+        [layers.Input((20,)), *hidden, layers.Dense(6, activation="relu"), layers.Dense(5)],
+        backend=backend,
+    )
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, matmul_precision=precision)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 20)).astype(np.float32), rng.integers(0, 5, 40)
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def shares(spy: Spy) -> dict[str, float]:
+    """How many products of each kind a step has, of all that it has."""
+    total = spy.done.total()  # performed once and recorded once
+    return {kind: count / total for kind, count in spy.done.items()}

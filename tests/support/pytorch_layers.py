@@ -1,0 +1,265 @@
+"""PyTorch's counterpart of each activation and layer, by gpunn's name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+if sys.version_info[:2] == (3, 11):
+    import torch
+    from torch.nn import functional as F
+
+    torch.set_num_threads(1)  # on arrays this small more threads only wait for each other
+
+against_pytorch = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
+)
+
+
+def torch_relu(x: Any, options: dict) -> Any:
+    slope, threshold = options.get("negative_slope", 0.0), options.get("threshold", 0.0)
+    y = torch.where(x > threshold, x, slope * (x - threshold))
+    return y if options.get("max_value") is None else y.clamp(max=options["max_value"])
+
+
+def torch_step(x: Any, options: dict) -> Any:
+    low, high = options.get("low", 0.0), options.get("high", 1.0)
+    at = high if options.get("high_at_threshold", True) else low
+    step = torch.heaviside(x - options.get("threshold", 0.0), torch.tensor(0.5, dtype=x.dtype))
+    table = {0.0: low, 0.5: at, 1.0: high}
+    return step.detach().apply_(table.__getitem__) + 0 * x  # heaviside has no gradient
+
+
+def torch_gaussian(x: Any, options: dict) -> Any:
+    mu, sigma = (torch.full((), options.get(k, d), dtype=x.dtype)
+                 for k, d in (("mu", 0.0), ("sigma", 1.0)))  # fmt: skip
+    return torch.distributions.Normal(mu, sigma).log_prob(x).exp()
+
+
+def torch_ramp(x: Any, options: dict) -> Any:
+    low, high = options.get("low", 0.0), options.get("high", 1.0)
+    start, end = options.get("start", -1.0), options.get("end", 1.0)
+    return low + F.hardtanh((x - start) / (end - start), 0.0, 1.0) * (high - low)
+
+
+ACTIVATIONS: dict[str, Callable[[Any, dict], Any]] = {
+    "Linear": lambda x, options: x * 1,
+    "Sigmoid": lambda x, options: (
+        torch.sigmoid(options.get("slope", 1.0) * x - options.get("shift", 0.0))
+        + options.get("offset", 0.0)
+    ),
+    "Tanh": lambda x, options: torch.tanh(x),
+    "Relu": torch_relu,
+    "Softmax": lambda x, options: torch.softmax(x, -1),
+    "LogSoftmax": lambda x, options: torch.log_softmax(x, -1),
+    "Softsign": lambda x, options: F.softsign(x),
+    "Gaussian": torch_gaussian,
+    # F.hardsigmoid has the gradient of float32, whatever the type.
+    "HardSigmoid": lambda x, options: F.relu6(x + 3) / 6,
+    "LeakyRelu": lambda x, options: F.leaky_relu(x, options.get("negative_slope", 0.2)),
+    "Relu6": lambda x, options: F.relu6(x),
+    "Elu": lambda x, options: F.elu(x, options.get("alpha", 1.0)),
+    "Celu": lambda x, options: F.celu(x, options.get("alpha", 1.0)),
+    "Selu": lambda x, options: F.selu(x),
+    "Exponential": lambda x, options: torch.exp(x),
+    "Softplus": lambda x, options: F.softplus(x, threshold=100),  # not the line above 20
+    "Silu": lambda x, options: F.silu(x),
+    "HardSilu": lambda x, options: F.hardswish(x),
+    "Gelu": lambda x, options: F.gelu(
+        x, approximate="tanh" if options.get("approximate") else "none"
+    ),
+    "Mish": lambda x, options: F.mish(x),
+    # PyTorch has these in pieces only.
+    "Step": torch_step,
+    "Sign": lambda x, options: torch_step(x, {"low": -1.0}),
+    "Ramp": torch_ramp,
+}  # fmt: skip
+
+
+def torch_activation(given: Any, x: Any) -> Any:
+    activation = gpunn.activations.get(given)
+    return ACTIVATIONS[type(activation).__name__](x, activation.get_config())
+
+
+def torch_dropout(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    """PyTorch draws other numbers: it gets our mask, and checks scale and gradient.
+
+    ``ours`` is the output; which inputs it keeps is checked in test_order_and_random.py.
+    """
+    rate = arguments["rate"]
+    mask = torch.tensor(ours != 0)
+    if rate == 0.0:
+        assert mask.all()
+    kept = x * mask
+    return F.dropout(kept, rate) if rate in (0.0, 1.0) else kept / (1 - rate)
+
+
+def torch_dense(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    kernel, *bias = (torch.tensor(w, requires_grad=True) for w in layer.get_weights())
+    layer.torch_weights = [kernel, *bias]
+    z = F.linear(x, kernel.T, bias[0] if bias else None)
+    return torch_activation(arguments.get("activation"), z)
+
+
+def torch_weights(layer: Any) -> dict[str, Any]:
+    """What updates change of a layer, by name."""
+    found = {p.name: torch.tensor(p.numpy(), requires_grad=True) for p in layer.trainable_weights}
+    layer.torch_weights = list(found.values())
+    return found
+
+
+def torch_batch_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    """Training, or with the moving averages where the layer is frozen. What becomes of these
+    averages is in test_normalization.py: PyTorch's variance there is divided by n - 1."""
+    weights, axis = torch_weights(layer), arguments.get("axis", -1)
+    frozen = arguments.get("trainable") is False
+    mean, variance = (torch.tensor(w) for w in layer.get_weights()[-2:]) if frozen else (None, None)
+    gamma, beta = (weights.get(n) for n in ("gamma", "beta"))
+    if frozen:
+        gamma, beta = (torch.tensor(w) for w in layer.get_weights()[:2])
+    # F.batch_norm would refuse a batch of one number for each feature.
+    y, *_ = torch.native_batch_norm(
+        x.movedim(axis, 1), gamma, beta, mean, variance, not frozen, 0.0, layer.epsilon
+    )
+    return y.movedim(1, axis)
+
+
+def torch_layer_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    weights = torch_weights(layer)
+    shape = (x.shape[-1],)
+    return F.layer_norm(x, shape, weights.get("gamma"), weights.get("beta"), layer.epsilon)
+
+
+def torch_rms_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    return F.rms_norm(x, (x.shape[-1],), torch_weights(layer)["gamma"], layer.epsilon)
+
+
+def torch_group_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    weights, axis = torch_weights(layer), arguments.get("axis", -1)
+    x = x.movedim(axis, 1)
+    groups = x.shape[1] if arguments["groups"] == -1 else arguments["groups"]
+    gamma, beta = (weights.get(n) for n in ("gamma", "beta"))
+    # F.group_norm would refuse a group of one number.
+    return torch.group_norm(x, groups, gamma, beta, layer.epsilon).movedim(1, axis)
+
+
+def torch_given_noise(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    """PyTorch gets our noise, and checks the gradient; the noise is in test_noise.py."""
+    if type(layer).__name__ == "GaussianNoise":
+        return x + (torch.tensor(ours) - x).detach()
+    return x * (torch.tensor(ours) / x).detach()
+
+
+def torch_image(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of images with channels first, of the arguments and of the layer."""
+
+    def counterpart(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+        if arguments.get("data_format") == "channels_first":
+            return function(x, arguments, layer)
+        y = function(x.permute(0, 3, 1, 2), arguments, layer)
+        return y.permute(0, 2, 3, 1) if y.ndim == 4 else y
+
+    return counterpart
+
+
+def torch_padded(x: Any, window: Any, strides: Any, arguments: dict, value: float = 0.0) -> Any:
+    """PyTorch pads both sides alike; Keras, and so we, put an odd row below."""
+    if arguments.get("padding", "valid") == "valid":
+        return x
+    sides: list[int] = []
+    for n, span, step in list(zip(x.shape[2:], window, strides, strict=True))[::-1]:
+        lacking = max((-(-n // step) - 1) * step + span - n, 0)
+        sides += [lacking // 2, lacking - lacking // 2]
+    return F.pad(x, sides, value=value)
+
+
+def torch_convolution(x: Any, arguments: dict, layer: Any) -> Any:
+    kernel, *bias = (torch.tensor(w, requires_grad=True) for w in layer.get_weights())
+    layer.torch_weights = [kernel, *bias]
+    strides, dilation = arguments.get("strides", (1, 1)), arguments.get("dilation_rate", (1, 1))
+    span = [d * (k - 1) + 1 for k, d in zip(arguments["kernel_size"], dilation, strict=True)]
+    z = F.conv2d(
+        torch_padded(x, span, strides, arguments), kernel.permute(3, 2, 0, 1),
+        bias[0] if bias else None, strides, dilation=dilation,
+    )  # fmt: skip
+    return torch_activation(arguments.get("activation"), z)
+
+
+def torch_max_pooling(x: Any, arguments: dict, layer: Any) -> Any:
+    window = arguments.get("pool_size", (2, 2))
+    strides = arguments.get("strides") or window
+    return F.max_pool2d(torch_padded(x, window, strides, arguments, -np.inf), window, strides)
+
+
+def torch_average_pooling(x: Any, arguments: dict, layer: Any) -> Any:
+    window = arguments.get("pool_size", (2, 2))
+    strides = arguments.get("strides") or window
+    sums, counts = (
+        F.avg_pool2d(torch_padded(a, window, strides, arguments), window, strides)
+        for a in (x, torch.ones_like(x))
+    )
+    return sums / counts
+
+
+def torch_zero_padding(x: Any, arguments: dict, layer: Any) -> Any:
+    (top, bottom), (left, right) = arguments.get("padding", ((1, 1), (1, 1)))
+    return torch.nn.ZeroPad2d((left, right, top, bottom))(x)
+
+
+def torch_global(function: str) -> Callable[..., Any]:
+    def pooling(x: Any, arguments: dict, layer: Any) -> Any:
+        return getattr(torch, function)(x, (2, 3), keepdim=arguments.get("keepdims", False))
+
+    return torch_image(pooling)
+
+
+def torch_prelu(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
+    alpha = torch.tensor(layer.get_weights()[0], requires_grad=True)
+    layer.torch_weights = [alpha]
+    return F.prelu(x.flatten(1), alpha.expand(x.shape[1:]).flatten()).reshape(x.shape)
+
+
+LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
+    "ReLU": lambda x, arguments, layer, ours: torch_relu(x, arguments),
+    "LeakyReLU": lambda x, arguments, layer, ours: F.leaky_relu(x, 0.3),
+    "ELU": lambda x, arguments, layer, ours: F.elu(x, arguments["alpha"]),
+    "Softmax": lambda x, arguments, layer, ours: torch.softmax(x, -1),
+    "PReLU": torch_prelu,
+    "Conv2D": torch_image(torch_convolution),
+    "MaxPooling2D": torch_image(torch_max_pooling),
+    "AveragePooling2D": torch_image(torch_average_pooling),
+    "GlobalMaxPooling2D": torch_global("amax"),
+    "GlobalAveragePooling2D": torch_global("mean"),
+    "ZeroPadding2D": torch_image(torch_zero_padding),
+    "BatchNormalization": torch_batch_norm,
+    "LayerNormalization": torch_layer_norm,
+    "RMSNormalization": torch_rms_norm,
+    "GroupNormalization": torch_group_norm,
+    "UnitNormalization": lambda x, arguments, layer, ours: F.normalize(x, dim=-1),
+    "GaussianNoise": torch_given_noise,
+    "GaussianDropout": torch_given_noise,
+    "Reshape": lambda x, arguments, layer, ours: x.reshape(ours.shape),
+    "Flatten": lambda x, arguments, layer, ours: torch.nn.Flatten()(x),
+    "Rescaling": lambda x, arguments, layer, ours: (
+        x * arguments["scale"] + arguments.get("offset", 0.0)
+    ),
+    "Activation": lambda x, arguments, layer, ours: torch_activation(arguments["activation"], x),
+    "Dropout": torch_dropout,
+    "Dense": torch_dense,
+    "Add": lambda x, arguments, layer, ours: x + torch.tanh(x),
+    "Average": lambda x, arguments, layer, ours: (x + torch.tanh(x)) / 2,
+    "Concatenate": lambda x, arguments, layer, ours: torch.cat(
+        [x, torch.tanh(x)], arguments.get("axis", -1)
+    ),
+    "Maximum": lambda x, arguments, layer, ours: torch.maximum(x, torch.tanh(x)),
+    "Minimum": lambda x, arguments, layer, ours: torch.minimum(x, torch.tanh(x)),
+    "Multiply": lambda x, arguments, layer, ours: x * torch.tanh(x),
+    "Subtract": lambda x, arguments, layer, ours: x - torch.tanh(x),
+}
+WITHOUT_LAYER = {"InputLayer": "names a shape; PyTorch has nothing of the kind"}
