@@ -193,20 +193,13 @@ class MinMaxNorm(_Norm):
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
 
+_get, serialize, deserialize = registry.lookups(Constraint)
+
+
 def get(identifier: Any) -> Constraint | None:
     """The constraint for a name, an object, a class or a config dictionary; None for None.
 
     >>> get("max_norm")
     MaxNorm(max_value=2.0, axis=0)
     """
-    return None if identifier is None else registry.get("constraint", identifier)
-
-
-def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
-    """The constraint as a dictionary that `get` takes."""
-    return registry.serialize(constraint)
-
-
-def deserialize(config: dict[str, Any] | None) -> Constraint | None:
-    """The constraint that `serialize` described."""
-    return registry.deserialize(config, "constraint")
+    return None if identifier is None else _get(identifier)

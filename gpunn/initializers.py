@@ -303,6 +303,9 @@ def _truncated(shape: tuple[int, ...], generator: np.random.Generator) -> np.nda
     return x
 
 
+_get, serialize, deserialize = registry.lookups(Initializer)
+
+
 def get(identifier: Any) -> Initializer:
     """The initializer for a name, an object, a class, a config dictionary or a constant array.
 
@@ -311,4 +314,4 @@ def get(identifier: Any) -> Initializer:
     """
     if isinstance(identifier, (int, float, np.ndarray)) and not isinstance(identifier, bool):
         return Constant(identifier)
-    return registry.get("initializer", identifier)
+    return _get(identifier)

@@ -187,6 +187,9 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
+_get, serialize, deserialize = registry.lookups(Regularizer)
+
+
 def get(identifier: Any) -> Regularizer | None:
     """The regularizer for a name, an object, a class or a config dictionary; None for None.
 
@@ -197,14 +200,4 @@ def get(identifier: Any) -> Regularizer | None:
         return None
     if isinstance(identifier, str) and registry.lookup("regularizer", identifier) is L1L2:
         return l1_l2()
-    return registry.get("regularizer", identifier)
-
-
-def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
-    """The regularizer as a dictionary that `get` takes."""
-    return registry.serialize(regularizer)
-
-
-def deserialize(config: dict[str, Any] | None) -> Regularizer | None:
-    """The regularizer that `serialize` described."""
-    return registry.deserialize(config, "regularizer")
+    return _get(identifier)

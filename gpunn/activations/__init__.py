@@ -6,13 +6,7 @@ Each is an object that is called on an array (``relu(x)``) and registers itself:
 the card runs that one, fused with the addition of the bias.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-from gpunn.common import registry
-
-from .activation import Activation
+from .activation import Activation, deserialize, get, serialize
 from .gated import Gelu, HardSilu, Mish, Silu
 from .neurons import (
     Gaussian,
@@ -62,34 +56,3 @@ __all__ = [
     "mish", "ramp", "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "softmax",
     "softplus", "softsign", "step", "swish", "tanh",
 ]  # fmt: skip
-
-
-def get(identifier: Any) -> Activation:
-    """The activation for a name, an object, a config dictionary or None (linear).
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for a bare function, which has no gradient.
-
-    >>> get("relu") == relu, get(None) == linear
-    (True, True)
-    """
-    if identifier is None:
-        return linear
-    if callable(identifier) and not isinstance(identifier, (type, Activation)):
-        raise TypeError(
-            f"activation is a bare function ({getattr(identifier, '__name__', identifier)!r}): "
-            f"its gradient is not known. Write a subclass of gpunn.activations.Activation with "
-            f"forward(backend, x, out) and gradient(backend, saved, dy, out)."
-        )
-    return registry.get("activation", identifier)
-
-
-def serialize(activation: Activation) -> dict[str, Any] | None:
-    """The activation as a dictionary that `get` takes."""
-    return registry.serialize(activation)
-
-
-def deserialize(config: dict[str, Any]) -> Activation:
-    """The activation that `serialize` described."""
-    return registry.deserialize(config, "activation")

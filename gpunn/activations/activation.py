@@ -79,3 +79,26 @@ class Activation(registry.Entry):
         with np.errstate(all="ignore"):  # what overflows becomes infinite, its limit
             self.forward(get_backend("numpy"), x, out)
         return out
+
+
+_get, serialize, deserialize = registry.lookups(Activation)
+
+
+def get(identifier: Any) -> Activation:
+    """The activation for a name, an object, a class, a config dictionary or None (linear).
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+        TypeError: for a bare function, which has no gradient.
+
+    >>> from gpunn import activations
+    >>> activations.get("relu") == activations.relu, activations.get(None) == activations.linear
+    (True, True)
+    """
+    if callable(identifier) and not isinstance(identifier, (type, Activation)):
+        raise TypeError(
+            f"activation is a bare function ({getattr(identifier, '__name__', identifier)!r}): "
+            f"its gradient is not known. Write a subclass of gpunn.activations.Activation with "
+            f"forward(backend, x, out) and gradient(backend, saved, dy, out)."
+        )
+    return _get("linear" if identifier is None else identifier)

@@ -1,11 +1,5 @@
 """Layers: the parts a model is made of."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from gpunn.common import registry
-
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .convolution import Conv2D
 from .core import (
@@ -18,7 +12,7 @@ from .core import (
 )
 from .dense import Dense
 from .group_normalization import GroupNormalization, UnitNormalization
-from .layer import Layer
+from .layer import Layer, deserialize, get, serialize
 from .merging import (
     Add,
     Average,
@@ -100,18 +94,3 @@ __all__ = [
 AvgPool2D, MaxPool2D = AveragePooling2D, MaxPooling2D
 GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 Convolution2D = Conv2D
-
-
-def get(identifier: Any) -> Layer:
-    """The layer for an object or a config dictionary."""
-    return registry.get("layer", identifier)
-
-
-def serialize(layer: Layer) -> dict[str, Any] | None:
-    """The layer as a dictionary that `deserialize` takes."""
-    return registry.serialize(layer)
-
-
-def deserialize(config: dict[str, Any]) -> Layer:
-    """The layer that `serialize` described."""
-    return registry.deserialize(config, "layer")

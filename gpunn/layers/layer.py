@@ -406,3 +406,6 @@ def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
             f"{argument} must be the shape of one sample, positive integers; got {shape!r}."
         )
     return result
+
+
+get, serialize, deserialize = registry.lookups(Layer)

@@ -1,14 +1,5 @@
 """Losses: what training makes small. Each is called on arrays, or named in ``compile``."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-
-from gpunn.common import registry
-from gpunn.common.names import snake_case
 
 from .crossentropy import (
     BinaryCrossentropy,
@@ -19,7 +10,7 @@ from .divergence import (
     KLDivergence,
     Poisson,
 )
-from .loss import ElementLoss, Loss
+from .loss import ElementLoss, Loss, deserialize, get, row_function, serialize
 from .margin import (
     CategoricalHinge,
     Hinge,
@@ -83,62 +74,21 @@ __all__ = [
 ]
 
 
-def _row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
-    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        return cls(reduction="none", **options)(y_true, y_pred)
-
-    function.__name__ = snake_case(cls.__name__)
-    function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."
-    return function
-
-
-binary_crossentropy = _row_function(BinaryCrossentropy)
-categorical_crossentropy = _row_function(CategoricalCrossentropy)
-categorical_hinge = _row_function(CategoricalHinge)
-cosine_similarity = _row_function(CosineSimilarity)
-euclidean_distance = _row_function(EuclideanDistance)
-half_squared_error = _row_function(HalfSquaredError)
-hinge = _row_function(Hinge)
-huber = _row_function(Huber)
-kl_divergence = _row_function(KLDivergence)
-log_cosh = _row_function(LogCosh)
-mean_absolute_error = _row_function(MeanAbsoluteError)
-mean_absolute_percentage_error = _row_function(MeanAbsolutePercentageError)
-mean_squared_error = _row_function(MeanSquaredError)
-mean_squared_logarithmic_error = _row_function(MeanSquaredLogarithmicError)
-perceptron_criterion = _row_function(PerceptronCriterion)
-poisson = _row_function(Poisson)
-sparse_categorical_crossentropy = _row_function(SparseCategoricalCrossentropy)
-squared_hinge = _row_function(SquaredHinge)
-
-
-def get(identifier: Any) -> Loss:
-    """The loss for a name, an object, a class or a config dictionary.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for a bare function: nothing would know its gradient.
-
-    >>> get("mse").name
-    'mean_squared_error'
-    """
-    if callable(identifier) and not isinstance(identifier, (type, Loss)):
-        name = getattr(identifier, "__name__", repr(identifier))
-        if globals().get(name) is identifier and name in __all__:
-            return registry.get("loss", name)
-        raise TypeError(
-            f"loss is a bare function ({name!r}): its gradient is not known. Write a subclass "
-            f"of gpunn.losses.Loss with forward(backend, y_true, y_pred, values) and "
-            f"backward(backend, y_true, y_pred, gradient), and pass an object of it."
-        )
-    return registry.get("loss", identifier)
-
-
-def serialize(loss: Loss) -> dict[str, Any] | None:
-    """The loss as a dictionary that `get` takes."""
-    return registry.serialize(loss)
-
-
-def deserialize(config: dict[str, Any]) -> Loss:
-    """The loss that `serialize` described."""
-    return registry.deserialize(config, "loss")
+binary_crossentropy = row_function(BinaryCrossentropy)
+categorical_crossentropy = row_function(CategoricalCrossentropy)
+categorical_hinge = row_function(CategoricalHinge)
+cosine_similarity = row_function(CosineSimilarity)
+euclidean_distance = row_function(EuclideanDistance)
+half_squared_error = row_function(HalfSquaredError)
+hinge = row_function(Hinge)
+huber = row_function(Huber)
+kl_divergence = row_function(KLDivergence)
+log_cosh = row_function(LogCosh)
+mean_absolute_error = row_function(MeanAbsoluteError)
+mean_absolute_percentage_error = row_function(MeanAbsolutePercentageError)
+mean_squared_error = row_function(MeanSquaredError)
+mean_squared_logarithmic_error = row_function(MeanSquaredLogarithmicError)
+perceptron_criterion = row_function(PerceptronCriterion)
+poisson = row_function(Poisson)
+sparse_categorical_crossentropy = row_function(SparseCategoricalCrossentropy)
+squared_hinge = row_function(SquaredHinge)

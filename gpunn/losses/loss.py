@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -284,3 +284,48 @@ def row_starts(backend: Backend, rows: int, classes: int) -> Array:
         starts[...] = backend.xp.arange(0, rows * classes, classes)
 
     return backend.scratch((rows,), np.int64, f"starts of {classes}", fill)
+
+
+_row_functions: dict[str, Callable[..., np.ndarray]] = {}
+
+
+def row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
+    """The loss as a function of arrays, whose options are those of the class; `get` takes it.
+
+    >>> from gpunn import losses
+    >>> losses.hinge([[1.0], [1.0]], [[0.5], [3.0]]).tolist()
+    [0.5, 0.0]
+    """
+
+    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        return cls(reduction="none", **options)(y_true, y_pred)
+
+    function.__name__ = snake_case(cls.__name__)
+    function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."
+    _row_functions[function.__name__] = function
+    return function
+
+
+_get, serialize, deserialize = registry.lookups(Loss)
+
+
+def get(identifier: Any) -> Loss:
+    """The loss for a name, an object, a class, a config dictionary or a function of gpunn's.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+        TypeError: for any other function: nothing would know its gradient.
+
+    >>> get("mse").name
+    'mean_squared_error'
+    """
+    if callable(identifier) and not isinstance(identifier, (type, Loss)):
+        name = getattr(identifier, "__name__", repr(identifier))
+        if _row_functions.get(name) is not identifier:
+            raise TypeError(
+                f"loss is a bare function ({name!r}): its gradient is not known. Write a subclass "
+                f"of gpunn.losses.Loss with forward(backend, y_true, y_pred, values) and "
+                f"backward(backend, y_true, y_pred, gradient), and pass an object of it."
+            )
+        identifier = name
+    return _get(identifier)

@@ -396,3 +396,6 @@ def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Arra
     backend.xp.multiply(mean, keep, out=mean)
     backend.xp.multiply(x, 1 - keep, out=scratch)
     backend.xp.add(mean, scratch, out=mean)
+
+
+get, serialize, deserialize = registry.lookups(Optimizer)

@@ -6,12 +6,6 @@ own, a subclass of `LearningRateSchedule` with ``__call__(step)``, is asked on t
 before each update: it works everywhere, but one step at a time.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-from gpunn.common import registry
-
 from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
 from .decay import (
     Constant,
@@ -20,7 +14,7 @@ from .decay import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-from .schedule import LearningRateSchedule
+from .schedule import LearningRateSchedule, deserialize, get, serialize
 
 __all__ = [
     "Constant",
@@ -36,24 +30,3 @@ __all__ = [
     "get",
     "serialize",
 ]
-
-
-def get(identifier: Any) -> LearningRateSchedule:
-    """The schedule for an object or a config dictionary.
-
-    >>> get({"class_name": "Constant", "config": {"value": 0.5}})(7)
-    0.5
-    """
-    return registry.get("schedule", identifier)
-
-
-def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any] | None:
-    """The schedule as a dictionary that `get` takes."""
-    return registry.serialize(learning_rate_schedule)
-
-
-def deserialize(
-    config: dict[str, Any], custom_objects: dict[str, type] | None = None
-) -> LearningRateSchedule:
-    """The schedule that `serialize` described."""
-    return registry.also(custom_objects or {}, lambda: registry.deserialize(config, "schedule"))

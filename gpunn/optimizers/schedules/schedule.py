@@ -69,3 +69,6 @@ class HostRates:
         for _ in range(steps):
             self._optimizer.write_rates()
             self._program.run(1)
+
+
+get, serialize, deserialize = registry.lookups(LearningRateSchedule)

@@ -1,0 +1,87 @@
+"""Metrics and losses of each row, as functions: those that Keras has among its metrics.
+
+`get` stands here because it takes them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn.common import registry
+from gpunn.common.names import snake_case
+from gpunn.losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+
+from . import functions
+from .accuracy import (
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from .metric import MeanMetricWrapper, MeanOfRows, Metric
+
+__all__ = [
+    "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
+    "categorical_hinge", "deserialize", "get", "hinge", "huber", "kl_divergence", "log_cosh",
+    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "poisson", "serialize", "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "squared_hinge",
+    "top_k_categorical_accuracy",
+]  # fmt: skip
+
+
+def _row_function(cls: type[MeanOfRows]) -> Callable[..., np.ndarray]:
+    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        return cls(**options).values(y_true, y_pred)
+
+    function.__name__ = snake_case(cls.__name__)
+    function.__doc__ = f"`{cls.__name__}` of each row or element; options as for the class."
+    return function
+
+
+binary_accuracy = _row_function(BinaryAccuracy)
+categorical_accuracy = _row_function(CategoricalAccuracy)
+sparse_categorical_accuracy = _row_function(SparseCategoricalAccuracy)
+top_k_categorical_accuracy = _row_function(TopKCategoricalAccuracy)
+sparse_top_k_categorical_accuracy = _row_function(SparseTopKCategoricalAccuracy)
+
+_get, serialize, deserialize = registry.lookups(Metric)
+
+
+def get(identifier: Any) -> Metric:
+    """The metric for a name, an object, a class, a config dictionary or a function.
+
+    ``"accuracy"`` is the plain `Accuracy` here; ``compile`` picks the one that fits
+    the loss and the shapes.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+
+    >>> get("top_k_categorical_accuracy").k
+    5
+    """
+    if callable(identifier) and not isinstance(identifier, (type, Metric)):
+        name = getattr(identifier, "__name__", "")
+        if globals().get(name, getattr(functions, name, None)) is not identifier:
+            return MeanMetricWrapper(identifier)
+        identifier = name
+    return _get(identifier)
