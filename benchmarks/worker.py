@@ -24,7 +24,7 @@ import numpy as np
 
 
 class Contestant:
-    """Answers the questions of the race; each method but `answer` is one."""
+    """TargetBuffers the questions of the race; each method but `answer` is one."""
 
     def __init__(self, file: Path, variant: str, folder: Path, threads: int) -> None:
         self._folder, self._threads = folder, threads

@@ -63,12 +63,12 @@ class Swish(layers.Layer):
         if call.trains:
             xp.multiply(slope, call.x, out=term)
             xp.multiply(term, call.dy, out=term)
-            call.backend.column_sums(term, self.beta.gradient, accumulate=call.adds)
+            call.backend.column_sums(term, self.beta.gradient, accumulate=call.accumulate_gradients)
         if call.dx is not None:
             xp.multiply(slope, self.beta.value, out=term)
             xp.add(term, s, out=term)
             xp.multiply(term, call.dy, out=term)
-            call.backend.affine(term, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+            call.backend.affine(term, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
 
 def make_model(dtype=None):

@@ -23,7 +23,7 @@ from .feeding.rows import name_of
 from .layers.layer import Layer, Shape
 from .losses.loss import Loss, align
 from .models import Model
-from .training.heads import Answers
+from .training.heads import TargetBuffers
 
 __all__ = ["check_gradients"]
 
@@ -51,7 +51,8 @@ def check_gradients(
     large the array. Beyond that:
 
     - everything that a pass must write is filled with NaN before it;
-    - a layer is asked to add to gradients too (``call.accumulate``, ``call.adds``);
+    - a layer is asked to add to gradients too (``call.accumulate_dx`` and
+      ``call.accumulate_gradients``);
     - an activation is asked to work in place too;
     - a loss is asked for its values without the gradient too.
 
@@ -209,11 +210,11 @@ def _check_layers(
     shapes = [x.shape[1:] for x in xs]
     sources = [_Source(x) for x in xs]
     read = [
-        source.place(nodes, [INPUT], [shape])[0]
+        source.append_nodes(nodes, [INPUT], [shape])[0]
         for source, shape in zip(sources, shapes, strict=True)
     ]
     for layer in layers:
-        read = layer.place(nodes, read, [nodes[n].output_shape for n in read])
+        read = layer.append_nodes(nodes, read, [nodes[n].output_shape for n in read])
     names = {id(s): "x" if len(xs) == 1 else f"x[{k}]" for k, s in enumerate(sources)}
     plan = Plan(nodes, shapes[:1])
     parameters = list(plan.parameters.values())
@@ -255,7 +256,7 @@ def _check_layers(
         check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
     last = workspace.calls[-1]
     if len(layers) == 1 and not last.layer.is_view(last):
-        last.adds = True
+        last.accumulate_gradients = True
         for k, dx in enumerate(last.dxs):
             last.writes(k, dx, accumulate=True)
         own = arena.trained[len(xs) :]
@@ -268,7 +269,7 @@ def _check_layers(
         sums = backward(before)
         terms += [before[id(p)] for p in own]
         for p, total, gradient, term in zip(arena.trained, sums, gradients, terms, strict=True):
-            flag = "accumulate" if id(p.layer) in names else "adds"
+            flag = "accumulate_dx" if id(p.layer) in names else "accumulate_gradients"
             name = names.get(id(p.layer), p.name)
             _expect(f"{owner}: gradient of {name} with call.{flag}", total, gradient + term)
 
@@ -354,15 +355,15 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
         learned=[head.number for head in trainer.heads],
     )
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
-    answers = [Answers(head, workspace, pool, _DTYPE) for head in trainer.heads]
-    for head, given in zip(trainer.heads, answers, strict=True):
+    buffers = [TargetBuffers(head, workspace, pool, _DTYPE) for head in trainer.heads]
+    for head, given in zip(trainer.heads, buffers, strict=True):
         backend.convert(data.arrays[name_of("y", head.number)], given.y)
     totals = backend.zeros((2,), "float64")
 
     def forward() -> tuple[float, float]:
         workspace.forward()
         value = size = 0.0
-        for head, given in zip(trainer.heads, answers, strict=True):
+        for head, given in zip(trainer.heads, buffers, strict=True):
             weights = data.arrays.get(name_of("weights", head.number))
             flat = None if weights is None else weights.reshape(-1)
             scale = 1.0 if head.loss.reduction == "sum" else 1.0 / given.rows

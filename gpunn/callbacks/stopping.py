@@ -175,7 +175,7 @@ class StopOnSmallGradient(_Stopping):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         arena = self.model.trainer.arena
         xp = arena.backend.xp
-        squares = [xp.sum(xp.square(run.gradients, dtype="float64")) for run in arena.runs]
+        squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in arena.groups]
         self.norm = float(sum(squares)) ** 0.5
         if self.norm < self.tolerance:
             self._stop(f"the norm of the gradient is {self.norm:.3g}, below {self.tolerance:g}")

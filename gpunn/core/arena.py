@@ -246,8 +246,15 @@ class ParameterHolder:
 
 
 @dataclass
-class Run:
-    """Neighbouring segments that are updated alike, as one piece of the flat arrays."""
+class ParameterGroup:
+    """Neighbouring parameters that are updated alike, as one piece of the flat arrays.
+
+    Attributes:
+        start, stop: where they lie in the flat arrays.
+        multiplier: factor on the learning rate.
+        decay: whether weight decay applies.
+        values, gradients, slots: their pieces of the flat arrays (stop - start,).
+    """
 
     start: int
     stop: int
@@ -340,11 +347,11 @@ class Arena:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read anew which parameters are trained and how, and merge them into runs."""
+        """Read anew which parameters are trained and how, and put them in groups."""
         trained = [p for p in self.parameters if p.trained]
         self.trained = [p for p in trained if p.trainable]
         ends = [*self.segments["offset"].tolist(), self.values.size][1:]
-        self.runs: list[Run] = []
+        self.groups: list[ParameterGroup] = []
         for row, parameter, end in zip(self.segments, trained, ends, strict=True):
             row["trainable"] = parameter.trainable
             row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
@@ -352,29 +359,27 @@ class Arena:
             if not parameter.trainable:
                 continue
             start = int(row["offset"])
-            last = self.runs[-1] if self.runs else None
-            alike = last and (last.multiplier, last.decay) == (
-                parameter.multiplier,
-                parameter.decay,
-            )
-            if last and alike and last.stop == start:
-                start = self.runs.pop().start
-            self.runs.append(self._run(start, int(end), parameter.multiplier, parameter.decay))
+            update = parameter.multiplier, parameter.decay
+            last = self.groups[-1] if self.groups else None
+            if last and (last.multiplier, last.decay) == update and last.stop == start:
+                start = self.groups.pop().start
+            self.groups.append(self._group(start, int(end), *update))
         table = np.array(
-            [(r.start, r.stop, r.multiplier, r.decay) for r in self.runs], np.float64
+            [(g.start, g.stop, g.multiplier, g.decay) for g in self.groups], np.float64
         ).reshape(-1, 4)
-        self.run_table: Array = self.backend.zeros(table.shape, np.float64)
-        self.backend.write(self.run_table, table)
+        self.group_table: Array = self.backend.zeros(table.shape, np.float64)
+        self.backend.write(self.group_table, table)
 
     @property
     def penalized(self) -> list[Parameter]:
         """The parameters that are trained with a penalty."""
         return [p for p in self.trained if p.regularizer is not None]
 
-    def _run(self, start: int, stop: int, multiplier: float, decay: bool) -> Run:
+    def _group(self, start: int, stop: int, multiplier: float, decay: bool) -> ParameterGroup:
         at = slice(start, stop)
         slots = {name: slot[at] for name, slot in self.slots.items()}
-        return Run(start, stop, multiplier, decay, self.values[at], self.gradients[at], slots)
+        values, gradients = self.values[at], self.gradients[at]
+        return ParameterGroup(start, stop, multiplier, decay, values, gradients, slots)
 
     def segment(self, flat: Array, parameter: Parameter) -> Array:
         """The part of a flat array (a slot, say) that belongs to a trained parameter."""

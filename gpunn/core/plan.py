@@ -106,8 +106,8 @@ class Plan:
 class Call:
     """One application of a layer in one workspace: its arrays and what is asked of it.
 
-    Most layers read one array and know it as ``x``, with ``dx`` and ``accumulate``; one that
-    reads several finds them in ``xs``, with ``dxs`` and ``accumulates``.
+    Most layers read one array and know it as ``x``, with ``dx`` and ``accumulate_dx``; one that
+    reads several finds them in ``xs``, with ``dxs`` and ``accumulate_dxs``.
 
     Attributes:
         backend: where it runs; its operations do the work, ``backend.xp`` the rest.
@@ -116,9 +116,9 @@ class Call:
         dy: gradient of the output, to be read (and, if useful, overwritten) by
             `Layer.backward`; None in inference.
         dx: gradient of the input, to be written; None if nobody needs it.
-        accumulate: whether ``dx`` is added to instead (another layer wrote first).
+        accumulate_dx: whether ``dx`` is added to instead (another layer wrote first).
         trains: whether gradients of the layer's parameters are wanted.
-        adds: whether these are added to (the layer was applied before).
+        accumulate_gradients: whether these are added to (the layer was applied before).
         training: whether this is a training step.
         activation: the layer's activation, or linear where the loss takes it over.
         precision: what products of float32 may round their factors to, or None.
@@ -144,12 +144,12 @@ class Call:
         self.y: Array = None
         self.dx: Array = None
         self.dy: Array = None
-        self.accumulate = False
+        self.accumulate_dx = False
         self.xs: list[Array] = [None] * inputs
         self.dxs: list[Array] = [None] * inputs
-        self.accumulates = [False] * inputs
+        self.accumulate_dxs = [False] * inputs
         self.trains = False
-        self.adds = False
+        self.accumulate_gradients = False
         self.folded = False
         self.activation: Any = getattr(layer, "activation", None)
         self.precision: str | None = None
@@ -166,9 +166,9 @@ class Call:
 
     def writes(self, number: int, dx: Array, accumulate: bool) -> None:
         """Make ``dx`` the gradient of its input of this number."""
-        self.dxs[number], self.accumulates[number] = dx, accumulate
+        self.dxs[number], self.accumulate_dxs[number] = dx, accumulate
         if number == 0:
-            self.dx, self.accumulate = dx, accumulate
+            self.dx, self.accumulate_dx = dx, accumulate
 
     def array(
         self,

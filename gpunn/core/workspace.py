@@ -168,7 +168,7 @@ class Workspace:
         seen: set[int] = set()
         for i in reversed(range(len(nodes))):
             node, call = nodes[i], calls[i]
-            call.adds = id(node.layer) in seen
+            call.accumulate_gradients = id(node.layer) in seen
             if call.trains:
                 seen.add(id(node.layer))
             if i not in needed or i in views:

@@ -174,19 +174,21 @@ class PReLU(Layer):
         terms = call.array("terms", call.x.shape).reshape(rows)
         backend.prelu_gradient(
             call.x.reshape(rows), slopes, call.dy.reshape(rows), terms,
-            None if call.dx is None else call.dx.reshape(rows), call.accumulate,
+            None if call.dx is None else call.dx.reshape(rows), call.accumulate_dx,
         )  # fmt: skip
         if not call.trains:
             return
         if not self._spreads:
-            backend.column_sums(terms, self.alpha.gradient.reshape(-1), accumulate=call.adds)
+            gradient = self.alpha.gradient.reshape(-1)
+            backend.column_sums(terms, gradient, accumulate=call.accumulate_gradients)
             return
         sums = call.array("sums", self._shape)
         backend.column_sums(terms, sums.reshape(-1))
-        total = call.array("total", self.alpha.shape) if call.adds else self.alpha.gradient
+        gradient, accumulate = self.alpha.gradient, call.accumulate_gradients
+        total = call.array("total", self.alpha.shape) if accumulate else gradient
         backend.xp.sum(sums, axis=self._summed, out=total, keepdims=True)
-        if call.adds:
-            backend.xp.add(self.alpha.gradient, total, out=self.alpha.gradient)
+        if accumulate:
+            backend.xp.add(gradient, total, out=gradient)
 
 
 __all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]

@@ -148,7 +148,7 @@ class Conv2D(_ImageLayer):
         backend, activation = call.backend, call.activation
         x, y = self._channels_last(call)
         saved = call.array("z", y.shape) if activation.saves == "input" else y
-        dy, dx, accumulate = call.dy, call.dx, call.accumulate
+        dy, dx, accumulate = call.dy, call.dx, call.accumulate_dx
         if not self.channels_last:
             dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
             backend.swap_axes(_as_first(call.dy), _as_last(dy))
@@ -158,10 +158,10 @@ class Conv2D(_ImageLayer):
             x, self.kernel.value, activation, self.geometry(call.x.shape), saved, dy,
             self.kernel.gradient if call.trains else None,
             self.bias.gradient if call.trains and self.bias is not None else None,
-            dx, call.adds, accumulate, call.precision,
+            dx, call.accumulate_gradients, accumulate, call.precision,
         )  # fmt: skip
         if not self.channels_last and dx is not None:
-            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate)
+            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
 
     def _channels_last(self, call: Call) -> tuple[Array, Array]:
         """x and y, or, where channels come first, arrays for copies with channels last."""

@@ -106,7 +106,7 @@ class Flatten(Layer):
         xp = call.backend.xp
         moved = xp.moveaxis(call.dx, 1, -1)
         dy = call.dy.reshape(moved.shape)
-        xp.add(moved, dy, out=moved) if call.accumulate else xp.copyto(moved, dy)
+        xp.add(moved, dy, out=moved) if call.accumulate_dx else xp.copyto(moved, dy)
 
 
 class Reshape(Layer):
@@ -177,11 +177,11 @@ class Rescaling(Layer):
 
     def backward(self, call: Call) -> None:
         if self.folds_into_input:
-            call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate)
+            call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate_dx)
             return
         xp = call.backend.xp
         xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
     def _constant(self, call: Call, name: str) -> Any:
         values = np.asarray(getattr(self, name), call.dtype)
@@ -218,5 +218,5 @@ class Activation(Layer):
     def backward(self, call: Call) -> None:
         saved = call.x if call.activation.saves == "input" else call.y
         call.backend.activation_gradient(
-            call.activation, saved, call.dy, call.dx, accumulate=call.accumulate
+            call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
         )

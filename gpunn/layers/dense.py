@@ -137,10 +137,10 @@ class Dense(Layer):
         if call.trains:
             backend.matmul(
                 _rows(call.x), dz, self.kernel.gradient,
-                transpose_a=True, accumulate=call.adds, precision=call.precision,
+                transpose_a=True, accumulate=call.accumulate_gradients, precision=call.precision,
             )  # fmt: skip
             if self.bias is not None:
-                backend.column_sums(dz, self.bias.gradient, accumulate=call.adds)
+                backend.column_sums(dz, self.bias.gradient, accumulate=call.accumulate_gradients)
             if self.connections is not None:
                 shape, write = self.kernel.shape, backend.write
                 mask = call.array("connections", shape, fill=lambda a: write(a, self.connections))
@@ -148,7 +148,7 @@ class Dense(Layer):
         if call.dx is not None:
             backend.matmul(
                 dz, self.kernel.value, _rows(call.dx),
-                transpose_b=True, accumulate=call.accumulate, precision=call.precision,
+                transpose_b=True, accumulate=call.accumulate_dx, precision=call.precision,
             )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:

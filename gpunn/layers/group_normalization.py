@@ -88,13 +88,14 @@ class GroupNormalization(_Normalization):
 
     def backward(self, call: Call) -> None:
         backend, first = call.backend, self._first(call)
-        x = self._by_channel(call.x) if first else call.array("x", ())
+        x = self._by_channel(call.x) if first else self._moved(call, call.x, "x")
         dy = self._channels_first(call, call.dy, "dy")
         normal, slope = call.array("normal", x.shape), call.array("slope", x.shape)
         wanted = call.dx is not None
         backend.normalize_gradient(
             normal, dy, *self._nothing(call), self._affine()[0], 0.0, *self._gradients(call),
-            slope if wanted else None, constant=True, adds=call.adds,
+            slope if wanted else None, constant=True,
+            accumulate_gradients=call.accumulate_gradients,
         )  # fmt: skip
         if not wanted:
             return
@@ -103,10 +104,10 @@ class GroupNormalization(_Normalization):
         backend.layer_norm_gradient(
             groups, slope.reshape(groups.shape), None, self.epsilon,
             *self._moments(call, len(groups)), None, None, dx.reshape(groups.shape),
-            accumulate=first and call.accumulate,
+            accumulate_dx=first and call.accumulate_dx,
         )  # fmt: skip
         if not first:
-            self._swap_back(call, dx, call.dx, call.accumulate)
+            self._swap_back(call, dx, call.dx, call.accumulate_dx)
 
     def _sizes(self, x: Any) -> tuple[int, int, int, int]:
         """Samples, what stands before the channels in each, channels, and what stands behind."""
@@ -125,11 +126,16 @@ class GroupNormalization(_Normalization):
         if self._first(call):
             return self._by_channel(x)
         samples, before, channels, behind = self._sizes(x)
-        moved = call.array(name, (samples, channels, behind * before))
+        moved = self._moved(call, x, name)
         call.backend.swap_axes(
             x.reshape(samples, before, -1), moved.reshape(samples, channels * behind, before)
         )
         return moved
+
+    def _moved(self, call: Call, x: Any, name: str) -> Any:
+        """The work array (samples, channels, rest) that `_channels_first` moves ``x`` to."""
+        samples, before, channels, behind = self._sizes(x)
+        return call.array(name, (samples, channels, behind * before))
 
     def _swap_back(self, call: Call, moved: Any, out: Any, accumulate: bool) -> None:
         samples, before, channels, behind = self._sizes(out)
@@ -175,7 +181,7 @@ class UnitNormalization(Layer):
         x, factors, epsilon, variance = self._rows(call)
         call.backend.layer_norm_gradient(
             x, call.dy.reshape(x.shape), factors, epsilon, None, variance, None, None,
-            call.dx.reshape(x.shape), accumulate=call.accumulate,
+            call.dx.reshape(x.shape), accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -19,7 +19,7 @@ from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
 
-from .symbolic import Operation, Sample, SymbolicTensor, is_symbolic
+from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
@@ -33,7 +33,7 @@ def unique_name(base: str) -> str:
     return f"{base}_{number}" if number else base
 
 
-class Layer(Operation, ParameterHolder, registry.Entry):
+class Layer(GraphOperation, ParameterHolder, registry.Entry):
     """Base class of layers. A layer of your own is one class in one file.
 
     It writes `forward` and `backward`, each in terms of one `gpunn.core.plan.Call`
@@ -274,7 +274,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
             )
         return self.applications[0]
 
-    def arrange(self, x: Any) -> list[SymbolicTensor]:
+    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         given = list(x) if isinstance(x, (list, tuple)) else [x]
         for entry in given:
             if not isinstance(entry, SymbolicTensor):
@@ -293,10 +293,10 @@ class Layer(Operation, ParameterHolder, registry.Entry):
     def _shape_argument(self, shapes: Sequence[Sample]) -> Any:
         return list(shapes) if self.takes_list else shapes[0]
 
-    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
         return [self.ensure_built(self._shape_argument(shapes))]
 
-    def place(
+    def append_nodes(
         self,
         nodes: list[Node],
         sources: Sequence[int],
@@ -337,7 +337,7 @@ class Layer(Operation, ParameterHolder, registry.Entry):
                 )
         shapes = [array.shape[1:] for array in xs]
         nodes: list[Node] = []
-        self.place(nodes, [INPUT - k for k in range(len(xs))], shapes)
+        self.append_nodes(nodes, [INPUT - k for k in range(len(xs))], shapes)
         backend = self.own_arena().backend
         given = [backend.upload(array) for array in xs]
         number = next(self._training_calls) if training else 0

@@ -52,9 +52,9 @@ class _WeightedSum(Merging):
 
     def backward(self, call: Call) -> None:
         factors = self.factors(len(call.xs))
-        for dx, factor, adds in zip(call.dxs, factors, call.accumulates, strict=True):
+        for dx, factor, accumulate in zip(call.dxs, factors, call.accumulate_dxs, strict=True):
             if dx is not None:
-                call.backend.affine(call.dy, factor, 0.0, dx, accumulate=adds)
+                call.backend.affine(call.dy, factor, 0.0, dx, accumulate=accumulate)
 
 
 class Add(_WeightedSum):
@@ -105,9 +105,9 @@ class Multiply(Merging):
         _product(call, call.xs, call.y)
 
     def backward(self, call: Call) -> None:
-        for k, (dx, adds) in enumerate(zip(call.dxs, call.accumulates, strict=True)):
+        for k, (dx, accumulate) in enumerate(zip(call.dxs, call.accumulate_dxs, strict=True)):
             if dx is not None:
-                _product(call, [*call.xs[:k], *call.xs[k + 1 :], call.dy], dx, adds)
+                _product(call, [*call.xs[:k], *call.xs[k + 1 :], call.dy], dx, accumulate)
 
 
 def _product(call: Call, factors: Sequence[Array], out: Array, accumulate: bool = False) -> None:
@@ -138,10 +138,10 @@ class _Extreme(Merging):
         for k, x in enumerate(call.xs):
             combine("Same", x, call.y, count, accumulate=k > 0)
         combine("Quotient", call.dy, count, call.dy)
-        for x, dx, adds in zip(call.xs, call.dxs, call.accumulates, strict=True):
+        for x, dx, accumulate in zip(call.xs, call.dxs, call.accumulate_dxs, strict=True):
             if dx is not None:
                 combine("Same", x, call.y, same)
-                combine("Product", same, call.dy, dx, accumulate=adds)
+                combine("Product", same, call.dy, dx, accumulate=accumulate)
 
 
 class Maximum(_Extreme):
@@ -216,10 +216,10 @@ class Concatenate(Merging):
 
     def backward(self, call: Call) -> None:
         dy, at = self._columns(call.dy), 0
-        for x, dx, adds in zip(call.xs, call.dxs, call.accumulates, strict=True):
+        for x, dx, accumulate in zip(call.xs, call.dxs, call.accumulate_dxs, strict=True):
             width = self._columns(x).shape[1]
             if dx is not None:
-                call.backend.copy_columns(dy, at, self._columns(dx), 0, width, accumulate=adds)
+                call.backend.copy_columns(dy, at, self._columns(dx), 0, width, accumulate)
             at += width
 
 

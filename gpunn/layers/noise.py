@@ -93,10 +93,9 @@ class Dropout(_RandomLayer):
             mask = call.array("mask", call.x.shape, bool)
             backend.dropout(call.x, self.rate, call.seed, call.stream, control, call.y, mask)
             return
-        given = self.noise_shape
-        shape = tuple(n or m for n, m in zip(given, call.x.shape, strict=True))
-        ones = call.array("ones", shape, fill=lambda array: array.fill(1))
-        noise, mask = call.array("noise", shape), call.array("mask", shape, bool)
+        noise = self._noise(call)
+        ones = call.array("ones", noise.shape, fill=lambda array: array.fill(1))
+        mask = call.array("mask", noise.shape, bool)
         backend.dropout(ones, self.rate, call.seed, call.stream, control, noise, mask)
         backend.xp.multiply(call.x, noise, out=call.y)
 
@@ -104,11 +103,16 @@ class Dropout(_RandomLayer):
         backend = call.backend
         if self.noise_shape is None:
             mask = call.array("mask", call.x.shape, bool)
-            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate)
+            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate_dx)
             return
-        xp = backend.xp
-        xp.multiply(call.dy, call.array("noise", ()), out=call.dy)
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+        backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
+        backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+
+    def _noise(self, call: Call) -> Any:
+        """What ``call.x`` is multiplied by, of the shape that `noise_shape` gives for it."""
+        assert self.noise_shape is not None
+        sizes = zip(self.noise_shape, call.x.shape, strict=True)
+        return call.array("noise", tuple(n or m for n, m in sizes))
 
 
 class GaussianNoise(_RandomLayer):
@@ -139,7 +143,7 @@ class GaussianNoise(_RandomLayer):
         call.backend.normal_noise(call.x, self.stddev, call.seed, call.stream, call.control, call.y)
 
     def backward(self, call: Call) -> None:
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate)
+        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
 
 class GaussianDropout(_RandomLayer):
@@ -172,4 +176,4 @@ class GaussianDropout(_RandomLayer):
 
     def backward(self, call: Call) -> None:
         factors = call.array("factors", call.x.shape)
-        call.backend.combine("Product", call.dy, factors, call.dx, accumulate=call.accumulate)
+        call.backend.combine("Product", call.dy, factors, call.dx, accumulate=call.accumulate_dx)

@@ -202,7 +202,8 @@ class BatchNormalization(_Normalization):
             self._features(call.x), self._features(call.dy), *self._statistics(call),
             self._affine()[0], self.epsilon, *self._gradients(call),
             None if call.dx is None else self._features(call.dx),
-            constant=not self._learns(call), adds=call.adds, accumulate=call.accumulate,
+            constant=not self._learns(call), accumulate_gradients=call.accumulate_gradients,
+            accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
     def _learns(self, call: Call) -> bool:
@@ -281,7 +282,8 @@ class LayerNormalization(_Normalization):
             x, call.dy.reshape(x.shape), self._affine()[0], self.epsilon,
             *self._moments(call, len(x)), *self._gradients(call),
             None if call.dx is None else call.dx.reshape(x.shape),
-            adds=call.adds, accumulate=call.accumulate,
+            accumulate_gradients=call.accumulate_gradients,
+            accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
     def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:

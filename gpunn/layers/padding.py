@@ -46,4 +46,4 @@ class ZeroPadding2D(_ImageLayer):
     def backward(self, call: Call) -> None:
         (top, _), (left, _) = self.padding
         dy, dx = self.planes(call.dy), self.planes(call.dx)
-        call.backend.crop_or_pad(dy, (top, left), dx, call.accumulate)
+        call.backend.crop_or_pad(dy, (top, left), dx, call.accumulate_dx)

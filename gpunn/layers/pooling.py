@@ -31,7 +31,7 @@ class _Max(_Pooling):
     def backward(self, call: Call) -> None:
         x, geometry, shape = self.windows(call)
         y, dy, dx = call.y.reshape(shape), call.dy.reshape(shape), self.planes(call.dx)
-        call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate)
+        call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate_dx)
 
 
 class _Average(_Pooling):
@@ -42,7 +42,7 @@ class _Average(_Pooling):
     def backward(self, call: Call) -> None:
         _, geometry, shape = self.windows(call)
         dy, dx = call.dy.reshape(shape), self.planes(call.dx)
-        call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate)
+        call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate_dx)
 
 
 class _Pooling2D(_Pooling):

@@ -125,7 +125,7 @@ class Application:
     """
 
     def __init__(
-        self, layer: Operation, inputs: Sequence[SymbolicTensor], training: bool | None = None
+        self, layer: GraphOperation, inputs: Sequence[SymbolicTensor], training: bool | None = None
     ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
@@ -139,7 +139,7 @@ class Application:
         return self.layer.applications.index(self)
 
 
-class Operation:
+class GraphOperation:
     """What can be applied to symbolic tensors: a layer, or a model as if it were one.
 
     Attributes:
@@ -152,19 +152,19 @@ class Operation:
     applications: list[Application]
     by_operator = False
 
-    def arrange(self, x: Any) -> list[SymbolicTensor]:
+    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         """The tensors that it reads, of what it was called on.
 
         Raises:
             ValueError, TypeError: if there are too many or too few, or no tensors.
         """
-        raise TypeError(f"{type(self).__name__} must define arrange(x).")
+        raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
 
-    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
         """Shapes of the outputs for inputs of these shapes; parameters are declared."""
-        raise TypeError(f"{type(self).__name__} must define trace(shapes).")
+        raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
 
-    def place(
+    def append_nodes(
         self,
         nodes: list[Node],
         sources: Sequence[int],
@@ -181,7 +181,7 @@ class Operation:
             path: begins the names of its nodes.
             training: as of `Node`.
         """
-        raise TypeError(f"{type(self).__name__} must define place(...).")
+        raise TypeError(f"{type(self).__name__} must define append_nodes(...).")
 
     def apply(self, x: Any, training: bool | None = None) -> list[SymbolicTensor]:
         """The symbolic outputs for symbolic inputs.
@@ -194,8 +194,8 @@ class Operation:
                 f"{self.name}: training=True is none that a model can be given for good. Leave "
                 f"it out, or pass training=False to have this layer infer even in training."
             )
-        inputs = self.arrange(x)
-        shapes = self.trace([t.sample for t in inputs])
+        inputs = self.check_inputs(x)
+        shapes = self.infer_shapes([t.sample for t in inputs])
         application = Application(self, inputs, training)
         batch = inputs[0].shape[0]
         application.outputs = tuple(

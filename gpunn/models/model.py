@@ -28,7 +28,7 @@ from gpunn.layers.symbolic import Sample, is_symbolic
 from gpunn.structure.graph import Graph
 from gpunn.structure.graph import from_config as graph_from_config
 from gpunn.training import loops
-from gpunn.training.compiling import Compiled
+from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
 from gpunn.training.steps import Steps
 
@@ -36,7 +36,7 @@ DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
 
 
-class Model(Compiled):
+class Model(CompilableModel):
     """Layers put together as any graph without a cycle, from its inputs to its outputs.
 
     Each layer is called on what `gpunn.Input` or other layers gave; the model is what lies

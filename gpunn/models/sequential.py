@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.common import registry
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
-from gpunn.layers.symbolic import Operation, Sample, SymbolicTensor
+from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
 from gpunn.structure.graph import Graph, restore_layer
 from gpunn.structure.structure import Structure
 
@@ -46,7 +46,7 @@ class Sequential(Model):
         self._named: dict[str, Any] = {}  # the same by the names that they came with
         self._graph: Graph | None = None
         Structure.__init__(self, trainable, name, dtype, backend)
-        alone = isinstance(layers, (Operation, SymbolicTensor))
+        alone = isinstance(layers, (GraphOperation, SymbolicTensor))
         for layer in [layers] if alone else layers or ():
             self.add(layer)
         if not trainable:
@@ -62,7 +62,7 @@ class Sequential(Model):
         """
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
-        if not isinstance(layer, Operation):
+        if not isinstance(layer, GraphOperation):
             hint = f" Write {layer.__name__}(...)." if isinstance(layer, type) else ""
             raise TypeError(f"Sequential takes layers (gpunn.layers.Layer); got {layer!r}.{hint}")
         if isinstance(layer, InputLayer) and self._layers:
@@ -87,7 +87,7 @@ class Sequential(Model):
             shapes = _declared(layer)
         if shapes is None:
             return None
-        ends = layer.trace(shapes)
+        ends = layer.infer_shapes(shapes)
         if len(ends) != 1:
             raise ValueError(f"{layer.name!r} has {len(ends)} outputs; a chain needs one.")
         return ends

@@ -307,8 +307,8 @@ class Optimizer(registry.Entry):
         """The end of training: with ``use_ema`` the weights become their averages."""
         if self.use_ema:
             with arena.access.writing():
-                for run in arena.runs:
-                    arena.backend.write(run.values, run.slots[AVERAGE])
+                for group in arena.groups:
+                    arena.backend.write(group.values, group.slots[AVERAGE])
 
     def update(
         self,

@@ -10,7 +10,7 @@ from gpunn.common import registry
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
-from gpunn.layers.symbolic import Application, Form, Operation, SymbolicTensor
+from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
 
 
 class Graph:
@@ -39,7 +39,7 @@ class Graph:
             raise ValueError("inputs: the same tensor stands there twice.")
         self.input_layers = [_input_layer(t) for t in self.inputs]
         self._numbers = {id(t): INPUT - k for k, t in enumerate(self.inputs)}
-        self.layers: list[Operation] = []
+        self.layers: list[GraphOperation] = []
         self.applications: list[Application] = []
         self._sort()
         for name, count in Counter(layer.name for layer in self.layers).items():
@@ -71,7 +71,7 @@ class Graph:
         """Layers and applications by their distance from the outputs, as Keras counts it."""
         found = list(self._walk())  # each after what it depends on
         depth = {id(a): 0 for a in found}
-        layers: dict[int, Operation] = {}
+        layers: dict[int, GraphOperation] = {}
         order: dict[int, tuple[int, int]] = {}
         for application in reversed(found):
             layer = application.layer
@@ -131,8 +131,9 @@ class Graph:
         for application in self.applications:
             sources = [numbers[id(t)] for t in application.inputs]
             shapes = [t.sample for t in application.inputs]
-            placed = application.layer.place(nodes, sources, shapes, "", application.training)
-            for tensor, number in zip(application.outputs, placed, strict=True):
+            append = application.layer.append_nodes
+            appended = append(nodes, sources, shapes, "", application.training)
+            for tensor, number in zip(application.outputs, appended, strict=True):
                 numbers.setdefault(id(tensor), number)
         outputs = [numbers[id(t)] for t in self.outputs]
         return Plan(nodes, [t.sample for t in self.inputs], outputs)

@@ -18,13 +18,13 @@ from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import Node, Plan
 from gpunn.layers.layer import check_shape, unique_name
-from gpunn.layers.symbolic import Operation, Sample, SymbolicTensor
+from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
 
 from .graph import Graph, by_name
 from .summary import summary_text
 
 
-class Structure(Operation, ParameterHolder, registry.Entry):
+class Structure(GraphOperation, ParameterHolder, registry.Entry):
     """The part of a `Model` that is about layers and parameters; arguments as there."""
 
     kind = "model"
@@ -178,7 +178,7 @@ class Structure(Operation, ParameterHolder, registry.Entry):
 
     # -- as a layer of another model
 
-    def arrange(self, x: Any) -> list[SymbolicTensor]:
+    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         given = [x] if isinstance(x, SymbolicTensor) else x
         names = self.graph.input_names if self.declared_inputs() else ["x"]
         tensors = by_name(names, given, f"The inputs of {self.name}")
@@ -189,11 +189,11 @@ class Structure(Operation, ParameterHolder, registry.Entry):
                 )
         return tensors
 
-    def trace(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
         self._build(shapes)
         return list(self._known_plan("output_shape").output_shapes)
 
-    def place(
+    def append_nodes(
         self,
         nodes: list[Node],
         sources: Sequence[int],

@@ -31,7 +31,7 @@ from .readings import constant_outputs
 from .trainer import Trainer
 
 
-class Compiled(Structure):
+class CompilableModel(Structure):
     """`Structure` with `compile` and the `Trainer` that it leads to; `Model` adds the loops."""
 
     abstract = True  # not an entry to look up
@@ -291,9 +291,9 @@ class Compiled(Structure):
 
 
 class _TrainingOf:
-    """See `Compiled._training`."""
+    """See `CompilableModel._training`."""
 
-    def __init__(self, model: Compiled, method: str) -> None:
+    def __init__(self, model: CompilableModel, method: str) -> None:
         self._model, self._method = model, method
         self._hold: Hold | None = None
 
@@ -307,7 +307,7 @@ class _TrainingOf:
         self._hold.release()
 
 
-def _in_training(model: Compiled, method: str) -> str:
+def _in_training(model: CompilableModel, method: str) -> str:
     holder = model._trains.holder
     here = holder is not None and holder.thread == threading.get_ident()
     return (

@@ -64,7 +64,7 @@ class Head:
         return self.measures[-1].at.stop if self.measures else self.at + LOSS_TOTALS
 
 
-class Answers:
+class TargetBuffers:
     """What the loss of one output is given, in one batch size."""
 
     def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:

@@ -21,7 +21,7 @@ from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
 
-from .heads import LOSS_TOTALS, Answers, Head
+from .heads import LOSS_TOTALS, Head, TargetBuffers
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -48,7 +48,9 @@ class Batch:
             [head.number for head in trainer.heads],
         )
         self.size = size
-        self.answers = [Answers(head, self.workspace, steps.pool, dtype) for head in trainer.heads]
+        self.target_buffers = [
+            TargetBuffers(head, self.workspace, steps.pool, dtype) for head in trainer.heads
+        ]
 
 
 class Steps:
@@ -175,10 +177,10 @@ class Steps:
     def _targets_of(self, batch: Batch, given: Collection[str]) -> list[tuple[str, Array]]:
         """Where targets and weights of a batch go, by their names in `Rows`."""
         found = []
-        for head, answers in zip(self.trainer.heads, batch.answers, strict=True):
-            found.append((name_of("y", head.number), answers.y))
+        for head, buffers in zip(self.trainer.heads, batch.target_buffers, strict=True):
+            found.append((name_of("y", head.number), buffers.y))
             if (name := name_of("weights", head.number)) in given:
-                found.append((name, answers.weights))
+                found.append((name, buffers.weights))
         return found
 
     def _step(self, batch: Batch, given: Collection[str]) -> Callable[[], None]:
@@ -186,19 +188,19 @@ class Steps:
         trainer, backend, control = self.trainer, self.backend, self.control
         arena, totals, workspace = trainer.arena, self.totals, batch.workspace
         begin, losses = [], []
-        for head, answers in zip(trainer.heads, batch.answers, strict=True):
+        for head, buffers in zip(trainer.heads, batch.target_buffers, strict=True):
             weighted = name_of("weights", head.number) in given
-            weights = answers.weights.reshape(-1) if weighted else None
+            weights = buffers.weights.reshape(-1) if weighted else None
             if weighted and head.loss.reduction == "mean_with_sample_weight":
-                begin.append(self._normalizing(weights, answers.rows))
-            losses.append(self._losing(head, answers, weights))
+                begin.append(self._normalizing(weights, buffers.rows))
+            losses.append(self._losing(head, buffers, weights))
         penalties = bad = self._sums(trainer.heads[0])
         sums: list[Array] = []
         if trainer.apart:
             penalties, bad = totals[-2:], totals[-1:]
             sums = [totals[head.at : head.at + 1] for head in trainer.heads] + [totals[-2:-1]]
-        rows = batch.answers[0].rows
-        optimizer = trainer.optimizer if self.training and arena.runs else None
+        rows = batch.target_buffers[0].rows
+        optimizer = trainer.optimizer if self.training and arena.groups else None
         factor = optimizer.loss_scale_factor if optimizer else None
         penalized = bool(arena.penalized)
 
@@ -210,8 +212,8 @@ class Steps:
                 lose()
             if optimizer is not None:
                 if factor:
-                    for answers in batch.answers:
-                        backend.affine(answers.gradient, factor, 0.0, answers.gradient)
+                    for buffers in batch.target_buffers:
+                        backend.affine(buffers.gradient, factor, 0.0, buffers.gradient)
                 workspace.backward()
                 if factor:
                     backend.affine(arena.gradients, 1 / factor, 0.0, arena.gradients)
@@ -243,17 +245,19 @@ class Steps:
 
         return normalize
 
-    def _losing(self, head: Head, answers: Answers, weights: Array | None) -> Callable[[], None]:
+    def _losing(
+        self, head: Head, buffers: TargetBuffers, weights: Array | None
+    ) -> Callable[[], None]:
         """The loss of one output, with its gradient, and its metrics."""
         backend, loss, weight = self.backend, head.loss, head.weight
-        sums, gradient = self._sums(head), answers.gradient
-        scale = 1.0 if loss.reduction == "sum" else 1.0 / answers.rows
-        y_true, y_pred = answers.y_true, answers.y_pred
+        sums, gradient = self._sums(head), buffers.gradient
+        scale = 1.0 if loss.reduction == "sum" else 1.0 / buffers.rows
+        y_true, y_pred = buffers.y_true, buffers.y_pred
         measures = [
             (m.metric, targets, predictions, weights if m.weighted else None, self.totals[m.at])
-            for m, targets, predictions in answers.measuring
+            for m, targets, predictions in buffers.measuring
         ]
-        conversions = answers.conversions
+        conversions = buffers.conversions
 
         def lose() -> None:
             backend.loss(loss, y_true, y_pred, weights, scale, gradient, sums)

@@ -6,9 +6,9 @@
 
 namespace {
 
-// The run table in rows.
-inline const Run* rows_of(const double* run_table) {
-    return reinterpret_cast<const Run*>(run_table);
+// The rows of the table of parameter groups.
+inline const ParameterGroup* rows_of(const double* group_table) {
+    return reinterpret_cast<const ParameterGroup*>(group_table);
 }
 
 // The formula is a copy that nothing else can change: what it decides is decided before the loop.
@@ -22,15 +22,15 @@ void apply(const Optimizer<T> formula, int64 first, int64 last, T* weights, cons
 
 template <typename T, template <typename> class Optimizer>
 void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
-            const double* run_table, int64 runs, const double* parameters, int64 every,
+            const double* group_table, int64 groups, const double* parameters, int64 every,
             const int64* counters, const double* rates) {
     if (!is_due(counters, every)) return;
-    const Run* run = rows_of(run_table);
-    for (int64 k = 0; k < runs; ++k, ++run) {
+    const ParameterGroup* group = rows_of(group_table);
+    for (int64 k = 0; k < groups; ++k, ++group) {
         Optimizer<T> formula;
-        formula.prepare(parameters, rates[LEARNING_RATE] * run->multiplier,
-                        updates(counters, every), run->decay != 0);
-        in_pieces(int64(run->start), int64(run->stop), [&](int64 first, int64 last) {
+        formula.prepare(parameters, rates[LEARNING_RATE] * group->multiplier,
+                        updates(counters, every), group->decay != 0);
+        in_pieces(int64(group->start), int64(group->stop), [&](int64 first, int64 last) {
             apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
         });
     }
@@ -61,13 +61,13 @@ void step_by_norms(T* weights, const T* directions, const int64* table, int64 co
 
 // The step's gradients are added up; when an update is due, they become the mean of so many steps.
 template <typename T>
-void accumulate_gradients(T* gradients, T* accumulated, const double* run_table, int64 runs,
+void accumulate_gradients(T* gradients, T* accumulated, const double* group_table, int64 groups,
                           int64 every, const int64* counters) {
     const bool due = is_due(counters, every);
     const T steps = T(every);
-    const Run* run = rows_of(run_table);
-    for (int64 k = 0; k < runs; ++k, ++run)
-        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+    const ParameterGroup* group = rows_of(group_table);
+    for (int64 k = 0; k < groups; ++k, ++group)
+        in_pieces(int64(group->start), int64(group->stop), [=](int64 first, int64 last) {
             if (!due) {
                 INDEPENDENT
                 for (int64 i = first; i < last; ++i) accumulated[i] += gradients[i];
@@ -83,14 +83,14 @@ void accumulate_gradients(T* gradients, T* accumulated, const double* run_table,
 
 // The moving average of the weights, which they become every `overwrite` updates (0: never).
 template <typename T>
-void average_weights(T* weights, T* averages, const double* run_table, int64 runs,
+void average_weights(T* weights, T* averages, const double* group_table, int64 groups,
                      double momentum, int64 overwrite, int64 every, const int64* counters) {
     const int64 done = updates(counters, every);
     const T change = T(done == 0 ? 1.0 : 1.0 - momentum);
     const bool overwrites = overwrite != 0 && (done + 1) % overwrite == 0;
-    const Run* run = rows_of(run_table);
-    for (int64 k = 0; k < runs; ++k, ++run)
-        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+    const ParameterGroup* group = rows_of(group_table);
+    for (int64 k = 0; k < groups; ++k, ++group)
+        in_pieces(int64(group->start), int64(group->stop), [=](int64 first, int64 last) {
             INDEPENDENT
             for (int64 i = first; i < last; ++i)
                 averages[i] += (weights[i] - averages[i]) * change;
@@ -102,11 +102,11 @@ void average_weights(T* weights, T* averages, const double* run_table, int64 run
 
 // Each element between -limit and limit.
 template <typename T>
-void clip_values(T* gradients, const double* run_table, int64 runs, double limit) {
+void clip_values(T* gradients, const double* group_table, int64 groups, double limit) {
     const T most = T(limit);
-    const Run* run = rows_of(run_table);
-    for (int64 k = 0; k < runs; ++k, ++run)
-        in_pieces(int64(run->start), int64(run->stop), [=](int64 first, int64 last) {
+    const ParameterGroup* group = rows_of(group_table);
+    for (int64 k = 0; k < groups; ++k, ++group)
+        in_pieces(int64(group->start), int64(group->stop), [=](int64 first, int64 last) {
             INDEPENDENT
             for (int64 i = first; i < last; ++i)
                 gradients[i] = math::clip(gradients[i], -most, most);

@@ -6,11 +6,11 @@
 // The step's gradients are added up; when an update is due, they become the mean of so many steps.
 template <typename T>
 BLOCK_PART void accumulate_gradients(Share share, DEALT T* gradients, DEALT T* accumulated,
-                                     const double* run_table, int64 runs, int64 every,
+                                     const double* group_table, int64 groups, int64 every,
                                      const int64* counters) {
     const bool due = is_due(counters, every);
-    for (int64 k = 0; k < runs; ++k)
-        for (int64 i = share.dealt(int64(run_table[4 * k])); i < int64(run_table[4 * k + 1]);
+    for (int64 k = 0; k < groups; ++k)
+        for (int64 i = share.dealt(int64(group_table[4 * k])); i < int64(group_table[4 * k + 1]);
              i += share.count()) {
             const T sum = gradients[i] + accumulated[i];
             if (due) gradients[i] = sum / T(every);
@@ -20,20 +20,20 @@ BLOCK_PART void accumulate_gradients(Share share, DEALT T* gradients, DEALT T* a
 
 template <typename T, template <typename> class Optimizer>
 BLOCK_PART void update(Share share, DEALT T* weights, DEALT const T* gradients, DEALT T* slot_0,
-                       DEALT T* slot_1, DEALT T* slot_2, const double* run_table, int64 runs,
+                       DEALT T* slot_1, DEALT T* slot_2, const double* group_table, int64 groups,
                        const double* parameters, int64 every, const int64* counters,
                        const double* rates) {
     if (!is_due(counters, every)) return;
     __shared__ Optimizer<T> formula;
-    for (int64 k = 0; k < runs; ++k) {
-        const Run run = {run_table[4 * k], run_table[4 * k + 1], run_table[4 * k + 2],
-                         run_table[4 * k + 3]};
-        __syncthreads();  // the run before may still be under way
+    for (int64 k = 0; k < groups; ++k) {
+        const ParameterGroup group = {group_table[4 * k], group_table[4 * k + 1],
+                                      group_table[4 * k + 2], group_table[4 * k + 3]};
+        __syncthreads();  // the group before may still be under way
         if (share.rank == 0)
-            formula.prepare(parameters, rates[LEARNING_RATE] * run.multiplier,
-                            updates(counters, every), run.decay != 0);
+            formula.prepare(parameters, rates[LEARNING_RATE] * group.multiplier,
+                            updates(counters, every), group.decay != 0);
         __syncthreads();
-        for (int64 i = share.dealt(int64(run.start)); i < int64(run.stop); i += share.count())
+        for (int64 i = share.dealt(int64(group.start)); i < int64(group.stop); i += share.count())
             formula.apply(i, gradients[i], weights, slot_0, slot_1, slot_2);
     }
 }
@@ -41,13 +41,13 @@ BLOCK_PART void update(Share share, DEALT T* weights, DEALT const T* gradients, 
 // The moving average of the weights, which they become every `overwrite` updates (0: never).
 template <typename T>
 BLOCK_PART void average_weights(Share share, DEALT T* weights, DEALT T* averages,
-                                const double* run_table, int64 runs, double momentum,
+                                const double* group_table, int64 groups, double momentum,
                                 int64 overwrite, int64 every, const int64* counters) {
     const int64 done = updates(counters, every);
     const T change = T(done == 0 ? 1.0 : 1.0 - momentum);
     const bool overwrites = overwrite != 0 && (done + 1) % overwrite == 0;
-    for (int64 k = 0; k < runs; ++k)
-        for (int64 i = share.dealt(int64(run_table[4 * k])); i < int64(run_table[4 * k + 1]);
+    for (int64 k = 0; k < groups; ++k)
+        for (int64 i = share.dealt(int64(group_table[4 * k])); i < int64(group_table[4 * k + 1]);
              i += share.count()) {
             const T average = averages[i] + (weights[i] - averages[i]) * change;
             averages[i] = average;

@@ -4,8 +4,8 @@
 #include "control.cuh"
 #include "math.cuh"
 
-// A row of the run table: weights that stand together and are treated alike.
-struct Run {
+// A row of the table of groups: weights that lie side by side and are updated alike.
+struct ParameterGroup {
     double start, stop;  // positions in the flat arrays
     double multiplier;   // of the learning rate
     double decay;        // whether weight decay applies, 1 or 0

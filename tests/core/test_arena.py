@@ -79,12 +79,12 @@ def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) ->
 
 def test_neighbours_alike_are_one_run(model: gpunn.Sequential) -> None:
     arena = model.arena
-    assert [run.multiplier for run in arena.runs] == [1.0, 0.5, 1.0]
-    assert [run.start for run in arena.runs[1:]] == [run.stop for run in arena.runs[:-1]]
-    assert arena.runs[-1].stop == arena.values.size
+    assert [group.multiplier for group in arena.groups] == [1.0, 0.5, 1.0]
+    assert [g.start for g in arena.groups[1:]] == [g.stop for g in arena.groups[:-1]]
+    assert arena.groups[-1].stop == arena.values.size
     model.layers[1].trainable = False
     step(model)
-    assert [run.multiplier for run in arena.runs] == [1.0, 1.0]
+    assert [group.multiplier for group in arena.groups] == [1.0, 1.0]
 
 
 def test_parameters_are_views_of_the_flat_arrays() -> None:

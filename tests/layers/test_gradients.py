@@ -82,7 +82,7 @@ def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Wo
     shapes, nodes = {INPUT: shape[1:]}, []
     for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
         sources = source if isinstance(source, tuple) else (source,)
-        shapes[i] = layer.trace([shapes[n] for n in sources])[0]
+        shapes[i] = layer.infer_shapes([shapes[n] for n in sources])[0]
         nodes.append(Node(layer, sources, shapes[i]))
     backend = get_backend("numpy")
     arena = Arena(
@@ -129,7 +129,7 @@ def test_a_node_read_by_two_layers_gets_the_sum_of_their_gradients() -> None:
         layers.Add(),
     )
     arena, workspace = bound([first, left, right, last], (3, 5), [INPUT, 0, 0, (1, 2)])
-    assert [call.accumulate for call in workspace.calls[1:3]] == [True, False]
+    assert [call.accumulate_dx for call in workspace.calls[1:3]] == [True, False]
     weights = np.random.default_rng(5).standard_normal((3, 4))
     workspace.forward()
     arena.gradients[...] = np.nan
@@ -337,10 +337,9 @@ class _Wrong(layers.Layer):
         if self.fault == "scale":
             scale *= 1.001
         if self.fault != "nothing written":
-            self.scale.gradient[...] = scale + (
-                self.scale.gradient if call.adds and self.fault != "adds" else 0
-            )
-        call.dx[...] = dx + (call.dx if call.accumulate and self.fault != "accumulate" else 0)
+            adds = call.accumulate_gradients and self.fault != "accumulate_gradients"
+            self.scale.gradient[...] = scale + (self.scale.gradient if adds else 0)
+        call.dx[...] = dx + (call.dx if call.accumulate_dx and self.fault != "accumulate_dx" else 0)
 
 
 @pytest.mark.parametrize(
@@ -350,8 +349,8 @@ class _Wrong(layers.Layer):
         ("scale", "_Wrong: the gradient of scale is wrong"),
         ("nothing written", "_Wrong: backward left part of the gradient of scale unwritten"),
         ("half an output", "_Wrong: forward left part of its output unwritten"),
-        ("adds", r"gradient of scale with call\.adds"),
-        ("accumulate", r"gradient of x with call\.accumulate"),
+        ("accumulate_gradients", r"gradient of scale with call\.accumulate_gradients"),
+        ("accumulate_dx", r"gradient of x with call\.accumulate_dx"),
     ],
 )
 def test_a_wrong_layer_is_found(fault: str, message: str) -> None:

@@ -417,7 +417,7 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
             backend.normalize_gradient(
                 x, dy, a["mean"], a["variance"], gamma, epsilon,
                 *((None, None) if constant else (a["dgamma"], a["dbeta"])), dx,
-                constant=constant, adds=again, accumulate=again,
+                constant=constant, accumulate_gradients=again, accumulate_dx=again,
             )  # fmt: skip
 
     mean = x.reshape(shape).mean(axis=(0, 2), dtype=np.float64).astype(sample.dtype)
@@ -442,7 +442,7 @@ def layer_normalization(card: Backend, sample: Sample) -> None:
         for again in (False, True):
             backend.layer_norm_gradient(
                 a["x"], a["dy"], gamma, epsilon, mean, a["variance"], a["dgamma"], a["dbeta"],
-                a["dx"], adds=again, accumulate=again,
+                a["dx"], accumulate_gradients=again, accumulate_dx=again,
             )  # fmt: skip
 
     arrays = {name: sample.normal(sample.columns) for name in ("gamma", "beta", "dgamma", "dbeta")}
@@ -472,7 +472,8 @@ def prelu(card: Backend, sample: Sample) -> None:
     def both_ways(backend: Backend, a: dict[str, Any]) -> None:
         backend.prelu(a["x"], a["slopes"], a["y"])
         backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["terms"], a["dx"])
-        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["more"], a["sum"], accumulate=True)
+        arrays = a["x"], a["slopes"], a["dy"], a["more"], a["sum"]
+        backend.prelu_gradient(*arrays, accumulate_dx=True)
         backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["last"], None)
 
     arrays = {name: sample.normal() for name in ("y", "dy", "dx", "terms", "sum", "more", "last")}

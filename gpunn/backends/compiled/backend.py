@@ -101,7 +101,7 @@ class CompiledBackend(
         operation, rows = self._compiled("prelu_gradient", name_of(given.dtype)), given.rows
         self._do(
             operation, given.x, given.slopes, given.dy, math.prod(rows), given.features,
-            given.accumulate, given.terms, given.dx,
+            given.accumulate_dx, given.terms, given.dx,
         )  # fmt: skip
 
     def _column_sums(self, given: Given) -> None:

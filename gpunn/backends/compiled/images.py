@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, _rows
 from gpunn.backends.shared.geometry import Geometry
 
-from .operations import Compiled, name_of
+from .operations import CompiledOperations, name_of
 
 GROUP = 128  # windows: of fewer, the registers are not kept busy
 PIECES = 4  # at least, however large their sums are
@@ -41,7 +41,7 @@ class Layout:
     padded: tuple[int, ...] | None
 
 
-class CompiledImages(Compiled):
+class CompiledImages(CompiledOperations):
     """Convolution, pooling, and how images lie in memory."""
 
     def _geometry(self, geometry: Geometry, *more: int) -> Array:
@@ -104,7 +104,7 @@ class CompiledImages(Compiled):
         self._do(
             operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
             layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
-            given.dbias, dx, given.adds, given.accumulate,
+            given.dbias, dx, given.accumulate_gradients, given.accumulate_dx,
         )  # fmt: skip
 
     def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
@@ -154,7 +154,7 @@ class CompiledImages(Compiled):
         numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
         self._do(
             self._pooled("max_pooling_gradient", given), given.x, numbers, given.y, given.dy,
-            *sizes, given.accumulate, given.dx,
+            *sizes, given.accumulate_dx, given.dx,
         )  # fmt: skip
 
     def _average_pooling(self, given: Given) -> None:
@@ -167,7 +167,7 @@ class CompiledImages(Compiled):
         shares = self._shares(given.geometry, given.dtype)
         self._do(
             self._pooled("average_pooling_gradient", given), given.dy, numbers, shares, *sizes,
-            given.accumulate, given.dx,
+            given.accumulate_dx, given.dx,
         )  # fmt: skip
 
     def _pooled(self, name: str, given: Given) -> Any:

@@ -9,12 +9,12 @@ import numpy as np
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .operations import Compiled, name_of
+from .operations import CompiledOperations, name_of
 
 LONGEST_COMPARED = 256
 
 
-class CompiledLosses(Compiled):
+class CompiledLosses(CompiledOperations):
     """What looks at predictions and targets."""
 
     def _loss(self, given: Given) -> None:

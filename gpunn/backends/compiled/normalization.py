@@ -5,14 +5,14 @@ from __future__ import annotations
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .operations import MASK64, Compiled, name_of
+from .operations import MASK64, CompiledOperations, name_of
 
 CHUNK = 256  # numbers of a feature that are summed up before another sum begins
 ROWS = 64  # that a thread takes at a time
 WIDTH = 64  # of rows shorter than this some are gone through at once
 
 
-class CompiledNormalization(Compiled):
+class CompiledNormalization(CompiledOperations):
     """The operations of normalization and noise; a part of `CompiledBackend`."""
 
     def _sums_of_chunks(self, x: Array) -> tuple[int, Array]:
@@ -57,7 +57,7 @@ class CompiledNormalization(Compiled):
         self._do(
             self._compiled("normalize_gradient", name_of(given.dtype)), x, given.dy, given.mean,
             given.variance, given.gamma, given.epsilon, *x.shape, rows, width, constant,
-            given.adds, given.accumulate, summed, table, dgamma, dbeta, given.dx,
+            given.accumulate_gradients, given.accumulate_dx, summed, table, dgamma, dbeta, given.dx,
         )  # fmt: skip
 
     def _layer_norm(self, given: Given) -> None:
@@ -76,8 +76,9 @@ class CompiledNormalization(Compiled):
         partial = self.scratch((chunks, 2, given.features), given.dtype, "sums of chunks")
         self._do(
             self._compiled("layer_norm_gradient", name_of(given.dtype)), x, given.dy,
-            given.gamma, given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.adds,
-            given.accumulate, partial, given.dgamma, given.dbeta, given.dx,
+            given.gamma, given.epsilon, *x.shape, ROWS, given.mean, given.variance,
+            given.accumulate_gradients, given.accumulate_dx, partial, given.dgamma, given.dbeta,
+            given.dx,
         )  # fmt: skip
 
     def _normal_noise(self, given: Given) -> None:

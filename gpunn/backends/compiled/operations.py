@@ -21,7 +21,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-class Compiled(NumpyBackend):
+class CompiledOperations(NumpyBackend):
     """NumPy's backend with the compiled operations at hand."""
 
     def __init__(self) -> None:

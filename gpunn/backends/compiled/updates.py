@@ -9,12 +9,12 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 
-from .operations import Compiled, name_of
+from .operations import CompiledOperations, name_of
 
 INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
 
 
-class CompiledUpdates(Compiled):
+class CompiledUpdates(CompiledOperations):
     """What an optimizer asks for; a part of `CompiledBackend`."""
 
     def _update(self, given: Given) -> None:
@@ -27,7 +27,7 @@ class CompiledUpdates(Compiled):
         slots = [arena.slots[name] for name in optimizer.slot_names]
         self._do(
             operation, arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
-            arena.run_table, len(arena.runs),
+            arena.group_table, len(arena.groups),
             control.rates[PARAMETERS:] if scheduled else self._parameters(optimizer),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
@@ -49,15 +49,15 @@ class CompiledUpdates(Compiled):
         arena = given.arena
         self._do(
             self._compiled("accumulate_gradients", name_of(given.dtype)),
-            arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
-            len(arena.runs), given.optimizer.steps_per_update, given.control.counters,
+            arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
+            len(arena.groups), given.optimizer.steps_per_update, given.control.counters,
         )  # fmt: skip
 
     def _average_weights(self, given: Given) -> None:
         optimizer, arena = given.optimizer, given.arena
         self._do(
             self._compiled("average_weights", name_of(given.dtype)),
-            arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
+            arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
             optimizer.steps_per_update, given.control.counters,
         )  # fmt: skip
@@ -66,7 +66,7 @@ class CompiledUpdates(Compiled):
         arena, limit, dtype = given.arena, given.limit, name_of(given.dtype)
         if given.by == "value":
             operation = self._compiled("clip_values", dtype)
-            self._do(operation, arena.gradients, arena.run_table, len(arena.runs), limit)
+            self._do(operation, arena.gradients, arena.group_table, len(arena.groups), limit)
             return
         pieces, _ = _pieces(arena.segments[arena.segments["trainable"]])
         n = len(pieces)

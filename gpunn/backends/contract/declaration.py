@@ -6,7 +6,7 @@ its arrays is::
     @operation(
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
-        out=writes("m n", adds="accumulate"),
+        out=writes("m n", accumulate_if="accumulate"),
         flops=lambda given: 2 * given.m * given.n * given.k,
     )
     def matmul(self, a, b, out, transpose_a=False, transpose_b=False, accumulate=False): ...
@@ -137,9 +137,11 @@ def reads(
     return Argument(shape, dtype, read=True, written=rewritten, **options)
 
 
-def writes(shape: Shape, dtype: str = "float", *, adds: str = "", **options: Any) -> Argument:
-    """An array that is written; where the argument ``adds`` is true, it is added to."""
-    read = (lambda given: bool(getattr(given, adds))) if adds else False
+def writes(
+    shape: Shape, dtype: str = "float", *, accumulate_if: str = "", **options: Any
+) -> Argument:
+    """An array that is written, or added to in calls whose argument ``accumulate_if`` is true."""
+    read = (lambda given: bool(getattr(given, accumulate_if))) if accumulate_if else False
     return Argument(shape, dtype, read=read, written=True, **options)
 
 

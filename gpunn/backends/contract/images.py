@@ -63,9 +63,9 @@ class Images(Operations):
         kernel=reads(KERNEL),
         saved=reads(FILTERED),
         dy=rewrites(FILTERED),
-        dkernel=writes(KERNEL, adds="adds", optional=True),
-        dbias=writes("filters", adds="adds", optional=True),
-        dx=writes(IMAGE, adds="accumulate", optional=True),
+        dkernel=writes(KERNEL, accumulate_if="accumulate_gradients", optional=True),
+        dbias=writes("filters", accumulate_if="accumulate_gradients", optional=True),
+        dx=writes(IMAGE, accumulate_if="accumulate_dx", optional=True),
         flops=_gradient_flops,
     )
     def convolution_gradient(
@@ -79,15 +79,15 @@ class Images(Operations):
         dkernel: Array | None,
         dbias: Array | None,
         dx: Array | None,
-        adds: bool = False,
-        accumulate: bool = False,
+        accumulate_gradients: bool = False,
+        accumulate_dx: bool = False,
         precision: str | None = None,
     ) -> None:
         """The gradients of the same that are wanted, from ``saved``, its ``out`` or ``z``.
 
         dy is overwritten with dz = dy * activation'(.); dkernel = patches^T dz, dbias = the
-        sum of dz over all windows (+= with ``adds``); dx = each pixel's sum of dz kernel^T
-        over the windows that it lies in (+= with ``accumulate``).
+        sum of dz over all windows (+= with ``accumulate_gradients``); dx = each pixel's sum
+        of dz kernel^T over the windows that it lies in (+= with ``accumulate_dx``).
         """
 
     @operation(x=reads(IMAGE), out=writes(WINDOWS))
@@ -98,10 +98,16 @@ class Images(Operations):
         x=reads(IMAGE),
         y=reads(WINDOWS),
         dy=reads(WINDOWS),
-        dx=writes(IMAGE, adds="accumulate"),
+        dx=writes(IMAGE, accumulate_if="accumulate_dx"),
     )
     def max_pooling_gradient(
-        self, x: Array, y: Array, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
+        self,
+        x: Array,
+        y: Array,
+        dy: Array,
+        geometry: Geometry,
+        dx: Array,
+        accumulate_dx: bool = False,
     ) -> None:
         """dx = dy at the largest pixel of each window, x and y being as in `max_pooling`.
 
@@ -112,15 +118,15 @@ class Images(Operations):
     def average_pooling(self, x: Array, geometry: Geometry, out: Array) -> None:
         """out = the mean of each window's pixels."""
 
-    @operation(dy=reads(WINDOWS), dx=writes(IMAGE, adds="accumulate"))
+    @operation(dy=reads(WINDOWS), dx=writes(IMAGE, accumulate_if="accumulate_dx"))
     def average_pooling_gradient(
-        self, dy: Array, geometry: Geometry, dx: Array, accumulate: bool = False
+        self, dy: Array, geometry: Geometry, dx: Array, accumulate_dx: bool = False
     ) -> None:
         """dx = each pixel's sum of dy / pixels over the windows that it lies in."""
 
     @operation(
         x=reads("samples height width channels"),
-        out=writes("samples out_height out_width channels", adds="accumulate"),
+        out=writes("samples out_height out_width channels", accumulate_if="accumulate"),
         where=(
             "len(offset) == 2 and all(hasattr(n, '__index__') and abs(n) < 2**31 for n in offset)",
         ),
@@ -130,6 +136,6 @@ class Images(Operations):
     ) -> None:
         """out[:, i, j] = x[:, i + offset[0], j + offset[1]], 0 where there is no such pixel."""
 
-    @operation(x=reads("samples a b"), out=writes("samples b a", adds="accumulate"))
+    @operation(x=reads("samples a b"), out=writes("samples b a", accumulate_if="accumulate"))
     def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
         """out = x with its last two axes swapped: channels from first to last, or back."""

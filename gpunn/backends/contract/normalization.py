@@ -59,9 +59,9 @@ class Normalization(Operations):
         mean=reads("features"),
         variance=reads("features"),
         gamma=reads("features", optional=True),
-        dgamma=writes("features", adds="adds", optional=True),
-        dbeta=writes("features", adds="adds", optional=True),
-        dx=writes(FEATURES, adds="accumulate", optional=True),
+        dgamma=writes("features", accumulate_if="accumulate_gradients", optional=True),
+        dbeta=writes("features", accumulate_if="accumulate_gradients", optional=True),
+        dx=writes(FEATURES, accumulate_if="accumulate_dx", optional=True),
     )
     def normalize_gradient(
         self,
@@ -75,13 +75,14 @@ class Normalization(Operations):
         dbeta: Array | None,
         dx: Array | None,
         constant: bool = False,
-        adds: bool = False,
-        accumulate: bool = False,
+        accumulate_gradients: bool = False,
+        accumulate_dx: bool = False,
     ) -> None:
-        """The gradients of the same that are wanted. With n = (x - mean) / sqrt(variance +
-        epsilon): dbeta = sum of dy, dgamma = sum of dy * n (+= with ``adds``), and dx =
-        gamma / sqrt(variance + epsilon) * (dy - mean of dy - n * mean of dy * n) (+= with
-        ``accumulate``), the means being left out where the statistics are ``constant``.
+        """The gradients of `normalize` that are wanted, those that are not None. With n =
+        (x - mean) / sqrt(variance + epsilon): dbeta = sum of dy, dgamma = sum of dy * n (+= with
+        ``accumulate_gradients``), and dx = gamma / sqrt(variance + epsilon) *
+        (dy - mean of dy - n * mean of dy * n) (+= with ``accumulate_dx``). Where the
+        statistics are ``constant``, the two means are left out.
         """
 
     @operation(
@@ -114,9 +115,9 @@ class Normalization(Operations):
         gamma=reads("features", optional=True),
         mean=reads("rows", optional=True),
         variance=reads("rows"),
-        dgamma=writes("features", adds="adds", optional=True),
-        dbeta=writes("features", adds="adds", optional=True),
-        dx=writes("rows features", adds="accumulate", optional=True),
+        dgamma=writes("features", accumulate_if="accumulate_gradients", optional=True),
+        dbeta=writes("features", accumulate_if="accumulate_gradients", optional=True),
+        dx=writes("rows features", accumulate_if="accumulate_dx", optional=True),
     )
     def layer_norm_gradient(
         self,
@@ -129,10 +130,12 @@ class Normalization(Operations):
         dgamma: Array | None,
         dbeta: Array | None,
         dx: Array | None,
-        adds: bool = False,
-        accumulate: bool = False,
+        accumulate_gradients: bool = False,
+        accumulate_dx: bool = False,
     ) -> None:
-        """The gradients of the same that are wanted, += with ``adds`` and ``accumulate``."""
+        """The gradients of `layer_norm` that are wanted, those that are not None. dgamma and
+        dbeta are += with ``accumulate_gradients``, dx with ``accumulate_dx``.
+        """
 
     @operation(
         x=reads("*shape"),

@@ -28,7 +28,7 @@ class Passes(Operations):
     @operation(
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
-        out=writes("m n", adds="accumulate"),
+        out=writes("m n", accumulate_if="accumulate"),
         flops=lambda given: 2 * given.m * given.n * given.k,
     )
     def matmul(
@@ -62,7 +62,7 @@ class Passes(Operations):
     @operation(
         saved=reads("*rows features"),
         dy=reads("*rows features"),
-        out=writes("*rows features", adds="accumulate", over=("dy",)),
+        out=writes("*rows features", accumulate_if="accumulate", over=("dy",)),
     )
     def activation_gradient(
         self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
@@ -82,7 +82,7 @@ class Passes(Operations):
         slopes=reads("features"),
         dy=reads("*rows features"),
         terms=writes("*rows features"),
-        dx=writes("*rows features", adds="accumulate", optional=True),
+        dx=writes("*rows features", accumulate_if="accumulate_dx", optional=True),
     )
     def prelu_gradient(
         self,
@@ -91,21 +91,21 @@ class Passes(Operations):
         dy: Array,
         terms: Array,
         dx: Array | None,
-        accumulate: bool = False,
+        accumulate_dx: bool = False,
     ) -> None:
         """terms = dy * min(x, 0), whose sum over the rows is the gradient of the slopes, and
-        dx = dy where x > 0, else dy * slopes (+= with ``accumulate``), if it is wanted."""
+        dx = dy where x > 0, else dy * slopes (+= with ``accumulate_dx``), if it is wanted."""
 
     @operation(
         x=reads("rows features"),
-        out=writes("features", adds="accumulate"),
+        out=writes("features", accumulate_if="accumulate"),
     )
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
         """out = sum over the rows of x: a bias gradient."""
 
     @operation(
         x=reads("*shape", "real"),
-        out=writes("*shape", "float or int32", adds="accumulate", over=("x",)),
+        out=writes("*shape", "float or int32", accumulate_if="accumulate", over=("x",)),
         where=(PLAIN,),
     )
     def affine(
@@ -116,7 +116,7 @@ class Passes(Operations):
     @operation(
         a=reads("*shape"),
         b=reads("*shape"),
-        out=writes("*shape", adds="accumulate", over=("a",)),
+        out=writes("*shape", accumulate_if="accumulate", over=("a",)),
         where=("combination in ('Product', 'Quotient', 'Larger', 'Smaller', 'Same')",),
     )
     def combine(
@@ -135,7 +135,7 @@ class Passes(Operations):
         ),
         out=writes(
             "rows out_columns",
-            adds="accumulate",
+            accumulate_if="accumulate",
             part=lambda given: given.out[:, given.at : given.at + given.width],
         ),
         where=(
@@ -180,7 +180,7 @@ class Passes(Operations):
     @operation(
         dy=reads("*shape"),
         mask=reads("*shape", "bool"),
-        out=writes("*shape", adds="accumulate", over=("dy",)),
+        out=writes("*shape", accumulate_if="accumulate", over=("dy",)),
         where=("0 <= rate <= 1",),
     )
     def dropout_gradient(

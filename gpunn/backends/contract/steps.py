@@ -114,7 +114,7 @@ class Steps(Operations):
         counters=COUNTERS,
     )
     def update(self, optimizer: Any, arena: Any, control: Control) -> None:
-        """One optimizer step over the arena's flat arrays (all runs of trainable segments).
+        """One optimizer step over the arena's flat arrays (all groups of trained parameters).
 
         Of ``optimizer.steps_per_update`` steps the last one does it.
         """

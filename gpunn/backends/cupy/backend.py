@@ -90,7 +90,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         x = given.x
         self._part(
             "prelu_gradient", (type_name(x.dtype),), x.size, x, given.slopes, given.dy, x.size,
-            given.features, given.accumulate, given.terms, given.dx, rows=_rows(x),
+            given.features, given.accumulate_dx, given.terms, given.dx, rows=_rows(x),
         )  # fmt: skip
 
     def _column_sums(self, given: Given) -> None:
@@ -259,7 +259,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         self._part(
             "update", (type_name(given.dtype), optimizer.functor), _longest(arena),
             arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
-            arena.run_table, len(arena.runs), self._update_parameters(optimizer, control),
+            arena.group_table, len(arena.groups), self._update_parameters(optimizer, control),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
@@ -275,10 +275,10 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         ]
         for kept, array in zip(before, changed, strict=False):
             xp.copyto(kept, array)
-        for run in arena.runs:
+        for group in arena.groups:
             optimizer.update(
-                self, run.values, run.gradients, run.slots,
-                rate * run.multiplier, steps // every, run.decay,
+                self, group.values, group.gradients, group.slots,
+                rate * group.multiplier, steps // every, group.decay,
             )
         for kept, array in zip(before, changed, strict=False):  # if it is not due, take it back
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
@@ -300,15 +300,15 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         arena = given.arena
         self._part(
             "accumulate_gradients", (type_name(given.dtype),), _longest(arena),
-            arena.gradients, arena.slots["gradient_accumulator"], arena.run_table,
-            len(arena.runs), given.optimizer.steps_per_update, given.control.counters,
+            arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
+            len(arena.groups), given.optimizer.steps_per_update, given.control.counters,
         )
 
     def _average_weights(self, given: Given) -> None:
         optimizer, arena = given.optimizer, given.arena
         self._part(
             "average_weights", (type_name(given.dtype),), _longest(arena),
-            arena.values, arena.slots["average"], arena.run_table, len(arena.runs),
+            arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
             optimizer.steps_per_update, given.control.counters,
         )
@@ -323,9 +323,9 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         arena, limit = given.arena, given.limit
         choices = (type_name(given.dtype),)
         if given.by == "value":
-            for run in arena.runs:
-                size = run.gradients.size
-                self._part("clip_values", choices, size, run.gradients, limit, size)
+            for group in arena.groups:
+                size = group.gradients.size
+                self._part("clip_values", choices, size, group.gradients, limit, size)
             return
         starts, stops, *groups, _ = self._pieces(arena, given.by == "global_norm")
         n = len(starts)
@@ -363,7 +363,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
 
 
 def _longest(arena: Any) -> int:
-    return max((run.stop - run.start for run in arena.runs), default=0)
+    return max((group.stop - group.start for group in arena.groups), default=0)
 
 
 def _rows(x: Array) -> int:

@@ -39,18 +39,18 @@ class CupyImages(Launching):
 
     def _convolution_gradient(self, given: Given) -> None:
         x, dy, dx, dkernel, geometry = given.x, given.dy, given.dx, given.dkernel, given.geometry
-        precision, accumulate = given.precision, given.accumulate
+        precision, accumulate = given.precision, given.accumulate_dx
         if not x.size:
             return
         dz, matrix = _rows(dy), _rows(given.kernel)
         self.activation_gradient(given.activation, _rows(given.saved), dz, dz)
         if dkernel is not None:
             for number, some in enumerate(self._some_samples(x, geometry)):
-                patches, adds_here = self._patches(x[some], geometry), given.adds or number > 0
-                factors = patches, _rows(dy[some]), _rows(dkernel)
-                self._ask(Product(*factors, True, False, adds_here, precision))
+                factors = self._patches(x[some], geometry), _rows(dy[some]), _rows(dkernel)
+                accumulates = given.accumulate_gradients or number > 0
+                self._ask(Product(*factors, True, False, accumulates, precision))
         if given.dbias is not None:
-            self.column_sums(dz, given.dbias, accumulate=given.adds)
+            self.column_sums(dz, given.dbias, accumulate=given.accumulate_gradients)
         if dx is None:
             return
         if geometry.trivial:
@@ -108,7 +108,7 @@ class CupyImages(Launching):
     def _max_pooling_gradient(self, given: Given) -> None:
         dx, arrays = given.dx, (given.y, given.dy)
         self._image_part(
-            "max_pooling_gradient", dx, given.x, given.geometry, *arrays, given.accumulate, dx
+            "max_pooling_gradient", dx, given.x, given.geometry, *arrays, given.accumulate_dx, dx
         )
 
     def _average_pooling(self, given: Given) -> None:
@@ -117,7 +117,7 @@ class CupyImages(Launching):
     def _average_pooling_gradient(self, given: Given) -> None:
         dx = given.dx
         self._image_part(
-            "average_pooling_gradient", dx, given.dy, given.geometry, given.accumulate, dx
+            "average_pooling_gradient", dx, given.dy, given.geometry, given.accumulate_dx, dx
         )
 
     # -- layout

@@ -67,15 +67,15 @@ class CupyNormalization(Launching):
                 PartTask("normalize_sums", choices, size, [x, dy, mean, *shape, partial]),
                 PartTask(
                     "normalize_totals", choices, features,
-                    [partial, variance, epsilon, shape[3], features, given.adds, given.dgamma,
-                     given.dbeta, totals],
+                    [partial, variance, epsilon, shape[3], features,
+                     given.accumulate_gradients, given.dgamma, given.dbeta, totals],
                 ),
             )  # fmt: skip
         if given.dx is not None:
             self._part(
                 "normalize_gradient", choices, x.size,
                 x, dy, mean, variance, given.gamma, epsilon, None if constant else totals,
-                1.0 / max(given.outer * given.inner, 1), x.size, *x.shape[1:], given.accumulate,
+                1.0 / max(given.outer * given.inner, 1), x.size, *x.shape[1:], given.accumulate_dx,
                 given.dx, rows=len(x),
             )  # fmt: skip
 
@@ -93,13 +93,13 @@ class CupyNormalization(Launching):
             product = self.scratch(x.shape, x.dtype, "normalized times gradient")
         self._part(
             "layer_norm_gradient", (type_name(given.dtype),), x.size, x, dy, given.gamma,
-            given.epsilon, *x.shape, given.mean, given.variance, given.accumulate, product,
+            given.epsilon, *x.shape, given.mean, given.variance, given.accumulate_dx, product,
             given.dx, rows=len(x),
         )  # fmt: skip
         if dbeta is not None:
-            self.column_sums(dy, dbeta, accumulate=given.adds)
+            self.column_sums(dy, dbeta, accumulate=given.accumulate_gradients)
         if dgamma is not None:
-            self.column_sums(product, dgamma, accumulate=given.adds)
+            self.column_sums(product, dgamma, accumulate=given.accumulate_gradients)
 
     def _normal_noise(self, given: Given) -> None:
         out = given.out

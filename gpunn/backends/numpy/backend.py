@@ -197,8 +197,8 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         self._do(np.multiply, side, given.slopes, out=slope)
         self._do(np.greater, x, 0.0, out=side)
         self._do(np.add, slope, side, out=slope)
-        self._do(np.multiply, dy, slope, out=slope if given.accumulate else dx)
-        if given.accumulate:
+        self._do(np.multiply, dy, slope, out=slope if given.accumulate_dx else dx)
+        if given.accumulate_dx:
             self._do(np.add, dx, slope, out=dx)
 
     def _column_sums(self, given: Given) -> None:

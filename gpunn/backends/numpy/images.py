@@ -57,7 +57,7 @@ class NumpyImages(Backend):
         dtype, filters = matrix.dtype, matrix.shape[1]
         sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
         bias_sums = self.scratch((parts, filters), dtype, "bias sums")
-        scatter = self._scatter(given.kernel, geometry, given.accumulate)
+        scatter = self._scatter(given.kernel, geometry, given.accumulate_dx)
 
         def part(number: int, of: slice) -> None:
             begun = False
@@ -77,9 +77,9 @@ class NumpyImages(Backend):
         numbered = [(i, slice(cuts[i], cuts[i + 1])) for i in range(parts)]
         self._share(numbered, _work(dy, matrix), lambda one: part(*one))
         if dkernel is not None:
-            self._total(sums, _rows(dkernel), given.adds)
+            self._total(sums, _rows(dkernel), given.accumulate_gradients)
         if dbias is not None:
-            self._total(bias_sums, dbias, given.adds)
+            self._total(bias_sums, dbias, given.accumulate_gradients)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
         """As `bias_activation`, which a program notes with a row in place of the number 0: NumPy
@@ -154,10 +154,10 @@ class NumpyImages(Backend):
         if begun:
             np.add(out, term, out=out)
 
-    def _total(self, sums: Array, out: Array, adds: bool) -> None:
-        target = self.scratch(out.shape, out.dtype, "total") if adds else out
+    def _total(self, sums: Array, out: Array, accumulate: bool) -> None:
+        target = self.scratch(out.shape, out.dtype, "total") if accumulate else out
         self._do(np.sum, sums, axis=0, out=target)
-        if adds:
+        if accumulate:
             self._do(np.add, out, target, out=out)
 
     def _ones(self, n: int, dtype: Any) -> Array:
@@ -200,9 +200,9 @@ class NumpyImages(Backend):
             d_largest = self.scratch(shape, x.dtype, "gradient of columns")
             across(x[at], largest)
             back_down(self, largest, y[at], dy[at], d_largest)
-            target = self._target(dx[at], given.accumulate)
+            target = self._target(dx[at], given.accumulate_dx)
             back_across(self, x[at], largest, d_largest, target)
-            if given.accumulate:
+            if given.accumulate_dx:
                 np.add(dx[at], target, out=dx[at])
 
         self._share(_pieces(slice(0, len(x)), x), x.size, piece)
@@ -217,9 +217,9 @@ class NumpyImages(Backend):
             rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
             np.multiply(dy[at], shares, out=share)
             back_across(share, rows)
-            target = self._target(dx[at], given.accumulate)
+            target = self._target(dx[at], given.accumulate_dx)
             back_down(rows, target)
-            if given.accumulate:
+            if given.accumulate_dx:
                 np.add(dx[at], target, out=dx[at])
 
         self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)

@@ -126,7 +126,7 @@ class NumpyNormalization(Backend):
                 self._sum_features(part, whole)
             self._do(np.multiply, total[1], inverse, out=total[1])  # sum of dy times y's x
             for gradient, whole in ((dbeta, total[0]), (dgamma, total[1])):
-                if gradient is not None and given.adds:
+                if gradient is not None and given.accumulate_gradients:
                     self._do(np.add, gradient, whole, out=gradient)
                 elif gradient is not None:
                     self._do(np.copyto, gradient, whole)
@@ -138,7 +138,7 @@ class NumpyNormalization(Backend):
         scale = self._spread(scale, x, "scale")
         means = [] if constant else [self._spread(total[i], x, f"mean {i}") for i in (0, 1)]
         for at in pieces:
-            scaled = self.scratch(x[at].shape, x.dtype, "scaled") if given.accumulate else dx[at]
+            scaled = self.scratch(x[at].shape, x.dtype, "scaled") if given.accumulate_dx else dx[at]
             self._do(np.multiply, dy[at], scale, out=scaled)
             if not constant:
                 term = self.scratch(x[at].shape, x.dtype, "centred")
@@ -146,7 +146,7 @@ class NumpyNormalization(Backend):
                 self._do(np.multiply, term, means[1], out=term)
                 self._do(np.add, term, means[0], out=term)
                 self._do(np.subtract, scaled, term, out=scaled)
-            if given.accumulate:
+            if given.accumulate_dx:
                 self._do(np.add, dx[at], scaled, out=dx[at])
 
     def _layer_norm(self, given: Given) -> None:
@@ -210,14 +210,14 @@ class NumpyNormalization(Backend):
             else:
                 self._do(np.multiply, dy[at], gamma, out=term)
                 self._do(np.subtract, term, normal, out=term)
-            if given.accumulate:
+            if given.accumulate_dx:
                 self._do(np.multiply, term, inverse, out=term)
                 self._do(np.add, dx[at], term, out=dx[at])
             else:
                 self._do(np.multiply, term, inverse, out=dx[at])
         for gradient, part in ((given.dbeta, sums[0]), (given.dgamma, sums[1])):
             if gradient is not None:
-                self.column_sums(part, gradient, accumulate=given.adds)
+                self.column_sums(part, gradient, accumulate=given.accumulate_gradients)
 
     def _normal_noise(self, given: Given) -> None:
         x, factors, out = given.x, given.factors, given.out

@@ -27,27 +27,27 @@ class NumpyUpdates(Backend):
 
     def _update(self, given: Given) -> None:
         optimizer, arena, control = given.optimizer, given.arena, given.control
-        update = self._update_runs if optimizer.steps_per_update == 1 else self._update_if_due
+        update = self._update_groups if optimizer.steps_per_update == 1 else self._update_if_due
         if optimizer.functor is None:  # a user's, which may ask BLAS for anything
             self._do(lambda: update(optimizer, arena, control))
         else:
             self._do(update, optimizer, arena, control)
 
     @without_blas
-    def _update_runs(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _update_groups(self, optimizer: Any, arena: Any, control: Control) -> None:
         learning_rate = float(control.rates[LEARNING_RATE])
         updates = int(control.counters[UPDATES])
-        for run in arena.runs:
-            rate, w, g = learning_rate * run.multiplier, run.values, run.gradients
+        for group in arena.groups:
+            rate, w, g = learning_rate * group.multiplier, group.values, group.gradients
             if w.size < SIZE_WORTH_THREADS:
-                optimizer.update(self, w, g, run.slots, rate, updates, run.decay)
+                optimizer.update(self, w, g, group.slots, rate, updates, group.decay)
                 continue
 
-            def piece(number: int, run: Any = run, rate: float = rate) -> None:
+            def piece(number: int, group: Any = group, rate: float = rate) -> None:
                 at = slice(number * UPDATE_PIECE, (number + 1) * UPDATE_PIECE)
-                slots = {name: slot[at] for name, slot in run.slots.items()}
-                w, g = run.values[at], run.gradients[at]
-                optimizer.update(self, w, g, slots, rate, updates, run.decay)
+                slots = {name: slot[at] for name, slot in group.slots.items()}
+                w, g = group.values[at], group.gradients[at]
+                optimizer.update(self, w, g, slots, rate, updates, group.decay)
 
             workers.share(-(-w.size // UPDATE_PIECE), piece)
 
@@ -56,7 +56,7 @@ class NumpyUpdates(Backend):
         if _updates(optimizer, control)[1]:
             counted = copy(control)  # with updates in place of steps
             counted.counters = control.counters // optimizer.steps_per_update
-            self._update_runs(optimizer, arena, counted)
+            self._update_groups(optimizer, arena, counted)
 
     def _step_by_norms(self, given: Given) -> None:
         self._do(self._step_by_norms_if_due, given.optimizer, given.arena, given.control)
@@ -86,8 +86,8 @@ class NumpyUpdates(Backend):
         updates = _updates(optimizer, control)[0]
         keep = optimizer.ema_momentum if updates else 0.0
         every = optimizer.ema_overwrite_frequency
-        for run in arena.runs:
-            w, average = run.values, run.slots["average"]
+        for group in arena.groups:
+            w, average = group.values, group.slots["average"]
             change = self.scratch(w.shape, w.dtype, "change")
             np.subtract(w, average, out=change)
             np.multiply(change, 1.0 - keep, out=change)
@@ -101,10 +101,10 @@ class NumpyUpdates(Backend):
     @without_blas
     def _clip(self, arena: Any, by: str, limit: float) -> None:
         if by == "value":
-            for run in arena.runs:
-                np.clip(run.gradients, -limit, limit, out=run.gradients)
+            for group in arena.groups:
+                np.clip(group.gradients, -limit, limit, out=group.gradients)
             return
-        together = [[run.gradients for run in arena.runs]]
+        together = [[group.gradients for group in arena.groups]]
         for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
             squares = 0.0
             for g in group:
@@ -126,8 +126,8 @@ def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
 @without_blas
 def _accumulate(optimizer: Any, arena: Any, control: Control) -> None:
     due = _updates(optimizer, control)[1]
-    for run in arena.runs:
-        g, sums = run.gradients, run.slots["gradient_accumulator"]
+    for group in arena.groups:
+        g, sums = group.gradients, group.slots["gradient_accumulator"]
         np.add(g, sums, out=g if due else sums)
         if due:
             np.divide(g, optimizer.steps_per_update, out=g)
