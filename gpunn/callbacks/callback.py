@@ -49,6 +49,10 @@ class Callback(Entry):
     def set_model(self, model: Any) -> None:
         self.model = model
 
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: a model is saved without its callbacks."""
+        return {}
+
     def keeps(self) -> dict[str, Kept]:
         """Attributes that a checkpoint holds, each with the type and range it must have.
 

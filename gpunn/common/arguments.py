@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 import sys
 import warnings
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,31 @@ def check_fraction(name: str, value: Any, below_one: bool = False) -> float:
         limit = "up to but not including" if below_one else "to"
         raise ValueError(f"{name} must be from 0 {limit} 1; got {value!r}.")
     return value
+
+
+check_not_negative = partial(check_number, least=0)
+check_below_one = partial(check_fraction, below_one=True)
+
+
+def check_positive(name: str, value: Any) -> float:
+    """``value`` as a float above 0."""
+    if not check_number(name, value) > 0:
+        raise ValueError(f"{name} must be positive; got {value!r}.")
+    return float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """``value`` as True or False: anything can be."""
+    return bool(value)
+
+
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """``check``, which lets None pass.
+
+    >>> optional(check_positive)("clipnorm", None) is None
+    True
+    """
+    return lambda name, value: None if value is None else check(name, value)
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:

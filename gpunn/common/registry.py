@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
+from inspect import signature
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from . import overrides
+from .fields import add_constructor
 from .names import closest, snake_case
 from .overrides import is_framework
 
@@ -28,6 +30,9 @@ _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", def
 
 class Entry:
     """Base of everything that is looked up by name: set ``kind`` on the base class.
+
+    A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
+    or writes an ``__init__``.
 
     A formula names its ``functor``, which computes the same in the kernels. A user's subclass
     that replaces one of its methods has none, unless it names one itself. What such a class
@@ -47,8 +52,13 @@ class Entry:
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({"functor": None})
 
+    if TYPE_CHECKING:  # unless a class says more: any arguments
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        add_constructor(cls)
         if not is_framework(cls):  # a user's class joins by decorator
             overrides.check(cls)
             overrides.put_stand_ins(cls)
@@ -62,7 +72,11 @@ class Entry:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal object, as values that JSON can hold."""
-        return {}
+        values = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        return {
+            name: serialize(value) if isinstance(value, Entry) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

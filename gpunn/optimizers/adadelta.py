@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import check_fraction, check_not_negative
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, averaged, decayed
 
@@ -18,7 +19,7 @@ class Adadelta(Optimizer):
         learning_rate: a, at least 0; the paper has 1.
         rho: decay of the two means, from 0 to 1.
         epsilon: added to them; it sizes the first steps.
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -30,17 +31,10 @@ class Adadelta(Optimizer):
     slot_names = ("accumulated_grad", "accumulated_delta_var")
     not_negative = slot_names
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        rho: float = 0.95,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.rho = check_fraction("rho", rho)
-        self.epsilon = check_number("epsilon", epsilon, 0)
+    learning_rate: Any = 0.001
+    rho: float = field(default=0.95, check=check_fraction)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    weight_decay: float | None = None
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

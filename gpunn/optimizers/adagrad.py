@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_not_negative
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, decayed
 
@@ -18,7 +19,7 @@ class Adagrad(Optimizer):
         learning_rate: a, at least 0.
         initial_accumulator_value: s at first, at least 0.
         epsilon: added to s.
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w, adagrad = np.array([1.0]), Adagrad(0.1, initial_accumulator_value=0.0)
@@ -32,20 +33,14 @@ class Adagrad(Optimizer):
     slot_names = ("accumulator",)
     not_negative = ("accumulator",)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.initial_accumulator_value = check_number(
-            "initial_accumulator_value", initial_accumulator_value, 0
-        )
-        self.epsilon = check_number("epsilon", epsilon, 0)
-        self.first_values = {"accumulator": self.initial_accumulator_value}
+    learning_rate: Any = 0.001
+    initial_accumulator_value: float = field(default=0.1, check=check_not_negative)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    weight_decay: float | None = None
+
+    @property
+    def first_values(self) -> dict[str, float]:  # type: ignore[override]
+        return {"accumulator": self.initial_accumulator_value}
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

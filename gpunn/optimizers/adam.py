@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import check_below_one, check_flag, check_not_negative
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, decayed
 
@@ -20,7 +21,7 @@ class Adam(Optimizer):
         epsilon: added to the root (the paper's "epsilon hat"; PyTorch adds its own to
             the bias-corrected root).
         amsgrad: use the largest v so far (Reddi et al., 2018).
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -31,22 +32,16 @@ class Adam(Optimizer):
     functor = "Adam"
     not_negative = ("v", "v_max")
 
-    def __init__(
-        self,
-        learning_rate: float = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
-        self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
-        self.epsilon = check_number("epsilon", epsilon, 0)
-        self.amsgrad = bool(amsgrad)
-        self.slot_names = ("m", "v", "v_max") if amsgrad else ("m", "v")
+    learning_rate: Any = 0.001
+    beta_1: float = field(default=0.9, check=check_below_one)
+    beta_2: float = field(default=0.999, check=check_below_one)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    amsgrad: bool = field(default=False, check=check_flag)
+    weight_decay: float | None = None
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

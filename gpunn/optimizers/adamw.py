@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.common.arguments import check_not_negative
+from gpunn.common.fields import field
+
 from .adam import Adam
+
+
+def _check_decay(name: str, value: Any) -> float:
+    if value is None:
+        raise ValueError("weight_decay must be a number; got None. Adam needs none.")
+    return check_not_negative(name, value)
 
 
 class AdamW(Adam):
@@ -14,7 +23,7 @@ class AdamW(Adam):
     Args:
         learning_rate, beta_1, beta_2, epsilon, amsgrad: see `Adam`.
         weight_decay: at least 0.
-        common: see `Optimizer`.
+        others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -22,16 +31,5 @@ class AdamW(Adam):
     [0.85]
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        weight_decay: float = 0.004,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        **common: Any,
-    ) -> None:
-        if weight_decay is None:
-            raise ValueError("weight_decay must be a number; got None. Adam needs none.")
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, **common)
+    learning_rate: Any = 0.001
+    weight_decay: float = field(default=0.004, check=_check_decay)

@@ -6,8 +6,15 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, averaged, decayed
+
+
+def _check_share(name: str, value: Any) -> float:
+    if check_fraction(name, value) == 0:
+        raise ValueError("beta_1 must be above 0: with 0 the mean has no effect.")
+    return float(value)
 
 
 class Lion(Optimizer):
@@ -18,7 +25,7 @@ class Lion(Optimizer):
         learning_rate: a, at least 0: how far every weight goes in an update.
         beta_1: share of the mean in what the sign is taken of, above 0, up to 1.
         beta_2: decay of the mean, from 0 to 1.
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0, 1.0])
@@ -29,19 +36,10 @@ class Lion(Optimizer):
     functor = "Lion"
     slot_names = ("m",)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.beta_1 = check_fraction("beta_1", beta_1)
-        if not beta_1:
-            raise ValueError("beta_1 must be above 0: with 0 the mean has no effect.")
-        self.beta_2 = check_fraction("beta_2", beta_2)
+    learning_rate: Any = 0.001
+    beta_1: float = field(default=0.9, check=_check_share)
+    beta_2: float = field(default=0.99, check=check_fraction)
+    weight_decay: float | None = None
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import check_below_one, check_not_negative
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, averaged, decayed
 
@@ -28,7 +29,7 @@ class Nadam(Optimizer):
         learning_rate: a, at least 0.
         beta_1, beta_2: decay of the two means, from 0 to below 1.
         epsilon: added to the root.
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -40,19 +41,11 @@ class Nadam(Optimizer):
     slot_names = ("m", "v")
     not_negative = ("v",)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.beta_1 = check_fraction("beta_1", beta_1, below_one=True)
-        self.beta_2 = check_fraction("beta_2", beta_2, below_one=True)
-        self.epsilon = check_number("epsilon", epsilon, 0)
+    learning_rate: Any = 0.001
+    beta_1: float = field(default=0.9, check=check_below_one)
+    beta_2: float = field(default=0.999, check=check_below_one)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    weight_decay: float | None = None
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -15,7 +15,16 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.common import registry
-from gpunn.common.arguments import check_fraction, check_integer, check_number
+from gpunn.common.arguments import (
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_not_negative,
+    check_number,
+    check_positive,
+    optional,
+)
+from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.names import snake_case
 
 from . import schedules
@@ -30,6 +39,12 @@ SUM = "gradient_accumulator"
 AVERAGE = "average"
 
 
+def _every(least: int) -> Callable[[str, Any], int | None]:
+    """The check of how often something is done; None or 0 for never."""
+    return lambda name, value: check_integer(name, value or None, least, None)
+
+
+@dataclass_transform(field_specifiers=(field,))
 class Optimizer(registry.Entry):
     """Base class. A subclass names its slots and writes `update`.
 
@@ -54,8 +69,9 @@ class Optimizer(registry.Entry):
             with the mean of their gradients: a batch so many times as large.
         name: shown in the model's configuration.
 
-    A subclass names its own arguments and leaves the others to ``**common``; its signature
-    and its configuration have them all.
+    A subclass declares its own arguments as fields, ``learning_rate`` first, or writes an
+    ``__init__`` that leaves the others to ``**common``; its signature and its configuration have
+    them all.
 
     Attributes:
         functor: name of the functor in ``kernels/formulas/updates.cuh``, or None.
@@ -92,12 +108,13 @@ class Optimizer(registry.Entry):
         "exclude_from_weight_decay": "declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
-    functor: str | None = None
-    slot_names: tuple[str, ...] = ()
-    not_negative: tuple[str, ...] = ()
-    first_values: Mapping[str, float] = MappingProxyType({})
+    functor: ClassVar[str | None] = None
+    slot_names: ClassVar[tuple[str, ...]] = ()
+    not_negative: ClassVar[tuple[str, ...]] = ()
+    first_values: ClassVar[Mapping[str, float]] = MappingProxyType({})
     steps_by_norms = False
-    parameters: tuple[float, ...] = ()
+    parameters: ClassVar[tuple[float, ...]] = ()
+
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
@@ -112,56 +129,11 @@ class Optimizer(registry.Entry):
             ]
         cls.__signature__ = inspect.Signature(own)
 
-    def __init__(
-        self,
-        learning_rate: float,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-    ) -> None:
-        for argument, value in (
-            ("clipnorm", clipnorm),
-            ("clipvalue", clipvalue),
-            ("global_clipnorm", global_clipnorm),
-            ("loss_scale_factor", loss_scale_factor),
-        ):
-            if value is not None and not check_number(argument, value) > 0:
-                raise ValueError(f"{argument} must be positive; got {value!r}.")
-        if sum(value is not None for value in (clipnorm, clipvalue, global_clipnorm)) > 1:
-            raise ValueError(
-                f"Only one of clipnorm, clipvalue and global_clipnorm can be set; got "
-                f"clipnorm={clipnorm!r}, clipvalue={clipvalue!r}, "
-                f"global_clipnorm={global_clipnorm!r}."
-            )
-        if weight_decay is not None and not check_number("weight_decay", weight_decay) >= 0:
-            raise ValueError(f"weight_decay must be at least 0; got {weight_decay!r}.")
-        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
-        self.weight_decay = weight_decay
-        self.use_ema = bool(use_ema)
-        self.ema_momentum = check_fraction("ema_momentum", ema_momentum)
-        self.ema_overwrite_frequency = check_integer(
-            "ema_overwrite_frequency", ema_overwrite_frequency or None, 1, None
-        )
-        self.loss_scale_factor = loss_scale_factor
-        self.gradient_accumulation_steps = check_integer(
-            "gradient_accumulation_steps", gradient_accumulation_steps or None, 2, None
-        )
-        self.name = name or snake_case(type(self).__name__)
-        self._control: Control | None = None
-        self._owner: weakref.ref[Any] | None = None
-        self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
-        self._learning_rate: float | LearningRateSchedule = 0.0
-        self.learning_rate = learning_rate
+    # Without a type: only what has one is an argument to type checkers.
+    _learning_rate = cast("float | LearningRateSchedule", 0.0)
+    _control = cast("Control | None", None)
 
-    @property
-    def learning_rate(self) -> Any:
+    def _rate_now(self) -> Any:
         """The learning rate, of a schedule its value for the next update.
 
         Setting it reaches a recorded step too. A schedule takes another one, but, as in
@@ -170,8 +142,7 @@ class Optimizer(registry.Entry):
         rate = self._learning_rate
         return rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate
 
-    @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
+    def _set_rate(self, value: Any) -> None:
         schedule = given_schedule(value)
         if schedule is not None:
             self._learning_rate = schedule
@@ -188,6 +159,34 @@ class Optimizer(registry.Entry):
         self._learning_rate = value
         if self._control is not None:
             self._control.set_learning_rate(value)
+
+    learning_rate: Any = field(managed=property(_rate_now, _set_rate))
+    # Without a type here too: each optimizer has it as an argument at another place.
+    weight_decay = field(default=None, check=optional(check_not_negative))
+    clipnorm: float | None = field(default=None, check=optional(check_positive), kw_only=True)
+    clipvalue: float | None = field(default=None, check=optional(check_positive), kw_only=True)
+    global_clipnorm: float | None = field(
+        default=None, check=optional(check_positive), kw_only=True
+    )
+    use_ema: bool = field(default=False, check=check_flag, kw_only=True)
+    ema_momentum: float = field(default=0.99, check=check_fraction, kw_only=True)
+    ema_overwrite_frequency: int | None = field(default=None, check=_every(1), kw_only=True)
+    loss_scale_factor: float | None = field(
+        default=None, check=optional(check_positive), kw_only=True
+    )
+    gradient_accumulation_steps: int | None = field(default=None, check=_every(2), kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        limits = {by: getattr(self, by) for by in ("clipnorm", "clipvalue", "global_clipnorm")}
+        if sum(limit is not None for limit in limits.values()) > 1:
+            raise ValueError(
+                f"Only one of clipnorm, clipvalue and global_clipnorm can be set; got "
+                f"{', '.join(f'{by}={limit!r}' for by, limit in limits.items())}."
+            )
+        self.name = self.name or snake_case(type(self).__name__)
+        self._owner: weakref.ref[Any] | None = None
+        self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
 
     @property
     def fixed_learning_rate(self) -> float | None:
@@ -370,12 +369,9 @@ class Optimizer(registry.Entry):
             v[...] = parameter.value
 
     def get_config(self) -> dict[str, Any]:
-        config = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        config["learning_rate"] = self._learning_rate
-        return {
-            name: registry.serialize(value) if isinstance(value, LearningRateSchedule) else value
-            for name, value in config.items()
-        }
+        schedule = self.schedules.get(LEARNING_RATE)
+        rate = self.learning_rate if schedule is None else registry.serialize(schedule)
+        return {**super().get_config(), "learning_rate": rate}
 
 
 def given_schedule(value: Any) -> LearningRateSchedule | None:

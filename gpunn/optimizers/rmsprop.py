@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, averaged, decayed
 
@@ -21,7 +22,7 @@ class RMSprop(Optimizer):
         epsilon: added to v.
         centered: divide by the root of v less the square of the mean gradient, the
             gradient's variance (Graves, 2013).
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w = np.array([1.0])
@@ -32,25 +33,19 @@ class RMSprop(Optimizer):
     functor = "RMSprop"
     not_negative = ("velocity",)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-7,
-        centered: bool = False,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.rho = check_fraction("rho", rho)
-        self.momentum = check_fraction("momentum", momentum)
-        self.epsilon = check_number("epsilon", epsilon, 0)
-        self.centered = bool(centered)
-        self.slot_names = (
+    learning_rate: Any = 0.001
+    rho: float = field(default=0.9, check=check_fraction)
+    momentum: float = field(default=0.0, check=check_fraction)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    centered: bool = field(default=False, check=check_flag)
+    weight_decay: float | None = None
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (
             "velocity",
-            *(["average_gradient"] if centered else []),
-            *(["momentum"] if momentum else []),
+            *(["average_gradient"] if self.centered else []),
+            *(["momentum"] if self.momentum else []),
         )
 
     @property

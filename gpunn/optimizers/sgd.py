@@ -8,10 +8,15 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import PARAMETERS
-from gpunn.common.arguments import check_fraction
+from gpunn.common.arguments import check_flag, check_fraction
+from gpunn.common.fields import field
 
 from .optimizer import Optimizer, decayed, given_schedule
 from .schedules import LearningRateSchedule
+
+
+def _check_momentum(name: str, value: Any) -> Any:
+    return given_schedule(value) or check_fraction(name, value)
 
 
 class SGD(Optimizer):
@@ -24,7 +29,7 @@ class SGD(Optimizer):
         momentum: mu, from 0 to 1; or a schedule, ``PiecewiseConstantDecay([n], [0.5, 0.9])``
             for 0.5 until n updates are done.
         nesterov: whether to use Nesterov's form.
-        weight_decay, common: see `Optimizer`.
+        weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np
     >>> w, sgd = np.array([1.0]), SGD(learning_rate=0.1, momentum=0.9)
@@ -34,18 +39,14 @@ class SGD(Optimizer):
 
     functor = "SGD"
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        momentum: Any = 0.0,
-        nesterov: bool = False,
-        weight_decay: float | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        self.momentum = given_schedule(momentum) or check_fraction("momentum", momentum)
-        self.nesterov = bool(nesterov)
-        self.slot_names = ("momentum",) if momentum else ()
+    learning_rate: Any = 0.01
+    momentum: Any = field(default=0.0, check=_check_momentum)
+    nesterov: bool = field(default=False, check=check_flag)
+    weight_decay: float | None = None
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("momentum",) if self.momentum else ()
 
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]

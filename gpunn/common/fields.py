@@ -1,0 +1,120 @@
+"""Arguments of a constructor, declared once as attributes of the class.
+
+``__init__`` follows from them, as for a dataclass. Each value goes through the check of its
+field, which gets the argument's name and the value, and returns what becomes the attribute;
+then ``__post_init__`` is called, if there is one.
+
+A class's own arguments come first, in their order, then those of its bases that it does not
+declare anew. With a type and a default alone, ``name: str = "mine"``, an argument of a base gets
+its place and that default here; it keeps its check.
+
+>>> from typing import Any
+>>> from gpunn.common.arguments import check_fraction
+>>> from gpunn.optimizers import Optimizer
+>>> class _Partial(Optimizer):
+...     learning_rate: Any = 0.01
+...     part: float = field(default=0.5, check=check_fraction)
+>>> _Partial(0.1, part=1, clipnorm=2.0).part
+1.0
+>>> _Partial(parts=1)
+Traceback (most recent call last):
+TypeError: _Partial.__init__() got an unexpected keyword argument 'parts'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import Parameter, get_annotations
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform as dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Callable[[type], type]:
+        """Says that fields make a constructor, to type checkers and editors alone."""
+        return lambda cls: cls
+
+
+@dataclass(frozen=True)
+class _Field:
+    default: Any
+    check: Callable[[str, Any], Any] | None
+    kw_only: bool
+    managed: property | None
+
+
+def field(
+    *,
+    default: Any = Parameter.empty,
+    check: Callable[[str, Any], Any] | None = None,
+    kw_only: bool = False,
+    managed: property | None = None,
+) -> Any:
+    """An argument of the constructor, and the attribute that it becomes.
+
+    Args:
+        default: its value where none is given; without a default one must be given.
+        check: called with the argument's name and value, returns the value to keep.
+        kw_only: whether the argument is given by its name alone.
+        managed: what keeps the value, where to read it or to set it later does more.
+    """
+    return _Field(default, check, kw_only, managed)
+
+
+def add_constructor(cls: Any) -> None:
+    """Give ``cls`` the ``__init__`` that its fields make, if it declares any.
+
+    Raises:
+        TypeError: if it would be made instead of an ``__init__`` that somebody wrote.
+    """
+    inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
+    own = {name: value for name, value in vars(cls).items() if isinstance(value, _Field)}
+    for name in get_annotations(cls).keys() & inherited.keys() & vars(cls).keys() - own.keys():
+        own[name] = replace(inherited[name], default=vars(cls)[name], kw_only=False)
+    if not own:
+        return
+    if not (inherited or cls.__init__ is object.__init__):
+        raise TypeError(
+            f"{cls.__name__} has fields ({', '.join(own)}), but {cls.__init__.__qualname__} is "
+            f"written by hand and would not be called."
+        )
+    fields = {name: own[name] for name in vars(cls) if name in own}
+    for name, value in fields.items():
+        if value.managed is not None and name not in inherited:
+            setattr(cls, name, value.managed)
+        else:
+            delattr(cls, name)
+    cls.__init__ = _constructor(cls, fields | {n: f for n, f in inherited.items() if n not in own})
+
+
+def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
+    """``__init__(self, first, second=..., *, third=...)``, which sets these attributes."""
+
+    def set_fields(self: Any, given: dict[str, Any]) -> None:
+        for name, of in fields.items():
+            setattr(self, name, of.check(name, given[name]) if of.check else given[name])
+        if hasattr(self, "__post_init__"):
+            self.__post_init__()
+
+    names = {
+        name: name if of.default is Parameter.empty else f"{name}=fields[{name!r}].default"
+        for name, of in fields.items()
+    }
+    placed = [names[name] for name, of in fields.items() if not of.kw_only]
+    named = [names[name] for name, of in fields.items() if of.kw_only]
+    arguments = ", ".join(["self", *placed, *(["*"] if named else []), *named])
+    # Compiled, as `dataclasses` does, so that Python itself checks a call and words its errors.
+    scope: dict[str, Any] = {"fields": fields, "set_fields": set_fields}
+    exec(f"def __init__({arguments}): set_fields(self, locals())", scope)
+    made = scope["__init__"]
+    made.fields = fields
+    made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
+    made.__annotations__ = {
+        name: annotation
+        for base in reversed(cls.__mro__)
+        for name, annotation in get_annotations(base).items()
+        if name in fields
+    }
+    return made

@@ -1,0 +1,84 @@
+"""Constructors that follow from declared fields."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+import gpunn
+from gpunn.common.arguments import check_fraction, check_integer
+from gpunn.common.fields import field
+
+
+class Fading(gpunn.optimizers.SGD):
+    """Arguments of its own, one of a base at another place, the rest as they are."""
+
+    learning_rate: Any = 0.5
+    weight_decay: float | None = 0.25
+    part: float = field(check=check_fraction, default=0.125)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole = 1 - self.part
+
+
+def test_own_arguments_come_first_then_those_of_the_bases() -> None:
+    arguments = inspect.signature(Fading).parameters
+    base = list(inspect.signature(gpunn.optimizers.SGD).parameters)
+    first = ["learning_rate", "weight_decay", "part"]
+    assert list(arguments) == first + [name for name in base if name not in first]
+    by_name = [name for name, p in arguments.items() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert by_name == base[base.index("clipnorm") :]
+    assert arguments["weight_decay"].default == 0.25
+
+
+def test_values_are_checked_kept_and_prepared() -> None:
+    made = Fading(0.1, None, 1, 0.9, clipnorm=2)
+    assert (made.part, made.whole, made.momentum, made.clipnorm) == (1.0, 0.0, 0.9, 2.0)
+    assert type(made.part) is float
+    with pytest.raises(ValueError, match="part must be from 0 to 1; got 2"):
+        Fading(part=2)
+    with pytest.raises(ValueError, match="weight_decay must be at least 0; got -1"):
+        Fading(weight_decay=-1)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_has_the_same_arguments(again: Any) -> None:
+    made = Fading(0.2, part=0.5, nesterov=True, name="mine")
+    assert again(made).get_config() == made.get_config()
+    assert Fading.from_config(made.get_config()).get_config() == made.get_config()
+
+
+def test_wrong_calls_name_the_class() -> None:
+    with pytest.raises(TypeError, match=r"Fading.__init__\(\) got an unexpected .*'parts'"):
+        Fading(parts=1)
+    with pytest.raises(TypeError, match=r"Fading.__init__\(\) takes from 1 to"):
+        Fading(*range(20))
+
+
+def test_an_argument_without_a_default_must_be_given() -> None:
+    class Every(gpunn.initializers.Initializer):
+        step: int = field(check=lambda name, value: check_integer(name, value, 1))
+
+    assert Every(3).step == 3
+    with pytest.raises(TypeError, match=r"Every.__init__\(\) missing 1 required .*'step'"):
+        Every()
+
+
+def test_a_constructor_written_by_hand_is_left_alone() -> None:
+    class Half(Fading):
+        def __init__(self, rate: float) -> None:
+            super().__init__(rate / 2, part=0.5)
+
+    assert (Half(0.5).learning_rate, Half(0.5).whole) == (0.25, 0.5)
+    assert list(inspect.signature(Half).parameters) == ["rate"]
+    with pytest.raises(TypeError, match=r"Third has fields \(third\), but .*Half.__init__ is"):
+
+        class Third(Half):
+            third: float = field(default=0.1)
