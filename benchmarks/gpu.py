@@ -39,7 +39,7 @@ TESTS = (
 SECONDS = 450.0  # of all, so that starting and writing end within 8 minutes
 TEST_SECONDS = 300.0
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS = 7, 2, 120
-OURS = f"gpunn {catalog.ON_CARD}"  # on the rung that the rule chooses
+OURS = f"gpunn {catalog.ON_CARD}"  # in the mode that the rule chooses
 NEIGHBOURS = (
     catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
     "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
@@ -83,16 +83,16 @@ def main() -> int:
 
 
 def contestants() -> tuple[list[Program], dict[str, str]]:
-    """gpunn on each rung of its ladder, the neighbours, and what there is none of."""
-    from gpunn.backends.cupy.launch.modes import RUNGS
+    """gpunn in each launch mode, the neighbours, and what there is none of."""
+    from gpunn.backends.cupy.launch.modes import MODES
 
     programs, missing = [], {}
     for variant in catalog.variants():
         if variant.name == OURS:
             programs.append(catalog.program(variant))
-            for rung in RUNGS:
-                one = catalog.program(variant, GPUNN_RUNG=rung)
-                programs.append(Program(f"gpunn, {rung}", one.file, OURS, one.environment, True))
+            for mode in MODES:
+                one = catalog.program(variant, GPUNN_LAUNCH_MODE=mode)
+                programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
         elif variant.name in [f"{name} {catalog.ON_CARD}" for name in NEIGHBOURS]:
             reason = catalog.why_absent(variant.requires, on_card=True)
             if reason is None:

@@ -47,7 +47,7 @@ CARD = (
     "tests/backends/test_launches.py",
     "tests/backends/test_emulated_training.py",
     "tests/backends/test_cupy_backend.py",
-    "tests/backends/test_ladder.py",
+    "tests/backends/test_launch_modes.py",
 )
 CPU = (
     "tests/backends/compiled/test_compiled.py",

@@ -136,7 +136,7 @@ class Timed:
     ) -> None:
         self.name, self.launch, self.control = name, launch, control
         self.backend = backend.isolated()
-        self.program = self.backend.capture(partial(call, self.backend), True)
+        self.program = self.backend.program(partial(call, self.backend), True)
         self.samples: list[float] = []
         self._seconds(2)  # finds out what it is made of
         self.times = max(1, min(10_000, int(SAMPLE_SECONDS / self._seconds(3))))

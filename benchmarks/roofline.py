@@ -28,7 +28,7 @@ from gpunn.apps.roofline import launch_list as steps
 from gpunn.apps.roofline import roofline
 from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
 from gpunn.backends.contract.profiling import Launch
-from gpunn.backends.cupy.launch.modes import LONG
+from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
 RESULTS = Path(__file__).parent / "results"
 PATH = RESULTS / "roofline.json"
@@ -107,15 +107,15 @@ def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
 # -- what is predicted
 
 
-def rungs(launches: Launches, card: Card) -> dict[str, float | None]:
-    """Seconds of a step: a kernel for each operation, as it is recorded, and in one kernel."""
+def by_mode(launches: Launches, card: Card) -> dict[str, float | None]:
+    """Seconds of a step: its work alone, and in each launch mode."""
     plain = sum(launch.kernels or launch.rides for launch in launches)
     narrow = roofline.is_narrow(launches)
     return {
         "work": roofline.work_seconds(launches, card),
-        "plain": roofline.step_seconds(launches, card, plain),
-        "recorded": roofline.step_seconds(launches, card),
-        "whole": roofline.whole_step_seconds(launches, card) if narrow else None,
+        "plain": roofline.graph_step_seconds(launches, card, plain),
+        "fused": roofline.graph_step_seconds(launches, card),
+        "persistent": roofline.persistent_step_seconds(launches, card) if narrow else None,
     }
 
 
@@ -135,7 +135,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             "working_set": roofline.working_set(launches),
             "bound": roofline.cpu_seconds(launches, cpu),
             "with_python": roofline.cpu_seconds(launches, cpu, operation),
-            "cards": {card.name: rungs(launches, card) for card in CARDS},
+            "cards": {card.name: by_mode(launches, card) for card in CARDS},
         }
     for batch in BATCHES:
         by_width = predicted["widths"][str(batch)] = {}
@@ -143,7 +143,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             launches = steps.launches(classic(width), batch)
             by_width[str(width)] = {
                 "bound": roofline.cpu_seconds(launches, cpu),
-                "cards": {c.name: roofline.step_seconds(launches, c) for c in CARDS},
+                "cards": {c.name: roofline.graph_step_seconds(launches, c) for c in CARDS},
             }
     return predicted
 
@@ -181,9 +181,9 @@ def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
         "each step (what `gpunn doctor --step` shows) and the figures of the cards below. Times "
         "are microseconds a step.",
         _MODEL.format(
-            share=f"{roofline.DEVICE_SHARE:.0%}", product=f"{roofline.PRODUCT_SHARE:.0%}",
-            tile=roofline.TILE, depth=roofline.LEAST_DEPTH, steps=LONG,
-            launch=f"{roofline.GRAPH_LAUNCH * 1e6:.0f}", narrow=roofline.NARROW,
+            share=f"{roofline.MEMORY_EFFICIENCY:.0%}", product=f"{roofline.PRODUCT_EFFICIENCY:.0%}",
+            tile=roofline.TILE, depth=roofline.LEAST_DEPTH, steps=GRAPH_STEPS,
+            launch=f"{roofline.GRAPH_LAUNCH * 1e6:.0f}", narrow=PERSISTENT_WIDTH,
             barriers=roofline.BARRIERS, port=roofline.PORT,
         ),
         "## Steps on cards",
@@ -207,14 +207,15 @@ An operation takes as long as its traffic (each array read once and written once
 bandwidth of L2 while all that the step comes back to fits into L2, else at {share} of the
 published bandwidth of memory; or as long as its arithmetic, at {product} of the published FP32
 rate, where a product keeps no more multiprocessors busy than it has tiles of {tile} x {tile} times
-pieces of {depth} terms: whichever is longer. To that comes
+pieces of {depth} terms: whichever is longer. To that comes what launches cost, in each of the
+launch modes (`gpunn/backends/cupy/launch/modes.py`):
 
-- *a kernel each*: the cost of a kernel in a CUDA graph for each operation,
-- *as recorded*: the same for as many kernels as the recorded step launches now; what rides in
-  the launch of another is charged its traffic in full all the same,
-- *in one kernel*: {barriers} barriers of the whole grid instead, in one kernel that stays for many
-  steps (only where no layer is wider than {narrow}). There a block takes rows of the batch through
-  all layers: each multiprocessor reads all weights, {port} bytes a clock (assumed),
+- *plain*: the cost of a kernel in a CUDA graph for each operation,
+- *fused*: the same for as many kernels as the fused step launches now; an operation that has no
+  launch of its own is charged its traffic in full all the same,
+- *persistent*: {barriers} barriers of the whole grid instead, in one kernel that does many steps
+  (only where no layer is wider than {narrow}). There a block takes rows of the batch through all
+  layers: each multiprocessor reads all weights, {port} bytes a clock (assumed),
 
 and {launch} us to launch a graph of {steps} steps, divided by {steps}. What the model leaves out
 (partial sums of a split product, tails, clocks below boost, the first touch of a batch in memory)
@@ -226,7 +227,7 @@ def _workload(
 ) -> Iterable[str]:
     yield f"### {title}"
     yield (
-        f"{figures['operations']} operations, {figures['kernels']} kernels as recorded, "
+        f"{figures['operations']} operations, {figures['kernels']} kernels when fused, "
         f"{figures['flops'] / 1e6:,.1f} Mflop, {figures['bytes'] / 1e6:,.2f} MB of traffic; the "
         f"step comes back to {figures['working_set'] / 1e6:,.2f} MB."
     )
@@ -234,26 +235,26 @@ def _workload(
     for card in CARDS:
         times = figures["cards"][card.name]
         rows.append(
-            [card.name, *(_us(times[rung]) for rung in ("work", "plain", "recorded", "whole")),
+            [card.name, *(_us(times[mode]) for mode in ("work", "plain", "fused", "persistent")),
              _us(on_cards.get(card.name, {}).get(name))]
         )  # fmt: skip
-    titles = "card", "work alone", "a kernel each", "as recorded", "in one kernel", "measured"
+    titles = "card", "work alone", "plain", "fused", "persistent", "measured"
     yield _table(titles, rows)
 
 
 def _goals(figures: dict[str, Any]) -> str:
     h200, cards = figures["cards"]["H200"], figures["cards"]
     lines = []
-    for rung, told in (("recorded", "As recorded"), ("whole", "In one kernel")):
-        verdict = "reaches" if h200[rung] <= GOAL else "misses"
-        slow = ", ".join(n for n, c in cards.items() if EAGER / c[rung] < FASTER)
+    for mode, told in (("fused", "With fused launches"), ("persistent", "In a persistent kernel")):
+        verdict = "reaches" if h200[mode] <= GOAL else "misses"
+        slow = ", ".join(n for n, c in cards.items() if EAGER / c[mode] < FASTER)
         lines.append(
-            f"- {told}, W2 on an H200 takes {_us(h200[rung])} us: it {verdict} the goal of "
-            f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[rung]:.0f} times as "
+            f"- {told}, W2 on an H200 takes {_us(h200[mode])} us: it {verdict} the goal of "
+            f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[mode]:.0f} times as "
             f"fast; the goal of {FASTER} times is missed by {slow or 'no card of the table'}."
         )
     kernel = find_card("H200").kernel  # type: ignore[union-attr]
-    most = int((GOAL - h200["work"] - roofline.GRAPH_LAUNCH / LONG) / kernel)
+    most = int((GOAL - h200["work"] - roofline.GRAPH_LAUNCH / GRAPH_STEPS) / kernel)
     lines.append(
         f"- At {kernel * 1e6:.2f} us a kernel the H200's goal leaves room for {most} kernels in a "
         f"step."
@@ -296,7 +297,8 @@ def _cpu(result: dict[str, Any]) -> Iterable[str]:
 def _crossovers(result: dict[str, Any]) -> Iterable[str]:
     yield (
         f"784-width-dropout 0.2-10 with Adam, widths {', '.join(map(str, WIDTHS))}: the least of "
-        f"them from which on the card, as recorded now, is predicted to be faster than this CPU."
+        f"them from which on the card, with fused launches, is predicted to be faster than this "
+        f"CPU."
     )
     for against, told in (
         ("measured", "Against the NumPy backend as measured on this CPU:"),

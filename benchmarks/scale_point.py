@@ -137,7 +137,7 @@ def products(backend: Any, recorded: list[Launch], seconds: float) -> Callable[[
         for call in calls:
             own.matmul(*call)
 
-    program = own.capture(all_of_them, True)
+    program = own.program(all_of_them, True)
 
     def sample() -> float:
         times = 0

@@ -1,7 +1,7 @@
 """A plan bound to arrays for one batch size, and run.
 
-Training has its workspaces, prediction its own, so that neither moves what the other
-recorded.
+Training has its workspaces, prediction its own, so that neither moves the arrays of
+the other's programs.
 """
 
 from __future__ import annotations

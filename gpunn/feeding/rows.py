@@ -23,7 +23,7 @@ from .arrays import is_ready, on_device, stored_dtype
 from .memory import kept_data, lacking, readable
 
 # Bytes of a data set on a card that is kept. The larger one is, the longer steps run on it, and
-# the less it matters that programs are recorded anew.
+# the less it matters that programs are captured anew.
 KEPT_BYTES = 1 << 28
 KEPT_SHARE = 8  # and so many times as many must be free
 # Bytes of the host's memory, or of arrays that are the user's, that are kept alive.

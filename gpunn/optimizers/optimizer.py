@@ -136,7 +136,7 @@ class Optimizer(registry.Entry):
     def _rate_now(self) -> Any:
         """The learning rate, of a schedule its value for the next update.
 
-        Setting it reaches a recorded step too. A schedule takes another one, but, as in
+        Setting it reaches a captured step too. A schedule takes another one, but, as in
         Keras, no number: the next update would overwrite it.
         """
         rate = self._learning_rate

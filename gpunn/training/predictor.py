@@ -60,7 +60,7 @@ class Forward:
             del self._programs[next(iter(self._programs))]
             self.backend.release()  # work arrays of its size
         workspace = Workspace(self._plan, self.backend, self._dtype, size, self._pool)
-        return workspace, self.backend.capture(workspace.forward, self._traceable)
+        return workspace, self.backend.program(workspace.forward, self._traceable)
 
 
 class Predictor:

@@ -2,7 +2,7 @@
 
 The step is eager Python over backend operations: gather a batch, run the layers forward,
 the loss with its gradient, the layers backward, one update, advance the control block. The
-backend may trace and replay it; there is no other description of a step.
+backend may trace it, or capture it, and repeat that; there is no other description of a step.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Steps:
                 backend.gather(rows, order, control, into, scale, offset)
             finish()
 
-        return batch, self._capture(step)
+        return batch, self._make_program(step)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Loss and metrics of one step on a batch that the host brings."""
@@ -148,7 +148,7 @@ class Steps:
         entry = self._on_batch.pop(key, None)
         if entry is None:
             batch = Batch(self, len(rows))
-            entry = batch, self._capture(self._step(batch, names))
+            entry = batch, self._make_program(self._step(batch, names))
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -167,9 +167,9 @@ class Steps:
         with access.writing() if self.training else access.reading():
             program.run(steps)
 
-    def _capture(self, step: Callable[[], None]) -> Program:
+    def _make_program(self, step: Callable[[], None]) -> Program:
         """A program of ``step``; the host sets what a schedule without a functor computes."""
-        program = self.backend.capture(step, self.trainer.traceable)
+        program = self.backend.program(step, self.trainer.traceable)
         optimizer = self.trainer.optimizer if self.training else None
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return HostRates(program, optimizer) if by_host else program

@@ -1,4 +1,4 @@
-// The step moves its own counters on: a recorded graph cannot be told new numbers.
+// The step moves its own counters on: a captured graph cannot be told new numbers.
 #include "../formulas/control.cuh"
 #include "../formulas/math.cuh"
 #include "threads.cuh"

@@ -150,11 +150,11 @@ def test_an_update_in_memory_and_in_l2_by_hand() -> None:
     gtx = card("GTX 1080 Ti")  # 484.4 GB/s, L2 of 2.75 MiB with 1,114 GB/s
     launch = 15 / 64
     # 16 MB do not fit: 28 MB at 85% of 484.4 GB/s
-    assert roofline.step_seconds([update(10**6)], gtx) * 1e6 == pytest.approx(
+    assert roofline.graph_step_seconds([update(10**6)], gtx) * 1e6 == pytest.approx(
         28e6 / (0.85 * 484.4e3) + 1.32 + launch
     )
     # 1.6 MB do: 2.8 MB at 1,114 GB/s
-    assert roofline.step_seconds([update(10**5)], gtx) * 1e6 == pytest.approx(
+    assert roofline.graph_step_seconds([update(10**5)], gtx) * 1e6 == pytest.approx(
         2.8e6 / 1114e3 + 1.32 + launch
     )
 
@@ -194,7 +194,7 @@ def test_the_classic_step_in_one_kernel() -> None:
     ]
     least = sum(map(max, products, seconds)) + sum(others)
     assert seconds[0] > products[0]
-    assert roofline.whole_step_seconds(launches, h200) == pytest.approx(
+    assert roofline.persistent_step_seconds(launches, h200) == pytest.approx(
         2 * 1.25e-6 + 15e-6 / 64 + least
     )
 
@@ -231,11 +231,12 @@ def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: s
     fits = roofline.working_set(launches) <= card.l2
     bandwidth = card.l2_bandwidth if fits else card.bandwidth
     for seconds in (
-        roofline.step_seconds(launches, card),
-        roofline.whole_step_seconds(launches, card),
+        roofline.graph_step_seconds(launches, card),
+        roofline.persistent_step_seconds(launches, card),
     ):
         assert seconds > max(traffic / bandwidth, flops / card.flops)
-    assert roofline.step_seconds(launches, card) > sum(x.kernels for x in launches) * card.kernel
+    kernels = sum(x.kernels for x in launches)
+    assert roofline.graph_step_seconds(launches, card) > kernels * card.kernel
     bound = roofline.cpu_seconds(launches, CPU)
     assert bound >= max(traffic / CPU.copies[0][1], 0.99 * flops / CPU.product_all)
 
@@ -244,7 +245,7 @@ def test_wider_layers_and_larger_batches_take_no_less() -> None:
     widths, batches = (1, 16, 31, 32, 33, 128, 700, 1024), (1, 10, 32, 33, 500)
     lists = {(w, b): steps.launches(program.classic(w), b) for w in widths for b in batches}
     for predict in (
-        *(lambda x, card=card: roofline.step_seconds(x, card) for card in CARDS),
+        *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in CARDS),
         lambda x: roofline.cpu_seconds(x, CPU),
     ):
         times = np.array([[predict(lists[w, b]) for b in batches] for w in widths])
@@ -350,4 +351,4 @@ def test_the_committed_page_says_what_its_file_says() -> None:
     assert program.PATH.with_suffix(".svg").read_text() == program.chart(result), again
     assert "**Predicted, not measured,**" in text
     for workload in result["predicted"]["workloads"].values():
-        assert all(math.isfinite(c["recorded"]) for c in workload["cards"].values())
+        assert all(math.isfinite(c["fused"]) for c in workload["cards"].values())

@@ -103,7 +103,7 @@ def test_factors_are_rounded_as_asked_for(precision: str, libraries: Libraries) 
         assert not np.allclose(result, a @ b + vector, 1e-5, 1e-7)
 
 
-def test_an_algorithm_is_chosen_once_and_before_a_recording(libraries: Libraries) -> None:
+def test_an_algorithm_is_chosen_once_and_before_a_capture(libraries: Libraries) -> None:
     backend = cuda.make_backend()
     rng = np.random.default_rng(0)
     x, w = (backend.upload(rng.normal(size=s).astype("f")) for s in ((8, 5), (5, 3)))
@@ -122,7 +122,7 @@ def test_an_algorithm_is_chosen_once_and_before_a_recording(libraries: Libraries
     alignments = {(min(b.data.ptr & -b.data.ptr, 256), min(o.data.ptr & -o.data.ptr, 256))
                   for b, o in zip(biases, outs, strict=True)}  # fmt: skip
     assert len(libraries.chosen) == len(alignments)
-    replay, _ = backend.record(step, 1)
+    replay, _ = backend.capture(step, 1)
     assert not any(backend.read(out).any() for out in outs)
     replay()
     for bias, out in zip(biases, outs, strict=True):
@@ -189,15 +189,15 @@ def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
         np.testing.assert_allclose(a, b, 1e-6)
 
 
-def test_a_recording_that_fails_is_ended(libraries: Libraries) -> None:
+def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:
     backend = cuda.make_backend().isolated()
     x = backend.zeros((3,), np.float32)
 
     def step() -> None:
         backend.read(x)
 
-    program = backend.capture(step)
+    program = backend.program(step)
     program.run(1)
-    with pytest.raises(RuntimeError, match="a step that is recorded cannot read"):
+    with pytest.raises(RuntimeError, match="a step that is captured cannot read"):
         program.run(1)
     assert backend.read(x).tolist() == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""The CuPy backend on the CPU: its operations against worked figures, its recorded steps.
+"""The CuPy backend on the CPU: its operations against worked figures, its captured steps.
 
 On any shape and all sorts of numbers, each operation is compared with NumPy's in
 `test_kernels_on_cpu.py`.
@@ -300,13 +300,13 @@ SLOW = (_SlowAdam(amsgrad=True, weight_decay=0.01), _OwnSquares())
 
 @pytest.mark.parametrize("formulas", [FAST, SLOW], ids=["kernels", "slow path"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_recorded_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
+def test_a_captured_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
     """Bit for bit, with counters, rate and data that change: nothing is baked in."""
     own = CARD.isolated()
-    recorded, eager = (Step(b, dtype, *formulas, batch=31) for b in (own, CARD))
-    program = own.capture(recorded)
+    captured, eager = (Step(b, dtype, *formulas, batch=31) for b in (own, CARD))
+    program = own.program(captured)
     for steps in (1, 2, 35):
-        for each in (recorded, eager):
+        for each in (captured, eager):
             each.control.set_learning_rate(0.1 / steps)
             each.control.set(PASS, steps)
             each.control.set(POSITION, 5)
@@ -314,7 +314,7 @@ def test_a_recorded_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
         for _ in range(steps):
             eager()
         for name, value in eager.state().items():
-            np.testing.assert_array_equal(recorded.state()[name], value, err_msg=name)
+            np.testing.assert_array_equal(captured.state()[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("formulas", [FAST, SLOW], ids=["kernels", "slow path"])
@@ -322,7 +322,7 @@ def test_a_recorded_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
 def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
     own = CARD.isolated()
     card, host = (Step(backend, dtype, *formulas, batch=31) for backend in (own, NUMPY))
-    program = own.capture(card)
+    program = own.program(card)
     program.run(20)
     for _ in range(20):
         host()
@@ -335,14 +335,14 @@ def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
 
 def test_a_program_survives_the_release_of_work_arrays() -> None:
     backend = make_card(orders=(3,)).isolated()
-    recorded, eager = (Step(backend, "float32", *FAST, batch=31) for _ in range(2))
-    program = backend.capture(recorded)
+    captured, eager = (Step(backend, "float32", *FAST, batch=31) for _ in range(2))
+    program = backend.program(captured)
     program.run(2)
     backend.release()
     program.run(32)
     for _ in range(34):
         eager()
-    np.testing.assert_array_equal(recorded.state()["values"], eager.state()["values"])
+    np.testing.assert_array_equal(captured.state()["values"], eager.state()["values"])
 
 
 def test_host_arrays_are_refused() -> None:
@@ -350,7 +350,7 @@ def test_host_arrays_are_refused() -> None:
         CARD.affine(np.zeros(3), 1.0, 0.0, CARD.empty((3,), np.float64))
 
 
-def test_waiting_inside_a_recorded_step_is_refused() -> None:
+def test_waiting_inside_a_captured_step_is_refused() -> None:
     own = CARD.isolated()
     x = own.zeros((1,), np.float32)
     for wait in (lambda: own.read(x), own.synchronize, lambda: float(x[0])):
@@ -361,9 +361,9 @@ def test_waiting_inside_a_recorded_step_is_refused() -> None:
             if len(calls) > 1:
                 wait()
 
-        program = own.capture(step)
+        program = own.program(step)
         program.run(1)
-        with pytest.raises(RuntimeError, match="a step that is recorded cannot"):
+        with pytest.raises(RuntimeError, match="a step that is captured cannot"):
             program.run(1)
     CARD.synchronize()
 

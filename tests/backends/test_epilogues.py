@@ -1,4 +1,4 @@
-"""What products do in passing, in the steps that share launches."""
+"""The epilogues of products, in steps of the launch mode "fused"."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_fits_no_epilogue_is_done_by_kernels(
     assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
 
 
-def test_only_what_is_the_products_own_is_done_in_passing() -> None:
+def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
     shared, _ = card(*KINDS)
     backend = shared.isolated()
     x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 4), (8, 4)))
@@ -66,7 +66,7 @@ def test_only_what_is_the_products_own_is_done_in_passing() -> None:
     linear = gpunn.activations.linear
 
     def tasks(*work: Callable[[], None]) -> int:
-        return len(backend.trace(lambda: [ask() for ask in work], in_passing=True))
+        return len(backend.trace(lambda: [ask() for ask in work], epilogues=True))
 
     def product(accumulate: bool = False) -> None:
         backend.matmul(x, y, out, transpose_a=True, accumulate=accumulate)

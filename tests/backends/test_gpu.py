@@ -1,4 +1,4 @@
-"""What only a card can show: recording, memory, the same bits in every process.
+"""What only a card can show: graphs, memory, the same bits in every process.
 
 ``make gpu`` runs these tests on the card of the machine (marker ``gpu``), the ordinary test
 run on the emulated one, so that they are in order when somebody has a card. They need
@@ -31,7 +31,7 @@ from gpunn.backends.shared.precision import PRECISIONS
 
 
 class _Eager:
-    """A program without a recording."""
+    """A program without a graph."""
 
     def __init__(self, step: Callable[[], None]) -> None:
         self.step = step
@@ -42,23 +42,23 @@ class _Eager:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_recorded_steps_give_the_bits_of_eager_ones(
+def test_captured_steps_give_the_bits_of_eager_ones(
     card: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = get_backend(card)
-    monkeypatch.setattr(backend, "rung", "plain")
-    recorded = trained(card, program)
-    assert trained(card, program, watched=True) == recorded
+    monkeypatch.setattr(backend, "launch_mode", "plain")
+    captured = trained(card, program)
+    assert trained(card, program, watched=True) == captured
     monkeypatch.setattr(type(backend), "capture", lambda self, step, _: _Eager(step))
-    assert trained(card, program) == recorded
+    assert trained(card, program) == captured
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
     card: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the rung that the rule chooses."""
-    monkeypatch.setattr(get_backend(card), "rung", None)
+    """In the mode that the rule chooses."""
+    monkeypatch.setattr(get_backend(card), "launch_mode", None)
     assert trained(card, program, watched=True) == trained(card, program)
 
 
@@ -73,7 +73,7 @@ def test_kernels_agree_with_numpy(card: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None:
+def test_a_product_is_captured_as_it_is_performed(card: str, dtype: str) -> None:
     """The product is cuBLAS's own, called directly, inside a capture: bit for bit."""
     backend, random = get_backend(card).isolated(), np.random.default_rng(0)
     for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (128, 1024, 1)]:
@@ -82,9 +82,9 @@ def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None
             shapes = [(k, m) if transposes[0] else (m, k), (n, k) if transposes[1] else (k, n)]
             a, b = (backend.empty(shape, dtype) for shape in shapes)
             out, expected = backend.zeros((m, n), dtype), backend.zeros((m, n), dtype)
-            program = backend.capture(partial(backend.matmul, a, b, out, *how))
+            program = backend.program(partial(backend.matmul, a, b, out, *how))
             host = np.zeros((m, n))
-            for steps in (1, 1, 3):  # performed, recorded, replayed
+            for steps in (1, 1, 3):  # performed, captured, replayed
                 values = [random.normal(size=shape).astype(dtype) for shape in shapes]
                 for array, value in zip((a, b), values, strict=True):
                     backend.write(array, value)
@@ -102,7 +102,7 @@ def test_a_product_is_recorded_as_it_is_performed(card: str, dtype: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
-def test_a_product_with_an_epilogue_is_recorded_as_it_is_performed(
+def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
     card: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the library offers it; a card may have none. Rounded factors are among these."""
@@ -123,7 +123,7 @@ def test_a_product_with_an_epilogue_is_recorded_as_it_is_performed(
                 continue
             results = []
             blas(*what, False, precision, epilogue)
-            replay, _ = backend.record(partial(blas, *what, False, precision, epilogue), 1)  # type: ignore[attr-defined]
+            replay, _ = backend.capture(partial(blas, *what, False, precision, epilogue), 1)  # type: ignore[attr-defined]
             for again in (False, True):
                 if again:
                     backend.write(out, np.zeros((m, n), np.float32))

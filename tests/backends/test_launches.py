@@ -31,7 +31,7 @@ class Idle(emulated.EmulatedKernels):
     resident = 0
 
     def prepare(self, kernel: Kernel) -> Any:
-        return lambda grid, block, arguments: emulated.RECORDER.perform(lambda: None)
+        return lambda grid, block, arguments: emulated.STREAM.perform(lambda: None)
 
 
 class Zeros(emulated.ArrayModule):
@@ -43,19 +43,19 @@ class Zeros(emulated.ArrayModule):
 
 OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 CARD = CupyBackend(
-    Zeros(), Idle(), emulated.Products(), emulated.RECORDER, "emulated"
+    Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated"
 )
 CLASSIC = 11  # its launches
 
 
 def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
-    """How many things the stream is asked for while a step is recorded."""
+    """How many things the stream is asked for while a step is captured."""
     made = program(model, x, y, batch)
-    emulated.RECORDER.recording = asked = []
+    emulated.STREAM.captured = asked = []
     try:
         made._program._step()
     finally:
-        emulated.RECORDER.recording = None
+        emulated.STREAM.captured = None
     return len(asked)
 
 
@@ -177,14 +177,14 @@ def test_doctor_predicts_and_measures(
     rows = lines[begin + 3 : begin + 3 + len(CARDS)]
     recorded = steps.launches(steps.example())
     for row, card in zip(rows, CARDS, strict=True):
-        *name, launches, work, together, whole = row.split()
+        *name, launches, work, together, persistent = row.split()
         assert " ".join(name) == card.name
         assert float(together) == pytest.approx(
-            1e6 * roofline.step_seconds(recorded, card), abs=0.06
+            1e6 * roofline.graph_step_seconds(recorded, card), abs=0.06
         )
         assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
-        assert float(whole) == pytest.approx(
-            1e6 * roofline.whole_step_seconds(recorded, card), abs=0.06
+        assert float(persistent) == pytest.approx(
+            1e6 * roofline.persistent_step_seconds(recorded, card), abs=0.06
         )
     (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
     (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])

@@ -136,7 +136,7 @@ def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
     with pytest.raises(NotTraceableError, match=r"xp\.sum without out="):
         backend.trace(step)
     assert backend.xp is np
-    program = backend.capture(step, traceable=True)
+    program = backend.program(step, traceable=True)
     program.run(5)
     assert out.tolist() == [10.0] * 3
     assert not repeated

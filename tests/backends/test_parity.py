@@ -1,4 +1,4 @@
-"""Everything that is registered, trained on each backend and on NumPy's, and on a card recorded
+"""Everything that is registered, trained on each backend and on NumPy's, and on a card captured
 beside eager: the same model, seed, order and dropout in both. Without a card the CPU plays it.
 
 A layer, activation, loss, metric or optimizer that is registered takes part by itself; one
@@ -35,7 +35,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Step
 from gpunn.backends.contract.control import BATCHES, LEARNING_RATE, PASS, POSITION, UPDATES
 from gpunn.backends.cupy.backend import CupyBackend
-from gpunn.backends.cupy.launch.modes import LONG
+from gpunn.backends.cupy.launch.modes import GRAPH_STEPS
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
@@ -45,7 +45,7 @@ CARD = emulated.make_backend()
 
 
 class Eager(CupyBackend):
-    """The card without recordings: each step is performed as Python says."""
+    """The card without graphs: each step is performed as Python says."""
 
     def capture(self, step: Step, listable: bool = False) -> Any:
         class Program:
@@ -57,7 +57,7 @@ class Eager(CupyBackend):
 
 
 def eager(backend: Any) -> Any:
-    """That card without recordings, and with work arrays of its own."""
+    """That card without graphs, and with work arrays of its own."""
     made = copy.copy(backend)
     made.__class__ = Eager
     made._scratch, made._prepared = type(backend._scratch)(), {}
@@ -101,15 +101,15 @@ def test_training_is_that_of_numpy(
         assert difference <= TOLERANCE[dtype] * np.linalg.norm(expected), what
 
 
-# -- recorded steps
+# -- captured steps
 
 
 @every_case
 def test_a_replayed_step_is_the_eager_one(card: str, kind: str, name: str, arguments: dict) -> None:
     """Bit for bit, with data, rate, position, pass and counters that have changed since."""
-    recording = get_backend(card)
+    backend = get_backend(card)
     case = (kind, name, arguments)
-    assert_same_bits(*(drive(backend, case) for backend in (recording, eager(recording))))
+    assert_same_bits(*(drive(b, case) for b in (backend, eager(backend))))
 
 
 ADAM = ("optimizer", "Adam", {"learning_rate": 0.01})
@@ -119,13 +119,13 @@ def test_many_steps_in_one_launch_are_the_eager_ones(card: str) -> None:
     results = []
     for backend in (get_backend(card), eager(get_backend(card))):
         model = network(backend, "float32", *ADAM)
-        x, y = data(model, (LONG + 3) * BATCH)
+        x, y = data(model, (GRAPH_STEPS + 3) * BATCH)
         model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0)
         results.append(state(model))
     assert_same_bits(*results)
 
 
-def as_recorded(control: Any, place: str, number: int) -> Any:
+def as_it_is_now(control: Any, place: str, number: int) -> Any:
     """The control block, one number of which is that of the moment of the call."""
     array = getattr(control, place)
     frozen = CARD.upload(CARD.xp.asarray(np.array(array.view(np.ndarray))))
@@ -161,22 +161,22 @@ def operate(backend: Any, name: str, change: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize("what", BAKED)
-def test_a_number_baked_into_a_recording_is_caught(what: str) -> None:
+def test_a_number_baked_into_a_graph_is_caught(what: str) -> None:
     operation, place, number = BAKED[what]
 
     def bake(argument: Any) -> Any:
         control = isinstance(argument, gpunn.backends.contract.control.Control)
-        return as_recorded(argument, place, number) if control else argument
+        return as_it_is_now(argument, place, number) if control else argument
 
-    recorded, performed = (drive(operate(b, operation, bake), ADAM) for b in (CARD, EAGER))
+    captured, performed = (drive(operate(b, operation, bake), ADAM) for b in (CARD, EAGER))
     assert_same_bits(performed, drive(EAGER, ADAM))  # in an eager step it is no fault
     with pytest.raises(AssertionError, match="Arrays are not equal"):
-        assert_same_bits(recorded, performed)
+        assert_same_bits(captured, performed)
 
 
 def test_a_counter_in_python_is_caught() -> None:
     class Counting(layers.Layer):
-        """Divides by the number of its calls: a recording knows only the one it was made in."""
+        """Divides by the number of its calls: a graph knows only the one it was made in."""
 
         calls = 0
 

@@ -33,13 +33,13 @@ WEIGHTS = RNG.uniform(0.5, 1.5, ROWS)
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> Iterator[None]:
-    for sending in list(emulated.RECORDER.sent):
+    for sending in list(emulated.STREAM.sent):
         sending.sources = []  # left by an interrupted call of another test
-    emulated.RECORDER.lost = 0
+    emulated.STREAM.lost = 0
     yield
     memory._this_thread.kept.clear()
     gc.collect()
-    lost, emulated.RECORDER.lost = emulated.RECORDER.lost, 0
+    lost, emulated.STREAM.lost = emulated.STREAM.lost, 0
     assert not lost
 
 
@@ -55,7 +55,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def timed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A backend; the emulated card does what it may do beside other work late, or early."""
     name, *early = request.param.split(", ")
-    monkeypatch.setattr(emulated.RECORDER, "late", not early)
+    monkeypatch.setattr(emulated.STREAM, "late", not early)
     return name
 
 
@@ -211,8 +211,8 @@ def test_what_should_have_waited_shows(streamed: Any, monkeypatch: pytest.Monkey
         with pytest.raises(RuntimeError, match="written while it was being copied"):
             outcome(network("emulated"))
     gc.collect()
-    assert emulated.RECORDER.lost
-    emulated.RECORDER.lost = 0
+    assert emulated.STREAM.lost
+    emulated.STREAM.lost = 0
 
 
 # -- how much there is room for

@@ -290,11 +290,11 @@ def test_it_learns_digits(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("rung", [None, "plain", "whole"])
-def test_a_card_learns_the_same(card: str, rung: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", [None, "plain", "persistent"])
+def test_a_card_learns_the_same(card: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a ragged last batch; each way of launching."""
-    if rung:
-        monkeypatch.setenv("GPUNN_RUNG", rung)
+    if mode:
+        monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
     assert_learns_the_same(emulated.make_backend() if card == "emulated" else get_backend(card))
 
 
@@ -314,7 +314,7 @@ def assert_learns_the_same(device: Any) -> None:
     assert_near(tuple(weights[1]), weights[0], 1e-5)
 
 
-def test_products_do_in_passing_what_they_can() -> None:
+def test_products_take_epilogues() -> None:
     """The bias and ReLU of a convolution, and the gradient of its bias."""
 
     def hidden() -> list[Any]:

@@ -316,7 +316,7 @@ def test_after_many_epochs_the_averages_are_the_statistics() -> None:
 
 @pytest.mark.parametrize("batch", [1, 10])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_recorded_steps_are_the_eager_ones(backend: str, batch: int) -> None:
+def test_captured_steps_are_the_eager_ones(backend: str, batch: int) -> None:
     """Batches of one, and a ragged last batch, whose moving averages count as much."""
     states = []
     for one_by_one in (True, False):

@@ -300,7 +300,7 @@ def test_training_goes_on_where_it_was_saved(name: str, common: dict, backend: s
 
 @each_name_somewhere
 def test_accumulated_batches_are_one_large_one(name: str, backend: str) -> None:
-    """Also where a recording holds many steps: when an update is due is found out on the device."""
+    """Also where a graph holds many steps: when an update is due is found out on the device."""
     arguments = {"weight_decay": 0.1, "clipnorm": 0.5}
     options = {"shuffle": False, "epochs": 5}
     large = network(make(name, arguments), backend, dtype="float64")

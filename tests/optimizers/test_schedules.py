@@ -21,7 +21,7 @@ from gpunn.optimizers.schedules import LearningRateSchedule, PiecewiseConstantDe
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5)).astype("float32")
 Y = RNG.standard_normal((20, 3)).astype("float32")
-CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", "fused", "whole")}
+CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
 BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
 CASES = registered.cases("schedule")
 
@@ -149,7 +149,7 @@ def test_restarts_begin_at_the_very_step() -> None:
 @pytest.mark.parametrize(
     ("backend", "name", "arguments"),
     [(b, *case) for b in ("numpy", "compiled", "plain") for case in CASES]
-    + [(b, *CASES[0]) for b in ("fused", "whole")],
+    + [(b, *CASES[0]) for b in ("fused", "persistent")],
     ids=registered.label,
 )
 def test_steps_follow_the_schedule(backend: str, name: str, arguments: dict) -> None:
@@ -188,7 +188,7 @@ def test_momentum_follows_its_schedule(backend: str, nesterov: bool) -> None:
 
 def test_momentum_of_zero_at_first_is_no_memory_later() -> None:
     schedule = PiecewiseConstantDecay([0], [0.0, 0.5])
-    for backend in ("numpy", CARDS["whole"]):
+    for backend in ("numpy", CARDS["persistent"]):
         found = fit(make(backend, SGD(0.1, schedule)), 2)
         if backend == "numpy":
             expected = found

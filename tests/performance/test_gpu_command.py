@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.backends.cupy.launch import modes as ladder
+from gpunn.backends.cupy.launch import modes
 
 ROOT = Path(__file__).parents[2]
 ABSENT = (
@@ -41,11 +41,11 @@ def test_its_benchmarks_run_and_say_what_they_are(bare: dict[str, str], tmp_path
     report = json.loads(written[".json"].read_text())
     assert report["emulated"] and written[".json"].name.startswith("emulated-")
     assert set(report["missing"].values()) == {"torch is not installed", "jax is not installed"}
-    rungs = {"gpunn (card)", *(f"gpunn, {rung}" for rung in ladder.RUNGS)}
+    ours = {"gpunn (card)", *(f"gpunn, {mode}" for mode in modes.MODES)}
     assert [e["key"] for e in report["benchmarks"]] == ["W1 epoch", "W2 epoch", "W5a", "W3 epoch"]
     for entry in report["benchmarks"]:
-        # A rung may refuse a network that it is not made for; the rule's choice never fails.
-        taken = rungs - set(entry["failed"])
+        # A mode may refuse a network that it is not made for; the rule's choice never fails.
+        taken = ours - set(entry["failed"])
         assert len(taken) >= 3
         assert {n: len(values) for n, values in entry["samples"].items()} == dict.fromkeys(taken, 2)
     text = written[".md"].read_text()

@@ -268,7 +268,7 @@ def test_no_loop_over_samples_runs_in_python(name: str) -> None:
     assert counts[0] == counts[1] > 100
 
 
-def test_recording_ends_with_its_block() -> None:
+def test_a_profile_ends_with_its_block() -> None:
     model = program_1()
     run = stepper(model, 4, 8)
     run(2)

@@ -18,7 +18,7 @@ from gpunn.optimizers import SGD, Adam
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5))
 Y = RNG.standard_normal((20, 3))
-CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", "fused", "whole")}
+CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
 BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
 
 
@@ -131,7 +131,7 @@ def test_penalties_are_part_of_the_loss(name: str, backend: str) -> None:
     check_penalty(name, backend, SGD(0.1))
 
 
-@pytest.mark.parametrize("backend", ["fused", "whole"])
+@pytest.mark.parametrize("backend", ["fused", "persistent"])
 def test_penalties_in_one_launch_with_others(backend: str) -> None:
     check_penalty("l2 of both", backend, SGD(0.1))
 
@@ -225,7 +225,7 @@ LIMITS: dict[str, tuple[constraints.Constraint, Limit]] = {
 @pytest.mark.parametrize(
     ("name", "backend"),
     [(name, backend) for name in LIMITS for backend in ("numpy", "compiled", "plain")]
-    + [("max norm", "fused"), ("max norm", "whole")],
+    + [("max norm", "fused"), ("max norm", "persistent")],
 )
 def test_constraints_hold_after_each_update(name: str, backend: str) -> None:
     constraint, limit = LIMITS[name]

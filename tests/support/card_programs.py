@@ -15,7 +15,7 @@ from gpunn.backends.contract.backend import Backend
 
 
 class _OwnLoss(gpunn.losses.Loss):
-    """A loss without a kernel: array functions of the device, recorded like kernels."""
+    """A loss without a kernel: array functions of the device, captured like kernels."""
 
     def forward(self, backend: Backend, y_true: Any, y_pred: Any, values: Any) -> None:
         backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
@@ -31,7 +31,7 @@ class _OwnAdam(gpunn.optimizers.Adam):
 
 SPARSE, SGD = "sparse_categorical_crossentropy", gpunn.optimizers.SGD
 # (units, activation) of the hidden layers, dropout behind each, optimizer, loss, batch size, and
-# rows: more steps than a recording holds, with a ragged batch at the end
+# rows: more steps than a graph holds, with a ragged batch at the end
 PROGRAMS: dict[str, Callable[[], tuple[list[tuple[int, str]], float, Any, Any, int, int]]] = {
     "784-16-16-10, SGD": lambda: (
         [(16, "relu"), (16, "relu")], 0.0, "sgd", SPARSE, 10, 376

@@ -45,7 +45,7 @@ def make_card(**how: Any) -> CupyBackend:
     """A CuPy backend on the CPU whose every launch is checked, see `HostKernels`."""
     kernels = emulated.EmulatedKernels(**{"orders": ORDERS, **how})
     return CupyBackend(
-        emulated.ArrayModule(), kernels, emulated.Products(), emulated.RECORDER,
+        emulated.ArrayModule(), kernels, emulated.Products(), emulated.STREAM,
         name="emulated",
     )  # fmt: skip
 
@@ -521,7 +521,7 @@ def products(card: Backend, sample: Sample) -> None:
     }  # fmt: skip
     arrays = {name: array.astype(sample.dtype) for name, array in arrays.items()}
     size = float(np.abs(arrays["x"]).sum()) * inner
-    both = on_both(card, partial(program, "whole", multiply, 1), **arrays)
+    both = on_both(card, partial(program, "persistent", multiply, 1), **arrays)
     assert_alike(*both, sample.dtype, size)
 
 
@@ -541,7 +541,7 @@ def whole_steps(card: Backend, sample: Sample) -> None:
         backend.advance(a["control"], 1, a["totals"])
 
     def steps(backend: Backend, a: dict[str, Any]) -> None:
-        program("whole", step, 3, backend, {**a, "control": Control(backend)})
+        program("persistent", step, 3, backend, {**a, "control": Control(backend)})
 
     order = Order(rows + 3, sample.seed)
     both = on_both(
@@ -553,16 +553,16 @@ def whole_steps(card: Backend, sample: Sample) -> None:
 
 
 def program(
-    rung: str,
+    mode: str,
     step: Callable[[Backend, dict[str, Any]], None],
     steps: int,
     backend: Backend,
     a: dict[str, Any],
 ) -> None:
-    """Perform ``step`` so often as a program, on a card one of this rung."""
+    """Perform ``step`` so often as a program, on a card in this launch mode."""
     own = backend.isolated()
-    own.rung = rung  # type: ignore[attr-defined]
-    own.capture(lambda: step(own, a), True).run(steps)
+    own.launch_mode = mode  # type: ignore[attr-defined]
+    own.program(lambda: step(own, a), True).run(steps)
 
 
 def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
@@ -636,7 +636,8 @@ def whole_updates(card: Backend, sample: Sample) -> None:
             backend.advance(a["control"], 5, a["totals"])
 
         given = {"x": x, "dz": dz, "source": source, "made": made, "control": control}
-        program("whole", step, 3, backend, {**given, "totals": backend.zeros((3,), np.float64)})
+        given["totals"] = backend.zeros((3,), np.float64)
+        program("persistent", step, 3, backend, given)
         results.append({str(i): p.numpy() for i, p in enumerate(made.parameters)})
     assert_alike(*results, sample.dtype, 10.0)
 

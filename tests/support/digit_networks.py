@@ -58,7 +58,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Callable[[int], None]:
-    """``run(n)`` of the recorded program that `fit` uses, over data of ``steps`` batches."""
+    """``run(n)`` of the captured program that `fit` uses, over data of ``steps`` batches."""
     trainer = model.trainer
     x, y = digits(batch * steps)
     weights = np.linspace(0.5, 1.5, len(x)) if weighted else None

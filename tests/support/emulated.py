@@ -4,7 +4,7 @@
   are told apart, and that behaves where it matters as CuPy's do.
 - The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
 - The matrix product reads flat memory column by column, as cuBLAS does.
-- The stream records what is asked of it during a capture, without doing it, and repeats it.
+- The stream notes what is asked of it during a capture, without doing it, and replays that.
 - The memory counts the bytes in use, and ends where a test says so.
 
 Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
@@ -31,13 +31,13 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 
-class Recorder(threading.local):
-    """The stream: does what it is given, or, during a capture, writes it down.
+class EmulatedStream(threading.local):
+    """The stream: does what it is given, or, during a capture, notes it down.
 
     A capture is a thread's own, as CuPy's current stream is.
     """
 
-    recording: list[Callable[[], Any]] | None = None
+    captured: list[Callable[[], Any]] | None = None
 
     def __init__(self) -> None:
         self.late = True  # copies beside the work: as late as they may be done, or as early
@@ -45,10 +45,10 @@ class Recorder(threading.local):
         self.lost = 0  # copies that nobody waited for
 
     def perform(self, work: Callable[[], Any]) -> None:
-        if self.recording is None:
+        if self.captured is None:
             work()
         else:
-            self.recording.append(work)
+            self.captured.append(work)
 
     def synchronize(self) -> None:
         self._refuse("synchronize")
@@ -78,19 +78,19 @@ class Recorder(threading.local):
         self.sent.add(sending)
         return sending
 
-    def record(self, step: Callable[[], None], times: int) -> Callable[[], None]:
-        self.recording = recorded = []
+    def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        self.captured = captured = []
         try:
             for _ in range(times):
                 step()
         finally:
-            self.recording = None
+            self.captured = None
 
-        return lambda: perform(recorded, 1)  # a launch of a graph is not interrupted
+        return lambda: perform(captured, 1)  # a launch of a graph is not interrupted
 
     def _refuse(self, what: str) -> None:
-        if self.recording is not None:
-            raise RuntimeError(f"a step that is recorded cannot {what}: it would wait for the card")
+        if self.captured is not None:
+            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the card")
 
 
 class Sending:
@@ -114,13 +114,13 @@ class Sending:
         self.sources = []
 
     def __del__(self) -> None:
-        RECORDER.lost += bool(self.sources)  # its arrays may be somebody else's by now
+        STREAM.lost += bool(self.sources)  # its arrays may be somebody else's by now
 
     def shares(self, array: np.ndarray) -> bool:
         return any(np.may_share_memory(source, array) for source in self.sources)
 
 
-RECORDER = Recorder()
+STREAM = EmulatedStream()
 
 
 class Memory:
@@ -186,16 +186,16 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
             return function(*args, **kwargs)
 
-    if RECORDER.recording is None:
+    if STREAM.captured is None:
         return _on_device(call())
     if kwargs.get("out") is not None or function in (np.copyto, np.ndarray.__setitem__):
-        RECORDER.recording.append(call)
+        STREAM.captured.append(call)
         return None
     # A new array: that of now is the one that later steps will find their result in.
     result = call()
     if isinstance(result, (np.ndarray, np.generic)):
         result = np.asarray(result)
-        RECORDER.recording.append(lambda: np.copyto(result, call()))
+        STREAM.captured.append(lambda: np.copyto(result, call()))
     return _on_device(result)
 
 
@@ -210,7 +210,7 @@ def _refuse_unknown(name: str, unknown: set[str]) -> None:
 
 
 class DeviceArray(np.ndarray):
-    """An array "on the device": whatever is done to it goes through the recorder."""
+    """An array "on the device": whatever is done to it goes through the stream."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "__call__":
@@ -246,8 +246,8 @@ class DeviceArray(np.ndarray):
         return _call(np.ndarray.astype, (self, *args), kwargs)
 
     def _wait(self, *args: Any) -> Any:
-        if RECORDER.recording is not None:
-            raise RuntimeError("a step that is recorded cannot look at a number of the device")
+        if STREAM.captured is not None:
+            raise RuntimeError("a step that is captured cannot look at a number of the device")
         return self.view(np.ndarray)
 
     def __bool__(self) -> bool:
@@ -313,7 +313,7 @@ class EmulatedKernels(HostKernels):
             for parameter, value in zip(kernel.parameters, arguments, strict=True):
                 if parameter.pointer and np.ndim(value) and not isinstance(value, DeviceArray):
                     raise TypeError(f"{kernel.name}: {parameter.name} is an array of the host")
-            RECORDER.perform(lambda: run(grid, block, arguments))
+            STREAM.perform(lambda: run(grid, block, arguments))
 
         return launch
 
@@ -368,22 +368,22 @@ class Products:
                 value = np.maximum(value, 0)
             result[...] = value + (result if accumulate else 0)
 
-        RECORDER.perform(product)
+        STREAM.perform(product)
 
     def offers(self, *arguments: Any) -> bool:
-        assert RECORDER.recording is None, "too late to choose"
+        assert STREAM.captured is None, "too late to choose"
         return arguments[-1].kind in self.epilogues
 
 
-def make_backend(rung: str = "plain") -> CupyBackend:
+def make_backend(mode: str = "plain") -> CupyBackend:
     """A CuPy backend on the CPU.
 
-    Unless GPUNN_RUNG or ``rung`` says otherwise, its steps are not listed: each list would be
-    compiled anew. `test_ladder.py` is about those that are.
+    Unless GPUNN_LAUNCH_MODE or ``mode`` says otherwise, its steps are not traced: each trace would
+    be compiled anew. `test_launch_modes.py` is about those that are.
     """
     return CupyBackend(
-        ArrayModule(), EmulatedKernels(), Products(), RECORDER, "emulated", MEMORY.free,
-        os.environ.get("GPUNN_RUNG") or rung,
+        ArrayModule(), EmulatedKernels(), Products(), STREAM, "emulated", MEMORY.free,
+        os.environ.get("GPUNN_LAUNCH_MODE") or mode,
     )  # fmt: skip
 
 

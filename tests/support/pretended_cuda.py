@@ -69,7 +69,7 @@ def gemm_ex(
         product = one * (rounded(op_a, precision) @ rounded(op_b, precision))
         out[...] = product + (keep * out if keep else 0)
 
-    emulated.RECORDER.perform(work)
+    emulated.STREAM.perform(work)
     return SUCCESS
 
 
@@ -216,7 +216,7 @@ class Libraries:
         self, handle: int, operation: int, a: int, b: int, c: int, d: int, preference: int,
         asked: int, results: int, count: Any,
     ) -> int:  # fmt: skip
-        if emulated.RECORDER.recording is not None or asked != 1:
+        if emulated.STREAM.captured is not None or asked != 1:
             return EXECUTION_FAILED
         problem = self._problem(operation, a, b, d)
         get = self._descriptors.get
@@ -263,7 +263,7 @@ class Libraries:
                 value = value + beside
             columns(d, type_, m, n, m)[...] = np.maximum(value, 0) if epilogue == 6 else value
 
-        emulated.RECORDER.perform(work)
+        emulated.STREAM.perform(work)
         self.products += 1
         return SUCCESS
 
@@ -277,17 +277,17 @@ class Stream:
         self.used = True
 
     def synchronize(self) -> None:
-        emulated.RECORDER.synchronize()
+        emulated.STREAM.synchronize()
 
     def begin_capture(self) -> None:
-        emulated.RECORDER.recording = []
+        emulated.STREAM.captured = []
 
     def end_capture(self) -> Any:
-        recorded, emulated.RECORDER.recording = emulated.RECORDER.recording, None
+        captured, emulated.STREAM.captured = emulated.STREAM.captured, None
 
         def launch(stream: Stream) -> None:
             assert stream is self
-            for work in recorded or []:
+            for work in captured or []:
                 work()
 
         return SimpleNamespace(launch=launch)
@@ -314,7 +314,7 @@ class Cupy(emulated.ArrayModule):
 
     def asnumpy(self, array: Any, stream: Stream) -> np.ndarray:
         assert stream.used
-        return emulated.RECORDER.read(array)
+        return emulated.STREAM.read(array)
 
     def RawModule(self, code: str, options: tuple) -> Any:
         assert options == kernel_source.OPTIONS
@@ -325,7 +325,7 @@ class Cupy(emulated.ArrayModule):
             def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
                 waits = "grid_barrier(barrier" in code  # blocks for each other
                 assert options == ({"enable_cooperative_groups": True} if waits else {})
-                emulated.RECORDER.perform(lambda: run(grid, block, args))
+                emulated.STREAM.perform(lambda: run(grid, block, args))
 
             launch.kernel = launch  # type: ignore[attr-defined]
             return launch

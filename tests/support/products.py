@@ -50,5 +50,5 @@ def trained(backend: Backend, hidden: list[Any], precision: str | None = None) -
 
 def shares(spy: Spy) -> dict[str, float]:
     """How many products of each kind a step has, of all that it has."""
-    total = spy.done.total()  # performed once and recorded once
+    total = spy.done.total()  # performed once and captured once
     return {kind: count / total for kind, count in spy.done.items()}

@@ -96,7 +96,7 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     x, y = data(model, 3 * ROWS)
     rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, np.linspace(0.5, 1.5, len(x)))
     run = trainer.training.program(BATCH, rows, rows.order(trainer.seed)).run
-    run(3)  # one eager, one recorded, one replayed
+    run(3)  # one eager, one captured, one replayed
     model.optimizer.learning_rate = 0.004
     run(2)
     trainer.control.set(PASS, 1)

@@ -35,7 +35,7 @@ FILES = {
         "common/holds.py", "core/plan.py", "core/workspace.py", "core/arena.py",
         "common/registry.py", "backends/__init__.py", "backends/contract/backend.py",
         "backends/contract/control.py", "backends/shared/interrupts.py",
-        "backends/cupy/launch/modes.py", "backends/cupy/launch/program.py",
+        "backends/cupy/launch/programs.py", "backends/cupy/launch/base.py",
         "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/updates.py",
         "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",
         "training/contexts.py", "training/loops.py", "feeding/memory.py", "models/model.py",

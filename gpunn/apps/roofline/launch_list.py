@@ -127,7 +127,7 @@ def measure(
 
     with copy.backend.session():
         for _ in range(2):
-            sample(1)  # finds out what the step is made of; a card records it
+            sample(1)  # on a card the first is performed, the second captured
         steps = max(1, min(STEPS, room, round(SAMPLE_SECONDS / sample(1))))
         sample(steps)
         samples: list[float] = []
@@ -193,10 +193,11 @@ def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str
     lines.append(_times("", "launches", "work", "together", "one kernel"))
     narrow = roofline.is_narrow(recorded)
     for card in [*own, *(card for card in CARDS if card not in own)]:
-        work, step = (f(recorded, card) for f in (roofline.work_seconds, roofline.step_seconds))
+        work = roofline.work_seconds(recorded, card)
+        step = roofline.graph_step_seconds(recorded, card)
         name = f"{card.name}, which is here" if card in own else card.name
-        whole = roofline.whole_step_seconds(recorded, card) if narrow else "-"
-        lines.append(_times(name, step - work, work, step, whole))
+        persistent = roofline.persistent_step_seconds(recorded, card) if narrow else "-"
+        lines.append(_times(name, step - work, work, step, persistent))
     lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
     if any(map(_by_arrays, recorded)):
         lines.append("   without the launches of array functions (xp)")

@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.profiling import Launch
-from gpunn.backends.cupy.launch.modes import LONG, NARROW
+from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
 from .known_cards import Card
 
 # Operations whose arithmetic is matrix products.
 PRODUCTS = ("matmul", "convolution", "convolution_gradient")
 
-DEVICE_SHARE = 0.85
+MEMORY_EFFICIENCY = 0.85
 """Of the published bandwidth of device memory, what kernels reach: 0.71 to 0.94 on the H200,
 A100, L40 and A40 in the last lines of the files that `known_cards` names."""
 
-PRODUCT_SHARE = 0.6
+PRODUCT_EFFICIENCY = 0.6
 """Of the published FP32 rate, what a product reaches: cuBLAS 23.3 of the RTX A6000's 38.7
 TFLOP/s at 4096 x 4096 (https://www.abhik.ai/articles/cuda-matrix-multiplication-optimization)."""
 
@@ -44,14 +44,14 @@ LEAST_DEPTH = 64
 """A sum is not split among blocks in pieces of fewer terms than this. ASSUMED."""
 
 GRAPH_LAUNCH = 15e-6
-"""Seconds to launch a graph of `LONG` steps, besides its kernels: 15 us under WSL2
+"""Seconds to launch a graph of `GRAPH_STEPS` steps, besides its kernels: 15 us under WSL2
 (https://github.com/ahrefs/ocannl/issues/488)."""
 
 BARRIERS = 2
-"""Of a step in one kernel: after the rows of the batch, and after the update."""
+"""Of a step in a persistent kernel: after the rows of the batch, and after the update."""
 
 ROWS_AT_ONCE = 4
-"""Rows of the batch for which a block of such a kernel reads a weight once (products.cu)."""
+"""Rows of the batch for which a block of a persistent kernel reads a weight once (products.cu)."""
 
 PORT = 64
 """Bytes that a multiprocessor gets from L2 in a clock. ASSUMED."""
@@ -66,7 +66,7 @@ def product_seconds(m: int, n: int, k: int, card: Card) -> float:
     tiles = math.ceil(m / TILE) * math.ceil(n / TILE)
     busy = tiles / card.multiprocessors
     depth = k if busy >= 1 else min(k, max(LEAST_DEPTH, k * busy))
-    rate = PRODUCT_SHARE * card.flops / card.multiprocessors  # of one block
+    rate = PRODUCT_EFFICIENCY * card.flops / card.multiprocessors  # of one block
     return max(1.0, busy) * depth * 2 * TILE * TILE / rate
 
 
@@ -103,7 +103,7 @@ def _item_size(launches: Sequence[Launch]) -> int:
 def card_bandwidth(launches: Sequence[Launch], card: Card) -> float:
     """Bytes a second: of L2 while all that the step comes back to fits into it."""
     fits = working_set(launches) <= card.l2
-    return max(card.l2_bandwidth if fits else 0.0, DEVICE_SHARE * card.bandwidth)
+    return max(card.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * card.bandwidth)
 
 
 def launch_seconds(launch: Launch, card: Card, bandwidth: float) -> float:
@@ -121,8 +121,8 @@ def work_seconds(launches: Sequence[Launch], card: Card) -> float:
     return sum(launch_seconds(launch, card, bandwidth) for launch in launches)
 
 
-def step_seconds(launches: Sequence[Launch], card: Card, kernels: int | None = None) -> float:
-    """Predicted time of a recorded step.
+def graph_step_seconds(launches: Sequence[Launch], card: Card, kernels: int | None = None) -> float:
+    """Predicted time of a step that is replayed in a CUDA graph.
 
     Args:
         launches: the step's operations.
@@ -131,24 +131,24 @@ def step_seconds(launches: Sequence[Launch], card: Card, kernels: int | None = N
     """
     if kernels is None:
         kernels = sum(launch.kernels for launch in launches)
-    fixed = kernels * card.kernel + GRAPH_LAUNCH / LONG
+    fixed = kernels * card.kernel + GRAPH_LAUNCH / GRAPH_STEPS
     return fixed + work_seconds(launches, card)
 
 
 def is_narrow(launches: Sequence[Launch]) -> bool:
-    """Whether no layer is wider than `NARROW`, so that a step may be one kernel."""
+    """Whether no layer is wider than `PERSISTENT_WIDTH`: a persistent kernel may do the step."""
     widths = [x.shapes["out"][-1] for x in launches if x.operation == "matmul"]
-    return bool(widths) and max(widths) <= NARROW
+    return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
-def whole_step_seconds(launches: Sequence[Launch], card: Card) -> float:
-    """Predicted time of a step within one cooperative kernel that stays for many.
+def persistent_step_seconds(launches: Sequence[Launch], card: Card) -> float:
+    """Predicted time of a step in a persistent kernel, which does many steps.
 
     A block takes some rows of the batch through all layers, so each block reads all weights.
     """
     bandwidth = card_bandwidth(launches, card)
     batch = next((x.shapes["out"][0] for x in launches if x.operation == "gather"), 1)
-    fixed = BARRIERS * card.barrier + GRAPH_LAUNCH / LONG
+    fixed = BARRIERS * card.barrier + GRAPH_LAUNCH / GRAPH_STEPS
     return fixed + sum(
         max(launch_seconds(x, card, bandwidth), _own_rows_seconds(x, batch, card, bandwidth))
         for x in launches

@@ -6,7 +6,7 @@ library calls a function. Every operation
 - writes into arrays it is given, and allocates nothing that outlives it,
 - never waits for the device (only `Backend.read` and `Backend.synchronize` do),
 - takes numbers that change from step to step out of the `Control` block, because
-  a recorded CUDA graph bakes Python numbers in,
+  a captured CUDA graph bakes Python numbers in,
 - sums in a fixed order, so that the same seed gives the same bits.
 
 Its declaration says what each array must be, see `operation`; a backend writes only what is
@@ -30,4 +30,4 @@ __all__ = ["Array", "Contract", "Given", "Operation", "dropout_scale", "operatio
 
 
 class Contract(Passes, Normalization, Images, Steps):
-    """All operations; `Backend` adds where arrays live and how steps are captured."""
+    """All operations; `Backend` adds where arrays live and how steps are repeated."""

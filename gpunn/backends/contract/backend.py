@@ -1,4 +1,4 @@
-"""What a device is: where arrays live, how they come and go, how steps are recorded."""
+"""What a device is: where arrays live, how they come and go, how steps are repeated."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ class Backend(Contract, ABC):
         """Whether this thread makes a profile of it just now: then steps are not traced."""
         return current_profile(self) is not None
 
-    def capture(self, step: Step, traceable: bool = False) -> Program:
+    def program(self, step: Step, traceable: bool = False) -> Program:
         """A `Program` that repeats ``step``, which calls operations of this backend only.
 
         Nothing is performed here. The first ``run`` finds out what the step is made of;
@@ -276,18 +276,18 @@ class Backend(Contract, ABC):
             traceable: whether the step does nothing but ask for operations and call
                 ``xp`` with ``out=``. Then it may be called once to see what it asks for,
                 without doing it. A layer or formula from outside the framework promises
-                neither: its step is captured as it stands.
+                neither: its step is called as it stands.
 
         Raises:
             RuntimeError: if the backend is not one of `isolated`: others may be using it.
         """
         if self.root is self:
-            raise RuntimeError("A step is captured on a backend of its own: backend.isolated().")
+            raise RuntimeError("A program is made on a backend of its own: backend.isolated().")
         return self._program(step, traceable)
 
     @abstractmethod
     def _program(self, step: Step, traceable: bool) -> Program:
-        """See `capture`."""
+        """See `program`."""
 
     def session(self) -> AbstractContextManager[None]:
         """Around a run of steps: the backend sees to threads."""

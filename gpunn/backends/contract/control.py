@@ -1,6 +1,6 @@
 """The control block: every number that changes from one step to the next.
 
-It lives on the device, and the step itself advances it, since a recorded graph
+It lives on the device, and the step itself advances it, since a captured graph
 cannot be told new numbers. The host writes it only between runs (a new pass over
 the data, a new learning rate) and reads it when it saves or resumes.
 """

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import Given, dropout_scale
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 
 from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
 from .launch.parts import type_name
+from .launch.programs import CupyProgram
 from .launch.tasks import PartTask, Product
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
@@ -29,7 +30,10 @@ _MASK64 = (1 << 64) - 1
 
 
 class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
-    """The operations of the contract on a card; see `Launching` for its arguments."""
+    """The operations of the contract on a card; see `CupyBase` for its arguments."""
+
+    def _program(self, step: Step, traceable: bool) -> Program:
+        return CupyProgram(self, step, traceable)
 
     # -- products and element-wise passes
 
@@ -51,7 +55,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             return
         kind = EPILOGUES.get(activation.functor)
         same = kind and bias is not None and self.overlap(x, out) == "same"
-        if kind and same and self._in_passing(kind, out, bias):
+        if kind and same and self._as_epilogue(kind, out, bias):
             return
         choices, rowwise = (type_name(out.dtype), activation.functor), activation.rowwise
         rows, parameters = x.size // max(given.features, 1), self._parameters(activation)
@@ -95,7 +99,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
 
     def _column_sums(self, given: Given) -> None:
         x, out, rows, features = given.x, given.out, given.rows, given.features
-        if not given.accumulate and self._in_passing("bias_gradient", x, out):
+        if not given.accumulate and self._as_epilogue("bias_gradient", x, out):
             return
         groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
         if groups > 1:
@@ -266,7 +270,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
     def _update_by_arrays(
         self, optimizer: Any, arena: Any, control: Control, changed: list[Array]
     ) -> None:
-        # Arrays of one element, not numbers: a recorded step must read them anew.
+        # Arrays of one element, not numbers: a captured step must read them anew.
         xp, every = self.xp, optimizer.steps_per_update
         rate, steps = control.rates[LEARNING_RATE], control.counters[UPDATES]
         before = [

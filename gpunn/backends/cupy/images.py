@@ -11,15 +11,15 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
+from .launch.base import CupyBase
 from .launch.parts import type_name
-from .launch.program import Launching
 from .launch.tasks import Product
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
 SMALL = 1 << 12  # elements of a sample
 
 
-class CupyImages(Launching):
+class CupyImages(CupyBase):
     """The operations on images, (samples, height, width, channels)."""
 
     # -- convolution

@@ -7,9 +7,9 @@ from typing import Any
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
+from .launch.base import CupyBase
 from .launch.codegen import BLOCK
 from .launch.parts import type_name
-from .launch.program import Launching
 from .launch.tasks import PartTask
 
 CHUNK = 512  # numbers of a feature that a block sums up ...
@@ -19,7 +19,7 @@ ACROSS = 32  # features at most that a block takes at once: neighbours are read 
 _MASK64 = (1 << 64) - 1
 
 
-class CupyNormalization(Launching):
+class CupyNormalization(CupyBase):
     """The operations of normalization and noise; a part of `CupyBackend`."""
 
     def _sums(self, x: Array) -> tuple[tuple[Any, ...], int, Array]:

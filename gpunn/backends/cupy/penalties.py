@@ -6,16 +6,16 @@ import numpy as np
 
 from gpunn.backends.contract import Given
 
+from .launch.base import CupyBase
 from .launch.codegen import BLOCK
 from .launch.parts import type_name
-from .launch.program import Launching
 from .launch.tasks import PartTask
 
 CHUNK = 1 << 14  # weights whose penalty one block sums up
 LINE_TILE = 32  # as in constraints.cu
 
 
-class CupyPenalties(Launching):
+class CupyPenalties(CupyBase):
     """What a step does to weights and rates beside its update; a part of `CupyBackend`."""
 
     def _regularize(self, given: Given) -> None:
@@ -44,7 +44,7 @@ class CupyPenalties(Launching):
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
-                totals = self.xp.asarray(totals)  # said to `Untraceable`, whatever it calls
+                totals = self.xp.asarray(totals)  # a trace notices it, whatever the penalty calls
                 totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
 
     def _constrain(self, given: Given) -> None:

@@ -96,7 +96,7 @@ def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment
     arena = make_arena(own, optimizer, *how, **treatment)
     step, totals = make_step(arena, optimizer)
     with own.session():
-        program = own.capture(step, traceable=True)
+        program = own.program(step, traceable=True)
         program.run(2)
         program.run(steps - 2)
     slots = {name: slot.copy() for name, slot in arena.slots.items()}
@@ -236,7 +236,7 @@ def test_a_new_rate_reaches_a_program(backend: Backend) -> None:
     arena, control = make_arena(own, sgd, "float64", [(3,)]), Control(own)
     sgd.attach(control)
     arena.values[:], arena.gradients[:] = 0.0, 1.0
-    program = own.capture(lambda: sgd.step(arena, control), traceable=True)
+    program = own.program(lambda: sgd.step(arena, control), traceable=True)
     program.run(5)
     sgd.learning_rate = 0.25
     program.run(4)

@@ -1,6 +1,6 @@
 """Matrix products on a card: cuBLAS and cuBLASLt called through ctypes.
 
-CuPy's own products refuse to be recorded; the libraries themselves do not. A product as it
+CuPy's own products cannot be captured; those of the libraries themselves can. A product as it
 stands is one call of cuBLAS; one with an `Epilogue` is one of cuBLASLt, with the algorithm
 that was chosen when it was first asked for. Neither has been run on a card yet.
 
@@ -72,7 +72,7 @@ class Cublas:
         self._call("cublasCreate_v2", byref(self._handle))
         self._call("cublasSetStream_v2", self._handle, self._stream)
         # After the stream, which resets it. A work space of cuBLAS's own would be allocated
-        # during a recording; 32 MiB is what it takes on Hopper, 4 elsewhere.
+        # during a capture; 32 MiB is what it takes on Hopper, 4 elsewhere.
         size = (32 if capability >= 90 else 4) << 20
         self._memory = cupy.empty((size,), np.uint8)  # both libraries': they take turns
         self._workspace = c_void_p(self._memory.data.ptr), c_size_t(size)

@@ -1,7 +1,7 @@
 """CuPy's part of the CuPy backend: kernels, streams and graphs.
 
 What it asks of CuPy and CUDA takes a card, so this file is kept small: the rest is in
-`cupy_backend`, the products in `cublas`. It has not been run on a card yet, only on
+`gpunn.backends.cupy`, the products in `cublas`. It has not been run on a card yet, only on
 stand-ins for CuPy and cuBLAS.
 CuPy is imported when a backend is made, not before.
 """
@@ -96,7 +96,7 @@ class _Stream:
             target.set(values, stream=self._copies)
         return _Sending(self._copies.record(), self._stream)
 
-    def record(self, step: Step, times: int) -> Replay:
+    def capture(self, step: Step, times: int) -> Replay:
         # Arrays that live only within the step come from a pool of their own, which the
         # replay keeps: nobody else gets the memory that the graph uses.
         pool = self._cupy.cuda.MemoryPool()

@@ -14,12 +14,14 @@ from gpunn.backends.cupy.launch.protocols import Replay, Run
 from gpunn.backends.shared.precision import PRECISIONS
 
 
-def make_backend(whole: bool = False) -> CupyBackend:
+def make_backend(cooperative: bool = False) -> CupyBackend:
     """The CuPy backend with arrays in host memory, and kernels and products left out.
 
     The arrays hold zeros; which operations run, with which arguments of which types, and
-    how many kernels they launch, is as on a card: one that can wait for all of its blocks
-    (``whole``), so that a small step is one kernel, or one that cannot.
+    how many kernels they launch, is as on a card.
+
+    Args:
+        cooperative: whether the card has cooperative launches, which persistent kernels take.
 
     >>> backend = make_backend()
     >>> with backend.profile() as launches:
@@ -27,8 +29,8 @@ def make_backend(whole: bool = False) -> CupyBackend:
     >>> launches[0].operation, launches[0].kernels
     ('column_sums', 1)
     """
-    made = _Dry(np, _Kernels(int(whole)), _Products(), _Stream(), name="dry")
-    made.rung = None  # GPUNN_RUNG is about cards
+    made = _Dry(np, _Kernels(int(cooperative)), _Products(), _Stream(), name="dry")
+    made.launch_mode = None  # GPUNN_LAUNCH_MODE is about cards
     return made
 
 
@@ -49,7 +51,7 @@ class _Kernels:
 
 
 class _Products:
-    """No product, of any precision there can be; nothing in passing, which a card may lack."""
+    """No product, of any precision there can be; no epilogue, which a card may lack."""
 
     precisions = PRECISIONS
 
@@ -75,5 +77,5 @@ class _Stream:
             target[...] = source
         return Sent()
 
-    def record(self, step: Step, times: int) -> Replay:
+    def capture(self, step: Step, times: int) -> Replay:
         return lambda: None

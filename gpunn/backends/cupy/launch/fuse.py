@@ -1,4 +1,4 @@
-"""Rung "fused" of the ladder of launches: the tasks of a step in as few launches as go together.
+"""Launch mode "fused": the tasks of a step, put into as few launches as possible.
 
 The list is gone through from its end. Each task joins the earliest launch behind it that it
 may share; where none is, it begins one in front of all others. A task may pass what it has no

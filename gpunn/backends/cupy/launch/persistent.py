@@ -1,4 +1,4 @@
-"""Rung "whole" of the ladder of launches: all tasks of a step in one kernel, which stays.
+"""Launch mode "persistent": one kernel does all tasks of a step, and goes on with the next step.
 
 The tasks are put into phases, between which all blocks come together. In a phase of rows
 each block takes pieces of the batch through all layers, forward and backward; in a spread
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, NotTraceableError
+from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, Kernel, Stage
 from .fuse import Configuration, calls
+from .modes import LaunchModeError
 from .parts import type_name
 from .tasks import Conflict, PartTask, Product, Task, region
 
@@ -31,7 +32,7 @@ def as_parts(tasks: Sequence[Task]) -> list[Task]:
     the weight at its place, so that nobody waits in between.
 
     Raises:
-        NotTraceableError: if there is none for a product.
+        LaunchModeError: if there is none for a product.
     """
     updates = [task for task in tasks if task.name == "update"]
     gradients = region(updates[0].arguments[1], False) if updates else None
@@ -59,7 +60,7 @@ def _part_of(task: Task, place: Callable[[Array], int]) -> Task:
 def _part_of_product(task: Product, place: Callable[[Array], int]) -> Task:
     a, b, out, transpose_a, transpose_b, accumulate, precision = task.arguments[:7]
     if precision is not None or (transpose_a and transpose_b):
-        raise NotTraceableError("one of its products is the library's")
+        raise LaunchModeError("one of its products is the library's")
     choices, rows = (type_name(out.dtype),), len(out)
     if transpose_a:
         values = [a, b, len(a), *out.shape, place(out), accumulate, out]
@@ -96,7 +97,7 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
     for number, task in enumerate(tasks):
         by_rows = task.rows > 0 and task.rows % batch == 0
         if task.rows and task.stage == "blocks" and not by_rows:
-            raise NotTraceableError("one of its products has other rows than the batch")
+            raise LaunchModeError("one of its products has other rows than the batch")
         place = 0
         for before, at in zip(tasks[:number], places, strict=True):
             conflict = before.conflict(task)
@@ -144,10 +145,10 @@ def configure(tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
         barrier: gives the memory of the barrier.
 
     Raises:
-        NotTraceableError: if one kernel cannot hold them.
+        LaunchModeError: if one kernel cannot hold them.
     """
     if not resident:
-        raise NotTraceableError("the card cannot hold all blocks of a launch at once")
+        raise LaunchModeError("the card cannot hold all blocks of a launch at once")
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     batch = batch_of(tasks)
@@ -158,5 +159,5 @@ def configure(tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
         arguments += [argument for task in some for argument in task.arguments]
     size = 8 * (len(arguments) + 1)
     if size > PARAMETERS:
-        raise NotTraceableError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
+        raise LaunchModeError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
     return Configuration(Kernel(tuple(stages), repeats=True), resident, arguments)

@@ -12,11 +12,12 @@ from gpunn.backends.contract.backend import Array, Sending, Step
 from .codegen import Kernel
 
 Replay = Callable[[], None]
+"""Does once more what was captured."""
 Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
 
 
 class Epilogue(NamedTuple):
-    """What a product does in passing, where the library can.
+    """What a library can compute along with a product, of its result or its second factor.
 
     Attributes:
         kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0); or
@@ -61,8 +62,8 @@ class Matmul(Protocol):
     ) -> bool:
         """Whether it can do this; if so, how is decided here and stays the same.
 
-        To be asked before a recording. If not, the product is to be asked for without the
-        epilogue, and what that does by a kernel.
+        To be asked before a capture. If it cannot, the product is asked for without the epilogue,
+        and a kernel does what that would have done.
         """
 
 
@@ -97,8 +98,8 @@ class Stream(Protocol):
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
         """See `Backend.send`."""
 
-    def record(self, step: Step, times: int) -> Replay:
-        """Call ``step`` so often without doing what it asks for; the result does it all."""
+    def capture(self, step: Step, times: int) -> Replay:
+        """Call ``step`` so many times and capture what it launches, without doing it."""
 
 
 class ColumnMajor(NamedTuple):

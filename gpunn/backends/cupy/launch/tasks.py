@@ -80,7 +80,7 @@ class Task:
         arguments: the part's, as `Part.arguments` makes them.
         size: how many threads can be of use to it.
         rows: how many rows its arrays have, where they can be taken row by row, else 0.
-        operation: what asked for it, while operations are recorded.
+        operation: what asked for it, while a profile is made.
     """
 
     stage: str | None = None
@@ -96,7 +96,7 @@ class Task:
 
     @property
     def operations(self) -> list[Launch | None]:
-        """All that it does for somebody."""
+        """The operations that it does, or does a part of."""
         return [self.operation]
 
     @cached_property
@@ -138,10 +138,10 @@ class Product(Task):
     """A matrix product, with the arguments of `Backend.matmul`.
 
     Attributes:
-        rider: the operation that an epilogue does; it begins no launch of its own.
+        epilogue_operation: the operation that is its epilogue, so that it needs no launch.
     """
 
-    rider: Launch | None = None
+    epilogue_operation: Launch | None = None
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Product(Task):
 
     @property
     def operations(self) -> list[Launch | None]:
-        return [self.operation, self.rider]
+        return [self.operation, self.epilogue_operation]
 
     @property
     def flops(self) -> int:
@@ -166,13 +166,13 @@ class Product(Task):
         a, b, _, _, transpose_b = self.arguments[:5]
         return 2 * a.size * b.shape[0 if transpose_b else 1]
 
-    def take(self, blas: Matmul, kind: str, array: Array, vector: Array) -> bool:
-        """Do in passing what is wanted of ``array``, its result or second factor, if the
-        library offers that; see `device.Epilogue`."""
-        a, b, out, transpose_a, transpose_b, accumulate, precision, *taken = self.arguments
+    def add_epilogue(self, blas: Matmul, kind: str, array: Array, vector: Array) -> bool:
+        """Let the library compute an `Epilogue` of ``array``, which must be this product's result
+        or second factor; whether it does."""
+        a, b, out, transpose_a, transpose_b, accumulate, precision, *epilogues = self.arguments
         gradient = kind == "bias_gradient"
         same = region(array, True) == region(b if gradient else out, True)
-        if accumulate or taken or not same or vector.shape != out.shape[1:]:
+        if accumulate or epilogues or not same or vector.shape != out.shape[1:]:
             return False
         epilogue = Epilogue(kind, vector)
         if not blas.offers(a, b, out, transpose_a, transpose_b, precision, epilogue):

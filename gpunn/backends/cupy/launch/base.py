@@ -1,8 +1,8 @@
-"""What the CuPy backend has below its operations: arrays, programs, launches.
+"""What the operations of the CuPy backend rest on: arrays, and tasks that are launched or traced.
 
 What only a card has comes in from outside: the array module, the kernels, the matrix
-product and the stream. ``cuda.py`` supplies CuPy's; the tests supply NumPy, the same
-kernels compiled for the CPU, and a stream that stores what it is asked and repeats it.
+product and the stream. ``driver/cuda.py`` supplies CuPy's; the tests supply NumPy, the same
+kernels compiled for the CPU, and a stream that notes down what it is asked for and replays it.
 """
 
 from __future__ import annotations
@@ -13,22 +13,30 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend, Program, Sending, Step
+from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Sending, Step
 from gpunn.backends.contract.profiling import Launch, current_profile
 from gpunn.common.holds import Exclusive
 
-from . import persistent as whole
+from . import persistent
 from .codegen import BLOCK, Kernel
 from .fuse import Group, configure, fuse
-from .modes import Captured, Untraceable, chosen_rung
+from .modes import forced_mode
 from .protocols import KernelSet, Matmul, Replay, Run, Stream
 from .tasks import PartTask, Product, Task, region
 
 
-class Launching(Backend):
+class UntraceableModule:
+    """Stands where ``backend.xp`` is while a step is traced: array functions are no tasks."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotTraceableError(f"it calls the array function xp.{name}")
+
+
+class CupyBase(Backend):
     """Arrays on a card, or on what the tests put in its place, and what is launched there.
 
-    An operation asks for tasks. They are performed at once, or listed by a trace.
+    An operation asks for tasks. They are launched at once; while a step is traced, they are
+    listed instead.
 
     Args:
         xp: the array module, cupy.
@@ -37,7 +45,7 @@ class Launching(Backend):
         stream: the queue that all of them use.
         name: as ``get_backend`` knows it.
         free: tells how many bytes of memory the device can still give.
-        rung: how programs are launched, see `ladder`; None lets the rule there decide.
+        launch_mode: how programs are launched, see `modes`; None lets the rule there decide.
     """
 
     def __init__(
@@ -48,23 +56,23 @@ class Launching(Backend):
         stream: Stream,
         name: str = "cupy",
         free: Callable[[], int] | None = None,
-        rung: str | None = None,
+        launch_mode: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.xp = self._xp = xp
-        self.rung = chosen_rung(rung)
+        self.launch_mode = forced_mode(launch_mode)
         self._kernels = kernels
         self._blas = blas
         self.precisions = blas.precisions
         self._stream = stream
         self._free = free
         self._prepared: dict[Kernel, Run] = {}
-        self._turn = Exclusive()  # to use the stream: what others ask for is no part of a capture
+        self._turn = Exclusive()  # to use the stream: what others ask for must not be captured
         # On a backend that is one user's own:
-        self._kept: list[Array] | None = None  # arrays that a capture has touched so far
-        self._tasks: list[Task] | None = None  # what a trace has listed so far
-        self._joins = False
+        self._captured: list[Array] | None = None  # arrays of what is being captured
+        self._traced: list[Task] | None = None  # tasks of the step that is being traced
+        self._epilogues = False  # whether products may take some of them as epilogues
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self._xp.empty(shape, dtype)
@@ -106,39 +114,36 @@ class Launching(Backend):
             return None
         return "same" if (start, stop) == (other, end) else "part"
 
-    def _program(self, step: Step, traceable: bool) -> Program:
-        return Captured(self, step, traceable)
-
     @property
     def turn(self) -> Exclusive:
         """To be had by who uses the stream."""
         return self._turn
 
-    def record(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
-        """``step`` so often over as one launch, and the arrays that it needs."""
-        self._kept = []
+    def capture(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
+        """A graph of so many times ``step``: what replays it, and the arrays that it needs."""
+        self._captured = []
         try:
-            replay = self._stream.record(step, times)
-            return replay, list({id(array): array for array in self._kept}.values())
+            replay = self._stream.capture(step, times)
+            return replay, list({id(array): array for array in self._captured}.values())
         finally:
-            self._kept = None
+            self._captured = None
 
-    def trace(self, step: Step, in_passing: bool) -> list[Task]:
-        """List what a step asks the card for, without doing it.
+    def trace(self, step: Step, epilogues: bool) -> list[Task]:
+        """The tasks that a step asks for. Nothing is launched.
 
         Args:
             step: the step.
-            in_passing: whether products may do in passing what a task of its own could.
+            epilogues: whether a product may take an operation behind it as its epilogue.
 
         Raises:
             NotTraceableError: if it touches `xp`: array functions are no tasks.
         """
-        self._tasks, self._joins, self.xp = [], in_passing, Untraceable()
+        self._traced, self._epilogues, self.xp = [], epilogues, UntraceableModule()
         try:
             step()
-            return self._tasks
+            return self._traced
         finally:
-            self._tasks, self.xp = None, self._xp
+            self._traced, self.xp = None, self._xp
 
     # -- launching
 
@@ -161,12 +166,13 @@ class Launching(Backend):
         return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
 
     def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
-        """f(steps), the launch that does these tasks so often over, ready to be called.
+        """f(steps), the launch that does so many steps of these tasks, ready to be called.
 
         Raises:
-            NotTraceableError: if the card or the tasks do not allow it.
+            LaunchModeError: if the card or the tasks do not allow it.
         """
-        kernel, blocks, arguments = whole.configure(tasks, self._kernels.resident, self._barrier)
+        configured = persistent.configure(tasks, self._kernels.resident, self._barrier)
+        kernel, blocks, arguments = configured
         run = self._prepare(kernel)
         return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
 
@@ -177,16 +183,16 @@ class Launching(Backend):
         return run
 
     def _ask(self, *tasks: Task) -> None:
-        """Do these tasks of one operation, or, while tasks are listed, list them."""
+        """Launch these tasks of one operation; while a step is traced, list them instead."""
         performing = self._performing
-        if self._tasks is not None:
+        if self._traced is not None:
             for task in tasks:
                 task.operation = performing
-            self._tasks += tasks
+            self._traced += tasks
             return
         for group in fuse(tasks):
-            if self._kept is not None:
-                self._kept += [touch[0] for task in group.tasks for touch in task.touched]
+            if self._captured is not None:
+                self._captured += [touch[0] for task in group.tasks for touch in task.touched]
             with self._turn:
                 self.launch(group)()
             if performing is not None:
@@ -204,11 +210,11 @@ class Launching(Backend):
         if size:
             self._ask(PartTask(name, choices, size, values, rows))
 
-    def _in_passing(self, kind: str, array: Array, vector: Array) -> bool:
-        """Whether the product listed last does this too, see `Product.take`."""
-        product = self._tasks[-1] if self._tasks and self._joins else None
-        if isinstance(product, Product) and product.take(self._blas, kind, array, vector):
-            product.rider = self._performing
+    def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
+        """Whether the product traced last takes this as its epilogue."""
+        product = self._traced[-1] if self._traced and self._epilogues else None
+        if isinstance(product, Product) and product.add_epilogue(self._blas, kind, array, vector):
+            product.epilogue_operation = self._performing
             return True
         return False
 

@@ -1,4 +1,4 @@
-"""The rungs of the ladder of launches, against NumPy, against each other and against their rule."""
+"""The launch modes, against NumPy, against each other and against the rule that chooses one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.backends.cupy.launch.fuse import fuse
-from gpunn.backends.cupy.launch.modes import FEW, NARROW, Recorded, Whole
-from gpunn.backends.cupy.launch.persistent import phases, stages_of
+from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
+from gpunn.backends.cupy.launch.persistent import as_parts, phases, stages_of
+from gpunn.backends.cupy.launch.programs import FusedStep, GraphProgram, PersistentProgram
 from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
-RUNGS = ("fused", "whole")
+MODES = ("fused", "persistent")
 STEPS = 100
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 SPARSE = losses.SparseCategoricalCrossentropy
-CARDS = {rung: emulated.make_backend(rung) for rung in ("plain", *RUNGS)}
+CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", *MODES)}
 
 
 Hidden = Callable[[], list[Any]]
@@ -96,21 +97,21 @@ def assert_same_bits(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("make", "inputs", "rows", "batch"),
     [(two_layers, 784, 196, 10), (classic, 40, 620, 32)],
     ids=["784-16-16-10, SGD", "40-128-dropout-10, Adam"],
 )
 def test_training_is_that_of_numpy(
-    make: Callable[..., Any], inputs: int, rows: int, batch: int, rung: str, dtype: str
+    make: Callable[..., Any], inputs: int, rows: int, batch: int, mode: str, dtype: str
 ) -> None:
     """A hundred steps, with a ragged batch at the end of each epoch."""
     epochs = STEPS // -(-rows // batch)
     assert rows % batch and epochs * -(-rows // batch) == STEPS
     host, card = (
         train(make(backend, dtype, inputs), rows, batch, epochs)
-        for backend in ("numpy", CARDS[rung])
+        for backend in ("numpy", CARDS[mode])
     )
     assert_close(host, card, dtype)
 
@@ -184,28 +185,28 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:The metric .* reads softmax:UserWarning")
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_kind_of_step_is_that_of_numpy(name: str, rung: str) -> None:
+def test_every_kind_of_step_is_that_of_numpy(name: str, mode: str) -> None:
     make = NETWORKS[name]
-    host, card = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", CARDS[rung]))
+    host, card = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", CARDS[mode]))
     assert all(np.isfinite(value).all() for value in host.values())
     assert_close(host, card, "float32")
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_weighted_steps_are_those_of_numpy(rung: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_weighted_steps_are_those_of_numpy(mode: str) -> None:
     results = [
         train(classic(b, "float64"), 39, 8, 3, sample_weight=np.linspace(0.5, 1.5, 39))
-        for b in ("numpy", CARDS[rung])
+        for b in ("numpy", CARDS[mode])
     ]
     assert_close(*results, "float64")
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_batches_that_the_host_brings(rung: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_batches_that_the_host_brings(mode: str) -> None:
     results = []
-    for backend in ("numpy", CARDS[rung]):
+    for backend in ("numpy", CARDS[mode]):
         model = two_layers(backend, "float64")
         x, y = data(model, 40)
         losses_ = [model.train_on_batch(x[i : i + 8], y[i : i + 8])[0] for i in range(0, 40, 8)]
@@ -217,9 +218,9 @@ def test_batches_that_the_host_brings(rung: str) -> None:
 # -- no second truth: the same bits
 
 
-def stepped(rung: str, *runs: int) -> dict[str, np.ndarray]:
+def stepped(mode: str, *runs: int) -> dict[str, np.ndarray]:
     """What so many steps leave, asked for in these portions."""
-    model = classic(CARDS[rung], "float32")
+    model = classic(CARDS[mode], "float32")
     rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
     program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
     for steps in runs:
@@ -228,20 +229,20 @@ def stepped(rung: str, *runs: int) -> dict[str, np.ndarray]:
     return {**arrays, "totals": model.backend.read(model.trainer.training.totals)}
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_steps_in_any_portions_give_the_same_bits(rung: str) -> None:
-    assert_same_bits(stepped(rung, 1, 1, 35), stepped(rung, 37))
+@pytest.mark.parametrize("mode", MODES)
+def test_steps_in_any_portions_give_the_same_bits(mode: str) -> None:
+    assert_same_bits(stepped(mode, 1, 1, 35), stepped(mode, 37))
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_two_processes_give_the_same_bits(rung: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_give_the_same_bits(mode: str) -> None:
     program = "784-128-dropout-10, Adam"
     train = f"import card_programs; print(card_programs.trained('emulated', {program!r}))"
     paths = os.pathsep.join(sys.path)
     outputs = {
         subprocess.run(
             [sys.executable, "-c", train],
-            env={**os.environ, "GPUNN_RUNG": rung, "PYTHONPATH": paths},
+            env={**os.environ, "GPUNN_LAUNCH_MODE": mode, "PYTHONPATH": paths},
             capture_output=True, text=True, check=True,
         ).stdout
         for _ in range(2)
@@ -249,11 +250,11 @@ def test_two_processes_give_the_same_bits(rung: str) -> None:
     assert len(outputs) == 1 and outputs.pop()
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_the_order_of_threads_makes_no_difference(rung: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_order_of_threads_makes_no_difference(mode: str) -> None:
     results = []
     for order in range(4):
-        card = emulated.make_backend(rung)
+        card = emulated.make_backend(mode)
         card._kernels = emulated.EmulatedKernels(orders=(order,))
         card._kernels.blocks = 3
         results.append(train(classic(card, "float32"), 70, 32, 1))
@@ -261,15 +262,15 @@ def test_the_order_of_threads_makes_no_difference(rung: str) -> None:
         assert_same_bits(results[0], other)
 
 
-# -- which rung, and how many launches
+# -- which mode, and how many launches
 
 
 def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
     model = network(backend, lambda: hidden, "float32", **options)
     rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, batch))
-    captured = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
-    captured.run(1)
-    return captured._program
+    program = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
+    program.run(1)
+    return program._program
 
 
 class Own(layers.Layer):
@@ -283,38 +284,38 @@ class Own(layers.Layer):
 
 
 def test_the_rule() -> None:
-    card = dry.make_backend(whole=True)
-    narrow, wide = layers.Dense(NARROW), layers.Dense(NARROW + 1)
-    assert isinstance(program_of(card, [narrow]), Whole)
-    assert isinstance(program_of(card, [narrow], FEW), Whole)
-    for hidden, batch in (([wide], 32), ([narrow], FEW + 1)):
-        recorded = program_of(card, hidden, batch)
-        assert isinstance(recorded, Recorded) and "_Launches" in repr(recorded._step)
+    card = dry.make_backend(cooperative=True)
+    narrow, wide = layers.Dense(PERSISTENT_WIDTH), layers.Dense(PERSISTENT_WIDTH + 1)
+    assert isinstance(program_of(card, [narrow]), PersistentProgram)
+    assert isinstance(program_of(card, [narrow], PERSISTENT_BATCH), PersistentProgram)
+    for hidden, batch in (([wide], 32), ([narrow], PERSISTENT_BATCH + 1)):
+        made = program_of(card, hidden, batch)
+        assert isinstance(made, GraphProgram) and isinstance(made._step, FusedStep)
     slow = layers.Dense(3, activation=gpunn.activations.Softmax(axis=0))
     for layer in (slow, Own()):
-        recorded = program_of(card, [layer])
-        assert isinstance(recorded, Recorded) and "function" in repr(recorded._step)
-    assert isinstance(program_of(dry.make_backend(), [narrow]), Recorded)
+        made = program_of(card, [layer])
+        assert isinstance(made, GraphProgram) and not isinstance(made._step, FusedStep)
+    assert isinstance(program_of(dry.make_backend(), [narrow]), GraphProgram)
 
 
-def test_what_the_cache_cannot_hold_is_no_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam's arrays, in 784-128-10, are weights, gradients and two slots of 101,770 numbers."""
-    card = dry.make_backend(whole=True)
-    for least, rung in ((4 * 4 * 101_770, Recorded), (5 * 4 * 101_770, Whole)):
+    card = dry.make_backend(cooperative=True)
+    for least, kind in ((4 * 4 * 101_770, GraphProgram), (5 * 4 * 101_770, PersistentProgram)):
         monkeypatch.setattr(card._kernels, "cache", least, raising=False)
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
         rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
         program = model.trainer.training.program(32, rows, rows.order(1))
         program.run(1)
-        assert isinstance(program._program, rung)
+        assert isinstance(program._program, kind)
 
 
 def test_a_launch_is_short_on_the_slowest_card() -> None:
     """32 rows through 784-128-10 take 13 million operations, by one multiprocessor at 2e9 a
     second 6.6 ms; 32 of them share the rows out. A launch may take 25 ms."""
     for resident, steps in ((1, 3), (2, 7), (1000, 122)):
-        card = dry.make_backend(whole=True)
+        card = dry.make_backend(cooperative=True)
         card._kernels.resident = resident
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
@@ -325,30 +326,31 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rung", "hidden", "why"),
+    ("mode", "hidden", "why"),
     [
         ("fused", [Own()], "a layer or a formula in it is not the framework's own"),
-        ("whole", [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
+        ("persistent",
+         [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
          "it calls the array function xp.multiply"),
-        ("whole", [layers.Dense(3) for _ in range(20)], "a kernel has 4,096"),
+        ("persistent", [layers.Dense(3) for _ in range(20)], "a kernel has 4,096"),
     ],
 )  # fmt: skip
-def test_a_rung_that_is_impossible_says_why(rung: str, hidden: list[Any], why: str) -> None:
-    card = dry.make_backend(whole=True)
-    card.rung = rung
-    with pytest.raises(RuntimeError, match=f"rung '{rung}' .GPUNN_RUNG.: .*{why}"):
+def test_a_mode_that_is_impossible_says_why(mode: str, hidden: list[Any], why: str) -> None:
+    card = dry.make_backend(cooperative=True)
+    card.launch_mode = mode
+    with pytest.raises(RuntimeError, match=f"mode '{mode}' .GPUNN_LAUNCH_MODE.: .*{why}"):
         program_of(card, hidden)
 
 
-def test_an_unknown_rung_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GPUNN_RUNG", "top")
-    with pytest.raises(ValueError, match="one of plain, fused, whole; got 'top'"):
+def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", "top")
+    with pytest.raises(ValueError, match="one of plain, fused, persistent; got 'top'"):
         emulated.make_backend()
 
 
 def test_a_launch_ends_before_anybody_notices() -> None:
     """As many steps a launch as the slowest card does in a moment; none is lost."""
-    card = dry.make_backend(whole=True)
+    card = dry.make_backend(cooperative=True)
     program: Any = program_of(card, [layers.Dense(100)], inputs=784)
     asked: list[int] = []
     program._launch = asked.append
@@ -359,8 +361,8 @@ def test_a_launch_ends_before_anybody_notices() -> None:
 
 
 def test_launches_of_the_classic_step() -> None:
-    for whole, most in ((False, 12), (True, 2)):
-        model = digits.classic(dry.make_backend(whole))
+    for cooperative, most in ((False, 12), (True, 2)):
+        model = digits.classic(dry.make_backend(cooperative))
         launches = digits.launched(model, *digits.digits(80), 32)
         assert len(launches) == 17
         assert 0 < sum(launch.kernels for launch in launches) <= most
@@ -368,10 +370,9 @@ def test_launches_of_the_classic_step() -> None:
 
 
 def test_the_phases_of_the_classic_step() -> None:
-    model = digits.classic(dry.make_backend(whole=True))
-    captured = digits.program(model, *digits.digits(80), 32)
-    tasks = captured._backend.trace(captured._step, False)
-    from gpunn.backends.cupy.launch.persistent import as_parts
+    model = digits.classic(dry.make_backend(cooperative=True))
+    made = digits.program(model, *digits.digits(80), 32)
+    tasks = made._backend.trace(made._step, epilogues=False)
 
     stages = stages_of(phases(as_parts(tasks)))
     assert [name for name, _ in stages] == [
@@ -444,9 +445,9 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
 
 
 @pytest.mark.parametrize("architecture", kernel_table.ARCHITECTURES)
-@pytest.mark.parametrize("whole", [False, True], ids=RUNGS)
-def test_compositions_compile_without_spills(whole: bool, architecture: int) -> None:
-    backend = dry.make_backend(whole)
+@pytest.mark.parametrize("cooperative", [False, True], ids=MODES)
+def test_compositions_compile_without_spills(cooperative: bool, architecture: int) -> None:
+    backend = dry.make_backend(cooperative)
     digits.program(digits.classic(backend), *digits.digits(80), 32)
     kernels = list(backend._prepared)
     assert any(len(kernel.calls) > 1 for kernel in kernels)
