@@ -51,7 +51,7 @@ def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
     They also take `order`, the order in which threads have their turn (0 upwards, 1
     downwards, others shuffled), and `shared`, the bytes of dynamic shared memory.
     """
-    text = f'{HEADER.read_text()}#line 1 "kernel"\n{source}'
+    text = f'#line 1 "kernel"\n{source}'
     dynamic = "nullptr"
     for type_, name in _DYNAMIC.findall(source):
         text += f"\nthread_local {type_} {name}[cpu::DYNAMIC / sizeof({type_})];"
@@ -62,19 +62,9 @@ def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
             f" size_t shared, unsigned order, void** arguments) {{ return cpu::launch({entry}, grid"
             f", block, {{{dynamic}, shared}}, order, arguments); }}\n"
         )
-    name = hashlib.sha256("\0".join((*COMPILER, text)).encode()).hexdigest()[:24]
-    path = CACHE / f"{name}.so"
-    if not path.exists():
-        import fcntl  # Windows has none, nor what the header needs
-
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests: one compiles
-            if not path.exists():
-                unfinished = path.with_suffix(f".{os.getpid()}")
-                command = [*COMPILER, "-x", "c++", "-", "-o", str(unfinished)]
-                subprocess.run(command, input=text, text=True, check=True)
-                unfinished.replace(path)
+    header = _header()
+    compiled = _compile("-include", str(header), "-x", "c++", "-", source=text)
+    path = _made(CACHE / f"{_name(header.parent.name, text)}.so", compiled)
     library = ctypes.CDLL(str(path))
     return {
         entry: _launcher(library, f"launch_{number}", entry) for number, entry in enumerate(entries)
@@ -104,6 +94,40 @@ def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
 
 def _three(size: Sequence[int]) -> Any:
     return (ctypes.c_uint * 3)(*size, *(1,) * (3 - len(size)))
+
+
+def _made(path: Path, make: Callable[[Path], object]) -> Path:
+    """``path``, made by ``make`` if it is not there yet: by one of several processes."""
+    if not path.exists():
+        import fcntl  # Windows has none, nor what the header needs
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                unfinished = path.with_suffix(f".{os.getpid()}")
+                make(unfinished)
+                unfinished.replace(path)
+    return path
+
+
+def _compile(*options: str, source: str = "") -> Callable[[Path], object]:
+    command = [*COMPILER, *options, "-o"]
+    return lambda out: subprocess.run([*command, str(out)], input=source, text=True, check=True)
+
+
+def _name(*texts: str) -> str:
+    return hashlib.sha256("\0".join((*COMPILER, *texts)).encode()).hexdigest()[:24]
+
+
+@cache
+def _header() -> Path:
+    """A copy of the header beside what g++ made of it, which is most of the work for a kernel."""
+    text = HEADER.read_text()
+    header = CACHE / _name(text) / HEADER.name
+    _made(header, lambda out: out.write_text(text))
+    _made(header.with_suffix(".h.gch"), _compile("-x", "c++-header", str(header)))
+    return header
 
 
 @cache

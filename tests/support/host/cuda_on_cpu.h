@@ -288,6 +288,7 @@ static void run_grid(unsigned threads) {
 // that nobody has written.
 constexpr unsigned POISON = 0xFFF5A5A5u;
 static char poison(size_t i) { return char(POISON >> i % 4 * 8); }
+static std::vector<char> poisoned;  // shared memory that nobody has written
 
 // All shared memory that the kernels of this library have.
 static Memory shared_memory() {
@@ -311,15 +312,18 @@ static Memory shared_memory() {
 // Makes the blocks, warps and fibers of a grid, none of which has done anything yet.
 static void set_up(unsigned threads) {
     shared = shared_memory();
+    if (poisoned.size() != shared.size) {
+        poisoned.resize(shared.size);
+        for (size_t i = 0; i < shared.size; ++i) poisoned[i] = poison(i);
+    }
     blocks.resize(gridDim.x * gridDim.y * gridDim.z);
     entered = unsigned(blocks.size());
     warps.clear();
     while (fibers.size() < blocks.size() * threads) fibers.emplace_back();
     for (unsigned b = 0; b < blocks.size(); ++b) {
         blocks[b].index = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
-        blocks[b].shared.resize(shared.size);
+        blocks[b].shared = poisoned;
         blocks[b].spins = false;
-        for (size_t i = 0; i < shared.size; ++i) blocks[b].shared[i] = poison(i);
         for (unsigned i = 0; i < threads; ++i) {
             if (i % WARP == 0)
                 warps.push_back({b, b * threads + i, b * threads + std::min(i + WARP, threads), {}});
@@ -338,11 +342,10 @@ static void check_dynamic(Memory dynamic) {
     for (unsigned block = 0; dynamic.start && block < blocks.size(); ++block) {
         enter(block);
         const size_t beyond = dynamic.start - shared.start + dynamic.size;
-        for (size_t i = beyond; i < beyond + DYNAMIC - dynamic.size; ++i)
-            if (shared.start[i] != poison(i)) {
-                complain("wrote beyond its %zu bytes of dynamic shared memory", dynamic.size);
-                throw Failure{};
-            }
+        if (memcmp(shared.start + beyond, poisoned.data() + beyond, DYNAMIC - dynamic.size)) {
+            complain("wrote beyond its %zu bytes of dynamic shared memory", dynamic.size);
+            throw Failure{};
+        }
     }
 }
 
