@@ -1,3 +1,4 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Activation functions: forward and gradient side by side.
 
 Each is an object that is called on an array (``relu(x)``) and registers itself:
@@ -8,51 +9,41 @@ the card runs that one, fused with the addition of the bias.
 
 from .activation import Activation, deserialize, get, serialize
 from .gated import Gelu, HardSilu, Mish, Silu
-from .neurons import (
-    Gaussian,
-    HardSigmoid,
-    Linear,
-    Ramp,
-    Sigmoid,
-    Sign,
-    Softsign,
-    Step,
-    Tanh,
-)
+from .neurons import Gaussian, HardSigmoid, Linear, Ramp, Sigmoid, Sign, Softsign, Step, Tanh
 from .properties import Properties, check_properties, curve
 from .rectifiers import Celu, Elu, Exponential, LeakyRelu, Relu, Relu6, Selu, Softplus
 from .rows import LogSoftmax, Softmax
 
-linear = Linear()
-step = Step()
-sign = Sign()
-ramp = Ramp()
-hard_sigmoid = HardSigmoid()
-sigmoid = Sigmoid()
-tanh = Tanh()
-softsign = Softsign()
-gaussian = Gaussian()
-relu = Relu()
-leaky_relu = LeakyRelu()
-relu6 = Relu6()
-elu = Elu()
 celu = Celu()
-selu = Selu()
+elu = Elu()
 exponential = Exponential()
-softplus = Softplus()
-silu = swish = Silu()
-hard_silu = hard_swish = HardSilu()
+gaussian = Gaussian()
 gelu = Gelu()
-mish = Mish()
-softmax = Softmax()
+hard_sigmoid = HardSigmoid()
+hard_silu = hard_swish = HardSilu()
+leaky_relu = LeakyRelu()
+linear = Linear()
 log_softmax = LogSoftmax()
+mish = Mish()
+ramp = Ramp()
+relu = Relu()
+relu6 = Relu6()
+selu = Selu()
+sigmoid = Sigmoid()
+sign = Sign()
+silu = swish = Silu()
+softmax = Softmax()
+softplus = Softplus()
+softsign = Softsign()
+step = Step()
+tanh = Tanh()
 
 __all__ = [
     "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardSigmoid", "HardSilu",
     "LeakyRelu", "Linear", "LogSoftmax", "Mish", "Properties", "Ramp", "Relu", "Relu6", "Selu",
-    "Sigmoid", "Sign", "Silu", "Softmax", "Softplus", "Softsign", "Step", "Tanh",
-    "celu", "check_properties", "curve", "deserialize", "elu", "exponential", "gaussian", "gelu",
-    "get", "hard_sigmoid", "hard_silu", "hard_swish", "leaky_relu", "linear", "log_softmax",
-    "mish", "ramp", "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "softmax",
-    "softplus", "softsign", "step", "swish", "tanh",
+    "Sigmoid", "Sign", "Silu", "Softmax", "Softplus", "Softsign", "Step", "Tanh", "celu",
+    "check_properties", "curve", "deserialize", "elu", "exponential", "gaussian", "gelu", "get",
+    "hard_sigmoid", "hard_silu", "hard_swish", "leaky_relu", "linear", "log_softmax", "mish",
+    "ramp", "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "softmax", "softplus",
+    "softsign", "step", "swish", "tanh",
 ]  # fmt: skip

@@ -15,6 +15,8 @@ from gpunn.common.names import snake_case
 
 from .properties import Properties
 
+__all__ = ["Activation", "deserialize", "get", "serialize"]
+
 
 class Activation(registry.Entry):
     """Base class. A subclass writes `forward` and `gradient`.

@@ -9,6 +9,8 @@ import numpy as np
 
 from gpunn.backends import get_backend
 
+__all__ = ["Properties", "check_properties", "curve"]
+
 if TYPE_CHECKING:
     from .activation import Activation
 

@@ -1,3 +1,4 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Callbacks: what happens at the seams of training. Names and defaults are Keras's."""
 
 from .backup_and_restore import BackupAndRestore
@@ -17,27 +18,11 @@ from .swap_ema_weights import SwapEMAWeights
 from .tensorboard import TensorBoard
 from .terminate_on_nan import TerminateOnNaN
 
-ProgbarLogger = ProgressBar  # Keras's name
+ProgbarLogger = ProgressBar
 
 __all__ = [
-    "BackupAndRestore",
-    "CSVLogger",
-    "Callback",
-    "CallbackList",
-    "EarlyStopping",
-    "GradientMonitor",
-    "History",
-    "LambdaCallback",
-    "LearningRateScheduler",
-    "ModelCheckpoint",
-    "ProgbarLogger",
-    "ProgressBar",
-    "ReduceLROnPlateau",
-    "StopAfter",
-    "StopAtTarget",
-    "StopOnSmallChange",
-    "StopOnSmallGradient",
-    "SwapEMAWeights",
-    "TensorBoard",
-    "TerminateOnNaN",
-]
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
+    "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "ProgbarLogger",
+    "ProgressBar", "ReduceLROnPlateau", "StopAfter", "StopAtTarget", "StopOnSmallChange",
+    "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+]  # fmt: skip

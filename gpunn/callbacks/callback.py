@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gpunn.common.registry import Entry
 from gpunn.common.stored import Kept, check
 
+__all__ = ["Callback"]
+
 if TYPE_CHECKING:
     from .callback_list import CallbackList
 

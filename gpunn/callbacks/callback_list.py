@@ -9,6 +9,8 @@ from .callback import Callback, Logs
 from .history import History
 from .progress_bar import ProgressBar
 
+__all__ = ["CallbackList"]
+
 
 class CallbackList(Callback):
     """Calls each hook of several callbacks, in order.

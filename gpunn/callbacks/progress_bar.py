@@ -33,6 +33,8 @@ class ProgressBar(Callback):
     Epoch 1/5  loss 0.2982  accuracy 0.9134  ...left
     """
 
+    aliases = ("ProgbarLogger",)  # Keras's name
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._bar: tqdm | None = None

@@ -1,15 +1,9 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Layers: the parts a model is made of."""
 
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .convolution import Conv2D
-from .core import (
-    Activation,
-    Flatten,
-    Input,
-    InputLayer,
-    Rescaling,
-    Reshape,
-)
+from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
 from .dense import Dense
 from .group_normalization import GroupNormalization, UnitNormalization
 from .layer import Layer, deserialize, get, serialize
@@ -32,65 +26,21 @@ from .merging import (
 from .noise import Dropout, GaussianDropout, GaussianNoise
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .padding import ZeroPadding2D
-from .pooling import (
-    AveragePooling2D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling2D,
-    MaxPooling2D,
-)
+from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+
+AvgPool2D = AveragePooling2D
+Convolution2D = Conv2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D
+MaxPool2D = MaxPooling2D
 
 __all__ = [
-    "ELU",
-    "Activation",
-    "Add",
-    "Average",
-    "AveragePooling2D",
-    "AvgPool2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv2D",
-    "Convolution2D",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GlobalAveragePooling2D",
-    "GlobalAvgPool2D",
-    "GlobalMaxPool2D",
-    "GlobalMaxPooling2D",
-    "GroupNormalization",
-    "Input",
-    "InputLayer",
-    "Layer",
-    "LayerNormalization",
-    "LeakyReLU",
-    "MaxPool2D",
-    "MaxPooling2D",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "PReLU",
-    "RMSNormalization",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "Softmax",
-    "Subtract",
-    "UnitNormalization",
-    "ZeroPadding2D",
-    "add",
-    "average",
-    "concatenate",
-    "deserialize",
-    "get",
-    "maximum",
-    "minimum",
-    "multiply",
-    "serialize",
-    "subtract",
-]
-
-AvgPool2D, MaxPool2D = AveragePooling2D, MaxPooling2D
-GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
-Convolution2D = Conv2D
+    "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
+    "Concatenate", "Conv2D", "Convolution2D", "Dense", "Dropout", "Flatten", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
+    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Layer",
+    "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
+    "Multiply", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
+    "UnitNormalization", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "get",
+    "maximum", "minimum", "multiply", "serialize", "subtract",
+]  # fmt: skip

@@ -189,6 +189,3 @@ class PReLU(Layer):
         backend.xp.sum(sums, axis=self._summed, out=total, keepdims=True)
         if accumulate:
             backend.xp.add(gradient, total, out=gradient)
-
-
-__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]

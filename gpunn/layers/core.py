@@ -15,6 +15,8 @@ from gpunn.core.plan import Call
 from .layer import Layer, Shape, check_shape
 from .symbolic import Application, SymbolicTensor
 
+__all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]
+
 
 class InputLayer(Layer):
     """The shape of one input sample. Made by `Input`; does nothing when run."""

@@ -21,6 +21,8 @@ from gpunn.core.workspace import run_once
 
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
+__all__ = ["Layer", "deserialize", "get", "serialize"]
+
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
 

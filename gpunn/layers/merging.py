@@ -11,6 +11,11 @@ from gpunn.core.plan import Call
 
 from .layer import Layer, Shape
 
+__all__ = [
+    "Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract",
+    "add", "average", "concatenate", "maximum", "minimum", "multiply", "subtract",
+]  # fmt: skip
+
 
 class Merging(Layer):
     """Base class: a layer called on a list of inputs of one shape, element by element."""

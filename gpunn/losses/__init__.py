@@ -1,22 +1,14 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Losses: what training makes small. Each is called on arrays, or named in ``compile``."""
-
 
 from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
-from .divergence import (
-    KLDivergence,
-    Poisson,
-)
+from .divergence import KLDivergence, Poisson
 from .loss import ElementLoss, Loss, deserialize, get, row_function, serialize
-from .margin import (
-    CategoricalHinge,
-    Hinge,
-    PerceptronCriterion,
-    SquaredHinge,
-)
+from .margin import CategoricalHinge, Hinge, PerceptronCriterion, SquaredHinge
 from .regression import (
     CosineSimilarity,
     EuclideanDistance,
@@ -28,51 +20,6 @@ from .regression import (
     MeanSquaredError,
     MeanSquaredLogarithmicError,
 )
-
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "ElementLoss",
-    "EuclideanDistance",
-    "HalfSquaredError",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "Loss",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "PerceptronCriterion",
-    "Poisson",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "categorical_hinge",
-    "cosine_similarity",
-    "deserialize",
-    "euclidean_distance",
-    "get",
-    "half_squared_error",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "perceptron_criterion",
-    "poisson",
-    "serialize",
-    "sparse_categorical_crossentropy",
-    "squared_hinge",
-]
-
 
 binary_crossentropy = row_function(BinaryCrossentropy)
 categorical_crossentropy = row_function(CategoricalCrossentropy)
@@ -92,3 +39,16 @@ perceptron_criterion = row_function(PerceptronCriterion)
 poisson = row_function(Poisson)
 sparse_categorical_crossentropy = row_function(SparseCategoricalCrossentropy)
 squared_hinge = row_function(SquaredHinge)
+
+__all__ = [
+    "BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "CosineSimilarity",
+    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
+    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
+    "SparseCategoricalCrossentropy", "SquaredHinge", "binary_crossentropy",
+    "categorical_crossentropy", "categorical_hinge", "cosine_similarity", "deserialize",
+    "euclidean_distance", "get", "half_squared_error", "hinge", "huber", "kl_divergence",
+    "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "perceptron_criterion", "poisson", "serialize",
+    "sparse_categorical_crossentropy", "squared_hinge",
+]  # fmt: skip

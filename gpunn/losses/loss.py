@@ -14,6 +14,8 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.names import closest, snake_case
 
+__all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
+
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 

@@ -1,3 +1,4 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Metrics: what is reported about training and evaluation."""
 
 from .accuracy import (
@@ -20,12 +21,7 @@ from .counts import (
     TrueNegatives,
     TruePositives,
 )
-from .functions import (
-    classification_report,
-    confusion_matrix,
-    roc_auc,
-    roc_curve,
-)
+from .functions import classification_report, confusion_matrix, roc_auc, roc_curve
 from .losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -47,12 +43,7 @@ from .losses import (
     SparseCategoricalCrossentropy,
     SquaredHinge,
 )
-from .metric import (
-    Mean,
-    MeanMetricWrapper,
-    MeanOfRows,
-    Metric,
-)
+from .metric import Mean, MeanMetricWrapper, MeanOfRows, Metric
 from .regression import R2Score
 from .row_functions import (
     binary_accuracy,
@@ -80,70 +71,19 @@ from .row_functions import (
 )
 
 __all__ = [
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "ConfusionMatrix",
-    "CosineSimilarity",
-    "EuclideanDistance",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "HalfSquaredError",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCoshError",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanMetricWrapper",
-    "MeanOfRows",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Metric",
-    "PerceptronCriterion",
-    "Poisson",
-    "Precision",
-    "R2Score",
-    "Recall",
-    "RootMeanSquaredError",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SquaredHinge",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
-    "binary_accuracy",
-    "binary_crossentropy",
-    "categorical_accuracy",
-    "categorical_crossentropy",
-    "categorical_hinge",
-    "classification_report",
-    "confusion_matrix",
-    "deserialize",
-    "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "poisson",
-    "roc_auc",
-    "roc_curve",
-    "serialize",
-    "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy",
-    "squared_hinge",
-    "top_k_categorical_accuracy",
-]
+    "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "CategoricalAccuracy",
+    "CategoricalCrossentropy", "CategoricalHinge", "ConfusionMatrix", "CosineSimilarity",
+    "EuclideanDistance", "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives",
+    "HalfSquaredError", "Hinge", "Huber", "KLDivergence", "LogCoshError", "Mean",
+    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanMetricWrapper", "MeanOfRows",
+    "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "PerceptronCriterion", "Poisson",
+    "Precision", "R2Score", "Recall", "RootMeanSquaredError", "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy", "SquaredHinge",
+    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "binary_accuracy",
+    "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy", "categorical_hinge",
+    "classification_report", "confusion_matrix", "deserialize", "get", "hinge", "huber",
+    "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "roc_auc", "roc_curve",
+    "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
+]  # fmt: skip

@@ -9,6 +9,8 @@ import numpy as np
 
 from .binned import divide
 
+__all__ = ["classification_report", "confusion_matrix", "roc_auc", "roc_curve"]
+
 
 def roc_curve(
     y_true: Any, y_score: Any, sample_weight: Any = None, drop_intermediate: bool = True

@@ -15,6 +15,8 @@ from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.losses.loss import align
 
+__all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
+
 
 class Metric(registry.Entry):
     """Base class: a float64 state on the device, read once an epoch.

@@ -30,6 +30,8 @@ from gpunn.common.names import snake_case
 from . import schedules
 from .schedules import LearningRateSchedule
 
+__all__ = ["Optimizer", "deserialize", "get", "serialize"]
+
 if TYPE_CHECKING:
     from gpunn.core.arena import Arena
 

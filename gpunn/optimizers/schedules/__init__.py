@@ -1,3 +1,4 @@
+# Below the docstring: written by `make exports` from the modules of this folder.
 """Schedules: a learning rate, or a momentum, as a function of the updates done so far.
 
 ``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` take one in place of a
@@ -17,16 +18,7 @@ from .decay import (
 from .schedule import LearningRateSchedule, deserialize, get, serialize
 
 __all__ = [
-    "Constant",
-    "CosineDecay",
-    "CosineDecayRestarts",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "LearningRateSchedule",
-    "OneCycle",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-    "deserialize",
-    "get",
-    "serialize",
-]
+    "Constant", "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
+    "LearningRateSchedule", "OneCycle", "PiecewiseConstantDecay", "PolynomialDecay", "deserialize",
+    "get", "serialize",
+]  # fmt: skip

@@ -10,6 +10,8 @@ from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 
+__all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
+
 
 class LearningRateSchedule(registry.Entry):
     """Base class. A subclass writes ``__call__``; with a constructor of its own, and

@@ -1,0 +1,153 @@
+"""Writes what each package of parts exports, from what its modules define: `make exports`.
+
+A module gives what its ``__all__`` names; without one, the parts that it defines: public classes
+that derive from the package's base class and are not abstract. The files are read, not imported:
+so this also works while an ``__init__`` names something that is gone.
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PACKAGE = Path(__file__).parents[1] / "gpunn"
+HEADER = "# Below the docstring: written by `make exports` from the modules of this folder.\n"
+WIDTH = 100
+snake_case = runpy.run_path(str(PACKAGE / "common" / "names.py"))["snake_case"]
+
+
+class Part(NamedTuple):
+    """A class that is registered by its name, and its other names."""
+
+    module: str
+    name: str
+    aliases: tuple[str, ...]
+
+
+def called_object(part: Part) -> str:
+    """``silu = swish = Silu()``: an object that is called like a function."""
+    names = [snake_case(part.name), *filter(str.islower, part.aliases)]
+    return f"{' = '.join(names)} = {part.name}()"
+
+
+def row_function(part: Part) -> str:
+    """``hinge = row_function(Hinge)``."""
+    return f"{snake_case(part.name)} = row_function({part.name})"
+
+
+def other_names(part: Part) -> str:
+    """``MaxPool2D = MaxPooling2D``: Keras has both."""
+    return " = ".join([*part.aliases, part.name]) if part.aliases else ""
+
+
+def nothing(part: Part) -> str:
+    return ""
+
+
+# The packages, and what stands beside the class of each part.
+PACKAGES: dict[str, Callable[[Part], str]] = {
+    "activations": called_object,
+    "callbacks": other_names,
+    "layers": other_names,
+    "losses": row_function,
+    "metrics": nothing,
+    "optimizers": nothing,
+    "optimizers/schedules": nothing,
+}
+
+
+def assigned(body: Iterable[ast.stmt], name: str) -> Any:
+    """The literal that a module or a class assigns to ``name``; None if it does not."""
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def parts(modules: Mapping[str, list[ast.stmt]]) -> Iterator[Part]:
+    """The parts that a package defines; its base class, which sets ``kind``, is none."""
+    classes = {
+        node.name: (module, node)
+        for module, body in modules.items()
+        for node in body
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def derives(name: str) -> bool:
+        """Whether the class is the base class, or derives from it."""
+        if name not in classes:
+            return False
+        node = classes[name][1]
+        return bool(assigned(node.body, "kind")) or any(derives(ast.unparse(b)) for b in node.bases)
+
+    for name, (module, node) in sorted(classes.items()):
+        hidden = name.startswith("_") or assigned(node.body, "abstract")
+        if derives(name) and not hidden and not assigned(node.body, "kind"):
+            yield Part(module, name, assigned(node.body, "aliases") or ())
+
+
+def rank(name: str) -> int:
+    """CONSTANTS come first, then Classes, then functions."""
+    return 0 if name.isupper() else 1 if name[0].isupper() else 2
+
+
+def import_from(module: str, names: Iterable[str]) -> str:
+    """The statement, as ruff would have it."""
+    ordered = sorted(names, key=lambda name: (rank(name), name.lower()))
+    line = f"from .{module} import {', '.join(ordered)}\n"
+    if len(line) <= WIDTH:
+        return line
+    return "".join([f"from .{module} import (\n", *(f"    {n},\n" for n in ordered), ")\n"])
+
+
+def statements(folder: Path) -> str:
+    """The imports of a package, what stands beside its classes, and ``__all__``."""
+    modules = {
+        path.stem: ast.parse(path.read_text(encoding="utf-8")).body
+        for path in sorted(folder.glob("*.py"))
+        if path.stem != "__init__"
+    }
+    found = list(parts(modules))
+    names = {module: assigned(body, "__all__") for module, body in modules.items()}
+    for module, listed in names.items():
+        if listed is None:
+            names[module] = [part.name for part in found if part.module == module]
+    beside = PACKAGES[folder.relative_to(PACKAGE).as_posix()]
+    lines = [line for part in found if (line := beside(part))]
+    inner = [path.parent.name for path in sorted(folder.glob("*/__init__.py"))]
+    public = {*inner, *(name for listed in names.values() for name in listed)}
+    public.update(name for line in lines for name in line.split(" = ")[:-1])
+
+    if beside is row_function:
+        names["loss"] = [*names["loss"], row_function.__name__]
+    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
+    imports += [import_from(module, listed) for module, listed in names.items() if listed]
+    quoted = ", ".join(f'"{name}"' for name in sorted(public, key=lambda n: (rank(n), n)))
+    wrapped = textwrap.indent(textwrap.fill(quoted, WIDTH - 4), "    ")
+    sections = [
+        "".join(imports),
+        "".join(f"{line}\n" for line in lines),
+        f"__all__ = [\n{wrapped},\n]  # fmt: skip\n",
+    ]
+    return "\n".join(filter(None, sections))
+
+
+def written(folder: Path) -> str:
+    """The whole ``__init__.py`` of a package: its text as it is, and the rest as it is now."""
+    source = (folder / "__init__.py").read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source), clean=False)
+    return f'{HEADER}"""{text}"""\n\n{statements(folder)}'
+
+
+def main(*_: Any) -> None:
+    for name in PACKAGES:
+        path = PACKAGE / name / "__init__.py"
+        path.write_text(written(path.parent), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
