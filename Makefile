@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOUND_PYTHON = $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL = echo "Installing; compiling the CPU kernels, if any are out of date, takes minutes" && \
+INSTALL = echo "Installing; compiling the CPU kernels, if any are out of date, may take minutes" && \
   $(PIP) install --quiet --editable
 OUT ?= runs/mnist
 # Options for pytest or the benchmarks, as in `make test ARGS="-m 'not slow'"`.
@@ -81,8 +81,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The stamps are renewed when the list of dependencies or the compiled kernels may have changed.
-# An installation compiles those in place that are not up to date: GPUNN_BUILD=none compiles none.
-PACKAGE := pyproject.toml setup.py $(wildcard kernels/formulas/*.cuh kernels/cpu/*)
+# An installation compiles those in place that are not up to date: for the CPU of this machine, or,
+# to be tested, for all that a wheel serves. GPUNN_BUILD=none compiles none.
+PACKAGE := pyproject.toml setup.py $(wildcard kernels/formulas/*.cuh kernels/cpu/* kernels/*.cpp)
 
 $(VENV)/.for-train: $(PACKAGE) | $(BIN)/python
 	@extra=$$($(PYTHON) -I gpunn/backends/cupy/driver/cuda_extra.py) && $(INSTALL) ".$${extra:+[$$extra]}"
@@ -92,6 +93,7 @@ $(VENV)/.for-bench: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[bench]'
 	@touch $@
 
+$(VENV)/.for-test: export GPUNN_BUILD := $(or $(GPUNN_BUILD),all)
 $(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[test]'
 	@touch $@

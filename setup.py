@@ -1,8 +1,9 @@
 """The compiled CPU kernels: one extension module for each instruction set, all optional.
 
 What else there is to say of the package stands in ``pyproject.toml``. Without a compiler the
-package installs as pure Python. ``GPUNN_BUILD`` names the instruction sets to build for, all by
-default; with ``none`` nothing is compiled. The compiler is ``CC`` and ``CXX``, as everywhere;
+package installs as pure Python. ``GPUNN_BUILD`` names the instruction sets to build for. Without
+it a wheel gets ``all``, since it may be installed anywhere, and a source tree the one that suits
+this CPU; with ``none`` nothing is compiled. The compiler is ``CC`` and ``CXX``, as everywhere;
 ``CFLAGS`` and ``CXXFLAGS`` come last, so they win.
 """
 
@@ -11,6 +12,8 @@ import os
 import platform
 import re
 import shlex
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
+PACKAGE = "gpunn.backends.compiled"
+IN_PLACE = Path(*PACKAGE.split("."))
 KERNELS = Path("kernels")
 SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
 HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
@@ -47,6 +52,7 @@ class BuildKernels(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or len(INSTRUCTIONS)  # threads that wait for compilers
+        self.in_place = bool(self.inplace)  # as an editable installation too; run() resets it
 
     def build_extensions(self):
         folder = Path(self.build_temp)
@@ -56,25 +62,60 @@ class BuildKernels(build_ext):
         own = shlex.split(" ".join(os.environ.get(name, "") for name in ("CFLAGS", "CXXFLAGS")))
         for extension in self.extensions:
             extension.include_dirs.append(str(folder))
-            flags = UNIX + INSTRUCTIONS[extension.name.rpartition("_")[2]]
+            flags = UNIX + INSTRUCTIONS.get(extension.name.rpartition("_")[2], [])
             extension.extra_compile_args = [*(WINDOWS if windows else flags), *own]
             extension.extra_link_args = [] if windows else ["-pthread"]
+        if self.in_place:
+            self.remove_what_is_out_of_date()
+        if self.in_place and not os.environ.get("GPUNN_BUILD"):
+            self.build_what_suits_this_cpu()
+        else:
+            super().build_extensions()
+
+    def remove_what_is_out_of_date(self):
+        """Also what is not built now: better none than one of older kernels."""
+        for extension in [chooser(), *map(kernels, INSTRUCTIONS)]:
+            there = self.place_of(extension)
+            if newer_group([*extension.sources, *extension.depends], str(there)):
+                there.unlink(missing_ok=True)
+
+    def build_what_suits_this_cpu(self):
+        """The chooser and the module that it chooses, or the best one that can be compiled."""
+        first, *modules = self.extensions
+        self.extensions = [first]
         super().build_extensions()
+        best = list(INSTRUCTIONS).index(self.choice_of(first))
+        for module in reversed(modules[: best + 1]):
+            self.extensions = [module]
+            super().build_extensions()
+            if Path(self.get_ext_fullpath(module.name)).exists():
+                break
+        self.extensions = [first, module]
+
+    def choice_of(self, extension):
+        """What the chooser says, in a process of its own: a sanitizer in CFLAGS may end that."""
+        path = Path(self.get_ext_fullpath(extension.name))
+        script = f"import sys; sys.path.insert(0, {str(path.parent)!r})\n"
+        script += "import _kernels_chooser; print(_kernels_chooser.best())"
+        asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        return asked.stdout.strip() or "baseline"
 
     def build_extension(self, extension):
-        if self.editable_mode:  # what was built in place by the last installation may do
+        there = self.place_of(extension)
+        if self.in_place and there.exists() and not self.force:  # and up to date, see above
             wanted = Path(self.get_ext_fullpath(extension.name))
-            there = Path("gpunn", "backends", "compiled", wanted.name)
-            if not newer_group([*SOURCES, *extension.depends], str(there)):
-                wanted.parent.mkdir(parents=True, exist_ok=True)
-                self.copy_file(str(there), str(wanted))
-                return
-            there.unlink(missing_ok=True)  # better none than an old one, if this one fails
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(there), str(wanted))
+            return
         alone = copy.copy(self)  # the modules are made of the same files, which get the same names
         alone.build_temp = str(Path(self.build_temp) / extension.name)
         alone.compiler = copy.copy(self.compiler)
         alone.compiler.compile = self.compile_together
         build_ext.build_extension(alone, extension)
+
+    def place_of(self, extension):
+        """Where a build in place leaves it."""
+        return IN_PLACE / Path(self.get_ext_filename(extension.name)).name
 
     def compile_together(self, sources, **options):
         waiting = [COMPILERS.submit(self.compiler.compile, [s], **options) for s in sources]
@@ -93,26 +134,42 @@ def formulas():
     )
 
 
+def chooser():
+    """The module that says which of the others suits the CPU that it runs on."""
+    return Extension(
+        f"{PACKAGE}._kernels_chooser",
+        [str(KERNELS / "chooser.cpp")],
+        depends=["setup.py"],
+        language="c++",
+        optional=True,
+    )
+
+
+def kernels(instructions):
+    """The module of all kernels for an instruction set."""
+    return Extension(
+        f"{PACKAGE}._kernels_{instructions}",
+        SOURCES,
+        include_dirs=[numpy.get_include()],
+        define_macros=[("MODULE", f"_kernels_{instructions}")],
+        depends=[*HEADERS, "setup.py"],
+        language="c++",
+        optional=True,
+    )
+
+
 def extensions():
-    wanted = os.environ.get("GPUNN_BUILD") or " ".join(INSTRUCTIONS)
-    names = [] if wanted == "none" else wanted.replace(",", " ").split()
+    """What `GPUNN_BUILD` asks for, the chooser first; `BuildKernels` may build less in place."""
+    asked = (os.environ.get("GPUNN_BUILD") or "all").replace(",", " ").split()
+    if asked == ["none"]:
+        return []
+    names = list(INSTRUCTIONS) if asked == ["all"] else asked
     if unknown := set(names) - INSTRUCTIONS.keys():
         raise SystemExit(
-            f"GPUNN_BUILD must be none, or some of {', '.join(INSTRUCTIONS)} here; "
+            f"GPUNN_BUILD must be all, none, or some of {', '.join(INSTRUCTIONS)} here; "
             f"got {', '.join(sorted(unknown))}."
         )
-    return [
-        Extension(
-            f"gpunn.backends.compiled._kernels_{name}",
-            SOURCES,
-            include_dirs=[numpy.get_include()],
-            define_macros=[("MODULE", f"_kernels_{name}")],
-            depends=[*HEADERS, "setup.py"],
-            language="c++",
-            optional=True,
-        )
-        for name in names
-    ]
+    return [chooser(), *map(kernels, names)]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})

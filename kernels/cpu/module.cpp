@@ -312,19 +312,6 @@ PyType_Spec bound_spec = {"gpunn.backends.Bound", sizeof(PyBound), 0, CALLABLE, 
 PyType_Spec program_spec = {"gpunn.backends.Program", sizeof(PyProgram), 0, Py_TPFLAGS_DEFAULT,
                             program_slots};
 
-// The best instruction set of this CPU, as the end of a module's name.
-PyObject* best_instructions(PyObject*, PyObject*) {
-    const char* best = "baseline";
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = "avx2";
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        best = "avx512";
-#endif
-    return PyUnicode_FromString(best);
-}
-
 PyObject* change_threads(PyObject*, PyObject* count) {
     const long n = PyLong_AsLong(count);
     if (n == -1 && PyErr_Occurred()) return nullptr;
@@ -367,7 +354,6 @@ PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t n) {
 PyMethodDef functions[] = {
     {"within", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(within)), METH_FASTCALL,
      "within(array, limit): whether all numbers are between -limit and limit."},
-    {"best_instructions", best_instructions, METH_NOARGS, "Which of the modules suits this CPU."},
     {"set_threads", change_threads, METH_O, "How many threads a large operation may use."},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, TEXT(MODULE), nullptr, -1, functions,

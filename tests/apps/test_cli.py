@@ -560,10 +560,11 @@ def test_doctor_without_a_card(monkeypatch, capsys):
 def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
     if compiled.why_not() is not None:
         pytest.skip("there are no compiled kernels")
-    monkeypatch.setenv("GPUNN_INSTRUCTIONS", "baseline")
+    first = compiled.available()[0]
+    monkeypatch.setenv("GPUNN_INSTRUCTIONS", first)
     assert main(["doctor", "--backend", "compiled"]) == 0
     text = capsys.readouterr().out
-    assert "Compiled   baseline, by GPUNN_INSTRUCTIONS (there are baseline" in text
+    assert f"Compiled   {first}, by GPUNN_INSTRUCTIONS (there are {first}" in text
     assert "Backend    compiled\n" in text
 
 
@@ -574,6 +575,9 @@ def test_doctor_names_an_instruction_set_that_was_not_built(monkeypatch):
     assert doctor.describe_compiled() == (
         "avx2 (there are baseline, avx2). Not built, though this CPU has it: avx512"
     )
+    monkeypatch.setattr(compiled, "_is_built", lambda name: name == "avx512")
+    monkeypatch.setattr(compiled, "chosen", lambda: "avx512")
+    assert doctor.describe_compiled() == "avx512 (there are avx512)"
 
 
 def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeypatch, capsys):

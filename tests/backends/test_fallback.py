@@ -421,3 +421,6 @@ def test_the_best_that_was_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(RuntimeError, match=r"asks for avx512\. This CPU does not have them: there"):
         compiled._library.__wrapped__("avx512")
     assert list(loaded) == ["avx2"]
+    monkeypatch.setattr(compiled, "_is_built", lambda name: name == "avx512")
+    with pytest.raises(RuntimeError, match=r"built for avx512, which this CPU does not have: ins"):
+        compiled._library.__wrapped__(None)

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,13 +239,16 @@ def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Pat
     assert "The compiled kernels were not built: install a C++ compiler" in " ".join(said.split())
 
 
-# A compiler that writes down what it is asked, knows no AVX-512, and makes empty files.
+# A compiler that writes down what it is asked, knows no AVX-512, and makes empty files, but for
+# what tells the instruction sets of this CPU.
 PRETENDED = """#!{python}
 import os, sys
 from pathlib import Path
 asked = sys.argv[1:]
 with open(os.environ["LOG"], "a") as file:
     print(*asked, file=file)
+if any("chooser" in name for name in asked) and {real!r} != "None":
+    os.execv({real!r}, ["c++", *asked])
 if "-mavx512f" in asked:
     sys.exit("unrecognized command-line option")
 if "-o" in asked:
@@ -252,18 +256,31 @@ if "-o" in asked:
 """
 
 
+def pretended(folder: Path) -> dict[str, str]:
+    """The environment of a build with that compiler, which keeps its log in the folder."""
+    compiler = folder / "c++"
+    real = str(shutil.which("c++") or shutil.which("g++"))
+    compiler.write_text(PRETENDED.format(python=sys.executable, real=real))
+    compiler.chmod(0o755)
+    return {"CC": str(compiler), "CXX": str(compiler), "LOG": str(folder / "log")}
+
+
+def modules(folder: Path) -> list[str]:
+    return sorted(path.name.split(".")[0] for path in folder.rglob("_kernels_*"))
+
+
+def of_modules(*names: str) -> list[str]:
+    return sorted(f"_kernels_{name}" for name in ("chooser", *names))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="another compiler there, and only the baseline")
 def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> None:
     """The modules come of the same files at the same time, with the flags of each."""
-    compiler, log = tmp_path / "c++", tmp_path / "log"
-    compiler.write_text(PRETENDED.format(python=sys.executable))
-    compiler.chmod(0o755)
+    log = tmp_path / "log"
     folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
-    named = {"CC": str(compiler), "CXX": str(compiler), "LOG": str(log)}
-    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **named)
-    built = sorted(path.name.split(".")[0] for path in (tmp_path / "lib").rglob("_kernels_*"))
+    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **pretended(tmp_path))
     known = ["avx2", "baseline"] if platform.machine() in ("x86_64", "amd64") else ["baseline"]
-    assert built == [f"_kernels_{name}" for name in known]
+    assert modules(tmp_path / "lib") == of_modules(*known)
     compiled = [line.split() for line in log.read_text().splitlines() if " -c " in line]
     objects = [command[command.index("-o") + 1] for command in compiled]
     assert len(objects) == len(set(objects))
@@ -271,6 +288,40 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     flags = {flag for command in compiled for flag in command}
     assert {"-O3", "-std=c++17", "-ffp-contract=off"} <= flags
     assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
+
+
+@pytest.mark.skipif(bool(compiled.why_not()) or os.name == "nt", reason="nothing to compile with")
+def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> None:
+    """Asked for all, it keeps what is there; once a kernel changes, nothing older stays."""
+    for name in ("kernels", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copied(ROOT / name, tmp_path / name)
+    there = tmp_path / "gpunn" / "backends" / "compiled"
+    there.mkdir(parents=True)
+    shutil.copy2(ROOT / "gpunn" / "_version.py", tmp_path / "gpunn")
+    log = tmp_path / "log"
+
+    def build(**environment: str) -> int:
+        """How many files it takes to build in place."""
+        log.unlink(missing_ok=True)
+        command = (sys.executable, "setup.py", "build_ext", "--inplace")
+        run(*command, cwd=tmp_path, **pretended(tmp_path), **environment)
+        return sum(" -c " in line for line in log.read_text().splitlines()) if log.exists() else 0
+
+    sources = len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
+    best = [name for name in compiled.of_this_cpu() if name != "avx512"][-1]
+    unknown = sources if "avx512" in compiled.of_this_cpu() else 0  # tried, and refused
+    assert sources < build() <= 1 + sources + unknown
+    assert modules(there) == of_modules(best)
+    build(GPUNN_BUILD="all")
+    known = ["avx2", "baseline"] if platform.machine() in ("x86_64", "amd64") else ["baseline"]
+    assert modules(there) == of_modules(*known)
+    assert build(GPUNN_BUILD=best) == 0
+    assert modules(there) == of_modules(*known)
+    changed = tmp_path / "kernels" / "cpu" / "module.cpp"
+    os.utime(changed, (later := time.time() + 10, later))
+    assert build(GPUNN_BUILD="baseline") == sources
+    assert modules(there) == of_modules("baseline")
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")

@@ -110,8 +110,9 @@ def describe_compiled() -> str:
     usable = compiled.available()
     forced = ", by GPUNN_INSTRUCTIONS" if os.environ.get("GPUNN_INSTRUCTIONS") else ""
     text = f"{compiled.chosen()}{forced} (there are {', '.join(usable)})"
-    if missing := [name for name in compiled.of_this_cpu() if name not in usable]:
-        text += f". Not built, though this CPU has it: {', '.join(missing)}"
+    has = compiled.of_this_cpu()
+    if better := has[has.index(usable[-1]) + 1 :]:
+        text += f". Not built, though this CPU has it: {', '.join(better)}"
     return text
 
 

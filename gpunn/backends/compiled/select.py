@@ -1,8 +1,8 @@
 """The compiled CPU kernels: which of the modules suits this CPU, or why there is none.
 
 ``kernels/cpu/`` is built several times, for instruction sets that one family of CPUs has
-or lacks; see ``setup.py``. A source tree in which nothing was built, and an installation
-without a compiler, have none: then the NumPy backend does the same.
+or lacks, or once, for the CPU of a source tree; see ``setup.py``. A source tree in which nothing
+was built, and an installation without a compiler, have none: then the NumPy backend does the same.
 """
 
 from __future__ import annotations
@@ -37,13 +37,24 @@ def available() -> tuple[str, ...]:
     Raises:
         RuntimeError: if there is none; it says why.
     """
-    return tuple(name for name in of_this_cpu() if _is_built(name))
+    usable = tuple(name for name in of_this_cpu() if _is_built(name))
+    others = [name for name in INSTRUCTIONS if _is_built(name)]
+    if not usable and others:
+        raise RuntimeError(
+            f"The compiled kernels were built for {', '.join(others)}, which this CPU does not "
+            f"have: install gpunn again."
+        )
+    if not usable:
+        raise RuntimeError(
+            "The compiled kernels were not built: install a C++ compiler, then gpunn again."
+        )
+    return usable
 
 
 @cache
 def of_this_cpu() -> tuple[str, ...]:
-    """The instruction sets that this CPU has, built for or not; raises as `available` does."""
-    best = _module("baseline").best_instructions()
+    """The instruction sets that this CPU has, built for or not."""
+    best = _module("chooser").best() if _is_built("chooser") else "baseline"
     return INSTRUCTIONS[: INSTRUCTIONS.index(best) + 1]
 
 
@@ -62,23 +73,20 @@ def _library(asked: str | None) -> Any:
     return _module(asked or usable[-1])
 
 
-def _is_built(instructions: str) -> bool:
-    return importlib.util.find_spec(_name(instructions)) is not None
+def _is_built(which: str) -> bool:
+    return importlib.util.find_spec(_name(which)) is not None
 
 
-def _module(instructions: str) -> Any:
+def _module(which: str) -> Any:
+    """The module of an instruction set, or the chooser."""
     try:
-        return importlib.import_module(_name(instructions))
-    except ModuleNotFoundError as error:
-        raise RuntimeError(
-            "The compiled kernels were not built: install a C++ compiler, then gpunn again."
-        ) from error
+        return importlib.import_module(_name(which))
     except ImportError as error:
         raise RuntimeError(f"The compiled kernels do not load: {error}.") from error
 
 
-def _name(instructions: str) -> str:
-    return f"{__package__}._kernels_{instructions}"
+def _name(which: str) -> str:
+    return f"{__package__}._kernels_{which}"
 
 
 def why_not() -> str | None:
