@@ -6,14 +6,19 @@ The library is the one of the wheel ``nvidia-cuda-nvrtc-cu12``.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib.util
+import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+CACHE: Path | None = None  # where results are kept, under a name made of all they depend on
 
 
 class CompileError(Exception):
@@ -55,15 +60,38 @@ def compile_kernels(
     Returns what each takes; raises `CompileError` with the log.
     """
     flags = [*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
-    with _compiled(source, names, flags) as program:
-        log = _text(program, "ProgramLog")
-        return {name: _resources(log, _lowered(program, name)) for name in names}
+
+    def make() -> dict[str, dict[str, int]]:
+        with _compiled(source, names, flags) as program:
+            log = _text(program, "ProgramLog")
+            return {name: asdict(_resources(log, _lowered(program, name))) for name in names}
+
+    return {name: Resources(**used) for name, used in _kept(make, source, names, flags).items()}
 
 
 def assembly(source: str, name: str, options: Sequence[str] = ()) -> str:
     """The virtual assembly (PTX) of one kernel, as for the oldest card."""
-    with _compiled(source, [name], [*options, "--gpu-architecture=compute_61"]) as program:
-        return _text(program, "PTX")
+    flags = [*options, "--gpu-architecture=compute_61"]
+
+    def make() -> str:
+        with _compiled(source, [name], flags) as program:
+            return _text(program, "PTX")
+
+    return _kept(make, source, [name], flags)
+
+
+def _kept(make: Callable[[], Any], source: str, names: Sequence[str], flags: Sequence[str]) -> Any:
+    """What ``make`` gives, or gave when the same was compiled before, as far as JSON knows it."""
+    if CACHE is None:
+        return make()
+    key = json.dumps([version(), Path(__file__).read_text(), source, [*names], [*flags]])
+    path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(make()))
+        unfinished.replace(path)
+    return json.loads(path.read_text())
 
 
 @contextmanager

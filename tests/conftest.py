@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
+import nvrtc
 import pytest
 
 from gpunn.backends.compiled.select import why_not as why_not_compiled
@@ -18,7 +19,10 @@ from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.common import registry
 from gpunn.datasets import mnist as source
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
