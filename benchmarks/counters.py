@@ -4,7 +4,7 @@
     python benchmarks/counters.py --check    # fails where it differs; `make test` does this
 
 A training step through ``fit`` on the NumPy backend, a prediction, and the same on a card, as
-its launch list says:
+its profile says:
 
 - operations of the contract, bytes of the arrays they touch, flops; on a card also launches;
 - passes over arrays that these are made of (calls of ufuncs, products and copies), and the
@@ -34,8 +34,8 @@ from counting import Counters, Prepare, allocated, calls, instructions, passes
 
 import gpunn
 from gpunn import layers
-from gpunn.apps.roofline import launch_list as steps
-from gpunn.backends.contract.profiling import Launch
+from gpunn.apps.roofline import step_profile as steps
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.training import loops
 
@@ -93,7 +93,7 @@ def measure() -> dict[str, Counters]:
 
 def training_step(make: Callable[[], Any], batch: int) -> Counters:
     """One step at this batch size, on a card and through ``fit`` on NumPy."""
-    return {**_on_card(of_launches(steps.launches(make(), batch))), **fit_step(make, batch)}
+    return {**_on_card(sums_of(steps.profile_step(make(), batch))), **fit_step(make, batch)}
 
 
 def fit_step(make: Callable[[], Any], batch: int) -> Counters:
@@ -134,28 +134,29 @@ def prediction(method: str, rows: int) -> Counters:
         return work, model.backend
 
     work, backend = call(dry.make_backend())
-    with backend.profile() as recorded:
+    with backend.profile() as operations:
         work()
-    return {**_on_card(of_launches(recorded)), **counted(call)}
+    return {**_on_card(sums_of(operations)), **counted(call)}
 
 
-def of_launches(recorded: list[Launch]) -> Counters:
-    """Sums over a launch list."""
-    sums = {name: sum(getattr(r, name) for r in recorded) for name in ("bytes", "flops", "kernels")}
-    return {"operations": len(recorded), **sums}
+def sums_of(operations: list[ProfiledOperation]) -> Counters:
+    """Sums over a profile."""
+    names = ("bytes", "flops", "launches")
+    sums = {name: sum(getattr(one, name) for one in operations) for name in names}
+    return {"operations": len(operations), **sums}
 
 
 def _on_card(counters: Counters) -> Counters:
-    return {f"card {name.replace('kernels', 'launches')}": n for name, n in counters.items()}
+    return {f"card {name}": n for name, n in counters.items()}
 
 
 def counted(prepare: Prepare) -> Counters:
     """Counters of the work that ``prepare()`` gives, made anew for each kind."""
     work, backend = prepare()
-    with backend.profile() as recorded:
+    with backend.profile() as operations:
         work()
-    counters = of_launches(recorded)
-    del counters["kernels"]
+    counters = sums_of(operations)
+    del counters["launches"]
     allocations = allocated(prepare()[0])
     counters |= {"array allocations": len(allocations), "array bytes": sum(allocations)}
     counters |= passes(prepare)

@@ -32,7 +32,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import POSITION, Control
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048
@@ -52,7 +52,7 @@ AROUND = (
 
 
 # What an operation was, how to repeat it, and the control block that it reads.
-Call = tuple[Launch, Callable[[Backend], None], Control | None]
+Call = tuple[ProfiledOperation, Callable[[Backend], None], Control | None]
 
 
 @contextmanager
@@ -62,9 +62,9 @@ def profiled(backend: Backend) -> Iterator[list[Call]]:
     profile = backend.profile()
     with profile:
         yield found
-    for launch, (method, given) in zip(profile.launches, profile.calls, strict=True):
+    for operation, (method, given) in zip(profile.operations, profile.calls, strict=True):
         again = partial(_repeat, method.__name__, given)
-        found.append((launch, again, getattr(given, "control", None)))
+        found.append((operation, again, getattr(given, "control", None)))
 
 
 def _repeat(name: str, given: Given, backend: Backend) -> None:
@@ -87,7 +87,7 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     for workload in ALL_WORKLOADS:
         yield workload, step(workload)
     calls = step("W2", global_clipnorm=1.0, metrics=["sparse_categorical_crossentropy"])
-    yield CLIPPED, [c for c in calls if c[0].operation in ("clip_gradients", "metric")]
+    yield CLIPPED, [c for c in calls if c[0].name in ("clip_gradients", "metric")]
     first = {"data_format": "channels_first"}
     model = Sequential(
         [
@@ -100,15 +100,15 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
     with profiled(model.backend) as calls:
         model.fit(x / np.float32(255), y, batch_size=32, steps_per_epoch=1, verbose=0)
-    yield IMAGES, [c for c in calls if c[0].operation in BESIDE]
+    yield IMAGES, [c for c in calls if c[0].name in BESIDE]
     model = branched(backend)
     with profiled(model.backend) as calls:
         model.fit(x, y, batch_size=32, steps_per_epoch=1, verbose=0)
-    yield BRANCHED, [c for c in calls if c[0].operation in AROUND]
+    yield BRANCHED, [c for c in calls if c[0].name in AROUND]
     model = network(WORKLOADS["W2"], backend)
     with profiled(model.backend) as calls:
         model.predict_on_batch(x[:32])
-    yield PREDICTED, [c for c in calls if c[0].operation == "affine"][:1]
+    yield PREDICTED, [c for c in calls if c[0].name == "affine"][:1]
 
 
 def branched(backend: str) -> Model:
@@ -132,9 +132,14 @@ class Timed:
     """One operation of one step."""
 
     def __init__(
-        self, name: str, backend: Backend, launch: Launch, call: Any, control: Control | None
+        self,
+        name: str,
+        backend: Backend,
+        operation: ProfiledOperation,
+        call: Any,
+        control: Control | None,
     ) -> None:
-        self.name, self.launch, self.control = name, launch, control
+        self.name, self.operation, self.control = name, operation, control
         self.backend = backend.isolated()
         self.program = self.backend.program(partial(call, self.backend), True)
         self.samples: list[float] = []
@@ -155,7 +160,11 @@ class Timed:
         self.samples.append(self._seconds(self.times))
 
     def entry(self, bound: float | None) -> dict[str, Any]:
-        return {"in": self.name, **asdict(self.launch), "samples": self.samples, "bound": bound}
+        profiled = asdict(self.operation)
+        return {
+            "in": self.name, "operation": profiled.pop("name"), **profiled,
+            "samples": self.samples, "bound": bound,
+        }  # fmt: skip
 
 
 def main(backend: str, rounds: int) -> dict[str, Any]:
@@ -171,24 +180,25 @@ def main(backend: str, rounds: int) -> dict[str, Any]:
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         card = find_card(properties["name"].decode())
 
-        def bound(launch: Launch) -> float | None:
+        def bound(operation: ProfiledOperation) -> float | None:
             if card is None:
                 return None
-            rate = max(card.l2_bandwidth if launch.bytes <= card.l2 else 0.0, card.bandwidth)
-            return roofline.launch_seconds(launch, card, rate) + launch.kernels * card.kernel
+            rate = max(card.l2_bandwidth if operation.bytes <= card.l2 else 0.0, card.bandwidth)
+            work = roofline.operation_seconds(operation, card, rate)
+            return work + operation.launches * card.kernel
 
         rates: dict[str, Any] = {"card": card.name if card else None}
     else:
         cpu = roofline.measure_cpu()
 
-        def bound(launch: Launch) -> float | None:
-            flops = launch.flops if launch.operation in PRODUCTS else 0
-            return max(launch.bytes / cpu.bandwidth(launch.bytes), flops / cpu.product_all)
+        def bound(operation: ProfiledOperation) -> float | None:
+            flops = operation.flops if operation.name in PRODUCTS else 0
+            return max(operation.bytes / cpu.bandwidth(operation.bytes), flops / cpu.product_all)
 
         rates = asdict(cpu)
     return {
         "rates": rates,
-        "operations": [one.entry(bound(one.launch)) for one in timed],
+        "operations": [one.entry(bound(one.operation)) for one in timed],
         "contract": sorted(get_backend(backend).operations),
     }
 

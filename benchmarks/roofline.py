@@ -1,4 +1,4 @@
-"""The bound, on paper: what a step must cost on ten cards and on this CPU, from its launch list.
+"""The bound, on paper: what a step must cost on ten cards and on this CPU, from its profile.
 
     python benchmarks/roofline.py           measures this CPU (under a minute), writes the page
     python benchmarks/roofline.py --page    predicts anew from what was measured before
@@ -24,10 +24,10 @@ from workloads import TITLES, WORKLOADS
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.apps.roofline import launch_list as steps
 from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline import step_profile as steps
 from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,7 +40,7 @@ EAGER = 300e-6  # PyTorch, eager, W2: see the page
 GOAL = 10e-6  # W2 on an H200, and on any card so many times as fast as that:
 FASTER = 10
 OURS = f"gpunn {catalog.ON_CARD}"  # its name in the files of make gpu
-Launches = Sequence[Launch]
+Operations = Sequence[ProfiledOperation]
 
 
 def network(sizes: Sequence[int], dropout: float, optimizer: str, **_: Any) -> gpunn.Sequential:
@@ -75,7 +75,7 @@ def measure() -> dict[str, Any]:
     return {
         "machine": machine.describe(),
         "cpu": {**vars(cpu), "copies": [list(pair) for pair in cpu.copies]},
-        "operation": steps.operation_seconds(0.5),
+        "operation": steps.python_seconds(0.5),
         "workloads": {
             name: steps.measure(network(**workload), workload["batch"], seconds=1.0)
             for name, workload in WORKLOADS.items()
@@ -107,43 +107,43 @@ def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
 # -- what is predicted
 
 
-def by_mode(launches: Launches, card: Card) -> dict[str, float | None]:
+def by_mode(operations: Operations, card: Card) -> dict[str, float | None]:
     """Seconds of a step: its work alone, and in each launch mode."""
-    plain = sum(launch.kernels or launch.rides for launch in launches)
-    narrow = roofline.is_narrow(launches)
+    plain = sum(operation.launches or operation.fused for operation in operations)
+    narrow = roofline.is_narrow(operations)
     return {
-        "work": roofline.work_seconds(launches, card),
-        "plain": roofline.graph_step_seconds(launches, card, plain),
-        "fused": roofline.graph_step_seconds(launches, card),
-        "persistent": roofline.persistent_step_seconds(launches, card) if narrow else None,
+        "work": roofline.work_seconds(operations, card),
+        "plain": roofline.graph_step_seconds(operations, card, plain),
+        "fused": roofline.graph_step_seconds(operations, card),
+        "persistent": roofline.persistent_step_seconds(operations, card) if narrow else None,
     }
 
 
 def predict(measured: dict[str, Any]) -> dict[str, Any]:
-    """Everything that follows from the launch lists and from what was measured."""
+    """Everything that follows from the profiles of steps and from what was measured."""
     given = measured["cpu"]
     cpu = roofline.Cpu(**{**given, "copies": tuple(map(tuple, given["copies"]))})
-    operation = measured["operation"]
+    python = measured["operation"]
     predicted: dict[str, Any] = {"workloads": {}, "widths": {}}
     for name, workload in WORKLOADS.items():
-        launches = steps.launches(network(**workload), workload["batch"])
+        operations = steps.profile_step(network(**workload), workload["batch"])
         predicted["workloads"][name] = {
-            "operations": len(launches),
-            "kernels": sum(launch.kernels for launch in launches),
-            "flops": sum(launch.flops for launch in launches),
-            "bytes": sum(launch.bytes for launch in launches),
-            "working_set": roofline.working_set(launches),
-            "bound": roofline.cpu_seconds(launches, cpu),
-            "with_python": roofline.cpu_seconds(launches, cpu, operation),
-            "cards": {card.name: by_mode(launches, card) for card in CARDS},
+            "operations": len(operations),
+            "launches": sum(operation.launches for operation in operations),
+            "flops": sum(operation.flops for operation in operations),
+            "bytes": sum(operation.bytes for operation in operations),
+            "working_set": roofline.working_set(operations),
+            "bound": roofline.cpu_seconds(operations, cpu),
+            "with_python": roofline.cpu_seconds(operations, cpu, python),
+            "cards": {card.name: by_mode(operations, card) for card in CARDS},
         }
     for batch in BATCHES:
         by_width = predicted["widths"][str(batch)] = {}
         for width in WIDTHS:
-            launches = steps.launches(classic(width), batch)
+            operations = steps.profile_step(classic(width), batch)
             by_width[str(width)] = {
-                "bound": roofline.cpu_seconds(launches, cpu),
-                "cards": {c.name: roofline.graph_step_seconds(launches, c) for c in CARDS},
+                "bound": roofline.cpu_seconds(operations, cpu),
+                "cards": {c.name: roofline.graph_step_seconds(operations, c) for c in CARDS},
             }
     return predicted
 
@@ -177,7 +177,7 @@ def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
     parts = [
         "# The bound: what a step must cost",
         "**Predicted, not measured,** but for the columns and rows that say measured. None of "
-        "this ran on a card. Made by `python benchmarks/roofline.py` from the launch list of "
+        "this ran on a card. Made by `python benchmarks/roofline.py` from the profile of "
         "each step (what `gpunn doctor --step` shows) and the figures of the cards below. Times "
         "are microseconds a step.",
         _MODEL.format(
@@ -227,7 +227,7 @@ def _workload(
 ) -> Iterable[str]:
     yield f"### {title}"
     yield (
-        f"{figures['operations']} operations, {figures['kernels']} kernels when fused, "
+        f"{figures['operations']} operations, {figures['launches']} launches when fused, "
         f"{figures['flops'] / 1e6:,.1f} Mflop, {figures['bytes'] / 1e6:,.2f} MB of traffic; the "
         f"step comes back to {figures['working_set'] / 1e6:,.2f} MB."
     )

@@ -37,7 +37,7 @@ METHOD = """\
 Each point is a process of its own. A step is a step of `fit`; its time is the median of seven
 samples of about 0.4 s. It is taken apart by measurement, in turn with these samples: *calls of
 Python and NumPy* is a step of the same layers one unit wide on one row; *matrix products* are
-those of the step's launch list, run by themselves; *passes over arrays* is what is left. Memory
+those of the step's profile, run by themselves; *passes over arrays* is what is left. Memory
 is the most that the process has had; *arrays* is the most that Python's tracemalloc counts until
 the first step has ended.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 
 ROWS = 4096  # of generated data, or one batch
 DEFAULTS = {
@@ -123,12 +123,14 @@ def fixed_cost(point: dict[str, Any]) -> Callable[[], float]:
     return sampler(fit, ROWS, point["seconds"] / 3)
 
 
-def products(backend: Any, recorded: list[Launch], seconds: float) -> Callable[[], float]:
+def products(
+    backend: Any, operations: list[ProfiledOperation], seconds: float
+) -> Callable[[], float]:
     """Samples the step's matrix products alone, on arrays of their own."""
     own, calls = backend.isolated(), []
-    for launch in recorded:
-        if launch.operation == "matmul":
-            shapes = (launch.shapes[name] for name in ("a", "b", "out"))
+    for operation in operations:
+        if operation.name == "matmul":
+            shapes = (operation.shapes[name] for name in ("a", "b", "out"))
             a, b, out = (backend.zeros(shape, np.float32) for shape in shapes)
             flips = a.shape[0] != out.shape[0], b.shape[1] != out.shape[1]
             calls.append((a, b, out, *flips))
@@ -195,11 +197,11 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
             "peak": None if free is None else free - model.backend.free_bytes(),
         }
     else:
-        with model.backend.profile() as recorded:
+        with model.backend.profile() as operations:
             fit(1, 1)
-        samplers["products"] = products(model.backend, recorded, point["seconds"] / 3)
+        samplers["products"] = products(model.backend, operations, point["seconds"] / 3)
         for name in ("bytes", "flops"):
-            sum_of_step = sum(getattr(launch, name) for launch in recorded)
+            sum_of_step = sum(getattr(operation, name) for operation in operations)
             result[name] = sum_of_step * (steps if passes else 1)
     samples: dict[str, list[float]] = {name: [] for name in samplers}
     cpu = wall = 0.0

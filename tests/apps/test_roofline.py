@@ -15,9 +15,9 @@ import roofline as program
 import gpunn
 from gpunn import layers
 from gpunn.apps.roofline import known_cards, roofline
-from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline import step_profile as steps
 from gpunn.apps.roofline.known_cards import CARDS, find_card
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 
 CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
 every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -27,25 +27,25 @@ def card(name: str) -> Any:
     return next(card for card in CARDS if card.name == name)
 
 
-def update(elements: int, arrays: int = 4) -> Launch:
+def update(elements: int, arrays: int = 4) -> ProfiledOperation:
     """An Adam step: four arrays, seven passes."""
     shapes = {f"array {number}": (elements,) for number in range(arrays)}
-    return Launch("update", "Adam", shapes, 7 * 4 * elements, elements, 1)
+    return ProfiledOperation("update", "Adam", shapes, 7 * 4 * elements, elements, 1)
 
 
-def product(m: int, k: int, n: int) -> Launch:
+def product(m: int, k: int, n: int) -> ProfiledOperation:
     shapes = {"a": (m, k), "b": (k, n), "out": (m, n)}
-    return Launch("matmul", "", shapes, 4 * (m * k + k * n + m * n), 2 * m * k * n, 1)
+    return ProfiledOperation("matmul", "", shapes, 4 * (m * k + k * n + m * n), 2 * m * k * n, 1)
 
 
 # -- traffic and arithmetic of what is launched
 
 
-def launched(operation: str, optimizer: Any = "adam", **options: Any) -> list[Launch]:
+def profiled(name: str, optimizer: Any = "adam", **options: Any) -> list[ProfiledOperation]:
     stack = [layers.Input((6,)), layers.Dense(4, **options), layers.Dropout(0.5), layers.Dense(2)]
     model = gpunn.Sequential(stack, backend="numpy")
     model.compile(optimizer, "mse")
-    return [launch for launch in steps.launches(model, 8) if launch.operation == operation]
+    return [operation for operation in steps.profile_step(model, 8) if operation.name == name]
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ def launched(operation: str, optimizer: Any = "adam", **options: Any) -> list[La
     ],
 )
 def test_an_update_reads_gradients_once_and_rewrites_the_rest(optimizer: Any, passes: int) -> None:
-    (launch,) = launched("update", optimizer)
+    (operation,) = profiled("update", optimizer)
     # 6 x 4, 4, 4 x 2 and 2 elements, each begun on a cache line of 16
-    assert launch.bytes == 4 * passes * (32 + 16 + 16 + 16)
+    assert operation.bytes == 4 * passes * (32 + 16 + 16 + 16)
 
 
 def test_traffic_by_hand() -> None:
-    forward = launched("matmul")[0]
+    forward = profiled("matmul")[0]
     assert forward.bytes == 4 * (8 * 6 + 6 * 4 + 8 * 4) and forward.flops == 2 * 8 * 6 * 4
-    (dropout,) = launched("dropout")
+    (dropout,) = profiled("dropout")
     assert dropout.bytes == (4 + 4 + 1) * 8 * 4  # the mask has a byte an element
     # The gradient of the second reads its input.
-    relu, kept = (launched("bias_activation", activation=f)[0] for f in ("relu", "silu"))
+    relu, kept = (profiled("bias_activation", activation=f)[0] for f in ("relu", "silu"))
     assert relu.bytes == 4 * (8 * 4 + 4 + 8 * 4)
     assert kept.bytes == relu.bytes + 4 * 8 * 4  # x is left holding x + bias
 
@@ -77,11 +77,11 @@ def test_traffic_by_hand() -> None:
 def test_what_is_added_to_is_read_and_written() -> None:
     backend = gpunn.backends.get_backend("numpy")
     a, b, out = (np.ones(shape, np.float32) for shape in ((3, 5), (5, 2), (3, 2)))
-    with backend.profile() as launches:
+    with backend.profile() as operations:
         backend.matmul(a, b, out)
         backend.matmul(a, b, out, accumulate=True)
-    assert launches[1].bytes - launches[0].bytes == out.nbytes
-    assert launches[1].flops == launches[0].flops
+    assert operations[1].bytes - operations[0].bytes == out.nbytes
+    assert operations[1].flops == operations[0].flops
 
 
 # -- the cards
@@ -173,9 +173,9 @@ def test_a_product_by_hand() -> None:
 
 
 def test_the_classic_step_in_one_kernel() -> None:
-    launches = steps.launches(steps.example())
-    assert roofline.is_narrow(launches)
-    assert not roofline.is_narrow(steps.launches(program.classic(129)))
+    operations = steps.profile_step(steps.example())
+    assert roofline.is_narrow(operations)
+    assert not roofline.is_narrow(steps.profile_step(program.classic(129)))
     h200 = card("H200")
     bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes a second
     # 32 of its multiprocessors have a row each; each of them reads both layers' weights forward,
@@ -183,18 +183,18 @@ def test_the_classic_step_in_one_kernel() -> None:
     first, last = 784 * 128 * 4, 128 * 10 * 4
     seconds = [max(n / port, 32 * n / bandwidth) for n in (first, last, last)]
     others = [
-        roofline.launch_seconds(x, h200, bandwidth)
-        for x in launches
-        if x.operation != "matmul" or x.shapes["out"][0] != 32
+        roofline.operation_seconds(x, h200, bandwidth)
+        for x in operations
+        if x.name != "matmul" or x.shapes["out"][0] != 32
     ]
     products = [
-        roofline.launch_seconds(x, h200, bandwidth)
-        for x in launches
-        if x.operation == "matmul" and x.shapes["out"][0] == 32
+        roofline.operation_seconds(x, h200, bandwidth)
+        for x in operations
+        if x.name == "matmul" and x.shapes["out"][0] == 32
     ]
     least = sum(map(max, products, seconds)) + sum(others)
     assert seconds[0] > products[0]
-    assert roofline.persistent_step_seconds(launches, h200) == pytest.approx(
+    assert roofline.persistent_step_seconds(operations, h200) == pytest.approx(
         2 * 1.25e-6 + 15e-6 / 64 + least
     )
 
@@ -204,7 +204,7 @@ def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
     gtx = card("GTX 1060 6GB")
     few, more = (
         roofline._own_rows_seconds(
-            next(x for x in steps.launches(steps.example(), batch) if x.operation == "matmul"),
+            next(x for x in steps.profile_step(steps.example(), batch) if x.name == "matmul"),
             batch, gtx, gtx.l2_bandwidth,
         )
         for batch in (32, 50)
@@ -219,31 +219,31 @@ def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
     activations = batch * (784 + 128 + 10)
     least = 4 * (4 * parameters + activations)
     # above it, at most: gradients, masks and results of every pass over the activations
-    assert least <= roofline.working_set(steps.launches(steps.example())) < least * 1.2
+    assert least <= roofline.working_set(steps.profile_step(steps.example())) < least * 1.2
 
 
 @every_card
 @pytest.mark.parametrize("name", program.WORKLOADS)
 def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: str) -> None:
     workload = program.WORKLOADS[name]
-    launches = steps.launches(program.network(**workload), workload["batch"])
-    traffic, flops = (sum(getattr(x, of) for x in launches) for of in ("bytes", "flops"))
-    fits = roofline.working_set(launches) <= card.l2
+    operations = steps.profile_step(program.network(**workload), workload["batch"])
+    traffic, flops = (sum(getattr(x, of) for x in operations) for of in ("bytes", "flops"))
+    fits = roofline.working_set(operations) <= card.l2
     bandwidth = card.l2_bandwidth if fits else card.bandwidth
     for seconds in (
-        roofline.graph_step_seconds(launches, card),
-        roofline.persistent_step_seconds(launches, card),
+        roofline.graph_step_seconds(operations, card),
+        roofline.persistent_step_seconds(operations, card),
     ):
         assert seconds > max(traffic / bandwidth, flops / card.flops)
-    kernels = sum(x.kernels for x in launches)
-    assert roofline.graph_step_seconds(launches, card) > kernels * card.kernel
-    bound = roofline.cpu_seconds(launches, CPU)
+    kernels = sum(x.launches for x in operations)
+    assert roofline.graph_step_seconds(operations, card) > kernels * card.kernel
+    bound = roofline.cpu_seconds(operations, CPU)
     assert bound >= max(traffic / CPU.copies[0][1], 0.99 * flops / CPU.product_all)
 
 
 def test_wider_layers_and_larger_batches_take_no_less() -> None:
     widths, batches = (1, 16, 31, 32, 33, 128, 700, 1024), (1, 10, 32, 33, 500)
-    lists = {(w, b): steps.launches(program.classic(w), b) for w in widths for b in batches}
+    lists = {(w, b): steps.profile_step(program.classic(w), b) for w in widths for b in batches}
     for predict in (
         *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in CARDS),
         lambda x: roofline.cpu_seconds(x, CPU),
@@ -285,7 +285,7 @@ def test_a_step_is_measured_on_a_copy(backend: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_python_takes_time() -> None:
-    assert 1e-8 < steps.operation_seconds(0.01) < 1e-2
+    assert 1e-8 < steps.python_seconds(0.01) < 1e-2
 
 
 # -- the page

@@ -363,10 +363,10 @@ def test_a_launch_ends_before_anybody_notices() -> None:
 def test_launches_of_the_classic_step() -> None:
     for cooperative, most in ((False, 12), (True, 2)):
         model = digits.classic(dry.make_backend(cooperative))
-        launches = digits.launched(model, *digits.digits(80), 32)
-        assert len(launches) == 17
-        assert 0 < sum(launch.kernels for launch in launches) <= most
-        assert all(launch.kernels or launch.rides for launch in launches)
+        operations = digits.profiled(model, *digits.digits(80), 32)
+        assert len(operations) == 17
+        assert 0 < sum(operation.launches for operation in operations) <= most
+        assert all(operation.launches or operation.fused for operation in operations)
 
 
 def test_the_phases_of_the_classic_step() -> None:

@@ -1,4 +1,4 @@
-"""The launch list of a step: what is launched on a card, and what `gpunn doctor --step` says."""
+"""The profile of a step: what it launches on a card, and what `gpunn doctor --step` says."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import registered
 import registered_networks as parity
-from digit_networks import classic, digits, launched, program
+from digit_networks import classic, digits, profiled, program
 
 import gpunn
 from gpunn import layers
 from gpunn.apps.cli import main
-from gpunn.apps.roofline import launch_list as steps
 from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline import step_profile as steps
 from gpunn.apps.roofline.known_cards import CARDS
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Kernel
@@ -61,12 +61,12 @@ def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
 
 def test_the_classic_step_is_eleven_launches() -> None:
     assert streamed(classic(CARD), *digits(80), 32) == CLASSIC
-    launches = launched(classic(CARD), *digits(80), 32)
-    assert len(launches) == OPERATIONS and sum(x.kernels for x in launches) == CLASSIC
-    assert [x.operation for x in launches if x.rides] == [
+    operations = profiled(classic(CARD), *digits(80), 32)
+    assert len(operations) == OPERATIONS and sum(x.launches for x in operations) == CLASSIC
+    assert [x.name for x in operations if x.fused] == [
         "bias_activation", "dropout", "loss", "activation_gradient", "column_sums", "advance",
     ]  # fmt: skip
-    assert launches == steps.launches(classic("numpy"))
+    assert operations == steps.profile_step(classic("numpy"))
 
 
 def test_more_rows_are_no_more_launches() -> None:
@@ -74,19 +74,20 @@ def test_more_rows_are_no_more_launches() -> None:
 
 
 def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None:
-    launches = {
-        launch.operation: launch for launch in reversed(launched(classic("numpy"), *digits(80), 32))
+    operations = {
+        operation.name: operation
+        for operation in reversed(profiled(classic("numpy"), *digits(80), 32))
     }
-    assert launches["matmul"].flops == 2 * 32 * 784 * 128
-    assert launches["matmul"].bytes == 4 * (32 * 784 + 784 * 128 + 32 * 128)
+    assert operations["matmul"].flops == 2 * 32 * 784 * 128
+    assert operations["matmul"].bytes == 4 * (32 * 784 + 784 * 128 + 32 * 128)
     size = 784 * 128 + 128 + 128 * 10 + 10 + 6  # the last bias ends on a cache line
-    assert launches["update"].shapes["m"] == (size,)
-    assert launches["update"].bytes == 7 * 4 * size  # gradients are only read
+    assert operations["update"].shapes["m"] == (size,)
+    assert operations["update"].bytes == 7 * 4 * size  # gradients are only read
 
 
 @pytest.mark.parametrize("rows", [64, 1000])
 def test_a_gather_moves_its_rows_and_not_the_data_set(rows: int) -> None:
-    images, labels = launched(classic("numpy"), *digits(rows), 32)[:2]
+    images, labels = profiled(classic("numpy"), *digits(rows), 32)[:2]
     assert images.shapes == {"source": (32, 28, 28), "out": (32, 28, 28)}
     assert images.bytes == 32 * 28 * 28 * (1 + 4)
     assert images.flops == 32 * 28 * 28
@@ -96,10 +97,10 @@ def test_a_gather_moves_its_rows_and_not_the_data_set(rows: int) -> None:
 def test_clipping_touches_the_gradients_alone() -> None:
     model = classic("numpy")
     model.compile(gpunn.optimizers.Adam(global_clipnorm=1.0), model.loss)
-    launches = launched(model, *digits(80), 32)
-    clip = next(launch for launch in launches if launch.operation == "clip_gradients")
+    operations = profiled(model, *digits(80), 32)
+    clip = next(operation for operation in operations if operation.name == "clip_gradients")
     assert list(clip.shapes) == ["gradients"]
-    assert next(x for x in steps.launches(model) if x.operation == "clip_gradients").kernels == 2
+    assert next(x for x in steps.profile_step(model) if x.name == "clip_gradients").launches == 2
 
 
 @parity.unusual
@@ -108,15 +109,15 @@ def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, argum
     case = ("float32", kind, name, arguments)
     host, card = (parity.network(backend, *case) for backend in ("numpy", CARD))
     x, y = parity.data(host)
-    listed = steps.launches(host, parity.BATCH)
-    assert listed == launched(card, x, y, parity.BATCH)
+    listed = steps.profile_step(host, parity.BATCH)
+    assert listed == profiled(card, x, y, parity.BATCH)
 
-    def told(launches: list[Launch]) -> list[tuple]:
-        return [(x.operation, x.formula, x.shapes, x.bytes, x.flops) for x in launches]
+    def told(operations: list[ProfiledOperation]) -> list[tuple]:
+        return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
 
-    assert told(listed) == told(launched(host, x, y, parity.BATCH))
-    asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.kernels for x in listed)
-    by_functions = any(not x.kernels and not x.rides for x in listed)
+    assert told(listed) == told(profiled(host, x, y, parity.BATCH))
+    asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.launches for x in listed)
+    by_functions = any(not x.launches and not x.fused for x in listed)
     assert asked > kernels if by_functions else asked == kernels
 
 
@@ -175,16 +176,16 @@ def test_doctor_predicts_and_measures(
     begin = lines.index("Predicted, not measured: microseconds a step on a card")
     assert lines[begin + 2].split() == ["launches", "work", "together", "one", "kernel"]
     rows = lines[begin + 3 : begin + 3 + len(CARDS)]
-    recorded = steps.launches(steps.example())
+    operations = steps.profile_step(steps.example())
     for row, card in zip(rows, CARDS, strict=True):
         *name, launches, work, together, persistent = row.split()
         assert " ".join(name) == card.name
         assert float(together) == pytest.approx(
-            1e6 * roofline.graph_step_seconds(recorded, card), abs=0.06
+            1e6 * roofline.graph_step_seconds(operations, card), abs=0.06
         )
         assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
         assert float(persistent) == pytest.approx(
-            1e6 * roofline.persistent_step_seconds(recorded, card), abs=0.06
+            1e6 * roofline.persistent_step_seconds(operations, card), abs=0.06
         )
     (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
     (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])
@@ -240,12 +241,12 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:
     model = steps.example()
-    recorded = steps.launches(model)
-    for kernels, rides, mark in ((2, False, "2"), (0, True, "-"), (0, False, "xp")):
-        recorded[2] = replace(recorded[2], kernels=kernels, rides=rides)
-        lines = steps.table(model, recorded).splitlines()
+    operations = steps.profile_step(model)
+    for launches, fused, mark in ((2, False, "2"), (0, True, "-"), (0, False, "xp")):
+        operations[2] = replace(operations[2], launches=launches, fused=fused)
+        lines = steps.table(model, operations).splitlines()
         assert next(line for line in lines if line.startswith(" 3 matmul")).split()[-1] == mark
-        assert lines[-1].split()[-1] == str(sum(launch.kernels for launch in recorded))
+        assert lines[-1].split()[-1] == str(sum(operation.launches for operation in operations))
         assert ("functions (xp)" in lines[1]) == (mark == "xp")
 
 
@@ -255,7 +256,7 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
         chain = [layers.Input((5,)), layers.Dense(3, activation=activation), layers.Dense(2)]
         model = gpunn.Sequential(chain, backend="numpy")
         model.compile("sgd", "mse")
-        told = steps.predictions(model, steps.launches(model)).splitlines()
+        told = steps.predictions(model, steps.profile_step(model)).splitlines()
         assert ("   without the launches of array functions (xp)" in told) is left_out
         assert max(map(len, told)) <= 80
 
@@ -263,5 +264,5 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
 def test_every_kind_of_layer_keeps_to_the_width() -> None:
     for name, arguments in registered.cases("layer"):
         model = parity.network("numpy", "float32", "layer", name, arguments)
-        text = steps.table(model, steps.launches(model))
+        text = steps.table(model, steps.profile_step(model))
         assert max(map(len, text.splitlines())) <= steps.WIDTH

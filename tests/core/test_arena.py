@@ -70,9 +70,9 @@ def test_nothing_trained_is_no_update(model: gpunn.Sequential) -> None:
 def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) -> None:
     for layer in model.layers[:2]:
         layer.trainable = False
-    with model.backend.profile() as launches:
+    with model.backend.profile() as operations:
         step(model)
-    products = [launch for launch in launches if launch.operation == "matmul"]
+    products = [operation for operation in operations if operation.name == "matmul"]
     # Four forward, two gradients of kernels, one of an input: the frozen front has none.
     assert len(products) == 4 + 2 + 1
 

@@ -18,7 +18,7 @@ from pytorch_layers import LAYERS, against_pytorch
 
 import gpunn
 from gpunn import layers
-from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline import step_profile as steps
 from gpunn.backends import get_backend
 from gpunn.backends.cupy import images as cupy_images
 from gpunn.backends.numpy import images as numpy_images
@@ -330,19 +330,19 @@ def test_products_take_epilogues() -> None:
     assert_near(tuple(weights), products.trained(get_backend("numpy"), hidden()), 1e-5)
 
 
-def test_the_launch_list_of_a_step() -> None:
+def test_the_profile_of_a_step() -> None:
     model = network()
-    recorded = steps.launches(model, 32)
-    products = [launch for launch in recorded if launch.operation.startswith("convolution")]
-    assert [launch.flops for launch in products] == [
+    operations = steps.profile_step(model, 32)
+    products = [operation for operation in operations if operation.name.startswith("convolution")]
+    assert [operation.flops for operation in products] == [
         2 * 32 * 64 * 9 * 16,
         2 * 32 * 16 * 9 * 16 * 32,
         2 * 2 * 32 * 16 * 9 * 16 * 32,  # the kernel's gradient, and the input's
         2 * 32 * 64 * 9 * 16,  # the first layer's input needs none
     ]
-    assert [launch.formula for launch in products] == ["Relu"] * 4
-    assert all(launch.kernels for launch in products)
-    lines = steps.table(model, recorded, 32).splitlines()
+    assert [operation.formula for operation in products] == ["Relu"] * 4
+    assert all(operation.launches for operation in products)
+    lines = steps.table(model, operations, 32).splitlines()
     assert any("max_pooling_gradient" in line for line in lines)
     assert max(map(len, lines)) <= steps.WIDTH
 

@@ -407,9 +407,9 @@ def test_swapping_needs_an_average() -> None:
 
 def test_accumulation_and_average_cost_nothing_when_off() -> None:
     model = network("adam")
-    with model.backend.profile() as launches:
+    with model.backend.profile() as operations:
         model.train_on_batch(X, Y)
-    asked = {launch.operation for launch in launches}
+    asked = {operation.name for operation in operations}
     assert not asked & {"accumulate_gradients", "average_weights", "clip_gradients"}
     assert set(model.arena.slots) == {"m", "v"}
     assert get_backend("numpy").operations.keys() > {"accumulate_gradients", "average_weights"}

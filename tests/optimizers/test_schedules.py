@@ -279,9 +279,9 @@ def test_callbacks_see_the_present_rate_and_do_not_set_it() -> None:
 def test_only_a_step_with_a_schedule_has_the_operation() -> None:
     for optimizer, count in ((SGD(0.1, 0.9), 0), (Adam(schedules.Constant(0.1)), 1)):
         model = make("numpy", optimizer)
-        with model.backend.profile() as launches:
+        with model.backend.profile() as operations:
             model.train_on_batch(X[:6], Y[:6])
-        found = [launch.formula for launch in launches if launch.operation == "schedule"]
+        found = [operation.formula for operation in operations if operation.name == "schedule"]
         assert found == ["Constant"] * count
 
 

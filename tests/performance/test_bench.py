@@ -420,7 +420,7 @@ def report() -> dict[str, Any]:
              "contract": ["affine", "matmul"], "failed": {},
              "operations": [{"in": "W1", "operation": "matmul", "formula": "", "bytes": 8,
                              "shapes": {"a": [2, 3], "b": [3, 4], "out": [2, 4]}, "flops": 48,
-                             "kernels": 0, "samples": [4e-6, 5e-6, 6e-6], "bound": 2.5e-6}]},
+                             "launches": 0, "samples": [4e-6, 5e-6, 6e-6], "bound": 2.5e-6}]},
         ],
     }  # fmt: skip
 

@@ -186,18 +186,18 @@ def test_every_formula_has_a_functor(kind: str) -> None:
 # -- what a step is made of
 
 
-def launches(model: Any, batch: int, weighted: bool = False) -> list[Any]:
+def operations_of_step(model: Any, batch: int, weighted: bool = False) -> list[Any]:
     run = stepper(model, batch, 4, weighted=weighted)
     run(1)
-    with model.backend.profile() as recorded:
+    with model.backend.profile() as operations:
         run(1)
-    return recorded
+    return operations
 
 
 @on_the_host
-def test_the_launches_of_program_2(backend: str) -> None:
-    recorded = launches(program_2(backend=backend), 32)
-    assert [(launch.operation, launch.formula) for launch in recorded] == [
+def test_the_operations_of_program_2(backend: str) -> None:
+    operations = operations_of_step(program_2(backend=backend), 32)
+    assert [(operation.name, operation.formula) for operation in operations] == [
         ("gather", ""),  # images, scaled
         ("gather", ""),  # labels
         ("matmul", ""),
@@ -216,8 +216,8 @@ def test_the_launches_of_program_2(backend: str) -> None:
         ("update", "Adam"),
         ("advance", ""),
     ]
-    products = [launch for launch in recorded if launch.operation == "matmul"]
-    assert [launch.flops for launch in products] == [
+    products = [operation for operation in operations if operation.name == "matmul"]
+    assert [operation.flops for operation in products] == [
         2 * 32 * 784 * 128,
         2 * 32 * 128 * 10,
         2 * 32 * 128 * 10,
@@ -231,8 +231,8 @@ def test_the_launches_of_program_2(backend: str) -> None:
 def test_the_number_of_operations_does_not_depend_on_the_batch(name: str, backend: str) -> None:
     make, _ = PROGRAMS[name]
     model = make(backend=backend)
-    few = [launch.operation for launch in launches(model, 2)]
-    many = [launch.operation for launch in launches(model, 257)]
+    few = [operation.name for operation in operations_of_step(model, 2)]
+    many = [operation.name for operation in operations_of_step(model, 257)]
     assert few == many
     assert Counter(few)["update"] == 1
 
@@ -273,12 +273,12 @@ def test_a_profile_ends_with_its_block() -> None:
     run = stepper(model, 4, 8)
     run(2)
     plain = instructions(lambda: run(1))
-    with model.backend.profile() as recorded:
+    with model.backend.profile() as operations:
         run(1)
-    length = len(recorded)
+    length = len(operations)
     assert length > 10
     assert instructions(lambda: run(1)) == plain
-    assert len(recorded) == length
+    assert len(operations) == length
 
 
 # -- dtypes

@@ -286,9 +286,9 @@ def test_penalties_and_constraints_are_saved(tmp_path: Path) -> None:
 
 def test_only_a_step_that_needs_them_has_the_operations() -> None:
     model = make("numpy")
-    with model.backend.profile() as launches:
+    with model.backend.profile() as operations:
         fit(model, 1)
-    assert not {"regularize", "constrain"} & {launch.operation for launch in launches}
+    assert not {"regularize", "constrain"} & {operation.name for operation in operations}
 
 
 def test_penalties_on_outputs_are_refused() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 import gpunn
 from gpunn import layers
-from gpunn.apps.roofline import launch_list
-from gpunn.backends.contract.profiling import Launch
+from gpunn.apps.roofline import step_profile
+from gpunn.backends.contract.profiling import ProfiledOperation
 
 
 def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +68,9 @@ def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Calla
 
 def classic(backend: Any) -> Any:
     """The one that `gpunn doctor --step` takes apart: 784-128-dropout-10 with Adam."""
-    model = gpunn.Sequential.from_config({**launch_list.example().get_config(), "backend": backend})
-    model.compile_from_config(launch_list.example().get_compile_config())
+    example = step_profile.example()
+    model = gpunn.Sequential.from_config({**example.get_config(), "backend": backend})
+    model.compile_from_config(example.get_compile_config())
     return model
 
 
@@ -81,9 +82,9 @@ def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
     return made
 
 
-def launched(model: Any, x: np.ndarray, y: Any, batch: int) -> list[Launch]:
+def profiled(model: Any, x: np.ndarray, y: Any, batch: int) -> list[ProfiledOperation]:
     """What a step of it launches."""
     made = program(model, x, y, batch)
-    with model.backend.profile() as recorded:
+    with model.backend.profile() as operations:
         made.run(1)
-    return recorded
+    return operations

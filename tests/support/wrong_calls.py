@@ -47,15 +47,15 @@ def valid_calls(name: str) -> list[tuple[Operation, Arguments]]:
         profile = backend.profile()
         with profile:
             COMPARISONS[comparison](backend, sample)
-        for launch, (_, given) in zip(profile.launches, profile.calls, strict=True):
-            operation = backend.operations[launch.operation]
+        for profiled, (_, given) in zip(profile.operations, profile.calls, strict=True):
+            operation = backend.operations[profiled.name]
             arguments = {n: given.__dict__[n] for n in operation.names}
-            key = launch.operation, *(
+            key = operation.name, *(
                 v is None if v is None or is_array(v) else type(v) is bool and v
                 for v in arguments.values()
             )
-            if key not in found and counts.get(launch.operation, 0) < CALLS:
-                counts[launch.operation] = counts.get(launch.operation, 0) + 1
+            if key not in found and counts.get(operation.name, 0) < CALLS:
+                counts[operation.name] = counts.get(operation.name, 0) + 1
                 found[key] = operation, arguments
     assert counts.keys() == backend.operations.keys()
     return list(found.values())

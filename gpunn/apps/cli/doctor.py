@@ -14,7 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from gpunn import __version__
-from gpunn.apps.roofline import launch_list as steps
+from gpunn.apps.roofline import step_profile as steps
 from gpunn.backends import get_backend, use_backend
 from gpunn.backends.compiled import select as compiled
 from gpunn.backends.contract.backend import Backend
@@ -38,7 +38,7 @@ examples:
 --step needs no card. It names each operation of the step (with its activation,
 loss or optimizer), the arrays that it touches, the bytes that it reads and
 writes, its floating-point operations, and how many kernels and products it
-launches: "-" where it rides in the launch of another, "xp" where array
+launches: "-" where it shares the launch of another, "xp" where array
 functions of CuPy do what has no kernel. Then it predicts how long the step
 takes on cards and on this CPU, and measures it here.
 """
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.step is not None:
         use_backend("numpy")  # only to read the model
         model = load_model(args.step) if args.step else steps.example()
-        recorded = steps.launches(model)
-        print(steps.table(model, recorded), steps.predictions(model, recorded), sep="\n\n")
+        operations = steps.profile_step(model)
+        print(steps.table(model, operations), steps.predictions(model, operations), sep="\n\n")
         return 0
     _report("gpunn", __version__)
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")

@@ -1,4 +1,4 @@
-"""The bound: how long a step takes at least, from its launch list.
+"""The bound: how long a step takes at least, from its profile.
 
 A launch takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
 the rate of the processor, whichever is longer (Williams, Waterman and Patterson, "Roofline",
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
 from .known_cards import Card
@@ -70,99 +70,103 @@ def product_seconds(m: int, n: int, k: int, card: Card) -> float:
     return max(1.0, busy) * depth * 2 * TILE * TILE / rate
 
 
-def working_set(launches: Sequence[Launch]) -> int:
+def working_set(operations: Sequence[ProfiledOperation]) -> int:
     """Bytes that a step comes back to, from above.
 
     These are the arrays of the update, and what the operations write besides gradients of
     weights, which are among them; no less than any one operation touches.
     """
-    weights = {x.shapes["b"] for x in launches if x.operation == "matmul"}
+    weights = {x.shapes["b"] for x in operations if x.name == "matmul"}
     elements = largest = 0
-    for launch in launches:
-        sizes = {name: math.prod(shape) for name, shape in launch.shapes.items()}
+    for operation in operations:
+        sizes = {name: math.prod(shape) for name, shape in operation.shapes.items()}
         largest = max(largest, sum(sizes.values()))
-        if launch.operation == "update":
+        if operation.name == "update":
             elements += sum(sizes.values())
-        elif launch.operation != "matmul" or launch.shapes["out"] not in weights:
+        elif operation.name != "matmul" or operation.shapes["out"] not in weights:
             elements += sum(size for name, size in sizes.items() if name in _WRITTEN)
-    return max(elements, largest) * _item_size(launches)
+    return max(elements, largest) * _item_size(operations)
 
 
 _WRITTEN = {"out", "gradient", "mask"}
 
 
-def _item_size(launches: Sequence[Launch]) -> int:
+def _item_size(operations: Sequence[ProfiledOperation]) -> int:
     """Bytes of an element, as the first product has them: 4, or 8 in float64."""
-    for launch in launches:
-        if launch.operation == "matmul":
-            elements = sum(math.prod(shape) for shape in launch.shapes.values())
-            return 8 if launch.bytes >= 8 * elements else 4
+    for operation in operations:
+        if operation.name == "matmul":
+            elements = sum(math.prod(shape) for shape in operation.shapes.values())
+            return 8 if operation.bytes >= 8 * elements else 4
     return 4
 
 
-def card_bandwidth(launches: Sequence[Launch], card: Card) -> float:
+def card_bandwidth(operations: Sequence[ProfiledOperation], card: Card) -> float:
     """Bytes a second: of L2 while all that the step comes back to fits into it."""
-    fits = working_set(launches) <= card.l2
+    fits = working_set(operations) <= card.l2
     return max(card.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * card.bandwidth)
 
 
-def launch_seconds(launch: Launch, card: Card, bandwidth: float) -> float:
+def operation_seconds(operation: ProfiledOperation, card: Card, bandwidth: float) -> float:
     """Traffic or arithmetic of one operation on a card, whichever is longer."""
-    if launch.operation == "matmul":
-        m, n = launch.shapes["out"]
-        k = launch.flops // (2 * m * n) if m * n else 0
-        return max(launch.bytes / bandwidth, product_seconds(m, n, k, card))
-    return max(launch.bytes / bandwidth, launch.flops / card.flops)
+    if operation.name == "matmul":
+        m, n = operation.shapes["out"]
+        k = operation.flops // (2 * m * n) if m * n else 0
+        return max(operation.bytes / bandwidth, product_seconds(m, n, k, card))
+    return max(operation.bytes / bandwidth, operation.flops / card.flops)
 
 
-def work_seconds(launches: Sequence[Launch], card: Card) -> float:
+def work_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
     """Traffic and arithmetic of a step on a card, without what its launches cost."""
-    bandwidth = card_bandwidth(launches, card)
-    return sum(launch_seconds(launch, card, bandwidth) for launch in launches)
+    bandwidth = card_bandwidth(operations, card)
+    return sum(operation_seconds(operation, card, bandwidth) for operation in operations)
 
 
-def graph_step_seconds(launches: Sequence[Launch], card: Card, kernels: int | None = None) -> float:
+def graph_step_seconds(
+    operations: Sequence[ProfiledOperation], card: Card, kernels: int | None = None
+) -> float:
     """Predicted time of a step that is replayed in a CUDA graph.
 
     Args:
-        launches: the step's operations.
+        operations: the step's.
         card: what it runs on.
-        kernels: how many kernels the step launches; as many as the list says without it.
+        kernels: how many kernels the step launches; as many as its profile says without it.
     """
     if kernels is None:
-        kernels = sum(launch.kernels for launch in launches)
+        kernels = sum(operation.launches for operation in operations)
     fixed = kernels * card.kernel + GRAPH_LAUNCH / GRAPH_STEPS
-    return fixed + work_seconds(launches, card)
+    return fixed + work_seconds(operations, card)
 
 
-def is_narrow(launches: Sequence[Launch]) -> bool:
+def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
     """Whether no layer is wider than `PERSISTENT_WIDTH`: a persistent kernel may do the step."""
-    widths = [x.shapes["out"][-1] for x in launches if x.operation == "matmul"]
+    widths = [x.shapes["out"][-1] for x in operations if x.name == "matmul"]
     return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
-def persistent_step_seconds(launches: Sequence[Launch], card: Card) -> float:
+def persistent_step_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
     """Predicted time of a step in a persistent kernel, which does many steps.
 
     A block takes some rows of the batch through all layers, so each block reads all weights.
     """
-    bandwidth = card_bandwidth(launches, card)
-    batch = next((x.shapes["out"][0] for x in launches if x.operation == "gather"), 1)
+    bandwidth = card_bandwidth(operations, card)
+    batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
     fixed = BARRIERS * card.barrier + GRAPH_LAUNCH / GRAPH_STEPS
     return fixed + sum(
-        max(launch_seconds(x, card, bandwidth), _own_rows_seconds(x, batch, card, bandwidth))
-        for x in launches
+        max(operation_seconds(x, card, bandwidth), _own_rows_seconds(x, batch, card, bandwidth))
+        for x in operations
     )
 
 
-def _own_rows_seconds(launch: Launch, batch: int, card: Card, bandwidth: float) -> float:
+def _own_rows_seconds(
+    operation: ProfiledOperation, batch: int, card: Card, bandwidth: float
+) -> float:
     """Of a product of the batch's rows, how long the weights take to get to all blocks."""
-    if launch.operation != "matmul" or launch.shapes["out"][0] != batch:
+    if operation.name != "matmul" or operation.shapes["out"][0] != batch:
         return 0.0
     blocks = min(batch, card.multiprocessors)
     rows = math.ceil(batch / card.multiprocessors)
-    elements = math.prod(launch.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
-    size = elements * _item_size([launch])
+    elements = math.prod(operation.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
+    size = elements * _item_size([operation])
     return max(size / (PORT * card.clock), blocks * size / bandwidth)
 
 
@@ -239,7 +243,7 @@ def _best(work: Callable[[], Any], seconds: float) -> float:
     return best
 
 
-def cpu_seconds(launches: Sequence[Launch], cpu: Cpu, operation: float = 0.0) -> float:
+def cpu_seconds(operations: Sequence[ProfiledOperation], cpu: Cpu, python: float = 0.0) -> float:
     """The bound of a step on a CPU.
 
     Each operation goes over its arrays once, at the speed of a copy that stays in the same
@@ -247,16 +251,16 @@ def cpu_seconds(launches: Sequence[Launch], cpu: Cpu, operation: float = 0.0) ->
     operations: it is slower.
 
     Args:
-        launches: the step's operations.
+        operations: the step's.
         cpu: its rates.
-        operation: seconds that Python takes for each operation; 0 is the bound of compiled code.
+        python: seconds that Python takes for each operation; 0 is the bound of compiled code.
     """
-    bandwidth = cpu.bandwidth(working_set(launches))
+    bandwidth = cpu.bandwidth(working_set(operations))
     return sum(
-        operation
+        python
         + max(
-            launch.bytes / bandwidth,
-            launch.flops / cpu.product_all if launch.operation in PRODUCTS else 0.0,
+            operation.bytes / bandwidth,
+            operation.flops / cpu.product_all if operation.name in PRODUCTS else 0.0,
         )
-        for launch in launches
+        for operation in operations
     )

@@ -253,9 +253,9 @@ class Backend(Contract, ABC):
 
         >>> from gpunn.backends import get_backend
         >>> backend = get_backend("numpy")
-        >>> with backend.profile() as launches:
+        >>> with backend.profile() as operations:
         ...     backend.column_sums(backend.zeros((5, 3), "f4"), backend.zeros((3,), "f4"))
-        >>> launches[0].operation, launches[0].flops
+        >>> operations[0].name, operations[0].flops
         ('column_sums', 15)
         """
         return Profile(self.root)

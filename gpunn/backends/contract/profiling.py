@@ -16,52 +16,52 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Launch:
+class ProfiledOperation:
     """One operation of a profiled step.
 
     Attributes:
-        operation: name of the contract method.
+        name: of the contract method.
         formula: name of the activation, loss, metric or optimizer it applied, or "".
         shapes: shapes of the arrays it touches, by argument name; of an array of which it
             reads some rows, that of these rows.
         bytes: its traffic, each array read once and written once: the size of these arrays,
             twice that of an array which it reads and writes.
         flops: 2mnk for a product, one for each element of the largest array otherwise.
-        kernels: how many launches of kernels of ``kernels/`` and products it begins on a card;
-            0 on NumPy, for a formula that has no kernel but array functions, and for an
-            operation that rides in the launch of another.
-        rides: whether it does.
+        launches: how many kernels and matrix products it launches on a card. A launch that
+            several operations share counts as the first one's. 0 on NumPy, and where array
+            functions of CuPy do it.
+        fused: whether it only shares a launch that counts as another's.
     """
 
-    operation: str
+    name: str
     formula: str
     shapes: dict[str, tuple[int, ...]]
     bytes: int
     flops: int
-    kernels: int = 0
-    rides: bool = False
+    launches: int = 0
+    fused: bool = False
 
 
 class Profile:
     """Lists what a backend is asked for in a ``with`` block, by the thread that is in it.
 
     Attributes:
-        launches: the list.
-        calls: of each, what performed it, and what it was given.
+        operations: the list.
+        calls: for each of them, what performed it, and what it was given.
         performing: the operation that is performed just now.
     """
 
     def __init__(self, root: Backend) -> None:
-        self.launches: list[Launch] = []
+        self.operations: list[ProfiledOperation] = []
         self.calls: list[tuple[Callable[[Given], None], Given]] = []
-        self.performing: Launch | None = None
+        self.performing: ProfiledOperation | None = None
         self._root = root
         self._hold: Hold | None = None
 
-    def __enter__(self) -> list[Launch]:
+    def __enter__(self) -> list[ProfiledOperation]:
         self._hold = Hold(sys._getframe(1))
         self._outer, _this_thread.profile = _this_thread.profile, self
-        return self.launches
+        return self.operations
 
     def __exit__(self, *error: object) -> None:
         _this_thread.profile = self._outer
@@ -81,7 +81,7 @@ class Profile:
             run(given)
             return
         self.performing = describe(operation, given)
-        self.launches.append(self.performing)
+        self.operations.append(self.performing)
         self.calls.append((run, given))
         try:
             run(given)
@@ -102,8 +102,8 @@ def current_profile(backend: Backend) -> Profile | None:
     return profile if profile is not None and profile.is_of(backend) else None
 
 
-def describe(operation: Operation, given: Given) -> Launch:
-    """The `Launch` of one call of an operation."""
+def describe(operation: Operation, given: Given) -> ProfiledOperation:
+    """One call of an operation, as a profile lists it."""
     touched = operation.traffic(given)
     values = given.__dict__
     formula = next((type(values[k]).__name__ for k in _FORMULAS if values.get(k) is not None), "")
@@ -111,7 +111,7 @@ def describe(operation: Operation, given: Given) -> Launch:
         flops = operation.flops(given)
     else:
         flops = max((int(array.size) for array, _ in touched.values()), default=0)
-    return Launch(
+    return ProfiledOperation(
         operation.name,
         formula,
         {name: tuple(array.shape) for name, (array, _) in touched.items()},

@@ -103,7 +103,7 @@ def test_every_operation_is_compared_with_numpy() -> None:
     """With every type and formula that there is, and for each method that was overridden."""
     backend = type(get_backend("compiled"))()
     backend._compiled_operations = performed = Performed(backend._compiled_operations)
-    with backend.profile() as launches:
+    with backend.profile() as operations:
         for name, compare in COMPARISONS.items():
             for dtype in DTYPES:
                 # The seed chooses an activation there, here some other alternative.
@@ -114,7 +114,7 @@ def test_every_operation_is_compared_with_numpy() -> None:
                 metric(formula, backend, Sample(3, 33, dtype))
     assert performed.seen == set(backend.library.operations)
     own = {name for c in type(backend).__mro__ if "compiled" in c.__module__ for name in vars(c)}
-    assert own & set(backend.operations) <= {launch.operation for launch in launches}
+    assert own & set(backend.operations) <= {operation.name for operation in operations}
 
 
 @built

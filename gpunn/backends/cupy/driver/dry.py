@@ -24,9 +24,9 @@ def make_backend(cooperative: bool = False) -> CupyBackend:
         cooperative: whether the card has cooperative launches, which persistent kernels take.
 
     >>> backend = make_backend()
-    >>> with backend.profile() as launches:
+    >>> with backend.profile() as operations:
     ...     backend.column_sums(backend.zeros((5, 3), "float32"), backend.zeros((3,), "float32"))
-    >>> launches[0].operation, launches[0].kernels
+    >>> operations[0].name, operations[0].launches
     ('column_sums', 1)
     """
     made = _Dry(np, _Kernels(int(cooperative)), _Products(), _Stream(), name="dry")

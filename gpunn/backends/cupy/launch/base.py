@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Sending, Step
-from gpunn.backends.contract.profiling import Launch, current_profile
+from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.common.holds import Exclusive
 
 from . import persistent
@@ -196,10 +196,10 @@ class CupyBase(Backend):
             with self._turn:
                 self.launch(group)()
             if performing is not None:
-                performing.kernels += 1
+                performing.launches += 1
 
     @property
-    def _performing(self) -> Launch | None:
+    def _performing(self) -> ProfiledOperation | None:
         """The operation that a profile lists just now."""
         profile = current_profile(self)
         return profile.performing if profile is not None else None

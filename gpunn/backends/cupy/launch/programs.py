@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpunn.backends.contract.backend import Array, NotTraceableError, Program, Step
-from gpunn.backends.contract.profiling import Launch, current_profile
+from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
 from .base import CupyBase
@@ -52,14 +52,14 @@ class CupyProgram:
         forced = self._backend.launch_mode
         why_not: Exception | None = None
         profile = current_profile(self._backend)
-        launches = profile.launches if profile is not None else []
-        before = len(launches)
+        operations = profile.operations if profile is not None else []
+        before = len(operations)
         for mode in (forced,) if forced else ("persistent", "fused", "plain"):
             try:
                 return self._in_mode(mode, bool(forced))
             except (NotTraceableError, LaunchModeError) as error:
                 why_not = error
-                del launches[before:]  # the operations will be traced or performed once more
+                del operations[before:]  # the operations will be traced or performed once more
         raise RuntimeError(
             f"The step cannot be launched in the mode {forced!r} (GPUNN_LAUNCH_MODE): {why_not}."
         )
@@ -89,14 +89,14 @@ class FusedStep:
             launch()
 
 
-def count_launch(operations: Sequence[Launch | None]) -> None:
+def count_launch(operations: Sequence[ProfiledOperation | None]) -> None:
     """Note in a profile that these operations share one launch: it counts as the first one's."""
     for operation in operations:
         if operation is not None:
-            operation.rides = not operation.kernels
+            operation.fused = not operation.launches
     if operations[0] is not None:
-        operations[0].kernels += 1
-        operations[0].rides = False
+        operations[0].launches += 1
+        operations[0].fused = False
 
 
 class PersistentProgram:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES
 from .parts import NULL, parts
@@ -88,14 +88,14 @@ class Task:
     choices: tuple[str, ...] = ()
     size = 0
     rows = 0
-    operation: Launch | None = None
+    operation: ProfiledOperation | None = None
 
     def __init__(self, touched: Iterable[tuple[Any, ...]] = ()) -> None:
         self.touched = list(touched)
         self.arguments: list[Any] = []
 
     @property
-    def operations(self) -> list[Launch | None]:
+    def operations(self) -> list[ProfiledOperation | None]:
         """The operations that it does, or does a part of."""
         return [self.operation]
 
@@ -141,7 +141,7 @@ class Product(Task):
         epilogue_operation: the operation that is its epilogue, so that it needs no launch.
     """
 
-    epilogue_operation: Launch | None = None
+    epilogue_operation: ProfiledOperation | None = None
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Product(Task):
         self.arguments = [a, b, out, transpose_a, transpose_b, accumulate, precision]
 
     @property
-    def operations(self) -> list[Launch | None]:
+    def operations(self) -> list[ProfiledOperation | None]:
         return [self.operation, self.epilogue_operation]
 
     @property

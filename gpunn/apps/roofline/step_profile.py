@@ -1,4 +1,4 @@
-"""The launch list: what one training step of a model asks of a card, and how long it takes."""
+"""The profile of a training step: its operations, what they launch on a card, how long it takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.backends.compiled import select as compiled
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import POSITION
-from gpunn.backends.contract.profiling import Launch
+from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.driver.card import why_not
 from gpunn.backends.cupy.driver.cuda_extra import name_cards
@@ -51,8 +51,8 @@ def example() -> Sequential:
     return model
 
 
-def launches(model: Model, batch: int = BATCH) -> list[Launch]:
-    """The operations of one training step, as on a card; there need not be one.
+def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
+    """The operations of one training step, and what they launch on a card; there need not be one.
 
     Raises:
         ValueError: if the model is not built and compiled.
@@ -65,9 +65,9 @@ def launches(model: Model, batch: int = BATCH) -> list[Launch]:
         )
     copy = _copy(model, dry.make_backend())
     program = _program(copy, batch, 1)
-    with copy.backend.profile() as recorded, np.errstate(all="ignore"):
+    with copy.backend.profile() as operations, np.errstate(all="ignore"):
         program.run(1)
-    return recorded
+    return operations
 
 
 def _copy(model: Model, backend: Any) -> Any:
@@ -138,43 +138,43 @@ def measure(
     return samples
 
 
-def operation_seconds(seconds: float = 0.1) -> float:
+def python_seconds(seconds: float = 0.1) -> float:
     """What Python takes for one operation of a step: measured on arrays of a few elements."""
     model = Sequential(
         [Input((4,)), Dense(4, activation="relu"), Dropout(0.2), Dense(4, activation="softmax")]
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     taken = statistics.median(measure(model, 2, "numpy", seconds))
-    return taken / len(launches(model, 2))
+    return taken / len(profile_step(model, 2))
 
 
-def table(model: Model, recorded: list[Launch], batch: int = BATCH) -> str:
-    """The launch list in lines of 80 columns at most."""
-    kernels = sum(launch.kernels for launch in recorded)
+def table(model: Model, operations: list[ProfiledOperation], batch: int = BATCH) -> str:
+    """The operations in lines of 80 columns at most."""
+    kernels = sum(operation.launches for operation in operations)
     title = (
         f"A training step of {model.name}, batch {batch}, {model.dtype}, "
         f"{type(model.optimizer).__name__}: "
-        f"{len(recorded)} operations, {kernels} launches on a card"
+        f"{len(operations)} operations, {kernels} launches on a card"
     )
-    if any(map(_by_arrays, recorded)):
+    if any(map(_by_arrays, operations)):
         title += ", besides those of the array functions (xp) that some are made of"
     lines = [*textwrap.wrap(title, WIDTH), "", _line("", "operation", "bytes", "flops", "launches")]
-    for number, launch in enumerate(recorded, 1):
-        name = f"{launch.operation} {launch.formula}".rstrip()
-        begun = launch.kernels or ("xp" if _by_arrays(launch) else "-")
-        lines.append(_line(str(number), name, launch.bytes, launch.flops, begun))
+    for number, operation in enumerate(operations, 1):
+        name = f"{operation.name} {operation.formula}".rstrip()
+        begun = operation.launches or ("xp" if _by_arrays(operation) else "-")
+        lines.append(_line(str(number), name, operation.bytes, operation.flops, begun))
         shapes = ", ".join(
-            f"{key} {'x'.join(map(str, shape)) or '1'}" for key, shape in launch.shapes.items()
+            f"{key} {'x'.join(map(str, shape)) or '1'}" for key, shape in operation.shapes.items()
         )
         indent = " " * 5
         lines += textwrap.wrap(shapes, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    size, flops = (sum(getattr(x, what) for x in recorded) for what in ("bytes", "flops"))
+    size, flops = (sum(getattr(x, what) for x in operations) for what in ("bytes", "flops"))
     return "\n".join([*lines, _line("", "together", size, flops, kernels)])
 
 
-def _by_arrays(launch: Launch) -> bool:
-    """Whether array functions do it on a card, no kernel and no launch of another's."""
-    return not launch.kernels and not launch.rides
+def _by_arrays(operation: ProfiledOperation) -> bool:
+    """Whether array functions of CuPy do it on a card, and no kernel."""
+    return not operation.launches and not operation.fused
 
 
 def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
@@ -183,7 +183,7 @@ def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
     return f"{number:>2} {name[:39]:<39} {''.join(cells)}".rstrip()
 
 
-def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str:
+def predictions(model: Model, operations: list[ProfiledOperation], batch: int = BATCH) -> str:
     """How long the step takes: predicted for cards, predicted and measured here."""
     if model.dtype != "float32":
         return f"How long it takes is predicted for float32 only, not for {model.dtype}."
@@ -191,22 +191,22 @@ def predictions(model: Model, recorded: list[Launch], batch: int = BATCH) -> str
     own = list(dict.fromkeys(card for name in present if (card := find_card(name))))
     lines = ["Predicted, not measured: microseconds a step on a card", ""]
     lines.append(_times("", "launches", "work", "together", "one kernel"))
-    narrow = roofline.is_narrow(recorded)
+    narrow = roofline.is_narrow(operations)
     for card in [*own, *(card for card in CARDS if card not in own)]:
-        work = roofline.work_seconds(recorded, card)
-        step = roofline.graph_step_seconds(recorded, card)
+        work = roofline.work_seconds(operations, card)
+        step = roofline.graph_step_seconds(operations, card)
         name = f"{card.name}, which is here" if card in own else card.name
-        persistent = roofline.persistent_step_seconds(recorded, card) if narrow else "-"
+        persistent = roofline.persistent_step_seconds(operations, card) if narrow else "-"
         lines.append(_times(name, step - work, work, step, persistent))
     lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
-    if any(map(_by_arrays, recorded)):
+    if any(map(_by_arrays, operations)):
         lines.append("   without the launches of array functions (xp)")
     if present and why_not() is None:
         taken = statistics.median(measure(model, batch, "cupy"))
         lines.append(_times(f"measured on {present[0]}", taken))
     cpu = roofline.measure_cpu(0.4)
-    bound = roofline.cpu_seconds(recorded, cpu)
-    guess = roofline.cpu_seconds(recorded, cpu, operation_seconds())
+    bound = roofline.cpu_seconds(operations, cpu)
+    guess = roofline.cpu_seconds(operations, cpu, python_seconds())
     rates = (
         f"This CPU, {cpu.cores} cores: products {cpu.product_all / 1e9:,.0f} GFLOP/s, copies "
         f"{cpu.copies[0][1] / 1e9:,.0f} GB/s in cache and {cpu.copies[-1][1] / 1e9:,.0f} out of "
