@@ -8,7 +8,7 @@ Swish with a learned slope (Ramachandran et al., 2017), one slope beta a feature
 There is no automatic differentiation, so the layer brings its backward pass, and this file
 has it compared with finite differences before it trains with it. Both passes are written with
 `backend.xp`, which is numpy or cupy, and put every result into an array that exists already
-(`out=`): that is all it takes to run on both, and to be recorded as part of a step.
+(`out=`): that is all it takes to run on both, and to be captured as part of a step.
 
 Run:       python examples/custom_layer.py [--epochs 200]
 Takes:     about two seconds.

@@ -1,4 +1,4 @@
-"""PyTorch: with a DataLoader, with the data in memory, compiled, and recorded in CUDA graphs."""
+"""PyTorch: with a DataLoader, with the data in memory, compiled, and captured in CUDA graphs."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
             learn_rows(order[start : start + batch])
         return total.item() / rows, right.item() / rows
 
-    # What changes from step to step is on the device, where a recorded step finds it.
+    # What changes from step to step is on the device, where a captured step finds it.
     order = torch.arange(rows, device=device)
     position = torch.zeros((), dtype=torch.long, device=device)
     places = torch.arange(batch, device=device)
@@ -157,12 +157,12 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
         for _ in range(steps):
             next_step()
 
-    def recorded(steps):
+    def captured(steps):
         """A function that does so many steps at once; without a card, one after the other."""
         before = [p.detach().clone() for p in model.parameters()]
         synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
         synchronize()
-        # Three steps on another stream make what a recorded step needs; then they are undone.
+        # Three steps on another stream make what a captured step needs; then they are undone.
         with torch.cuda.stream(torch.cuda.Stream() if device == "cuda" else None):
             for _ in range(3):
                 position.zero_()
@@ -183,7 +183,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
 
     def from_graph():
         if not replays and rows >= batch:
-            replays.update({steps: recorded(steps) for steps in {1, graph}})
+            replays.update({steps: captured(steps) for steps in {1, graph}})
         order.copy_(torch.randperm(rows, device=device))
         for figure in (position, total, right):
             figure.zero_()

@@ -1,7 +1,7 @@
 """A plan bound to arrays for one batch size, and run.
 
-Training has its workspaces, prediction its own, so that neither moves the arrays of
-the other's programs.
+Training and prediction have workspaces of their own: a program keeps the addresses of the
+arrays that it was captured with, so nobody else may replace them.
 """
 
 from __future__ import annotations

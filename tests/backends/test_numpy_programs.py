@@ -45,11 +45,11 @@ def test_a_traced_step_is_the_plain_one(
 
 @pytest.fixture
 def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The calls that each program repeats, in the order in which the programs are made."""
+    """The calls that each program replays, in the order in which the programs are made."""
     seen: list[Any] = []
-    plain = NumpyBackend.repeated
+    plain = NumpyBackend.replay_of
     monkeypatch.setattr(
-        NumpyBackend, "repeated", lambda self, calls: (seen.append(calls), plain(self, calls))[1]
+        NumpyBackend, "replay_of", lambda self, calls: (seen.append(calls), plain(self, calls))[1]
     )
     return seen
 

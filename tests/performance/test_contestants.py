@@ -26,8 +26,8 @@ from gpunn.backends.compiled import select as compiled
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
 FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file and "ONLY" not in file}
-# The program of CUDA graphs, with nothing recorded: all of it but the recording.
-UNRECORDED = {"PyTorch, CUDA graph of 3 steps, unrecorded": {"fused": True, "graph": 3}}
+# The program of CUDA graphs, with nothing captured: all of it but the capture.
+UNCAPTURED = {"PyTorch, CUDA graph of 3 steps, without a graph": {"fused": True, "graph": 3}}
 YARDSTICK = "bare_products"
 SLOW = ("Keras 3 on PyTorch, jit_compile",)  # compiles for half a minute: is asked less
 STEPS, EPOCHS = 3, 6
@@ -43,7 +43,7 @@ EPSILON = {
 def variants(stem: str) -> dict[str, dict]:
     """Those of a file that need no card."""
     own = {k: v for k, v in FILES[stem]["VARIANTS"].items() if "(card)" not in k}
-    return own | (UNRECORDED if stem == "torch_mlp" else {})
+    return own | (UNCAPTURED if stem == "torch_mlp" else {})
 
 
 def can_run(stem: str, options: dict) -> bool:

@@ -115,17 +115,17 @@ def bits(arrays: list[np.ndarray]) -> str:
 def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
     x, y = data()
     gpunn.utils.set_random_seed(3)
-    recorded = network(backend)
+    captured = network(backend)
     gpunn.utils.set_random_seed(3)
     stepped = network(backend)
-    history = recorded.fit(x, y, batch_size=16, epochs=3, verbose=0).history
+    history = captured.fit(x, y, batch_size=16, epochs=3, verbose=0).history
     for epoch in range(3):
         order = permutation(len(x), stepped.trainer.seed, epoch)
         stepped.trainer.training.reset_totals()
         for start in range(0, len(x), 16):
             rows = order[start : start + 16]
             loss = stepped.train_on_batch(x[rows], y[rows])[0]
-    assert bits(stepped.get_weights()) == bits(recorded.get_weights())
+    assert bits(stepped.get_weights()) == bits(captured.get_weights())
     assert np.isfinite(loss) and len(history["loss"]) == 3
 
 

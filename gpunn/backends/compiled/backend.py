@@ -47,18 +47,18 @@ class CompiledBackend(
             return self.library.within(array, limit)
         return super().within(array, limit)
 
-    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
+    def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Neighbouring compiled calls become a program, which needs no Python between them."""
         joined: list[ArrayCall] = []
-        for compiled, some in groupby(calls, lambda call: isinstance(call, self.library.Bound)):
+        for compiled, neighbours in groupby(calls, lambda c: isinstance(c, self.library.Bound)):
             if not compiled:
-                joined += some
+                joined += neighbours
                 continue
-            program = self.library.Program(some)
+            program = self.library.Program(neighbours)
             if len(program.calls) == len(calls):
                 return program.run
             joined.append(partial(program.run, 1))
-        return super().repeated(joined)
+        return super().replay_of(joined)
 
     def _matmul(self, given: Given) -> None:
         operation = self._compiled("matmul", name_of(given.dtype))

@@ -18,7 +18,7 @@ from gpunn.backends.shared.threads import Session, pieces_of_product, workers
 from .images import NumpyImages
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
-from .program import ArrayCall, NumpyProgram, Trace, quiet, repeated, without_blas
+from .program import ArrayCall, NumpyProgram, Trace, quiet, replay_of, without_blas
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)
@@ -34,8 +34,9 @@ COMBINATIONS = {
 class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
     """Arrays in host memory. Also the reference that the card is checked against.
 
-    An operation does by ``self._do`` what is the same in each step: a trace lists it.
-    What reads the control block, or adds up in Python, is a method that is listed as a whole.
+    An operation calls NumPy through ``self._do``, which performs the call or, while a step is
+    traced, adds it to the trace. Python code that must run in each step (it reads the control
+    block, or adds up Python numbers) is a method that the trace holds as one call.
     """
 
     name = "numpy"
@@ -51,7 +52,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
 
     def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         if self._trace is not None:
-            self._trace.list_call(function, *args, **kwargs)
+            self._trace.add_call(function, *args, **kwargs)
         elif function is np.dot:  # some BLAS look at numbers beyond the end of a row, and warn
             with np.errstate(all="ignore"):
                 function(*args, **kwargs)
@@ -62,10 +63,10 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         if self._trace is None:
             function(*args)
         else:
-            self._trace.list_once(function, *args)
+            self._trace.add_call_once(function, *args)
 
     def trace(self, step: Step) -> Trace:
-        """List the array calls that a step comes to, without performing them.
+        """Collect the array calls of a step without performing them.
 
         Raises:
             NotTraceableError: if it does more.
@@ -77,9 +78,9 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             self._trace = None
         return trace
 
-    def repeated(self, calls: list[ArrayCall]) -> Callable[[int], None]:
-        """What performs the calls so many times."""
-        return quiet(repeated(calls))
+    def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
+        """A function of a number of steps that performs the calls that often."""
+        return quiet(replay_of(calls))
 
     def _program(self, step: Step, traceable: bool) -> Program:
         return NumpyProgram(self, quiet(step), traceable)
@@ -170,8 +171,8 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             self._do(np.add, out, target, out=out)
 
     def _formula(self, formula: Any, function: Callable[..., None], *arrays: Any) -> None:
-        """A formula is traced call by call, but as a whole if it has no functor: then it may
-        look at what its arrays hold."""
+        """Apply a formula. One without a functor is a user's and may look at the values of its
+        arrays: a trace holds it as one call."""
         if formula.functor is None:
             self._do(function, self, *arrays)
         else:

@@ -82,8 +82,8 @@ class NumpyImages(Backend):
             self._total(bias_sums, dbias, given.accumulate_gradients)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
-        """As `bias_activation`, which a program notes with a row in place of the number 0: NumPy
-        is slow with a number. What is done here is noted as a whole."""
+        """As `bias_activation` for ReLU. NumPy's maximum is slow with a number, so it is given a
+        row of zeros: a trace does that by itself, but it holds a whole convolution as one call."""
         zeros = self.scratch(x.shape[-1:], x.dtype, "zeros", lambda array: array.fill(0))
         if bias is not None:
             x = np.add(x, bias, out=out)
@@ -285,14 +285,14 @@ def _work(x: Array, matrix: Array) -> int:
 
 
 def _pieces(of: slice, x: Array, matrix: Array | None = None) -> list[slice]:
-    """Some samples at a time: what they read and write stays in the cache.
+    """Slices of a few samples: what they read and write stays in the cache.
 
     That is x, or the patches that a matrix multiplies to rows of x.
     """
     size = x[:1].nbytes if matrix is None else x[:1].nbytes * len(matrix) // matrix.shape[1]
-    some = max(1, PIECE_BYTES // max(1, size))
-    starts = range(of.start, of.stop, some)
-    return [slice(start, min(start + some, of.stop)) for start in starts]
+    samples = max(1, PIECE_BYTES // max(1, size))  # of a slice
+    starts = range(of.start, of.stop, samples)
+    return [slice(start, min(start + samples, of.stop)) for start in starts]
 
 
 def _overlap(

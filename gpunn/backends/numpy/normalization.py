@@ -11,8 +11,8 @@ import numpy as np
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend
 
-PIECE = 1 << 16  # numbers gone through at a time: they stay in the cache from pass to pass
-WIDE = 1 << 11  # numbers of a row: NumPy begins each row anew, which takes the time of some 50
+PIECE = 1 << 16  # numbers that a slice holds: they stay in the cache from pass to pass
+WIDE = 1 << 11  # numbers of a row: starting a row takes NumPy the time of about 50 of them
 
 
 class NumpyNormalization(Backend):
@@ -245,15 +245,18 @@ class NumpyNormalization(Backend):
 
 
 def _flat(x: Array) -> Array:
-    """Without the inner axis where it is of length 1, some rows of features after each other."""
+    """x (outer, features, inner) as it is, or for an inner axis of length 1 as (outer / n,
+    n * features): n rows of features side by side, which makes the rows long enough for NumPy.
+    """
     outer, features, inner = x.shape
     if inner > 1:
         return x
-    some = math.gcd(outer, 1 << max(0, (WIDE // features).bit_length() - 1))
-    return x.reshape(outer // some, some * features)
+    joined = math.gcd(outer, 1 << max(0, (WIDE // features).bit_length() - 1))
+    return x.reshape(outer // joined, joined * features)
 
 
 def _pieces(x: Array) -> Iterator[slice]:
-    some = max(1, PIECE // max(1, math.prod(x.shape[1:])))
-    for start in range(0, len(x), some):
-        yield slice(start, min(start + some, len(x)))
+    """Slices of a few rows: what they read and write stays in the cache."""
+    rows = max(1, PIECE // max(1, math.prod(x.shape[1:])))  # of a slice
+    for start in range(0, len(x), rows):
+        yield slice(start, min(start + rows, len(x)))

@@ -1,8 +1,8 @@
-"""The NumPy backend's `Program`: a step as a list of array calls, found out once.
+"""The NumPy backend's `Program`: a step is traced once, and its array calls are replayed.
 
-A small step spends more time in Python than in arithmetic: on the way from the plan to
-the layer to the operation to the formula, which comes to the same calls on the same
-arrays each time. The step is traced, called once while they are listed, and they are repeated.
+A small step spends more time in Python than in arithmetic: in the plan, the layers, the
+operations and the formulas. All of these end in the same NumPy calls on the same arrays each
+time. Tracing a step collects these calls without performing them; the program replays them.
 """
 
 from __future__ import annotations
@@ -49,20 +49,21 @@ _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
 _VIEWS = ("moveaxis",)  # nothing is computed: the view is the same each time
 _IN_PLACE = ("copyto", "put")
 
-# Operands of one shape save a ufunc 0.5 us, the time of the work on thousands of numbers: of a
-# few, a number is made into an array once, and a row or column is spread out before the call.
-SMALL = 1024  # elements: of more, reading such an array would cost more
+# A ufunc whose operands have one shape is 0.5 us faster, which is the time for thousands of
+# numbers. So for small outputs a number becomes an array once, when the step is traced, and a
+# row or column is copied into a whole array before the call.
+SMALL = 1024  # elements of an output; for larger ones reading such an array costs more
 _SLOW_WITH_NUMBERS = (np.maximum, np.minimum)  # not vectorised: a row is 3 times as fast
 
-# OpenBLAS may take several threads for larger products, which then have other bits: these are
-# performed in a session, in which it has one.
+# OpenBLAS may use several threads for larger products, and then rounds differently. These are
+# performed in a session, in which BLAS has one thread.
 _SMALL_PRODUCT = 1 << 13  # elements of a factor, and
 _SMALL_WORK = 1 << 18  # multiplications
 _WITHOUT_BLAS = {np.argmax, np.copyto, np.max, np.put, np.sum, np.take}
 
 
 def without_blas(function: Function) -> Function:
-    """Mark a function that is traced as a whole and asks BLAS for nothing."""
+    """Mark a function that is traced as one call and does not use BLAS."""
     _WITHOUT_BLAS.add(function)
     return function
 
@@ -79,11 +80,11 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
 
 
 class Trace:
-    """Stands where ``xp`` is while a step is traced: array functions are listed, not done.
+    """Stands in for ``xp`` while a step is traced: it collects calls and performs none.
 
     Attributes:
-        calls: the list.
-        threads: whether BLAS may take several threads for one of them.
+        calls: the array calls so far, in their order.
+        threads: whether BLAS may use several threads in one of them.
     """
 
     def __init__(self) -> None:
@@ -91,8 +92,8 @@ class Trace:
         self.threads = False
         self._once: set[Any] = set()
 
-    def list_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """List one call; what it would be given is there already, or made by those before."""
+    def add_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Add one call; its arrays exist, and the calls before it fill them."""
         out: Any = kwargs.get("out")
         self.threads = self.threads or _may_take_threads(function, args)
         if isinstance(function, np.ufunc):
@@ -117,24 +118,24 @@ class Trace:
         self.calls.append(partial(whole.__setitem__, ..., arg))
         return whole
 
-    def list_once(self, function: Callable[..., Any], *args: Any) -> None:
-        """`list_call`, unless it stands there already: what it gives does not change in a step."""
+    def add_call_once(self, function: Callable[..., Any], *args: Any) -> None:
+        """`add_call`, unless the same call is there: its result does not change within a step."""
         key = function.__name__, *map(id, args)
         if key not in self._once:
             self._once.add(key)
-            self.list_call(function, *args)
+            self.add_call(function, *args)
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(np, name)
         if name in _VIEWS or not callable(member) or isinstance(member, type):
             return member
 
-        def listed(*args: Any, **kwargs: Any) -> Any:
+        def traced(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("out") is None and name not in _IN_PLACE:
                 raise NotTraceableError(f"xp.{name} without out= makes a new array")
-            return self.list_call(member, *args, **kwargs)
+            return self.add_call(member, *args, **kwargs)
 
-        return listed
+        return traced
 
 
 def _as_array(arg: Any, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -150,13 +151,13 @@ quiet: Callable[[Function], Function] = np.errstate(all="ignore")
 
 
 class NumpyProgram:
-    """Performs a step again and again.
+    """Performs a step many times.
 
     Args:
         backend: whose operations the step asks for; nobody else's.
         step: what is to be repeated.
-        traceable: whether it may be traced; if not, or if it turns out that it cannot be,
-            it is called each time.
+        traceable: whether it may be traced. If not, or if tracing fails, the step itself is
+            called each time.
     """
 
     def __init__(self, backend: NumpyBackend, step: Step, traceable: bool) -> None:
@@ -164,24 +165,24 @@ class NumpyProgram:
         self._step = step
         self._traceable = traceable
         self._begun = False
-        self._repeat: Callable[[int], None] | None = None
-        self._threads = True  # whether BLAS may take several: of a step as it stands, perhaps
+        self._replay: Callable[[int], None] | None = None
+        self._threads = True  # whether BLAS may use several, as an untraced step may
 
     def run(self, steps: int) -> None:
         if current_profile(self._backend) is not None:  # it lists operations, not array calls
-            self._perform(self._as_it_stands, steps)
+            self._perform(self._untraced, steps)
             return
         if not self._begun and steps > 0:
-            self._perform(self._as_it_stands, 1)  # makes work arrays and fills in constants
+            self._perform(self._untraced, 1)  # makes work arrays and fills in constants
             self._begun = True
             steps -= 1
         if steps > 0:
-            if self._repeat is None:
-                self._repeat = self._find_out()
-            self._perform(self._repeat, steps, self._threads)
+            if self._replay is None:
+                self._replay = self._make_replay()
+            self._perform(self._replay, steps, self._threads)
 
-    def _as_it_stands(self, steps: int) -> None:
-        repeated([self._step], self._traceable)(steps)
+    def _untraced(self, steps: int) -> None:
+        replay_of([self._step], self._traceable)(steps)
 
     @staticmethod
     def _perform(run: Callable[[int], None], steps: int, threads: bool = True) -> None:
@@ -191,8 +192,8 @@ class NumpyProgram:
         else:
             run(steps)
 
-    def _find_out(self) -> Callable[[int], None]:
-        """What performs so many steps."""
+    def _make_replay(self) -> Callable[[int], None]:
+        """A function of a number of steps that performs them."""
         if self._traceable:
             try:
                 trace = self._backend.trace(self._step)
@@ -200,17 +201,17 @@ class NumpyProgram:
                 self._traceable = False
             else:
                 self._threads = trace.threads
-                return self._backend.repeated(trace.calls)
-        return repeated([self._step], False)
+                return self._backend.replay_of(trace.calls)
+        return replay_of([self._step], False)
 
 
-def repeated(calls: list[ArrayCall], ours: bool = True) -> Callable[[int], None]:
-    """What performs the calls of a step so many times.
+def replay_of(calls: list[ArrayCall], ours: bool = True) -> Callable[[int], None]:
+    """A function of a number of steps that performs the calls that often.
 
     Args:
-        calls: the calls.
-        ours: whether all of it is the framework's. Then an interrupt waits for the end of a
-            step; what a user has written may be long, or hang.
+        calls: of one step.
+        ours: whether all of them are the framework's. Then an interrupt (Ctrl-C) waits for the
+            end of a step. A user's code may take long or hang: there it comes at once.
     """
 
     def run(steps: int) -> None:

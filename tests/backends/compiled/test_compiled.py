@@ -83,13 +83,13 @@ def test_every_formula_is_compiled() -> None:
 
 
 class Performed(dict[Any, Any]):
-    """Compiled operations, of which it is noted which were performed."""
+    """Compiled operations, and which of them were performed."""
 
     def __init__(self, operations: Any) -> None:
-        super().__init__({key: self._noting(key, value) for key, value in operations.items()})
+        super().__init__({key: self._counting(key, value) for key, value in operations.items()})
         self.seen: set[Any] = set()
 
-    def _noting(self, key: Any, operation: Any) -> Callable[..., None]:
+    def _counting(self, key: Any, operation: Any) -> Callable[..., None]:
         def perform(*arguments: Any) -> None:
             self.seen.add(key)
             operation(*arguments)
@@ -129,8 +129,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The calls that each program repeats, in the order in which the programs are made."""
     seen: list[list[Any]] = []
     backend: Any = get_backend("compiled")
-    plain = backend.repeated
-    monkeypatch.setattr(backend, "repeated", lambda c: (seen.append(c), plain(c))[1], False)
+    plain = backend.replay_of
+    monkeypatch.setattr(backend, "replay_of", lambda c: (seen.append(c), plain(c))[1], False)
     return seen
 
 
