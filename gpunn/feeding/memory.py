@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.device import Device
 from gpunn.core.plan import Plan
 
 ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without asking for its room
@@ -22,7 +23,7 @@ SPARE = 1.25  # beside the arrays counted here: work arrays, dropout's masks, ro
 
 class _ThisThread(local):
     def __init__(self) -> None:
-        self.kept: WeakKeyDictionary[Backend, dict[str, Any]] = WeakKeyDictionary()
+        self.kept: WeakKeyDictionary[Device, dict[str, Any]] = WeakKeyDictionary()
 
 
 _this_thread = _ThisThread()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Sending
 from gpunn.backends.contract.control import Control
+from gpunn.backends.contract.device import Sending
 from gpunn.backends.shared.order import Order
 
 from .arrays import CHUNK, stored_dtype

@@ -20,9 +20,11 @@ backend runs the first, the CuPy backend the second where it exists.
 
 from __future__ import annotations
 
-from .declaration import Array, Given, Operation, operation
+from .declaration import Given, Operation
+from .device import Array
 from .images import Images
 from .normalization import Normalization
+from .operation import operation
 from .passes import Passes, dropout_scale
 from .steps import Steps
 

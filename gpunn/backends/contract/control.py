@@ -7,12 +7,11 @@ the data, a new learning rate) and reads it when it saves or resumes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .backend import Backend
+from .device import Device
 
 # Positions in `Control.counters` (int64) ...
 UPDATES = 0  # optimizer updates so far: Adam's t, before the update that is running
@@ -38,7 +37,7 @@ class Control:
     64
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Device) -> None:
         self.backend = backend
         self.counters: Any = backend.zeros((COUNTERS,), np.int64)
         self.rates: Any = backend.zeros((RATES,), np.float64)

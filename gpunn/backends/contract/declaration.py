@@ -24,22 +24,16 @@ from an argument. The same declaration gives
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .profiling import current_profile
-
-if TYPE_CHECKING:
-    from .backend import Backend
-
-Array = Any  # numpy.ndarray or cupy.ndarray: nothing above this floor cares which
-Method = TypeVar("Method", bound=Callable[..., None])
+from .device import Array, Device
+from .shapes import described, fits, names_of_sizes
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _REALS = tuple(
@@ -67,6 +61,10 @@ class Given:
         raise AttributeError(name)
 
 
+# What conditions may call.
+_FUNCTIONS = {
+    "__builtins__": {}, "abs": abs, "all": all, "len": len, "max": max, "hasattr": hasattr,
+}  # fmt: skip
 Over = tuple[str, ...] | Callable[[Given], tuple[str, ...]]
 Shape = str | Callable[[Given], tuple[str, str]]
 
@@ -190,13 +188,13 @@ class Operation:
             for name, p in parameters.items()
             if p.annotation in ("int", "bool")
         ]
-        sizes = {n for a in arrays.values() if isinstance(a.shape, str)
-                 for _, n, attribute in _tokens(a.shape) if not attribute}
+        shapes = [a.shape for a in arrays.values() if isinstance(a.shape, str)]
+        sizes = set[str]().union(*map(names_of_sizes, shapes))
         if sizes & parameters.keys():
             raise TypeError(f"{self.name}: {sizes & parameters.keys()} is a size and an argument.")
         self._conditions = [(text, compile(text, text, "eval")) for text in where]
 
-    def bind(self, backend: Backend, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
+    def bind(self, backend: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
         """The call with these arguments, checked.
 
         Raises:
@@ -231,7 +229,7 @@ class Operation:
         return given
 
     def _check(
-        self, backend: Backend, name: str, argument: Argument, array: Array, given: Given
+        self, backend: Device, name: str, argument: Argument, array: Array, given: Given
     ) -> None:
         if not backend.owns(array):
             raise TypeError(
@@ -249,9 +247,9 @@ class Operation:
         if dtype not in allowed:  # in another byte order it is not equal
             wanted = " or ".join(map(str, allowed)) if len(allowed) < 4 else "of a real dtype"
             raise ValueError(f"{self.name}: {name} must be {wanted}; got {dtype}.")
-        if not _fits(shape, array.shape, values):
+        if not fits(shape, array.shape, values):
             raise ValueError(
-                f"{self.name}: {name} must have the shape {_wanted(shape, values)}; "
+                f"{self.name}: {name} must have the shape {described(shape, values)}; "
                 f"got {tuple(array.shape)}."
             )
         flags = array.flags
@@ -263,7 +261,7 @@ class Operation:
 
     def _check_written(
         self,
-        backend: Backend,
+        backend: Device,
         name: str,
         argument: Argument,
         array: Array,
@@ -290,114 +288,3 @@ class Operation:
             for key, array in argument.arrays(name, given) if argument.counted else ():
                 found[key] = array if argument.part is None else argument.part(given), both
         return found
-
-
-def operation(
-    *,
-    where: tuple[str, ...] = (),
-    flops: Callable[[Given], int] | None = None,
-    **arrays: Argument,
-) -> Callable[[Method], Method]:
-    """Make a method of the contract an operation: it checks its arguments, is profiled, and
-    calls the backend's own method of the same name with an underscore.
-
-    Args:
-        where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: of what is given, how many; one for each element of the largest array without.
-        **arrays: of every array, what it is: `reads`, `writes` or `rewrites`.
-    """
-
-    def declare(method: Method) -> Method:
-        declared = Operation(method, arrays, where, flops)
-        inside = f"_{method.__name__}"
-
-        @functools.wraps(method)
-        def perform(self: Any, *args: Any, **kwargs: Any) -> None:
-            given = declared.bind(self, args, kwargs)
-            profile = current_profile(self)
-            if profile is None:
-                getattr(self, inside)(given)
-            else:
-                profile.perform(declared, given, getattr(self, inside))
-
-        perform.operation = declared  # type: ignore[attr-defined]
-        return perform  # type: ignore[return-value]
-
-    return declare
-
-
-class Operations:
-    """Some of the operations, and how a class knows those it has."""
-
-    operations: dict[str, Operation] = {}  # noqa: RUF012 (made anew by each subclass)
-    """The operations by name."""
-
-    xp: Any
-    """The array module, numpy or cupy: the documented slow path. A layer or loss
-    of your own may be written with it (with ``out=``) and runs on both."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.operations = {
-            name: member.operation
-            for base in reversed(cls.__mro__)
-            for name, member in vars(base).items()
-            if hasattr(member, "operation")
-        }
-
-
-_FUNCTIONS = {
-    "__builtins__": {}, "abs": abs, "all": all, "len": len, "max": max, "hasattr": hasattr,
-}  # fmt: skip
-
-
-@functools.cache
-def _tokens(shape: str) -> tuple[tuple[bool, str, str], ...]:
-    """Of each part of a shape: whether it is any number of sizes, a name, and an attribute."""
-    parts = [(part.startswith("*"), *part.lstrip("*").partition(".")) for part in shape.split()]
-    return tuple((starred, name, attribute) for starred, name, _, attribute in parts)
-
-
-def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
-    """The same: whether it is any number of sizes that are not known yet, its name, its size."""
-    sizes: list[tuple[bool, str, int | None]] = []
-    for starred, name, attribute in _tokens(shape):
-        if name.isdigit():
-            sizes.append((False, name, int(name)))
-            continue
-        value = getattr(values[name], attribute) if attribute else values.get(name)
-        if not starred:
-            sizes.append((False, name, value))
-        elif value is None:
-            sizes.append((True, name, None))
-        else:
-            sizes += [(False, f"{name}[{i}]", n) for i, n in enumerate(value)]
-    return sizes
-
-
-def _fits(wanted: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
-    """Whether an array's shape is as wanted; the sizes that it settles go into ``values``."""
-    sizes = _sizes(wanted, values)
-    many = [i for i, (starred, _, _) in enumerate(sizes) if starred]
-    if many:
-        count = len(shape) - (len(sizes) - 1)
-        if count < 0:
-            return False
-        at = many[0]
-        values[sizes[at][1]] = shape[at : at + count]
-        shape = (*shape[:at], *shape[at + count :])
-        sizes = [*sizes[:at], *sizes[at + 1 :]]
-    if len(shape) != len(sizes):
-        return False
-    for (_, name, size), n in zip(sizes, shape, strict=True):
-        if values.setdefault(name, n) != n if size is None else size != n:
-            return False
-    return True
-
-
-def _wanted(shape: str, values: dict[str, Any]) -> str:
-    parts = []
-    for starred, name, n in _sizes(shape, values):
-        known = "" if n is None or name == str(n) else f"={n}"
-        parts.append(("*" if starred else "") + name + known)
-    return f"({', '.join(parts)})"

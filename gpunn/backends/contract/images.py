@@ -6,7 +6,9 @@ from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
 
-from .declaration import Argument, Array, Given, Operations, operation, reads, rewrites, writes
+from .declaration import Argument, Given, reads, rewrites, writes
+from .device import Array
+from .operation import Operations, operation
 
 IMAGE = "samples *geometry.image channels"
 WINDOWS = "samples *geometry.windows channels"

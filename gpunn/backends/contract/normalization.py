@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .control import Control
-from .declaration import COUNTERS, Array, Operations, operation, reads, rewrites, writes
+from .declaration import COUNTERS, reads, rewrites, writes
+from .device import Array
+from .operation import Operations, operation
 
 FEATURES = "outer features inner"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .control import Control
-from .declaration import COUNTERS, PLAIN, Array, Given, Operations, operation, reads, writes
+from .declaration import COUNTERS, PLAIN, Given, reads, writes
+from .device import Array
+from .operation import Operations, operation
 
 
 def dropout_scale(rate: float) -> float:

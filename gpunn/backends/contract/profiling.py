@@ -6,13 +6,11 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gpunn.common.holds import Hold
 
-if TYPE_CHECKING:
-    from .backend import Backend
-    from .declaration import Given, Operation
+from .declaration import Given, Operation
+from .device import Device
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Profile:
         performing: the operation that is performed just now.
     """
 
-    def __init__(self, root: Backend) -> None:
+    def __init__(self, root: Device) -> None:
         self.operations: list[ProfiledOperation] = []
         self.calls: list[tuple[Callable[[Given], None], Given]] = []
         self.performing: ProfiledOperation | None = None
@@ -68,7 +66,7 @@ class Profile:
         if self._hold is not None:
             self._hold.release()
 
-    def is_of(self, backend: Backend) -> bool:
+    def is_of(self, backend: Device) -> bool:
         """Whether it lists what this backend is asked for."""
         assert self._hold is not None
         return backend.root is self._root and self._hold.alive
@@ -96,7 +94,7 @@ class _ThisThread(threading.local):
 _this_thread = _ThisThread()
 
 
-def current_profile(backend: Backend) -> Profile | None:
+def current_profile(backend: Device) -> Profile | None:
     """The profile that this thread makes of the backend just now."""
     profile = _this_thread.profile
     return profile if profile is not None and profile.is_of(backend) else None

@@ -8,17 +8,9 @@ from typing import Any
 from gpunn.backends.shared.order import Order
 
 from .control import RATES, UPDATES, Control
-from .declaration import (
-    COUNTERS,
-    PLAIN,
-    Array,
-    Given,
-    Operations,
-    operation,
-    reads,
-    rewrites,
-    writes,
-)
+from .declaration import COUNTERS, PLAIN, Given, reads, rewrites, writes
+from .device import Array
+from .operation import Operations, operation
 
 VALUES = rewrites("size", of=lambda given: given.arena.values)
 GRADIENTS = rewrites("size", of=lambda given: given.arena.gradients)

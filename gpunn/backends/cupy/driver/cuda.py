@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Sending, Step
+from gpunn.backends.contract.backend import Array, Step
+from gpunn.backends.contract.device import Sending
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.parts import OPTIONS

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Sending, Sent, Step
+from gpunn.backends.contract.backend import Array, Step
+from gpunn.backends.contract.device import Sending, Sent
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.protocols import Replay, Run

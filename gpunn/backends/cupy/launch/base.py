@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Sending, Step
+from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
+from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.common.holds import Exclusive
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Sending, Step
+from gpunn.backends.contract.backend import Array, Step
+from gpunn.backends.contract.device import Sending
 
 from .codegen import Kernel
 

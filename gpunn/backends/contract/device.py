@@ -1,0 +1,216 @@
+"""The arrays of a device: made, copied to and from it, and lent as work arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from copy import copy
+from threading import local
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from gpunn.backends.shared.threads import helper_number
+
+Array = Any  # numpy.ndarray or cupy.ndarray: nothing outside the backends cares which
+Own = TypeVar("Own", bound="Device")
+
+
+class _ScratchOfEachThread(local):
+    """Work arrays of a backend that several threads may use at once."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple, Any] = {}
+
+
+class _ScratchOfOneUser:
+    """Work arrays of a backend that only one user has."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple, Any] = {}
+
+
+class Sending(Protocol):
+    """Copies of arrays that are on their way to the device."""
+
+    def join(self) -> None:
+        """The device begins later work after these copies. The host does not wait here."""
+
+    def wait(self) -> None:
+        """Wait until the copies are there: then the arrays of the host may be overwritten."""
+
+
+class Sent:
+    """Copies that are there already."""
+
+    def join(self) -> None: ...
+
+    def wait(self) -> None: ...
+
+
+class Device(ABC):
+    """What a backend does with arrays, apart from the operations on them.
+
+    Attributes:
+        root: the backend that this one was made of by `isolated`; else itself.
+    """
+
+    name: str
+
+    xp: Any
+    """The array module, numpy or cupy. A layer or loss of your own may be written with it
+    (with ``out=``) and then runs on both, slower than with a kernel."""
+
+    def __init__(self) -> None:
+        self.root: Device = self
+        self._scratch: _ScratchOfEachThread | _ScratchOfOneUser = _ScratchOfEachThread()
+
+    def isolated(self: Own) -> Own:
+        """The same backend for one user at a time, with work arrays of its own.
+
+        >>> from gpunn.backends import get_backend
+        >>> shared = get_backend("numpy")
+        >>> own = shared.isolated()
+        >>> own.root is shared, own.scratch((2,), "float32") is shared.scratch((2,), "float32")
+        (True, False)
+        """
+        own = copy(self)
+        own._scratch = _ScratchOfOneUser()
+        return own
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An uninitialised C-contiguous array on the device."""
+
+    @abstractmethod
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of zeros on the device."""
+
+    @abstractmethod
+    def upload(self, source: Any) -> Array:
+        """``source`` (NumPy array, or anything with ``__dlpack__``) on the device.
+
+        C-contiguous, dtype kept. No copy is made of what is already there.
+        """
+
+    @abstractmethod
+    def write(self, target: Array, source: Any) -> None:
+        """Copy host values into ``target`` (cast to its dtype)."""
+
+    @abstractmethod
+    def read(self, array: Array) -> np.ndarray:
+        """A NumPy copy of ``array``. The one place that waits for the device."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An uninitialised array of the host that `send` can take arrays out of."""
+        return np.empty(shape, dtype)
+
+    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+        """Begin to copy arrays of the host, made by `pinned`, to arrays of the device.
+
+        The copies come after all work that the device was given so far, and run at the same
+        time as later work, up to the call of `Sending.join`.
+
+        Args:
+            copies: pairs (array of the device, array of the host).
+        """
+        for target, source in copies:
+            self.write(target, source)
+        return Sent()
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done all work that it was given."""
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether ``array`` lives on this backend's device already."""
+
+    def within(self, array: Any, limit: float) -> bool:
+        """Whether all numbers of a floating-point array, of the host or the device, are between
+        -limit and limit; NaN is not.
+
+        >>> from gpunn.backends import get_backend
+        >>> [get_backend().within(np.array([1.0, x]), 2.0) for x in (-2.0, 2.5, np.nan)]
+        [True, False, False]
+        """
+        if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
+            flat = array.ravel()
+            with np.errstate(over="ignore"):  # the largest and the smallest do not overflow
+                if float(flat.dot(flat)) <= limit:  # the fastest way to go over an array
+                    return True
+        # NaN is both.
+        return -limit <= float(array.min()) <= float(array.max()) <= limit
+
+    def free_bytes(self) -> int | None:
+        """How much memory can still be had, or None where that is not known.
+
+        An array for which there is none raises MemoryError.
+        """
+        return None
+
+    def scratch(
+        self,
+        shape: tuple[int, ...],
+        dtype: Any,
+        slot: str = "",
+        fill: Callable[[Array], None] | None = None,
+    ) -> Array:
+        """A reusable work array: valid until the same shape, dtype and slot is asked again
+        in the same thread.
+
+        ``fill(array)`` is called once, when it is made: for constants.
+
+        >>> import numpy as np
+        >>> from gpunn.backends import get_backend
+        >>> b = get_backend("numpy")
+        >>> b.scratch((2, 3), np.float32) is b.scratch((2, 3), np.float32)
+        True
+        """
+        arrays, key = self._scratch.arrays, (shape, dtype, slot, helper_number())
+        array = arrays.get(key)
+        if array is None:
+            array = self.empty(shape, dtype)
+            if fill is not None:
+                fill(array)
+            arrays[key] = array  # not before: an interrupt would leave it unfilled
+        return array
+
+    def _constant(self, slot: str, values: np.ndarray) -> Array:
+        """These values on the device, written there once."""
+        return self.scratch(
+            values.shape, values.dtype, f"{slot} {values.tolist()}",
+            lambda array: self.write(array, values),
+        )  # fmt: skip
+
+    def _parameters(self, formula: Any) -> Array:
+        """The numbers of a formula, on the device."""
+        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
+
+    def row_max(self, x: Array, out: Array) -> None:
+        """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for
+        formulas."""
+        self.xp.max(x, axis=-1, keepdims=out.ndim > 1, out=out)
+
+    def row_sums(self, x: Array, out: Array) -> None:
+        """out (rows,) or (rows, 1) = the sum of each row of x (rows, features): for formulas."""
+        self.xp.sum(x, axis=-1, keepdims=out.ndim > 1, out=out)
+
+    def apply(self, function: Callable[..., None], *args: Any) -> None:
+        """``function(xp, *args)``: what array functions with ``out=`` do not do, for formulas."""
+        function(self.xp, *args)
+
+    def release(self) -> None:
+        """Forget the work arrays, so that their memory can be used otherwise."""
+        self._scratch.arrays.clear()
+
+    def overlap(self, a: Array, b: Array) -> str | None:
+        """Whether two arrays, each in one piece, are the ``"same"`` memory or share a
+        ``"part"`` of it; None if they have none in common."""
+        if not np.may_share_memory(a, b):
+            return None
+        same = a is b or (
+            a.nbytes == b.nbytes
+            and a.__array_interface__["data"] == b.__array_interface__["data"]
+        )
+        return "same" if same else "part"

@@ -1,0 +1,62 @@
+"""`operation`, which makes a declared method an operation: checked, profiled, then performed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .declaration import Argument, Given, Operation
+from .profiling import current_profile
+
+Method = TypeVar("Method", bound=Callable[..., None])
+
+
+def operation(
+    *,
+    where: tuple[str, ...] = (),
+    flops: Callable[[Given], int] | None = None,
+    **arrays: Argument,
+) -> Callable[[Method], Method]:
+    """Make a method of the contract an operation: it checks its arguments, is profiled, and
+    calls the backend's own method of the same name with an underscore.
+
+    Args:
+        where: conditions on arguments and sizes, as Python expressions of their names.
+        flops: of what is given, how many; one for each element of the largest array without.
+        **arrays: of every array, what it is: `reads`, `writes` or `rewrites`.
+    """
+
+    def declare(method: Method) -> Method:
+        declared = Operation(method, arrays, where, flops)
+        inside = f"_{method.__name__}"
+
+        @functools.wraps(method)
+        def perform(self: Any, *args: Any, **kwargs: Any) -> None:
+            given = declared.bind(self, args, kwargs)
+            profile = current_profile(self)
+            if profile is None:
+                getattr(self, inside)(given)
+            else:
+                profile.perform(declared, given, getattr(self, inside))
+
+        perform.operation = declared  # type: ignore[attr-defined]
+        return perform  # type: ignore[return-value]
+
+    return declare
+
+
+class Operations:
+    """Some of the operations, and how a class knows those it has."""
+
+    operations: dict[str, Operation] = {}  # noqa: RUF012 (made anew by each subclass)
+    """The operations by name."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.operations = {
+            name: member.operation
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            if hasattr(member, "operation")
+        }

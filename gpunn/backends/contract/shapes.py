@@ -1,0 +1,86 @@
+"""Shapes as an operation declares them: ``"rows *window channels"``.
+
+A part is a number, the name of a size, or the attribute of an argument (``geometry.window``);
+one with a star in front stands for any number of sizes. A name that comes again is the same size.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+@functools.cache
+def _parts(shape: str) -> tuple[tuple[bool, str, str], ...]:
+    """The parts of a shape: (whether it has a star, its name, the attribute or "")."""
+    parts = [(part.startswith("*"), *part.lstrip("*").partition(".")) for part in shape.split()]
+    return tuple((starred, name, attribute) for starred, name, _, attribute in parts)
+
+
+def names_of_sizes(shape: str) -> set[str]:
+    """The names that a shape gives to sizes, without those of arguments.
+
+    >>> sorted(names_of_sizes("samples *geometry.windows channels"))
+    ['channels', 'samples']
+    """
+    return {name for _, name, attribute in _parts(shape) if not attribute}
+
+
+def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
+    """The sizes of a shape: (whether it stands for any number of them, name, size if known).
+
+    Args:
+        shape: as declared.
+        values: arguments and sizes that are known, by their names.
+    """
+    sizes: list[tuple[bool, str, int | None]] = []
+    for starred, name, attribute in _parts(shape):
+        if name.isdigit():
+            sizes.append((False, name, int(name)))
+            continue
+        value = getattr(values[name], attribute) if attribute else values.get(name)
+        if not starred:
+            sizes.append((False, name, value))
+        elif value is None:
+            sizes.append((True, name, None))
+        else:
+            sizes += [(False, f"{name}[{i}]", n) for i, n in enumerate(value)]
+    return sizes
+
+
+def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
+    """Whether an array of this shape is as declared. Sizes that it tells go into ``values``.
+
+    >>> sizes = {}
+    >>> fits("rows *window", (8, 3, 5), sizes), sizes
+    (True, {'window': (3, 5), 'rows': 8})
+    """
+    sizes = _sizes(declared, values)
+    starred = [i for i, (has_star, _, _) in enumerate(sizes) if has_star]
+    if starred:
+        count = len(shape) - (len(sizes) - 1)
+        if count < 0:
+            return False
+        at = starred[0]
+        values[sizes[at][1]] = shape[at : at + count]
+        shape = (*shape[:at], *shape[at + count :])
+        sizes = [*sizes[:at], *sizes[at + 1 :]]
+    if len(shape) != len(sizes):
+        return False
+    for (_, name, size), n in zip(sizes, shape, strict=True):
+        if values.setdefault(name, n) != n if size is None else size != n:
+            return False
+    return True
+
+
+def described(shape: str, values: dict[str, Any]) -> str:
+    """A declared shape for a message, with the sizes that are known.
+
+    >>> described("rows features", {"rows": 8})
+    '(rows=8, features)'
+    """
+    parts = []
+    for starred, name, n in _sizes(shape, values):
+        known = "" if n is None or name == str(n) else f"={n}"
+        parts.append(("*" if starred else "") + name + known)
+    return f"({', '.join(parts)})"
