@@ -13,7 +13,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && \
 COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY gpunn /src/gpunn
 COPY kernels /src/kernels
-COPY benchmarks /src/benchmarks
 RUN pip wheel --no-deps --wheel-dir /wheel /src
 
 FROM base AS run

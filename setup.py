@@ -1,4 +1,4 @@
-"""The compiled CPU kernels: one extension module for each instruction set, all optional.
+"""The packages, and the compiled CPU kernels: a module for each instruction set, all optional.
 
 What else there is to say of the package stands in ``pyproject.toml``. Without a compiler the
 package installs as pure Python. ``GPUNN_BUILD`` names the instruction sets to build for. Without
@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
-PACKAGE = "gpunn.backends.compiled"
-IN_PLACE = Path(*PACKAGE.split("."))
+COMPILED = "gpunn.backends.compiled"
+IN_PLACE = Path(*COMPILED.split("."))
 KERNELS = Path("kernels")
 SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
 HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
@@ -137,7 +137,7 @@ def formulas():
 def chooser():
     """The module that says which of the others suits the CPU that it runs on."""
     return Extension(
-        f"{PACKAGE}._kernels_chooser",
+        f"{COMPILED}._kernels_chooser",
         [str(KERNELS / "chooser.cpp")],
         depends=["setup.py"],
         language="c++",
@@ -148,7 +148,7 @@ def chooser():
 def kernels(instructions):
     """The module of all kernels for an instruction set."""
     return Extension(
-        f"{PACKAGE}._kernels_{instructions}",
+        f"{COMPILED}._kernels_{instructions}",
         SOURCES,
         include_dirs=[numpy.get_include()],
         define_macros=[("MODULE", f"_kernels_{instructions}")],
@@ -172,4 +172,5 @@ def extensions():
     return [chooser(), *map(kernels, names)]
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})
+PACKAGES = [*find_packages(include=["gpunn", "gpunn.*"]), "gpunn.kernels"]
+setup(packages=PACKAGES, ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})

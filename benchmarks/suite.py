@@ -226,10 +226,10 @@ def _entry(report: dict[str, Any], key: str) -> Entry:
 
 
 def _place(report: dict[str, Any], complete: bool) -> Path:
-    """results/ for a complete run in a source tree; else runs/bench."""
+    """results/ for a complete run, else runs/bench."""
     cards = report["machine"]["cards"]
     stem = "bench-" + "-".join(cards[0]["name"].lower().split()) if cards else "bench"
-    if complete and (HERE.parent / "pyproject.toml").exists():
+    if complete:
         return HERE / "results" / f"{stem}.json"
     return RUNS / f"{stem}.json"
 

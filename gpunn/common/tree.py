@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parents[1]
 def own_folder(name: str) -> Path:
     """``kernels/`` or ``benchmarks/`` of the package that asks.
 
-    It is in the package where that is installed, and beside it in a source tree. It is not
-    imported by name: with two copies of gpunn, a path before an editable installation say,
-    that finds the other copy's.
+    It is beside the package in a source tree; ``kernels/`` is in the package where that is
+    installed, ``benchmarks/`` is not installed. It is not imported by name: with two copies of
+    gpunn, a path before an editable installation say, that finds the other copy's.
 
     Raises:
         FileNotFoundError: if this copy has none; it says where it was looked for.

@@ -74,6 +74,16 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
+def refusal(*command: str | Path, cwd: Path) -> str:
+    """What a command says that ends with an error, in one line."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.startswith("gpunn: error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
 def version_of(python: str | Path) -> tuple[int, int] | None:
     """Return the version of a Python that runs and can make environments, else None."""
     script = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
@@ -179,12 +189,12 @@ def installed(
 def test_wheel_holds_the_tree(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"gpunn/{name}" for name in sources("gpunn")}
-    for folder in ("kernels", "benchmarks"):
-        wanted |= {f"gpunn/{folder}/{name}" for name in sources(folder)}
+    wanted |= {f"gpunn/kernels/{name}" for name in sources("kernels")}
     missing = sorted(wanted - names)
     packages = sorted({os.path.dirname(name).replace("/", ".") for name in missing})
-    assert not missing, f"tool.setuptools in pyproject.toml leaves out {packages}: {missing}"
+    assert not missing, f"PACKAGES in setup.py leaves out {packages}: {missing}"
     assert not [name for name in names if name.endswith((".cpp", ".hpp"))]
+    assert not [name for name in names if "bench" in name and not name.startswith("gpunn/apps/cli")]
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gpunn"}
 
@@ -215,9 +225,11 @@ def test_wheel_trains_from_another_folder(
     said = run(scripts / "gpunn", "doctor", cwd=tmp_path, PATH=path)
     assert ("Compiled   baseline (there are baseline)" in said) == has_kernels
     assert "train" in run(scripts / "gpunn", "--help", cwd=tmp_path)
+    assert "Get gpunn's source tree" in refusal(scripts / "gpunn", "bench", cwd=tmp_path)
     if which == "oldest":
         little = ("--quick", "--tier", "step", "--rows", "64")
-        said = run(scripts / "gpunn", "bench", *little, cwd=tmp_path)
+        tree = {"PYTHONPATH": str(ROOT)}
+        said = run(scripts / "python", "-m", "gpunn", "bench", *little, cwd=tmp_path, **tree)
         assert "PyTorch, fused optimizer: torch is not installed" in said
         assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
 
@@ -356,7 +368,10 @@ from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.common.tree import own_folder
 print(kernel_source.text("types.cuh").splitlines()[-1])
 print(*kernel_source.files(".cu"))
-print(own_folder("benchmarks"))
+try:
+    print(own_folder("benchmarks"))
+except FileNotFoundError:
+    print("no benchmarks")
 """
 BESIDE, INSIDE = ".", "gpunn"  # where a copy's folders lie: a source tree's, an installed one's
 
@@ -379,10 +394,10 @@ def test_a_copy_before_an_editable_installation_keeps_its_kernels(
     place: str, tmp_path: Path
 ) -> None:
     """Its Python would otherwise be compiled with the CUDA text of another."""
-    another_copy(tmp_path, place, "kernels", "benchmarks")
+    another_copy(tmp_path, place, "kernels", *(["benchmarks"] if place == BESIDE else []))
     said = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    benchmarks = tmp_path / place / "benchmarks"
-    assert said.splitlines() == ["// of the other copy", "only_there.cu", str(benchmarks)]
+    benchmarks = str(tmp_path / "benchmarks") if place == BESIDE else "no benchmarks"
+    assert said.splitlines() == ["// of the other copy", "only_there.cu", benchmarks]
 
 
 @pytest.mark.parametrize("stranger", [False, True], ids=["none", "a package of that name"])

@@ -33,10 +33,16 @@ examples:
   gpunn bench --tier step --against torch --against jax
   gpunn bench --json mine.json      and mine.md, the page made from it
 
+It runs in a source tree: an installation comes without the benchmarks.
 Neighbours come by pip install "gpunn[bench]"; what is missing is named.
-Results go to benchmarks/results in a source tree if everything was measured,
+Results go to benchmarks/results if everything was measured,
 else to runs/bench. Close what else is running first.
 """
+
+ELSEWHERE = (
+    "The benchmarks are not part of an installation. Get gpunn's source tree, from its repository "
+    'or its source archive, and run there: pip install --editable ".[bench]" && gpunn bench'
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    sys.path.insert(0, str(own_folder("benchmarks")))
+    try:
+        folder = own_folder("benchmarks")
+    except FileNotFoundError:
+        raise RuntimeError(ELSEWHERE) from None
+    sys.path.insert(0, str(folder))
     status: int = importlib.import_module("suite").run(
         args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows
     )

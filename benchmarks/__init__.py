@@ -1,1 +1,0 @@
-"""The benchmarks: `gpunn bench` runs them, and so does each file as a script."""
