@@ -25,8 +25,7 @@ from math import exp
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 x = np.array([[0.05, 0.10]])
 target = np.array([[0.01, 0.99]])

@@ -17,8 +17,7 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 from gpunn.datasets import toy
 
 ROWS = 400

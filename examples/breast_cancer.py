@@ -100,7 +100,7 @@ def main():
     names = ["benign", "malignant"]
     print(ours.classification_report(y_test, (chances > 0.5).astype(int), target_names=names))
     try:
-        from gpunn.apps import plots
+        from gpunn import plots
 
         false_positive, true_positive, _ = ours.roc_curve(y_test, chances)
         figure = plots.curves(

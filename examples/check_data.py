@@ -21,7 +21,8 @@ Saves:     plants.csv, the table of all faults; and check_data.png, if matplotli
 
 import numpy as np
 
-from gpunn.apps import cli, plots
+from gpunn import plots
+from gpunn.apps import cli
 from gpunn.utils import check_data
 
 NAMES = ["height", "width", "leaves", "weight"]

@@ -25,8 +25,7 @@ import tempfile
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 from gpunn.testing import check_gradients
 
 

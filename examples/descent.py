@@ -13,8 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gpunn
-from gpunn import layers, optimizers
-from gpunn.apps import plots
+from gpunn import layers, optimizers, plots
 
 NEAR = 1e-3  # above the lowest point: there
 

@@ -24,8 +24,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 import gpunn
-from gpunn import layers, metrics, regularizers
-from gpunn.apps import plots
+from gpunn import layers, metrics, plots, regularizers
 
 HIDDEN, EPOCHS, BATCH, PENALTY = 32, 100, 32, 0.02
 METRICS = metrics.RootMeanSquaredError, metrics.R2Score

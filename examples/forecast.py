@@ -95,7 +95,7 @@ def main():
     for name, values in ahead.items():
         print(f"  {name:18}{rms(values - truth):8.3f}")
     try:
-        from gpunn.apps import plots
+        from gpunn import plots
 
         shown = series[-held_out : -held_out + AHEAD]
         figure = plots.curves(

@@ -20,8 +20,7 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import callbacks, layers
-from gpunn.apps import plots
+from gpunn import callbacks, layers, plots
 from gpunn.datasets import toy
 from gpunn.optimizers import SGD
 from gpunn.optimizers import schedules as s

@@ -18,8 +18,7 @@ Saves:     losses.png, if matplotlib is installed: the losses over the error and
 
 import numpy as np
 
-from gpunn import losses
-from gpunn.apps import plots
+from gpunn import losses, plots
 
 NUMBERS = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
 ERRORS = {

@@ -17,7 +17,7 @@ import numpy as np
 from ten_points import make_network
 
 import gpunn
-from gpunn.apps import plots
+from gpunn import plots
 from gpunn.datasets import toy
 
 STEPS_AT_ONCE = 1000  # an epoch over as many copies of the points has so many steps

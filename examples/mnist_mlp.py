@@ -15,8 +15,7 @@ Saves:     the model; if matplotlib is installed, worst_mistakes.png and first_l
 import argparse
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 parser = argparse.ArgumentParser(description="Train a small network on MNIST.")
 parser.add_argument("--epochs", type=int, default=5)

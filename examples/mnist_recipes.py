@@ -23,8 +23,7 @@ import time
 import numpy as np
 
 import gpunn
-from gpunn import layers, optimizers
-from gpunn.apps import plots
+from gpunn import layers, optimizers, plots
 
 
 def mlp():

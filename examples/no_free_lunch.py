@@ -18,8 +18,7 @@ import argparse
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 FEATURES, ROWS, NEW, NOISE = 10, 1_000, 2_000, 1.0
 

@@ -29,8 +29,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 ROWS, UNITS, RATE = 400, 64, 0.1
 

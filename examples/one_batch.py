@@ -77,7 +77,7 @@ def main():
     print(f"\na {y_test[options.row]} is read as {answer.argmax()}:")
     print(" ".join(f"{i}:{p:.3f}" for i, p in enumerate(answer)))
     try:
-        from gpunn.apps import plots
+        from gpunn import plots
 
         read_as = [f"{y}: {r.argmax()}" for y, r in zip(y_test, model.predict(batch), strict=False)]
         ten = plots.images(batch, read_as, columns=10, title="Ten digits: what each is read as")

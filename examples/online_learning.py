@@ -20,8 +20,7 @@ import time
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 BATCH, REFIT_EVERY, SHOWN = 32, 50, 25
 TURN = 2 * np.pi / 1000  # the border turns so far from batch to batch

@@ -18,8 +18,7 @@ import argparse
 from matplotlib.figure import Figure
 
 import gpunn
-from gpunn import callbacks, layers, regularizers
-from gpunn.apps import plots
+from gpunn import callbacks, layers, plots, regularizers
 
 ENTROPY = "sparse_categorical_crossentropy"  # as a metric: the loss has the penalty in it
 TRAINING, HELD_OUT = 1_000, 5_000

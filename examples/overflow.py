@@ -18,8 +18,7 @@ import warnings
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 
 decimal.getcontext().prec = 50
 D = decimal.Decimal

@@ -17,8 +17,7 @@ import warnings
 import numpy as np
 
 import gpunn
-from gpunn import Perceptron, layers
-from gpunn.apps import plots
+from gpunn import Perceptron, layers, plots
 from gpunn.apps.perceptron import ConvergenceWarning, mistake_bound
 from gpunn.datasets import toy
 

@@ -21,8 +21,7 @@ import time
 import numpy as np
 
 import gpunn
-from gpunn import fit_least_squares, layers
-from gpunn.apps import plots
+from gpunn import fit_least_squares, layers, plots
 from gpunn.datasets import toy
 
 RATE = 3.0  # of gradient descent on all points

@@ -23,8 +23,7 @@ from collections import Counter
 import numpy as np
 
 import gpunn
-from gpunn import layers, metrics
-from gpunn.apps import plots
+from gpunn import layers, metrics, plots
 
 LOST = 1 / 200  # share of the good messages that may be lost
 WORD = re.compile(r"[^\W\d_]{2,}|\d+|[£$€!]")

@@ -22,8 +22,7 @@ Saves:     10_points.png and 11_points.png, if matplotlib is installed: what the
 import argparse
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 from gpunn.datasets import toy
 
 LIMIT = 2_000_000  # steps

@@ -25,8 +25,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import gpunn
-from gpunn import callbacks, constraints, layers, optimizers, regularizers
-from gpunn.apps import plots
+from gpunn import callbacks, constraints, layers, optimizers, plots, regularizers
 
 ROWS = 1_000
 OPTIMIZERS = {

@@ -108,7 +108,7 @@ def main():
     for name, *figures, accuracy in rows:
         print(f"{name:24}" + "".join(f"{n:12.1e}" for n in figures) + f"{accuracy:12.3f}")
     try:
-        from gpunn.apps import plots
+        from gpunn import plots
 
         figure = plots.curves(
             {name: np.array(values) for name, values in norms.items()},

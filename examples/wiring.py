@@ -17,8 +17,7 @@ Saves:     wiring.png, if matplotlib is installed: the weights of the layer with
 import numpy as np
 
 import gpunn
-from gpunn import layers
-from gpunn.apps import plots
+from gpunn import layers, plots
 from gpunn.datasets import toy
 
 MERGING = {

@@ -1,7 +1,8 @@
 """gpunn: trains small and medium neural networks fast, on the card you own or on none.
 
 The names are Keras 3's: ``import gpunn as keras``, or ``import gpunn as tf`` and
-``tf.keras``. Everything runs on two backends behind one contract, NumPy and CuPy.
+``tf.keras``. A model computes with NumPy, with kernels compiled for this CPU, or on an NVIDIA
+card by CuPy: three backends behind one contract.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -217,6 +218,37 @@ def test_keras_is_the_package_itself(way: str) -> None:
         "print(json.dumps([same, gpunn.keras is gpunn, twins, Dense.__module__]))\n"
     )
     assert fresh(code) == [True, True, ["Dense"], "gpunn.layers.dense"]
+
+
+def test_dir_offers_the_public_names_and_nothing_else() -> None:
+    """What completion, help and a star offer: no floor, and no module that gpunn itself imports."""
+    dirs, star, there, said = fresh(
+        "import json, pydoc\n"
+        "offered = {}\n"
+        "exec('from gpunn import *', offered)\n"
+        "import gpunn, gpunn.plots, gpunn.apps.cli, gpunn.keras.training.trainer\n"
+        "del offered['__builtins__']\n"
+        "there = {name: hasattr(gpunn, name) for name in dir(gpunn)}\n"
+        "said = pydoc.render_doc(gpunn, renderer=pydoc.plaintext)\n"
+        "print(json.dumps([[dir(gpunn), dir(gpunn.keras)], sorted(offered), there, said]))\n"
+    )
+    assert dirs == [star, star] and all(there.values())
+    assert [name for name in star if name.startswith("_")] == ["__version__"]
+    floors = {name for names in FLOORS for name in names}
+    assert floors & set(star) == {
+        "activations", "backends", "callbacks", "constraints", "datasets", "initializers", "layers",
+        "losses", "metrics", "models", "optimizers", "regularizers", "saving", "testing", "utils",
+    }  # fmt: skip
+    assert not {"annotations", "importlib", "sys"} & set(star)
+    assert "class Sequential(" in said and "fit_least_squares(" in said and "importlib" not in said
+
+
+def test_every_name_that_the_documents_use_is_offered() -> None:
+    root = PACKAGE.parent
+    pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "examples").glob("*.py")]
+    name = re.compile(r"(?<![\w./])(?:gpunn|keras)\.([A-Za-z]\w*)")
+    used = {found for page in pages for found in name.findall(page.read_text())}
+    assert used - {"apps"} <= set(dir(gpunn))  # a table says where the command line is
 
 
 def test_every_module_that_is_loaded_is_keras_too() -> None:
