@@ -49,7 +49,7 @@ def test_captured_steps_give_the_bits_of_eager_ones(
     monkeypatch.setattr(backend, "launch_mode", "plain")
     captured = trained(card, program)
     assert trained(card, program, watched=True) == captured
-    monkeypatch.setattr(type(backend), "capture", lambda self, step, _: _Eager(step))
+    monkeypatch.setattr(type(backend), "program", lambda self, step, _: _Eager(step))
     assert trained(card, program) == captured
 
 

@@ -325,16 +325,16 @@ def test_a_batch_that_does_not_fit_is_still_an_error(card: str, large: Any) -> N
 
 
 @pytest.fixture
-def captures(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def programs(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Steps that programs were made of."""
     made: list[Any] = []
-    capture = Backend.capture
+    program = Backend.program
 
     def listed(self: Backend, step: Any, *options: Any) -> Any:
         made.append(step)
-        return capture(self, step, *options)
+        return program(self, step, *options)
 
-    monkeypatch.setattr(Backend, "capture", listed)
+    monkeypatch.setattr(Backend, "program", listed)
     return made
 
 
@@ -353,18 +353,18 @@ def fit(x: Any = X, y: Any = Y, **options: Any) -> Callable[[Any], Any]:
     return lambda model: model.fit(x, y, batch_size=BATCH, verbose=0, **options)
 
 
-def test_programs_are_made_once(backend: str, captures: list[Any]) -> None:
+def test_programs_are_made_once(backend: str, programs: list[Any]) -> None:
     calls = [
         fit(validation_split=0.3, sample_weight=WEIGHTS),
         lambda model: model.evaluate(X, Y, batch_size=20, verbose=0),
     ]
     expected = fresh(backend, calls * 3, forget=True)
-    captures.clear()
+    programs.clear()
     assert fresh(backend, calls * 3, forget=False) == expected
-    assert len(captures) == 2 * 3  # training, validation, evaluation: full and ragged batches
+    assert len(programs) == 2 * 3  # training, validation, evaluation: full and ragged batches
 
 
-def test_other_data_of_the_same_shapes_are_read(backend: str, captures: list[Any]) -> None:
+def test_other_data_of_the_same_shapes_are_read(backend: str, programs: list[Any]) -> None:
     changing = X.copy()
 
     def begin(model: Any) -> None:
@@ -381,10 +381,10 @@ def test_other_data_of_the_same_shapes_are_read(backend: str, captures: list[Any
         lambda model: model.evaluate(255 - X / 5, 2 - Y, verbose=0),
     ]  # fmt: skip
     expected = fresh(backend, calls, forget=True)
-    captures.clear()
+    programs.clear()
     assert fresh(backend, calls, forget=False) == expected
     if backend != "numpy":
-        assert len(captures) == 2 + 2 + 2 + 1  # uint8, float32; validation, evaluation
+        assert len(programs) == 2 + 2 + 2 + 1  # uint8, float32; validation, evaluation
 
 
 def _set(path: str, value: Any) -> Callable[[Any], None]:
@@ -431,13 +431,13 @@ def test_a_call_within_a_call_leaves_its_data_alone(backend: str) -> None:
     assert fresh(backend, [nested] * 2, False)[1][1] == fresh(backend, [plain] * 2, True)[1][1]
 
 
-def test_models_take_turns_with_what_is_kept(backend: str, captures: list[Any]) -> None:
+def test_models_take_turns_with_what_is_kept(backend: str, programs: list[Any]) -> None:
     models = [network(backend), network(backend)]
     for _ in range(3):
         for model, x in zip(models, (X, 255 - X), strict=True):
             fit(x)(model)
     # On a card both read the one place where such data lie; on the host each its own array.
-    assert len(captures) == (12 if backend in ("numpy", "compiled") else 4)
+    assert len(programs) == (12 if backend in ("numpy", "compiled") else 4)
     for model, x in zip(models, (X, 255 - X), strict=True):
         alone = network(backend)
         for _ in range(3):
