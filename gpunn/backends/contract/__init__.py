@@ -12,10 +12,10 @@ library calls a function. Every operation
 Its declaration says what each array must be, see `operation`; a backend writes only what is
 done, ``_matmul(given)`` for ``matmul``, and is never called with what does not fit.
 
-Formulas (activations, losses, metrics, optimizer updates) come in as objects that
-know two things: their formula in terms of `xp` with `out=`, and the name of a C++
-functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy
-backend runs the first, the CuPy backend the second where it exists.
+Formulas (activations, losses, metrics, optimizer updates, see ``formulas``) come in as
+objects that know two things: their formula in terms of `xp` with `out=`, and the name of a
+C++ functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy backend
+runs the first; the compiled and the CuPy backend run the second where it exists.
 """
 
 from __future__ import annotations

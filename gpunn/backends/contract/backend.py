@@ -12,6 +12,7 @@ import numpy as np
 from . import Contract
 from .device import Array as Array
 from .device import Device
+from .formulas import Formula
 from .profiling import Profile, current_profile
 
 Step = Callable[[], None]
@@ -56,6 +57,10 @@ class Backend(Contract, Device):
             self.write(out, x)  # there is nothing to compute
             return
         self.affine(self.upload(x), scale, offset, out)
+
+    def _parameters(self, formula: Formula) -> Array:
+        """The numbers of a formula, on the device."""
+        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
 
     def profile(self) -> Profile:
         """List the operations that this thread calls in a block: shapes, bytes, flops.

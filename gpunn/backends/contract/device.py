@@ -183,10 +183,6 @@ class Device(ABC):
             lambda array: self.write(array, values),
         )  # fmt: skip
 
-    def _parameters(self, formula: Any) -> Array:
-        """The numbers of a formula, on the device."""
-        return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
-
     def row_max(self, x: Array, out: Array) -> None:
         """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for
         formulas."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn.backends.shared.geometry import Geometry
 
 from .declaration import Argument, Given, reads, rewrites, writes
 from .device import Array
+from .formulas import Activation
 from .operation import Operations, operation
 
 IMAGE = "samples *geometry.image channels"
@@ -48,7 +47,7 @@ class Images(Operations):
         x: Array,
         kernel: Array,
         bias: Array | None,
-        activation: Any,
+        activation: Activation,
         geometry: Geometry,
         z: Array,
         out: Array,
@@ -74,7 +73,7 @@ class Images(Operations):
         self,
         x: Array,
         kernel: Array,
-        activation: Any,
+        activation: Activation,
         geometry: Geometry,
         saved: Array,
         dy: Array,

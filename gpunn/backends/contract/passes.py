@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .control import Control
 from .declaration import COUNTERS, PLAIN, Given, reads, writes
 from .device import Array
+from .formulas import Activation
 from .operation import Operations, operation
 
 
@@ -53,7 +52,9 @@ class Passes(Operations):
         bias=reads("features", optional=True),
         out=writes("*rows features", over=lambda given: () if _keeps_input(given) else ("x",)),
     )
-    def bias_activation(self, x: Array, bias: Array | None, activation: Any, out: Array) -> None:
+    def bias_activation(
+        self, x: Array, bias: Array | None, activation: Activation, out: Array
+    ) -> None:
         """out = activation(x + bias).
 
         ``out`` may be ``x``. For an activation whose gradient reads its input
@@ -67,7 +68,7 @@ class Passes(Operations):
         out=writes("*rows features", accumulate_if="accumulate", over=("dy",)),
     )
     def activation_gradient(
-        self, activation: Any, saved: Array, dy: Array, out: Array, accumulate: bool = False
+        self, activation: Activation, saved: Array, dy: Array, out: Array, accumulate: bool = False
     ) -> None:
         """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
 

@@ -1,0 +1,116 @@
+"""The formulas that operations apply: what a backend reads of each kind.
+
+Each has a ``functor``, the name of its C++ functor in ``kernels/formulas/`` (None for one of a
+user), and ``parameters``, the numbers that the functor takes. Its methods compute the same with
+``backend.xp`` and ``out=``. The classes are in `gpunn.activations`, `gpunn.losses` and so on:
+a backend knows them by these protocols only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from .device import Array
+
+
+class Formula(Protocol):
+    """What all of them have."""
+
+    @property
+    def functor(self) -> str | None: ...
+
+    @property
+    def parameters(self) -> tuple[float, ...]: ...
+
+
+class Activation(Formula, Protocol):
+    """y = f(x), and dx = dy * f'. See `gpunn.activations.Activation`."""
+
+    @property
+    def saves(self) -> str:
+        """What the gradient reads, the "input" or the "output"."""
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether an element of y depends on its whole row of x."""
+
+    def forward(self, backend: Any, x: Array, out: Array) -> None: ...
+
+    def gradient(self, backend: Any, saved: Array, dy: Array, out: Array) -> None: ...
+
+
+class Loss(Formula, Protocol):
+    """A number for each row, and its gradient. See `gpunn.losses.Loss`."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the targets are class numbers (rows,) in place of (rows, classes)."""
+
+    @property
+    def counts_matches(self) -> bool:
+        """Whether it counts the rows whose largest prediction is at the true class."""
+
+    def forward_backward(
+        self, backend: Any, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None: ...
+
+
+class Metric(Formula, Protocol):
+    """Sums over batches. See `gpunn.metrics.Metric`."""
+
+    @property
+    def sparse(self) -> bool | None:
+        """Whether the targets are class numbers; None if it takes both."""
+
+    @property
+    def state_size(self) -> int:
+        """How many sums it has."""
+
+    def accumulate(
+        self, backend: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None: ...
+
+
+class Schedule(Formula, Protocol):
+    """A rate for each number of updates. See `gpunn.optimizers.schedules`."""
+
+    def __call__(self, step: Any) -> float: ...
+
+
+class Constraint(Formula, Protocol):
+    """What weights are brought back to, in place. See `gpunn.constraints`."""
+
+    def apply(self, backend: Any, w: Array) -> None: ...
+
+
+class Optimizer(Formula, Protocol):
+    """How an update changes weights. See `gpunn.optimizers.Optimizer`."""
+
+    @property
+    def slot_names(self) -> Sequence[str]:
+        """The arrays that it keeps beside the weights."""
+
+    @property
+    def schedules(self) -> Mapping[int, Schedule]:
+        """By the place in `Control.rates` that each of them writes."""
+
+    @property
+    def steps_per_update(self) -> int: ...
+
+    @property
+    def ema_momentum(self) -> float: ...
+
+    @property
+    def ema_overwrite_frequency(self) -> int | None: ...
+
+    def update(
+        self,
+        backend: Any,
+        w: Array,
+        g: Array,
+        slots: dict[str, Array],
+        learning_rate: Any,
+        updates: Any,
+        decay: bool,
+    ) -> None: ...
