@@ -17,32 +17,10 @@ import numpy as np
 
 from gpunn import activations
 
-SHOWN = {
-    "linear": activations.linear,
-    "step": activations.step,
-    "sign": activations.sign,
-    "ramp": activations.ramp,
-    "sigmoid": activations.sigmoid,
-    "hard_sigmoid": activations.hard_sigmoid,
-    "tanh": activations.tanh,
-    "softsign": activations.softsign,
-    "gaussian": activations.gaussian,
-    "relu": activations.relu,
-    "leaky_relu": activations.leaky_relu,
-    "relu6": activations.relu6,
-    "elu": activations.elu,
-    "celu(2)": activations.Celu(2),
-    "selu": activations.selu,
-    "softplus": activations.softplus,
-    "exponential": activations.exponential,
-    "gelu": activations.gelu,
-    "gelu, approx.": activations.Gelu(approximate=True),
-    "silu": activations.silu,
-    "hard_silu": activations.hard_silu,
-    "mish": activations.mish,
-    "softmax": activations.softmax,
-    "log_softmax": activations.log_softmax,
-}
+SHOWN = {a.__name__: a for a in vars(activations).values() if isinstance(a, activations.Activation)}
+del SHOWN["celu"]  # with alpha 1 the same as elu
+SHOWN["celu(2)"] = activations.Celu(2)
+SHOWN["gelu, approx."] = activations.Gelu(approximate=True)
 
 
 def number(value):

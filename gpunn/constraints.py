@@ -141,6 +141,8 @@ class MaxNorm(_Norm):
     [[1.2, 1.0], [1.6, 0.0]]
     """
 
+    examples = ({"max_value": 0.5}, {"max_value": 0.25, "axis": 1})
+
     def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
         super().__init__(axis)
         self.max_value = check_number("max_value", max_value, 0)
@@ -156,6 +158,8 @@ class UnitNorm(_Norm):
     >>> UnitNorm()([[3.0], [4.0]]).round(4).tolist()
     [[0.6], [0.8]]
     """
+
+    examples = ({}, {"axis": [0, 1]})
 
     def __init__(self, axis: Any = 0) -> None:
         super().__init__(axis)
@@ -176,6 +180,8 @@ class MinMaxNorm(_Norm):
     >>> MinMaxNorm(0.5, 1.0)([[0.3], [0.4]]).round(4).tolist()
     [[0.3], [0.4]]
     """
+
+    examples = ({"min_value": 0.5, "max_value": 0.75}, {"rate": 0.5, "axis": -1})
 
     def __init__(
         self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0

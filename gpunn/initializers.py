@@ -89,6 +89,8 @@ class Constant(Initializer):
     [[1.0, 2.0]]
     """
 
+    examples = ({"value": 0.5}, {"value": np.array([[1.0, 2.0], [3.0, 4.0]])})
+
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value.tolist() if isinstance(value, np.ndarray) else value
 
@@ -110,6 +112,8 @@ class RandomNormal(_Seeded):
 
     aliases: tuple[str, ...] = ("normal",)
 
+    examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
         self.mean, self.stddev = mean, check_number("stddev", stddev, 0)
@@ -122,6 +126,7 @@ class TruncatedNormal(RandomNormal):
     """Normal with ``mean`` and ``stddev``; draws beyond two ``stddev`` are drawn again."""
 
     aliases = ()
+    examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return self.mean + self.stddev * _truncated(shape, generator)
@@ -131,6 +136,7 @@ class RandomUniform(_Seeded):
     """Uniform from ``minval`` to ``maxval``."""
 
     aliases = ("uniform",)
+    examples = ({}, {"minval": -1.0, "maxval": 2.0, "seed": 2**63})
 
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
@@ -155,6 +161,8 @@ class VarianceScaling(_Seeded):
     >>> bool(abs(VarianceScaling(seed=1)((500, 400)).std() - 500 ** -0.5) < 1e-3)
     True
     """
+
+    examples = ({}, {"scale": 2.0, "mode": "fan_avg", "distribution": "uniform", "seed": 1})
 
     def __init__(
         self,
@@ -198,6 +206,7 @@ class GlorotUniform(_Named):
 
     aliases = ("xavier_uniform",)
     fixed = (1.0, "fan_avg", "uniform")
+    examples = ({}, {"seed": 1})
 
 
 class GlorotNormal(_Named):
@@ -205,30 +214,35 @@ class GlorotNormal(_Named):
 
     aliases = ("xavier_normal",)
     fixed = (1.0, "fan_avg", "truncated_normal")
+    examples = ({}, {"seed": 1})
 
 
 class HeUniform(_Named):
     """Uniform within +-sqrt(6 / fan_in) (He et al., 2015)."""
 
     fixed = (2.0, "fan_in", "uniform")
+    examples = ({}, {"seed": 1})
 
 
 class HeNormal(_Named):
     """Truncated normal, variance 2 / fan_in (He et al., 2015)."""
 
     fixed = (2.0, "fan_in", "truncated_normal")
+    examples = ({}, {"seed": 1})
 
 
 class LecunUniform(_Named):
     """Uniform within +-sqrt(3 / fan_in) (LeCun et al., 1998)."""
 
     fixed = (1.0, "fan_in", "uniform")
+    examples = ({}, {"seed": 1})
 
 
 class LecunNormal(_Named):
     """Truncated normal, variance 1 / fan_in (LeCun et al., 1998)."""
 
     fixed = (1.0, "fan_in", "truncated_normal")
+    examples = ({}, {"seed": 1})
 
 
 class Orthogonal(_Seeded):
@@ -246,6 +260,7 @@ class Orthogonal(_Seeded):
     """
 
     aliases = ("OrthogonalInitializer",)
+    examples = ({}, {"gain": 2.0, "seed": 1})
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
@@ -268,6 +283,7 @@ class Identity(Initializer):
     """
 
     aliases = ("IdentityInitializer",)
+    examples = ({}, {"gain": 2.0})
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = check_number("gain", gain)

@@ -97,6 +97,8 @@ class L1(_Elementwise):
     1.5
     """
 
+    examples = ({"l1": 0.1},)
+
     def __init__(self, l1: float = 0.01) -> None:
         self.l1 = check_factor("l1", l1)
 
@@ -108,6 +110,8 @@ class L2(_Elementwise):
     2.5
     """
 
+    examples = ({"l2": 0.1},)
+
     def __init__(self, l2: float = 0.01) -> None:
         self.l2 = check_factor("l2", l2)
 
@@ -116,6 +120,7 @@ class L1L2(_Elementwise):
     """l1 * sum(|w|) + l2 * sum(w^2). By name (``"l1l2"``) both are 0.01, as in Keras."""
 
     aliases = ("l1l2", "l1_l2")
+    examples = ({"l1": 0.1, "l2": 0.2},)
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1, self.l2 = check_factor("l1", l1), check_factor("l2", l2)
@@ -131,6 +136,8 @@ class OrthogonalRegularizer(Regularizer):
     >>> float(OrthogonalRegularizer(1.0)(np.array([[1.0, 0.0], [3.0, 3.0]])).round(4))
     0.7071
     """
+
+    examples = ({"factor": 0.1}, {"factor": 0.2, "mode": "columns"})
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = check_factor("factor", factor)

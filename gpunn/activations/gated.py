@@ -159,6 +159,7 @@ class Gelu(_Gated):
     aliases = ("GELU",)
 
     functor = "Gelu"
+    examples = ({}, {"approximate": True})
 
     def __init__(self, approximate: bool = False) -> None:
         self.approximate = bool(approximate)

@@ -61,6 +61,7 @@ class Step(Activation):
 
     functor = "Step"
     zero_gradient = True
+    examples = ({}, {"low": 2.0, "high": -1.0, "threshold": 0.5, "high_at_threshold": False})
 
     def __init__(
         self,
@@ -124,6 +125,7 @@ class Ramp(Activation):
     """
 
     functor = "Ramp"
+    examples = ({}, {"low": 2.0, "high": -1.0, "start": -0.5, "end": 1.5})
 
     def __init__(
         self, low: float = 0.0, high: float = 1.0, start: float = -1.0, end: float = 1.0
@@ -217,6 +219,7 @@ class Sigmoid(Activation):
     """
 
     functor = "Sigmoid"
+    examples = ({}, {"slope": 2.0, "shift": 0.5, "offset": -0.25})
 
     def __init__(self, slope: float = 1.0, shift: float = 0.0, offset: float = 0.0) -> None:
         self.slope = check_number("slope", slope)
@@ -340,6 +343,7 @@ class Gaussian(Activation):
 
     functor = "Gaussian"
     saves = "input"
+    examples = ({}, {"mu": 0.5, "sigma": 2.0})
 
     def __init__(self, mu: float = 0.0, sigma: float = 1.0) -> None:
         self.mu, self.sigma = check_number("mu", mu), check_number("sigma", sigma)

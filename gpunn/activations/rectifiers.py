@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
+from gpunn.common.registry import Examples
 
 from .activation import Activation
 from .neurons import Ramp
@@ -34,6 +37,12 @@ class Relu(Activation):
     aliases = ("ReLU",)
 
     functor = "Relu"
+    examples: ClassVar[Examples] = (
+        {},
+        {"negative_slope": 0.25},
+        {"max_value": 1.0},
+        {"negative_slope": 0.5, "max_value": 0.75, "threshold": 0.25},
+    )
 
     def __init__(
         self,
@@ -147,6 +156,7 @@ class LeakyRelu(Relu):
     """
 
     aliases = ("LeakyReLU",)
+    examples = ({}, {"negative_slope": 1.5})
 
     def __init__(self, negative_slope: float = 0.2) -> None:
         super().__init__(negative_slope)
@@ -231,6 +241,7 @@ class Elu(_Exponential):
     """
 
     aliases = ("ELU",)
+    examples = ({}, {"alpha": 0.5})
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = check_number("alpha", alpha, 0)
@@ -251,6 +262,7 @@ class Celu(_Exponential):
     """
 
     aliases = ("CELU",)
+    examples = ({"alpha": 0.5},)
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = check_number("alpha", alpha)

@@ -7,7 +7,7 @@ enrol every entry, and loading a saved model all read this one table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from inspect import signature
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from .overrides import is_framework
 
 Class = TypeVar("Class", bound=type)
 Result = TypeVar("Result")
+Examples = Sequence[Mapping[str, Any]]
 
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
@@ -46,6 +47,9 @@ class Entry:
 
     kind: str = ""
     aliases: tuple[str, ...] = ()
+    examples: ClassVar[Examples] = ({},)
+    """Arguments to make an object with, to show all that it does: for the tests that walk the
+    registry. A class without examples of its own is made without arguments."""
     takes_methods = False
     """True where methods may be set on an object, too."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})

@@ -24,6 +24,8 @@ class ReLU(Activation):
     [[-5.0, 5.0, 10.0]]
     """
 
+    examples = ({}, {"max_value": 1.0, "negative_slope": 0.25})
+
     def __init__(
         self,
         max_value: float | None = None,
@@ -61,6 +63,8 @@ class ELU(Activation):
     >>> ELU(alpha=2)([[-1e4, 5.0]]).tolist()
     [[-2.0, 5.0]]
     """
+
+    examples = ({"alpha": 0.5},)
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(activations.Elu(alpha), **kwargs)
@@ -120,6 +124,8 @@ class PReLU(Layer):
     >>> PReLU(alpha_initializer="ones")([[-2.0, 3.0]]).tolist()
     [[-2.0, 3.0]]
     """
+
+    examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
     def __init__(
         self,

@@ -59,6 +59,33 @@ class Conv2D(_ImageLayer):
         "convolution_op": "write forward(call) and backward(call), its derivative"
     }
 
+    examples = (
+        {"filters": 3, "kernel_size": (2, 2)},
+        {"filters": 2, "kernel_size": (1, 1), "use_bias": False},
+        {
+            "filters": 4,
+            "kernel_size": (2, 3),
+            "strides": (2, 1),
+            "padding": "same",
+            "activation": "relu",
+            "bias_initializer": "normal",
+        },
+        {
+            "filters": 2,
+            "kernel_size": (2, 1),
+            "data_format": "channels_first",
+            "activation": "tanh",
+            "bias_initializer": "normal",
+        },
+        {
+            "filters": 2,
+            "kernel_size": (2, 2),
+            "padding": "same",
+            "dilation_rate": (2, 1),
+            "activation": {"class_name": "Relu", "config": {"negative_slope": 0.2}},
+        },
+    )
+
     def __init__(
         self,
         filters: int,

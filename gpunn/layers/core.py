@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn import activations
 from gpunn.common.arguments import check_number
+from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 
 from .layer import Layer, Shape, check_shape
@@ -22,6 +23,7 @@ class InputLayer(Layer):
     """The shape of one input sample. Made by `Input`; does nothing when run."""
 
     reshapes = True
+    examples = ({"shape": (3, 4)},)
 
     def __init__(
         self,
@@ -122,6 +124,7 @@ class Reshape(Layer):
     """
 
     reshapes = True
+    examples = ({"target_shape": [-1]},)
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -162,6 +165,8 @@ class Rescaling(Layer):
     >>> Rescaling(1 / 255)([[0, 255]]).tolist()
     [[0.0, 1.0]]
     """
+
+    examples = ({"scale": 0.5}, {"scale": -2.0, "offset": 3.0})
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -206,6 +211,13 @@ class Activation(Layer):
     >>> Activation("relu")([[-1.0, 2.0]]).tolist()
     [[0.0, 2.0]]
     """
+
+    examples: ClassVar[Examples] = (
+        {"activation": "sigmoid"},
+        {"activation": "relu"},
+        {"activation": {"class_name": "Relu", "config": {"negative_slope": 0.25}}},
+        {"activation": "softmax"},
+    )
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

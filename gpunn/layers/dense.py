@@ -45,6 +45,23 @@ class Dense(Layer):
     ([[3.0, 5.0]], 6)
     """
 
+    examples = (
+        {"units": 3},
+        {"units": 1, "use_bias": False},
+        {"units": 4, "activation": "sigmoid"},
+        {"units": 4, "activation": "tanh", "use_bias": False},
+        {"units": 4, "activation": "relu", "kernel_initializer": "he_normal"},
+        {"units": 4, "activation": "softmax", "bias_initializer": "normal"},
+        {
+            "units": 4,
+            "activation": {
+                "class_name": "Relu",
+                "config": {"negative_slope": 0.2, "max_value": 1.5, "threshold": 0.1},
+            },
+        },
+        {"units": 2, "use_bias": False, "activation": "silu", "learning_rate_multiplier": 0.5},
+    )
+
     def __init__(
         self,
         units: int,

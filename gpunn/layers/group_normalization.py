@@ -35,6 +35,8 @@ class GroupNormalization(_Normalization):
     [[-1.0, 1.0, -1.0, 1.0]]
     """
 
+    examples = ({"groups": 1}, {"groups": -1, "axis": 1, "epsilon": 0.1})
+
     def __init__(
         self,
         groups: int = 32,

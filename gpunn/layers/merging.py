@@ -179,6 +179,8 @@ class Concatenate(Merging):
     [[1.0, 2.0, 3.0]]
     """
 
+    examples = ({}, {"axis": 1})
+
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(axis, bool) or not hasattr(axis, "__index__") or axis == 0:

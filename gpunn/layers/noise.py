@@ -75,6 +75,8 @@ class Dropout(_RandomLayer):
     [[1.0, 2.0]]
     """
 
+    examples = ({"rate": 0.0}, {"rate": 0.3}, {"rate": 0.8, "seed": 7}, {"rate": 1.0})
+
     def __init__(
         self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
     ) -> None:
@@ -130,6 +132,8 @@ class GaussianNoise(_RandomLayer):
     [[0.993 1.932]]
     """
 
+    examples = ({"stddev": 0.0}, {"stddev": 0.3, "seed": 7})
+
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.stddev = check_number("stddev", stddev, 0.0)
@@ -158,6 +162,8 @@ class GaussianDropout(_RandomLayer):
     >>> GaussianDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]
     """
+
+    examples = ({"rate": 0.0}, {"rate": 0.8})
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn import constraints, initializers, regularizers
 from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
@@ -141,6 +142,13 @@ class BatchNormalization(_Normalization):
     [0.02]
     """
 
+    examples = (
+        {},
+        {"axis": 1, "momentum": 0.5, "epsilon": 0.1, "center": False},
+        {"scale": False, "beta_initializer": "ones", "moving_mean_initializer": "ones"},
+        {"trainable": False},
+    )
+
     def __init__(
         self,
         axis: int = -1,
@@ -243,6 +251,11 @@ class LayerNormalization(_Normalization):
     """
 
     centered = True
+    examples: ClassVar[Examples] = (
+        {},
+        {"axis": [-1], "epsilon": 0.1, "gamma_initializer": "normal", "center": False},
+        {"scale": False},
+    )
 
     def __init__(
         self,
@@ -306,6 +319,7 @@ class RMSNormalization(LayerNormalization):
     """
 
     centered = False
+    examples = ({"epsilon": 0.1},)
 
     def __init__(
         self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **kwargs: Any

@@ -22,6 +22,8 @@ class ZeroPadding2D(_ImageLayer):
     [[0.0, 0.0], [5.0, 0.0]]
     """
 
+    examples = ({}, {"padding": ((1, 0), (2, 1)), "data_format": "channels_first"})
+
     def __init__(
         self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any
     ) -> None:

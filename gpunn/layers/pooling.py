@@ -101,6 +101,11 @@ class MaxPooling2D(_Max, _Pooling2D):
     """
 
     aliases = ("MaxPool2D",)
+    examples = (
+        {},
+        {"pool_size": (2, 1), "strides": (1, 1), "data_format": "channels_first"},
+        {"pool_size": (3, 2), "strides": (2, 1), "padding": "same"},
+    )
 
 
 class AveragePooling2D(_Average, _Pooling2D):
@@ -116,6 +121,7 @@ class AveragePooling2D(_Average, _Pooling2D):
     """
 
     aliases = ("AvgPool2D",)
+    examples = MaxPooling2D.examples
 
 
 class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
@@ -130,6 +136,7 @@ class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
     """
 
     aliases = ("GlobalMaxPool2D",)
+    examples = ({}, {"data_format": "channels_first", "keepdims": True})
 
 
 class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
@@ -143,3 +150,4 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
     """
 
     aliases = ("GlobalAvgPool2D",)
+    examples = GlobalMaxPooling2D.examples

@@ -86,6 +86,12 @@ class BinaryCrossentropy(_Crossentropy):
     targets = "bits"
     logits_functor = "SigmoidCrossentropy"
     probabilities_functor = "BinaryCrossentropy"
+    examples = (
+        {},
+        {"from_logits": True},
+        {"label_smoothing": 0.2},
+        {"from_logits": True, "label_smoothing": 0.2},
+    )
 
     def __init__(
         self,
@@ -172,6 +178,12 @@ class CategoricalCrossentropy(_Crossentropy):
     counts_matches = True
     logits_functor = "SoftmaxCrossentropy"
     probabilities_functor = "CategoricalCrossentropy"
+    examples = (
+        {},
+        {"from_logits": True},
+        {"label_smoothing": 0.2},
+        {"from_logits": True, "label_smoothing": 0.2, "reduction": "sum"},
+    )
 
     def __init__(
         self,
@@ -265,6 +277,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     counts_matches = True
     logits_functor = "SoftmaxCrossentropy"
     probabilities_functor = "CategoricalCrossentropy"
+    examples = ({}, {"from_logits": True})
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class KLDivergence(ElementLoss):
     predictions = "probabilities"
     aliases = ("kld", "KLD", "kullback_leibler_divergence")
     mean = False
+    examples = ({}, {"reduction": "sum"})
 
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None

@@ -19,6 +19,7 @@ class MeanSquaredError(Loss):
 
     functor = "MeanSquaredError"
     aliases = ("mse", "MSE")
+    examples = ({}, {"reduction": "sum"})
 
     def __init__(
         self,
@@ -124,6 +125,7 @@ class MeanAbsoluteError(ElementLoss):
 
     functor = "MeanAbsoluteError"
     aliases = ("mae", "MAE")
+    examples = ({}, {"reduction": "sum"})
 
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
@@ -208,6 +210,7 @@ class Huber(ElementLoss):
     """
 
     functor = "Huber"
+    examples = ({}, {"delta": 0.5})
 
     def __init__(
         self,

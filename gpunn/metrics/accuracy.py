@@ -40,6 +40,7 @@ class BinaryAccuracy(MeanOfRows):
     functor = "BinaryAccuracy"
     elementwise = True
     targets = "bits"
+    examples = ({}, {"threshold": 0.25, "name": "quarter"})
 
     def __init__(
         self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5
@@ -129,6 +130,8 @@ class TopKCategoricalAccuracy(_TopK):
     0.5
     """
 
+    examples = ({}, {"k": 2})
+
     def __init__(
         self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
     ) -> None:
@@ -153,6 +156,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
     """
 
     sparse = True
+    examples = ({}, {"k": 2}, {"k": 2, "from_sorted_ids": True})
 
     def __init__(
         self,

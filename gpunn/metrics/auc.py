@@ -37,6 +37,13 @@ class AUC(Levels):
     0.75
     """
 
+    examples = (
+        {},
+        {"num_thresholds": 5, "curve": "PR", "summation_method": "minoring"},
+        {"curve": "PRGAIN", "num_labels": 5, "multi_label": True, "label_weights": [1, 2, 0, 1, 3]},
+        {"num_thresholds": 9, "from_logits": True},
+    )
+
     def __init__(
         self,
         num_thresholds: int = 200,

@@ -37,6 +37,7 @@ class ConfusionMatrix(Binned):
     functor = "Confusion"
     by_output = True
     targets = "bits"
+    examples = ({}, {"num_classes": 5}, {"threshold": 0.2, "name": "table"})
 
     def __init__(
         self,

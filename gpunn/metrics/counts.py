@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.common.config import epsilon
+from gpunn.common.registry import Examples
 
 from .binned import divide
 from .levels import Levels
@@ -53,6 +54,7 @@ class TruePositives(_Condition):
     """
 
     number = 0
+    examples = ({}, {"thresholds": [0.0, 1.0]})
 
 
 class FalsePositives(_Condition):
@@ -85,6 +87,7 @@ class FalseNegatives(_Condition):
 
     number = 3
     direction = "down"
+    examples = ({}, {"thresholds": [0.7, 0.3]})
 
 
 class _Ratio(Levels):
@@ -133,6 +136,7 @@ class Precision(_Ratio):
     """
 
     other = 1
+    examples = ({}, {"thresholds": [0.7, 0.3]}, {"top_k": 2}, {"class_id": 1})
 
 
 class Recall(_Ratio):
@@ -145,6 +149,7 @@ class Recall(_Ratio):
     """
 
     other = 3
+    examples = ({}, {"top_k": 2, "class_id": 0})
 
 
 class FBetaScore(Levels):
@@ -164,6 +169,7 @@ class FBetaScore(Levels):
 
     aliases = ("fbeta_score",)
     remedy = None  # of a row's largest there is one, as of a class number
+    examples: ClassVar[Examples] = ({}, {"average": "weighted", "beta": 2.0})
 
     def __init__(
         self,
@@ -203,6 +209,8 @@ class F1Score(FBetaScore):
     >>> round(F1Score("micro", threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
     0.8
     """
+
+    examples = ({}, {"average": "macro"}, {"average": "micro", "threshold": 0.25})
 
     def __init__(
         self,

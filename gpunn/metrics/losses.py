@@ -121,6 +121,8 @@ class MeanSquaredLogarithmicError(_PlainLossMetric):
 class Huber(_LossMetric):
     """The mean Huber loss, see `gpunn.losses.Huber`."""
 
+    examples = ({}, {"delta": 0.5})
+
     def __init__(self, name: str | None = "huber", dtype: Any = None, delta: float = 1.0) -> None:
         super().__init__(name, dtype, losses.Huber(delta))
         self.delta = delta
@@ -202,6 +204,7 @@ class BinaryCrossentropy(_LossMetric):
     """The mean binary cross-entropy."""
 
     aliases = ("bce", "BCE")
+    examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
     def __init__(
         self,
@@ -216,6 +219,8 @@ class BinaryCrossentropy(_LossMetric):
 
 class CategoricalCrossentropy(_LossMetric):
     """The mean categorical cross-entropy of one-hot targets."""
+
+    examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
     def __init__(
         self,
@@ -234,6 +239,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
     """The mean categorical cross-entropy of class numbers."""
 
     sparse = True
+    examples = ({}, {"from_logits": True})
 
     def __init__(
         self,

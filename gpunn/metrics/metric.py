@@ -130,6 +130,7 @@ class Mean(Metric):
     """
 
     direction = "down"
+    examples: ClassVar[registry.Examples] = ({}, {"name": "average"})
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(name, dtype)
@@ -208,6 +209,7 @@ class MeanMetricWrapper(MeanOfRows):
 
     sparse = None
     direction = "down"
+    examples = ()  # no file holds a function, see `get_config`
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any

@@ -35,6 +35,7 @@ class R2Score(Binned):
     functor = "R2Score"
     sparse = False
     by_output = True
+    examples = ({}, {"class_aggregation": None}, {"num_regressors": 2})
 
     def __init__(
         self,

@@ -36,6 +36,8 @@ class Adadelta(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     weight_decay: float | None = None
 
+    examples = ({"learning_rate": 1.0}, {"rho": 0.8, "weight_decay": 0.05, "clipnorm": 0.1})
+
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return (self.rho, self.epsilon, self.weight_decay or 0.0)

@@ -38,6 +38,11 @@ class Adagrad(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     weight_decay: float | None = None
 
+    examples = (
+        {"learning_rate": 0.05},
+        {"initial_accumulator_value": 0.3, "weight_decay": 0.05, "epsilon": 0.01},
+    )
+
     @property
     def first_values(self) -> dict[str, float]:  # type: ignore[override]
         return {"accumulator": self.initial_accumulator_value}

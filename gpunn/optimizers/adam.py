@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_below_one, check_flag, check_not_negative
 from gpunn.common.fields import field
+from gpunn.common.registry import Examples
 
 from .optimizer import Optimizer, decayed
 
@@ -38,6 +39,16 @@ class Adam(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     amsgrad: bool = field(default=False, check=check_flag)
     weight_decay: float | None = None
+
+    examples: ClassVar[Examples] = (
+        {"learning_rate": 0.01},
+        {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 0.001},
+        {"learning_rate": 0.01, "amsgrad": True, "beta_2": 0.9},
+        {"learning_rate": 0.01, "weight_decay": 0.05},
+        {"learning_rate": 0.01, "clipvalue": 0.01},
+        {"learning_rate": 0.01, "clipnorm": 0.1},
+        {"learning_rate": 0.01, "global_clipnorm": 0.1},
+    )
 
     @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -37,6 +37,8 @@ class Adamax(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     weight_decay: float | None = None
 
+    examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
+
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)

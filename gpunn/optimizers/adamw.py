@@ -33,3 +33,5 @@ class AdamW(Adam):
 
     learning_rate: Any = 0.001
     weight_decay: float = field(default=0.004, check=_check_decay)
+
+    examples = ({"learning_rate": 0.01}, {"learning_rate": 0.01, "weight_decay": 0.1})

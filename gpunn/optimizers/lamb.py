@@ -42,6 +42,8 @@ class Lamb(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     weight_decay: float | None = None
 
+    examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
+
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)

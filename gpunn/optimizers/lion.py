@@ -41,6 +41,8 @@ class Lion(Optimizer):
     beta_2: float = field(default=0.99, check=check_fraction)
     weight_decay: float | None = None
 
+    examples = ({"learning_rate": 0.01}, {"beta_1": 0.5, "beta_2": 0.8, "weight_decay": 0.05})
+
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         return (self.beta_1, self.beta_2, self.weight_decay or 0.0)

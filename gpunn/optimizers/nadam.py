@@ -47,6 +47,8 @@ class Nadam(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     weight_decay: float | None = None
 
+    examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
+
     @property
     def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
         own = (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)

@@ -40,6 +40,13 @@ class RMSprop(Optimizer):
     centered: bool = field(default=False, check=check_flag)
     weight_decay: float | None = None
 
+    examples = (
+        {"learning_rate": 0.01},
+        {"learning_rate": 0.01, "momentum": 0.5, "rho": 0.8, "epsilon": 0.001},
+        {"learning_rate": 0.01, "centered": True, "epsilon": 0.001, "weight_decay": 0.05},
+        {"learning_rate": 0.01, "centered": True, "epsilon": 0.001, "momentum": 0.9},
+    )
+
     @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return (

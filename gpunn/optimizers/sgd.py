@@ -44,6 +44,17 @@ class SGD(Optimizer):
     nesterov: bool = field(default=False, check=check_flag)
     weight_decay: float | None = None
 
+    examples = (
+        {"learning_rate": 0.1},
+        {"learning_rate": 0.1, "momentum": 0.9},
+        {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True},
+        {"learning_rate": 0.1, "weight_decay": 0.05},
+        {"learning_rate": 0.1, "momentum": 0.5, "nesterov": True, "weight_decay": 0.05},
+        {"learning_rate": 0.1, "clipvalue": 0.01},
+        {"learning_rate": 0.1, "clipnorm": 0.1},
+        {"learning_rate": 0.1, "momentum": 0.9, "global_clipnorm": 0.1},
+    )
+
     @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("momentum",) if self.momentum else ()

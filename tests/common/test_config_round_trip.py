@@ -11,22 +11,21 @@ import registered
 from gpunn.common import registry
 from gpunn.common.names import snake_case
 
-# Names without cases, and why.
+# Names without examples, and why.
 WITHOUT = {
     ("metric", "MeanMetricWrapper"): "wraps a bare function, which no file can hold",
 }
 CASES = [
     (kind, name, arguments)
-    for kind in registered.TABLES
+    for kind in registered.KINDS
     for name, arguments in registered.cases(kind)
-    if (kind, name) not in WITHOUT
 ]
 
 
-@pytest.mark.parametrize("kind", registered.TABLES)
-def test_everything_registered_has_cases(kind: str) -> None:
+@pytest.mark.parametrize("kind", registered.KINDS)
+def test_everything_registered_has_examples(kind: str) -> None:
     without = {name for of, name in WITHOUT if of == kind}
-    assert set(registered.TABLES[kind]) | without == set(registered.names(kind))
+    assert {name for name, _ in registered.cases(kind)} | without == set(registered.names(kind))
 
 
 @pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
@@ -51,13 +50,13 @@ def test_serialize_and_deserialize(kind: str, name: str, arguments: dict) -> Non
 @pytest.mark.parametrize("name", [n for n in registered.names("layer") if n != "InputLayer"])
 def test_what_all_layers_take(name: str) -> None:
     shared = {"name": "mine", "trainable": False, "dtype": "float64", "input_shape": (3, 4)}
-    layer = registered.make("layer", name, {**registered.LAYERS[name][0], **shared})
+    layer = registered.make("layer", name, {**registered.examples("layer", name)[0], **shared})
     again = registry.deserialize(json.loads(json.dumps(registry.serialize(layer))), "layer")
     found = (again.name, again.trainable, again.dtype, again.given_input_shape)
     assert found == ("mine", False, "float64", (3, 4))
 
 
-@pytest.mark.parametrize("kind", registered.TABLES)
+@pytest.mark.parametrize("kind", registered.KINDS)
 @pytest.mark.parametrize("form", ["name", "snake", "aliases"])
 def test_names_lead_to_the_class(kind: str, form: str) -> None:
     for name in registered.names(kind):

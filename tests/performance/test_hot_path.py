@@ -150,7 +150,7 @@ def test_built_in_layers_keep_off_the_slow_path(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chains = [
-        registered.in_a_chain(name, registered.make("layer", name, arguments), 6)
+        registered.in_a_chain(registered.make("layer", name, arguments), 6)
         for name, arguments in registered.cases("layer", "InputLayer", "Flatten")
     ]
     for chain in chains:

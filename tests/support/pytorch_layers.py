@@ -262,4 +262,3 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "Multiply": lambda x, arguments, layer, ours: x * torch.tanh(x),
     "Subtract": lambda x, arguments, layer, ours: x - torch.tanh(x),
 }
-WITHOUT_LAYER = {"InputLayer": "names a shape; PyTorch has nothing of the kind"}

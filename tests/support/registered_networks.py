@@ -56,7 +56,7 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
         layers.Flatten(),
         layers.Dense(12, activation=subject if kind == "activation" else "tanh"),
         *(
-            registered.in_a_chain(name, subject, 12)
+            registered.in_a_chain(subject, 12)
             if kind == "layer" and name != "InputLayer"
             else []
         ),

@@ -29,6 +29,10 @@ class CosineDecay(LearningRateSchedule):
     """
 
     functor = "CosineDecay"
+    examples = (
+        {"initial_learning_rate": 0.1, "decay_steps": 9, "alpha": 0.1},
+        {"initial_learning_rate": 0.0, "decay_steps": 9, "warmup_target": 0.2, "warmup_steps": 4},
+    )
 
     def __init__(
         self,
@@ -82,6 +86,10 @@ class CosineDecayRestarts(LearningRateSchedule):
     """
 
     functor = "CosineDecayRestarts"
+    examples = (
+        {"initial_learning_rate": 0.1, "first_decay_steps": 3, "m_mul": 0.5, "alpha": 0.1},
+        {"initial_learning_rate": 0.1, "first_decay_steps": 3, "t_mul": 1.0, "m_mul": 0.5},
+    )
 
     def __init__(
         self,
@@ -136,6 +144,10 @@ class OneCycle(LearningRateSchedule):
     """
 
     functor = "OneCycle"
+    examples = (
+        {"max_learning_rate": 0.1, "total_steps": 15},
+        {"max_learning_rate": 0.1, "total_steps": 15, "shape": "linear", "three_phase": True},
+    )
 
     def __init__(
         self,

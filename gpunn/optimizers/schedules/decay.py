@@ -20,6 +20,7 @@ class Constant(LearningRateSchedule):
     """
 
     functor = "ConstantValue"
+    examples = ({"value": 0.1},)
 
     def __init__(self, value: float) -> None:
         self.value = check_rate("value", value)
@@ -46,6 +47,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """
 
     functor = "PiecewiseConstantDecay"
+    examples = (
+        {"boundaries": [5], "values": [0.5, 0.9]},
+        {"boundaries": [2, 3, 7], "values": [1.0, 0.1, 0.5, 0.0]},
+    )
 
     def __init__(
         self,
@@ -116,6 +121,10 @@ class ExponentialDecay(_Decay):
     """
 
     functor = "ExponentialDecay"
+    examples = (
+        {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7},
+        {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7, "staircase": True},
+    )
 
     def __init__(
         self,
@@ -146,6 +155,7 @@ class InverseTimeDecay(_Decay):
     """
 
     functor = "InverseTimeDecay"
+    examples = ExponentialDecay.examples
 
     def __init__(
         self,
@@ -177,6 +187,10 @@ class PolynomialDecay(LearningRateSchedule):
     """
 
     functor = "PolynomialDecay"
+    examples = (
+        {"initial_learning_rate": 0.1, "decay_steps": 9, "power": 0.5},
+        {"initial_learning_rate": 0.1, "decay_steps": 4, "end_learning_rate": 0.2, "cycle": True},
+    )
 
     def __init__(
         self,

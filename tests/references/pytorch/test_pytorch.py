@@ -1,7 +1,9 @@
 """The same numbers as PyTorch: outputs, gradients and fifty optimizer steps.
 
-The counterparts stand here, one for each name that gpunn registers. Arrays are compared
-by ||a - b|| / ||b||: single elements differ when sums run in another order.
+The counterparts stand here and in `pytorch_layers.py`, by the names that gpunn registers. What
+has none is checked by differences in `test_gradients.py`, and an optimizer by its way to a minimum
+in `test_optimizers.py`. Arrays are compared by ||a - b|| / ||b||: single elements differ when sums
+run in another order.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from pytorch_layers import ACTIVATIONS, LAYERS, WITHOUT_LAYER, against_pytorch
+from pytorch_layers import ACTIVATIONS, LAYERS, against_pytorch
 from targets import predictions_for, targets_for
 
 import gpunn
@@ -47,17 +49,15 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 # -- activations and layers
 
 
-def test_every_name_has_a_counterpart_or_a_reason() -> None:
-    assert set(LAYERS) | set(WITHOUT_LAYER) == set(registered.names("layer"))
-    assert set(ACTIVATIONS) == set(registered.names("activation"))
-    assert set(LOSSES) == set(registered.names("loss"))
-    assert {*OPTIMIZERS, *WITHOUT_OPTIMIZER} == set(registered.names("optimizer"))
+def compared(kind: str, counterparts: dict[str, Any]) -> Any:
+    """A run for each example of the parts that are in this table."""
+    assert counterparts.keys() <= set(registered.names(kind))
+    found = [case for case in registered.cases(kind) if case[0] in counterparts]
+    return pytest.mark.parametrize(("name", "arguments"), found, ids=registered.label)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(
-    ("name", "arguments"), registered.cases("activation"), ids=registered.label
-)
+@compared("activation", ACTIVATIONS)
 def test_activations(name: str, arguments: dict, dtype: str) -> None:
     random = np.random.default_rng(0)
     backend = get_backend("numpy")
@@ -78,17 +78,15 @@ def test_activations(name: str, arguments: dict, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("shape", [(1, 3), (8, 20), (2, 3, 5)], ids=str)
-@pytest.mark.parametrize(
-    ("name", "arguments"), registered.cases("layer", *WITHOUT_LAYER), ids=registered.label
-)
+@compared("layer", LAYERS)
 def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) -> None:
     """Each between two dense layers, with a loss behind: what it passes on counts too."""
     gpunn.utils.set_random_seed(4)
     random = np.random.default_rng(4)
-    if name in registered.IMAGE_LAYERS:
+    layer = registered.make("layer", name, arguments)
+    if registered.takes_images(layer):
         shape = {(1, 3): (1, 3, 2, 4), (8, 20): (8, 5, 4, 3)}.get(shape, (2, 2, 3, 3))
     x = random.standard_normal(shape).astype(dtype)
-    layer = registered.make("layer", name, arguments)
     if layer.takes_list:
         inputs = layers.Input((*shape[1:-1], 6))
         layer = gpunn.Model(inputs, layer([inputs, layers.Activation("tanh")(inputs)]))
@@ -191,7 +189,7 @@ def reduced(values: Any, weights: Any, arguments: dict) -> Any:
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
+@compared("loss", LOSSES)
 def test_losses(name: str, arguments: dict, dtype: str, weighted: bool) -> None:
     random = np.random.default_rng(1)
     backend = get_backend("numpy")
@@ -389,8 +387,6 @@ OPTIMIZERS: dict[str, Callable[[list, Any], Callable[[], None]]] = {
     "Adadelta": torch_adadelta,
     "RMSprop": torch_rmsprop,
 }
-# PyTorch has none; compared with Keras and with the papers' formulas in test_optimizers.py.
-WITHOUT_OPTIMIZER = ("Lamb", "Lion")
 
 
 def clip(parameters: list, o: Any) -> None:
@@ -432,9 +428,7 @@ def network(optimizer: Any, dtype: str, frozen: bool = False) -> tuple[Any, list
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("frozen", [False, True], ids=["all", "one frozen"])
-@pytest.mark.parametrize(
-    ("name", "arguments"), registered.cases("optimizer", *WITHOUT_OPTIMIZER), ids=registered.label
-)
+@compared("optimizer", OPTIMIZERS)
 def test_fifty_steps(name: str, arguments: dict, dtype: str, frozen: bool) -> None:
     model, parameters, forward = network(
         registered.make("optimizer", name, arguments), dtype, frozen
