@@ -7,12 +7,13 @@
 // bins (rows, width) = where each prediction is counted.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Bins>
-ROW_PART void bin_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
-                       PIECE const int32* labels, const double* parameters, int64 rows,
-                       int64 classes, int64 width, PIECE int32* bins) {
+ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
+                       ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
+                       const double* parameters, int64 rows, int64 classes, int64 width,
+                       ROW_SLICED int32* bins) {
     const Bins<T> formula(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
         const T maximum = row_largest(y, classes, lane).value;
@@ -24,11 +25,10 @@ ROW_PART void bin_rows(Share share, PIECE const T* predictions, PIECE const T* t
 
 // state[b] += the sum of the rows' weights (1 where null) over the predictions in bin b.
 template <typename T>
-BLOCK_PART void bin_totals(Share share, const int32* bins, const T* weights, int64 rows,
+BLOCK_PART void bin_totals(ThreadGroup threads, const int32* bins, const T* weights, int64 rows,
                            int64 width, int64 size, double* state) {
     const int lane = threadIdx.x % WARP;
-    for (int64 b = share.piece * share.warps() + share.warp(); b < size;
-         b += share.pieces * share.warps()) {
+    for (int64 b : threads.warp_units(size)) {
         double sum = 0;
         for (int64 i = lane; i < rows * width; i += WARP)
             if (bins[i] == b) sum += weights ? double(weights[i / width]) : 1.0;
@@ -40,11 +40,10 @@ BLOCK_PART void bin_totals(Share share, const int32* bins, const T* weights, int
 // For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns); and
 // at the end the number of rows whose weight is not 0.
 template <typename T>
-BLOCK_PART void target_sums(Share share, const T* predictions, const T* targets, const T* weights,
-                            int64 rows, int64 columns, double* state) {
+BLOCK_PART void target_sums(ThreadGroup threads, const T* predictions, const T* targets,
+                            const T* weights, int64 rows, int64 columns, double* state) {
     const int lane = threadIdx.x % WARP;
-    for (int64 c = share.piece * share.warps() + share.warp(); c < columns;
-         c += share.pieces * share.warps()) {
+    for (int64 c : threads.warp_units(columns)) {
         double sums[5] = {0, 0, 0, 0, 0};
         for (int64 r = lane; r < rows; r += WARP) {
             const double w = weights ? double(weights[r]) : 1.0;

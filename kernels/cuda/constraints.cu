@@ -3,17 +3,17 @@
 #include "threads.cuh"
 
 constexpr int LINE_TILE = WARP;  // lines a block takes at a time: lanes read neighbours
-constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that share out each of them
+constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that divide each of them
 
 // Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled so that
 // its norm goes `rate` of the way to where it lies between low and high.
 template <typename T>
-BLOCK_PART void constrain_norms(Share share, T* weights, int64 outer, int64 n, int64 inner,
+BLOCK_PART void constrain_norms(ThreadGroup threads, T* weights, int64 outer, int64 n, int64 inner,
                                 double low, double high, double rate, double epsilon) {
     __shared__ T partial[LINE_THREADS][LINE_TILE];
-    const int across = int(share.rank) % LINE_TILE, down = int(share.rank) / LINE_TILE;
+    const int across = int(threads.rank) % LINE_TILE, down = int(threads.rank) / LINE_TILE;
     const int64 lines = outer * inner;
-    for (int64 first = share.piece * LINE_TILE; first < lines; first += share.pieces * LINE_TILE) {
+    for (int64 first : threads.tiles(lines, LINE_TILE)) {
         const int64 line = first + across;
         T* weight = weights + line / inner * n * inner + line % inner;
         T sum = T(0);
@@ -36,7 +36,8 @@ BLOCK_PART void constrain_norms(Share share, T* weights, int64 outer, int64 n, i
 }
 
 // max(w, 0)
-template <typename T> ELEMENT_PART void keep_above_zero(Share share, PIECE T* weights, int64 n) {
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size)
+template <typename T> ELEMENT_PART void keep_above_zero(ThreadGroup threads, ROW_SLICED T* weights,
+                                                        int64 n) {
+    for (int64 i : threads.elements(n))
         if (weights[i] < T(0)) weights[i] = T(0);
 }

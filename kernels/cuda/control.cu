@@ -5,8 +5,8 @@
 
 // One more update and batch, `rows` further in the order; the first batch after which the loss so
 // far, totals[0], is not finite is marked.
-LAST_PART void advance(Share share, int64* counters, int64 rows, const double* totals) {
-    if (share.rank != 0) return;
+LAST_PART void advance(ThreadGroup threads, int64* counters, int64 rows, const double* totals) {
+    if (threads.rank != 0) return;
     if (counters[BAD_BATCH] < 0 && !math::is_finite(totals[0]))
         counters[BAD_BATCH] = counters[BATCHES];
     counters[UPDATES] += 1;

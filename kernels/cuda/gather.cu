@@ -6,16 +6,16 @@
 // out[i] = source[row at place position + i of the pass] scale + offset, converted to type Out;
 // a row has `width` numbers.
 template <typename Source, typename Out>
-ROW_PART void gather(Share share, const Source* source, uint32 total, int64 width, uint64 seed,
-                     bool shuffled, const int64* counters, int64 rows, Out scale, Out offset,
-                     PIECE Out* out) {
+ROW_PART void gather(ThreadGroup threads, const Source* source, uint32 total, int64 width,
+                     uint64 seed, bool shuffled, const int64* counters, int64 rows, Out scale,
+                     Out offset, ROW_SLICED Out* out) {
     const OrderKeys keys(seed, uint64(counters[PASS]));
     const int64 position = counters[POSITION];
-    for (int64 i = share.first(rows); i < share.stop(rows); ++i) {
+    for (int64 i = threads.begin(rows); i < threads.end(rows); ++i) {
         if (uint64(position + i) >= total) continue;  // there is no row to walk to
         const uint32 place = uint32(position + i);
         const int64 row = shuffled ? order_row(place, total, keys) : place;
-        for (int64 c = share.rank; c < width; c += share.size)
+        for (int64 c : threads.across(0, width))
             out[i * width + c] = Out(source[row * width + c]) * scale + offset;
     }
 }

@@ -60,12 +60,12 @@ struct Place {
 
 // out (samples windows, cells channels) = what lies under each window, 0 beside the image
 template <typename T>
-ELEMENT_PART void patches(Share share, PIECE const T* x, const int32* geometry, int64 samples,
-                          int32 channels, PIECE T* out) {
+ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
+                          int64 samples, int32 channels, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int32 width = w.cells() * channels;
     const int64 n = samples * w.windows() * width;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.rows, w.columns, width);
         const int32 cell = at.channel / channels, channel = at.channel % channels;
         const int32 pixel_y = w.y(at.y, cell / w.cell_columns);
@@ -77,11 +77,12 @@ ELEMENT_PART void patches(Share share, PIECE const T* x, const int32* geometry, 
 
 // out (samples, height, width, channels) (+)= the sum of dpatches where the same pixel lies
 template <typename T>
-ELEMENT_PART void patches_gradient(Share share, PIECE const T* dpatches, const int32* geometry,
-                                   int64 samples, int32 channels, bool accumulate, PIECE T* out) {
+ELEMENT_PART void patches_gradient(ThreadGroup threads, ROW_SLICED const T* dpatches,
+                                   const int32* geometry, int64 samples, int32 channels,
+                                   bool accumulate, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.height, w.width, channels);
         T sum = T(0);
         for (int32 r = 0; r < w.cell_rows; ++r) {
@@ -101,11 +102,11 @@ ELEMENT_PART void patches_gradient(Share share, PIECE const T* dpatches, const i
 
 // out (samples, windows, channels) = the largest pixel under each window
 template <typename T>
-ELEMENT_PART void max_pooling(Share share, PIECE const T* x, const int32* geometry, int64 samples,
-                              int32 channels, PIECE T* out) {
+ELEMENT_PART void max_pooling(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
+                              int64 samples, int32 channels, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.windows() * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.rows, w.columns, channels);
         T largest = math::minus_infinity<T>();
         for (int32 r = 0; r < w.cell_rows; ++r)
@@ -123,12 +124,13 @@ ELEMENT_PART void max_pooling(Share share, PIECE const T* x, const int32* geomet
 // out (samples, height, width, channels) (+)= the sum of dy over the windows of which this pixel is
 // the first that is the largest, row by row
 template <typename T>
-ELEMENT_PART void max_pooling_gradient(Share share, PIECE const T* x, const int32* geometry,
-                                       int64 samples, int32 channels, PIECE const T* y,
-                                       PIECE const T* dy, bool accumulate, PIECE T* out) {
+ELEMENT_PART void max_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* x,
+                                       const int32* geometry, int64 samples, int32 channels,
+                                       ROW_SLICED const T* y, ROW_SLICED const T* dy,
+                                       bool accumulate, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.height, w.width, channels);
         const T value = x[i];
         const T* image = x + at.sample * w.pixels() * channels + at.channel;
@@ -164,11 +166,11 @@ __device__ inline int32 pixels_under(const Windows& w, int32 row, int32 column) 
 
 // out (samples, windows, channels) = the mean of the pixels under each window
 template <typename T>
-ELEMENT_PART void average_pooling(Share share, PIECE const T* x, const int32* geometry,
-                                  int64 samples, int32 channels, PIECE T* out) {
+ELEMENT_PART void average_pooling(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
+                                  int64 samples, int32 channels, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.windows() * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.rows, w.columns, channels);
         T sum = T(0);
         for (int32 r = 0; r < w.cell_rows; ++r)
@@ -184,12 +186,12 @@ ELEMENT_PART void average_pooling(Share share, PIECE const T* x, const int32* ge
 
 // out (samples, height, width, channels) (+)= the sum of dy / pixels over the windows on this pixel
 template <typename T>
-ELEMENT_PART void average_pooling_gradient(Share share, PIECE const T* dy, const int32* geometry,
-                                           int64 samples, int32 channels, bool accumulate,
-                                           PIECE T* out) {
+ELEMENT_PART void average_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* dy,
+                                           const int32* geometry, int64 samples, int32 channels,
+                                           bool accumulate, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, w.height, w.width, channels);
         T sum = T(0);
         for (int32 r = 0; r < w.cell_rows; ++r) {
@@ -208,11 +210,11 @@ ELEMENT_PART void average_pooling_gradient(Share share, PIECE const T* dy, const
 
 // out[:, y, x] (+)= x[:, y + top, x + left], 0 where there is no such pixel
 template <typename T>
-ELEMENT_PART void crop_or_pad(Share share, PIECE const T* x, int64 samples, int32 height,
-                              int32 width, int32 channels, int32 top, int32 left, int32 rows,
-                              int32 columns, bool accumulate, PIECE T* out) {
+ELEMENT_PART void crop_or_pad(ThreadGroup threads, ROW_SLICED const T* x, int64 samples,
+                              int32 height, int32 width, int32 channels, int32 top, int32 left,
+                              int32 rows, int32 columns, bool accumulate, ROW_SLICED T* out) {
     const int64 n = samples * rows * columns * channels;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, rows, columns, channels);
         const int32 y = at.y + top, column = at.x + left;
         const bool inside = y >= 0 && y < height && column >= 0 && column < width;
@@ -224,10 +226,10 @@ ELEMENT_PART void crop_or_pad(Share share, PIECE const T* x, int64 samples, int3
 
 // out (samples, b, a) (+)= x (samples, a, b)
 template <typename T>
-ELEMENT_PART void swap_axes(Share share, PIECE const T* x, int64 samples, int32 a, int32 b,
-                            bool accumulate, PIECE T* out) {
+ELEMENT_PART void swap_axes(ThreadGroup threads, ROW_SLICED const T* x, int64 samples, int32 a,
+                            int32 b, bool accumulate, ROW_SLICED T* out) {
     const int64 n = samples * a * b;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+    for (int64 i : threads.elements(n)) {
         const Place at(i, b, a, 1);
         const T value = x[(at.sample * a + at.x) * b + at.y];
         out[i] = accumulate ? out[i] + value : value;

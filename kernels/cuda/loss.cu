@@ -7,13 +7,14 @@
 // row_losses = w l and, with count_matches, row_matches = whether the answer is right.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Loss>
-ROW_PART void loss_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
-                        PIECE const int32* labels, PIECE const T* weights, const double* parameters,
-                        double scale, int64 rows, int64 classes, bool count_matches,
-                        PIECE T* gradient, PIECE T* row_losses, PIECE bool* row_matches) {
+ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
+                        ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
+                        ROW_SLICED const T* weights, const double* parameters, double scale,
+                        int64 rows, int64 classes, bool count_matches, ROW_SLICED T* gradient,
+                        ROW_SLICED T* row_losses, ROW_SLICED bool* row_matches) {
     const Loss<T> loss(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
         const int64 label = t ? -1 : labels[r];
@@ -62,19 +63,19 @@ ROW_PART void loss_rows(Share share, PIECE const T* predictions, PIECE const T* 
 
 // totals += (scale rows sum(w l), rows) and, with count_matches, right answers.
 template <typename T>
-LAST_PART void loss_totals(Share share, const T* row_losses, const bool* row_matches, double scale,
-                           int64 rows, bool count_matches, double* totals) {
+LAST_PART void loss_totals(ThreadGroup threads, const T* row_losses, const bool* row_matches,
+                           double scale, int64 rows, bool count_matches, double* totals) {
     const volatile T* all_losses = row_losses;
     const volatile bool* all_matches = row_matches;
     double sum = 0;
     int64 matches = 0;
-    for (int64 r = share.rank; r < rows; r += share.size) {
+    for (int64 r : threads.across(0, rows)) {
         sum += all_losses[r];
         if (count_matches) matches += all_matches[r];
     }
     sum = block_sum(sum);
     const double right = block_sum(double(matches));
-    if (share.rank == 0) {
+    if (threads.rank == 0) {
         totals[0] += scale * rows * sum;
         totals[1] += rows;
         if (count_matches) totals[2] += right;

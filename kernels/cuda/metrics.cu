@@ -5,12 +5,13 @@
 // row_values = v, the metric of each row.
 // A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
 template <typename T, template <typename> class Metric>
-ROW_PART void metric_rows(Share share, PIECE const T* predictions, PIECE const T* targets,
-                          PIECE const int32* labels, const double* parameters, int64 rows,
-                          int64 classes, PIECE T* row_values) {
+ROW_PART void metric_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
+                          ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
+                          const double* parameters, int64 rows, int64 classes,
+                          ROW_SLICED T* row_values) {
     const Metric<T> metric(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
         const int64 label = t ? -1 : labels[r];
@@ -35,19 +36,19 @@ ROW_PART void metric_rows(Share share, PIECE const T* predictions, PIECE const T
 
 // state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
 template <typename T>
-LAST_PART void metric_totals(Share share, const T* row_values, const T* weights, int64 rows,
+LAST_PART void metric_totals(ThreadGroup threads, const T* row_values, const T* weights, int64 rows,
                              double* state) {
     const volatile T* all_values = row_values;
     double sum = 0;
     double mass = 0;
-    for (int64 r = share.rank; r < rows; r += share.size) {
+    for (int64 r : threads.across(0, rows)) {
         const double weight = weights ? double(weights[r]) : 1.0;
         sum += weight * all_values[r];
         mass += weight;
     }
     sum = block_sum(sum);
     mass = block_sum(mass);
-    if (share.rank == 0) {
+    if (threads.rank == 0) {
         state[0] += sum;
         state[1] += mass;
     }

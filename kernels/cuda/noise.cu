@@ -6,11 +6,12 @@
 // out = x + noise, or x factors with factors = 1 + noise where that array is given. A block of
 // random words is eight normal numbers, for eight neighbouring elements, as in `dropout`.
 template <typename T>
-ELEMENT_PART void normal_noise(Share share, PIECE const T* x, T stddev, uint64 seed, uint64 stream,
-                               const int64* counters, int64 n, PIECE T* factors, PIECE T* out) {
+ELEMENT_PART void normal_noise(ThreadGroup threads, ROW_SLICED const T* x, T stddev, uint64 seed,
+                               uint64 stream, const int64* counters, int64 n, ROW_SLICED T* factors,
+                               ROW_SLICED T* out) {
     const uint64 batch = uint64(counters[BATCHES]);
-    const int64 first = share.first(n), stop = share.stop(n);
-    for (int64 block = first / 8 + share.rank; block * 8 < stop; block += share.size) {
+    const int64 first = threads.begin(n), stop = threads.end(n);
+    for (int64 block = first / 8 + threads.rank; block * 8 < stop; block += threads.size) {
         const Words words = philox(Words{{uint64(block) + 1, 0, batch, stream}}, seed, 0);
         for (int pair = 0; pair < 4; ++pair) {
             const Pair<T> normal = normal_pair<T>(words, pair, stddev);

@@ -11,14 +11,15 @@ __device__ inline int64 place_of(int64 f, int64 k, int64 features, int64 inner) 
 
 // partial (chunks, 2, features) = two sums for each chunk of each feature, over its numbers at
 // `place`, of what add(place, f, first place of the chunk, sums) adds. A block takes a chunk of
-// `across` (a power of 2) features at once, and shares out the numbers of each.
+// `across` (a power of 2) features at once, and its threads divide the numbers of each.
 template <typename T, typename Add>
-__device__ inline void sums_of_features(Share share, int64 outer, int64 features, int64 inner,
-                                        int64 chunks, int across, T* partial, Add add) {
+__device__ inline void sums_of_features(ThreadGroup threads, int64 outer, int64 features,
+                                        int64 inner, int64 chunks, int across, T* partial,
+                                        Add add) {
     __shared__ T sums[2][BLOCK];
-    const int rank = int(share.rank), depth = BLOCK / across, down = rank / across;
+    const int rank = int(threads.rank), depth = BLOCK / across, down = rank / across;
     const int64 n = outer * inner, tiles = (features + across - 1) / across;
-    for (int64 unit = share.piece; unit < tiles * chunks; unit += share.pieces) {
+    for (int64 unit : threads.units(tiles * chunks)) {
         const int64 f = unit % tiles * across + rank % across, chunk = unit / tiles;
         const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
         T mine[2] = {};
@@ -42,9 +43,9 @@ __device__ inline void sums_of_features(Share share, int64 outer, int64 features
 // Sums of differences from the first number of the chunk, and of their squares: where the mean is
 // far larger than the deviation, nothing cancels out.
 template <typename T>
-BLOCK_PART void batch_moments(Share share, const T* x, int64 outer, int64 features, int64 inner,
-                              int64 chunks, int32 across, T* partial) {
-    sums_of_features(share, outer, features, inner, chunks, across, partial,
+BLOCK_PART void batch_moments(ThreadGroup threads, const T* x, int64 outer, int64 features,
+                              int64 inner, int64 chunks, int32 across, T* partial) {
+    sums_of_features(threads, outer, features, inner, chunks, across, partial,
                      [&](int64 place, int64 f, int64 start, T* sums) {
                          const T difference = x[place] - x[start];
                          sums[0] += difference;
@@ -54,11 +55,11 @@ BLOCK_PART void batch_moments(Share share, const T* x, int64 outer, int64 featur
 
 // From these, mean and variance of each feature; the moving ones go on by `rest` of the way.
 template <typename T>
-ELEMENT_PART void batch_statistics(Share share, const T* x, const T* partial, int64 outer,
+ELEMENT_PART void batch_statistics(ThreadGroup threads, const T* x, const T* partial, int64 outer,
                                    int64 features, int64 inner, int64 chunks, T momentum, T rest,
                                    T* moving_mean, T* moving_variance, T* mean, T* variance) {
     const int64 n = outer * inner;
-    for (int64 f = share.number(); f < features; f += share.count()) {
+    for (int64 f = threads.grid_rank(); f < features; f += threads.grid_size()) {
         const double origin = x[place_of(f, 0, features, inner)];
         double sum = 0, squares = 0;
         for (int64 chunk = 0; chunk < chunks; ++chunk) {
@@ -77,13 +78,13 @@ ELEMENT_PART void batch_statistics(Share share, const T* x, const T* partial, in
 }
 
 // Walks along elements from one of this thread's to the next and knows the feature of each: a
-// division of 64 bits for each would cost more than the rest. A piece begins with a feature 0.
+// division of 64 bits for each would cost more than the rest. A slice begins with feature 0.
 struct FeatureWalk {
     uint32 inner, period, place, stride;
 
-    __device__ FeatureWalk(Share share, uint32 features, uint32 inner)
-        : inner(inner), period(features * inner), place(uint32(share.rank % period)),
-          stride(uint32(share.size % period)) {}
+    __device__ FeatureWalk(ThreadGroup threads, uint32 features, uint32 inner)
+        : inner(inner), period(features * inner), place(uint32(threads.rank % period)),
+          stride(uint32(threads.size % period)) {}
 
     __device__ uint32 feature() const { return inner == 1 ? place : place / inner; }
 
@@ -98,11 +99,11 @@ template <typename T> HD T scale_of(const T* variance, const T* gamma, T epsilon
 
 // out = (x - mean) gamma / sqrt(variance + epsilon) + beta
 template <typename T>
-ELEMENT_PART void normalize(Share share, PIECE const T* x, const T* mean, const T* variance,
-                            const T* gamma, const T* beta, T epsilon, int64 n, uint32 features,
-                            uint32 inner, PIECE T* out) {
-    FeatureWalk walk(share, features, inner);
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+ELEMENT_PART void normalize(ThreadGroup threads, ROW_SLICED const T* x, const T* mean,
+                            const T* variance, const T* gamma, const T* beta, T epsilon, int64 n,
+                            uint32 features, uint32 inner, ROW_SLICED T* out) {
+    FeatureWalk walk(threads, features, inner);
+    for (int64 i : threads.elements(n)) {
         const uint32 f = walk.feature();
         const T y = (x[i] - mean[f]) * scale_of(variance, gamma, epsilon, f);
         out[i] = beta ? y + beta[f] : y;
@@ -112,9 +113,10 @@ ELEMENT_PART void normalize(Share share, PIECE const T* x, const T* mean, const 
 
 // Sums of dy and of dy (x - mean).
 template <typename T>
-BLOCK_PART void normalize_sums(Share share, const T* x, const T* dy, const T* mean, int64 outer,
-                               int64 features, int64 inner, int64 chunks, int32 across, T* partial) {
-    sums_of_features(share, outer, features, inner, chunks, across, partial,
+BLOCK_PART void normalize_sums(ThreadGroup threads, const T* x, const T* dy, const T* mean,
+                               int64 outer, int64 features, int64 inner, int64 chunks, int32 across,
+                               T* partial) {
+    sums_of_features(threads, outer, features, inner, chunks, across, partial,
                      [&](int64 place, int64 f, int64, T* sums) {
                          sums[0] += dy[place];
                          sums[1] += dy[place] * (x[place] - mean[f]);
@@ -124,10 +126,10 @@ BLOCK_PART void normalize_sums(Share share, const T* x, const T* dy, const T* me
 // totals (2, features) = the sum of dy, the gradient of beta, and that of dy times the normalized
 // x, the gradient of gamma
 template <typename T>
-ELEMENT_PART void normalize_totals(Share share, const T* partial, const T* variance, T epsilon,
-                                   int64 chunks, int64 features, bool adds, T* dgamma, T* dbeta,
-                                   T* totals) {
-    for (int64 f = share.number(); f < features; f += share.count()) {
+ELEMENT_PART void normalize_totals(ThreadGroup threads, const T* partial, const T* variance,
+                                   T epsilon, int64 chunks, int64 features, bool adds, T* dgamma,
+                                   T* dbeta, T* totals) {
+    for (int64 f = threads.grid_rank(); f < features; f += threads.grid_size()) {
         double sums[2] = {};
         for (int64 chunk = 0; chunk < chunks; ++chunk)
             for (int s = 0; s < 2; ++s) sums[s] += partial[(chunk * 2 + s) * features + f];
@@ -141,12 +143,13 @@ ELEMENT_PART void normalize_totals(Share share, const T* partial, const T* varia
 // out (+)= gamma / sqrt(variance + epsilon) (dy - means over the batch of dy and of dy times the
 // normalized x, this times the normalized x); without totals, mean and variance are constants.
 template <typename T>
-ELEMENT_PART void normalize_gradient(Share share, PIECE const T* x, PIECE const T* dy,
-                                     const T* mean, const T* variance, const T* gamma, T epsilon,
-                                     const T* totals, T one_nth, int64 n, uint32 features,
-                                     uint32 inner, bool accumulate, PIECE T* out) {
-    FeatureWalk walk(share, features, inner);
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+ELEMENT_PART void normalize_gradient(ThreadGroup threads, ROW_SLICED const T* x,
+                                     ROW_SLICED const T* dy, const T* mean, const T* variance,
+                                     const T* gamma, T epsilon, const T* totals, T one_nth, int64 n,
+                                     uint32 features, uint32 inner, bool accumulate,
+                                     ROW_SLICED T* out) {
+    FeatureWalk walk(threads, features, inner);
+    for (int64 i : threads.elements(n)) {
         const uint32 f = walk.feature();
         T slope = dy[i];
         if (totals) {
@@ -162,11 +165,11 @@ ELEMENT_PART void normalize_gradient(Share share, PIECE const T* x, PIECE const 
 // out = (x - mean) gamma / sqrt(variance + epsilon) + beta with the mean and variance of the row;
 // where `mean` is null, it counts as 0. One warp a row.
 template <typename T>
-ROW_PART void layer_norm(Share share, PIECE const T* x, const T* gamma, const T* beta, T epsilon,
-                         int64 rows, int64 features, PIECE T* mean, PIECE T* variance,
-                         PIECE T* out) {
+ROW_PART void layer_norm(ThreadGroup threads, ROW_SLICED const T* x, const T* gamma, const T* beta,
+                         T epsilon, int64 rows, int64 features, ROW_SLICED T* mean,
+                         ROW_SLICED T* variance, ROW_SLICED T* out) {
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const T* row = x + r * features;
         T* result = out + r * features;
         T middle = T(0);
@@ -195,12 +198,13 @@ ROW_PART void layer_norm(Share share, PIECE const T* x, const T* gamma, const T*
 // sqrt(variance + epsilon), without mean(g) where the mean counts as 0; product = dy n, whose
 // column sums are the gradient of gamma.
 template <typename T>
-ROW_PART void layer_norm_gradient(Share share, PIECE const T* x, PIECE const T* dy, const T* gamma,
-                                  T epsilon, int64 rows, int64 features, PIECE const T* mean,
-                                  PIECE const T* variance, bool accumulate, PIECE T* product,
-                                  PIECE T* out) {
+ROW_PART void layer_norm_gradient(ThreadGroup threads, ROW_SLICED const T* x,
+                                  ROW_SLICED const T* dy, const T* gamma, T epsilon, int64 rows,
+                                  int64 features, ROW_SLICED const T* mean,
+                                  ROW_SLICED const T* variance, bool accumulate,
+                                  ROW_SLICED T* product, ROW_SLICED T* out) {
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const int64 start = r * features;
         const T middle = mean ? mean[r] : T(0);
         const T inverse = T(1) / math::sqrt(variance[r] + epsilon);

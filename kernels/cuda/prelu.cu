@@ -3,11 +3,11 @@
 
 // out = x where x > 0, else x slope
 template <typename T>
-ELEMENT_PART void prelu(Share share, PIECE const T* x, const T* slopes, int64 n, uint32 features,
-                        PIECE T* out) {
-    uint32 column = uint32(share.rank) % features;  // a piece begins with a row
-    const uint32 stride = uint32(share.size) % features;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+ELEMENT_PART void prelu(ThreadGroup threads, ROW_SLICED const T* x, const T* slopes, int64 n,
+                        uint32 features, ROW_SLICED T* out) {
+    uint32 column = uint32(threads.rank) % features;  // a slice begins with a row
+    const uint32 stride = uint32(threads.size) % features;
+    for (int64 i : threads.elements(n)) {
         out[i] = x[i] > T(0) ? x[i] : x[i] * slopes[column];
         column = column >= features - stride ? column - (features - stride) : column + stride;
     }
@@ -16,12 +16,12 @@ ELEMENT_PART void prelu(Share share, PIECE const T* x, const T* slopes, int64 n,
 // terms, whose column sums are the gradient of the slopes, = dy min(x, 0); unless out is null,
 // out (+)= the gradient of x
 template <typename T>
-ELEMENT_PART void prelu_gradient(Share share, PIECE const T* x, const T* slopes, PIECE const T* dy,
-                                 int64 n, uint32 features, bool accumulate, PIECE T* terms,
-                                 PIECE T* out) {
-    uint32 column = uint32(share.rank) % features;
-    const uint32 stride = uint32(share.size) % features;
-    for (int64 i = share.first(n) + share.rank; i < share.stop(n); i += share.size) {
+ELEMENT_PART void prelu_gradient(ThreadGroup threads, ROW_SLICED const T* x, const T* slopes,
+                                 ROW_SLICED const T* dy, int64 n, uint32 features, bool accumulate,
+                                 ROW_SLICED T* terms, ROW_SLICED T* out) {
+    uint32 column = uint32(threads.rank) % features;
+    const uint32 stride = uint32(threads.size) % features;
+    for (int64 i : threads.elements(n)) {
         const bool above = x[i] > T(0);
         const T slope = dy[i];
         terms[i] = above ? T(0) : slope * x[i];

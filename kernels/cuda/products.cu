@@ -5,14 +5,14 @@
 constexpr int AT_ONCE = 4;  // rows for which a weight is read once
 
 // COUNT rows of x w, `x` and `out` pointing to the first. Neighbouring threads take neighbouring
-// columns; where these are few, several threads share out the sum of each.
+// columns; where these are few, several threads divide the sum of each.
 template <int COUNT, typename T>
-__device__ inline void product_rows(Share share, const T* x, const T* w, int64 inputs,
+__device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w, int64 inputs,
                                     int64 outputs, bool accumulate, T* out) {
     __shared__ T partial[COUNT][BLOCK];
     int across = 1;
     while (across < outputs && across < BLOCK) across *= 2;
-    const int rank = int(share.rank), slices = BLOCK / across;
+    const int rank = int(threads.rank), slices = BLOCK / across;
     const int slice = rank / across;
     for (int64 first = 0; first < outputs; first += across) {
         const int64 c = first + rank % across;
@@ -41,28 +41,29 @@ __device__ inline void product_rows(Share share, const T* x, const T* w, int64 i
 
 // out (rows, outputs) (+)= x (rows, inputs) w (inputs, outputs)
 template <typename T>
-BLOCK_PART void product(Share share, PIECE const T* x, const T* w, int64 rows, int64 inputs,
-                        int64 outputs, bool accumulate, PIECE T* out) {
-    int64 r = share.first(rows);
-    for (; r + AT_ONCE <= share.stop(rows); r += AT_ONCE)
-        product_rows<AT_ONCE>(share, x + r * inputs, w, inputs, outputs, accumulate,
+BLOCK_PART void product(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
+                        int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
+    int64 r = threads.begin(rows);
+    for (; r + AT_ONCE <= threads.end(rows); r += AT_ONCE)
+        product_rows<AT_ONCE>(threads, x + r * inputs, w, inputs, outputs, accumulate,
                               out + r * outputs);
-    for (; r < share.stop(rows); ++r)
-        product_rows<1>(share, x + r * inputs, w, inputs, outputs, accumulate, out + r * outputs);
+    for (; r < threads.end(rows); ++r)
+        product_rows<1>(threads, x + r * inputs, w, inputs, outputs, accumulate, out + r * outputs);
 }
 
 // out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more where the sums are
 // long, take a column of out.
 template <typename T>
-ROW_PART void product_transposed(Share share, PIECE const T* dz, const T* w, int64 rows,
-                                 int64 inputs, int64 outputs, bool accumulate, PIECE T* out) {
+ROW_PART void product_transposed(ThreadGroup threads, ROW_SLICED const T* dz, const T* w,
+                                 int64 rows, int64 inputs, int64 outputs, bool accumulate,
+                                 ROW_SLICED T* out) {
     int lanes = 1;
     while (lanes * 8 < outputs && lanes < WARP) lanes *= 2;
-    const int lane = int(share.rank) % lanes, column = int(share.rank) % WARP / lanes;
+    const int lane = int(threads.rank) % lanes, column = int(threads.rank) % WARP / lanes;
     const int64 columns = WARP / lanes;  // that a warp takes at once
-    for (int64 r = share.first(rows); r < share.stop(rows); ++r)
-        for (int64 first = share.warp() * columns; first < inputs;
-             first += share.warps() * columns) {
+    for (int64 r = threads.begin(rows); r < threads.end(rows); ++r)
+        for (int64 first = threads.warp() * columns; first < inputs;
+             first += threads.warps() * columns) {
             const int64 i = first + column;
             T sum = T(0);
             if (i < inputs)
@@ -76,15 +77,16 @@ ROW_PART void product_transposed(Share share, PIECE const T* dz, const T* w, int
         }
 }
 
-// out (inputs, outputs) (+)= x^T dz, x (rows, inputs), dz (rows, outputs): the gradient of w, whose
-// first element is dealt out as the one at `place`.
+// out (inputs, outputs) (+)= x^T dz, x (rows, inputs), dz (rows, outputs): the gradient of w. Its
+// first element is element `strided_offset` of the gradients of all weights: the thread that
+// computes an element is the one that will update its weight.
 template <typename T>
-ELEMENT_PART void product_of_columns(Share share, const T* x, const T* dz, int64 rows,
-                                     uint32 inputs, uint32 outputs, int64 place, bool accumulate,
-                                     DEALT T* out) {
-    const int64 stop = place + int64(inputs) * outputs;
-    for (int64 at = share.dealt(place); at < stop; at += share.count()) {
-        const uint32 e = uint32(at - place), i = e / outputs, j = e % outputs;
+ELEMENT_PART void product_of_columns(ThreadGroup threads, const T* x, const T* dz, int64 rows,
+                                     uint32 inputs, uint32 outputs, int64 strided_offset,
+                                     bool accumulate, GRID_STRIDED T* out) {
+    const int64 stop = strided_offset + int64(inputs) * outputs;
+    for (int64 at : threads.strided(strided_offset, stop)) {
+        const uint32 e = uint32(at - strided_offset), i = e / outputs, j = e % outputs;
         T sum = T(0);
 #pragma unroll 8
         for (int64 r = 0; r < rows; ++r) sum += x[r * inputs + i] * dz[r * outputs + j];
@@ -94,10 +96,10 @@ ELEMENT_PART void product_of_columns(Share share, const T* x, const T* dz, int64
 
 // out (outputs,) (+)= sum of the rows of dz (rows, outputs): the gradient of a bias, likewise
 template <typename T>
-ELEMENT_PART void sums_of_columns(Share share, const T* dz, int64 rows, int64 outputs, int64 place,
-                                  bool accumulate, DEALT T* out) {
-    for (int64 at = share.dealt(place); at < place + outputs; at += share.count()) {
-        const int64 j = at - place;
+ELEMENT_PART void sums_of_columns(ThreadGroup threads, const T* dz, int64 rows, int64 outputs,
+                                  int64 strided_offset, bool accumulate, GRID_STRIDED T* out) {
+    for (int64 at : threads.strided(strided_offset, strided_offset + outputs)) {
+        const int64 j = at - strided_offset;
         T sum = T(0);
 #pragma unroll 8
         for (int64 r = 0; r < rows; ++r) sum += dz[r * outputs + j];

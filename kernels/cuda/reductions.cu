@@ -3,16 +3,15 @@
 #include "threads.cuh"
 
 constexpr int COLUMN_TILE = 32;  // columns a block looks after: neighbouring lanes read neighbours
-constexpr int ROW_THREADS = BLOCK / COLUMN_TILE;  // threads that share out the rows of each
+constexpr int ROW_THREADS = BLOCK / COLUMN_TILE;  // threads that divide the rows of each
 
 // out (features,) (+)= sum of the rows of x: the gradient of a bias.
 template <typename T>
-BLOCK_PART void column_sums(Share share, const T* x, int64 rows, int64 features, bool accumulate,
-                            T* out) {
+BLOCK_PART void column_sums(ThreadGroup threads, const T* x, int64 rows, int64 features,
+                            bool accumulate, T* out) {
     __shared__ T partial[ROW_THREADS][COLUMN_TILE];
-    const int across = int(share.rank) % COLUMN_TILE, down = int(share.rank) / COLUMN_TILE;
-    for (int64 first = share.piece * COLUMN_TILE; first < features;
-         first += share.pieces * COLUMN_TILE) {
+    const int across = int(threads.rank) % COLUMN_TILE, down = int(threads.rank) / COLUMN_TILE;
+    for (int64 first : threads.tiles(features, COLUMN_TILE)) {
         const int64 column = first + across;
         T sum = T(0);
         if (column < features)
@@ -31,11 +30,12 @@ BLOCK_PART void column_sums(Share share, const T* x, int64 rows, int64 features,
 // out = f(x + bias) for an f that looks at the whole row; one warp a row.
 // With keep_input, x itself becomes x + bias.
 template <typename T, template <typename> class RowActivation>
-ROW_PART void row_activation(Share share, PIECE T* x, const T* bias, const double* parameters,
-                             int64 rows, int64 features, bool keep_input, PIECE T* out) {
+ROW_PART void row_activation(ThreadGroup threads, ROW_SLICED T* x, const T* bias,
+                             const double* parameters, int64 rows, int64 features, bool keep_input,
+                             ROW_SLICED T* out) {
     const RowActivation<T> f(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         T* row = x + r * features;
         T* result = out + r * features;
         T maximum = math::minus_infinity<T>();
@@ -56,12 +56,12 @@ ROW_PART void row_activation(Share share, PIECE T* x, const T* bias, const doubl
 
 // out (+)= the gradient of the same, from what the forward pass saved
 template <typename T, template <typename> class RowActivation>
-ROW_PART void row_activation_gradient(Share share, PIECE const T* saved, PIECE const T* dy,
-                                      const double* parameters, int64 rows, int64 features,
-                                      bool accumulate, PIECE T* out) {
+ROW_PART void row_activation_gradient(ThreadGroup threads, ROW_SLICED const T* saved,
+                                      ROW_SLICED const T* dy, const double* parameters, int64 rows,
+                                      int64 features, bool accumulate, ROW_SLICED T* out) {
     const RowActivation<T> f(parameters);
     const int lane = threadIdx.x % WARP;
-    for (int64 r = share.first(rows) + share.warp(); r < share.stop(rows); r += share.warps()) {
+    for (int64 r : threads.rows(rows)) {
         const int64 start = r * features;
         T sum = T(0);
         for (int64 c = lane; c < features; c += WARP)

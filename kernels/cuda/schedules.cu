@@ -5,7 +5,7 @@
 
 // rate = the schedule's value for the update to come; one is done every so many steps.
 template <class Schedule>
-LAST_PART void schedule(Share share, const double* parameters, const int64* counters, int64 every,
-                        double* rate) {
-    if (share.rank == 0) *rate = Schedule::value(parameters, double(counters[UPDATES] / every));
+LAST_PART void schedule(ThreadGroup threads, const double* parameters, const int64* counters,
+                        int64 every, double* rate) {
+    if (threads.rank == 0) *rate = Schedule::value(parameters, double(counters[UPDATES] / every));
 }

@@ -1,6 +1,7 @@
-// What kernels are made of, and how their threads share out the work. A kernel is a composition
-// of parts, each a function that does its share of one piece of work. Parts sum in an order that
-// depends on the sizes alone, so that the same data gives the same bits.
+// What parts of kernels have in common: the threads that do a part, how these divide the work, and
+// sums over them. A kernel is composed of parts (see ../README.md); each part is a function that
+// all threads of a group call. Sums are made in an order that depends on the sizes of arrays alone,
+// so that the same data gives the same bits.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -8,45 +9,76 @@ constexpr int WARP = 32;
 constexpr int BLOCK = 256;  // threads of a block, in every launch
 constexpr unsigned ALL_LANES = 0xFFFFFFFFu;
 
-// The marks of parts: which threads must come together in one.
-#define ELEMENT_PART __device__ inline  // none: each thread goes its own way
-#define ROW_PART __device__ inline      // the lanes of a warp, which takes a row
+// The mark of a part says which threads must do it together. parts.py reads it in the text.
+#define ELEMENT_PART __device__ inline  // each thread for itself: it needs no other thread
+#define ROW_PART __device__ inline      // the lanes of a warp, one row at a time
 #define BLOCK_PART __device__ inline    // the threads of a block
-#define LAST_PART __device__ inline     // one block only, after all others
-// The mark of an array of which a share touches its own piece alone: parts that cut it into the
-// same pieces can follow each other in one launch.
-#define PIECE
-// The mark of an array that is dealt out to the threads element by element, by their places: parts
-// in which an element has the same place can follow each other without waiting.
-#define DEALT
+#define LAST_PART __device__ inline     // one block alone, when all other blocks have ended
+
+// The mark of an array parameter says how the threads divide the array, and so when another part
+// that uses it may follow in the same launch. An array without a mark may be read or written
+// anywhere by any thread: what follows must wait for the whole grid.
+#define ROW_SLICED    // a group touches the rows of its own slices alone
+#define GRID_STRIDED  // a thread touches its own elements alone, as `strided` gives them out
 
 __device__ inline int64 thread_number() { return int64(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64 thread_count() { return int64(gridDim.x) * blockDim.x; }
 
-// A part's work is cut into equal pieces, and a team of threads does some neighbouring ones.
-struct Share {
-    int64 piece, end, pieces;  // from `piece` to before `end`
-    int64 rank, size;          // this thread among those of its team
+// Every `step`-th number from `first` to before `stop`: for (int64 i : range).
+struct Range {
+    int64 first, stop, step;
 
-    // Where these pieces of n elements (or rows) begin and end; `pieces` divides n.
-    __device__ int64 first(int64 n) const { return n / pieces * piece; }
-    __device__ int64 stop(int64 n) const { return n / pieces * end; }
+    struct Iterator {
+        int64 at, step;
+        __device__ int64 operator*() const { return at; }
+        __device__ void operator++() { at += step; }
+        __device__ bool operator!=(const Iterator& end) const { return at < end.at; }
+    };
+    __device__ Iterator begin() const { return {first, step}; }
+    __device__ Iterator end() const { return {stop, step}; }
+};
 
-    // Threads of all teams together (of one piece each), for what is dealt out to them one by one.
-    __device__ int64 number() const { return piece * size + rank; }
-    __device__ int64 count() const { return pieces * size; }
+// The threads that do a part together, and their part of the work. The work is cut into slices of
+// equal size (some rows of the batch each); a group does neighbouring slices.
+struct ThreadGroup {
+    int64 slice, slice_end, slices;  // from `slice` to before `slice_end`, of so many in all
+    int64 rank, size;                // of this thread in the group; threads of the group
 
-    // The first place from `place` on whose element is this thread's.
-    __device__ int64 dealt(int64 place) const {
-        const int64 ahead = (number() - place) % count();
-        return place + (ahead < 0 ? ahead + count() : ahead);
+    // Where the group's slices of n elements (or rows) begin and end; `slices` divides n.
+    __device__ int64 begin(int64 n) const { return n / slices * slice; }
+    __device__ int64 end(int64 n) const { return n / slices * slice_end; }
+
+    // This thread's elements of the group's slices of n elements.
+    __device__ Range elements(int64 n) const { return {begin(n) + rank, end(n), size}; }
+    // This warp's rows of the group's slices of n rows.
+    __device__ Range rows(int64 n) const { return {begin(n) + warp(), end(n), warps()}; }
+    // This thread's numbers from `first` to before `stop`, where the group divides these.
+    __device__ Range across(int64 first, int64 stop) const { return {first + rank, stop, size}; }
+    // This group's of n units of work, where each slice is a group's.
+    __device__ Range units(int64 n) const { return {slice, n, slices}; }
+    // The first numbers of this group's tiles of n numbers, where a group does a tile at a time.
+    __device__ Range tiles(int64 n, int64 tile) const { return {slice * tile, n, slices * tile}; }
+    // This warp's of n units of work, where a warp does one.
+    __device__ Range warp_units(int64 n) const {
+        return {slice * warps() + warp(), n, slices * warps()};
+    }
+
+    // Where each slice is a group's: this thread among those of all groups, and how many they are.
+    __device__ int64 grid_rank() const { return slice * size + rank; }
+    __device__ int64 grid_size() const { return slices * size; }
+
+    // This thread's elements from `first` to before `stop`: element i belongs to the thread whose
+    // grid rank is i modulo the grid's size, whatever array it stands in.
+    __device__ Range strided(int64 first, int64 stop) const {
+        const int64 ahead = (grid_rank() - first) % grid_size();
+        return {first + (ahead < 0 ? ahead + grid_size() : ahead), stop, grid_size()};
     }
 
     __device__ int64 warp() const { return rank / WARP; }
     __device__ int64 warps() const { return size / WARP; }
 
-    // The team, a warp or a block, comes together: what it wrote before can be read by all of it.
-    __device__ void meet() const {
+    // Wait for all threads of the group, a warp or a block: what they wrote can then be read.
+    __device__ void sync() const {
         if (size > WARP) {
             __syncthreads();
         } else {
@@ -55,27 +87,30 @@ struct Share {
     }
 };
 
-// All threads as one team.
-__device__ inline Share whole_grid() { return {0, 1, 1, thread_number(), thread_count()}; }
+// All threads of the grid as one group.
+__device__ inline ThreadGroup grid_group() { return {0, 1, 1, thread_number(), thread_count()}; }
 
-// Each block a team.
-__device__ inline Share by_block() {
+// Each block as a group.
+__device__ inline ThreadGroup block_group() {
     return {blockIdx.x, blockIdx.x + 1, gridDim.x, threadIdx.x, blockDim.x};
 }
 
-// One block as the only team.
-__device__ inline Share one_block() { return {0, 1, 1, threadIdx.x, blockDim.x}; }
+// This block as the only group.
+__device__ inline ThreadGroup only_group() { return {0, 1, 1, threadIdx.x, blockDim.x}; }
 
-// Teams of `size` threads, a warp or a block; each takes `some` pieces at a time until none is left.
-__device__ inline Share share_from(int64 piece, int64 some, int64 pieces, int64 size) {
-    return {piece, piece + some < pieces ? piece + some : pieces, pieces, threadIdx.x % size, size};
+// Groups of `size` threads, a warp or a block. Each does `at_once` slices, from first_slices(), and
+// then goes on to next_slices(), until none is left.
+__device__ inline ThreadGroup slices_from(int64 slice, int64 at_once, int64 slices, int64 size) {
+    const int64 end = slice + at_once < slices ? slice + at_once : slices;
+    return {slice, end, slices, threadIdx.x % size, size};
 }
-__device__ inline Share first_share(int64 pieces, int64 some, int64 size) {
-    return share_from(thread_number() / size * some, some, pieces, size);
+__device__ inline ThreadGroup first_slices(int64 slices, int64 at_once, int64 size) {
+    return slices_from(thread_number() / size * at_once, at_once, slices, size);
 }
-__device__ inline Share next_share(Share share, int64 some) {
-    const int64 teams = thread_count() / share.size;
-    return share_from(share.piece + teams * some, some, share.pieces, share.size);
+__device__ inline ThreadGroup next_slices(ThreadGroup threads, int64 at_once) {
+    const int64 groups = thread_count() / threads.size;
+    const int64 slice = threads.slice + groups * at_once;
+    return slices_from(slice, at_once, threads.slices, threads.size);
 }
 
 // The sum over a warp's lanes, in every lane; with `width` (a power of 2) over each so many.

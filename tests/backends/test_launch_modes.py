@@ -414,13 +414,17 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
     all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
 ) -> None:
     tasks = [task_of(regions, kind) for regions, kind in zip(all_regions, kinds, strict=False)]
-    groups = fuse(tasks)
-    assert sorted(map(id, tasks)) == sorted(id(t) for g in groups for t in g.tasks)
+    launches = fuse(tasks)
+    assert sorted(map(id, tasks)) == sorted(id(t) for g in launches for t in g.tasks)
     shared_out = [
-        (at, group.main.index(t) if t in group.main else 99 + group.last.index(t), t in group.last)
+        (
+            at,
+            launch.main.index(t) if t in launch.main else 99 + launch.last.index(t),
+            t in launch.last,
+        )
         for t in tasks
-        for at, group in enumerate(groups)
-        if t in group.tasks
+        for at, launch in enumerate(launches)
+        if t in launch.tasks
     ]
     found = phases([t for t in tasks if t.stage is not None])
     places = {
@@ -434,10 +438,10 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
             if conflict is Conflict.NONE:
                 continue
             (a, x, _), (b, y, ends) = shared_out[i], shared_out[j]
-            assert a < b or (a == b and x < y and (ends or conflict is Conflict.PIECES))
+            assert a < b or (a == b and x < y and (ends or conflict is Conflict.SAME_SLICE))
             if id(first) in places and id(second) in places:
                 (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
-                alike = Conflict.PIECES if rows else Conflict.THREADS
+                alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
                 assert a < b or (a == b and conflict is alike and (rows or x <= y))
 
 

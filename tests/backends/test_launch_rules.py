@@ -1,6 +1,6 @@
 """What may share a launch, against a small machine that touches memory address by address.
 
-The rules are not asked here whether they were kept: pieces and threads are gone through one by
+The rules are not asked here whether they were kept: slices and threads are gone through one by
 one, and two of them that touch the same address, one of them writing, must not run at once.
 """
 
@@ -17,28 +17,30 @@ from gpunn.backends.cupy.launch.fuse import calls, fuse
 from gpunn.backends.cupy.launch.persistent import phases
 from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
-SHARES = list(product(range(2), range(2)))  # (piece, thread)
+WORK = list(product(range(2), range(2)))  # (slice, thread)
 
 
-def touched(region: Region, piece: int, thread: int) -> set[int]:
-    """The addresses that a thread touches while it works on a piece."""
+def touched(region: Region, slice_: int, thread: int) -> set[int]:
+    """The addresses that a thread touches while it works on a slice."""
     first, stop = region.start, region.stop
-    if region.piece:
+    if region.sliced:
         half = (stop - first) // 2
-        first, stop = first + piece * half, first + (piece + 1) * half
+        first, stop = first + slice_ * half, first + (slice_ + 1) * half
     mine = set(range(first, stop))
-    return mine if region.dealt is None else {a for a in mine if (a - region.dealt) % 2 == thread}
+    if region.strided_from is not None:
+        mine = {a for a in mine if (a - region.strided_from) % 2 == thread}
+    return mine
 
 
 def collides(first: Task, second: Task, across: str) -> bool:
-    """Whether an address that one of them writes is the other's too, in any two shares of the
-    work; or in those of different pieces, or of different threads."""
+    """Whether an address that one of them writes is the other's too, in any two parts of the
+    work; or in those of different slices, or of different threads."""
     return any(
         touched(a, p, t) & touched(b, q, u)
         for a, b in product(first.regions, second.regions)
         if a.written or b.written
-        for (p, t), (q, u) in product(SHARES, SHARES)
-        if across == "all" or (p != q if across == "pieces" else t != u)
+        for (p, t), (q, u) in product(WORK, WORK)
+        if across == "all" or (p != q if across == "slices" else t != u)
     )
 
 
@@ -51,7 +53,7 @@ def task(stage: str | None, rows: int, *regions: Region) -> Task:
 
 WHOLE = Region(0, 4, True, False)
 HALVES = Region(0, 4, True, True)
-DEALT = Region(0, 4, True, False, 0)
+STRIDED = Region(0, 4, True, False, 0)
 
 
 @pytest.mark.parametrize(
@@ -64,17 +66,17 @@ DEALT = Region(0, 4, True, False, 0)
         (WHOLE, Region(4, 8, True, False), Conflict.NONE),  # neighbours
         (WHOLE, Region(3, 5, False, False), Conflict.ORDER),  # one address in common
         (WHOLE, Region(1, 3, False, False), Conflict.ORDER),  # one inside the other
-        (HALVES, HALVES, Conflict.PIECES),
-        (HALVES, HALVES._replace(written=False), Conflict.PIECES),
+        (HALVES, HALVES, Conflict.SAME_SLICE),
+        (HALVES, HALVES._replace(written=False), Conflict.SAME_SLICE),
         (HALVES, WHOLE, Conflict.ORDER),  # one of the two is not cut
         (WHOLE, HALVES, Conflict.ORDER),
         (HALVES, Region(0, 6, True, True), Conflict.ORDER),  # cut elsewhere
         (HALVES, Region(2, 4, True, True), Conflict.ORDER),
-        (DEALT, DEALT, Conflict.THREADS),
-        (DEALT, Region(2, 6, True, False, 0), Conflict.THREADS),  # dealt from the same place
-        (DEALT, Region(0, 4, True, False, 1), Conflict.ORDER),  # the next thread's
-        (DEALT, WHOLE, Conflict.ORDER),
-        (DEALT, HALVES, Conflict.ORDER),
+        (STRIDED, STRIDED, Conflict.SAME_THREAD),
+        (STRIDED, Region(2, 6, True, False, 0), Conflict.SAME_THREAD),  # from the same place
+        (STRIDED, Region(0, 4, True, False, 1), Conflict.ORDER),  # the next thread's
+        (STRIDED, WHOLE, Conflict.ORDER),
+        (STRIDED, HALVES, Conflict.ORDER),
     ],
 )
 def test_two_regions(first: Region, second: Region, expected: Conflict) -> None:
@@ -82,19 +84,19 @@ def test_two_regions(first: Region, second: Region, expected: Conflict) -> None:
     assert second.conflict(first) is expected
 
 
-def test_pieces_and_threads_together_need_an_order() -> None:
-    """What is cut in one way and dealt out in another is nobody's own."""
+def test_slices_and_threads_together_need_an_order() -> None:
+    """What is cut in one way and given out in another is nobody's own."""
     other = Region(8, 12, True, True)
-    both = task("grid", 2, DEALT, other), task("grid", 2, DEALT, other)
+    both = task("grid", 2, STRIDED, other), task("grid", 2, STRIDED, other)
     assert both[0].conflict(both[1]) is Conflict.ORDER
 
 
 regions = st.builds(
     lambda start, size, written, cut: Region(
-        start, start + size, written, cut == "piece", cut if isinstance(cut, int) else None
+        start, start + size, written, cut == "slice", cut if isinstance(cut, int) else None
     ),
     st.integers(0, 6), st.sampled_from([2, 4]), st.booleans(),
-    st.sampled_from([None, "piece", "piece", 0, 1]),
+    st.sampled_from([None, "slice", "slice", 0, 1]),
 )  # fmt: skip
 kinds = st.sampled_from(
     [(None, 0), ("grid", 8), ("grid", 5), ("grid", 0), ("rows", 8), ("rows", 16), ("blocks", 0),
@@ -110,16 +112,18 @@ thorough = hypothesis.settings(max_examples=500, deadline=None, derandomize=True
 @hypothesis.given(tasks, tasks)
 def test_a_conflict_is_no_smaller_than_it_is(first: Task, second: Task) -> None:
     found = first.conflict(second)
-    across = {Conflict.NONE: "all", Conflict.THREADS: "threads", Conflict.PIECES: "pieces"}
+    across = {Conflict.NONE: "all", Conflict.SAME_THREAD: "threads", Conflict.SAME_SLICE: "slices"}
     assert found is Conflict.ORDER or not collides(first, second, across[found])
 
 
 @thorough
 @hypothesis.given(st.lists(tasks, max_size=9))
 def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
-    groups = fuse(some)
-    assert sorted(map(id, some)) == sorted(id(t) for group in groups for t in group.tasks)
-    place = {id(t): (k, t in group.last) for k, group in enumerate(groups) for t in group.tasks}
+    launches = fuse(some)
+    assert sorted(map(id, some)) == sorted(id(t) for launch in launches for t in launch.tasks)
+    place = {
+        id(t): (k, t in launch.last) for k, launch in enumerate(launches) for t in launch.tasks
+    }
     for k, first in enumerate(some):
         for second in some[k + 1 :]:
             if not collides(first, second, "all"):
@@ -129,17 +133,17 @@ def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
             if a < b or (not first_ends and second_ends):  # the last block waits for all others
                 continue
             assert first_ends == second_ends
-            order = groups[a].last if first_ends else groups[a].main
+            order = launches[a].last if first_ends else launches[a].main
             assert comes_first(order, first, second)
             if not first_ends:
-                assert not collides(first, second, "pieces")
+                assert not collides(first, second, "slices")
                 assert cut_alike(order)
-    for group in groups:
-        assert all(t.stage is not None for t in group.tasks) or len(group.tasks) == 1
-        assert all(t.stage == "last" for t in group.last)
-        assert not any(t.stage == "last" for t in group.main)
-        if len(group.main) > 1 and {t.stage for t in group.main} != {"blocks"}:
-            assert cut_alike(group.main)  # so many pieces are there for all of them
+    for launch in launches:
+        assert all(t.stage is not None for t in launch.tasks) or len(launch.tasks) == 1
+        assert all(t.stage == "last" for t in launch.last)
+        assert not any(t.stage == "last" for t in launch.main)
+        if len(launch.main) > 1 and {t.stage for t in launch.main} != {"blocks"}:
+            assert cut_alike(launch.main)  # so many slices are there for all of them
 
 
 def test_the_last_block_of_a_launch_counts_too() -> None:
@@ -147,20 +151,20 @@ def test_the_last_block_of_a_launch_counts_too() -> None:
     x, y, z = (Region(8 * k, 8 * k + 4, True, False) for k in range(3))
     read = [region._replace(written=False) for region in (x, z)]
     some = [task("grid", 5, x), task("grid", 8, y), task("last", 0, *read), task("grid", 5, z)]
-    assert [[some.index(t) for t in group.tasks] for group in fuse(some)] == [[0], [1, 2], [3]]
+    assert [[some.index(t) for t in launch.tasks] for launch in fuse(some)] == [[0], [1, 2], [3]]
 
 
-def test_a_team_meets_for_what_was_done_long_before() -> None:
+def test_threads_wait_for_what_was_done_long_before() -> None:
     x, y = HALVES, Region(8, 12, True, True)
     some = [task("rows", 8, x), task("rows", 8, y), task("rows", 8, x), task("rows", 8, y)]
-    assert [call.meets for call in calls(some)] == [False, False, True, False]
+    assert [call.syncs for call in calls(some)] == [False, False, True, False]
 
 
 def comes_first(order: list[Task], first: Task, second: Task) -> bool:
-    """And the team meets in between, if another thread's work is needed."""
+    """And the threads wait in between, if another thread's work is needed."""
     at, then = order.index(first), order.index(second)
-    meets = [call.meets for call in calls(order)][at + 1 : then + 1]
-    return at < then and (any(meets) or not collides(first, second, "threads"))
+    syncs = [call.syncs for call in calls(order)][at + 1 : then + 1]
+    return at < then and (any(syncs) or not collides(first, second, "threads"))
 
 
 def cut_alike(some: list[Task]) -> bool:
@@ -187,7 +191,7 @@ def test_what_shares_a_phase_may_run_at_once(some: list[Task]) -> None:
             if a < b:
                 continue
             if phase.by_rows:
-                assert not collides(first, second, "pieces")
+                assert not collides(first, second, "slices")
                 assert comes_first(phase.tasks, first, second)
             else:
                 assert not collides(first, second, "threads")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from host_kernels import POISON, HostKernels, compile_text, poison
 
-from gpunn.backends.cupy.launch.parts import Parameter
+from gpunn.backends.cupy.launch.parts import KernelParameter
 
 ORDERS = range(6)
 
@@ -252,7 +252,7 @@ def kernel(name: str, *parameters: tuple[str, bool, bool, str]) -> Any:
     """What a kernel set takes: a kernel's name, text and parameters."""
     return SimpleNamespace(
         name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),),
-        parameters=tuple(Parameter(t, p, c, False, n) for t, p, c, n in parameters),
+        parameters=tuple(KernelParameter(t, p, c, "", n) for t, p, c, n in parameters),
     )  # fmt: skip
 
 

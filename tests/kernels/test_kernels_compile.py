@@ -15,7 +15,7 @@ from kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
 from gpunn.backends.cupy.launch import parts as kernel_source
-from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Call, by_itself, every_kernel
+from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
 
 BETWEEN = [pytest.param(a, marks=pytest.mark.more) for a in ARCHITECTURES[1:-1]]
 
@@ -74,7 +74,7 @@ SINGLE = [
 def assembly(entry: str) -> str:
     """That of the kernel which a part has by itself."""
     part, *choices = re.findall(r"\w+", entry)
-    kernel = by_itself(Call(part, tuple(choices)))
+    kernel = by_itself(PartCall(part, tuple(choices)))
     return nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
 
 
@@ -116,7 +116,7 @@ def test_spills_and_shared_memory_are_seen() -> None:
 
 
 def test_compile_errors_name_the_file_and_line() -> None:
-    kernel = by_itself(Call("advance", ()))
+    kernel = by_itself(PartCall("advance", ()))
     broken = kernel.text.replace("counters[UPDATES] += 1", "nothing += 1")
     with pytest.raises(nvrtc.CompileError, match=r'control\.cu\(1\d\): error: .*"nothing"'):
         nvrtc.compile_kernels(broken, 61, [kernel.name])
@@ -130,8 +130,9 @@ def test_every_part_was_found() -> None:
         text = kernel_source.text(part.file)
         signature = text[text.index(f" {part.name}(") :].split(")")[0]
         assert len(part.parameters) == signature.count(","), part.name
-        for cut in ("PIECE", "DEALT"):
-            assert sum(p.cut == cut for p in part.parameters) == signature.count(f"{cut} ")
+        for division in ("ROW_SLICED", "GRID_STRIDED"):
+            marked = sum(p.division == division for p in part.parameters)
+            assert marked == signature.count(f"{division} ")
         assert sum(p.constant for p in part.parameters) == signature.count("const ")
 
 
@@ -140,7 +141,7 @@ def test_headers_hold_plain_cpp() -> None:
     for file in kernel_source.files(".cuh"):
         if file != "threads.cuh":  # the one header about CUDA's threads
             text = kernel_source.text(file)
-            for word in ("threadIdx", "blockIdx", "__syncthreads", "__shfl", "Share"):
+            for word in ("threadIdx", "blockIdx", "__syncthreads", "__shfl", "ThreadGroup"):
                 assert word not in text, f"{word} in {file}"
 
 

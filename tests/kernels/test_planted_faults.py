@@ -50,7 +50,7 @@ WITH_BARRIERS = {
     "normalization.cu": ("batch_normalization",),
     "reductions.cu": ("column_sums",),
     "products.cu": ("products",),
-    "threads.cuh": (LOSS, "shared_launch", "whole_steps", "whole_updates"),
+    "threads.cuh": (LOSS, "shared_launch", "persistent_steps", "persistent_updates"),
     "updates.cu": (ADAM, LAMB, "clip by norm", "clip by global_norm"),
 }
 
@@ -74,34 +74,35 @@ FAULTS = [
         ("shared_launch",),
     ),
     Fault(
-        "pieces cut wrongly", "threads.cuh",
-        "n / pieces * end", "n / pieces * piece + 1",
+        "slices cut wrongly", "threads.cuh",
+        "n / slices * slice_end", "n / slices * slice + 1",
         ("shared_launch",),
     ),
     Fault(
         "gate opened by the first", "threads.cuh",
         "is_last = atomicAdd(barrier, 1u) == gridDim.x - 1",
         "is_last = atomicAdd(barrier, 1u) == 0",
-        ("whole_steps",),
+        ("persistent_steps",),
     ),
     Fault(
-        "dealt to other threads", "updates.cu",
-        "share.dealt(int64(run.start))", "int64(run.start) + share.number()",
-        ("whole_updates",),
+        "given to other threads", "updates.cu",
+        "threads.strided(group.start, group.stop)",
+        "(Range{int64(group.start) + threads.grid_rank(), int64(group.stop), threads.grid_size()})",
+        ("persistent_updates",),
     ),
     Fault(
         "arrivals not counted anew", "threads.cuh", "        barrier[0] = 0;\n", "",
-        ("whole_steps",),
+        ("persistent_steps",),
     ),
     Fault(
         "tail of the rows lost", "products.cu",
-        "for (; r < share.stop(rows); ++r)", "for (; r + 1 < share.stop(rows); ++r)",
+        "for (; r < threads.end(rows); ++r)", "for (; r + 1 < threads.end(rows); ++r)",
         ("products",),
     ),
     Fault(
         "bound off by one, writing", "elementwise.cu",
-        "i < share.stop(n); i += share.size) {\n        const T z",
-        "i <= share.stop(n); i += share.size) {\n        const T z",
+        "threads.elements(n)) {\n        const T z",
+        "threads.elements(n + 1)) {\n        const T z",
         ("activation Sigmoid()",),
     ),
     Fault(
@@ -111,8 +112,8 @@ FAULTS = [
     ),
     Fault(
         "bound off by one, too early", "elementwise.cu",
-        "i < share.stop(n); i += share.size) {\n        const T dx = f",
-        "i + 1 < share.stop(n); i += share.size) {\n        const T dx = f",
+        "threads.elements(n)) {\n        const T dx = f",
+        "threads.elements(n - 1)) {\n        const T dx = f",
         ("activation Sigmoid()",),
     ),
     Fault(
@@ -142,8 +143,8 @@ FAULTS = [
     ),
     Fault(
         "tail lost, rows of a sum", "loss.cu",
-        "for (int64 r = share.rank; r < rows; r += share.size) {",
-        "for (int64 r = share.rank; r + 1 < rows || r == 0; r += share.size) {",
+        "for (int64 r : threads.across(0, rows)) {",
+        "for (int64 r : threads.across(0, rows > 1 ? rows - 1 : rows)) {",
         (LOSS,),
     ),
     Fault(
@@ -186,7 +187,7 @@ FAULTS = [
     ),
     Fault(
         "one place less for all penalties", "penalties.cu",
-        "k < segments; k += share.size) mine", "k + 1 < segments; k += share.size) mine",
+        "threads.across(0, segments)) mine", "threads.across(0, segments - 1)) mine",
         ("regularize",),
     ),
     Fault(

@@ -525,7 +525,7 @@ def products(card: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype, size)
 
 
-def whole_steps(card: Backend, sample: Sample) -> None:
+def persistent_steps(card: Backend, sample: Sample) -> None:
     """Three steps in one launch, in which all blocks wait for each other again and again."""
     rows, columns = sample.shape
     tanh = gpunn.activations.get("tanh")
@@ -614,7 +614,7 @@ def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
     assert_alike(slots, other_slots, sample.dtype)
 
 
-def whole_updates(card: Backend, sample: Sample) -> None:
+def persistent_updates(card: Backend, sample: Sample) -> None:
     """Gradients that threads make and update without waiting for each other, in one kernel."""
     formula = gpunn.optimizers.SGD(0.1, momentum=0.9)
     results = []
@@ -822,7 +822,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for target in ("float32", "float64", "int32"):
         for source in SOURCES:
             yield f"{source} to {target}", partial(conversion, source, target)
-    programs = (shared_launch, products, whole_steps, whole_updates)
+    programs = (shared_launch, products, persistent_steps, persistent_updates)
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, pooling, layout, sums_of_many_rows)
     passes = (column_sums, columns, prelu, dropout)

@@ -20,7 +20,7 @@ import numpy as np
 
 from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.parts import Parameter, parts
+from gpunn.backends.cupy.launch.parts import KernelParameter, parts
 
 HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parents[2] / "build" / "host"
@@ -152,7 +152,7 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
     arrays = {name: a for name, a in named.items() if isinstance(a, np.ndarray) and a.ndim}
 
-    def read(parameter: Parameter) -> bool:
+    def read(parameter: KernelParameter) -> bool:
         name, number = _NUMBERED.fullmatch(parameter.name).groups()  # type: ignore[union-attr]
         adds = name == "out" and bool(named.get(f"accumulate{number}"))
         return parameter.constant or adds or name in READ_FIRST

@@ -22,7 +22,7 @@ from gpunn.backends.contract.device import Sending
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.parts import OPTIONS
-from gpunn.backends.cupy.launch.protocols import Replay, Run
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
 
 from .card import why_not
 from .cublas import Cublas
@@ -66,7 +66,7 @@ class _Kernels:
         self.resident = processors if attributes.get("CooperativeLaunch") else 0
         self.cache = attributes["L2CacheSize"]
 
-    def prepare(self, kernel: Kernel) -> Run:
+    def prepare(self, kernel: Kernel) -> KernelLauncher:
         found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
         # The launch alone is cooperative. Were the module told, CuPy would link it with CUDA's
         # library for cooperative groups, which need not be installed: the barrier is our own.

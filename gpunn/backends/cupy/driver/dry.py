@@ -11,7 +11,7 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending, Sent
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.protocols import Replay, Run
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
 
@@ -47,7 +47,7 @@ class _Kernels:
     def __init__(self, resident: int) -> None:
         self.resident = resident
 
-    def prepare(self, kernel: Kernel) -> Run:
+    def prepare(self, kernel: Kernel) -> KernelLauncher:
         return lambda grid, block, arguments: None
 
 

@@ -20,9 +20,9 @@ from gpunn.common.holds import Exclusive
 
 from . import persistent
 from .codegen import BLOCK, Kernel
-from .fuse import Group, configure, fuse
+from .fuse import FusedLaunch, configure, fuse
 from .modes import forced_mode
-from .protocols import KernelSet, Matmul, Replay, Run, Stream
+from .protocols import KernelLauncher, KernelSet, Matmul, Replay, Stream
 from .tasks import PartTask, Product, Task, region
 
 
@@ -68,7 +68,7 @@ class CupyBase(Backend):
         self.precisions = blas.precisions
         self._stream = stream
         self._free = free
-        self._prepared: dict[Kernel, Run] = {}
+        self._prepared: dict[Kernel, KernelLauncher] = {}
         self._turn = Exclusive()  # to use the stream: what others ask for must not be captured
         # On a backend that is one user's own:
         self._captured: list[Array] | None = None  # arrays of what is being captured
@@ -158,12 +158,12 @@ class CupyBase(Backend):
         """See `KernelSet`."""
         return self._kernels.cache
 
-    def launch(self, group: Group) -> Callable[[], None]:
-        """The launch that does the tasks of ``group``, ready to be called."""
-        first = group.tasks[0]
+    def launch(self, launch: FusedLaunch) -> Callable[[], None]:
+        """The launch that does the tasks of ``launch``, ready to be called."""
+        first = launch.tasks[0]
         if isinstance(first, Product):
             return partial(self._blas, *first.arguments)
-        kernel, blocks, arguments = configure(group, self._kernels.blocks, self._arrivals)
+        kernel, blocks, arguments = configure(launch, self._kernels.blocks, self._arrivals)
         return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
 
     def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
@@ -177,7 +177,7 @@ class CupyBase(Backend):
         run = self._prepare(kernel)
         return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
 
-    def _prepare(self, kernel: Kernel) -> Run:
+    def _prepare(self, kernel: Kernel) -> KernelLauncher:
         run = self._prepared.get(kernel)
         if run is None:
             run = self._prepared[kernel] = self._kernels.prepare(kernel)
@@ -191,11 +191,11 @@ class CupyBase(Backend):
                 task.operation = performing
             self._traced += tasks
             return
-        for group in fuse(tasks):
+        for launch in fuse(tasks):
             if self._captured is not None:
-                self._captured += [touch[0] for task in group.tasks for touch in task.touched]
+                self._captured += [touch[0] for task in launch.tasks for touch in task.touched]
             with self._turn:
-                self.launch(group)()
+                self.launch(launch)()
             if performing is not None:
                 performing.launches += 1
 

@@ -1,18 +1,20 @@
 """Kernels as compositions of the parts in ``kernels/``: the text that is compiled.
 
-A kernel is generated: it calls its parts one after the other, and its parameters are
-theirs. Each part gets a share of its work, and its mark says how that may be cut:
+A kernel is generated. It calls its parts one after the other, in stages, and its parameters are
+those of its parts. A stage says which threads do its parts together (`ThreadGroup` in
+``threads.cuh``):
 
-- stage ``grid``: all threads share the elements out, and need nothing of each other;
-- stage ``rows``: arrays are cut into pieces; a team of threads, a warp or a block, takes a
-  piece through all parts of the stage, and meets between those of which one needs the other;
-- stage ``blocks``: each block does a share, alone;
-- stage ``last``: the last block to get there does it, when all others are done.
+- stage ``grid``: all threads of the grid divide the elements, and need nothing of each other;
+- stage ``rows``: the rows of the batch are cut into slices. A group of threads, a warp or a
+  block, does all parts of the stage for one slice, then for the next. Between two parts of which
+  one needs what the other wrote, the threads of the group wait for each other;
+- stage ``blocks``: each block does a part of the work by itself;
+- stage ``last``: one block does it: the one that arrives last, when all others have ended.
 
-A kernel of whole steps repeats its stages. There are two more in it:
+A persistent kernel repeats its stages, once for each step. It has two more of them:
 
-- stage ``once``: one block does it, beside what the others do;
-- stage ``barrier``: all blocks come together; the last to get there does its parts.
+- stage ``once``: one block does it, while the other blocks go on;
+- stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 """
 
 from __future__ import annotations
@@ -21,28 +23,28 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from .parts import Parameter, parts, source
+from .parts import KernelParameter, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
-"""The stage that a part has by itself, by its mark."""
+"""The stage of a part that is launched alone, by the mark of the part."""
 
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
 
 
 @dataclass(frozen=True)
-class Call:
+class PartCall:
     """A part in a kernel.
 
     Attributes:
         part: its name.
         choices: its template arguments.
-        meets: whether the threads of its team come together before it.
+        syncs: whether the threads of a group wait for each other before it.
     """
 
     part: str
     choices: tuple[str, ...]
-    meets: bool = False
+    syncs: bool = False
 
     @property
     def entry(self) -> str:
@@ -51,46 +53,50 @@ class Call:
 
 @dataclass(frozen=True)
 class Stage:
-    """Parts that are shared out alike."""
+    """Parts that the same threads do one after the other."""
 
     name: str
-    calls: tuple[Call, ...]
+    calls: tuple[PartCall, ...]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel: what it is composed of.
+    """A composition of parts.
 
-    Its parameters are those of its stages (``rows``: number of pieces, how many a team takes
-    at a time, threads of a team; ``last`` after another stage: the counter of arrivals) and
-    of their parts, in order. If it
-    repeats them, the number of steps and the memory of the barrier come first. Then its
-    blocks must all be on the card at once.
+    The kernel's parameters are, in order, those of each stage and of its parts. A stage ``rows``
+    has three: how many slices there are, how many of them a group does at a time, and the
+    threads of a group. A stage ``last`` behind another one has the counter of arrived blocks.
+    A persistent kernel begins with the number of steps and the memory of its barrier.
+
+    Attributes:
+        stages: in order.
+        repeats: whether it repeats them: then it is persistent, and all of its blocks must be on
+            the card at once.
     """
 
     stages: tuple[Stage, ...]
     repeats: bool = False
 
     @cached_property
-    def calls(self) -> tuple[Call, ...]:
+    def calls(self) -> tuple[PartCall, ...]:
         return tuple(call for stage in self.stages for call in stage.calls)
 
     @cached_property
-    def parameters(self) -> tuple[Parameter, ...]:
+    def parameters(self) -> tuple[KernelParameter, ...]:
         """With the types of this kernel, under the names that they have in its text."""
         found, number = [], 0
         if self.repeats:
-            found = [_number("steps"), Parameter("uint32", True, False, "", "barrier")]
+            found = [_number("steps"), KernelParameter("uint32", True, False, "", "barrier")]
         for at, stage in enumerate(self.stages):
             if stage.name == "rows":
-                found += [_number(f"{what}_{at}") for what in ("pieces", "some", "team")]
+                found += [_number(f"{what}_{at}") for what in ("slices", "at_once", "size")]
             elif stage.name == "last" and at:
-                found.append(Parameter("uint32", True, False, "", "arrivals"))
+                found.append(KernelParameter("uint32", True, False, "", "arrivals"))
             for call in stage.calls:
                 part = parts()[call.part]
                 found += [
-                    Parameter(
-                        part.type_of(p, call.choices), p.pointer, p.constant, p.cut,
+                    KernelParameter(
+                        part.type_of(p, call.choices), p.pointer, p.constant, p.division,
                         f"{p.name}_{number}",
                     )
                     for p in part.parameters
@@ -118,8 +124,8 @@ class Kernel:
             for call in stage.calls:
                 part = parts()[call.part]
                 arguments = "".join(f", {p.name}_{number}" for p in part.parameters)
-                meet = "share.meet(); " if call.meets else ""
-                calls.append(f"{meet}{call.entry}(share{arguments});")
+                sync = "threads.sync(); " if call.syncs else ""
+                calls.append(f"{sync}{call.entry}(threads{arguments});")
                 number += 1
             lines += _stage(stage.name, at, calls)
         if self.repeats:
@@ -137,16 +143,16 @@ class Kernel:
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
 
 
-def _number(name: str) -> Parameter:
-    return Parameter("int64", False, False, "", name)
+def _number(name: str) -> KernelParameter:
+    return KernelParameter("int64", False, False, "", name)
 
 
 _HEADS = {
-    "grid": ("{", "whole_grid()"),
-    "blocks": ("{", "by_block()"),
-    "last": ("if (last_block(arrivals)) {", "one_block()"),
-    "once": ("if (blockIdx.x == gridDim.x - 1) {", "one_block()"),
-    "barrier": ("grid_barrier(barrier, [&] {", "one_block()"),
+    "grid": ("{", "grid_group()"),
+    "blocks": ("{", "block_group()"),
+    "last": ("if (last_block(arrivals)) {", "only_group()"),
+    "once": ("if (blockIdx.x == gridDim.x - 1) {", "only_group()"),
+    "barrier": ("grid_barrier(barrier, [&] {", "only_group()"),
 }
 
 
@@ -154,30 +160,30 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
     inner = [f"    {call}" for call in calls]
     if name == "rows":
         return [
-            f"for (Share share = first_share(pieces_{at}, some_{at}, team_{at});",
-            f"     share.piece < pieces_{at}; share = next_share(share, some_{at})) {{",
+            f"for (ThreadGroup threads = first_slices(slices_{at}, at_once_{at}, size_{at});",
+            f"     threads.slice < slices_{at}; threads = next_slices(threads, at_once_{at})) {{",
             *inner,
             "}",
         ]
-    head, share = _HEADS[name]
+    head, group = _HEADS[name]
     if name == "last" and not at:
         head = "{"
     if calls:
-        inner.insert(0, f"    const Share share = {share};")
+        inner.insert(0, f"    const ThreadGroup threads = {group};")
     return [head, *inner, "});" if name == "barrier" else "}"]
 
 
-def by_itself(call: Call) -> Kernel:
+def by_itself(call: PartCall) -> Kernel:
     """The kernel of one part.
 
-    >>> print(by_itself(Call("clip_values", ("float",))).function)
+    >>> print(by_itself(PartCall("clip_values", ("float",))).function)
     extern "C" __global__ void clip_values_kernel_float(
         float* gradients_0,
         float limit_0,
         int64 n_0) {
         {
-            const Share share = whole_grid();
-            clip_values<float>(share, gradients_0, limit_0, n_0);
+            const ThreadGroup threads = grid_group();
+            clip_values<float>(threads, gradients_0, limit_0, n_0);
         }
     }
     <BLANKLINE>
@@ -196,9 +202,9 @@ def every_kernel(file: str) -> tuple[Kernel, ...]:
     found = []
     for part in inside:
         for choices in part.every_choice():
-            stages = by_itself(Call(part.name, choices)).stages
+            stages = by_itself(PartCall(part.name, choices)).stages
             if ends and part is not ends[0]:
-                stages += by_itself(Call(ends[0].name, choices[:1])).stages
+                stages += by_itself(PartCall(ends[0].name, choices[:1])).stages
             elif ends and len(inside) > 1:
                 continue
             found.append(Kernel(stages))

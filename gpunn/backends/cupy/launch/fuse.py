@@ -1,8 +1,8 @@
 """Launch mode "fused": the tasks of a step, put into as few launches as possible.
 
-The list is gone through from its end. Each task joins the earliest launch behind it that it
-may share; where none is, it begins one in front of all others. A task may pass what it has no
-memory in common with.
+The list of tasks is gone through from its end. Each task joins the earliest of the later launches
+that it may share; where there is none, it begins a launch in front of all others. A task may run
+before one that came earlier only if they have no memory in common.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 
-from .codegen import BLOCK, WARP, Call, Kernel, Stage
+from .codegen import BLOCK, WARP, Kernel, PartCall, Stage
 from .tasks import Conflict, Task
 
 
 @dataclass
-class Group:
-    """Tasks of one launch, each list in order: those in ``last`` run when ``main`` is done."""
+class FusedLaunch:
+    """The tasks of one launch, in order: all in ``main``, and then those in ``last``."""
 
     main: list[Task] = field(default_factory=list)
     last: list[Task] = field(default_factory=list)
@@ -34,8 +34,8 @@ class Group:
         """How far ``task`` must come before these."""
         return max(task.conflict(other) for other in self.tasks)
 
-    def take(self, task: Task) -> bool:
-        """Put ``task`` in front of these, if one launch can do them all."""
+    def prepend(self, task: Task) -> bool:
+        """Put ``task`` in front of these, if one launch can do them all; whether it can."""
         if task.stage is None or any(other.stage is None for other in self.main):
             return False
         before = max((task.conflict(other) for other in self.main), default=Conflict.NONE)
@@ -49,39 +49,39 @@ class Group:
             return True
         by_blocks = {other.stage for other in [task, *self.main]} == {"blocks"}
         if (by_blocks and before is Conflict.NONE) or (
-            before in (Conflict.NONE, Conflict.PIECES) and pieces([task, *self.main])
+            before in (Conflict.NONE, Conflict.SAME_SLICE) and common_slices([task, *self.main])
         ):
             self.main.insert(0, task)
             return True
         return False
 
 
-def pieces(tasks: Sequence[Task]) -> int:
-    """Into how many pieces all of these can be cut alike; 0 if they cannot."""
+def common_slices(tasks: Sequence[Task]) -> int:
+    """Into how many slices the rows of all these can be cut alike; 0 if they cannot be."""
     least = min(task.rows for task in tasks)
     return least if least and all(task.rows % least == 0 for task in tasks) else 0
 
 
-def fuse(tasks: Sequence[Task]) -> list[Group]:
+def fuse(tasks: Sequence[Task]) -> list[FusedLaunch]:
     """The launches of a step whose operations ask for ``tasks``, in the order in which they run."""
-    groups: list[Group] = []
+    launches: list[FusedLaunch] = []
     for task in reversed(tasks):
-        for group in groups:
-            if group.take(task):
+        for launch in launches:
+            if launch.prepend(task):
                 break
-            if group.conflict(task) is not Conflict.NONE:
-                groups.insert(0, _group(task))
+            if launch.conflict(task) is not Conflict.NONE:
+                launches.insert(0, _launch_of(task))
                 break
         else:
-            groups.insert(0, _group(task))
-    return groups
+            launches.insert(0, _launch_of(task))
+    return launches
 
 
-def _group(task: Task) -> Group:
-    return Group([], [task]) if task.stage == "last" else Group([task])
+def _launch_of(task: Task) -> FusedLaunch:
+    return FusedLaunch([], [task]) if task.stage == "last" else FusedLaunch([task])
 
 
-class Configuration(NamedTuple):
+class LaunchConfiguration(NamedTuple):
     """A kernel and how it is launched: blocks of the grid, and its arguments."""
 
     kernel: Kernel
@@ -89,43 +89,45 @@ class Configuration(NamedTuple):
     arguments: list[Any]
 
 
-def configure(group: Group, blocks: int, arrivals: Callable[[], Array]) -> Configuration:
-    """The kernel of a group of parts.
+def configure(
+    launch: FusedLaunch, blocks: int, arrivals: Callable[[], Array]
+) -> LaunchConfiguration:
+    """The kernel of a launch of parts.
 
     Args:
-        group: tasks that are parts.
+        launch: its tasks are parts.
         blocks: the largest grid that gains anything.
         arrivals: gives the counter for a last stage.
     """
     stages: list[Stage] = []
     arguments: list[Any] = []
     wanted = 1
-    if group.main:
-        name = group.main[0].stage
-        if len(group.main) > 1 and name == "grid":
+    if launch.main:
+        name = launch.main[0].stage
+        if len(launch.main) > 1 and name == "grid":
             name = "rows"
-        size = max(task.size for task in group.main)
+        size = max(task.size for task in launch.main)
         if name == "rows":
-            count = pieces(group.main)
-            team = BLOCK if size // count >= BLOCK // 2 else WARP
-            arguments += [np.int64(count), np.int64(1), np.int64(team)]
-            size = count * team
+            count = common_slices(launch.main)
+            threads = BLOCK if size // count >= BLOCK // 2 else WARP  # of a group
+            arguments += [np.int64(count), np.int64(1), np.int64(threads)]
+            size = count * threads
         wanted = -(-size // BLOCK)
-        stages.append(Stage(str(name), calls(group.main)))
-        arguments += [argument for task in group.main for argument in task.arguments]
-    if group.last:
+        stages.append(Stage(str(name), calls(launch.main)))
+        arguments += [argument for task in launch.main for argument in task.arguments]
+    if launch.last:
         arguments += [arrivals()] if stages else []
-        stages.append(Stage("last", calls(group.last)))
-        arguments += [argument for task in group.last for argument in task.arguments]
-    return Configuration(Kernel(tuple(stages)), max(1, min(wanted, blocks)), arguments)
+        stages.append(Stage("last", calls(launch.last)))
+        arguments += [argument for task in launch.last for argument in task.arguments]
+    return LaunchConfiguration(Kernel(tuple(stages)), max(1, min(wanted, blocks)), arguments)
 
 
-def calls(tasks: Sequence[Task]) -> tuple[Call, ...]:
-    """The tasks of a stage; their team meets before one that another must wait for."""
-    made: list[Call] = []
-    since: list[Task] = []  # those since it met
+def calls(tasks: Sequence[Task]) -> tuple[PartCall, ...]:
+    """The parts of a stage. Threads wait for each other before one that needs an earlier one."""
+    made: list[PartCall] = []
+    since: list[Task] = []  # those since they waited
     for task in tasks:
-        meets = any(other.conflict(task) > Conflict.THREADS for other in since)
-        since = [task] if meets else [*since, task]
-        made.append(Call(task.name, task.choices, meets))
+        syncs = any(other.conflict(task) > Conflict.SAME_THREAD for other in since)
+        since = [task] if syncs else [*since, task]
+        made.append(PartCall(task.name, task.choices, syncs))
     return tuple(made)

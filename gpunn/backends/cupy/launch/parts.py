@@ -36,9 +36,9 @@ _PREPROCESSED = re.compile(rf"{_INCLUDE.pattern}|^#pragma once$", re.MULTILINE)
 _FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
 _PART = re.compile(
     r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
-    r"\(Share share,([^)]*)\)"
+    r"\(ThreadGroup threads,([^)]*)\)"
 )
-_PARAMETER = re.compile(r"(?:(PIECE|DEALT) )?(const )?(\w+)(\*?) (\w+)")
+_PARAMETER = re.compile(r"(?:(ROW_SLICED|GRID_STRIDED) )?(const )?(\w+)(\*?) (\w+)")
 
 
 def type_name(dtype: Any) -> str:
@@ -52,20 +52,21 @@ def type_name(dtype: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter of a part.
+class KernelParameter:
+    """One parameter of a part, or of a kernel.
 
     Attributes:
         type: of what it is or points to, maybe a template's.
         pointer, constant: whether it is a pointer, and one that nothing is written through.
-        cut: ``PIECE`` or ``DEALT`` where a share touches but its own part of the array, else "".
+        division: how threads divide the array, ``ROW_SLICED`` or ``GRID_STRIDED``; "" if they do
+            not, see ``threads.cuh``.
         name: as in the text.
     """
 
     type: str
     pointer: bool
     constant: bool
-    cut: str
+    division: str
     name: str
 
 
@@ -78,14 +79,14 @@ class Part:
         file: the ``.cu`` file it stands in.
         mark: which threads must come together in it, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
         template: names of its template parameters: ``T``, ``Source``, ``Out`` or a kind of formula.
-        parameters: its parameters, in order, but for the share.
+        parameters: its parameters, in order, without the group of threads.
     """
 
     name: str
     file: str
     mark: str
     template: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[KernelParameter, ...]
 
     def entry(self, *choices: str) -> str:
         """The C++ name of one instantiation.
@@ -104,7 +105,7 @@ class Part:
         """What its template parameters can be, for each instantiation."""
         return tuple(product(*(options(kind) for kind in self.template)))
 
-    def type_of(self, parameter: Parameter, choices: Sequence[str]) -> str:
+    def type_of(self, parameter: KernelParameter, choices: Sequence[str]) -> str:
         """The type of a parameter in one instantiation."""
         return dict(zip(self.template, choices, strict=True)).get(parameter.type, parameter.type)
 
@@ -127,7 +128,7 @@ class Part:
 NULL = np.uintp(0)
 
 
-def _argument(part: str, parameter: Parameter, type_: str, value: Any) -> Any:
+def _argument(part: str, parameter: KernelParameter, type_: str, value: Any) -> Any:
     if not parameter.pointer:
         return _dtype(type_).type(value)
     if value is None:
@@ -204,8 +205,8 @@ def parts() -> dict[str, Part]:
                 mark,
                 tuple(re.findall(r"(?:typename|class) (\w+)", template)),
                 tuple(
-                    Parameter(type_, bool(star), bool(const), cut, parameter)
-                    for cut, const, type_, star, parameter in _PARAMETER.findall(parameters)
+                    KernelParameter(type_, bool(star), bool(const), division, parameter)
+                    for division, const, type_, star, parameter in _PARAMETER.findall(parameters)
                 ),
             )
     return found

@@ -12,7 +12,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
 from .base import CupyBase
-from .fuse import Group, fuse
+from .fuse import FusedLaunch, fuse
 from .modes import (
     GRAPH_SIZES,
     LAUNCH_SECONDS,
@@ -79,10 +79,10 @@ class CupyProgram:
 class FusedStep:
     """The launches of a step, one after the other. It keeps their arrays alive."""
 
-    def __init__(self, backend: CupyBase, groups: list[Group]) -> None:
-        self._launches: list[Callable[[], None]] = [backend.launch(group) for group in groups]
-        for group in groups:
-            count_launch([operation for task in group.tasks for operation in task.operations])
+    def __init__(self, backend: CupyBase, launches: list[FusedLaunch]) -> None:
+        self._launches: list[Callable[[], None]] = [backend.launch(launch) for launch in launches]
+        for launch in launches:
+            count_launch([operation for task in launch.tasks for operation in task.operations])
 
     def __call__(self) -> None:
         for launch in self._launches:

@@ -14,7 +14,8 @@ from .codegen import Kernel
 
 Replay = Callable[[], None]
 """Does once more what was captured."""
-Run = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
+KernelLauncher = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
+"""Launches a kernel: f(grid, block, arguments)."""
 
 
 class Epilogue(NamedTuple):
@@ -80,8 +81,8 @@ class KernelSet(Protocol):
     cache: int
     """Bytes of the cache that all of the device shares."""
 
-    def prepare(self, kernel: Kernel) -> Run:
-        """f(grid, block, arguments) for a kernel."""
+    def prepare(self, kernel: Kernel) -> KernelLauncher:
+        """Compile a kernel."""
 
 
 class Stream(Protocol):

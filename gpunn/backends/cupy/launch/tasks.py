@@ -1,7 +1,8 @@
 """What an operation asks a card for: parts of kernels with their arguments, and products.
 
-Which task needs which others is not declared anywhere: a parameter says whether it points to
-const, its array where it lies in memory, and its mark whether a share keeps to its piece.
+Which task must wait for which others is declared nowhere. It follows from their arrays: where they
+lie in memory, whether a part's parameter points to const, and the mark of the parameter, which
+says how threads divide the array.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Conflict(IntEnum):
     """How far two tasks must keep their order."""
 
     NONE = 0  # not at all
-    THREADS = 1  # thread by thread: what they share is dealt out alike in both
-    PIECES = 2  # piece by piece: both cut into the same pieces what they share
+    SAME_THREAD = 1  # in each thread: both give out the elements of common arrays alike
+    SAME_SLICE = 2  # in each slice: both cut common arrays into the same slices
     ORDER = 3  # the second may begin when the first has ended
 
 
@@ -34,34 +35,35 @@ class Region(NamedTuple):
     Attributes:
         start, stop: addresses.
         written: whether it is written.
-        piece: whether it is cut into pieces.
-        dealt: the address of place 0, where it is dealt out, else None.
+        sliced: whether it is a ``ROW_SLICED`` array.
+        strided_from: of a ``GRID_STRIDED`` array the address of element 0, else None.
     """
 
     start: int
     stop: int
     written: bool
-    piece: bool
-    dealt: int | None = None
+    sliced: bool
+    strided_from: int | None = None
 
     def conflict(self, other: Region) -> Conflict:
         overlaps = self.start < other.stop and other.start < self.stop
         if not overlaps or not (self.written or other.written):
             return Conflict.NONE
-        if self.dealt is not None and self.dealt == other.dealt:
-            return Conflict.THREADS
+        if self.strided_from is not None and self.strided_from == other.strided_from:
+            return Conflict.SAME_THREAD
         same = (self.start, self.stop) == (other.start, other.stop)
-        return Conflict.PIECES if same and self.piece and other.piece else Conflict.ORDER
+        return Conflict.SAME_SLICE if same and self.sliced and other.sliced else Conflict.ORDER
 
 
 def region(
-    array: Array, written: bool, piece: bool = False, place: int | None = None
+    array: Array, written: bool, sliced: bool = False, offset: int | None = None
 ) -> Region:
-    """Where an array lies, on the device or on the host; its first element is at ``place``."""
+    """Where an array lies, on the device or on the host; its first element is element ``offset``
+    of what is ``GRID_STRIDED``."""
     where = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
     start = where["data"][0]
-    dealt = None if place is None else start - place * array.itemsize
-    return Region(start, start + array.nbytes, written, piece, dealt)
+    strided_from = None if offset is None else start - offset * array.itemsize
+    return Region(start, start + array.nbytes, written, sliced, strided_from)
 
 
 def written(tasks: Iterable[Task]) -> int:
@@ -107,7 +109,7 @@ class Task:
     def conflict(self, other: Task) -> Conflict:
         """What ``other``, which comes after it, must wait for."""
         found = {a.conflict(b) for a in self.regions for b in other.regions}
-        both = {Conflict.THREADS, Conflict.PIECES} <= found
+        both = {Conflict.SAME_THREAD, Conflict.SAME_SLICE} <= found
         return Conflict.ORDER if both else max(found, default=Conflict.NONE)
 
 
@@ -120,11 +122,11 @@ class PartTask(Task):
         part = parts()[name]
         arguments = part.arguments(choices, values)
         named = {p.name: value for p, value in zip(part.parameters, arguments, strict=True)}
-        place = int(named.get("place", 0))
+        offset = int(named.get("strided_offset", 0))
         super().__init__(
             (
-                value, not parameter.constant, parameter.cut == "PIECE",
-                place if parameter.cut == "DEALT" else None,
+                value, not parameter.constant, parameter.division == "ROW_SLICED",
+                offset if parameter.division == "GRID_STRIDED" else None,
             )
             for parameter, value in zip(part.parameters, arguments, strict=True)
             if parameter.pointer and value is not NULL
