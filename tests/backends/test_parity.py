@@ -48,7 +48,7 @@ CARD = emulated.make_backend()
 class Eager(CupyBackend):
     """The card without graphs: each step is performed as Python says."""
 
-    def capture(self, step: Step, traceable: bool = False) -> Any:
+    def program(self, step: Step, traceable: bool = False) -> Any:
         class Program:
             def run(self, steps: int) -> None:
                 for _ in range(steps):
