@@ -19,7 +19,7 @@ test: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint exports wheel clean
+.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint docs exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,9 @@ counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in bench
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m mypy
+
+docs: $(VENV)/.for-test ## write what the documents take from the program
+	$(BIN)/python tools/docs.py
 
 exports: | $(BIN)/python ## write what packages export, after a part was added, renamed or removed
 	$(BIN)/python tools/exports.py

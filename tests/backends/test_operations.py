@@ -6,9 +6,7 @@ another dtype, another layout, or the memory of another one, and each number ano
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,10 @@ from comparisons import assert_alike
 from wrong_calls import arrays_in, is_array, outcome, renewed, valid_calls, wrong_calls
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract import Contract
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import POSITION, Control
 from gpunn.backends.shared.geometry import Geometry
 
-DOCS = Path(__file__).parents[2] / "docs"
 BACKENDS = ("numpy", "compiled", "emulated")
 
 
@@ -123,11 +119,3 @@ def test_a_backend_that_lacks_an_operation_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match="Lacking must define _matmul"):
         Lacking()
-
-
-def test_the_page_has_the_table_of_today() -> None:
-    made = runpy.run_path(str(DOCS / "operations_table.py"))
-    page = (DOCS / "operations.md").read_text(encoding="utf-8")
-    assert made["written_into"](page) == page, "run python docs/operations_table.py"
-    for name in Contract.operations:
-        assert f"| `{name}` |" in page

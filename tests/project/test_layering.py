@@ -91,6 +91,14 @@ def files_imported(path: Path) -> set[Path]:
     return found
 
 
+def test_the_picture_of_the_floors_is_true() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for picture, floors in zip(pictures, (FLOORS, BACKENDS), strict=True):
+        drawn = [re.split(" {2,}", line)[0].split(", ") for line in picture.splitlines()]
+        assert [sorted(names) for names in drawn] == [sorted(names) for names in reversed(floors)]
+
+
 def test_every_module_has_a_floor() -> None:
     assert {place(path) for path in MODULES} == set(FLOOR)
     assert {room(path) for path in MODULES if place(path) == "backends"} == {

@@ -63,21 +63,21 @@ def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
             f"The model {model.name!r} has no training step: that takes weights, a loss and an "
             f"optimizer. Build and compile it before you save it."
         )
-    copy = _copy(model, dry.make_backend())
-    program = _program(copy, batch, 1)
+    copy = copied(model, dry.make_backend())
+    program = step_program(copy, batch, 1)
     with copy.backend.profile() as operations, np.errstate(all="ignore"):
         program.run(1)
     return operations
 
 
-def _copy(model: Model, backend: Any) -> Any:
+def copied(model: Model, backend: Any) -> Any:
     """A model like it, with weights of its own."""
     copy: Any = type(model).from_config({**model.get_config(), "backend": backend})
     copy.compile_from_config(model.get_compile_config())
     return copy
 
 
-def _program(model: Any, batch: int, steps: int) -> Program:
+def step_program(model: Any, batch: int, steps: int) -> Program:
     """The program that `fit` makes, on noise for so many steps."""
     trainer, backend = model.trainer, model.backend
     spec = trainer.spec
@@ -112,10 +112,10 @@ def measure(
         backend: what it runs on.
         seconds: how long to go on, within `SAMPLES`.
     """
-    copy = _copy(model, backend)
+    copy = copied(model, backend)
     trainer = copy.trainer
     room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in trainer.spec.inputs))
-    program = _program(copy, batch, min(STEPS, max(1, room)))
+    program = step_program(copy, batch, min(STEPS, max(1, room)))
 
     def sample(steps: int) -> float:
         trainer.control.set(POSITION, 0)

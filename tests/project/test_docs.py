@@ -1,0 +1,52 @@
+"""The documents: their generated parts are those of today, and every file that they name exists."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from gpunn.backends.compiled import select as compiled
+from gpunn.backends.contract import Contract
+
+ROOT = Path(__file__).parents[2]
+TOOL = runpy.run_path(str(ROOT / "tools" / "docs.py"))
+PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/*.md")])
+# A path with a folder, as it stands in the tree; "::" and a test's name may follow.
+NAMED = re.compile(r"(?<![\w.*/:-])((?:[\w-]+/)+[\w-]+\.(?:cpp|cuh?|hpp|json|md|py|svg|toml))\b")
+LINKED = re.compile(r"\]\(([^)#:]+)[^):]*\)")
+
+
+@pytest.mark.skipif(bool(compiled.why_not()), reason=str(compiled.why_not()))
+@pytest.mark.parametrize("page", TOOL["PARTS"])
+def test_the_generated_part_is_that_of_today(page: str) -> None:
+    assert TOOL["written"](page) == (ROOT / "docs" / page).read_text("utf-8"), "run make docs"
+
+
+def test_the_page_of_operations_has_them_all() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for name in Contract.operations:
+        assert f"| `{name}` |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    named = {name for name in NAMED.findall(text) if not any(c.isupper() for c in Path(name).stem)}
+    named -= {name for name in named if name.startswith("runs/")}
+    folders = ROOT, page.parent, ROOT / "tests"
+    assert not [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert not [link for link in LINKED.findall(text) if not (page.parent / link).exists()]
+
+
+def test_each_question_names_a_few_files() -> None:
+    """Where to find what: each answer is at most three files."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.+\?) \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) == 12
+    for question, answer in rows:
+        files = re.findall(r"`([\w/]+\.\w+)`", answer)
+        assert 1 <= len(files) <= 3, question
+        assert all((ROOT / file).is_file() for file in files), question

@@ -1,0 +1,190 @@
+"""Writes the generated parts of the documents, from what the program says: `make docs`.
+
+The table of operations comes from their declarations. The trace of a training step comes from
+running one: what each backend does for each of its operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.apps.roofline.step_profile import BATCH, copied, example, step_program
+from gpunn.backends.contract import Contract, Operation
+from gpunn.backends.contract.declaration import Argument
+from gpunn.backends.contract.profiling import ProfiledOperation
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch.tasks import Product, Task
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def shape_of(argument: Argument) -> str:
+    if callable(argument.shape):
+        return "as the formula asks"
+    shape = ", ".join(argument.shape.split())
+    turned = f", turned by `{argument.transposed}`" if argument.transposed else ""
+    dtype = "" if argument.dtype == "float" else f" {argument.dtype}"
+    return f"({shape}){dtype}{turned}"
+
+
+def arrays_of(operation: Operation, use: str) -> str:
+    """Its arrays that are read, written, or both; what a call decides stands with both."""
+    found = []
+    for name, argument in operation.arrays.items():
+        kinds = {(True, False): "read", (False, True): "written"}
+        kind = "both" if callable(argument.read) or callable(argument.written) else None
+        if (kind or kinds.get((bool(argument.read), bool(argument.written)), "both")) == use:
+            optional = "?" if argument.optional else ""
+            found.append(f"`{name}{optional}` {shape_of(argument)}")
+    return "<br>".join(found)
+
+
+def row(operation: Operation) -> str:
+    text = (operation.method.__doc__ or "").split("\n\n")[0]
+    meaning = " ".join(text.split()).replace("|", "\\|")
+    where = "<br>".join(f"`{condition}`" for condition in operation.where).replace("|", "\\|")
+    uses = [arrays_of(operation, use) for use in ("read", "written", "both")]
+    return "| " + " | ".join([f"`{operation.name}`", *uses, where, meaning]) + " |"
+
+
+def table_of_operations() -> str:
+    lines = [
+        "| operation | reads | writes | reads and writes, or as told | required | what it does |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *map(row, Contract.operations.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# -- the trace of a step
+
+
+def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
+    """The operations of a training step, and the calls that its program makes for each."""
+    model = copied(example(), backend)
+    program, own = step_program(model, BATCH, 2), model.trainer.training.backend
+    profile = model.backend.profile()
+    with profile as operations:
+        program.run(1)
+    calls: list[list[str]] = []
+
+    def step() -> None:
+        trace = own.xp  # what the calls are given to while a step is traced
+        add_call = trace.add_call
+
+        def noted(function: Any, *args: Any, **kwargs: Any) -> Any:
+            before = len(trace.calls)
+            out = add_call(function, *args, **kwargs)
+            spread = len(trace.calls) - before - 1  # copies of a row into a whole array
+            calls[-1] += ["copyto"] * spread + [name_of_call(function)]
+            return out
+
+        trace.add_call = noted
+        for run, given in profile.calls:
+            calls.append([])
+            run(given)
+
+    own.trace(step)
+    return operations, [", ".join(f"`{name}`" for name in names) for names in calls]
+
+
+def name_of_call(function: Any) -> str:
+    """Of a function of NumPy or of gpunn, or of a compiled operation."""
+    name = getattr(function, "__name__", None)
+    return name or repr(function).removeprefix("<operation ").removesuffix(">")
+
+
+def launches_on_card(cooperative: bool) -> tuple[list[str], list[str]]:
+    """The numbers of the launches that do each operation, and the tasks of each launch."""
+    model = copied(example(), dry.make_backend(cooperative))
+    program, own = step_program(model, BATCH, 1), model.trainer.training.backend
+    launches: list[list[Task]] = []
+    launch, launch_steps = own.launch, own.launch_steps
+
+    def noted_group(group: Any) -> Any:
+        made = launch(group)
+        launches.append(group.tasks)
+        return made
+
+    def noted_steps(tasks: Any) -> Any:
+        made = launch_steps(tasks)  # refused where launches are not cooperative
+        launches.append(list(tasks))
+        return made
+
+    own.launch, own.launch_steps = noted_group, noted_steps
+    with model.backend.profile() as operations, np.errstate(all="ignore"):
+        program.run(1)
+    numbers = [
+        ", ".join(
+            str(number)
+            for number, tasks in enumerate(launches, 1)
+            if any(o is operation for task in tasks for o in task.operations)
+        )
+        for operation in operations
+    ]
+    return numbers, [" + ".join(map(name_of_task, tasks)) for tasks in launches]
+
+
+def name_of_task(task: Task) -> str:
+    if isinstance(task, Product):
+        return "product"
+    return f"`{' '.join((task.name, *task.choices))}`"
+
+
+def trace_of_a_step() -> str:
+    operations, on_numpy = calls_on_host("numpy")
+    _, compiled = calls_on_host("compiled")
+    fused, tasks = launches_on_card(cooperative=False)
+    _, (persistent,) = launches_on_card(cooperative=True)
+    lines = [
+        "| | operation | arrays | NumPy calls | compiled calls | launch |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    columns = zip(operations, on_numpy, compiled, fused, strict=True)
+    for number, (operation, calls, call, launch) in enumerate(columns, 1):
+        name = f"`{operation.name}` {operation.formula}".rstrip()
+        if operation.name == "matmul":  # which it is depends on the CPU
+            call = "`matmul float32` or `dot`"
+        lines.append(f"| {number} | {name} | {shapes(operation)} | {calls} | {call} | {launch} |")
+    lines += ["", "| launch | what it does |", "| --- | --- |"]
+    lines += [f"| {number} | {task} |" for number, task in enumerate(tasks, 1)]
+    lines += ["", f"In the mode `persistent`, one launch does many steps of this: {persistent}."]
+    return "\n".join(lines) + "\n"
+
+
+def shapes(operation: ProfiledOperation) -> str:
+    return ", ".join(
+        f"{name} {'x'.join(map(str, shape)) or '1'}" for name, shape in operation.shapes.items()
+    )
+
+
+# -- the pages
+
+# Of each page: where its generated part begins, where it ends, and what makes it.
+PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
+    "operations.md": (
+        "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
+    ),
+    "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
+}  # fmt: skip
+
+
+def written(page: str) -> str:
+    """The text of a page with its generated part as it is now."""
+    begin, end, made = PARTS[page]
+    before, _, rest = (DOCS / page).read_text(encoding="utf-8").partition(begin)
+    return before + begin + made() + end + rest.partition(end)[2]
+
+
+def main(pages: Iterable[str] = PARTS) -> None:
+    for page in pages:
+        text = written(page)
+        (DOCS / page).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
