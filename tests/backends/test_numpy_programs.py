@@ -17,7 +17,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import NotTraceableError
-from gpunn.backends.numpy import program as numpy_program
+from gpunn.backends.numpy import trace as numpy_trace
 from gpunn.backends.numpy.backend import NumpyBackend, _dot_in_pieces
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.threads import (
@@ -145,7 +145,7 @@ def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
 def test_numbers_become_arrays_only_where_that_is_faster() -> None:
     backend = NumpyBackend().isolated()
     small, large = np.zeros((4, 4), np.float32), np.zeros((64, 64), np.float32)
-    assert small.size <= numpy_program.SMALL < large.size
+    assert small.size <= numpy_trace.SMALL < large.size
 
     def step() -> None:
         backend.xp.multiply(small, 0.5, out=small)

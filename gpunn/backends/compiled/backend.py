@@ -19,7 +19,7 @@ import numpy as np
 
 from gpunn.backends.contract import Given, dropout_scale
 from gpunn.backends.numpy.backend import check_position
-from gpunn.backends.numpy.program import ArrayCall
+from gpunn.backends.numpy.trace import ArrayCall
 from gpunn.backends.shared.threads import Session
 from gpunn.common.holds import Hold
 

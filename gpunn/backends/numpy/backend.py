@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract import Given, dropout_scale
-from gpunn.backends.contract.backend import Array, Program, Step
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
 from gpunn.backends.shared.order import Order
-from gpunn.backends.shared.threads import Session, pieces_of_product, workers
+from gpunn.backends.shared.threads import pieces_of_product, workers
 
 from .images import NumpyImages
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
-from .program import ArrayCall, NumpyProgram, Trace, quiet, replay_of, without_blas
+from .trace import without_blas
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)
@@ -32,64 +30,10 @@ COMBINATIONS = {
 
 
 class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
-    """Arrays in host memory. Also the reference that the card is checked against.
-
-    An operation calls NumPy through ``self._do``, which performs the call or, while a step is
-    traced, adds it to the trace. Python code that must run in each step (it reads the control
-    block, or adds up Python numbers) is a method that the trace holds as one call.
-    """
+    """Arrays in host memory. Also the reference that the card is checked against."""
 
     name = "numpy"
     cache_bytes = 1 << 22
-
-    # -- tracing
-
-    _trace: Trace | None = None  # what is being traced, on a backend that is one user's own
-
-    @property
-    def xp(self) -> Any:
-        return np if self._trace is None else self._trace
-
-    def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        if self._trace is not None:
-            self._trace.add_call(function, *args, **kwargs)
-        elif function is np.dot:  # some BLAS look at numbers beyond the end of a row, and warn
-            with np.errstate(all="ignore"):
-                function(*args, **kwargs)
-        else:
-            function(*args, **kwargs)
-
-    def _do_once(self, function: Callable[..., Any], *args: Any) -> None:
-        if self._trace is None:
-            function(*args)
-        else:
-            self._trace.add_call_once(function, *args)
-
-    def trace(self, step: Step) -> Trace:
-        """Collect the array calls of a step without performing them.
-
-        Raises:
-            NotTraceableError: if it does more.
-        """
-        self._trace = trace = Trace()
-        try:
-            step()
-        finally:
-            self._trace = None
-        return trace
-
-    def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
-        """A function of a number of steps that performs the calls that often."""
-        return quiet(replay_of(calls))
-
-    def _program(self, step: Step, traceable: bool) -> Program:
-        return NumpyProgram(self, quiet(step), traceable)
-
-    def session(self) -> AbstractContextManager[None]:
-        return Session()
-
-    def share(self, pieces: int, work: Callable[[int], None]) -> None:
-        workers.share(pieces, work)
 
     # NumPy reduces short rows one by one; what follows takes a third of the time.
 
@@ -105,11 +49,8 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         self._do(np.take, x.reshape(-1), place.reshape(-1), out=out.reshape(-1))
 
     def row_sums(self, x: Array, out: Array) -> None:
-        ones = self.scratch(x.shape[-1:], x.dtype, "ones", lambda array: array.fill(1))
+        ones = self._ones(x.shape[-1], x.dtype)
         self._do(np.dot, x.reshape(-1, x.shape[-1]), ones, out=out.reshape(-1))
-
-    def apply(self, function: Callable[..., None], *args: Any) -> None:
-        self._do(function, np, *args)
 
     # -- arrays
 
@@ -145,15 +86,12 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         # BLAS reads a transposed view in place: no copy is made of .T.
         a = given.a.T if given.transpose_a else given.a
         b = given.b.T if given.transpose_b else given.b
-        out = given.out
-        target = self.scratch(out.shape, out.dtype, "product") if given.accumulate else out
         pieces = pieces_of_product(given.m, given.n, given.k)
-        if pieces > 1:
-            self._do(_dot_in_pieces, a, b, target, pieces)
-        else:
-            self._do(np.dot, a, b, out=target)
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
+        with self._accumulating(given.out, given.accumulate) as target:
+            if pieces > 1:
+                self._do(_dot_in_pieces, a, b, target, pieces)
+            else:
+                self._do(np.dot, a, b, out=target)
 
     def _bias_activation(self, given: Given) -> None:
         x, bias, activation, out = given.x, given.bias, given.activation, given.out
@@ -164,19 +102,9 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         self._formula(activation, activation.forward, x, out)
 
     def _activation_gradient(self, given: Given) -> None:
-        activation, out = given.activation, given.out
-        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
-        self._formula(activation, activation.gradient, given.saved, given.dy, target)
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
-
-    def _formula(self, formula: Any, function: Callable[..., None], *arrays: Any) -> None:
-        """Apply a formula. One without a functor is a user's and may look at the values of its
-        arrays: a trace holds it as one call."""
-        if formula.functor is None:
-            self._do(function, self, *arrays)
-        else:
-            function(self, *arrays)
+        activation = given.activation
+        with self._accumulating(given.out, given.accumulate) as target:
+            self._formula(activation, activation.gradient, given.saved, given.dy, target)
 
     def _prelu(self, given: Given) -> None:
         x, out = given.x, given.out
@@ -198,52 +126,39 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         self._do(np.multiply, side, given.slopes, out=slope)
         self._do(np.greater, x, 0.0, out=side)
         self._do(np.add, slope, side, out=slope)
-        self._do(np.multiply, dy, slope, out=slope if given.accumulate_dx else dx)
-        if given.accumulate_dx:
-            self._do(np.add, dx, slope, out=dx)
+        with self._accumulating(dx, given.accumulate_dx) as target:
+            self._do(np.multiply, dy, slope, out=target)
 
     def _column_sums(self, given: Given) -> None:
-        x, out = given.x, given.out
-        target = self.scratch(out.shape, out.dtype, "sums") if given.accumulate else out
-        ones = self.scratch((given.rows,), x.dtype, "ones", lambda array: array.fill(1))
-        self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
+        x, ones = given.x, self._ones(given.rows, given.dtype)
+        with self._accumulating(given.out, given.accumulate) as target:
+            self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
 
     def _affine(self, given: Given) -> None:
         x, scale, offset, out = given.x, given.scale, given.offset, given.out
-        target = out
-        if given.accumulate:
-            if (scale, offset) == (1.0, 0.0) and x.dtype == out.dtype:
-                self._do(np.add, out, x, out=out)
+        plain = (scale, offset) == (1.0, 0.0)
+        if plain and x.dtype == out.dtype:
+            self._store(x, out, given.accumulate)
+            return
+        with self._accumulating(out, given.accumulate) as target:
+            if plain:
+                self._do(np.copyto, target, x, casting="unsafe")
                 return
-            target = self.scratch(out.shape, out.dtype, "term")
-        if scale == 1.0 and offset == 0.0:
-            self._do(np.copyto, target, x, casting="unsafe")
-        else:
             # dtype= makes the buffered loop convert x piece by piece, not as a whole.
             self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
             if offset:
                 self._do(np.add, target, offset, out=target)
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
 
     def _combine(self, given: Given) -> None:
-        out = given.out
-        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
-        # "unsafe": what is true counts as 1
         function = COMBINATIONS[given.combination]
-        self._do(function, given.a, given.b, out=target, casting="unsafe")
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
+        with self._accumulating(given.out, given.accumulate) as target:
+            # "unsafe": what is true counts as 1
+            self._do(function, given.a, given.b, out=target, casting="unsafe")
 
     def _copy_columns(self, given: Given) -> None:
         source = given.x[:, given.start : given.start + given.width]
         target = given.out[:, given.at : given.at + given.width]
-        if given.accumulate:
-            self._do(np.add, target, source, out=target)
-        else:
-            self._do(np.copyto, target, source)
+        self._store(source, target, given.accumulate)
 
     def _dropout(self, given: Given) -> None:
         x, rate, mask, out = given.x, given.rate, given.mask, given.out
@@ -273,12 +188,9 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         generator.random(out=uniform, dtype=np.float32)
 
     def _dropout_gradient(self, given: Given) -> None:
-        out = given.out
-        target = self.scratch(out.shape, out.dtype, "term") if given.accumulate else out
-        self._do(np.multiply, given.dy, given.mask, out=target)
-        self._do(np.multiply, target, dropout_scale(given.rate), out=target)
-        if given.accumulate:
-            self._do(np.add, out, target, out=out)
+        with self._accumulating(given.out, given.accumulate) as target:
+            self._do(np.multiply, given.dy, given.mask, out=target)
+            self._do(np.multiply, target, dropout_scale(given.rate), out=target)
 
     def _gather(self, given: Given) -> None:
         source, out, scale, offset = given.source, given.out, given.scale, given.offset
@@ -313,7 +225,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             hits = self.scratch((rows,), bool, "hits")
             self._formula(loss, loss.matches, y_true, y_pred, hits)
             self._do(np.copyto, sums[2], hits)
-        ones = self.scratch((rows,), np.float64, "ones", lambda array: array.fill(1))
+        ones = self._ones(rows, np.float64)
         added = self.scratch((n,), np.float64, "added")
         self._do(np.dot, sums, ones, out=added)
         factor = given.scale * rows

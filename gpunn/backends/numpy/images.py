@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.threads import workers
+
+from .program import TracingBackend
 
 PIECE_BYTES = 1 << 20  # written and read for some samples at a time
 PARTS = 16  # sums over the samples are made of so many, whoever makes them
@@ -27,10 +29,8 @@ SHORT = 16  # elements: copies of shorter runs are slow
 Function = Callable[..., Any]
 
 
-class NumpyImages(Backend):
+class NumpyImages(TracingBackend):
     """The operations on images."""
-
-    _do: Callable[..., None]
 
     # -- convolution
 
@@ -76,10 +76,11 @@ class NumpyImages(Backend):
         cuts = [n * i // parts for i in range(parts + 1)]
         numbered = [(i, slice(cuts[i], cuts[i + 1])) for i in range(parts)]
         self._share(numbered, _work(dy, matrix), lambda one: part(*one))
-        if dkernel is not None:
-            self._total(sums, _rows(dkernel), given.accumulate_gradients)
-        if dbias is not None:
-            self._total(bias_sums, dbias, given.accumulate_gradients)
+        for partial_sums, gradient in ((sums, dkernel), (bias_sums, dbias)):
+            if gradient is not None:
+                gradient = gradient.reshape(partial_sums.shape[1:])
+                with self._accumulating(gradient, given.accumulate_gradients) as target:
+                    self._do(np.sum, partial_sums, axis=0, out=target)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
         """As `bias_activation` for ReLU. NumPy's maximum is slow with a number, so it is given a
@@ -154,15 +155,6 @@ class NumpyImages(Backend):
         if begun:
             np.add(out, term, out=out)
 
-    def _total(self, sums: Array, out: Array, accumulate: bool) -> None:
-        target = self.scratch(out.shape, out.dtype, "total") if accumulate else out
-        self._do(np.sum, sums, axis=0, out=target)
-        if accumulate:
-            self._do(np.add, out, target, out=out)
-
-    def _ones(self, n: int, dtype: Any) -> Array:
-        return self.scratch((n,), dtype, "ones", lambda array: array.fill(1))
-
     # -- pooling
 
     def _max_pooling(self, given: Given) -> None:
@@ -200,10 +192,8 @@ class NumpyImages(Backend):
             d_largest = self.scratch(shape, x.dtype, "gradient of columns")
             across(x[at], largest)
             back_down(self, largest, y[at], dy[at], d_largest)
-            target = self._target(dx[at], given.accumulate_dx)
-            back_across(self, x[at], largest, d_largest, target)
-            if given.accumulate_dx:
-                np.add(dx[at], target, out=dx[at])
+            with self._accumulating(dx[at], given.accumulate_dx) as target:
+                back_across(self, x[at], largest, d_largest, target)
 
         self._share(_pieces(slice(0, len(x)), x), x.size, piece)
 
@@ -217,10 +207,8 @@ class NumpyImages(Backend):
             rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
             np.multiply(dy[at], shares, out=share)
             back_across(share, rows)
-            target = self._target(dx[at], given.accumulate_dx)
-            back_down(rows, target)
-            if given.accumulate_dx:
-                np.add(dx[at], target, out=dx[at])
+            with self._accumulating(dx[at], given.accumulate_dx) as target:
+                back_down(rows, target)
 
         self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
 
@@ -231,28 +219,18 @@ class NumpyImages(Backend):
             counts.shape, dtype, f"shares of {geometry}", lambda array: np.divide(1, counts, array)
         )
 
-    def _target(self, dx: Array, accumulate: bool) -> Array:
-        return self.scratch(dx.shape, dx.dtype, "pooling term") if accumulate else dx
-
     # -- layout
 
     def _crop_or_pad(self, given: Given) -> None:
         x, out = given.x, given.out
         inside, source = _overlap(x.shape[1:3], given.offset, out.shape[1:3])
         pixels, target = x[(slice(None), *source)], out[(slice(None), *inside)]
-        if given.accumulate:
-            self._do(np.add, target, pixels, out=target)
-            return
-        if target.size < out.size:
+        if target.size < out.size and not given.accumulate:
             self._do(out.fill, 0)
-        self._do(np.copyto, target, pixels)
+        self._store(pixels, target, given.accumulate)
 
     def _swap_axes(self, given: Given) -> None:
-        turned, out = given.x.swapaxes(1, 2), given.out
-        if given.accumulate:
-            self._do(np.add, out, turned, out=out)
-        else:
-            self._do(np.copyto, out, turned)
+        self._store(given.x.swapaxes(1, 2), given.out, given.accumulate)
 
     def _share(
         self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]

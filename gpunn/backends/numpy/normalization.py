@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
+
+from .program import TracingBackend
 
 PIECE = 1 << 16  # numbers that a slice holds: they stay in the cache from pass to pass
 WIDE = 1 << 11  # numbers of a row: starting a row takes NumPy the time of about 50 of them
 
 
-class NumpyNormalization(Backend):
+class NumpyNormalization(TracingBackend):
     """The operations of normalization and noise; a part of `NumpyBackend`.
 
     Sums over rows or columns are products with ones, which BLAS reads as fast as memory gives.
     """
 
-    _do: Callable[..., None]
     _draw: Callable[..., None]
-
-    def _ones(self, n: int, dtype: Any) -> Array:
-        return self.scratch((n,), dtype, "ones", lambda array: array.fill(1))
 
     def _sum_features(self, x: Array, out: Array) -> None:
         """out (features,) = sum of x, which is as `_flat` makes it, or (outer, features)."""
@@ -126,10 +123,8 @@ class NumpyNormalization(Backend):
                 self._sum_features(part, whole)
             self._do(np.multiply, total[1], inverse, out=total[1])  # sum of dy times y's x
             for gradient, whole in ((dbeta, total[0]), (dgamma, total[1])):
-                if gradient is not None and given.accumulate_gradients:
-                    self._do(np.add, gradient, whole, out=gradient)
-                elif gradient is not None:
-                    self._do(np.copyto, gradient, whole)
+                if gradient is not None:
+                    self._store(whole, gradient, given.accumulate_gradients)
         if dx is None:
             return
         self._do(np.multiply, total[1], inverse, out=total[1])
@@ -138,16 +133,15 @@ class NumpyNormalization(Backend):
         scale = self._spread(scale, x, "scale")
         means = [] if constant else [self._spread(total[i], x, f"mean {i}") for i in (0, 1)]
         for at in pieces:
-            scaled = self.scratch(x[at].shape, x.dtype, "scaled") if given.accumulate_dx else dx[at]
-            self._do(np.multiply, dy[at], scale, out=scaled)
-            if not constant:
+            with self._accumulating(dx[at], given.accumulate_dx) as scaled:
+                self._do(np.multiply, dy[at], scale, out=scaled)
+                if constant:
+                    continue
                 term = self.scratch(x[at].shape, x.dtype, "centred")
                 self._do(np.subtract, x[at], middle, out=term)
                 self._do(np.multiply, term, means[1], out=term)
                 self._do(np.add, term, means[0], out=term)
                 self._do(np.subtract, scaled, term, out=scaled)
-            if given.accumulate_dx:
-                self._do(np.add, dx[at], scaled, out=dx[at])
 
     def _layer_norm(self, given: Given) -> None:
         x, mean, variance, out = given.x, given.mean, given.variance, given.out
@@ -210,11 +204,8 @@ class NumpyNormalization(Backend):
             else:
                 self._do(np.multiply, dy[at], gamma, out=term)
                 self._do(np.subtract, term, normal, out=term)
-            if given.accumulate_dx:
-                self._do(np.multiply, term, inverse, out=term)
-                self._do(np.add, dx[at], term, out=dx[at])
-            else:
-                self._do(np.multiply, term, inverse, out=dx[at])
+            with self._accumulating(dx[at], given.accumulate_dx) as target:
+                self._do(np.multiply, term, inverse, out=target)
         for gradient, part in ((given.dbeta, sums[0]), (given.dgamma, sums[1])):
             if gradient is not None:
                 self.column_sums(part, gradient, accumulate=given.accumulate_gradients)

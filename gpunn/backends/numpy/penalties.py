@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import UPDATES
 
-from .program import without_blas
+from .program import TracingBackend
+from .trace import without_blas
 
 
-class NumpyPenalties(Backend):
+class NumpyPenalties(TracingBackend):
     """What a step does to weights and rates beside its update; a part of `NumpyBackend`."""
-
-    _do: Callable[..., None]
-    _formula: Callable[..., None]
 
     def _regularize(self, given: Given) -> None:
         self._do(self._penalties, given.arena.penalized, given.rows, given.gradients, given.totals)

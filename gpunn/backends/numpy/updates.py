@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import copy
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
 
-from .program import without_blas
+from .program import TracingBackend
+from .trace import without_blas
 
 # Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
 UPDATE_PIECE = 1 << 16
 
 
-class NumpyUpdates(Backend):
+class NumpyUpdates(TracingBackend):
     """What an optimizer asks for; a part of `NumpyBackend`."""
-
-    _do: Callable[..., None]
 
     def _update(self, given: Given) -> None:
         optimizer, arena, control = given.optimizer, given.arena, given.control
