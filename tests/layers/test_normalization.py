@@ -406,7 +406,7 @@ def test_penalties_and_constraints(backend: str) -> None:
 def test_a_whole_step_in_one_launch() -> None:
     """All of it as parts of one kernel, which stays for many steps."""
     found = []
-    for backend in ("numpy", emulated.make_backend("whole")):
+    for backend in ("numpy", emulated.make_backend("persistent")):
         gpunn.utils.set_random_seed(4)
         middle = [layers.BatchNormalization(), layers.GaussianDropout(0.2), layers.Dense(5)]
         masked = layers.Dense(3, connections=np.tri(5, 3, 1))
