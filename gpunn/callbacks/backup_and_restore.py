@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
+from gpunn.common.fields import field
 from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
 from gpunn.saving.files import leftovers
 from gpunn.saving.lock import FolderLock
 
 from .callback import Callback, Logs
-from .monitor import check_frequency
+from .saver import _Saver, check_frequency
 
 
-class BackupAndRestore(Callback):
+def _check_folder(name: str, value: Any) -> str:
+    if not value:
+        raise ValueError(f"{name} must be the path of a folder; got {value!r}.")
+    return os.fspath(value)
+
+
+class BackupAndRestore(_Saver):
     """Writes a checkpoint as training goes, and starts from it if there is one.
 
     A checkpoint holds everything that training depends on: weights, optimizer slots,
@@ -40,28 +48,15 @@ class BackupAndRestore(Callback):
 
     saves_states = True
 
-    def __init__(
-        self,
-        backup_dir: str | os.PathLike[str],
-        save_freq: str | int = "epoch",
-        double_checkpoint: bool = False,
-        delete_checkpoint: bool = True,
-    ) -> None:
-        if not backup_dir:
-            raise ValueError(f"backup_dir must be the path of a folder; got {backup_dir!r}.")
-        self.backup_dir = os.fspath(backup_dir)
-        self.save_freq = check_frequency(save_freq)
-        self.double_checkpoint = double_checkpoint
-        self.delete_checkpoint = delete_checkpoint
-        self.path = os.path.join(self.backup_dir, "checkpoint.gpunn")
-        self._lock = FolderLock(self.backup_dir)
-        self._previous = os.path.join(self.backup_dir, "checkpoint.previous.gpunn")
-        self._epoch = 0
-        self._batches = 0  # since the last checkpoint
+    backup_dir: str | os.PathLike[str] = field(check=_check_folder)
+    save_freq: str | int = field(default="epoch", check=check_frequency)
+    double_checkpoint: bool = field(default=False)
+    delete_checkpoint: bool = field(default=True)
 
-    @property
-    def needs_train_batches(self) -> bool:
-        return self.save_freq != "epoch"
+    def __post_init__(self) -> None:
+        self.path = os.path.join(self.backup_dir, "checkpoint.gpunn")
+        self._previous = os.path.join(self.backup_dir, "checkpoint.previous.gpunn")
+        self._lock = FolderLock(self.backup_dir)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._batches = 0
@@ -93,23 +88,11 @@ class BackupAndRestore(Callback):
     def _callbacks(self) -> list[Callback]:
         return self.container.callbacks if self.container else []
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._batches += 1
-        if self._batches == self.save_freq:
-            self._save(self._epoch, batch + 1)
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.save_freq == "epoch":
-            self._save(epoch + 1, 0)
-
-    def _save(self, epoch: int, batch: int) -> None:
-        self._batches = 0
+    def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        at = (epoch + 1, 0) if batch is None else (epoch, batch + 1)
         if self.double_checkpoint and os.path.exists(self.path):
             os.replace(self.path, self._previous)
-        save_checkpoint(self.path, self.model, self._callbacks, epoch, batch)
+        save_checkpoint(self.path, self.model, self._callbacks, *at)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if not self.delete_checkpoint:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import Kept, check
 
@@ -16,6 +18,26 @@ if TYPE_CHECKING:
 Logs = Mapping[str, float] | None
 
 
+class _State(cached_property[Any]):
+    def __init__(self, kept: Kept | Callable[[Any], Kept], first: Any) -> None:
+        super().__init__(lambda callback: first() if callable(first) else first)
+        self.kept = kept
+
+
+def state(
+    kept: Kept | Callable[[Any], Kept], first: Any = None, *, init: Literal[False] = False
+) -> Any:
+    """An attribute that a checkpoint holds.
+
+    Args:
+        kept: the type and range that it must have, or a function of the callback that gives them.
+        first: its value until it is set; or a function, such as ``list``, that makes one.
+        init: says to type checkers that no constructor takes it.
+    """
+    return _State(kept, first)
+
+
+@dataclass_transform(field_specifiers=(field, state))
 class Callback(Entry):
     """Override the hooks you need; `model` and `params` are set before the first one.
 
@@ -40,9 +62,10 @@ class Callback(Entry):
 
     kind = "callback"
     takes_methods = True
-    model: Any = None
-    params: dict[str, Any] | None = None
-    container: CallbackList | None = None  # the list it runs in, its neighbours included
+    # Without a type: only what has one is an argument of a constructor to type checkers.
+    model = cast("Any", None)
+    params = cast("dict[str, Any] | None", None)
+    container = cast("CallbackList | None", None)  # the list it runs in, its neighbours included
     saves_states = False  # stores the states of others, so they have their turn before it
 
     def set_params(self, params: dict[str, Any]) -> None:
@@ -60,7 +83,21 @@ class Callback(Entry):
 
         A leading underscore is not part of an entry's name.
         """
-        return {}
+        kinds = {name: declared.kept for name, declared in self._states().items()}
+        return {name: kept(self) if callable(kept) else kept for name, kept in kinds.items()}
+
+    def _states(self) -> dict[str, _State]:
+        return {
+            name: value
+            for cls in reversed(type(self).__mro__)
+            for name, value in vars(cls).items()
+            if isinstance(value, _State)
+        }
+
+    def _reset(self) -> None:
+        """Give each attribute that is declared by `state` its first value."""
+        for name in self._states():
+            vars(self).pop(name, None)
 
     def get_state(self) -> dict[str, Any]:
         """What to remember in a checkpoint: values that JSON can hold, and NumPy arrays."""

@@ -6,9 +6,11 @@ import csv
 import os
 from typing import TextIO
 
-from gpunn.common.stored import Integer, Kept, Several, Text
+from gpunn.common.arguments import check_path
+from gpunn.common.fields import field
+from gpunn.common.stored import Integer, Several, Text
 
-from .callback import Callback, Logs
+from .callback import Callback, Logs, state
 
 
 class CSVLogger(Callback):
@@ -24,18 +26,19 @@ class CSVLogger(Callback):
         append: add to a file that exists, instead of overwriting it.
     """
 
-    def __init__(
-        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
-    ) -> None:
-        self.filename = os.fspath(filename)
-        self.sep = separator
-        self.append = append
-        self._columns: list[str] = []
-        self._position: int | None = None  # end of the last complete row, in bytes
+    filename: str | os.PathLike[str] = field(check=check_path)
+    separator: str = field(default=",")
+    append: bool = field(default=False)
+    _position: int | None = state(Integer(or_none=True))  # end of the last complete row, in bytes
+    _columns: list[str] = state(Several(Text()), list)
+
+    @property
+    def sep(self) -> str:
+        """Keras's name of ``separator``."""
+        return self.separator
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._columns = []
-        self._position = None
+        self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
@@ -61,9 +64,3 @@ class CSVLogger(Callback):
             file.truncate(self._position)  # rows that the resumed run will write again
             file.seek(0, os.SEEK_END)
         return file
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "_position": Integer(or_none=True),
-            "_columns": Several(Text()),
-        }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer
-from gpunn.common.stored import Arrays, Integer, Kept, Number
+from gpunn.common.arguments import check_count
+from gpunn.common.fields import field
+from gpunn.common.stored import Arrays, Integer, Number
 
-from .callback import Logs
-from .monitor import _MonitorCallback
+from .callback import Logs, state
+from .monitor import _MonitorCallback, check_min_delta, check_mode
 
 
 class EarlyStopping(_MonitorCallback):
@@ -38,35 +39,25 @@ class EarlyStopping(_MonitorCallback):
     (True, 2)
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        min_delta: float = 0,
-        patience: int = 0,
-        verbose: int = 0,
-        mode: str = "auto",
-        baseline: float | None = None,
-        restore_best_weights: bool = False,
-        start_from_epoch: int = 0,
-    ) -> None:
-        super().__init__(monitor, mode, min_delta=min_delta)
-        self.patience = check_integer("patience", patience, 0)
-        self.verbose = verbose
-        self.baseline = baseline
-        self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = check_integer("start_from_epoch", start_from_epoch, 0)
-        self._reset()
+    monitor: str = field(default="val_loss")
+    min_delta: float = field(default=0, check=check_min_delta)
+    patience: int = field(default=0, check=check_count)
+    verbose: int = field(default=0)
+    mode: str = field(default="auto", check=check_mode)
+    baseline: float | None = field(default=None)
+    restore_best_weights: bool = field(default=False)
+    start_from_epoch: int = field(default=0, check=check_count)
+    wait: int = state(Integer(), 0)
+    stopped_epoch: int = state(Integer(), 0)
+    best: float | None = state(Number(or_none=True))
+    best_epoch: int = state(Integer(), 0)
+    best_weights: list[np.ndarray] | None = state(
+        lambda self: Arrays(lambda: self.model.get_weights(), or_none=True)
+    )
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._direction()  # raises now if it is not known
         self._reset()
-
-    def _reset(self) -> None:
-        self.wait = 0
-        self.stopped_epoch = 0
-        self.best = None
-        self.best_epoch = 0
-        self.best_weights: list[np.ndarray] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = self._value(logs)
@@ -93,12 +84,3 @@ class EarlyStopping(_MonitorCallback):
             if self.verbose > 0:
                 print(f"Weights restored from the best epoch, {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "wait": Integer(),
-            "stopped_epoch": Integer(),
-            "best": Number(or_none=True),
-            "best_epoch": Integer(),
-            "best_weights": Arrays(lambda: self.model.get_weights(), or_none=True),
-        }

@@ -7,16 +7,17 @@ import math
 import os
 import textwrap
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from gpunn.activations import curve
 from gpunn.backends import get_backend
-from gpunn.common.arguments import check_integer
-from gpunn.common.stored import ByName, Kept, Several, Text
+from gpunn.common.arguments import check_path, check_positive_integer, optional
+from gpunn.common.fields import field
+from gpunn.common.stored import ByName, Several, Text
 
-from .callback import Callback, Logs
+from .callback import Callback, Logs, state
 from .tensorboard import open_writer
 
 FIGURES = ("gradient_norm", "weight_norm", "update_ratio", "dead", "saturated")
@@ -30,6 +31,10 @@ LARGE_STEP = 1.0  # update to weight norm: nothing of the layer is left after it
 LARGE_GRADIENT = 1e3  # gradient to weight norm: plain descent needs a rate far below 1e-3
 FLAT = 0.04  # of the steepest slope: a sigmoid outside 0.01 to 0.99 is flatter
 MANY = 0.5  # of the units: worth a word
+
+
+def _check_frequency(name: str, value: Any) -> Any:
+    return value if value == "auto" else check_positive_integer(name, value)
 
 
 class GradientMonitor(Callback):
@@ -66,40 +71,29 @@ class GradientMonitor(Callback):
         ImportError: when training begins, if ``log_dir`` is given without the extra.
     """
 
-    def __init__(
-        self,
-        frequency: int | str = "auto",
-        filename: str | os.PathLike[str] | None = None,
-        log_dir: str | os.PathLike[str] | None = None,
-        verbose: int = 1,
-    ) -> None:
-        if frequency != "auto":
-            check_integer("frequency", frequency, 1)
-        self.frequency: Any = frequency
-        self.filename = None if filename is None else os.fspath(filename)
-        self.log_dir = None if log_dir is None else os.fspath(log_dir)
-        self.verbose = verbose
-        self._reset()
-
-    def _reset(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.findings: list[str] = []
-        self._told: set[tuple[str, str]] = set()
-        self._epoch, self._due = 0, False
-        self._wanted: int | None = None
-        self._began, self._spent = time.perf_counter(), 0.0
-        self._before: np.ndarray | None = None
-        self._writer: Any = None
+    frequency: int | str = field(default="auto", check=_check_frequency)
+    filename: str | os.PathLike[str] | None = field(default=None, check=optional(check_path))
+    log_dir: str | os.PathLike[str] | None = field(default=None, check=optional(check_path))
+    verbose: int = field(default=1)
+    records: list[dict[str, Any]] = state(Several(ByName()), list)
+    findings: list[str] = state(Several(Text()), list)
+    _told: list[list[str]] = state(Several(Several(Text(), 2)), list)  # kinds and layers, sorted
+    _due = False  # in this epoch
+    _wanted = 0  # the batch to look at
+    _before = cast("np.ndarray | None", None)  # the weights
+    _writer = cast("Any", None)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._reset()
-        if self.log_dir is not None:
-            self._writer = open_writer(self.log_dir, "GradientMonitor")
+        self._due, self._before = False, None
+        self._began, self._spent = time.perf_counter(), 0.0
+        folder = self.log_dir
+        self._writer = None if folder is None else open_writer(folder, "GradientMonitor")
         self._write_file([], "w")
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
-        if self.frequency == "auto":
+        if isinstance(self.frequency, str):
             self._due = self._spent <= SHARE_OF_TIME * (time.perf_counter() - self._began)
         else:
             self._due = epoch % self.frequency == 0
@@ -107,8 +101,7 @@ class GradientMonitor(Callback):
         self._wanted = steps - 1 if steps else 0
 
     def next_train_batch(self, batch: int) -> int | None:
-        wanted = self._wanted
-        return wanted if self._due and wanted is not None and wanted >= batch else None
+        return self._wanted if self._due and self._wanted >= batch else None
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if self._due and batch == self._wanted:
@@ -181,8 +174,8 @@ class GradientMonitor(Callback):
         if len(finite) > 1:
             found += _of_ends(*finite[0], *finite[-1])
         for kind in dict.fromkeys(kind for kind, _, _ in found):
-            new = [f for f in found if f[0] == kind and f[:2] not in self._told]
-            self._told.update(f[:2] for f in new)
+            new = [f for f in found if f[0] == kind and [*f[:2]] not in self._told]
+            self._told = sorted([*self._told, *([*f[:2]] for f in new)])
             if new:
                 self._tell(*new[0], others=len(new) - 1)
 
@@ -214,16 +207,8 @@ class GradientMonitor(Callback):
                     tag = f"{record['layer']}/{figure}"
                     self._writer.add_scalar(tag, record[figure], record["epoch"])
 
-    def keeps(self) -> dict[str, Kept]:
-        pairs = Several(Several(Text(), 2))
-        return {"records": Several(ByName()), "findings": Several(Text()), "_told": pairs}
-
-    def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "told": sorted(self._told)}
-
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        self._told = {(kind, name) for kind, name in self._told}
         self._write_file(self.records, "w")
 
 

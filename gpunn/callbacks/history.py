@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.common.stored import ByName, Integer, Kept, Several
+from gpunn.common.stored import ByName, Integer, Several
 
-from .callback import Callback, Logs
+from .callback import Callback, Logs, state
 
 
 class History(Callback):
@@ -23,9 +23,8 @@ class History(Callback):
     {'loss': [0.25]}
     """
 
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[Any]] = {}
+    epoch: list[int] = state(Several(Integer()), list)
+    history: dict[str, list[Any]] = state(ByName(Several()), dict)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []
@@ -34,9 +33,3 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "epoch": Several(Integer()),
-            "history": ByName(Several()),
-        }

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.stored import Integer, Kept
+from gpunn.common.fields import field
+from gpunn.common.stored import Integer
 
-from .callback import Callback, Logs
+from .callback import Callback, Logs, state
 
 
 class LearningRateScheduler(Callback):
@@ -32,14 +33,15 @@ class LearningRateScheduler(Callback):
     0.25
     """
 
-    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
-        self.schedule = schedule
-        self._takes_rate = _takes_two(schedule)
-        self.verbose = verbose
-        self._set_for: int | None = None
+    schedule: Callable[..., float] = field()
+    verbose: int = field(default=0)
+    _set_for: int | None = state(Integer(or_none=True))
+
+    def __post_init__(self) -> None:
+        self._takes_rate = _takes_two(self.schedule)
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._set_for = None
+        self._reset()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if epoch == self._set_for:  # resumed in the middle of this epoch
@@ -57,11 +59,6 @@ class LearningRateScheduler(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if isinstance(logs, dict):
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "_set_for": Integer(or_none=True),
-        }
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

@@ -6,14 +6,17 @@ import os
 from collections import ChainMap
 from typing import Any
 
+from gpunn.common.arguments import check_path
+from gpunn.common.fields import field
 from gpunn.common.names import closest
-from gpunn.common.stored import MOST, Integer, Kept, Number
+from gpunn.common.stored import MOST, Integer, Number
 
-from .callback import Logs
-from .monitor import _MonitorCallback, check_frequency
+from .callback import Logs, state
+from .monitor import _MonitorCallback, check_mode
+from .saver import _Saver, check_frequency
 
 
-class ModelCheckpoint(_MonitorCallback):
+class ModelCheckpoint(_Saver, _MonitorCallback):
     """Saves the model, or its weights, after each epoch or every so many batches.
 
     Each file is complete at any time: it is written under another name and renamed.
@@ -34,29 +37,21 @@ class ModelCheckpoint(_MonitorCallback):
             not have.
     """
 
-    def __init__(
-        self,
-        filepath: str | os.PathLike[str],
-        monitor: str = "val_loss",
-        verbose: int = 0,
-        save_best_only: bool = False,
-        save_weights_only: bool = False,
-        mode: str = "auto",
-        save_freq: str | int = "epoch",
-        initial_value_threshold: float | None = None,
-    ) -> None:
-        super().__init__(monitor, mode, best=initial_value_threshold)
-        self.filepath = os.fspath(filepath)
-        self.verbose = verbose
-        self.save_best_only = save_best_only
-        self.save_weights_only = save_weights_only
-        self.save_freq = check_frequency(save_freq)
-        self._epoch = 0
-        self._batches = 0  # since the last save
+    filepath: str | os.PathLike[str] = field(check=check_path)
+    monitor: str = field(default="val_loss")
+    verbose: int = field(default=0)
+    save_best_only: bool = field(default=False)
+    save_weights_only: bool = field(default=False)
+    mode: str = field(default="auto", check=check_mode)
+    save_freq: str | int = field(default="epoch", check=check_frequency)
+    initial_value_threshold: float | None = field(default=None)
+    best: float | None = state(Number(or_none=True))
+    _batches: int = state(
+        lambda self: Integer(0, MOST if self.save_freq == "epoch" else self.save_freq - 1), 0
+    )
 
-    @property
-    def needs_train_batches(self) -> bool:
-        return self.save_freq != "epoch"
+    def __post_init__(self) -> None:
+        self.best = self.initial_value_threshold
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if self.save_best_only:
@@ -64,23 +59,11 @@ class ModelCheckpoint(_MonitorCallback):
         if not self.save_weights_only:
             self.model.get_config()  # a layer that cannot be stored shows itself now
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._batches += 1
-        if self._batches == self.save_freq:
-            self._batches = 0
-            self._save(self._epoch, logs, {"batch": batch + 1})
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.save_freq == "epoch":
-            self._save(epoch, logs, {})
-
-    def _save(self, epoch: int, logs: Logs, batch: dict[str, int]) -> None:
-        names = ChainMap[str, Any]({"epoch": epoch + 1, **batch}, logs or {})  # type: ignore[arg-type]
+    def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        place = {"epoch": epoch + 1} if batch is None else {"epoch": epoch + 1, "batch": batch + 1}
+        names = ChainMap[str, Any](place, logs or {})  # type: ignore[arg-type]
         try:
-            path = self.filepath.format_map(names)
+            path = os.fspath(self.filepath).format_map(names)
         except KeyError as missing:
             raise ValueError(
                 f"filepath {self.filepath!r} names {missing}, which is not among the figures "
@@ -99,9 +82,3 @@ class ModelCheckpoint(_MonitorCallback):
             self.model.save(path)
         if self.verbose > 0:
             print(f"Epoch {epoch + 1}: saved {path}.")
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "best": Number(or_none=True),
-            "_batches": Integer(0, MOST if self.save_freq == "epoch" else self.save_freq - 1),
-        }

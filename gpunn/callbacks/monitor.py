@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import Any
+from typing import Any, cast
 
-from gpunn.common.arguments import check_integer
+from gpunn.common.arguments import warn
 from gpunn.common.names import closest
 from gpunn.common.registry import lookup
 
 from .callback import Callback, Logs
 
 
-class _MonitorCallback(Callback):
-    """Watches ``logs[monitor]``; smaller is better with ``mode="min"``."""
+def check_mode(name: str, value: Any) -> Any:
+    """``value`` if it is a mode, else ``"auto"`` with a warning."""
+    if value in ("auto", "min", "max"):
+        return value
+    warn(f"{name} {value!r} is unknown: 'auto' is taken; there are 'auto', 'min' and 'max'.")
+    return "auto"
 
-    def __init__(
-        self, monitor: str, mode: str, best: float | None = None, min_delta: float = 0
-    ) -> None:
-        if mode not in ("auto", "min", "max"):
-            warnings.warn(
-                f"mode {mode!r} is unknown: 'auto' is taken; there are 'auto', 'min' and 'max'.",
-                stacklevel=3,
-            )
-            mode = "auto"
-        self.monitor = monitor
-        self.mode = mode
-        self.best = best
-        self.min_delta = abs(min_delta)
+
+def check_min_delta(name: str, value: Any) -> Any:
+    """How far ``value`` is from 0."""
+    return abs(value)
+
+
+class _MonitorCallback(Callback):
+    """Watches ``logs[monitor]``; smaller is better with ``mode="min"``.
+
+    A subclass has a field ``monitor``, and fields for what else of these is to be chosen.
+    """
+
+    monitor = ""
+    mode = "auto"
+    min_delta = 0.0
+    best = cast("float | None", None)
 
     def _direction(self) -> str:
         """``"down"`` if smaller values are better, else ``"up"``."""
@@ -75,15 +82,3 @@ class _MonitorCallback(Callback):
             )
             return None
         return float(logs[self.monitor])
-
-
-def check_frequency(value: Any) -> Any:
-    """``value`` if it is ``"epoch"`` or a positive integer: a ``save_freq``."""
-    if value == "epoch":
-        return value
-    try:
-        return check_integer("save_freq", value, 1)
-    except ValueError:
-        raise ValueError(
-            f"save_freq must be 'epoch' or a positive number of batches; got {value!r}."
-        ) from None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from gpunn.common.fields import field
 
 from .callback import Callback, Logs
 
@@ -35,12 +37,11 @@ class ProgressBar(Callback):
 
     aliases = ("ProgbarLogger",)  # Keras's name
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
-        self._bar: tqdm | None = None
-        self._epoch_seconds: float | None = None  # the last whole epoch took
-        self._done = 0
-        self._begun = self._trained = 0.0
+    stream: TextIO | None = field(default=None)
+    _bar = cast("tqdm | None", None)
+    _epoch_seconds = cast("float | None", None)  # the last whole epoch took
+    _done = 0
+    _begun = _trained = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._epoch_seconds = None
@@ -97,7 +98,7 @@ class ProgressBar(Callback):
 
     @property
     def _out(self) -> TextIO:
-        return self._stream or sys.stdout
+        return self.stream or sys.stdout
 
     def _print(self, text: str) -> None:
         if self._verbose:

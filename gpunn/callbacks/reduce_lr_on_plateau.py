@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from gpunn.common.arguments import check_integer, check_number
-from gpunn.common.stored import Integer, Kept, Number
+from typing import Any
 
-from .callback import Logs
-from .monitor import _MonitorCallback
+from gpunn.common.arguments import check_count, check_not_negative, check_number
+from gpunn.common.fields import field
+from gpunn.common.stored import Integer, Number
+
+from .callback import Logs, state
+from .monitor import _MonitorCallback, check_min_delta, check_mode
+
+
+def _check_factor(name: str, value: Any) -> Any:
+    if not 0 <= check_number(name, value) < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
+    return value
 
 
 class ReduceLROnPlateau(_MonitorCallback):
@@ -37,26 +46,17 @@ class ReduceLROnPlateau(_MonitorCallback):
     0.25
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        factor: float = 0.1,
-        patience: int = 10,
-        verbose: int = 0,
-        mode: str = "auto",
-        min_delta: float = 1e-4,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-    ) -> None:
-        super().__init__(monitor, mode, min_delta=min_delta)
-        if not 0 <= check_number("factor", factor) < 1:
-            raise ValueError(f"factor must be at least 0 and below 1; got {factor!r}.")
-        self.factor = factor
-        self.patience = check_integer("patience", patience, 0)
-        self.verbose = verbose
-        self.cooldown = check_integer("cooldown", cooldown, 0)
-        self.min_lr = check_number("min_lr", min_lr, 0)
-        self._reset()
+    monitor: str = field(default="val_loss")
+    factor: float = field(default=0.1, check=_check_factor)
+    patience: int = field(default=10, check=check_count)
+    verbose: int = field(default=0)
+    mode: str = field(default="auto", check=check_mode)
+    min_delta: float = field(default=1e-4, check=check_min_delta)
+    cooldown: int = field(default=0, check=check_count)
+    min_lr: float = field(default=0.0, check=check_not_negative)
+    best: float | None = state(Number(or_none=True))
+    wait: int = state(Integer(), 0)
+    cooldown_counter: int = state(lambda self: Integer(0, self.cooldown), 0)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if self.model.optimizer.fixed_learning_rate is None:
@@ -66,11 +66,6 @@ class ReduceLROnPlateau(_MonitorCallback):
             )
         self._direction()  # raises now if it is not known
         self._reset()
-
-    def _reset(self) -> None:
-        self.best = None
-        self.wait = 0
-        self.cooldown_counter = 0
 
     def in_cooldown(self) -> bool:
         """Whether the last reduction is not yet ``cooldown`` epochs ago."""
@@ -100,10 +95,3 @@ class ReduceLROnPlateau(_MonitorCallback):
         self.wait = 0
         if self.verbose > 0:
             print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate:.6g}.")
-
-    def keeps(self) -> dict[str, Kept]:
-        return {
-            "best": Number(or_none=True),
-            "wait": Integer(),
-            "cooldown_counter": Integer(0, self.cooldown),
-        }

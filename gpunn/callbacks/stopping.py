@@ -7,24 +7,32 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
-from gpunn.common.arguments import check_integer, check_number
+from gpunn.common.arguments import (
+    check_flag,
+    check_not_negative,
+    check_number,
+    check_positive_integer,
+    optional,
+)
+from gpunn.common.fields import field
 from gpunn.common.stored import Integer, Kept, Number, Text
 
-from .callback import Callback, Logs
-from .monitor import _MonitorCallback
+from .callback import Callback, Logs, state
+from .monitor import _MonitorCallback, check_mode
 
 
 class _Stopping(Callback):
     """Says why it stopped: ``reason``, None if it did not, and ``stopped_epoch``."""
 
     verbose = 0
-    reason: str | None = None
-    stopped_epoch = 0
+    reason: str | None = state(Text(or_none=True))
+    stopped_epoch: int = state(Integer(), 0)
     _epoch = 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.reason, self.stopped_epoch = None, 0
+        self._reset()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -37,9 +45,6 @@ class _Stopping(Callback):
     def on_train_end(self, logs: Logs = None) -> None:
         if self.reason is not None and self.verbose > 0:
             print(f"Epoch {self.stopped_epoch + 1}: {self.reason}, stopped.")
-
-    def keeps(self) -> dict[str, Kept]:
-        return {"reason": Text(or_none=True), "stopped_epoch": Integer()}
 
 
 class StopOnSmallChange(_Stopping, _MonitorCallback):
@@ -68,25 +73,13 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
     (True, 2, 'loss changed by 0.025, less than 0.05')
     """
 
-    def __init__(
-        self,
-        monitor: str = "loss",
-        tolerance: float = 0.01,
-        relative: bool = False,
-        patience: int = 1,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(monitor, "auto")
-        self.tolerance = check_number("tolerance", tolerance, 0)
-        self.relative = bool(relative)
-        self.patience = check_integer("patience", patience, 1)
-        self.verbose = verbose
-        self._last: float | None = None
-        self.wait = 0  # epochs of small changes
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        super().on_train_begin(logs)
-        self._last, self.wait = None, 0
+    monitor: str = field(default="loss")
+    tolerance: float = field(default=0.01, check=check_not_negative)
+    relative: bool = field(default=False, check=check_flag)
+    patience: int = field(default=1, check=check_positive_integer)
+    verbose: int = field(default=0)
+    _last: float | None = state(Number(or_none=True))
+    wait: int = state(Integer(), 0)  # epochs of small changes
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = self._value(logs)
@@ -103,9 +96,6 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
             self._stop(
                 f"{self.monitor} changed by {change:.3g}{unit}, less than {self.tolerance:g}{unit}"
             )
-
-    def keeps(self) -> dict[str, Kept]:
-        return {**super().keeps(), "_last": Number(or_none=True), "wait": Integer()}
 
 
 class StopAtTarget(_Stopping, _MonitorCallback):
@@ -129,16 +119,10 @@ class StopAtTarget(_Stopping, _MonitorCallback):
     'val_accuracy is 0.981, the target 0.98'
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_accuracy",
-        target: float = 0.98,
-        mode: str = "auto",
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.target = check_number("target", target)
-        self.verbose = verbose
+    monitor: str = field(default="val_accuracy")
+    target: float = field(default=0.98, check=check_number)
+    mode: str = field(default="auto", check=check_mode)
+    verbose: int = field(default=0)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         super().on_train_begin(logs)
@@ -167,10 +151,9 @@ class StopOnSmallGradient(_Stopping):
         norm: after the last epoch.
     """
 
-    def __init__(self, tolerance: float = 1e-3, verbose: int = 0) -> None:
-        self.tolerance = check_number("tolerance", tolerance, 0)
-        self.verbose = verbose
-        self.norm: float | None = None
+    tolerance: float = field(default=1e-3, check=check_not_negative)
+    verbose: int = field(default=0)
+    norm = cast("float | None", None)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         arena = self.model.trainer.arena
@@ -196,18 +179,17 @@ class StopAfter(_Stopping):
         ValueError: if neither is given.
     """
 
-    def __init__(
-        self, updates: int | None = None, seconds: float | None = None, verbose: int = 0
-    ) -> None:
-        if updates is None and seconds is None:
+    updates: int | None = field(default=None, check=optional(check_positive_integer))
+    seconds: float | None = field(default=None, check=optional(check_not_negative))
+    verbose: int = field(default=0)
+    _first: int = state(Integer(), 0)  # updates before this fit
+    _before = 0.0  # seconds before it went on from a checkpoint
+    _begun = 0.0
+    _last_batch = cast("int | None", None)  # of this epoch, the one with the last update
+
+    def __post_init__(self) -> None:
+        if self.updates is None and self.seconds is None:
             raise ValueError("StopAfter needs updates=..., seconds=... or both.")
-        self.updates = check_integer("updates", updates, 1, None)
-        self.seconds = None if seconds is None else check_number("seconds", seconds, 0)
-        self.verbose = verbose
-        self._first = 0  # updates before this fit
-        self._before = 0.0  # seconds before it went on from a checkpoint
-        self._begun = 0.0
-        self._last_batch: int | None = None  # of this epoch, the one with the last update
 
     def on_train_begin(self, logs: Logs = None) -> None:
         super().on_train_begin(logs)
@@ -248,7 +230,7 @@ class StopAfter(_Stopping):
         self.on_train_progress(0, None)
 
     def keeps(self) -> dict[str, Kept]:
-        return {**super().keeps(), "_first": Integer(), "_seconds": Number(0, finite=True)}
+        return {**super().keeps(), "_seconds": Number(0, finite=True)}
 
     @property
     def _seconds(self) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+
+from gpunn.common.fields import field
 
 from .callback import Callback, Logs
 
@@ -21,9 +23,8 @@ class SwapEMAWeights(Callback):
         ValueError: if the model's optimizer keeps no average (``use_ema=True``).
     """
 
-    def __init__(self, swap_on_epoch: bool = False) -> None:
-        self.swap_on_epoch = swap_on_epoch
-        self._weights: list[np.ndarray] | None = None  # while the average is in their place
+    swap_on_epoch: bool = field(default=False)
+    _weights = cast("list[np.ndarray] | None", None)  # while the average is in their place
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)

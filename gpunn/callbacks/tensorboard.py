@@ -9,9 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer
+from gpunn.common.arguments import check_count, check_path, check_positive_integer
+from gpunn.common.fields import field
 
 from .callback import Callback, Logs
+
+
+def _check_update_freq(name: str, value: Any) -> str | int:
+    if value == "epoch":
+        return "epoch"
+    return 1 if value == "batch" else int(check_positive_integer(name, value))
+
+
+def _check_absent(name: str, value: Any) -> Any:
+    if value:
+        raise ValueError(f"{name} must be 0: gpunn has no such page; got {value!r}.")
+    return value
 
 
 class TensorBoard(Callback):
@@ -39,33 +52,20 @@ class TensorBoard(Callback):
         ValueError: for a frequency that is none, or a feature that there is not.
     """
 
-    def __init__(
-        self,
-        log_dir: str | os.PathLike[str] = "logs",
-        histogram_freq: int = 0,
-        write_graph: bool = True,
-        write_images: bool = False,
-        write_steps_per_second: bool = False,
-        update_freq: str | int = "epoch",
-        profile_batch: int = 0,
-        embeddings_freq: int = 0,
-        embeddings_metadata: Any = None,
-    ) -> None:
-        absent = {"profile_batch": profile_batch, "embeddings_freq": embeddings_freq}
-        for name, value in absent.items():
-            if value:
-                raise ValueError(f"{name} must be 0: gpunn has no such page; got {value!r}.")
-        self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = check_integer("histogram_freq", histogram_freq, 0)
-        self.write_graph = write_graph
-        self.write_images = write_images
-        self.write_steps_per_second = write_steps_per_second
-        self.update_freq: Any = 1 if update_freq == "batch" else update_freq
-        if update_freq != "epoch":
-            check_integer("update_freq", self.update_freq, 1)
+    log_dir: str | os.PathLike[str] = field(default="logs", check=check_path)
+    histogram_freq: int = field(default=0, check=check_count)
+    write_graph: bool = field(default=True)
+    write_images: bool = field(default=False)
+    write_steps_per_second: bool = field(default=False)
+    update_freq: str | int = field(default="epoch", check=_check_update_freq)
+    profile_batch: int = field(default=0, check=_check_absent)
+    embeddings_freq: int = field(default=0, check=_check_absent)
+    embeddings_metadata: Any = field(default=None)
+    _training = False
+    _step = 0  # training batches so far
+
+    def __post_init__(self) -> None:
         self._writers: dict[str, Any] = {}
-        self._training = False
-        self._step = 0  # training batches so far
         self._marks: dict[str, tuple[float, int]] = {}  # when, and at which step, a count began
 
     @property
@@ -84,7 +84,7 @@ class TensorBoard(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._step += 1
-        if self._step % self.update_freq:
+        if isinstance(self.update_freq, str) or self._step % self.update_freq:
             return
         figures = {f"batch_{name}": value for name, value in (logs or {}).items()}
         self._write("train", {**figures, **self._speed("batch")}, self._step)
@@ -158,7 +158,7 @@ class TensorBoard(Callback):
                     writer.add_image(tag, image, epoch, dataformats="HW")
 
 
-def open_writer(log_dir: str, callback: str) -> Any:
+def open_writer(log_dir: str | os.PathLike[str], callback: str) -> Any:
     """What writes event files into a folder; ``callback`` is who needs it."""
     try:
         from tensorboardX import SummaryWriter

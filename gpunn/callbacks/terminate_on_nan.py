@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gpunn.common.fields import field
+
 from .callback import Callback, Logs
 
 
@@ -19,8 +21,7 @@ class TerminateOnNaN(Callback):
         RuntimeError: with ``raise_error``, naming the batch.
     """
 
-    def __init__(self, raise_error: bool = False) -> None:
-        self.raise_error = raise_error
+    raise_error: bool = field(default=False)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         loss = (logs or {}).get("loss")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import sys
 import warnings
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -34,6 +35,10 @@ def check_integer(name: str, value: Any, least: int, default: Any = _REQUIRED) -
     if result is None or result < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
     return result
+
+
+check_count = partial(check_integer, least=0)
+check_positive_integer = partial(check_integer, least=1)
 
 
 def check_number(name: str, value: Any, least: float | None = None) -> float:
@@ -73,6 +78,15 @@ def check_positive(name: str, value: Any) -> float:
 def check_flag(name: str, value: Any) -> bool:
     """``value`` as True or False: anything can be."""
     return bool(value)
+
+
+def check_path(name: str, value: Any) -> Any:
+    """``value``, a path, as a string.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    return os.fspath(value)
 
 
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:

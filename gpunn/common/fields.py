@@ -106,7 +106,8 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
     named = [names[name] for name, of in fields.items() if of.kw_only]
     arguments = ", ".join(["self", *placed, *(["*"] if named else []), *named])
     # Compiled, as `dataclasses` does, so that Python itself checks a call and words its errors.
-    scope: dict[str, Any] = {"fields": fields, "set_fields": set_fields}
+    # The name of this module, by which warnings tell our lines from those of a user.
+    scope: dict[str, Any] = {"__name__": __name__, "fields": fields, "set_fields": set_fields}
     exec(f"def __init__({arguments}): set_fields(self, locals())", scope)
     made = scope["__init__"]
     made.fields = fields
@@ -117,4 +118,5 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
         for name, annotation in get_annotations(base).items()
         if name in fields
     }
+    made.__annotations__["return"] = "None"
     return made

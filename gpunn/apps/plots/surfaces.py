@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.callbacks import Callback
+from gpunn.callbacks.callback import Callback, state
 from gpunn.common.arguments import check_choice
+from gpunn.common.fields import field
 from gpunn.common.names import closest
-from gpunn.common.stored import Kept, Number, Several
+from gpunn.common.stored import Number, Several
 from gpunn.core.arena import Parameter
 
 from .style import INK, dress, legend, line_style, new_axes
@@ -19,6 +20,14 @@ __all__ = ["PathRecorder", "error_surface"]
 
 Weight = tuple[str, Any]
 """Path of a parameter and the place in it: ``("dense/kernel", (0, 0))``."""
+
+
+def _check_weights(name: str, value: Any) -> list[Weight]:
+    return [(path, at) for path, at in value]
+
+
+def _check_every(name: str, value: Any) -> str:
+    return check_choice(name, value, ("epoch", "batch"))
 
 
 class PathRecorder(Callback):
@@ -41,10 +50,11 @@ class PathRecorder(Callback):
     (6, 2)
     """
 
-    def __init__(self, weights: Sequence[Weight], every: str = "epoch") -> None:
-        self.weights = [(path, at) for path, at in weights]
-        self.every = check_choice("every", every, ("epoch", "batch"))
-        self._path: list[list[float]] = []
+    weights: Sequence[Weight] = field(check=_check_weights)
+    every: str = field(default="epoch", check=_check_every)
+    _path: list[list[float]] = state(
+        lambda self: Several(Several(Number(), len(self.weights))), list
+    )
 
     @property
     def path(self) -> np.ndarray:
@@ -55,7 +65,7 @@ class PathRecorder(Callback):
         return self.every == "batch"
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._path = []
+        self._reset()
         self._look()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -69,9 +79,6 @@ class PathRecorder(Callback):
     def _look(self) -> None:
         places = [_place(self.model, weight) for weight in self.weights]
         self._path.append([float(parameter.numpy()[at]) for parameter, at in places])
-
-    def keeps(self) -> dict[str, Kept]:
-        return {"_path": Several(Several(Number(), len(self.weights)))}
 
 
 def error_surface(
