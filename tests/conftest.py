@@ -6,7 +6,7 @@ import os
 import runpy
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import nvrtc
 import pytest
 
+from gpunn import backends
 from gpunn.backends.compiled.select import why_not as why_not_compiled
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.common import registry
@@ -62,6 +63,13 @@ def other(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def no_backend_yet() -> Iterator[None]:
+    """No backend is chosen, made or announced: each is as in a process that just began."""
+    with backends.anew():
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist() -> tuple:
     """The real MNIST, `((x_train, y_train), (x_test, y_test))`, fetched at the first use."""
@@ -82,12 +90,10 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def example(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[..., dict[str, Any]]]:
     """Runs an example in this process, in an empty folder; returns its names."""
-    # A class that an example registers stays out of the tables of the other tests.
-    for tables in ("_kinds", "_aliases"):
-        copy = {kind: dict(table) for kind, table in getattr(registry, tables).items()}
-        monkeypatch.setattr(registry, tables, copy)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)  # one takes from another
 
@@ -95,7 +101,8 @@ def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=run_name)
 
-    return run
+    with registry.restored():  # of a class that an example registers no other test knows
+        yield run
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from gpunn.common import once
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import closest
 
@@ -21,7 +23,6 @@ _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}
 _making = Exclusive()
 _chosen: str | None = None
-_announced = False
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
@@ -78,18 +79,37 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     return _instances[name]
 
 
+@contextmanager
+def anew() -> Iterator[None]:
+    """Within the block nothing is chosen, made or announced, as in a process that just began.
+
+    What was before is so again at its end; what was registered within it is forgotten.
+    """
+    global _chosen
+    chosen, factories, instances = _chosen, _factories.copy(), _instances.copy()
+    _chosen = None
+    _instances.clear()
+    try:
+        with once.anew():
+            yield
+    finally:
+        _chosen = chosen
+        _factories.clear()
+        _factories.update(factories)
+        _instances.clear()
+        _instances.update(instances)
+
+
 def _automatic() -> Backend:
-    global _announced
     no_card, no_kernels = card.why_not(), compiled.why_not()
     if no_card is None:
         return get_backend("cupy")
-    if not _announced:
+    if once.first_time("the backend"):
         if no_kernels is None:
             said = f"the compiled backend ({compiled.chosen()}). {no_card}"
         else:
             said = f"the NumPy backend. {no_card} {no_kernels}"
         print(f"gpunn: using {said}", file=sys.stderr)
-        _announced = True
     return get_backend("numpy" if no_kernels else "compiled")
 
 

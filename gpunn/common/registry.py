@@ -7,7 +7,8 @@ enrol every entry, and loading a saved model all read this one table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from inspect import signature
 from types import MappingProxyType
@@ -85,6 +86,21 @@ class Entry:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """What is registered within the block is forgotten at its end."""
+    before: list[tuple[Any, Any]] = [
+        (tables, {kind: dict(table) for kind, table in tables.items()})
+        for tables in (_kinds, _aliases)
+    ]
+    try:
+        yield
+    finally:
+        for tables, old in before:
+            tables.clear()
+            tables.update(old)
 
 
 def is_own(entry: Any) -> bool:
@@ -165,6 +181,11 @@ def register_serializable(
         return cls
 
     return decorate
+
+
+def kinds() -> set[str]:
+    """The kinds of which something is registered."""
+    return {kind for kind, table in _kinds.items() if table}
 
 
 def entries(kind: str) -> dict[str, type]:

@@ -34,6 +34,11 @@ def kept_data(backend: Backend) -> dict[str, Any]:
     return _this_thread.kept.setdefault(backend.root, {})
 
 
+def forget_kept_data() -> None:
+    """Take back from every device what calls of this thread have left there."""
+    _this_thread.kept.clear()
+
+
 class OutOfMemoryError(MemoryError):
     """The device has no room for what was asked; the message says what would fit."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import registry
+from gpunn.common import once, registry
 from gpunn.common.arguments import warn
 from gpunn.core.arena import with_room_for
 
@@ -21,7 +21,6 @@ from .files import MAX_HEADER, Path
 MAX_PARTS = 10_000  # of a model that is loaded, if nobody asks for more
 
 _KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
-_said = False  # that a file of such a name is none of Keras's
 
 
 def save_model(
@@ -234,11 +233,9 @@ def _integers(value: Any) -> Iterator[int]:
 
 def _say_whose_format(path: Path) -> None:
     """Warn once of a file whose name says that Keras can read it. It is written by then."""
-    global _said
     ending = os.path.splitext(os.fspath(path))[1]
-    if _said or ending not in _KERAS_ENDINGS:
+    if ending not in _KERAS_ENDINGS or not once.first_time("a name that is one of Keras's"):
         return
-    _said = True
     warn(
         f"{os.fspath(path)} is in gpunn's own format, a safetensors file, though names in "
         f"{ending} are those of Keras's files: gpunn reads it, Keras does not. Name it .gpunn."

@@ -170,7 +170,7 @@ def test_bias_and_activation_are_one_pass_on_a_card(name: str) -> None:
     out = card.upload(np.ones((5, 3), np.float32)) if activation.saves == "input" else z
     card.bias_activation(z, bias, activation, out)
     kernel = "row_activation" if activation.rowwise else "bias_activation"
-    assert card._kernels.launched == {f"{kernel}<float, {activation.functor}>"}
+    assert card.kernels.launched == {f"{kernel}<float, {activation.functor}>"}
 
 
 # -- what is fused with what

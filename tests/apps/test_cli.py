@@ -30,8 +30,7 @@ sys.exit(main())
 
 
 @pytest.fixture(autouse=True)
-def backend_stays(monkeypatch):
-    monkeypatch.setattr(gpunn.backends, "_chosen", None)
+def numpy_is_asked_for(monkeypatch, no_backend_yet):
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
 
 
@@ -570,19 +569,18 @@ def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
 
 def test_doctor_names_an_instruction_set_that_was_not_built(monkeypatch):
     monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2", "avx512"))
-    monkeypatch.setattr(compiled, "_is_built", lambda name: name != "avx512")
+    monkeypatch.setattr(compiled, "is_built", lambda name: name != "avx512")
     monkeypatch.setattr(compiled, "chosen", lambda: "avx2")
     assert doctor.describe_compiled() == (
         "avx2 (there are baseline, avx2). Not built, though this CPU has it: avx512"
     )
-    monkeypatch.setattr(compiled, "_is_built", lambda name: name == "avx512")
+    monkeypatch.setattr(compiled, "is_built", lambda name: name == "avx512")
     monkeypatch.setattr(compiled, "chosen", lambda: "avx512")
     assert doctor.describe_compiled() == "avx512 (there are avx512)"
 
 
 def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeypatch, capsys):
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", "sse9")
-    monkeypatch.setattr(gpunn.backends, "_instances", {})
     assert main(["doctor", "--backend", "compiled"]) == 1
     text = " ".join(capsys.readouterr().out.split())
     said = "GPUNN_INSTRUCTIONS must be one of baseline, avx2, avx512; got 'sse9'."

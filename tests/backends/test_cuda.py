@@ -40,11 +40,11 @@ def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *option
     ]
     if rest and isinstance(rest[-1], Epilogue):
         epilogue = rest[-1]._replace(vector=backend.upload(rest[-1].vector))
-        if not backend._blas.offers(*arrays, transpose_a, transpose_b, rest[-2], epilogue):
+        if not backend.blas.offers(*arrays, transpose_a, transpose_b, rest[-2], epilogue):
             return None
-        backend._blas(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
+        backend.blas(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
         return backend.read(arrays[2]), backend.read(epilogue.vector)
-    backend._blas(*arrays, transpose_a, transpose_b, *rest)
+    backend.blas(*arrays, transpose_a, transpose_b, *rest)
     return backend.read(arrays[2])
 
 
@@ -112,13 +112,13 @@ def test_an_algorithm_is_chosen_once_and_before_a_capture(libraries: Libraries) 
 
     def step() -> None:
         for bias, out in zip(biases, outs, strict=True):
-            backend._blas(x, w, out, False, False, False, None, Epilogue("relu", bias))
+            backend.blas(x, w, out, False, False, False, None, Epilogue("relu", bias))
 
     with pytest.raises(RuntimeError, match="The epilogue 'relu' is not offered here"):
         step()
     for bias, out in zip(biases, outs, strict=True):
         for _ in range(2):
-            assert backend._blas.offers(x, w, out, False, False, None, Epilogue("relu", bias))
+            assert backend.blas.offers(x, w, out, False, False, None, Epilogue("relu", bias))
     alignments = {(min(b.data.ptr & -b.data.ptr, 256), min(o.data.ptr & -o.data.ptr, 256))
                   for b, o in zip(biases, outs, strict=True)}  # fmt: skip
     assert len(libraries.chosen) == len(alignments)
@@ -146,9 +146,9 @@ def test_what_the_library_lacks_is_not_offered(libraries: Libraries) -> None:
 def test_an_older_card_has_no_tensor_cores_for_these(
     libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(cuda.make_backend()._blas.precisions) == set(PRECISIONS)
+    assert set(cuda.make_backend().blas.precisions) == set(PRECISIONS)
     pretend(monkeypatch, libraries, "75")
-    assert not cuda.make_backend()._blas.precisions
+    assert not cuda.make_backend().blas.precisions
 
 
 @pytest.mark.parametrize("function", ["cublasSetStream_v2", "cublasLtCreate"])
@@ -172,8 +172,8 @@ def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
     for factory in (cuda.make_backend, emulated.make_backend):
         backend = factory()
         x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
-        gpunn.backends.register_backend("tried", lambda backend=backend: backend)
-        try:
+        with gpunn.backends.anew():
+            gpunn.backends.register_backend("tried", lambda backend=backend: backend)
             gpunn.use_backend("tried")
             gpunn.utils.set_random_seed(1)
             model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)])
@@ -181,10 +181,6 @@ def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
             model.compile("adam", loss)
             model.fit(x, y, batch_size=4, epochs=1, verbose=0)  # 37 steps and a ragged one
             weights.append(model.get_weights())
-        finally:
-            gpunn.use_backend("auto")
-            del gpunn.backends._factories["tried"]
-            gpunn.backends._instances.pop("tried", None)
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
 

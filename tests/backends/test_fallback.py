@@ -77,7 +77,7 @@ def run(needed: Path, tmp_path: Path) -> Run:
         if not site.exists():
             site.mkdir()
             machine.write(site)
-        path = os.pathsep.join(map(str, (site, packages, ROOT / "tests")))
+        path = os.pathsep.join(map(str, (site, packages, ROOT / "tests" / "support")))
         return subprocess.run(
             [sys.executable, "-S", "-W", "error", *arguments],
             cwd=tmp_path,
@@ -411,16 +411,16 @@ def test_a_model_stays_where_it_was_made(run: Run) -> None:
 def test_the_best_that_was_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, Any] = {}
     monkeypatch.setattr(compiled, "of_this_cpu", lambda: compiled.INSTRUCTIONS)
-    monkeypatch.setattr(compiled, "_module", loaded.setdefault)
-    monkeypatch.setattr(compiled, "_is_built", lambda name: name != "avx512")
-    compiled._library.__wrapped__(None)
+    monkeypatch.setattr(compiled, "module", loaded.setdefault)
+    monkeypatch.setattr(compiled, "is_built", lambda name: name != "avx512")
+    compiled.load.__wrapped__(None)
     with pytest.raises(RuntimeError, match=r"asks for avx512\. They were not built: there is base"):
-        compiled._library.__wrapped__("avx512")
-    monkeypatch.setattr(compiled, "_is_built", lambda name: True)
+        compiled.load.__wrapped__("avx512")
+    monkeypatch.setattr(compiled, "is_built", lambda name: True)
     monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2"))
     with pytest.raises(RuntimeError, match=r"asks for avx512\. This CPU does not have them: there"):
-        compiled._library.__wrapped__("avx512")
+        compiled.load.__wrapped__("avx512")
     assert list(loaded) == ["avx2"]
-    monkeypatch.setattr(compiled, "_is_built", lambda name: name == "avx512")
+    monkeypatch.setattr(compiled, "is_built", lambda name: name == "avx512")
     with pytest.raises(RuntimeError, match=r"built for avx512, which this CPU does not have: ins"):
-        compiled._library.__wrapped__(None)
+        compiled.load.__wrapped__(None)

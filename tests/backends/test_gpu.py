@@ -21,6 +21,7 @@ import pytest
 from card_programs import PROGRAMS, SPARSE, trained
 from comparisons import COMPARISONS, DTYPES, VALUES, Sample
 from little_memory import limited, refusal
+from pairwise import pairwise
 
 import gpunn
 from gpunn import layers
@@ -107,7 +108,7 @@ def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
 ) -> None:
     """Where the library offers it; a card may have none. Rounded factors are among these."""
     backend, random = get_backend(card), np.random.default_rng(0)
-    blas = backend._blas  # type: ignore[attr-defined]
+    blas = backend.blas  # type: ignore[attr-defined]
     if card == "emulated":
         monkeypatch.setattr(blas, "epilogues", (kind,))
     for precision in (None, *blas.precisions):
@@ -201,9 +202,16 @@ CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray, int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("spare", [2_000_000, 4_850_000])  # the second has room for the input
+@pytest.mark.parametrize(
+    ("call", "hidden", "spare"),
+    [
+        pytest.param(*row.values())
+        for row in pairwise(
+            # the second has room for the input
+            {"call": [*CALLS], "hidden": [*HIDDEN], "spare": [2_000_000, 4_850_000]}
+        )
+    ],
+)
 def test_out_of_memory_names_the_batch_size_and_one_that_fits(
     card: str, call: str, hidden: str, spare: int
 ) -> None:

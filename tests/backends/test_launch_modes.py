@@ -255,8 +255,8 @@ def test_the_order_of_threads_makes_no_difference(mode: str) -> None:
     results = []
     for order in range(4):
         card = emulated.make_backend(mode)
-        card._kernels = emulated.EmulatedKernels(orders=(order,))
-        card._kernels.blocks = 3
+        card.kernels = emulated.EmulatedKernels(orders=(order,))
+        card.kernels.blocks = 3
         results.append(train(classic(card, "float32"), 70, 32, 1))
     for other in results[1:]:
         assert_same_bits(results[0], other)
@@ -302,7 +302,7 @@ def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch)
     """Adam's arrays, in 784-128-10, are weights, gradients and two slots of 101,770 numbers."""
     card = dry.make_backend(cooperative=True)
     for least, kind in ((4 * 4 * 101_770, GraphProgram), (5 * 4 * 101_770, PersistentProgram)):
-        monkeypatch.setattr(card._kernels, "cache", least, raising=False)
+        monkeypatch.setattr(card.kernels, "cache", least, raising=False)
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
         rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
@@ -316,7 +316,7 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
     second 6.6 ms; 32 of them share the rows out. A launch may take 25 ms."""
     for resident, steps in ((1, 3), (2, 7), (1000, 122)):
         card = dry.make_backend(cooperative=True)
-        card._kernels.resident = resident
+        card.kernels.resident = resident
         model = classic(card, "float32", 784)
         x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
         rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)

@@ -134,8 +134,8 @@ def test_finding_out_computes_nothing() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _backend_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpunn.backends, "_chosen", None)
+def _(no_backend_yet: None) -> None:
+    """Doctor's choice of a backend ends with its test."""
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:

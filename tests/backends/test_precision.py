@@ -14,14 +14,11 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.backends.shared import precision as module
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 
 @pytest.fixture(autouse=True)
-def _restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(gpunn.backends, "_chosen", None)
-    monkeypatch.setattr(module, "_announced", False)
+def _restore(no_backend_yet: None) -> Iterator[None]:
     yield
     gpunn.config.set_floatx("float32")
 

@@ -37,7 +37,7 @@ def _nothing_kept() -> Iterator[None]:
         sending.sources = []  # left by an interrupted call of another test
     emulated.STREAM.lost = 0
     yield
-    memory._this_thread.kept.clear()
+    memory.forget_kept_data()
     gc.collect()
     lost, emulated.STREAM.lost = emulated.STREAM.lost, 0
     assert not lost
@@ -66,7 +66,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def begin(size: int) -> None:
         monkeypatch.setattr(rows, "lacking", lambda size, backend: 1000)
         monkeypatch.setattr(streaming, "CHUNK_BYTES", size)
-        memory._this_thread.kept.clear()
+        memory.forget_kept_data()
 
     return begin
 
@@ -189,7 +189,7 @@ def test_a_model_may_stream_now_and_not_then(timed: str, restored: bool) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "lacking", lambda size, backend: 1000)
         patch.setattr(streaming, "CHUNK_BYTES", 150)
-        memory._this_thread.kept.clear()
+        memory.forget_kept_data()
         models[1].fit(X, Y, batch_size=BATCH, verbose=0, callbacks=[stop])
     states = [model.training_state() for model in models]
     if restored:
@@ -344,7 +344,7 @@ def fresh(backend: str, calls: list[Callable[[Any], Any]], forget: bool) -> list
         result = call(model)
         results.append((bits(model), getattr(result, "history", result)))
         if forget:
-            memory._this_thread.kept.clear()
+            memory.forget_kept_data()
             model.trainer.forget_programs()
     return results
 
@@ -460,7 +460,7 @@ def test_only_the_last_data_set_of_a_kind_is_kept(card: str) -> None:
     for n in range(1_000, 1_005):
         assert kept(n) <= before + 10_000
     if card == "emulated":
-        memory._this_thread.kept.clear()
+        memory.forget_kept_data()
         gc.collect()
         assert -model.backend.free_bytes() < before - 20_000
 

@@ -32,7 +32,7 @@ samples = st.builds(
 @hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @hypothesis.given(sample=samples, blocks=st.integers(1, 4))
 def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
-    CARD._kernels.blocks = blocks
+    CARD.kernels.blocks = blocks
     COMPARISONS[name](CARD if backend == "emulated" else get_backend(backend), sample)
 
 
@@ -43,4 +43,4 @@ def test_every_entry_point_is_run() -> None:
         for dtype in DTYPES:
             compare(card, Sample(3, 33, dtype))
     parts = kernel_source.parts().values()
-    assert card._kernels.launched == {part.entry(*c) for part in parts for c in part.every_choice()}
+    assert card.kernels.launched == {part.entry(*c) for part in parts for c in part.every_choice()}

@@ -238,7 +238,7 @@ def complaint(comparisons: Iterable[str], grids: Sequence[int] = (1, 2, 4), **ho
     card = make_card(**how)
     for sample in SAMPLES:  # most faults show in one of the first few, on some grid
         for blocks in grids:
-            card._kernels.blocks = blocks
+            card.kernels.blocks = blocks
             for comparison in comparisons:
                 try:
                     COMPARISONS[comparison](card, replace(sample))

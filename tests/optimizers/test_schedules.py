@@ -213,9 +213,9 @@ def test_a_schedule_of_ones_own(backend: str) -> None:
 @pytest.mark.parametrize("rate", [schedules.CosineDecay(0.1, 9), Mine(0.1)], ids=repr)
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_saved_training_goes_on_exactly(
-    rate: LearningRateSchedule, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rate: LearningRateSchedule, backend: str, tmp_path: Path, no_backend_yet: None
 ) -> None:
-    monkeypatch.setattr(gpunn.backends, "_chosen", backend)
+    gpunn.use_backend(backend)
     momentum = PiecewiseConstantDecay([5], [0.5, 0.9])
     model = make(backend, SGD(rate, momentum))
     fit(model, 1)

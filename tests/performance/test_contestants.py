@@ -64,8 +64,13 @@ CONVOLVING = [
 ]
 
 
+def rare(stem: str, name: str) -> bool:
+    """What compiles for many seconds, whoever asks: not in every run."""
+    return stem in ("jax_mlp", "keras_mlp") or "torch.compile" in name
+
+
 def case(stem: str, name: str, *more: str) -> Any:
-    marks = [pytest.mark.more] if name in SLOW else []
+    marks = [pytest.mark.more] if rare(stem, name) else []
     return pytest.param(stem, name, *more, id="-".join((name, *more)), marks=marks)
 
 
@@ -176,13 +181,15 @@ def ask(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Any:
     np.savez(folder / "digits.npz", **{name: array[:2000] for name, array in arrays})
 
     @functools.cache
-    def process(stem: str, backend: str | None, slow: bool) -> dict[str, dict[str, np.ndarray]]:
+    def process(
+        stem: str, backend: str | None, slow: bool, often: bool
+    ) -> dict[str, dict[str, np.ndarray]]:
         names = [
             name for file, name in CONTESTANTS
             if file == stem and variants(stem)[name].get("backend") == backend
-            and (name in SLOW) == slow
+            and (name in SLOW) == slow and rare(stem, name) != often
         ]  # fmt: skip
-        out = folder / f"{stem}-{backend}-{slow}"
+        out = folder / f"{stem}-{backend}-{slow}-{often}"
         out.mkdir()
         done = subprocess.run(
             [sys.executable, __file__, stem, str(folder / "digits.npz"), str(out), *names],
@@ -196,7 +203,8 @@ def ask(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Any:
         return {name: dict(np.load(out / f"{i}.npz")) for i, name in enumerate(names)}
 
     def answers(stem: str, name: str) -> dict[str, np.ndarray]:
-        found = process(stem, variants(stem)[name].get("backend"), name in SLOW)[name]
+        backend, often = variants(stem)[name].get("backend"), not rare(stem, name)
+        found = process(stem, backend, name in SLOW, often)[name]
         assert "error" not in found, str(found["error"])
         return found
 
@@ -372,7 +380,13 @@ def few_digits(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stem", dict.fromkeys(stem for stem, _ in CONTESTANTS))
+@pytest.mark.parametrize(
+    "stem",
+    [
+        pytest.param(stem, marks=[pytest.mark.more] if rare(stem, "") else [])
+        for stem in dict.fromkeys(stem for stem, _ in CONTESTANTS)
+    ],
+)
 def test_starts_cold(stem: str, few_digits: Path) -> None:
     name = next(name for file, name in CONTESTANTS if file == stem)
     files = {"GPUNN_BENCH_DATA": str(few_digits), "KERAS_HOME": str(few_digits.parent)}

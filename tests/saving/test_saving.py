@@ -239,8 +239,7 @@ def test_the_offending_entry_is_named(tmp_path, document, place, value, named):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
-def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, monkeypatch):
-    monkeypatch.setattr(gpunn.saving.model_files, "_said", False)
+def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, no_backend_yet):
     model = trained()
     with pytest.warns(UserWarning, match=r"own format.*Keras does not\. Name it \.gpunn") as caught:
         saver = gpunn.callbacks.ModelCheckpoint(
@@ -256,7 +255,6 @@ def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, monkeypatch):
         assert bits(again) == bits(model)
 
 
-def test_our_own_names_are_saved_without_a_word(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpunn.saving.model_files, "_said", False)
+def test_our_own_names_are_saved_without_a_word(tmp_path, no_backend_yet):
     for name in ("model.gpunn", "model", "model.safetensors", "h5", "folder.h5.d/"):
         trained().save(tmp_path / name)  # a warning is an error here

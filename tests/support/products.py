@@ -29,7 +29,7 @@ class Spy(emulated.Products):
 
 def card(*epilogues: str) -> tuple[Any, Spy]:
     backend, spy = emulated.make_backend("fused"), Spy(*epilogues)
-    backend._blas = spy
+    backend.blas = spy
     return backend, spy
 
 

@@ -427,7 +427,6 @@ def test_slots_of_frozen_layers_are_kept(
         other.set_weights(model.get_weights())
         other.set_training_state(*model.training_state())
     else:
-        monkeypatch.setattr(gpunn.backends, "_chosen", None)
         gpunn.use_backend(backend)
         model.save(tmp_path / "model")
         other = gpunn.saving.load_model(tmp_path / "model")

@@ -22,7 +22,7 @@ def library() -> Any:
     Raises:
         RuntimeError: if there is none; it says why.
     """
-    return _library(os.environ.get("GPUNN_INSTRUCTIONS") or None)
+    return load(os.environ.get("GPUNN_INSTRUCTIONS") or None)
 
 
 def chosen() -> str:
@@ -37,8 +37,8 @@ def available() -> tuple[str, ...]:
     Raises:
         RuntimeError: if there is none; it says why.
     """
-    usable = tuple(name for name in of_this_cpu() if _is_built(name))
-    others = [name for name in INSTRUCTIONS if _is_built(name)]
+    usable = tuple(name for name in of_this_cpu() if is_built(name))
+    others = [name for name in INSTRUCTIONS if is_built(name)]
     if not usable and others:
         raise RuntimeError(
             f"The compiled kernels were built for {', '.join(others)}, which this CPU does not "
@@ -54,30 +54,32 @@ def available() -> tuple[str, ...]:
 @cache
 def of_this_cpu() -> tuple[str, ...]:
     """The instruction sets that this CPU has, built for or not."""
-    best = _module("chooser").best() if _is_built("chooser") else "baseline"
+    best = module("chooser").best() if is_built("chooser") else "baseline"
     return INSTRUCTIONS[: INSTRUCTIONS.index(best) + 1]
 
 
 @cache
-def _library(asked: str | None) -> Any:
+def load(asked: str | None) -> Any:
+    """The module of an instruction set, or the best one; raises as `library` does."""
     if asked not in (None, *INSTRUCTIONS):
         raise RuntimeError(
             f"GPUNN_INSTRUCTIONS must be one of {', '.join(INSTRUCTIONS)}; got {asked!r}."
         )
     usable = available()
     if asked is not None and asked not in usable:
-        reason = "This CPU does not have them" if _is_built(asked) else "They were not built"
+        reason = "This CPU does not have them" if is_built(asked) else "They were not built"
         raise RuntimeError(
             f"GPUNN_INSTRUCTIONS asks for {asked}. {reason}: there is {', '.join(usable)}."
         )
-    return _module(asked or usable[-1])
+    return module(asked or usable[-1])
 
 
-def _is_built(which: str) -> bool:
+def is_built(which: str) -> bool:
+    """Whether there is a module of this instruction set, or of the chooser."""
     return importlib.util.find_spec(_name(which)) is not None
 
 
-def _module(which: str) -> Any:
+def module(which: str) -> Any:
     """The module of an instruction set, or the chooser."""
     try:
         return importlib.import_module(_name(which))

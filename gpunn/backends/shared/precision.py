@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common import once
 from gpunn.common.names import closest
 
 PRECISIONS = {"tf32": 10, "bfloat16": 7}
@@ -24,8 +25,6 @@ CAPABILITY = 80
 
 Source: NVIDIA, Ampere Tuning Guide, "Improved Tensor Core Operations".
 """
-
-_announced = False
 
 
 def check_precision(precision: Any) -> None:
@@ -43,16 +42,14 @@ def usable(precision: str | None, backend: Any, dtype: str) -> str | None:
     Raises:
         ValueError: for a model that is not float32, and on a card without them.
     """
-    global _announced
     if precision is None:
         return None
     wish = f"matmul_precision={precision!r}"
     if dtype != "float32":
         raise ValueError(f"{wish} rounds float32, but the model is {dtype}; leave it out.")
     if backend.precisions is None:
-        if not _announced:
+        if once.first_time("a precision without effect"):
             print(f"gpunn: {wish} has no effect on the {backend.name} backend.", file=sys.stderr)
-            _announced = True
         return None
     if precision not in backend.precisions:
         raise ValueError(

@@ -460,21 +460,18 @@ def test_the_number_of_threads_makes_no_difference() -> None:
 
 
 @pytest.fixture
-def hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[None]:
     """A process that never saw a backend, on a machine without card and compiled kernels."""
-    for name in compiled.INSTRUCTIONS:
-        monkeypatch.setitem(sys.modules, f"gpunn.backends.compiled._kernels_{name}", None)
+    monkeypatch.setattr(compiled, "is_built", lambda which: False)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(card, "why_not", lambda: "There is no card.")
-    for name, value in {"_chosen": None, "_instances": {}, "_announced": False}.items():
-        monkeypatch.setattr(gpunn.backends, name, value)
-    caches = [each for each in vars(compiled).values() if hasattr(each, "cache_clear")]
-    for cached in caches:
-        cached.cache_clear()
+    known = (compiled.load, compiled.of_this_cpu)
+    for function in known:
+        function.cache_clear()
     yield
-    for cached in caches:
-        cached.cache_clear()
+    for function in known:
+        function.cache_clear()
 
 
 def test_without_it_numpy_takes_over(hidden: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.skipif(not INSTRUCTIONS, reason=str(compiled.why_not())
 
 @pytest.fixture(params=INSTRUCTIONS)
 def module(request: pytest.FixtureRequest) -> Iterator[Any]:
-    found = importlib.import_module(f"gpunn.backends.compiled._kernels_{request.param}")
+    found = compiled.module(request.param)
     yield found
     found.set_threads(1)
 
@@ -72,7 +71,7 @@ def test_whole_numbers_come_out_exactly(
     instructions: str, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool,
     accumulate: bool, gaps: tuple[int, int, int], dtype: str, seed: int,
 ) -> None:  # fmt: skip
-    module = importlib.import_module(f"gpunn.backends.compiled._kernels_{instructions}")
+    module = compiled.module(instructions)
     rng = np.random.default_rng(seed)
     a, b, out = (rng.integers(-9, 10, shape) for shape in ((m, k), (k, n), (m, n)))
     wanted = a @ b + out * accumulate

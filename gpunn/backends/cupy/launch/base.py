@@ -63,8 +63,8 @@ class CupyBase(Backend):
         self.name = name
         self.xp = self._xp = xp
         self.launch_mode = forced_mode(launch_mode)
-        self._kernels = kernels
-        self._blas = blas
+        self.kernels = kernels
+        self.blas = blas
         self.precisions = blas.precisions
         self._stream = stream
         self._free = free
@@ -151,19 +151,19 @@ class CupyBase(Backend):
     @property
     def resident(self) -> int:
         """See `KernelSet`."""
-        return self._kernels.resident
+        return self.kernels.resident
 
     @property
     def cache(self) -> int:
         """See `KernelSet`."""
-        return self._kernels.cache
+        return self.kernels.cache
 
     def launch(self, launch: FusedLaunch) -> Callable[[], None]:
         """The launch that does the tasks of ``launch``, ready to be called."""
         first = launch.tasks[0]
         if isinstance(first, Product):
-            return partial(self._blas, *first.arguments)
-        kernel, blocks, arguments = configure(launch, self._kernels.blocks, self._arrivals)
+            return partial(self.blas, *first.arguments)
+        kernel, blocks, arguments = configure(launch, self.kernels.blocks, self._arrivals)
         return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
 
     def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
@@ -172,7 +172,7 @@ class CupyBase(Backend):
         Raises:
             LaunchModeError: if the card or the tasks do not allow it.
         """
-        configured = persistent.configure(tasks, self._kernels.resident, self._barrier)
+        configured = persistent.configure(tasks, self.kernels.resident, self._barrier)
         kernel, blocks, arguments = configured
         run = self._prepare(kernel)
         return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
@@ -180,7 +180,7 @@ class CupyBase(Backend):
     def _prepare(self, kernel: Kernel) -> KernelLauncher:
         run = self._prepared.get(kernel)
         if run is None:
-            run = self._prepared[kernel] = self._kernels.prepare(kernel)
+            run = self._prepared[kernel] = self.kernels.prepare(kernel)
         return run
 
     def _ask(self, *tasks: Task) -> None:
@@ -214,7 +214,7 @@ class CupyBase(Backend):
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Whether the product traced last takes this as its epilogue."""
         product = self._traced[-1] if self._traced and self._epilogues else None
-        if isinstance(product, Product) and product.add_epilogue(self._blas, kind, array, vector):
+        if isinstance(product, Product) and product.add_epilogue(self.blas, kind, array, vector):
             product.epilogue_operation = self._performing
             return True
         return False
