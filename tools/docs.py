@@ -1,11 +1,13 @@
 """Writes the generated parts of the documents, from what the program says: `make docs`.
 
-The table of operations comes from their declarations. The trace of a training step comes from
+The table of operations comes from their declarations, the list of parts from their docstrings. The
+trace of a training step comes from
 running one: what each backend does for each of its operations.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gpunn.backends.contract.declaration import Argument
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.tasks import Product, Task
+from gpunn.common import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -58,6 +61,35 @@ def table_of_operations() -> str:
         *map(row, Contract.operations.values()),
     ]
     return "\n".join(lines) + "\n"
+
+
+# -- the parts that a user names
+
+MODULES = (
+    "activations", "layers", "losses", "metrics", "optimizers", "optimizers.schedules",
+    "initializers", "regularizers", "constraints", "callbacks",
+)  # fmt: skip
+
+
+def is_part(value: Any) -> bool:
+    """Whether it is a class that is registered."""
+    if not (isinstance(value, type) and issubclass(value, registry.Entry)):
+        return False
+    return registry.entries(value.kind).get(value.__name__) is value
+
+
+def list_of_parts() -> str:
+    """A table for each kind: the name, and the first paragraph of the docstring."""
+    lines = []
+    for name in MODULES:
+        lines += [f"### `gpunn.{name}`", "", "| part | what it is |", "| --- | --- |"]
+        public = vars(importlib.import_module(f"gpunn.{name}")).values()
+        parts = {value.__name__: value for value in public if is_part(value)}
+        for part, cls in sorted(parts.items()):
+            meaning = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
+            lines.append(f"| `{part}` | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 # -- the trace of a step
@@ -169,6 +201,7 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "operations.md": (
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
+    "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip
 

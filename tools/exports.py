@@ -108,8 +108,7 @@ def statements(folder: Path) -> str:
     """The imports of a package, what stands beside its classes, and ``__all__``."""
     modules = {
         path.stem: ast.parse(path.read_text(encoding="utf-8")).body
-        for path in sorted(folder.glob("*.py"))
-        if path.stem != "__init__"
+        for path in sorted(folder.glob("[!_]*.py"))
     }
     found = list(parts(modules))
     names = {module: assigned(body, "__all__") for module, body in modules.items()}
