@@ -14,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from setuptools.modified import newer_group
 COMPILED = "gpunn.backends.compiled"
 IN_PLACE = Path(*COMPILED.split("."))
 KERNELS = Path("kernels")
+FORMULAS = KERNELS / "cpu" / "formulas.hpp"
 SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
 HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
 FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
@@ -47,7 +49,7 @@ if platform.machine() in ("x86_64", "amd64"):
 
 
 class BuildKernels(build_ext):
-    """Writes down which formulas there are, then compiles, as many files at once as cores."""
+    """Renews the list of formulas, then compiles, as many files at once as cores."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -55,13 +57,11 @@ class BuildKernels(build_ext):
         self.in_place = bool(self.inplace)  # as an editable installation too; run() resets it
 
     def build_extensions(self):
-        folder = Path(self.build_temp)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "formulas.hpp").write_text(formulas(), encoding="utf-8")
+        if FORMULAS.read_text(encoding="utf-8") != (now := formulas()):
+            FORMULAS.write_text(now, encoding="utf-8")
         windows = self.compiler.compiler_type == "msvc"
         own = shlex.split(" ".join(os.environ.get(name, "") for name in ("CFLAGS", "CXXFLAGS")))
         for extension in self.extensions:
-            extension.include_dirs.append(str(folder))
             flags = UNIX + INSTRUCTIONS.get(extension.name.rpartition("_")[2], [])
             extension.extra_compile_args = [*(WINDOWS if windows else flags), *own]
             extension.extra_link_args = [] if windows else ["-pthread"]
@@ -123,15 +123,20 @@ class BuildKernels(build_ext):
 
 
 def formulas():
-    """``EACH_KIND(X)``: X of every formula of that kind, by the name of its struct."""
+    """The text of kernels/cpu/formulas.hpp, from the structs in kernels/formulas."""
     found = {}
     for header in sorted(KERNELS.glob("formulas/*.cuh")):
         for name, kind in FORMULA.findall(header.read_text(encoding="utf-8")):
             found.setdefault(re.sub(r"(?<!^)(?=[A-Z])", "_", kind).upper(), []).append(name)
-    return "".join(
-        f"#define EACH_{kind}(X) {' '.join(f'X({name})' for name in names)}\n"
-        for kind, names in found.items()
-    )
+    text = [
+        "// Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each",
+        "// `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.",
+        "#pragma once",
+    ]
+    for kind, names in found.items():
+        calls = " ".join(f"X({name})" for name in names)
+        text += ["", f"#define EACH_{kind}(X) \\", *textwrap.wrap(calls, 90)]
+    return "\n".join(text).replace(")\nX(", ") \\\nX(").replace("\nX(", "\n    X(") + "\n"
 
 
 def chooser():

@@ -16,6 +16,7 @@ from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
 from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
+from gpunn.common.tree import own_folder
 
 BETWEEN = [pytest.param(a, marks=pytest.mark.more) for a in ARCHITECTURES[1:-1]]
 
@@ -134,6 +135,17 @@ def test_every_part_was_found() -> None:
             marked = sum(p.division == division for p in part.parameters)
             assert marked == signature.count(f"{division} ")
         assert sum(p.constant for p in part.parameters) == signature.count("const ")
+
+
+def test_the_list_for_the_cpu_has_every_formula() -> None:
+    """`kernels/cpu/formulas.hpp` is renewed by setup.py, and committed."""
+    text = (own_folder("kernels") / "cpu" / "formulas.hpp").read_text()
+    listed = {
+        kind.replace("_", ""): re.findall(r"X\((\w+)\)", names)
+        for kind, names in re.findall(r"#define EACH_(\w+)\(X\)((?:.*\\\n)*.*)", text)
+    }
+    known = kernel_source.formulas().items()
+    assert listed == {kind.upper(): list(names) for kind, names in known}
 
 
 def test_headers_hold_plain_cpp() -> None:

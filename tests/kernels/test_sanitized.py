@@ -9,7 +9,6 @@ are built without them as well: then it sees every access.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,6 @@ import numpy as np
 import pytest
 
 from gpunn.backends.compiled import select as compiled
-from gpunn.backends.cupy.launch import parts as kernel_source
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "cpu"
 # Not optimized: that takes minutes, and leaves less to be found.
@@ -73,18 +71,11 @@ def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if not all(library.is_absolute() for library in runtime()):
         pytest.skip("g++ has no sanitizers")
     folder = tmp_path_factory.mktemp("sanitized")
-    (folder / "formulas.hpp").write_text(
-        "".join(
-            f"#define EACH_{re.sub('(?<!^)(?=[A-Z])', '_', kind).upper()}(X) "
-            f"{' '.join(f'X({name})' for name in names)}\n"
-            for kind, names in kernel_source.formulas().items()
-        )
-    )
     (folder / "faults.cpp").write_text(FAULTS)
     flags = [*FLAGS, *wide]
     flags += [
         f"-I{path}"
-        for path in (folder, SOURCES, np.get_include(), sysconfig.get_paths()["include"])
+        for path in (SOURCES, np.get_include(), sysconfig.get_paths()["include"])
     ]
 
     def build(source: Path) -> str:

@@ -1,0 +1,34 @@
+// Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each
+// `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.
+#pragma once
+
+#define EACH_ACTIVATION(X) \
+    X(Linear) X(Sigmoid) X(Tanh) X(Relu) X(ShapedSigmoid) X(Step) X(Ramp) X(Gaussian) \
+    X(Softsign) X(LeakyRelu) X(BoundedRelu) X(Elu) X(Exponential) X(Softplus) X(Silu) \
+    X(HardSilu) X(Gelu) X(GeluTanh) X(Mish)
+
+#define EACH_ROW_ACTIVATION(X) \
+    X(Softmax) X(LogSoftmax)
+
+#define EACH_COMBINATION(X) \
+    X(Product) X(Quotient) X(Larger) X(Smaller) X(Same)
+
+#define EACH_LOSS(X) \
+    X(MeanSquaredError) X(HalfSquaredError) X(BinaryCrossentropy) X(SigmoidCrossentropy) \
+    X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(EuclideanDistance) \
+    X(MeanAbsoluteError) X(MeanAbsolutePercentageError) X(MeanSquaredLogarithmicError) \
+    X(Huber) X(LogCosh) X(CosineSimilarity) X(KLDivergence) X(Poisson) X(Hinge) \
+    X(SquaredHinge) X(PerceptronCriterion) X(CategoricalHinge)
+
+#define EACH_METRIC(X) \
+    X(Accuracy) X(BinaryAccuracy) X(CategoricalAccuracy) X(SparseCategoricalAccuracy) X(TopK)
+
+#define EACH_BINS(X) \
+    X(Levels) X(Confusion)
+
+#define EACH_SCHEDULE(X) \
+    X(ConstantValue) X(PiecewiseConstantDecay) X(ExponentialDecay) X(InverseTimeDecay) \
+    X(PolynomialDecay) X(CosineDecay) X(CosineDecayRestarts) X(OneCycle)
+
+#define EACH_OPTIMIZER(X) \
+    X(SGD) X(Adam) X(Adamax) X(Nadam) X(Lamb) X(Adagrad) X(Adadelta) X(RMSprop) X(Lion)
