@@ -7,7 +7,6 @@ each unit at 3 or below. ``axis`` names the axes that a norm runs over: 0 for a 
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,12 +16,15 @@ import numpy as np
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
-from .common.arguments import check_fraction, check_number
+from .common.arguments import check_fraction, check_not_negative, check_number
+from .common.fields import dataclass_transform, field
+from .common.formula import Formula
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 
 
-class Constraint(registry.Entry):
+@dataclass_transform(field_specifiers=(field,))
+class Constraint(Formula):
     """Base class, and the constraint that changes nothing.
 
     One of your own writes ``__call__``, which gets an array of NumPy or CuPy.
@@ -39,8 +41,6 @@ class Constraint(registry.Entry):
         "__call__": "write apply(backend, w), which changes w in place"
     }
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("apply",)}
-    functor: str | None = None
-    parameters: tuple[float, ...] = ()
 
     def __call__(self, w: Any) -> Any:
         """The array nearest to ``w``, or near it, that meets the constraint."""
@@ -50,12 +50,7 @@ class Constraint(registry.Entry):
         """Bring ``w`` back in place."""
         backend.xp.copyto(w, self(w))
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    __repr__ = registry.call_text
 
 
 class _BuiltIn(Constraint):
@@ -80,20 +75,26 @@ class NonNeg(_BuiltIn):
         backend.xp.maximum(w, 0.0, out=w)
 
 
+def _as_list(axis: Any) -> list[int]:
+    return list(axis) if isinstance(axis, (tuple, list)) else [axis]
+
+
+def _check_axis(name: str, value: Any) -> int | list[int]:
+    for number in _as_list(value):
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise TypeError(f"axis must be an integer or a list of them; got {value!r}.")
+    return _as_list(value) if isinstance(value, (tuple, list)) else value
+
+
 class _Norm(_BuiltIn):
     """w * desired / (|w| + epsilon), desired = rate clip(|w|, low, high) + (1 - rate) |w|."""
 
     functor = "constrain_norms"
-
-    def __init__(self, axis: Any) -> None:
-        self.axis = list(axis) if isinstance(axis, (tuple, list)) else axis
-        for number in self._axes:
-            if isinstance(number, bool) or not hasattr(number, "__index__"):
-                raise TypeError(f"axis must be an integer or a list of them; got {axis!r}.")
-
-    @property
-    def _axes(self) -> list[int]:
-        return self.axis if isinstance(self.axis, list) else [self.axis]
+    parameter_names = ("low", "high", "rate", "epsilon")
+    low = high = rate = 1.0
+    epsilon = EPSILON
+    # Without a type: each constraint has it as its last argument.
+    axis = field(default=0, check=_check_axis)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, int, int]:
         """``shape`` as (outer, n, inner): a norm for each of outer x inner lines of n weights.
@@ -101,7 +102,7 @@ class _Norm(_BuiltIn):
         Raises:
             ValueError: for axes that ``shape`` does not have, or that are no neighbours.
         """
-        axes = sorted({a + len(shape) if a < 0 else a for a in self._axes})
+        axes = sorted({a + len(shape) if a < 0 else a for a in _as_list(self.axis)})
         if not axes or axes[0] < 0 or axes[-1] >= len(shape):
             raise ValueError(
                 f"{type(self).__name__}: axis={self.axis!r} does not fit weights of shape "
@@ -113,7 +114,7 @@ class _Norm(_BuiltIn):
         return math.prod(shape[:first]), math.prod(shape[first:stop]), math.prod(shape[stop:])
 
     def apply(self, backend: Backend, w: Array) -> None:
-        xp, (low, high, rate, epsilon) = backend.xp, self.parameters
+        xp = backend.xp
         outer, n, inner = self.lines(w.shape)
         lines = w.reshape(outer, n, inner)
         squares = backend.scratch(lines.shape, w.dtype, "square")
@@ -122,12 +123,12 @@ class _Norm(_BuiltIn):
         xp.square(lines, out=squares)
         xp.sum(squares, axis=1, keepdims=True, out=norms)
         xp.sqrt(norms, out=norms)
-        xp.maximum(norms, low, out=wanted)
-        xp.minimum(wanted, high, out=wanted)
+        xp.maximum(norms, self.low, out=wanted)
+        xp.minimum(wanted, self.high, out=wanted)
         xp.subtract(wanted, norms, out=wanted)
-        xp.multiply(wanted, rate, out=wanted)
+        xp.multiply(wanted, self.rate, out=wanted)
         xp.add(wanted, norms, out=wanted)
-        xp.add(norms, epsilon, out=norms)
+        xp.add(norms, self.epsilon, out=norms)
         xp.divide(wanted, norms, out=wanted)
         xp.multiply(lines, wanted, out=lines)
 
@@ -143,13 +144,13 @@ class MaxNorm(_Norm):
 
     examples = ({"max_value": 0.5}, {"max_value": 0.25, "axis": 1})
 
-    def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
-        super().__init__(axis)
-        self.max_value = check_number("max_value", max_value, 0)
+    max_value: float = field(default=2, check=check_not_negative)
+    axis: Any = 0
+    low = 0.0
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (0.0, self.max_value, 1.0, EPSILON)
+    def high(self) -> float:  # type: ignore[override]
+        return self.max_value
 
 
 class UnitNorm(_Norm):
@@ -161,12 +162,7 @@ class UnitNorm(_Norm):
 
     examples = ({}, {"axis": [0, 1]})
 
-    def __init__(self, axis: Any = 0) -> None:
-        super().__init__(axis)
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (1.0, 1.0, 1.0, EPSILON)
+    axis: Any = 0
 
 
 class MinMaxNorm(_Norm):
@@ -183,17 +179,21 @@ class MinMaxNorm(_Norm):
 
     examples = ({"min_value": 0.5, "max_value": 0.75}, {"rate": 0.5, "axis": -1})
 
-    def __init__(
-        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0
-    ) -> None:
-        super().__init__(axis)
-        self.min_value = check_number("min_value", min_value, 0)
-        self.max_value = check_number("max_value", max_value, self.min_value)
-        self.rate = check_fraction("rate", rate)
+    min_value: float = field(default=0.0, check=check_not_negative)
+    max_value: float = field(default=1.0, check=check_number)
+    rate: float = field(default=1.0, check=check_fraction)
+    axis: Any = 0
+
+    def __post_init__(self) -> None:
+        check_number("max_value", self.max_value, self.min_value)
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.min_value, self.max_value, self.rate, EPSILON)
+    def low(self) -> float:  # type: ignore[override]
+        return self.min_value
+
+    @property
+    def high(self) -> float:  # type: ignore[override]
+        return self.max_value
 
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm

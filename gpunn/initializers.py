@@ -26,22 +26,23 @@ zeros                         ``"zeros"``: fine for a bias; units of a hidden la
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .common import registry
-from .common.arguments import check_choice, check_number
+from .common.arguments import check_choice, check_not_negative, check_number, choice
 from .common.config import resolve_dtype
+from .common.fields import dataclass_transform, field
 from .common.random import check_seed, draw_seed
 
 # The standard deviation of a standard normal cut off at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978
 
 
+@dataclass_transform(field_specifiers=(field,))
 class Initializer(registry.Entry):
     """Base class. A subclass writes `draw`."""
 
@@ -60,12 +61,7 @@ class Initializer(registry.Entry):
         generator = np.random.Generator(np.random.PCG64(getattr(self, "_key", 0)))
         return self.draw(tuple(shape), generator).astype(resolve_dtype(dtype))
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    __repr__ = registry.call_text
 
 
 class Zeros(Initializer):
@@ -82,6 +78,10 @@ class Ones(Initializer):
         return np.ones(shape)
 
 
+def _as_json(name: str, value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 class Constant(Initializer):
     """All equal to ``value``, or a given array (a list in JSON) of the parameter's shape.
 
@@ -91,8 +91,7 @@ class Constant(Initializer):
 
     examples = ({"value": 0.5}, {"value": np.array([[1.0, 2.0], [3.0, 4.0]])})
 
-    def __init__(self, value: Any = 0.0) -> None:
-        self.value = value.tolist() if isinstance(value, np.ndarray) else value
+    value: Any = field(default=0.0, check=_as_json)
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         value = np.asarray(self.value, np.float64)
@@ -101,22 +100,28 @@ class Constant(Initializer):
         return np.broadcast_to(value, shape)
 
 
+def _check_seed(name: str, value: Any) -> int | None:
+    return check_seed(value)
+
+
 class _Seeded(Initializer):
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = check_seed(seed)
+    # Without a type: each initializer has it as its last argument.
+    seed = field(default=None, check=_check_seed)
+
+    def __post_init__(self) -> None:
         self._key = draw_seed() if self.seed is None else self.seed
 
 
 class RandomNormal(_Seeded):
     """Normal with ``mean`` and ``stddev``."""
 
-    aliases: tuple[str, ...] = ("normal",)
+    aliases: ClassVar[tuple[str, ...]] = ("normal",)
 
     examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        super().__init__(seed)
-        self.mean, self.stddev = mean, check_number("stddev", stddev, 0)
+    mean: float = field(default=0.0)
+    stddev: float = field(default=0.05, check=check_not_negative)
+    seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return generator.normal(self.mean, self.stddev, shape)
@@ -138,14 +143,23 @@ class RandomUniform(_Seeded):
     aliases = ("uniform",)
     examples = ({}, {"minval": -1.0, "maxval": 2.0, "seed": 2**63})
 
-    def __init__(
-        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
-    ) -> None:
-        super().__init__(seed)
-        self.minval, self.maxval = minval, maxval
+    minval: float = field(default=-0.05)
+    maxval: float = field(default=0.05)
+    seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return generator.uniform(self.minval, self.maxval, shape)
+
+
+def _check_scale(name: str, value: Any) -> Any:
+    if not value > 0:
+        raise ValueError(f"scale must be positive; got {value!r}.")
+    return value
+
+
+def _check_distribution(name: str, value: Any) -> str:
+    known = ("truncated_normal", "untruncated_normal", "uniform")
+    return check_choice(name, "truncated_normal" if value == "normal" else value, known)
 
 
 class VarianceScaling(_Seeded):
@@ -164,21 +178,10 @@ class VarianceScaling(_Seeded):
 
     examples = ({}, {"scale": 2.0, "mode": "fan_avg", "distribution": "uniform", "seed": 1})
 
-    def __init__(
-        self,
-        scale: float = 1.0,
-        mode: str = "fan_in",
-        distribution: str = "truncated_normal",
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(seed)
-        distribution = {"normal": "truncated_normal"}.get(distribution, distribution)
-        if not scale > 0:
-            raise ValueError(f"scale must be positive; got {scale!r}.")
-        check_choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
-        known = ("truncated_normal", "untruncated_normal", "uniform")
-        check_choice("distribution", distribution, known)
-        self.scale, self.mode, self.distribution = scale, mode, distribution
+    scale: float = field(default=1.0, check=_check_scale)
+    mode: str = field(default="fan_in", check=choice("fan_in", "fan_out", "fan_avg"))
+    distribution: str = field(default="truncated_normal", check=_check_distribution)
+    seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         fan_in, fan_out = fans(shape)
@@ -195,7 +198,7 @@ class VarianceScaling(_Seeded):
 class _Named(VarianceScaling):
     """A `VarianceScaling` with its first three arguments fixed."""
 
-    fixed: tuple[float, str, str]
+    fixed: ClassVar[tuple[float, str, str]]
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(*self.fixed, seed=seed)
@@ -262,9 +265,8 @@ class Orthogonal(_Seeded):
     aliases = ("OrthogonalInitializer",)
     examples = ({}, {"gain": 2.0, "seed": 1})
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        super().__init__(seed)
-        self.gain = check_number("gain", gain)
+    gain: float = field(default=1.0, check=check_number)
+    seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         if len(shape) < 2:
@@ -285,8 +287,7 @@ class Identity(Initializer):
     aliases = ("IdentityInitializer",)
     examples = ({}, {"gain": 2.0})
 
-    def __init__(self, gain: float = 1.0) -> None:
-        self.gain = check_number("gain", gain)
+    gain: float = field(default=1.0, check=check_number)
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         if len(shape) != 2:

@@ -9,7 +9,6 @@ that scale their steps it is not.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -19,11 +18,13 @@ import numpy as np
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
-from .common.arguments import check_choice
+from .common.arguments import choice
+from .common.fields import dataclass_transform, field
 
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 
 
+@dataclass_transform(field_specifiers=(field,))
 class Regularizer(registry.Entry):
     """Base class. A penalty of your own writes ``__call__`` and `gradient`.
 
@@ -46,7 +47,7 @@ class Regularizer(registry.Entry):
     }
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("gradient", "penalty")}
     stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
-    coefficients: tuple[float, float] | None = None
+    coefficients: ClassVar[tuple[float, float] | None] = None
     """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
 
     def __call__(self, x: Any) -> Any:
@@ -63,12 +64,21 @@ class Regularizer(registry.Entry):
             backend.xp.add(gradient, self.gradient(w), out=gradient)
         return self(w)
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+    __repr__ = registry.call_text
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+
+def check_factor(name: str, value: Any) -> float:
+    """``value`` as a finite float of at least 0.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, bool
+    )
+    if not number or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
+    return float(value)
 
 
 class _Elementwise(Regularizer):
@@ -99,8 +109,7 @@ class L1(_Elementwise):
 
     examples = ({"l1": 0.1},)
 
-    def __init__(self, l1: float = 0.01) -> None:
-        self.l1 = check_factor("l1", l1)
+    l1: float = field(default=0.01, check=check_factor)
 
 
 class L2(_Elementwise):
@@ -112,8 +121,7 @@ class L2(_Elementwise):
 
     examples = ({"l2": 0.1},)
 
-    def __init__(self, l2: float = 0.01) -> None:
-        self.l2 = check_factor("l2", l2)
+    l2: float = field(default=0.01, check=check_factor)
 
 
 class L1L2(_Elementwise):
@@ -122,8 +130,8 @@ class L1L2(_Elementwise):
     aliases = ("l1l2", "l1_l2")
     examples = ({"l1": 0.1, "l2": 0.2},)
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1, self.l2 = check_factor("l1", l1), check_factor("l2", l2)
+    l1: float = field(default=0.0, check=check_factor)
+    l2: float = field(default=0.0, check=check_factor)
 
 
 class OrthogonalRegularizer(Regularizer):
@@ -139,9 +147,8 @@ class OrthogonalRegularizer(Regularizer):
 
     examples = ({"factor": 0.1}, {"factor": 0.2, "mode": "columns"})
 
-    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        self.factor = check_factor("factor", factor)
-        self.mode = check_choice("mode", mode, ("rows", "columns"))
+    factor: float = field(default=0.01, check=check_factor)
+    mode: str = field(default="rows", check=choice("rows", "columns"))
 
     def __call__(self, x: Any) -> Any:
         return self.penalty(get_backend("numpy"), np.asarray(x), None)
@@ -170,20 +177,6 @@ class OrthogonalRegularizer(Regularizer):
             along = xp.sum(turned * unit, axis=axis, keepdims=True)
             xp.add(gradient, 2 * share * (turned - along * unit) / norms, out=gradient)
         return share * xp.sum(xp.abs(cosines))
-
-
-def check_factor(name: str, value: Any) -> float:
-    """``value`` as a finite float of at least 0.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
-        value, bool
-    )
-    if not number or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
-    return float(value)
 
 
 l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer  # Keras's other names

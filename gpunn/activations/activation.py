@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +10,8 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.fields import dataclass_transform, field
+from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 
 from .properties import Properties
@@ -18,16 +19,16 @@ from .properties import Properties
 __all__ = ["Activation", "deserialize", "get", "serialize"]
 
 
-class Activation(registry.Entry):
+@dataclass_transform(field_specifiers=(field,))
+class Activation(Formula):
     """Base class. A subclass writes `forward` and `gradient`.
 
     Attributes:
-        functor: name of the functor in ``kernels/formulas/activations.cuh``, or None.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/activations.cuh``.
         saves: what `gradient` reads, the ``"output"`` or the ``"input"``.
         rowwise: True if an element depends on its whole row, as in softmax.
         zero_gradient: True if the derivative is 0 everywhere, so that nothing before it
             can be trained by its gradient.
-        parameters: numbers that the functor takes.
     """
 
     kind = "activation"
@@ -35,11 +36,9 @@ class Activation(registry.Entry):
         ("call", "__call__"),
         "write forward(backend, x, out) and gradient(backend, saved, dy, out), its derivative",
     )
-    functor: str | None = None
     saves = "output"
     rowwise = False
     zero_gradient = False
-    parameters: tuple[float, ...] = ()
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         """out = f(x); ``out`` may be ``x``."""
@@ -58,19 +57,13 @@ class Activation(registry.Entry):
     def __name__(self) -> str:
         return snake_case(self.__class__.__qualname__)
 
-    def get_config(self) -> dict[str, Any]:
-        names = [p for p in inspect.signature(type(self)).parameters]
-        return {name: getattr(self, name) for name in names}
-
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash(type(self))
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    __repr__ = registry.call_text
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """f(x) as a new NumPy array; further arguments as for the class."""

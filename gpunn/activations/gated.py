@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_flag
+from gpunn.common.fields import field
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -160,16 +162,14 @@ class Gelu(_Gated):
 
     functor = "Gelu"
     examples = ({}, {"approximate": True})
+    lowest = (-0.7517915246935645, -0.1699712074799166)
 
-    def __init__(self, approximate: bool = False) -> None:
-        self.approximate = bool(approximate)
-        if self.functor is not None:
-            self.functor = "GeluTanh" if self.approximate else "Gelu"
-        self.lowest = (
-            (-0.7524614220710162, -0.1700407505712846)
-            if self.approximate
-            else (-0.7517915246935645, -0.1699712074799166)
-        )
+    approximate: bool = field(default=False, check=check_flag)
+
+    def __post_init__(self) -> None:
+        if self.approximate:
+            self.functor = self.functor and "GeluTanh"
+            self.lowest = -0.7524614220710162, -0.1700407505712846
 
     def gate(self, backend: Backend, x: Array, out: Array) -> None:
         if not self.approximate:

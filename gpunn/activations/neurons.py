@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_above_zero, check_flag, check_number
+from gpunn.common.fields import field
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -60,21 +62,14 @@ class Step(Activation):
     """
 
     functor = "Step"
+    parameter_names = ("low", "high", "threshold", "high_at_threshold")
     zero_gradient = True
     examples = ({}, {"low": 2.0, "high": -1.0, "threshold": 0.5, "high_at_threshold": False})
 
-    def __init__(
-        self,
-        low: float = 0.0,
-        high: float = 1.0,
-        threshold: float = 0.0,
-        high_at_threshold: bool = True,
-    ) -> None:
-        self.low = check_number("low", low)
-        self.high = check_number("high", high)
-        self.threshold = check_number("threshold", threshold)
-        self.high_at_threshold = bool(high_at_threshold)
-        self.parameters = (self.low, self.high, self.threshold, self.high_at_threshold)
+    low: float = field(default=0.0, check=check_number)
+    high: float = field(default=1.0, check=check_number)
+    threshold: float = field(default=0.0, check=check_number)
+    high_at_threshold: bool = field(default=True, check=check_flag)
 
     @property
     def properties(self) -> Properties:
@@ -126,49 +121,47 @@ class Ramp(Activation):
 
     functor = "Ramp"
     examples = ({}, {"low": 2.0, "high": -1.0, "start": -0.5, "end": 1.5})
+    parameter_names = ("slope", "intercept", "least", "most")
 
-    def __init__(
-        self, low: float = 0.0, high: float = 1.0, start: float = -1.0, end: float = 1.0
-    ) -> None:
-        self.low, self.high = check_number("low", low), check_number("high", high)
-        self.start, self.end = check_number("start", start), check_number("end", end)
+    low: float = field(default=0.0, check=check_number)
+    high: float = field(default=1.0, check=check_number)
+    start: float = field(default=-1.0, check=check_number)
+    end: float = field(default=1.0, check=check_number)
+
+    def __post_init__(self) -> None:
         if not self.start < self.end:
-            raise ValueError(f"start must be below end; got {start!r} and {end!r}.")
+            raise ValueError(f"start must be below end; got {self.start!r} and {self.end!r}.")
         if self.low == self.high:
-            raise ValueError(f"low and high must differ; both are {low!r}.")
-        self._set_line((self.high - self.low) / (self.end - self.start))
-
-    def _set_line(self, slope: float) -> None:
-        ends = min(self.low, self.high), max(self.low, self.high)
-        self.parameters = (slope, self.low - self.start * slope, *ends)
+            raise ValueError(f"low and high must differ; both are {self.low!r}.")
+        self.slope = (self.high - self.low) / (self.end - self.start)
+        self.intercept = self.low - self.start * self.slope
+        self.least, self.most = min(self.low, self.high), max(self.low, self.high)
 
     @property
     def properties(self) -> Properties:
         flat = (-INFINITY, self.start), (self.end, INFINITY)
-        range_ = self.parameters[2], self.parameters[3]
+        range_ = self.least, self.most
         return Properties(range_, self.low < self.high, (0, self.low), (0, self.high), flat)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp
-        slope, intercept, least, most = self.parameters
-        if slope != 1.0:
-            x = xp.multiply(x, slope, out=out)
-        if intercept != 0.0:
-            x = xp.add(x, intercept, out=out)
-        xp.maximum(x, least, out=out)
-        xp.minimum(out, most, out=out)
+        if self.slope != 1.0:
+            x = xp.multiply(x, self.slope, out=out)
+        if self.intercept != 0.0:
+            x = xp.add(x, self.intercept, out=out)
+        xp.maximum(x, self.least, out=out)
+        xp.minimum(out, self.most, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         xp = backend.xp
-        slope, _, least, most = self.parameters
         between = backend.scratch(saved.shape, bool, "between")
         below = backend.scratch(saved.shape, bool, "below")
-        xp.greater(saved, least, out=between)
-        xp.less(saved, most, out=below)
+        xp.greater(saved, self.least, out=between)
+        xp.less(saved, self.most, out=below)
         xp.logical_and(between, below, out=between)
         xp.multiply(dy, between, out=out)
-        if slope != 1.0:
-            xp.multiply(out, slope, out=out)
+        if self.slope != 1.0:
+            xp.multiply(out, self.slope, out=out)
 
 
 class HardSigmoid(Ramp):
@@ -197,6 +190,12 @@ def logistic(backend: Backend, x: Array, out: Array) -> None:
     xp.reciprocal(out, out=out)
 
 
+def _check_slope(name: str, value: Any) -> float:
+    if check_number(name, value) == 0.0:
+        raise ValueError("slope must not be 0: the sigmoid would be a constant.")
+    return float(value)
+
+
 class Sigmoid(Activation):
     """The logistic function: f(x) = 1 / (1 + exp(-x)), f' = f (1 - f).
 
@@ -221,17 +220,16 @@ class Sigmoid(Activation):
     functor = "Sigmoid"
     examples = ({}, {"slope": 2.0, "shift": 0.5, "offset": -0.25})
 
-    def __init__(self, slope: float = 1.0, shift: float = 0.0, offset: float = 0.0) -> None:
-        self.slope = check_number("slope", slope)
-        self.shift = check_number("shift", shift)
-        self.offset = check_number("offset", offset)
-        if self.slope == 0.0:
-            raise ValueError("slope must not be 0: the sigmoid would be a constant.")
+    slope: float = field(default=1.0, check=_check_slope)
+    shift: float = field(default=0.0, check=check_number)
+    offset: float = field(default=0.0, check=check_number)
+
+    def __post_init__(self) -> None:
         self.plain = (self.slope, self.shift, self.offset) == (1.0, 0.0, 0.0)
-        if self.functor is not None:
-            self.functor = "Sigmoid" if self.plain else "ShapedSigmoid"
-        self.saves = "output" if self.plain else "input"
-        self.parameters = () if self.plain else (self.slope, self.shift, self.offset)
+        if not self.plain:
+            self.saves = "input"
+            self.parameter_names = ("slope", "shift", "offset")
+            self.functor = self.functor and "ShapedSigmoid"
 
     @property
     def properties(self) -> Properties:
@@ -254,7 +252,7 @@ class Sigmoid(Activation):
         slope = backend.scratch(saved.shape, saved.dtype, "slope")
         if self.plain:
             xp.subtract(1.0, saved, out=slope)
-            xp.multiply(slope, saved, out=slope)
+            dy = xp.multiply(dy, saved, out=out)
         else:  # e / (1 + e)^2 with e = exp(-|z|) is exact at both ends
             rest = backend.scratch(saved.shape, saved.dtype, "rest")
             xp.multiply(saved, self.slope, out=slope)
@@ -265,7 +263,7 @@ class Sigmoid(Activation):
             xp.add(slope, 1.0, out=rest)
             xp.divide(slope, rest, out=slope)
             xp.divide(slope, rest, out=slope)
-            xp.multiply(slope, self.slope, out=slope)
+            dy = xp.multiply(dy, self.slope, out=out)
         xp.multiply(dy, slope, out=out)
 
 
@@ -323,8 +321,8 @@ class Softsign(Activation):
         slope = backend.scratch(saved.shape, saved.dtype, "slope")
         xp.absolute(saved, out=slope)
         xp.subtract(1.0, slope, out=slope)
-        xp.multiply(slope, slope, out=slope)
         xp.multiply(dy, slope, out=out)
+        xp.multiply(out, slope, out=out)
 
 
 class Gaussian(Activation):
@@ -342,15 +340,15 @@ class Gaussian(Activation):
     """
 
     functor = "Gaussian"
+    parameter_names = ("mu", "sigma", "height")
     saves = "input"
     examples = ({}, {"mu": 0.5, "sigma": 2.0})
 
-    def __init__(self, mu: float = 0.0, sigma: float = 1.0) -> None:
-        self.mu, self.sigma = check_number("mu", mu), check_number("sigma", sigma)
-        if not self.sigma > 0:
-            raise ValueError(f"sigma must be above 0; got {sigma!r}.")
+    mu: float = field(default=0.0, check=check_number)
+    sigma: float = field(default=1.0, check=check_above_zero)
+
+    def __post_init__(self) -> None:
         self.height = 1 / (math.sqrt(2 * math.pi) * self.sigma)
-        self.parameters = (self.mu, self.sigma, self.height)
 
     @property
     def properties(self) -> Properties:
@@ -381,6 +379,6 @@ class Gaussian(Activation):
         slope = backend.scratch(saved.shape, saved.dtype, "slope")
         self._standardise(backend, saved, z)
         self._bell(backend, z, slope)
-        xp.multiply(slope, z, out=slope)
-        xp.multiply(slope, -1 / self.sigma, out=slope)
         xp.multiply(dy, slope, out=out)
+        xp.multiply(out, z, out=out)
+        xp.divide(out, -self.sigma, out=out)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_above_zero, check_not_negative, optional
+from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
 from .activation import Activation
@@ -13,6 +15,12 @@ from .neurons import Ramp
 from .properties import INFINITY, Properties
 
 SMALL = 4096  # elements: of fewer, to convert truth values takes longer than to find signs
+
+
+def _check_bound(name: str, value: Any) -> Any:
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0; got {value!r}.")
+    return value
 
 
 class Relu(Activation):
@@ -44,30 +52,24 @@ class Relu(Activation):
         {"negative_slope": 0.5, "max_value": 0.75, "threshold": 0.25},
     )
 
-    def __init__(
-        self,
-        negative_slope: float = 0.0,
-        max_value: float | None = None,
-        threshold: float = 0.0,
-    ) -> None:
-        for name, value in (("negative_slope", negative_slope), ("max_value", max_value)):
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must be at least 0; got {value!r}.")
-        self.negative_slope = negative_slope
-        self.max_value = max_value
-        self.threshold = threshold
-        bent = max_value is None and threshold == 0  # at 0, where the sign of y is that of x
-        self.plain = bent and negative_slope == 0
-        if self.functor is not None:
-            self.functor = "Relu" if self.plain else "LeakyRelu" if bent else "BoundedRelu"
-        self.saves = "output" if bent else "input"
+    negative_slope: float = field(default=0.0, check=_check_bound)
+    max_value: float | None = field(default=None, check=optional(_check_bound))
+    threshold: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        bent = self.max_value is None and self.threshold == 0  # at 0: the sign of y is that of x
+        self.plain = bent and self.negative_slope == 0
         if self.plain:
-            self.parameters = ()
-        elif bent:
-            self.parameters = (negative_slope,)
+            return
+        if bent:
+            self.functor = self.functor and "LeakyRelu"
+            self.parameter_names = ("negative_slope",)
         else:
-            most = float("nan") if max_value is None else max_value  # nothing reaches NaN
-            self.parameters = (negative_slope, most, threshold)
+            self.functor = self.functor and "BoundedRelu"
+            self.parameter_names = ("negative_slope", "most", "threshold")
+            self.saves = "input"
+        # Nothing reaches NaN.
+        self.most = math.nan if self.max_value is None else self.max_value
 
     @property
     def properties(self) -> Properties:
@@ -85,7 +87,7 @@ class Relu(Activation):
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         if self.plain:
             backend.xp.maximum(x, 0.0, out=out)
-        elif self.functor == "LeakyRelu":
+        elif self.saves == "output":
             xp = backend.xp
             below = backend.scratch(x.shape, x.dtype, "below")
             xp.multiply(x, self.negative_slope, out=below)
@@ -182,6 +184,7 @@ class _Exponential(Activation):
     """f(x) = scale x for x > 0, else depth (exp(rate x) - 1); f' = rate (f + depth) there."""
 
     functor = "Elu"
+    parameter_names = ("scale", "depth", "rate")
     scale = depth = rate = 1.0
 
     @property
@@ -190,10 +193,6 @@ class _Exponential(Activation):
             (-self.depth, INFINITY), True, (0, -self.depth), (self.scale, 0),
             () if self.depth else ((-INFINITY, 0),),
         )  # fmt: skip
-
-    def _set_curve(self, scale: float, depth: float, rate: float) -> None:
-        self.scale, self.depth, self.rate = scale, depth, rate
-        self.parameters = scale, depth, rate
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp
@@ -243,9 +242,10 @@ class Elu(_Exponential):
     aliases = ("ELU",)
     examples = ({}, {"alpha": 0.5})
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = check_number("alpha", alpha, 0)
-        self._set_curve(1.0, self.alpha, 1.0)
+    alpha: float = field(default=1.0, check=check_not_negative)
+
+    def __post_init__(self) -> None:
+        self.depth = self.alpha
 
 
 class Celu(_Exponential):
@@ -264,11 +264,10 @@ class Celu(_Exponential):
     aliases = ("CELU",)
     examples = ({"alpha": 0.5},)
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = check_number("alpha", alpha)
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0; got {alpha!r}.")
-        self._set_curve(1.0, self.alpha, 1 / self.alpha)
+    alpha: float = field(default=1.0, check=check_above_zero)
+
+    def __post_init__(self) -> None:
+        self.depth, self.rate = self.alpha, 1 / self.alpha
 
 
 class Selu(_Exponential):
@@ -287,9 +286,8 @@ class Selu(_Exponential):
 
     aliases = ("SELU",)
 
-    def __init__(self) -> None:
-        alpha, scale = 1.6732632423543772848, 1.0507009873554804934
-        self._set_curve(scale, scale * alpha, 1.0)
+    scale = 1.0507009873554804934
+    depth = scale * 1.6732632423543772848
 
 
 class Exponential(Activation):

@@ -11,9 +11,14 @@ import numpy as np
 
 from gpunn.backends import host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.fields import field
 
 from .activation import Activation
 from .properties import INFINITY, Properties
+
+
+def _check_axis(name: str, value: Any) -> int | tuple[int, ...]:
+    return value if isinstance(value, int) else tuple(value)
 
 
 class _Rowwise(Activation):
@@ -25,8 +30,9 @@ class _Rowwise(Activation):
 
     rowwise = True
 
-    def __init__(self, axis: int | Sequence[int] = -1) -> None:
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+    axis: int | Sequence[int] = field(default=-1, check=_check_axis)
+
+    def __post_init__(self) -> None:
         if self.axis not in (-1, (-1,)):
             self.functor = None
             along_the_last = type(self)()

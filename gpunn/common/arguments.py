@@ -75,6 +75,13 @@ def check_positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def check_above_zero(name: str, value: Any) -> float:
+    """The same, worded as limits of formulas are."""
+    if not check_number(name, value) > 0:
+        raise ValueError(f"{name} must be above 0; got {value!r}.")
+    return float(value)
+
+
 def check_flag(name: str, value: Any) -> bool:
     """``value`` as True or False: anything can be."""
     return bool(value)
@@ -104,6 +111,11 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
         hint = closest(str(value), list(allowed))
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
     return value
+
+
+def choice(*allowed: str) -> Callable[[str, Any], str]:
+    """`check_choice` of these."""
+    return lambda name, value: check_choice(name, value, allowed)
 
 
 def check_epochs(name: str, value: Any) -> int | Container[int]:

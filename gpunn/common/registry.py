@@ -36,10 +36,8 @@ class Entry:
     A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
     or writes an ``__init__``.
 
-    A formula names its ``functor``, which computes the same in the kernels. A user's subclass
-    that replaces one of its methods has none, unless it names one itself. What such a class
-    may replace, and what is refused, is declared by ``refused``, ``reached_by`` and
-    ``stand_ins``: see `gpunn.common.overrides`.
+    What a user's subclass may replace, and what is refused, is declared by ``refused``,
+    ``reached_by`` and ``stand_ins``: see `gpunn.common.overrides`.
 
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
@@ -47,15 +45,15 @@ class Entry:
     """
 
     kind: str = ""
-    aliases: tuple[str, ...] = ()
     examples: ClassVar[Examples] = ({},)
     """Arguments to make an object with, to show all that it does: for the tests that walk the
     registry. A class without examples of its own is made without arguments."""
+    aliases: ClassVar[tuple[str, ...]] = ()
     takes_methods = False
     """True where methods may be set on an object, too."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({"functor": None})
+    stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     if TYPE_CHECKING:  # unless a class says more: any arguments
 
@@ -101,6 +99,17 @@ def restored() -> Iterator[None]:
         for tables, old in before:
             tables.clear()
             tables.update(old)
+
+
+def call_text(entry: Entry) -> str:
+    """``Name(argument=value, ...)``, the call that makes an equal object.
+
+    >>> from gpunn.regularizers import L2
+    >>> call_text(L2(0.5))
+    'L2(l2=0.5)'
+    """
+    arguments = ", ".join(f"{key}={value!r}" for key, value in entry.get_config().items())
+    return f"{type(entry).__name__}({arguments})"
 
 
 def is_own(entry: Any) -> bool:

@@ -23,6 +23,7 @@ class _Crossentropy(Loss):
 
     logits_functor: str
     probabilities_functor: str
+    parameter_names = ("label_smoothing",)
 
     def __init__(
         self,
@@ -51,10 +52,6 @@ class _Crossentropy(Loss):
     @property
     def functor(self) -> str:  # type: ignore[override]
         return self.logits_functor if self.from_logits else self.probabilities_functor
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.label_smoothing,)
 
     def on_logits(self) -> Loss:
         """The same loss taking what comes before the softmax or sigmoid."""

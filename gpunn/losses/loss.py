@@ -12,6 +12,7 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
+from gpunn.common.formula import Formula
 from gpunn.common.names import closest, snake_case
 
 __all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
@@ -19,7 +20,7 @@ __all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 
-class Loss(registry.Entry):
+class Loss(Formula):
     """Base class. A subclass writes `forward` and `backward`, next to each other.
 
     Rows are samples (a prediction of more than two axes has one row for each entry
@@ -34,7 +35,7 @@ class Loss(registry.Entry):
         dtype: of the result; by default that of ``y_pred``.
 
     Attributes:
-        functor: name of the functor in ``kernels/formulas/losses.cuh``, or None.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/losses.cuh``.
         sparse: True if ``y_true`` holds a class number a row, not a row of targets.
         fuses: name of the activation whose input this loss rather takes than its
             output (``"Softmax"`` for categorical cross-entropy).
@@ -70,7 +71,6 @@ class Loss(registry.Entry):
         "forward": ("forward_backward",),
         "backward": ("forward_backward",),
     }
-    functor: str | None = None
     sparse = False
     fuses: str | None = None
     counts_matches = False
@@ -78,7 +78,6 @@ class Loss(registry.Entry):
     link: str | None = None
     targets: str | None = None
     axis = -1
-    parameters: tuple[float, ...] = ()
 
     def __init__(
         self,

@@ -211,6 +211,7 @@ class Huber(ElementLoss):
 
     functor = "Huber"
     examples = ({}, {"delta": 0.5})
+    parameter_names = ("delta",)
 
     def __init__(
         self,
@@ -223,10 +224,6 @@ class Huber(ElementLoss):
         if not delta > 0:
             raise ValueError(f"delta must be a positive number; got {delta!r}.")
         self.delta = delta
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.delta,)
 
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None

@@ -38,6 +38,7 @@ class BinaryAccuracy(MeanOfRows):
     """
 
     functor = "BinaryAccuracy"
+    parameter_names = ("threshold",)
     elementwise = True
     targets = "bits"
     examples = ({}, {"threshold": 0.25, "name": "quarter"})
@@ -51,10 +52,6 @@ class BinaryAccuracy(MeanOfRows):
     @property
     def predictions(self) -> str | None:  # type: ignore[override]
         return "probabilities" if 0 < self.threshold < 1 else None
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.threshold,)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         answers = backend.scratch(y_pred.shape, bool, "answers")
@@ -98,6 +95,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
 
 class _TopK(MeanOfRows):
     functor = "TopK"
+    parameter_names = ("k", "from_sorted_ids")
     from_sorted_ids = False
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
@@ -105,10 +103,6 @@ class _TopK(MeanOfRows):
             raise ValueError(f"k must be a positive integer; got {k!r}.")
         super().__init__(name, dtype)
         self.k = k
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.k, self.from_sorted_ids)
 
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
         """A hit: fewer than k predictions are larger than the one at the label."""

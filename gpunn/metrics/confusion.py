@@ -35,6 +35,7 @@ class ConfusionMatrix(Binned):
     """
 
     functor = "Confusion"
+    parameter_names = ("threshold",)
     by_output = True
     targets = "bits"
     examples = ({}, {"num_classes": 5}, {"threshold": 0.2, "name": "table"})
@@ -59,10 +60,6 @@ class ConfusionMatrix(Binned):
     @property
     def predictions(self) -> str | None:  # type: ignore[override]
         return "probabilities" if self.outputs == 1 and 0 < self.threshold < 1 else None
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.threshold,)
 
     def width(self, classes: int) -> int:
         return 1

@@ -27,6 +27,10 @@ class Levels(Binned):
 
     abstract = True
     functor = "Levels"
+    parameter_names = (
+        "threshold_count", "top_k", "only_class", "by_output", "from_logits", "largest",
+        "ascending",
+    )  # fmt: skip
     thresholds: list[float]
     top_k: int | None = None
     class_id: int | None = None
@@ -60,10 +64,16 @@ class Levels(Binned):
         return ((self.outputs or 0) if self.by_output else 1) * 2 * self.levels
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        class_id = -1 if self.class_id is None else self.class_id
-        head = len(self.thresholds), self.top_k or 0, class_id, self.by_output
-        return (*head, self.from_logits, self.largest, *sorted(self.thresholds))
+    def threshold_count(self) -> int:
+        return len(self.thresholds)
+
+    @property
+    def ascending(self) -> list[float]:
+        return sorted(self.thresholds)
+
+    @property
+    def only_class(self) -> int:
+        return -1 if self.class_id is None else self.class_id
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         if self.top_k is not None and np.ndim(y_pred) == 1:  # one row

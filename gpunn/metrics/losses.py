@@ -42,7 +42,7 @@ class _LossMetric(MeanOfRows):
         return self.loss.targets
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+    def parameters(self) -> tuple[float, ...]:
         return self.loss.parameters
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:

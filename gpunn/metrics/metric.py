@@ -11,14 +11,15 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common import registry
+from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
+from gpunn.common.registry import Examples
 from gpunn.losses.loss import align
 
 __all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
 
 
-class Metric(registry.Entry):
+class Metric(Formula):
     """Base class: a float64 state on the device, read once an epoch.
 
     A subclass writes `accumulate` (in terms of ``backend.xp``, adding to ``state``)
@@ -33,7 +34,7 @@ class Metric(registry.Entry):
     Attributes:
         state_size: length of the state, which may depend on what `build` was told.
         sparse: True if ``y_true`` holds a class number a row; None if either will do.
-        functor: name of the functor in ``kernels/formulas/metrics.cuh``, or None.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/metrics.cuh``.
         adds: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if more is better, ``"down"`` if less is.
@@ -56,9 +57,7 @@ class Metric(registry.Entry):
     }
     state_size = 2
     sparse: bool | None = False
-    functor: str | None = None
     adds = "rows"
-    parameters: tuple[float, ...] = ()
     direction = "up"
     predictions: str | None = None
     targets: str | None = None
@@ -130,7 +129,7 @@ class Mean(Metric):
     """
 
     direction = "down"
-    examples: ClassVar[registry.Examples] = ({}, {"name": "average"})
+    examples: ClassVar[Examples] = ({}, {"name": "average"})
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(name, dtype)

@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
+from .optimizer import Optimizer, Slots, averaged
 
 
 class Adadelta(Optimizer):
@@ -28,6 +28,7 @@ class Adadelta(Optimizer):
     """
 
     functor = "Adadelta"
+    parameter_names = ("rho", "epsilon", "weight_decay")
     slot_names = ("accumulated_grad", "accumulated_delta_var")
     not_negative = slot_names
 
@@ -38,26 +39,11 @@ class Adadelta(Optimizer):
 
     examples = ({"learning_rate": 1.0}, {"rho": 0.8, "weight_decay": 0.05, "clipnorm": 0.1})
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.rho, self.epsilon, self.weight_decay or 0.0)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
-        s, e = (slots[name] for name in self.slot_names)
         root = backend.scratch(w.shape, w.dtype, "root")
+        s, e = (slots[name] for name in self.slot_names)
         xp.multiply(g, g, out=step)
         averaged(backend, s, step, self.rho, step)
         xp.add(e, self.epsilon, out=step)
@@ -68,5 +54,5 @@ class Adadelta(Optimizer):
         xp.divide(step, root, out=step)
         xp.multiply(step, step, out=root)
         averaged(backend, e, root, self.rho, root)
-        xp.multiply(step, learning_rate, out=step)
+        xp.multiply(step, rate, out=step)
         xp.subtract(w, step, out=w)

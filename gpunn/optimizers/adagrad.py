@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, decayed
+from .optimizer import Optimizer, Slots
 
 
 class Adagrad(Optimizer):
@@ -30,6 +30,7 @@ class Adagrad(Optimizer):
     """
 
     functor = "Adagrad"
+    parameter_names = ("epsilon", "weight_decay")
     slot_names = ("accumulator",)
     not_negative = ("accumulator",)
 
@@ -47,29 +48,15 @@ class Adagrad(Optimizer):
     def first_values(self) -> dict[str, float]:  # type: ignore[override]
         return {"accumulator": self.initial_accumulator_value}
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.epsilon, self.weight_decay or 0.0)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
+        root = backend.scratch(w.shape, w.dtype, "root")
         s = slots["accumulator"]
         xp.multiply(g, g, out=step)
         xp.add(s, step, out=s)
-        xp.add(s, self.epsilon, out=step)
-        xp.sqrt(step, out=step)
-        xp.divide(g, step, out=step)
-        xp.multiply(step, learning_rate, out=step)
+        xp.add(s, self.epsilon, out=root)
+        xp.sqrt(root, out=root)
+        xp.multiply(g, rate, out=step)
+        xp.divide(step, root, out=step)
         xp.subtract(w, step, out=w)

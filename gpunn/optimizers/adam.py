@@ -9,7 +9,7 @@ from gpunn.common.arguments import check_below_one, check_flag, check_not_negati
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
-from .optimizer import Optimizer, decayed
+from .optimizer import Optimizer, Slots, approach, one_minus_power
 
 
 class Adam(Optimizer):
@@ -31,6 +31,7 @@ class Adam(Optimizer):
     """
 
     functor = "Adam"
+    parameter_names = ("beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay")
     not_negative = ("v", "v_max")
 
     learning_rate: Any = 0.001
@@ -54,46 +55,21 @@ class Adam(Optimizer):
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-            float(self.amsgrad),
-            self.weight_decay or 0.0,
-        )
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
-        t = updates + 1
-        rate = learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
+        root = backend.scratch(w.shape, w.dtype, "root")
         m, v = slots["m"], slots["v"]
-        xp.multiply(m, self.beta_1, out=m)
-        xp.multiply(g, 1 - self.beta_1, out=step)
-        xp.add(m, step, out=m)
-        xp.multiply(v, self.beta_2, out=v)
+        rate = rate * one_minus_power(self.beta_2, t) ** 0.5 / one_minus_power(self.beta_1, t)
+        approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(g, g, out=step)
-        xp.multiply(step, 1 - self.beta_2, out=step)
-        xp.add(v, step, out=v)
+        approach(backend, v, step, 1 - self.beta_2, step)
         if self.amsgrad:
             v_max = slots["v_max"]
             xp.maximum(v_max, v, out=v_max)
             v = v_max
-        xp.sqrt(v, out=step)
-        xp.add(step, self.epsilon, out=step)
-        xp.divide(m, step, out=step)
-        xp.multiply(step, rate, out=step)
+        xp.sqrt(v, out=root)
+        xp.add(root, self.epsilon, out=root)
+        xp.multiply(m, rate, out=step)
+        xp.divide(step, root, out=step)
         xp.subtract(w, step, out=w)

@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_below_one, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
+from .optimizer import Optimizer, Slots, approach, one_minus_power
 
 
 class Adamax(Optimizer):
@@ -28,6 +28,7 @@ class Adamax(Optimizer):
     """
 
     functor = "Adamax"
+    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
     slot_names = ("m", "u")
     not_negative = ("u",)
 
@@ -39,31 +40,16 @@ class Adamax(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
-        rate = learning_rate / (1 - self.beta_1 ** (updates + 1))
+        size = backend.scratch(w.shape, w.dtype, "size")
         m, u = slots["m"], slots["u"]
-        averaged(backend, m, g, self.beta_1, step)
+        approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(u, self.beta_2, out=u)
-        xp.abs(g, out=step)
-        xp.maximum(u, step, out=u)
-        xp.add(u, self.epsilon, out=step)
-        xp.divide(m, step, out=step)
-        xp.multiply(step, rate, out=step)
+        xp.abs(g, out=size)
+        xp.maximum(u, size, out=u)
+        xp.add(u, self.epsilon, out=size)
+        xp.multiply(m, rate / one_minus_power(self.beta_1, t), out=step)
+        xp.divide(step, size, out=step)
         xp.subtract(w, step, out=w)

@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_below_one, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
+from .optimizer import Optimizer, Slots, approach, one_minus_power
 
 
 class Lamb(Optimizer):
@@ -32,6 +32,7 @@ class Lamb(Optimizer):
     """
 
     functor = "Lamb"
+    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
     slot_names = ("m", "v", "direction")
     not_negative = ("v",)
     steps_by_norms = True
@@ -44,30 +45,15 @@ class Lamb(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
+        root = backend.scratch(w.shape, w.dtype, "root")
         m, v, direction = slots["m"], slots["v"], slots["direction"]
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, direction)
-        t = updates + 1
-        averaged(backend, m, g, self.beta_1, direction)
-        xp.multiply(g, g, out=direction)
-        averaged(backend, v, direction, self.beta_2, direction)
-        xp.multiply(v, 1 / (1 - self.beta_2**t), out=direction)
-        xp.sqrt(direction, out=direction)
-        xp.add(direction, self.epsilon, out=direction)
-        xp.divide(m, direction, out=direction)
-        xp.multiply(direction, 1 / (1 - self.beta_1**t), out=direction)
+        approach(backend, m, g, 1 - self.beta_1, root)
+        xp.multiply(g, g, out=root)
+        approach(backend, v, root, 1 - self.beta_2, root)
+        xp.multiply(v, 1 / one_minus_power(self.beta_2, t), out=root)
+        xp.sqrt(root, out=root)
+        xp.add(root, self.epsilon, out=root)
+        xp.multiply(m, 1 / one_minus_power(self.beta_1, t), out=direction)
+        xp.divide(direction, root, out=direction)

@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
+from .optimizer import Optimizer, Slots, averaged
 
 
 def _check_share(name: str, value: Any) -> float:
@@ -34,6 +34,7 @@ class Lion(Optimizer):
     """
 
     functor = "Lion"
+    parameter_names = ("beta_1", "beta_2", "weight_decay")
     slot_names = ("m",)
 
     learning_rate: Any = 0.001
@@ -43,30 +44,15 @@ class Lion(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.5, "beta_2": 0.8, "weight_decay": 0.05})
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.beta_1, self.beta_2, self.weight_decay or 0.0)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
         ahead = backend.scratch(w.shape, w.dtype, "ahead")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
         m = slots["m"]
         xp.multiply(m, self.beta_1, out=ahead)
         xp.multiply(g, 1 - self.beta_1, out=step)
         xp.add(ahead, step, out=ahead)
         xp.sign(ahead, out=ahead)
-        xp.multiply(ahead, learning_rate, out=ahead)
+        xp.multiply(ahead, rate, out=ahead)
         xp.subtract(w, ahead, out=w)
         averaged(backend, m, g, self.beta_2, step)

@@ -10,11 +10,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_below_one, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
-
-# Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until they
-# no longer change: those of a later update are the last.
-PRODUCTS = np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001))
+from .optimizer import Optimizer, Slots, approach, one_minus_power
 
 
 class Nadam(Optimizer):
@@ -38,8 +34,13 @@ class Nadam(Optimizer):
     """
 
     functor = "Nadam"
+    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay", "product_count", "products")
     slot_names = ("m", "v")
     not_negative = ("v",)
+    # Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until
+    # they no longer change: those of a later update are the last.
+    products = tuple(np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001)).tolist())
+    product_count = len(products)
 
     learning_rate: Any = 0.001
     beta_1: float = field(default=0.9, check=check_below_one)
@@ -49,37 +50,22 @@ class Nadam(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        own = (self.beta_1, self.beta_2, self.epsilon, self.weight_decay or 0.0)
-        return (*own, len(PRODUCTS), *PRODUCTS)
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
-        t = updates + 1
-        mu, mu_next = (self.beta_1 * (1 - 0.5 * 0.96**i) for i in (t, t + 1))
-        product = self.beta_1**t * float(PRODUCTS[min(int(t), len(PRODUCTS)) - 1])
-        m, v = slots["m"], slots["v"]
         ahead = backend.scratch(w.shape, w.dtype, "ahead")
-        averaged(backend, m, g, self.beta_1, step)
+        m, v = slots["m"], slots["v"]
+        mu, mu_next = (self.beta_1 * (1 - 0.5 * 0.96**i) for i in (t, t + 1))
+        product = self.beta_1**t * self.products[min(int(t), self.product_count) - 1]
+        of_mean = rate * mu_next / (1 - product * mu_next)
+        of_gradient = rate * (1 - mu) / (1 - product)
+        approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(g, g, out=step)
-        averaged(backend, v, step, self.beta_2, step)
-        xp.multiply(m, learning_rate * mu_next / (1 - product * mu_next), out=ahead)
-        xp.multiply(g, learning_rate * (1 - mu) / (1 - product), out=step)
+        approach(backend, v, step, 1 - self.beta_2, step)
+        xp.multiply(m, of_mean, out=ahead)
+        xp.multiply(g, of_gradient, out=step)
         xp.add(ahead, step, out=ahead)
-        xp.multiply(v, 1 / (1 - self.beta_2**t), out=step)
+        xp.multiply(v, 1 / one_minus_power(self.beta_2, t), out=step)
         xp.sqrt(step, out=step)
         xp.add(step, self.epsilon, out=step)
         xp.divide(ahead, step, out=step)

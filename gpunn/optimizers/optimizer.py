@@ -25,6 +25,7 @@ from gpunn.common.arguments import (
     optional,
 )
 from gpunn.common.fields import dataclass_transform, field
+from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 
 from . import schedules
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # and the moving average of the weights.
 SUM = "gradient_accumulator"
 AVERAGE = "average"
+Slots = dict[str, Array]
 
 
 def _every(least: int) -> Callable[[str, Any], int | None]:
@@ -47,7 +49,7 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
 
 
 @dataclass_transform(field_specifiers=(field,))
-class Optimizer(registry.Entry):
+class Optimizer(Formula):
     """Base class. A subclass names its slots and writes `update`.
 
     One update runs over one flat array: all parameters of a model lie in it, so no
@@ -76,7 +78,7 @@ class Optimizer(registry.Entry):
     them all.
 
     Attributes:
-        functor: name of the functor in ``kernels/formulas/updates.cuh``, or None.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/updates.cuh``.
         slot_names: arrays that it keeps beside the parameters, at most three.
         not_negative: of the slots, those of squares and magnitudes, whose root is taken.
         first_values: what is in a slot at first, where that is not zero.
@@ -110,12 +112,10 @@ class Optimizer(registry.Entry):
         "exclude_from_weight_decay": "declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
-    functor: ClassVar[str | None] = None
     slot_names: ClassVar[tuple[str, ...]] = ()
     not_negative: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, float]] = MappingProxyType({})
     steps_by_norms = False
-    parameters: ClassVar[tuple[float, ...]] = ()
 
     __signature__: ClassVar[inspect.Signature]
 
@@ -316,7 +316,7 @@ class Optimizer(registry.Entry):
         backend: Backend,
         w: Array,
         g: Array,
-        slots: dict[str, Array],
+        slots: Slots,
         learning_rate: Any,
         updates: Any,
         decay: bool,
@@ -324,8 +324,17 @@ class Optimizer(registry.Entry):
         """Change ``w`` (n,) in place by its gradient ``g`` (n,); ``updates`` were done before.
 
         ``learning_rate`` and ``updates`` are numbers on NumPy and arrays of one
-        element on a card: compute with them, do not branch on them.
+        element on a card: compute with them, do not branch on them. Here ``w`` decays, if it
+        is to, and then `move` is called: write one of the two.
         """
+        if self.weight_decay and decay:
+            lost = backend.scratch(w.shape, w.dtype, "step")
+            backend.xp.multiply(w, self.weight_decay * learning_rate, out=lost)
+            backend.xp.subtract(w, lost, out=w)
+        self.move(backend, w, g, slots, learning_rate, updates + 1)
+
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
+        """Change ``w`` (n,) in place by its gradient ``g`` (n,), in the ``t``-th update."""
         raise TypeError(f"{type(self).__name__} must define update(...).")
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[np.ndarray]) -> None:
@@ -383,17 +392,23 @@ def given_schedule(value: Any) -> LearningRateSchedule | None:
     return None
 
 
-def decayed(backend: Backend, w: Array, rate: Any, scratch: Array) -> None:
-    """w -= rate * w."""
-    backend.xp.multiply(w, rate, out=scratch)
-    backend.xp.subtract(w, scratch, out=w)
-
-
 def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Array) -> None:
-    """mean = keep * mean + (1 - keep) * x; x may be scratch."""
+    """mean = keep mean + (1 - keep) x; x may be scratch."""
     backend.xp.multiply(mean, keep, out=mean)
     backend.xp.multiply(x, 1 - keep, out=scratch)
     backend.xp.add(mean, scratch, out=mean)
+
+
+def approach(backend: Backend, mean: Array, x: Array, share: float, scratch: Array) -> None:
+    """mean += (x - mean) share; x may be scratch."""
+    backend.xp.subtract(x, mean, out=scratch)
+    backend.xp.multiply(scratch, share, out=scratch)
+    backend.xp.add(mean, scratch, out=mean)
+
+
+def one_minus_power(beta: float, t: Any) -> Any:
+    """1 - beta^t. In double precision the difference has digits enough, in kernels it has not."""
+    return 1 - beta**t
 
 
 get, serialize, deserialize = registry.lookups(Optimizer)

@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, averaged, decayed
+from .optimizer import Optimizer, Slots, averaged
 
 
 class RMSprop(Optimizer):
@@ -31,6 +31,7 @@ class RMSprop(Optimizer):
     """
 
     functor = "RMSprop"
+    parameter_names = ("rho", "momentum", "epsilon", "centered", "weight_decay")
     not_negative = ("velocity",)
 
     learning_rate: Any = 0.001
@@ -55,43 +56,23 @@ class RMSprop(Optimizer):
             *(["momentum"] if self.momentum else []),
         )
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (
-            self.rho,
-            self.momentum,
-            self.epsilon,
-            float(self.centered),
-            self.weight_decay or 0.0,
-        )
-
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
+        root = backend.scratch(w.shape, w.dtype, "root")
         v = slots["velocity"]
         xp.multiply(g, g, out=step)
         averaged(backend, v, step, self.rho, step)
         if self.centered:
             mean = slots["average_gradient"]
             averaged(backend, mean, g, self.rho, step)
-            xp.multiply(mean, mean, out=step)
-            xp.subtract(v, step, out=step)
-            v = step
-        xp.add(v, self.epsilon, out=step)
-        xp.sqrt(step, out=step)
-        xp.divide(g, step, out=step)
-        xp.multiply(step, learning_rate, out=step)
+            xp.multiply(mean, mean, out=root)
+            xp.subtract(v, root, out=root)
+            v = root
+        xp.add(v, self.epsilon, out=root)
+        xp.sqrt(root, out=root)
+        xp.multiply(g, rate, out=step)
+        xp.divide(step, root, out=step)
         if self.momentum:
             m = slots["momentum"]
             xp.multiply(m, self.momentum, out=m)

@@ -11,7 +11,7 @@ from gpunn.backends.contract.control import PARAMETERS
 from gpunn.common.arguments import check_flag, check_fraction
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, decayed, given_schedule
+from .optimizer import Optimizer, Slots, given_schedule
 from .schedules import LearningRateSchedule
 
 
@@ -38,6 +38,7 @@ class SGD(Optimizer):
     """
 
     functor = "SGD"
+    parameter_names = ("next_momentum", "nesterov", "weight_decay")
 
     learning_rate: Any = 0.01
     momentum: Any = field(default=0.0, check=_check_momentum)
@@ -60,11 +61,10 @@ class SGD(Optimizer):
         return ("momentum",) if self.momentum else ()
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
+    def next_momentum(self) -> float:
+        """For the next update: a number, also where a schedule computes it."""
         momentum = self.momentum
-        if isinstance(momentum, LearningRateSchedule):
-            momentum = momentum(self.iterations)
-        return (momentum, float(self.nesterov), self.weight_decay or 0.0)
+        return momentum(self.iterations) if isinstance(momentum, LearningRateSchedule) else momentum
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
@@ -79,21 +79,10 @@ class SGD(Optimizer):
         momentum = self._control.rates[PARAMETERS]
         return float(momentum) if isinstance(momentum, np.floating) else momentum
 
-    def update(
-        self,
-        backend: Backend,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
-    ) -> None:
+    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        if self.weight_decay and decay:
-            decayed(backend, w, self.weight_decay * learning_rate, step)
-        xp.multiply(g, learning_rate, out=step)
+        xp.multiply(g, rate, out=step)
         if not self.momentum:
             xp.subtract(w, step, out=w)
             return

@@ -32,9 +32,10 @@ template <typename T> struct Relu : Activation {
 
 // y = sigmoid(slope x - shift) + offset; saves x
 template <typename T> struct ShapedSigmoid : Activation {
+    enum { SLOPE, SHIFT, OFFSET };
     T slope, shift, offset;
     HD explicit ShapedSigmoid(const double* p)
-        : slope(T(p[0])), shift(T(p[1])), offset(T(p[2])) {}
+        : slope(T(p[SLOPE])), shift(T(p[SHIFT])), offset(T(p[OFFSET])) {}
     HD T forward(T x) const { return math::sigmoid(x * slope - shift) + offset; }
     HD T gradient(T x, T dy) const {
         const T e = math::exp(-math::abs(x * slope - shift)), rest = T(1) + e;
@@ -44,11 +45,13 @@ template <typename T> struct ShapedSigmoid : Activation {
 
 // y = low where x < threshold, else high; at the threshold itself as `high_at` says. y' = 0
 template <typename T> struct Step : Activation {
+    enum { LOW, HIGH, THRESHOLD, HIGH_AT_THRESHOLD };
     T low, high, threshold;
     bool high_at;
     HD explicit Step(const double* p)
         // The 0 keeps the compiler from choosing a double for each element and converting that.
-        : low(T(p[0]) + T(0)), high(T(p[1])), threshold(T(p[2])), high_at(p[3] != 0) {}
+        : low(T(p[LOW]) + T(0)), high(T(p[HIGH])), threshold(T(p[THRESHOLD])),
+          high_at(p[HIGH_AT_THRESHOLD] != 0) {}
     HD T forward(T x) const {
         return x > threshold || (high_at && x == threshold) ? high : low;
     }
@@ -57,9 +60,10 @@ template <typename T> struct Step : Activation {
 
 // y = x slope + intercept within [least, most],  y' = slope inside; saves y
 template <typename T> struct Ramp : Activation {
+    enum { SLOPE, INTERCEPT, LEAST, MOST };
     T slope, intercept, least, most;
     HD explicit Ramp(const double* p)
-        : slope(T(p[0])), intercept(T(p[1])), least(T(p[2])), most(T(p[3])) {}
+        : slope(T(p[SLOPE])), intercept(T(p[INTERCEPT])), least(T(p[LEAST])), most(T(p[MOST])) {}
     HD T forward(T x) const { return math::clip(x * slope + intercept, least, most); }
     HD T gradient(T y, T dy) const { return y > least && y < most ? dy * slope : T(0); }
 };
@@ -67,8 +71,10 @@ template <typename T> struct Ramp : Activation {
 // y = height exp(-z^2 / 2), z = (x - mu) / sigma,  y' = -y z / sigma; saves x. z is no larger
 // than where y is 0: further out infinities would meet.
 template <typename T> struct Gaussian : Activation {
+    enum { MU, SIGMA, HEIGHT };
     T mu, sigma, height;
-    HD explicit Gaussian(const double* p) : mu(T(p[0])), sigma(T(p[1])), height(T(p[2])) {}
+    HD explicit Gaussian(const double* p)
+        : mu(T(p[MU])), sigma(T(p[SIGMA])), height(T(p[HEIGHT])) {}
     HD T standardised(T x) const { return math::clip((x - mu) / sigma, T(-40), T(40)); }
     HD T bell(T z) const { return math::exp(z * z * T(-0.5)) * height; }
     HD T forward(T x) const { return bell(standardised(x)); }
@@ -90,8 +96,9 @@ template <typename T> struct Softsign : Activation {
 
 // y = x where x > 0, else slope x; saves y, whose sign is that of x
 template <typename T> struct LeakyRelu : Activation {
+    enum { NEGATIVE_SLOPE };
     T slope;
-    HD explicit LeakyRelu(const double* p) : slope(T(p[0])) {}
+    HD explicit LeakyRelu(const double* p) : slope(T(p[NEGATIVE_SLOPE])) {}
     HD T forward(T x) const { return x > T(0) ? x : x * slope; }
     HD T gradient(T y, T dy) const { return y > T(0) ? dy : dy * slope; }
 };
@@ -99,9 +106,10 @@ template <typename T> struct LeakyRelu : Activation {
 // y = x where x > threshold, else slope (x - threshold); at most `most`, unless that is NaN.
 // Saves x
 template <typename T> struct BoundedRelu : Activation {
+    enum { NEGATIVE_SLOPE, MOST, THRESHOLD };
     T slope, most, threshold;
     HD explicit BoundedRelu(const double* p)
-        : slope(T(p[0])), most(T(p[1])), threshold(T(p[2])) {}
+        : slope(T(p[NEGATIVE_SLOPE])), most(T(p[MOST])), threshold(T(p[THRESHOLD])) {}
     HD T forward(T x) const {
         // A slope of 0 makes minus infinity 0 too; NaN stays NaN.
         const T below = slope == T(0) ? T(0) : (x - threshold) * slope;
@@ -117,8 +125,10 @@ template <typename T> struct BoundedRelu : Activation {
 // y = scale x where x > 0, else depth (exp(rate x) - 1),  y' = scale, else rate (y + depth);
 // saves y
 template <typename T> struct Elu : Activation {
+    enum { SCALE, DEPTH, RATE };
     T scale, depth, rate;
-    HD explicit Elu(const double* p) : scale(T(p[0])), depth(T(p[1])), rate(T(p[2])) {}
+    HD explicit Elu(const double* p)
+        : scale(T(p[SCALE])), depth(T(p[DEPTH])), rate(T(p[RATE])) {}
     HD T forward(T x) const {
         return x > T(0) ? x * scale : math::expm1(x * rate) * depth;
     }

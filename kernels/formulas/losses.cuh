@@ -31,8 +31,10 @@ template <typename T> HD T margin() { return T(1e-7); }
 
 // l = -mean (t log p + (1 - t) log(1 - p)), p = y kept off 0 and 1
 template <typename T> struct BinaryCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
     T smoothing;
-    HD explicit BinaryCrossentropy(const double* parameters) : smoothing(T(parameters[0])) {}
+    HD explicit BinaryCrossentropy(const double* parameters)
+        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
     HD T target(T t, T) const { return t * (T(1) - smoothing) + T(0.5) * smoothing; }
     HD T clipped(T y) const {
         return math::clip(y, margin<T>(), T(1) - margin<T>());
@@ -49,8 +51,10 @@ template <typename T> struct BinaryCrossentropy : Loss {
 
 // The same from logits: l = mean (max(z, 0) - z t + log(1 + exp(-|z|))), slope sigmoid(z) - t
 template <typename T> struct SigmoidCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
     T smoothing;
-    HD explicit SigmoidCrossentropy(const double* parameters) : smoothing(T(parameters[0])) {}
+    HD explicit SigmoidCrossentropy(const double* parameters)
+        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
     HD T target(T t, T) const { return t * (T(1) - smoothing) + T(0.5) * smoothing; }
     HD T value(T t, T z, const Row<T>& row) const {
         const T factor = z > T(0) ? T(1) - t : -t;  // 0 times infinity is 0 here
@@ -63,9 +67,11 @@ template <typename T> struct SigmoidCrossentropy : Loss {
 // l = -sum t log q, q = y / sum y kept off 0 and 1.
 // A q at its limit does not move with y, but it did count in the sum.
 template <typename T> struct CategoricalCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
     static constexpr bool whole_row = true;
     T smoothing;
-    HD explicit CategoricalCrossentropy(const double* parameters) : smoothing(T(parameters[0])) {}
+    HD explicit CategoricalCrossentropy(const double* parameters)
+        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
     HD T target(T t, T classes) const { return t * (T(1) - smoothing) + smoothing / classes; }
     HD T clipped(T q) const {
         return math::clip(q, margin<T>(), T(1) - margin<T>());
@@ -86,9 +92,11 @@ template <typename T> struct CategoricalCrossentropy : Loss {
 // The same from logits: l = sum t (log sum exp(z - m) - (z - m)) with m the largest z, so that
 // no exponent is above 0; slope softmax(z) sum t - t
 template <typename T> struct SoftmaxCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
     static constexpr bool whole_row = true;
     T smoothing;
-    HD explicit SoftmaxCrossentropy(const double* parameters) : smoothing(T(parameters[0])) {}
+    HD explicit SoftmaxCrossentropy(const double* parameters)
+        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
     HD T target(T t, T classes) const { return t * (T(1) - smoothing) + smoothing / classes; }
     HD T term(T z, T maximum) const { return math::exp(z - maximum); }
     HD T mass(T t, T, const Row<T>&) const { return t; }
@@ -153,8 +161,9 @@ template <typename T> struct MeanSquaredLogarithmicError : Loss {
 
 // l = mean c (e - c / 2) with e = y - t, and c = e kept within delta
 template <typename T> struct Huber : Loss {
+    enum { DELTA };
     T delta;
-    HD explicit Huber(const double* parameters) : delta(T(parameters[0])) {}
+    HD explicit Huber(const double* parameters) : delta(T(parameters[DELTA])) {}
     HD T value(T t, T y, const Row<T>& row) const {
         const T c = math::clip(y - t, -delta, delta);
         return c * (y - t - T(0.5) * c) / row.classes;

@@ -14,8 +14,9 @@ template <typename T> struct Accuracy : Metric {
 
 // t == (y > threshold)
 template <typename T> struct BinaryAccuracy : Metric {
+    enum { THRESHOLD };
     T threshold;
-    HD explicit BinaryAccuracy(const double* parameters) : threshold(T(parameters[0])) {}
+    HD explicit BinaryAccuracy(const double* parameters) : threshold(T(parameters[THRESHOLD])) {}
     HD T value(T t, T y) const { return t == (y > threshold ? T(1) : T(0)) ? T(1) : T(0); }
 };
 
@@ -32,11 +33,12 @@ template <typename T> struct SparseCategoricalAccuracy : Metric {
 // Fewer than k predictions are larger than that at the label; or, of sorted class numbers in place
 // of predictions, the label is among the first k.
 template <typename T> struct TopK : Metric {
+    enum { K, FROM_SORTED_IDS };
     static constexpr bool by_rank = true;
     int64 k;
     bool sorted;
     HD explicit TopK(const double* parameters)
-        : k(int64(parameters[0])), sorted(parameters[1] != 0) {}
+        : k(int64(parameters[K])), sorted(parameters[FROM_SORTED_IDS] != 0) {}
     HD bool counts(T y, int64 place, const T* row, int64 label) const {
         return sorted ? place < k && y == T(label) : y > row[label];
     }
@@ -46,6 +48,7 @@ template <typename T> struct TopK : Metric {
 // How many of some ascending thresholds are below y, for positive and for negative targets, and
 // maybe for each class: bin = (class 2 + (t != 0)) levels + level.
 template <typename T> struct Levels : Bins {
+    enum { THRESHOLD_COUNT, TOP_K, ONLY_CLASS, BY_OUTPUT, FROM_LOGITS, LARGEST, ASCENDING };
     const double* thresholds;
     int64 count;    // of thresholds; of levels, one more
     int64 top;      // what is not among so many of its row is below all, unless 0
@@ -54,9 +57,10 @@ template <typename T> struct Levels : Bins {
     bool logits;    // whether thresholds are compared with sigmoid(y)
     bool largest;   // level 1 is the largest of the row, in place of what a threshold says
     HD explicit Levels(const double* parameters)
-        : thresholds(parameters + 6), count(int64(parameters[0])), top(int64(parameters[1])),
-          class_(int64(parameters[2])), by_class(parameters[3] != 0), logits(parameters[4] != 0),
-          largest(parameters[5] != 0) {}
+        : thresholds(parameters + ASCENDING), count(int64(parameters[THRESHOLD_COUNT])),
+          top(int64(parameters[TOP_K])), class_(int64(parameters[ONLY_CLASS])),
+          by_class(parameters[BY_OUTPUT] != 0), logits(parameters[FROM_LOGITS] != 0),
+          largest(parameters[LARGEST] != 0) {}
     HD int64 level(T y) const {
         int64 low = 0, high = count;  // the thresholds before `low` are below y
         while (low < high) {
@@ -94,8 +98,9 @@ template <typename T> struct Levels : Bins {
 
 // The place of a confusion matrix: truth classes + answer; of one output, the sides of a threshold.
 template <typename T> struct Confusion : Bins {
+    enum { THRESHOLD };
     T threshold;
-    HD explicit Confusion(const double* parameters) : threshold(T(parameters[0])) {}
+    HD explicit Confusion(const double* parameters) : threshold(T(parameters[THRESHOLD])) {}
     HD int64 largest(const T* row, int64 classes) const {
         int64 place = 0;
         for (int64 c = 1; c < classes; ++c)

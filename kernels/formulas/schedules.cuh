@@ -1,5 +1,6 @@
 // Schedules: a rate from the number of updates done so far, in double precision. The formulas are
-// those of gpunn/optimizers/schedules, with the parameters in the order given there.
+// those of gpunn/optimizers/schedules. An enumeration names the parameters, as `parameter_names`
+// does there.
 #pragma once
 #include "math.cuh"
 
@@ -13,83 +14,91 @@ HD double periods(double step, double decay_steps, bool staircase) {
 }
 
 struct ConstantValue : Schedule {
-    HD static double value(const double* p, double) { return p[0]; }
+    enum { VALUE };
+    HD static double value(const double* p, double) { return p[VALUE]; }
 };
 
-// parameters: number of boundaries, boundaries, values
 struct PiecewiseConstantDecay : Schedule {
+    enum { BOUNDARY_COUNT, BOUNDARIES, VALUES };
     HD static double value(const double* p, double step) {
-        const int64 n = int64(p[0]);
+        const double* boundaries = p + BOUNDARIES;
+        const int64 n = int64(p[BOUNDARY_COUNT]);
+        const double* values = boundaries + n;
         int64 passed = 0;
-        while (passed < n && step > p[1 + passed]) ++passed;
-        return p[1 + n + passed];
+        while (passed < n && step > boundaries[passed]) ++passed;
+        return values[passed];
     }
 };
 
-// parameters: initial_learning_rate, decay_steps, decay_rate, staircase
 struct ExponentialDecay : Schedule {
+    enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
     HD static double value(const double* p, double step) {
-        return p[0] * math::pow(p[2], periods(step, p[1], p[3] != 0));
+        const double passed = periods(step, p[DECAY_STEPS], p[STAIRCASE] != 0);
+        return p[INITIAL_LEARNING_RATE] * math::pow(p[DECAY_RATE], passed);
     }
 };
 
 struct InverseTimeDecay : Schedule {
+    enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
     HD static double value(const double* p, double step) {
-        return p[0] / (1.0 + p[2] * periods(step, p[1], p[3] != 0));
+        const double passed = periods(step, p[DECAY_STEPS], p[STAIRCASE] != 0);
+        return p[INITIAL_LEARNING_RATE] / (1.0 + p[DECAY_RATE] * passed);
     }
 };
 
-// parameters: initial_learning_rate, end_learning_rate, decay_steps, power, cycle
 struct PolynomialDecay : Schedule {
+    enum { INITIAL_LEARNING_RATE, END_LEARNING_RATE, DECAY_STEPS, POWER, CYCLE };
     HD static double value(const double* p, double step) {
-        double steps = p[2];
-        if (p[4] != 0) {
+        double steps = p[DECAY_STEPS];
+        if (p[CYCLE] != 0) {
             const double begun = math::ceil(step / steps);
             steps *= begun > 1.0 ? begun : 1.0;
         }
         const double left = 1.0 - (step < steps ? step : steps) / steps;
-        return (p[0] - p[1]) * math::pow(left, p[3]) + p[1];
+        const double falls = p[INITIAL_LEARNING_RATE] - p[END_LEARNING_RATE];
+        return falls * math::pow(left, p[POWER]) + p[END_LEARNING_RATE];
     }
 };
 
-// parameters: first rate, top rate, warmup_steps, decay_steps, alpha
 struct CosineDecay : Schedule {
+    enum { INITIAL_LEARNING_RATE, TOP_RATE, RISE_STEPS, DECAY_STEPS, ALPHA };
     HD static double value(const double* p, double step) {
-        if (step < p[2]) return p[0] + (p[1] - p[0]) * (step / p[2]);
-        const double since = step - p[2];
-        const double done = (since < p[3] ? since : p[3]) / p[3];
-        return p[1] * ((1.0 - p[4]) * half_cosine(done) + p[4]);
+        const double first = p[INITIAL_LEARNING_RATE], top = p[TOP_RATE];
+        if (step < p[RISE_STEPS]) return first + (top - first) * (step / p[RISE_STEPS]);
+        const double since = step - p[RISE_STEPS];
+        const double done = (since < p[DECAY_STEPS] ? since : p[DECAY_STEPS]) / p[DECAY_STEPS];
+        return top * ((1.0 - p[ALPHA]) * half_cosine(done) + p[ALPHA]);
     }
 };
 
-// parameters: initial_learning_rate, first_decay_steps, t_mul, m_mul, alpha
 struct CosineDecayRestarts : Schedule {
+    enum { INITIAL_LEARNING_RATE, FIRST_DECAY_STEPS, T_MUL, M_MUL, ALPHA };
     HD static double value(const double* p, double step) {
-        double left = step, steps = p[1], restarts = 0;
-        if (p[2] == 1.0) {
+        double left = step, steps = p[FIRST_DECAY_STEPS], restarts = 0;
+        if (p[T_MUL] == 1.0) {
             restarts = math::floor(left / steps);
             left -= restarts * steps;
         }
-        while (p[2] != 1.0 && left >= steps) {
+        while (p[T_MUL] != 1.0 && left >= steps) {
             left -= steps;
-            steps *= p[2];
+            steps *= p[T_MUL];
             restarts += 1;
         }
-        const double top = math::pow(p[3], restarts) * half_cosine(left / steps);
-        return p[0] * ((1.0 - p[4]) * top + p[4]);
+        const double top = math::pow(p[M_MUL], restarts) * half_cosine(left / steps);
+        return p[INITIAL_LEARNING_RATE] * ((1.0 - p[ALPHA]) * top + p[ALPHA]);
     }
 };
 
-// parameters: whether it follows a cosine, the steps of four corners, the rates there
 struct OneCycle : Schedule {
+    enum { FOLLOWS_COSINE, STEPS, RATES = STEPS + 4 };
     HD static double value(const double* p, double step) {
-        const double* steps = p + 1;
-        const double* rates = p + 5;
+        const double* steps = p + STEPS;
+        const double* rates = p + RATES;
         if (step > steps[3]) step = steps[3];
         const int corner = step <= steps[1] ? 1 : step <= steps[2] ? 2 : 3;
         const double start = steps[corner - 1], stop = steps[corner];
         const double done = stop > start ? (step - start) / (stop - start) : 1.0;
-        const double left = p[0] != 0 ? half_cosine(done) : 1.0 - done;
+        const double left = p[FOLLOWS_COSINE] != 0 ? half_cosine(done) : 1.0 - done;
         return rates[corner] + (rates[corner - 1] - rates[corner]) * left;
     }
 };

@@ -1,5 +1,6 @@
 // Optimizer updates, one weight at a time. prepare() computes once what all weights share;
 // apply() moves weight i along its gradient g, with the slots (m, v, ...) the optimizer keeps.
+// The enumeration names the parameters, as `parameter_names` of its class in Python does.
 #pragma once
 #include "control.cuh"
 #include "math.cuh"
@@ -21,15 +22,15 @@ HD bool is_due(const int64* counters, int64 every) {
 
 // w += m - rate g, with m the momentum:  m = momentum m - rate g  (Keras's form)
 template <typename T> struct SGD : Optimizer {
+    enum { NEXT_MOMENTUM, NESTEROV, WEIGHT_DECAY };
     T rate, momentum, decay;
     bool nesterov;
 
-    // parameters: momentum, nesterov, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
-        momentum = T(parameters[0]);
-        nesterov = parameters[1] != 0;
-        decay = decays ? T(parameters[2] * learning_rate) : T(0);
+        momentum = T(parameters[NEXT_MOMENTUM]);
+        nesterov = parameters[NESTEROV] != 0;
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     HD void apply(int64 i, T g, T* weights, T* velocity, T*, T*) const {
@@ -55,17 +56,17 @@ template <typename T> HD T one_minus_power(T one_minus_beta, T t) {
 // m += (1 - b1) (g - m),  v += (1 - b2) (g^2 - v),  w -= alpha m / (sqrt(v) + epsilon)
 // with alpha = rate sqrt(1 - b2^t) / (1 - b1^t); amsgrad divides by the largest v so far.
 template <typename T> struct Adam : Optimizer {
+    enum { BETA_1, BETA_2, EPSILON, AMSGRAD, WEIGHT_DECAY };
     T alpha, one_minus_beta_1, one_minus_beta_2, epsilon, decay;
     bool amsgrad;
 
-    // parameters: beta_1, beta_2, epsilon, amsgrad, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
-        one_minus_beta_1 = T(1 - parameters[0]);
-        one_minus_beta_2 = T(1 - parameters[1]);
-        epsilon = T(parameters[2]);
-        amsgrad = parameters[3] != 0;
-        decay = decays ? T(parameters[4] * learning_rate) : T(0);
+        one_minus_beta_1 = T(1 - parameters[BETA_1]);
+        one_minus_beta_2 = T(1 - parameters[BETA_2]);
+        epsilon = T(parameters[EPSILON]);
+        amsgrad = parameters[AMSGRAD] != 0;
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
         alpha = T(learning_rate) * math::sqrt(one_minus_power(one_minus_beta_2, t)) /
                 one_minus_power(one_minus_beta_1, t);
     }
@@ -90,14 +91,14 @@ template <typename T> struct Adam : Optimizer {
 // Adam with the largest gradient in place of the mean square (Kingma and Ba, 2015, section 7.1):
 // m += (1 - b1) (g - m),  u = max(b2 u, |g|),  w -= rate / (1 - b1^t) m / (u + epsilon)
 template <typename T> struct Adamax : Optimizer {
+    enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
     T alpha, one_minus_beta_1, beta_2, epsilon, decay;
 
-    // parameters: beta_1, beta_2, epsilon, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
-        one_minus_beta_1 = T(1 - parameters[0]);
-        beta_2 = T(parameters[1]);
-        epsilon = T(parameters[2]);
-        decay = decays ? T(parameters[3] * learning_rate) : T(0);
+        one_minus_beta_1 = T(1 - parameters[BETA_1]);
+        beta_2 = T(parameters[BETA_2]);
+        epsilon = T(parameters[EPSILON]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
         alpha = T(learning_rate) / one_minus_power(one_minus_beta_1, T(updates + 1));
     }
 
@@ -117,21 +118,21 @@ template <typename T> struct Adamax : Optimizer {
 // mu_1 to mu_t,  w -= rate (mu_(t+1) m / (1 - p_(t+1)) + (1 - mu_t) g / (1 - p_t)) /
 //                     (sqrt(v / (1 - b2^t)) + epsilon)
 template <typename T> struct Nadam : Optimizer {
+    // PRODUCTS of 1 - .96^i / 2 for i from 1 on, until they no longer change.
+    enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY, PRODUCT_COUNT, PRODUCTS };
     T of_mean, of_gradient, root_scale, one_minus_beta_1, one_minus_beta_2, epsilon, decay;
 
-    // parameters: beta_1, beta_2, epsilon, weight_decay, number of products that follow,
-    // products of 1 - .96^i / 2 for i from 1 on, until they no longer change
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
-        const double beta_1 = parameters[0];
-        const double* products = parameters + 5;
-        const int64 last = int64(parameters[4]) - 1;
+        const double beta_1 = parameters[BETA_1];
+        const double* products = parameters + PRODUCTS;
+        const int64 last = int64(parameters[PRODUCT_COUNT]) - 1;
         const int64 now = updates < last ? updates : last;
         const int64 next = updates + 1 < last ? updates + 1 : last;
         const T t = T(updates + 1);
         one_minus_beta_1 = T(1 - beta_1);
-        one_minus_beta_2 = T(1 - parameters[1]);
-        epsilon = T(parameters[2]);
-        decay = decays ? T(parameters[3] * learning_rate) : T(0);
+        one_minus_beta_2 = T(1 - parameters[BETA_2]);
+        epsilon = T(parameters[EPSILON]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
         const T mu = T(beta_1 * (now > 0 ? products[now] / products[now - 1] : products[0]));
         const T mu_next = T(beta_1 * products[next] / products[now]);
         const T power = T(1) - one_minus_power(one_minus_beta_1, t);
@@ -154,15 +155,15 @@ template <typename T> struct Nadam : Optimizer {
 // Adam with steps as long as the weights are large (You et al., "LAMB", 2020): where to, as a
 // direction; what follows scales it by the norms.
 template <typename T> struct Lamb : Optimizer {
+    enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
     T scale, root_scale, one_minus_beta_1, one_minus_beta_2, epsilon, decay;
 
-    // parameters: beta_1, beta_2, epsilon, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
-        one_minus_beta_1 = T(1 - parameters[0]);
-        one_minus_beta_2 = T(1 - parameters[1]);
-        epsilon = T(parameters[2]);
-        decay = decays ? T(parameters[3] * learning_rate) : T(0);
+        one_minus_beta_1 = T(1 - parameters[BETA_1]);
+        one_minus_beta_2 = T(1 - parameters[BETA_2]);
+        epsilon = T(parameters[EPSILON]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
         scale = T(1) / one_minus_power(one_minus_beta_1, t);
         root_scale = T(1) / one_minus_power(one_minus_beta_2, t);
     }
@@ -180,13 +181,13 @@ template <typename T> struct Lamb : Optimizer {
 // Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011:
 // s += g^2,  w -= rate g / sqrt(s + epsilon)
 template <typename T> struct Adagrad : Optimizer {
+    enum { EPSILON, WEIGHT_DECAY };
     T rate, epsilon, decay;
 
-    // parameters: epsilon, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
-        epsilon = T(parameters[0]);
-        decay = decays ? T(parameters[1] * learning_rate) : T(0);
+        epsilon = T(parameters[EPSILON]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     HD void apply(int64 i, T g, T* weights, T* squares, T*, T*) const {
@@ -201,14 +202,14 @@ template <typename T> struct Adagrad : Optimizer {
 // Zeiler, "ADADELTA", 2012: the step is the gradient times the root of (mean square of the steps
 // + epsilon) / (mean square of the gradients + epsilon).
 template <typename T> struct Adadelta : Optimizer {
+    enum { RHO, EPSILON, WEIGHT_DECAY };
     T rate, rho, epsilon, decay;
 
-    // parameters: rho, epsilon, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
-        rho = T(parameters[0]);
-        epsilon = T(parameters[1]);
-        decay = decays ? T(parameters[2] * learning_rate) : T(0);
+        rho = T(parameters[RHO]);
+        epsilon = T(parameters[EPSILON]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     HD void apply(int64 i, T g, T* weights, T* gradients, T* steps, T*) const {
@@ -226,18 +227,18 @@ template <typename T> struct Adadelta : Optimizer {
 // centered takes the square of the mean gradient from v (Graves, 2013); with momentum
 // m = momentum m + step, w -= m.
 template <typename T> struct RMSprop : Optimizer {
+    enum { RHO, MOMENTUM, EPSILON, CENTERED, WEIGHT_DECAY };
     T rate, rho, momentum, epsilon, decay;
     bool centered, has_momentum;
 
-    // parameters: rho, momentum, epsilon, centered, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
-        rho = T(parameters[0]);
-        momentum = T(parameters[1]);
-        epsilon = T(parameters[2]);
-        centered = parameters[3] != 0;
-        has_momentum = parameters[1] != 0;
-        decay = decays ? T(parameters[4] * learning_rate) : T(0);
+        rho = T(parameters[RHO]);
+        momentum = T(parameters[MOMENTUM]);
+        epsilon = T(parameters[EPSILON]);
+        centered = parameters[CENTERED] != 0;
+        has_momentum = parameters[MOMENTUM] != 0;
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     // slots: mean square, then the mean gradient if centered, then the momentum if there is one
@@ -264,14 +265,14 @@ template <typename T> struct RMSprop : Optimizer {
 // Chen et al., "Symbolic discovery of optimization algorithms", 2023:
 // w -= rate sign(b1 m + (1 - b1) g),  m = b2 m + (1 - b2) g
 template <typename T> struct Lion : Optimizer {
+    enum { BETA_1, BETA_2, WEIGHT_DECAY };
     T rate, beta_1, beta_2, decay;
 
-    // parameters: beta_1, beta_2, weight_decay
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
-        beta_1 = T(parameters[0]);
-        beta_2 = T(parameters[1]);
-        decay = decays ? T(parameters[2] * learning_rate) : T(0);
+        beta_1 = T(parameters[BETA_1]);
+        beta_2 = T(parameters[BETA_2]);
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     HD void apply(int64 i, T g, T* weights, T* mean, T*, T*) const {

@@ -87,7 +87,7 @@ def test_single_precision_stays_single(entry: str) -> None:
     found = DOUBLE.findall(ptx)
     text = kernel_source.text("activations.cuh")
     struct = text[text.find(f"struct {entry.split()[-1][:-1]} :") :].partition("\n};")[0]
-    parameters = set(re.findall(r"\bp\[\d\]", struct))  # given as doubles, converted once
+    parameters = set(re.findall(r"\bp\[\w+\]", struct))  # given as doubles, converted once
     assert set(found) <= {"cvt.rn.f32.f64"} and len(found) <= len(parameters)
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
-from gpunn.common.arguments import check_choice, check_fraction, check_number
+from gpunn.common.arguments import check_flag, check_fraction, check_number, choice, optional
+from gpunn.common.fields import field
 
 from .schedule import LearningRateSchedule, check_rate, check_steps
+
+
+def _check_warmup(name: str, value: Any) -> Any:
+    check_rate(name, value)
+    return value  # an int stays one
 
 
 class CosineDecay(LearningRateSchedule):
@@ -33,40 +40,31 @@ class CosineDecay(LearningRateSchedule):
         {"initial_learning_rate": 0.1, "decay_steps": 9, "alpha": 0.1},
         {"initial_learning_rate": 0.0, "decay_steps": 9, "warmup_target": 0.2, "warmup_steps": 4},
     )
+    parameter_names = ("initial_learning_rate", "top_rate", "rise_steps", "decay_steps", "alpha")
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        alpha: float = 0.0,
-        name: str = "CosineDecay",
-        warmup_target: float | None = None,
-        warmup_steps: float = 0,
-    ) -> None:
-        self.initial_learning_rate = check_rate("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = check_steps("decay_steps", decay_steps)
-        self.alpha = check_rate("alpha", alpha)
-        self.name = name
-        self.warmup_target = (
-            None if warmup_target is None else check_rate("warmup_target", warmup_target)
-        )
-        check_rate("warmup_steps", warmup_steps)
-        self.warmup_steps = warmup_steps
+    initial_learning_rate: float = field(check=check_rate)
+    decay_steps: float = field(check=check_steps)
+    alpha: float = field(default=0.0, check=check_rate)
+    name: str = field(default="CosineDecay")
+    warmup_target: float | None = field(default=None, check=optional(check_rate))
+    warmup_steps: float = field(default=0, check=_check_warmup)
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        first = self.initial_learning_rate
-        if self.warmup_target is None:
-            return (first, first, 0.0, self.decay_steps, self.alpha)
-        return (first, self.warmup_target, self.warmup_steps, self.decay_steps, self.alpha)
+    def top_rate(self) -> float:
+        """Where the decay begins."""
+        return self.initial_learning_rate if self.warmup_target is None else self.warmup_target
+
+    @property
+    def rise_steps(self) -> float:
+        """Steps before it begins."""
+        return 0 if self.warmup_target is None else self.warmup_steps
 
     def __call__(self, step: Any) -> float:
-        initial, top, warmup_steps, decay_steps, alpha = self.parameters
-        step = float(step)
-        if step < warmup_steps:
-            return initial + (top - initial) * (step / warmup_steps)
-        done = min(step - warmup_steps, decay_steps) / decay_steps
-        return top * ((1.0 - alpha) * _half_cosine(done) + alpha)
+        step, first, top = float(step), self.initial_learning_rate, self.top_rate
+        if step < self.rise_steps:
+            return first + (top - first) * (step / self.rise_steps)
+        done = min(step - self.rise_steps, self.decay_steps) / self.decay_steps
+        return top * ((1.0 - self.alpha) * _half_cosine(done) + self.alpha)
 
 
 class CosineDecayRestarts(LearningRateSchedule):
@@ -90,27 +88,14 @@ class CosineDecayRestarts(LearningRateSchedule):
         {"initial_learning_rate": 0.1, "first_decay_steps": 3, "m_mul": 0.5, "alpha": 0.1},
         {"initial_learning_rate": 0.1, "first_decay_steps": 3, "t_mul": 1.0, "m_mul": 0.5},
     )
+    parameter_names = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        first_decay_steps: float,
-        t_mul: float = 2.0,
-        m_mul: float = 1.0,
-        alpha: float = 0.0,
-        name: str = "SGDRDecay",
-    ) -> None:
-        self.initial_learning_rate = check_rate("initial_learning_rate", initial_learning_rate)
-        self.first_decay_steps = check_steps("first_decay_steps", first_decay_steps)
-        self.t_mul = check_number("t_mul", t_mul, 1)
-        self.m_mul = check_rate("m_mul", m_mul)
-        self.alpha = check_rate("alpha", alpha)
-        self.name = name
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        rate, steps = self.initial_learning_rate, self.first_decay_steps
-        return (rate, steps, self.t_mul, self.m_mul, self.alpha)
+    initial_learning_rate: float = field(check=check_rate)
+    first_decay_steps: float = field(check=check_steps)
+    t_mul: float = field(default=2.0, check=partial(check_number, least=1))
+    m_mul: float = field(default=1.0, check=check_rate)
+    alpha: float = field(default=0.0, check=check_rate)
+    name: str = field(default="SGDRDecay")
 
     def __call__(self, step: Any) -> float:
         left, steps, restarts = float(step), float(self.first_decay_steps), 0
@@ -148,44 +133,33 @@ class OneCycle(LearningRateSchedule):
         {"max_learning_rate": 0.1, "total_steps": 15},
         {"max_learning_rate": 0.1, "total_steps": 15, "shape": "linear", "three_phase": True},
     )
+    parameter_names = ("follows_cosine", "steps", "rates")
 
-    def __init__(
-        self,
-        max_learning_rate: float,
-        total_steps: int,
-        rise: float = 0.3,
-        shape: str = "cosine",
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-    ) -> None:
-        self.max_learning_rate = check_rate("max_learning_rate", max_learning_rate)
-        self.total_steps = check_steps("total_steps", total_steps)
-        self.rise = check_fraction("rise", rise)
-        self.shape = check_choice("shape", shape, ("cosine", "linear"))
-        self.div_factor = check_steps("div_factor", div_factor)
-        self.final_div_factor = check_steps("final_div_factor", final_div_factor)
-        self.three_phase = bool(three_phase)
+    max_learning_rate: float = field(check=check_rate)
+    total_steps: int = field(check=check_steps)
+    rise: float = field(default=0.3, check=check_fraction)
+    shape: str = field(default="cosine", check=choice("cosine", "linear"))
+    div_factor: float = field(default=25.0, check=check_steps)
+    final_div_factor: float = field(default=1e4, check=check_steps)
+    three_phase: bool = field(default=False, check=check_flag)
 
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        """The shape, and of four corners of the curve the steps, then the values."""
+    def __post_init__(self) -> None:
         first = self.max_learning_rate / self.div_factor
         top, turn = self.rise * self.total_steps - 1, self.total_steps - 1
         back = 2 * self.rise * self.total_steps - 2 if self.three_phase else top
         low = first if self.three_phase else self.max_learning_rate
-        steps = 0.0, top, back, turn
-        rates = first, self.max_learning_rate, low, first / self.final_div_factor
-        return (self.shape == "cosine", *steps, *rates)
+        # Of the four corners of the curve.
+        self.steps = 0.0, top, back, turn
+        self.rates = first, self.max_learning_rate, low, first / self.final_div_factor
+        self.follows_cosine = self.shape == "cosine"
 
     def __call__(self, step: Any) -> float:
-        cosine, *corners = self.parameters
-        steps, rates = corners[:4], corners[4:]
+        steps, rates = self.steps, self.rates
         step = min(float(step), steps[3])
         corner = next((i for i in (1, 2) if step <= steps[i]), 3)
         start, stop = steps[corner - 1], steps[corner]
         done = (step - start) / (stop - start) if stop > start else 1.0
-        left = _half_cosine(done) if cosine else 1.0 - done
+        left = _half_cosine(done) if self.follows_cosine else 1.0 - done
         return rates[corner] + (rates[corner - 1] - rates[corner]) * left
 
 

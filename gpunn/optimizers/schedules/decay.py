@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_flag, check_number
+from gpunn.common.fields import field
 
 from .schedule import LearningRateSchedule, check_rate, check_steps
 
@@ -21,16 +22,16 @@ class Constant(LearningRateSchedule):
 
     functor = "ConstantValue"
     examples = ({"value": 0.1},)
+    parameter_names = ("value",)
 
-    def __init__(self, value: float) -> None:
-        self.value = check_rate("value", value)
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.value,)
+    value: float = field(check=check_rate)
 
     def __call__(self, step: Any) -> float:
         return self.value
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    return list(value)
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
@@ -51,14 +52,14 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         {"boundaries": [5], "values": [0.5, 0.9]},
         {"boundaries": [2, 3, 7], "values": [1.0, 0.1, 0.5, 0.0]},
     )
+    parameter_names = ("boundary_count", "boundaries", "values")
 
-    def __init__(
-        self,
-        boundaries: Sequence[float],
-        values: Sequence[float],
-        name: str = "PiecewiseConstant",
-    ) -> None:
-        boundaries, values = list(boundaries), list(values)
+    boundaries: Sequence[float] = field(check=_listed)
+    values: Sequence[float] = field(check=_listed)
+    name: str = field(default="PiecewiseConstant")
+
+    def __post_init__(self) -> None:
+        boundaries, values = self.boundaries, self.values
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 f"values must have one entry more than boundaries; got {len(values)} values "
@@ -68,45 +69,22 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             check_number(f"boundaries[{number}]", boundary)
             if number and not boundary > boundaries[number - 1]:
                 raise ValueError(f"boundaries must increase; got {boundaries!r}.")
-        self.boundaries = boundaries
         self.values = [check_rate(f"values[{i}]", value) for i, value in enumerate(values)]
-        self.name = name
 
     @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (len(self.boundaries), *self.boundaries, *self.values)
+    def boundary_count(self) -> int:
+        return len(self.boundaries)
 
     def __call__(self, step: Any) -> float:
         return self.values[bisect_left(self.boundaries, float(step))]
 
 
-class _Decay(LearningRateSchedule):
-    """What falls with p = step / decay_steps, in whole numbers with ``staircase``."""
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool,
-        name: str,
-    ) -> None:
-        self.initial_learning_rate = check_rate("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = check_steps("decay_steps", decay_steps)
-        self.decay_rate = check_rate("decay_rate", decay_rate)
-        self.staircase = bool(staircase)
-        self.name = name
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        return (self.initial_learning_rate, self.decay_steps, self.decay_rate, self.staircase)
-
-    def _periods(self, step: Any) -> float:
-        p = float(step) / self.decay_steps
-        return math.floor(p) if self.staircase else p
+def _periods(step: Any, decay_steps: float, staircase: bool) -> float:
+    p = float(step) / decay_steps
+    return math.floor(p) if staircase else p
 
 
-class ExponentialDecay(_Decay):
+class ExponentialDecay(LearningRateSchedule):
     """initial_learning_rate * decay_rate ** (step / decay_steps).
 
     Args:
@@ -125,22 +103,20 @@ class ExponentialDecay(_Decay):
         {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7},
         {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7, "staircase": True},
     )
+    parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "ExponentialDecay",
-    ) -> None:
-        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
+    initial_learning_rate: float = field(check=check_rate)
+    decay_steps: float = field(check=check_steps)
+    decay_rate: float = field(check=check_rate)
+    staircase: bool = field(default=False, check=check_flag)
+    name: str = field(default="ExponentialDecay")
 
     def __call__(self, step: Any) -> float:
-        return self.initial_learning_rate * self.decay_rate ** self._periods(step)
+        passed = _periods(step, self.decay_steps, self.staircase)
+        return self.initial_learning_rate * self.decay_rate**passed
 
 
-class InverseTimeDecay(_Decay):
+class InverseTimeDecay(LearningRateSchedule):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps).
 
     Args:
@@ -156,19 +132,17 @@ class InverseTimeDecay(_Decay):
 
     functor = "InverseTimeDecay"
     examples = ExponentialDecay.examples
+    parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "InverseTimeDecay",
-    ) -> None:
-        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
+    initial_learning_rate: float = field(check=check_rate)
+    decay_steps: float = field(check=check_steps)
+    decay_rate: float = field(check=check_rate)
+    staircase: bool = field(default=False, check=check_flag)
+    name: str = field(default="InverseTimeDecay")
 
     def __call__(self, step: Any) -> float:
-        return self.initial_learning_rate / (1.0 + self.decay_rate * self._periods(step))
+        passed = _periods(step, self.decay_steps, self.staircase)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * passed)
 
 
 class PolynomialDecay(LearningRateSchedule):
@@ -191,27 +165,16 @@ class PolynomialDecay(LearningRateSchedule):
         {"initial_learning_rate": 0.1, "decay_steps": 9, "power": 0.5},
         {"initial_learning_rate": 0.1, "decay_steps": 4, "end_learning_rate": 0.2, "cycle": True},
     )
+    parameter_names = (
+        "initial_learning_rate", "end_learning_rate", "decay_steps", "power", "cycle",
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        end_learning_rate: float = 0.0001,
-        power: float = 1.0,
-        cycle: bool = False,
-        name: str = "PolynomialDecay",
-    ) -> None:
-        self.initial_learning_rate = check_rate("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = check_steps("decay_steps", decay_steps)
-        self.end_learning_rate = check_rate("end_learning_rate", end_learning_rate)
-        self.power = check_rate("power", power)
-        self.cycle = bool(cycle)
-        self.name = name
-
-    @property
-    def parameters(self) -> tuple[float, ...]:  # type: ignore[override]
-        rates = self.initial_learning_rate, self.end_learning_rate
-        return (*rates, self.decay_steps, self.power, self.cycle)
+    initial_learning_rate: float = field(check=check_rate)
+    decay_steps: float = field(check=check_steps)
+    end_learning_rate: float = field(default=0.0001, check=check_rate)
+    power: float = field(default=1.0, check=check_rate)
+    cycle: bool = field(default=False, check=check_flag)
+    name: str = field(default="PolynomialDecay")
 
     def __call__(self, step: Any) -> float:
         step, steps = float(step), float(self.decay_steps)

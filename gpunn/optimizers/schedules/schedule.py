@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
+from gpunn.common.fields import dataclass_transform, field
+from gpunn.common.formula import Formula
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
 
-class LearningRateSchedule(registry.Entry):
+@dataclass_transform(field_specifiers=(field,))
+class LearningRateSchedule(Formula):
     """Base class. A subclass writes ``__call__``; with a constructor of its own, and
     ``get_config`` where its arguments are not its attributes, it is saved with the model.
 
     Attributes:
-        functor: name of the functor in ``kernels/formulas/schedules.cuh``, or None: then the host
-            computes each value, and a launch holds one step.
-        parameters: what the functor is given.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``. Without a
+            functor the host computes each value, and a launch holds one step.
 
     >>> class _Halving(LearningRateSchedule):
     ...     def __call__(self, step):
@@ -30,19 +31,12 @@ class LearningRateSchedule(registry.Entry):
     """
 
     kind = "schedule"
-    functor: str | None = None
-    parameters: tuple[float, ...] = ()
 
     def __call__(self, step: Any) -> float:
         """The value for the update that ``step`` updates came before."""
         raise TypeError(f"{type(self).__name__} must define __call__(step).")
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    __repr__ = registry.call_text
 
 
 def check_rate(name: str, value: Any) -> float:

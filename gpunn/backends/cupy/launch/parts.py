@@ -34,6 +34,7 @@ _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(?:\.\./formulas/)?(\w+\.cuh)"$', re.MULTILINE)
 _PREPROCESSED = re.compile(rf"{_INCLUDE.pattern}|^#pragma once$", re.MULTILINE)
 _FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
+_ENUMERATION = re.compile(r"^    enum \{ ([^}]*) \};", re.MULTILINE)
 _PART = re.compile(
     r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
     r"\(ThreadGroup threads,([^)]*)\)"
@@ -191,6 +192,23 @@ def formulas() -> dict[str, tuple[str, ...]]:
         for name, kind in _FORMULA.findall(text(file)):
             found.setdefault(kind, []).append(name)
     return {kind: tuple(names) for kind, names in found.items()}
+
+
+@cache
+def parameter_names() -> dict[str, tuple[str, ...]]:
+    """What each formula calls the numbers that it is given, if it is given some.
+
+    >>> parameter_names()["RMSprop"]
+    ('rho', 'momentum', 'epsilon', 'centered', 'weight_decay')
+    """
+    found = {}
+    for file in files(".cuh"):
+        for formula in _FORMULA.finditer(text(file)):
+            struct = text(file)[formula.end() :].partition("\n};")[0]
+            if enumeration := _ENUMERATION.search(struct):
+                names = enumeration.group(1).lower().split(", ")
+                found[formula.group(1)] = tuple(name.partition(" =")[0] for name in names)
+    return found
 
 
 @cache

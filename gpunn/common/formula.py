@@ -1,0 +1,38 @@
+"""What is computed by a formula, in Python and by a functor of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from .registry import Entry
+
+
+class Formula(Entry):
+    """Base of the kinds whose entries are formulas.
+
+    A user's subclass that replaces a method of a formula has no functor, unless it names one.
+
+    Attributes:
+        functor: name of the struct in ``kernels/formulas`` that computes the same, or None.
+        parameter_names: of the attributes that the functor is given, in the order of the
+            enumeration ``Given`` there.
+    """
+
+    abstract = True
+    stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
+    functor: str | None = None
+    parameter_names: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """The numbers that the functor is given: 0 for None, a sequence's one after another."""
+        return tuple(number for name in self.parameter_names for number in _numbers(self, name))
+
+
+def _numbers(formula: Formula, name: str) -> Iterator[float]:
+    value = getattr(formula, name)
+    if isinstance(value, Sequence):
+        yield from map(float, value)
+    else:
+        yield float(value or 0.0)

@@ -1,0 +1,39 @@
+"""What a part gives its functor, and what the functor takes it for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import registered
+
+from gpunn.backends.cupy.launch.parts import parameter_names, parts
+
+KINDS = ("activation", "loss", "metric", "optimizer", "schedule")
+CASES = [(kind, *case) for kind in KINDS for case in registered.cases(kind, "MeanMetricWrapper")]
+
+
+def formula(kind: str, name: str, arguments: Any) -> Any:
+    """The part of a case; of a metric that is the mean of a loss, that loss."""
+    made = registered.make(kind, name, arguments)
+    return getattr(made, "loss", made)
+
+
+@pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
+def test_both_name_the_same_numbers_in_the_same_order(kind: str, name: str, arguments: Any) -> None:
+    made = formula(kind, name, arguments)
+    assert made.parameter_names == parameter_names().get(made.functor, ())
+    assert len(made.parameters) >= len(made.parameter_names)
+
+
+def test_every_functor_that_is_given_numbers_is_compared() -> None:
+    compared = {formula(*case).functor for case in CASES}
+    assert set(parameter_names()) <= compared
+
+
+@pytest.mark.parametrize("name", registered.names("constraint"))
+def test_a_constraint_names_the_last_arguments_of_its_kernel(name: str) -> None:
+    made = registered.make("constraint", name, {})
+    if made.parameter_names:
+        names = [parameter.name for parameter in parts()[made.functor].parameters]
+        assert names[-len(made.parameter_names) :] == list(made.parameter_names)
