@@ -7,8 +7,8 @@ import warnings
 from typing import Any
 
 from gpunn.common.fields import field
+from gpunn.common.whole_files import leftovers
 from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
-from gpunn.saving.files import leftovers
 from gpunn.saving.lock import FolderLock
 
 from .callback import Callback, Logs

@@ -49,8 +49,23 @@ class DataSet:
     title: str
     key: str
     folder: str
-    files: tuple[File, File, File, File]
+    files: tuple[File, ...]
     routes: tuple[Route, ...]
+
+
+def mnist_files(*sha256: str) -> tuple[File, ...]:
+    """The files of MNIST, and of what came after it in its form, with these hashes."""
+    images, labels = "images-idx3-ubyte", "labels-idx1-ubyte"
+    declared = {
+        f"train-{images}": (60000, 28, 28),
+        f"train-{labels}": (60000,),
+        f"t10k-{images}": (10000, 28, 28),
+        f"t10k-{labels}": (10000,),
+    }
+    return tuple(
+        File(name, shape, digest)
+        for (name, shape), digest in zip(declared.items(), sha256, strict=True)
+    )
 
 
 def cache_folder() -> Path:
@@ -189,32 +204,29 @@ def _read_npz(dataset: DataSet, path: Path) -> list[Images]:
 
     if not zipfile.is_zipfile(path):
         raise idx.DataFileError(f"{path}: expected an .npz file in Keras's format")
+    expected = f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}"
     try:
         there = headers(path)
     except idx.DataFileError as error:
-        raise idx.DataFileError(
-            f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}: {error}"
-        ) from error
-    for key, file in zip(NPZ_KEYS, dataset.files, strict=True):
+        raise idx.DataFileError(f"{expected}: {error}") from error
+    files = dict(zip(NPZ_KEYS, dataset.files, strict=True))
+    for key, file in files.items():
         if key not in there:
-            raise idx.DataFileError(
-                f"{path}: expected an .npz file with the arrays {', '.join(NPZ_KEYS)}: it lacks "
-                f"{key}"
-            )
+            raise idx.DataFileError(f"{expected}: it lacks {key}")
         shape, dtype = there[key]
         if dtype != np.uint8 or shape != file.shape:
             raise idx.DataFileError(
                 f"{path}: {key}: expected uint8 {file.shape}, got {dtype} {shape}"
             )
-    arrays = list(read_npz(path, NPZ_KEYS).values())
-    for key, file, array in zip(NPZ_KEYS, dataset.files, arrays, strict=True):
-        found = idx.sha256(array)
+    arrays = read_npz(path, NPZ_KEYS)
+    for key, file in files.items():
+        found = idx.sha256(arrays[key])
         if found != file.sha256:
             raise idx.DataFileError(
                 f"{path}: {key}: wrong content: as an IDX file expected SHA-256 {file.sha256}, "
                 f"got {found}"
             )
-    return arrays
+    return list(arrays.values())
 
 
 def _split(arrays: list[Images]) -> tuple[Split, Split]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from .dataset import DataSet, File, Split, load
+from .dataset import DataSet, Split, load, mnist_files
 from .routes import DebianPackage, Mirror
 
 __all__ = ["load_data"]
@@ -18,27 +18,11 @@ FASHION_MNIST = DataSet(
     title="Fashion-MNIST",
     key="fashion_mnist",
     folder="fashion-mnist",
-    files=(
-        File(
-            "train-images-idx3-ubyte",
-            (60000, 28, 28),
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        ),
-        File(
-            "train-labels-idx1-ubyte",
-            (60000,),
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        ),
-        File(
-            "t10k-images-idx3-ubyte",
-            (10000, 28, 28),
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        ),
-        File(
-            "t10k-labels-idx1-ubyte",
-            (10000,),
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
+    files=mnist_files(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
     routes=(
         Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),

@@ -11,14 +11,14 @@ import hashlib
 import io
 import math
 import os
-import secrets
 import struct
 import zlib
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from gpunn.common.whole_files import write_whole
 
 if TYPE_CHECKING:
     import gzip
@@ -118,30 +118,20 @@ def read(
 
 
 def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Writes `array` as a plain IDX file, under a temporary name that is then renamed.
+    """Writes `array` as a plain IDX file, whole or not at all.
 
     Raises:
         ValueError: IDX has no such element type or shape.
         OSError: the file cannot be written; what was there before is untouched.
     """
-    head = _header(array)
-    name = os.fspath(path)
-    partial = f"{name}.{secrets.token_hex(8)}.partial"
-    try:
-        with open(partial, "xb") as out:
-            out.write(head)
-            out.write(_big_endian(array))
-        os.replace(partial, name)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(partial)
-        raise
+    write_whole(path, _pieces(array))
 
 
 def sha256(array: NDArray[Any]) -> str:
     """The SHA-256, in hexadecimal, of the IDX file that `write` makes of `array`."""
-    digest = hashlib.sha256(_header(array))
-    digest.update(_big_endian(array))
+    digest = hashlib.sha256()
+    for piece in _pieces(array):
+        digest.update(piece)
     return digest.hexdigest()
 
 
@@ -205,7 +195,8 @@ def _read(
     return array.astype(stored.newbyteorder("="), copy=False)
 
 
-def _header(array: NDArray[Any]) -> bytes:
+def _pieces(array: NDArray[Any]) -> tuple[bytes, memoryview]:
+    """The header and the elements of its file."""
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
         known = ", ".join(str(dtype) for dtype in _CODES)
@@ -215,9 +206,6 @@ def _header(array: NDArray[Any]) -> bytes:
             f"array: the shape {array.shape} does not fit in IDX: 1 to {_MAX_DIMENSIONS} "
             "dimensions, each below 2**32"
         )
-    return struct.pack(f">4B{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
-
-
-def _big_endian(array: NDArray[Any]) -> memoryview:
-    big = np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
-    return big.reshape(-1).view(np.uint8).data
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    elements = np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
+    return header, elements.reshape(-1).view(np.uint8).data

@@ -61,14 +61,8 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class NpzMirror:
+class NpzMirror(Mirror):
     """A web address of one `.npz` file in Keras's format."""
-
-    url: str
-
-    @property
-    def name(self) -> str:
-        return self.url
 
     def fetch(self, names: Sequence[str], folder: Path) -> Path:
         target = folder / "arrays.npz"

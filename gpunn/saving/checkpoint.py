@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from gpunn.backends.contract.control import COUNTERS, POSITION
 from gpunn.common.stored import Integer, check, check_array
+from gpunn.common.whole_files import Path
 
 from . import files
-from .files import HEADER_LIMIT, Path
-from .model_files import _entries_of, _read, describe, plain, set_training, set_weights
+from .files import HEADER_LIMIT
+from .model_files import describe, opened, plain, set_training, set_weights
 
 # What may differ between a checkpoint's settings and the model's: the state of the
 # training, which is restored, holds the values that count.
@@ -75,8 +76,7 @@ def load_checkpoint(
         ValueError: naming file and entry, if it is damaged or senseless, or of another model,
             other settings, other callbacks or other data.
     """
-    document = _read(path, HEADER_LIMIT, "checkpoint")
-    with _entries_of(path):
+    with opened(path, HEADER_LIMIT, "checkpoint") as document:
         own = describe(model, include_training=False)
         for part in ("class_name", "config", "compile"):
             _compare(document[part], own[part], part)
@@ -97,7 +97,7 @@ def load_checkpoint(
         for callback, state in zip(listeners, states, strict=True):
             callback.set_state(state)
         model.stop_training = document["stopped"]
-    return document["epoch"], document["batch"]
+        return document["epoch"], document["batch"]
 
 
 def _check_place(document: dict[str, Any], run: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ import contextlib
 import json
 import math
 import os
-import secrets
 import warnings
 import zlib
 from typing import Any
@@ -26,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from gpunn.common.names import closest
+from gpunn.common.whole_files import Path, write_whole
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
 DTYPES = {  # of safetensors, and NumPy's name for the same
@@ -39,8 +39,6 @@ HEADER_LIMIT = 100_000_000  # of safetensors itself
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"
 _FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80": "a pickle"}
-
-Path = str | os.PathLike[str]
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -61,16 +59,17 @@ def write(path: Path, document: dict[str, Any]) -> None:
     file = _file_of(path)
     data = safetensors.save(tensors, {_KEY: text})
     _check_length(int.from_bytes(data[:8], "little"), file)
+    os.makedirs(os.path.dirname(os.path.realpath(file)), exist_ok=True)
     if file == os.fspath(path):
-        _replace(file, data)
+        write_whole(file, [data])
         return
     # Without its copy the file is whole; beside one that is of another file it is not.
     copy = os.path.join(path, _COPY)
     with contextlib.suppress(FileNotFoundError):
         os.remove(copy)
-    _replace(file, data)
+    write_whole(file, [data])
     text = json.dumps(envelope, allow_nan=False, indent=2) + "\n"
-    _replace(copy, text.encode())
+    write_whole(copy, [text.encode()])
 
 
 def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
@@ -113,45 +112,10 @@ def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
         raise ValueError(f"Cannot load {file}: {error}") from None
 
 
-def leftovers(path: Path) -> list[str]:
-    """Temporary files that killed processes left while they wrote the file ``path``."""
-    folder, name = os.path.split(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        return []
-    return [
-        os.path.join(folder, entry)
-        for entry in os.listdir(folder)
-        if entry.startswith(f".{name}.") and entry.endswith(".tmp")
-    ]
-
-
 def _file_of(path: Path) -> str:
     path = os.fspath(path)
     folder = os.path.isdir(path) or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
     return os.path.join(path, _TENSORS) if folder else path
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Make ``data`` the content of ``path``, at once and for good."""
-    folder, name = os.path.split(os.path.realpath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, os.path.join(folder, name))
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
-    with contextlib.suppress(PermissionError):  # Windows does not open folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _check_length(length: int, file: str) -> None:

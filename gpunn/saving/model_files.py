@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from gpunn.common import once, registry
 from gpunn.common.arguments import warn
+from gpunn.common.whole_files import Path
 from gpunn.core.arena import with_room_for
 
 from . import files
-from .files import MAX_HEADER, Path
+from .files import MAX_HEADER
 
 MAX_PARTS = 10_000  # of a model that is loaded, if nobody asks for more
 
@@ -84,8 +85,7 @@ def load_model(
             more than it may be. Of a model whose layers ask for more weights than are stored,
             nothing is made.
     """
-    document = _read(filepath, max_header, "model", "checkpoint")
-    with _entries_of(filepath):
+    with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
         if not allow_nan:
             _check_finite(document["weights"], "weights")
@@ -127,8 +127,7 @@ def load_weights(
         FileNotFoundError: if there is no such file.
         ValueError: naming the file and the weight that does not fit, or is not finite.
     """
-    document = _read(filepath, max_header, "weights", "model", "checkpoint")
-    with _entries_of(filepath):
+    with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
         if not allow_nan:
             _check_finite(document["weights"], "weights")
         set_weights(model, document["weights"])
@@ -266,37 +265,32 @@ _PARTS["checkpoint"] = {
 }
 
 
-def _read(path: Path, max_header: int, *kinds: str) -> dict[str, Any]:
-    """The document at ``path``, its parts of the right types."""
+@contextmanager
+def opened(path: Path, max_header: int, *kinds: str) -> Iterator[dict[str, Any]]:
+    """The document at ``path``, which is of one of these kinds, its parts of the right types.
+
+    Whatever a wrong entry of it causes is an error about the file.
+    """
     document = files.read(path, max_header)
+    try:
+        _check_document(document, kinds)
+        yield document
+    except Exception as error:  # what a wrong value breaks cannot be foreseen
+        raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
+
+
+def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
     kind = document.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(
-            f"Cannot load {os.fspath(path)}: it holds {kind!r} and not {' or '.join(kinds)}."
-        )
+        raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.")
     parts = _PARTS[kind]
     for name in sorted(set(parts) ^ set(document)):
         state = "missing" if name in parts else "unknown"
-        raise ValueError(f"Cannot load {os.fspath(path)}: the entry {name!r} is {state}.")
+        raise ValueError(f"the entry {name!r} is {state}.")
     for name, types in parts.items():
         if not isinstance(document[name], types):
-            raise ValueError(
-                f"Cannot load {os.fspath(path)}: the entry {name!r} is "
-                f"{json.dumps(document[name], default=str)[:60]}."
-            )
+            shown = json.dumps(document[name], default=str)[:60]
+            raise ValueError(f"the entry {name!r} is {shown}.")
     for name, value in document["weights"].items():
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            raise ValueError(
-                f"Cannot load {os.fspath(path)}: the weight {name!r} is no tensor of "
-                f"floating-point numbers."
-            )
-    return document
-
-
-@contextmanager
-def _entries_of(path: Path) -> Iterator[None]:
-    """Whatever a wrong entry of the document causes is an error about the file."""
-    try:
-        yield
-    except Exception as error:  # what a wrong value breaks cannot be foreseen
-        raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
+            raise ValueError(f"the weight {name!r} is no tensor of floating-point numbers.")

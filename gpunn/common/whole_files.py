@@ -1,0 +1,52 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+Path = str | os.PathLike[str]
+
+
+def write_whole(path: Path, pieces: Iterable[Any]) -> None:
+    """Make ``pieces``, of bytes, the content of the file ``path``, at once and for good.
+
+    They go to a temporary file beside it, are flushed to the disk and take the name at last.
+
+    Raises:
+        OSError: if that cannot be done; what was there before is untouched.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            for piece in pieces:
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, os.path.join(folder, name))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+    with contextlib.suppress(PermissionError):  # Windows does not open folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def leftovers(path: Path) -> list[str]:
+    """Temporary files that killed processes left while they wrote the file ``path``."""
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        return []
+    return [
+        os.path.join(folder, entry)
+        for entry in os.listdir(folder)
+        if entry.startswith(f".{name}.") and entry.endswith(".tmp")
+    ]
