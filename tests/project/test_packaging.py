@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -197,6 +198,13 @@ def test_wheel_holds_the_tree(wheel: Path) -> None:
     assert not [name for name in names if "bench" in name and not name.startswith("gpunn/apps/cli")]
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gpunn"}
+
+
+def test_source_archive_holds_the_benchmarks(archive: Path) -> None:
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {f"benchmarks/{name}" for name in sources("benchmarks")} <= names
+    assert {"kernels/chooser.cpp", "kernels/cpu/module.cpp", "setup.py"} <= names
 
 
 def assert_learned(first: str, last: str, accuracy: str) -> None:
