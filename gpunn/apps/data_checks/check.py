@@ -19,7 +19,7 @@ CHECKS = (
     data_checks.missing,
     data_checks.labels,
     data_checks.duplicates,
-    data_checks.balance,
+    data_checks.imbalance,
     data_checks.amount,
     data_checks.constant,
     data_checks.relevance,
@@ -137,6 +137,7 @@ def check_data(
     if data.columns:
         for check in CHECKS:
             for finding in check(data):
+                finding.check = finding.check or check.__name__
                 finding.columns = data.kept[finding.columns]  # as they were given
                 findings.append(finding)
     findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,23 @@ class Finding:
     text: str
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
     columns: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
+
+
+_NONE = np.empty(0, int)
+
+
+def finding(
+    severity: str,
+    text: str,
+    rows: np.ndarray = _NONE,
+    columns: np.ndarray = _NONE,
+    check: str = "",
+) -> Finding:
+    """What a check found; without ``check`` it gets the name of the check's function."""
+    return Finding(severity, check, text, rows, columns)
+
+
+note, warning, error = (partial(finding, severity) for severity in SEVERITIES)
 
 
 class Data:
@@ -95,13 +113,12 @@ class Data:
             wrong = np.setdiff1d(np.arange(flat.shape[1]), kept)
             if len(wrong):
                 self.problems.append(
-                    Finding(
-                        "error",
-                        "dtype",
+                    error(
                         f"{_some(wrong, 'column')} of {argument} {_hold(wrong)} no real numbers, "
                         f"as {flat[0, wrong[0]]!r}: make numbers of them, for categories one "
                         f"column each. They are left out of the other checks.",
                         columns=wrong,
+                        check="dtype",
                     )
                 )
         kept = np.arange(flat.shape[1]) if kept is None else kept

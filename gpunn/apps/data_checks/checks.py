@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .checked_data import Data, Finding, counted, listed
+from .checked_data import Data, Finding, counted, error, finding, listed, note, warning
 from .statistics import BINS, binned, counts_table, equal_rows, g_test
 
 
@@ -18,9 +18,7 @@ def missing(data: Data) -> Iterator[Finding]:
         bad = ~np.isfinite(values)
         rows, columns = np.flatnonzero(bad.any(axis=1)), np.flatnonzero(bad.any(axis=0))
         if len(rows):
-            yield Finding(
-                "error",
-                "missing",
+            yield error(
                 f"{argument} has {bad.sum():,} values that are missing or infinite, in "
                 f"{len(rows):,} of {len(values):,} rows and in the features {data.name(columns)}: "
                 f"fill them in, or leave the rows out.",
@@ -30,7 +28,7 @@ def missing(data: Data) -> Iterator[Finding]:
     if data.raw_y is not None and data.raw_y.dtype.kind == "f":
         rows = np.flatnonzero(~np.isfinite(data.raw_y.reshape(len(data.raw_y), -1)).all(axis=1))
         if len(rows):
-            yield Finding("error", "missing", f"y is missing in {len(rows):,} rows.", rows)
+            yield error(f"y is missing in {len(rows):,} rows.", rows)
 
 
 def labels(data: Data) -> Iterator[Finding]:
@@ -39,32 +37,22 @@ def labels(data: Data) -> Iterator[Finding]:
         return
     known, kind = data.labels, data.raw_y.dtype.kind
     if kind not in "biuf":
-        yield Finding(
-            "error",
-            "labels",
+        yield error(
             f"The labels are no numbers ({listed(known.tolist())}): number them from 0, "
             f"numpy.unique(y, return_inverse=True)[1].",
         )
         return
     if len(known) == 1:
-        yield Finding("error", "labels", f"All labels are {known[0]}: there is nothing to learn.")
+        yield error(f"All labels are {known[0]}: there is nothing to learn.")
     if kind == "f" and np.isfinite(known).all():
-        yield Finding(
-            "note",
-            "labels",
+        yield note(
             f"The labels are whole numbers stored as {data.raw_y.dtype}; if they are quantities "
             f"and no classes, say task='regression'.",
         )
     if known.tolist() == [-1, 1]:
-        yield Finding(
-            "note",
-            "labels",
-            "The labels are -1 and 1, as hinge takes them; cross-entropy takes 0 and 1.",
-        )
+        yield note("The labels are -1 and 1, as hinge takes them; cross-entropy takes 0 and 1.")
     elif np.isfinite(known).all() and len(known) > 1 and known.tolist() != [*range(len(known))]:
-        yield Finding(
-            "warning",
-            "labels",
+        yield warning(
             f"The labels are not 0 to {len(known) - 1} but {listed(known.tolist())}: a network "
             f"needs an output for each number up to the largest. Number them anew, "
             f"numpy.unique(y, return_inverse=True)[1].",
@@ -81,27 +69,26 @@ def duplicates(data: Data) -> Iterator[Finding]:
         differ = copies[data.y[copies] != data.y[first[copies]]]
         if len(differ):
             rows = np.union1d(differ, first[differ])
-            yield Finding(
+            yield finding(
                 "note" if data.labels is None else "warning",
-                "contradictions",
                 f"{len(rows):,} rows are equal to another that has a different y, as rows "
                 f"{first[differ[0]]} and {differ[0]}: no model can be right about both.",
                 rows,
+                check="contradictions",
             )
     # Where features take few values, rows must repeat.
     sample = data.sampled()
     possible = np.prod([len(np.unique(c)) for c in sample.T[:64]], dtype=np.float64)
     many = len(copies) > 0.05 * len(first) and possible > len(first)
-    yield Finding(
+    yield finding(
         "warning" if many else "note",
-        "duplicates",
         f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}): "
         f"they count several times, and a random split puts some on both sides.",
         copies,
     )
 
 
-def balance(data: Data) -> Iterator[Finding]:
+def imbalance(data: Data) -> Iterator[Finding]:
     """Classes of very different size."""
     if data.labels is None or data.y is None:
         return
@@ -112,9 +99,8 @@ def balance(data: Data) -> Iterator[Finding]:
     low, high = present[counts[present].argmin()], counts.argmax()
     ratio = counts[high] / counts[low]
     if ratio >= 3:
-        yield Finding(
+        yield finding(
             "warning" if ratio >= 10 else "note",
-            "imbalance",
             f"Class {data.labels[high]} has {ratio:.1f} times the rows of class "
             f"{data.labels[low]} ({counts[high]:,} and {counts[low]:,}): always saying "
             f"{data.labels[high]} is right {counts[high] / len(data.y):.1%} of the time. Look at "
@@ -126,11 +112,10 @@ def amount(data: Data) -> Iterator[Finding]:
     """Too few rows, for the features, the classes or a model."""
     rows, columns = data.x.shape
     if rows < 50:
-        yield Finding("warning", "amount", f"There are only {rows} rows: any figure is a guess.")
+        yield warning(f"There are only {rows} rows: any figure is a guess.")
     elif rows < 10 * columns:
-        yield Finding(
+        yield finding(
             "warning" if rows < 5 * columns else "note",
-            "amount",
             f"There are {rows:,} rows for {columns:,} features, {rows / columns:.1f} for each: "
             f"a model can learn them by heart. Regularise, or leave features out.",
         )
@@ -138,17 +123,14 @@ def amount(data: Data) -> Iterator[Finding]:
         counts = np.bincount(data.y, minlength=data.classes)
         few = np.flatnonzero(counts < 10)
         if len(few):
-            yield Finding(
-                "warning",
-                "amount",
+            yield warning(
                 f"Fewer than 10 rows have the label {listed(data.labels[few].tolist())}.",
                 np.flatnonzero(np.isin(data.y, few)),
             )
     if data.parameters is not None and data.parameters > rows:
         ratio = data.parameters / rows
-        yield Finding(
+        yield finding(
             "warning" if ratio >= 100 else "note",
-            "amount",
             f"The model has {data.parameters:,} parameters, {ratio:.1f} for each row: watch "
             f"held-out data while it trains.",
         )
@@ -160,9 +142,8 @@ def constant(data: Data) -> Iterator[Finding]:
     if not len(same):
         return
     everything = len(same) == data.columns
-    yield Finding(
+    yield finding(
         "error" if everything else "note",
-        "constant",
         f"{len(same):,} of {data.columns:,} features have one value in all rows and say nothing: "
         f"{data.name(same)}.",
         columns=same,
@@ -185,18 +166,14 @@ def relevance(data: Data) -> Iterator[Finding]:
     unrelated = varied[chances > 0.05]
     how = f"G-test of independence on {bins} bins"
     if chances.min() * len(varied) > 0.01:
-        yield Finding(
-            "warning",
-            "relevance",
+        yield warning(
             f"No feature by itself has a relation to y that could not be chance ({how}, smallest "
             f"p {chances.min():.2g} of {len(varied)}): are the labels those of these rows? Only "
             f"features that work together, as in XOR, look so too.",
             columns=unrelated,
         )
     elif len(unrelated):
-        yield Finding(
-            "note",
-            "relevance",
+        yield note(
             f"{len(unrelated):,} of {len(varied):,} features have no visible relation to y by "
             f"themselves ({how}, p > 0.05): {data.name(unrelated)}.",
             columns=unrelated,
@@ -232,9 +209,7 @@ def outliers(data: Data) -> Iterator[Finding]:
             heavy.append(int(column))
     if alone:
         first, value = rows[0][0], data.x[rows[0][0], alone[0]]
-        yield Finding(
-            "warning",
-            "outliers",
+        yield warning(
             f"{len(np.unique(np.concatenate(rows))):,} rows have values far from all others, such "
             f"as {value:g} in feature {data.names[alone[0]]}, row {first}, where 90% lie from "
             f"{low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes for something "
@@ -243,9 +218,7 @@ def outliers(data: Data) -> Iterator[Finding]:
             np.array(alone),
         )
     if heavy and not data.image:
-        yield Finding(
-            "note",
-            "outliers",
+        yield note(
             f"{len(heavy):,} of {data.columns:,} features have values beyond three times the "
             f"distance of their quartiles: {data.name(np.array(heavy))}. A logarithm, or "
             f"clipping, may help.",
@@ -273,9 +246,7 @@ def _isolated(values: np.ndarray, low: float, high: float, gap: float) -> np.nda
 def scales(data: Data) -> Iterator[Finding]:
     """Features on very different scales, and images that are still bytes."""
     if data.x.dtype.kind in "iu" and data.x.min() >= 0 and 200 <= data.x.max() <= 255:
-        yield Finding(
-            "note",
-            "scales",
+        yield note(
             f"The values are whole numbers from {data.x.min()} to {data.x.max()}, as in images: "
             f"scale them, layers.Rescaling(1 / 255).",
         )
@@ -288,27 +259,21 @@ def scales(data: Data) -> Iterator[Finding]:
     small, large = varied[extent[varied].argmin()], varied[extent[varied].argmax()]
     ratio = extent[large] / extent[small]
     if ratio >= 100 and not data.image:
-        yield Finding(
-            "warning",
-            "scales",
+        yield warning(
             f"Feature {data.names[large]} has {ratio:,.0f} times the range of feature "
             f"{data.names[small]} ({extent[large]:.3g} and {extent[small]:.3g}): gradient descent "
             f"hardly moves along the small ones. Subtract means, divide by deviations.",
             columns=np.array([small, large]),
         )
     elif spread[large] > 100:
-        yield Finding(
-            "note",
-            "scales",
+        yield note(
             f"Feature {data.names[large]} has a standard deviation of {spread[large]:.3g}: divide "
             f"by it, for weights of the usual size.",
             columns=np.array([large]),
         )
     offset = varied[np.abs(sample.mean(axis=0)[varied]) > 100 * spread[varied]]
     if len(offset):
-        yield Finding(
-            "note",
-            "scales",
+        yield note(
             f"The mean is over 100 times the deviation in {data.name(offset)}: subtract it.",
             columns=offset,
         )
@@ -324,9 +289,7 @@ def order(data: Data) -> Iterator[Finding]:
         scale = float(middle @ middle)
         relation = float(middle[1:] @ middle[:-1]) / scale if scale else 0.0
         if relation > max(0.5, 6 / np.sqrt(count)):
-            yield Finding(
-                "note",
-                "order",
+            yield note(
                 f"y is like the y of the row before (correlation {relation:.2f}): are the rows "
                 f"sorted, or a series in time? validation_split takes the last rows.",
             )
@@ -339,9 +302,7 @@ def order(data: Data) -> Iterator[Finding]:
         last = np.bincount(y[-(count // 5) :], minlength=data.classes)
         absent = data.labels[(last == 0) & (shares > 0)]
         ends = f" The last fifth has none of {listed(absent.tolist())}." if len(absent) else ""
-        yield Finding(
-            "warning",
-            "order",
+        yield warning(
             f"The rows come sorted by label: neighbours differ {changes:,} times, {expected:,.0f} "
             f"in random order.{ends} Shuffle them, or split with "
             f"validation_strategy='stratified': validation_split takes the last rows.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .checked_data import Data, Finding
+from .checked_data import Data, Finding, error, finding, warning
 from .statistics import equal_rows, g_test, ks_statistic
 
 PRODUCTS = 1.2e10  # of two numbers, spent on looking for near copies
@@ -21,9 +21,8 @@ def leakage(data: Data) -> Iterator[Finding]:
     first = equal_rows(data.x_test, data.x)
     rows = np.flatnonzero(first >= 0)
     if len(rows):
-        yield Finding(
+        yield finding(
             "error" if len(rows) > 0.01 * len(data.x_test) else "warning",
-            "leakage",
             f"{len(rows):,} of {len(data.x_test):,} test rows ({len(rows) / len(data.x_test):.1%}) "
             f"stand in the training data too, as test row {rows[0]}, which is training row "
             f"{first[rows[0]]}: what is measured on them is memory.",
@@ -31,9 +30,7 @@ def leakage(data: Data) -> Iterator[Finding]:
         )
     near, looked = _near_copies(data, np.setdiff1d(data.sample_test, rows))
     if len(near):
-        yield Finding(
-            "warning",
-            "leakage",
+        yield warning(
             f"{len(near):,} of {looked:,} test rows looked at are nearly equal to a training row, "
             f"as test row {near[0]}: less than {NEAR:.0%} of the usual distance of neighbours.",
             near,
@@ -104,9 +101,8 @@ def shift(data: Data) -> Iterator[Finding]:
     apart = np.flatnonzero((chance < 0.001) & (distance >= 0.1))
     if len(apart):
         worst = apart[distance[apart].argmax()]
-        yield Finding(
+        yield finding(
             "warning" if distance[worst] >= 0.2 else "note",
-            "shift",
             f"{len(apart):,} of {data.columns:,} features are distributed otherwise in the test "
             f"data, most of all {data.names[worst]}: Kolmogorov-Smirnov distance "
             f"{distance[worst]:.2f}, means {train[:, worst].mean():.4g} and "
@@ -119,9 +115,8 @@ def shift(data: Data) -> Iterator[Finding]:
             return
         far, p = ks_statistic(data.y, data.y_test)
         if p < 0.001 and far >= 0.1:
-            yield Finding(
+            yield finding(
                 "warning" if far >= 0.2 else "note",
-                "shift",
                 f"y is distributed otherwise in the test data: Kolmogorov-Smirnov distance "
                 f"{far:.2f}, means {data.y.mean():.4g} and {data.y_test.mean():.4g}.",
             )
@@ -132,18 +127,15 @@ def shift(data: Data) -> Iterator[Finding]:
     shares = counts / counts.sum(axis=1, keepdims=True)
     unknown = data.labels[(counts[0] == 0) & (counts[1] > 0)]
     if len(unknown):
-        yield Finding(
-            "error",
-            "shift",
+        yield error(
             f"The test data have labels that the training data lack: {unknown.tolist()}.",
             np.flatnonzero(np.isin(data.labels[data.y_test], unknown)),
         )
     most = int(np.abs(shares[0] - shares[1]).argmax())
     difference = abs(shares[0, most] - shares[1, most])
     if difference >= 0.05 and g_test(counts)[1] < 0.001:
-        yield Finding(
+        yield finding(
             "warning" if difference >= 0.1 else "note",
-            "shift",
             f"Class {data.labels[most]} is {shares[0, most]:.1%} of the training and "
             f"{shares[1, most]:.1%} of the test data.",
         )
