@@ -8,9 +8,10 @@ the card runs that one, fused with the addition of the bias.
 """
 
 from .activation import Activation, deserialize, get, serialize
+from .curves import check_properties, curve
 from .gated import Gelu, HardSilu, Mish, Silu
 from .neurons import Gaussian, HardSigmoid, Linear, Ramp, Sigmoid, Sign, Softsign, Step, Tanh
-from .properties import Properties, check_properties, curve
+from .properties import Properties
 from .rectifiers import Celu, Elu, Exponential, LeakyRelu, Relu, Relu6, Selu, Softplus
 from .rows import LogSoftmax, Softmax
 

@@ -1,22 +1,12 @@
-"""What is true of an activation's curve, and the numbers that show it."""
+"""What is true of an activation's curve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gpunn.backends import get_backend
-
-__all__ = ["Properties", "check_properties", "curve"]
-
-if TYPE_CHECKING:
-    from .activation import Activation
+__all__ = ["Properties"]
 
 INFINITY = float("inf")
-FAR = 1e8  # where a curve lies on its asymptote, but for CLOSE
-CLOSE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,98 +28,3 @@ class Properties:
     left: tuple[float, float] | None
     right: tuple[float, float] | None
     flat: tuple[tuple[float, float], ...] = ()
-
-
-def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
-    """f and its derivative at each x, in float64.
-
-    >>> from gpunn import activations
-    >>> y, slope = curve(activations.relu, [-1.0, 2.0])
-    >>> y.tolist(), slope.tolist()
-    ([0.0, 2.0], [0.0, 1.0])
-    """
-    points = np.asarray(x, np.float64).reshape(-1, 1)
-    if activation.rowwise:
-        points = np.hstack([points, np.zeros_like(points)])
-    y, slope = np.empty_like(points), np.zeros_like(points)
-    slope[:, 0] = 1.0
-    backend = get_backend("numpy")
-    with np.errstate(all="ignore"):
-        activation.forward(backend, points, y)
-        saved = points if activation.saves == "input" else y
-        activation.gradient(backend, saved, slope, slope)
-    return y[:, 0], slope[:, 0]
-
-
-def check_properties(activation: Activation, claimed: Properties | None = None) -> Properties:
-    """The properties of an activation, after each has been compared with its numbers.
-
-    They are tried on 60,001 points from -30 to 30 and on some as far out as 1e8.
-
-    Args:
-        activation: which.
-        claimed: what to compare; the activation's own by default.
-
-    Raises:
-        AssertionError: naming the claim that does not hold.
-        ValueError: if nothing is claimed.
-
-    >>> from gpunn import activations
-    >>> check_properties(activations.tanh).range
-    (-1, 1)
-    """
-    claimed = claimed or activation.properties
-    if claimed is None:
-        raise ValueError(f"{activation!r} says nothing about its properties.")
-    near = np.linspace(-30, 30, 60_001)
-    out = np.geomspace(30, FAR, 50)
-    x = np.concatenate([-out[::-1], near, out])
-    y, _ = curve(activation, x)
-    steps = np.diff(y[np.isfinite(y)])
-    rises = bool((steps >= -1e-12).all())
-    holds = {
-        "range": all(
-            _reaches(y * sign, bound * sign)
-            for sign, bound in zip((-1, 1), claimed.range, strict=True)
-        ),
-        "monotone": rises == claimed.monotone,
-        "left": _approaches(activation, claimed.left, -1),
-        "right": _approaches(activation, claimed.right, 1),
-        "flat": _is_flat_there_only(activation, claimed.flat),
-    }
-    for name, is_so in holds.items():
-        if not is_so:
-            raise AssertionError(f"{activation!r}: {name} = {getattr(claimed, name)} is not so.")
-    return claimed
-
-
-def _reaches(y: np.ndarray, bound: float) -> bool:
-    """Whether ``bound`` is the smallest upper bound of y."""
-    if bound == INFINITY:
-        return bool(y.max() > 1e6)
-    return bool(-CLOSE <= y.max() - bound <= 1e-9)
-
-
-def _approaches(activation: Activation, line: tuple[float, float] | None, sign: int) -> bool:
-    if line is None:  # faster than any line
-        y, slope = curve(activation, [sign * 100.0, sign * 200.0])
-        return bool(slope[1] > 2 * slope[0] > 1e3 and y[1] > 2 * y[0])
-    expected = line[0] * sign * FAR + line[1]
-    y, slope = curve(activation, [sign * FAR])
-    return bool(abs(y[0] - expected) <= CLOSE and abs(slope[0] - line[0]) <= CLOSE)
-
-
-def _is_flat_there_only(activation: Activation, flat: tuple[tuple[float, float], ...]) -> bool:
-    for start, stop in flat:
-        inside = np.linspace(max(start, -FAR), min(stop, FAR), 103)
-        inside = inside if start == stop else inside[1:-1]  # a kink has the slope of one side
-        if not (np.abs(curve(activation, inside)[1]) <= 1e-12).all():
-            return False
-    x = np.linspace(-7, 7, 14_001) + 1 / 3e4  # further out a slope may be 0 for its size alone
-    slope = curve(activation, x)[1]
-    unclaimed = slope == 0
-    passes = slope[:-1] * slope[1:] < 0  # it is 0 between these two
-    for start, stop in flat:
-        unclaimed &= (x < start) | (x > stop)
-        passes &= (x[1:] < start) | (x[:-1] > stop)
-    return not (unclaimed.any() or passes.any())

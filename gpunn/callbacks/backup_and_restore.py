@@ -11,7 +11,7 @@ from gpunn.common.whole_files import leftovers
 from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
 from gpunn.saving.lock import FolderLock
 
-from .callback import Callback, Logs
+from .callback import Logs
 from .saver import _Saver, check_frequency
 
 
@@ -71,7 +71,7 @@ class BackupAndRestore(_Saver):
         paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
         for path in paths:
             try:
-                epoch, batch = load_checkpoint(path, self.model, self._callbacks, self.params)
+                epoch, batch = load_checkpoint(path, self.model, self.together, self.params)
             except ValueError as error:
                 if path == paths[-1]:
                     raise
@@ -84,15 +84,11 @@ class BackupAndRestore(_Saver):
                 self.model.resume_from = epoch, batch
                 return
 
-    @property
-    def _callbacks(self) -> list[Callback]:
-        return self.container.callbacks if self.container else []
-
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         at = (epoch + 1, 0) if batch is None else (epoch, batch + 1)
         if self.double_checkpoint and os.path.exists(self.path):
             os.replace(self.path, self._previous)
-        save_checkpoint(self.path, self.model, self._callbacks, *at)
+        save_checkpoint(self.path, self.model, self.together, *at)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if not self.delete_checkpoint:

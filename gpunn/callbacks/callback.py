@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import Kept, check
 
 __all__ = ["Callback"]
-
-if TYPE_CHECKING:
-    from .callback_list import CallbackList
 
 Logs = Mapping[str, float] | None
 
@@ -65,7 +62,7 @@ class Callback(Entry):
     # Without a type: only what has one is an argument of a constructor to type checkers.
     model = cast("Any", None)
     params = cast("dict[str, Any] | None", None)
-    container = cast("CallbackList | None", None)  # the list it runs in, its neighbours included
+    together = cast("Sequence[Callback]", ())  # all callbacks of the list that it runs in
     saves_states = False  # stores the states of others, so they have their turn before it
 
     def set_params(self, params: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class CallbackList(Callback):
         if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
             self.callbacks.insert(0, ProgressBar())  # its line ends before others print
         for callback in self.callbacks:
-            callback.container = self
+            callback.together = self.callbacks
         self._listeners: dict[str, list[Callable[..., None]]] = {}
         self._watchers: list[Callback] | None = None
         if model is not None:

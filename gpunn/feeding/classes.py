@@ -5,20 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
 
-from .rows import name_of
-
-if TYPE_CHECKING:
-    from gpunn.backends.contract.backend import Backend
-
-    from .data import Spec, Target
-    from .rows import Rows
+from .rows import Rows, name_of
+from .spec import Spec, Target
 
 
 def class_numbers(y: Array, target: Target, backend: Backend) -> np.ndarray | None:

@@ -1,143 +1,27 @@
 """What users pass as data, checked and put where a step can read it.
 
-Arrays become rows on the device (`Rows`), visited in a keyed order; anything that
-yields batches becomes a `Batches`. All checks happen here, before the first step,
-and are the same on every backend.
+Arrays become rows on the device (`Rows`). What yields batches is a `batches.Batches`, which
+comes here with each batch. All checks happen before the first step, the same on every backend.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
 from gpunn.losses.loss import check_labels
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_finite, read
 from .classes import class_weights
 from .rows import Rows, name_of, place
+from .spec import Spec, Target
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a compiled model wants for one output: its shape, and the kind of targets.
-
-    Attributes:
-        name: of the output; empty where there is only one.
-        output_shape: of one sample.
-        loss: that compares it with the target; None for an output that is left alone.
-    """
-
-    name: str
-    output_shape: tuple[int, ...]
-    loss: Any = None
-
-    @property
-    def rows_per_sample(self) -> int:
-        """A prediction of more than one axis has several rows, as the loss counts them."""
-        return math.prod(self.output_shape[:-1])
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        sparse = self.loss is not None and self.loss.sparse
-        return self.output_shape[:-1] if sparse else self.output_shape
-
-    def target_dtype(self, dtype: str) -> str:
-        """What targets are kept in, in a model of this dtype."""
-        return "int32" if self.loss is not None and self.loss.sparse else dtype
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a model wants: shapes of one sample and dtype of the inputs, and targets.
-
-    Attributes:
-        inputs: what messages call each input, "x" or "x['left']", and its shape.
-        targets: of each output.
-        names: of the inputs.
-    """
-
-    backend: Backend
-    dtype: str
-    inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    targets: tuple[Target, ...]
-    names: tuple[str, ...] = ("x",)
-
-
-class Batches:
-    """Batches that somebody else makes: ``(x, y)`` or ``(x, y, weight)``.
-
-    Each pass iterates over ``source`` anew, unless that can be read only once (a
-    generator), which goes on where it stopped. The first batch is checked at once.
-
-    Raises:
-        ValueError, TypeError: for a batch that does not fit, naming it.
-    """
-
-    def __init__(
-        self, spec: Spec, source: Any, first: Any, argument: str, class_weight: Any = None
-    ) -> None:
-        self.spec = spec
-        self.source = source
-        self.argument = argument
-        self.class_weight = class_weight
-        self.once = hasattr(source, "__next__")
-        self._rows(first, 0)
-
-    def __iter__(self) -> Iterator[Rows]:
-        for number, batch in enumerate(iterate(self.source)):
-            yield self._rows(batch, number)
-
-    def _rows(self, batch: Any, number: int) -> Rows:
-        where = f"{self.argument}, batch {number}: "
-        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
-        if not 1 <= len(parts) <= 3:
-            raise ValueError(
-                f"{where}it has {len(parts)} parts; (x, y) or (x, y, weight) is expected."
-            )
-        x, y, weight = (*parts, None, None)[:3]
-        return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
-
-
-def iterate(source: Any) -> Iterator[Any]:
-    """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
-    if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
-        items = (source[i] for i in range(len(source)))
-    else:
-        items = source
-    # Not "yield from", which would close a generator that is left early.
-    for batch in items:  # noqa: UP028
-        yield batch
-    if hasattr(source, "on_epoch_end"):
-        source.on_epoch_end()
-
-
-def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
-    """``source`` with its first batch still in it, and that batch."""
-    if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
-        raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
-    first = next(iterate(source), None)
-    if first is None:
-        raise ValueError(f"{argument} yields no batch: there is no data.")
-    if hasattr(source, "__next__"):
-        source = itertools.chain([first], source)
-    return source, first
-
-
-def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
-    """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
-    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
-        x = batch[0] if isinstance(batch, (tuple, list)) else batch
-        where = f"predict, batch {number}: "
-        yield inputs(spec, x, where), where
 
 
 def is_array(x: Any) -> bool:

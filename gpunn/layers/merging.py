@@ -10,6 +10,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.core.plan import Call
 
 from .layer import Layer, Shape
+from .symbolic import operators
 
 __all__ = [
     "Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract",
@@ -228,6 +229,9 @@ class Concatenate(Merging):
             if dx is not None:
                 call.backend.copy_columns(dy, at, self._columns(dx), 0, width, accumulate)
             at += width
+
+
+operators.update(Add=Add, Subtract=Subtract, Multiply=Multiply)
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

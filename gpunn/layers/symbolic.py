@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,10 @@ class Form:
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
         return self.kind(values)
+
+
+operators: dict[str, Callable[[], Any]] = {}
+"""The layers that a + b, a - b and a * b apply, by name: `merging` puts them here."""
 
 
 class SymbolicTensor:
@@ -102,14 +106,12 @@ class SymbolicTensor:
 
 
 def _merged(layer: str, a: SymbolicTensor, b: Any) -> SymbolicTensor:
-    from . import merging
-
     if not isinstance(b, SymbolicTensor):
         raise TypeError(
             f"{layer.lower()}: a symbolic tensor goes with another one; got {b!r}. For a "
             f"number use layers.Rescaling."
         )
-    made = getattr(merging, layer)()
+    made = operators[layer]()
     made.by_operator = True
     return made([a, b])
 

@@ -23,6 +23,7 @@ from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import classes, data
 from gpunn.feeding.arrays import check_finite
+from gpunn.feeding.batches import Batches, inputs_of, peek
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.layers.symbolic import Sample, is_symbolic
 from gpunn.structure.graph import Graph
@@ -221,7 +222,7 @@ class Model(CompilableModel):
                 ("x", rows, "steps_per_epoch", steps),
                 ("validation_data", validation, "validation_steps", validation_steps),
             ):
-                once = isinstance(given, data.Batches) and given.once
+                once = isinstance(given, Batches) and given.once
                 if once and limit is None and epochs > initial_epoch + 1:
                     raise ValueError(
                         f"{argument} is a generator, which can be read only once: pass {option}, "
@@ -267,7 +268,7 @@ class Model(CompilableModel):
 
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
-    ) -> tuple[Any, Rows | data.Batches]:
+    ) -> tuple[Any, Rows | Batches]:
         """The trainer, and the data as rows or batches."""
         if data.is_array(x):
             trainer = self._ready(argument, x, y)
@@ -281,13 +282,13 @@ class Model(CompilableModel):
             raise ValueError(
                 f"{argument}: x yields batches, which bring their own {extra}; leave it out."
             )
-        source, first = data.peek(x, "validation_data" if argument == "validation_data" else "x")
+        source, first = peek(x, "validation_data" if argument == "validation_data" else "x")
         trainer = self._ready(
             argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
         )
-        return trainer, data.Batches(trainer.spec, source, first, argument, class_weight)
+        return trainer, Batches(trainer.spec, source, first, argument, class_weight)
 
-    def _validation_source(self, given: Any) -> Rows | data.Batches:
+    def _validation_source(self, given: Any) -> Rows | Batches:
         assert self.plan is not None
         x, y, weight = data.validation_parts(given, len(self.plan.input_shapes))
         return self._source(x, y, weight, None, "validation_data")[1]
@@ -366,9 +367,9 @@ class Model(CompilableModel):
             starts = list(range(0, rows, size))[:steps]
             batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
         else:
-            source, first = data.peek(x)
+            source, first = peek(x)
             self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
-            batches = data.inputs_of(self._spec(), source, steps)
+            batches = inputs_of(self._spec(), source, steps)
             predictor = self._predictor()
         return predict(predictor.predict, batches, callback_list, predictor.form)
 

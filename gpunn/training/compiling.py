@@ -19,6 +19,7 @@ from gpunn.common.holds import Exclusive, Hold
 from gpunn.common.random import draw_seed
 from gpunn.core.plan import Plan
 from gpunn.feeding import data
+from gpunn.feeding.spec import Spec, Target
 from gpunn.structure.structure import Structure
 
 from .matching import (
@@ -188,17 +189,17 @@ class CompilableModel(Structure):
         """Whether a call that trains it is under way."""
         return self._trains.holder is not None
 
-    def _spec(self) -> data.Spec:
+    def _spec(self) -> Spec:
         assert self._arena is not None and self._plan is not None
         inputs, plan = self.graph.input_names, self._plan
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
         losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
         targets = [
-            data.Target(name, shape, loss)
+            Target(name, shape, loss)
             for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
-        return data.Spec(
+        return Spec(
             self._arena.backend,
             self._arena.dtype,
             tuple(zip(arguments, plan.input_shapes, strict=True)),

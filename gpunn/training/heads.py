@@ -11,7 +11,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.common.overrides import replaces
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.feeding.data import Spec, Target
+from gpunn.feeding.spec import Spec, Target
 from gpunn.losses import Loss
 
 from .matching import fuse, resolve_metric

@@ -15,7 +15,7 @@ from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import BAD_BATCH, POSITION
 from gpunn.backends.shared.order import Order
 from gpunn.feeding.arrays import check_file, map_under
-from gpunn.feeding.data import Batches
+from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
 

@@ -16,8 +16,8 @@ from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device
-from gpunn.feeding.data import Spec
 from gpunn.feeding.memory import room_for_batch, sample_bytes
+from gpunn.feeding.spec import Spec
 from gpunn.layers.symbolic import Form
 
 from .contexts import Contexts

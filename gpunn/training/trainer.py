@@ -20,7 +20,7 @@ from gpunn.common.registry import is_own
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
-from gpunn.feeding.data import Spec
+from gpunn.feeding.spec import Spec
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpunn
 from gpunn.feeding import data
 from gpunn.feeding.classes import split
+from gpunn.feeding.spec import Spec, Target
 
 layers = gpunn.layers
 ROWS = 20
@@ -346,8 +347,8 @@ def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
     x = np.arange(100, dtype="float32")[:, None]
     shape = (3,) if loss != "binary_crossentropy" else (1,)
     given = gpunn.losses.get(loss)
-    target = data.Target("", shape, given)
-    spec = data.Spec(
+    target = Target("", shape, given)
+    spec = Spec(
         gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
     )
     rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])

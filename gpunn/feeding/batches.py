@@ -1,0 +1,79 @@
+"""Batches that somebody else makes: iterables, generators, Keras's data sets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from .data import inputs, to_rows
+from .rows import Rows
+from .spec import Spec
+
+
+class Batches:
+    """Batches that somebody else makes: ``(x, y)`` or ``(x, y, weight)``.
+
+    Each pass iterates over ``source`` anew, unless that can be read only once (a
+    generator), which goes on where it stopped. The first batch is checked at once.
+
+    Raises:
+        ValueError, TypeError: for a batch that does not fit, naming it.
+    """
+
+    def __init__(
+        self, spec: Spec, source: Any, first: Any, argument: str, class_weight: Any = None
+    ) -> None:
+        self.spec = spec
+        self.source = source
+        self.argument = argument
+        self.class_weight = class_weight
+        self.once = hasattr(source, "__next__")
+        self._rows(first, 0)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for number, batch in enumerate(iterate(self.source)):
+            yield self._rows(batch, number)
+
+    def _rows(self, batch: Any, number: int) -> Rows:
+        where = f"{self.argument}, batch {number}: "
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(
+                f"{where}it has {len(parts)} parts; (x, y) or (x, y, weight) is expected."
+            )
+        x, y, weight = (*parts, None, None)[:3]
+        return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
+
+
+def iterate(source: Any) -> Iterator[Any]:
+    """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
+    if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
+        items = (source[i] for i in range(len(source)))
+    else:
+        items = source
+    # Not "yield from", which would close a generator that is left early.
+    for batch in items:  # noqa: UP028
+        yield batch
+    if hasattr(source, "on_epoch_end"):
+        source.on_epoch_end()
+
+
+def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
+    """``source`` with its first batch still in it, and that batch."""
+    if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
+        raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
+    first = next(iterate(source), None)
+    if first is None:
+        raise ValueError(f"{argument} yields no batch: there is no data.")
+    if hasattr(source, "__next__"):
+        source = itertools.chain([first], source)
+    return source, first
+
+
+def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
+    """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
+    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+        where = f"predict, batch {number}: "
+        yield inputs(spec, x, where), where

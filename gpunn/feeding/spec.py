@@ -1,0 +1,55 @@
+"""What a model wants of data: shapes and dtypes of its inputs and targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.backends.contract.backend import Backend
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a compiled model wants for one output: its shape, and the kind of targets.
+
+    Attributes:
+        name: of the output; empty where there is only one.
+        output_shape: of one sample.
+        loss: that compares it with the target; None for an output that is left alone.
+    """
+
+    name: str
+    output_shape: tuple[int, ...]
+    loss: Any = None
+
+    @property
+    def rows_per_sample(self) -> int:
+        """A prediction of more than one axis has several rows, as the loss counts them."""
+        return math.prod(self.output_shape[:-1])
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        sparse = self.loss is not None and self.loss.sparse
+        return self.output_shape[:-1] if sparse else self.output_shape
+
+    def target_dtype(self, dtype: str) -> str:
+        """What targets are kept in, in a model of this dtype."""
+        return "int32" if self.loss is not None and self.loss.sparse else dtype
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model wants: shapes of one sample and dtype of the inputs, and targets.
+
+    Attributes:
+        inputs: what messages call each input, "x" or "x['left']", and its shape.
+        targets: of each output.
+        names: of the inputs.
+    """
+
+    backend: Backend
+    dtype: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    targets: tuple[Target, ...]
+    names: tuple[str, ...] = ("x",)
