@@ -12,7 +12,7 @@ from pretended_cuda import Cupy, Libraries
 
 import gpunn
 from gpunn.backends.cupy.driver import cublas, cuda
-from gpunn.backends.cupy.launch.protocols import Epilogue
+from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
@@ -40,11 +40,12 @@ def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *option
     ]
     if rest and isinstance(rest[-1], Epilogue):
         epilogue = rest[-1]._replace(vector=backend.upload(rest[-1].vector))
-        if not backend.blas.offers(*arrays, transpose_a, transpose_b, rest[-2], epilogue):
+        asked = Matmul(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
+        if not backend.blas.offers(asked):
             return None
-        backend.blas(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
+        backend.blas(asked)
         return backend.read(arrays[2]), backend.read(epilogue.vector)
-    backend.blas(*arrays, transpose_a, transpose_b, *rest)
+    backend.blas(Matmul(*arrays, transpose_a, transpose_b, *rest))
     return backend.read(arrays[2])
 
 
@@ -112,13 +113,13 @@ def test_an_algorithm_is_chosen_once_and_before_a_capture(libraries: Libraries) 
 
     def step() -> None:
         for bias, out in zip(biases, outs, strict=True):
-            backend.blas(x, w, out, False, False, False, None, Epilogue("relu", bias))
+            backend.blas(Matmul(x, w, out, epilogue=Epilogue("relu", bias)))
 
     with pytest.raises(RuntimeError, match="The epilogue 'relu' is not offered here"):
         step()
     for bias, out in zip(biases, outs, strict=True):
         for _ in range(2):
-            assert backend.blas.offers(x, w, out, False, False, None, Epilogue("relu", bias))
+            assert backend.blas.offers(Matmul(x, w, out, epilogue=Epilogue("relu", bias)))
     alignments = {(min(b.data.ptr & -b.data.ptr, 256), min(o.data.ptr & -o.data.ptr, 256))
                   for b, o in zip(biases, outs, strict=True)}  # fmt: skip
     assert len(libraries.chosen) == len(alignments)

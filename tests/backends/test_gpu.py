@@ -27,7 +27,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
-from gpunn.backends.cupy.launch.protocols import Epilogue
+from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS
 
 
@@ -118,13 +118,13 @@ def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
             x, y, vector = (backend.upload(v.astype(np.float32)) for v in values)
             x = backend.upload(values[0].T.astype(np.float32)) if transpose else x
             out = backend.zeros((m, n), np.float32)
-            what = x, y, out, transpose, False
             epilogue = Epilogue(kind, vector)
-            if not blas.offers(*what, precision, epilogue):
+            asked = Matmul(x, y, out, transpose, precision=precision, epilogue=epilogue)
+            if not blas.offers(asked):
                 continue
             results = []
-            blas(*what, False, precision, epilogue)
-            replay, _ = backend.capture(partial(blas, *what, False, precision, epilogue), 1)  # type: ignore[attr-defined]
+            blas(asked)
+            replay, _ = backend.capture(partial(blas, asked), 1)  # type: ignore[attr-defined]
             for again in (False, True):
                 if again:
                     backend.write(out, np.zeros((m, n), np.float32))

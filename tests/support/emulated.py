@@ -26,7 +26,7 @@ from host_kernels import HostKernels, poison
 import gpunn.backends
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.protocols import Epilogue, column_major
+from gpunn.backends.cupy.launch.protocols import Matmul, column_major
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
@@ -330,18 +330,9 @@ class Products:
     def __init__(self, epilogues: Sequence[str] = ()) -> None:
         self.epilogues = epilogues
 
-    def __call__(
-        self,
-        a: Any,
-        b: Any,
-        out: Any,
-        transpose_a: bool,
-        transpose_b: bool,
-        accumulate: bool,
-        precision: str | None = None,
-        epilogue: Epilogue | None = None,
-    ) -> None:
-        layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+    def __call__(self, asked: Matmul) -> None:
+        layout = column_major(asked)
+        a, b, out, _, _, accumulate, precision, epilogue = asked
         kind, vector = epilogue or ("", None)
         assert not kind or (kind in self.epilogues and not accumulate)
 
@@ -370,9 +361,9 @@ class Products:
 
         STREAM.perform(product)
 
-    def offers(self, *arguments: Any) -> bool:
+    def offers(self, asked: Matmul) -> bool:
         assert STREAM.captured is None, "too late to choose"
-        return arguments[-1].kind in self.epilogues
+        return asked.epilogue is not None and asked.epilogue.kind in self.epilogues
 
 
 def make_backend(mode: str = "plain") -> CupyBackend:

@@ -1,4 +1,4 @@
-"""The matrix products of an emulated card, which note what they are asked to do in passing."""
+"""The matrix products of an emulated card, which note the epilogues that they are asked for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import gpunn
 from gpunn import layers
 from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.launch.protocols import Matmul
 
 KINDS = ("bias", "relu", "bias_gradient")
 
@@ -22,9 +23,9 @@ class Spy(emulated.Products):
         super().__init__(epilogues)
         self.done: Counter[str] = Counter()
 
-    def __call__(self, *arguments: Any) -> None:
-        self.done[arguments[7].kind if len(arguments) > 7 else ""] += 1
-        super().__call__(*arguments)
+    def __call__(self, asked: Matmul) -> None:
+        self.done[asked.epilogue.kind if asked.epilogue else ""] += 1
+        super().__call__(asked)
 
 
 def card(*epilogues: str) -> tuple[Any, Spy]:

@@ -15,7 +15,7 @@ from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
 from .launch.parts import type_name
 from .launch.programs import CupyProgram
-from .launch.tasks import PartTask, Product
+from .launch.tasks import PartTask
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 
@@ -39,9 +39,10 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
 
     def _matmul(self, given: Given) -> None:
         if given.out.size:
-            turned = given.transpose_a, given.transpose_b
-            arrays = given.a, given.b, given.out
-            self._ask(Product(*arrays, *turned, given.accumulate, given.precision))
+            self._product(
+                given.a, given.b, given.out, given.transpose_a, given.transpose_b,
+                given.accumulate, given.precision,
+            )  # fmt: skip
 
     def _bias_activation(self, given: Given) -> None:
         x, bias, activation, out = given.x, given.bias, given.activation, given.out

@@ -13,7 +13,6 @@ from gpunn.backends.shared.geometry import Geometry
 
 from .launch.base import CupyBase
 from .launch.parts import type_name
-from .launch.tasks import Product
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
 SMALL = 1 << 12  # elements of a sample
@@ -32,8 +31,7 @@ class CupyImages(CupyBase):
         rows = _rows(z)  # (windows, filters)
         for some in self._some_samples(x, geometry):
             patches = self._patches(x[some], geometry)
-            turned = False, False, False
-            self._ask(Product(patches, matrix, _rows(z[some]), *turned, given.precision))
+            self._product(patches, matrix, _rows(z[some]), precision=given.precision)
         same = self.overlap(z, out) == "same"
         self.bias_activation(rows, given.bias, given.activation, rows if same else _rows(out))
 
@@ -46,19 +44,26 @@ class CupyImages(CupyBase):
         self.activation_gradient(given.activation, _rows(given.saved), dz, dz)
         if dkernel is not None:
             for number, some in enumerate(self._some_samples(x, geometry)):
-                factors = self._patches(x[some], geometry), _rows(dy[some]), _rows(dkernel)
-                accumulates = given.accumulate_gradients or number > 0
-                self._ask(Product(*factors, True, False, accumulates, precision))
+                self._product(
+                    self._patches(x[some], geometry), _rows(dy[some]), _rows(dkernel),
+                    transpose_a=True, accumulate=given.accumulate_gradients or number > 0,
+                    precision=precision,
+                )  # fmt: skip
         if given.dbias is not None:
             self.column_sums(dz, given.dbias, accumulate=given.accumulate_gradients)
         if dx is None:
             return
         if geometry.trivial:
-            self._ask(Product(dz, matrix, _rows(dx), False, True, accumulate, precision))
+            self._product(
+                dz, matrix, _rows(dx),
+                transpose_b=True, accumulate=accumulate, precision=precision,
+            )  # fmt: skip
             return
         for some in self._some_samples(x, geometry):
             dpatches = self._patch_array(x[some], geometry)
-            self._ask(Product(_rows(dy[some]), matrix, dpatches, False, True, False, precision))
+            self._product(
+                _rows(dy[some]), matrix, dpatches, transpose_b=True, precision=precision
+            )
             self._image_part("patches_gradient", dx[some], dpatches, geometry, accumulate, dx[some])
 
     def _some_samples(self, x: Array, geometry: Geometry) -> Iterator[slice]:

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
-from gpunn.backends.cupy.launch.protocols import ColumnMajor, Epilogue, column_major
+from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul, column_major
 from gpunn.backends.shared.precision import CAPABILITY, PRECISIONS
 
 from .card import cublas_library
@@ -61,7 +60,7 @@ class _Plan(NamedTuple):
 
 
 class Cublas:
-    """The products on a stream, see `device.Matmul`."""
+    """The products on a stream, see `MatmulLibrary`."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._blas, self._lt = cublas_library(), cublas_library("cublasLt")
@@ -86,27 +85,17 @@ class Cublas:
         if status:
             raise RuntimeError(f"{function} failed with status {status}.")
 
-    def __call__(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        accumulate: bool,
-        precision: str | None = None,
-        epilogue: Epilogue | None = None,
-    ) -> None:
-        type_, real = TYPES[out.dtype.itemsize]
-        one, beta = real(1.0), real(1.0 if accumulate else 0.0)
-        first, second, result = (c_void_p(array.data.ptr) for array in (b, a, out))
-        if epilogue is not None:
-            plan = self._plans.get(_key(a, b, out, transpose_a, transpose_b, precision, epilogue))
-            if plan is None or accumulate:
-                raise RuntimeError(f"The epilogue {epilogue.kind!r} is not offered here.")
-            self._set(
-                "MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(epilogue.vector.data.ptr)
-            )
+    def __call__(self, product: Matmul) -> None:
+        type_, real = TYPES[product.out.dtype.itemsize]
+        one, beta = real(1.0), real(1.0 if product.accumulate else 0.0)
+        arrays = product.b, product.a, product.out
+        first, second, result = (c_void_p(array.data.ptr) for array in arrays)
+        if product.epilogue is not None:
+            kind, vector = product.epilogue
+            plan = self._plans.get(_key(product, product.epilogue))
+            if plan is None or product.accumulate:
+                raise RuntimeError(f"The epilogue {kind!r} is not offered here.")
+            self._set("MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(vector.data.ptr))
             of_first, of_second, of_result = plan.layouts
             self._call(
                 "cublasLtMatmul", self._lt_handle, plan.operation, byref(one),
@@ -115,42 +104,34 @@ class Cublas:
                 byref(plan.algorithm), *self._workspace, self._stream,
             )  # fmt: skip
             return
-        layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
+        layout = column_major(product)
         self._call(
             "cublasGemmEx_64", self._handle, layout.transpose_first, layout.transpose_second,
             *map(c_int64, (layout.m, layout.n, layout.k)), byref(one),
             first, type_, c_int64(layout.first_stride),
             second, type_, c_int64(layout.second_stride), byref(beta),
             result, type_, c_int64(layout.m),
-            COMPUTE[out.dtype.itemsize, precision], DEFAULT_ALGORITHM,
+            COMPUTE[product.out.dtype.itemsize, product.precision], DEFAULT_ALGORITHM,
         )  # fmt: skip
 
-    def offers(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        precision: str | None,
-        epilogue: Epilogue,
-    ) -> bool:
-        # Sums over b's columns are made only while its rows are read as cuBLAS's columns.
-        if 0 in (*a.shape, *b.shape) or (epilogue.kind == "bias_gradient" and transpose_b):
+    def offers(self, product: Matmul) -> bool:
+        epilogue = product.epilogue
+        if epilogue is None or 0 in (*product.a.shape, *product.b.shape):
             return False
-        key = _key(a, b, out, transpose_a, transpose_b, precision, epilogue)
+        # Sums over b's columns are made only while its rows are read as cuBLAS's columns.
+        if epilogue.kind == "bias_gradient" and product.transpose_b:
+            return False
+        key = _key(product, epilogue)
         if key not in self._plans:
-            layout = column_major(a.shape, b.shape, transpose_a, transpose_b)
-            self._plans[key] = self._choose(layout, out.dtype.itemsize, precision, epilogue, key)
+            self._plans[key] = self._choose(product, epilogue, key)
         return self._plans[key] is not None
 
-    def _choose(
-        self, layout: ColumnMajor, size: int, precision: str | None, epilogue: Epilogue, key: tuple
-    ) -> _Plan | None:
+    def _choose(self, product: Matmul, epilogue: Epilogue, key: tuple) -> _Plan | None:
         """The library's best guess; None if it has nothing for this card."""
+        layout, size = column_major(product), product.out.dtype.itemsize
         type_ = TYPES[size][0]
         operation, preference = c_void_p(), c_void_p()
-        create, compute = "cublasLtMatmulDescCreate", COMPUTE[size, precision]
+        create, compute = "cublasLtMatmulDescCreate", COMPUTE[size, product.precision]
         self._call(create, byref(operation), compute, type_)
         self._set("MatmulDesc", operation, TRANSPOSE_A, c_int32(layout.transpose_first))
         self._set("MatmulDesc", operation, TRANSPOSE_B, c_int32(layout.transpose_second))
@@ -193,11 +174,9 @@ class Cublas:
         self._call(f"cublasLt{kind}SetAttribute", handle, attribute, byref(value), size)
 
 
-def _key(
-    a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool, precision: str | None,
-    epilogue: Epilogue,
-) -> tuple:  # fmt: skip
+def _key(product: Matmul, epilogue: Epilogue) -> tuple:
     """All that the choice of an algorithm depends on; at its end how the arrays are aligned."""
+    a, b, out, transpose_a, transpose_b, _, precision, _ = product
     pointers = (array.data.ptr for array in (a, b, out, epilogue.vector))
     alignments = tuple(min(p & -p, 256) for p in pointers)  # 256 bytes are all it asks for
     shapes = a.shape, b.shape, transpose_a, transpose_b

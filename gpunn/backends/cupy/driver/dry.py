@@ -11,7 +11,7 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending, Sent
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
 
@@ -56,10 +56,10 @@ class _Products:
 
     precisions = PRECISIONS
 
-    def __call__(self, *arguments: Any, **options: Any) -> None:
+    def __call__(self, product: Matmul) -> None:
         """Nothing to do."""
 
-    def offers(self, *arguments: Any, **options: Any) -> bool:
+    def offers(self, product: Matmul) -> bool:
         return False
 
 

@@ -22,7 +22,7 @@ from . import persistent
 from .codegen import BLOCK, Kernel
 from .fuse import FusedLaunch, configure, fuse
 from .modes import forced_mode
-from .protocols import KernelLauncher, KernelSet, Matmul, Replay, Stream
+from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
 from .tasks import PartTask, Product, Task, region
 
 
@@ -53,7 +53,7 @@ class CupyBase(Backend):
         self,
         xp: Any,
         kernels: KernelSet,
-        blas: Matmul,
+        blas: MatmulLibrary,
         stream: Stream,
         name: str = "cupy",
         free: Callable[[], int] | None = None,
@@ -162,7 +162,7 @@ class CupyBase(Backend):
         """The launch that does the tasks of ``launch``, ready to be called."""
         first = launch.tasks[0]
         if isinstance(first, Product):
-            return partial(self.blas, *first.arguments)
+            return partial(self.blas, first.matmul)
         kernel, blocks, arguments = configure(launch, self.kernels.blocks, self._arrivals)
         return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
 
@@ -204,6 +204,10 @@ class CupyBase(Backend):
         """The operation that a profile lists just now."""
         profile = current_profile(self)
         return profile.performing if profile is not None else None
+
+    def _product(self, *arguments: Any, **options: Any) -> None:
+        """Ask for a `Matmul` of these."""
+        self._ask(Product(Matmul(*arguments, **options)))
 
     def _part(
         self, name: str, choices: tuple[str, ...], size: int, *values: Any, rows: int = 0

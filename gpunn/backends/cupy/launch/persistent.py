@@ -60,7 +60,7 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
 
 
 def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> Task:
-    a, b, out, transpose_a, transpose_b, accumulate, precision = task.arguments[:7]
+    a, b, out, transpose_a, transpose_b, accumulate, precision, _ = task.matmul
     if precision is not None or (transpose_a and transpose_b):
         raise LaunchModeError("one of its products is the library's")
     choices, rows = (type_name(out.dtype),), len(out)

@@ -115,7 +115,7 @@ class PersistentProgram:
         if not tasks:
             raise LaunchModeError("there is nothing in it")
         products = [task for task in tasks if isinstance(task, Product)]
-        widest = max((task.arguments[2].shape[1] for task in products), default=0)
+        widest = max((task.matmul.out.shape[1] for task in products), default=0)
         parts = as_parts(tasks)
         batch = batch_of(parts)
         if not forced and (widest > PERSISTENT_WIDTH or batch > PERSISTENT_BATCH):
@@ -124,7 +124,7 @@ class PersistentProgram:
             raise LaunchModeError("what it writes does not stay in the card's cache")
         # Of the rows of a batch, no more multiprocessors have work than there are rows.
         rate = LEAST_FLOPS * max(1, min(batch, backend.resident))
-        seconds = sum(task.flops for task in products) / rate
+        seconds = sum(task.matmul.flops for task in products) / rate
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would keep a screen waiting")
         self._most = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))

@@ -31,38 +31,41 @@ class Epilogue(NamedTuple):
     vector: Array
 
 
-class Matmul(Protocol):
-    """The matrix product."""
+class Matmul(NamedTuple):
+    """A matrix product as it is asked of a library: out = a @ b, or out += a @ b.
+
+    Attributes:
+        a, b, out: see `Backend.matmul`, as the rest.
+        epilogue: what is computed along with it. It takes no ``accumulate``.
+    """
+
+    a: Array
+    b: Array
+    out: Array
+    transpose_a: bool = False
+    transpose_b: bool = False
+    accumulate: bool = False
+    precision: str | None = None
+    epilogue: Epilogue | None = None
+
+    @property
+    def flops(self) -> int:
+        """Two for each number of a and each column of out."""
+        return 2 * self.a.size * self.out.shape[1]
+
+
+class MatmulLibrary(Protocol):
+    """What computes matrix products."""
 
     @property
     def precisions(self) -> Collection[str]:
         """Formats that it can round the factors to, see `precision`."""
 
-    def __call__(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        accumulate: bool,
-        precision: str | None = None,
-        epilogue: Epilogue | None = None,
-    ) -> None:
-        """As `Backend.matmul`. An epilogue takes no ``accumulate``, and only what `offers`
-        said yes to."""
+    def __call__(self, product: Matmul) -> None:
+        """Compute a product, with an epilogue only if `offers` said yes to it."""
 
-    def offers(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        precision: str | None,
-        epilogue: Epilogue,
-    ) -> bool:
-        """Whether it can do this; if so, how is decided here and stays the same.
+    def offers(self, product: Matmul) -> bool:
+        """Whether it can compute the epilogue of this product; if so, how is decided here.
 
         To be asked before a capture. If it cannot, the product is asked for without the epilogue,
         and a kernel does what that would have done.
@@ -116,16 +119,17 @@ class ColumnMajor(NamedTuple):
     second_stride: int
 
 
-def column_major(
-    a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool
-) -> ColumnMajor:
+def column_major(product: Matmul) -> ColumnMajor:
     """The row-major product a @ b for cuBLAS, which gets b first and a second.
 
     Rows are its columns: it sees each array transposed, and out^T = b^T a^T.
 
-    >>> column_major((5, 3), (3, 4), False, False)[2:]
+    >>> a, b, out = (np.zeros(shape) for shape in ((5, 3), (3, 4), (5, 4)))
+    >>> column_major(Matmul(a, b, out))[2:]
     (4, 5, 3, 4, 3)
     """
-    m, n = b[0 if transpose_b else 1], a[1 if transpose_a else 0]
-    k = a[0 if transpose_a else 1]
-    return ColumnMajor(transpose_b, transpose_a, m, n, k, max(b[1], 1), max(a[1], 1))
+    a, b = product.a.shape, product.b.shape
+    m, n = product.out.shape[1], product.out.shape[0]
+    k = a[0 if product.transpose_a else 1]
+    strides = max(b[1], 1), max(a[1], 1)
+    return ColumnMajor(product.transpose_b, product.transpose_a, m, n, k, *strides)

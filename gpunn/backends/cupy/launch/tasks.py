@@ -17,7 +17,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES
 from .parts import NULL, parts
-from .protocols import Epilogue, Matmul
+from .protocols import Epilogue, Matmul, MatmulLibrary
 
 
 class Conflict(IntEnum):
@@ -137,48 +137,33 @@ class PartTask(Task):
 
 
 class Product(Task):
-    """A matrix product, with the arguments of `Backend.matmul`.
+    """A matrix product.
 
     Attributes:
+        matmul: what the library is asked for.
         epilogue_operation: the operation that is its epilogue, so that it needs no launch.
     """
 
     epilogue_operation: ProfiledOperation | None = None
 
-    def __init__(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        accumulate: bool,
-        precision: str | None,
-    ) -> None:
-        super().__init__([(a, False), (b, False), (out, True)])
-        self.arguments = [a, b, out, transpose_a, transpose_b, accumulate, precision]
+    def __init__(self, matmul: Matmul) -> None:
+        super().__init__([(matmul.a, False), (matmul.b, False), (matmul.out, True)])
+        self.matmul = matmul
 
     @property
     def operations(self) -> list[ProfiledOperation | None]:
         return [self.operation, self.epilogue_operation]
 
-    @property
-    def flops(self) -> int:
-        """Two for each number of a and each column of out."""
-        a, b, _, _, transpose_b = self.arguments[:5]
-        return 2 * a.size * b.shape[0 if transpose_b else 1]
-
-    def add_epilogue(self, blas: Matmul, kind: str, array: Array, vector: Array) -> bool:
+    def add_epilogue(self, blas: MatmulLibrary, kind: str, array: Array, vector: Array) -> bool:
         """Let the library compute an `Epilogue` of ``array``, which must be this product's result
         or second factor; whether it does."""
-        a, b, out, transpose_a, transpose_b, accumulate, precision, *epilogues = self.arguments
-        gradient = kind == "bias_gradient"
-        same = region(array, True) == region(b if gradient else out, True)
-        if accumulate or epilogues or not same or vector.shape != out.shape[1:]:
+        product, gradient = self.matmul, kind == "bias_gradient"
+        same = region(array, True) == region(product.b if gradient else product.out, True)
+        if product.accumulate or product.epilogue or not same:
             return False
-        epilogue = Epilogue(kind, vector)
-        if not blas.offers(a, b, out, transpose_a, transpose_b, precision, epilogue):
+        extended = product._replace(epilogue=Epilogue(kind, vector))
+        if vector.shape != product.out.shape[1:] or not blas.offers(extended):
             return False
-        self.arguments.append(epilogue)
+        self.matmul = extended
         self.touched.append((vector, gradient))
         return True
