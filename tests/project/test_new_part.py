@@ -10,28 +10,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PART = '''
-"""Squareplus."""
+"""Squareplus: a smooth ReLU without exponentials."""
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_not_negative
+from gpunn.common.fields import field
 
 from .activation import Activation
+from .properties import INFINITY, Properties
 
 
 class Squareplus(Activation):
-    """f(x) = (x + sqrt(x^2 + b)) / 2: softplus without exponentials (Barron, 2021)."""
+    """f(x) = (x + sqrt(x^2 + b)) / 2.
+
+    Source: Barron, Squareplus: a softplus-like algebraic rectifier, 2021.
+    """
 
     functor = "Squareplus"
+    parameter_names = ("b",)
     saves = "input"
     examples = ({}, {"b": 1.0})
 
-    def __init__(self, b: float = 4.0) -> None:
-        self.b = check_number("b", b, 0)
-        self.parameters = (self.b,)
+    b: float = field(default=4.0, check=check_not_negative)
+
+    @property
+    def properties(self) -> Properties:
+        return Properties((0, INFINITY), True, (0, 0), (1, 0))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        root = self.root(backend, x)
-        backend.xp.add(x, root, out=out)
+        backend.xp.add(x, self.root(backend, x), out=out)
         backend.xp.multiply(out, 0.5, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
@@ -50,8 +57,9 @@ class Squareplus(Activation):
 FUNCTOR = """
 // y = (x + sqrt(x^2 + b)) / 2,  y' = (1 + x / sqrt(x^2 + b)) / 2; saves x
 template <typename T> struct Squareplus : Activation {
+    enum { B };
     T b;
-    HD explicit Squareplus(const double* p) : b(T(p[0])) {}
+    HD explicit Squareplus(const double* p) : b(T(p[B])) {}
     HD T forward(T x) const { return (x + math::sqrt(x * x + b)) * T(0.5); }
     HD T gradient(T x, T dy) const { return dy * (T(1) + x / math::sqrt(x * x + b)) * T(0.5); }
 };
@@ -70,7 +78,7 @@ print(json.dumps({
     "called": activations.squareplus([1.5]).tolist(),
     "by name": repr(layers.Dense(2, activation="squareplus").activation),
     "cases": cases,
-    "compiled": "Squareplus" in parts.options("Activation"),
+    "functor": parts.parameter_names()["Squareplus"],
 }))
 """
 
@@ -99,7 +107,7 @@ def test_one_file_and_a_functor_are_enough(tmp_path: Path) -> None:
         "called": [2.0],
         "by name": "Squareplus(b=4.0)",
         "cases": [["Squareplus", {}], ["Squareplus", {"b": 1.0}]],
-        "compiled": True,
+        "functor": ["b"],
     }
     page = (tmp_path / "docs" / "lectures.md").read_text(encoding="utf-8")
-    assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2: softplus without exp" in page
+    assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page
