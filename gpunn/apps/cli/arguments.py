@@ -11,6 +11,8 @@ from gpunn.backends import use_backend
 from gpunn.common import registry
 from gpunn.common.names import closest, snake_case
 from gpunn.datasets import fashion_mnist, mnist
+from gpunn.models import Model
+from gpunn.saving import load_model
 
 DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
 
@@ -62,10 +64,19 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose_backend(args: argparse.Namespace) -> None:
-    """Use what ``--backend`` says; without it the choice is `GPUNN_BACKEND`'s or "auto"."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="what `gpunn train` or model.save wrote")
+
+
+def chosen_model(args: argparse.Namespace) -> Model:
+    """The saved model, on the backend that ``--backend`` names.
+
+    Without it the choice is `GPUNN_BACKEND`'s or "auto".
+    """
     if args.backend is not None:
         use_backend(args.backend)
+    model: Model = load_model(args.model)
+    return model
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -46,22 +46,15 @@ ELSEWHERE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tier", action="append", choices=TIERS, metavar="TIER", help="measure this (repeatable)"
-    )
-    parser.add_argument(
-        "--against",
-        action="append",
-        metavar="NAME",
-        help="compare with this neighbour, by a part of its name (repeatable)",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    add = parser.add_argument
+    add("--tier", action="append", choices=TIERS, metavar="TIER", help="measure this (repeatable)")
+    add("--against", action="append", metavar="NAME",
+        help="compare with this neighbour, by a part of its name (repeatable)")
+    add("--json", type=Path, metavar="FILE", help="write the results there")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="few rows and rounds: a minute")
     length.add_argument("--full", action="store_true", help="everybody in everything: 90 minutes")
-    parser.add_argument(
-        "--rows", type=positive, help="train on this many rows at most, to see that all works"
-    )
+    add("--rows", type=positive, help="train on this many rows at most, to see that all works")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
 from gpunn.models import Model
-from gpunn.saving import load_model
 
 from .arguments import (
     DATASETS,
     add_backend,
     add_json,
-    choose_backend,
+    add_model,
+    chosen_model,
     dataset_or_folder,
     print_result,
     with_channel,
@@ -34,7 +34,7 @@ plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="what `gpunn train` or model.save wrote")
+    add_model(parser)
     parser.add_argument(
         "--data",
         type=dataset_or_folder,
@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    choose_backend(args)
-    model = load_model(args.model)
+    model = chosen_model(args)
     data = args.data or _trained_on(model)
     x, y = _test_images(data)
     if len(model.inputs) == 1:

@@ -14,12 +14,12 @@ import numpy as np
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model
-from gpunn.saving import load_model
 
 from .arguments import (
     add_backend,
     add_json,
-    choose_backend,
+    add_model,
+    chosen_model,
     grey_shape,
     positive,
     print_result,
@@ -44,28 +44,19 @@ as they are, in the values that the model was trained on: bytes from 0 to 255.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="what `gpunn train` or model.save wrote")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="image, IDX file or .npy")
-    parser.add_argument(
-        "--invert",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="whether to make dark light in images (default: auto, if the edge is light)",
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=positive,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="that an image may have (default: 25,000,000)",
-    )
+    add_model(parser)
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="+", help="image, IDX file or .npy")
+    add("--invert", choices=("auto", "yes", "no"), default="auto",
+        help="whether to make dark light in images (default: auto, if the edge is light)")
+    add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+        help="that an image may have (default: 25,000,000)")
     add_backend(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    choose_backend(args)
-    model = load_model(args.model)
+    model = chosen_model(args)
     names: list[str] = []
     batches: list[np.ndarray] = []
     for path in args.files:

@@ -37,44 +37,37 @@ about, goes on with --resume and ends with the same bits as if nothing had been.
 The images stay bytes from 0 to 255; their scaling is part of the saved model.
 """
 
-DEFAULTS: dict[str, Any] = {
-    "hidden": [128],
-    "dropout": 0.2,
-    "optimizer": "adam",
-    "learning_rate": None,
-    "batch_size": 32,
-    "epochs": 5,
-    "seed": 0,
-}
+
+class Setting:
+    """What can be chosen: its default, what a checkpoint may say of it, and how it is given."""
+
+    def __init__(self, default: Any, kept: Kept, **option: Any) -> None:
+        self.default, self.kept, self.option = default, kept, option
 
 
-# What a checkpoint says of them.
-SETTINGS: dict[str, Kept] = {
-    "hidden": Several(Integer(1)),
-    "dropout": Number(0, finite=True),
-    "optimizer": Text(),
-    "learning_rate": Number(0, finite=True, or_none=True),
-    "batch_size": Integer(1),
-    "epochs": Integer(1),
-    "seed": Integer(-(2**63)),
-    "dataset": Text(),
-    "backend": Text(),
-}
+SETTINGS = {
+    "hidden": Setting([128], Several(Integer(1)), type=positive, nargs="*", metavar="UNITS",
+        help="units of each hidden layer, relu (default: 128; nothing: no hidden layer)"),
+    "dropout": Setting(0.2, Number(0, finite=True), type=float, metavar="RATE",
+        help="share of each hidden layer's outputs left out in training (default: 0.2)"),
+    "optimizer": Setting("adam", Text(), type=optimizer, metavar="NAME",
+        help="adam (the default), sgd, rmsprop, ..."),
+    "learning_rate": Setting(None, Number(0, finite=True, or_none=True), type=float,
+        metavar="RATE", help="default: the optimizer's own"),
+    "batch_size": Setting(32, Integer(1), type=positive, metavar="N",
+        help="images a step (default: 32)"),
+    "epochs": Setting(5, Integer(1), type=positive, metavar="N",
+        help="passes over the images (default: 5)"),
+    "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
+        help="of weights, order and dropout (default: 0): the same seed, the same bits"),
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", type=dataset, help="mnist or fashion-mnist")
-    add("--hidden", type=positive, nargs="*", metavar="UNITS",
-        help="units of each hidden layer, relu (default: 128; nothing: no hidden layer)")
-    add("--dropout", type=float, metavar="RATE",
-        help="share of each hidden layer's outputs left out in training (default: 0.2)")
-    add("--optimizer", type=optimizer, metavar="NAME", help="adam (the default), sgd, rmsprop, ...")
-    add("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
-    add("--batch-size", type=positive, metavar="N", help="images a step (default: 32)")
-    add("--epochs", type=positive, metavar="N", help="passes over the images (default: 5)")
-    add("--seed", type=int, metavar="N",
-        help="of weights, order and dropout (default: 0): the same seed, the same bits")
+    for name, setting in SETTINGS.items():
+        add(_option(name), **setting.option)
     add_backend(parser)
     add("--out", metavar="DIR",
         help="folder for model.gpunn, history.csv and the checkpoint (default: runs/DATASET)")
@@ -99,12 +92,13 @@ class _Run(Callback):
 def run(args: argparse.Namespace) -> int:
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
-    given = {name: getattr(args, name) for name in (*DEFAULTS, "dataset", "backend")}
+    given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
     given = {name: value for name, value in given.items() if value is not None}
     if args.resume:
         settings, weights = _stored_settings(backup.path, given)
     else:
-        settings = {**DEFAULTS, **given, "backend": get_backend(args.backend).name}
+        defaults = {name: setting.default for name, setting in SETTINGS.items()}
+        settings = {**defaults, **given, "backend": get_backend(args.backend).name}
 
     use_backend(settings["backend"])
     set_random_seed(settings["seed"])
@@ -195,7 +189,9 @@ def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], 
         stored = next((e["state"] for e in entries if e.get("class_name") == _Run.__name__), None)
         if stored is None:
             raise ValueError("it is not the checkpoint of a run of gpunn train.")
-        stored = check(SETTINGS, stored, f"callbacks/{_Run.__name__}/state")
+        kept = {name: setting.kept for name, setting in SETTINGS.items()}
+        kept |= {"dataset": Text(), "backend": Text()}
+        stored = check(kept, stored, f"callbacks/{_Run.__name__}/state")
         epoch = Integer().check(document.get("epoch"), "epoch")
         arrays = ByName().check(document.get("weights"), "weights").values()
     except ValueError as error:
