@@ -7,6 +7,7 @@ backward pass. `check_gradients` compares the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,16 +123,14 @@ def _array(x: Any, random: np.random.Generator) -> np.ndarray:
     return array
 
 
+@dataclass
 class _Check:
     """The comparison itself: what it needs to know, and its random numbers."""
 
-    def __init__(
-        self, directions: int, step: float, tolerance: float, random: np.random.Generator
-    ) -> None:
-        self.directions = directions
-        self.step = step
-        self.tolerance = tolerance
-        self.random = random
+    directions: int
+    step: float
+    tolerance: float
+    random: np.random.Generator
 
     def compare(
         self,
@@ -170,6 +169,12 @@ class _Check:
                     f"backward gives {analytic:.10g}, differences of forward {numeric:.10g} "
                     f"(allowed difference {allowed:.2g})."
                 )
+
+
+def _blank(backend: Backend, *arrays: Array) -> None:
+    """Fill with NaN what must be written."""
+    for array in arrays:
+        backend.write(array, np.full(array.shape, np.nan))
 
 
 def _expect(what: str, got: np.ndarray, expected: np.ndarray) -> None:
@@ -230,7 +235,7 @@ def _check_layers(
     def forward() -> tuple[float, float]:
         for call in workspace.calls:
             if not call.layer.is_view(call):
-                backend.write(call.y, np.full(call.y.shape, np.nan))
+                _blank(backend, call.y)
         workspace.forward()
         y = backend.read(workspace.y)
         if not np.isfinite(y).all():
@@ -285,13 +290,13 @@ def _check_activation(
     backend.write(dy, weights)
 
     def forward() -> tuple[float, float]:
-        backend.write(y, np.full(rows.shape, np.nan))
+        _blank(backend, y)
         backend.bias_activation(z, None, activation, y)
         values = backend.read(y)
         return float(np.sum(values * weights)), float(np.sum(np.abs(values * weights)))
 
     forward()
-    backend.write(dz, np.full(rows.shape, np.nan))
+    _blank(backend, dz)
     saved = z if activation.saves == "input" else y
     backend.activation_gradient(activation, saved, dy, dz)
     gradient, values = backend.read(dz), backend.read(y)
@@ -325,7 +330,7 @@ def _check_loss(
         value = float(backend.read(totals)[0])
         return value, abs(value) + len(rows)
 
-    backend.write(gradient, np.full(rows.shape, np.nan))
+    _blank(backend, gradient)
     value, _ = forward(gradient)
     found = backend.read(gradient) * len(rows)
     check.compare(f"{owner}: y_pred", backend, y, found, forward)
@@ -376,8 +381,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
 
     forward()
     trained = {path: p for path, p in trainer.plan.parameters.items() if p.trainable}
-    for p in trained.values():
-        backend.write(p.gradient, np.full(p.shape, np.nan))
+    _blank(backend, *(p.gradient for p in trained.values()))
     workspace.backward()
     gradients = [backend.read(p.gradient) for p in trained.values()]
     for (path, p), found in zip(trained.items(), gradients, strict=True):

@@ -8,6 +8,7 @@ It is for small problems and for learning how learning works: plain NumPy, a poi
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class ConvergenceWarning(UserWarning):
     """The number of epochs was over before the rule had nothing more to change."""
 
 
+@dataclass(eq=False, repr=False)
 class Perceptron:
     """One unit, sign(w x), with the bias as a weight on an extra input that is always 1.
 
@@ -58,23 +60,13 @@ class Perceptron:
     (['yes', 'no'], 0)
     """
 
-    def __init__(
-        self,
-        rule: str = "rosenblatt",
-        learning_rate: float = 1.0,
-        epochs: int = 1000,
-        tolerance: float = 1e-4,
-        initializer: Any = "zeros",
-        shuffle: bool = True,
-        seed: int = 0,
-    ) -> None:
-        self.rule = rule
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.tolerance = tolerance
-        self.initializer = initializer
-        self.shuffle = shuffle
-        self.seed = seed
+    rule: str = "rosenblatt"
+    learning_rate: float = 1.0
+    epochs: int = 1000
+    tolerance: float = 1e-4
+    initializer: Any = "zeros"
+    shuffle: bool = True
+    seed: int = 0
 
     def fit(self, x: Any, y: Any) -> Perceptron:
         """Learn from points ``x`` (rows, inputs) and their labels ``y`` (rows,), of two values.
@@ -231,7 +223,7 @@ class Perceptron:
         self.losses_.append(loss / len(inputs))
 
 
-_ARGUMENTS = ("rule", "learning_rate", "epochs", "tolerance", "initializer", "shuffle", "seed")
+_ARGUMENTS = tuple(argument.name for argument in fields(Perceptron))
 
 
 def mistake_bound(x: Any, y: Any, weights: Any) -> float:

@@ -61,6 +61,7 @@ SETTINGS = {
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="of weights, order and dropout (default: 0): the same seed, the same bits"),
 }  # fmt: skip
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         settings, weights = _stored_settings(backup.path, given)
     else:
-        defaults = {name: setting.default for name, setting in SETTINGS.items()}
-        settings = {**defaults, **given, "backend": get_backend(args.backend).name}
+        settings = {**DEFAULTS, **given, "backend": get_backend(args.backend).name}
 
     use_backend(settings["backend"])
     set_random_seed(settings["seed"])

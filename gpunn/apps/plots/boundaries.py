@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .scores import Scores, class_numbers
+from .scores import Scores, class_names, class_numbers
 from .style import HATCHES, INK, SHADES, class_style, dress, legend, new_axes, new_panels
 
 __all__ = ["decision_boundary", "decision_slices", "points"]
 
 Pair = tuple[int, int]
+
+CLASS = "class {}"  # without a name
 
 
 def points(
@@ -44,7 +46,7 @@ def points(
     """
     x, labels, numbers = _checked(x, y, features)
     ax = new_axes(ax)
-    _draw_points(ax, x[:, list(features)], numbers, _class_names(labels, classes))
+    _draw_points(ax, x[:, list(features)], numbers, class_names(labels, classes, CLASS))
     _finish(ax, features, names, title)
     return ax.figure
 
@@ -114,7 +116,7 @@ def decision_boundary(
     for i in others:
         near &= np.abs(x[:, i] - values[i]) <= 0.1 * (np.ptp(x[:, i]) or 1.0)
     plane = x[:, list(features)]
-    _draw_points(ax, plane, numbers, _class_names(scores.labels, classes), near)
+    _draw_points(ax, plane, numbers, class_names(scores.labels, classes, CLASS), near)
     if wrong.any():
         ax.scatter(*plane[wrong & near].T, s=110, facecolors="none", edgecolors=INK, label="wrong")
     said = f"{wrong.sum():,} of {len(x):,} points wrong" if wrong.any() else "all points right"
@@ -210,14 +212,6 @@ def _fixed(fixed: Any, others: list[int], x: np.ndarray) -> dict[int, float]:
 def _range(values: np.ndarray, resolution: int) -> np.ndarray:
     margin = 0.12 * (np.ptp(values) or 1.0)
     return np.linspace(values.min() - margin, values.max() + margin, resolution)
-
-
-def _class_names(labels: np.ndarray, classes: Sequence[str] | None) -> list[str]:
-    if classes is None:
-        return [f"class {label}" for label in labels.tolist()]
-    if len(classes) != len(labels):
-        raise ValueError(f"classes has {len(classes)} names; there are {len(labels)} classes.")
-    return list(map(str, classes))
 
 
 def _default_names(count: int) -> list[str]:

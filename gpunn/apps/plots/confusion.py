@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .scores import class_numbers
+from .scores import class_names, class_numbers
 from .style import FONT, INK, dress, new_axes
 
 __all__ = ["confusion_matrix"]
@@ -52,9 +52,7 @@ def confusion_matrix(
         labels = np.arange(len(counts))
     else:
         labels, counts = _count(y_true, y_pred)
-    names = [str(label) for label in labels] if classes is None else list(classes)
-    if len(names) != len(labels):
-        raise ValueError(f"classes has {len(names)} names; there are {len(labels)} classes.")
+    names = class_names(labels, classes)
     total = counts.sum()
     side = max(3.4, 0.46 * len(labels) + 1.4)
     ax = new_axes(ax, (side + 0.3, side))

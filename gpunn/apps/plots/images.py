@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_integer
 
-from .scores import class_numbers, probabilities
+from .scores import class_names, class_numbers, probabilities
 from .style import COLORS, FONT, INK, as_images, dress, new_panels
 
 __all__ = ["first_layer", "images", "layer_activations", "worst_mistakes"]
@@ -106,9 +106,7 @@ def worst_mistakes(
     wrong = np.flatnonzero(predicted != numbers)
     shown = (wrong if len(wrong) else np.arange(len(given))).astype(int)
     shown = shown[np.argsort(true[shown], kind="stable")][:count]  # the loss is -log of it
-    names = [str(label) for label in labels] if classes is None else list(classes)
-    if len(names) != len(labels):
-        raise ValueError(f"classes has {len(names)} names; there are {len(labels)} classes.")
+    names = class_names(labels, classes)
     titles = [
         f"{names[numbers[i]]} taken for {names[predicted[i]]}\n{given[i, predicted[i]]:.1%}  #{i}"
         if len(wrong)

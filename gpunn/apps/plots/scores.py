@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,19 @@ def class_numbers(y: Any, argument: str = "y") -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{argument} must be labels (rows,) or one-hot rows; got {np.shape(y)}.")
     values, numbers = np.unique(labels, return_inverse=True)
     return values, numbers
+
+
+def class_names(labels: np.ndarray, names: Sequence[str] | None, form: str = "{}") -> list[str]:
+    """The names of the classes: ``names``, or by default their labels in this form.
+
+    Raises:
+        ValueError: if there are more or fewer names than classes.
+    """
+    if names is None:
+        return [form.format(label) for label in labels.tolist()]
+    if len(names) != len(labels):
+        raise ValueError(f"classes has {len(names)} names; there are {len(labels)} classes.")
+    return list(map(str, names))
 
 
 class Scores:
