@@ -46,7 +46,8 @@ class Callback(Entry):
     Each batch has ``logs`` of its own, a dictionary that stays as it is.
 
     A callback that remembers something from epoch to epoch says what it `keeps`, or overrides
-    `get_state` and `set_state`, so that a resumed run goes on as the undisturbed one would.
+    `get_state` and `set_state`, so that a resumed run goes on as the undisturbed one would. Those
+    here declare it where they declare their arguments, by `state`.
 
     >>> class Countdown(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
