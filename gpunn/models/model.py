@@ -31,7 +31,7 @@ from gpunn.structure.graph import from_config as graph_from_config
 from gpunn.training import loops
 from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
-from gpunn.training.steps import Steps
+from gpunn.training.programs import Programs
 
 DEFAULT_BATCH = 32
 PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
@@ -248,12 +248,12 @@ class Model(CompilableModel):
             alone = callback_list.only_history and isinstance(rows, Rows)
             with (
                 callback_list,
-                trainer.train() as by,
-                feed.at_work(by) if alone else nullcontext(),
+                trainer.train() as programs,
+                feed.at_work(programs) if alone else nullcontext(),
             ):
                 loops.fit(
                     self,
-                    by,
+                    programs,
                     feed,
                     check,
                     callback_list,
@@ -430,8 +430,8 @@ class Model(CompilableModel):
         with self._training("train_on_batch"):
             trainer = self._ready("train_on_batch", x, y)
             rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
-            with trainer.train() as by:
-                logs = by.on_batch(rows)
+            with trainer.train() as programs:
+                logs = programs.on_batch(rows)
         return _result(logs, return_dict)
 
     def test_on_batch(
@@ -440,7 +440,7 @@ class Model(CompilableModel):
         """Loss and metrics of one batch."""
         trainer = self._ready("test_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
-        return _result(trainer.evaluations.call(Steps.on_batch, rows), return_dict)
+        return _result(trainer.evaluations.call(Programs.on_batch, rows), return_dict)
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:
         """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.

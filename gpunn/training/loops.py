@@ -19,12 +19,15 @@ from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
 
-from .steps import Steps
+from .programs import Programs
 from .trainer import Trainer
 
 # How long a program runs until others have a say: progress, an interrupt, and predictions of
 # other threads, which see the weights between two steps.
 CHUNK_SECONDS = 0.1
+
+Piece = tuple[Program | Rows, int, int]
+"""A program or a batch of the host, how many steps, and how many rows each of them has."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -89,56 +92,56 @@ class Feed:
         if isinstance(self.data, Batches) and not self.data.once:
             self._iterator = None
 
-    def epoch(self, by: Steps, limit: int | None) -> Iterator[tuple[Program | Rows, int, int]]:
+    def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
         if isinstance(self.data, Rows):
-            yield from self._row_pieces(by, limit)
+            yield from self._row_pieces(programs, limit)
         else:
             yield from self._stream_pieces(limit)
 
-    def _row_pieces(self, by: Steps, limit: int | None) -> Iterator[tuple[Program, int, int]]:
+    def _row_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Rows)
         rows = len(self.data)
         if self._order is None:
             self._order = self.data.order(self.trainer.seed if self.shuffle else None)
         if not self.began:
-            self._begin_pass(by)
+            self._begin_pass(programs)
         left = math.inf if limit is None else limit
         while self.position < rows and left > 0:
-            source, order, stop = self._bring(by, self.data, self._order)
+            source, order, stop = self._bring(programs, self.data, self._order)
             size = min(self.batch_size, stop - self.position)
             steps = int(min((stop - self.position) // size, left))
-            yield by.program(size, source, order), steps, size
+            yield programs.program(size, source, order), steps, size
             self.position += steps * size
             left -= steps
         if self.position >= rows:
             self.began = False
 
-    def _begin_pass(self, by: Steps) -> None:
+    def _begin_pass(self, programs: Programs) -> None:
         if self.training:
-            by.control.begin_pass(self.trainer.passes)
+            programs.control.begin_pass(self.trainer.passes)
             self.trainer.passes += 1
         else:
-            by.control.set(POSITION, 0)
+            programs.control.set(POSITION, 0)
         self.position, self.began = 0, True
         if self._chunks is not None:
             self._chunks.begin()
 
-    def _bring(self, by: Steps, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+    def _bring(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
         """What the next steps read, in which order, and where in the pass they must stop."""
         if rows.device is None:
             return rows, order, len(rows)
         if self._chunks is None:
             self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
         # Of the passes begun, the last is under way.
-        stop = self._chunks.bring(self.position, self.trainer.passes - 1, by.control)
+        stop = self._chunks.bring(self.position, self.trainer.passes - 1, programs.control)
         return self._chunks.rows, self._chunks.order, stop
 
     def clear(self) -> None:
         """Give back what the device has been given for the data."""
         self._chunks = None
 
-    def _stream_pieces(self, limit: int | None) -> Iterator[tuple[Rows, int, int]]:
+    def _stream_pieces(self, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Batches)
         count = 0
         resumed, self._resumed = self._resumed, False
@@ -156,10 +159,10 @@ class Feed:
             count += 1
 
     @contextmanager
-    def at_work(self, by: Steps) -> Iterator[None]:
+    def at_work(self, programs: Programs) -> Iterator[None]:
         """Around epochs between which nobody changes anything; `run` enters it by itself."""
         self.trainer.follow_settings()
-        with self.trainer.backend.session(), by.room(self.batch_size, self):
+        with self.trainer.backend.session(), programs.room(self.batch_size, self):
             self._at_work = True
             try:
                 yield
@@ -167,20 +170,20 @@ class Feed:
                 self._at_work = False
 
     def run(
-        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+        self, programs: Programs, callbacks: Any, limit: int | None, first_batch: int, model: Any
     ) -> int:
         """Perform one epoch; returns the number of steps performed."""
         for array, name in self._mapped:
             check_file(array, name)
-        with nullcontext() if self._at_work else self.at_work(by):
+        with nullcontext() if self._at_work else self.at_work(programs):
             try:
-                return self._run(by, callbacks, limit, first_batch, model)
+                return self._run(programs, callbacks, limit, first_batch, model)
             finally:
                 if self._chunks is not None:
                     self._chunks.settle()
 
     def _run(
-        self, by: Steps, callbacks: Any, limit: int | None, first_batch: int, model: Any
+        self, programs: Programs, callbacks: Any, limit: int | None, first_batch: int, model: Any
     ) -> int:
         training = self.training
         begin, end, next_watched = _batch_hooks(callbacks, training)
@@ -188,31 +191,31 @@ class Feed:
         samples = self.samples()
         done = first_batch * self.batch_size
         batch = first_batch
-        for program, steps, size in self.epoch(by, limit):
+        for program, steps, size in self.epoch(programs, limit):
             while steps > 0:
                 until = next_watched(batch)
                 watched = until == batch
                 now = 1 if watched else min(steps, steps if until is None else until - batch)
-                at_once = by.steps_at_once.get(size, 1)
+                at_once = programs.steps_at_once.get(size, 1)
                 # Whoever follows the progress is told at the beginning of an epoch, too.
                 now = min(now, 1 if progress and batch == first_batch else at_once)
                 started = time.perf_counter()
                 if watched:
                     begin(batch, {})
                 if isinstance(program, Rows):
-                    by.run_batch(program)
+                    programs.run_batch(program)
                 else:
-                    by.run(program, now)
+                    programs.run(program, now)
                 batch, steps, done = batch + now, steps - now, done + now * size
                 if watched:
-                    end(batch - 1, by.logs())
+                    end(batch - 1, programs.logs())
                 else:
-                    by.backend.synchronize()  # what a card was asked for cannot be interrupted
+                    programs.backend.synchronize()  # what a card does is not interrupted
                     seconds = max(time.perf_counter() - started, 1e-9)
                     fit = int(now * CHUNK_SECONDS / seconds)
-                    by.steps_at_once[size] = max(1, min(fit, 2 * at_once))
+                    programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
                 if progress:
-                    by.backend.synchronize()
+                    programs.backend.synchronize()
                     callbacks.on_train_progress(done, samples)
                 if model.stop_training if training else model.stop_evaluating:
                     # What the pass has not reached stays unread, as in Keras.
@@ -240,7 +243,7 @@ def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
 
 def fit(
     model: Any,
-    by: Steps,
+    programs: Programs,
     feed: Feed,
     validation: Feed | None,
     callbacks: Any,
@@ -264,10 +267,10 @@ def fit(
         feed.resume(int(trainer.control.get()[POSITION]), first_batch)
     for epoch in range(initial_epoch, epochs):
         if not first_batch:
-            by.reset_totals()
+            programs.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
         limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
-        steps = feed.run(by, told, limit, first_batch, model)
+        steps = feed.run(programs, told, limit, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
@@ -281,7 +284,7 @@ def fit(
         if steps == 0 and not first_batch:
             raise ValueError("x gave no batch at all: there is nothing to train on.")
         first_batch = 0
-        logs = by.logs()
+        logs = programs.logs()
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
             evaluated = partial(evaluate, model)
@@ -317,22 +320,22 @@ def _refuse_bad_loss(
 
 
 def evaluate(
-    model: Any, by: Steps, feed: Feed, callbacks: Any, steps: int | None
+    model: Any, programs: Programs, feed: Feed, callbacks: Any, steps: int | None
 ) -> dict[str, float]:
     """One pass over the data: loss and metrics."""
-    by.reset_totals()
+    programs.reset_totals()
     if callbacks is not None:
         callbacks.on_test_begin({})
     model.stop_evaluating = False
     feed.restart()
-    done = feed.run(by, callbacks, steps, 0, model)
+    done = feed.run(programs, callbacks, steps, 0, model)
     if not done and not feed.exhausted:
         raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
     if steps is not None and done < steps and not model.stop_evaluating:
         warnings.warn(
             f"The data to evaluate on ran out after {done} of {steps} steps.", stacklevel=3
         )
-    logs = by.logs() if done else {}
+    logs = programs.logs() if done else {}
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs

@@ -21,7 +21,7 @@ from gpunn.feeding.spec import Spec
 from gpunn.layers.symbolic import Form
 
 from .contexts import Contexts
-from .steps import CACHED_PROGRAMS
+from .programs import CACHED_PROGRAMS
 
 
 class Forward:

@@ -1,86 +1,41 @@
-"""A compiled, built model: what its steps compute, what they add up, and exact resume."""
+"""A compiled, built model in training: its programs, and exact resume."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Mapping
 from itertools import chain
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from gpunn import activations
-from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES, Control
-from gpunn.backends.shared.precision import usable
-from gpunn.common.overrides import replaces
 from gpunn.common.registry import is_own
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
-from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan
-from gpunn.feeding.spec import Spec
-from gpunn.losses import Loss
-from gpunn.optimizers import Optimizer
 
 from .contexts import Contexts
-from .heads import Head, Measure, make_heads
-from .steps import Batch, Steps
+from .objective import Objective
+from .programs import Programs
+from .step import Batch
 
 COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 
 
-class Trainer:
-    """A plan with losses, metrics and optimizer on an arena.
+class Trainer(Objective):
+    """An objective with the state of training: programs, counters, and what they were made for.
 
-    Args:
-        plan: the layers in their order.
-        arena: their parameters; gets the optimizer's slots.
-        spec: shapes and dtype of the data; its targets hold the losses.
-        optimizer: as compiled.
-        metrics, weighted_metrics: as compiled, a list for each output.
-        seed: key of the shuffled order and of the random streams.
-        precision: wished for in products, see `usable`.
-        loss_weights: of each output's loss in the sum of all; 1 by default.
+    Arguments as of `Objective`. The arena gets the optimizer's slots.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        arena: Arena,
-        spec: Spec,
-        optimizer: Optimizer | None,
-        metrics: Sequence[list[Any]],
-        weighted_metrics: Sequence[list[Any]],
-        seed: int,
-        precision: str | None = None,
-        loss_weights: Sequence[float] | None = None,
-    ) -> None:
-        self.plan = plan
-        self.arena = arena
-        self.backend: Backend = arena.backend
-        self.optimizer = optimizer
-        self.seed = seed
-        self.precision = usable(precision, self.backend, spec.dtype)
+    def __post_init__(self, *compiled: Any) -> None:
+        super().__post_init__(*compiled)
+        optimizer, arena = self.optimizer, self.arena
         self.passes = 0  # passes over the data begun so far
-        self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
-        losses = {head.number: head.loss for head in self.heads}
-        targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
-        self.spec = replace(spec, targets=tuple(targets))
-        self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
-        # Where the loss is not that of one head, it has two places of its own: of the penalties
-        # on weights, and of what tells a bad batch.
-        self.apart = len(self.heads) > 1 or self.heads[0].weight != 1.0
-        self.zeros = np.zeros(self.heads[-1].end + 2 * self.apart)
         self._treatments: list[tuple[Any, ...]] = []
-        self.training = Steps(self, True)
-        self.evaluations: Contexts[Steps] = Contexts(lambda: Steps(self, False))
+        self.training = Programs(self, True)
+        self.evaluations: Contexts[Programs] = Contexts(lambda: Programs(self, False))
         self._interrupted = False
-        used = [m.metric for head in self.heads for m in head.measures]
-        self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
-        self._formulas = [*losses.values(), optimizer, *used, *plan.formulas]
-        self._adjustable = [f for f in self._formulas if hasattr(f, "__dict__")]
+        self._adjustable = [f for f in self.formulas if hasattr(f, "__dict__")]
         self._values: list[Any] = []  # of their attributes, when they were last looked at;
         self._settings: list[tuple[str, Any]] = []  # what a step depends on of them,
         self._rates: list[tuple[Any, ...]] = []  # and of the optimizer's schedules
@@ -88,25 +43,6 @@ class Trainer:
             optimizer.add_slots(arena)
             optimizer.attach(self.control)
         self.refresh()
-
-    # What most models have one of.
-
-    @property
-    def loss(self) -> Loss:
-        """The loss of the first output that has one, as the step uses it."""
-        return self.heads[0].loss
-
-    @property
-    def fused(self) -> bool:
-        """Whether that takes over the output's activation."""
-        return self.heads[0].fused
-
-    @cached_property
-    def measures(self) -> list[Measure]:
-        """The metrics of all outputs, in the order in which they are reported."""
-        measures = [measure for head in self.heads for measure in head.measures]
-        several = len(self.spec.targets) > 1  # Keras sorts them then
-        return sorted(measures, key=lambda m: m.name) if several else measures
 
     # -- steps
 
@@ -134,7 +70,7 @@ class Trainer:
         if treatments == self._treatments:
             return False
         treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
-        self.traceable = all(map(is_own, [*self._formulas, *treating]))
+        self.traceable = all(map(is_own, [*self.formulas, *treating]))
         self.arena.refresh()
         if self.optimizer is not None:
             self.optimizer.drop_sums(self.arena)
@@ -179,44 +115,6 @@ class Trainer:
                 self.optimizer.attach(self.control)
             self._settings, self._rates = settings, rates
         self._values = values
-
-    # -- what steps add up
-
-    def logs_of(self, totals: np.ndarray) -> dict[str, float]:
-        """Losses and metrics of these sums."""
-        sums = totals.tolist()
-
-        def mean(place: int, head: Head) -> float:
-            rows: float = sums[head.at + 1]
-            return sums[head.at + place] / rows if rows else 0.0
-
-        losses = [mean(0, head) for head in self.heads]
-        result = {"loss": losses[0]}
-        if self.apart:
-            weights = [head.weight for head in self.heads]
-            penalty = sums[-2] / rows if (rows := sums[self.heads[0].at + 1]) else 0.0
-            result["loss"] = penalty + sum(
-                w * loss for w, loss in zip(weights, losses, strict=True)
-            )
-        if len(losses) > 1:  # as in Keras, without their weights
-            for head, loss in zip(self.heads, losses, strict=True):
-                result[f"{head.target.name}_loss"] = loss
-        values = {
-            measure.name: mean(2, head)
-            if measure.counted_by_loss
-            else measure.metric.compute(totals[measure.at])
-            for head in self.heads
-            for measure in head.measures
-        }
-        for measure in self.measures:
-            result[measure.name] = values[measure.name]
-        return result
-
-    @property
-    def log_names(self) -> list[str]:
-        """The names in `logs_of`, in their order."""
-        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
-        return ["loss", *several, *(measure.name for measure in self.measures)]
 
     def bad_batch(self) -> int | None:
         """The first training batch (of all so far) whose loss was not finite."""
@@ -335,11 +233,11 @@ class _Training:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Programs:
         trainer = self._trainer
         if trainer._interrupted:
             before = trainer.training
-            trainer.training = Steps(trainer, True, before.control, before.totals)
+            trainer.training = Programs(trainer, True, before.control, before.totals)
         trainer._interrupted = True  # until it has ended well
         return trainer.training
 

@@ -129,6 +129,14 @@ def test_imports_go_downwards_below_the_backends() -> None:
     assert not found
 
 
+def test_no_two_modules_import_each_other() -> None:
+    """Not in a circle of more than two either, nor for the sake of annotations."""
+    arrows = {path: files_imported(path) - {path} for path in MODULES}
+    while free := {path for path, others in arrows.items() if not others & arrows.keys()}:
+        arrows = {path: others for path, others in arrows.items() if path not in free}
+    assert not [str(path.relative_to(PACKAGE)) for path in arrows]
+
+
 def test_no_folder_holds_more_than_twenty_files() -> None:
     for root in (PACKAGE, PACKAGE.parent / "kernels"):
         for folder in {path.parent for path in root.rglob("*.py")}:

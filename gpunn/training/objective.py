@@ -1,0 +1,135 @@
+"""What a step of a compiled model computes: its losses, metrics and penalties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.shared.precision import usable
+from gpunn.common.overrides import replaces
+from gpunn.core.arena import Arena
+from gpunn.core.plan import Plan
+from gpunn.feeding.spec import Spec
+from gpunn.losses import Loss
+from gpunn.optimizers import Optimizer
+
+from .heads import Head, Measure, make_heads
+
+
+@dataclass(eq=False)
+class Objective:
+    """The losses, metrics and optimizer of a plan whose parameters lie in an arena.
+
+    Args:
+        plan: the layers in their order.
+        arena: their parameters.
+        spec: shapes and dtype of the data; its targets hold the losses.
+        optimizer: as compiled.
+        metrics, weighted_metrics: as compiled, a list for each output.
+        seed: key of the shuffled order and of the random streams.
+        precision: asked for in products, see `usable`.
+        loss_weights: of each output's loss in the sum of all; 1 by default.
+
+    Attributes:
+        heads: the outputs that have a loss.
+        replaced: by number of a node, the activation in place of its own: linear where the
+            loss is fused with it.
+        separate_total: whether the loss is more than that of one head: then the totals end with
+            the sum of the penalties on weights, and with the sum that shows a bad batch.
+        zeros: what the totals begin with.
+        traceable: whether all layers and formulas are the framework's own, see
+            `Backend.program`.
+    """
+
+    plan: Plan
+    arena: Arena
+    spec: Spec
+    optimizer: Optimizer | None
+    metrics: InitVar[Sequence[list[Any]]]
+    weighted_metrics: InitVar[Sequence[list[Any]]]
+    seed: int
+    precision: str | None = None
+    loss_weights: InitVar[Sequence[float] | None] = None
+
+    traceable = False
+
+    def __post_init__(
+        self,
+        metrics: Sequence[list[Any]],
+        weighted_metrics: Sequence[list[Any]],
+        loss_weights: Sequence[float] | None,
+    ) -> None:
+        plan, arena, spec = self.plan, self.arena, self.spec
+        self.backend: Backend = arena.backend
+        self.precision = usable(self.precision, self.backend, spec.dtype)
+        self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
+        losses = {head.number: head.loss for head in self.heads}
+        targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
+        self.spec = replace(spec, targets=tuple(targets))
+        self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
+        self.separate_total = len(self.heads) > 1 or self.heads[0].weight != 1.0
+        self.zeros = np.zeros(self.heads[-1].end + 2 * self.separate_total)
+        used = [m.metric for head in self.heads for m in head.measures]
+        self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
+        self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
+
+    # What most models have one of.
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output that has one, as the step uses it."""
+        return self.heads[0].loss
+
+    @property
+    def fused(self) -> bool:
+        """Whether that takes over the output's activation."""
+        return self.heads[0].fused
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """The metrics of all outputs, in the order in which they are reported."""
+        measures = [measure for head in self.heads for measure in head.measures]
+        several = len(self.spec.targets) > 1  # Keras sorts them then
+        return sorted(measures, key=lambda m: m.name) if several else measures
+
+    def logs_of(self, totals: np.ndarray) -> dict[str, float]:
+        """Losses and metrics of these sums."""
+        sums = totals.tolist()
+
+        def mean(place: int, head: Head) -> float:
+            rows: float = sums[head.at + 1]
+            return sums[head.at + place] / rows if rows else 0.0
+
+        losses = [mean(0, head) for head in self.heads]
+        result = {"loss": losses[0]}
+        if self.separate_total:
+            weights = [head.weight for head in self.heads]
+            penalty = sums[-2] / rows if (rows := sums[self.heads[0].at + 1]) else 0.0
+            result["loss"] = penalty + sum(
+                w * loss for w, loss in zip(weights, losses, strict=True)
+            )
+        if len(losses) > 1:  # as in Keras, without their weights
+            for head, loss in zip(self.heads, losses, strict=True):
+                result[f"{head.target.name}_loss"] = loss
+        values = {
+            measure.name: mean(2, head)
+            if measure.counted_by_loss
+            else measure.metric.compute(totals[measure.at])
+            for head in self.heads
+            for measure in head.measures
+        }
+        for measure in self.measures:
+            result[measure.name] = values[measure.name]
+        return result
+
+    @property
+    def log_names(self) -> list[str]:
+        """The names in `logs_of`, in their order."""
+        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
+        return ["loss", *several, *(measure.name for measure in self.measures)]

@@ -1,0 +1,155 @@
+"""Programs of steps: what `fit` and `evaluate` run, and what they compute with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Program
+from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.order import Order
+from gpunn.core.workspace import Pool
+from gpunn.feeding.memory import Cache, room_for_batch
+from gpunn.feeding.rows import Rows, name_of
+from gpunn.optimizers.schedules.schedule import HostRates
+
+from .objective import Objective
+from .step import Batch, Step
+
+CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
+Entry = tuple[Batch, Program]
+
+
+class Programs:
+    """Programs of training, or of one evaluation, and what they compute with.
+
+    One call at a time uses them: an evaluation beside another has its own.
+
+    Args:
+        objective: what the steps compute.
+        training: whether gradients are made and weights are updated.
+        control, totals: the control block and the sums, if they are to go on with what
+            others have come to.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        training: bool,
+        control: Control | None = None,
+        totals: Array = None,
+    ) -> None:
+        self.objective = objective
+        self.training = training
+        self.backend = objective.backend.isolated()
+        self.control = control or Control(objective.backend)
+        if totals is None:
+            totals = objective.backend.zeros(objective.zeros.shape, np.float64)
+        self.totals = totals
+        self.pool = Pool(self.backend)
+        self.last_batch: Batch | None = None
+        self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
+        self._on_batch: dict[tuple[int, frozenset[str]], Entry] = {}
+        self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
+        self._on_rows = WeakKeyDictionary()
+
+    def forget_programs(self) -> None:
+        self._on_batch.clear()
+        self._on_rows.clear()
+
+    def room(self, size: int, *caches: Cache) -> Any:
+        """See `room_for_batch`."""
+        objective = self.objective
+        caches = (*caches, self._on_batch, self._on_rows, self.pool)
+        bound = objective.plan, self.backend, objective.spec.dtype
+        return room_for_batch(size, *bound, self.training, *caches)
+
+    # -- programs
+
+    def program(self, size: int, source: Rows, order: Order) -> Program:
+        """A program that takes the next ``size`` rows of ``source`` each time.
+
+        It is kept as long as ``source`` lives.
+        """
+        programs = self._on_rows.setdefault(source, {})
+        key = size, order.rows, order.seed
+        entry = programs.pop(key, None) or self._new_program(size, source, order)
+        while len(programs) >= CACHED_PROGRAMS:
+            del programs[next(iter(programs))]
+        programs[key] = entry  # the last place: most recently used
+        self.last_batch, program = entry
+        return program
+
+    def _new_program(self, size: int, source: Rows, order: Order) -> Entry:
+        # The arrays, not `source`: the program must not keep alive what keeps it.
+        return self._program_of(size, frozenset(source.arrays), source.arrays, order)
+
+    def on_batch(self, rows: Rows) -> dict[str, float]:
+        """Loss and metrics of one step on a batch that the host brings."""
+        self.reset_totals()
+        self.run_batch(rows)
+        return self.logs()
+
+    def run_batch(self, rows: Rows) -> None:
+        """One step on a batch that the host brings."""
+        with self.room(len(rows)):
+            self._run_batch(rows)
+
+    def _run_batch(self, rows: Rows) -> None:
+        names = frozenset(rows.arrays)
+        key = len(rows), names
+        entry = self._on_batch.pop(key, None)
+        if entry is None:
+            entry = self._program_of(len(rows), names)
+            while len(self._on_batch) >= CACHED_PROGRAMS:
+                del self._on_batch[next(iter(self._on_batch))]
+                self.backend.release()  # work arrays of its size
+        self._on_batch[key] = entry  # the last place: most recently used
+        batch, program = entry
+        self.last_batch = batch
+        workspace, arrays = batch.workspace, rows.arrays
+        workspace.put([arrays[name_of("x", k)] for k in range(len(workspace.xs))])
+        for name, into in batch.buffers_of(names):
+            self.backend.convert(arrays[name], into)
+        self.run(program, 1)
+
+    def run(self, program: Program, steps: int) -> None:
+        """Run one of the programs while nobody else writes the weights."""
+        access = self.objective.arena.access
+        with access.writing() if self.training else access.reading():
+            program.run(steps)
+
+    def _program_of(
+        self,
+        size: int,
+        given: Collection[str],
+        source: Mapping[str, Array] | None = None,
+        order: Order | None = None,
+    ) -> Entry:
+        """The arrays of a batch size and a program of its step; arguments as of `Step`."""
+        objective, control = self.objective, self.control
+        batch = Batch(objective, self.backend, control, self.pool, size, self.training)
+        step = Step(
+            objective, self.backend, control, self.totals, batch, self.training, given, source,
+            order,
+        )  # fmt: skip
+        program = self.backend.program(step, objective.traceable)
+        optimizer = objective.optimizer if self.training else None
+        # A schedule without a functor is computed by the host, before each step.
+        by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
+        return batch, HostRates(program, optimizer) if by_host else program
+
+    # -- the sums
+
+    def reset_totals(self) -> None:
+        """Begin a new epoch's (or evaluation's) sums."""
+        self.backend.write(self.totals, self.objective.zeros)
+        for reset in self.objective.own_resets:
+            reset()
+
+    def logs(self) -> dict[str, float]:
+        """Losses and metrics since the last reset. Waits for the device."""
+        return self.objective.logs_of(self.backend.read(self.totals))

@@ -1,0 +1,193 @@
+"""One step of training or evaluation: gather, forward, loss, backward, update.
+
+`Step.__call__` is the one description of a step: eager Python over backend operations. The
+backend may trace or capture it, and then replays what it has collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.order import Order
+from gpunn.core.workspace import Pool, Workspace
+from gpunn.feeding.rows import name_of
+
+from .heads import LOSS_TOTALS, Head, TargetBuffers
+from .objective import Objective
+
+
+class Batch:
+    """The arrays of one batch size: the workspace, and targets and weights of each head."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        backend: Backend,
+        control: Control,
+        pool: Pool,
+        size: int,
+        training: bool,
+    ) -> None:
+        dtype, heads = objective.spec.dtype, objective.heads
+        self.size = size
+        self.workspace = Workspace(
+            objective.plan, backend, dtype, size, pool, training, objective.replaced, control,
+            objective.seed, objective.precision, [head.number for head in heads],
+        )  # fmt: skip
+        self.target_buffers = [TargetBuffers(head, self.workspace, pool, dtype) for head in heads]
+        self._numbers = [head.number for head in heads]
+
+    def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
+        """Where targets, and weights if they are given, go: (name in `Rows`, array)."""
+        found = []
+        for number, buffers in zip(self._numbers, self.target_buffers, strict=True):
+            found.append((name_of("y", number), buffers.y))
+            if (name := name_of("weights", number)) in given:
+                found.append((name, buffers.weights))
+        return found
+
+
+class HeadLoss:
+    """The loss of one output in a step, with its gradient, and its metrics.
+
+    Args:
+        head: of the output.
+        buffers: its targets, and views of predictions and gradient as rows.
+        weighted: whether its rows have weights.
+        backend: of the step.
+        totals: the sums of losses and metrics.
+    """
+
+    def __init__(
+        self, head: Head, buffers: TargetBuffers, weighted: bool, backend: Backend, totals: Array
+    ) -> None:
+        self._head, self._buffers, self._backend = head, buffers, backend
+        self._weights = buffers.weights.reshape(-1) if weighted else None  # (rows,)
+        reduction = head.loss.reduction
+        self._normalizes = weighted and reduction == "mean_with_sample_weight"
+        self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
+        counted = any(m.counted_by_loss for m in head.measures)
+        self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
+        self._measures = [
+            (m.metric, targets, predictions, self._weights if m.weighted else None, totals[m.at])
+            for m, targets, predictions in buffers.measuring
+        ]
+
+    def normalize_weights(self) -> None:
+        """Make the mean of the weights 1, where the loss asks for that."""
+        if self._normalizes:
+            xp, weights = self._backend.xp, self._weights
+            total = xp.sum(weights)
+            total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
+            xp.multiply(weights, self._buffers.rows / total, out=weights)
+
+    def compute(self) -> None:
+        """Add the loss and the metrics to the sums; write the gradient of the predictions."""
+        backend, buffers, head = self._backend, self._buffers, self._head
+        gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
+        backend.loss(
+            head.loss, buffers.y_true, buffers.y_pred, self._weights, self._scale, gradient,
+            self.sums,
+        )  # fmt: skip
+        if head.weight != 1.0 and gradient is not None:
+            backend.affine(gradient, head.weight, 0.0, gradient)
+        for given, function, into in buffers.conversions:
+            backend.bias_activation(given, None, function, into)
+        for measure in self._measures:
+            backend.metric(*measure)
+
+
+class Step:
+    """A step on a batch of one size: called, it performs the step.
+
+    Args:
+        objective: what it computes.
+        backend, control, totals: of the programs that it belongs to.
+        batch: its arrays.
+        training: whether there are gradients and an update.
+        given: the names of the arrays that the data have, see `name_of`.
+        source: the arrays of a data set by these names, to gather batches from; None where the
+            host writes each batch.
+        order: of the rows of ``source``.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        backend: Backend,
+        control: Control,
+        totals: Array,
+        batch: Batch,
+        training: bool,
+        given: Collection[str],
+        source: Mapping[str, Array] | None = None,
+        order: Order | None = None,
+    ) -> None:
+        self.backend, self.control, self.batch = backend, control, batch
+        self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
+        self.losses = [
+            HeadLoss(head, buffers, name_of("weights", head.number) in given, backend, totals)
+            for head, buffers in zip(heads, batch.target_buffers, strict=True)
+        ]
+        # Of the losses that are summed up: the penalties, and what shows a bad batch.
+        self.penalties = self.bad = self.losses[0].sums
+        self.parts: list[Array] = []
+        if objective.separate_total:
+            self.penalties, self.bad = totals[-2:], totals[-1:]
+            self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
+        self.rows = batch.target_buffers[0].rows
+        self.optimizer = objective.optimizer if training and self.arena.groups else None
+        self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
+        self.penalized = bool(self.arena.penalized)
+        self.gathers: list[tuple[Any, ...]] = []  # the arguments of each
+        if source is not None:
+            scaled = zip(self.workspace.xs, self.workspace.scalings, strict=True)
+            self.gathers = [
+                (source[name_of("x", k)], order, control, x, *scaling)
+                for k, (x, scaling) in enumerate(scaled)
+            ] + [(source[name], order, control, into) for name, into in batch.buffers_of(source)]
+
+    def __call__(self) -> None:
+        """The whole step, in this order. Shapes: n rows of data, a batch of them."""
+        self.gather()  # data (n, ...) -> inputs, targets and weights (batch, ...)
+        self.workspace.forward()  # inputs -> predictions (batch, ...), layer by layer
+        self.compute_losses()  # predictions, targets -> sums; gradients of the predictions
+        if self.optimizer is not None:
+            self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
+        self.add_penalties()  # weights -> the sums, and in training their gradients
+        if self.optimizer is not None:
+            self.optimizer.step(self.arena, self.control, self.backend)  # -> weights, slots
+        self.advance()  # the counters of the control block: next batch, next update
+
+    def gather(self) -> None:
+        for arguments in self.gathers:
+            self.backend.gather(*arguments)
+        for loss in self.losses:
+            loss.normalize_weights()
+
+    def compute_losses(self) -> None:
+        for loss in self.losses:
+            loss.compute()
+
+    def backward(self) -> None:
+        """With a loss scale the gradients are scaled in between, so that small ones survive."""
+        backend, scale, gradients = self.backend, self.loss_scale, self.arena.gradients
+        if scale:
+            for buffers in self.batch.target_buffers:
+                backend.affine(buffers.gradient, scale, 0.0, buffers.gradient)
+        self.workspace.backward()
+        if scale:
+            backend.affine(gradients, 1 / scale, 0.0, gradients)
+
+    def add_penalties(self) -> None:
+        if self.penalized:
+            trains = self.optimizer is not None
+            self.backend.regularize(self.arena, self.rows, trains, self.penalties)
+
+    def advance(self) -> None:
+        for number, total in enumerate(self.parts):  # one that is not finite makes their sum so
+            self.backend.affine(total, 1.0, 0.0, self.bad, accumulate=number > 0)
+        self.backend.advance(self.control, self.batch.size, self.bad)
