@@ -51,12 +51,11 @@ class Adagrad(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        root = backend.scratch(w.shape, w.dtype, "root")
         s = slots["accumulator"]
         xp.multiply(g, g, out=step)
         xp.add(s, step, out=s)
-        xp.add(s, self.epsilon, out=root)
-        xp.sqrt(root, out=root)
-        xp.multiply(g, rate, out=step)
-        xp.divide(step, root, out=step)
+        xp.add(s, self.epsilon, out=step)
+        xp.sqrt(step, out=step)
+        xp.divide(g, step, out=step)
+        xp.multiply(step, rate, out=step)
         xp.subtract(w, step, out=w)

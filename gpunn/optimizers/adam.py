@@ -58,7 +58,6 @@ class Adam(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        root = backend.scratch(w.shape, w.dtype, "root")
         m, v = slots["m"], slots["v"]
         rate = rate * one_minus_power(self.beta_2, t) ** 0.5 / one_minus_power(self.beta_1, t)
         approach(backend, m, g, 1 - self.beta_1, step)
@@ -68,8 +67,8 @@ class Adam(Optimizer):
             v_max = slots["v_max"]
             xp.maximum(v_max, v, out=v_max)
             v = v_max
-        xp.sqrt(v, out=root)
-        xp.add(root, self.epsilon, out=root)
-        xp.multiply(m, rate, out=step)
-        xp.divide(step, root, out=step)
+        xp.sqrt(v, out=step)
+        xp.add(step, self.epsilon, out=step)
+        xp.divide(m, step, out=step)
+        xp.multiply(step, rate, out=step)
         xp.subtract(w, step, out=w)

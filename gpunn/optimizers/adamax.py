@@ -43,13 +43,12 @@ class Adamax(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        size = backend.scratch(w.shape, w.dtype, "size")
         m, u = slots["m"], slots["u"]
         approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(u, self.beta_2, out=u)
-        xp.abs(g, out=size)
-        xp.maximum(u, size, out=u)
-        xp.add(u, self.epsilon, out=size)
-        xp.multiply(m, rate / one_minus_power(self.beta_1, t), out=step)
-        xp.divide(step, size, out=step)
+        xp.abs(g, out=step)
+        xp.maximum(u, step, out=u)
+        xp.add(u, self.epsilon, out=step)
+        xp.divide(m, step, out=step)
+        xp.multiply(step, rate / one_minus_power(self.beta_1, t), out=step)
         xp.subtract(w, step, out=w)

@@ -47,13 +47,12 @@ class Lamb(Optimizer):
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
-        root = backend.scratch(w.shape, w.dtype, "root")
         m, v, direction = slots["m"], slots["v"], slots["direction"]
-        approach(backend, m, g, 1 - self.beta_1, root)
-        xp.multiply(g, g, out=root)
-        approach(backend, v, root, 1 - self.beta_2, root)
-        xp.multiply(v, 1 / one_minus_power(self.beta_2, t), out=root)
-        xp.sqrt(root, out=root)
-        xp.add(root, self.epsilon, out=root)
-        xp.multiply(m, 1 / one_minus_power(self.beta_1, t), out=direction)
-        xp.divide(direction, root, out=direction)
+        approach(backend, m, g, 1 - self.beta_1, direction)
+        xp.multiply(g, g, out=direction)
+        approach(backend, v, direction, 1 - self.beta_2, direction)
+        xp.multiply(v, 1 / one_minus_power(self.beta_2, t), out=direction)
+        xp.sqrt(direction, out=direction)
+        xp.add(direction, self.epsilon, out=direction)
+        xp.divide(m, direction, out=direction)
+        xp.multiply(direction, 1 / one_minus_power(self.beta_1, t), out=direction)

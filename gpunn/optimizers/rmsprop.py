@@ -59,20 +59,19 @@ class RMSprop(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
-        root = backend.scratch(w.shape, w.dtype, "root")
         v = slots["velocity"]
         xp.multiply(g, g, out=step)
         averaged(backend, v, step, self.rho, step)
         if self.centered:
             mean = slots["average_gradient"]
             averaged(backend, mean, g, self.rho, step)
-            xp.multiply(mean, mean, out=root)
-            xp.subtract(v, root, out=root)
-            v = root
-        xp.add(v, self.epsilon, out=root)
-        xp.sqrt(root, out=root)
-        xp.multiply(g, rate, out=step)
-        xp.divide(step, root, out=step)
+            xp.multiply(mean, mean, out=step)
+            xp.subtract(v, step, out=step)
+            v = step
+        xp.add(v, self.epsilon, out=step)
+        xp.sqrt(step, out=step)
+        xp.divide(g, step, out=step)
+        xp.multiply(step, rate, out=step)
         if self.momentum:
             m = slots["momentum"]
             xp.multiply(m, self.momentum, out=m)
