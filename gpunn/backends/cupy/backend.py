@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,7 @@ from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, 
 
 from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
-from .launch.parts import type_name
 from .launch.programs import CupyProgram
-from .launch.tasks import PartTask
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 
@@ -25,8 +24,6 @@ MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
-
-_MASK64 = (1 << 64) - 1
 
 
 class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
@@ -58,12 +55,11 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         same = kind and bias is not None and self.overlap(x, out) == "same"
         if kind and same and self._as_epilogue(kind, out, bias):
             return
-        choices, rowwise = (type_name(out.dtype), activation.functor), activation.rowwise
-        rows, parameters = x.size // max(given.features, 1), self._parameters(activation)
+        rows = x.size // max(given.features, 1)
         self._part(
-            "row_activation" if rowwise else "bias_activation", choices, x.size,
-            x, bias, parameters, rows if rowwise else x.size, given.features, keep_input, out,
-            rows=rows,
+            "row_activation" if activation.rowwise else "bias_activation", given, x.size,
+            sliced=rows, functor=activation.functor, parameters=self._parameters(activation),
+            rows=rows, n=x.size, keep_input=keep_input,
         )  # fmt: skip
 
     def _activation_gradient(self, given: Given) -> None:
@@ -75,27 +71,22 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             if accumulate:
                 self.xp.add(out, term, out=out)
             return
-        choices = (type_name(out.dtype), activation.functor)
-        features, rowwise = given.features, activation.rowwise
-        rows, parameters = saved.size // max(features, 1), self._parameters(activation)
+        rows = saved.size // max(given.features, 1)
         self._part(
-            "row_activation_gradient" if rowwise else "activation_gradient", choices, saved.size,
-            saved, dy, parameters, *((rows, features) if rowwise else (saved.size,)), accumulate,
-            out, rows=rows,
+            "row_activation_gradient" if activation.rowwise else "activation_gradient", given,
+            saved.size, sliced=rows, functor=activation.functor,
+            parameters=self._parameters(activation), rows=rows, n=saved.size,
         )  # fmt: skip
 
     def _prelu(self, given: Given) -> None:
         x = given.x
-        self._part(
-            "prelu", (type_name(x.dtype),), x.size, x, given.slopes, x.size, given.features,
-            given.out, rows=_rows(x),
-        )  # fmt: skip
+        self._part("prelu", given, x.size, sliced=_rows(x), n=x.size)
 
     def _prelu_gradient(self, given: Given) -> None:
         x = given.x
         self._part(
-            "prelu_gradient", (type_name(x.dtype),), x.size, x, given.slopes, given.dy, x.size,
-            given.features, given.accumulate_dx, given.terms, given.dx, rows=_rows(x),
+            "prelu_gradient", given, x.size, sliced=_rows(x), n=x.size,
+            accumulate=given.accumulate_dx, out=given.dx,
         )  # fmt: skip
 
     def _column_sums(self, given: Given) -> None:
@@ -107,92 +98,76 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             # Neighbouring rows as one wide row: their columns keep more blocks busy.
             even = rows // groups * groups
             sums = self.scratch((groups, features), out.dtype, "column sums")
-            self._sums_of_columns(x[:even].reshape(-1, groups * features), sums.reshape(-1), False)
-            self._sums_of_columns(sums, out, given.accumulate)
+            wide, into = x[:even].reshape(-1, groups * features), sums.reshape(-1)
+            self._sums_of_columns(given, x=wide, out=into, accumulate=False)
+            self._sums_of_columns(given, x=sums)
             if even < rows:
-                self._sums_of_columns(x[even:], out, True)
+                self._sums_of_columns(given, x=x[even:], accumulate=True)
             return
-        self._sums_of_columns(x, out, given.accumulate)
+        self._sums_of_columns(given, x=x)
 
-    def _sums_of_columns(self, x: Array, out: Array, accumulate: bool) -> None:
+    def _sums_of_columns(self, given: Given, *, x: Array, **values: Any) -> None:
         rows, features = x.shape
-        self._part(
-            "column_sums", (type_name(out.dtype),), -(-features // COLUMN_TILE) * BLOCK,
-            x, rows, features, accumulate, out,
-        )  # fmt: skip
+        threads = -(-features // COLUMN_TILE) * BLOCK
+        self._part("column_sums", given, threads, x=x, rows=rows, features=features, **values)
 
     def _affine(self, given: Given) -> None:
-        x, out = given.x, given.out
-        self._part(
-            "affine", (type_name(x.dtype), type_name(out.dtype)), out.size,
-            x, given.scale, given.offset, out.size, given.accumulate, out, rows=_rows(out),
-        )  # fmt: skip
+        out = given.out
+        self._part("affine", given, out.size, sliced=_rows(out), n=out.size)
 
     def _combine(self, given: Given) -> None:
         out = given.out
         self._part(
-            "combine", (type_name(out.dtype), given.combination), out.size,
-            given.a, given.b, out.size, given.accumulate, out, rows=_rows(out),
-        )  # fmt: skip
+            "combine", given, out.size, sliced=_rows(out), functor=given.combination, n=out.size
+        )
 
     def _copy_columns(self, given: Given) -> None:
-        rows, width = given.rows, given.width
         self._part(
-            "copy_columns", (type_name(given.out.dtype),), rows * width, given.x,
-            given.x_columns, given.start, rows, width, given.at, given.out_columns,
-            given.accumulate, given.out, rows=rows,
+            "copy_columns", given, given.rows * given.width, sliced=given.rows, into=given.out,
+            x_width=given.x_columns, into_width=given.out_columns,
         )  # fmt: skip
 
     def _dropout(self, given: Given) -> None:
         rate, out = given.rate, given.out
         self._part(
-            "dropout", (type_name(out.dtype),), -(-out.size // 8),  # a thread takes eight elements
-            given.x, 1.0 - rate, dropout_scale(rate), given.seed & _MASK64,
-            given.stream & _MASK64, given.control.counters, out.size, out, given.mask,
-            rows=_rows(out),
+            "dropout", given, -(-out.size // 8),  # a thread takes eight elements
+            sliced=_rows(out), keep=1.0 - rate, scale=dropout_scale(rate), n=out.size,
         )  # fmt: skip
 
     def _dropout_gradient(self, given: Given) -> None:
-        scale, out = dropout_scale(given.rate), given.out
-        self._part(
-            "dropout_gradient", (type_name(out.dtype),), out.size,
-            given.dy, given.mask, scale, out.size, given.accumulate, out, rows=_rows(out),
-        )  # fmt: skip
+        out, scale = given.out, dropout_scale(given.rate)
+        self._part("dropout_gradient", given, out.size, sliced=_rows(out), scale=scale, n=out.size)
 
     # -- the two ends of a step
 
     def _gather(self, given: Given) -> None:
-        source, out, order, batch = given.source, given.out, given.order, given.batch
+        order, batch = given.order, given.batch
         self._part(
-            "gather", (type_name(source.dtype), type_name(out.dtype)), out.size,
-            source, order.rows, math.prod(given.row), (order.seed or 0) & _MASK64,
-            order.seed is not None, given.control.counters, batch, given.scale, given.offset,
-            out, rows=batch,
+            "gather", given, given.out.size, sliced=batch, rows=batch, total=order.rows,
+            width=math.prod(given.row), seed=order.seed or 0, shuffled=order.seed is not None,
         )  # fmt: skip
 
     def _loss(self, given: Given) -> None:
         loss, y_true, y_pred, rows = given.loss, given.y_true, given.y_pred, given.rows
-        counts = loss.counts_matches and given.sums > 2
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
             self._loss_by_arrays(given, values)
             return
         if rows == 0:
             return
-        choices = (type_name(y_pred.dtype),)
-        matches = self.scratch((rows,), np.bool_, "loss matches")
+        both = {
+            "row_losses": values,
+            "row_matches": self.scratch((rows,), np.bool_, "loss matches"),
+            "count_matches": loss.counts_matches and given.sums > 2,
+        }
         self._ask(
-            PartTask(
-                "loss_rows", (*choices, loss.functor), y_pred.size,
-                [y_pred, None if loss.sparse else y_true, y_true if loss.sparse else None,
-                 given.weights, self._parameters(loss), given.scale, rows, given.classes, counts,
-                 given.gradient, values, matches],
-                rows,
+            self._task(
+                "loss_rows", given, y_pred.size, sliced=rows, functor=loss.functor,
+                parameters=self._parameters(loss), predictions=y_pred,
+                targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
+                **both,
             ),
-            PartTask(
-                "loss_totals", choices, BLOCK,
-                [values, matches, given.scale, rows, counts, given.totals],
-            ),
+            self._task("loss_totals", given, BLOCK, **both),
         )  # fmt: skip
 
     def _loss_by_arrays(self, given: Given, values: Array) -> None:
@@ -220,40 +195,35 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             return
         if rows == 0:
             return
-        choices = (type_name(y_pred.dtype),)
-        formula = (*choices, metric.functor)
         labels, targets = (y_true, None) if y_true.ndim == 1 else (None, y_true)
-        parameters = self._parameters(metric)
+        arrays = {"predictions": y_pred, "targets": targets, "labels": labels}
+        formula: dict[str, Any] = {
+            "sliced": rows, "functor": metric.functor, "parameters": self._parameters(metric)
+        }  # fmt: skip
         if metric.adds == "columns":
-            self._part(
-                "target_sums", choices, classes * WARP,
-                y_pred, targets, weights, rows, classes, state,
-            )
+            self._part("target_sums", given, classes * WARP, columns=classes, **arrays)
             return
         if metric.adds == "bins":
             width = metric.width(classes)
-            bins = self.scratch((rows, width), np.int32, "bins")
+            counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
+            size = state.size
             self._ask(
-                PartTask(
-                    "bin_rows", formula, y_pred.size,
-                    [y_pred, targets, labels, parameters, rows, classes, width, bins], rows,
-                ),
-                PartTask(
-                    "bin_totals", choices, state.size * WARP,
-                    [bins, weights, rows, width, state.size, state],
-                ),
+                self._task("bin_rows", given, y_pred.size, **arrays, **formula, **counted),
+                self._task("bin_totals", given, size * WARP, **counted, size=size),
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
-        arrays = [y_pred, targets, labels]
         if metric.adds == "losses":
-            matches = self.scratch((rows,), np.bool_, "loss matches")
-            rest = [None, parameters, 1.0, rows, classes, False, None, values, matches]
-            task = PartTask("loss_rows", formula, y_pred.size, [*arrays, *rest], rows)
+            task = self._task(
+                "loss_rows", given, y_pred.size, **arrays, **formula, weights=None, scale=1.0,
+                count_matches=False, gradient=None, row_losses=values,
+                row_matches=self.scratch((rows,), np.bool_, "loss matches"),
+            )  # fmt: skip
         else:
-            rest = [parameters, rows, classes, values]
-            task = PartTask("metric_rows", formula, y_pred.size, [*arrays, *rest], rows)
-        self._ask(task, PartTask("metric_totals", choices, BLOCK, [values, weights, rows, state]))
+            task = self._task(
+                "metric_rows", given, y_pred.size, **arrays, **formula, row_values=values
+            )
+        self._ask(task, self._task("metric_totals", given, BLOCK, row_values=values))
 
     def _update(self, given: Given) -> None:
         optimizer, arena, control = given.optimizer, given.arena, given.control
@@ -261,11 +231,18 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         if optimizer.functor is None:
             self._update_by_arrays(optimizer, arena, control, [arena.values, *slots])
             return
+        named = dict(zip_longest(("slot_0", "slot_1", "slot_2"), slots))
+        parameters = self._update_parameters(optimizer, control)
+        self._flat_part("update", given, functor=optimizer.functor, parameters=parameters, **named)
+
+    def _flat_part(self, name: str, given: Given, **values: Any) -> None:
+        """A part that goes over the flat arrays, group by group."""
+        arena = given.arena
+        longest = max((group.stop - group.start for group in arena.groups), default=0)
         self._part(
-            "update", (type_name(given.dtype), optimizer.functor), _longest(arena),
-            arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
-            arena.group_table, len(arena.groups), self._update_parameters(optimizer, control),
-            optimizer.steps_per_update, control.counters, control.rates,
+            name, given, longest, weights=arena.values, gradients=arena.gradients,
+            group_table=arena.group_table, groups=len(arena.groups),
+            every=given.optimizer.steps_per_update, **values,
         )  # fmt: skip
 
     def _update_by_arrays(
@@ -289,34 +266,35 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
 
     def _step_by_norms(self, given: Given) -> None:
-        optimizer, arena, control = given.optimizer, given.arena, given.control
-        choices, direction = (type_name(given.dtype),), arena.slots["direction"]
-        starts, stops, *groups, multipliers = self._pieces(arena, together=False)
-        n = len(starts)
-        sums = [self.scratch((n,), np.float64, f"{of} squares") for of in ("weight", "direction")]
-        for array, squares in zip((arena.values, direction), sums, strict=True):
-            self._part("square_sums", choices, n * BLOCK, array, starts, stops, n, squares)
+        arena, direction = given.arena, given.arena.slots["direction"]
+        pieces = self._pieces(arena, together=False)
+        n = len(pieces["starts"])
+        sums = {
+            name: self.scratch((n,), np.float64, name) for name in ("weight_sums", "direction_sums")
+        }
+        for array, squares in zip((arena.values, direction), sums.values(), strict=True):
+            self._square_sums(given, array, pieces, squares)
         self._part(
-            "step_by_norms", choices, n * BLOCK, arena.values, direction, starts, stops, *groups,
-            n, *sums, multipliers, optimizer.steps_per_update, control.counters, control.rates,
-        )
+            "step_by_norms", given, n * BLOCK, weights=arena.values, directions=direction,
+            pieces=n, every=given.optimizer.steps_per_update, **pieces, **sums,
+        )  # fmt: skip
+
+    def _square_sums(
+        self, given: Given, x: Array, pieces: dict[str, Array], sums: Array
+    ) -> None:
+        n = len(sums)
+        self._part("square_sums", given, n * BLOCK, x=x, segments=n, sums=sums, **pieces)
 
     def _accumulate_gradients(self, given: Given) -> None:
-        arena = given.arena
-        self._part(
-            "accumulate_gradients", (type_name(given.dtype),), _longest(arena),
-            arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
-            len(arena.groups), given.optimizer.steps_per_update, given.control.counters,
-        )
+        accumulated = given.arena.slots["gradient_accumulator"]
+        self._flat_part("accumulate_gradients", given, accumulated=accumulated)
 
     def _average_weights(self, given: Given) -> None:
-        optimizer, arena = given.optimizer, given.arena
-        self._part(
-            "average_weights", (type_name(given.dtype),), _longest(arena),
-            arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
-            optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
-            optimizer.steps_per_update, given.control.counters,
-        )
+        optimizer = given.optimizer
+        self._flat_part(
+            "average_weights", given, averages=given.arena.slots["average"],
+            momentum=optimizer.ema_momentum, overwrite=optimizer.ema_overwrite_frequency or 0,
+        )  # fmt: skip
 
     def _update_parameters(self, optimizer: Any, control: Control) -> Array:
         """The optimizer's numbers: constants, or where a schedule changes one of them."""
@@ -325,26 +303,27 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         return self._parameters(optimizer)
 
     def _clip_gradients(self, given: Given) -> None:
-        arena, limit = given.arena, given.limit
-        choices = (type_name(given.dtype),)
+        arena = given.arena
         if given.by == "value":
             for group in arena.groups:
                 size = group.gradients.size
-                self._part("clip_values", choices, size, group.gradients, limit, size)
+                self._part("clip_values", given, size, gradients=group.gradients, n=size)
             return
-        starts, stops, *groups, _ = self._pieces(arena, given.by == "global_norm")
-        n = len(starts)
+        pieces = self._pieces(arena, given.by == "global_norm")
+        n = len(pieces["starts"])
         sums = self.scratch((n,), np.float64, "square sums")
-        g = arena.gradients
-        self._part("square_sums", choices, n * BLOCK, g, starts, stops, n, sums)
-        self._part("limit_norms", choices, n * BLOCK, g, starts, stops, *groups, n, sums, limit)
+        self._square_sums(given, arena.gradients, pieces, sums)
+        self._part(
+            "limit_norms", given, n * BLOCK, gradients=arena.gradients, pieces=n, sums=sums,
+            **pieces,
+        )  # fmt: skip
 
-    def _pieces(self, arena: Any, together: bool) -> tuple[Array, ...]:
+    def _pieces(self, arena: Any, together: bool) -> dict[str, Array]:
         """The flat arrays in pieces that keep all blocks busy, where norms are wanted.
 
-        Five numbers each: where it begins and ends, the first and the last (not included) of
-        the pieces whose norm it belongs to, and the multiplier of the learning rate. These
-        pieces are those of its parameter, or all of them.
+        Five arrays, with a number for each piece: where it begins and ends, the first and the
+        last (not included) of the pieces whose norm it belongs to, and the multiplier of the
+        learning rate. These pieces are those of its parameter, or all of them.
         """
         rows: list[tuple[float, ...]] = []
         for segment in arena.segments[arena.segments["trainable"]]:
@@ -358,17 +337,13 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             rows = [(start, stop, 0, len(rows), m) for start, stop, _, _, m in rows]
         names = ("starts", "stops", "firsts", "lasts", "multipliers")
         columns = np.array(rows, np.float64).reshape(-1, 5).T
-        return tuple(
-            self._constant(name, column.astype(np.float64 if name == names[-1] else np.int64))
+        return {
+            name: self._constant(name, column.astype(np.float64 if name == names[-1] else np.int64))
             for name, column in zip(names, columns, strict=True)
-        )
+        }
 
     def _advance(self, given: Given) -> None:
-        self._part("advance", (), 1, given.control.counters, given.rows, given.totals)
-
-
-def _longest(arena: Any) -> int:
-    return max((group.stop - group.start for group in arena.groups), default=0)
+        self._part("advance", given, 1)
 
 
 def _rows(x: Array) -> int:

@@ -12,7 +12,6 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
 from .launch.base import CupyBase
-from .launch.parts import type_name
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
 SMALL = 1 << 12  # elements of a sample
@@ -30,7 +29,7 @@ class CupyImages(CupyBase):
         matrix = _rows(given.kernel)  # (cells channels, filters)
         rows = _rows(z)  # (windows, filters)
         for some in self._some_samples(x, geometry):
-            patches = self._patches(x[some], geometry)
+            patches = self._patches(given, x[some])
             self._product(patches, matrix, _rows(z[some]), precision=given.precision)
         same = self.overlap(z, out) == "same"
         self.bias_activation(rows, given.bias, given.activation, rows if same else _rows(out))
@@ -45,7 +44,7 @@ class CupyImages(CupyBase):
         if dkernel is not None:
             for number, some in enumerate(self._some_samples(x, geometry)):
                 self._product(
-                    self._patches(x[some], geometry), _rows(dy[some]), _rows(dkernel),
+                    self._patches(given, x[some]), _rows(dy[some]), _rows(dkernel),
                     transpose_a=True, accumulate=given.accumulate_gradients or number > 0,
                     precision=precision,
                 )  # fmt: skip
@@ -64,7 +63,11 @@ class CupyImages(CupyBase):
             self._product(
                 _rows(dy[some]), matrix, dpatches, transpose_b=True, precision=precision
             )
-            self._image_part("patches_gradient", dx[some], dpatches, geometry, accumulate, dx[some])
+            out = dx[some]
+            self._image_part(
+                "patches_gradient", given, out, out, dpatches=dpatches, accumulate=accumulate,
+                out=out,
+            )  # fmt: skip
 
     def _some_samples(self, x: Array, geometry: Geometry) -> Iterator[slice]:
         """As many samples at a time as there is room for the patches of."""
@@ -78,26 +81,23 @@ class CupyImages(CupyBase):
         windows = len(x) * geometry.windows[0] * geometry.windows[1]
         return self.scratch((windows, geometry.cells * x.shape[-1]), x.dtype, "patches")
 
-    def _patches(self, x: Array, geometry: Geometry) -> Array:
+    def _patches(self, given: Given, x: Array) -> Array:
         """What lies under each window, (samples windows, cells channels)."""
-        if geometry.trivial:
+        if given.geometry.trivial:
             return _rows(x)
-        patches = self._patch_array(x, geometry)
-        self._image_part("patches", patches, x, geometry, patches)
+        patches = self._patch_array(x, given.geometry)
+        self._image_part("patches", given, patches, x, x=x, out=patches)
         return patches
 
     def _image_part(
-        self, name: str, work: Array, first: Array, geometry: Geometry, *others: Any
+        self, name: str, given: Given, work: Array, images: Array, /, **values: Any
     ) -> None:
-        """A part whose parameters begin with an array, the geometry, samples and channels; a
-        thread takes an element of ``work``."""
-        out = others[-1]
-        image = out if out.ndim == 4 else first
-        samples, channels = len(image), image.shape[-1]
+        """A part of which a thread takes an element of ``work``; it has the samples and the
+        channels of ``images``."""
+        samples, channels = len(images), images.shape[-1]
         self._part(
-            name, (type_name(out.dtype),), work.size,
-            first, self._geometry(geometry), samples, channels, *others,
-            rows=_cut(samples, work),
+            name, given, work.size, sliced=_cut(samples, work), samples=samples,
+            channels=channels, geometry=self._geometry(given.geometry), **values,
         )  # fmt: skip
 
     def _geometry(self, geometry: Geometry) -> Array:
@@ -108,44 +108,39 @@ class CupyImages(CupyBase):
     # -- pooling
 
     def _max_pooling(self, given: Given) -> None:
-        self._image_part("max_pooling", given.out, given.x, given.geometry, given.out)
+        self._image_part("max_pooling", given, given.out, given.x)
 
     def _max_pooling_gradient(self, given: Given) -> None:
-        dx, arrays = given.dx, (given.y, given.dy)
-        self._image_part(
-            "max_pooling_gradient", dx, given.x, given.geometry, *arrays, given.accumulate_dx, dx
-        )
+        self._pooling_gradient("max_pooling_gradient", given)
 
     def _average_pooling(self, given: Given) -> None:
-        self._image_part("average_pooling", given.out, given.x, given.geometry, given.out)
+        self._image_part("average_pooling", given, given.out, given.x)
 
     def _average_pooling_gradient(self, given: Given) -> None:
-        dx = given.dx
-        self._image_part(
-            "average_pooling_gradient", dx, given.dy, given.geometry, given.accumulate_dx, dx
-        )
+        self._pooling_gradient("average_pooling_gradient", given)
+
+    def _pooling_gradient(self, name: str, given: Given) -> None:
+        dx, accumulate = given.dx, given.accumulate_dx
+        self._image_part(name, given, dx, dx, accumulate=accumulate, out=dx)
 
     # -- layout
 
     def _crop_or_pad(self, given: Given) -> None:
-        x, out = given.x, given.out
+        out, (top, left) = given.out, given.offset
         self._part(
-            "crop_or_pad", (type_name(out.dtype),), out.size,
-            x, *x.shape, *given.offset, *out.shape[1:3], given.accumulate, out,
-            rows=_cut(given.samples, out),
+            "crop_or_pad", given, out.size, sliced=_cut(given.samples, out), top=top, left=left,
+            rows=given.out_height, columns=given.out_width,
         )  # fmt: skip
 
     def _swap_axes(self, given: Given) -> None:
-        x, out = given.x, given.out
-        self._part(
-            "swap_axes", (type_name(out.dtype),), out.size, x, *x.shape, given.accumulate, out,
-            rows=_cut(given.samples, out),
-        )  # fmt: skip
+        out = given.out
+        self._part("swap_axes", given, out.size, sliced=_cut(given.samples, out))
 
 
 def _cut(samples: int, work: Array) -> int:
-    """Into how many pieces the work may be cut to share a launch with what comes before: a
-    sample is a block's, and a large one would keep it busy while others are idle."""
+    """Into how many slices the work may be cut, one for each sample, so that it can share a launch
+    with what comes before; 0 for large samples, which would keep one block busy while others are
+    idle."""
     return samples if work.size <= samples * SMALL else 0
 
 

@@ -9,22 +9,18 @@ from gpunn.backends.contract.backend import Array
 
 from .launch.base import CupyBase
 from .launch.codegen import BLOCK
-from .launch.parts import type_name
-from .launch.tasks import PartTask
 
 CHUNK = 512  # numbers of a feature that a block sums up ...
 CHUNKS = 128  # ... more of each, where there would be more sums than these
 ACROSS = 32  # features at most that a block takes at once: neighbours are read together
 
-_MASK64 = (1 << 64) - 1
-
 
 class CupyNormalization(CupyBase):
     """The operations of normalization and noise; a part of `CupyBackend`."""
 
-    def _sums(self, x: Array) -> tuple[tuple[Any, ...], int, Array]:
-        """How x (outer, features, inner) is summed up: its shape, the number of chunks and the
-        features across a block; the threads that are of use; two sums for each chunk."""
+    def _chunks(self, x: Array) -> tuple[int, dict[str, Any]]:
+        """How x (outer, features, inner) is summed up: the threads that are of use; the number
+        of chunks, the features across a block, and the place of two sums for each chunk."""
         outer, features, inner = x.shape
         n = outer * inner
         chunks = max(1, min(-(-n // CHUNK), CHUNKS))
@@ -33,58 +29,44 @@ class CupyNormalization(CupyBase):
         while across < min(features, ACROSS) and (inner == 1 or BLOCK * chunks > across * n):
             across *= 2
         partial = self.scratch((chunks, 2, features), x.dtype, "sums of chunks")
-        size = -(-features // across) * chunks * BLOCK
-        return (outer, features, inner, chunks, across), size, partial
+        threads = -(-features // across) * chunks * BLOCK
+        return threads, {"chunks": chunks, "across": across, "partial": partial}
 
     def _batch_statistics(self, given: Given) -> None:
-        x, choices, momentum = given.x, (type_name(given.dtype),), given.momentum
-        shape, size, partial = self._sums(x)
+        threads, sums = self._chunks(given.x)
+        rest = 1.0 - given.momentum
         self._ask(
-            PartTask("batch_moments", choices, size, [x, *shape, partial]),
-            PartTask(
-                "batch_statistics", choices, given.features,
-                [x, partial, *shape[:4], momentum, 1.0 - momentum, given.moving_mean,
-                 given.moving_variance, given.mean, given.variance],
-            ),
-        )  # fmt: skip
+            self._task("batch_moments", given, threads, **sums),
+            self._task("batch_statistics", given, given.features, rest=rest, **sums),
+        )
 
     def _normalize(self, given: Given) -> None:
         x = given.x
-        self._part(
-            "normalize", (type_name(given.dtype),), x.size, x, given.mean, given.variance,
-            given.gamma, given.beta, given.epsilon, x.size, *x.shape[1:], given.out, rows=len(x),
-        )  # fmt: skip
+        self._part("normalize", given, x.size, sliced=len(x), n=x.size)
 
     def _normalize_gradient(self, given: Given) -> None:
-        x, dy, constant = given.x, given.dy, given.constant
-        mean, variance, epsilon = given.mean, given.variance, given.epsilon
-        choices, features = (type_name(given.dtype),), given.features
-        totals = None
+        x, constant, totals = given.x, given.constant, None
         if not constant or given.dgamma is not None or given.dbeta is not None:
-            shape, size, partial = self._sums(x)
-            totals = self.scratch((2, features), x.dtype, "totals of features")
+            threads, sums = self._chunks(x)
+            totals = self.scratch((2, given.features), x.dtype, "totals of features")
+            adds = given.accumulate_gradients
             self._ask(
-                PartTask("normalize_sums", choices, size, [x, dy, mean, *shape, partial]),
-                PartTask(
-                    "normalize_totals", choices, features,
-                    [partial, variance, epsilon, shape[3], features,
-                     given.accumulate_gradients, given.dgamma, given.dbeta, totals],
+                self._task("normalize_sums", given, threads, **sums),
+                self._task(
+                    "normalize_totals", given, given.features, adds=adds, totals=totals, **sums
                 ),
-            )  # fmt: skip
+            )
         if given.dx is not None:
             self._part(
-                "normalize_gradient", choices, x.size,
-                x, dy, mean, variance, given.gamma, epsilon, None if constant else totals,
-                1.0 / max(given.outer * given.inner, 1), x.size, *x.shape[1:], given.accumulate_dx,
-                given.dx, rows=len(x),
+                "normalize_gradient", given, x.size, sliced=len(x), n=x.size,
+                totals=None if constant else totals,
+                one_nth=1.0 / max(given.outer * given.inner, 1),
+                accumulate=given.accumulate_dx, out=given.dx,
             )  # fmt: skip
 
     def _layer_norm(self, given: Given) -> None:
         x = given.x
-        self._part(
-            "layer_norm", (type_name(given.dtype),), x.size, x, given.gamma, given.beta,
-            given.epsilon, *x.shape, given.mean, given.variance, given.out, rows=len(x),
-        )  # fmt: skip
+        self._part("layer_norm", given, x.size, sliced=len(x))
 
     def _layer_norm_gradient(self, given: Given) -> None:
         x, dy, dgamma, dbeta = given.x, given.dy, given.dgamma, given.dbeta
@@ -92,9 +74,8 @@ class CupyNormalization(CupyBase):
         if dgamma is not None:
             product = self.scratch(x.shape, x.dtype, "normalized times gradient")
         self._part(
-            "layer_norm_gradient", (type_name(given.dtype),), x.size, x, dy, given.gamma,
-            given.epsilon, *x.shape, given.mean, given.variance, given.accumulate_dx, product,
-            given.dx, rows=len(x),
+            "layer_norm_gradient", given, x.size, sliced=len(x), product=product,
+            accumulate=given.accumulate_dx, out=given.dx,
         )  # fmt: skip
         if dbeta is not None:
             self.column_sums(dy, dbeta, accumulate=given.accumulate_gradients)
@@ -104,8 +85,6 @@ class CupyNormalization(CupyBase):
     def _normal_noise(self, given: Given) -> None:
         out = given.out
         self._part(
-            "normal_noise", (type_name(given.dtype),), -(-out.size // 8),  # eight for each thread
-            given.x, given.stddev, given.seed & _MASK64, given.stream & _MASK64,
-            given.control.counters, out.size, given.factors, out,
-            rows=len(out) if out.ndim else 1,
+            "normal_noise", given, -(-out.size // 8),  # eight for each thread
+            sliced=len(out) if out.ndim else 1, n=out.size,
         )  # fmt: skip

@@ -8,8 +8,6 @@ from gpunn.backends.contract import Given
 
 from .launch.base import CupyBase
 from .launch.codegen import BLOCK
-from .launch.parts import type_name
-from .launch.tasks import PartTask
 
 CHUNK = 1 << 14  # weights whose penalty one block sums up
 LINE_TILE = 32  # as in constraints.cu
@@ -30,16 +28,16 @@ class CupyPenalties(CupyBase):
             ]
             starts, stops = np.array([piece[:2] for piece in pieces], np.int64).T
             factors = np.array([piece[2:] for piece in pieces], np.float64)
-            n, choices = len(pieces), (type_name(arena.values.dtype),)
+            n = len(pieces)
             sums = self.scratch((n,), arena.values.dtype, "penalties")
             self._ask(
-                PartTask(
-                    "penalties", choices, n * BLOCK,
-                    [arena.values, self._constant("starts", starts),
-                     self._constant("stops", stops), self._constant("factors", factors), n,
-                     arena.gradients if gradients else None, sums],
+                self._task(
+                    "penalties", given, n * BLOCK, weights=arena.values, segments=n, sums=sums,
+                    starts=self._constant("starts", starts), stops=self._constant("stops", stops),
+                    factors=self._constant("factors", factors),
+                    gradients=arena.gradients if gradients else None,
                 ),
-                PartTask("penalty_totals", choices, BLOCK, [sums, n, rows, totals]),
+                self._task("penalty_totals", given, BLOCK, sums=sums, segments=n),
             )  # fmt: skip
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
@@ -48,23 +46,23 @@ class CupyPenalties(CupyBase):
                 totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
 
     def _constrain(self, given: Given) -> None:
-        constraint, w, choices = given.constraint, given.w, (type_name(given.dtype),)
+        constraint, w = given.constraint, given.w
         if constraint.functor is None:
             constraint.apply(self, w)
         elif constraint.functor == "constrain_norms":
             outer, n, inner = constraint.lines(w.shape)
             tiles = -(-outer * inner // LINE_TILE)
+            low, high, rate, epsilon = constraint.parameters
             self._part(
-                constraint.functor, choices, tiles * BLOCK,
-                w, outer, n, inner, *constraint.parameters,
-            )
+                constraint.functor, given, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
+                low=low, high=high, rate=rate, epsilon=epsilon,
+            )  # fmt: skip
         else:
-            self._part(constraint.functor, choices, w.size, w, w.size)
+            self._part(constraint.functor, given, w.size, weights=w, n=w.size)
 
     def _schedule(self, given: Given) -> None:
-        control, place = given.control, given.place
+        schedule, place = given.schedule, given.place
         self._part(
-            "schedule", (given.schedule.functor,), 1,
-            self._parameters(given.schedule), control.counters, given.every,
-            control.rates[place : place + 1],
-        )
+            "schedule", given, 1, functor=schedule.functor, parameters=self._parameters(schedule),
+            rate=given.control.rates[place : place + 1],
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
@@ -209,11 +210,39 @@ class CupyBase(Backend):
         """Ask for a `Matmul` of these."""
         self._ask(Product(Matmul(*arguments, **options)))
 
-    def _part(
-        self, name: str, choices: tuple[str, ...], size: int, *values: Any, rows: int = 0
-    ) -> None:
-        if size:
-            self._ask(PartTask(name, choices, size, values, rows))
+    def _task(
+        self,
+        name: str,
+        given: Given,
+        threads: int,
+        /,
+        *,
+        sliced: int = 0,
+        functor: str | None = None,
+        **values: Any,
+    ) -> PartTask:
+        """A part of an operation, with ``values`` for its parameters by their names.
+
+        What is not among these is the argument or the size of the operation that has the same
+        name, or, for ``counters`` and ``rates``, an array of its control block.
+
+        Args:
+            name: of the part.
+            given: what the operation was given.
+            threads: how many can be of use.
+            sliced: how many rows its arrays have, where they can be taken row by row, else 0.
+            functor: the formula, if the part is for one.
+            **values: what differs from the operation.
+        """
+        known = given.__dict__
+        control = known.get("control")
+        blocks = {"counters": control.counters, "rates": control.rates} if control else {}
+        return PartTask(name, threads, {**known, **blocks, **values}, sliced, functor)
+
+    def _part(self, name: str, given: Given, threads: int, /, **values: Any) -> None:
+        """Ask for one part, unless there is nothing to do; see `_task`."""
+        if threads:
+            self._ask(self._task(name, given, threads, **values))
 
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Whether the product traced last takes this as its epilogue."""

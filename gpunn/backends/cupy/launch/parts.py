@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -110,6 +110,23 @@ class Part:
         """The type of a parameter in one instantiation."""
         return dict(zip(self.template, choices, strict=True)).get(parameter.type, parameter.type)
 
+    def choices(self, values: Mapping[str, Any], functor: str | None) -> tuple[str, ...]:
+        """The template arguments for these values: the types of its arrays, and a formula.
+
+        ``T`` is ``values["dtype"]`` where no array says it.
+
+        >>> parts()["affine"].choices({"x": np.zeros(3, "uint8"), "out": np.zeros(3)}, None)
+        ('uint8', 'double')
+        """
+        types = {
+            p.type: type_name(values[p.name].dtype)
+            for p in reversed(self.parameters)
+            if p.pointer and p.type in _TYPES and values.get(p.name) is not None
+        }
+        if "dtype" in values:
+            types.setdefault("T", type_name(values["dtype"]))
+        return tuple(types.get(kind) or str(functor) for kind in self.template)
+
     def arguments(self, choices: Sequence[str], values: Sequence[Any]) -> list[Any]:
         """``values`` as this instantiation takes them: arrays, null, or NumPy scalars.
 
@@ -127,11 +144,12 @@ class Part:
 
 
 NULL = np.uintp(0)
+_MASK64 = (1 << 64) - 1  # a seed below 0 counts from 2^64 down
 
 
 def _argument(part: str, parameter: KernelParameter, type_: str, value: Any) -> Any:
     if not parameter.pointer:
-        return _dtype(type_).type(value)
+        return _dtype(type_).type(int(value) & _MASK64 if type_ == "uint64" else value)
     if value is None:
         return NULL
     if type_name(value.dtype) != type_:

@@ -20,7 +20,6 @@ from gpunn.backends.contract.backend import Array
 from .codegen import BLOCK, Kernel, Stage
 from .fuse import LaunchConfiguration, calls
 from .modes import LaunchModeError
-from .parts import type_name
 from .tasks import Conflict, PartTask, Product, Task, region
 
 PARAMETERS = 4096  # bytes that a kernel's parameters may take (CUDA C++ Programming Guide)
@@ -51,8 +50,11 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
     part = task
     if task.name == "column_sums":
         x, rows, features, accumulate, out = task.arguments
-        values = [x, rows, features, strided_offset(out), accumulate, out]
-        part = PartTask("sums_of_columns", task.choices, out.size, values)
+        values = {
+            "dz": x, "rows": rows, "outputs": features, "strided_offset": strided_offset(out),
+            "accumulate": accumulate, "out": out,
+        }  # fmt: skip
+        part = PartTask("sums_of_columns", out.size, values)
     elif isinstance(task, Product):
         part = _part_of_product(task, strided_offset)
     part.operation = task.operation
@@ -63,15 +65,17 @@ def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> T
     a, b, out, transpose_a, transpose_b, accumulate, precision, _ = task.matmul
     if precision is not None or (transpose_a and transpose_b):
         raise LaunchModeError("one of its products is the library's")
-    choices, rows = (type_name(out.dtype),), len(out)
+    values: dict[str, Any] = {"accumulate": accumulate, "out": out}
     if transpose_a:
-        values = [a, b, len(a), *out.shape, strided_offset(out), accumulate, out]
-        return PartTask("product_of_columns", choices, out.size, values)
+        values |= {"x": a, "dz": b, "rows": len(a), "inputs": out.shape[0]}
+        values |= {"outputs": out.shape[1], "strided_offset": strided_offset(out)}
+        return PartTask("product_of_columns", out.size, values)
     if transpose_b:
-        values = [a, b, rows, out.shape[1], a.shape[1], accumulate, out]
-        return PartTask("product_transposed", choices, out.size, values, rows)
-    values = [a, b, rows, a.shape[1], out.shape[1], accumulate, out]
-    return PartTask("product", choices, out.size, values, rows)
+        values |= {"dz": a, "w": b, "rows": len(out), "inputs": out.shape[1]}
+        values |= {"outputs": a.shape[1]}
+        return PartTask("product_transposed", out.size, values, len(out))
+    values |= {"x": a, "w": b, "rows": len(out), "inputs": a.shape[1], "outputs": out.shape[1]}
+    return PartTask("product", out.size, values, len(out))
 
 
 def batch_of(tasks: Sequence[Task]) -> int:

@@ -7,7 +7,7 @@ says how threads divide the array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -114,15 +114,28 @@ class Task:
 
 
 class PartTask(Task):
-    """A part with ``values`` for its parameters."""
+    """A part with values for its parameters.
+
+    Args:
+        name: of the part.
+        size: how many threads can be of use to it.
+        values: its arguments by the names of its parameters; there may be others.
+        rows: how many rows its arrays have, where they can be taken row by row, else 0.
+        functor: the formula, if it is for one.
+    """
 
     def __init__(
-        self, name: str, choices: tuple[str, ...], size: int, values: Sequence[Any], rows: int = 0
+        self,
+        name: str,
+        size: int,
+        values: Mapping[str, Any],
+        rows: int = 0,
+        functor: str | None = None,
     ) -> None:
         part = parts()[name]
-        arguments = part.arguments(choices, values)
-        named = {p.name: value for p, value in zip(part.parameters, arguments, strict=True)}
-        offset = int(named.get("strided_offset", 0))
+        choices = part.choices(values, functor)
+        arguments = part.arguments(choices, [values[p.name] for p in part.parameters])
+        offset = int(values.get("strided_offset", 0))
         super().__init__(
             (
                 value, not parameter.constant, parameter.division == "ROW_SLICED",
