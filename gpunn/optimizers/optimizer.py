@@ -49,7 +49,11 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
 
 
 @dataclass_transform(field_specifiers=(field,))
-class Optimizer(Formula):
+class _Declared(Formula):
+    """Above `Optimizer`, whose own fields type checkers would not see if it stood there itself."""
+
+
+class Optimizer(_Declared):
     """Base class. A subclass names its slots and writes `update`.
 
     One update runs over one flat array: all parameters of a model lie in it, so no
