@@ -34,7 +34,7 @@ class _Counted:
         self._function = function
         self._seen = seen
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> type:  # for who asks whether this is a ufunc
         return type(self._function)
 

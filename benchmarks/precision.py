@@ -19,7 +19,6 @@ import numpy as np
 
 import gpunn
 from gpunn import layers
-from gpunn.backends.contract import Given
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
@@ -34,7 +33,7 @@ class RoundingBackend(NumpyBackend):
     name = "rounding"
     precisions = PRECISIONS
 
-    def _matmul(self, given: Given) -> None:
+    def _matmul(self, given: Any) -> None:
         if given.precision is not None:
             given = copy(given)
             given.a = self._rounded(given.a, given.precision, "a")

@@ -253,7 +253,7 @@ def _goals(figures: dict[str, Any]) -> str:
             f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[mode]:.0f} times as "
             f"fast; the goal of {FASTER} times is missed by {slow or 'no card of the table'}."
         )
-    kernel = find_card("H200").kernel  # type: ignore[union-attr]
+    kernel = find_card("H200").kernel
     most = int((GOAL - h200["work"] - roofline.GRAPH_LAUNCH / GRAPH_STEPS) / kernel)
     lines.append(
         f"- At {kernel * 1e6:.2f} us a kernel the H200's goal leaves room for {most} kernels in a "
@@ -316,7 +316,7 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
 def _cards() -> Iterable[str]:
     rows = []
     for card in CARDS:
-        published, cache, kernel = card.sources
+        published, cache, kernel = tuple(card.sources)
         rows.append(
             [card.name, f"{card.capability[0]}.{card.capability[1]}", str(card.multiprocessors),
              f"{card.flops / 1e12:g}", f"{card.bandwidth / 1e9:,.1f}", f"{card.l2 / 2**20:g}",

@@ -164,7 +164,7 @@ def test_far_out(name: str, dtype: str, backend: str) -> None:
 
 @pytest.mark.parametrize("name", registered.names("activation"))
 def test_bias_and_activation_are_one_pass_on_a_card(name: str) -> None:
-    card = make_card(orders=(0,))
+    card: Any = make_card(orders=(0,))
     activation = registered.make("activation", name, {})
     z, bias = (card.upload(np.ones(shape, np.float32)) for shape in ((5, 3), (3,)))
     out = card.upload(np.ones((5, 3), np.float32)) if activation.saves == "input" else z
@@ -385,7 +385,7 @@ def test_softmax_along_any_axis(axis: Any, backend: str) -> None:
         check_gradients(again, (2, 3, 4, 5), backend=backend)
 
 
-SHARING = {
+SHARING: dict[Any, list[Any]] = {
     (4,): [None, [1]],
     (3, 4): [None, [1], [2], [1, 2]],
     (3, 4, 5): [[1, 2], [2], [3], [1, 3]],

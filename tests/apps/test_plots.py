@@ -305,7 +305,7 @@ def test_a_decision_function_of_0_and_1_is_no_label():
     x = np.array([[-1.0], [0.0], [1.0]])
     scores = Scores(Unit(), np.array([0, 1]))
     assert scores(x).tolist() == [[1, -1], [0, 0], [-1, 1]]
-    Unit.predict = lambda self, x: (x[:, 0] >= 0).astype(int)
+    Unit.predict = lambda self, x: (x[:, 0] >= 0).astype(int)  # type: ignore[attr-defined]
     assert scores.classify(x).tolist() == [0, 1, 1]  # as it says itself
 
 

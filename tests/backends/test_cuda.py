@@ -20,7 +20,7 @@ SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
 
 def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: str) -> None:
     monkeypatch.setattr(cuda, "why_not", lambda: None)
-    monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))
     monkeypatch.setattr(cublas, "cublas_library", lambda name="cublas": libraries)
 
 
@@ -35,18 +35,17 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Libraries:
 def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *options: Any) -> Any:
     """Of a and b, stored as ``options`` say; with an epilogue if that is offered."""
     transpose_a, transpose_b, *rest = options
-    arrays = [
-        backend.upload(x) for x in (a.T if transpose_a else a, b.T if transpose_b else b, out)
-    ]
+    given = (a.T if transpose_a else a, b.T if transpose_b else b, out)
+    left, right, into = (backend.upload(x) for x in given)
     if rest and isinstance(rest[-1], Epilogue):
         epilogue = rest[-1]._replace(vector=backend.upload(rest[-1].vector))
-        asked = Matmul(*arrays, transpose_a, transpose_b, False, rest[-2], epilogue)
+        asked = Matmul(left, right, into, transpose_a, transpose_b, False, rest[-2], epilogue)
         if not backend.blas.offers(asked):
             return None
         backend.blas(asked)
-        return backend.read(arrays[2]), backend.read(epilogue.vector)
-    backend.blas(Matmul(*arrays, transpose_a, transpose_b, *rest))
-    return backend.read(arrays[2])
+        return backend.read(into), backend.read(epilogue.vector)
+    backend.blas(Matmul(left, right, into, transpose_a, transpose_b, *rest))
+    return backend.read(into)
 
 
 def samples(dtype: Any) -> Any:
@@ -161,7 +160,7 @@ def test_a_failure_of_cublas_is_an_error(function: str, libraries: Libraries) ->
 
 def test_a_failure_to_choose_is_an_error(libraries: Libraries) -> None:
     backend = cuda.make_backend()
-    libraries.cublasLtMatmulAlgoGetHeuristic = lambda *arguments: 14
+    libraries.cublasLtMatmulAlgoGetHeuristic = lambda *_: 14  # type: ignore[attr-defined]
     a, b, out, vector, *transposed = next(samples(np.float32))
     with pytest.raises(RuntimeError, match="GetHeuristic failed with status 14"):
         product(backend, a, b, out, *transposed, None, Epilogue("bias", vector))

@@ -241,7 +241,10 @@ class Step:
         self.backend, self.optimizer, self.loss, self.batch = backend, optimizer, loss, batch
         self.x = backend.upload(rng.integers(0, 255, (2000, 20)).astype(np.uint8))
         self.y = backend.upload(rng.integers(0, 10, 2000).astype(np.int32))
-        values = lambda shape, dtype: rng.normal(size=shape).astype(dtype)  # noqa: E731
+
+        def values(shape: Any, dtype: Any) -> np.ndarray:
+            return np.asarray(rng.normal(size=shape), dtype)
+
         self.arena = Arena(backend, dtype, [Parameter((20, 10), values), Parameter((10,), values)])
         self.arena.add_slots(optimizer.slot_names)
         self.control, self.order = Control(backend), Order(2000, 3)

@@ -12,6 +12,7 @@ from products import KINDS, card, shares, trained
 
 import gpunn
 from gpunn import layers
+from gpunn.backends.shared.precision import PRECISIONS
 
 
 def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
@@ -89,7 +90,7 @@ def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
     assert tasks(lambda: backend.matmul(x, out, z), lambda: activate(out)) == 2
 
 
-@pytest.mark.parametrize("precision", gpunn.backends.shared.precision.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_factors_are_rounded_there_too(precision: str) -> None:
     backend, spy = card(*KINDS)
     plain = trained(emulated.make_backend("plain"), [], precision)

@@ -200,7 +200,7 @@ def test_weighted_steps_are_those_of_numpy(mode: str) -> None:
         train(classic(b, "float64"), 39, 8, 3, sample_weight=np.linspace(0.5, 1.5, 39))
         for b in ("numpy", CARDS[mode])
     ]
-    assert_close(*results, "float64")
+    assert_close(results[0], results[1], "float64")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -212,7 +212,7 @@ def test_batches_that_the_host_brings(mode: str) -> None:
         losses_ = [model.train_on_batch(x[i : i + 8], y[i : i + 8])[0] for i in range(0, 40, 8)]
         arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
         results.append({**arrays, "losses": np.array(losses_)})
-    assert_close(*results, "float64")
+    assert_close(results[0], results[1], "float64")
 
 
 # -- no second truth: the same bits

@@ -230,8 +230,8 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[0].startswith(
         "A training step of small, batch 32, float64, SGD: 15 operations, 13"
     )
-    slow = [line.split() for line in lines if " xp" in line[-3:]]
-    assert [line[1:3] for line in slow] == [
+    functions = [line.split() for line in lines if " xp" in line[-3:]]
+    assert [line[1:3] for line in functions] == [
         ["bias_activation", "Softmax"],
         ["activation_gradient", "Softmax"],
     ]

@@ -114,7 +114,7 @@ def test_a_geometry_that_is_none_is_refused(wrong: Any) -> None:
 
 
 def test_a_backend_that_lacks_an_operation_cannot_be_made() -> None:
-    class Lacking(type(get_backend("numpy"))):  # type: ignore[misc]
+    class Lacking(type(get_backend("numpy"))):
         _matmul = property(lambda self: (_ for _ in ()).throw(AttributeError))
 
     with pytest.raises(TypeError, match="Lacking must define _matmul"):

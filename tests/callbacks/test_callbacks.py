@@ -553,7 +553,7 @@ def test_tensorboard_histograms_are_of_weights_gradients_and_activations(tmp_pat
     assert set(train.Tags()["histograms"]) == {
         "dense/kernel/histogram", "dense/kernel/gradient", "dense/activations",
     }  # fmt: skip
-    expected = {
+    expected: dict[str, np.ndarray] = {
         "dense/kernel/histogram": KERNEL,
         "dense/kernel/gradient": KERNEL / 2,
         "dense/activations": np.ones((4, 2)) @ KERNEL,

@@ -57,7 +57,7 @@ def test_a_copy_has_the_same_arguments(again: Any) -> None:
 
 def test_wrong_calls_name_the_class() -> None:
     with pytest.raises(TypeError, match=r"Fading.__init__\(\) got an unexpected .*'parts'"):
-        Fading(parts=1)
+        Fading(**{"parts": 1})
     with pytest.raises(TypeError, match=r"Fading.__init__\(\) takes from 1 to"):
         Fading(*range(20))
 
@@ -68,7 +68,7 @@ def test_an_argument_without_a_default_must_be_given() -> None:
 
     assert Every(3).step == 3
     with pytest.raises(TypeError, match=r"Every.__init__\(\) missing 1 required .*'step'"):
-        Every()
+        Every(**{})
 
 
 def test_a_constructor_written_by_hand_is_left_alone() -> None:

@@ -128,7 +128,7 @@ def test_a_call_that_an_object_gets_while_it_is_made_is_refused() -> None:
 def test_hooks_of_a_callback_may_be_set_on_an_object() -> None:
     seen: list[int] = []
     callback = callbacks.Callback()
-    callback.on_epoch_end = lambda epoch, logs=None: seen.append(epoch)  # type: ignore
+    callback.on_epoch_end = lambda epoch, logs=None: seen.append(epoch)
     model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1)], backend="numpy")
     model.compile("sgd", "mse")
     model.fit(X, Y, epochs=2, verbose=0, callbacks=callback)
@@ -199,7 +199,7 @@ class Loud:
     """Twice the sigmoid, in a class that stands before the one it changes."""
 
     def forward(self, backend: Any, x: Any, out: Any) -> None:
-        super().forward(backend, x, out)  # type: ignore
+        super().forward(backend, x, out)
         backend.xp.multiply(out, 2.0, out=out)
 
 

@@ -47,7 +47,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "datasets" / "small"
 
 
-Serve = Callable[[dict[str, bytes]], str]
+Serve = Callable[..., str]  # of the files by name, and what to do before each is sent
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def serve() -> Iterator[Serve]:
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        server.handle_error = lambda *args: None  # type: ignore[method-assign]
+        server.handle_error = lambda *args: None
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         running.append(server)
         return f"http://127.0.0.1:{server.server_port}/"

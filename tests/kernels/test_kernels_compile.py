@@ -48,8 +48,8 @@ def test_a_stale_table_is_seen(
     text = kernel_table.RESULT.read_text()
     monkeypatch.setattr(kernel_table, "RESULT", tmp_path / "kernels.md")
     kernel_table.RESULT.write_text(re.sub(r"NVRTC \d+\.\d+", f"NVRTC {nvrtc.version()}", text))
-    monkeypatch.setattr(kernel_table, "figures", lambda: now)
     now = kernel_table.read().figures
+    monkeypatch.setattr(kernel_table, "figures", lambda: now)
     test_the_table_is_that_of_the_kernels()
     kernel_table.RESULT.write_text(re.sub(pattern, "", kernel_table.RESULT.read_text()))
     with pytest.raises(AssertionError, match="make kernels"):

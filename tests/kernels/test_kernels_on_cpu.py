@@ -3,6 +3,8 @@ random shapes and difficult numbers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -38,7 +40,7 @@ def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, block
 
 def test_every_entry_point_is_run() -> None:
     """Whatever can be launched on a card is compared with NumPy above."""
-    card = make_card()
+    card: Any = make_card()
     for compare in COMPARISONS.values():
         for dtype in DTYPES:
             compare(card, Sample(3, 33, dtype))

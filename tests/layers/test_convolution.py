@@ -23,6 +23,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.cupy import images as cupy_images
 from gpunn.backends.numpy import images as numpy_images
 from gpunn.backends.shared.geometry import Geometry
+from gpunn.core.arena import Arena
 from gpunn.core.plan import Call
 from gpunn.testing import check_gradients
 
@@ -39,7 +40,7 @@ def both_ways(
     backend = get_backend(backend)
     layer.ensure_built(x.shape[1:])
     if layer.weights and not layer.weights[0].arena:
-        gpunn.core.arena.Arena(backend, x.dtype.name, layer.weights)
+        Arena(backend, x.dtype.name, layer.weights)
         random = np.random.default_rng(1)
         layer.set_weights([random.standard_normal(w.shape) for w in layer.weights])
     call = Call(backend, layer, len(x), x.dtype.name, True)

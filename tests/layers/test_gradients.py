@@ -314,7 +314,7 @@ class _Wrong(layers.Layer):
         super().__init__()
         self.fault = fault
 
-    def build(self, input_shape: tuple[int, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         self.scale = self.parameter(input_shape[1:], "ones", "scale")
 
     def forward(self, call: Any) -> None:

@@ -73,7 +73,7 @@ def test_batch_normalization_is_that_of_pytorch(
     first.kernel.assign(np.eye(shape[-1]))
     ours.gamma.assign(RANDOM.uniform(0.5, 2, features))
     theirs = torch.nn.BatchNorm1d(features, eps=1e-2, momentum=0.25, dtype=torch.float64)
-    theirs._check_input_dim = lambda x: None  # type: ignore[method-assign]
+    theirs._check_input_dim = lambda x: None
     kernel, offset = (torch.nn.Parameter(torch.tensor(w)) for w in first.get_weights())
     with torch.no_grad():
         theirs.weight.copy_(torch.tensor(ours.gamma.numpy()))

@@ -318,7 +318,8 @@ def test_a_step_with_metrics_is_listed(sparse: bool) -> None:
     y_pred = random.dirichlet(np.ones(OUTPUTS), 9).astype(np.float32)
     y_true = labels if sparse else np.eye(OUTPUTS, dtype=np.float32)[labels]
     weights = random.uniform(0.1, 1, 9).astype(np.float32)
-    numpy, card = (get_backend(name).isolated() for name in ("numpy", "emulated"))
+    isolated: list[Any] = [get_backend(name).isolated() for name in ("numpy", "emulated")]
+    numpy, card = isolated
     for metric in candidates(sparse):
         for given in (None, weights):
             state, once = np.zeros(metric.state_size), np.zeros(metric.state_size)
@@ -339,7 +340,7 @@ def test_a_step_with_a_loss_is_listed(name: str, arguments: dict) -> None:
     y_pred = random.dirichlet(np.ones(OUTPUTS), 9)
     y_true = random.integers(0, OUTPUTS, 9).astype(np.int32)
     y_true = y_true if loss.sparse else np.eye(OUTPUTS)[y_true]
-    backend = get_backend("numpy").isolated()
+    backend: Any = get_backend("numpy").isolated()
     results = [(np.empty_like(y_pred), np.zeros(3)) for _ in range(2)]
     backend.loss(loss, y_true, y_pred, None, 0.5, *results[0])
     listed = backend.trace(partial(backend.loss, loss, y_true, y_pred, None, 0.5, *results[1]))

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers
+from gpunn.structure.graph import Graph
 from gpunn.testing import check_gradients
 
 if sys.version_info[:2] == (3, 11):
@@ -167,7 +168,7 @@ def graphs(draw: Any) -> tuple[Any, list[tuple[int, ...]], list[tuple[int, ...]]
         tensors.append(y)
     made = tensors[len(inputs) :]
     outputs = [made[-1], *draw(st.lists(st.sampled_from(tensors), max_size=2))]
-    used = gpunn.structure.graph.Graph(inputs, outputs)
+    used = Graph(inputs, outputs)
     return gpunn.Model(used.inputs, outputs, dtype="float64", backend="numpy"), sizes, outputs
 
 

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpunn
 from gpunn import callbacks, layers
 from gpunn.backends import get_backend
+from gpunn.common import registry
 
 each_case = pytest.mark.parametrize(
     ("name", "arguments"), registered.cases("optimizer"), ids=registered.label
@@ -200,7 +201,7 @@ def test_the_way_is_that_of_keras(keras: Any, name: str, arguments: dict) -> Non
 
 @each_name
 def test_the_signature_has_all_arguments(name: str) -> None:
-    cls = registered.registry.entries("optimizer")[name]
+    cls: Any = registry.entries("optimizer")[name]
     arguments = list(inspect.signature(cls).parameters)
     assert arguments[0] == "learning_rate" and set(COMMON) < set(arguments)
     assert [a for a in arguments if a in COMMON and a != "weight_decay"] == list(COMMON[1:])

@@ -165,9 +165,9 @@ def test_nothing_above_the_backends_asks_which_one_it_is() -> None:
             continue
         for branch in branches(path):
             for node in ast.walk(branch):
-                text = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+                text = node.value if isinstance(node, ast.Constant) else None
                 backends = "cupy", "numpy", "compiled", "emulated"
-                assert text not in backends, f"{path}:{node.lineno}"
+                assert text not in backends, f"{path}: {text}"
                 assert getattr(node, "id", "") not in ("cupy", "CupyBackend", "NumpyBackend"), path
 
 

@@ -151,7 +151,7 @@ def test_own_classes_have_to_be_known(tmp_path):
         again = gpunn.saving.load_model(tmp_path / "m", custom_objects={name: Thick})
         assert type(again.layers[-1]) is Thick
     with pytest.raises(ValueError, match=r"custom_objects\['eval'\] is not a gpunn class"):
-        gpunn.saving.load_model(tmp_path / "m", custom_objects={"eval": eval})
+        gpunn.saving.load_model(tmp_path / "m", custom_objects={"eval": eval})  # type: ignore[dict-item]
 
 
 def test_registered_classes_are_found(tmp_path):

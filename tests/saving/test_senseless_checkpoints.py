@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,8 +134,8 @@ STATES = {
     ("History", "epoch"): [3, ["x"], [-1]],
     ("History", "history"): [3, {"loss": 3}],
 }
-CASES = [(place, value) for place, values in PLACES.items() for value in values]
-CASES += [(place, value) for place, values in STATES.items() for value in values]
+CASES = [(place, value) for place, values in dict[Any, Any](PLACES).items() for value in values]
+CASES += [(place, value) for place, values in dict[Any, Any](STATES).items() for value in values]
 
 
 def placed(folder, place):

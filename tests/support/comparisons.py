@@ -416,7 +416,7 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
         for again in (False, True):
             backend.normalize_gradient(
                 x, dy, a["mean"], a["variance"], gamma, epsilon,
-                *((None, None) if constant else (a["dgamma"], a["dbeta"])), dx,
+                None if constant else a["dgamma"], None if constant else a["dbeta"], dx,
                 constant=constant, accumulate_gradients=again, accumulate_dx=again,
             )  # fmt: skip
 
@@ -568,7 +568,10 @@ def program(
 def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
     """Four parameters of which one is frozen, one slow, one without decay."""
     rng = np.random.default_rng(sample.seed)
-    values = lambda shape, dtype: rng.normal(size=shape).astype(dtype)  # noqa: E731
+
+    def values(shape: Any, dtype: Any) -> np.ndarray:
+        return np.asarray(rng.normal(size=shape), dtype)
+
     parameters = [
         Parameter(sample.shape, values),
         Parameter((sample.columns,), values, decay=False),
@@ -639,7 +642,7 @@ def persistent_updates(card: Backend, sample: Sample) -> None:
         given["totals"] = backend.zeros((3,), np.float64)
         program("persistent", step, 3, backend, given)
         results.append({str(i): p.numpy() for i, p in enumerate(made.parameters)})
-    assert_alike(*results, sample.dtype, 10.0)
+    assert_alike(results[0], results[1], sample.dtype, 10.0)
 
 
 def clip(by: str, card: Backend, sample: Sample) -> None:
@@ -651,7 +654,7 @@ def clip(by: str, card: Backend, sample: Sample) -> None:
             backend.clip_gradients(made, by, limit)
             trained = made.parameters[:3]
             results.append({str(i): backend.read(p.gradient) for i, p in enumerate(trained)})
-        assert_alike(*results, sample.dtype)
+        assert_alike(results[0], results[1], sample.dtype)
 
 
 def advance(card: Backend, sample: Sample) -> None:
@@ -662,7 +665,7 @@ def advance(card: Backend, sample: Sample) -> None:
             backend.write(totals, np.array([value, 0, 0]))
             backend.advance(control, sample.rows, totals)
         results.append({"counters": control.get()})
-    assert_alike(*results, sample.dtype)
+    assert_alike(results[0], results[1], sample.dtype)
 
 
 def schedule(formula: Any, card: Backend, sample: Sample) -> None:
@@ -675,7 +678,7 @@ def schedule(formula: Any, card: Backend, sample: Sample) -> None:
             backend.schedule(formula, control, every, every)
             found.append(backend.read(control.rates))
         results.append({"rates": np.array(found)})
-    assert_alike(*results, "float64")
+    assert_alike(results[0], results[1], "float64")
 
 
 def regularize(card: Backend, sample: Sample) -> None:
@@ -694,7 +697,7 @@ def regularize(card: Backend, sample: Sample) -> None:
         trained = made.parameters[:3]
         found = {str(i): backend.read(p.gradient) for i, p in enumerate(trained)}
         results.append({**found, "totals": backend.read(totals)})
-    assert_alike(*results, sample.dtype)
+    assert_alike(results[0], results[1], sample.dtype)
 
 
 def constrain(formula: Any, card: Backend, sample: Sample) -> None:

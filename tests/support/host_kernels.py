@@ -153,7 +153,7 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     arrays = {name: a for name, a in named.items() if isinstance(a, np.ndarray) and a.ndim}
 
     def read(parameter: KernelParameter) -> bool:
-        name, number = _NUMBERED.fullmatch(parameter.name).groups()  # type: ignore[union-attr]
+        name, number = _NUMBERED.fullmatch(parameter.name).groups()
         adds = name == "out" and bool(named.get(f"accumulate{number}"))
         return parameter.constant or adds or name in READ_FIRST
 

@@ -49,7 +49,8 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
         subject.build((None, 5))
         loss = loss if subject.sparse else "categorical_crossentropy"
         if getattr(subject, "from_logits", False):
-            loss, output = gpunn.losses.get(loss).on_logits(), "linear"
+            found: Any = gpunn.losses.get(loss)
+            loss, output = found.on_logits(), "linear"
     chain = [
         subject if name == "InputLayer" else layers.Input((4, 3)),
         layers.Rescaling(1 / 255, offset=-0.5),

@@ -33,7 +33,7 @@ def regression(module: Any, optimizer: Any = "sgd") -> Any:
 def counter(module: Any) -> Any:
     """A callback that counts the batches of each kind."""
 
-    class Counter(module.callbacks.Callback):  # type: ignore[name-defined,misc]
+    class Counter(module.callbacks.Callback):
         def __init__(self) -> None:
             super().__init__()
             self.train = self.test = self.predict = 0

@@ -75,8 +75,8 @@ def test_whole_numbers_come_out_exactly(
     rng = np.random.default_rng(seed)
     a, b, out = (rng.integers(-9, 10, shape) for shape in ((m, k), (k, n), (m, n)))
     wanted = a @ b + out * accumulate
-    given = [x.astype(dtype) for x in (a, b, out)]
-    found = matmul(module, *given, transpose_a, transpose_b, accumulate, gaps)
+    a, b, out = (x.astype(dtype) for x in (a, b, out))
+    found = matmul(module, a, b, out, transpose_a, transpose_b, accumulate, gaps)
     np.testing.assert_array_equal(found, wanted.astype(dtype))
 
 

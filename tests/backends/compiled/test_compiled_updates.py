@@ -65,7 +65,7 @@ def make_arena(
         backend,
         dtype,
         [
-            Parameter(shape, lambda s, d: random.normal(size=s).astype(d), f"{i}", **treatment)
+            Parameter(shape, lambda s, d: np.asarray(random.normal(size=s), d), f"{i}", **treatment)
             for i, shape in enumerate(shapes)
         ],
     )
@@ -108,9 +108,10 @@ def difference(a: Array, b: Array) -> float:
 
 
 @pytest.fixture
-def backend() -> Iterator[Backend]:
-    yield get_backend("compiled")
-    get_backend("compiled").library.set_threads(1)
+def backend() -> Iterator[Any]:
+    made: Any = get_backend("compiled")
+    yield made
+    made.library.set_threads(1)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -176,7 +177,7 @@ def test_schedules_without_functors_are_the_hosts(backend: Backend) -> None:
     ],
     ids=label,
 )
-def test_threads_change_no_bit(backend: Backend, optimizer: Any) -> None:
+def test_threads_change_no_bit(backend: Any, optimizer: Any) -> None:
     """Nor do pieces: NumPy's whole passes come to the same weights."""
     found = []
     for threads in (1, 2, 3):

@@ -84,7 +84,8 @@ def test_values(
     y = layer(given)
     if data_format == "channels_first":
         y = y.transpose(0, 2, 3, 1)
-    expected = by_definition(x, *weights, strides, padding, dilation)
+    kernel, bias = weights
+    expected = by_definition(x, kernel, bias, strides, padding, dilation)
     assert_allclose(y, expected, rtol=5e-4, atol=1e-5)
 
 

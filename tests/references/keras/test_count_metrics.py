@@ -100,7 +100,7 @@ def test_weighted_batches_of_top_k(name: str, positives: float) -> None:
 def test_the_four_counts_are_there_to_look_at() -> None:
     metric = metrics.Recall(thresholds=0.7, top_k=2)
     metric.update_state([1, 1, 1, 0, 1], [0.2, 0.8, 0.6, 0, 0.2])
-    assert (metric.true_positives, metric.false_negatives) == (1, 3)
+    assert metric.true_positives == 1 and metric.false_negatives == 3
     area = metrics.AUC(num_thresholds=5, multi_label=True)
     area.update_state(np.eye(2), np.eye(2))
     area.reset_state()

@@ -127,7 +127,7 @@ def test_layer_normalization_twice_over_an_axis(axis: list[int]) -> None:
 
 def test_layer_normalization_takes_no_dictionary() -> None:
     with pytest.raises(TypeError, match="integer"):
-        layers.LayerNormalization(axis={"axis": -1})  # type: ignore[arg-type]
+        layers.LayerNormalization(axis={"axis": -1})
 
 
 def test_rms_normalization() -> None:
@@ -173,7 +173,7 @@ def test_group_normalization_refuses() -> None:
             layers.GroupNormalization(groups=groups)(x)
     for bad in (0, -2, 1.5, "32"):
         with pytest.raises(ValueError, match="groups must be"):
-            layers.GroupNormalization(groups=bad)  # type: ignore[arg-type]
+            layers.GroupNormalization(groups=bad)
 
 
 def test_unit_normalization() -> None:

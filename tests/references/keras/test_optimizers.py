@@ -101,7 +101,8 @@ EVERY = [*GOLDEN]
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_rows(name: str) -> None:
-    arguments, rows, tolerance = GOLDEN[name]
+    given: Any = GOLDEN[name]
+    arguments, rows, tolerance = given
     optimizer, w = getattr(gpunn.optimizers, name)(**arguments), np.ones(10, dtype="float32")
     optimizer.apply([FAINT], [w])
     for row in rows:

@@ -61,4 +61,4 @@ def test_state_is_reset_when_training_begins() -> None:
     reduce.best, reduce.wait, reduce.cooldown_counter = 0.5, 3, 2
     assert reduce.in_cooldown()
     reduce.on_train_begin()
-    assert (reduce.best, reduce.wait, reduce.cooldown_counter) == (None, 0, 0)
+    assert [reduce.best, reduce.wait, reduce.cooldown_counter] == [None, 0, 0]
