@@ -371,7 +371,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
 
 
 # What has products in it: these add up with fused multiplications where there are any.
-WITH_PRODUCTS = {"convolution", "products", "whole_steps", "whole_updates"}
+WITH_PRODUCTS = {"convolution", "products", "persistent_steps", "persistent_updates"}
 
 
 def test_each_instruction_set(instructions: str) -> None:
