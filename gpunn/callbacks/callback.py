@@ -49,10 +49,10 @@ class Callback(Entry):
     `get_state` and `set_state`, so that a resumed run goes on as the undisturbed one would. Those
     here declare it where they declare their arguments, by `state`.
 
-    >>> class Countdown(Callback):
+    >>> class _Countdown(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
     ...         print(self.params["epochs"] - epoch - 1, "to go")
-    >>> countdown = Countdown()
+    >>> countdown = _Countdown()
     >>> countdown.set_params({"epochs": 3})
     >>> countdown.on_epoch_end(0)
     2 to go
