@@ -189,7 +189,7 @@ __device__ inline void spin_wait() {
 }
 #endif
 
-// All blocks come together; the last to get there does what `last` says before any goes on. They
+// All blocks wait for each other; the last to arrive does what `last` says before any goes on. They
 // must be on the card at the same time, which a cooperative launch sees to. barrier[0] counts
 // arrivals, and is zero before and after; barrier[1], how often the gate has opened, wraps around.
 //

@@ -76,15 +76,15 @@ BLOCK_PART void square_sums(ThreadGroup threads, const T* x, const int64* starts
 }
 
 // In thread 0: the norm of pieces first to last (not included), of sums of squares. All threads
-// come together in it: what they did before is done.
+// wait for each other in it.
 __device__ inline double norm(ThreadGroup threads, const double* sums, int64 first, int64 last) {
     double mine = 0;
     for (int64 k : threads.across(first, last)) mine += sums[k];
     return math::sqrt(block_sum(mine));
 }
 
-// Gradients scaled so that their norm is at most limit: a piece with those from firsts[k] to
-// lasts[k], which are the pieces of one parameter, or all.
+// Gradients scaled so that their norm is at most limit. Piece k belongs to the norm of the pieces
+// from firsts[k] to before lasts[k]: those of one parameter, or all.
 template <typename T>
 BLOCK_PART void limit_norms(ThreadGroup threads, T* gradients, const int64* starts,
                             const int64* stops, const int64* firsts, const int64* lasts,

@@ -1,4 +1,4 @@
-"""What a step launches on a card, and how long that takes at least.
+"""What a step launches on a card (`step_profile`), and how long that takes at least (`roofline`).
 
 It imports the engine, for `gpunn doctor --step`.
 """

@@ -1,4 +1,5 @@
-"""The card itself: CuPy, CUDA and cuBLAS, whether there is one, and one that only pretends.
+"""The card itself: CuPy, CUDA and cuBLAS (`cuda`, `cublas`), whether there is one (`card`,
+`cuda_extra`), and one that computes nothing (`dry`).
 
 It imports all of `gpunn.backends.cupy`.
 """

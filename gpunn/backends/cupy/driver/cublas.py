@@ -1,8 +1,8 @@
-"""Matrix products on a card: cuBLAS and cuBLASLt called through ctypes.
+"""Matrix products on a card: cuBLAS and cuBLASLt, called through ctypes.
 
 CuPy's own products cannot be captured; those of the libraries themselves can. A product as it
 stands is one call of cuBLAS; one with an `Epilogue` is one of cuBLASLt, with the algorithm
-that was chosen when it was first asked for. Neither has been run on a card yet.
+that was chosen when it was first offered. Neither has been run on a card yet.
 
 The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9:
 what they mean stands at https://docs.nvidia.com/cuda/cublas, their values also in the tables

@@ -253,14 +253,14 @@ class CupyBase(Backend):
         return False
 
     def _arrivals(self) -> Array:
-        """The counter by which a launch's last block knows that it is the last."""
+        """The counter of blocks that have ended, which tells the last one that it is the last."""
         return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
 
     def _barrier(self) -> Array:
-        """The memory of the barrier at which all blocks of a launch come together."""
+        """The memory of the barrier at which all blocks of a launch wait for each other."""
         return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))
 
 
 def _addresses(array: Array) -> tuple[int, int]:
-    """Where an array in one piece begins and ends."""
+    """Where a contiguous array begins and ends."""
     return region(array, False)[:2]

@@ -1,9 +1,8 @@
-"""The CUDA sources in ``kernels/`` as the backend, the tests and the tools see them.
+"""The parts of kernels and the formulas that there are, read from the CUDA text in ``kernels/``.
 
-Kernels are composed of parts (see `composition`). What parts there are is read from the
-text itself: every function with the mark of a part, with its signature, and for its
-template parameters every type or formula it can be compiled with. A formula is a
-``struct Name : Kind`` in a header; writing it there enrols it.
+A part is a function with a mark (see ``kernels/README.md``). What is read is its signature, and
+for its template parameters every type or formula that it can be compiled for. A formula is a
+``struct Name : Kind`` in a header: it is listed nowhere else.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Part:
     Attributes:
         name: its name in C++.
         file: the ``.cu`` file it stands in.
-        mark: which threads must come together in it, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
+        mark: which threads must do it together, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
         template: names of its template parameters: ``T``, ``Source``, ``Out`` or a kind of formula.
         parameters: its parameters, in order, without the group of threads.
     """

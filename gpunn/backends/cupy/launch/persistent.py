@@ -147,7 +147,7 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
 def configure(
     tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
 ) -> LaunchConfiguration:
-    """The kernel of a step. Its first argument, the number of steps, is left to the caller.
+    """The persistent kernel of a step. The caller adds its first argument, the number of steps.
 
     Args:
         tasks: the step's, all of them parts.

@@ -1,4 +1,4 @@
-"""What a card must bring for `CupyBackend`, and how it wants its products asked for."""
+"""What a card must bring for `CupyBackend`: kernels, matrix products, a stream."""
 
 from __future__ import annotations
 
