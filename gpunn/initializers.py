@@ -35,15 +35,14 @@ import numpy as np
 from .common import registry
 from .common.arguments import check_choice, check_not_negative, check_number, choice
 from .common.config import resolve_dtype
-from .common.fields import dataclass_transform, field
+from .common.fields import HasFields, field
 from .common.random import check_seed, draw_seed
 
 # The standard deviation of a standard normal cut off at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978
 
 
-@dataclass_transform(field_specifiers=(field,))
-class Initializer(registry.Entry):
+class Initializer(registry.Entry, HasFields):
     """Base class. A subclass writes `draw`."""
 
     kind = "initializer"

@@ -19,13 +19,12 @@ from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import choice
-from .common.fields import dataclass_transform, field
+from .common.fields import HasFields, field
 
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 
 
-@dataclass_transform(field_specifiers=(field,))
-class Regularizer(registry.Entry):
+class Regularizer(registry.Entry, HasFields):
     """Base class. A penalty of your own writes ``__call__`` and `gradient`.
 
     Both get the weights as an array of NumPy or CuPy and use functions that work on both.

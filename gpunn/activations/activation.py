@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.fields import dataclass_transform, field
+from gpunn.common.fields import HasFields
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 
@@ -19,8 +19,7 @@ from .properties import Properties
 __all__ = ["Activation", "deserialize", "get", "serialize"]
 
 
-@dataclass_transform(field_specifiers=(field,))
-class Activation(Formula):
+class Activation(Formula, HasFields):
     """Base class. A subclass writes `forward` and `gradient`.
 
     Attributes:

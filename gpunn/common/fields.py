@@ -63,6 +63,11 @@ def field(
     return _Field(default, check, kw_only, managed)
 
 
+@dataclass_transform(field_specifiers=(field,))
+class HasFields:
+    """Second base of a kind whose annotated attributes are arguments: for type checkers."""
+
+
 def add_constructor(cls: Any) -> None:
     """Give ``cls`` the ``__init__`` that its fields make, if it declares any.
 
