@@ -13,7 +13,7 @@ PART = '''
 """Squareplus: a smooth ReLU without exponentials."""
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_not_negative
+from gpunn.common.arguments import check_above_zero
 from gpunn.common.fields import field
 
 from .activation import Activation
@@ -23,6 +23,8 @@ from .properties import INFINITY, Properties
 class Squareplus(Activation):
     """f(x) = (x + sqrt(x^2 + b)) / 2.
 
+    Computed as max(x, 0) + b / 2 / (|x| + sqrt(x^2 + b)), in which nothing cancels.
+
     Source: Barron, Squareplus: a softplus-like algebraic rectifier, 2021.
     """
 
@@ -31,15 +33,19 @@ class Squareplus(Activation):
     saves = "input"
     examples = ({}, {"b": 1.0})
 
-    b: float = field(default=4.0, check=check_not_negative)
+    b: float = field(default=4.0, check=check_above_zero)
 
     @property
     def properties(self) -> Properties:
         return Properties((0, INFINITY), True, (0, 0), (1, 0))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        backend.xp.add(x, self.root(backend, x), out=out)
-        backend.xp.multiply(out, 0.5, out=out)
+        xp, rest = backend.xp, backend.scratch(x.shape, x.dtype, "rest")
+        xp.absolute(x, out=rest)
+        xp.add(rest, self.root(backend, x), out=rest)
+        xp.divide(self.b / 2, rest, out=rest)
+        xp.maximum(x, 0.0, out=out)
+        xp.add(out, rest, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         root = self.root(backend, saved)
@@ -60,7 +66,9 @@ template <typename T> struct Squareplus : Activation {
     enum { B };
     T b;
     HD explicit Squareplus(const double* p) : b(T(p[B])) {}
-    HD T forward(T x) const { return (x + math::sqrt(x * x + b)) * T(0.5); }
+    HD T forward(T x) const {
+        return (x > T(0) ? x : T(0)) + T(0.5) * b / (math::abs(x) + math::sqrt(x * x + b));
+    }
     HD T gradient(T x, T dy) const { return dy * (T(1) + x / math::sqrt(x * x + b)) * T(0.5); }
 };
 """
