@@ -26,7 +26,7 @@ from gpunn.common.holds import Hold
 from .images import CompiledImages
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
-from .operations import MASK64, name_of
+from .operations import MASK64, Arguments, by_formula, by_type, compiled, name_of
 from .products import ours_is_faster
 from .updates import CompiledUpdates
 
@@ -50,8 +50,9 @@ class CompiledBackend(
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Neighbouring compiled calls become a program, which needs no Python between them."""
         joined: list[ArrayCall] = []
-        for compiled, neighbours in groupby(calls, lambda c: isinstance(c, self.library.Bound)):
-            if not compiled:
+        bound = self.library.Bound
+        for joins, neighbours in groupby(calls, lambda call: isinstance(call, bound)):
+            if not joins:
                 joined += neighbours
                 continue
             program = self.library.Program(neighbours)
@@ -70,92 +71,80 @@ class CompiledBackend(
         turned = given.transpose_a, given.transpose_b
         self._do(operation, a, b, out, m, n, k, *strides, *turned, given.accumulate)
 
-    def _bias_activation(self, given: Given) -> None:
+    @compiled(by_formula("activation"), lambda given: f"{_rowwise(given) or 'bias_'}activation")
+    def _bias_activation(self, given: Given) -> Arguments:
         x, bias, activation = given.x, given.bias, given.activation
-        name = "row_activation" if activation.rowwise else "bias_activation"
-        operation = self._compiled(name, name_of(given.dtype), activation.functor)
-        if operation is None:
-            super()._bias_activation(given)
-            return
         keeps = bias is not None and activation.saves == "input"
         parameters, features = self._parameters(activation), max(given.features, 1)
-        self._do(operation, x, bias, parameters, x.size // features, features, keeps, given.out)
+        return x, bias, parameters, x.size // features, features, keeps, given.out
 
-    def _activation_gradient(self, given: Given) -> None:
-        activation, saved = given.activation, given.saved
-        name = "row_activation_gradient" if activation.rowwise else "activation_gradient"
-        operation = self._compiled(name, name_of(given.dtype), activation.functor)
-        if operation is None:
-            super()._activation_gradient(given)
-            return
-        features, parameters = max(given.features, 1), self._parameters(activation)
+    @compiled(by_formula("activation"), lambda given: f"{_rowwise(given)}activation_gradient")
+    def _activation_gradient(self, given: Given) -> Arguments:
+        activation, saved, features = given.activation, given.saved, max(given.features, 1)
         sizes = (saved.size // features, features) if activation.rowwise else (saved.size,)
-        self._do(operation, saved, given.dy, parameters, *sizes, given.accumulate, given.out)
+        parameters = self._parameters(activation)
+        return saved, given.dy, parameters, *sizes, given.accumulate, given.out
 
-    def _prelu(self, given: Given) -> None:
-        operation = self._compiled("prelu", name_of(given.dtype))
-        rows = math.prod(given.rows)
-        self._do(operation, given.x, given.slopes, rows, given.features, given.out)
+    @compiled()
+    def _prelu(self, given: Given) -> Arguments:
+        return given.x, given.slopes, math.prod(given.rows), given.features, given.out
 
-    def _prelu_gradient(self, given: Given) -> None:
-        operation, rows = self._compiled("prelu_gradient", name_of(given.dtype)), given.rows
-        self._do(
-            operation, given.x, given.slopes, given.dy, math.prod(rows), given.features,
-            given.accumulate_dx, given.terms, given.dx,
-        )  # fmt: skip
+    @compiled()
+    def _prelu_gradient(self, given: Given) -> Arguments:
+        sizes = math.prod(given.rows), given.features
+        arrays = given.x, given.slopes, given.dy
+        return *arrays, *sizes, given.accumulate_dx, given.terms, given.dx
 
-    def _column_sums(self, given: Given) -> None:
-        operation = self._compiled("column_sums", name_of(given.dtype))
-        self._do(operation, given.x, given.rows, given.features, given.accumulate, given.out)
+    @compiled()
+    def _column_sums(self, given: Given) -> Arguments:
+        return given.x, given.rows, given.features, given.accumulate, given.out
 
-    def _affine(self, given: Given) -> None:
-        x, out = given.x, given.out
-        operation = self._compiled("affine", name_of(x.dtype), name_of(out.dtype))
-        if operation is None:
-            super()._affine(given)
-            return
-        self._do(operation, x, given.scale, given.offset, out.size, given.accumulate, out)
+    @compiled(lambda given: (name_of(given.x.dtype), name_of(given.out.dtype)))
+    def _affine(self, given: Given) -> Arguments:
+        out = given.out
+        return given.x, given.scale, given.offset, out.size, given.accumulate, out
 
-    def _combine(self, given: Given) -> None:
-        operation = self._compiled("combine", name_of(given.dtype), given.combination)
-        self._do(operation, given.a, given.b, given.out.size, given.accumulate, given.out)
+    @compiled(lambda given: (*by_type(given), given.combination))
+    def _combine(self, given: Given) -> Arguments:
+        return given.a, given.b, given.out.size, given.accumulate, given.out
 
-    def _copy_columns(self, given: Given) -> None:
-        operation = self._compiled("copy_columns", name_of(given.dtype))
-        self._do(
-            operation, given.x, given.x_columns, given.start, given.rows, given.width, given.at,
+    @compiled()
+    def _copy_columns(self, given: Given) -> Arguments:
+        return (
+            given.x, given.x_columns, given.start, given.rows, given.width, given.at,
             given.out_columns, given.accumulate, given.out,
         )  # fmt: skip
 
-    def _dropout(self, given: Given) -> None:
+    @compiled()
+    def _dropout(self, given: Given) -> Arguments:
         rate, out = given.rate, given.out
-        self._do(
-            self._compiled("dropout", name_of(given.dtype)), given.x, 1.0 - rate,
-            dropout_scale(rate), given.seed & MASK64, given.stream & MASK64,
+        return (
+            given.x, 1.0 - rate, dropout_scale(rate), given.seed & MASK64, given.stream & MASK64,
             given.control.counters, out.size, out, given.mask,
         )  # fmt: skip
 
-    def _dropout_gradient(self, given: Given) -> None:
-        operation = self._compiled("dropout_gradient", name_of(given.dtype))
+    @compiled()
+    def _dropout_gradient(self, given: Given) -> Arguments:
         scale, out = dropout_scale(given.rate), given.out
-        self._do(operation, given.dy, given.mask, scale, out.size, given.accumulate, out)
+        return given.dy, given.mask, scale, out.size, given.accumulate, out
 
-    def _gather(self, given: Given) -> None:
-        source, out, order = given.source, given.out, given.order
-        operation = self._compiled("gather", name_of(source.dtype), name_of(out.dtype))
-        if operation is None:
-            super()._gather(given)
-            return
+    @compiled(lambda given: (name_of(given.source.dtype), name_of(given.out.dtype)))
+    def _gather(self, given: Given) -> Arguments:
+        order, counters = given.order, given.control.counters
         if self._trace is None:  # a program trusts in who sets the position
-            check_position(order, given.control.counters, given.batch)
-        self._do(
-            operation, source, order.rows, math.prod(given.row), (order.seed or 0) & MASK64,
-            order.seed is not None, given.control.counters, given.batch, given.scale,
-            given.offset, out,
+            check_position(order, counters, given.batch)
+        return (
+            given.source, order.rows, math.prod(given.row), (order.seed or 0) & MASK64,
+            order.seed is not None, counters, given.batch, given.scale, given.offset, given.out,
         )  # fmt: skip
 
-    def _advance(self, given: Given) -> None:
-        self._do(self._compiled("advance"), given.control.counters, given.rows, given.totals)
+    @compiled(lambda given: ())
+    def _advance(self, given: Given) -> Arguments:
+        return given.control.counters, given.rows, given.totals
+
+
+def _rowwise(given: Given) -> str:
+    return "row_" if given.activation.rowwise else ""
 
 
 class _Session(Session):

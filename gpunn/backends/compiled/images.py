@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, _rows
 from gpunn.backends.shared.geometry import Geometry
 
-from .operations import CompiledOperations, name_of
+from .operations import Arguments, CompiledOperations, compiled, name_of
 
 GROUP = 128  # windows: of fewer, the registers are not kept busy
 PIECES = 4  # at least, however large their sums are
@@ -146,41 +146,36 @@ class CompiledImages(CompiledOperations):
 
     # -- pooling
 
-    def _max_pooling(self, given: Given) -> None:
-        operation, numbers = self._pooled("max_pooling", given), self._geometry(given.geometry)
-        self._do(operation, given.x, numbers, None, given.samples, given.channels, given.out)
+    @compiled()
+    def _max_pooling(self, given: Given) -> Arguments:
+        sizes = given.samples, given.channels
+        return given.x, self._geometry(given.geometry), None, *sizes, given.out
 
-    def _max_pooling_gradient(self, given: Given) -> None:
-        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
-        self._do(
-            self._pooled("max_pooling_gradient", given), given.x, numbers, given.y, given.dy,
-            *sizes, given.accumulate_dx, given.dx,
-        )  # fmt: skip
+    @compiled()
+    def _max_pooling_gradient(self, given: Given) -> Arguments:
+        sizes = given.samples, given.channels
+        arrays = given.x, self._geometry(given.geometry), given.y, given.dy
+        return *arrays, *sizes, given.accumulate_dx, given.dx
 
-    def _average_pooling(self, given: Given) -> None:
-        operation, numbers = self._pooled("average_pooling", given), self._geometry(given.geometry)
-        shares = self._shares(given.geometry, given.dtype)
-        self._do(operation, given.x, numbers, shares, given.samples, given.channels, given.out)
+    @compiled()
+    def _average_pooling(self, given: Given) -> Arguments:
+        geometry, sizes = given.geometry, (given.samples, given.channels)
+        shares = self._shares(geometry, given.dtype)
+        return given.x, self._geometry(geometry), shares, *sizes, given.out
 
-    def _average_pooling_gradient(self, given: Given) -> None:
-        numbers, sizes = self._geometry(given.geometry), (given.samples, given.channels)
-        shares = self._shares(given.geometry, given.dtype)
-        self._do(
-            self._pooled("average_pooling_gradient", given), given.dy, numbers, shares, *sizes,
-            given.accumulate_dx, given.dx,
-        )  # fmt: skip
-
-    def _pooled(self, name: str, given: Given) -> Any:
-        return self._compiled(name, name_of(given.dtype))
+    @compiled()
+    def _average_pooling_gradient(self, given: Given) -> Arguments:
+        geometry, sizes = given.geometry, (given.samples, given.channels)
+        shares = self._shares(geometry, given.dtype)
+        return given.dy, self._geometry(geometry), shares, *sizes, given.accumulate_dx, given.dx
 
     # -- layout
 
-    def _crop_or_pad(self, given: Given) -> None:
+    @compiled()
+    def _crop_or_pad(self, given: Given) -> Arguments:
         x, out = given.x, given.out
-        operation = self._compiled("crop_or_pad", name_of(given.dtype))
-        sizes = *x.shape, *given.offset, *out.shape[1:3]
-        self._do(operation, x, *sizes, given.accumulate, out)
+        return x, *x.shape, *given.offset, *out.shape[1:3], given.accumulate, out
 
-    def _swap_axes(self, given: Given) -> None:
-        operation = self._compiled("swap_axes", name_of(given.dtype))
-        self._do(operation, given.x, *given.x.shape, given.accumulate, given.out)
+    @compiled()
+    def _swap_axes(self, given: Given) -> Arguments:
+        return given.x, *given.x.shape, given.accumulate, given.out

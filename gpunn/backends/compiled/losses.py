@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .operations import CompiledOperations, name_of
+from .operations import Arguments, CompiledOperations, by_formula, compiled, name_of
 
 LONGEST_COMPARED = 256
 
@@ -17,20 +17,16 @@ LONGEST_COMPARED = 256
 class CompiledLosses(CompiledOperations):
     """What looks at predictions and targets."""
 
-    def _loss(self, given: Given) -> None:
-        loss, rows, classes = given.loss, given.rows, given.classes
-        operation = self._compiled("loss", name_of(given.dtype), loss.functor)
-        if operation is None:
-            super()._loss(given)
-            return
+    @compiled(by_formula("loss"))
+    def _loss(self, given: Given) -> Arguments:
+        loss, rows = given.loss, given.rows
         matches = None
         if loss.counts_matches and given.sums > 2:
             matches = self.scratch((rows,), np.bool_, "loss matches")
         values = self.scratch((rows,), given.dtype, "loss values")
-        self._do(
-            operation, given.y_pred, *_targets(given.y_true), given.weights,
-            self._parameters(loss), given.scale, rows, classes, given.gradient, values, matches,
-            given.totals,
+        return (
+            given.y_pred, *_targets(given.y_true), given.weights, self._parameters(loss),
+            given.scale, rows, given.classes, given.gradient, values, matches, given.totals,
         )  # fmt: skip
 
     def _metric(self, given: Given) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .operations import MASK64, CompiledOperations, name_of
+from .operations import MASK64, Arguments, CompiledOperations, by_type, compiled
 
 CHUNK = 256  # numbers of a feature that are summed up before another sum begins
 ROWS = 64  # that a thread takes at a time
 WIDTH = 64  # of rows shorter than this some are gone through at once
+
+
+def _by_type_unless_empty(given: Given) -> tuple[str | None, ...]:
+    """No choice without a number: NumPy's method knows what the mean of none is."""
+    return by_type(given) if given.x.size else (None,)
 
 
 class CompiledNormalization(CompiledOperations):
@@ -29,62 +34,56 @@ class CompiledNormalization(CompiledOperations):
         table = self.scratch((count, features * repeats), x.dtype, "numbers of features")
         return features * repeats, table
 
-    def _batch_statistics(self, given: Given) -> None:
-        x = given.x
-        if not x.size:
-            super()._batch_statistics(given)
-            return
-        rows, partial = self._sums_of_chunks(x)
-        self._do(
-            self._compiled("batch_statistics", name_of(given.dtype)), x, *x.shape, rows,
-            given.momentum, partial, given.mean, given.variance, given.moving_mean,
-            given.moving_variance,
+    @compiled(_by_type_unless_empty)
+    def _batch_statistics(self, given: Given) -> Arguments:
+        rows, partial = self._sums_of_chunks(given.x)
+        return (
+            given.x, *given.x.shape, rows, given.momentum, partial, given.mean, given.variance,
+            given.moving_mean, given.moving_variance,
         )  # fmt: skip
 
-    def _normalize(self, given: Given) -> None:
+    @compiled()
+    def _normalize(self, given: Given) -> Arguments:
         x = given.x
         width, table = self._features_table(x, 3)
-        self._do(
-            self._compiled("normalize", name_of(given.dtype)), x, given.mean, given.variance,
-            given.gamma, given.beta, given.epsilon, *x.shape, width, table, given.out,
+        return (
+            x, given.mean, given.variance, given.gamma, given.beta, given.epsilon, *x.shape,
+            width, table, given.out,
         )  # fmt: skip
 
-    def _normalize_gradient(self, given: Given) -> None:
+    @compiled()
+    def _normalize_gradient(self, given: Given) -> Arguments:
         x, dgamma, dbeta, constant = given.x, given.dgamma, given.dbeta, given.constant
         rows, partial = self._sums_of_chunks(x)
         width, table = self._features_table(x, 5)
         summed = None if constant and dgamma is None and dbeta is None else partial
-        self._do(
-            self._compiled("normalize_gradient", name_of(given.dtype)), x, given.dy, given.mean,
-            given.variance, given.gamma, given.epsilon, *x.shape, rows, width, constant,
-            given.accumulate_gradients, given.accumulate_dx, summed, table, dgamma, dbeta, given.dx,
+        return (
+            x, given.dy, given.mean, given.variance, given.gamma, given.epsilon, *x.shape, rows,
+            width, constant, given.accumulate_gradients, given.accumulate_dx, summed, table,
+            dgamma, dbeta, given.dx,
         )  # fmt: skip
 
-    def _layer_norm(self, given: Given) -> None:
-        x = given.x
-        if not x.size:
-            super()._layer_norm(given)
-            return
-        self._do(
-            self._compiled("layer_norm", name_of(given.dtype)), x, given.gamma, given.beta,
-            given.epsilon, *x.shape, ROWS, given.mean, given.variance, given.out,
+    @compiled(_by_type_unless_empty)
+    def _layer_norm(self, given: Given) -> Arguments:
+        return (
+            given.x, given.gamma, given.beta, given.epsilon, *given.x.shape, ROWS, given.mean,
+            given.variance, given.out,
         )  # fmt: skip
 
-    def _layer_norm_gradient(self, given: Given) -> None:
-        x = given.x
+    @compiled()
+    def _layer_norm_gradient(self, given: Given) -> Arguments:
         chunks = max(1, -(-given.rows // ROWS))
         partial = self.scratch((chunks, 2, given.features), given.dtype, "sums of chunks")
-        self._do(
-            self._compiled("layer_norm_gradient", name_of(given.dtype)), x, given.dy,
-            given.gamma, given.epsilon, *x.shape, ROWS, given.mean, given.variance,
-            given.accumulate_gradients, given.accumulate_dx, partial, given.dgamma, given.dbeta,
-            given.dx,
+        return (
+            given.x, given.dy, given.gamma, given.epsilon, *given.x.shape, ROWS, given.mean,
+            given.variance, given.accumulate_gradients, given.accumulate_dx, partial,
+            given.dgamma, given.dbeta, given.dx,
         )  # fmt: skip
 
-    def _normal_noise(self, given: Given) -> None:
+    @compiled()
+    def _normal_noise(self, given: Given) -> Arguments:
         out = given.out
-        self._do(
-            self._compiled("normal_noise", name_of(given.dtype)), given.x, given.stddev,
-            given.seed & MASK64, given.stream & MASK64, given.control.counters, out.size,
-            given.factors, out,
+        return (
+            given.x, given.stddev, given.seed & MASK64, given.stream & MASK64,
+            given.control.counters, out.size, given.factors, out,
         )  # fmt: skip

@@ -1,12 +1,14 @@
-"""What the parts of the compiled backend share: how a method finds its operation."""
+"""How the methods of the compiled backend find their operation in the library."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract import Given
 from gpunn.backends.numpy.backend import NumpyBackend
 
 from .select import chosen, library
@@ -42,3 +44,49 @@ def name_of(dtype: np.dtype) -> str | None:
     ('float32', None)
     """
     return _TYPES.get(dtype)
+
+
+Arguments = tuple[Any, ...]
+Choices = Callable[[Given], tuple[str | None, ...]]
+
+
+def by_type(given: Given) -> tuple[str | None, ...]:
+    """The choice of most operations: the type of their arrays."""
+    return (name_of(given.dtype),)
+
+
+def by_formula(argument: str) -> Choices:
+    """The choices of an operation that applies a formula: type and functor."""
+    return lambda given: (name_of(given.dtype), getattr(given, argument).functor)
+
+
+def compiled(
+    choices: Choices = by_type, name: Callable[[Given], str] | None = None
+) -> Callable[[Callable[[Any, Given], Arguments]], Callable[[Any, Given], None]]:
+    """Make a method, which gives the arguments of a compiled operation, perform that operation.
+
+    Where the library has none with these choices, as for a formula of a user, NumPy's method of
+    the same name is called instead.
+
+    Args:
+        choices: what the operation is chosen by beside its name: types and names of functors.
+        name: of the operation; that of the method by default.
+    """
+
+    def declare(
+        arguments: Callable[[Any, Given], Arguments],
+    ) -> Callable[[Any, Given], None]:
+        method = arguments.__name__
+        by_numpy = getattr(NumpyBackend, method)
+
+        @functools.wraps(arguments)
+        def perform(self: Any, given: Given) -> None:
+            operation = self._compiled(name(given) if name else method[1:], *choices(given))
+            if operation is None:
+                by_numpy(self, given)
+            else:
+                self._do(operation, *arguments(self, given))
+
+        return perform
+
+    return declare

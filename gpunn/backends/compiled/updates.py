@@ -9,7 +9,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 
-from .operations import CompiledOperations, name_of
+from .operations import Arguments, CompiledOperations, by_formula, compiled, name_of
 
 INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
 
@@ -17,46 +17,43 @@ INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
 class CompiledUpdates(CompiledOperations):
     """What an optimizer asks for; a part of `CompiledBackend`."""
 
-    def _update(self, given: Given) -> None:
+    @compiled(by_formula("optimizer"))
+    def _update(self, given: Given) -> Arguments:
         optimizer, arena, control = given.optimizer, given.arena, given.control
-        operation = self._compiled("update", name_of(given.dtype), optimizer.functor)
-        if operation is None:
-            super()._update(given)
-            return
         scheduled = any(place >= PARAMETERS for place in optimizer.schedules)
         slots = [arena.slots[name] for name in optimizer.slot_names]
-        self._do(
-            operation, arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
+        return (
+            arena.values, arena.gradients, *slots, *(None,) * (3 - len(slots)),
             arena.group_table, len(arena.groups),
             control.rates[PARAMETERS:] if scheduled else self._parameters(optimizer),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
-    def _step_by_norms(self, given: Given) -> None:
+    @compiled()
+    def _step_by_norms(self, given: Given) -> Arguments:
         optimizer, arena, control = given.optimizer, given.arena, given.control
         rows = arena.segments[arena.segments["trainable"]]
         pieces, owners = _pieces(rows)
         n = len(pieces)
         sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
-        self._do(
-            self._compiled("step_by_norms", name_of(given.dtype)),
+        return (
             arena.values, arena.slots["direction"], self._constant("pieces", pieces), n, *sums,
             self._constant("multipliers", rows["multiplier"][owners]),
             optimizer.steps_per_update, control.counters, control.rates,
         )  # fmt: skip
 
-    def _accumulate_gradients(self, given: Given) -> None:
+    @compiled()
+    def _accumulate_gradients(self, given: Given) -> Arguments:
         arena = given.arena
-        self._do(
-            self._compiled("accumulate_gradients", name_of(given.dtype)),
+        return (
             arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
             len(arena.groups), given.optimizer.steps_per_update, given.control.counters,
         )  # fmt: skip
 
-    def _average_weights(self, given: Given) -> None:
+    @compiled()
+    def _average_weights(self, given: Given) -> Arguments:
         optimizer, arena = given.optimizer, given.arena
-        self._do(
-            self._compiled("average_weights", name_of(given.dtype)),
+        return (
             arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
             optimizer.steps_per_update, given.control.counters,
@@ -95,24 +92,18 @@ class CompiledUpdates(CompiledOperations):
         if others:
             self._do(self._penalties, others, rows, gradients, totals)
 
-    def _constrain(self, given: Given) -> None:
+    @compiled(name=lambda given: given.constraint.functor)
+    def _constrain(self, given: Given) -> Arguments:
         constraint, w = given.constraint, given.w
-        operation = self._compiled(constraint.functor, name_of(given.dtype))
-        if operation is None:
-            super()._constrain(given)
-        elif constraint.functor == "constrain_norms":
-            self._do(operation, w, *constraint.lines(w.shape), *constraint.parameters)
-        else:
-            self._do(operation, w, w.size)
+        if constraint.functor == "constrain_norms":
+            return w, *constraint.lines(w.shape), *constraint.parameters
+        return w, w.size
 
-    def _schedule(self, given: Given) -> None:
-        schedule, control = given.schedule, given.control
-        operation = self._compiled("schedule", schedule.functor)
-        if operation is None:
-            super()._schedule(given)
-            return
-        arrays = self._parameters(schedule), control.counters
-        self._do(operation, *arrays, given.every, control.rates, given.place)
+    @compiled(lambda given: (given.schedule.functor,))
+    def _schedule(self, given: Given) -> Arguments:
+        control = given.control
+        parameters = self._parameters(given.schedule)
+        return parameters, control.counters, given.every, control.rates, given.place
 
 
 def _pieces(segments: Array) -> tuple[Array, Array]:
