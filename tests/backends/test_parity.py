@@ -74,12 +74,12 @@ def test_everything_registered_has_a_case() -> None:
         assert {n for k, n, _ in CASES if k == kind} | {*left_out} == {*registered.names(kind)}
 
 
-def outcome(backend: Any, dtype: str, *case: Any) -> dict[str, np.ndarray]:
-    """What comes of 20 steps."""
+def outcome(backend: Any, dtype: str, epochs: int, *case: Any) -> dict[str, np.ndarray]:
+    """What comes of so many epochs, of five steps each."""
     model = network(backend, dtype, *case)
     x, y = data(model)
-    history = model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
-    assert model.optimizer.iterations == 20
+    history = model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
+    assert model.optimizer.iterations == 5 * epochs
     logs = {f"{key} of fit": np.array(values) for key, values in history.history.items()}
     return {
         **state(model),
@@ -91,20 +91,21 @@ def outcome(backend: Any, dtype: str, *case: Any) -> dict[str, np.ndarray]:
 
 @every_case
 @pytest.mark.parametrize(
-    ("other", "dtype"),
+    ("other", "dtype", "epochs"),
     [
-        ("compiled", "float32"),
-        ("compiled", "float64"),
-        pytest.param("cupy", "float32", marks=pytest.mark.gpu),
-        pytest.param("cupy", "float64", marks=pytest.mark.gpu),
-        ("emulated", "float32"),
-        pytest.param("emulated", "float64", marks=pytest.mark.more),  # twice the time
+        ("compiled", "float32", EPOCHS),
+        ("compiled", "float64", EPOCHS),
+        pytest.param("cupy", "float32", EPOCHS, marks=pytest.mark.gpu),
+        pytest.param("cupy", "float64", EPOCHS, marks=pytest.mark.gpu),
+        ("emulated", "float32", 2),  # slowly
+        pytest.param("emulated", "float32", EPOCHS, marks=pytest.mark.more),
+        pytest.param("emulated", "float64", EPOCHS, marks=pytest.mark.more),
     ],
 )
 def test_training_is_that_of_numpy(
-    other: str, dtype: str, kind: str, name: str, arguments: dict
+    other: str, dtype: str, epochs: int, kind: str, name: str, arguments: dict
 ) -> None:
-    host, device = (outcome(b, dtype, kind, name, arguments) for b in ("numpy", other))
+    host, device = (outcome(b, dtype, epochs, kind, name, arguments) for b in ("numpy", other))
     assert host.keys() == device.keys()
     for what, expected in host.items():
         assert device[what].dtype == expected.dtype
