@@ -9,7 +9,7 @@ from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.plan import Call
 
 from .core import Activation
-from .layer import Layer, Shape
+from .layer import Layer, Shape, declared
 
 
 class ReLU(Activation):
@@ -156,10 +156,7 @@ class PReLU(Layer):
         # Shared axes at the front are further rows; others need alpha spread out.
         self._spreads = any(shared[shared.index(False) :]) if False in shared else False
         kept = [1 if is_shared else n for n, is_shared in zip(shape, shared, strict=True)]
-        self.alpha = self.parameter(
-            kept, self.alpha_initializer, "alpha",
-            regularizer=self.alpha_regularizer, constraint=self.alpha_constraint,
-        )  # fmt: skip
+        self.alpha = declared(self, "alpha", kept)
 
     def _slopes(self, call: Call) -> Any:
         """alpha as (features,), x being (rows, features)."""

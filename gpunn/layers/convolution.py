@@ -13,7 +13,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
 from .images import _ImageLayer, check_padding, check_pair
-from .layer import Shape
+from .layer import Shape, declared, refuse_activity_regularizer
 
 
 class Conv2D(_ImageLayer):
@@ -126,11 +126,7 @@ class Conv2D(_ImageLayer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        if activity_regularizer is not None:
-            raise ValueError(
-                f"activity_regularizer={activity_regularizer!r} is not supported: penalties are "
-                f"on weights, kernel_regularizer and bias_regularizer."
-            )
+        refuse_activity_regularizer(activity_regularizer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
@@ -140,15 +136,9 @@ class Conv2D(_ImageLayer):
     def build(self, input_shape: Shape) -> None:
         self.geometry(input_shape)
         _, channels = self.image(input_shape)
-        self.kernel = self.parameter(
-            (*self.kernel_size, channels, self.filters), self.kernel_initializer, "kernel",
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
+        self.kernel = declared(self, "kernel", (*self.kernel_size, channels, self.filters))
         if self.use_bias:
-            self.bias = self.parameter(
-                (self.filters,), self.bias_initializer, "bias",
-                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-            )  # fmt: skip
+            self.bias = declared(self, "bias", (self.filters,))
 
     def geometry(self, input_shape: Shape) -> Geometry:
         """How its windows lie on images of this shape, the batch axis first."""

@@ -11,7 +11,7 @@ from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape
+from .layer import Layer, Shape, declared, refuse_activity_regularizer
 
 
 class Dense(Layer):
@@ -80,11 +80,7 @@ class Dense(Layer):
         super().__init__(**kwargs)
         if isinstance(units, bool) or not hasattr(units, "__index__") or units < 1:
             raise ValueError(f"units must be a positive integer; got {units!r}.")
-        if activity_regularizer is not None:
-            raise ValueError(
-                f"activity_regularizer={activity_regularizer!r} is not supported: penalties are "
-                f"on weights, kernel_regularizer and bias_regularizer."
-            )
+        refuse_activity_regularizer(activity_regularizer)
         self.units = int(units)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
@@ -111,10 +107,7 @@ class Dense(Layer):
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, inputs); got {tuple(input_shape)}."
             )
-        self.kernel = self.parameter(
-            (inputs, self.units), self.kernel_initializer, "kernel",
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
+        self.kernel = declared(self, "kernel", (inputs, self.units))
         if self.connections is not None:
             shape = (inputs, self.units)
             given = self.connections(shape) if callable(self.connections) else self.connections
@@ -126,10 +119,7 @@ class Dense(Layer):
                     f"same to every sample: {lonely}.", stacklevel=3,
                 )  # fmt: skip
         if self.use_bias:
-            self.bias = self.parameter(
-                (self.units,), self.bias_initializer, "bias",
-                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-            )  # fmt: skip
+            self.bias = declared(self, "bias", (self.units,))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

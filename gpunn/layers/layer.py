@@ -396,6 +396,21 @@ def _noted(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return build_once
 
 
+def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
+    """A parameter of ``layer``, made as its attributes ``name_initializer`` and so on say."""
+    kinds = ("initializer", "regularizer", "constraint")
+    return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
+
+
+def refuse_activity_regularizer(given: Any) -> None:
+    """What Keras offers and gpunn does not; None is nothing."""
+    if given is not None:
+        raise ValueError(
+            f"activity_regularizer={given!r} is not supported: penalties are on weights, "
+            f"kernel_regularizer and bias_regularizer."
+        )
+
+
 def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
     """A shape of one sample as a tuple of positive integers."""
     try:

@@ -12,7 +12,7 @@ from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape
+from .layer import Layer, Shape, declared
 
 
 def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
@@ -87,15 +87,9 @@ class _Normalization(Layer):
 
     def _declare(self, shape: Sequence[int]) -> None:
         if self.scale:
-            self.gamma = self.parameter(
-                shape, self.gamma_initializer, "gamma",
-                regularizer=self.gamma_regularizer, constraint=self.gamma_constraint,
-            )  # fmt: skip
+            self.gamma = declared(self, "gamma", shape)
         if self.center:
-            self.beta = self.parameter(
-                shape, self.beta_initializer, "beta",
-                regularizer=self.beta_regularizer, constraint=self.beta_constraint,
-            )  # fmt: skip
+            self.beta = declared(self, "beta", shape)
 
     def _affine(self) -> tuple[Any, Any]:
         """gamma and beta on the device, flat, or None."""
