@@ -59,7 +59,8 @@ class Adam(Optimizer):
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
         m, v = slots["m"], slots["v"]
-        rate = rate * one_minus_power(self.beta_2, t) ** 0.5 / one_minus_power(self.beta_1, t)
+        rate = rate * one_minus_power(backend, self.beta_2, t) ** 0.5
+        rate = rate / one_minus_power(backend, self.beta_1, t)
         approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(g, g, out=step)
         approach(backend, v, step, 1 - self.beta_2, step)

@@ -50,5 +50,5 @@ class Adamax(Optimizer):
         xp.maximum(u, step, out=u)
         xp.add(u, self.epsilon, out=step)
         xp.divide(m, step, out=step)
-        xp.multiply(step, rate / one_minus_power(self.beta_1, t), out=step)
+        xp.multiply(step, rate / one_minus_power(backend, self.beta_1, t), out=step)
         xp.subtract(w, step, out=w)

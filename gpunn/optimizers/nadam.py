@@ -65,7 +65,7 @@ class Nadam(Optimizer):
         xp.multiply(m, of_mean, out=ahead)
         xp.multiply(g, of_gradient, out=step)
         xp.add(ahead, step, out=ahead)
-        xp.multiply(v, 1 / one_minus_power(self.beta_2, t), out=step)
+        xp.multiply(v, 1 / one_minus_power(backend, self.beta_2, t), out=step)
         xp.sqrt(step, out=step)
         xp.add(step, self.epsilon, out=step)
         xp.divide(ahead, step, out=step)

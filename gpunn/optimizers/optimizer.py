@@ -409,9 +409,13 @@ def approach(backend: Backend, mean: Array, x: Array, share: float, scratch: Arr
     backend.xp.add(mean, scratch, out=mean)
 
 
-def one_minus_power(beta: float, t: Any) -> Any:
-    """1 - beta^t. In double precision the difference has digits enough, in kernels it has not."""
-    return 1 - beta**t
+def one_minus_power(backend: Backend, beta: float, t: Any) -> Any:
+    """1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits.
+
+    For a number it is a plain one, with which arrays of float32 stay such.
+    """
+    exponent = t * (math.log1p(-(1 - beta)) if beta else -math.inf)
+    return -(math.expm1(exponent) if isinstance(exponent, float) else backend.xp.expm1(exponent))
 
 
 get, serialize, deserialize = registry.lookups(Optimizer)
