@@ -8,6 +8,7 @@ NumPy, CuPy and pytest only.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 import subprocess
