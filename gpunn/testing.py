@@ -21,7 +21,8 @@ from .core.plan import INPUT, Call, Node, Plan
 from .core.workspace import Pool, Workspace
 from .feeding.data import to_rows
 from .feeding.rows import name_of
-from .layers.layer import Layer, Shape
+from .layers.layer import Layer
+from .layers.shapes import Shape
 from .losses.loss import Loss, align
 from .models import Model
 from .training.heads import TargetBuffers

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
+from collections.abc import Iterator
+
+_taken: dict[str, Iterator[int]] = {}
 
 
 def snake_case(name: str) -> str:
@@ -25,3 +29,9 @@ def closest(name: str, known: list[str]) -> str:
     by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
     match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
+
+
+def unique_name(base: str) -> str:
+    """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
+    number = next(_taken.setdefault(base, itertools.count()))
+    return f"{base}_{number}" if number else base

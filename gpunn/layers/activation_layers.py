@@ -9,7 +9,8 @@ from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.plan import Call
 
 from .core import Activation
-from .layer import Layer, Shape, declared
+from .layer import Layer, declared
+from .shapes import Shape
 
 
 class ReLU(Activation):

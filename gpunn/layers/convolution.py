@@ -13,7 +13,8 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
 from .images import _ImageLayer, check_padding, check_pair
-from .layer import Shape, declared, refuse_activity_regularizer
+from .layer import declared, refuse_activity_regularizer
+from .shapes import Shape
 
 
 class Conv2D(_ImageLayer):

@@ -13,7 +13,8 @@ from gpunn.common.arguments import check_number
 from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape, check_shape
+from .layer import Layer
+from .shapes import Shape, check_shape
 from .symbolic import Application, SymbolicTensor
 
 __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]

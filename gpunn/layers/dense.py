@@ -11,7 +11,8 @@ from gpunn import activations, constraints, initializers, regularizers
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape, declared, refuse_activity_regularizer
+from .layer import Layer, declared, refuse_activity_regularizer
+from .shapes import Shape
 
 
 class Dense(Layer):

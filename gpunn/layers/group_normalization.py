@@ -7,8 +7,9 @@ from typing import Any
 
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape
+from .layer import Layer
 from .normalization import _Normalization, check_axes, check_axis, last_axes
+from .shapes import Shape
 
 
 class GroupNormalization(_Normalization):

@@ -8,7 +8,8 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_choice, check_integer
 
-from .layer import Layer, Shape
+from .layer import Layer
+from .shapes import Shape
 
 FORMATS = ("channels_last", "channels_first")
 

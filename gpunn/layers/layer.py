@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,26 +14,15 @@ from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.config import resolve_dtype
-from gpunn.common.names import snake_case
+from gpunn.common.names import snake_case, unique_name
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
 
+from .shapes import Shape, check_shape, whole_shape, with_batch_axis
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
-
-Shape = tuple[int | None, ...]
-"""With the batch axis first, None where it may be any number, as in Keras."""
-
-_names: dict[str, Iterator[int]] = {}
-
-
-def unique_name(base: str) -> str:
-    """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
-    number = next(_names.setdefault(base, itertools.count()))
-    return f"{base}_{number}" if number else base
-
 
 class Layer(GraphOperation, ParameterHolder, registry.Entry):
     """Base class of layers. A layer of your own is one class in one file.
@@ -121,7 +110,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
-            cls.build = _noted(cls.build)  # type: ignore
+            cls.build = _marks_built(cls.build)  # type: ignore
 
     # -- what a layer writes
 
@@ -235,19 +224,19 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
 
         Both are of one sample; a layer that takes a list is given a list of shapes.
         """
-        input_shape = _whole(input_shape)
+        input_shape = whole_shape(input_shape)
         if self.built and input_shape != self.input_shape and self._parameters:
             raise ValueError(
                 f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
                 f"sample; got {input_shape}."
             )
         if not self.built:
-            self.build(_batches(input_shape))
+            self.build(with_batch_axis(input_shape))
         self.input_shape = input_shape
         return self._output_sample(input_shape)
 
     def _output_sample(self, input_shape: Any) -> Sample:
-        shape = self.compute_output_shape(_batches(input_shape))
+        shape = self.compute_output_shape(with_batch_axis(input_shape))
         return tuple(int(n) for n in shape[1:] if n is not None)
 
     @property
@@ -371,19 +360,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _whole(shape: Any) -> Any:
-    """A shape, or a list of them, of whole numbers."""
-    if isinstance(shape, list) and any(isinstance(entry, (tuple, list)) for entry in shape):
-        return [_whole(tuple(entry)) for entry in shape]
-    return tuple(int(n) for n in shape)
-
-
-def _batches(shape: Any) -> Any:
-    """The same with the batch axis, None."""
-    return [(None, *s) for s in shape] if isinstance(shape, list) else (None, *shape)
-
-
-def _noted(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+def _marks_built(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     @functools.wraps(build)
     def build_once(self: Layer, input_shape: Any) -> None:
         build(self, input_shape)
@@ -409,20 +386,6 @@ def refuse_activity_regularizer(given: Any) -> None:
             f"activity_regularizer={given!r} is not supported: penalties are on weights, "
             f"kernel_regularizer and bias_regularizer."
         )
-
-
-def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
-    """A shape of one sample as a tuple of positive integers."""
-    try:
-        result = tuple(int(n) for n in (shape if isinstance(shape, Sequence) else (shape,)))
-        ok = all(n > 0 and n == m for n, m in zip(result, shape, strict=False))
-    except (TypeError, ValueError):
-        ok = False
-    if not ok:
-        raise ValueError(
-            f"{argument} must be the shape of one sample, positive integers; got {shape!r}."
-        )
-    return result
 
 
 get, serialize, deserialize = registry.lookups(Layer)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from gpunn.backends.contract.backend import Array
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape
+from .layer import Layer
+from .shapes import Shape
 from .symbolic import operators
 
 __all__ = [

@@ -12,7 +12,8 @@ from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .layer import Layer, Shape, declared
+from .layer import Layer, declared
+from .shapes import Shape
 
 
 def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.core.plan import Call
 
 from .images import _ImageLayer, check_pair
-from .layer import Shape
+from .shapes import Shape
 
 
 class ZeroPadding2D(_ImageLayer):

@@ -9,7 +9,7 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.plan import Call
 
 from .images import _ImageLayer, check_padding, check_pair
-from .layer import Shape
+from .shapes import Shape
 
 
 class _Pooling(_ImageLayer):

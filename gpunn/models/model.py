@@ -1,15 +1,11 @@
-"""The model's public face: fit, evaluate, predict, save."""
+"""`Model`: layers put together as a graph, trained, evaluated and saved."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from gpunn.callbacks import CallbackList, History
 from gpunn.common.arguments import (
@@ -19,25 +15,19 @@ from gpunn.common.arguments import (
     check_integer,
     check_verbose,
 )
-from gpunn.core.plan import Plan
-from gpunn.core.workspace import run_once
 from gpunn.feeding import classes, data
-from gpunn.feeding.arrays import check_finite
-from gpunn.feeding.batches import Batches, inputs_of, peek
-from gpunn.feeding.rows import Rows, name_of
-from gpunn.layers.symbolic import Sample, is_symbolic
+from gpunn.feeding.batches import Batches, peek
+from gpunn.feeding.rows import Rows
+from gpunn.layers.symbolic import Sample
 from gpunn.structure.graph import Graph
 from gpunn.structure.graph import from_config as graph_from_config
 from gpunn.training import loops
-from gpunn.training.compiling import CompilableModel
-from gpunn.training.predictor import Predictor, predict
 from gpunn.training.programs import Programs
 
-DEFAULT_BATCH = 32
-PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
+from .predicting import DEFAULT_BATCH, PREDICT_BATCH, PredictingModel, rows_of_a_batch
 
 
-class Model(CompilableModel):
+class Model(PredictingModel):
     """Layers put together as any graph without a cycle, from its inputs to its outputs.
 
     Each layer is called on what `gpunn.Input` or other layers gave; the model is what lies
@@ -128,11 +118,6 @@ class Model(CompilableModel):
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
         inputs, outputs = graph_from_config(graph)
         return cls(inputs, outputs, **config)
-
-    def _reset(self) -> None:
-        super()._reset()
-        self._last_predictor: Predictor | None = None
-        self._training_calls = itertools.count()  # calls in training so far
 
     def fit(
         self,
@@ -228,9 +213,9 @@ class Model(CompilableModel):
                         f"{argument} is a generator, which can be read only once: pass {option}, "
                         f"or something that can be iterated anew each epoch."
                     )
-            size = _rows_a_batch(batch_size, rows, steps)
+            size = rows_of_a_batch(batch_size, rows, steps)
             feed = loops.Feed(trainer, rows, size, True, bool(shuffle))
-            size = _rows_a_batch(validation_batch, validation, validation_steps)
+            size = rows_of_a_batch(validation_batch, validation, validation_steps)
             check = validation and loops.Feed(trainer, validation, size, False)
             callback_list = CallbackList(
                 callbacks,
@@ -322,7 +307,7 @@ class Model(CompilableModel):
         steps = check_integer("steps", steps, 1, None)
         verbose = check_verbose(verbose)
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
-        size = _rows_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
+        size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
         feed = loops.Feed(trainer, rows, size, False)
         callback_list = CallbackList(
             callbacks, model=self, steps=steps or feed.steps(), verbose=verbose
@@ -332,91 +317,6 @@ class Model(CompilableModel):
         if verbose:
             print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
         return _result(logs, return_dict)
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
-        """Outputs for ``x`` as a NumPy array (rows, ...), or as many as the model has, in the
-        form in which they were given to it.
-
-        Args:
-            x: samples, or something that yields batches of them.
-            batch_size: as for `evaluate`.
-            steps: number of batches; all by default.
-        """
-        size = check_integer("batch_size", batch_size, 1, None)
-        steps = check_integer("steps", steps, 1, None)
-        check_verbose(verbose)
-        callback_list = CallbackList(callbacks, model=self) if callbacks else None
-        if data.is_array(x):
-            self._build_for(x)
-            predictor = self._predictor()
-            spec = predictor.spec
-            xs = data.inputs(spec, x)
-            if callback_list:  # they are told of no batch before all are known to be good
-                for array, (argument, _) in zip(xs, spec.inputs, strict=True):
-                    check_finite(self.backend, array, self.dtype, argument)
-            rows = len(xs[0])
-            alone = rows if self.backend.cache_bytes else PREDICT_BATCH
-            size = _rows_a_batch(size, xs[0], steps, alone)
-            starts = list(range(0, rows, size))[:steps]
-            batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
-        else:
-            source, first = peek(x)
-            self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
-            batches = inputs_of(self._spec(), source, steps)
-            predictor = self._predictor()
-        return predict(predictor.predict, batches, callback_list, predictor.form)
-
-    def _predictor(self) -> Predictor:
-        predictor = self._last_predictor
-        if predictor is None or predictor.arena is not self._arena or not self._has_parameters():
-            with self._preparing:
-                plan = self.plan
-                assert plan is not None
-                self._take_parameters(plan)
-                predictor = self._last_predictor
-                if predictor is None or predictor.arena is not self._arena:
-                    arena, form = self._arena, self.graph.output_form
-                    assert arena is not None
-                    predictor = self._last_predictor = Predictor(plan, arena, self._spec(), form)
-        return predictor
-
-    def _inputs(self, x: Any) -> list[Any]:
-        """The arrays of a batch of inputs, on the device."""
-        self._build_for(x)
-        rows = data.to_rows(self._spec(), x, needs_y=False)
-        return [rows.arrays[name_of("x", k)] for k in range(len(self.graph.inputs))]
-
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Outputs for one batch; with ``training``, dropout drops as in training.
-
-        On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
-        """
-        if is_symbolic(x):
-            return self.graph.output_form.pack(self.apply(x, training))
-        if not training:
-            return self.predict_on_batch(x)
-        xs = self._inputs(x)
-        assert self.plan is not None
-        number = next(self._training_calls)
-        bound = self.plan, self.backend, self.dtype, xs
-        self._predictor()  # the parameters are the model's now
-        assert self._arena is not None
-        outputs = self._arena.access.read(lambda: run_once(*bound, True, number, self._seed))
-        return self.graph.output_form.pack(outputs)
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Outputs for one batch."""
-        self._build_for(x)
-        predictor = self._predictor()
-        outputs = predictor.predict(data.inputs(predictor.spec, x))
-        return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
 
     def train_on_batch(
         self,
@@ -442,28 +342,6 @@ class Model(CompilableModel):
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
         return _result(trainer.evaluations.call(Programs.on_batch, rows), return_dict)
 
-    def activations(self, x: Any) -> dict[str, np.ndarray]:
-        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.
-
-        Of a layer that is applied again the further ones are ``name:1``, ``name:2``, ...
-        """
-        xs = self._inputs(x)
-        predictor = self._predictor()
-        return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
-
-    def last_activations(self) -> dict[str, np.ndarray]:
-        """Output of every layer in the last training step, by name; empty before one."""
-        batch = self.trainer.last_batch if self.trainer else None
-        if batch is None:
-            return {}
-        outputs: list[np.ndarray] = []
-        for call in batch.workspace.calls:
-            output = self.backend.read(call.y)
-            if call.activation is not getattr(call.layer, "activation", None):
-                output = call.layer.activation(output)  # the loss took the logits
-            outputs.append(output)
-        return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
-
     # -- files
 
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
@@ -483,25 +361,6 @@ class Model(CompilableModel):
         from gpunn.saving import load_weights
 
         load_weights(self, filepath, **options)
-
-
-def _call_names(plan: Plan) -> list[str]:
-    """A name for each node of a plan."""
-    counts: dict[str, int] = {}
-    names = []
-    for node in plan.nodes:
-        number = counts[node.name] = counts.get(node.name, -1) + 1
-        names.append(f"{node.name}:{number}" if number else node.name)
-    return names
-
-
-def _rows_a_batch(
-    given: int | None, rows: Any, steps: int | None, default: int = DEFAULT_BATCH
-) -> int:
-    """Rows of arrays are divided among the steps, unless it is said how many a step takes."""
-    if given is None and steps is not None and hasattr(rows, "__len__"):
-        return math.ceil(len(rows) / steps)
-    return given or default
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -1,263 +1,23 @@
-"""What a model is made of: layers, plan, parameters, and how to look at them."""
+"""What a model looks like from outside: inputs, outputs, layers, weights by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Backend
-from gpunn.common import registry
-from gpunn.common.config import resolve_dtype
-from gpunn.common.holds import Exclusive
-from gpunn.common.names import closest, snake_case
-from gpunn.common.random import draw_seed
-from gpunn.core.arena import Arena, Parameter, ParameterHolder
-from gpunn.core.plan import Node, Plan
-from gpunn.layers.layer import check_shape, unique_name
-from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
+from gpunn.common.names import closest
+from gpunn.layers.symbolic import SymbolicTensor
 
-from .graph import Graph, by_name
+from .buildable import BuildableModel
 from .summary import summary_text
 
 
-class Structure(GraphOperation, ParameterHolder, registry.Entry):
-    """The part of a `Model` that is about layers and parameters; arguments as there."""
+class Structure(BuildableModel):
+    """`BuildableModel` with what it tells about itself; `CompilableModel` adds the training."""
 
-    kind = "model"
-    takes_methods = True  # `fit`, say: whoever calls it on the object gets it
-    refused: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(
-            ("call", "__call__", "build", "compute_output_shape", "compute_mask"),
-            "put layers together with gpunn.Model(inputs, outputs), and write a layer of your "
-            "own for what none of them does",
-        ),
-        **dict.fromkeys(
-            (
-                "train_step",
-                "test_step",
-                "compute_loss",
-                "stateless_compute_loss",
-                "make_train_function",
-                "make_test_function",
-            ),
-            "a step is what the layers and the loss say; write a loss or a layer of your own, "
-            "and put the layers together with gpunn.Model(inputs, outputs)",
-        ),
-        **dict.fromkeys(
-            ("predict_step", "make_predict_function"),
-            "a prediction is what the layers say; write a layer of your own as the last one",
-        ),
-        **dict.fromkeys(
-            ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
-            "write a metric of your own, and pass it to compile(metrics=...)",
-        ),
-    }
-    is_graph = True
-    """False for a chain, whose order says all about what its layers read."""
-
-    def __init__(
-        self,
-        trainable: bool = True,
-        name: str | None = None,
-        dtype: Any = None,
-        backend: Any = None,
-    ) -> None:
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
-            raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
-        self.name = name or unique_name(self.default_name())
-        self.dtype_given = None if dtype is None else resolve_dtype(dtype)
-        self._backend = get_backend(backend)  # for good, whatever is chosen later
-        self._trainable = bool(trainable)
-        self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
-        self.applications = []
-        self._preparing = Exclusive()  # what is made once, by whichever thread comes first
-        self._trains = Exclusive()  # held by the one call that trains it
-        self._reset()
-
-    @classmethod
-    def default_name(cls) -> str:
-        """What a model without a name is called, but for a number."""
-        return snake_case(cls.__name__)
-
-    def _reset(self) -> None:
-        """Forget what was bound to arrays: the layers have changed."""
-        self._plan: Plan | None = None
-        self._arena: Arena | None = None
-
-    @property
-    def layers(self) -> list[Any]:
-        """The layers, and models that stand here as layers, in their order."""
-        raise TypeError(f"{type(self).__name__} must define layers.")
-
-    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
-        """The graph for inputs of these shapes of one sample."""
-        raise TypeError(f"{type(self).__name__} must define graph_for(shapes).")
-
-    def declared_inputs(self) -> list[Sample] | None:
-        """The shapes of one sample of each input if the layers say it, else None."""
-        raise TypeError(f"{type(self).__name__} must define declared_inputs().")
-
-    @property
-    def graph(self) -> Graph:
-        """Inputs, outputs and what lies between them; an AttributeError before it is known."""
-        raise TypeError(f"{type(self).__name__} must define graph.")
-
-    @property
-    def plan(self) -> Plan | None:
-        """What runs in which order; None as long as the input shape is not known."""
-        if self._plan is None and (shapes := self.declared_inputs()) is not None:
-            self._build(shapes)
-        return self._plan
-
-    @property
-    def arena(self) -> Arena | None:
-        """Where the parameters lie; None as long as the input shape is not known."""
-        return self._arena if self.plan else None
-
-    def build(self, input_shape: Any = None) -> None:
-        """Make the parameters.
-
-        Args:
-            input_shape: (batch or None, ...), or a list or dictionary of such.
-        """
-        if input_shape is None:
-            self.require_values("build")
-        else:
-            self._build(self._samples(input_shape))
-
-    def _samples(self, input_shape: Any) -> list[Sample]:
-        """The shapes of one sample of a shape with the batch axis, or of several such."""
-        several = isinstance(input_shape, Mapping) or any(
-            isinstance(entry, (tuple, list)) for entry in input_shape
-        )
-        if several:
-            names = self.graph.input_names
-            shapes = by_name(names, input_shape, "input_shape")
-        else:
-            shapes = [input_shape]
-        return [check_shape(tuple(shape)[1:]) for shape in shapes]
-
-    def _build(self, shapes: Sequence[Sample]) -> None:
-        known = list(self._plan.input_shapes) if self._plan else self.declared_inputs()
-        if known is not None and known != list(shapes):
-            names = [", ".join(map(str, given)) for given in (known, shapes)]
-            raise ValueError(
-                f"The model {self.name!r} takes samples of shape {names[0]}; got {names[1]}."
-            )
-        if self._plan is None:
-            with self._preparing:  # another thread may have been faster
-                if self._plan is None:
-                    plan = self.graph_for(shapes).plan()
-                    self._take_parameters(plan)
-                    self._plan = plan
-
-    def _take_parameters(self, plan: Plan) -> bool:
-        """Move parameters that lie elsewhere into this model's arena; True if some did.
-
-        A layer may stand in several models: each takes it back before it computes.
-        """
-        if self._has_parameters():
-            return False
-        # A layer that stands in the plan more than once has its parameters once.
-        self._arena = Arena(self._backend, self.dtype, plan.parameters.values())
-        return True
-
-    def _has_parameters(self) -> bool:
-        """Whether all parameters lie in this model's arena."""
-        arena = self._arena
-        if arena is None:
-            return False
-        for parameter in arena.parameters:  # noqa: SIM110 (this runs at each prediction)
-            if parameter.arena is not arena:
-                return False
-        return True
-
-    # -- as a layer of another model
-
-    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        given = [x] if isinstance(x, SymbolicTensor) else x
-        names = self.graph.input_names if self.declared_inputs() else ["x"]
-        tensors = by_name(names, given, f"The inputs of {self.name}")
-        for entry in tensors:
-            if not isinstance(entry, SymbolicTensor):
-                raise TypeError(
-                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
-                )
-        return tensors
-
-    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
-        self._build(shapes)
-        return list(self._known_plan("output_shape").output_shapes)
-
-    def append_nodes(
-        self,
-        nodes: list[Node],
-        sources: Sequence[int],
-        shapes: Sequence[Sample],
-        path: str = "",
-        training: bool | None = None,
-    ) -> list[int]:
-        self._build(shapes)
-        plan, start = self._known_plan("plan"), len(nodes)
-
-        def here(number: int) -> int:
-            return start + number if number >= 0 else sources[-1 - number]
-
-        nodes += [
-            replace(
-                node,
-                sources=tuple(map(here, node.sources)),
-                name=f"{path}{self.name}/{node.name}",
-                training=node.training if training is None else training,
-            )
-            for node in plan.nodes
-        ]
-        return [here(number) for number in plan.outputs]
-
-    # -- what it is
-
-    @property
-    def built(self) -> bool:
-        """Whether the parameters exist."""
-        return self.plan is not None
-
-    @property
-    def dtype(self) -> str:
-        """Dtype of parameters and computation.
-
-        Raises:
-            ValueError: if layers of the model ask for different ones.
-        """
-        asked = self.asked_dtypes()
-        if len(asked) > 1:
-            names = ", ".join(f"{name!r} {dtype}" for dtype, name in asked.items())
-            raise ValueError(f"All layers of a model have one dtype; asked for: {names}.")
-        if asked:
-            return next(iter(asked))
-        # What nobody asks for stays as it is: a model of another's layers must not round them.
-        held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
-        return resolve_dtype(held.pop() if len(held) == 1 else None)
-
-    def asked_dtypes(self) -> dict[str, str]:
-        """Who asks for which dtype: a name for each."""
-        asked: dict[str, str] = {}
-        for layer in self.layers:
-            if isinstance(layer, Structure):
-                asked.update(layer.asked_dtypes())
-            elif layer.dtype is not None:
-                asked[layer.dtype] = layer.name
-        if self.dtype_given is not None:
-            asked[self.dtype_given] = self.name
-        return asked
-
-    @property
-    def backend(self) -> Backend:
-        """The backend the model runs on."""
-        return self._backend
+    abstract = True  # not an entry to look up
 
     @property
     def inputs(self) -> list[SymbolicTensor]:
@@ -316,34 +76,6 @@ class Structure(GraphOperation, ParameterHolder, registry.Entry):
         shapes = self._known_plan("output_shape").output_shapes
         return self.graph.output_form.pack([(batch, *shape) for shape in shapes])
 
-    def _known_plan(self, attribute: str) -> Plan:
-        if self.plan is None:
-            raise AttributeError(
-                f"The model {self.name!r} has no {attribute} yet: it is not built."
-            )
-        return self.plan
-
-    @property
-    def trainable(self) -> bool:
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for layer in self.layers:
-            layer.trainable = value
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, layer by layer, kernel before bias."""
-        _ = self.plan  # parameters exist once it does
-        if self._plan is not None:
-            return list(self._plan.parameters.values())
-        unique = {id(p): p for layer in self.layers for p in layer.weights}
-        return list(unique.values())
-
-    parameters = variables = weights
-
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """A layer by its name or position.
 
@@ -383,15 +115,6 @@ class Structure(GraphOperation, ParameterHolder, registry.Entry):
         """
         text = summary_text(self, line_length or 80, show_trainable, expand_nested)
         (print_fn or print)(text)
-
-    def require_values(self, method: str) -> None:
-        if self.plan is None:
-            raise ValueError(
-                f"{method}: the model {self.name!r} is not built, its input shape is not known. "
-                f"Begin it with layers.Input(shape), or call build((None, ...)) or fit first."
-            )
-
-    # -- weights
 
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""

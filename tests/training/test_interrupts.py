@@ -40,8 +40,9 @@ FILES = {
         "backends/numpy/updates.py", "backends/contract/device.py",
         "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",
         "training/contexts.py", "training/loops.py", "feeding/memory.py", "models/model.py",
+        "models/predicting.py",
         "training/predictor.py", "feeding/rows.py", "training/programs.py", "training/step.py",
-        "structure/structure.py", "training/objective.py",
+        "structure/structure.py", "structure/buildable.py", "training/objective.py",
         "training/trainer.py",
     )
 }  # fmt: skip

@@ -1,0 +1,162 @@
+"""What a model gives for samples: predictions, and the outputs of its layers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.callbacks import CallbackList
+from gpunn.common.arguments import check_integer, check_verbose
+from gpunn.core.plan import Plan
+from gpunn.core.workspace import run_once
+from gpunn.feeding import data
+from gpunn.feeding.arrays import check_finite
+from gpunn.feeding.batches import inputs_of, peek
+from gpunn.feeding.rows import name_of
+from gpunn.layers.symbolic import is_symbolic
+from gpunn.training.compiling import CompilableModel
+from gpunn.training.predictor import Predictor, predict
+
+DEFAULT_BATCH = 32
+PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
+
+
+class PredictingModel(CompilableModel):
+    """`CompilableModel` with predictions; `Model` adds the graph, fit and evaluate."""
+
+    abstract = True  # not an entry to look up
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._last_predictor: Predictor | None = None
+        self._training_calls = itertools.count()  # calls in training so far
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Outputs for ``x`` as a NumPy array (rows, ...), or as many as the model has, in the
+        form in which they were given to it.
+
+        Args:
+            x: samples, or something that yields batches of them.
+            batch_size: as for `evaluate`.
+            steps: number of batches; all by default.
+        """
+        size = check_integer("batch_size", batch_size, 1, None)
+        steps = check_integer("steps", steps, 1, None)
+        check_verbose(verbose)
+        callback_list = CallbackList(callbacks, model=self) if callbacks else None
+        if data.is_array(x):
+            self._build_for(x)
+            predictor = self._predictor()
+            spec = predictor.spec
+            xs = data.inputs(spec, x)
+            if callback_list:  # they are told of no batch before all are known to be good
+                for array, (argument, _) in zip(xs, spec.inputs, strict=True):
+                    check_finite(self.backend, array, self.dtype, argument)
+            rows = len(xs[0])
+            alone = rows if self.backend.cache_bytes else PREDICT_BATCH
+            size = rows_of_a_batch(size, xs[0], steps, alone)
+            starts = list(range(0, rows, size))[:steps]
+            batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
+        else:
+            source, first = peek(x)
+            self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
+            batches = inputs_of(self._spec(), source, steps)
+            predictor = self._predictor()
+        return predict(predictor.predict, batches, callback_list, predictor.form)
+
+    def _predictor(self) -> Predictor:
+        predictor = self._last_predictor
+        if predictor is None or predictor.arena is not self._arena or not self._has_parameters():
+            with self._preparing:
+                plan = self.plan
+                assert plan is not None
+                self._take_parameters(plan)
+                predictor = self._last_predictor
+                if predictor is None or predictor.arena is not self._arena:
+                    arena, form = self._arena, self.graph.output_form
+                    assert arena is not None
+                    predictor = self._last_predictor = Predictor(plan, arena, self._spec(), form)
+        return predictor
+
+    def _inputs(self, x: Any) -> list[Any]:
+        """The arrays of a batch of inputs, on the device."""
+        self._build_for(x)
+        rows = data.to_rows(self._spec(), x, needs_y=False)
+        return [rows.arrays[name_of("x", k)] for k in range(len(self.graph.inputs))]
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Outputs for one batch; with ``training``, dropout drops as in training.
+
+        On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
+        """
+        if is_symbolic(x):
+            return self.graph.output_form.pack(self.apply(x, training))
+        if not training:
+            return self.predict_on_batch(x)
+        xs = self._inputs(x)
+        assert self.plan is not None
+        number = next(self._training_calls)
+        bound = self.plan, self.backend, self.dtype, xs
+        self._predictor()  # the parameters are the model's now
+        assert self._arena is not None
+        outputs = self._arena.access.read(lambda: run_once(*bound, True, number, self._seed))
+        return self.graph.output_form.pack(outputs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs for one batch."""
+        self._build_for(x)
+        predictor = self._predictor()
+        outputs = predictor.predict(data.inputs(predictor.spec, x))
+        return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
+
+    def activations(self, x: Any) -> dict[str, np.ndarray]:
+        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.
+
+        Of a layer that is applied again the further ones are ``name:1``, ``name:2``, ...
+        """
+        xs = self._inputs(x)
+        predictor = self._predictor()
+        return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
+
+    def last_activations(self) -> dict[str, np.ndarray]:
+        """Output of every layer in the last training step, by name; empty before one."""
+        batch = self.trainer.last_batch if self.trainer else None
+        if batch is None:
+            return {}
+        outputs: list[np.ndarray] = []
+        for call in batch.workspace.calls:
+            output = self.backend.read(call.y)
+            if call.activation is not getattr(call.layer, "activation", None):
+                output = call.layer.activation(output)  # the loss took the logits
+            outputs.append(output)
+        return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
+
+
+def _call_names(plan: Plan) -> list[str]:
+    """A name for each node of a plan."""
+    counts: dict[str, int] = {}
+    names = []
+    for node in plan.nodes:
+        number = counts[node.name] = counts.get(node.name, -1) + 1
+        names.append(f"{node.name}:{number}" if number else node.name)
+    return names
+
+
+def rows_of_a_batch(
+    given: int | None, rows: Any, steps: int | None, default: int = DEFAULT_BATCH
+) -> int:
+    """Rows of arrays are divided among the steps, unless it is said how many a step takes."""
+    if given is None and steps is not None and hasattr(rows, "__len__"):
+        return math.ceil(len(rows) / steps)
+    return given or default
