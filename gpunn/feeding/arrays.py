@@ -141,7 +141,7 @@ def on_device(
 
 
 def pieces(array: Any) -> Iterator[slice]:
-    """The rows of an array, so many at a time that they have `CHUNK` elements."""
+    """Slices of the rows of an array, of about `CHUNK` elements each."""
     rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     return (slice(start, start + rows) for start in range(0, len(array), rows))
 

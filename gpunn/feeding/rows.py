@@ -22,16 +22,16 @@ from gpunn.backends.shared.order import Order
 from .arrays import is_ready, on_device, stored_dtype
 from .memory import kept_data, lacking, readable
 
-# Bytes of a data set on a card that is kept. The larger one is, the longer steps run on it, and
-# the less it matters that programs are captured anew.
+# A data set on a card is kept for the next call up to this size, in bytes. For a larger one it
+# matters little that programs are captured anew: the steps on it take much longer.
 KEPT_BYTES = 1 << 28
-KEPT_SHARE = 8  # and so many times as many must be free
-# Bytes of the host's memory, or of arrays that are the user's, that are kept alive.
+KEPT_SHARE = 8  # it is kept if this many times its size is still free
+# Memory of the host, or of the user's arrays, is kept alive up to this size, in bytes.
 HELD_BYTES = 1 << 20
 
 
 @dataclass
-class Kept:
+class KeptRows:
     """What is known of rows that the next call may find where they are.
 
     Attributes:
@@ -70,7 +70,7 @@ class Rows:
     arrays: dict[str, Array]
     device: Backend | None = None
     chosen: np.ndarray | None = None
-    kept: Kept | None = None
+    kept: KeptRows | None = None
 
     @property
     def x(self) -> Array:
@@ -100,7 +100,7 @@ class Rows:
         parts = self.kept.parts
         if (start, stop) not in parts:
             part = parts[start, stop] = self._rows(slice(start, stop))
-            part.kept = Kept(self.kept.own, self.kept.readers)
+            part.kept = KeptRows(self.kept.own, self.kept.readers)
         return parts[start, stop]
 
     def take(self, numbers: Array) -> Rows:
@@ -149,7 +149,7 @@ def place(
         return Rows(host, backend)
     rows = Rows({name: put(name) for name in given})
     if _keeps(backend, given, own, dtype):
-        rows.kept = Kept(own)
+        rows.kept = KeptRows(own)
         left[call] = rows
     return rows
 

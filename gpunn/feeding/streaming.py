@@ -15,8 +15,8 @@ from gpunn.backends.shared.order import Order
 from .arrays import CHUNK, stored_dtype
 from .rows import Rows
 
-CHUNK_BYTES = 1 << 26  # of a piece: two on the host, two on the device
-CHUNK_SHARE = 16  # and so many times as much must be free
+CHUNK_BYTES = 1 << 26  # of a piece, of which two lie on the host and two on the device
+CHUNK_SHARE = 16  # a piece takes at most this part of the free memory
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a call computes with, kept for the next call and never shared with one beside it."""
+"""Programs and arrays of a call, kept for the next call, never shared by two at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 Context = TypeVar("Context")
 Result = TypeVar("Result")
 
-KEPT = max(8, 2 * (os.cpu_count() or 1))  # of so many calls at once; what more need goes again
+KEPT = max(8, 2 * (os.cpu_count() or 1))  # contexts; those of further calls are dropped
 
 
 class Contexts(Generic[Context]):
     """Programs and arrays of calls that may run at the same time, each with its own.
 
-    A call takes what is free, or what is made anew. If it ends with an error, what it had does
-    not come back: nobody knows what an interrupt has left half done.
+    A call takes a free context, or a new one is made. If the call ends with an error, its
+    context is dropped: an interrupt may have left it half done.
 
     Args:
         make: makes one.

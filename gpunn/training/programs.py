@@ -17,7 +17,7 @@ from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
 
 from .objective import Objective
-from .step import Batch, Step
+from .step import Batch, ModelStep
 
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
 Entry = tuple[Batch, Program]
@@ -129,10 +129,10 @@ class Programs:
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> Entry:
-        """The arrays of a batch size and a program of its step; arguments as of `Step`."""
+        """The arrays of a batch size and a program of its step; arguments as of `ModelStep`."""
         objective, control = self.objective, self.control
         batch = Batch(objective, self.backend, control, self.pool, size, self.training)
-        step = Step(
+        step = ModelStep(
             objective, self.backend, control, self.totals, batch, self.training, given, source,
             order,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """One step of training or evaluation: gather, forward, loss, backward, update.
 
-`Step.__call__` is the one description of a step: eager Python over backend operations. The
+`ModelStep.__call__` is the one description of a step: eager Python over backend operations. The
 backend may trace or capture it, and then replays what it has collected.
 """
 
@@ -100,7 +100,7 @@ class HeadLoss:
             backend.metric(*measure)
 
 
-class Step:
+class ModelStep:
     """A step on a batch of one size: called, it performs the step.
 
     Args:

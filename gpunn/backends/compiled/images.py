@@ -50,7 +50,7 @@ class CompiledImages(CompiledOperations):
         return self._constant("geometry", np.array(numbers, np.int64))
 
     def _places(self, counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-        """Where the elements of an array with so many along each axis lie, in its order."""
+        """Offsets of the elements of an array (counts), whose axes have these steps; flat."""
 
         def fill(array: Array) -> None:
             places = array.reshape(counts)

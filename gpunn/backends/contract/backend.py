@@ -12,7 +12,7 @@ import numpy as np
 from . import Contract
 from .device import Array as Array
 from .device import Device
-from .formulas import Formula
+from .formulas import FormulaProtocol
 from .profiling import Profile, current_profile
 
 Step = Callable[[], None]
@@ -58,7 +58,7 @@ class Backend(Contract, Device):
             return
         self.affine(self.upload(x), scale, offset, out)
 
-    def _parameters(self, formula: Formula) -> Array:
+    def _parameters(self, formula: FormulaProtocol) -> Array:
         """The numbers of a formula, on the device."""
         return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
 

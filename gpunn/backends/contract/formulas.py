@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from .device import Array
 
 
-class Formula(Protocol):
+class FormulaProtocol(Protocol):
     """What all of them have."""
 
     @property
@@ -24,7 +24,7 @@ class Formula(Protocol):
     def parameters(self) -> tuple[float, ...]: ...
 
 
-class Activation(Formula, Protocol):
+class ActivationProtocol(FormulaProtocol, Protocol):
     """y = f(x), and dx = dy * f'. See `gpunn.activations.Activation`."""
 
     @property
@@ -40,7 +40,7 @@ class Activation(Formula, Protocol):
     def gradient(self, backend: Any, saved: Array, dy: Array, out: Array) -> None: ...
 
 
-class Loss(Formula, Protocol):
+class LossProtocol(FormulaProtocol, Protocol):
     """A number for each row, and its gradient. See `gpunn.losses.Loss`."""
 
     @property
@@ -56,7 +56,7 @@ class Loss(Formula, Protocol):
     ) -> None: ...
 
 
-class Metric(Formula, Protocol):
+class MetricProtocol(FormulaProtocol, Protocol):
     """Sums over batches. See `gpunn.metrics.Metric`."""
 
     @property
@@ -72,19 +72,19 @@ class Metric(Formula, Protocol):
     ) -> None: ...
 
 
-class Schedule(Formula, Protocol):
+class ScheduleProtocol(FormulaProtocol, Protocol):
     """A rate for each number of updates. See `gpunn.optimizers.schedules`."""
 
     def __call__(self, step: Any) -> float: ...
 
 
-class Constraint(Formula, Protocol):
+class ConstraintProtocol(FormulaProtocol, Protocol):
     """What weights are brought back to, in place. See `gpunn.constraints`."""
 
     def apply(self, backend: Any, w: Array) -> None: ...
 
 
-class Optimizer(Formula, Protocol):
+class OptimizerProtocol(FormulaProtocol, Protocol):
     """How an update changes weights. See `gpunn.optimizers.Optimizer`."""
 
     @property
@@ -92,7 +92,7 @@ class Optimizer(Formula, Protocol):
         """The arrays that it keeps beside the weights."""
 
     @property
-    def schedules(self) -> Mapping[int, Schedule]:
+    def schedules(self) -> Mapping[int, ScheduleProtocol]:
         """By the place in `Control.rates` that each of them writes."""
 
     @property

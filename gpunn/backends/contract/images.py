@@ -6,7 +6,7 @@ from gpunn.backends.shared.geometry import Geometry
 
 from .declaration import Argument, Given, reads, rewrites, writes
 from .device import Array
-from .formulas import Activation
+from .formulas import ActivationProtocol
 from .operation import Operations, operation
 
 IMAGE = "samples *geometry.image channels"
@@ -47,7 +47,7 @@ class Images(Operations):
         x: Array,
         kernel: Array,
         bias: Array | None,
-        activation: Activation,
+        activation: ActivationProtocol,
         geometry: Geometry,
         z: Array,
         out: Array,
@@ -73,7 +73,7 @@ class Images(Operations):
         self,
         x: Array,
         kernel: Array,
-        activation: Activation,
+        activation: ActivationProtocol,
         geometry: Geometry,
         saved: Array,
         dy: Array,

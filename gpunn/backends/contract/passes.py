@@ -5,7 +5,7 @@ from __future__ import annotations
 from .control import Control
 from .declaration import COUNTERS, PLAIN, Given, reads, writes
 from .device import Array
-from .formulas import Activation
+from .formulas import ActivationProtocol
 from .operation import Operations, operation
 
 
@@ -53,7 +53,7 @@ class Passes(Operations):
         out=writes("*rows features", over=lambda given: () if _keeps_input(given) else ("x",)),
     )
     def bias_activation(
-        self, x: Array, bias: Array | None, activation: Activation, out: Array
+        self, x: Array, bias: Array | None, activation: ActivationProtocol, out: Array
     ) -> None:
         """out = activation(x + bias).
 
@@ -68,7 +68,12 @@ class Passes(Operations):
         out=writes("*rows features", accumulate_if="accumulate", over=("dy",)),
     )
     def activation_gradient(
-        self, activation: Activation, saved: Array, dy: Array, out: Array, accumulate: bool = False
+        self,
+        activation: ActivationProtocol,
+        saved: Array,
+        dy: Array,
+        out: Array,
+        accumulate: bool = False,
     ) -> None:
         """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
 

@@ -10,7 +10,13 @@ from gpunn.backends.shared.order import Order
 from .control import RATES, UPDATES, Control
 from .declaration import COUNTERS, PLAIN, Given, reads, rewrites, writes
 from .device import Array
-from .formulas import Constraint, Loss, Metric, Optimizer, Schedule
+from .formulas import (
+    ConstraintProtocol,
+    LossProtocol,
+    MetricProtocol,
+    OptimizerProtocol,
+    ScheduleProtocol,
+)
 from .operation import Operations, operation
 
 VALUES = rewrites("size", of=lambda given: given.arena.values)
@@ -65,7 +71,7 @@ class Steps(Operations):
     )
     def loss(
         self,
-        loss: Loss,
+        loss: LossProtocol,
         y_true: Array,
         y_pred: Array,
         weights: Array | None,
@@ -96,7 +102,12 @@ class Steps(Operations):
         ),
     )
     def metric(
-        self, metric: Metric, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+        self,
+        metric: MetricProtocol,
+        y_true: Array,
+        y_pred: Array,
+        weights: Array | None,
+        state: Array,
     ) -> None:
         """Add one batch to a metric's ``state`` on the device."""
 
@@ -106,14 +117,14 @@ class Steps(Operations):
         slots=rewrites("size", of=_slots),
         counters=COUNTERS,
     )
-    def update(self, optimizer: Optimizer, arena: Any, control: Control) -> None:
+    def update(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
         """One optimizer step over the arena's flat arrays (all groups of trained parameters).
 
         Of ``optimizer.steps_per_update`` steps the last one does it.
         """
 
     @operation(values=VALUES, direction=reads("size", of=_slot("direction")), counters=COUNTERS)
-    def step_by_norms(self, optimizer: Optimizer, arena: Any, control: Control) -> None:
+    def step_by_norms(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
         """values -= rate * |values| / |direction| * direction, parameter by parameter.
 
         ``direction`` is the slot of this name, which `update` has filled. The ratio is 1
@@ -125,7 +136,9 @@ class Steps(Operations):
         sums=rewrites("size", of=_slot("gradient_accumulator")),
         counters=COUNTERS,
     )
-    def accumulate_gradients(self, optimizer: Optimizer, arena: Any, control: Control) -> None:
+    def accumulate_gradients(
+        self, optimizer: OptimizerProtocol, arena: Any, control: Control
+    ) -> None:
         """Add the gradients to the slot "gradient_accumulator". In the step that updates they
         become the mean of all that were added, and the slot becomes zero."""
 
@@ -138,7 +151,7 @@ class Steps(Operations):
         averages=rewrites("size", of=_slot("average")),
         counters=COUNTERS,
     )
-    def average_weights(self, optimizer: Optimizer, arena: Any, control: Control) -> None:
+    def average_weights(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
         """averages = m averages + (1 - m) values, with m = ``optimizer.ema_momentum``.
 
         Until the first update has been counted m is 0. In the steps before which
@@ -166,7 +179,7 @@ class Steps(Operations):
         to the gradients."""
 
     @operation(w=rewrites("*shape"))
-    def constrain(self, constraint: Constraint, w: Array) -> None:
+    def constrain(self, constraint: ConstraintProtocol, w: Array) -> None:
         """Bring the weights of one parameter back to what ``constraint`` allows, in place."""
 
     @operation(
@@ -178,10 +191,12 @@ class Steps(Operations):
         ),
         where=(f"0 <= place < {RATES}", "1 <= every < 2**31"),
     )
-    def schedule(self, schedule: Schedule, control: Control, place: int, every: int = 1) -> None:
+    def schedule(
+        self, schedule: ScheduleProtocol, control: Control, place: int, every: int = 1
+    ) -> None:
         """control.rates[place] = the schedule's value after the updates done so far.
 
-        An update is done every so many steps.
+        ``every``: the steps of an update.
         """
 
     @operation(

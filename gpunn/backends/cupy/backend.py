@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends.contract import Given, dropout_scale
 from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
-from gpunn.backends.contract.formulas import Optimizer
+from gpunn.backends.contract.formulas import OptimizerProtocol
 
 from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
@@ -247,7 +247,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         )  # fmt: skip
 
     def _update_by_arrays(
-        self, optimizer: Optimizer, arena: Any, control: Control, changed: list[Array]
+        self, optimizer: OptimizerProtocol, arena: Any, control: Control, changed: list[Array]
     ) -> None:
         # Arrays of one element, not numbers: a captured step must read them anew.
         xp, every = self.xp, optimizer.steps_per_update
@@ -297,7 +297,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             momentum=optimizer.ema_momentum, overwrite=optimizer.ema_overwrite_frequency or 0,
         )  # fmt: skip
 
-    def _update_parameters(self, optimizer: Optimizer, control: Control) -> Array:
+    def _update_parameters(self, optimizer: OptimizerProtocol, control: Control) -> Array:
         """The optimizer's numbers: constants, or where a schedule changes one of them."""
         if any(place >= PARAMETERS for place in optimizer.schedules):
             return control.rates[PARAMETERS:]

@@ -1,8 +1,8 @@
-"""The contract on NumPy for images: convolution, pooling, padding.
+"""Images on NumPy: convolution, pooling, padding. They are (samples, height, width, channels).
 
-A step over a whole batch would write each result to memory and read it back from there. So
-a thread takes some samples at a time through all of an operation's passes, few enough that
-what they write stays in its cache. Images are (samples, height, width, channels).
+An operation is several passes over its arrays. Over a whole batch, each pass would write its
+result to memory, where the next one reads it. So a thread takes a piece of the batch, a few
+samples, through all passes: what they write stays in its cache.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gpunn.backends.shared.threads import workers
 
 from .program import TracingBackend
 
-PIECE_BYTES = 1 << 20  # written and read for some samples at a time
-PARTS = 16  # sums over the samples are made of so many, whoever makes them
-PARTS_BYTES = 1 << 22  # what these may take
-SIZE_WORTH_THREADS = 1 << 17  # elements: of fewer, to wake a thread takes as long as their work
-PRODUCT = 64  # terms of a sum that take as long as the passes over an element
-SHORT = 16  # elements: copies of shorter runs are slow
+PIECE_BYTES = 1 << 20  # that a piece, a few samples, reads and writes
+PARTS = 16  # partial sums over the samples: as many for any number of threads
+PARTS_BYTES = 1 << 22  # at most, of all partial sums together
+SIZE_WORTH_THREADS = 1 << 17  # elements: waking a thread takes as long as the work on fewer
+PRODUCT = 64  # terms of a sum that take as long as the other passes over its element
+SHORT = 16  # elements: copies of shorter rows are slow
 
 Function = Callable[..., Any]
 
@@ -235,9 +235,9 @@ class NumpyImages(TracingBackend):
     def _share(
         self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]
     ) -> None:
-        """Do ``work`` for each of the pieces, by all threads if it goes over so many elements.
+        """Do ``work`` for each of the pieces, by several threads if there are many elements.
 
-        How many threads there are changes nothing: the pieces are the same.
+        The pieces are the same for any number of threads, and so are the results.
         """
 
         def one(number: int) -> None:

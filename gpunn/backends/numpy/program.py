@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Program, Step
-from gpunn.backends.contract.formulas import Formula
+from gpunn.backends.contract.formulas import FormulaProtocol
 from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.threads import Session, workers
@@ -81,7 +81,9 @@ class TracingBackend(Backend):
     def apply(self, function: Callable[..., None], *args: Any) -> None:
         self._do(function, np, *args)
 
-    def _formula(self, formula: Formula, function: Callable[..., None], *arrays: Any) -> None:
+    def _formula(
+        self, formula: FormulaProtocol, function: Callable[..., None], *arrays: Any
+    ) -> None:
         """Apply a formula. One without a functor is a user's and may look at the values of its
         arrays: a trace holds it as one call."""
         if formula.functor is None:

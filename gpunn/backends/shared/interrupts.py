@@ -1,8 +1,8 @@
 """Ctrl-C between two steps, not within one.
 
-A step changes weights, the optimizer's state and counters one after the other. Where it is
-made of several calls from Python, an interrupt could leave it half done: weights that no
-whole number of steps leads to. So a signal that comes within a step waits for its end.
+A step changes weights, the optimizer's state and counters one after the other, in several
+calls from Python. An interrupt between two of them would leave a step half done. So a signal
+that comes within a step waits for the end of the step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIGINT = int(_signal.SIGINT)
 
 
 class _Handler:
-    """Stands where the handler of SIGINT is while steps are performed.
+    """Replaces the handler of SIGINT while steps are performed.
 
     Attributes:
         before: that handler.
@@ -56,7 +56,7 @@ def _step(calls: Calls) -> None:
 
 
 def perform(calls: Calls, steps: int) -> None:
-    """Perform the calls of a step so many times; an interrupt waits for the end of a step.
+    """Perform the calls of a step ``steps`` times; an interrupt waits for the end of a step.
 
     >>> import os, signal
     >>> done = []

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDS = 6  # half-rounds: left half, right half, left half, ...
-ROWS_AT_ONCE = 4096  # of small data, so many rows' worth of passes are computed together
+ROWS_AT_ONCE = 4096  # of small data the orders of several passes are computed at once
 
 
 def round_keys(seed: int, first_pass: int, passes: int = 1) -> np.ndarray:
