@@ -202,7 +202,7 @@ FAULTS = [
     ),
     Fault(
         "the boundary counted as passed", "schedules.cuh",
-        "step > p[1 + passed]", "step >= p[1 + passed]",
+        "step > boundaries[passed]", "step >= boundaries[passed]",
         ("schedule PiecewiseConstantDecay(3, 2, 3, 7, 1, 0.1, 0.5)",),
     ),
     Fault(

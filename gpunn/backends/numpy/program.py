@@ -8,7 +8,7 @@ time. Tracing a step collects these calls without performing them; the program r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -104,13 +104,15 @@ class TracingBackend(Backend):
         else:
             self._do(np.copyto, out, values)
 
-    @contextmanager
-    def _accumulating(self, out: Array, accumulate: bool) -> Iterator[Array]:
+    def _accumulating(self, out: Array, accumulate: bool) -> AbstractContextManager[Array]:
         """Where a block writes a result: ``out``, or a work array that is then added to it."""
-        target = self.scratch(out.shape, out.dtype, "accumulated") if accumulate else out
+        return self._added_to(out) if accumulate else nullcontext(out)
+
+    @contextmanager
+    def _added_to(self, out: Array) -> Iterator[Array]:
+        target = self.scratch(out.shape, out.dtype, "accumulated")
         yield target
-        if accumulate:
-            self._do(np.add, out, target, out=out)
+        self._do(np.add, out, target, out=out)
 
 
 class NumpyProgram:
