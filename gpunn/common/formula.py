@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .registry import Entry
@@ -27,12 +27,11 @@ class Formula(Entry):
     @property
     def parameters(self) -> tuple[float, ...]:
         """The numbers that the functor is given: 0 for None, a sequence's one after another."""
-        return tuple(number for name in self.parameter_names for number in _numbers(self, name))
-
-
-def _numbers(formula: Formula, name: str) -> Iterator[float]:
-    value = getattr(formula, name)
-    if isinstance(value, Sequence):
-        yield from map(float, value)
-    else:
-        yield float(value or 0.0)
+        numbers: list[float] = []
+        for name in self.parameter_names:  # in each step that is not traced: no generators
+            value = getattr(self, name)
+            if isinstance(value, (list, tuple)):
+                numbers += map(float, value)
+            else:
+                numbers.append(float(value or 0.0))
+        return tuple(numbers)

@@ -30,6 +30,10 @@ from .operations import MASK64, Arguments, by_formula, by_type, compiled, name_o
 from .products import ours_is_faster
 from .updates import CompiledUpdates
 
+# Names of operations, by whether the activation is one of rows.
+FORWARD = {False: "bias_activation", True: "row_activation"}
+GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
+
 
 class CompiledBackend(
     CompiledImages, CompiledLosses, CompiledNormalization, CompiledUpdates
@@ -71,14 +75,14 @@ class CompiledBackend(
         turned = given.transpose_a, given.transpose_b
         self._do(operation, a, b, out, m, n, k, *strides, *turned, given.accumulate)
 
-    @compiled(by_formula("activation"), lambda given: f"{_rowwise(given) or 'bias_'}activation")
+    @compiled(by_formula("activation"), lambda given: FORWARD[given.activation.rowwise])
     def _bias_activation(self, given: Given) -> Arguments:
         x, bias, activation = given.x, given.bias, given.activation
         keeps = bias is not None and activation.saves == "input"
         parameters, features = self._parameters(activation), max(given.features, 1)
         return x, bias, parameters, x.size // features, features, keeps, given.out
 
-    @compiled(by_formula("activation"), lambda given: f"{_rowwise(given)}activation_gradient")
+    @compiled(by_formula("activation"), lambda given: GRADIENT[given.activation.rowwise])
     def _activation_gradient(self, given: Given) -> Arguments:
         activation, saved, features = given.activation, given.saved, max(given.features, 1)
         sizes = (saved.size // features, features) if activation.rowwise else (saved.size,)
@@ -141,10 +145,6 @@ class CompiledBackend(
     @compiled(lambda given: ())
     def _advance(self, given: Given) -> Arguments:
         return given.control.counters, given.rows, given.totals
-
-
-def _rowwise(given: Given) -> str:
-    return "row_" if given.activation.rowwise else ""
 
 
 class _Session(Session):

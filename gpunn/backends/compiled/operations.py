@@ -76,12 +76,13 @@ def compiled(
     def declare(
         arguments: Callable[[Any, Given], Arguments],
     ) -> Callable[[Any, Given], None]:
-        method = arguments.__name__
-        by_numpy = getattr(NumpyBackend, method)
+        own_name = arguments.__name__[1:]
+        by_numpy = getattr(NumpyBackend, arguments.__name__)
 
         @functools.wraps(arguments)
         def perform(self: Any, given: Given) -> None:
-            operation = self._compiled(name(given) if name else method[1:], *choices(given))
+            key = name(given) if name else own_name, *choices(given)
+            operation = self._compiled_operations.get(key)
             if operation is None:
                 by_numpy(self, given)
             else:
