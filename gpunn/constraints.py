@@ -17,13 +17,13 @@ from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import check_fraction, check_not_negative, check_number
-from .common.fields import HasFields, field
+from .common.fields import field
 from .common.formula import Formula
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 
 
-class Constraint(Formula, HasFields):
+class Constraint(Formula):
     """Base class, and the constraint that changes nothing.
 
     One of your own writes ``__call__``, which gets an array of NumPy or CuPy.

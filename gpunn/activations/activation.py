@@ -10,7 +10,6 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.fields import HasFields
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 
@@ -19,7 +18,7 @@ from .properties import Properties
 __all__ = ["Activation", "deserialize", "get", "serialize"]
 
 
-class Activation(Formula, HasFields):
+class Activation(Formula):
     """Base class. A subclass writes `forward` and `gradient`.
 
     Attributes:

@@ -5,8 +5,13 @@ field, which gets the argument's name and the value, and returns what becomes th
 then ``__post_init__`` is called, if there is one.
 
 A class's own arguments come first, in their order, then those of its bases that it does not
-declare anew. With a type and a default alone, ``name: str = "mine"``, an argument of a base gets
-its place and that default here; it keeps its check.
+declare anew. With a type and a default, ``name: str = "mine"``, an argument of a base gets its
+place and that default here; without a type, ``name = "mine"``, that default alone. Unless another
+is given, it keeps its check.
+
+Type checkers follow the rules of dataclasses, by which an argument of a base stays before all of
+the class. One that comes after them when a program runs is ``placed``: type checkers know it by
+its name alone.
 
 >>> from typing import Any
 >>> from gpunn.common.arguments import check_fraction
@@ -50,6 +55,7 @@ def field(
     default: Any = Parameter.empty,
     check: Callable[[str, Any], Any] | None = None,
     kw_only: bool = False,
+    placed: bool = False,
     managed: property | None = None,
 ) -> Any:
     """An argument of the constructor, and the attribute that it becomes.
@@ -58,9 +64,11 @@ def field(
         default: its value where none is given; without a default one must be given.
         check: called with the argument's name and value, returns the value to keep.
         kw_only: whether the argument is given by its name alone.
+        placed: with ``kw_only``, that it may be given by its place all the same, where it comes
+            after arguments of subclasses: only type checkers then want its name.
         managed: what keeps the value, where to read it or to set it later does more.
     """
-    return _Field(default, check, kw_only, managed)
+    return _Field(default, check, kw_only and not placed, managed)
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -75,23 +83,30 @@ def add_constructor(cls: Any) -> None:
         TypeError: if it would be made instead of an ``__init__`` that somebody wrote.
     """
     inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
-    own = {name: value for name, value in vars(cls).items() if isinstance(value, _Field)}
-    for name in get_annotations(cls).keys() & inherited.keys() & vars(cls).keys() - own.keys():
-        own[name] = replace(inherited[name], default=vars(cls)[name], kw_only=False)
-    if not own:
+    own: dict[str, _Field] = {}
+    defaults: dict[str, _Field] = {}
+    for name, value in vars(cls).items():
+        base = inherited.get(name)
+        if isinstance(value, _Field):
+            own[name] = replace(value, check=value.check or base.check) if base else value
+        elif base and name in get_annotations(cls):
+            own[name] = replace(base, default=value, kw_only=False)
+        elif base and not hasattr(value, "__get__"):  # else a method or a property
+            defaults[name] = replace(base, default=value)
+    if not own and not defaults:
         return
     if not (inherited or cls.__init__ is object.__init__):
         raise TypeError(
             f"{cls.__name__} has fields ({', '.join(own)}), but {cls.__init__.__qualname__} is "
             f"written by hand and would not be called."
         )
-    fields = {name: own[name] for name in vars(cls) if name in own}
-    for name, value in fields.items():
-        if value.managed is not None and name not in inherited:
-            setattr(cls, name, value.managed)
+    for name, of in (own | defaults).items():
+        if of.managed is not None and name not in inherited:
+            setattr(cls, name, of.managed)
         else:
             delattr(cls, name)
-    cls.__init__ = _constructor(cls, fields | {n: f for n, f in inherited.items() if n not in own})
+    kept = {name: of for name, of in inherited.items() if name not in own}
+    cls.__init__ = _constructor(cls, own | kept | defaults)
 
 
 def _constructor(cls: type, fields: dict[str, _Field]) -> Any:

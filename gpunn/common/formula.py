@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from .fields import HasFields
 from .registry import Entry
 
 
-class Formula(Entry):
+class Formula(Entry, HasFields):
     """Base of the kinds whose entries are formulas.
 
     A user's subclass that replaces a method of a formula has no functor, unless it names one.
@@ -21,8 +22,9 @@ class Formula(Entry):
 
     abstract = True
     stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
-    functor: str | None = None
-    parameter_names: tuple[str, ...] = ()
+    # Without a type: only what has one is an argument to type checkers.
+    functor = cast("str | None", None)
+    parameter_names = cast("tuple[str, ...]", ())
 
     @property
     def parameters(self) -> tuple[float, ...]:

@@ -8,38 +8,32 @@ step uses. It takes the logarithm of no small number and divides by none.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
+from gpunn.common.fields import field
 
-from .loss import Loss, row_argmax, row_starts
+from .loss import Loss, ReductionFirst, row_argmax, row_starts
 
 
-class _Crossentropy(Loss):
+def _check_smoothing(name: str, value: Any) -> Any:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be from 0 to 1; got {value!r}.")
+    return value
+
+
+class _Crossentropy(ReductionFirst):
     """What the three share: from_logits, label smoothing, the last axis."""
 
-    logits_functor: str
-    probabilities_functor: str
+    logits_functor: ClassVar[str]
+    probabilities_functor: ClassVar[str]
     parameter_names = ("label_smoothing",)
+    label_smoothing = 0.0
 
-    def __init__(
-        self,
-        from_logits: bool,
-        label_smoothing: float,
-        axis: int,
-        reduction: str | None,
-        name: str | None,
-        dtype: Any,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"label_smoothing must be from 0 to 1; got {label_smoothing!r}.")
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
-        self.axis = axis
+    from_logits: bool = field(default=False)
 
     @property
     def predictions(self) -> str:  # type: ignore[override]
@@ -90,16 +84,10 @@ class BinaryCrossentropy(_Crossentropy):
         {"from_logits": True, "label_smoothing": 0.2},
     )
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+    from_logits: bool = False
+    label_smoothing: float = field(default=0.0, check=_check_smoothing)
+    axis: int = field(default=-1)
+    name = "binary_crossentropy"
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
@@ -182,16 +170,10 @@ class CategoricalCrossentropy(_Crossentropy):
         {"from_logits": True, "label_smoothing": 0.2, "reduction": "sum"},
     )
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+    from_logits: bool = False
+    label_smoothing: float = field(default=0.0, check=_check_smoothing)
+    axis: int = field(default=-1)
+    name = "categorical_crossentropy"
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
@@ -276,17 +258,11 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     probabilities_functor = "CategoricalCrossentropy"
     examples = ({}, {"from_logits": True})
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        axis: int = -1,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
-        self.ignore_class = ignore_class
+    from_logits: bool = False
+    ignore_class: int | None = field(default=None)
+    reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
+    axis: int = field(default=-1, kw_only=True, placed=True)
+    name = "sparse_categorical_crossentropy"
 
     @property
     def functor(self) -> str | None:  # type: ignore[override]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -12,12 +12,26 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
+from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import closest, snake_case
 
 __all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+
+
+def _check_reduction(name: str, value: Any) -> str | None:
+    if value not in REDUCTIONS:
+        hint = closest(str(value), [r for r in REDUCTIONS if r])
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(str, REDUCTIONS))}; got {value!r}.{hint}"
+        )
+    return value
+
+
+def _check_dtype(name: str, value: Any) -> str | None:
+    return None if value is None else resolve_dtype(value)
 
 
 class Loss(Formula):
@@ -72,28 +86,21 @@ class Loss(Formula):
         "backward": ("forward_backward",),
     }
     sparse = False
-    fuses: str | None = None
+    fuses: ClassVar[str | None] = None
     counts_matches = False
-    predictions: str | None = None
-    link: str | None = None
-    targets: str | None = None
+    predictions: ClassVar[str | None] = None
+    link: ClassVar[str | None] = None
+    targets: ClassVar[str | None] = None
     axis = -1
 
-    def __init__(
-        self,
-        name: str | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        dtype: Any = None,
-    ) -> None:
-        if reduction not in REDUCTIONS:
-            hint = closest(str(reduction), [r for r in REDUCTIONS if r])
-            raise ValueError(
-                f"reduction must be one of {', '.join(map(str, REDUCTIONS))}; "
-                f"got {reduction!r}.{hint}"
-            )
-        self.name = name or snake_case(registry.built_in(type(self)).__name__)
-        self.reduction = reduction
-        self.dtype = None if dtype is None else resolve_dtype(dtype)
+    name: str | None = field(default=None, kw_only=True, placed=True)
+    reduction: str | None = field(
+        default="sum_over_batch_size", check=_check_reduction, kw_only=True, placed=True
+    )
+    dtype: Any = field(default=None, check=_check_dtype, kw_only=True, placed=True)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or snake_case(registry.built_in(type(self)).__name__)
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the loss of each row; y_pred (rows, n)."""
@@ -147,7 +154,15 @@ class Loss(Formula):
         return {name: getattr(self, name) for name in names if name != "dtype" or self.dtype}
 
 
-class ElementLoss(Loss):
+class ReductionFirst(Loss):
+    """What Keras's losses share: ``reduction`` before ``name``, other than in `Loss`."""
+
+    abstract = True
+
+    reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
+
+
+class ElementLoss(ReductionFirst):
     """A loss whose rows' values are means (or sums) of what each element costs by itself.
 
     A subclass writes `elements`.
@@ -159,13 +174,8 @@ class ElementLoss(Loss):
     abstract = True
     mean = True
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    # Declared here too, so that messages about wrong calls name this class.
+    name = cast("str | None", None)
 
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None

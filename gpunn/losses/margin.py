@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn.backends.contract.backend import Array, Backend
 
-from .loss import ElementLoss, Loss
+from .loss import ElementLoss, ReductionFirst
 
 
 class _Margin(ElementLoss):
@@ -112,7 +110,7 @@ class PerceptronCriterion(_Margin):
         xp.maximum(terms, 0.0, out=terms)
 
 
-class CategoricalHinge(Loss):
+class CategoricalHinge(ReductionFirst):
     """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
 
     Where it is above 0, dl/dy_i = -t_i, and 1 - t_i more at the largest of the others
@@ -125,13 +123,7 @@ class CategoricalHinge(Loss):
     functor = "CategoricalHinge"
     predictions = "scores"
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    name = "categorical_hinge"
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)

@@ -6,11 +6,12 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
+from gpunn.common.fields import field
 
-from .loss import ElementLoss, Loss
+from .loss import ElementLoss, ReductionFirst
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(ReductionFirst):
     """l = mean_j (y_j - t_j)^2 over the last axis; dl/dy = 2 (y - t) / n.
 
     >>> float(MeanSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
@@ -21,13 +22,7 @@ class MeanSquaredError(Loss):
     aliases = ("mse", "MSE")
     examples = ({}, {"reduction": "sum"})
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_squared_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    name = "mean_squared_error"
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         _half_squares(backend, y_true, y_pred, values)
@@ -38,7 +33,7 @@ class MeanSquaredError(Loss):
         backend.xp.multiply(gradient, 2.0 / y_pred.shape[-1], out=gradient)
 
 
-class HalfSquaredError(Loss):
+class HalfSquaredError(ReductionFirst):
     """l = 1/2 sum_j (y_j - t_j)^2 over the last axis; dl/dy = y - t.
 
     The cost of the textbooks (Rumelhart et al., 1986): 1/2 ||y - t||^2 summed over
@@ -50,13 +45,7 @@ class HalfSquaredError(Loss):
 
     functor = "HalfSquaredError"
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "half_squared_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    name = "half_squared_error"
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         _half_squares(backend, y_true, y_pred, values)
@@ -74,7 +63,7 @@ def _half_squares(backend: Backend, y_true: Array, y_pred: Array, values: Array)
     xp.multiply(values, 0.5, out=values)
 
 
-class EuclideanDistance(Loss):
+class EuclideanDistance(ReductionFirst):
     """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
 
     Differences are divided by the largest before they are squared, so that nothing
@@ -86,13 +75,7 @@ class EuclideanDistance(Loss):
 
     functor = "EuclideanDistance"
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "euclidean_distance",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    name = "euclidean_distance"
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)
@@ -196,6 +179,12 @@ class MeanSquaredLogarithmicError(ElementLoss):
         xp.multiply(terms, terms, out=terms)
 
 
+def _check_delta(name: str, value: Any) -> Any:
+    if not value > 0:
+        raise ValueError(f"{name} must be a positive number; got {value!r}.")
+    return value
+
+
 class Huber(ElementLoss):
     """Squared for small errors, absolute for large ones (Huber, 1964).
 
@@ -213,17 +202,8 @@ class Huber(ElementLoss):
     examples = ({}, {"delta": 0.5})
     parameter_names = ("delta",)
 
-    def __init__(
-        self,
-        delta: float = 1.0,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "huber_loss",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        if not delta > 0:
-            raise ValueError(f"delta must be a positive number; got {delta!r}.")
-        self.delta = delta
+    delta: float = field(default=1.0, check=_check_delta)
+    name = "huber_loss"
 
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
@@ -269,7 +249,7 @@ class LogCosh(ElementLoss):
         xp.add(terms, size, out=terms)
 
 
-class CosineSimilarity(Loss):
+class CosineSimilarity(ReductionFirst):
     """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
 
     With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
@@ -284,15 +264,8 @@ class CosineSimilarity(Loss):
 
     functor = "CosineSimilarity"
 
-    def __init__(
-        self,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "cosine_similarity",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.axis = axis
+    axis: int = field(default=-1)
+    name = "cosine_similarity"
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)

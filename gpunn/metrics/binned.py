@@ -6,7 +6,7 @@ Counts are exact, and sums of weights are taken in a fixed order.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,10 +31,10 @@ class Binned(Metric):
 
     abstract = True
     adds = "bins"
-    sparse: bool | None = None
+    sparse = cast("bool | None", None)
     by_output = False
-    outputs: int | None = None
-    fixed_outputs: int | None = None
+    outputs = cast("int | None", None)
+    fixed_outputs = cast("int | None", None)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         """Take note of how many outputs there are; a change forgets all batches.

@@ -29,7 +29,7 @@ def _thresholds(given: Any, default: float) -> list[float]:
 class _Condition(Levels):
     """One of the four counts."""
 
-    number: int
+    number: ClassVar[int]
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         self.given, self.thresholds = thresholds, _thresholds(thresholds, 0.5)
@@ -93,7 +93,7 @@ class FalseNegatives(_Condition):
 class _Ratio(Levels):
     """True positives among some total of each threshold; 0 where that is 0."""
 
-    other: int
+    other: ClassVar[int]
 
     def __init__(
         self,

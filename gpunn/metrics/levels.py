@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,9 +32,9 @@ class Levels(Binned):
         "threshold_count", "top_k", "only_class", "by_output", "from_logits", "largest",
         "ascending",
     )  # fmt: skip
-    thresholds: list[float]
-    top_k: int | None = None
-    class_id: int | None = None
+    thresholds = cast("Sequence[float]", ())
+    top_k = cast("int | None", None)
+    class_id = cast("int | None", None)
     from_logits = False
     largest = False
     targets = "bits"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class _LossMetric(MeanOfRows):
 
     direction = "down"
     adds = "losses"
-    of: type[losses.Loss]
+    of: ClassVar[type[losses.Loss]]
 
     def __init__(
         self, name: str | None = None, dtype: Any = None, loss: losses.Loss | None = None
@@ -249,7 +249,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
         ignore_class: int | None = None,
         axis: int = -1,
     ) -> None:
-        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, "none", axis)
+        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
         super().__init__(name, dtype, loss)
         self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
 

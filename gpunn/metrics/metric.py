@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -56,12 +56,13 @@ class Metric(Formula):
         "stateless_reset_state": "write reset_state()",
     }
     state_size = 2
-    sparse: bool | None = False
+    # Without a type: only what has one is an argument to type checkers.
+    sparse = cast("bool | None", False)
     adds = "rows"
     direction = "up"
-    predictions: str | None = None
-    targets: str | None = None
-    remedy: str | None = None
+    predictions: ClassVar[str | None] = None
+    targets: ClassVar[str | None] = None
+    remedy: ClassVar[str | None] = None
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or snake_case(type(self).__name__)

@@ -24,7 +24,7 @@ from gpunn.common.arguments import (
     check_positive,
     optional,
 )
-from gpunn.common.fields import HasFields, field
+from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 
@@ -48,11 +48,7 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
     return lambda name, value: check_integer(name, value or None, least, None)
 
 
-class _Declared(Formula, HasFields):
-    """Above `Optimizer`, whose own fields type checkers would not see if it stood there itself."""
-
-
-class Optimizer(_Declared):
+class Optimizer(Formula):
     """Base class. A subclass names its slots and writes `update`.
 
     One update runs over one flat array: all parameters of a model lie in it, so no

@@ -82,3 +82,27 @@ def test_a_constructor_written_by_hand_is_left_alone() -> None:
 
         class Third(Half):
             third: float = field(default=0.1)
+
+
+class Sharper(gpunn.losses.Huber):
+    """An argument of its own, and another default for one of a base."""
+
+    part: float = field(check=check_fraction, default=0.5)
+    name = "sharper"
+
+
+def test_a_default_without_a_type_leaves_the_argument_at_its_place() -> None:
+    arguments = inspect.signature(Sharper).parameters
+    assert list(arguments) == ["part", "delta", "reduction", "name", "dtype"]
+    assert arguments["name"].default == Sharper().name == "sharper"
+
+
+def test_placed_arguments_are_given_by_place_or_by_name() -> None:
+    by_place = Sharper(0.25, 2.0, "sum", "mine")  # type: ignore[call-arg, misc]
+    by_name = Sharper(0.25, 2.0, reduction="sum", name="mine")
+    assert by_place.get_config() == by_name.get_config()
+
+
+def test_a_field_anew_without_a_check_keeps_that_of_the_base() -> None:
+    with pytest.raises(ValueError, match="reduction must be one of"):
+        gpunn.losses.MeanSquaredError(reduction="total")

@@ -8,13 +8,12 @@ from typing import Any
 from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
-from gpunn.common.fields import HasFields
 from gpunn.common.formula import Formula
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
 
-class LearningRateSchedule(Formula, HasFields):
+class LearningRateSchedule(Formula):
     """Base class. A subclass writes ``__call__``; with a constructor of its own, and
     ``get_config`` where its arguments are not its attributes, it is saved with the model.
 
