@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.fields import field
 from gpunn.losses.loss import row_argmax, row_starts
 
 from .metric import MeanOfRows
@@ -23,8 +24,7 @@ class Accuracy(MeanOfRows):
     functor = "Accuracy"
     elementwise = True
 
-    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+    name = "accuracy"
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         _share_of_equals(backend, y_true, y_pred, values)
@@ -43,11 +43,9 @@ class BinaryAccuracy(MeanOfRows):
     targets = "bits"
     examples = ({}, {"threshold": 0.25, "name": "quarter"})
 
-    def __init__(
-        self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5
-    ) -> None:
-        super().__init__(name, dtype)
-        self.threshold = threshold
+    name: str | None = "binary_accuracy"
+    dtype: Any = None
+    threshold: float = field(default=0.5)
 
     @property
     def predictions(self) -> str | None:  # type: ignore[override]
@@ -68,8 +66,7 @@ class CategoricalAccuracy(MeanOfRows):
 
     functor = "CategoricalAccuracy"
 
-    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+    name = "categorical_accuracy"
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         truth, answer = row_argmax(backend, y_true, "true"), row_argmax(backend, y_pred, "pred")
@@ -86,11 +83,16 @@ class SparseCategoricalAccuracy(MeanOfRows):
     functor = "SparseCategoricalAccuracy"
     sparse = True
 
-    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+    name = "sparse_categorical_accuracy"
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=values)
+
+
+def _check_k(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+    return value
 
 
 class _TopK(MeanOfRows):
@@ -98,11 +100,7 @@ class _TopK(MeanOfRows):
     parameter_names = ("k", "from_sorted_ids")
     from_sorted_ids = False
 
-    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k must be a positive integer; got {k!r}.")
-        super().__init__(name, dtype)
-        self.k = k
+    k: int = field(default=5, check=_check_k)
 
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
         """A hit: fewer than k predictions are larger than the one at the label."""
@@ -126,10 +124,7 @@ class TopKCategoricalAccuracy(_TopK):
 
     examples = ({}, {"k": 2})
 
-    def __init__(
-        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
-    ) -> None:
-        super().__init__(k, name, dtype)
+    name = "top_k_categorical_accuracy"
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.count(backend, row_argmax(backend, y_true, "true"), y_pred, values)
@@ -152,15 +147,10 @@ class SparseTopKCategoricalAccuracy(_TopK):
     sparse = True
     examples = ({}, {"k": 2}, {"k": 2, "from_sorted_ids": True})
 
-    def __init__(
-        self,
-        k: int = 5,
-        name: str | None = "sparse_top_k_categorical_accuracy",
-        dtype: Any = None,
-        from_sorted_ids: bool = False,
-    ) -> None:
-        super().__init__(k, name, dtype)
-        self.from_sorted_ids = from_sorted_ids
+    k: int = 5
+    name: str | None = field(default="sparse_top_k_categorical_accuracy", kw_only=True, placed=True)
+    dtype: Any = field(default=None, kw_only=True, placed=True)
+    from_sorted_ids: bool = field(default=False, kw_only=True, placed=True)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         if not self.from_sorted_ids:

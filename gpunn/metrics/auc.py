@@ -81,7 +81,7 @@ class AUC(Levels):
         self.num_labels = num_labels
         self.fixed_outputs = num_labels or (None if label_weights is None else len(label_weights))
         self.outputs = self.fixed_outputs
-        super().__init__(name, dtype)
+        super().__init__(name=name, dtype=dtype)
 
     @property
     def num_thresholds(self) -> int:

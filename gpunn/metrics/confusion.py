@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.fields import field
 from gpunn.losses.loss import row_argmax
 
 from .binned import Binned, divide
+
+
+def _check_classes(name: str, value: Any) -> int | None:
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+    return value
 
 
 class ConfusionMatrix(Binned):
@@ -40,18 +47,13 @@ class ConfusionMatrix(Binned):
     targets = "bits"
     examples = ({}, {"num_classes": 5}, {"threshold": 0.2, "name": "table"})
 
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        threshold: float = 0.5,
-        name: str | None = "confusion_matrix",
-        dtype: Any = None,
-    ) -> None:
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes must be a positive integer; got {num_classes!r}.")
-        self.num_classes, self.threshold = num_classes, threshold
-        self.outputs = self.fixed_outputs = num_classes
-        super().__init__(name, dtype)
+    num_classes: int | None = field(default=None, check=_check_classes)
+    threshold: float = field(default=0.5)
+    name = "confusion_matrix"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.outputs = self.fixed_outputs = self.num_classes
 
     @property
     def bins(self) -> int:
@@ -87,8 +89,3 @@ class ConfusionMatrix(Binned):
         self._state = np.array(state)
         matrix = self.array(self._state)
         return float(divide(np.trace(matrix), matrix.sum()))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "num_classes": self.num_classes, "threshold": self.threshold, "name": self.name,
-        }  # fmt: skip

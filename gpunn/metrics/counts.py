@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common.config import epsilon
+from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
 from .binned import divide
@@ -31,16 +32,18 @@ class _Condition(Levels):
 
     number: ClassVar[int]
 
-    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
-        self.given, self.thresholds = thresholds, _thresholds(thresholds, 0.5)
-        super().__init__(name, dtype)
+    thresholds: Any = field(default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.given, self.thresholds = self.thresholds, _thresholds(self.thresholds, 0.5)
 
     def array(self, state: np.ndarray) -> np.ndarray:
         found = self.counts(state)[self.number]
         return found[0] if len(found) == 1 else found
 
     def get_config(self) -> dict[str, Any]:
-        return {"thresholds": self.given, "name": self.name}
+        return {**super().get_config(), "thresholds": self.given}
 
 
 class TruePositives(_Condition):
@@ -90,27 +93,31 @@ class FalseNegatives(_Condition):
     examples = ({}, {"thresholds": [0.7, 0.3]})
 
 
+def _check_top_k(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or value < 1):
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+    return value
+
+
+def _check_class_id(name: str, value: Any) -> int | None:
+    if value is not None and value < 0:
+        raise ValueError(f"{name} must be the number of an output; got {value!r}.")
+    return value
+
+
 class _Ratio(Levels):
     """True positives among some total of each threshold; 0 where that is 0."""
 
     other: ClassVar[int]
 
-    def __init__(
-        self,
-        thresholds: Any = None,
-        top_k: int | None = None,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
-            raise ValueError(f"top_k must be a positive integer; got {top_k!r}.")
-        if class_id is not None and class_id < 0:
-            raise ValueError(f"class_id must be the number of an output; got {class_id!r}.")
-        self.given = thresholds
-        self.thresholds = _thresholds(thresholds, 0.5 if top_k is None else BELOW_ALL)
-        self.top_k, self.class_id = top_k, class_id
-        super().__init__(name, dtype)
+    thresholds: Any = field(default=None)
+    top_k: int | None = field(default=None, check=_check_top_k)
+    class_id: int | None = field(default=None, check=_check_class_id)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        default = 0.5 if self.top_k is None else BELOW_ALL
+        self.given, self.thresholds = self.thresholds, _thresholds(self.thresholds, default)
 
     def array(self, state: np.ndarray) -> np.ndarray:
         counts = self.counts(state)
@@ -118,8 +125,7 @@ class _Ratio(Levels):
         return found[0] if len(found) == 1 else found
 
     def get_config(self) -> dict[str, Any]:
-        own = {"thresholds": self.given, "top_k": self.top_k, "class_id": self.class_id}
-        return {**own, "name": self.name}
+        return {**super().get_config(), "thresholds": self.given}
 
 
 class Precision(_Ratio):
@@ -152,6 +158,24 @@ class Recall(_Ratio):
     examples = ({}, {"top_k": 2, "class_id": 0})
 
 
+def _check_average(name: str, value: Any) -> str | None:
+    if value not in (None, "micro", "macro", "weighted"):
+        raise ValueError(f"{name} must be None, 'micro', 'macro' or 'weighted'; got {value!r}.")
+    return value
+
+
+def _check_beta(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{name} must be a positive number; got {value!r}.")
+    return value
+
+
+def _check_threshold(name: str, value: Any) -> float | None:
+    if value is not None and not (isinstance(value, float) and 0 < value <= 1):
+        raise ValueError(f"{name} must be a float, 0 < {name} <= 1; got {value!r}.")
+    return value
+
+
 class FBetaScore(Levels):
     """(1 + beta^2) precision recall / (beta^2 precision + recall) of each output.
 
@@ -171,27 +195,16 @@ class FBetaScore(Levels):
     remedy = None  # of a row's largest there is one, as of a class number
     examples: ClassVar[Examples] = ({}, {"average": "weighted", "beta": 2.0})
 
-    def __init__(
-        self,
-        average: str | None = None,
-        beta: float = 1.0,
-        threshold: float | None = None,
-        name: str | None = "fbeta_score",
-        dtype: Any = None,
-    ) -> None:
-        if average not in (None, "micro", "macro", "weighted"):
-            raise ValueError(
-                f"average must be None, 'micro', 'macro' or 'weighted'; got {average!r}."
-            )
-        if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not beta > 0:
-            raise ValueError(f"beta must be a positive number; got {beta!r}.")
-        if threshold is not None and not (isinstance(threshold, float) and 0 < threshold <= 1):
-            raise ValueError(f"threshold must be a float, 0 < threshold <= 1; got {threshold!r}.")
-        self.average, self.beta, self.threshold = average, beta, threshold
-        self.thresholds = [0.5 if threshold is None else threshold]
-        self.largest = threshold is None
-        self.by_output = average != "micro"
-        super().__init__(name, dtype)
+    average: str | None = field(default=None, check=_check_average)
+    beta: float = field(default=1.0, check=_check_beta)
+    threshold: float | None = field(default=None, check=_check_threshold)
+    name = "fbeta_score"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.thresholds = [0.5 if self.threshold is None else self.threshold]
+        self.largest = self.threshold is None
+        self.by_output = self.average != "micro"
 
     def array(self, state: np.ndarray) -> np.ndarray:
         tp, fp, _, fn = (counts[..., 0] for counts in self.counts(state))
@@ -219,4 +232,4 @@ class F1Score(FBetaScore):
         name: str | None = "f1_score",
         dtype: Any = None,
     ) -> None:
-        super().__init__(average, 1.0, threshold, name, dtype)
+        super().__init__(average, 1.0, threshold, name=name, dtype=dtype)

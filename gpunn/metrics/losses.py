@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from gpunn import losses
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.fields import field
 from gpunn.common.names import snake_case
 
 from .metric import MeanOfRows
 
 
 class _LossMetric(MeanOfRows):
-    """The mean over rows of ``self.loss``; a subclass names its class, or gives an object."""
+    """The mean over rows of a loss; a subclass names its class, and arguments that both have."""
 
     direction = "down"
     adds = "losses"
     of: ClassVar[type[losses.Loss]]
+    options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, name: str | None = None, dtype: Any = None, loss: losses.Loss | None = None
-    ) -> None:
-        super().__init__(name, dtype)
-        self.loss = loss or self.of()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        options = {argument: getattr(self, argument) for argument in self.options}
+        self.loss = self.of(reduction="none", **options)
         self.sparse = self.loss.sparse
 
     @property
@@ -50,9 +51,12 @@ class _LossMetric(MeanOfRows):
 
 
 class _PlainLossMetric(_LossMetric):
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        name = name or snake_case(registry.built_in(type(self)).__name__)
-        super().__init__(name, dtype)  # a subclass keeps it, as in Keras
+    name = cast("str | None", None)
+
+    def __post_init__(self) -> None:
+        # A subclass keeps it, as in Keras.
+        self.name = self.name or snake_case(registry.built_in(type(self)).__name__)
+        super().__post_init__()
 
 
 class MeanSquaredError(_PlainLossMetric):
@@ -121,11 +125,13 @@ class MeanSquaredLogarithmicError(_PlainLossMetric):
 class Huber(_LossMetric):
     """The mean Huber loss, see `gpunn.losses.Huber`."""
 
+    of = losses.Huber
+    options = ("delta",)
     examples = ({}, {"delta": 0.5})
 
-    def __init__(self, name: str | None = "huber", dtype: Any = None, delta: float = 1.0) -> None:
-        super().__init__(name, dtype, losses.Huber(delta))
-        self.delta = delta
+    name: str | None = "huber"
+    dtype: Any = None
+    delta: float = field(default=1.0)
 
 
 class LogCoshError(_PlainLossMetric):
@@ -134,8 +140,7 @@ class LogCoshError(_PlainLossMetric):
     of = losses.LogCosh
     aliases = ("logcosh", "LogCosh", "log_cosh")
 
-    def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+    name = "logcosh"
 
 
 class CosineSimilarity(_LossMetric):
@@ -145,13 +150,13 @@ class CosineSimilarity(_LossMetric):
     0.5
     """
 
+    of = losses.CosineSimilarity
+    options = ("axis",)
     direction = "up"
 
-    def __init__(
-        self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(name, dtype, losses.CosineSimilarity(axis))
-        self.axis = axis
+    name: str | None = "cosine_similarity"
+    dtype: Any = None
+    axis: int = field(default=-1)
 
     def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
         """The loss of each row: minus the similarity."""
@@ -203,55 +208,44 @@ class PerceptronCriterion(_PlainLossMetric):
 class BinaryCrossentropy(_LossMetric):
     """The mean binary cross-entropy."""
 
+    of = losses.BinaryCrossentropy
+    options = ("from_logits", "label_smoothing")
     aliases = ("bce", "BCE")
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
-    def __init__(
-        self,
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0,
-    ) -> None:
-        super().__init__(name, dtype, losses.BinaryCrossentropy(from_logits, label_smoothing))
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+    name: str | None = "binary_crossentropy"
+    dtype: Any = None
+    from_logits: bool = field(default=False)
+    label_smoothing: float = field(default=0)
 
 
 class CategoricalCrossentropy(_LossMetric):
     """The mean categorical cross-entropy of one-hot targets."""
 
+    of = losses.CategoricalCrossentropy
+    options = ("from_logits", "label_smoothing", "axis")
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
-    def __init__(
-        self,
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0,
-        axis: int = -1,
-    ) -> None:
-        loss = losses.CategoricalCrossentropy(from_logits, label_smoothing, axis)
-        super().__init__(name, dtype, loss)
-        self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = field(default=False)
+    label_smoothing: float = field(default=0)
+    axis: int = field(default=-1)
 
 
 class SparseCategoricalCrossentropy(_LossMetric):
     """The mean categorical cross-entropy of class numbers."""
 
+    of = losses.SparseCategoricalCrossentropy
+    options = ("from_logits", "ignore_class", "axis")
     sparse = True
     examples = ({}, {"from_logits": True})
 
-    def __init__(
-        self,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-    ) -> None:
-        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
-        super().__init__(name, dtype, loss)
-        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = field(default=False)
+    ignore_class: int | None = field(default=None)
+    axis: int = field(default=-1)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch; as in Keras, ignored rows count unless there are weights."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 from gpunn.common.registry import Examples
@@ -64,9 +65,11 @@ class Metric(Formula):
     targets: ClassVar[str | None] = None
     remedy: ClassVar[str | None] = None
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        self.name = name or snake_case(type(self).__name__)
-        self.dtype = dtype
+    name: str | None = field(default=None, kw_only=True, placed=True)
+    dtype: Any = field(default=None, kw_only=True, placed=True)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or snake_case(type(self).__name__)
 
     @cached_property
     def _state(self) -> np.ndarray:
@@ -132,8 +135,7 @@ class Mean(Metric):
     direction = "down"
     examples: ClassVar[Examples] = ({}, {"name": "average"})
 
-    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
+    name = cast("str | None", "mean")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add values: a number, or an array with one entry (or a mean of entries) a sample."""
@@ -216,7 +218,7 @@ class MeanMetricWrapper(MeanOfRows):
     ) -> None:
         if not callable(fn):
             raise TypeError(f"fn must be a function of (y_true, y_pred); got {fn!r}.")
-        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        super().__init__(name=name or getattr(fn, "__name__", "metric"), dtype=dtype)
         self.fn = fn
         self.options = kwargs
 

@@ -8,10 +8,25 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.fields import field
 
 from .binned import Binned, divide
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
+
+
+def _check_aggregation(name: str, value: Any) -> str | None:
+    if value not in AGGREGATIONS:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(str, AGGREGATIONS))}; got {value!r}."
+        )
+    return value
+
+
+def _check_regressors(name: str, value: Any) -> int:
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0; got {value!r}.")
+    return value
 
 
 class R2Score(Binned):
@@ -37,22 +52,9 @@ class R2Score(Binned):
     by_output = True
     examples = ({}, {"class_aggregation": None}, {"num_regressors": 2})
 
-    def __init__(
-        self,
-        class_aggregation: str | None = "uniform_average",
-        num_regressors: int = 0,
-        name: str | None = "r2_score",
-        dtype: Any = None,
-    ) -> None:
-        if class_aggregation not in AGGREGATIONS:
-            raise ValueError(
-                f"class_aggregation must be one of {', '.join(map(str, AGGREGATIONS))}; got "
-                f"{class_aggregation!r}."
-            )
-        if num_regressors < 0:
-            raise ValueError(f"num_regressors must be at least 0; got {num_regressors!r}.")
-        self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
-        super().__init__(name, dtype)
+    class_aggregation: str | None = field(default="uniform_average", check=_check_aggregation)
+    num_regressors: int = field(default=0, check=_check_regressors)
+    name = "r2_score"
 
     @property
     def bins(self) -> int:

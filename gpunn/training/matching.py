@@ -129,7 +129,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
         if output_shape[-1] == 1:
             return metrics_module.BinaryAccuracy(), given
         return metrics_module.CategoricalAccuracy(), given
-    metric = metrics_module.get(given)
+    metric: Any = metrics_module.get(given)
     metric.build(output_shape)
     return metric, given if isinstance(given, str) else metric.name
 
