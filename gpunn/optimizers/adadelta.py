@@ -8,7 +8,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, Slots, averaged
+from .means import averaged
+from .optimizer import Optimizer, Slots
 
 
 class Adadelta(Optimizer):

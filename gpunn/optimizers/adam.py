@@ -9,7 +9,8 @@ from gpunn.common.arguments import check_below_one, check_flag, check_not_negati
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
-from .optimizer import Optimizer, Slots, approach, one_minus_power
+from .means import approach, one_minus_power
+from .optimizer import Optimizer, Slots
 
 
 class Adam(Optimizer):

@@ -8,7 +8,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, Slots, averaged
+from .means import averaged
+from .optimizer import Optimizer, Slots
 
 
 def _check_share(name: str, value: Any) -> float:

@@ -10,7 +10,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_below_one, check_not_negative
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, Slots, approach, one_minus_power
+from .means import approach, one_minus_power
+from .optimizer import Optimizer, Slots
 
 
 class Nadam(Optimizer):

@@ -7,7 +7,7 @@ import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -27,14 +27,12 @@ from gpunn.common.arguments import (
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
+from gpunn.core.arena import Arena, Parameter
 
 from . import schedules
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
-
-if TYPE_CHECKING:
-    from gpunn.core.arena import Arena
 
 # Slots that an optimizer keeps beside its own: the gradients of the steps since the last update,
 # and the moving average of the weights.
@@ -352,8 +350,6 @@ class Optimizer(Formula):
             raise ValueError(
                 f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}."
             )
-        from gpunn.core.arena import Arena, Parameter
-
         backend = get_backend("numpy")
         dtype = variables[0].dtype if variables else np.dtype("float32")
         arena: Arena | None = getattr(self, "_loose", None)
@@ -389,29 +385,6 @@ def given_schedule(value: Any) -> LearningRateSchedule | None:
     if isinstance(value, (LearningRateSchedule, dict)):
         return schedules.get(value)
     return None
-
-
-def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Array) -> None:
-    """mean = keep mean + (1 - keep) x; x may be scratch."""
-    backend.xp.multiply(mean, keep, out=mean)
-    backend.xp.multiply(x, 1 - keep, out=scratch)
-    backend.xp.add(mean, scratch, out=mean)
-
-
-def approach(backend: Backend, mean: Array, x: Array, share: float, scratch: Array) -> None:
-    """mean += (x - mean) share; x may be scratch."""
-    backend.xp.subtract(x, mean, out=scratch)
-    backend.xp.multiply(scratch, share, out=scratch)
-    backend.xp.add(mean, scratch, out=mean)
-
-
-def one_minus_power(backend: Backend, beta: float, t: Any) -> Any:
-    """1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits.
-
-    For a number it is a plain one, with which arrays of float32 stay such.
-    """
-    exponent = t * (math.log1p(-(1 - beta)) if beta else -math.inf)
-    return -(math.expm1(exponent) if isinstance(exponent, float) else backend.xp.expm1(exponent))
 
 
 get, serialize, deserialize = registry.lookups(Optimizer)
