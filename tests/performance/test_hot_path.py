@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
+from counting import instructions
 from digit_networks import PROGRAMS, digits, mlp, program_1, program_2, stepper
 
 import gpunn
@@ -237,25 +238,6 @@ def test_the_number_of_operations_does_not_depend_on_the_batch(name: str, backen
     assert Counter(few)["update"] == 1
 
 
-def instructions(work: Callable[[], Any]) -> int:
-    """Instructions of Python's that ``work`` performs: a loop performs its body's each time."""
-    count = 0
-
-    def trace(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes = True
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_loop_over_samples_runs_in_python(name: str) -> None:
     make, _ = PROGRAMS[name]
@@ -277,7 +259,6 @@ def test_a_profile_ends_with_its_block() -> None:
         run(1)
     length = len(operations)
     assert length > 10
-    run(1)  # which lets go of what the block held
     assert instructions(lambda: run(1)) == plain
     assert len(operations) == length
 
