@@ -47,4 +47,4 @@ class _Saver(Callback):
 
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         """Save after this batch; None: after the epoch."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _save(epoch, batch, logs).")

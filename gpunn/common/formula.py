@@ -17,7 +17,7 @@ class Formula(Entry, HasFields):
     Attributes:
         functor: name of the struct in ``kernels/formulas`` that computes the same, or None.
         parameter_names: of the attributes that the functor is given, in the order of the
-            enumeration ``Given`` there.
+            struct's enumeration.
     """
 
     abstract = True
