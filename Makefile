@@ -45,17 +45,17 @@ bench: $(VENV)/.for-bench ## compare with the neighbours: 20 minutes (ARGS=--qui
 
 bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 90 minutes
 	$(BIN)/gpunn bench --full $(ARGS)
-	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python -m benchmarks.scale.curves
 
 # No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
 gpu: ## test and measure on the NVIDIA card of this machine
-	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) benchmarks/gpu.py
+	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.card.gpu
 
 kernels: $(VENV)/.for-test ## list the registers and shared memory of each kernel
-	$(BIN)/python benchmarks/kernel_table.py
+	$(BIN)/python -m benchmarks.card.kernel_table
 
 counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in benchmarks/results
-	$(BIN)/python benchmarks/counters.py
+	$(BIN)/python -m benchmarks.counts.counters
 
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
-import nvrtc
 import pytest
 
+from benchmarks.card import nvrtc
 from gpunn import backends
 from gpunn.backends.compiled.select import why_not as why_not_compiled
 from gpunn.backends.cupy.driver.card import why_not as why_no_card

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import roofline as program
 
 import gpunn
+from benchmarks.card import roofline as program
 from gpunn import layers
 from gpunn.apps.roofline import known_cards, roofline
 from gpunn.apps.roofline import step_profile as steps
@@ -343,7 +343,7 @@ def test_the_page_is_made_again_without_measuring(
 
 
 def test_the_committed_page_says_what_its_file_says() -> None:
-    again = "python benchmarks/roofline.py --page writes it anew"
+    again = "python -m benchmarks.card.roofline --page writes it anew"
     result = json.loads(program.PATH.read_text())
     assert result["predicted"] == json.loads(json.dumps(program.predict(result["measured"]))), again
     text = program.page(result, program.measured_on_cards(program.RESULTS))

@@ -13,12 +13,11 @@ import emulated
 import hypothesis
 import hypothesis.strategies as st
 import kernel_resources
-import kernel_table
 import numpy as np
-import nvrtc
 import pytest
 
 import gpunn
+from benchmarks.card import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import parts as kernel_source

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import emulated  # noqa: F401  (makes the backend known)
@@ -13,6 +11,8 @@ import numpy as np
 import pytest
 
 import gpunn
+from benchmarks import RESULTS
+from benchmarks.studies import precision
 from gpunn import layers
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
@@ -157,8 +157,6 @@ def test_it_is_saved_with_the_model(tmp_path: Any) -> None:
 
 
 def test_the_page_says_what_the_figures_say() -> None:
-    folder = Path(__file__).parents[2] / "benchmarks"
-    figures = json.loads((folder / "results" / "precision.json").read_text())
-    table = runpy.run_path(str(folder / "precision.py"))["table"]
-    assert (folder / "results" / "precision.md").read_text() == table(figures)
+    figures = json.loads((RESULTS / "precision.json").read_text())
+    assert (RESULTS / "precision.md").read_text() == precision.table(figures)
     assert all(len(values) == len(figures["seeds"]) for values in figures["accuracy"].values())

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import kernel_table
 import numpy as np
-import nvrtc
 import pytest
 from kernel_resources import check
-from kernel_table import ARCHITECTURES
 
+from benchmarks.card import kernel_table, nvrtc
+from benchmarks.card.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
 from gpunn.backends.cupy.launch import parts as kernel_source

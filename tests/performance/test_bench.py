@@ -13,19 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import catalog
-import goals
-import machine
 import numpy as np
-import one_point_a_step
-import page
 import pytest
-import race
-import samples
-import suite
-import tiers
-import workloads
 
+from benchmarks.common import machine, samples, workloads
+from benchmarks.race import catalog, goals, one_point_a_step, page, rounds, suite, tiers
 from gpunn.apps.cli import bench, main
 from gpunn.backends.compiled import select as compiled
 
@@ -111,7 +103,7 @@ def prepare(data, how="", quick=0):
 
 
 @pytest.fixture
-def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, race.Program]:
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, rounds.Program]:
     file = tmp_path / "fake.py"
     file.write_text(FAKE)
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
@@ -119,7 +111,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, race.Pro
     for name, array in zip(workloads.NAMES, small_data(), strict=True):
         np.save(tmp_path / f"{name}.npy", array)
     names = ("sound", "raises", "dies", "hangs", "twice", "never starts")
-    return {name: race.Program(name, file, name, chooses_threads=True) for name in names}
+    return {name: rounds.Program(name, file, name, chooses_threads=True) for name in names}
 
 
 def small_data() -> list[np.ndarray]:
@@ -131,14 +123,14 @@ def small_data() -> list[np.ndarray]:
     return [x, y, x_test, y_test]
 
 
-SHORT = race.Measure("epoch", {"do": "epoch"}, 0.001)
+SHORT = rounds.Measure("epoch", {"do": "epoch"}, 0.001)
 
 
 def test_rounds_are_interleaved_and_passes_are_as_many(
-    fakes: dict[str, race.Program], tmp_path: Path
+    fakes: dict[str, rounds.Program], tmp_path: Path
 ) -> None:
     programs = [fakes["sound"], fakes["twice"]]
-    with race.Race(programs, "W1", 40, tmp_path) as contest:
+    with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
         # Both have made two passes when their accuracy is asked.
         assert contest.accuracy == {"sound": 0.02, "twice": 0.02}
@@ -152,11 +144,11 @@ def test_rounds_are_interleaved_and_passes_are_as_many(
 
 
 def test_the_better_number_of_threads_is_chosen(
-    fakes: dict[str, race.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(race, "all_threads", lambda: 2)
-    program = race.Program("twice", fakes["twice"].file, "twice")
-    with race.Race([program], "W1", 40, tmp_path) as contest:
+    monkeypatch.setattr(rounds, "all_threads", lambda: 2)
+    program = rounds.Program("twice", fakes["twice"].file, "twice")
+    with rounds.Race([program], "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
         tried = contest.tried["epoch"]["twice"]
         assert contest.threads["epoch"]["twice"] == 2 and tried[1] > tried[2]
@@ -164,11 +156,11 @@ def test_the_better_number_of_threads_is_chosen(
 
 
 def test_who_breaks_is_reported_and_the_others_go_on(
-    fakes: dict[str, race.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(race, "ROUND_SECONDS", 1.0)
+    monkeypatch.setattr(rounds, "ROUND_SECONDS", 1.0)
     programs = [fakes[n] for n in ("sound", "raises", "dies", "hangs", "never starts")]
-    with race.Race(programs, "W1", 40, tmp_path) as contest:
+    with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
         pids = [p._process.pid for running in contest.running.values() for p in running]
         found = contest.run([SHORT], 4, tell=lambda text: None)["epoch"]
@@ -194,12 +186,12 @@ def alive(pid: int) -> bool:
 
 
 def test_who_is_very_slow_rests_after_three_rounds(
-    fakes: dict[str, race.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(race, "LONG_SECONDS", 0.035)
+    monkeypatch.setattr(rounds, "LONG_SECONDS", 0.035)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     programs = [fakes["sound"], fakes["twice"]]  # .05 and .02 s
-    with race.Race(programs, "W1", 40, tmp_path) as contest:
+    with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
         found = contest.run([SHORT], 5, tell=lambda text: None)["epoch"]
     assert [value is None for value in found["sound"]] == [False] * 3 + [True] * 2
@@ -207,19 +199,19 @@ def test_who_is_very_slow_rests_after_three_rounds(
 
 
 def test_predictions_are_checked_and_what_is_not_offered_is_left_out(
-    fakes: dict[str, race.Program], tmp_path: Path
+    fakes: dict[str, rounds.Program], tmp_path: Path
 ) -> None:
-    measures = [race.predict(20), race.predict(20, "predict_on_batch")]
-    with race.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
+    measures = [rounds.predict(20), rounds.predict(20, "predict_on_batch")]
+    with rounds.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
         contest.warm_up(measures, tell=lambda text: None)
         found = contest.run(measures, 3, tell=lambda text: None)
     assert len(found["predict 20"]["sound"]) == 3 and not found["predict_on_batch 20"]
 
 
-def test_memory_is_the_process_own_peak(fakes: dict[str, race.Program], tmp_path: Path) -> None:
+def test_memory_is_the_process_own_peak(fakes: dict[str, rounds.Program], tmp_path: Path) -> None:
     """Not that of the process that started it, which Linux would hand down."""
     ballast = np.ones(400 << 17)  # 400 MB here
-    with race.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
+    with rounds.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
     assert 5e6 < contest.memory["sound"]["host"] < 200e6 < ballast.nbytes
 
@@ -492,7 +484,7 @@ def test_the_readme_takes_its_figures_from_the_report() -> None:
 def test_page_and_readme_are_made_from_the_recorded_run() -> None:
     found = json.loads(RESULT.read_text()) if RESULT.exists() else None
     text = (ROOT / "README.md").read_text()
-    assert page.with_figures(text, page.figures(found)) == text, "run benchmarks/page.py"
+    assert page.with_figures(text, page.figures(found)) == text, "run benchmarks.race.page"
     for file in RESULT.parent.glob("bench*.json"):
         recorded = json.loads(file.read_text())
         assert page.markdown(recorded, file.stem) == file.with_suffix(".md").read_text()
@@ -579,8 +571,8 @@ def workers_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_operations_of_the_contract_are_all_timed(backend: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "operations.py"), backend, "1"],
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "benchmarks.race.operations", backend, "1"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
     timed = found["operations"]

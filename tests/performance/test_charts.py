@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
-import charts
 import pytest
+
+from benchmarks.common import charts
 
 SVG = "{http://www.w3.org/2000/svg}"
 

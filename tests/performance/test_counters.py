@@ -5,15 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import counters
-import counting
 import numpy as np
 import pytest
 
 import gpunn
+from benchmarks import ROOT
+from benchmarks.counts import counters, counting
 from gpunn import layers
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.core import arena
@@ -21,8 +20,8 @@ from gpunn.core import arena
 
 def test_nothing_got_worse_and_what_got_better_is_committed() -> None:
     """In a process of its own: what else this one has imported does not count."""
-    script = str(Path(counters.__file__))
-    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.counts.counters", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"\n{done.stdout}{done.stderr}"
 
 

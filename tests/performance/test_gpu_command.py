@@ -33,7 +33,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 
 def test_its_benchmarks_run_and_say_what_they_are(bare: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/gpu.py", "--no-tests", "--rows", "40", "--out"]
+    command = [sys.executable, "-m", "benchmarks.card.gpu", "--no-tests", "--rows", "40", "--out"]
     bare |= {"GPUNN_BACKEND": "emulated", "GPUNN_CACHE": str(tmp_path)}
     bare.pop("GPUNN_DATA", None)
     subprocess.run([*command, str(tmp_path / "out")], cwd=ROOT, env=bare, check=True)
@@ -72,7 +72,7 @@ def test_without_a_card_one_line_says_what_is_missing(tmp_path: Path) -> None:
     """With a CuPy that breaks when it is imported."""
     (tmp_path / "cupy.py").write_text("raise OSError('libcuda.so.1 is broken')")
     done = subprocess.run(
-        [sys.executable, "benchmarks/gpu.py"],
+        [sys.executable, "-m", "benchmarks.card.gpu"],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path), "GPUNN_BACKEND": "cupy"},
         capture_output=True, text=True,
     )  # fmt: skip

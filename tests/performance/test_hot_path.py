@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from counting import instructions
 from digit_networks import PROGRAMS, digits, mlp, program_1, program_2, stepper
 
 import gpunn
+from benchmarks.counts.counting import instructions
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.numpy.backend import NumpyBackend

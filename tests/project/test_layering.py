@@ -1,4 +1,7 @@
-"""The floors of the package: imports go downwards, and importing it touches no extra."""
+"""The floors of the package: imports go downwards, and importing it touches no extra.
+
+And the folders of the benchmarks: what each imports, and how many files there may be in one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import pytest
 import gpunn
 
 PACKAGE = Path(gpunn.__file__).parent
+ROOT = PACKAGE.parent
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent.name != "kernels")
 
 # The floors, from the lowest: each folder or module right under gpunn. A module imports from its
@@ -46,6 +50,17 @@ BACKENDS = (
     ("cupy/driver",),
     ("__init__",),
 )
+# The folders of the benchmarks, and what else of the project each imports.
+BENCHMARKS = {
+    "common": {"gpunn"},
+    "contestants": {"gpunn"},
+    "race": {"gpunn", "common", "contestants"},
+    "card": {"gpunn", "common", "race"},
+    "scale": {"gpunn", "common"},
+    "counts": {"gpunn"},
+    "faults": set(),
+    "studies": {"gpunn", "common", "contestants"},
+}
 EXTRAS = (
     "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "pandas", "scipy", "sklearn",
     "tensorboard", "tensorboardX", "tensorflow", "torch",
@@ -64,8 +79,8 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """What a file imports anywhere in it, as full names; inside gpunn down to what is named."""
-    package = ["gpunn", *path.relative_to(PACKAGE).parts[:-1]]
+    """What a file imports anywhere in it, as full names, down to what is named."""
+    package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -92,7 +107,7 @@ def files_imported(path: Path) -> set[Path]:
 
 
 def test_the_picture_of_the_floors_is_true() -> None:
-    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     pictures = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for picture, floors in zip(pictures, (FLOORS, BACKENDS), strict=True):
         drawn = [re.split(" {2,}", line)[0].split(", ") for line in picture.splitlines()]
@@ -138,9 +153,18 @@ def test_no_two_modules_import_each_other() -> None:
 
 
 def test_no_folder_holds_more_than_twenty_files() -> None:
-    for root in (PACKAGE, PACKAGE.parent / "kernels"):
+    for root in (PACKAGE, *(ROOT / name for name in ("kernels", "benchmarks", "tests/support"))):
         for folder in {path.parent for path in root.rglob("*.py")}:
             assert len(list(folder.glob("*.py"))) <= 20, folder
+
+
+def test_folders_of_the_benchmarks_import_what_they_say() -> None:
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "benchmarks").glob("*/*.py"):
+        names = {name.removeprefix("benchmarks.").split(".")[0] for name in imported(path)}
+        there = names & {"gpunn", *BENCHMARKS} - {path.parent.name}
+        found.setdefault(path.parent.name, set()).update(there)
+    assert found == BENCHMARKS
 
 
 def test_only_the_backends_import_cupy() -> None:
@@ -260,8 +284,7 @@ def test_dir_offers_the_public_names_and_nothing_else() -> None:
 
 
 def test_every_name_that_the_documents_use_is_offered() -> None:
-    root = PACKAGE.parent
-    pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "examples").glob("*.py")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
     name = re.compile(r"(?<![\w./])(?:gpunn|keras)\.([A-Za-z]\w*)")
     used = {found for page in pages for found in name.findall(page.read_text())}
     assert used - {"apps"} <= set(dir(gpunn))  # a table says where the command line is

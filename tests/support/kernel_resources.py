@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import nvrtc
-
+from benchmarks.card import nvrtc
 from gpunn.backends.cupy.launch.codegen import BLOCK
 
 SHARED_LIMIT = 48 * 1024  # of static shared memory, on every card

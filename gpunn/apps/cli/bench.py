@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         folder = own_folder("benchmarks")
     except FileNotFoundError:
         raise RuntimeError(ELSEWHERE) from None
-    sys.path.insert(0, str(folder))
-    status: int = importlib.import_module("suite").run(
+    sys.path.insert(0, str(folder.parent))
+    status: int = importlib.import_module("benchmarks.race.suite").run(
         args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows
     )
     return status

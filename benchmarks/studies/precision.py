@@ -1,6 +1,6 @@
 """What rounding the factors of products costs in accuracy: float32, TF32, bfloat16.
 
-    python benchmarks/precision.py [--epochs 3] [--seeds 5]
+    python -m benchmarks.studies.precision [--epochs 3] [--seeds 5]
 
 784-128(relu)-dropout 0.2-10 with Adam on MNIST, batch 32. The rounding is what a card's
 tensor cores do, emulated on the CPU: nothing here runs on a card, and no time is taken.
@@ -12,17 +12,16 @@ import argparse
 import json
 import statistics
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gpunn
+from benchmarks import RESULTS
 from gpunn import layers
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
-RESULTS = Path(__file__).parent / "results"
 NOTE = "rounding emulated on the CPU, nothing run on a card"
 BITS = 23  # of float32
 
@@ -76,7 +75,8 @@ def table(result: dict[str, Any]) -> str:
         "# Accuracy with rounded products",
         "",
         f"784-128-dropout 0.2-10, Adam, batch 32, {result['epochs']} epochs of MNIST; {NOTE}.",
-        "Accuracy on the 10,000 test images, one column a seed; by `benchmarks/precision.py`.",
+        "Accuracy on the 10,000 test images, one column a seed; by",
+        "`benchmarks/studies/precision.py`.",
         "",
         f"| factors | bits | {' | '.join(f'seed {s}' for s in seeds)} | mean | against float32 |",
         f"| --- | --- | {' | '.join('---' for _ in seeds)} | --- | --- |",

@@ -1,6 +1,6 @@
 """One point of a scale curve, in a process of its own: time and memory of `fit`.
 
-    python benchmarks/scale_point.py '{"sizes": [784, 128, 10], "batch": 32}'
+    python -m benchmarks.scale.point '{"sizes": [784, 128, 10], "batch": 32}'
 
 Prints a JSON object: seconds of a step (of a pass where ``rows`` is given), what they are
 made of, the work they do, and the memory that the process has taken.

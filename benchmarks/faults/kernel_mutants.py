@@ -1,6 +1,6 @@
 """Random faults in the kernels' text, C++ and CUDA, and whether the tests see them.
 
-    python benchmarks/kernel_mutants.py --count 60
+    python -m benchmarks.faults.kernel_mutants --count 60
 
 Draws lines of ``kernels/`` by a seed and changes one sign, comparison, number or barrier in each.
 Formulas and the CPU's loops are built anew for ``baseline`` (with ccache, where there is one, a
@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mutants
-from mutants import ROOT
+from benchmarks import ROOT
+
+from . import mutants
 
 # What is looked for in the code of a line, and what takes its place.
 CHANGES = (
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--part", default="0/1", help="which of how many parts of them")
-    parser.add_argument("--out", type=Path, default=mutants.RESULTS, help="the file of results")
+    parser.add_argument("--out", type=Path, default=mutants.PATH, help="the file of results")
     arguments = parser.parse_args()
     out, (number, parts) = arguments.out, map(int, arguments.part.split("/"))
     result: dict[str, Any] = {"seed": arguments.seed, "mutants": []}

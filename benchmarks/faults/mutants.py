@@ -1,10 +1,10 @@
 """How many random faults the tests see: a mutation run with cosmic-ray.
 
     python -m pip install cosmic-ray
-    python benchmarks/mutants.py trace               # which test runs which line: half an hour
-    python benchmarks/mutants.py run --count 300     # plant faults, run the tests of their lines
-    python benchmarks/mutants.py again --tests tests/test_x.py  # the survivors, with new tests
-    python benchmarks/mutants.py page                # the table of results/mutants.md
+    python -m benchmarks.faults.mutants trace             # which test runs which line: 30 minutes
+    python -m benchmarks.faults.mutants run --count 300   # plant faults, run their lines' tests
+    python -m benchmarks.faults.mutants again --tests tests/test_x.py  # survivors, new tests
+    python -m benchmarks.faults.mutants page              # the table of results/mutants.md
 
 ``trace`` runs the suite once under coverage. ``run`` draws mutants by a seed, evenly over the
 lines of `SUBJECTS`, and plants each in the working tree for as long as its tests run: those
@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
+from benchmarks import RESULTS, ROOT
+
+PATH = RESULTS / "mutants.json"
 TRACE = ROOT / ".mutants"
 SUBJECTS = (
     "gpunn/core", "gpunn/structure", "gpunn/feeding", "gpunn/training", "gpunn/models",
@@ -83,13 +84,13 @@ def trace() -> None:
         f"[run]\ndata_file = {TRACE}/coverage\ninclude = {sources}\n"
         "parallel = true\nrelative_files = true\n"
     )
-    environment = _environment() | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = _environment() | {"PYTHONPATH": str(ROOT)}
     files, running = test_files(), []
     for part in range(2):
         command = [
             sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest",
-            "-q", "-p", "no:cacheprovider", "-p", "mutants", f"--junitxml={TRACE}/times-{part}.xml",
-            *files[part::2],
+            "-q", "-p", "no:cacheprovider", "-p", "benchmarks.faults.mutants",
+            f"--junitxml={TRACE}/times-{part}.xml", *files[part::2],
         ]  # fmt: skip
         running.append(subprocess.Popen(command, cwd=ROOT, env=environment))
     for process in running:
@@ -264,9 +265,9 @@ def page(result: dict[str, Any]) -> str:
         "# Random faults that the tests see", "",
         f"{len(mutants)} mutants, drawn by seed {result['seed']} over the lines of training, "
         f"arena, optimizers, losses, metrics, callbacks, saving, feeding and of the kernels' text "
-        f"(`benchmarks/mutants.py`, with cosmic-ray, `kernel_mutants.py`). Killed: {killed}. "
-        f"Survived: {len(survivors)}, of which {len(equivalent)} are equivalent: no test could "
-        f"tell them from the original. **{share:.1%} of the others are killed.**", "",
+        f"(`benchmarks/faults/mutants.py`, with cosmic-ray, `kernel_mutants.py`). "
+        f"Killed: {killed}. Survived: {len(survivors)}, of which {len(equivalent)} are equivalent: "
+        f"no test could tell them from the original. **{share:.1%} of the others are killed.**", "",
         "| survivor | change | reason |", "| --- | --- | --- |",
     ]  # fmt: skip
     for m in survivors:
@@ -283,7 +284,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--part", default="0/1", help="which of how many parts of them")
     parser.add_argument("--tests", nargs="+", default=[], help="for the survivors")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
+    parser.add_argument("--out", type=Path, default=PATH, help="the file of results")
     arguments = parser.parse_args()
     if arguments.what == "trace":
         trace()

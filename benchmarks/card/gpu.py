@@ -1,6 +1,6 @@
 """What only a card can show: its tests, and quick benchmarks; the answer to ``make gpu``.
 
-    GPUNN_BACKEND=cupy python benchmarks/gpu.py
+    GPUNN_BACKEND=cupy python -m benchmarks.card.gpu
 
 Writes ``results/<card>-<date>.json`` with everything and a Markdown file with the tables. It
 asks for NumPy, CuPy, tqdm, safetensors and pytest; a neighbour that is not installed is
@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import catalog
-import machine
-import page
-from race import EPOCH, Program, Race, predict
-from tiers import race_entry
-from workloads import WORKLOADS, lay_out_data
+from benchmarks import RESULTS, ROOT
+from benchmarks.common import machine
+from benchmarks.common.workloads import WORKLOADS, lay_out_data
+from benchmarks.race import catalog, page
+from benchmarks.race.rounds import EPOCH, Program, Race, predict
+from benchmarks.race.tiers import race_entry
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 TESTS = (
     "tests/backends/test_gpu.py",
     "tests/backends/test_parity.py",

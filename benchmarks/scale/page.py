@@ -1,4 +1,4 @@
-"""The page of `scale`: a chart a curve, its straight pieces, and what makes each bend."""
+"""The page of `curves`: a chart a curve, its straight pieces, and what makes each bend."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import charts
-import machine
+from benchmarks.common import charts, machine
 
 TOLERANCE = 0.15  # of a straight piece: no point lies further from its line
 CHANGED = 1.25  # a rate that grew or fell by as much is told

@@ -12,8 +12,8 @@ import os
 from types import SimpleNamespace
 
 import numpy as np
-from contestants import fann_net
 
+from benchmarks.contestants import fann_net
 from gpunn.datasets import toy
 
 SIZES, RATE = (2, 2, 3, 2), 0.05

@@ -1,7 +1,7 @@
 """What the recipes of examples/mnist_recipes.py reach, seed by seed, as a file and a page.
 
-    python benchmarks/recipes.py mlp best fashion --seeds 5      # some 25 minutes on two cores
-    python benchmarks/recipes.py convnet --seeds 1
+    python -m benchmarks.studies.recipes mlp best fashion --seeds 5  # some 25 minutes on two cores
+    python -m benchmarks.studies.recipes convnet --seeds 1
 
 Recipes that are not named keep the figures that the file has.
 """
@@ -13,13 +13,12 @@ import json
 import runpy
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
-from machine import describe, line
+from benchmarks import RESULTS, ROOT
+from benchmarks.common.machine import describe, line
 
-ROOT = Path(__file__).parent
-RESULTS = ROOT / "results" / "recipes.json"
+PATH = RESULTS / "recipes.json"
 GOALS = {"mlp": 0.983, "best": 0.988, "convnet": 0.990, "fashion": 0.88}
 
 
@@ -29,7 +28,8 @@ def table(recipes: dict[str, Any]) -> str:
         "# What the recipes reach",
         "",
         "Accuracy on the 10,000 test images after the last epoch (none is chosen by looking at",
-        "them), by `benchmarks/recipes.py`; the networks stand in `examples/mnist_recipes.py`.",
+        "them), by `benchmarks/studies/recipes.py`; the networks stand in",
+        "`examples/mnist_recipes.py`.",
         "",
         "| recipe | epochs | parameters | accuracy, seed by seed | mean | asked for | s a seed |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -48,12 +48,12 @@ def table(recipes: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    example = runpy.run_path(str(ROOT.parent / "examples" / "mnist_recipes.py"))
+    example = runpy.run_path(str(ROOT / "examples" / "mnist_recipes.py"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="+", choices=example["RECIPES"])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
-    recipes = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    recipes = json.loads(PATH.read_text()) if PATH.exists() else {}
     for name in options.recipes:
         _, dataset, epochs, _ = example["RECIPES"][name]
         data = dataset.load_data()
@@ -69,8 +69,8 @@ def main() -> None:
             "machine": describe(),
         }  # fmt: skip
         recipes[name] = found
-        RESULTS.write_text(json.dumps(recipes, indent=1) + "\n", encoding="utf-8")
-        RESULTS.with_suffix(".md").write_text(table(recipes), encoding="utf-8")
+        PATH.write_text(json.dumps(recipes, indent=1) + "\n", encoding="utf-8")
+        PATH.with_suffix(".md").write_text(table(recipes), encoding="utf-8")
 
 
 if __name__ == "__main__":

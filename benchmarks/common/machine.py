@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from benchmarks import ROOT
+
 PACKAGES = (
     "gpunn", "numpy", "torch", "jax", "jaxlib", "keras", "scikit-learn", "tensorboardX",
     "cupy-cuda12x", "cupy-cuda13x",
@@ -66,11 +67,11 @@ def commit() -> str | None:
     """The commit of a source tree, with ``+`` if something in it was changed since."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=HERE)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT)
         return done.stdout.strip()
 
     with contextlib.suppress(OSError):
-        if (HERE.parent / ".git").exists() and (head := git("rev-parse", "--short", "HEAD")):
+        if (ROOT / ".git").exists() and (head := git("rev-parse", "--short", "HEAD")):
             changed = git("status", "--porcelain", "--untracked-files=no")
             return f"{head}+" if changed else head
     return None

@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import machine
-from race import Program
+from benchmarks import ROOT
+from benchmarks.common import machine
 
-FOLDER = Path(__file__).parent / "contestants"
+from .rounds import Program
+
+FOLDER = ROOT / "benchmarks" / "contestants"
 OURS = FOLDER / "gpunn_fit.py"
 NUMPY, PRODUCTS = "NumPy as in tutorials", "only the matrix products"
 EAGER, FUSED = "PyTorch", "PyTorch, fused optimizer"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import datetime
 import re
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-import nvrtc
-
+from benchmarks import RESULTS
 from gpunn.backends.cupy.launch import parts as kernel_source
 from gpunn.backends.cupy.launch.codegen import every_kernel
 
+from . import nvrtc
+
 ARCHITECTURES = (61, 75, 86, 89, 90)
-RESULT = Path(__file__).parent / "results" / "kernels.md"
+RESULT = RESULTS / "kernels.md"
 
 _HEAD = """\
 # Registers and shared memory of the kernels

@@ -1,6 +1,6 @@
 """The page of a run: Markdown with tables and charts, all of it made from the JSON.
 
-python benchmarks/page.py benchmarks/results/bench.json
+python -m benchmarks.race.page benchmarks/results/bench.json
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-import charts
-import machine
-from goals import Report, entry, goals, slowdowns
-from samples import Samples, quartiles, ratios, verdict
+from benchmarks import RESULTS, ROOT
+from benchmarks.common import charts, machine
+from benchmarks.common.samples import Samples, quartiles, ratios, verdict
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-README = HERE.parent / "README.md"
+from .goals import Report, entry, goals, slowdowns
+
+README = ROOT / "README.md"
 BEGIN, END = "<!-- figures of benchmarks/results/bench.json -->", "<!-- end of figures -->"
 NO_FIGURES = "No run has been recorded yet: `make bench` writes one."
 ENOUGH = 7  # rounds; fewer are said

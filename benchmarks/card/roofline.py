@@ -1,7 +1,7 @@
 """The bound, on paper: what a step must cost on ten cards and on this CPU, from its profile.
 
-    python benchmarks/roofline.py           measures this CPU (under a minute), writes the page
-    python benchmarks/roofline.py --page    predicts anew from what was measured before
+    python -m benchmarks.card.roofline           measures this CPU (under a minute), writes the page
+    python -m benchmarks.card.roofline --page    predicts anew from what was measured before
 
 Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a card; where
 ``results`` has a file of ``make gpu`` from one of these cards, its figures stand beside.
@@ -16,13 +16,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import catalog
-import charts
-import machine
-from samples import quartiles
-from workloads import TITLES, WORKLOADS
-
 import gpunn
+from benchmarks import RESULTS
+from benchmarks.common import charts, machine
+from benchmarks.common.samples import quartiles
+from benchmarks.common.workloads import TITLES, WORKLOADS
+from benchmarks.race import catalog
 from gpunn import layers, optimizers
 from gpunn.apps.roofline import roofline
 from gpunn.apps.roofline import step_profile as steps
@@ -30,7 +29,6 @@ from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
-RESULTS = Path(__file__).parent / "results"
 PATH = RESULTS / "roofline.json"
 WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (10, 32, 128, 512)
@@ -177,7 +175,7 @@ def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
     parts = [
         "# The bound: what a step must cost",
         "**Predicted, not measured,** but for the columns and rows that say measured. None of "
-        "this ran on a card. Made by `python benchmarks/roofline.py` from the profile of "
+        "this ran on a card. Made by `python -m benchmarks.card.roofline` from the profile of "
         "each step (what `gpunn doctor --step` shows) and the figures of the cards below. Times "
         "are microseconds a step.",
         _MODEL.format(

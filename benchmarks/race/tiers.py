@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import catalog
 import numpy as np
-from race import (
+
+from benchmarks.common.workloads import IMAGE_WORKLOADS, NAMES, TITLES, steps
+
+from . import catalog
+from .rounds import (
     EPOCH,
     FIRST_SECONDS,
     HERE,
@@ -33,7 +36,6 @@ from race import (
     environment,
     predict,
 )
-from workloads import IMAGE_WORKLOADS, NAMES, TITLES, steps
 
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",

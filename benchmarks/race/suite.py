@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import catalog
-import machine
-import page
-import tiers
-from tiers import TIERS, Entry, Setting
-from workloads import ROWS, lay_out_data
+from benchmarks import RESULTS
+from benchmarks.common import machine
+from benchmarks.common.workloads import ROWS, lay_out_data
 
-HERE = Path(__file__).parent
+from . import catalog, page, tiers
+from .tiers import TIERS, Entry, Setting
+
 RUNS = Path("runs") / "bench"  # results of partial runs, in the folder where one is
 ROUNDS, QUICK_ROUNDS = 7, 3
 QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640, "W6": 1_000}
@@ -230,7 +229,7 @@ def _place(report: dict[str, Any], complete: bool) -> Path:
     cards = report["machine"]["cards"]
     stem = "bench-" + "-".join(cards[0]["name"].lower().split()) if cards else "bench"
     if complete:
-        return HERE / "results" / f"{stem}.json"
+        return RESULTS / f"{stem}.json"
     return RUNS / f"{stem}.json"
 
 

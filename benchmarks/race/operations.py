@@ -1,6 +1,6 @@
 """Times each operation of the backend contract, on the shapes of the workloads, by its bound.
 
-    python operations.py BACKEND ROUNDS
+    python -m benchmarks.race.operations BACKEND ROUNDS
 
 Every call that a step of a workload makes is repeated by itself, as the backend's program
 repeats it. Its arrays stay in the cache that they fit into, and so does the copy whose speed
@@ -16,15 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(1, str(Path(__file__).parent / "contestants"))
-
 import numpy as np
-from gpunn_fit import network
-from workloads import ALL_WORKLOADS, WORKLOADS
 
+from benchmarks.common.workloads import ALL_WORKLOADS, WORKLOADS
+from benchmarks.contestants.gpunn_fit import network
 from gpunn import Model, Sequential, layers, optimizers
 from gpunn.apps.roofline import roofline
 from gpunn.apps.roofline.known_cards import find_card

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "contestants"))
-
-import gpunn_fit
-
+from benchmarks.contestants import gpunn_fit
 from gpunn.backends.compiled import select as compiled
 from gpunn.callbacks import TensorBoard
 

@@ -1,7 +1,7 @@
 """What a training step and a prediction cost, in numbers that no busy machine can change.
 
-    python benchmarks/counters.py            # writes results/counters.json, says what changed
-    python benchmarks/counters.py --check    # fails where it differs; `make test` does this
+    python -m benchmarks.counts.counters          # writes results/counters.json, says what changed
+    python -m benchmarks.counts.counters --check  # fails where it differs; `make test` does this
 
 A training step through ``fit`` on the NumPy backend, a prediction, and the same on a card, as
 its profile says:
@@ -24,22 +24,23 @@ import json
 import platform
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import threadpoolctl
-from counting import Counters, Prepare, allocated, calls, instructions, passes
 
 import gpunn
+from benchmarks import RESULTS
 from gpunn import layers
 from gpunn.apps.roofline import step_profile as steps
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.training import loops
 
-RESULTS = Path(__file__).parent / "results" / "counters.json"
+from .counting import Counters, Prepare, allocated, calls, instructions, passes
+
+PATH = RESULTS / "counters.json"
 EVERYWHERE = ("operations", "bytes", "flops", "card ", "passes", "calls into gpunn")
 STEPS = 10
 
@@ -201,7 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail if they differ")
     arguments = parser.parse_args()
-    then = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    then = json.loads(PATH.read_text()) if PATH.exists() else {}
     now = measure()
     everywhere = arguments.check and then.get("versions") != versions()
     worse, better = differences(now, then.get("counters", {}), everywhere)
@@ -209,14 +210,14 @@ def main() -> int:
         for line in changed:
             print(f"{kind}: {line}")
     if not arguments.check:
-        RESULTS.write_text(json.dumps({"versions": versions(), "counters": now}, indent=1) + "\n")
-        print(f"{len(worse)} worse, {len(better)} better; written to {RESULTS.name}")
+        PATH.write_text(json.dumps({"versions": versions(), "counters": now}, indent=1) + "\n")
+        print(f"{len(worse)} worse, {len(better)} better; written to {PATH.name}")
         return 0
     if worse or better:
         print(
             f"{len(worse)} counters got worse, {len(better)} better. Make the worse ones good, or "
             f"say in the commit what they buy; then run `make counters` and "
-            f"commit {RESULTS.name}, so that what was won is kept."
+            f"commit {PATH.name}, so that what was won is kept."
         )
     return 1 if worse or better else 0
 

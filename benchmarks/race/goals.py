@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import catalog
-from samples import quartiles, ratios
+from benchmarks.common.samples import quartiles, ratios
+
+from . import catalog
 
 Report = dict[str, Any]
 COLD_SECONDS, PEAK_BYTES = 0.6, 150e6

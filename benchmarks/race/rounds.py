@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import ALL_WORKLOADS, initial_weights
+
+from benchmarks.common.workloads import ALL_WORKLOADS, initial_weights
 
 HERE = Path(__file__).parent
 START_SECONDS = 120.0  # to import a framework and to prepare

@@ -1,6 +1,6 @@
 """What threads cost and gain: predictions of one model by one thread and by two.
 
-    python benchmarks/threads.py [--rounds 15]
+    python -m benchmarks.studies.threads [--rounds 15]
 
 W2's network, 784-128-dropout 0.2-10, predicts batches of 256 with ``predict_on_batch``, again
 and again: by one thread, and by two at the same time, in turns. With two cores free, two threads
@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(1, str(Path(__file__).parent / "contestants"))
-
-import machine
 import numpy as np
-import samples
-from gpunn_fit import network
-from workloads import WORKLOADS
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from benchmarks.common import machine, samples
+from benchmarks.common.workloads import WORKLOADS
+from benchmarks.contestants.gpunn_fit import network
+
 BATCH = 256
 SECONDS = 0.3
 GOAL = 1.6
@@ -71,9 +67,9 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Predictions by several threads",
         "",
-        f"W2's network, batches of {result['batch']}, by `benchmarks/threads.py`: thousands of",
-        "rows a second, medians; the ratio within each round, with its quartiles. The goal on two",
-        f"cores is {GOAL}.",
+        f"W2's network, batches of {result['batch']}, by `benchmarks/studies/threads.py`:",
+        "thousands of rows a second, medians; the ratio within each round, with its quartiles. The",
+        f"goal on two cores is {GOAL}.",
         "",
         "| backend | one thread | two threads | two / one |",
         "| --- | --- | --- | --- |",

@@ -1,10 +1,10 @@
 """How time and memory grow with width, depth, batch and rows: figures, charts, a page.
 
-    python benchmarks/scale.py            under 25 minutes on two cores, into results/
-    python benchmarks/scale.py --quick    under a minute, into runs/scale
-    python benchmarks/scale.py --page     the page anew, from what was measured before
+    python -m benchmarks.scale.curves            under 25 minutes on two cores, into results/
+    python -m benchmarks.scale.curves --quick    under a minute, into runs/scale
+    python -m benchmarks.scale.curves --page     the page anew, from what was measured before
 
-Each point is a process of its own (`scale_point`), on the CPU and on the card where there
+Each point is a process of its own (`point`), on the CPU and on the card where there
 is one.
 """
 
@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import machine
-import scale_page
+from benchmarks import RESULTS, ROOT
+from benchmarks.common import machine
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+from . import page
+
 SECONDS, QUICK_SECONDS = 1_440.0, 55.0  # of all points
 POINT_SECONDS = 240.0  # of one, before it is given up
 ROW = 64  # bytes
@@ -42,7 +42,7 @@ class Axis:
         label: of the horizontal axis.
         timed: what the seconds are of.
         slope: of the straight line that time follows where arithmetic is all, and why.
-        points: settings of `scale_point` by x.
+        points: settings of `point` by x.
         quick: the x of a quick run.
         series: name and settings of each curve; one without a name by default.
         note: what else is to be said.
@@ -121,7 +121,7 @@ def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()
     """
     begun = time.monotonic()
     chosen = [axis for axis in AXES if not axes or axis.key in axes]
-    whole = not quick and len(chosen) == len(AXES) and (HERE.parent / "pyproject.toml").exists()
+    whole = not quick and len(chosen) == len(AXES) and (ROOT / "pyproject.toml").exists()
     out = out or (RESULTS if whole else Path("runs") / "scale")
     backends = ["numpy", *(["cupy"] if machine.cards() else [])]
     others = machine.Others()
@@ -163,16 +163,16 @@ def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()
     report["others_cores"] = others.cores()
     out.mkdir(parents=True, exist_ok=True)
     (out / "scale.json").write_text(json.dumps(report, indent=1) + "\n")
-    return scale_page.write(report, AXES, out)
+    return page.write(report, AXES, out)
 
 
 def ask(setting: dict[str, Any], seconds: float) -> tuple[dict[str, Any] | None, str]:
-    """What `scale_point` measured, or None and why not."""
+    """What `point` measured, or None and why not."""
     environment = dict(os.environ)
     # As a user has it: how many threads are worth their while is gpunn's to choose.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment.pop(name, None)
-    command = [sys.executable, str(HERE / "scale_point.py"), json.dumps(setting)]
+    command = [sys.executable, str(Path(__file__).with_name("point.py")), json.dumps(setting)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=seconds, env=environment
@@ -219,10 +219,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.page:
         out = arguments.out or RESULTS
-        page = scale_page.write(json.loads((out / "scale.json").read_text()), AXES, out)
+        written = page.write(json.loads((out / "scale.json").read_text()), AXES, out)
     else:
-        page = run(arguments.quick, arguments.out, tuple(arguments.axis))
-    print(f"Written: {os.path.relpath(page)}")
+        written = run(arguments.quick, arguments.out, tuple(arguments.axis))
+    print(f"Written: {os.path.relpath(written)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,4 @@
+"""gpunn beside other frameworks: `gpunn bench` and its page.
+
+It imports `common` and the contestants, which it runs in processes of their own.
+"""
