@@ -133,32 +133,18 @@ def name_of_call(function: Any) -> str:
 def launches_on_card(cooperative: bool) -> tuple[list[str], list[str]]:
     """The numbers of the launches that do each operation, and the tasks of each launch."""
     model = copied(example(), dry.make_backend(cooperative))
-    program, own = step_program(model, BATCH, 1), model.trainer.training.backend
-    launches: list[list[Task]] = []
-    launch, launch_steps = own.launch, own.launch_steps
-
-    def noted_group(group: Any) -> Any:
-        made = launch(group)
-        launches.append(group.tasks)
-        return made
-
-    def noted_steps(tasks: Any) -> Any:
-        made = launch_steps(tasks)  # refused where launches are not cooperative
-        launches.append(list(tasks))
-        return made
-
-    own.launch, own.launch_steps = noted_group, noted_steps
+    program: Any = step_program(model, BATCH, 1)
     with model.backend.profile() as operations, np.errstate(all="ignore"):
         program.run(1)
     numbers = [
         ", ".join(
             str(number)
-            for number, tasks in enumerate(launches, 1)
-            if any(o is operation for task in tasks for o in task.operations)
+            for number, launch in enumerate(program.launches, 1)
+            if any(o is operation for task in launch.tasks for o in task.operations)
         )
         for operation in operations
     ]
-    return numbers, [" + ".join(map(name_of_task, tasks)) for tasks in launches]
+    return numbers, [" + ".join(map(name_of_task, launch.tasks)) for launch in program.launches]
 
 
 def name_of_task(task: Task) -> str:

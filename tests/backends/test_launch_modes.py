@@ -21,10 +21,10 @@ from benchmarks.card import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.fuse import fuse
 from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
-from gpunn.backends.cupy.launch.persistent import as_parts, phases, stages_of
-from gpunn.backends.cupy.launch.programs import FusedStep, GraphProgram, PersistentProgram
+from gpunn.backends.cupy.launch.persistent import phases
 from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
 MODES = ("fused", "persistent")
@@ -265,11 +265,15 @@ def test_the_order_of_threads_makes_no_difference(mode: str) -> None:
 
 
 def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
+    """The program of such a network, after one step."""
     model = network(backend, lambda: hidden, "float32", **options)
-    rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, batch))
-    program = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
-    program.run(1)
-    return program._program
+    return digits.program(model, *data(model, batch), batch)
+
+
+def program_of_classic(card: Any) -> Any:
+    """That of 784-128-dropout-10 with Adam."""
+    x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
+    return digits.program(classic(card, "float32", 784), x, y, 32)
 
 
 class Own(layers.Layer):
@@ -285,29 +289,22 @@ class Own(layers.Layer):
 def test_the_rule() -> None:
     card = dry.make_backend(cooperative=True)
     narrow, wide = layers.Dense(PERSISTENT_WIDTH), layers.Dense(PERSISTENT_WIDTH + 1)
-    assert isinstance(program_of(card, [narrow]), PersistentProgram)
-    assert isinstance(program_of(card, [narrow], PERSISTENT_BATCH), PersistentProgram)
+    assert program_of(card, [narrow]).mode == "persistent"
+    assert program_of(card, [narrow], PERSISTENT_BATCH).mode == "persistent"
     for hidden, batch in (([wide], 32), ([narrow], PERSISTENT_BATCH + 1)):
-        made = program_of(card, hidden, batch)
-        assert isinstance(made, GraphProgram) and isinstance(made._step, FusedStep)
+        assert program_of(card, hidden, batch).mode == "fused"
     slow = layers.Dense(3, activation=gpunn.activations.Softmax(axis=0))
     for layer in (slow, Own()):
-        made = program_of(card, [layer])
-        assert isinstance(made, GraphProgram) and not isinstance(made._step, FusedStep)
-    assert isinstance(program_of(dry.make_backend(), [narrow]), GraphProgram)
+        assert program_of(card, [layer]).mode == "plain"
+    assert program_of(dry.make_backend(), [narrow]).mode == "fused"
 
 
 def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam's arrays, in 784-128-10, are weights, gradients and two slots of 101,770 numbers."""
     card = dry.make_backend(cooperative=True)
-    for least, kind in ((4 * 4 * 101_770, GraphProgram), (5 * 4 * 101_770, PersistentProgram)):
+    for least, mode in ((4 * 4 * 101_770, "fused"), (5 * 4 * 101_770, "persistent")):
         monkeypatch.setattr(card.kernels, "cache", least, raising=False)
-        model = classic(card, "float32", 784)
-        x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
-        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-        program = model.trainer.training.program(32, rows, rows.order(1))
-        program.run(1)
-        assert isinstance(program._program, kind)
+        assert program_of_classic(card).mode == mode
 
 
 def test_a_launch_is_short_on_the_slowest_card() -> None:
@@ -316,12 +313,7 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
     for resident, steps in ((1, 3), (2, 7), (1000, 122)):
         card = dry.make_backend(cooperative=True)
         card.kernels.resident = resident
-        model = classic(card, "float32", 784)
-        x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
-        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-        program = model.trainer.training.program(32, rows, rows.order(1))
-        program.run(1)
-        assert program._program._most == steps
+        assert program_of_classic(card).steps_per_launch == steps
 
 
 @pytest.mark.parametrize(
@@ -349,10 +341,17 @@ def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_launch_ends_before_anybody_notices() -> None:
     """As many steps a launch as the slowest card does in a moment; none is lost."""
-    card = dry.make_backend(cooperative=True)
-    program: Any = program_of(card, [layers.Dense(100)], inputs=784)
+    card: Any = dry.make_backend(cooperative=True)
     asked: list[int] = []
-    program._launch = asked.append
+
+    def prepare(kernel: Kernel) -> Any:
+        assert kernel.parameters[0].name == "steps"
+        return lambda grid, block, arguments: asked.append(arguments[0])
+
+    card.kernels.prepare = prepare
+    program = program_of(card, [layers.Dense(100)], inputs=784)
+    assert asked == [1]
+    asked.clear()
     program.run(100)
     assert sum(asked) == 100 and len(asked) > 1
     flops = 2 * 32 * (2 * 784 * 100 + 3 * 100 * 10)
@@ -370,14 +369,11 @@ def test_launches_of_the_classic_step() -> None:
 
 def test_the_phases_of_the_classic_step() -> None:
     model = digits.classic(dry.make_backend(cooperative=True))
-    made = digits.program(model, *digits.digits(80), 32)
-    tasks = made._backend.trace(made._step, epilogues=False)
-
-    stages = stages_of(phases(as_parts(tasks)))
-    assert [name for name, _ in stages] == [
+    (kernel,) = digits.program(model, *digits.digits(80), 32).kernels
+    assert [stage.name for stage in kernel.stages] == [
         "rows", "barrier", "grid", "blocks", "once", "barrier",
     ]  # fmt: skip
-    assert [task.name for task in stages[-1][1]] == ["advance"]
+    assert [call.part for call in kernel.stages[-1].calls] == ["advance"]
 
 
 # -- what may change places
@@ -450,9 +446,8 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
 @pytest.mark.parametrize("architecture", kernel_table.ARCHITECTURES)
 @pytest.mark.parametrize("cooperative", [False, True], ids=MODES)
 def test_compositions_compile_without_spills(cooperative: bool, architecture: int) -> None:
-    backend = dry.make_backend(cooperative)
-    digits.program(digits.classic(backend), *digits.digits(80), 32)
-    kernels = list(backend._prepared)
+    model = digits.classic(dry.make_backend(cooperative))
+    kernels = digits.program(model, *digits.digits(80), 32).kernels
     assert any(len(kernel.calls) > 1 for kernel in kernels)
     for kernel in kernels:
         names, options = [kernel.name], kernel_source.OPTIONS

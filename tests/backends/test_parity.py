@@ -59,9 +59,8 @@ class Eager(CupyBackend):
 
 def eager(backend: Any) -> Any:
     """That card without graphs, and with work arrays of its own."""
-    made = copy.copy(backend)
-    made.__class__ = Eager
-    made._scratch, made._prepared = type(backend._scratch)(), {}
+    made = backend.isolated()
+    made.__class__, made.root = Eager, made
     return made
 
 
@@ -169,7 +168,7 @@ def operate(backend: Any, name: str, change: Callable[..., Any]) -> Any:
     """A backend whose operation ``name`` gets arguments that ``change`` has changed."""
     made = copy.copy(backend)
     plain = getattr(type(backend), name)
-    made.__dict__[name] = lambda *args: plain(made, *(change(argument) for argument in args))
+    setattr(made, name, lambda *args: plain(made, *(change(argument) for argument in args)))
     return made
 
 

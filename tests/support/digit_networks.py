@@ -19,7 +19,7 @@ def digits(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return x, random.integers(0, 10, rows)
 
 
-def mlp(hidden: list[Any], optimizer: Any, backend: str = "numpy", **options: Any) -> Any:
+def mlp(hidden: list[Any], optimizer: Any, backend: Any = "numpy", **options: Any) -> Any:
     model = gpunn.Sequential(
         [
             layers.Input((28, 28)),

@@ -40,6 +40,7 @@ class EmulatedStream(threading.local):
     captured: list[Callable[[], Any]] | None = None
 
     def __init__(self) -> None:
+        self.asked = 0  # by each step of the capture that was made last
         self.late = True  # copies beside the work: as late as they may be done, or as early
         self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
         self.lost = 0  # copies that nobody waited for
@@ -85,6 +86,7 @@ class EmulatedStream(threading.local):
                 step()
         finally:
             self.captured = None
+        self.asked = len(captured) // times
 
         return lambda: perform(captured, 1)  # a launch of a graph is not interrupted
 

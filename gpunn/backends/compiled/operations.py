@@ -24,17 +24,21 @@ _TYPES = {
 
 
 class CompiledOperations(NumpyBackend):
-    """NumPy's backend with the compiled operations at hand."""
+    """NumPy's backend with the compiled operations at hand.
+
+    Attributes:
+        compiled_operations: those of the library, each by its name and choices.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.library, self.instructions = library(), chosen()
-        self._compiled_operations: dict[tuple[str | None, ...], Callable[..., None]]
-        self._compiled_operations = self.library.operations
+        self.compiled_operations: dict[tuple[str | None, ...], Callable[..., None]]
+        self.compiled_operations = self.library.operations
 
     def _compiled(self, name: str, *choices: str | None) -> Any:
         """The operation with these choices (types, functors); None if there is none."""
-        return self._compiled_operations.get((name, *choices))
+        return self.compiled_operations.get((name, *choices))
 
 
 def name_of(dtype: np.dtype) -> str | None:
@@ -82,7 +86,7 @@ def compiled(
         @functools.wraps(arguments)
         def perform(self: Any, given: Given) -> None:
             key = name(given) if name else own_name, *choices(given)
-            operation = self._compiled_operations.get(key)
+            operation = self.compiled_operations.get(key)
             if operation is None:
                 by_numpy(self, given)
             else:

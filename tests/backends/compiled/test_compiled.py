@@ -102,7 +102,7 @@ class Performed(dict[Any, Any]):
 def test_every_operation_is_compared_with_numpy() -> None:
     """With every type and formula that there is, and for each method that was overridden."""
     backend: Any = type(get_backend("compiled"))()
-    backend._compiled_operations = performed = Performed(backend._compiled_operations)
+    backend.compiled_operations = performed = Performed(backend.compiled_operations)
     with backend.profile() as operations:
         for name, compare in COMPARISONS.items():
             for dtype in DTYPES:

@@ -24,7 +24,7 @@ from .codegen import BLOCK, Kernel
 from .fuse import FusedLaunch, configure, fuse
 from .modes import forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
-from .tasks import PartTask, Product, Task, region
+from .tasks import Launch, PartTask, Product, Task, region
 
 
 class UntraceableModule:
@@ -159,24 +159,29 @@ class CupyBase(Backend):
         """See `KernelSet`."""
         return self.kernels.cache
 
-    def launch(self, launch: FusedLaunch) -> Callable[[], None]:
-        """The launch that does the tasks of ``launch``, ready to be called."""
+    def launch(self, launch: FusedLaunch) -> Launch:
+        """The launch that does the tasks of ``launch``."""
         first = launch.tasks[0]
         if isinstance(first, Product):
-            return partial(self.blas, first.matmul)
+            return Launch(launch.tasks, None, partial(self.blas, first.matmul))
         kernel, blocks, arguments = configure(launch, self.kernels.blocks, self._arrivals)
-        return partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
+        run = partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
+        return Launch(launch.tasks, kernel, run)
 
-    def launch_steps(self, tasks: Sequence[Task]) -> Callable[[int], None]:
-        """f(steps), the launch that does so many steps of these tasks, ready to be called.
+    def launch_steps(self, tasks: Sequence[Task]) -> Launch:
+        """The launch that does many steps of these tasks, as many as it is called with.
 
         Raises:
             LaunchModeError: if the card or the tasks do not allow it.
         """
         configured = persistent.configure(tasks, self.kernels.resident, self._barrier)
         kernel, blocks, arguments = configured
-        run = self._prepare(kernel)
-        return lambda steps: run((blocks,), (BLOCK,), [np.int64(steps), *arguments])
+        launcher = self._prepare(kernel)
+
+        def run(steps: int) -> None:
+            launcher((blocks,), (BLOCK,), [np.int64(steps), *arguments])
+
+        return Launch(tasks, kernel, run)
 
     def _prepare(self, kernel: Kernel) -> KernelLauncher:
         run = self._prepared.get(kernel)
@@ -196,7 +201,7 @@ class CupyBase(Backend):
             if self._captured is not None:
                 self._captured += [touch[0] for task in launch.tasks for touch in task.touched]
             with self._turn:
-                self.launch(launch)()
+                self.launch(launch).run()
             if performing is not None:
                 performing.launches += 1
 

@@ -5,13 +5,14 @@ Which mode a step takes, and why, is said in `modes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from gpunn.backends.contract.backend import Array, NotTraceableError, Program, Step
+from gpunn.backends.contract.backend import Array, NotTraceableError, Step
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
 from .base import CupyBase
+from .codegen import Kernel
 from .fuse import FusedLaunch, fuse
 from .modes import (
     GRAPH_SIZES,
@@ -23,7 +24,7 @@ from .modes import (
 )
 from .persistent import as_parts, batch_of
 from .protocols import Replay
-from .tasks import Product, Task, written
+from .tasks import Launch, Product, Task, written
 
 
 class CupyProgram:
@@ -31,13 +32,33 @@ class CupyProgram:
 
     All steps are launched in the same mode, the first included, so that a training that is
     resumed gives the bits of one that never stopped.
+
+    Attributes:
+        mode: its launch mode; None before the first ``run``, as the launches are not known then.
     """
 
     def __init__(self, backend: CupyBase, step: Step, traceable: bool) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
-        self._program: Program | None = None
+        self._program: GraphProgram | PersistentProgram | None = None
+        self.mode: str | None = None
+
+    @property
+    def launches(self) -> Sequence[Launch]:
+        """Those of a step, in order. None in the mode ``plain``, in which each operation sees to
+        its own."""
+        return self._program.launches if self._program else ()
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels of these launches."""
+        return [launch.kernel for launch in self.launches if launch.kernel]
+
+    @property
+    def steps_per_launch(self) -> int:
+        """The most steps that one launch does: 1, but in the mode ``persistent``."""
+        return self._program.steps_per_launch if self._program else 1
 
     def run(self, steps: int) -> None:
         if steps <= 0:
@@ -47,7 +68,7 @@ class CupyProgram:
                 self._program = self._choose()
             self._program.run(steps)
 
-    def _choose(self) -> Program:
+    def _choose(self) -> GraphProgram | PersistentProgram:
         """The program in the first mode, from the fastest on, that the step can take."""
         forced = self._backend.launch_mode
         why_not: Exception | None = None
@@ -56,15 +77,18 @@ class CupyProgram:
         before = len(operations)
         for mode in (forced,) if forced else ("persistent", "fused", "plain"):
             try:
-                return self._in_mode(mode, bool(forced))
+                program = self._in_mode(mode, bool(forced))
             except (NotTraceableError, LaunchModeError) as error:
                 why_not = error
                 del operations[before:]  # the operations will be traced or performed once more
+            else:
+                self.mode = mode
+                return program
         raise RuntimeError(
             f"The step cannot be launched in the mode {forced!r} (GPUNN_LAUNCH_MODE): {why_not}."
         )
 
-    def _in_mode(self, mode: str, forced: bool) -> Program:
+    def _in_mode(self, mode: str, forced: bool) -> GraphProgram | PersistentProgram:
         backend = self._backend
         if mode == "plain":
             return GraphProgram(backend, self._step, self._traceable)
@@ -73,20 +97,21 @@ class CupyProgram:
         tasks = backend.trace(self._step, epilogues=mode == "fused")
         if mode == "persistent":
             return PersistentProgram(backend, tasks, forced)
-        return GraphProgram(backend, FusedStep(backend, fuse(tasks)), True)
+        step = FusedStep(backend, fuse(tasks))
+        return GraphProgram(backend, step, True, step.launches)
 
 
 class FusedStep:
     """The launches of a step, one after the other. It keeps their arrays alive."""
 
     def __init__(self, backend: CupyBase, launches: list[FusedLaunch]) -> None:
-        self._launches: list[Callable[[], None]] = [backend.launch(launch) for launch in launches]
-        for launch in launches:
+        self.launches = [backend.launch(launch) for launch in launches]
+        for launch in self.launches:
             count_launch([operation for task in launch.tasks for operation in task.operations])
 
     def __call__(self) -> None:
-        for launch in self._launches:
-            launch()
+        for launch in self.launches:
+            launch.run()
 
 
 def count_launch(operations: Sequence[ProfiledOperation | None]) -> None:
@@ -127,13 +152,14 @@ class PersistentProgram:
         seconds = sum(task.matmul.flops for task in products) / rate
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would keep a screen waiting")
-        self._most = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))
-        self._launch = backend.launch_steps(parts)
+        self.steps_per_launch = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))
+        self.launches = [backend.launch_steps(parts)]
         count_launch([task.operation for task in parts])
 
     def run(self, steps: int) -> None:
-        for start in range(0, steps, self._most):
-            self._launch(min(self._most, steps - start))
+        (launch,) = self.launches
+        for start in range(0, steps, self.steps_per_launch):
+            launch.run(min(self.steps_per_launch, steps - start))
 
 
 class GraphProgram:
@@ -147,12 +173,18 @@ class GraphProgram:
         backend: of the step.
         step: what is captured.
         ours: whether all of it is the framework's: then an interrupt waits for its end.
+        launches: what is launched in a step, where that is known.
     """
 
-    def __init__(self, backend: CupyBase, step: Step, ours: bool) -> None:
+    steps_per_launch = 1
+
+    def __init__(
+        self, backend: CupyBase, step: Step, ours: bool, launches: Sequence[Launch] = ()
+    ) -> None:
         self._backend = backend
         self._step = step
         self._ours = ours
+        self.launches = launches
         self._scratch: dict[tuple, Array] | None = None
         self._graphs: dict[int, tuple[Replay, list[Array]]] = {}
 

@@ -7,7 +7,8 @@ says how threads divide the array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.profiling import ProfiledOperation
 
-from .codegen import STAGES
+from .codegen import STAGES, Kernel
 from .parts import NULL, parts
 from .protocols import Epilogue, Matmul, MatmulLibrary
 
@@ -180,3 +181,18 @@ class Product(Task):
         self.matmul = extended
         self.touched.append((vector, gradient))
         return True
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Tasks that are launched together, ready to be launched again and again.
+
+    Attributes:
+        tasks: what it does, in order.
+        kernel: what was generated for them; None for a product, which a library does.
+        run: launches it; a persistent kernel for the number of steps that it is called with.
+    """
+
+    tasks: Sequence[Task]
+    kernel: Kernel | None
+    run: Callable[..., None]
