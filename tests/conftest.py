@@ -17,6 +17,7 @@ from benchmarks.card import nvrtc
 from gpunn import backends
 from gpunn.backends.compiled.select import why_not as why_not_compiled
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import registry
 from gpunn.datasets import mnist as source
 
@@ -118,3 +119,17 @@ def peak() -> Callable[[Callable[[], Any]], int]:
             tracemalloc.stop()
 
     return measure
+
+
+@pytest.fixture
+def noted_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Into how many pieces the NumPy backend has divided each work since."""
+    counts: list[int] = []
+    share = NumpyBackend.share
+
+    def counted(self: NumpyBackend, pieces: int, work: Callable[[int], None]) -> None:
+        counts.append(pieces)
+        share(self, pieces, work)
+
+    monkeypatch.setattr(NumpyBackend, "share", counted)
+    return counts

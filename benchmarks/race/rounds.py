@@ -136,6 +136,10 @@ class Process:
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it said nothing"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def end(self) -> None:
         end_group(self._process)
         self._log.close()

@@ -141,7 +141,7 @@ def run(
             full=full or bool(against),
             special=[p for p in programs if catalog.only(p)],
         )
-        _run_stages(_stages(setting, report, card), tiers_wanted, setting, report, begun + limit)
+        run_stages(all_stages(setting, report, card), tiers_wanted, setting, report, begun + limit)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -160,9 +160,10 @@ def run(
     return 0 if _in_order(report) else 1
 
 
-def _run_stages(
+def run_stages(
     stages: list[Stage], wanted: list[str], setting: Setting, report: dict, end: float
 ) -> None:
+    """Do those that serve a tier which is ``wanted``, and put what they find into the report."""
     stages = [stage for stage in stages if stage.seconds and stage.serves & set(wanted)]
     progress = Progress({stage.name: stage.seconds for stage in stages})
     setting.tell = progress.tell
@@ -188,7 +189,8 @@ def _run_stages(
 LAST = "time to accuracy"  # left out of a run that is late
 
 
-def _stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]:
+def all_stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]:
+    """The stages of a run, in order, with the seconds that each may take in its mode."""
     wanted = report["tiers"]
     mode = report["mode"]
 

@@ -202,13 +202,19 @@ def test_the_classic_step_in_one_kernel() -> None:
 def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
     """10 multiprocessors, 32 rows: 4 each, for which a weight is read once; of 50, twice."""
     gtx = card("GTX 1060 6GB")
-    few, more = (
-        roofline._own_rows_seconds(
-            next(x for x in steps.profile_step(steps.example(), batch) if x.name == "matmul"),
-            batch, gtx, gtx.l2_bandwidth,
+
+    def product_seconds(batch: int) -> float:
+        """What the first product adds to a step that gathers the rows, and does no more."""
+        operations = steps.profile_step(steps.example(), batch)
+        gather, product = (
+            next(x for x in operations if x.name == name) for name in ("gather", "matmul")
         )
-        for batch in (32, 50)
-    )  # fmt: skip
+        both, one = (
+            roofline.persistent_step_seconds(step, gtx) for step in ([gather, product], [gather])
+        )
+        return both - one
+
+    few, more = map(product_seconds, (32, 50))
     assert few == pytest.approx(10 * 784 * 128 * 4 / 656e9)
     assert more == pytest.approx(2 * few)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +19,14 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import NotTraceableError
+from gpunn.backends.numpy import backend as numpy_backend
 from gpunn.backends.numpy import trace as numpy_trace
-from gpunn.backends.numpy.backend import NumpyBackend, _dot_in_pieces
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.threads import (
     SIZE_WORTH_THREADS,
     Session,
     Workers,
-    _libraries,
     pieces_of_product,
 )
 
@@ -170,13 +172,16 @@ def workers() -> Iterator[Workers]:
 @pytest.mark.parametrize("pieces", [1, 2, 7])
 @pytest.mark.parametrize("columns", [1, 7, 100])
 @pytest.mark.parametrize("rows", [1, 2, 3, 64])
-def test_pieces_make_up_the_product(rows: int, columns: int, pieces: int) -> None:
-    random = np.random.default_rng(rows)
+def test_pieces_make_up_the_product(
+    rows: int, columns: int, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numpy_backend, "pieces_of_product", lambda *sizes: pieces)
+    backend, random = NumpyBackend(), np.random.default_rng(rows)
     a, b = random.random((rows, 20)), random.random((20, columns))
-    for left in (a, np.asfortranarray(a)):
-        for right in (b, np.asfortranarray(b)):
+    for left, turn_left in ((a, False), (a.T.copy(), True)):
+        for right, turn_right in ((b, False), (b.T.copy(), True)):
             out = np.full((rows, columns), np.nan)
-            _dot_in_pieces(left, right, out, pieces)
+            backend.matmul(left, right, out, transpose_a=turn_left, transpose_b=turn_right)
             np.testing.assert_allclose(out, a @ b, rtol=1e-14)
 
 
@@ -234,18 +239,25 @@ def test_an_error_in_a_piece_is_raised(workers: Workers, where: int) -> None:
 
 
 def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
-    def threads() -> list[int]:
-        info = threadpoolctl.threadpool_info()
-        return [library["num_threads"] for library in info if library["user_api"] == "blas"]
+    """In a process of its own: here others may have imported a BLAS since gpunn looked."""
+    script = """
+import threadpoolctl
+from gpunn.backends.numpy.backend import NumpyBackend
+from gpunn.backends.shared.threads import Session
 
-    _libraries.cache_clear()  # a package that was imported since, SciPy say, brought its own
-    with threadpoolctl.threadpool_limits(3, user_api="blas"):
-        before, backend = threads(), NumpyBackend()
-        with backend.session(), backend.session():
-            assert set(threads()) <= {1}
-            assert Session.threads() == max(before, default=1)
-        assert threads() == before
-        assert Session.threads() == 1
+def threads():
+    info = threadpoolctl.threadpool_info()
+    return [library["num_threads"] for library in info if library["user_api"] == "blas"]
+
+with threadpoolctl.threadpool_limits(3, user_api="blas"):
+    before, backend = threads(), NumpyBackend()
+    with backend.session(), backend.session():
+        assert set(threads()) <= {1}
+        assert Session.threads() == max(before, default=1)
+    assert threads() == before
+    assert Session.threads() == 1
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
@@ -262,9 +274,7 @@ def test_a_large_network_trains_alike_on_any_number_of_threads(backend: str) -> 
             backend=backend,
         )
         model.add(layers.Dense(10, activation="softmax"))
-        model.compile(
-            gpunn.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy"
-        )
+        model.compile(gpunn.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
         assert model.count_params() > SIZE_WORTH_THREADS > UPDATE_PIECE
         with threadpoolctl.threadpool_limits(count, user_api="blas"):
             model.fit(x, y, batch_size=48, epochs=2, verbose=0)
@@ -283,8 +293,16 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
     gpunn.utils.set_random_seed(0)
     chain = [layers.Input((10, 10)), layers.Flatten(), layers.Dense(50, activation="relu")]
     made = gpunn.Sequential([*chain, layers.Dense(10, activation="softmax")], backend="numpy")
-    assert made.built and made._predictor()._rows == 8
+    assert made.built
     return made
+
+
+def test_what_the_cache_cannot_hold_is_predicted_in_pieces(
+    model: Any, noted_pieces: list[int]
+) -> None:
+    for rows in (8, 9, 61):
+        model.predict_on_batch(np.zeros((rows, 10, 10)))
+    assert noted_pieces == [2, 8]  # the 8 rows are one, and need not be shared out
 
 
 @pytest.mark.parametrize("rows", [1, 8, 9, 50, 61])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn import callbacks
-from gpunn.callbacks.progress_bar import _line
+from gpunn.callbacks import progress_bar
 from gpunn.common import registry
 from gpunn.saving import files
 
@@ -323,7 +324,17 @@ def test_the_number_of_samples_may_be_unknown():
     st.dictionaries(st.from_regex(r"\A(val_)?[a-z_]{1,40}\Z"), st.floats(-1e9, 1e9), max_size=12),
 )
 def test_every_line_fits_and_holds_everything(epochs, figures):
-    text = _line(f"Epoch {epochs}/{epochs}", figures, ["31.2k samples/s", "01:02:03 left"])
+    """After the last epoch but one, which took more than an hour."""
+    now, stream = [0.0], io.StringIO()
+    with mock.patch.object(progress_bar, "time", SimpleNamespace(perf_counter=lambda: now[0])):
+        bar = callbacks.ProgressBar(stream)
+        bar.set_params({"epochs": epochs + 1, "verbose": 2})
+        bar.on_epoch_begin(epochs - 1)
+        now[0] = 3723.0
+        bar.on_train_progress(116_157_600, None)
+        bar.on_epoch_end(epochs - 1, figures)
+    text = stream.getvalue()
+    assert "31.2k" in text and text.endswith(" 1:02:03 left\n")
     assert all(len(line) <= 80 for line in text.splitlines())
     words = text.split()
     for name, value in figures.items():

@@ -72,8 +72,8 @@ def test_batch_normalization_is_that_of_pytorch(
     model.compile(gpunn.optimizers.SGD(0.3), "half_squared_error")
     first.kernel.assign(np.eye(shape[-1]))
     ours.gamma.assign(RANDOM.uniform(0.5, 2, features))
-    theirs = torch.nn.BatchNorm1d(features, eps=1e-2, momentum=0.25, dtype=torch.float64)
-    theirs._check_input_dim = lambda x: None
+    kind = torch.nn.BatchNorm2d if len(shape) == 4 else torch.nn.BatchNorm1d
+    theirs = kind(features, eps=1e-2, momentum=0.25, dtype=torch.float64)
     kernel, offset = (torch.nn.Parameter(torch.tensor(w)) for w in first.get_weights())
     with torch.no_grad():
         theirs.weight.copy_(torch.tensor(ours.gamma.numpy()))

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.structure.graph import Graph
 from gpunn.testing import check_gradients
 
@@ -390,7 +391,7 @@ def test_streamed_data_of_several_arrays(monkeypatch: pytest.MonkeyPatch) -> Non
     results = []
     for streamed in (False, True):
         if streamed:
-            monkeypatch.setattr(gpunn.feeding.rows, "_lack", lambda *given: True)
+            monkeypatch.setattr(gpunn.feeding.rows, "lacking", lambda size, backend: 1000)
         gpunn.utils.set_random_seed(1)
         model = compiled(two_by_two(backend=emulated.make_backend()))
         model.fit(X, Y, epochs=2, batch_size=7, verbose=0)
@@ -416,15 +417,18 @@ def test_a_model_is_built_for_one_shape() -> None:
         model.build((None, 7))
 
 
-def test_large_predictions_are_made_in_pieces() -> None:
+def test_large_predictions_are_made_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, noted_pieces: list[int]
+) -> None:
+    monkeypatch.setattr(NumpyBackend, "cache_bytes", 1 << 16)
     x = gpunn.Input((64,))
     y = layers.Dense(64)(layers.Flatten()(x))
     model = gpunn.Model(x, [layers.add([x, y]), layers.Flatten()(x), x], backend="numpy")
     model.build()
-    rows = model._predictor()._rows * 3 + 1
-    values = np.random.default_rng(0).standard_normal((rows, 64)).astype("float32")
+    values = np.random.default_rng(0).standard_normal((301, 64)).astype("float32")
     kernel, bias = model.get_weights()
-    added, flat, same = model.predict(values)
+    added, flat, same = model.predict(values, batch_size=301)
+    assert noted_pieces[0] > 3
     assert_allclose(added, values + values @ kernel + bias, atol=1e-4)
     assert_array_equal(flat, values)
     assert_array_equal(same, values)

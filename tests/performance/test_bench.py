@@ -162,7 +162,7 @@ def test_who_breaks_is_reported_and_the_others_go_on(
     programs = [fakes[n] for n in ("sound", "raises", "dies", "hangs", "never starts")]
     with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
-        pids = [p._process.pid for running in contest.running.values() for p in running]
+        pids = [p.pid for running in contest.running.values() for p in running]
         found = contest.run([SHORT], 4, tell=lambda text: None)["epoch"]
     assert contest.failed == {
         "raises": "ArithmeticError: seven is no number",
@@ -266,7 +266,7 @@ def test_the_command_names_the_suites_tiers() -> None:
     assert bench.TIERS == tiers.TIERS
     report = {"tiers": [], "mode": "default", "results": []}
     served = set()
-    for stage in suite._stages(None, report, False):
+    for stage in suite.all_stages(None, report, False):
         served |= stage.serves
     assert served == set(tiers.TIERS)
 
@@ -352,7 +352,7 @@ def test_time_is_kept_for_what_comes_later(capsys: pytest.CaptureFixture[str]) -
         suite.Stage(suite.LAST, {"step"}, 400.0, work),
     ]
     report = {"results": [], "left_out": [], "broken": {}}
-    suite._run_stages(stages, ["step"], setting, report, time.monotonic() + 100)
+    suite.run_stages(stages, ["step"], setting, report, time.monotonic() + 100)
     assert until == pytest.approx([50, 100], abs=2)  # 100 but the 50 of those after it; all
     assert report["left_out"] == [suite.LAST]
     assert report["broken"] == {"second": "LookupError: no such thing"}

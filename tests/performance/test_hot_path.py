@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import inspect
-import sys
 import tracemalloc
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -125,39 +124,59 @@ def test_the_measurement_sees_a_large_array() -> None:
 # -- the slow path is not taken
 
 
-# The files of the classes that bring the operations of the NumPy backend.
-OPERATIONS = {inspect.getfile(c) for c in NumpyBackend.__mro__ if c.__module__.startswith("gpunn.")}
-
-
 class Forbidden:
-    """Stands where ``backend.xp`` is: whoever touches it outside an operation is named.
-
-    What operations of the NumPy backend are made of, the formulas of activations, losses
-    and optimizers, may use it: a card runs their functors instead.
-    """
+    """Stands where ``backend.xp`` is: whoever touches it is refused."""
 
     def __getattr__(self, name: str) -> Any:
-        frame = sys._getframe(1)
-        while frame is not None:
-            inside = frame.f_code.co_filename in OPERATIONS
-            if inside and frame.f_code.co_name.removeprefix("_") in NumpyBackend.operations:
-                return getattr(np, name)
-            frame = frame.f_back
         raise AssertionError(f"backend.xp.{name} is used by a step, outside its operations")
+
+
+class Strict(NumpyBackend):
+    """Has array functions for its operations alone.
+
+    What these are made of, the formulas of activations, losses and optimizers, may use them: a
+    card runs their functors instead.
+    """
+
+    inside = 0  # operations that are being performed
+    watches = False
+
+    @property
+    def xp(self) -> Any:
+        return Forbidden() if self.watches and not self.inside else super().xp
+
+
+def performed(name: str) -> Callable[..., None]:
+    perform = getattr(NumpyBackend, name)
+
+    @wraps(perform)
+    def noted(self: Strict, *args: Any, **kwargs: Any) -> None:
+        self.inside += 1
+        try:
+            perform(self, *args, **kwargs)
+        finally:
+            self.inside -= 1
+
+    return noted
+
+
+for _name in NumpyBackend.operations:
+    setattr(Strict, _name, performed(_name))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_built_in_layers_keep_off_the_slow_path(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    backend = Strict()
     chains = [
         registered.in_a_chain(registered.make("layer", name, arguments), 6)
         for name, arguments in registered.cases("layer", "InputLayer", "Flatten")
     ]
     for chain in chains:
-        model = mlp([layers.Dense(6), *chain, layers.Dense(5)], optimizer)
+        model = mlp([layers.Dense(6), *chain, layers.Dense(5)], optimizer, backend)
         run = stepper(model, 4, 4, weighted=True)
-        monkeypatch.setattr(NumpyBackend, "xp", Forbidden())
+        monkeypatch.setattr(Strict, "watches", True)
         with model.backend.profile():  # operations, not what was traced
             run(3)
         monkeypatch.undo()
@@ -171,9 +190,9 @@ def test_what_takes_the_slow_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         def backward(self, call: Any) -> None:
             call.backend.xp.negative(call.dy, out=call.dx)
 
-    model = mlp([layers.Dense(6), Slow()], "sgd")
+    model = mlp([layers.Dense(6), Slow()], "sgd", Strict())
     run = stepper(model, 4, 4)
-    monkeypatch.setattr(NumpyBackend, "xp", Forbidden())
+    monkeypatch.setattr(Strict, "watches", True)
     with pytest.raises(AssertionError, match=r"backend\.xp\.negative is used"):
         run(1)
 

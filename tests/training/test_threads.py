@@ -6,7 +6,6 @@ The interpreter changes threads every 10 microseconds here, five hundred times a
 from __future__ import annotations
 
 import itertools
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from numpy.testing import assert_array_equal
 
 import gpunn
 from gpunn import layers
-from gpunn.common.holds import Access, Hold
+from gpunn.common.holds import Access, Exclusive
 
 THREADS = 8
 BACKENDS = ("numpy", "compiled", "emulated")
@@ -406,21 +405,21 @@ def test_the_number_of_threads_changes_no_bit(backend: str) -> None:
 
 def test_a_call_that_runs_generators_keeps_what_it_holds() -> None:
     """Whoever looks sees its stack change: a generator that stops has nobody above it then."""
-    holds: queue.SimpleQueue[Hold] = queue.SimpleQueue()
-    stop = threading.Event()
+    lock, taken, stop = Exclusive(), threading.Event(), threading.Event()
 
     def take() -> None:
-        holds.put(Hold(sys._getframe()))
+        lock.__enter__()  # and never leaves it: only the end of this call gives it back
+        taken.set()
         while not stop.is_set():
             all(n >= 0 for n in range(3))
 
     thread = threading.Thread(target=take)
     thread.start()
-    hold = holds.get()
-    alive = [hold.alive for _ in range(20_000)]
+    taken.wait()
+    held = [lock.holder is not None for _ in range(20_000)]
     stop.set()
     thread.join()
-    assert all(alive) and not hold.alive
+    assert all(held) and lock.holder is None
 
 
 def test_who_reads_may_read_again_while_a_writer_waits() -> None:
