@@ -99,13 +99,9 @@ class Constant(Initializer):
         return np.broadcast_to(value, shape)
 
 
-def _check_seed(name: str, value: Any) -> int | None:
-    return check_seed(value)
-
-
 class _Seeded(Initializer):
     # Without a type: each initializer has it as its last argument.
-    seed = field(default=None, check=_check_seed)
+    seed = field(default=None, check=check_seed)
 
     def __post_init__(self) -> None:
         self._key = draw_seed() if self.seed is None else self.seed

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .config import resolve_dtype
 from .names import closest
 
 _REQUIRED = object()
@@ -85,6 +86,11 @@ def check_above_zero(name: str, value: Any) -> float:
 def check_flag(name: str, value: Any) -> bool:
     """``value`` as True or False: anything can be."""
     return bool(value)
+
+
+def check_dtype(name: str, value: Any) -> str | None:
+    """``"float32"`` or ``"float64"``, from whatever says so; None stays None."""
+    return None if value is None else resolve_dtype(value)
 
 
 def check_path(name: str, value: Any) -> Any:

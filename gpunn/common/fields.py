@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import Parameter, get_annotations
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class _Field:
     default: Any
     check: Callable[[str, Any], Any] | None
     kw_only: bool
-    managed: property | None
+    managed: property | bool
+    attribute: str | None
 
 
 def field(
@@ -56,7 +58,8 @@ def field(
     check: Callable[[str, Any], Any] | None = None,
     kw_only: bool = False,
     placed: bool = False,
-    managed: property | None = None,
+    managed: property | bool = False,
+    attribute: str | None = "",
 ) -> Any:
     """An argument of the constructor, and the attribute that it becomes.
 
@@ -66,9 +69,12 @@ def field(
         kw_only: whether the argument is given by its name alone.
         placed: with ``kw_only``, that it may be given by its place all the same, where it comes
             after arguments of subclasses: only type checkers then want its name.
-        managed: what keeps the value, where to read it or to set it later does more.
+        managed: what keeps the value, where to read it or to set it later does more; True: a
+            property, which checks what is set later too.
+        attribute: what it becomes, if that is not the attribute of its own name; None: it is
+            checked and not kept.
     """
-    return _Field(default, check, kw_only and not placed, managed)
+    return _Field(default, check, kw_only and not placed, managed, attribute)
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -101,12 +107,21 @@ def add_constructor(cls: Any) -> None:
             f"written by hand and would not be called."
         )
     for name, of in (own | defaults).items():
-        if of.managed is not None and name not in inherited:
-            setattr(cls, name, of.managed)
+        if of.managed and name not in inherited:
+            setattr(cls, name, _checked(name, of) if of.managed is True else of.managed)
         else:
             delattr(cls, name)
     kept = {name: of for name, of in inherited.items() if name not in own}
     cls.__init__ = _constructor(cls, own | kept | defaults)
+
+
+def _checked(name: str, of: _Field) -> property:
+    """The attribute ``name``, which is checked when it is set."""
+
+    def put(self: Any, value: Any) -> None:
+        self.__dict__[f"_{name}"] = of.check(name, value) if of.check else value
+
+    return property(attrgetter(f"_{name}"), put)
 
 
 def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
@@ -114,7 +129,9 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
 
     def set_fields(self: Any, given: dict[str, Any]) -> None:
         for name, of in fields.items():
-            setattr(self, name, of.check(name, given[name]) if of.check else given[name])
+            value = of.check(name, given[name]) if of.check else given[name]
+            if of.attribute is not None:
+                setattr(self, of.attribute or name, value)
         if hasattr(self, "__post_init__"):
             self.__post_init__()
 

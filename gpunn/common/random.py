@@ -37,7 +37,7 @@ def draw_seed() -> int:
     return int(_source.integers(0, 2**63))
 
 
-def check_seed(seed: Any) -> int | None:
+def check_seed(name: str, seed: Any) -> int | None:
     """``seed`` itself if it is None or an integer that fits 64 bits.
 
     Raises:
@@ -50,5 +50,5 @@ def check_seed(seed: Any) -> int | None:
         or not isinstance(seed, (int, np.integer))
         or not 0 <= seed <= _MASK64
     ):
-        raise ValueError(f"seed must be None or an integer from 0 to 2**64 - 1; got {seed!r}.")
+        raise ValueError(f"{name} must be None or an integer from 0 to 2**64 - 1; got {seed!r}.")
     return int(seed)

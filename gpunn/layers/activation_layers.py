@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn import activations, constraints, initializers, regularizers
+from gpunn import activations
+from gpunn.common.arguments import optional
+from gpunn.common.fields import field
 from gpunn.core.plan import Call
 
-from .core import Activation
+from .arguments import check_constraint, check_initializer, check_regularizer
+from .core import ActivationLayer
 from .layer import Layer, declared
 from .shapes import Shape
 
 
-class ReLU(Activation):
+def _check_slope(name: str, value: Any) -> Any:
+    if value is None or not value >= 0:
+        raise ValueError(f"{name} must be at least 0; got {value!r}.")
+    return value
+
+
+class ReLU(ActivationLayer):
     """`gpunn.activations.Relu` as a layer, its arguments in Keras's order for layers.
 
     Args:
@@ -27,21 +36,16 @@ class ReLU(Activation):
 
     examples = ({}, {"max_value": 1.0, "negative_slope": 0.25})
 
-    def __init__(
-        self,
-        max_value: float | None = None,
-        negative_slope: float = 0.0,
-        threshold: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        _not_negative(negative_slope=negative_slope, threshold=threshold)
-        activation = activations.Relu(negative_slope, max_value, threshold)
-        super().__init__(activation, **kwargs)
-        self.max_value, self.negative_slope = max_value, negative_slope
-        self.threshold = threshold
+    max_value: float | None = field(default=None)
+    negative_slope: float = field(default=0.0, check=_check_slope)
+    threshold: float = field(default=0.0, check=_check_slope)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activation = activations.Relu(self.negative_slope, self.max_value, self.threshold)
 
 
-class LeakyReLU(Activation):
+class LeakyReLU(ActivationLayer):
     """f(x) = x for x > 0, negative_slope x below (Maas, Hannun and Ng, 2013).
 
     Args:
@@ -52,13 +56,14 @@ class LeakyReLU(Activation):
     [[-5.0, 5.0]]
     """
 
-    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
-        _not_negative(negative_slope=negative_slope)
-        super().__init__(activations.LeakyRelu(negative_slope), **kwargs)
-        self.negative_slope = negative_slope
+    negative_slope: float = field(default=0.3, check=_check_slope)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activation = activations.LeakyRelu(self.negative_slope)
 
 
-class ELU(Activation):
+class ELU(ActivationLayer):
     """f(x) = x for x > 0, alpha (exp(x) - 1) below (Clevert et al., 2015).
 
     >>> ELU(alpha=2)([[-1e4, 5.0]]).tolist()
@@ -67,12 +72,14 @@ class ELU(Activation):
 
     examples = ({"alpha": 0.5},)
 
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(activations.Elu(alpha), **kwargs)
-        self.alpha = alpha
+    alpha: float = field(default=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activation = activations.Elu(self.alpha)
 
 
-class Softmax(Activation):
+class Softmax(ActivationLayer):
     """exp(x_i) / sum_j exp(x_j) along an axis, or several.
 
     Args:
@@ -85,10 +92,12 @@ class Softmax(Activation):
     [[[0.5], [0.5]]]
     """
 
-    def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
-        activation = activations.Softmax(axis)
-        super().__init__(activation, **kwargs)
-        self.axis = activation.axis
+    axis: int | Sequence[int] = field(default=-1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activation = activations.Softmax(self.axis)
+        self.axis = self.activation.axis
 
     def build(self, input_shape: Shape) -> None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
@@ -100,10 +109,8 @@ class Softmax(Activation):
             )
 
 
-def _not_negative(**arguments: Any) -> None:
-    for name, value in arguments.items():
-        if value is None or not value >= 0:
-            raise ValueError(f"{name} must be at least 0; got {value!r}.")
+def _check_shared(name: str, value: Any) -> list[int]:
+    return [int(axis) for axis in ([value] if isinstance(value, int) else value)]
 
 
 class PReLU(Layer):
@@ -128,20 +135,10 @@ class PReLU(Layer):
 
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
-    def __init__(
-        self,
-        alpha_initializer: Any = "zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
-        shared_axes: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
-        given = [shared_axes] if isinstance(shared_axes, int) else shared_axes
-        self.shared_axes = None if given is None else [int(axis) for axis in given]
+    alpha_initializer: Any = field(default="zeros", check=check_initializer)
+    alpha_regularizer: Any = field(default=None, check=check_regularizer)
+    alpha_constraint: Any = field(default=None, check=check_constraint)
+    shared_axes: Any = field(default=None, check=optional(_check_shared))
 
     def build(self, input_shape: Shape) -> None:
         shape = [int(n) for n in input_shape[1:] if n is not None]

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gpunn import activations, constraints, initializers, regularizers
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.common.arguments import check_integer
+from gpunn.common.arguments import check_flag, check_positive_integer
+from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .images import _ImageLayer, check_padding, check_pair
-from .layer import declared, refuse_activity_regularizer
+from .arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_padding,
+    check_pair,
+    check_regularizer,
+    refuse_activity_regularizer,
+)
+from .images import _ImageLayer
+from .layer import declared
 from .shapes import Shape
 
 
@@ -87,52 +96,37 @@ class Conv2D(_ImageLayer):
         },
     )
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
-        groups: int = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.filters = check_integer("filters", filters, 1)
-        self.kernel_size = check_pair("kernel_size", kernel_size)
-        self.strides = check_pair("strides", strides)
-        self.padding = check_padding(padding)
-        self.dilation_rate = check_pair("dilation_rate", dilation_rate)
+    filters: int = field(check=check_positive_integer)
+    kernel_size: Any = field(check=check_pair)
+    strides: Any = field(default=(1, 1), check=check_pair)
+    padding: str = field(default="valid", check=check_padding)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    dilation_rate: Any = field(default=(1, 1), check=check_pair)
+    groups: int = field(default=1, check=check_positive_integer)
+    activation: Any = field(default=None, check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    activity_regularizer: None = field(
+        default=None, check=refuse_activity_regularizer, attribute=None
+    )
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.bias: Parameter | None = None
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"strides above 1 do not go with a dilation_rate above 1; got "
                 f"strides={self.strides} and dilation_rate={self.dilation_rate}."
             )
-        self.groups = check_integer("groups", groups, 1)
         if self.groups != 1:
             raise ValueError(
-                f"groups must be 1: every filter sees all channels here; got {groups!r}."
+                f"groups must be 1: every filter sees all channels here; got {self.groups!r}."
             )
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        refuse_activity_regularizer(activity_regularizer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.bias: Parameter | None = None
 
     def build(self, input_shape: Shape) -> None:
         self.geometry(input_shape)

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn import activations
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_number, optional
+from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 
+from .arguments import check_activation, check_data_format
 from .layer import Layer
 from .shapes import Shape, check_shape
 from .symbolic import Application, SymbolicTensor
@@ -88,14 +90,11 @@ class Flatten(Layer):
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(
-                f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
-            )
-        self.data_format = data_format
-        self.reshapes = data_format != "channels_first"
+    data_format: str | None = field(default=None, check=optional(check_data_format))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reshapes = self.data_format != "channels_first"
 
     def is_view(self, call: Call) -> bool:
         return self.data_format != "channels_first" or call.x.ndim < 3
@@ -114,6 +113,18 @@ class Flatten(Layer):
         xp.add(moved, dy, out=moved) if call.accumulate_dx else xp.copyto(moved, dy)
 
 
+def _check_target(name: str, value: Any) -> tuple[int, ...]:
+    given = tuple(value) if isinstance(value, (tuple, list)) else ("",)
+    if not all(isinstance(n, int) and (n >= 1 or n == -1) for n in given):
+        raise ValueError(
+            f"{name} must be a tuple of positive integers, one of which may be -1; got "
+            f"{name}={value!r}."
+        )
+    if given.count(-1) > 1:
+        raise ValueError(f"{name} may hold -1 once; got {name}={value!r}.")
+    return given
+
+
 class Reshape(Layer):
     """Samples under another shape of as many numbers. A view: nothing is copied.
 
@@ -127,17 +138,7 @@ class Reshape(Layer):
     reshapes = True
     examples = ({"target_shape": [-1]},)
 
-    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        given = tuple(target_shape) if isinstance(target_shape, (tuple, list)) else ("",)
-        if not all(isinstance(n, int) and (n >= 1 or n == -1) for n in given):
-            raise ValueError(
-                f"target_shape must be a tuple of positive integers, one of which may be -1; got "
-                f"target_shape={target_shape!r}."
-            )
-        if given.count(-1) > 1:
-            raise ValueError(f"target_shape may hold -1 once; got target_shape={target_shape!r}.")
-        self.target_shape = given
+    target_shape: tuple[int, ...] = field(check=_check_target)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if None in input_shape[1:]:
@@ -151,6 +152,16 @@ class Reshape(Layer):
                 f"a sample of shape {tuple(input_shape[1:])}."
             )
         return (input_shape[0], *shape)
+
+
+def _check_scale(name: str, value: Any) -> Any:
+    """A float, or nested lists of floats."""
+    if np.ndim(value) == 0:
+        return check_number(name, value.item() if isinstance(value, np.ndarray) else value)
+    values = np.asarray(value)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(f"{name} must hold finite numbers; got {value!r}.")
+    return values.astype(np.float64).tolist()
 
 
 class Rescaling(Layer):
@@ -169,10 +180,11 @@ class Rescaling(Layer):
 
     examples = ({"scale": 0.5}, {"scale": -2.0, "offset": 3.0})
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.scale = _scale("scale", scale)
-        self.offset = _scale("offset", offset)
+    scale: Any = field(check=_check_scale)
+    offset: Any = field(default=0.0, check=_check_scale)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
 
     def forward(self, call: Call) -> None:
@@ -196,17 +208,25 @@ class Rescaling(Layer):
         return call.array(name, values.shape, fill=lambda array: call.backend.write(array, values))
 
 
-def _scale(name: str, value: Any) -> Any:
-    """A float, or nested lists of floats."""
-    if np.ndim(value) == 0:
-        return check_number(name, value.item() if isinstance(value, np.ndarray) else value)
-    values = np.asarray(value)
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise ValueError(f"{name} must hold finite numbers; got {value!r}.")
-    return values.astype(np.float64).tolist()
+class ActivationLayer(Layer):
+    """Base class: y = f(x), with f the ``activation``."""
+
+    abstract = True
+
+    def is_view(self, call: Call) -> bool:
+        return call.activation == activations.linear
+
+    def forward(self, call: Call) -> None:
+        call.backend.bias_activation(call.x, None, call.activation, call.y)
+
+    def backward(self, call: Call) -> None:
+        saved = call.x if call.activation.saves == "input" else call.y
+        call.backend.activation_gradient(
+            call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
+        )
 
 
-class Activation(Layer):
+class Activation(ActivationLayer):
     """y = f(x), with f by name or object.
 
     >>> Activation("relu")([[-1.0, 2.0]]).tolist()
@@ -220,18 +240,4 @@ class Activation(Layer):
         {"activation": "softmax"},
     )
 
-    def __init__(self, activation: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = activations.get(activation)
-
-    def is_view(self, call: Call) -> bool:
-        return call.activation == activations.linear
-
-    def forward(self, call: Call) -> None:
-        call.backend.bias_activation(call.x, None, call.activation, call.y)
-
-    def backward(self, call: Call) -> None:
-        saved = call.x if call.activation.saves == "input" else call.y
-        call.backend.activation_gradient(
-            call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
-        )
+    activation: Any = field(check=check_activation)

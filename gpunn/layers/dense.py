@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import activations, constraints, initializers, regularizers
+from gpunn import activations
+from gpunn.common.arguments import check_flag
+from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
-from .layer import Layer, declared, refuse_activity_regularizer
+from .arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_regularizer,
+    check_units,
+    refuse_activity_regularizer,
+)
+from .layer import Layer, declared
 from .shapes import Shape
 
 
@@ -63,44 +73,32 @@ class Dense(Layer):
         {"units": 2, "use_bias": False, "activation": "silu", "learning_rate_multiplier": 0.5},
     )
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        connections: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if isinstance(units, bool) or not hasattr(units, "__index__") or units < 1:
-            raise ValueError(f"units must be a positive integer; got {units!r}.")
-        refuse_activity_regularizer(activity_regularizer)
-        self.units = int(units)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+    units: int = field(check=check_units)
+    activation: Any = field(default=None, check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    activity_regularizer: None = field(
+        default=None, check=refuse_activity_regularizer, attribute=None
+    )
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+    connections: Any = field(default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.bias: Parameter | None = None
-        self.connections = connections
-        if connections is not None:
-            if not callable(connections):
-                self.connections = check_connections(connections, (None, self.units))
-            if getattr(self.kernel_regularizer, "coefficients", (0.0, 0.0)) is None:
-                raise ValueError(
-                    f"kernel_regularizer={self.kernel_regularizer!r} does not go with "
-                    f"connections: it would give weights that are none a gradient. Take L1 or L2."
-                )
+        if self.connections is None:
+            return
+        if not callable(self.connections):
+            self.connections = check_connections(self.connections, (None, self.units))
+        if getattr(self.kernel_regularizer, "coefficients", (0.0, 0.0)) is None:
+            raise ValueError(
+                f"kernel_regularizer={self.kernel_regularizer!r} does not go with "
+                f"connections: it would give weights that are none a gradient. Take L1 or L2."
+            )
 
     def build(self, input_shape: Shape) -> None:
         inputs = input_shape[-1]

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn.common.fields import field
 from gpunn.core.plan import Call
 
 from .layer import Layer
 from .normalization import _Normalization, check_axes, check_axis, last_axes
 from .shapes import Shape
+
+
+def _check_groups(name: str, value: Any) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or (value < 1 and value != -1):
+        raise ValueError(f"{name} must be a positive integer or -1; got {name}={value!r}.")
+    return int(value)
 
 
 class GroupNormalization(_Normalization):
@@ -38,30 +46,8 @@ class GroupNormalization(_Normalization):
 
     examples = ({"groups": 1}, {"groups": -1, "axis": 1, "epsilon": 0.1})
 
-    def __init__(
-        self,
-        groups: int = 32,
-        axis: int = -1,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
-        )  # fmt: skip
-        whole = hasattr(groups, "__index__") and not isinstance(groups, bool)
-        if not whole or (groups < 1 and groups != -1):
-            raise ValueError(f"groups must be a positive integer or -1; got groups={groups!r}.")
-        self.groups = int(groups)
-        self.axis = axis
+    groups: int = field(default=32, check=_check_groups)
+    axis: int = field(default=-1)
 
     def build(self, input_shape: Shape) -> None:
         self._place = check_axis(self.axis, input_shape, self.name)
@@ -171,9 +157,7 @@ class UnitNormalization(Layer):
 
     epsilon = 1e-12  # a sample of zeros stays one
 
-    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = check_axes(axis)
+    axis: Any = field(default=-1, check=check_axes)
 
     def forward(self, call: Call) -> None:
         x, factors, epsilon, variance = self._rows(call)

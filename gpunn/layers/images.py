@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
-from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.fields import field
 
+from .arguments import check_data_format
 from .layer import Layer
 from .shapes import Shape
-
-FORMATS = ("channels_last", "channels_first")
 
 
 class _ImageLayer(Layer):
     """A layer on images, (batch, height, width, channels) or (batch, channels, height, width)."""
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.data_format = check_choice("data_format", data_format or FORMATS[0], FORMATS)
+    data_format: str | None = field(
+        default=None, check=check_data_format, kw_only=True, placed=True
+    )
 
     @property
     def channels_last(self) -> bool:
@@ -62,21 +59,3 @@ class _ImageLayer(Layer):
         """``x`` as (samples, height, width, channels), where channels do not mix: each of
         those that come first is a sample."""
         return x if self.channels_last else x.reshape(-1, *x.shape[2:], 1)
-
-
-def check_pair(name: str, value: Any, least: int = 1) -> Pair:
-    """``value`` as (height, width): one integer for both, or two.
-
-    >>> check_pair("strides", 2), check_pair("strides", [1, 3])
-    ((2, 2), (1, 3))
-    """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2:
-        raise ValueError(f"{name} must be an integer or two of them; got {value!r}.")
-    return check_integer(name, values[0], least), check_integer(name, values[1], least)
-
-
-def check_padding(value: Any) -> str:
-    """``"valid"`` or ``"same"``, in any case of letters."""
-    value = value.lower() if isinstance(value, str) else value
-    return check_choice("padding", value, ("valid", "same"))

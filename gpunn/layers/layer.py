@@ -12,8 +12,9 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.common import registry
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_dtype, check_flag, check_number, optional
 from gpunn.common.config import resolve_dtype
+from gpunn.common.fields import HasFields, field
 from gpunn.common.names import snake_case, unique_name
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
@@ -24,7 +25,31 @@ from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
-class Layer(GraphOperation, ParameterHolder, registry.Entry):
+
+def _check_name(argument: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or "/" in value:
+        raise ValueError(f"{argument} must be a non-empty string without '/'; got {value!r}.")
+    return value
+
+
+def _check_multiplier(argument: str, value: Any) -> float | str:
+    if value == "lecun":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f'{argument} must be a number or "lecun"; got {value!r}.')
+    return check_number(argument, value, 0)
+
+
+def _check_sample(argument: str, value: Any) -> tuple[int, ...]:
+    """The shape of one sample, as each of the three arguments says it."""
+    if argument == "input_dim":
+        value = (value,)
+    if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
+        value = tuple(n for n in value[1:] if n is not None)
+    return check_shape(value, argument)
+
+
+class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     """Base class of layers. A layer of your own is one class in one file.
 
     It writes `forward` and `backward`, each in terms of one `gpunn.core.plan.Call`
@@ -78,34 +103,32 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
     list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""
 
-    def __init__(
-        self,
-        *,
-        trainable: bool = True,
-        dtype: Any = None,
-        name: str | None = None,
-        input_shape: Sequence[int] | None = None,
-        input_dim: int | None = None,
-        batch_input_shape: Sequence[int | None] | None = None,
-        learning_rate_multiplier: float | str = 1.0,
-    ) -> None:
+    trainable: bool = field(default=True, check=check_flag, kw_only=True, managed=True)
+    dtype: Any = field(default=None, check=check_dtype, kw_only=True)
+    name: Any = field(default=None, check=optional(_check_name), kw_only=True)
+    input_shape: Any = field(
+        default=None, check=optional(_check_sample), kw_only=True, attribute="_input_shape"
+    )
+    input_dim: Any = field(
+        default=None, check=optional(_check_sample), kw_only=True, attribute="_input_dim"
+    )
+    batch_input_shape: Any = field(
+        default=None, check=optional(_check_sample), kw_only=True, attribute="_batch_input_shape"
+    )
+    learning_rate_multiplier: float | str = field(
+        default=1.0, check=_check_multiplier, kw_only=True, managed=True
+    )
+
+    def __post_init__(self) -> None:
         self._parameters: list[Parameter] = []
         self._training_calls = itertools.count()
-        self._trainable = bool(trainable)
-        self.learning_rate_multiplier = learning_rate_multiplier
         self.applications = []
-        self.dtype = None if dtype is None else resolve_dtype(dtype)
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
-            raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
-        self.name = name or unique_name(snake_case(type(self).__name__))
-        if input_dim is not None:
-            input_shape = (input_dim,)
-        if batch_input_shape is not None:
-            input_shape = tuple(n for n in batch_input_shape[1:] if n is not None)
-        self.given_input_shape = None if input_shape is None else check_shape(input_shape)
+        self.name = self.name or unique_name(snake_case(type(self).__name__))
+        shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
+        self.given_input_shape = next((shape for shape in shapes if shape is not None), None)
         # Whether the parameters are declared: always, where there is nothing to declare.
         self.built = type(self).build is Layer.build
-        self.input_shape: Any = None  # of one sample; of a layer that takes a list, a list
+        self.input_shape = None  # of one sample; of a layer that takes a list, a list
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -171,33 +194,9 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
     # -- what a layer offers
 
     @property
-    def trainable(self) -> bool:
-        """Whether updates change this layer's parameters. Takes effect at the next fit."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-
-    @property
-    def learning_rate_multiplier(self) -> float | str:
-        """Factor on the learning rate of its parameters. Takes effect at the next fit."""
-        return self._learning_rate_multiplier
-
-    @learning_rate_multiplier.setter
-    def learning_rate_multiplier(self, value: float | str) -> None:
-        if value != "lecun":
-            if isinstance(value, str):
-                raise ValueError(
-                    f'learning_rate_multiplier must be a number or "lecun"; got {value!r}.'
-                )
-            value = check_number("learning_rate_multiplier", value, 0)
-        self._learning_rate_multiplier = value
-
-    @property
     def rate_factor(self) -> float:
         """The multiplier as a number."""
-        given = self._learning_rate_multiplier
+        given = self.learning_rate_multiplier
         if not isinstance(given, str):
             return given
         from gpunn.initializers import fans
@@ -341,17 +340,17 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer."""
-        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.dtype is not None:
             config["dtype"] = self.dtype
-        if self._learning_rate_multiplier != 1.0:
-            config["learning_rate_multiplier"] = self._learning_rate_multiplier
+        if self.learning_rate_multiplier != 1.0:
+            config["learning_rate_multiplier"] = self.learning_rate_multiplier
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
-        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+        known = {*config, "dtype", "learning_rate_multiplier", "input_shape"}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            known = name in ("self", "input_shape") or name in config
-            if named and not known and hasattr(self, name):
+            if named and name not in known and hasattr(self, name):
                 value = getattr(self, name)
                 config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         return config
@@ -377,15 +376,6 @@ def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
     """A parameter of ``layer``, made as its attributes ``name_initializer`` and so on say."""
     kinds = ("initializer", "regularizer", "constraint")
     return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
-
-
-def refuse_activity_regularizer(given: Any) -> None:
-    """What Keras offers and gpunn does not; None is nothing."""
-    if given is not None:
-        raise ValueError(
-            f"activity_regularizer={given!r} is not supported: penalties are on weights, "
-            f"kernel_regularizer and bias_regularizer."
-        )
 
 
 get, serialize, deserialize = registry.lookups(Layer)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.fields import field
 from gpunn.core.plan import Call
 
 from .layer import Layer
@@ -171,6 +172,12 @@ class Minimum(_Extreme):
     choice = "Smaller"
 
 
+def _check_axis(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value == 0:
+        raise ValueError(f"{name} must be an integer other than 0, the batch; got {value!r}.")
+    return int(value)
+
+
 class Concatenate(Merging):
     """y = the inputs one after the other along an axis.
 
@@ -183,11 +190,7 @@ class Concatenate(Merging):
 
     examples = ({}, {"axis": 1})
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if isinstance(axis, bool) or not hasattr(axis, "__index__") or axis == 0:
-            raise ValueError(f"axis must be an integer other than 0, the batch; got {axis!r}.")
-        self.axis = int(axis)
+    axis: int = field(default=-1, check=_check_axis)
 
     def _place(self, shape: Shape) -> int:
         axis = self.axis + (len(shape) if self.axis < 0 else 0)

@@ -8,11 +8,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import (
+    check_below_one,
+    check_fraction,
+    check_not_negative,
+    optional,
+)
+from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
 
 from .layer import Layer
+
+
+def _check_noise_shape(name: str, value: Any) -> tuple[int | None, ...]:
+    entries = tuple(value) if isinstance(value, (tuple, list)) else ("",)
+    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
+        raise ValueError(f"{name} must be a tuple of positive integers and None; got {value!r}.")
+    return entries
 
 
 class _RandomLayer(Layer):
@@ -27,9 +40,7 @@ class _RandomLayer(Layer):
         "forward(call), backward(call), and is_view(call), which says when they are left out"
     }
 
-    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed = check_seed(seed)
+    seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
 
     def stream_seed(self, model_seed: int) -> int:
         return model_seed if self.seed is None else self.seed
@@ -47,15 +58,6 @@ class _RandomLayer(Layer):
         if self.seed is None:
             self.seed = draw_seed()
         return super().run(x, training)
-
-
-def _noise_shape(given: Any) -> tuple[int | None, ...]:
-    entries = tuple(given) if isinstance(given, (tuple, list)) else ("",)
-    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
-        raise ValueError(
-            f"noise_shape must be a tuple of positive integers and None; got {given!r}."
-        )
-    return entries
 
 
 class Dropout(_RandomLayer):
@@ -77,12 +79,8 @@ class Dropout(_RandomLayer):
 
     examples = ({"rate": 0.0}, {"rate": 0.3}, {"rate": 0.8, "seed": 7}, {"rate": 1.0})
 
-    def __init__(
-        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(seed, **kwargs)
-        self.rate = check_fraction("rate", rate)
-        self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
+    rate: float = field(check=check_fraction)
+    noise_shape: Any = field(default=None, check=optional(_check_noise_shape))
 
     @property
     def draws(self) -> bool:
@@ -134,9 +132,7 @@ class GaussianNoise(_RandomLayer):
 
     examples = ({"stddev": 0.0}, {"stddev": 0.3, "seed": 7})
 
-    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(seed, **kwargs)
-        self.stddev = check_number("stddev", stddev, 0.0)
+    stddev: float = field(check=check_not_negative)
 
     @property
     def draws(self) -> bool:
@@ -165,9 +161,7 @@ class GaussianDropout(_RandomLayer):
 
     examples = ({"rate": 0.0}, {"rate": 0.8})
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(seed, **kwargs)
-        self.rate = check_fraction("rate", rate, below_one=True)
+    rate: float = field(check=check_below_one)
 
     @property
     def draws(self) -> bool:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gpunn import constraints, initializers, regularizers
-from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
+from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
+from .arguments import check_constraint, check_initializer, check_regularizer
 from .layer import Layer, declared
 from .shapes import Shape
 
@@ -30,7 +31,7 @@ def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
     return found
 
 
-def check_axes(axis: Any) -> Any:
+def check_axes(name: str, axis: Any) -> Any:
     """An axis, or a list of axes.
 
     Raises:
@@ -38,7 +39,7 @@ def check_axes(axis: Any) -> Any:
     """
     given = list(axis) if isinstance(axis, (list, tuple)) else [axis]
     if not all(hasattr(n, "__index__") for n in given):
-        raise TypeError(f"axis must be an integer or a list of integers; got {axis!r}.")
+        raise TypeError(f"{name} must be an integer or a list of integers; got {axis!r}.")
     return given if isinstance(axis, (list, tuple)) else axis
 
 
@@ -57,34 +58,32 @@ def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
     return [n for n in input_shape[axes[0] :] if n is not None]
 
 
+def _refuse_true(name: str, value: Any) -> None:
+    if value:
+        raise ValueError(f"{name}=True: gpunn has no {name} batch normalization; leave it out.")
+
+
 class _Normalization(Layer):
     """What these have in common: gamma, beta and epsilon."""
 
-    gamma: Parameter | None = None
-    beta: Parameter | None = None
+    epsilon: float = field(default=1e-3, check=check_not_negative, kw_only=True, placed=True)
+    center: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
+    scale: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
+    beta_initializer: Any = field(
+        default="zeros", check=check_initializer, kw_only=True, placed=True
+    )
+    gamma_initializer: Any = field(
+        default="ones", check=check_initializer, kw_only=True, placed=True
+    )
+    beta_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True, placed=True)
+    gamma_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True, placed=True)
+    beta_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
+    gamma_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
 
-    def __init__(
-        self,
-        epsilon: float,
-        center: bool,
-        scale: bool,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.epsilon = check_number("epsilon", epsilon, 0.0)
-        self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.gamma: Parameter | None = None
+        self.beta: Parameter | None = None
 
     def _declare(self, shape: Sequence[int]) -> None:
         if self.scale:
@@ -144,38 +143,25 @@ class BatchNormalization(_Normalization):
         {"trainable": False},
     )
 
-    def __init__(
-        self,
-        axis: int = -1,
-        momentum: float = 0.99,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        renorm: bool = False,
-        synchronized: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
-        )  # fmt: skip
-        for name, value in (("renorm", renorm), ("synchronized", synchronized)):
-            if value:
-                raise ValueError(
-                    f"{name}=True: gpunn has no {name} batch normalization; leave it out."
-                )
-        self.axis = axis
-        self.momentum = check_fraction("momentum", momentum)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+    axis: int = field(default=-1)
+    momentum: float = field(default=0.99, check=check_fraction)
+    epsilon: float = field(default=1e-3, kw_only=True, placed=True)
+    center: bool = field(default=True, kw_only=True, placed=True)
+    scale: bool = field(default=True, kw_only=True, placed=True)
+    beta_initializer: Any = field(default="zeros", kw_only=True, placed=True)
+    gamma_initializer: Any = field(default="ones", kw_only=True, placed=True)
+    moving_mean_initializer: Any = field(
+        default="zeros", check=check_initializer, kw_only=True, placed=True
+    )
+    moving_variance_initializer: Any = field(
+        default="ones", check=check_initializer, kw_only=True, placed=True
+    )
+    beta_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    gamma_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    beta_constraint: Any = field(default=None, kw_only=True, placed=True)
+    gamma_constraint: Any = field(default=None, kw_only=True, placed=True)
+    renorm: bool = field(default=False, check=_refuse_true, attribute=None)
+    synchronized: bool = field(default=False, check=_refuse_true, attribute=None)
 
     def build(self, input_shape: Shape) -> None:
         features = input_shape[check_axis(self.axis, input_shape, self.name)]
@@ -252,25 +238,7 @@ class LayerNormalization(_Normalization):
         {"scale": False},
     )
 
-    def __init__(
-        self,
-        axis: int | Sequence[int] = -1,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer, beta_constraint, gamma_constraint, **kwargs,
-        )  # fmt: skip
-        self.axis = check_axes(axis)
+    axis: int | Sequence[int] = field(default=-1, check=check_axes)
 
     def build(self, input_shape: Shape) -> None:
         shape = last_axes(self.axis, input_shape, self.name)
@@ -316,7 +284,6 @@ class RMSNormalization(LayerNormalization):
     centered = False
     examples = ({"epsilon": 0.1},)
 
-    def __init__(
-        self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **kwargs: Any
-    ) -> None:
-        super().__init__(axis, epsilon, center=False, **kwargs)
+    axis: int | Sequence[int] = -1
+    epsilon: float = 1e-6
+    center: bool = False

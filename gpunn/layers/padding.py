@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.common.fields import field
 from gpunn.core.plan import Call
 
-from .images import _ImageLayer, check_pair
+from .arguments import check_pair
+from .images import _ImageLayer
 from .shapes import Shape
+
+
+def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
+    """((above, below), (left, right))."""
+    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"{name} must be an integer, two of them or two pairs; got {value!r}.")
+    return tuple(check_pair(name, side, 0) for side in sides)
 
 
 class ZeroPadding2D(_ImageLayer):
@@ -24,16 +34,7 @@ class ZeroPadding2D(_ImageLayer):
 
     examples = ({}, {"padding": ((1, 0), (2, 1)), "data_format": "channels_first"})
 
-    def __init__(
-        self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding)
-        if len(sides) != 2:
-            raise ValueError(
-                f"padding must be an integer, two of them or two pairs; got {padding!r}."
-            )
-        self.padding = tuple(check_pair("padding", side, 0) for side in sides)
+    padding: Any = field(default=(1, 1), check=_check_sides)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         (height, width), channels = self.image(input_shape)

@@ -6,9 +6,12 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
+from gpunn.common.arguments import check_flag, optional
+from gpunn.common.fields import field
 from gpunn.core.plan import Call
 
-from .images import _ImageLayer, check_padding, check_pair
+from .arguments import check_padding, check_pair
+from .images import _ImageLayer
 from .shapes import Shape
 
 
@@ -46,18 +49,13 @@ class _Average(_Pooling):
 
 
 class _Pooling2D(_Pooling):
-    def __init__(
-        self,
-        pool_size: Any = (2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.pool_size = check_pair("pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else check_pair("strides", strides)
-        self.padding = check_padding(padding)
+    pool_size: Any = field(default=(2, 2), check=check_pair)
+    strides: Any = field(default=None, check=optional(check_pair))
+    padding: str = field(default="valid", check=check_padding)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.strides = self.strides or self.pool_size
 
     def geometry(self, input_shape: Shape) -> Geometry:
         return self.windows_on(input_shape, self.pool_size, self.strides, self.padding)
@@ -68,11 +66,8 @@ class _Pooling2D(_Pooling):
 
 
 class _GlobalPooling2D(_Pooling):
-    def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.keepdims = bool(keepdims)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    keepdims: bool = field(default=False, check=check_flag)
 
     def geometry(self, input_shape: Shape) -> Geometry:
         image, _ = self.image(input_shape)

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.config import resolve_dtype
+from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import closest, snake_case
@@ -28,10 +28,6 @@ def _check_reduction(name: str, value: Any) -> str | None:
             f"{name} must be one of {', '.join(map(str, REDUCTIONS))}; got {value!r}.{hint}"
         )
     return value
-
-
-def _check_dtype(name: str, value: Any) -> str | None:
-    return None if value is None else resolve_dtype(value)
 
 
 class Loss(Formula):
@@ -97,7 +93,7 @@ class Loss(Formula):
     reduction: str | None = field(
         default="sum_over_batch_size", check=_check_reduction, kw_only=True, placed=True
     )
-    dtype: Any = field(default=None, check=_check_dtype, kw_only=True, placed=True)
+    dtype: Any = field(default=None, check=check_dtype, kw_only=True, placed=True)
 
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(registry.built_in(type(self)).__name__)

@@ -106,3 +106,75 @@ def test_placed_arguments_are_given_by_place_or_by_name() -> None:
 def test_a_field_anew_without_a_check_keeps_that_of_the_base() -> None:
     with pytest.raises(ValueError, match="reduction must be one of"):
         gpunn.losses.MeanSquaredError(reduction="total")
+
+
+class Scaled(gpunn.layers.Dense):
+    """A layer with an argument of its own beside those of Dense and of every layer."""
+
+    factor: float = field(default=2.0, check=check_fraction)
+    units: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.learning_rate_multiplier = self.factor
+
+
+def test_a_layer_declares_its_arguments_too() -> None:
+    made = Scaled(factor=0.5, activation="relu", name="mine", input_shape=(4,))
+    assert (made.factor, made.units, made.name) == (0.5, 3, "mine")
+    assert made.given_input_shape == (4,)
+    again = Scaled.from_config(made.get_config())
+    assert again.get_config() == made.get_config()
+    assert again.get_config()["factor"] == again.learning_rate_multiplier == 0.5
+    with pytest.raises(ValueError, match="factor must be from 0 to 1; got 2"):
+        Scaled(factor=2)
+
+
+def test_what_is_set_later_is_checked_too() -> None:
+    layer = gpunn.layers.Dense(2)
+    with pytest.raises(ValueError, match="learning_rate_multiplier must be at least 0; got -1"):
+        layer.learning_rate_multiplier = -1
+    layer.trainable = 0  # type: ignore[assignment]
+    assert layer.trainable is False
+    assert layer.get_config()["trainable"] is False
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (gpunn.layers.BatchNormalization, "renorm"),
+        (gpunn.layers.BatchNormalization, "synchronized"),
+        (lambda **given: gpunn.layers.Dense(2, **given), "activity_regularizer"),
+    ],
+)
+def test_what_is_refused_is_no_attribute(make: Any, argument: str) -> None:
+    with pytest.raises(ValueError, match=f"{argument}="):
+        make(**{argument: "l2"})
+    assert not hasattr(make(**{argument: None}), argument)
+    assert argument not in make().get_config()
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ({"input_shape": (2, 3)}, (2, 3)),
+        ({"input_shape": ()}, ()),
+        ({"input_dim": 4}, (4,)),
+        ({"batch_input_shape": (None, 5, 6)}, (5, 6)),
+        ({}, None),
+    ],
+)
+def test_three_arguments_say_the_shape_of_a_sample(given: dict, shape: Any) -> None:
+    assert gpunn.layers.Flatten(**given).given_input_shape == shape
+    for argument in given:
+        with pytest.raises(ValueError, match=f"{argument} must be the shape of one sample"):
+            gpunn.layers.Flatten(**{argument: "x"})
+
+
+def test_a_layer_may_have_an_input_dim_of_its_own() -> None:
+    class Older(gpunn.layers.Layer):
+        def __init__(self, input_dim: int, **kwargs: Any) -> None:
+            self.input_dim = input_dim
+            super().__init__(**kwargs)
+
+    assert Older(7).input_dim == Older(7).get_config()["input_dim"] == 7

@@ -27,6 +27,7 @@ RANDOM = np.random.default_rng(1337)
         (layers.LayerNormalization, {"axis": (-3, -2, -1)}, (2, 8, 8, 3), 2, 0),
         (layers.RMSNormalization, {}, (4, 2), 1, 0),
         (layers.RMSNormalization, {"axis": -1}, (4, 2), 1, 0),
+        (layers.RMSNormalization, {"scale": False}, (4, 2), 0, 0),
         (layers.GroupNormalization, {"gamma_regularizer": "l2"}, (3, 4, 32), 2, 0),
         (layers.GroupNormalization, {"groups": 4, "gamma_constraint": "unit_norm"}, (3, 4, 4),
          2, 0),
@@ -40,9 +41,10 @@ def test_shapes_and_weights(
     make: Any, arguments: dict[str, Any], shape: tuple[int, ...], trained: int, state: int
 ) -> None:
     layer = make(**arguments)
-    assert layer(RANDOM.random(shape), training=True).shape == shape
-    assert layer.compute_output_shape(shape) == shape
-    assert (len(layer.trainable_weights), len(layer.non_trainable_weights)) == (trained, state)
+    for same in (layer, make.from_config(layer.get_config())):
+        assert same(RANDOM.random(shape), training=True).shape == shape
+        assert same.compute_output_shape(shape) == shape
+        assert (len(same.trainable_weights), len(same.non_trainable_weights)) == (trained, state)
 
 
 @pytest.mark.parametrize("axis", [-1, 1])

@@ -1,0 +1,59 @@
+"""Checks of arguments that several layers have, as fields want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gpunn import activations, constraints, initializers, regularizers
+from gpunn.common.arguments import check_choice, check_integer
+
+
+def _part(get: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: get(value)
+
+
+check_activation = _part(activations.get)
+check_constraint = _part(constraints.get)
+check_initializer = _part(initializers.get)
+check_regularizer = _part(regularizers.get)
+
+
+def refuse_activity_regularizer(name: str, value: Any) -> None:
+    """What Keras offers and gpunn does not; None is nothing."""
+    if value is not None:
+        raise ValueError(
+            f"{name}={value!r} is not supported: penalties are on weights, kernel_regularizer "
+            f"and bias_regularizer."
+        )
+
+
+def check_units(name: str, value: Any) -> int:
+    """``value`` as a positive integer."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+    return int(value)
+
+
+def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """``value`` as (height, width): one integer for both, or two.
+
+    >>> check_pair("strides", 2), check_pair("strides", [1, 3])
+    ((2, 2), (1, 3))
+    """
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be an integer or two of them; got {value!r}.")
+    return check_integer(name, values[0], least), check_integer(name, values[1], least)
+
+
+def check_padding(name: str, value: Any) -> str:
+    """``"valid"`` or ``"same"``, in any case of letters."""
+    value = value.lower() if isinstance(value, str) else value
+    return check_choice(name, value, ("valid", "same"))
+
+
+def check_data_format(name: str, value: Any) -> str:
+    """``"channels_last"``, which None is too, or ``"channels_first"``."""
+    value = "channels_last" if value is None else value
+    return check_choice(name, value, ("channels_last", "channels_first"))
