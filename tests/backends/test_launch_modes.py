@@ -358,15 +358,6 @@ def test_a_launch_ends_before_anybody_notices() -> None:
     assert max(asked) == int(0.025 * 2e9 / flops)  # by the one multiprocessor there is
 
 
-def test_launches_of_the_classic_step() -> None:
-    for cooperative, most in ((False, 12), (True, 2)):
-        model = digits.classic(dry.make_backend(cooperative))
-        operations = digits.profiled(model, *digits.digits(80), 32)
-        assert len(operations) == 17
-        assert 0 < sum(operation.launches for operation in operations) <= most
-        assert all(operation.launches or operation.fused for operation in operations)
-
-
 def test_the_phases_of_the_classic_step() -> None:
     model = digits.classic(dry.make_backend(cooperative=True))
     (kernel,) = digits.program(model, *digits.digits(80), 32).kernels

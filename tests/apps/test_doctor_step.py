@@ -1,0 +1,157 @@
+"""What `gpunn doctor --step` says of a training step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import registered
+import registered_networks as parity
+
+import gpunn
+from gpunn import layers
+from gpunn.apps.cli import main
+from gpunn.apps.roofline import roofline
+from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline.known_cards import CARDS
+
+# -- gpunn doctor --step
+
+
+@pytest.fixture(autouse=True)
+def _(no_backend_yet: None) -> None:
+    """Doctor's choice of a backend ends with its test."""
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(["doctor", "--step", *arguments]) == 0
+    printed, complained = capsys.readouterr()
+    assert complained == ""
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = doctor(capsys)
+    operations = steps.profile_step(steps.example())
+    launches = sum(operation.launches for operation in operations)
+    title = " ".join(lines[:2])
+    assert title == (
+        "A training step of 784-128-dropout-10, batch 32, float32, Adam: "
+        f"{len(operations)} operations, {launches} launches on a card"
+    )
+    figures = [line.split() for line in lines[3:] if line[:2].strip().isdigit()]
+    assert [int(line[0]) for line in figures] == list(range(1, len(operations) + 1))
+    product = ["3", "matmul", "518,144", f"{2 * 32 * 784 * 128:,}", "1"]
+    assert product in figures
+    assert lines[lines.index(next(x for x in lines if "matmul" in x)) + 1].split(", ") == [
+        "     a 32x784", "b 784x128", "out 32x128",
+    ]  # fmt: skip
+    last = next(line for line in lines if line.split()[:1] == ["together"])
+    together = [int(n.replace(",", "")) for n in last.split()[1:]]
+    columns = zip(*(line[-3:] for line in figures), strict=True)
+    plain = [[int(n.replace(",", "").replace("-", "0")) for n in column] for column in columns]
+    assert together == [sum(column) for column in plain]
+
+
+def test_doctor_predicts_and_measures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "name_cards", lambda: [])
+    lines = doctor(capsys)
+    begin = lines.index("Predicted, not measured: microseconds a step on a card")
+    assert lines[begin + 2].split() == ["launches", "work", "together", "one", "kernel"]
+    rows = lines[begin + 3 : begin + 3 + len(CARDS)]
+    operations = steps.profile_step(steps.example())
+    for row, card in zip(rows, CARDS, strict=True):
+        *name, launches, work, together, persistent = row.split()
+        assert " ".join(name) == card.name
+        assert float(together) == pytest.approx(
+            1e6 * roofline.graph_step_seconds(operations, card), abs=0.06
+        )
+        assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
+        assert float(persistent) == pytest.approx(
+            1e6 * roofline.persistent_step_seconds(operations, card), abs=0.06
+        )
+    (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
+    (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])
+    assert len(predicted) == 3 and len(measured) == 1
+    assert 1 < float(measured[0].replace(",", "")) < 1e6
+
+
+def test_doctor_begins_with_the_card_that_is_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]
+    monkeypatch.setattr(steps, "name_cards", lambda: names)
+    monkeypatch.setattr(steps, "why_not", lambda: None)
+    on = []
+
+    def measure(model: Any, batch: int, backend: str = "numpy", seconds: float = 0) -> list[float]:
+        on.append(backend)
+        return [9e-6, 1e-6, 5e-6]
+
+    monkeypatch.setattr(steps, "measure", measure)
+    lines = doctor(capsys)
+    named = [line for line in lines if "GTX" in line or "H100" in line]
+    assert named[0].startswith("   GTX 1080 Ti, which is here ")
+    assert named[1].startswith("   GTX 1050 Ti ")
+    assert sum("1080 Ti" in line for line in named) == 2  # predicted, and measured
+    (row,) = (line for line in lines if line.startswith("   measured on NVIDIA GeForce"))
+    assert row.split()[-1] == "5.0" and "cupy" in on
+    assert any(line.startswith("   NVIDIA GeForce GTX 970: not") for line in lines)
+
+
+def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slow = gpunn.activations.Softmax(axis=0)  # of columns: no kernel does that
+    chain = [layers.Input((5,)), layers.Dense(3, activation=slow), layers.Dense(2)]
+    model = gpunn.Sequential(chain, name="small", dtype="float64", backend="numpy")
+    model.save(tmp_path / "model.gpunn")
+    assert main(["doctor", "--step", str(tmp_path / "model.gpunn")]) == 1
+    assert "The model 'small' has no training step" in capsys.readouterr().err
+
+    model.compile(gpunn.optimizers.SGD(0.1), "mse")
+    model.save(tmp_path / "model.gpunn")
+    lines = doctor(capsys, str(tmp_path / "model.gpunn"))
+    assert lines[0].startswith(
+        "A training step of small, batch 32, float64, SGD: 15 operations, 13"
+    )
+    functions = [line.split() for line in lines if " xp" in line[-3:]]
+    assert [line[1:3] for line in functions] == [
+        ["bias_activation", "Softmax"],
+        ["activation_gradient", "Softmax"],
+    ]
+    assert lines[-1] == "How long it takes is predicted for float32 only, not for float64."
+    assert "32x5" in lines[5]  # not bytes: nothing says that its inputs are pixels
+
+
+def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:
+    model = steps.example()
+    operations = steps.profile_step(model)
+    for launches, fused, mark in ((2, False, "2"), (0, True, "-"), (0, False, "xp")):
+        operations[2] = replace(operations[2], launches=launches, fused=fused)
+        lines = steps.table(model, operations).splitlines()
+        assert next(line for line in lines if line.startswith(" 3 matmul")).split()[-1] == mark
+        assert lines[-1].split()[-1] == str(sum(operation.launches for operation in operations))
+        assert ("functions (xp)" in lines[1]) == (mark == "xp")
+
+
+def test_a_prediction_says_what_it_leaves_out() -> None:
+    slow = gpunn.activations.Softmax(axis=0)
+    for activation, left_out in (("relu", False), (slow, True)):
+        chain = [layers.Input((5,)), layers.Dense(3, activation=activation), layers.Dense(2)]
+        model = gpunn.Sequential(chain, backend="numpy")
+        model.compile("sgd", "mse")
+        told = steps.predictions(model, steps.profile_step(model)).splitlines()
+        assert ("   without the launches of array functions (xp)" in told) is left_out
+        assert max(map(len, told)) <= 80
+
+
+def test_every_kind_of_layer_keeps_to_the_width() -> None:
+    for name, arguments in registered.cases("layer"):
+        model = parity.network("numpy", "float32", "layer", name, arguments)
+        text = steps.table(model, steps.profile_step(model))
+        assert max(map(len, text.splitlines())) <= steps.WIDTH
