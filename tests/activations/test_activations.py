@@ -13,7 +13,7 @@ import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 import registered
-from comparisons import make_card
+from comparisons.samples import make_card
 
 import gpunn
 from gpunn import activations, layers

@@ -10,17 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparisons import (
-    ACTIVATIONS,
-    DTYPES,
-    NUMPY,
-    Sample,
-    assert_alike,
-    give_gradients,
-    make_arena,
-    make_card,
-    on_both,
-)
+from comparisons.formulas import ACTIVATIONS
+from comparisons.samples import DTYPES, NUMPY, Sample, assert_alike, make_card, on_both
+from comparisons.steps import give_gradients, make_arena
 
 import gpunn
 from gpunn.backends.contract.backend import Backend

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 from card_programs import PROGRAMS, SPARSE, trained
-from comparisons import COMPARISONS, DTYPES, VALUES, Sample
+from comparisons import COMPARISONS
+from comparisons.samples import DTYPES, VALUES, Sample
 from little_memory import limited, refusal
 from pairwise import pairwise
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparisons import assert_alike
+from comparisons.samples import assert_alike
 from wrong_calls import arrays_in, is_array, outcome, renewed, valid_calls, wrong_calls
 
 from gpunn.backends import get_backend

@@ -8,7 +8,8 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 import pytest
-from comparisons import COMPARISONS, DTYPES, VALUES, Sample, make_card
+from comparisons import COMPARISONS
+from comparisons.samples import DTYPES, VALUES, Sample, make_card
 
 from gpunn.backends import get_backend
 from gpunn.backends.cupy.launch import parts as kernel_source

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from comparisons import COMPARISONS, Sample, make_card
+from comparisons import COMPARISONS
+from comparisons.samples import Sample, make_card
 
 from gpunn.backends.cupy.launch import parts as kernel_source
 

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import comparisons
 import numpy as np
-from comparisons import COMPARISONS, DTYPES, VALUES, Sample
+from comparisons import COMPARISONS
+from comparisons.samples import DTYPES, VALUES, Sample, onlookers
 
 import gpunn
 from gpunn import layers
@@ -35,24 +35,23 @@ SAMPLES = [
 
 def digests(names: Sequence[str], samples: Sequence[Sample]) -> dict[str, str]:
     """What each comparison finds on the compiled backend, which agrees with NumPy's."""
-    backend, found, assert_alike = get_backend("compiled"), {}, comparisons.assert_alike
+    backend, found = get_backend("compiled"), {}
     for name in names:
         seen = hashlib.sha256()
 
-        def both(a: Any, b: Any, *how: Any, seen: Any = seen) -> None:
-            for array in b.values():  # which NaN it is, compilers are free to choose
+        def note(arrays: dict[str, np.ndarray], seen: Any = seen) -> None:
+            for array in arrays.values():  # which NaN it is, compilers are free to choose
                 one_nan = np.array(array)
                 if array.dtype.kind == "f":
                     one_nan[np.isnan(array)] = np.nan
                 seen.update(one_nan.tobytes())
-            assert_alike(a, b, *how)
 
-        comparisons.assert_alike = both
+        onlookers.append(note)
         try:
             for sample in samples:
                 COMPARISONS[name](backend, sample)
         finally:
-            comparisons.assert_alike = assert_alike
+            onlookers.remove(note)
         found[name] = seen.hexdigest()
     return found
 

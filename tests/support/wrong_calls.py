@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from comparisons import COMPARISONS, ELEMENTWISE, Sample
+from comparisons import COMPARISONS
+from comparisons.formulas import ELEMENTWISE
+from comparisons.samples import Sample
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend

@@ -18,16 +18,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import registered_networks
-from comparisons import (
-    COMPARISONS,
-    DTYPES,
-    ELEMENTWISE,
-    LOSS_METRICS,
-    Sample,
-    give_gradients,
-    make_arena,
-    metric,
-)
+from comparisons import COMPARISONS
+from comparisons.formulas import ELEMENTWISE, LOSS_METRICS, metric
+from comparisons.samples import DTYPES, Sample
+from comparisons.steps import give_gradients, make_arena
 from digit_networks import digits, program_1, program_2
 
 import gpunn

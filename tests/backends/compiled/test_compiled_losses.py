@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comparisons import LOSSES, METRICS, label
+from comparisons.formulas import LOSSES, METRICS, label
 from scipy import special
 
 from gpunn import activations, losses, metrics

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comparisons import OPTIMIZERS, label
+from comparisons.formulas import OPTIMIZERS, label
 
 from gpunn import constraints, optimizers, regularizers
 from gpunn.backends import get_backend

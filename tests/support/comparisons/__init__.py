@@ -1,0 +1,76 @@
+"""Each kernel against the NumPy backend, on any shape, type and kind of numbers.
+
+`COMPARISONS` has a comparison for every operation of the contract that is a kernel, and
+for everything that registered formulas ask of it. It raises AssertionError where the two
+backends differ, and RuntimeError where the kernel did what a card would not forgive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import registered
+
+from gpunn.backends.cupy.launch import parts as kernel_source
+
+from .formulas import ACTIVATIONS, LOSSES, METRICS, OPTIMIZERS, activation, label, loss, metric
+from .layers import (
+    batch_normalization,
+    column_sums,
+    columns,
+    combination,
+    conversion,
+    convolution,
+    dropout,
+    layer_normalization,
+    layout,
+    noise,
+    pooling,
+    prelu,
+    sums_of_many_rows,
+)
+from .samples import SOURCES, Comparison
+from .steps import (
+    advance,
+    clip,
+    constrain,
+    optimizer,
+    persistent_steps,
+    persistent_updates,
+    products,
+    regularize,
+    schedule,
+    shared_launch,
+)
+
+
+def _comparisons() -> Iterator[tuple[str, Comparison]]:
+    for compare, formulas in (
+        (activation, ACTIVATIONS), (loss, LOSSES), (metric, METRICS), (optimizer, OPTIMIZERS),
+    ):  # fmt: skip
+        for formula in formulas:
+            yield f"{compare.__name__} {label(formula)}", partial(compare, formula)
+    for kind, compare in (("schedule", schedule), ("constraint", constrain)):
+        for name, arguments in registered.cases(kind):
+            formula = registered.make(kind, name, arguments)
+            called = label(formula) if kind == "schedule" else repr(formula)
+            yield f"{kind} {called}", partial(compare, formula)
+    yield "regularize", regularize
+    for by in ("value", "norm", "global_norm"):
+        yield f"clip by {by}", partial(clip, by)
+    for name in kernel_source.options("Combination"):
+        yield f"combine by {name}", partial(combination, name)
+    for target in ("float32", "float64", "int32"):
+        for source in SOURCES:
+            yield f"{source} to {target}", partial(conversion, source, target)
+    programs = (shared_launch, products, persistent_steps, persistent_updates)
+    normalizations = (batch_normalization, layer_normalization, noise)
+    on_images = (convolution, pooling, layout, sums_of_many_rows)
+    passes = (column_sums, columns, prelu, dropout)
+    for compare in (*passes, *normalizations, *on_images, advance, *programs):
+        yield compare.__name__, compare
+
+
+COMPARISONS = dict(_comparisons())
+assert len(COMPARISONS) == sum(1 for _ in _comparisons())  # each by a name of its own

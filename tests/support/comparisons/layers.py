@@ -1,0 +1,277 @@
+"""What layers ask for: passes over arrays, normalizations, images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.order import Order
+
+from .formulas import ELEMENTWISE
+from .samples import NUMPY, Sample, assert_alike, on_both
+
+
+def column_sums(card: Backend, sample: Sample) -> None:
+    x = sample.numbers()
+
+    def sums(backend: Backend, a: dict[str, Any]) -> None:
+        backend.column_sums(a["x"], a["out"])
+        backend.column_sums(a["x"], a["total"], accumulate=True)
+
+    row = sample.normal(sample.columns)
+    size = float(np.linalg.norm(np.abs(x[np.isfinite(x).all(axis=1)]).sum(axis=0)))
+    assert_alike(*on_both(card, sums, x=x, out=row, total=row), sample.dtype, size)
+
+
+def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
+    """affine and gather, with rows from the middle of a shuffled pass to its end."""
+    rows = sample.rows
+    x = sample.rng.integers(0, 100, sample.shape).astype(source)
+    scale, offset = (1.0, 0.0) if target == "int32" else (1 / 255, -0.5)
+    order = Order(rows, sample.seed)
+    first = int(sample.rng.integers(rows))
+
+    def convert(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(POSITION, first)
+        control.set(PASS, 2)
+        backend.affine(a["x"], scale, offset, a["affine"])
+        if target != "int32":
+            backend.affine(a["x"], scale, offset, a["sum"], accumulate=True)
+        backend.gather(a["x"], order, control, a["rows"], scale, offset)
+
+    empty = np.zeros(sample.shape, target)
+    both = on_both(card, convert, x=x, affine=empty, sum=empty + 1, rows=empty[first:])
+    assert_alike(*both, "float32")
+
+
+def combination(name: str, card: Backend, sample: Sample) -> None:
+    x = sample.numbers()
+    other = np.where(sample.rng.random(x.shape) < 0.5, x, sample.numbers())  # half of them the same
+    other[np.isinf(other) | (other == 0)] = 3
+
+    def combine(backend: Backend, a: dict[str, Any]) -> None:
+        backend.combine(name, a["x"], a["other"], a["out"])
+        backend.combine(name, a["x"], a["other"], a["sum"], accumulate=True)
+        backend.combine(name, a["x"], a["other"], a["x"])
+
+    both = on_both(card, combine, x=x, other=other, out=x, sum=sample.normal())
+    assert_alike(*both, sample.dtype)
+
+
+def columns(card: Backend, sample: Sample) -> None:
+    """Parts of rows put together and taken apart."""
+    x, wide = sample.numbers(), sample.normal(sample.rows, sample.columns + 3)
+
+    def copy(backend: Backend, a: dict[str, Any]) -> None:
+        width = sample.columns
+        backend.copy_columns(a["x"], 0, a["wide"], 2, width)
+        backend.copy_columns(a["other"], width - 1, a["wide"], 1, 1, accumulate=True)
+        backend.copy_columns(a["wide"], 1, a["out"], 0, width)
+        backend.copy_columns(a["wide"], 3, a["sum"], 0, width, accumulate=True)
+
+    both = on_both(
+        card, copy, x=x, other=sample.normal(), wide=wide, out=x, sum=sample.normal()
+    )
+    assert_alike(*both, sample.dtype)
+
+
+def dropout(card: Backend, sample: Sample) -> None:
+    x, rate, seed = sample.numbers(), 0.3, 2**64 - 5
+
+    def drop(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(BATCHES, sample.seed)
+        backend.dropout(a["x"], rate, seed, 3, control, a["out"], a["mask"])
+        backend.dropout_gradient(a["dy"], rate, a["mask"], a["dx"])
+        backend.dropout_gradient(a["dy"], rate, a["mask"], a["sum"], accumulate=True)
+
+    dy, mask = sample.normal(), np.zeros(sample.shape, np.bool_)
+    x[~np.isfinite(x)] = 0  # where it is dropped, infinity is 0 here and NaN there
+    both = on_both(card, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
+    assert_alike(*both, sample.dtype)
+
+
+def batch_normalization(card: Backend, sample: Sample) -> None:
+    """With the features last, first or in the middle of an array."""
+    rows, columns = sample.shape
+    x, dy, epsilon = sample.numbers(), sample.normal(), 0.01
+    x[~np.isfinite(x)] = 0  # what of a sum is infinite and what NaN depends on its order
+    x += sample.rng.choice([0, 1000])
+    shapes = [(rows, columns, 1), (1, rows, columns), (2, rows // 2, columns)]
+    shape = shapes[int(sample.rng.integers(2 if rows % 2 else 3))]
+    constant, affine = sample.rng.random(2) < (0.2, 0.8)
+
+    def forward_and_back(backend: Backend, a: dict[str, Any]) -> None:
+        x, dy, y, dx = (a[name].reshape(shape) for name in ("x", "dy", "y", "dx"))
+        gamma, beta = (a["gamma"], a["beta"]) if affine else (None, None)
+        backend.batch_statistics(x, 0.9, a["mean"], a["variance"], a["moving"], a["moving too"])
+        backend.normalize(x, a["mean"], a["variance"], gamma, beta, epsilon, y)
+        # The same in both: what is left of equal numbers without their mean is all rounding.
+        backend.write(a["mean"], mean)
+        for again in (False, True):
+            backend.normalize_gradient(
+                x, dy, a["mean"], a["variance"], gamma, epsilon,
+                None if constant else a["dgamma"], None if constant else a["dbeta"], dx,
+                constant=constant, accumulate_gradients=again, accumulate_dx=again,
+            )  # fmt: skip
+
+    mean = x.reshape(shape).mean(axis=(0, 2), dtype=np.float64).astype(sample.dtype)
+    names = ("mean", "variance", "moving", "moving too", "gamma", "beta", "dgamma", "dbeta")
+    features = {name: sample.normal(shape[1]) for name in names}
+    both = on_both(card, forward_and_back, x=x, dy=dy, y=x, dx=dy, **features)
+    # Differences of large numbers, divided by the root of epsilon if they are all equal.
+    size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
+    assert_alike(*both, sample.dtype, size)
+
+
+def layer_normalization(card: Backend, sample: Sample) -> None:
+    x, epsilon = sample.numbers(), 0.01
+    x[~np.isfinite(x)] = 0
+    centred, affine = sample.rng.random(2) < 0.6
+
+    def forward_and_back(backend: Backend, a: dict[str, Any]) -> None:
+        mean, gamma = a["mean"] if centred else None, a["gamma"] if affine else None
+        backend.layer_norm(
+            a["x"], gamma, a["beta"] if affine else None, epsilon, mean, a["variance"], a["y"]
+        )
+        for again in (False, True):
+            backend.layer_norm_gradient(
+                a["x"], a["dy"], gamma, epsilon, mean, a["variance"], a["dgamma"], a["dbeta"],
+                a["dx"], accumulate_gradients=again, accumulate_dx=again,
+            )  # fmt: skip
+
+    arrays = {name: sample.normal(sample.columns) for name in ("gamma", "beta", "dgamma", "dbeta")}
+    arrays |= {name: sample.normal(sample.rows) for name in ("mean", "variance")}
+    arrays |= {name: sample.normal() for name in ("dy", "y", "dx")}
+    size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
+    assert_alike(*on_both(card, forward_and_back, x=x, **arrays), sample.dtype, size)
+
+
+def noise(card: Backend, sample: Sample) -> None:
+    x = sample.normal()
+
+    def draw(backend: Backend, a: dict[str, Any]) -> None:
+        control = Control(backend)
+        control.set(BATCHES, sample.seed)
+        backend.normal_noise(a["x"], 0.3, 2**64 - 5, 3, control, a["y"])
+        backend.normal_noise(a["x"], 0.3, 7, 4, control, a["z"], a["factors"])
+
+    arrays = {name: sample.normal() for name in ("y", "z", "factors")}
+    assert_alike(*on_both(card, draw, x=x, **arrays), sample.dtype)
+
+
+def prelu(card: Backend, sample: Sample) -> None:
+    x, slopes = sample.numbers(), sample.normal(sample.columns)
+    x[~np.isfinite(x)] = 0
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        backend.prelu(a["x"], a["slopes"], a["y"])
+        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["terms"], a["dx"])
+        arrays = a["x"], a["slopes"], a["dy"], a["more"], a["sum"]
+        backend.prelu_gradient(*arrays, accumulate_dx=True)
+        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["last"], None)
+
+    arrays = {name: sample.normal() for name in ("y", "dy", "dx", "terms", "sum", "more", "last")}
+    assert_alike(*on_both(card, both_ways, x=x, slopes=slopes, **arrays), sample.dtype)
+
+
+def windows(sample: Sample) -> tuple[Geometry, tuple[int, ...]]:
+    """Windows of more than one cell on small images, and the shape of these."""
+    pick = lambda least, most: int(sample.rng.integers(least, most + 1))  # noqa: E731
+    window = pick(2, 3), pick(1, 3)
+    strides, dilation = (pick(1, 3), pick(1, 4)), (1, 1)
+    if sample.rows % 3 == 0:
+        strides, dilation = dilation, (pick(1, 2), pick(1, 2))
+    span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+    size = pick(span[0], 8), pick(span[1], 8)
+    padding = ("valid", "same")[pick(0, 1)]
+    geometry = Geometry.fit(size, window, strides, padding, dilation)
+    return geometry, (pick(1, 3), *size, pick(1, 4))
+
+
+def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
+    rows = replace(sample, rows=int(np.prod(shape[:3])), columns=shape[3])
+    return rows.numbers().reshape(shape)
+
+
+def convolution(card: Backend, sample: Sample) -> None:
+    geometry, shape = windows(sample)
+    filters = 1 + sample.columns % 5
+    out = sample.normal(shape[0], *geometry.windows, filters)
+    kernel = sample.normal(*geometry.window, shape[3], filters)
+    linear, formula = gpunn.activations.get("linear"), ELEMENTWISE[sample.seed % len(ELEMENTWISE)]
+    separate, saved = formula.saves == "input", sample.normal(*out.shape)
+    if not separate:
+        NUMPY.bias_activation(saved, None, formula, saved)
+
+    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
+        x, w, b, y = a["x"], a["w"], a["b"], a["y"]
+        backend.convolution(x, w, b, formula, geometry, a["kept"] if separate else y, y)
+        backend.convolution(x, w, None, linear, geometry, a["z"], a["z"])
+        for adds in (False, True):
+            backend.convolution_gradient(
+                x, w, linear, geometry, y, a["dy"], a["dw"], a["db"], a["dx"], adds, adds
+            )
+        saved = a["saved"]
+        backend.convolution_gradient(x, w, formula, geometry, saved, a["dy"], None, None, a["only"])
+
+    both = on_both(
+        card, both_ways, x=sample.normal(*shape), w=kernel, b=sample.normal(filters), y=out, z=out,
+        kept=out, saved=saved,
+        dy=sample.normal(*out.shape), dw=kernel, db=kernel[0, 0, 0], dx=sample.normal(*shape),
+        only=sample.normal(*shape),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, float(out.size))
+
+
+def pooling(card: Backend, sample: Sample) -> None:
+    geometry, shape = windows(sample)
+    geometry = replace(geometry, dilation=(1, 1))
+    geometry = Geometry.fit(geometry.image, geometry.window, geometry.strides, "same")
+    x = images(sample, shape)
+    out, dx = sample.normal(shape[0], *geometry.windows, shape[3]), sample.normal(*shape)
+
+    def both_kinds(backend: Backend, a: dict[str, Any]) -> None:
+        backend.max_pooling(a["x"], geometry, a["y"])
+        backend.average_pooling(a["x"], geometry, a["mean"])
+        for dx, accumulate in (("dx", False), ("sum", True)):
+            backend.max_pooling_gradient(
+                a["x"], a["y"], a["dy"], geometry, a["max " + dx], accumulate
+            )
+            backend.average_pooling_gradient(a["dy"], geometry, a["mean " + dx], accumulate)
+
+    both = on_both(
+        card, both_kinds, x=x, y=out, mean=out, dy=sample.normal(*out.shape),
+        **{f"{kind} {name}": dx for kind in ("max", "mean") for name in ("dx", "sum")},
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, float(np.abs(x[np.isfinite(x)]).sum()))
+
+
+def layout(card: Backend, sample: Sample) -> None:
+    _, shape = windows(sample)
+    x, offset = images(sample, shape), tuple(int(n) for n in sample.rng.integers(-3, 4, 2))
+    out = sample.normal(shape[0], 5, 6, shape[3])
+    turned = x.reshape(shape[0], -1, shape[3])
+    other = sample.normal(shape[0], shape[3], turned.shape[1])
+
+    def move(backend: Backend, a: dict[str, Any]) -> None:
+        backend.crop_or_pad(a["x"], offset, a["out"])
+        backend.crop_or_pad(a["x"], offset, a["sum"], accumulate=True)
+        backend.swap_axes(a["turned"], a["other"])
+        backend.swap_axes(a["turned"], a["added"], accumulate=True)
+
+    arrays = {"x": x, "out": out, "sum": out, "turned": turned, "other": other, "added": other}
+    assert_alike(*on_both(card, move, **arrays), sample.dtype)
+
+
+def sums_of_many_rows(card: Backend, sample: Sample) -> None:
+    """More than one block a column, as for the windows of a batch of images."""
+    many = 2048 + 37 * sample.rows
+    column_sums(card, replace(sample, rows=many, columns=1 + sample.columns % 3))
