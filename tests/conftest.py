@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.card import nvrtc
 from gpunn import backends
-from gpunn.backends.compiled.select import why_not as why_not_compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import registry
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
-    reason = why_not_compiled()
+    reason = cpu_kernels.why_not()
     for item in items if reason is not None else ():
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "compiled" in [value for value in values if isinstance(value, str)]:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from benchmarks import RESULTS
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import every_kernel
 
 from . import nvrtc

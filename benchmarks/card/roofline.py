@@ -23,8 +23,7 @@ from benchmarks.common.samples import quartiles
 from benchmarks.common.workloads import TITLES, WORKLOADS
 from benchmarks.race import catalog
 from gpunn import layers, optimizers
-from gpunn.apps.roofline import roofline
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import roofline, step_profile
 from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
@@ -73,13 +72,15 @@ def measure() -> dict[str, Any]:
     return {
         "machine": machine.describe(),
         "cpu": {**vars(cpu), "copies": [list(pair) for pair in cpu.copies]},
-        "operation": steps.python_seconds(0.5),
+        "operation": step_profile.python_seconds(0.5),
         "workloads": {
-            name: steps.measure(network(**workload), workload["batch"], seconds=1.0)
+            name: step_profile.measure(network(**workload), workload["batch"], seconds=1.0)
             for name, workload in WORKLOADS.items()
         },
         "widths": {
-            str(batch): {str(width): steps.measure(classic(width), batch) for width in WIDTHS}
+            str(batch): {
+                str(width): step_profile.measure(classic(width), batch) for width in WIDTHS
+            }
             for batch in BATCHES
         },
     }
@@ -124,7 +125,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
     python = measured["operation"]
     predicted: dict[str, Any] = {"workloads": {}, "widths": {}}
     for name, workload in WORKLOADS.items():
-        operations = steps.profile_step(network(**workload), workload["batch"])
+        operations = step_profile.profile_step(network(**workload), workload["batch"])
         predicted["workloads"][name] = {
             "operations": len(operations),
             "launches": sum(operation.launches for operation in operations),
@@ -138,7 +139,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
     for batch in BATCHES:
         by_width = predicted["widths"][str(batch)] = {}
         for width in WIDTHS:
-            operations = steps.profile_step(classic(width), batch)
+            operations = step_profile.profile_step(classic(width), batch)
             by_width[str(width)] = {
                 "bound": roofline.cpu_seconds(operations, cpu),
                 "cards": {c.name: roofline.graph_step_seconds(operations, c) for c in CARDS},

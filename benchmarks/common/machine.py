@@ -161,9 +161,9 @@ def _blas() -> str | None:
 def _compiled() -> str | None:
     """The instruction set of gpunn's compiled kernels, if it has some here."""
     try:
-        from gpunn.backends.compiled import select as compiled
+        from gpunn.backends.compiled import cpu_kernels
 
-        return compiled.chosen()
+        return cpu_kernels.chosen()
     except (ImportError, RuntimeError):
         return None
 

@@ -33,7 +33,7 @@ import threadpoolctl
 import gpunn
 from benchmarks import RESULTS
 from gpunn import layers
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.training import loops
@@ -94,7 +94,7 @@ def measure() -> dict[str, Counters]:
 
 def training_step(make: Callable[[], Any], batch: int) -> Counters:
     """One step at this batch size, on a card and through ``fit`` on NumPy."""
-    return {**_on_card(sums_of(steps.profile_step(make(), batch))), **fit_step(make, batch)}
+    return {**_on_card(sums_of(step_profile.profile_step(make(), batch))), **fit_step(make, batch)}
 
 
 def fit_step(make: Callable[[], Any], batch: int) -> Counters:

@@ -139,10 +139,10 @@ def only(wanted: Program) -> str | None:
 
 def why_no_backend(v: Variant) -> str | None:
     """Of gpunn on its compiled kernels: why it cannot run here."""
-    from gpunn.backends.compiled import select as compiled
+    from gpunn.backends.compiled import cpu_kernels
 
     wanted = v.file == OURS and v.options["backend"] == "compiled"
-    return compiled.why_not() if wanted else None
+    return cpu_kernels.why_not() if wanted else None
 
 
 def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:

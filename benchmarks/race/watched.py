@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 
 from benchmarks.contestants import gpunn_fit
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.callbacks import TensorBoard
 
 VARIANTS = {
@@ -17,5 +17,5 @@ VARIANTS = {
 
 def prepare(data, verbose=0, histograms=False):
     watchers = [TensorBoard(tempfile.mkdtemp(), histogram_freq=1)] if histograms else []
-    backend = "compiled" if compiled.why_not() is None else "numpy"
+    backend = "compiled" if cpu_kernels.why_not() is None else "numpy"
     return gpunn_fit.prepare(data, backend, verbose, watchers)

@@ -14,7 +14,7 @@ from gpunn.common import once
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import closest
 
-from .compiled import select as compiled
+from .compiled import cpu_kernels
 from .contract.backend import Backend
 from .cupy.driver import card
 from .numpy.backend import NumpyBackend
@@ -101,12 +101,12 @@ def anew() -> Iterator[None]:
 
 
 def _automatic() -> Backend:
-    no_card, no_kernels = card.why_not(), compiled.why_not()
+    no_card, no_kernels = card.why_not(), cpu_kernels.why_not()
     if no_card is None:
         return get_backend("cupy")
     if once.first_time("the backend"):
         if no_kernels is None:
-            said = f"the compiled backend ({compiled.chosen()}). {no_card}"
+            said = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
         else:
             said = f"the NumPy backend. {no_card} {no_kernels}"
         print(f"gpunn: using {said}", file=sys.stderr)

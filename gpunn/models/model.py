@@ -19,8 +19,7 @@ from gpunn.feeding import classes, data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
 from gpunn.layers.symbolic import Sample
-from gpunn.structure.graph import Graph
-from gpunn.structure.graph import from_config as graph_from_config
+from gpunn.structure.graph import Graph, restore_graph
 from gpunn.training import loops
 from gpunn.training.programs import Programs
 
@@ -116,7 +115,7 @@ class Model(PredictingModel):
         """The model that `get_config` described, with new initial weights."""
         config = dict(config)
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
-        inputs, outputs = graph_from_config(graph)
+        inputs, outputs = restore_graph(graph)
         return cls(inputs, outputs, **config)
 
     def fit(

@@ -202,7 +202,7 @@ def restore_layer(document: Any) -> Any:
     return registry.deserialize(document, kind)
 
 
-def from_config(config: Mapping[str, Any]) -> tuple[Any, Any]:
+def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """The inputs and outputs of the graph that `Graph.get_config` described, with new layers.
 
     Raises:

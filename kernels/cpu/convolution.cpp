@@ -129,11 +129,11 @@ void add_rows(const T* x, int64 rows, int64 columns, bool add, T* sums) {
 }
 
 // out (+)= the sum of `parts` arrays of n numbers that lie one behind the other
-template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool adds, T* out) {
+template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool accumulate, T* out) {
     in_pieces(0, n, [&](int64 first, int64 stop) {
         for (int64 part = 0; part < parts; ++part) {
             const T* from = sums + part * n;
-            const bool set = part == 0 && !adds;
+            const bool set = part == 0 && !accumulate;
             INDEPENDENT
             for (int64 i = first; i < stop; ++i) out[i] = set ? from[i] : out[i] + from[i];
         }
@@ -168,8 +168,8 @@ void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool 
 template <typename T>
 void differentiate(const T* x, const T* kernel, const double* parameters, const int64* numbers,
                    const int64* at, const int64* cells, T* padded, T* pixels, T* turned, T* sums,
-                   T* bias_sums, const T* saved, T* dy, T* dkernel, T* dbias, T* dx, bool adds,
-                   bool accumulate, Backward<T> activate) {
+                   T* bias_sums, const T* saved, T* dy, T* dkernel, T* dbias, T* dx,
+                   bool accumulate_gradients, bool accumulate_dx, Backward<T> activate) {
     const Layout l = layout_of(numbers, at, cells);
     const int64 depth = l.depth(), filters = l.filters, run = l.run();
     const int64 turned_run = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T> * PANEL_WIDTH<T> * filters;
@@ -206,9 +206,9 @@ void differentiate(const T* x, const T* kernel, const double* parameters, const 
             if (!dx) return;
             T* into = dx + first * l.image();
             T* images = wide ? wide : into;
-            const bool add = wide ? overlaps : accumulate || overlaps;
+            const bool add = wide ? overlaps : accumulate_dx || overlaps;
             if (wide) std::memset(wide, 0, std::size_t(count * l.padded()) * sizeof(T));
-            else if (!accumulate && overlaps)
+            else if (!accumulate_dx && overlaps)
                 std::memset(into, 0, std::size_t(count * l.image()) * sizeof(T));
             scatter(l, dz, turned, windows, add, images);
             if (!wide) return;
@@ -216,12 +216,12 @@ void differentiate(const T* x, const T* kernel, const double* parameters, const 
             l.each_line(count, [&](int64 to, int64 at) {
                 INDEPENDENT
                 for (int64 i = 0; i < line; ++i)
-                    into[to + i] = accumulate ? into[to + i] + wide[at + i] : wide[at + i];
+                    into[to + i] = accumulate_dx ? into[to + i] + wide[at + i] : wide[at + i];
             });
         });
     });
-    if (dkernel) add_parts(sums, l.pieces, depth * filters, adds, dkernel);
-    if (dbias) add_parts(bias_sums, l.pieces, filters, adds, dbias);
+    if (dkernel) add_parts(sums, l.pieces, depth * filters, accumulate_gradients, dkernel);
+    if (dbias) add_parts(bias_sums, l.pieces, filters, accumulate_gradients, dbias);
 }
 
 template <typename T, template <typename> class Activation>
@@ -250,9 +250,10 @@ template <typename T, template <typename> class Activation>
 void convolution_gradient(const T* x, const T* kernel, const double* parameters,
                           const int64* numbers, const int64* at, const int64* cells, T* padded,
                           T* pixels, T* turned, T* sums, T* bias_sums, const T* saved, T* dy,
-                          T* dkernel, T* dbias, T* dx, bool adds, bool accumulate) {
+                          T* dkernel, T* dbias, T* dx, bool accumulate_gradients,
+                          bool accumulate_dx) {
     differentiate(x, kernel, parameters, numbers, at, cells, padded, pixels, turned, sums,
-                  bias_sums, saved, dy, dkernel, dbias, dx, adds, accumulate,
+                  bias_sums, saved, dy, dkernel, dbias, dx, accumulate_gradients, accumulate_dx,
                   backward<T, Activation>);
 }
 

@@ -184,7 +184,7 @@ void normalize(const T* x, const T* mean, const T* variance, const T* gamma, con
 // Adds the chunks of partial (chunks, 2, features) up, and takes the sums times `factor` (or null)
 // for second; each into a gradient, if there is one, and into totals (2, features), likewise.
 template <typename T>
-void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor, bool adds,
+void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor, bool accumulate,
                 T* first_gradient, T* second_gradient, T* totals) {
     for (int64 start = 0; start < features; start += SIDE_BY_SIDE) {
         const int64 some = features - start < SIDE_BY_SIDE ? features - start : SIDE_BY_SIDE;
@@ -199,8 +199,9 @@ void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor,
         for (int64 f = 0; f < some; ++f) {
             const int64 g = start + f;
             const T one = T(first[f]), two = T(second[f]) * (factor ? factor[g] : T(1));
-            if (first_gradient) first_gradient[g] = one + (adds ? first_gradient[g] : T(0));
-            if (second_gradient) second_gradient[g] = two + (adds ? second_gradient[g] : T(0));
+            if (first_gradient) first_gradient[g] = one + (accumulate ? first_gradient[g] : T(0));
+            if (second_gradient)
+                second_gradient[g] = two + (accumulate ? second_gradient[g] : T(0));
             if (totals) {
                 totals[g] = one;
                 totals[features + g] = two;
@@ -215,8 +216,8 @@ void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor,
 template <typename T>
 void normalize_gradient(const T* x, const T* dy, const T* mean, const T* variance, const T* gamma,
                         double epsilon, int64 outer, int64 features, int64 inner, int64 rows,
-                        int64 width, bool constant, bool adds, bool accumulate, T* partial,
-                        T* table, T* dgamma, T* dbeta, T* dx) {
+                        int64 width, bool constant, bool accumulate_gradients, bool accumulate_dx,
+                        T* partial, T* table, T* dgamma, T* dbeta, T* dx) {
     const T small = T(epsilon);
     T *middle = table, *scale = table + width, *level = table + 2 * width;
     T *slope = table + 3 * width, *inverse = table + 4 * width;
@@ -237,7 +238,8 @@ void normalize_gradient(const T* x, const T* dy, const T* mean, const T* varianc
             chunk_sums(first, stop, features, inner, sums, sums + features, gradient, product);
         });
         // The totals come where the first chunk was, which has been read by then.
-        add_chunks(partial, chunks, features, inverse, adds, dbeta, dgamma, partial);
+        add_chunks(partial, chunks, features, inverse, accumulate_gradients, dbeta, dgamma,
+                   partial);
     }
     if (!dx) return;
     const T n = T(outer * inner);
@@ -255,14 +257,14 @@ void normalize_gradient(const T* x, const T* dy, const T* mean, const T* varianc
             INDEPENDENT
             for (int64 i = 0; i < numbers; ++i) {
                 const T term = gradient[i] * s - ((from[i] - m) * d + l);
-                to[i] = accumulate ? to[i] + term : term;
+                to[i] = accumulate_dx ? to[i] + term : term;
             }
             return;
         }
         INDEPENDENT
         for (int64 i = 0; i < numbers; ++i) {
             const T term = gradient[i] * scale[i] - ((from[i] - middle[i]) * slope[i] + level[i]);
-            to[i] = accumulate ? to[i] + term : term;
+            to[i] = accumulate_dx ? to[i] + term : term;
         }
     });
 }
@@ -316,8 +318,9 @@ void layer_norm(const T* x, const T* gamma, const T* beta, double epsilon, int64
 // column sums of dy n and of dy. partial (chunks, 2, features).
 template <typename T>
 void layer_norm_gradient(const T* x, const T* dy, const T* gamma, double epsilon, int64 rows,
-                         int64 features, int64 piece, const T* mean, const T* variance, bool adds,
-                         bool accumulate, T* partial, T* dgamma, T* dbeta, T* dx) {
+                         int64 features, int64 piece, const T* mean, const T* variance,
+                         bool accumulate_gradients, bool accumulate_dx, T* partial, T* dgamma,
+                         T* dbeta, T* dx) {
     const T small = T(epsilon);
     const int64 chunks = (rows + piece - 1) / piece;
     const bool sums = dgamma || dbeta;
@@ -349,7 +352,7 @@ void layer_norm_gradient(const T* x, const T* dy, const T* gamma, double epsilon
                 const auto slope = [=](int64 c) {
                     return (scaled(c) - level - normal(c) * along) * inverse;
                 };
-                if (accumulate) {
+                if (accumulate_dx) {
                     INDEPENDENT
                     for (int64 c = 0; c < features; ++c) out[c] += slope(c);
                 } else {
@@ -361,7 +364,8 @@ void layer_norm_gradient(const T* x, const T* dy, const T* gamma, double epsilon
     });
     if (sums) {
         const T* none = nullptr;
-        add_chunks(partial, chunks, features, none, adds, dbeta, dgamma, static_cast<T*>(nullptr));
+        add_chunks(partial, chunks, features, none, accumulate_gradients, dbeta, dgamma,
+                   static_cast<T*>(nullptr));
     }
 }
 

@@ -80,7 +80,7 @@ void pool_image(const Windows& w, int64 channels, const T* shares, const T* x, T
 }
 
 // The first pixel of each window that is its largest gets dy.
-template <typename T, bool adds>
+template <typename T, bool add>
 void choose(const Windows& w, int64 channels, const T* x, const T* y, const T* dy, T* dx) {
     typedef Vector<T> V;
     each_window(w, channels, [&](int64 window, const Under& at) {
@@ -92,7 +92,7 @@ void choose(const Windows& w, int64 channels, const T* x, const T* y, const T* d
                 const auto hit = load(x + i) == largest;
                 const typename V::type worth = hit ? left : none;
                 left = hit ? none : left;
-                store(dx + i, adds ? load(dx + i) + worth : worth);
+                store(dx + i, add ? load(dx + i) + worth : worth);
             };
             const int64 first = at.first + c;
             if (at.rows == 2 && at.columns == 2) {
@@ -109,7 +109,7 @@ void choose(const Windows& w, int64 channels, const T* x, const T* y, const T* d
 }
 
 // Each pixel under a window gets its share of dy.
-template <typename T, bool adds>
+template <typename T, bool add>
 void spread(const Windows& w, int64 channels, const T* shares, const T* dy, T* dx) {
     typedef Vector<T> V;
     each_window(w, channels, [&](int64 window, const Under& at) {
@@ -120,7 +120,7 @@ void spread(const Windows& w, int64 channels, const T* shares, const T* dy, T* d
             for (int64 r = 0; r < at.rows; ++r, pixel += at.down)
                 for (int64 s = 0; s < at.columns; ++s) {
                     T* to = pixel + s * at.across;
-                    store(to, adds ? load(to) + worth : worth);
+                    store(to, add ? load(to) + worth : worth);
                 }
         });
     });
@@ -239,21 +239,21 @@ void pooling(const T* x, const int64* geometry, const T* shares, int64 samples, 
 }
 
 // A pixel may lie in several windows, or in none: then what windows are worth is added to zeros.
-template <typename T> void clear(bool adds, int64 size, T* dx) {
-    if (!adds) std::memset(dx, 0, std::size_t(size) * sizeof(T));
+template <typename T> void clear(bool add, int64 size, T* dx) {
+    if (!add) std::memset(dx, 0, std::size_t(size) * sizeof(T));
 }
 
 template <typename T>
 void max_pooling_gradient(const T* x, const int64* geometry, const T* y, const T* dy,
-                          int64 samples, int64 channels, bool accumulate, T* dx) {
+                          int64 samples, int64 channels, bool accumulate_dx, T* dx) {
     const Windows w = windows_of(geometry);
     const int64 image = w.pixels() * channels, size = w.count() * channels;
-    const bool narrow = few<T>(w, channels), adds = narrow || accumulate || !w.tiles();
+    const bool narrow = few<T>(w, channels), add = narrow || accumulate_dx || !w.tiles();
     over_samples(samples, 2 * image, [&](int64 from, int64 to) {
         for (int64 n = from; n < to; ++n) {
             T* into = dx + n * image;
-            clear(accumulate || !adds, image, into);
-            (narrow ? choose_narrow<T> : adds ? choose<T, true> : choose<T, false>)(
+            clear(accumulate_dx || !add, image, into);
+            (narrow ? choose_narrow<T> : add ? choose<T, true> : choose<T, false>)(
                 w, channels, x + n * image, y + n * size, dy + n * size, into
             );
         }
@@ -262,15 +262,15 @@ void max_pooling_gradient(const T* x, const int64* geometry, const T* y, const T
 
 template <typename T>
 void average_pooling_gradient(const T* dy, const int64* geometry, const T* shares, int64 samples,
-                              int64 channels, bool accumulate, T* dx) {
+                              int64 channels, bool accumulate_dx, T* dx) {
     const Windows w = windows_of(geometry);
     const int64 image = w.pixels() * channels, size = w.count() * channels;
-    const bool narrow = few<T>(w, channels), adds = narrow || accumulate || !w.tiles();
+    const bool narrow = few<T>(w, channels), add = narrow || accumulate_dx || !w.tiles();
     over_samples(samples, image, [&](int64 from, int64 to) {
         for (int64 n = from; n < to; ++n) {
             T* into = dx + n * image;
-            clear(accumulate || !adds, image, into);
-            (narrow ? spread_narrow<T> : adds ? spread<T, true> : spread<T, false>)(
+            clear(accumulate_dx || !add, image, into);
+            (narrow ? spread_narrow<T> : add ? spread<T, true> : spread<T, false>)(
                 w, channels, shares, dy + n * size, into
             );
         }

@@ -127,16 +127,16 @@ BLOCK_PART void normalize_sums(ThreadGroup threads, const T* x, const T* dy, con
 // x, the gradient of gamma
 template <typename T>
 ELEMENT_PART void normalize_totals(ThreadGroup threads, const T* partial, const T* variance,
-                                   T epsilon, int64 chunks, int64 features, bool adds, T* dgamma,
-                                   T* dbeta, T* totals) {
+                                   T epsilon, int64 chunks, int64 features,
+                                   bool accumulate_gradients, T* dgamma, T* dbeta, T* totals) {
     for (int64 f = threads.grid_rank(); f < features; f += threads.grid_size()) {
         double sums[2] = {};
         for (int64 chunk = 0; chunk < chunks; ++chunk)
             for (int s = 0; s < 2; ++s) sums[s] += partial[(chunk * 2 + s) * features + f];
         totals[f] = T(sums[0]);
         totals[features + f] = T(sums[1]) / math::sqrt(variance[f] + epsilon);
-        if (dbeta) dbeta[f] = totals[f] + (adds ? dbeta[f] : T(0));
-        if (dgamma) dgamma[f] = totals[features + f] + (adds ? dgamma[f] : T(0));
+        if (dbeta) dbeta[f] = totals[f] + (accumulate_gradients ? dbeta[f] : T(0));
+        if (dgamma) dgamma[f] = totals[features + f] + (accumulate_gradients ? dgamma[f] : T(0));
     }
 }
 

@@ -1,5 +1,6 @@
 // Matrix products by the threads of a kernel that does more than a product: small ones, whose
 // factors stay in the cache. What a sum is made of, and in which order, depends on the sizes alone.
+// As in BLAS, n and t say of each factor whether it is taken as it stands or transposed.
 #include "threads.cuh"
 
 constexpr int AT_ONCE = 4;  // rows for which a weight is read once
@@ -41,8 +42,8 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
 
 // out (rows, outputs) (+)= x (rows, inputs) w (inputs, outputs)
 template <typename T>
-BLOCK_PART void product(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
-                        int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
+BLOCK_PART void matmul_nn(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
+                          int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
     int64 r = threads.begin(rows);
     for (; r + AT_ONCE <= threads.end(rows); r += AT_ONCE)
         product_rows<AT_ONCE>(threads, x + r * inputs, w, inputs, outputs, accumulate,
@@ -54,9 +55,8 @@ BLOCK_PART void product(ThreadGroup threads, ROW_SLICED const T* x, const T* w, 
 // out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more where the sums are
 // long, take a column of out.
 template <typename T>
-ROW_PART void product_transposed(ThreadGroup threads, ROW_SLICED const T* dz, const T* w,
-                                 int64 rows, int64 inputs, int64 outputs, bool accumulate,
-                                 ROW_SLICED T* out) {
+ROW_PART void matmul_nt(ThreadGroup threads, ROW_SLICED const T* dz, const T* w, int64 rows,
+                        int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
     int lanes = 1;
     while (lanes * 8 < outputs && lanes < WARP) lanes *= 2;
     const int lane = int(threads.rank) % lanes, column = int(threads.rank) % WARP / lanes;
@@ -81,9 +81,9 @@ ROW_PART void product_transposed(ThreadGroup threads, ROW_SLICED const T* dz, co
 // first element is element `strided_offset` of the gradients of all weights: the thread that
 // computes an element is the one that will update its weight.
 template <typename T>
-ELEMENT_PART void product_of_columns(ThreadGroup threads, const T* x, const T* dz, int64 rows,
-                                     uint32 inputs, uint32 outputs, int64 strided_offset,
-                                     bool accumulate, GRID_STRIDED T* out) {
+ELEMENT_PART void matmul_tn(ThreadGroup threads, const T* x, const T* dz, int64 rows,
+                            uint32 inputs, uint32 outputs, int64 strided_offset, bool accumulate,
+                            GRID_STRIDED T* out) {
     const int64 stop = strided_offset + int64(inputs) * outputs;
     for (int64 at : threads.strided(strided_offset, stop)) {
         const uint32 e = uint32(at - strided_offset), i = e / outputs, j = e % outputs;

@@ -14,7 +14,7 @@ from PIL import Image
 
 import gpunn
 from gpunn.apps.cli import doctor, main
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver import card, cuda
 from gpunn.backends.numpy import backend as numpy_backend
 from gpunn.datasets import idx
@@ -540,9 +540,9 @@ def test_doctor_without_a_card(monkeypatch, capsys):
     assert main(["doctor", "--backend", "auto"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    reason = compiled.why_not()
+    reason = cpu_kernels.why_not()
     cpu = "compiled" if reason is None else "numpy"
-    built = f"{compiled.chosen()} (there are baseline" if reason is None else reason[:40]
+    built = f"{cpu_kernels.chosen()} (there are baseline" if reason is None else reason[:40]
     for said in (
         f"NumPy      {np.__version__}\n",
         "Card       there is no nvidia-smi\n",
@@ -557,9 +557,9 @@ def test_doctor_without_a_card(monkeypatch, capsys):
 
 
 def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
-    if compiled.why_not() is not None:
+    if cpu_kernels.why_not() is not None:
         pytest.skip("there are no compiled kernels")
-    first = compiled.available()[0]
+    first = cpu_kernels.available()[0]
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", first)
     assert main(["doctor", "--backend", "compiled"]) == 0
     text = capsys.readouterr().out
@@ -568,14 +568,14 @@ def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
 
 
 def test_doctor_names_an_instruction_set_that_was_not_built(monkeypatch):
-    monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2", "avx512"))
-    monkeypatch.setattr(compiled, "is_built", lambda name: name != "avx512")
-    monkeypatch.setattr(compiled, "chosen", lambda: "avx2")
+    monkeypatch.setattr(cpu_kernels, "of_this_cpu", lambda: ("baseline", "avx2", "avx512"))
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name != "avx512")
+    monkeypatch.setattr(cpu_kernels, "chosen", lambda: "avx2")
     assert doctor.describe_compiled() == (
         "avx2 (there are baseline, avx2). Not built, though this CPU has it: avx512"
     )
-    monkeypatch.setattr(compiled, "is_built", lambda name: name == "avx512")
-    monkeypatch.setattr(compiled, "chosen", lambda: "avx512")
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name == "avx512")
+    monkeypatch.setattr(cpu_kernels, "chosen", lambda: "avx512")
     assert doctor.describe_compiled() == "avx512 (there are avx512)"
 
 

@@ -13,8 +13,7 @@ import registered_networks as parity
 import gpunn
 from gpunn import layers
 from gpunn.apps.cli import main
-from gpunn.apps.roofline import roofline
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import roofline, step_profile
 from gpunn.apps.roofline.known_cards import CARDS
 
 # -- gpunn doctor --step
@@ -36,7 +35,7 @@ def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
     lines = doctor(capsys)
-    operations = steps.profile_step(steps.example())
+    operations = step_profile.profile_step(step_profile.example())
     launches = sum(operation.launches for operation in operations)
     title = " ".join(lines[:2])
     assert title == (
@@ -60,12 +59,12 @@ def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor_predicts_and_measures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "name_cards", lambda: [])
+    monkeypatch.setattr(step_profile, "name_cards", lambda: [])
     lines = doctor(capsys)
     begin = lines.index("Predicted, not measured: microseconds a step on a card")
     assert lines[begin + 2].split() == ["launches", "work", "together", "one", "kernel"]
     rows = lines[begin + 3 : begin + 3 + len(CARDS)]
-    operations = steps.profile_step(steps.example())
+    operations = step_profile.profile_step(step_profile.example())
     for row, card in zip(rows, CARDS, strict=True):
         *name, launches, work, together, persistent = row.split()
         assert " ".join(name) == card.name
@@ -86,15 +85,15 @@ def test_doctor_begins_with_the_card_that_is_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]
-    monkeypatch.setattr(steps, "name_cards", lambda: names)
-    monkeypatch.setattr(steps, "why_not", lambda: None)
+    monkeypatch.setattr(step_profile, "name_cards", lambda: names)
+    monkeypatch.setattr(step_profile, "why_not", lambda: None)
     on = []
 
     def measure(model: Any, batch: int, backend: str = "numpy", seconds: float = 0) -> list[float]:
         on.append(backend)
         return [9e-6, 1e-6, 5e-6]
 
-    monkeypatch.setattr(steps, "measure", measure)
+    monkeypatch.setattr(step_profile, "measure", measure)
     lines = doctor(capsys)
     named = [line for line in lines if "GTX" in line or "H100" in line]
     assert named[0].startswith("   GTX 1080 Ti, which is here ")
@@ -129,11 +128,11 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:
-    model = steps.example()
-    operations = steps.profile_step(model)
+    model = step_profile.example()
+    operations = step_profile.profile_step(model)
     for launches, fused, mark in ((2, False, "2"), (0, True, "-"), (0, False, "xp")):
         operations[2] = replace(operations[2], launches=launches, fused=fused)
-        lines = steps.table(model, operations).splitlines()
+        lines = step_profile.table(model, operations).splitlines()
         assert next(line for line in lines if line.startswith(" 3 matmul")).split()[-1] == mark
         assert lines[-1].split()[-1] == str(sum(operation.launches for operation in operations))
         assert ("functions (xp)" in lines[1]) == (mark == "xp")
@@ -145,7 +144,7 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
         chain = [layers.Input((5,)), layers.Dense(3, activation=activation), layers.Dense(2)]
         model = gpunn.Sequential(chain, backend="numpy")
         model.compile("sgd", "mse")
-        told = steps.predictions(model, steps.profile_step(model)).splitlines()
+        told = step_profile.predictions(model, step_profile.profile_step(model)).splitlines()
         assert ("   without the launches of array functions (xp)" in told) is left_out
         assert max(map(len, told)) <= 80
 
@@ -153,5 +152,5 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
 def test_every_kind_of_layer_keeps_to_the_width() -> None:
     for name, arguments in registered.cases("layer"):
         model = parity.network("numpy", "float32", "layer", name, arguments)
-        text = steps.table(model, steps.profile_step(model))
-        assert max(map(len, text.splitlines())) <= steps.WIDTH
+        text = step_profile.table(model, step_profile.profile_step(model))
+        assert max(map(len, text.splitlines())) <= step_profile.WIDTH

@@ -14,8 +14,7 @@ import pytest
 import gpunn
 from benchmarks.card import roofline as program
 from gpunn import layers
-from gpunn.apps.roofline import known_cards, roofline
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import known_cards, roofline, step_profile
 from gpunn.apps.roofline.known_cards import CARDS, find_card
 from gpunn.backends.contract.profiling import ProfiledOperation
 
@@ -45,7 +44,8 @@ def profiled(name: str, optimizer: Any = "adam", **options: Any) -> list[Profile
     stack = [layers.Input((6,)), layers.Dense(4, **options), layers.Dropout(0.5), layers.Dense(2)]
     model = gpunn.Sequential(stack, backend="numpy")
     model.compile(optimizer, "mse")
-    return [operation for operation in steps.profile_step(model, 8) if operation.name == name]
+    operations = step_profile.profile_step(model, 8)
+    return [operation for operation in operations if operation.name == name]
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_a_product_by_hand() -> None:
 
 
 def test_the_classic_step_in_one_kernel() -> None:
-    operations = steps.profile_step(steps.example())
+    operations = step_profile.profile_step(step_profile.example())
     assert roofline.is_narrow(operations)
-    assert not roofline.is_narrow(steps.profile_step(program.classic(129)))
+    assert not roofline.is_narrow(step_profile.profile_step(program.classic(129)))
     h200 = card("H200")
     bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes a second
     # 32 of its multiprocessors have a row each; each of them reads both layers' weights forward,
@@ -205,7 +205,7 @@ def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
 
     def product_seconds(batch: int) -> float:
         """What the first product adds to a step that gathers the rows, and does no more."""
-        operations = steps.profile_step(steps.example(), batch)
+        operations = step_profile.profile_step(step_profile.example(), batch)
         gather, product = (
             next(x for x in operations if x.name == name) for name in ("gather", "matmul")
         )
@@ -225,14 +225,15 @@ def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
     activations = batch * (784 + 128 + 10)
     least = 4 * (4 * parameters + activations)
     # above it, at most: gradients, masks and results of every pass over the activations
-    assert least <= roofline.working_set(steps.profile_step(steps.example())) < least * 1.2
+    operations = step_profile.profile_step(step_profile.example())
+    assert least <= roofline.working_set(operations) < least * 1.2
 
 
 @every_card
 @pytest.mark.parametrize("name", program.WORKLOADS)
 def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: str) -> None:
     workload = program.WORKLOADS[name]
-    operations = steps.profile_step(program.network(**workload), workload["batch"])
+    operations = step_profile.profile_step(program.network(**workload), workload["batch"])
     traffic, flops = (sum(getattr(x, of) for x in operations) for of in ("bytes", "flops"))
     fits = roofline.working_set(operations) <= card.l2
     bandwidth = card.l2_bandwidth if fits else card.bandwidth
@@ -249,7 +250,9 @@ def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: s
 
 def test_wider_layers_and_larger_batches_take_no_less() -> None:
     widths, batches = (1, 16, 31, 32, 33, 128, 700, 1024), (1, 10, 32, 33, 500)
-    lists = {(w, b): steps.profile_step(program.classic(w), b) for w in widths for b in batches}
+    lists = {
+        (w, b): step_profile.profile_step(program.classic(w), b) for w in widths for b in batches
+    }
     for predict in (
         *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in CARDS),
         lambda x: roofline.cpu_seconds(x, CPU),
@@ -281,17 +284,17 @@ def test_rates_of_this_cpu() -> None:
 
 @pytest.mark.parametrize("backend", ["numpy", "emulated"])
 def test_a_step_is_measured_on_a_copy(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "STEPS", 2)
+    monkeypatch.setattr(step_profile, "STEPS", 2)
     model = program.network((784, 4, 10), 0.1, "adam")
     before = model.get_weights()
-    samples = steps.measure(model, 3, backend, seconds=0.0)
+    samples = step_profile.measure(model, 3, backend, seconds=0.0)
     assert len(samples) == 3 and all(0 < sample < 10 for sample in samples)
     assert all(map(np.array_equal, model.get_weights(), before))
     assert model.optimizer.iterations == 0
 
 
 def test_python_takes_time() -> None:
-    assert 1e-8 < steps.python_seconds(0.01) < 1e-2
+    assert 1e-8 < step_profile.python_seconds(0.01) < 1e-2
 
 
 # -- the page

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from machines import COMPLETE, LACKING, Machine
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 } | {"OPENBLAS_NUM_THREADS": "1"}
 ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line
-CPU = "compiled" if compiled.why_not() is None else "numpy"  # what "auto" takes without a card
+CPU = "compiled" if cpu_kernels.why_not() is None else "numpy"  # what "auto" takes without a card
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -97,7 +97,7 @@ def result(done: subprocess.CompletedProcess[str]) -> Any:
 
 def announced(line: str | None) -> str:
     if CPU == "compiled":
-        return f"gpunn: using the compiled backend ({compiled.chosen()}). {line}\n"
+        return f"gpunn: using the compiled backend ({cpu_kernels.chosen()}). {line}\n"
     return f"gpunn: using the NumPy backend. {line} {NOT_BUILT}\n"
 
 
@@ -410,17 +410,17 @@ def test_a_model_stays_where_it_was_made(run: Run) -> None:
 @pytest.mark.skipif(CPU == "numpy", reason="there are no compiled kernels")
 def test_the_best_that_was_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, Any] = {}
-    monkeypatch.setattr(compiled, "of_this_cpu", lambda: compiled.INSTRUCTIONS)
-    monkeypatch.setattr(compiled, "module", loaded.setdefault)
-    monkeypatch.setattr(compiled, "is_built", lambda name: name != "avx512")
-    compiled.load.__wrapped__(None)
+    monkeypatch.setattr(cpu_kernels, "of_this_cpu", lambda: cpu_kernels.INSTRUCTIONS)
+    monkeypatch.setattr(cpu_kernels, "module", loaded.setdefault)
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name != "avx512")
+    cpu_kernels.load.__wrapped__(None)
     with pytest.raises(RuntimeError, match=r"asks for avx512\. They were not built: there is base"):
-        compiled.load.__wrapped__("avx512")
-    monkeypatch.setattr(compiled, "is_built", lambda name: True)
-    monkeypatch.setattr(compiled, "of_this_cpu", lambda: ("baseline", "avx2"))
+        cpu_kernels.load.__wrapped__("avx512")
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda name: True)
+    monkeypatch.setattr(cpu_kernels, "of_this_cpu", lambda: ("baseline", "avx2"))
     with pytest.raises(RuntimeError, match=r"asks for avx512\. This CPU does not have them: there"):
-        compiled.load.__wrapped__("avx512")
+        cpu_kernels.load.__wrapped__("avx512")
     assert list(loaded) == ["avx2"]
-    monkeypatch.setattr(compiled, "is_built", lambda name: name == "avx512")
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name == "avx512")
     with pytest.raises(RuntimeError, match=r"built for avx512, which this CPU does not have: ins"):
-        compiled.load.__wrapped__(None)
+        cpu_kernels.load.__wrapped__(None)

@@ -20,7 +20,7 @@ import gpunn
 from benchmarks.card import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.fuse import fuse
 from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH

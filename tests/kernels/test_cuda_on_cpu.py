@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from host_kernels import POISON, HostKernels, compile_text, poison
 
-from gpunn.backends.cupy.launch.parts import KernelParameter
+from gpunn.backends.cupy.launch.kernel_source import KernelParameter
 
 ORDERS = range(6)
 

@@ -13,7 +13,7 @@ from benchmarks.card import kernel_table, nvrtc
 from benchmarks.card.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
 from gpunn.common.tree import own_folder
 

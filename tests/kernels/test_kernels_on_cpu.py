@@ -12,7 +12,7 @@ from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, VALUES, Sample, make_card
 
 from gpunn.backends import get_backend
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 
 CARD = make_card()
 LARGEST = 20_000  # numbers in an array

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import registered
 
-from gpunn.backends.cupy.launch.parts import parameter_names, parts
+from gpunn.backends.cupy.launch.kernel_source import parameter_names, parts
 
 KINDS = ("activation", "loss", "metric", "optimizer", "schedule")
 CASES = [(kind, *case) for kind in KINDS for case in registered.cases(kind, "MeanMetricWrapper")]

@@ -18,7 +18,7 @@ import pytest
 from comparisons import COMPARISONS
 from comparisons.samples import Sample, make_card
 
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 
 SAMPLES = [
     Sample(*shape, "float32", values, seed)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "cpu"
 # Not optimized: that takes minutes, and leaves less to be found.
@@ -66,7 +66,7 @@ def runtime() -> list[Path]:
 def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The extension module built with sanitizers, and with two faults in it besides."""
     wide = ("-mavx2", "-mfma") if request.param == "avx2" else ()
-    if wide and not (compiled.why_not() is None and "avx2" in compiled.available()):
+    if wide and not (cpu_kernels.why_not() is None and "avx2" in cpu_kernels.available()):
         pytest.skip("this machine has no AVX2")
     if not all(library.is_absolute() for library in runtime()):
         pytest.skip("g++ has no sanitizers")

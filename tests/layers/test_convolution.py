@@ -18,7 +18,7 @@ from pytorch_layers import LAYERS, against_pytorch
 
 import gpunn
 from gpunn import layers
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import step_profile
 from gpunn.backends import get_backend
 from gpunn.backends.cupy import images as cupy_images
 from gpunn.backends.numpy import images as numpy_images
@@ -341,7 +341,7 @@ def test_products_take_epilogues() -> None:
 
 def test_the_profile_of_a_step() -> None:
     model = network()
-    operations = steps.profile_step(model, 32)
+    operations = step_profile.profile_step(model, 32)
     products = [operation for operation in operations if operation.name.startswith("convolution")]
     assert [operation.flops for operation in products] == [
         2 * 32 * 64 * 9 * 16,
@@ -350,9 +350,9 @@ def test_the_profile_of_a_step() -> None:
         2 * 32 * 64 * 9 * 16,  # the first layer's input needs none
     ]
     assert [operation.formula for operation in products] == ["Relu"] * 4
-    lines = steps.table(model, operations, 32).splitlines()
+    lines = step_profile.table(model, operations, 32).splitlines()
     assert any("max_pooling_gradient" in line for line in lines)
-    assert max(map(len, lines)) <= steps.WIDTH
+    assert max(map(len, lines)) <= step_profile.WIDTH
 
 
 # -- what is refused

@@ -19,7 +19,7 @@ import pytest
 from benchmarks.common import machine, samples, workloads
 from benchmarks.race import catalog, goals, one_point_a_step, page, rounds, suite, tiers
 from gpunn.apps.cli import bench, main
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "bench.json"
@@ -218,7 +218,7 @@ def test_memory_is_the_process_own_peak(fakes: dict[str, rounds.Program], tmp_pa
 
 # -- the catalogue
 
-OURS = ["gpunn", "gpunn (NumPy)"] if compiled.why_not() is None else ["gpunn (NumPy)"]
+OURS = ["gpunn", "gpunn (NumPy)"] if cpu_kernels.why_not() is None else ["gpunn (NumPy)"]
 
 
 def test_every_file_of_contestants_can_be_asked_for() -> None:
@@ -248,7 +248,7 @@ def test_neighbours_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_numpy_stands_for_gpunn_where_nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "why_not", lambda: "There was no compiler.")
+    monkeypatch.setattr(cpu_kernels, "why_not", lambda: "There was no compiler.")
     programs, absent = catalog.choose(["numpy"])
     assert [p.name for p in programs] == ["gpunn (NumPy)", catalog.NUMPY]
     assert absent["gpunn"] == "There was no compiler."

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
@@ -47,7 +47,7 @@ def variants(stem: str) -> dict[str, dict]:
 
 
 def can_run(stem: str, options: dict) -> bool:
-    if options.get("backend") == "compiled" and compiled.why_not() is not None:
+    if options.get("backend") == "compiled" and cpu_kernels.why_not() is not None:
         return False
     packages = [*FILES[stem]["REQUIRES"], *([options["backend"]] if stem == "keras_mlp" else [])]
     return all(importlib.util.find_spec(package) is not None for package in packages)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract import Contract
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ NAMED = re.compile(r"(?<![\w.*/:-])((?:[\w-]+/)+[\w-]+\.(?:cpp|cuh?|hpp|json|md|
 LINKED = re.compile(r"\]\(([^)#:]+)[^):]*\)")
 
 
-@pytest.mark.skipif(bool(compiled.why_not()), reason=str(compiled.why_not()))
+@pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
 @pytest.mark.parametrize("page", TOOL["PARTS"])
 def test_the_generated_part_is_that_of_today(page: str) -> None:
     assert TOOL["written"](page) == (ROOT / "docs" / page).read_text("utf-8"), "run make docs"

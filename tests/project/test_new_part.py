@@ -77,7 +77,7 @@ import json, runpy
 runpy.run_path("tools/docs.py")["main"](["lectures.md"])
 import registered
 from gpunn import activations, layers, testing
-from gpunn.backends.cupy.launch import parts
+from gpunn.backends.cupy.launch import kernel_source
 cases = [case for case in registered.cases("activation") if case[0] == "Squareplus"]
 for name, arguments in cases:
     testing.check_gradients(registered.make("activation", name, arguments), (7, 5))
@@ -86,7 +86,7 @@ print(json.dumps({
     "called": activations.squareplus([1.5]).tolist(),
     "by name": repr(layers.Dense(2, activation="squareplus").activation),
     "cases": cases,
-    "functor": parts.parameter_names()["Squareplus"],
+    "functor": kernel_source.parameter_names()["Squareplus"],
 }))
 """
 

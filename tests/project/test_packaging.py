@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORTED = {(3, minor) for minor in range(10, 14)}
@@ -310,7 +310,9 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
 
 
-@pytest.mark.skipif(bool(compiled.why_not()) or os.name == "nt", reason="nothing to compile with")
+@pytest.mark.skipif(
+    bool(cpu_kernels.why_not()) or os.name == "nt", reason="nothing to compile with"
+)
 def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> None:
     """Asked for all, it keeps what is there; once a kernel changes, nothing older stays."""
     for name in ("kernels", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -329,8 +331,8 @@ def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> Non
         return sum(" -c " in line for line in log.read_text().splitlines()) if log.exists() else 0
 
     sources = len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
-    best = [name for name in compiled.of_this_cpu() if name != "avx512"][-1]
-    unknown = sources if "avx512" in compiled.of_this_cpu() else 0  # tried, and refused
+    best = [name for name in cpu_kernels.of_this_cpu() if name != "avx512"][-1]
+    unknown = sources if "avx512" in cpu_kernels.of_this_cpu() else 0  # tried, and refused
     assert sources < build() <= 1 + sources + unknown
     assert modules(there) == of_modules(best)
     build(GPUNN_BUILD="all")
@@ -366,13 +368,13 @@ def test_editable_install_finds_the_kernels(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not COMPILER, reason="there is no compiler")
 def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
-    assert compiled.why_not() is None
-    best = compiled.INSTRUCTIONS.index(compiled.chosen())
-    assert compiled.available() == compiled.INSTRUCTIONS[: best + 1]
+    assert cpu_kernels.why_not() is None
+    best = cpu_kernels.INSTRUCTIONS.index(cpu_kernels.chosen())
+    assert cpu_kernels.available() == cpu_kernels.INSTRUCTIONS[: best + 1]
 
 
 WHERE = """
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.common.tree import own_folder
 print(kernel_source.text("types.cuh").splitlines()[-1])
 print(*kernel_source.files(".cu"))

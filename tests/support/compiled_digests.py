@@ -23,7 +23,7 @@ from comparisons.samples import DTYPES, VALUES, Sample, onlookers
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
 SAMPLES = [
     Sample(*shape, dtype, values, seed)
@@ -90,7 +90,7 @@ def main(*modules: str) -> None:
     for a, b in zip(training("compiled"), training("numpy"), strict=True):
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b), f"{a} is not {b}"
     found = digests(list(COMPARISONS), SAMPLES)
-    json.dump({"instructions": compiled.chosen(), "digests": found}, sys.stdout)
+    json.dump({"instructions": cpu_kernels.chosen(), "digests": found}, sys.stdout)
 
 
 if __name__ == "__main__":

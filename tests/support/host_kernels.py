@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.parts import KernelParameter, parts
+from gpunn.backends.cupy.launch.kernel_source import KernelParameter, parts
 
 HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parents[2] / "build" / "host"

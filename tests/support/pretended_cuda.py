@@ -20,7 +20,7 @@ import emulated
 import numpy as np
 from host_kernels import compile_text
 
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.shared.precision import rounded
 
 REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F

@@ -35,7 +35,7 @@ FILES = {
         "common/holds.py", "core/plan.py", "core/workspace.py", "core/arena.py",
         "common/registry.py", "backends/__init__.py", "backends/contract/backend.py",
         "backends/contract/control.py", "backends/shared/interrupts.py",
-        "backends/cupy/launch/programs.py", "backends/cupy/launch/base.py",
+        "backends/cupy/launch/programs.py", "backends/cupy/launch/task_backend.py",
         "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/trace.py",
         "backends/numpy/updates.py", "backends/contract/device.py",
         "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",

@@ -14,9 +14,9 @@ import numpy as np
 import threadpoolctl
 
 from gpunn import __version__
-from gpunn.apps.roofline import step_profile as steps
+from gpunn.apps.roofline import step_profile
 from gpunn.backends import get_backend, use_backend
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.cupy.driver.card import DISTRIBUTIONS, why_not
 from gpunn.backends.cupy.driver.cuda_extra import explain_extra, query_nvidia_smi
@@ -66,15 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.step is not None:
         use_backend("numpy")  # only to read the model
-        model = load_model(args.step) if args.step else steps.example()
-        operations = steps.profile_step(model)
-        print(steps.table(model, operations), steps.predictions(model, operations), sep="\n\n")
+        model = load_model(args.step) if args.step else step_profile.example()
+        operations = step_profile.profile_step(model)
+        predicted = step_profile.predictions(model, operations)
+        print(step_profile.table(model, operations), predicted, sep="\n\n")
         return 0
     _report("gpunn", __version__)
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     _report("NumPy", np.__version__)
     _report("BLAS", describe_blas(threadpoolctl.threadpool_info(), _simd()))
-    not_compiled = compiled.why_not()
+    not_compiled = cpu_kernels.why_not()
     _report("Compiled", not_compiled or describe_compiled())
     cupys = [f"{name} {version}" for name in DISTRIBUTIONS if (version := _version(name))]
     _report("CuPy", ", ".join(cupys) or "not installed")
@@ -107,10 +108,10 @@ def run(args: argparse.Namespace) -> int:
 
 def describe_compiled() -> str:
     """Which instruction set of the compiled CPU kernels is in use, and which there are."""
-    usable = compiled.available()
+    usable = cpu_kernels.available()
     forced = ", by GPUNN_INSTRUCTIONS" if os.environ.get("GPUNN_INSTRUCTIONS") else ""
-    text = f"{compiled.chosen()}{forced} (there are {', '.join(usable)})"
-    has = compiled.of_this_cpu()
+    text = f"{cpu_kernels.chosen()}{forced} (there are {', '.join(usable)})"
+    has = cpu_kernels.of_this_cpu()
     if better := has[has.index(usable[-1]) + 1 :]:
         text += f". Not built, though this CPU has it: {', '.join(better)}"
     return text

@@ -9,23 +9,22 @@ from typing import Any
 
 from gpunn.common.arguments import check_choice, check_integer
 
-from . import checks as data_checks
-from . import train_and_test
+from . import checks, train_and_test
 from .checked_data import SEVERITIES, Data, Finding
 
 __all__ = ["DataCheckError", "DataReport", "Finding", "check_data"]
 
 CHECKS = (
-    data_checks.missing,
-    data_checks.labels,
-    data_checks.duplicates,
-    data_checks.imbalance,
-    data_checks.amount,
-    data_checks.constant,
-    data_checks.relevance,
-    data_checks.outliers,
-    data_checks.scales,
-    data_checks.order,
+    checks.missing,
+    checks.labels,
+    checks.duplicates,
+    checks.imbalance,
+    checks.amount,
+    checks.constant,
+    checks.relevance,
+    checks.outliers,
+    checks.scales,
+    checks.order,
     train_and_test.leakage,
     train_and_test.shift,
 )

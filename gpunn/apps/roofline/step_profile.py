@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.profiling import ProfiledOperation
@@ -217,7 +217,7 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
     if guess < TOO_LONG:
         taken = statistics.median(measure(model, batch))
         lines.append(_times("measured", taken))
-        if compiled.why_not() is None:
+        if cpu_kernels.why_not() is None:
             taken = statistics.median(measure(model, batch, "compiled"))
             lines.append(_times("measured, compiled", taken))
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends.contract import Given
 from gpunn.backends.numpy.backend import NumpyBackend
 
-from .select import chosen, library
+from .cpu_kernels import chosen, library
 
 MASK64 = (1 << 64) - 1
 _TYPES = {

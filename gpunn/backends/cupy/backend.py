@@ -28,7 +28,7 @@ EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor t
 
 
 class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
-    """The operations of the contract on a card; see `CupyBase` for its arguments."""
+    """The operations of the contract on a card; see `TaskBackend` for its arguments."""
 
     def _program(self, step: Step, traceable: bool) -> Program:
         return CupyProgram(self, step, traceable)

@@ -11,13 +11,13 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
-from .launch.base import CupyBase
+from .launch.task_backend import TaskBackend
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
 SMALL = 1 << 12  # elements of a sample
 
 
-class CupyImages(CupyBase):
+class CupyImages(TaskBackend):
     """The operations on images, (samples, height, width, channels)."""
 
     # -- convolution

@@ -7,15 +7,15 @@ from typing import Any
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .launch.base import CupyBase
 from .launch.codegen import BLOCK
+from .launch.task_backend import TaskBackend
 
 CHUNK = 512  # numbers of a feature that a block sums up ...
 CHUNKS = 128  # ... more of each, where there would be more sums than these
 ACROSS = 32  # features at most that a block takes at once: neighbours are read together
 
 
-class CupyNormalization(CupyBase):
+class CupyNormalization(TaskBackend):
     """The operations of normalization and noise; a part of `CupyBackend`."""
 
     def _chunks(self, x: Array) -> tuple[int, dict[str, Any]]:
@@ -49,12 +49,9 @@ class CupyNormalization(CupyBase):
         if not constant or given.dgamma is not None or given.dbeta is not None:
             threads, sums = self._chunks(x)
             totals = self.scratch((2, given.features), x.dtype, "totals of features")
-            adds = given.accumulate_gradients
             self._ask(
                 self._task("normalize_sums", given, threads, **sums),
-                self._task(
-                    "normalize_totals", given, given.features, adds=adds, totals=totals, **sums
-                ),
+                self._task("normalize_totals", given, given.features, totals=totals, **sums),
             )
         if given.dx is not None:
             self._part(

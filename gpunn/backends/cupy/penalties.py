@@ -6,14 +6,14 @@ import numpy as np
 
 from gpunn.backends.contract import Given
 
-from .launch.base import CupyBase
 from .launch.codegen import BLOCK
+from .launch.task_backend import TaskBackend
 
 CHUNK = 1 << 14  # weights whose penalty one block sums up
 LINE_TILE = 32  # as in constraints.cu
 
 
-class CupyPenalties(CupyBase):
+class CupyPenalties(TaskBackend):
     """What a step does to weights and rates beside its update; a part of `CupyBackend`."""
 
     def _regularize(self, given: Given) -> None:

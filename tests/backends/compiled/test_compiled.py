@@ -27,14 +27,14 @@ from digit_networks import digits, program_1, program_2
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.compiled.products import ours_is_faster
 from gpunn.backends.contract.control import Control
 from gpunn.backends.cupy.driver import card
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.shared.geometry import Geometry
 
-REASON = compiled.why_not()
+REASON = cpu_kernels.why_not()
 UNWANTED = os.environ.get("GPUNN_BUILD") == "none"
 built = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
@@ -67,7 +67,7 @@ def test_what_is_finite_is_what_numpy_finds(given: str, limit: str) -> None:
 
 @built
 def test_every_formula_is_compiled() -> None:
-    chosen = {choice for operation in compiled.library().operations for choice in operation[1:]}
+    chosen = {choice for operation in cpu_kernels.library().operations for choice in operation[1:]}
     missing = {
         kind: set(names) - chosen
         for kind, names in kernel_source.formulas().items()
@@ -130,7 +130,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
 
 def of_python(calls: list[Any]) -> list[Any]:
     """Those of the calls that bring a program back to Python."""
-    return [call for call in calls if not isinstance(call, compiled.library().Bound)]
+    return [call for call in calls if not isinstance(call, cpu_kernels.library().Bound)]
 
 
 def classic(backend: str) -> Any:
@@ -158,7 +158,7 @@ def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) ->
     (calls,) = steps
     assert len(calls) > 10
     kernels = [w.shape for w in model.get_weights() if w.ndim == 2]
-    chosen = compiled.chosen()
+    chosen = cpu_kernels.chosen()
     left = [shape for shape in kernels if not ours_is_faster(chosen, batch, *reversed(shape))]
     # Each is multiplied by its input, its gradient by that, and by all but the first the gradient.
     expected = 3 * len(left) - (kernels[0] in left)
@@ -183,7 +183,7 @@ def test_a_step_with_anything_that_is_registered_is_one_program(steps: list[list
 @built
 def test_a_program_performs_its_calls_in_order() -> None:
     """Bit for bit what they give one by one."""
-    library = compiled.library()
+    library = cpu_kernels.library()
     affine = library.operations["affine", "float32", "float32"]
     combine = library.operations["combine", "float32", "Product"]
     random, results = np.random.default_rng(0), []
@@ -209,7 +209,7 @@ def test_a_program_performs_its_calls_in_order() -> None:
 
 
 def affine(x: Any, out: Any, *more: Any) -> None:
-    compiled.library().operations["affine", "float32", "float32"](x, 2.0, 0.0, 3, *more, out)
+    cpu_kernels.library().operations["affine", "float32", "float32"](x, 2.0, 0.0, 3, *more, out)
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Any], None], str]] = {
@@ -235,13 +235,13 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], None], str]] = {
         "argument 6 cannot be written to",
     ),
     "text for a number": (
-        lambda x, out: compiled.library().operations["affine", "float32", "float32"](
+        lambda x, out: cpu_kernels.library().operations["affine", "float32", "float32"](
             x, "2", 0.0, 3, False, out
         ),
         "must be real number, not str",
     ),
     "a fraction for a count": (
-        lambda x, out: compiled.library().operations["affine", "float32", "float32"](
+        lambda x, out: cpu_kernels.library().operations["affine", "float32", "float32"](
             x, 2.0, 0.0, 3.5, False, out
         ),
         "'float' object cannot be interpreted as an integer",
@@ -263,7 +263,7 @@ def test_a_wrong_argument_is_named(what: str) -> None:
 
 @built
 def test_a_program_takes_bound_calls_alone() -> None:
-    library = compiled.library()
+    library = cpu_kernels.library()
     with pytest.raises(TypeError, match="a program is made of bound calls"):
         library.Program([print])
     with pytest.raises(TypeError, match="affine takes 6 arguments, not 1"):
@@ -354,12 +354,12 @@ def run_digests(instructions: str, *arguments: str, **environment: str) -> Any:
 digests_of = cache(run_digests)
 
 
-@pytest.fixture(params=compiled.INSTRUCTIONS)
+@pytest.fixture(params=cpu_kernels.INSTRUCTIONS)
 def instructions(request: pytest.FixtureRequest) -> str:
     """Each set that this machine has."""
     if REASON is not None:
         pytest.skip(REASON)
-    if request.param not in compiled.available():
+    if request.param not in cpu_kernels.available():
         pytest.skip(f"this machine has no {request.param}, or it was not built for it")
     return request.param
 
@@ -373,7 +373,7 @@ def test_each_instruction_set(instructions: str) -> None:
     found = digests_of(instructions)
     assert found["instructions"] == instructions
     assert found["digests"].keys() == COMPARISONS.keys()
-    expected = digests_of(compiled.available()[0])["digests"]
+    expected = digests_of(cpu_kernels.available()[0])["digests"]
     differing = {name for name, digest in found["digests"].items() if digest != expected[name]}
     assert differing <= WITH_PRODUCTS
 
@@ -382,8 +382,8 @@ def test_each_instruction_set(instructions: str) -> None:
 def test_an_instruction_set_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", "avx1024")
     with pytest.raises(RuntimeError, match="must be one of baseline, avx2, avx512; got 'avx1024'"):
-        compiled.library()
-    assert "avx1024" in str(compiled.why_not())
+        cpu_kernels.library()
+    assert "avx1024" in str(cpu_kernels.why_not())
 
 
 # -- threads
@@ -440,7 +440,7 @@ def large_operations() -> dict[str, str]:
 @built
 def test_the_number_of_threads_makes_no_difference() -> None:
     """Bit for bit, in operations that are large enough to be shared out."""
-    library, found = compiled.library(), []
+    library, found = cpu_kernels.library(), []
     try:
         for count in (1, 3):
             library.set_threads(count)
@@ -456,11 +456,11 @@ def test_the_number_of_threads_makes_no_difference() -> None:
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[None]:
     """A process that never saw a backend, on a machine without card and compiled kernels."""
-    monkeypatch.setattr(compiled, "is_built", lambda which: False)
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda which: False)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(card, "why_not", lambda: "There is no card.")
-    known = (compiled.load, compiled.of_this_cpu)
+    known = (cpu_kernels.load, cpu_kernels.of_this_cpu)
     for function in known:
         function.cache_clear()
     yield
@@ -476,7 +476,7 @@ def test_without_it_numpy_takes_over(hidden: None, capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "using the NumPy backend. There is no card. " in said
-    assert compiled.why_not() is not None and str(compiled.why_not()) in said
+    assert cpu_kernels.why_not() is not None and str(cpu_kernels.why_not()) in said
 
 
 def test_without_it_to_ask_for_it_raises(hidden: None) -> None:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.compiled import images as compiled_images
-from gpunn.backends.compiled import select as compiled
 from gpunn.backends.shared.geometry import Geometry
 
-pytestmark = pytest.mark.skipif(bool(compiled.why_not()), reason=str(compiled.why_not()))
+pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
 LINEAR, RELU = gpunn.activations.get("linear"), gpunn.activations.get("relu")
 
 
-@pytest.fixture(params=compiled.INSTRUCTIONS)
+@pytest.fixture(params=cpu_kernels.INSTRUCTIONS)
 def backend(request: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     from gpunn.backends.compiled.backend import CompiledBackend
 
@@ -79,7 +79,7 @@ def test_convolution_is_what_it_is_defined_as(
     small: bool,
 ) -> None:  # fmt: skip
     """Of whole numbers, and so exactly; in one piece, and in several of a sample each."""
-    if compiled.why_not():
+    if cpu_kernels.why_not():
         return
     with pytest.MonkeyPatch.context() as patch:
         if small:
@@ -183,7 +183,7 @@ def test_pooling_is_what_it_is_defined_as(
     geometry: Geometry, channels: int, seed: int, dtype: str, adds: bool
 ) -> None:
     """With many equal pixels: the first of the largest gets the gradient."""
-    if compiled.why_not():
+    if cpu_kernels.why_not():
         return
     from gpunn.backends.compiled.backend import CompiledBackend
 

@@ -13,10 +13,10 @@ from scipy import special
 
 from gpunn import activations, losses, metrics
 from gpunn.backends import get_backend
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Array, Backend
 
-pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=str(compiled.why_not()))
+pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 # On both sides of where rows begin to be vectors of their own, and of where vectors end.

@@ -13,16 +13,16 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 
-INSTRUCTIONS = compiled.available() if compiled.why_not() is None else ()
+INSTRUCTIONS = cpu_kernels.available() if cpu_kernels.why_not() is None else ()
 
-pytestmark = pytest.mark.skipif(not INSTRUCTIONS, reason=str(compiled.why_not()))
+pytestmark = pytest.mark.skipif(not INSTRUCTIONS, reason=str(cpu_kernels.why_not()))
 
 
 @pytest.fixture(params=INSTRUCTIONS)
 def module(request: pytest.FixtureRequest) -> Iterator[Any]:
-    found = compiled.module(request.param)
+    found = cpu_kernels.module(request.param)
     yield found
     found.set_threads(1)
 
@@ -71,7 +71,7 @@ def test_whole_numbers_come_out_exactly(
     instructions: str, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool,
     accumulate: bool, gaps: tuple[int, int, int], dtype: str, seed: int,
 ) -> None:  # fmt: skip
-    module = compiled.module(instructions)
+    module = cpu_kernels.module(instructions)
     rng = np.random.default_rng(seed)
     a, b, out = (rng.integers(-9, 10, shape) for shape in ((m, k), (k, n), (m, n)))
     wanted = a @ b + out * accumulate

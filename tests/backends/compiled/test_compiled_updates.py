@@ -12,13 +12,13 @@ from comparisons.formulas import OPTIMIZERS, label
 
 from gpunn import constraints, optimizers, regularizers
 from gpunn.backends import get_backend
-from gpunn.backends.compiled import select as compiled
+from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
 from gpunn.core.arena import Arena, Parameter
 from gpunn.optimizers import schedules
 
-pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=str(compiled.why_not()))
+pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 SMALL = [(7, 5), (5,), (5, 3), (3,)]

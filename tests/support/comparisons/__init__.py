@@ -12,7 +12,7 @@ from functools import partial
 
 import registered
 
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 
 from .formulas import ACTIVATIONS, LOSSES, METRICS, OPTIMIZERS, activation, label, loss, metric
 from .layers import (

@@ -13,7 +13,7 @@ import numpy as np
 import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.cupy.backend import CupyBackend
-from gpunn.backends.cupy.launch import parts as kernel_source
+from gpunn.backends.cupy.launch import kernel_source
 
 NUMPY: Backend = gpunn.backends.get_backend("numpy")
 DTYPES = ("float32", "float64")

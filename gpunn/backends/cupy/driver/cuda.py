@@ -21,7 +21,7 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.parts import OPTIONS
+from gpunn.backends.cupy.launch.kernel_source import OPTIONS
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
 
 from .card import why_not

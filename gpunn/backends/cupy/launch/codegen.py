@@ -23,7 +23,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from .parts import KernelParameter, parts, source
+from .kernel_source import KernelParameter, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 """The stage of a part that is launched alone, by the mark of the part."""

@@ -69,13 +69,13 @@ def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> T
     if transpose_a:
         values |= {"x": a, "dz": b, "rows": len(a), "inputs": out.shape[0]}
         values |= {"outputs": out.shape[1], "strided_offset": strided_offset(out)}
-        return PartTask("product_of_columns", out.size, values)
+        return PartTask("matmul_tn", out.size, values)
     if transpose_b:
         values |= {"dz": a, "w": b, "rows": len(out), "inputs": out.shape[1]}
         values |= {"outputs": a.shape[1]}
-        return PartTask("product_transposed", out.size, values, len(out))
+        return PartTask("matmul_nt", out.size, values, len(out))
     values |= {"x": a, "w": b, "rows": len(out), "inputs": a.shape[1], "outputs": out.shape[1]}
-    return PartTask("product", out.size, values, len(out))
+    return PartTask("matmul_nn", out.size, values, len(out))
 
 
 def batch_of(tasks: Sequence[Task]) -> int:

@@ -11,7 +11,6 @@ from gpunn.backends.contract.backend import Array, NotTraceableError, Step
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
-from .base import CupyBase
 from .codegen import Kernel
 from .fuse import FusedLaunch, fuse
 from .modes import (
@@ -24,6 +23,7 @@ from .modes import (
 )
 from .persistent import as_parts, batch_of
 from .protocols import Replay
+from .task_backend import TaskBackend
 from .tasks import Launch, Product, Task, written
 
 
@@ -37,7 +37,7 @@ class CupyProgram:
         mode: its launch mode; None before the first ``run``, as the launches are not known then.
     """
 
-    def __init__(self, backend: CupyBase, step: Step, traceable: bool) -> None:
+    def __init__(self, backend: TaskBackend, step: Step, traceable: bool) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
@@ -104,7 +104,7 @@ class CupyProgram:
 class FusedStep:
     """The launches of a step, one after the other. It keeps their arrays alive."""
 
-    def __init__(self, backend: CupyBase, launches: list[FusedLaunch]) -> None:
+    def __init__(self, backend: TaskBackend, launches: list[FusedLaunch]) -> None:
         self.launches = [backend.launch(launch) for launch in launches]
         for launch in self.launches:
             count_launch([operation for task in launch.tasks for operation in task.operations])
@@ -136,7 +136,7 @@ class PersistentProgram:
         LaunchModeError: if the step cannot, or should not, be one kernel.
     """
 
-    def __init__(self, backend: CupyBase, tasks: list[Task], forced: bool) -> None:
+    def __init__(self, backend: TaskBackend, tasks: list[Task], forced: bool) -> None:
         if not tasks:
             raise LaunchModeError("there is nothing in it")
         products = [task for task in tasks if isinstance(task, Product)]
@@ -179,7 +179,7 @@ class GraphProgram:
     steps_per_launch = 1
 
     def __init__(
-        self, backend: CupyBase, step: Step, ours: bool, launches: Sequence[Launch] = ()
+        self, backend: TaskBackend, step: Step, ours: bool, launches: Sequence[Launch] = ()
     ) -> None:
         self._backend = backend
         self._step = step

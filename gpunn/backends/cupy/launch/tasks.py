@@ -17,7 +17,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES, Kernel
-from .parts import NULL, parts
+from .kernel_source import NULL, parts
 from .protocols import Epilogue, Matmul, MatmulLibrary
 
 

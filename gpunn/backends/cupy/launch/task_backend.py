@@ -34,7 +34,7 @@ class UntraceableModule:
         raise NotTraceableError(f"it calls the array function xp.{name}")
 
 
-class CupyBase(Backend):
+class TaskBackend(Backend):
     """Arrays on a card, or on what the tests put in its place, and what is launched there.
 
     An operation asks for tasks. They are launched at once; while a step is traced, they are
