@@ -1,9 +1,10 @@
-"""What a running call has for itself, and what becomes of it if the call is interrupted.
+"""Locks that are free again when the function call that took them was interrupted.
 
-Ctrl-C can end a call between any two lines, also between a lock's release and the ``finally``
-that should do it. So nobody is trusted to give anything back: a `Hold` knows the function call
-that took it, and ends with this call, given back or not. Only a thread itself can see which of
-its calls still run; so what it has left is free for others when it takes its next hold, or ends.
+Ctrl-C can raise an exception between any two lines, also after a lock was taken and before the
+``try`` whose ``finally`` would release it. So no lock here depends on being released: a `Hold`
+remembers the function call that took it, and is over when that call is over, released or not.
+Only a thread itself can see which of its calls still run. So what an interrupted call has not
+released becomes free when its thread takes its next hold, or ends.
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ WAIT = 0.05  # seconds between two looks at whether a call that holds something 
 
 
 class _Life:
-    """As long as a thread lives."""
+    """An object that exists as long as its thread."""
 
 
 class _ThisThread(threading.local):
     def __init__(self) -> None:
         self._own = _Life()
         self.life = weakref.ref(self._own)
-        self.taken: list[Hold] = []  # by this thread, and perhaps not given back
+        self.taken: list[Hold] = []  # by this thread, and perhaps not released
 
 
 _this_thread = _ThisThread()
 
 
 class Hold:
-    """Something taken by a function call, as long as that call runs and has not given it back.
+    """What a function call holds until it releases it, or until the call is over.
 
     Args:
-        frame: of the call, ``sys._getframe()``. Of a generator that is a context manager, it is
-            the call whose ``with`` block that is; another generator has it until it gives it
-            back, since nobody can see from outside whether it will go on.
+        frame: the frame of the call, ``sys._getframe()``. For a generator that is used as a
+            context manager, the call that holds it is the one with the ``with`` block. Any
+            other generator holds it until it releases it, since it cannot be seen from outside
+            whether the generator will be resumed.
     """
 
     __slots__ = ("_frame", "_life", "_next", "_released", "_waiting", "depth", "thread")
@@ -52,21 +54,22 @@ class Hold:
         self.thread = threading.get_ident()
         self._life = _this_thread.life
         for other in _this_thread.taken[::-1]:
-            if not other.alive:  # given back, or what an interrupted call has left
+            if not other.alive:  # released, or its call was interrupted
                 _this_thread.taken.remove(other)
                 other.release()
             elif other._frame is not None:
-                break  # its call runs, and so do those further out, which took the ones before
-        self.depth = 1  # blocks of one thread that it stands for
+                # Its call still runs, and so do the calls around it, which took the holds before.
+                break
+        self.depth = 1  # nested ``with`` blocks of its thread that share this hold
         suspends = frame.f_code.co_flags & _SUSPENDS
         self._frame: FrameType | None = _caller(frame) if suspends else frame
         self._released = False
-        self._waiting: list[threading.Lock] = []  # one for each who waits, held until then
+        self._waiting: list[threading.Lock] = []  # a locked one for each waiting thread
         self._next: dict[None, Hold] = {}  # the hold that was taken after this one, if any
         _this_thread.taken.append(self)
 
     def release(self) -> None:
-        """Give it back; others that wait for it go on."""
+        """End the hold; those who wait for it continue."""
         if not self._released:
             self._released, self._frame = True, None
             taken = _this_thread.taken
@@ -77,7 +80,7 @@ class Hold:
 
     @property
     def alive(self) -> bool:
-        """Whether it was not given back and the call that took it still runs.
+        """Whether it was not released and the call that took it still runs.
 
         >>> def take():
         ...     return Hold(sys._getframe())
@@ -88,8 +91,8 @@ class Hold:
         if wanted is None:
             return not self._released
         if self.thread != threading.get_ident():
-            # The stack of a thread that runs cannot be gone over: it changes meanwhile. Its holds
-            # are looked at by itself, see `__init__`.
+            # The stack of another thread changes while one reads it. So each thread checks its
+            # own holds, see `__init__`.
             return not (self._released or self._next or self._life() is None)
         frame: FrameType | None = sys._getframe()
         while frame is not None and frame is not wanted:
@@ -97,16 +100,16 @@ class Hold:
         return frame is not None
 
     def wait(self) -> None:
-        """Wait until it is given back, or the call that took it has ended."""
+        """Wait until it is released, or the call that took it is over."""
         lock = threading.Lock()
         lock.acquire()
-        self._waiting.append(lock)  # before it looks: what is given back from now on is seen
+        self._waiting.append(lock)  # first, so that no release after this line is missed
         while self.alive:
             lock.acquire(timeout=WAIT)
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """The frame of the function call that something is held by; None if that cannot be known."""
+    """The frame of the function call that holds something; None if that cannot be known."""
     while frame is not None and frame.f_code.co_flags & _SUSPENDS:
         frame = frame.f_back
         if frame is None or frame.f_code.co_filename != contextlib.__file__:
@@ -117,9 +120,9 @@ def _caller(frame: FrameType | None) -> FrameType | None:
 
 
 class Exclusive:
-    """A lock for one call at a time, which a call that no longer runs cannot keep.
+    """A lock for one call at a time; a call that is over does not keep it.
 
-    A ``with`` block waits for it, but for one inside of another in the same thread.
+    A ``with`` block waits for the lock, unless its thread already has it in an outer block.
 
     >>> lock = Exclusive()
     >>> def taken_and_given_back():
@@ -138,7 +141,7 @@ class Exclusive:
 
     @property
     def holder(self) -> Hold | None:
-        """The hold of the call that has it just now."""
+        """The hold of the call that has the lock now; None if it is free."""
         last = self._end()
         return None if last._released or not last.alive else last
 
@@ -149,10 +152,10 @@ class Exclusive:
         return last
 
     def take(self, frame: FrameType) -> Hold | None:
-        """It, for the call with this frame; None if another call has it."""
+        """Take the lock for the call with this frame; None if another call has it."""
         mine, last = Hold(frame), self._last
         while last._released or not last.alive:
-            # Of all who found that it is free, one comes next: setdefault is one step.
+            # Several threads may find it free. One of them comes next: setdefault is atomic.
             following = last._next.setdefault(None, mine)
             if following is mine:
                 self._last = mine
@@ -162,7 +165,7 @@ class Exclusive:
         return None
 
     def wait(self, frame: FrameType) -> Hold:
-        """It, for the call with this frame, as soon as no other call has it."""
+        """Take the lock for the call with this frame as soon as no other call has it."""
         while (hold := self.take(frame)) is None:
             self._end().wait()
         return hold
@@ -184,21 +187,23 @@ class Exclusive:
 
 
 class Access:
-    """Arrays that some read while one writes: weights, that predictions read and steps change.
+    """A lock for arrays with many readers and one writer, such as weights, which predictions read
+    and training steps write.
 
-    Writers write one after the other. Who only reads may either exclude them, `reading`, or,
-    if reading twice does no harm, go ahead and find out afterwards, `read`, which costs less.
-    A writer that writes again and again lets those in that wait.
+    Writers write one after the other. A reader may exclude them with `reading`. Or it reads with
+    `read`, which costs less: that reads at once, checks afterwards whether a writer wrote
+    meanwhile, and if so reads again. A writer that writes again and again lets waiting readers in.
     """
 
     def __init__(self) -> None:
         self._writers = Exclusive()
-        self._revision = 0  # odd while somebody writes
-        self._readers: dict[Hold, None] = {}  # those that writers wait for
-        self._asking: dict[Hold, None] = {}  # those that wait for a writer
+        self._revision = 0  # odd while a writer writes
+        self._readers: dict[Hold, None] = {}  # readers that writers wait for
+        self._asking: dict[Hold, None] = {}  # readers that wait for a writer
 
     def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """What ``work(*arguments)`` gives while nobody writes. It may be called twice."""
+        """The result of ``work(*arguments)`` from arrays that no writer changed meanwhile. It may
+        be called twice."""
         before = self._revision
         if not before & 1:
             result = work(*arguments)
@@ -208,11 +213,11 @@ class Access:
             return work(*arguments)
 
     def reading(self) -> _Reading:
-        """A block in which nobody writes, but this thread."""
+        """A ``with`` block during which no other thread writes."""
         return _Reading(self)
 
     def writing(self) -> _Writing:
-        """A block in which nobody else writes or is `reading`."""
+        """A ``with`` block during which no other thread writes or is `reading`."""
         return _Writing(self)
 
 
@@ -224,13 +229,13 @@ class _Reading:
         access, frame = self._access, sys._getframe(1)
         mine = self._hold = Hold(frame)
         if any(other.thread == mine.thread and other.alive for other in list(access._readers)):
-            access._readers[mine] = None  # within a block of its own, for which writers wait
+            access._readers[mine] = None  # inside another such block, for which writers wait
             return
         if (writer := access._writers.holder) is None or writer.thread == mine.thread:
             access._readers[mine] = None
             if (writer := access._writers.holder) is None or writer.thread == mine.thread:
-                return  # whoever writes from now on sees it
-            del access._readers[mine]  # somebody began to write, and may not have seen it
+                return  # every writer from now on sees this reader
+            del access._readers[mine]  # a writer has begun, and may not have seen this reader
         access._asking[mine] = None
         with access._writers:
             access._readers[mine] = None
@@ -256,7 +261,7 @@ class _Writing:
             for reader in list(access._asking):
                 reader.wait()
             writers.wait(frame)
-        if not access._revision & 1:  # it is odd if the last writer was interrupted
+        if not access._revision & 1:  # already odd if the last writer was interrupted
             access._revision += 1
         for reader in list(access._readers):
             if reader.thread != threading.get_ident():

@@ -1,7 +1,8 @@
-"""What users pass as data, checked and put where a step can read it.
+"""Checks of the data that users pass, and their way to where a step can read them.
 
-Arrays become rows on the device (`Rows`). What yields batches is a `batches.Batches`, which
-comes here with each batch. All checks happen before the first step, the same on every backend.
+Arrays become rows on the device (`Rows`). An iterable of batches becomes a `batches.Batches`,
+which passes each of its batches through the same functions. All checks of an array are done
+before the first step, and are the same on every backend.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` is meant as one array rather than as something that yields batches.
+    """Whether ``x`` stands for one array, and not for an iterable of batches.
 
     >>> import numpy as np
     >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
@@ -50,8 +51,10 @@ def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
     """x, y and weights of ``validation_data``; y and weights are None for batches.
 
     Args:
-        given: ``validation_data``; a tuple of lists is one of parts, a list by input or output.
-        inputs: how many the model has; a batch for several begins with no single array.
+        given: ``validation_data``. A tuple of lists is taken as (x, y) or (x, y, weight), each
+            with one entry for each input or output.
+        inputs: how many inputs the model has. If there are several, x is a list or tuple of
+            arrays, by which (x, y) is told from two batches.
     """
     by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
     if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
@@ -87,9 +90,9 @@ def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
 
 
 def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
-    """``x`` as an array of samples for each input, of NumPy or the device.
+    """``x`` as one array of samples for each input, on the host or the device.
 
-    Their values are not looked at.
+    The values in the arrays are not checked.
 
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
@@ -114,7 +117,7 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
 
 
 def _alone(spec: Spec, given: Any, axes: int) -> Any:
-    """The only array of several that could be given: one by name, or in a list."""
+    """The array for a model's only input, also if it is given in a dictionary or a list."""
     if isinstance(given, Mapping) and set(given) == set(spec.names):
         return given[spec.names[0]]
     if isinstance(given, (list, tuple)) and len(given) == 1:
@@ -147,24 +150,24 @@ def to_rows(
     where: str = "",
     call: str | None = None,
 ) -> Rows:
-    """Check x, y and weights and put them where steps can read them.
+    """Check x, y and weights, and put them where steps can read them.
 
     Args:
         spec: what the model takes.
-        x, y, sample_weight, class_weight: as the user gave them: of several inputs or
+        x, y, sample_weight, class_weight: as the user gave them: for several inputs or
             outputs a list, or a dictionary by name.
-        needs_y: whether there must be a y.
-        where: begins the names of the arguments in messages.
-        call: the method whose whole data these are: what the device has no room for is
-            streamed then. None for a single batch.
+        needs_y: whether y must be given.
+        where: a prefix for the names of the arguments in messages.
+        call: the name of the method, if these are all its data: then they are streamed if they
+            do not fit into the device's memory. None for a single batch.
 
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
     """
     backend, dtype = spec.backend, spec.dtype
     given: dict[str, Array] = {}
-    names: dict[str, str] = {}  # what messages call them
-    made: set[str] = set()  # arrays that nobody outside has
+    names: dict[str, str] = {}  # of the arguments, for messages
+    made: set[str] = set()  # arrays that were made here: no user has a reference to them
 
     def take(kind: str, number: int, array: Array, argument: str, own: bool) -> None:
         name = name_of(kind, number)
@@ -213,7 +216,7 @@ def to_rows(
 
 
 def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
-    """What is given for each output that has a loss, by its name."""
+    """The targets that were given for each output that has a loss, by its name."""
     if len(spec.targets) == 1:
         target = spec.targets[0]
         alone = isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")
@@ -261,7 +264,7 @@ def _wrong_x(wanted: tuple[int, ...], shape: tuple[int, ...], x: Any, argument: 
 
 
 def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[Array, bool]:
-    """The targets of an output, checked, and whether they were made here."""
+    """The checked targets of an output, and whether this made a new array."""
     loss, backend = target.loss, spec.backend
     array = as_array(y, name, backend)
     shape = array.shape
@@ -315,7 +318,7 @@ def _wrong_y(
 def _weights(
     spec: Spec, target: Target, sample_weight: Any, rows: int, name: str
 ) -> tuple[Array, bool]:
-    """The weights of an output's rows, and whether they were made here."""
+    """The checked weights of an output's rows, and whether this made a new array."""
     array = as_array(sample_weight, name, spec.backend)
     several = (rows, *target.output_shape[:-1])
     if array.shape in ((rows, 1), (*several, 1)):

@@ -1,4 +1,4 @@
-"""The loops of fit and evaluate: which steps run, and who is told."""
+"""The loops of `fit` and `evaluate`: they run the steps and call the callbacks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gpunn.feeding.streaming import Chunks
 from .programs import Programs
 from .trainer import Trainer
 
-# How long a program runs until others have a say: progress, an interrupt, and predictions of
-# other threads, which see the weights between two steps.
+# Seconds for which a program runs without a pause. Between two runs the progress bar is updated,
+# Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
 
 Piece = tuple[Program | Rows, int, int]
-"""A program or a batch of the host, how many steps, and how many rows each of them has."""
+"""A program, or a batch from the host; the number of steps; the number of rows in a step."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -35,7 +35,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 class Feed:
-    """A data set as pieces of work: (program, steps, rows a step), epoch by epoch."""
+    """A data set as a sequence of `Piece`, epoch by epoch."""
 
     def __init__(
         self,
@@ -50,22 +50,22 @@ class Feed:
         self.batch_size = batch_size
         self.training = training
         self.shuffle = shuffle
-        self.position = 0  # rows of the pass that is under way
+        self.position = 0  # rows of the current pass that were used already
         self.began = False
         self.exhausted = False
-        self._resumed = False  # the iterator stands within an epoch
+        self._resumed = False  # the iterator begins within an epoch
         self._at_work = False
         self._order: Order | None = None
-        self._chunks: Chunks | None = None  # of rows that the device has no room for
+        self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
-        self._mapped: list[tuple[Any, str]] = []  # arrays in maps of files, and their names
+        self._mapped: list[tuple[Any, str]] = []  # memory-mapped arrays, and their names
         if isinstance(data, Rows):
             if data.kept is not None:
                 data.kept.readers.add(self)
             self._mapped = [(a, n) for n, a in data.arrays.items() if map_under(a) is not None]
 
     def steps(self) -> int | None:
-        """Batches in a pass; None if only the source knows."""
+        """Number of batches in a pass; None if the source does not tell it."""
         if isinstance(self.data, Rows):
             return math.ceil(len(self.data) / self.batch_size)
         try:
@@ -77,7 +77,7 @@ class Feed:
         return len(self.data) if isinstance(self.data, Rows) else None
 
     def resume(self, position: int, batches: int) -> None:
-        """Go on in the pass that the control block describes, ``batches`` into an epoch."""
+        """Continue the pass that the control block describes, after ``batches`` of an epoch."""
         if isinstance(self.data, Rows):
             if not 0 <= position <= len(self.data):
                 raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
@@ -87,13 +87,13 @@ class Feed:
             self._iterator, self._resumed = itertools.islice(iter(self.data), batches, None), True
 
     def restart(self) -> None:
-        """Begin the next epoch with the first row or batch, where that can be had again."""
+        """Begin the next epoch with the first row or batch, if the source can be read again."""
         self.began = False
         if isinstance(self.data, Batches) and not self.data.once:
             self._iterator = None
 
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
-        """The pieces of one epoch: ``limit`` steps at most, and no more than the pass has."""
+        """The pieces of one epoch: at most ``limit`` steps, and at most those of a pass."""
         if isinstance(self.data, Rows):
             yield from self._row_pieces(programs, limit)
         else:
@@ -128,17 +128,17 @@ class Feed:
             self._chunks.begin()
 
     def _bring(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
-        """What the next steps read, in which order, and where in the pass they must stop."""
+        """The rows that the next steps read, their order, and the position to stop at."""
         if rows.device is None:
             return rows, order, len(rows)
         if self._chunks is None:
             self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
-        # Of the passes begun, the last is under way.
+        # The current pass is the last one that was begun.
         stop = self._chunks.bring(self.position, self.trainer.passes - 1, programs.control)
         return self._chunks.rows, self._chunks.order, stop
 
     def clear(self) -> None:
-        """Give back what the device has been given for the data."""
+        """Free what the data take of the device's memory."""
         self._chunks = None
 
     def _stream_pieces(self, limit: int | None) -> Iterator[Piece]:
@@ -154,13 +154,14 @@ class Feed:
                 self.exhausted = self.data.once
                 if count or begins or resumed or self.exhausted:
                     return
-                continue  # the last epoch took all that there was: begin anew
+                continue  # the last epoch used the last batch: begin from the start
             yield rows, 1, len(rows)
             count += 1
 
     @contextmanager
     def at_work(self, programs: Programs) -> Iterator[None]:
-        """Around epochs between which nobody changes anything; `run` enters it by itself."""
+        """A ``with`` block around epochs, between which no user code runs: what an epoch needs is
+        prepared once for all of them. Outside of such a block `run` enters one."""
         self.trainer.follow_settings()
         with self.trainer.backend.session(), programs.room(self.batch_size, self):
             self._at_work = True
@@ -172,7 +173,7 @@ class Feed:
     def run(
         self, programs: Programs, callbacks: Any, limit: int | None, first_batch: int, model: Any
     ) -> int:
-        """Perform one epoch; returns the number of steps performed."""
+        """Run one epoch; returns the number of steps."""
         for array, name in self._mapped:
             check_file(array, name)
         with nullcontext() if self._at_work else self.at_work(programs):
@@ -197,7 +198,7 @@ class Feed:
                 watched = until == batch
                 now = 1 if watched else min(steps, steps if until is None else until - batch)
                 at_once = programs.steps_at_once.get(size, 1)
-                # Whoever follows the progress is told at the beginning of an epoch, too.
+                # The progress is also reported after the first step of an epoch.
                 now = min(now, 1 if progress and batch == first_batch else at_once)
                 started = time.perf_counter()
                 if watched:
@@ -210,7 +211,7 @@ class Feed:
                 if watched:
                     end(batch - 1, programs.logs())
                 else:
-                    programs.backend.synchronize()  # what a card does is not interrupted
+                    programs.backend.synchronize()  # Ctrl-C does not interrupt what runs on a card
                     seconds = max(time.perf_counter() - started, 1e-9)
                     fit = int(now * CHUNK_SECONDS / seconds)
                     programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
@@ -218,13 +219,14 @@ class Feed:
                     programs.backend.synchronize()
                     callbacks.on_train_progress(done, samples)
                 if model.stop_training if training else model.stop_evaluating:
-                    # What the pass has not reached stays unread, as in Keras.
+                    # The rest of the pass stays unread, as in Keras.
                     return batch - first_batch
         return batch - first_batch
 
 
 def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
-    """The hooks of a batch, and what tells which batch is the next that somebody watches."""
+    """The callbacks' hooks of a batch, and a function that returns the number of the next batch
+    for which a callback wants to be called."""
     if callbacks is None:
         return None, None, lambda batch: None
     if training:
@@ -253,12 +255,12 @@ def fit(
     validation_steps: int | None,
     validation_freq: Any,
 ) -> None:
-    """Train from ``initial_epoch`` to ``epochs``, telling the callbacks."""
+    """Train from ``initial_epoch`` to ``epochs``, and call the callbacks."""
     trainer = feed.trainer
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
-    told = None if callbacks.only_history else callbacks  # of batches, and of validation
+    told = None if callbacks.only_history else callbacks  # for batches, and for validation
     trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False

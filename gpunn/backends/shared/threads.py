@@ -1,9 +1,10 @@
-"""Threads on the CPU: one for small products and updates, all of them for large ones.
+"""Threads on the CPU: one for small products and updates, several for large ones.
 
-BLAS's own threads wait for each other by spinning. Beside another busy process they take
-many times as long, and for small products they never pay. So BLAS gets one thread, and
-what is large is cut into pieces for threads of our own, which sleep until they are asked.
-How it is cut depends on its size alone: the results are the same for any number of threads.
+The threads of a BLAS library wait for each other in busy loops. When another process needs a
+core too, they take many times as long, and small products are never faster with them. So BLAS
+uses one thread, and large work is cut into pieces for threads of our own, which sleep while there
+is nothing to do. How work is cut depends on its size alone, so the results are the same for any
+number of threads.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from typing import Any
 
 from gpunn.common.holds import Exclusive, Hold
 
-# A product of fewer flops is as fast on one thread, counting what the passes after it lose
-# because a part of the result is in another core's cache.
+# A product of fewer flops is as fast on one thread: with two, the operations after it read a part
+# of the result from the cache of another core, which takes longer.
 FLOPS_WORTH_THREADS = 30_000_000
-MOST_PIECES = 8  # of a product: BLAS lays out its smaller factor anew for each of them
+MOST_PIECES = 8  # of a product: for each of them BLAS copies the smaller factor into its own layout
 SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
 class _Library:
-    """Of a BLAS, the functions that say and set how many threads it takes.
+    """The functions of a BLAS library that get and set its number of threads.
 
-    threadpoolctl finds the library. It lets only the first thread that asked it set the number
-    of OpenBLAS, and ignores the others; `Session` knows of all of them, and asks OpenBLAS itself.
+    threadpoolctl finds the library. For OpenBLAS it lets only the first thread that used it set
+    the number, and ignores the others. `Session` keeps count of all threads by itself, so it calls
+    the functions of OpenBLAS directly.
     """
 
     def __init__(self, controller: Any) -> None:
@@ -46,7 +48,7 @@ class _Library:
 
 @functools.cache
 def _libraries() -> list[_Library]:
-    """Those there are; none where a source tree is run without threadpoolctl."""
+    """The BLAS libraries of this process; none if threadpoolctl is not installed."""
     try:
         import threadpoolctl
     except ImportError:
@@ -56,15 +58,16 @@ def _libraries() -> list[_Library]:
 
 
 class Session:
-    """Around a run of steps: one BLAS thread for the whole process.
+    """A ``with`` block around a run of steps, during which BLAS uses one thread.
 
-    BLAS gets back the threads it had when the last of several sessions ends. That of a call
-    which an interrupt ended before it could leave is over as well, see `Hold`.
+    That holds for the whole process. When the last of several sessions ends, BLAS gets back the
+    number of threads that it had before. A session is also over when its call was interrupted
+    before it could leave the block, see `Hold`.
     """
 
     _changing = Exclusive()
-    _open: set[Hold] = set()  # noqa: RUF012 (BLAS's threads are the process's, so are these)
-    _before: list[int] | None = None  # threads that the libraries had, while they have one
+    _open: set[Hold] = set()  # noqa: RUF012 (for the whole process, as the threads of BLAS)
+    _before: list[int] | None = None  # each library's threads before the first session
 
     def __enter__(self) -> None:
         self.begin(Hold(sys._getframe(1)))
@@ -75,7 +78,7 @@ class Session:
             Session._settle()
             if Session._before is None:
                 Session._before = [library.get() for library in _libraries()]
-            Session._open = {*Session._open, hold}  # others may be going over the set
+            Session._open = {*Session._open, hold}  # another thread may read the old set
             for library in _libraries():
                 library.set(1)
         workers.settle()
@@ -87,7 +90,7 @@ class Session:
 
     @staticmethod
     def _settle() -> None:
-        """Forget the sessions that are over; without any, BLAS gets back its threads."""
+        """Forget the sessions that are over; if none is left, give BLAS back its threads."""
         if Session._open:
             Session._open = {hold for hold in Session._open if hold.alive}
         if not Session._open and Session._before is not None:
@@ -97,7 +100,7 @@ class Session:
 
     @staticmethod
     def of_this_thread() -> bool:
-        """Whether this thread is in one, or helps one that is."""
+        """Whether this thread is in a session, or is a helper of one that is."""
         if _this_thread.helper:
             return True
         me = threading.get_ident()
@@ -105,9 +108,9 @@ class Session:
 
     @staticmethod
     def threads() -> int:
-        """How many threads of ours there may be just now: as many as BLAS had before.
+        """How many threads may share work now: as many as BLAS had before the session.
 
-        >>> Session.threads()  # outside of a session BLAS's own are at work
+        >>> Session.threads()  # outside of a session: there BLAS uses its own threads
         1
         """
         return max(Session._before or [1])
@@ -124,21 +127,21 @@ def pieces_of_product(m: int, n: int, k: int) -> int:
 
 class _ThisThread(threading.local):
     helper = 0
-    """Which of the workers' threads this is, counted from 1; 0 for every other thread."""
+    """Number of this thread among the threads of `Workers`, from 1; 0 for every other thread."""
     share: Hold | None = None
-    """Of the call of `Workers.share` that this thread is in."""
+    """The hold of the call of `Workers.share` that this thread is in."""
 
 
 _this_thread = _ThisThread()
 
 
 def helper_number() -> int:
-    """Which of the workers' threads this is, counted from 1; 0 for the one that asks them."""
+    """Number of this thread among the threads of `Workers`, from 1; 0 for every other thread."""
     return _this_thread.helper
 
 
 class _Job:
-    """Pieces of work that several threads take one after the other."""
+    """Numbered pieces of work. Several threads take the next number until all are done."""
 
     def __init__(self, pieces: int, work: Callable[[int], Any], hold: Hold) -> None:
         self.hold = hold
@@ -146,7 +149,7 @@ class _Job:
         self._pieces = pieces
         self._work: Callable[[int], Any] | None = work
         self._numbers = itertools.count()
-        self._inside: deque[None] = deque()  # an entry for each helper that is at it
+        self._inside: deque[None] = deque()  # an entry for each helper that does pieces now
         self._left: SimpleQueue[None] = SimpleQueue()
 
     def take_pieces(self, work: Callable[[int], Any]) -> None:
@@ -155,7 +158,7 @@ class _Job:
             work(number)
 
     def help(self) -> None:
-        """The same, in a thread that is not the one that waits for them."""
+        """Do pieces in a helper thread; an exception is kept for the thread that waits."""
         self._inside.append(None)
         try:
             if (work := self._work) is not None:
@@ -168,25 +171,25 @@ class _Job:
             self._left.put(None)
 
     def finish(self) -> None:
-        """No piece is begun any more; wait for those that helpers are at."""
+        """Begin no further piece, and wait for the pieces that helpers are doing."""
         self._pieces = 0
-        self._work = None  # it holds arrays, and a helper may be long in coming
+        self._work = None  # it refers to arrays, and a helper may take this job late
         while self._inside:
             self._left.get()
 
 
 class Workers:
-    """Threads that take pieces of what is asked for, beside the one that asks."""
+    """Helper threads, which do pieces of work together with the thread that calls `share`."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, _Job] = {}  # that somebody waits for
+        self._jobs: dict[int, _Job] = {}  # those that a call of `share` waits for
         self._queues: list[SimpleQueue[_Job]] = []  # of each thread
         self._starting = Exclusive()
 
     def share(self, pieces: int, work: Callable[[int], Any]) -> None:
-        """``work(piece)`` for every piece from 0 on, by several threads in a `Session`.
+        """Call ``work(piece)`` for each piece from 0 on; in a `Session`, by several threads.
 
-        Which thread does which piece is left open. Inside of a piece it is a plain loop.
+        Any thread may do any piece. A call inside of a piece is a plain loop on its thread.
         """
         helpers = min(Session.threads(), pieces) - 1
         outer = _this_thread.share
@@ -210,7 +213,7 @@ class Workers:
             raise job.error
 
     def settle(self) -> None:
-        """Wait for the pieces of calls that no longer run, which were interrupted."""
+        """Wait for the pieces of calls of `share` that were interrupted."""
         for key, job in list(self._jobs.items()):
             if not job.hold.alive:
                 job.finish()
@@ -241,7 +244,7 @@ workers = Workers()
 
 
 def _after_fork() -> None:
-    # A fork has no threads but its own, and nothing that they held.
+    # A forked process has one thread. The helper threads, and what was held, do not exist there.
     workers.__init__()  # type: ignore[misc]
     Session._changing = Exclusive()
     Session._open = set()
