@@ -99,7 +99,7 @@ class _Norm(_BuiltIn):
         """``shape`` as (outer, n, inner): a norm for each of outer x inner lines of n weights.
 
         Raises:
-            ValueError: for axes that ``shape`` does not have, or that are no neighbours.
+            ValueError: for axes that ``shape`` does not have, or that are not adjacent.
         """
         axes = sorted({a + len(shape) if a < 0 else a for a in _as_list(self.axis)})
         if not axes or axes[0] < 0 or axes[-1] >= len(shape):

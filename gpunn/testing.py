@@ -1,7 +1,7 @@
-"""What a layer, loss or activation of your own is tested with.
+"""Tests for a layer, loss or activation of your own.
 
-There is no automatic differentiation: whoever writes a forward pass writes its
-backward pass. `check_gradients` compares the two.
+There is no automatic differentiation: who writes a forward pass also writes its backward pass.
+`check_gradients` checks that the two agree.
 """
 
 from __future__ import annotations

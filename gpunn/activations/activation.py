@@ -48,7 +48,7 @@ class Activation(Formula):
 
     @property
     def properties(self) -> Properties | None:
-        """What is true of the curve; None where nobody has said."""
+        """What is true of the curve; None if that is not declared."""
         return None
 
     @property

@@ -41,8 +41,8 @@ class Callback(Entry):
     `params` holds what is known about the run: ``epochs``, ``steps``, ``samples`` and
     ``verbose``. To stop training, set ``self.model.stop_training = True``.
 
-    The hooks for single batches cost speed: where nobody overrides them many steps
-    run at once. A callback that needs few of them says which by `next_train_batch`.
+    The hooks for single batches cost speed: if no callback overrides them, many steps run
+    in one call. A callback that needs only some batches names them by `next_train_batch`.
     Each batch has ``logs`` of its own, a dictionary that stays as it is.
 
     A callback that remembers something from epoch to epoch says what it `keeps`, or overrides

@@ -65,7 +65,7 @@ class CallbackList(Callback):
 
     @property
     def only_history(self) -> bool:
-        """Whether nobody is told of anything but a `History`, which changes nothing."""
+        """Whether the only callback is a `History`, which changes nothing."""
         return all(type(callback) is History for callback in self.callbacks)
 
     def set_model(self, model: Any) -> None:
@@ -85,7 +85,7 @@ class CallbackList(Callback):
         return any(callback.needs_train_batches for callback in self.callbacks)
 
     def next_train_batch(self, batch: int) -> int | None:
-        if self._watchers is None:  # asked only once, as for the listeners
+        if self._watchers is None:  # found once, as the listeners are
             self._watchers = [c for c in self.callbacks if c.needs_train_batches]
         wanted = [callback.next_train_batch(batch) for callback in self._watchers]
         return min((number for number in wanted if number is not None), default=None)
@@ -100,7 +100,7 @@ class CallbackList(Callback):
 
     @property
     def needs_progress(self) -> bool:
-        """Whether anybody wants `on_train_progress`."""
+        """Whether a callback overrides `on_train_progress`."""
         return any(callback.listens("on_train_progress") for callback in self.callbacks)
 
     def _call(self, hook: str, *args: Any) -> None:
@@ -108,7 +108,7 @@ class CallbackList(Callback):
             getattr(callback, hook)(*args)
 
     def _call_listeners(self, kind: str, hook: str, batch: int, logs: Logs) -> None:
-        """As `_call`, for the hooks that run often: asks only once who listens."""
+        """As `_call`, for the hooks that run often: finds once which callbacks override them."""
         if hook not in self._listeners:
             self._listeners[hook] = [
                 getattr(callback, hook)

@@ -57,7 +57,7 @@ class GradientMonitor(Callback):
     times as long as the weights are, and a step that is longer than they are.
 
     Args:
-        frequency: every so many epochs; ``"auto"`` looks as often as takes 2% of the time.
+        frequency: epochs from one look to the next; with ``"auto"`` the looks take 2% of the time.
         filename: a CSV file for the figures; it is written anew.
         log_dir: a folder for TensorBoard (needs the extra ``tensorboard``).
         verbose: 1 prints what it finds, once for each layer and finding; 0 only notes it.

@@ -17,7 +17,7 @@ from .saver import _Saver, check_frequency
 
 
 class ModelCheckpoint(_Saver, _MonitorCallback):
-    """Saves the model, or its weights, after each epoch or every so many batches.
+    """Saves the model, or its weights, after each epoch, or after a number of batches.
 
     Each file is complete at any time: it is written under another name and renamed.
 

@@ -22,7 +22,7 @@ def check_frequency(name: str, value: Any) -> Any:
 
 
 class _Saver(Callback):
-    """Saves after each epoch or every so many batches. A subclass has a field ``save_freq``."""
+    """Saves after each epoch or a number of batches. A subclass has a field ``save_freq``."""
 
     save_freq = cast("str | int", "epoch")
     _epoch = 0

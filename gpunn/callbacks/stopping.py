@@ -60,7 +60,7 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
         monitor: name of the watched figure.
         tolerance: the change that is no longer small.
         relative: whether it is in per cent of the epoch before.
-        patience: so many epochs in a row the change must be small.
+        patience: number of epochs in a row in which the change must be small.
         verbose: 1 prints why it stopped.
 
     >>> from types import SimpleNamespace
@@ -165,14 +165,14 @@ class StopOnSmallGradient(_Stopping):
 
 
 class StopAfter(_Stopping):
-    """Stops after so many updates, so many seconds, or what comes first.
+    """Stops after a number of updates or of seconds, whichever comes first.
 
     A limit on epochs is ``fit(epochs=...)``. A training that goes on from a checkpoint
     goes on counting; time between the two does not count.
 
     Args:
-        updates: of the weights, in this fit; after exactly so many it is over.
-        seconds: of training, by a clock that nobody sets; looked at ten times a second.
+        updates: number of updates of the weights in this fit; it stops after exactly that many.
+        seconds: of training, by a monotonic clock; checked ten times a second.
         verbose: 1 prints why it stopped.
 
     Raises:

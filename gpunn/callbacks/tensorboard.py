@@ -36,8 +36,8 @@ class TensorBoard(Callback):
 
     Args:
         log_dir: folder of the event files.
-        histogram_freq: every so many epochs, histograms of each weight, of its gradient in
-            the last step and of each layer's output in it; 0 for none.
+        histogram_freq: number of epochs after which to write histograms of each weight, of its
+            gradient in the last step and of each layer's output in it; 0 for none.
         write_graph: write the layers, for the page "Graphs" (tag "keras").
         write_images: with the histograms, each weight as a grey image too.
         write_steps_per_second: write training steps a second.

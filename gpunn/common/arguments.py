@@ -84,12 +84,12 @@ def check_above_zero(name: str, value: Any) -> float:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """``value`` as True or False: anything can be."""
+    """``value`` as a bool: every object has a truth value."""
     return bool(value)
 
 
 def check_dtype(name: str, value: Any) -> str | None:
-    """``"float32"`` or ``"float64"``, from whatever says so; None stays None."""
+    """``"float32"`` or ``"float64"``, from a name or a dtype; None stays None."""
     return None if value is None else resolve_dtype(value)
 
 
@@ -97,7 +97,7 @@ def check_path(name: str, value: Any) -> Any:
     """``value``, a path, as a string.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if it is no path.
     """
     return os.fspath(value)
 

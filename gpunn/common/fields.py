@@ -86,7 +86,7 @@ def add_constructor(cls: Any) -> None:
     """Give ``cls`` the ``__init__`` that its fields make, if it declares any.
 
     Raises:
-        TypeError: if it would be made instead of an ``__init__`` that somebody wrote.
+        TypeError: if the ``__init__`` that it has is written by hand.
     """
     inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
     own: dict[str, _Field] = {}

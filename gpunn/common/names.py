@@ -1,4 +1,4 @@
-"""How names are written, and which known name somebody may have meant."""
+"""How names are written, and which known name is nearest to an unknown one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process says once, however often there is reason to."""
+"""Messages that a process prints only once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _said: dict[str, object] = {}
 
 
 def first_time(what: str) -> bool:
-    """Whether nobody in this process has asked this about ``what`` before.
+    """Whether this is the first call for ``what`` in this process.
 
     >>> with anew():
     ...     first_time("an example"), first_time("an example")
     (True, False)
     """
     mine = object()
-    return _said.setdefault(what, mine) is mine  # one step: of several threads one is the first
+    return _said.setdefault(what, mine) is mine  # atomic: True for one thread only
 
 
 @contextmanager
 def anew() -> Iterator[None]:
-    """Within the block everything is new, as in a process that has said nothing yet."""
+    """A ``with`` block in which every call of `first_time` is the first, as in a new process."""
     before = _said.copy()
     _said.clear()
     try:

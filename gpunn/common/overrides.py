@@ -8,7 +8,8 @@ Each kind of part declares on its base class what would be ignored in silence:
 - ``stand_ins``: class attributes that stand for methods in the kernels, and their value for a
   class that replaces methods.
 
-A class in between adds to these for those below it. The framework's own classes are free.
+A base class in between may add entries for its subclasses. The framework's own classes are not
+checked.
 """
 
 from __future__ import annotations

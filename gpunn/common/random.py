@@ -1,4 +1,4 @@
-"""Seeds: one process-wide source, from which everything unseeded draws its own."""
+"""Seeds: one source for the whole process, for everything that was given no seed."""
 
 from __future__ import annotations
 

@@ -221,10 +221,10 @@ def lookup(kind: str, name: str) -> type:
 
 
 def also(classes: Mapping[str, type], work: Callable[[], Result]) -> Result:
-    """What ``work()`` returns, which finds these classes too, by the names given.
+    """The result of ``work()``, during which these classes are found too, by the names given.
 
-    Nobody else does: not other threads at the same time, nor a later call, however this one
-    ends.
+    Only ``work`` finds them: other threads do not, nor does a later call, even if this one was
+    interrupted.
 
     Raises:
         ValueError: for something that is no class of gpunn's kinds.

@@ -1,7 +1,8 @@
-"""What comes back from a file: each value declared once, with its type and range.
+"""Checks of values that were read from a file.
 
-`check` compares values with such a declaration before anybody uses them. Whoever keeps a state
-(a callback, the training of a model) declares it, and has no checks of its own.
+Each value is declared once, with its type and range. `check` compares the values with their
+declaration before they are used. So what saves a state (a callback, the training of a model)
+declares it, and needs no checks of its own.
 
 >>> check({"wait": Integer(), "best": Number(or_none=True)}, {"wait": 2, "best": None}, "state")
 {'wait': 2, 'best': None}

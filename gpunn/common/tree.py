@@ -1,4 +1,4 @@
-"""Where lies what belongs to this very package, and not to another copy of it."""
+"""The folders that belong to this copy of the package, and not to another copy."""
 
 from __future__ import annotations
 

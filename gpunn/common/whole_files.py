@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writing of files: a file is complete or unchanged, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Path = str | os.PathLike[str]
 
 
 def write_whole(path: Path, pieces: Iterable[Any]) -> None:
-    """Make ``pieces``, of bytes, the content of the file ``path``, at once and for good.
+    """Replace the content of the file ``path`` by ``pieces`` of bytes, atomically.
 
-    They go to a temporary file beside it, are flushed to the disk and take the name at last.
+    They are written to a temporary file beside it, which is flushed to the disk and then renamed.
 
     Raises:
         OSError: if that cannot be done; what was there before is untouched.

@@ -22,7 +22,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-ALIGNMENT = 16  # elements: a segment begins on a cache line, and on what cuBLAS likes
+ALIGNMENT = 16  # elements: segments begin on a cache line, as cuBLAS prefers too
 
 SEGMENT = np.dtype(
     [
@@ -42,7 +42,7 @@ _ROOM: ContextVar[float] = ContextVar("values that an arena may hold", default=m
 
 
 def with_room_for(values: int, work: Callable[[], Result]) -> Result:
-    """What ``work()`` gives; an arena of more values than this is refused before it is made.
+    """The result of ``work()``; meanwhile an arena of more values is refused before it is made.
 
     The bound is one of a context that ends with this call, however it ends.
     """
@@ -132,7 +132,7 @@ class Parameter:
 
     @property
     def treatment(self) -> tuple[Any, ...]:
-        """How it is trained: steps that were made for another treatment are of no use."""
+        """How it is trained. Programs that were made for another treatment are no longer valid."""
         limits = getattr(self.constraint, "parameters", None)
         penalty = self.regularizer, self.coefficients
         return (self.trainable, self.multiplier, self.decay, *penalty, self.constraint, limits)
@@ -189,7 +189,7 @@ class ParameterHolder:
         raise TypeError(f"{type(self).__name__} must define weights.")
 
     def require_values(self, method: str) -> None:
-        """See to it that the parameters have values, or say why ``method`` cannot have them."""
+        """Make sure that the parameters have values, or raise an error that names ``method``."""
         raise TypeError(f"{type(self).__name__} must define require_values(method).")
 
     @property

@@ -115,7 +115,7 @@ class Call:
         y: output (batch, ...), to be written by `Layer.forward`.
         dy: gradient of the output, to be read (and, if useful, overwritten) by
             `Layer.backward`; None in inference.
-        dx: gradient of the input, to be written; None if nobody needs it.
+        dx: gradient of the input, to be written; None if it is not needed.
         accumulate_dx: whether ``dx`` is added to instead (another layer wrote first).
         trains: whether gradients of the layer's parameters are wanted.
         accumulate_gradients: whether these are added to (the layer was applied before).

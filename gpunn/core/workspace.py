@@ -1,7 +1,7 @@
 """A plan bound to arrays for one batch size, and run.
 
 Training and prediction have workspaces of their own: a program keeps the addresses of the
-arrays that it was captured with, so nobody else may replace them.
+arrays that it was captured with, so no other call may replace them.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Workspace:
                     call.writes(k, calls[source].dy, written_in(source) in written)
                     written.add(written_in(source))
 
-    # What most models have one of.
+    # Of models with one input and one output.
 
     @property
     def x(self) -> Array:

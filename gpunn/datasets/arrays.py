@@ -100,7 +100,7 @@ def read_npz(
 
 
 def _header(file: IO[bytes], size: int) -> Header:
-    """Shape and dtype of an .npy file of so many bytes."""
+    """Shape and dtype of an .npy file of ``size`` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"a format of arrays that is not known, {version}")

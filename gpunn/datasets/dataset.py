@@ -157,7 +157,7 @@ def _fetch(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images]:
 
 
 def _keep(dataset: DataSet, arrays: list[Images]) -> None:
-    # Each file is renamed into place, so whoever reads or writes beside us sees whole files only.
+    # Each file is renamed into place, so that other processes see complete files only.
     cache = _cache(dataset)
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DataFileError", "check_unpacked", "read", "sha256", "write"]
 
-MAX_UNPACKED = 1 << 30  # bytes, if nobody asks for more
-USUAL_RATIO = 16  # of packed data: so many times the file's size is always allowed
+MAX_UNPACKED = 1 << 30  # bytes, by default
+USUAL_RATIO = 16  # of compressed data: that many times the file's size is always allowed
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype("u1"),

@@ -1,4 +1,4 @@
-"""Batches that somebody else makes: iterables, generators, Keras's data sets."""
+"""Batches that a user's object yields: iterables, generators, Keras's data sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .spec import Spec
 
 
 class Batches:
-    """Batches that somebody else makes: ``(x, y)`` or ``(x, y, weight)``.
+    """Batches that a user's object yields: ``(x, y)`` or ``(x, y, weight)``.
 
     Each pass iterates over ``source`` anew, unless that can be read only once (a
     generator), which goes on where it stopped. The first batch is checked at once.

@@ -30,12 +30,12 @@ _this_thread = _ThisThread()
 
 
 def kept_data(backend: Backend) -> dict[str, Any]:
-    """What calls of this thread have left on a device for its next ones, see `rows`."""
+    """Arrays that this thread's calls keep on a device for its later calls, see `rows`."""
     return _this_thread.kept.setdefault(backend.root, {})
 
 
 def forget_kept_data() -> None:
-    """Take back from every device what calls of this thread have left there."""
+    """Free what this thread's calls keep on any device for its later calls."""
     _this_thread.kept.clear()
 
 
@@ -44,7 +44,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class Cache(Protocol):
-    """What keeps arrays for the next batch and can do without."""
+    """An object that keeps arrays for the next batch, and can free them."""
 
     def clear(self) -> None: ...
 
@@ -85,7 +85,7 @@ def readable(size: int) -> str:
 
 
 class _Explained:
-    """A block whose MemoryError gets a message."""
+    """A ``with`` block; a MemoryError in it becomes one with a message."""
 
     def __init__(self, message: Callable[[], str]) -> None:
         self._message = message
@@ -101,10 +101,11 @@ class _Explained:
 def room_for_batch(
     size: int, plan: Plan, backend: Backend, dtype: str, training: bool, *caches: Cache
 ) -> Any:
-    """Around work on batches of ``size``: if memory runs out, the error names what would fit.
+    """A ``with`` block for work on batches of ``size``: if memory runs out, the error names a
+    batch size that would fit.
 
-    What the attempt has taken so far is given back, ``caches`` included, so that the next
-    one, with a smaller batch, finds it.
+    The memory that the attempt has allocated so far is freed, ``caches`` included, so that the
+    next attempt, with a smaller batch, can use it.
     """
 
     def message() -> str:
@@ -128,7 +129,8 @@ def room_for_batch(
 
 
 def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
-    """Around the upload of ``array``: if memory runs out, the error says how much there is."""
+    """A ``with`` block for the upload of ``array``: if memory runs out, the error says how much
+    is free."""
 
     def message() -> str:
         kept_data(backend).clear()

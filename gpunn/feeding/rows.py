@@ -32,10 +32,10 @@ HELD_BYTES = 1 << 20
 
 @dataclass
 class KeptRows:
-    """What is known of rows that the next call may find where they are.
+    """What is known of rows whose arrays are kept for the next call.
 
     Attributes:
-        own: names of the arrays that nobody outside has: they may be written.
+        own: names of the arrays that the user has no reference to: they may be overwritten.
         readers: who reads the rows now.
         parts: parts of them by first and last row.
     """
@@ -124,7 +124,7 @@ def place(
     Args:
         backend, dtype: of the model.
         given: arrays by their names in `Rows`, on the host or the device.
-        made: names of those that nobody outside has.
+        made: names of those that the user has no reference to.
         call: what they are for; None for a single batch, which is neither kept nor streamed.
         arguments: what messages call them.
     """
@@ -155,7 +155,7 @@ def place(
 
 
 def _found(last: Rows, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
-    """Whether these can be where the last ones are, and nobody reads those any more."""
+    """Whether these fit into the arrays of the last call, and those are not read any more."""
     assert last.kept is not None
     if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
         return False

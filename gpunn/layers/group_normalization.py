@@ -89,7 +89,7 @@ class GroupNormalization(_Normalization):
         if not wanted:
             return
         groups = x.reshape(len(x) * self._count, -1)
-        dx = self._by_channel(call.dx) if first else dy  # which has done its duty
+        dx = self._by_channel(call.dx) if first else dy  # which is not read any more
         backend.layer_norm_gradient(
             groups, slope.reshape(groups.shape), None, self.epsilon,
             *self._moments(call, len(groups)), None, None, dx.reshape(groups.shape),
@@ -99,7 +99,7 @@ class GroupNormalization(_Normalization):
             self._swap_back(call, dx, call.dx, call.accumulate_dx)
 
     def _sizes(self, x: Any) -> tuple[int, int, int, int]:
-        """Samples, what stands before the channels in each, channels, and what stands behind."""
+        """Samples; sizes of a sample: before the channels, the channels, and behind them."""
         shape, place = x.shape, self._place
         return shape[0], math.prod(shape[1:place]), shape[place], math.prod(shape[place + 1 :])
 

@@ -36,7 +36,7 @@ class _ImageLayer(Layer):
         return (height, width), channels
 
     def shape_of(self, batch: int | None, image: Pair, channels: int) -> Shape:
-        """The shape of so many images of this size."""
+        """The shape of a batch of images of this size."""
         return (batch, *image, channels) if self.channels_last else (batch, channels, *image)
 
     def windows_on(

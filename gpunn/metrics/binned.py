@@ -155,7 +155,7 @@ class Binned(Metric):
 
 
 def _add(xp: Any, bins: Array, amounts: Array, state: Array) -> None:
-    """state[bin] += amount, in order; a bin that there is not is nobody's."""
+    """state[bin] += amount, in order; numbers of bins that do not exist are ignored."""
     inside = (bins >= 0) & (bins < len(state))
     if not inside.all():
         bins, amounts = bins[inside], amounts[inside]

@@ -134,7 +134,7 @@ class Precision(_Ratio):
     Args:
         thresholds: what exceeds one counts as positive: 0.5, or one or several numbers
             from 0 to 1. Of several, the result is an array, and their mean is logged.
-        top_k: count as positive only what is among so many of its row.
+        top_k: count as positive only the ``top_k`` largest of each row.
         class_id: look at this output alone.
 
     >>> round(Precision()([0, 1, 1, 1], [1, 0, 1, 1]), 3)

@@ -19,7 +19,7 @@ class Levels(Binned):
     Attributes:
         levels: one more than there are thresholds.
         thresholds: numbers that predictions are compared with, in any order.
-        top_k: predictions that are not among so many of their row exceed none.
+        top_k: predictions that are not among the ``top_k`` largest of their row exceed none.
         class_id: the only output that counts.
         from_logits: whether the thresholds are for sigmoid(y_pred).
         largest: whether what is the largest of its row exceeds the one threshold,

@@ -94,7 +94,7 @@ class Model(PredictingModel):
 
     @property
     def operations(self) -> list[Any]:
-        """The layers, and what stands between them for a symbolic ``a + b`` and its kin."""
+        """The layers, and the operations that symbolic expressions such as ``a + b`` made."""
         return list(self.graph.layers) if self.is_graph else self.layers
 
     def declared_inputs(self) -> list[Sample] | None:
@@ -147,7 +147,7 @@ class Model(PredictingModel):
                 yields batches ``(x, y)`` or ``(x, y, weight)``.
             y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
             batch_size: samples a step; the last batch may be smaller. By default 32, or where
-                ``steps_per_epoch`` is given, as many as divide the rows among so many steps.
+                ``steps_per_epoch`` is given, as many as divide the rows among that many steps.
             epochs: number of the last epoch (counted from ``initial_epoch``).
             verbose: 0 nothing, 1 a progress bar, 2 a line an epoch.
             callbacks: a callback or a list of them.
@@ -228,7 +228,7 @@ class Model(PredictingModel):
                 initial_epoch=initial_epoch,
                 batch_size=batch_size if isinstance(rows, Rows) else None,
             )
-            # Where nobody has a say between epochs, they are one piece of work.
+            # If no user code runs between epochs, the preparations are made once for all of them.
             alone = callback_list.only_history and isinstance(rows, Rows)
             with (
                 callback_list,
@@ -293,7 +293,7 @@ class Model(PredictingModel):
         Args:
             x, y, sample_weight: as for `fit`.
             batch_size: rows at a time; by default a good number, or where ``steps`` is given,
-                as many as divide the rows among so many steps.
+                as many as divide the rows among that many steps.
             steps: number of batches; all by default.
             verbose, callbacks: as for `fit`.
             return_dict: whether to return a dictionary.

@@ -62,12 +62,12 @@ class Optimizer(Formula):
         use_ema: keep a moving average of the weights (Polyak and Juditsky, 1992), which
             takes their place when `fit` ends.
         ema_momentum: m in average = m average + (1 - m) weights, from 0 to 1.
-        ema_overwrite_frequency: the weights become their average each time after so many
-            updates; None: only when `fit` ends.
+        ema_overwrite_frequency: number of updates after which, each time, the weights become
+            their average; None: only when `fit` ends.
         loss_scale_factor: gradients are those of the loss times this number, and divided
             by it before they are used, so that small ones do not vanish on the way.
-        gradient_accumulation_steps: an update comes only after so many steps, at least 2,
-            with the mean of their gradients: a batch so many times as large.
+        gradient_accumulation_steps: number of steps, at least 2, after which one update is made
+            with the mean of their gradients, as for a batch that many times as large.
         name: shown in the model's configuration.
 
     A subclass declares its own arguments as fields, ``learning_rate`` first, or writes an

@@ -6,8 +6,8 @@ JSON in the file's metadata, under the key ``gpunn``, with its checksum. A folde
 holds the same file as ``model.safetensors`` with a copy of the JSON to look at, ``model.json``.
 
 Nothing in a file is ever executed or imported. Reading checks all of it: each error is
-a ValueError that names the file and the entry. The checksums are of CRC-32: they tell accidents,
-and whoever changes a file on purpose changes them too.
+a ValueError that names the file and the entry. The checksums are CRC-32: they detect accidental
+changes, not deliberate ones, which can change the checksum too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DTYPES = {  # of safetensors, and NumPy's name for the same
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
-MAX_HEADER = 1 << 25  # bytes of JSON that are read if nobody asks for more
+MAX_HEADER = 1 << 25  # bytes of JSON that are read by default
 HEADER_LIMIT = 100_000_000  # of safetensors itself
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"

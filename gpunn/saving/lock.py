@@ -1,4 +1,4 @@
-"""A folder for one run at a time: a lock that the system gives back when its owner dies."""
+"""A lock on a folder, for one run at a time; the system releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FolderLock:
     """The right to write into a folder, of one process and in it of one run.
 
     Nothing is left in the folder, and nothing stays locked when the process ends, however it
-    does. A file system that knows no locks (some over a network) gives everybody the right.
+    does. On a file system without locks (some network file systems) every process gets the right.
 
     Args:
         folder: its path; it is made if it is not there.
@@ -45,14 +45,14 @@ class FolderLock:
         hash(self._own)  # computed now, and known when this lock is gone
 
     def take(self, model: Any = None) -> bool:
-        """Take it, unless somebody else has it: then False.
+        """Take the lock; False if another run has it.
 
         Args:
-            model: that is trained meanwhile. When it no longer is, the lock is there for others
-                of this process, given back or not.
+            model: the model that is trained meanwhile. When its training is over, other runs of
+                this process can take the lock, released or not.
         """
         for lock in list(_held):
-            if lock() is None:  # an interrupt came when it was about to be given back
+            if lock() is None:  # an interrupt prevented its release
                 _give_back(lock)
         if self._own in _held:
             self._model = model
@@ -75,7 +75,7 @@ class FolderLock:
             self.release()  # it was removed in between, and is another one now
 
     def _is_left_behind(self, model: Any) -> bool:
-        """Whether somebody of this process had it who no longer needs it; it is free then."""
+        """Whether a run of this process that is over still had the lock; it is released then."""
         for own in list(_held):
             lock = own()
             if lock is None or lock._model is None:
@@ -121,7 +121,7 @@ if sys.platform == "win32":
         return True  # what is open cannot be removed
 
     def _clean(folder: str) -> None:
-        with contextlib.suppress(OSError):  # somebody else has it open
+        with contextlib.suppress(OSError):  # another process has it open
             os.remove(os.path.join(folder, _NAME))
 
 else:

@@ -19,7 +19,7 @@ from gpunn.core.arena import with_room_for
 from . import files
 from .files import MAX_HEADER
 
-MAX_PARTS = 10_000  # of a model that is loaded, if nobody asks for more
+MAX_PARTS = 10_000  # of a model that is loaded, by default
 
 _KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
 

@@ -25,7 +25,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     """The part of a `Model` that makes its plan and its parameters; arguments as there."""
 
     kind = "model"
-    takes_methods = True  # `fit`, say: whoever calls it on the object gets it
+    takes_methods = True  # such as `fit`: a method set on the object is the one that is called
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("call", "__call__", "build", "compute_output_shape", "compute_mask"),
@@ -231,12 +231,13 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             raise ValueError(f"All layers of a model have one dtype; asked for: {names}.")
         if asked:
             return next(iter(asked))
-        # What nobody asks for stays as it is: a model of another's layers must not round them.
+        # If no layer asks for a dtype, weights keep theirs: a model made of another model's layers
+        # must not round them.
         held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
         return resolve_dtype(held.pop() if len(held) == 1 else None)
 
     def asked_dtypes(self) -> dict[str, str]:
-        """Who asks for which dtype: a name for each."""
+        """The dtypes that layers ask for, each with the name of one such layer."""
         asked: dict[str, str] = {}
         for layer in self.layers:
             if isinstance(layer, BuildableModel):

@@ -46,7 +46,7 @@ class CompilableModel(Structure):
     matmul_precision: str | None = None
     _trains: Exclusive
     _warned = False  # of layers through which nothing learns, since compile
-    _noted = False  # whether `readings` had its say, since compile
+    _noted = False  # whether the notes of `readings` were printed, since compile
     _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
     _losses: list[Any] | None = None  # of each output
     _loss_weights: list[float] | None = None
@@ -186,7 +186,7 @@ class CompilableModel(Structure):
 
     @property
     def in_training(self) -> bool:
-        """Whether a call that trains it is under way."""
+        """Whether a call that trains it is running."""
         return self._trains.holder is not None
 
     def _spec(self) -> Spec:
@@ -221,7 +221,7 @@ class CompilableModel(Structure):
         if method in ("fit", "train_on_batch") and not self._warned:
             self._warned = True
             assert self.plan is not None
-            # The line that called: fit comes here by a method more.
+            # Warn at the user's line: from fit there is one more call in between.
             warn_of_zero_gradients(
                 [node.layer for node in self.plan.nodes], 4 if method == "fit" else 3
             )

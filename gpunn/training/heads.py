@@ -131,7 +131,7 @@ def make_heads(
         node = plan.outputs[k]
         activation = plan.activation(node)
         loss, fused = fuse(target.loss, activation)
-        # Somebody else reads what it gives, or it is a user's layer's to compute.
+        # Another node reads the activation's output, or a user's layer computes it.
         if fused and (
             len(plan.readers(node)) > 1 or replaces(type(plan.nodes[node].layer), "forward")
         ):

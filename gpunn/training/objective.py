@@ -79,7 +79,7 @@ class Objective:
         self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
         self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
 
-    # What most models have one of.
+    # Of models with one output.
 
     @property
     def loss(self) -> Loss:

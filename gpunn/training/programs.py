@@ -117,7 +117,7 @@ class Programs:
         self.run(program, 1)
 
     def run(self, program: Program, steps: int) -> None:
-        """Run one of the programs while nobody else writes the weights."""
+        """Run one of the programs; meanwhile no other thread writes the weights."""
         access = self.objective.arena.access
         with access.writing() if self.training else access.reading():
             program.run(steps)

@@ -84,7 +84,7 @@ class Trainer(Objective):
 
     @property
     def is_current(self) -> bool:
-        """Whether `refresh` and `follow_settings` have nothing to do: mostly so."""
+        """Whether `refresh` and `follow_settings` have nothing to do, as in most calls."""
         if [p.treatment for p in self.arena.parameters] != self._treatments:
             return False
         values, rates = self._settings_now()
@@ -192,7 +192,7 @@ class Trainer(Objective):
                 f"the entry '{place}/bad_batch' is {found['bad_batch']}, of {found['batches']} "
                 f"batches."
             )
-        if not passes - 1 <= found["pass"] <= passes:  # the last that was begun is under way
+        if not passes - 1 <= found["pass"] <= passes:  # the current one was begun last
             raise ValueError(
                 f"the entry '{place}/pass' is {found['pass']}, 'training/values/passes' {passes}: "
                 f"one less expected."

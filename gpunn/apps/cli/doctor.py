@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     if name in on_cpu:
         _report("Kernels", f"none on a card. {missing or 'The CPU was asked for.'}")
     works = {}
-    # Beside the card its host: whoever has a small network sees here which of them is faster.
+    # The host is measured beside the card, since it may be faster for a small network.
     for each in dict.fromkeys((name, *on_cpu)):
         try:
             backend = get_backend(each)

@@ -26,7 +26,7 @@ from .arguments import (
     with_channel,
 )
 
-MAX_PIXELS = 25_000_000  # of an image, if nobody asks for more
+MAX_PIXELS = 25_000_000  # of an image, by default
 
 HELP = "classes of images, by a saved model"
 EXAMPLES = """\

@@ -14,7 +14,7 @@ HASH_ROWS = 1 << 8  # rows hashed at a time: they stay in the cache
 
 
 def chi2_sf(x: float, freedom: int) -> float:
-    """P(X >= x) for a chi-squared X with so many degrees of freedom.
+    """P(X >= x) for a chi-squared X with ``freedom`` degrees of freedom.
 
     Q(freedom / 2, x / 2) of the incomplete gamma function: its series below the mean, its
     continued fraction (by Lentz's method) above. Abramowitz and Stegun, 6.5.29 and 6.5.31.

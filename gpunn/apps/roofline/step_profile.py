@@ -71,14 +71,14 @@ def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
 
 
 def copied(model: Model, backend: Any) -> Any:
-    """A model like it, with weights of its own."""
+    """A copy of the model with new weights."""
     copy: Any = type(model).from_config({**model.get_config(), "backend": backend})
     copy.compile_from_config(model.get_compile_config())
     return copy
 
 
 def step_program(model: Any, batch: int, steps: int) -> Program:
-    """The program that `fit` makes, on noise for so many steps."""
+    """The program that `fit` would make, on random data for that many steps."""
     trainer, backend = model.trainer, model.backend
     spec = trainer.spec
     count = batch * steps

@@ -135,7 +135,7 @@ class CompiledBackend(
     @compiled(lambda given: (name_of(given.source.dtype), name_of(given.out.dtype)))
     def _gather(self, given: Given) -> Arguments:
         order, counters = given.order, given.control.counters
-        if self._trace is None:  # a program trusts in who sets the position
+        if self._trace is None:  # a program relies on who sets the position
             check_position(order, counters, given.batch)
         return (
             given.source, order.rows, math.prod(given.row), (order.seed or 0) & MASK64,

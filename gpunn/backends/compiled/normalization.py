@@ -13,7 +13,7 @@ WIDTH = 64  # of rows shorter than this some are gone through at once
 
 
 def _by_type_unless_empty(given: Given) -> tuple[str | None, ...]:
-    """No choice without a number: NumPy's method knows what the mean of none is."""
+    """The type; None for an empty array, whose mean NumPy's method computes."""
     return by_type(given) if given.x.size else (None,)
 
 

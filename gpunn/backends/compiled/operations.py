@@ -42,7 +42,7 @@ class CompiledOperations(NumpyBackend):
 
 
 def name_of(dtype: np.dtype) -> str | None:
-    """The name of a type as operations have it, or None. (NumPy makes it up at each look.)
+    """The name of a type as operations have it, or None. (``dtype.name`` is slow.)
 
     >>> name_of(np.dtype("float32")), name_of(np.dtype(complex))
     ('float32', None)

@@ -31,8 +31,8 @@ class Program(Protocol):
 class Backend(Contract, Device):
     """One device and the operations on it. Subclasses: numpy, cupy.
 
-    Several threads may use a backend at once. A program is made on a copy that one user has
-    for himself, see `isolated`: it has its own work arrays and its own trace. After an
+    Several threads may use a backend at once. A program is made on a copy that only one
+    of them uses, see `isolated`: it has its own work arrays and its own trace. After an
     interrupt its state is not known, and it is thrown away.
     """
 
@@ -42,7 +42,7 @@ class Backend(Contract, Device):
 
     precisions: Collection[str] | None = None
     """Formats that a product can round its factors to, see `gpunn.backends.shared.precision`.
-    None where products would not become faster: there a wish for one has no effect."""
+    None where products would not become faster: there asking for one has no effect."""
 
     def __init__(self) -> None:
         lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]

@@ -1,4 +1,4 @@
-"""The arrays of a device: made, copied to and from it, and lent as work arrays."""
+"""The arrays of a device: made, copied to and from it, and reused as work arrays."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Profile:
     def perform(
         self, operation: Operation, given: Given, run: Callable[[Given], None]
     ) -> None:
-        """Perform an operation and list it; what it asks for itself is none of its own."""
+        """Perform an operation and list it; operations that it calls itself are not listed."""
         if self.performing is not None:
             run(given)
             return

@@ -354,7 +354,7 @@ def _chosen(geometry: Geometry, axis: int) -> Callable[..., None]:
     def choose(backend: Any, x: Array, y: Array, dy: Array, dx: Array) -> None:
         if not covers:
             dx.fill(0)
-        left = backend.scratch(dy.shape, dy.dtype, "left")  # what no cell before has got
+        left = backend.scratch(dy.shape, dy.dtype, "left")  # what no earlier cell took
         if last is not None and apart:
             left = dx[last]
         np.copyto(left, dy)

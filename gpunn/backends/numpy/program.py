@@ -119,7 +119,7 @@ class NumpyProgram:
     """Performs a step many times.
 
     Args:
-        backend: whose operations the step asks for; nobody else's.
+        backend: the one whose operations the step calls, and no other's.
         step: what is to be repeated.
         traceable: whether it may be traced. If not, or if tracing fails, the step itself is
             called each time.
@@ -151,7 +151,7 @@ class NumpyProgram:
 
     @staticmethod
     def _perform(run: Callable[[int], None], steps: int, threads: bool = True) -> None:
-        if threads and not Session.of_this_thread():  # a helper is in that of whom it helps
+        if threads and not Session.of_this_thread():  # true for a helper of a session's thread
             with Session():
                 run(steps)
         else:

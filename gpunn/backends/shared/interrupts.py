@@ -44,7 +44,7 @@ class _Handler:
             self.before(number, frame)
 
     def deliver(self) -> None:
-        """Let the handler know that the signal was meant for."""
+        """Pass a signal that waits to the handler that was there before."""
         if self.pending:
             self.pending = False
             self.before(_SIGINT, None)
@@ -85,7 +85,7 @@ def perform(calls: Calls, steps: int) -> None:
 
 
 def _handler() -> _Handler | None:
-    """What is to stand in the handler's place; None where no Python code handles the signal."""
+    """The handler to install; None where no Python code handles the signal."""
     before: Any = _get_handler(_SIGINT)
     if isinstance(before, _Handler):  # left there by a call that was interrupted itself
         before = before.before

@@ -73,8 +73,8 @@ class CosineDecayRestarts(LearningRateSchedule):
     Args:
         initial_learning_rate: at step 0.
         first_decay_steps: steps of the first decay.
-        t_mul: each decay has so many times the steps of the one before; at least 1.
-        m_mul: and begins at so many times its rate.
+        t_mul: ratio of the steps of a decay to those of the one before; at least 1.
+        m_mul: ratio of the rates at which they begin.
         alpha: the smallest value as a fraction of ``initial_learning_rate``.
         name: kept for Keras's scripts.
 
@@ -120,7 +120,7 @@ class OneCycle(LearningRateSchedule):
         rise: the part of the steps in which it rises (PyTorch's ``pct_start``).
         shape: of rise and fall, ``"cosine"`` or ``"linear"``.
         div_factor: it begins at max_learning_rate / div_factor,
-        final_div_factor: and ends so many times below that.
+        final_div_factor: and ends at that rate / final_div_factor.
         three_phase: fall to the beginning as fast as it rose, and only then to the end.
 
     >>> cycle = OneCycle(0.1, total_steps=101, shape="linear")

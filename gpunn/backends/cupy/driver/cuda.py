@@ -98,8 +98,8 @@ class _Stream:
         return _Sending(self._copies.record(), self._stream)
 
     def capture(self, step: Step, times: int) -> Replay:
-        # Arrays that live only within the step come from a pool of their own, which the
-        # replay keeps: nobody else gets the memory that the graph uses.
+        # Arrays that exist only within the step come from a memory pool of their own, which the
+        # replay keeps alive: no other array gets the memory that the graph uses.
         pool = self._cupy.cuda.MemoryPool()
         with self._cupy.cuda.using_allocator(pool.malloc):
             self._stream.begin_capture()
@@ -107,7 +107,7 @@ class _Stream:
                 for _ in range(times):
                     step()
             except BaseException:
-                with suppress(Exception):  # what went wrong in the step is the news
+                with suppress(Exception):  # the step's error is the one to report
                     self._stream.end_capture()
                 raise
             graph = self._stream.end_capture()

@@ -1,7 +1,7 @@
 """How the operations of a step get to the card. From what an operation asks for to its launch:
 
-- `base`: arrays, and tasks that are launched at once or traced;
-- `tasks`: a task, and what must wait for it; `parts`: the parts of kernels there are;
+- `task_backend`: arrays, and tasks that are launched at once or traced;
+- `tasks`: a task, and what must wait for it; `kernel_source`: the parts of kernels there are;
 - `modes`: the launch modes; `fuse` and `persistent`: tasks put together in two of them;
 - `codegen`: the text of a kernel that is composed of parts;
 - `programs`: a step that is repeated, in one of the modes;

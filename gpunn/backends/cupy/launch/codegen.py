@@ -106,7 +106,7 @@ class Kernel:
 
     @cached_property
     def name(self) -> str:
-        """Says what it does to whoever looks at a profile, and is its own."""
+        """A unique name, which tells in a profile what the kernel does."""
         if len(self.calls) == 1:
             return "_".join((self.calls[0].part, "kernel", *self.calls[0].choices))
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]

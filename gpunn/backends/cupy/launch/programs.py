@@ -46,8 +46,8 @@ class CupyProgram:
 
     @property
     def launches(self) -> Sequence[Launch]:
-        """Those of a step, in order. None in the mode ``plain``, in which each operation sees to
-        its own."""
+        """Those of a step, in order. None in the mode ``plain``, in which each operation launches
+        its own kernels."""
         return self._program.launches if self._program else ()
 
     @property

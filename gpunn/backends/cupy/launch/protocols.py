@@ -104,7 +104,7 @@ class Stream(Protocol):
         """See `Backend.send`."""
 
     def capture(self, step: Step, times: int) -> Replay:
-        """Call ``step`` so many times and capture what it launches, without doing it."""
+        """Call ``step`` that many times and capture its launches, without performing them."""
 
 
 class ColumnMajor(NamedTuple):

@@ -118,11 +118,11 @@ class TaskBackend(Backend):
 
     @property
     def turn(self) -> Exclusive:
-        """To be had by who uses the stream."""
+        """The lock to hold while using the stream."""
         return self._turn
 
     def capture(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
-        """A graph of so many times ``step``: what replays it, and the arrays that it needs."""
+        """A graph of ``times`` calls of ``step``: a function that replays it, and its arrays."""
         self._captured = []
         try:
             replay = self._stream.capture(step, times)
