@@ -85,7 +85,8 @@ def test_script_needs_no_installed_package(tmp_path: Path) -> None:
     fake = tmp_path / "nvidia-smi"
     fake.write_text(
         "#!/bin/sh\n"
-        f'[ "$*" = "{cuda_extra._QUERY} --format=csv,noheader" ] && echo "{GTX_1060}" || exit 2\n'
+        '[ "$*" = "--query-gpu=compute_cap,driver_version,name --format=csv,noheader" ]'
+        f' && echo "{GTX_1060}" || exit 2\n'
     )
     fake.chmod(0o755)
     done = run_script(str(tmp_path))

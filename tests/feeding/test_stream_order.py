@@ -73,7 +73,7 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
     """CuPy's part of the backend on pretended streams: the host, too, runs ahead of them."""
     card = Card(seed)
     steps = Stream(card)
-    queue: Any = cuda._Stream(card, steps)
+    queue: Any = cuda.CupyStream(card, steps)
     device: Any = SimpleNamespace(
         empty=lambda shape, dtype: np.zeros(shape, dtype).view(Array),
         pinned=queue.pinned, send=queue.send, free_bytes=lambda: None,

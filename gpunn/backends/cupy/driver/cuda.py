@@ -51,7 +51,7 @@ def make_backend() -> CupyBackend:
         limit = pool.get_limit()
         return min(there, limit - pool.total_bytes()) if limit else there
 
-    blas, queue = Cublas(cupy, stream), _Stream(cupy, stream)
+    blas, queue = Cublas(cupy, stream), CupyStream(cupy, stream)
     return CupyBackend(cupy, _Kernels(cupy), blas, queue, free=free)
 
 
@@ -73,7 +73,7 @@ class _Kernels:
         return partial(found.kernel, enable_cooperative_groups=True) if kernel.repeats else found
 
 
-class _Stream:
+class CupyStream:
     """The one stream; programs on it are CUDA graphs."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
