@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL = echo "Installing; compiling the CPU kernels, if any are out of date, may take minutes" && \
   $(PIP) install --quiet --editable
 OUT ?= runs/mnist
-# Options for pytest or the benchmarks, as in `make test ARGS="-m 'not slow'"`.
+# Options for pytest or the benchmarks, as in `make test ARGS="-k dropout"`.
 ARGS ?=
 # A test process for each core, four at most; with PARALLEL= all tests run in one, as --pdb needs.
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist worksteal

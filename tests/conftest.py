@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -27,6 +28,11 @@ EXAMPLES = ROOT / "examples"
 nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell: an interrupt would not be one, here and in what is run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Know the limit of a test without pytest-timeout too: `make gpu` needs no plugins."""
     if not pluginmanager.hasplugin("timeout"):
@@ -38,9 +44,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     what is about the compiled kernels where there are none: `test_compiled.py` says whether
     that is a fault."""
     if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
-        long = [item for item in items if item.get_closest_marker("more")]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
+        items[:] = [item for item in items if not item.get_closest_marker("more")]
     needy = [item for item in items if item.get_closest_marker("gpu")]
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
         config.hook.pytest_deselected(items=needy)

@@ -164,6 +164,7 @@ def _free(backend: Backend) -> int:
     return free
 
 
+@pytest.mark.more
 def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(14, 6)).astype(np.float32), random.integers(0, 3, 14)

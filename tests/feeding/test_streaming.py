@@ -120,7 +120,20 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
 SIZES = [(case, 150) for case in CASES] + [("shuffled", 0), ("validation data", 1 << 20)]
 
 
-@pytest.mark.parametrize(("case", "size"), SIZES)
+EMULATED = ["shuffled", "one-hot", "sample weights", "validation data", "part of a pass"]
+"""Cases that the emulated card, which is slow, trains in every run."""
+
+
+def combinations() -> Iterator[Any]:
+    for case, size in SIZES:
+        more = [] if case in EMULATED else [pytest.mark.more]
+        yield from ((place, case, size) for place in ("numpy", "compiled"))
+        yield pytest.param("cupy", case, size, marks=pytest.mark.gpu)
+        for place in ("emulated", "emulated, early"):
+            yield pytest.param(place, case, size, marks=more)
+
+
+@pytest.mark.parametrize(("timed", "case", "size"), list(combinations()), indirect=["timed"])
 def test_streamed_training_has_the_bits_of_any_other(
     timed: str, case: str, size: int, streamed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,7 @@ class Negative(layers.Layer):
         np.negative(call.dy, out=call.dx)
 
 
+@pytest.mark.more
 def test_a_wasteful_layer_makes_a_step_worse() -> None:
     def step(every: int) -> dict[str, int]:
         return counters.fit_step(

@@ -245,7 +245,16 @@ def run(name, arguments, folder):
     )
 
 
-@pytest.mark.parametrize("name", sorted(SHORT))
+# Several seconds each.
+LONG = {
+    "activations", "autoencoder", "diabetes", "first_weights", "mnist_recipes",
+    "noise_and_normalization", "overfitting", "second_order", "training_choices",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.more] if n in LONG else []) for n in sorted(SHORT)]
+)
 def test_as_a_script(name, mnist, tmp_path):
     arguments, expected = SHORT[name]
     if name == "spam":
@@ -306,7 +315,7 @@ def test_the_classic_script_needs_no_change_but_its_import():
     assert re.findall(".*gpunn.*", text.split('"""')[2]) == ["import gpunn as tf"]
 
 
-@pytest.mark.slow
+@pytest.mark.more
 def test_the_classic_script_reaches_its_accuracy(mnist, example):
     """PyTorch with the same initialisation reaches 0.942, one seed's spread being 0.004."""
     (_, _), (x_test, y_test) = mnist
@@ -318,7 +327,6 @@ def test_the_classic_script_reaches_its_accuracy(mnist, example):
     assert np.mean(accuracies) >= 0.938, accuracies
 
 
-@pytest.mark.slow
 def test_the_mlp_reaches_its_accuracy(mnist, example):
     """PyTorch with the same initialisation reaches 0.9773, one seed's spread being 0.0014."""
     (_, _), (x_test, y_test) = mnist

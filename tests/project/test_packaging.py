@@ -187,6 +187,7 @@ def installed(
     return install
 
 
+@pytest.mark.more
 def test_wheel_holds_the_tree(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"gpunn/{name}" for name in sources("gpunn")}
@@ -200,6 +201,7 @@ def test_wheel_holds_the_tree(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gpunn"}
 
 
+@pytest.mark.more
 def test_source_archive_holds_the_benchmarks(archive: Path) -> None:
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
@@ -212,10 +214,8 @@ def assert_learned(first: str, last: str, accuracy: str) -> None:
     assert float(accuracy) > 0.85
 
 
-OTHERS = [pytest.param(which, marks=pytest.mark.more) for which in ("oldest", "newest")]
-
-
-@pytest.mark.parametrize("which", ["this", *OTHERS])
+@pytest.mark.more
+@pytest.mark.parametrize("which", ["this", "oldest", "newest"])
 def test_wheel_trains_from_another_folder(
     installed: Callable[..., Path], which: str, tmp_path: Path
 ) -> None:
@@ -242,6 +242,7 @@ def test_wheel_trains_from_another_folder(
         assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
 
 
+@pytest.mark.more
 def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Path) -> None:
     """As pure Python, which trains, and doctor says what it lacks; installing does not complain."""
     install = (sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps")
@@ -293,6 +294,7 @@ def of_modules(*names: str) -> list[str]:
     return sorted(f"_kernels_{name}" for name in ("chooser", *names))
 
 
+@pytest.mark.more
 @pytest.mark.skipif(os.name == "nt", reason="another compiler there, and only the baseline")
 def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> None:
     """The modules come of the same files at the same time, with the flags of each."""
@@ -310,6 +312,7 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
 
 
+@pytest.mark.more
 @pytest.mark.skipif(
     bool(cpu_kernels.why_not()) or os.name == "nt", reason="nothing to compile with"
 )

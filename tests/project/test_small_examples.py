@@ -76,7 +76,7 @@ def cost_of(model, x, classes):
 
 
 @pytest.mark.parametrize(
-    ("rate", "seed"), [(1.0, 2), pytest.param(0.05, 0, marks=pytest.mark.slow)]
+    ("rate", "seed"), [(1.0, 2), pytest.param(0.05, 0, marks=pytest.mark.more)]
 )
 def test_ten_points_and_the_eleventh(example, rate, seed, capsys):
     names = example("ten_points")

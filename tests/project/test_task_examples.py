@@ -61,6 +61,7 @@ class TestAutoencoder:
         theirs = KNeighborsClassifier(5).fit(code, y).score(new, y_new)
         assert share == pytest.approx(theirs, abs=0.004)  # a tie in the votes is one row
 
+    @pytest.mark.more
     def test_its_two_numbers_tell_more_than_two_linear_ones(self, example, mnist, capsys):
         (x, y), (x_test, y_test) = mnist
         x, x_test = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (x, x_test))
@@ -161,7 +162,7 @@ def test_a_recipe_learns(recipe, parameters, mnist, example):
     assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)  # at its end
 
 
-@pytest.mark.slow
+@pytest.mark.more
 @pytest.mark.parametrize(("recipe", "epochs", "least"), [("fashion", 10, 0.88), ("mlp", 4, 0.98)])
 def test_a_recipe_reaches_its_accuracy(recipe, epochs, least, example, mnist):
     names = example("mnist_recipes")
@@ -170,7 +171,7 @@ def test_a_recipe_reaches_its_accuracy(recipe, epochs, least, example, mnist):
     assert accuracy >= least
 
 
-@pytest.mark.slow
+@pytest.mark.more
 def test_a_network_that_is_too_free_gets_worse_and_the_remedies_help(example, mnist):
     names = example("overfitting")
     (x, y), (x_test, y_test) = mnist

@@ -23,6 +23,15 @@ CASES = [
     for name, arguments in registered.cases(kind, *(NO_METRIC if kind == "metric" else ()))
 ]
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
+# The same where a case takes seconds: of each name the first, in `make test-more` the others too.
+every_name = pytest.mark.parametrize(
+    ("kind", "name", "arguments"),
+    [
+        pytest.param(*case, marks=[pytest.mark.more] if case[:2] == before[:2] else [])
+        for before, case in zip([("", "", {}), *CASES], CASES, strict=False)
+    ],
+    ids=registered.label,
+)
 # Nothing learns through a step, and the steps are all the same: that is compared too.
 unusual = pytest.mark.filterwarnings(
     "ignore:.*whose derivative is 0:UserWarning", "ignore:'accuracy' of 5 outputs:UserWarning"
