@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .common import registry
-from .common.arguments import check_choice, check_not_negative, check_number, choice
+from .common.arguments import check_choice, check_not_negative, check_number, choice, requirement
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
 from .common.random import check_seed, draw_seed
@@ -146,12 +146,6 @@ class RandomUniform(_Seeded):
         return generator.uniform(self.minval, self.maxval, shape)
 
 
-def _check_scale(name: str, value: Any) -> Any:
-    if not value > 0:
-        raise ValueError(f"scale must be positive; got {value!r}.")
-    return value
-
-
 def _check_distribution(name: str, value: Any) -> str:
     known = ("truncated_normal", "untruncated_normal", "uniform")
     return check_choice(name, "truncated_normal" if value == "normal" else value, known)
@@ -173,7 +167,7 @@ class VarianceScaling(_Seeded):
 
     examples = ({}, {"scale": 2.0, "mode": "fan_avg", "distribution": "uniform", "seed": 1})
 
-    scale: float = field(default=1.0, check=_check_scale)
+    scale: float = field(default=1.0, check=requirement("positive", lambda value: value > 0))
     mode: str = field(default="fan_in", check=choice("fan_in", "fan_out", "fan_avg"))
     distribution: str = field(default="truncated_normal", check=_check_distribution)
     seed: int | None = None

@@ -121,11 +121,9 @@ class HardSilu(_Gated):
 
     functor = "HardSilu"
     aliases = ("hard_swish", "HardSwish")
-
-    @property
-    def properties(self) -> Properties:
-        flat = ((-INFINITY, -3.0), (-1.5, -1.5))
-        return Properties((-0.375, INFINITY), False, (0, 0), (1, 0), flat)
+    properties = Properties(
+        (-0.375, INFINITY), False, (0, 0), (1, 0), ((-INFINITY, -3.0), (-1.5, -1.5))
+    )
 
     def gate(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

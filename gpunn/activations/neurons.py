@@ -24,10 +24,7 @@ class Linear(Activation):
     """
 
     functor = "Linear"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((-INFINITY, INFINITY), True, (1, 0), (1, 0))
+    properties = Properties((-INFINITY, INFINITY), True, (1, 0), (1, 0))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         if out is not x:
@@ -276,10 +273,7 @@ class Tanh(Activation):
     """
 
     functor = "Tanh"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((-1, 1), True, (0, -1), (0, 1))
+    properties = Properties((-1, 1), True, (0, -1), (0, 1))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         backend.xp.tanh(x, out=out)
@@ -304,10 +298,7 @@ class Softsign(Activation):
     """
 
     functor = "Softsign"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((-1, 1), True, (0, -1), (0, 1))
+    properties = Properties((-1, 1), True, (0, -1), (0, 1))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

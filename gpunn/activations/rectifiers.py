@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_above_zero, check_not_negative, optional
+from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
@@ -17,10 +17,7 @@ from .properties import INFINITY, Properties
 SMALL = 4096  # elements: of fewer, to convert truth values takes longer than to find signs
 
 
-def _check_bound(name: str, value: Any) -> Any:
-    if not value >= 0:
-        raise ValueError(f"{name} must be at least 0; got {value!r}.")
-    return value
+_check_bound = requirement("at least 0", lambda value: value >= 0)
 
 
 class Relu(Activation):
@@ -299,10 +296,7 @@ class Exponential(Activation):
     """
 
     functor = "Exponential"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((0, INFINITY), True, (0, 0), None)
+    properties = Properties((0, INFINITY), True, (0, 0), None)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         backend.xp.exp(x, out=out)
@@ -323,10 +317,7 @@ class Softplus(Activation):
     """
 
     functor = "Softplus"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((0, INFINITY), True, (0, 0), (1, 0))
+    properties = Properties((0, INFINITY), True, (0, 0), (1, 0))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

@@ -86,10 +86,7 @@ class Softmax(_Rowwise):
     """
 
     functor = "Softmax"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((0, 1), True, (0, 0), (0, 1))
+    properties = Properties((0, 1), True, (0, 0), (0, 1))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp
@@ -125,10 +122,7 @@ class LogSoftmax(_Rowwise):
     """
 
     functor = "LogSoftmax"
-
-    @property
-    def properties(self) -> Properties:
-        return Properties((-INFINITY, 0), True, (1, 0), (0, 0))
+    properties = Properties((-INFINITY, 0), True, (1, 0), (0, 0))
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         xp = backend.xp

@@ -40,17 +40,9 @@ class LambdaCallback(Callback):
         on_train_batch_end: Hook = None,
         **kwargs: Hook,
     ) -> None:
-        given = {
-            "on_epoch_begin": on_epoch_begin,
-            "on_epoch_end": on_epoch_end,
-            "on_train_begin": on_train_begin,
-            "on_train_end": on_train_end,
-            "on_train_batch_begin": on_train_batch_begin,
-            "on_train_batch_end": on_train_batch_end,
-            **kwargs,
-        }
+        named = {name: hook for name, hook in locals().items() if name.startswith("on_")}
         hooks = [name for name in dir(Callback) if name.startswith("on_")]
-        for name, function in given.items():
+        for name, function in {**named, **kwargs}.items():
             if name not in hooks:
                 raise TypeError(f"Callbacks have no hook {name!r}.{closest(name, hooks)}")
             if function is None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gpunn.common.arguments import check_count, check_not_negative, check_number
+from gpunn.common.arguments import check_count, check_not_negative, check_number, requirement
 from gpunn.common.fields import field
 from gpunn.common.stored import Integer, Number
 
 from .callback import Logs, state
 from .monitor import _MonitorCallback, check_min_delta, check_mode
 
-
-def _check_factor(name: str, value: Any) -> Any:
-    if not 0 <= check_number(name, value) < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
-    return value
+_check_factor = requirement(
+    "at least 0 and below 1", lambda value: 0 <= check_number("factor", value) < 1
+)
 
 
 class ReduceLROnPlateau(_MonitorCallback):

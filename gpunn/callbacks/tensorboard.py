@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_count, check_path, check_positive_integer
+from gpunn.common.arguments import check_count, check_path, check_positive_integer, requirement
 from gpunn.common.fields import field
 
 from .callback import Callback, Logs
@@ -21,10 +21,7 @@ def _check_update_freq(name: str, value: Any) -> str | int:
     return 1 if value == "batch" else int(check_positive_integer(name, value))
 
 
-def _check_absent(name: str, value: Any) -> Any:
-    if value:
-        raise ValueError(f"{name} must be 0: gpunn has no such page; got {value!r}.")
-    return value
+_check_absent = requirement("0: gpunn has no such page", lambda value: not value)
 
 
 class TensorBoard(Callback):

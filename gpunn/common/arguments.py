@@ -111,6 +111,22 @@ def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
 
+def requirement(wording: str, holds: Callable[[Any], bool]) -> Callable[[str, Any], Any]:
+    """A check that returns a value as it came, if ``holds(value)``.
+
+    >>> requirement("from 0 to 1", lambda value: 0 <= value <= 1)("share", 2)
+    Traceback (most recent call last):
+    ValueError: share must be from 0 to 1; got 2.
+    """
+
+    def check(name: str, value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"{name} must be {wording}; got {value!r}.")
+        return value
+
+    return check
+
+
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """``value``, which must be one of ``allowed``."""
     if not isinstance(value, str) or value not in allowed:

@@ -8,24 +8,21 @@ step uses. It takes the logarithm of no small number and divides by none.
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
-from .loss import Loss, ReductionFirst, row_argmax, row_starts
+from .loss import BothAtOnce, Loss, row_argmax, row_starts
+
+_check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
 
 
-def _check_smoothing(name: str, value: Any) -> Any:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name} must be from 0 to 1; got {value!r}.")
-    return value
-
-
-class _Crossentropy(ReductionFirst):
+class _Crossentropy(BothAtOnce):
     """What the three share: from_logits, label smoothing, the last axis."""
 
     logits_functor: ClassVar[str]
@@ -52,9 +49,6 @@ class _Crossentropy(ReductionFirst):
         loss = copy.copy(self)
         loss.from_logits = True
         return loss
-
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.forward_backward(backend, y_true, y_pred, values, None)
 
 
 class BinaryCrossentropy(_Crossentropy):

@@ -158,7 +158,16 @@ class ReductionFirst(Loss):
     reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
 
 
-class ElementLoss(ReductionFirst):
+class BothAtOnce(ReductionFirst):
+    """Base class of losses that compute values and gradient together, by `forward_backward`."""
+
+    abstract = True
+
+    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
+        self.forward_backward(backend, y_true, y_pred, values, None)
+
+
+class ElementLoss(BothAtOnce):
     """A loss whose rows' values are means (or sums) of what each element costs by itself.
 
     A subclass writes `elements`.
@@ -181,9 +190,6 @@ class ElementLoss(ReductionFirst):
         All are (rows, n). ``terms`` and ``slopes`` are different arrays.
         """
         raise TypeError(f"{type(self).__name__} must define elements(...).")
-
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.forward_backward(backend, y_true, y_pred, values, None)
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .loss import ElementLoss, ReductionFirst
+from .loss import BothAtOnce, ElementLoss
 
 
 class _Margin(ElementLoss):
@@ -110,7 +110,7 @@ class PerceptronCriterion(_Margin):
         xp.maximum(terms, 0.0, out=terms)
 
 
-class CategoricalHinge(ReductionFirst):
+class CategoricalHinge(BothAtOnce):
     """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
 
     Where it is above 0, dl/dy_i = -t_i, and 1 - t_i more at the largest of the others
@@ -124,9 +124,6 @@ class CategoricalHinge(ReductionFirst):
     predictions = "scores"
 
     name = "categorical_hinge"
-
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.forward_backward(backend, y_true, y_pred, values, None)
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None

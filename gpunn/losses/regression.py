@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
-from .loss import ElementLoss, ReductionFirst
+from .loss import BothAtOnce, ElementLoss, ReductionFirst
 
 
 class MeanSquaredError(ReductionFirst):
@@ -63,7 +62,7 @@ def _half_squares(backend: Backend, y_true: Array, y_pred: Array, values: Array)
     xp.multiply(values, 0.5, out=values)
 
 
-class EuclideanDistance(ReductionFirst):
+class EuclideanDistance(BothAtOnce):
     """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
 
     Differences are divided by the largest before they are squared, so that nothing
@@ -76,9 +75,6 @@ class EuclideanDistance(ReductionFirst):
     functor = "EuclideanDistance"
 
     name = "euclidean_distance"
-
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.forward_backward(backend, y_true, y_pred, values, None)
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
@@ -179,10 +175,7 @@ class MeanSquaredLogarithmicError(ElementLoss):
         xp.multiply(terms, terms, out=terms)
 
 
-def _check_delta(name: str, value: Any) -> Any:
-    if not value > 0:
-        raise ValueError(f"{name} must be a positive number; got {value!r}.")
-    return value
+_check_delta = requirement("a positive number", lambda value: value > 0)
 
 
 class Huber(ElementLoss):
@@ -249,7 +242,7 @@ class LogCosh(ElementLoss):
         xp.add(terms, size, out=terms)
 
 
-class CosineSimilarity(ReductionFirst):
+class CosineSimilarity(BothAtOnce):
     """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
 
     With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
@@ -266,9 +259,6 @@ class CosineSimilarity(ReductionFirst):
 
     axis: int = field(default=-1)
     name = "cosine_similarity"
-
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self.forward_backward(backend, y_true, y_pred, values, None)
 
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None

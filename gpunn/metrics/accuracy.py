@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import requirement
 from gpunn.common.fields import field
 from gpunn.losses.loss import row_argmax, row_starts
 
@@ -89,10 +90,10 @@ class SparseCategoricalAccuracy(MeanOfRows):
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=values)
 
 
-def _check_k(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
-    return value
+_check_k = requirement(
+    "a positive integer",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+)
 
 
 class _TopK(MeanOfRows):

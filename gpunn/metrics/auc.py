@@ -6,13 +6,34 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.arguments import check_choice, optional
 from gpunn.common.config import epsilon
+from gpunn.common.fields import field
 
 from .binned import divide
 from .levels import Levels
 
 CURVES = ("ROC", "PR", "PRGAIN")
 SUMMATIONS = ("interpolation", "majoring", "minoring")
+
+
+def _check_curve(name: str, value: Any) -> str:
+    return check_choice(name, str(value).upper(), CURVES)
+
+
+def _check_summation(name: str, value: Any) -> str:
+    return check_choice(name, str(value).lower(), SUMMATIONS)
+
+
+def _as_floats(name: str, value: Any) -> list[float]:
+    return [float(number) for number in value]
+
+
+def _check_thresholds(name: str, value: Any) -> list[float]:
+    thresholds = sorted(_as_floats(name, value))
+    if any(not 0 <= t <= 1 for t in thresholds):
+        raise ValueError(f"{name} must be from 0 to 1; got {value!r}.")
+    return thresholds
 
 
 class AUC(Levels):
@@ -44,48 +65,31 @@ class AUC(Levels):
         {"num_thresholds": 9, "from_logits": True},
     )
 
-    def __init__(
-        self,
-        num_thresholds: int = 200,
-        curve: str = "ROC",
-        summation_method: str = "interpolation",
-        name: str | None = None,
-        dtype: Any = None,
-        thresholds: Any = None,
-        multi_label: bool = False,
-        num_labels: int | None = None,
-        label_weights: Any = None,
-        from_logits: bool = False,
-    ) -> None:
-        self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
-        for argument, given, known in (
-            ("curve", self.curve, CURVES), ("summation_method", self.summation_method, SUMMATIONS),
-        ):  # fmt: skip
-            if given not in known:
-                raise ValueError(f"{argument} must be one of {', '.join(known)}; got {given!r}.")
-        if num_labels and not multi_label:
-            raise ValueError(f"num_labels={num_labels} is for multi_label=True.")
-        self.given = None
-        if thresholds is not None:
-            inner = self.given = sorted(float(t) for t in thresholds)
-            if any(not 0 <= t <= 1 for t in inner):
-                raise ValueError(f"thresholds must be from 0 to 1; got {thresholds!r}.")
-        elif num_thresholds > 1:
-            inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
-        else:
-            raise ValueError(f"num_thresholds must be an integer above 1; got {num_thresholds!r}.")
-        self.thresholds = [-epsilon(), *inner, 1 + epsilon()]
-        self.multi_label, self.from_logits = multi_label, from_logits
-        self.label_weights = None if label_weights is None else [float(w) for w in label_weights]
-        self.by_output = multi_label or label_weights is not None
-        self.num_labels = num_labels
-        self.fixed_outputs = num_labels or (None if label_weights is None else len(label_weights))
-        self.outputs = self.fixed_outputs
-        super().__init__(name=name, dtype=dtype)
+    num_thresholds: int = field(default=200)
+    curve: str = field(default="ROC", check=_check_curve)
+    summation_method: str = field(default="interpolation", check=_check_summation)
+    name: str | None = None
+    dtype: Any = None
+    thresholds: Any = field(default=None, check=optional(_check_thresholds))
+    multi_label: bool = field(default=False)
+    num_labels: int | None = field(default=None)
+    label_weights: Any = field(default=None, check=optional(_as_floats))
+    from_logits: bool = field(default=False)
 
-    @property
-    def num_thresholds(self) -> int:
-        return len(self.thresholds)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_labels and not self.multi_label:
+            raise ValueError(f"num_labels={self.num_labels} is for multi_label=True.")
+        inner, n = self.thresholds, self.num_thresholds
+        if inner is None:
+            if not n > 1:
+                raise ValueError(f"num_thresholds must be an integer above 1; got {n!r}.")
+            inner = [(i + 1) / (n - 1) for i in range(n - 2)]
+        self.given, self.thresholds = self.thresholds, [-epsilon(), *inner, 1 + epsilon()]
+        self.num_thresholds = len(self.thresholds)
+        self.by_output = self.multi_label or self.label_weights is not None
+        weighed = None if self.label_weights is None else len(self.label_weights)
+        self.outputs = self.fixed_outputs = self.num_labels or weighed
 
     def array(self, state: np.ndarray) -> Any:
         counts = self.counts(state)
@@ -118,19 +122,6 @@ class AUC(Levels):
                 left, right
             )
         return np.sum((x[..., :-1] - x[..., 1:]) * heights, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "num_thresholds": self.num_thresholds,
-            "curve": self.curve,
-            "summation_method": self.summation_method,
-            "name": self.name,
-            "thresholds": self.given,
-            "multi_label": self.multi_label,
-            "num_labels": self.num_labels,
-            "label_weights": self.label_weights,
-            "from_logits": self.from_logits,
-        }
 
 
 def _interpolated(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:

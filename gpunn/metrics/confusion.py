@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import optional, requirement
 from gpunn.common.fields import field
 from gpunn.losses.loss import row_argmax
 
 from .binned import Binned, divide
 
-
-def _check_classes(name: str, value: Any) -> int | None:
-    if value is not None and value < 1:
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
-    return value
+_check_classes = requirement("a positive integer", lambda value: not value < 1)
 
 
 class ConfusionMatrix(Binned):
@@ -47,7 +42,7 @@ class ConfusionMatrix(Binned):
     targets = "bits"
     examples = ({}, {"num_classes": 5}, {"threshold": 0.2, "name": "table"})
 
-    num_classes: int | None = field(default=None, check=_check_classes)
+    num_classes: int | None = field(default=None, check=optional(_check_classes))
     threshold: float = field(default=0.5)
     name = "confusion_matrix"
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
@@ -27,23 +28,25 @@ def _thresholds(given: Any, default: float) -> list[float]:
     return [float(t) for t in thresholds]
 
 
-class _Condition(Levels):
-    """One of the four counts."""
-
-    number: ClassVar[int]
+class _AtThresholds(Levels):
+    """Counts at one or several thresholds, which are an argument."""
 
     thresholds: Any = field(default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.given, self.thresholds = self.thresholds, _thresholds(self.thresholds, 0.5)
+        default = 0.5 if self.top_k is None else BELOW_ALL
+        self.given, self.thresholds = self.thresholds, _thresholds(self.thresholds, default)
+
+
+class _Condition(_AtThresholds):
+    """One of the four counts."""
+
+    number: ClassVar[int]
 
     def array(self, state: np.ndarray) -> np.ndarray:
         found = self.counts(state)[self.number]
         return found[0] if len(found) == 1 else found
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "thresholds": self.given}
 
 
 class TruePositives(_Condition):
@@ -93,39 +96,25 @@ class FalseNegatives(_Condition):
     examples = ({}, {"thresholds": [0.7, 0.3]})
 
 
-def _check_top_k(name: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or value < 1):
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
-    return value
+_check_top_k = requirement(
+    "a positive integer", lambda value: not (isinstance(value, bool) or value < 1)
+)
+_check_class_id = requirement("the number of an output", lambda value: not value < 0)
 
 
-def _check_class_id(name: str, value: Any) -> int | None:
-    if value is not None and value < 0:
-        raise ValueError(f"{name} must be the number of an output; got {value!r}.")
-    return value
-
-
-class _Ratio(Levels):
+class _Ratio(_AtThresholds):
     """True positives among some total of each threshold; 0 where that is 0."""
 
     other: ClassVar[int]
 
-    thresholds: Any = field(default=None)
-    top_k: int | None = field(default=None, check=_check_top_k)
-    class_id: int | None = field(default=None, check=_check_class_id)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        default = 0.5 if self.top_k is None else BELOW_ALL
-        self.given, self.thresholds = self.thresholds, _thresholds(self.thresholds, default)
+    thresholds: Any = None
+    top_k: int | None = field(default=None, check=optional(_check_top_k))
+    class_id: int | None = field(default=None, check=optional(_check_class_id))
 
     def array(self, state: np.ndarray) -> np.ndarray:
         counts = self.counts(state)
         found = divide(counts[0], counts[0] + counts[self.other])
         return found[0] if len(found) == 1 else found
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "thresholds": self.given}
 
 
 class Precision(_Ratio):
@@ -158,22 +147,17 @@ class Recall(_Ratio):
     examples = ({}, {"top_k": 2, "class_id": 0})
 
 
-def _check_average(name: str, value: Any) -> str | None:
-    if value not in (None, "micro", "macro", "weighted"):
-        raise ValueError(f"{name} must be None, 'micro', 'macro' or 'weighted'; got {value!r}.")
-    return value
-
-
-def _check_beta(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{name} must be a positive number; got {value!r}.")
-    return value
-
-
-def _check_threshold(name: str, value: Any) -> float | None:
-    if value is not None and not (isinstance(value, float) and 0 < value <= 1):
-        raise ValueError(f"{name} must be a float, 0 < {name} <= 1; got {value!r}.")
-    return value
+_check_average = requirement(
+    "None, 'micro', 'macro' or 'weighted'",
+    lambda value: value in (None, "micro", "macro", "weighted"),
+)
+_check_beta = requirement(
+    "a positive number",
+    lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0,
+)
+_check_threshold = requirement(
+    "a float, 0 < threshold <= 1", lambda value: isinstance(value, float) and 0 < value <= 1
+)
 
 
 class FBetaScore(Levels):
@@ -197,7 +181,7 @@ class FBetaScore(Levels):
 
     average: str | None = field(default=None, check=_check_average)
     beta: float = field(default=1.0, check=_check_beta)
-    threshold: float | None = field(default=None, check=_check_threshold)
+    threshold: float | None = field(default=None, check=optional(_check_threshold))
     name = "fbeta_score"
 
     def __post_init__(self) -> None:

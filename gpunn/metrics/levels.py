@@ -24,6 +24,7 @@ class Levels(Binned):
         from_logits: whether the thresholds are for sigmoid(y_pred).
         largest: whether what is the largest of its row exceeds the one threshold,
             whatever that is.
+        given: the thresholds as they came, where they are an argument.
     """
 
     abstract = True
@@ -38,6 +39,7 @@ class Levels(Binned):
     from_logits = False
     largest = False
     targets = "bits"
+    given = cast("Any", None)
 
     @property
     def predictions(self) -> str | None:  # type: ignore[override]
@@ -55,6 +57,10 @@ class Levels(Binned):
             "categorical_crossentropy and gpunn.utils.to_categorical(y); precision and recall "
             "of one class are Precision(class_id=1) and Recall(class_id=1)."
         )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "thresholds": self.given} if "thresholds" in config else config
 
     @property
     def levels(self) -> int:

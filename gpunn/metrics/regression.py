@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import requirement
 from gpunn.common.fields import field
 
 from .binned import Binned, divide
@@ -15,18 +16,10 @@ from .binned import Binned, divide
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
 
 
-def _check_aggregation(name: str, value: Any) -> str | None:
-    if value not in AGGREGATIONS:
-        raise ValueError(
-            f"{name} must be one of {', '.join(map(str, AGGREGATIONS))}; got {value!r}."
-        )
-    return value
-
-
-def _check_regressors(name: str, value: Any) -> int:
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0; got {value!r}.")
-    return value
+_check_aggregation = requirement(
+    f"one of {', '.join(map(str, AGGREGATIONS))}", lambda value: value in AGGREGATIONS
+)
+_check_regressors = requirement("at least 0", lambda value: not value < 0)
 
 
 class R2Score(Binned):
