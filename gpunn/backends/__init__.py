@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.common import once
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import closest
+from gpunn.common.tables import put_back
 
 from .compiled import cpu_kernels
 from .contract.backend import Backend
@@ -86,18 +87,13 @@ def anew() -> Iterator[None]:
     What was before is so again at its end; what was registered within it is forgotten.
     """
     global _chosen
-    chosen, factories, instances = _chosen, _factories.copy(), _instances.copy()
-    _chosen = None
-    _instances.clear()
-    try:
-        with once.anew():
-            yield
-    finally:
-        _chosen = chosen
-        _factories.clear()
-        _factories.update(factories)
+    with put_back(_factories, _instances), once.anew():
+        chosen, _chosen = _chosen, None
         _instances.clear()
-        _instances.update(instances)
+        try:
+            yield
+        finally:
+            _chosen = chosen
 
 
 def _automatic() -> Backend:

@@ -69,18 +69,14 @@ check_not_negative = partial(check_number, least=0)
 check_below_one = partial(check_fraction, below_one=True)
 
 
-def check_positive(name: str, value: Any) -> float:
+def check_positive(name: str, value: Any, wording: str = "positive") -> float:
     """``value`` as a float above 0."""
     if not check_number(name, value) > 0:
-        raise ValueError(f"{name} must be positive; got {value!r}.")
+        raise ValueError(f"{name} must be {wording}; got {value!r}.")
     return float(value)
 
 
-def check_above_zero(name: str, value: Any) -> float:
-    """The same, worded as limits of formulas are."""
-    if not check_number(name, value) > 0:
-        raise ValueError(f"{name} must be above 0; got {value!r}.")
-    return float(value)
+check_above_zero = partial(check_positive, wording="above 0")  # as limits of formulas are worded
 
 
 def check_flag(name: str, value: Any) -> bool:

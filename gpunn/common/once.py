@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .tables import put_back
+
 _said: dict[str, object] = {}
 
 
@@ -22,10 +24,6 @@ def first_time(what: str) -> bool:
 @contextmanager
 def anew() -> Iterator[None]:
     """A ``with`` block in which every call of `first_time` is the first, as in a new process."""
-    before = _said.copy()
-    _said.clear()
-    try:
-        yield
-    finally:
+    with put_back(_said):
         _said.clear()
-        _said.update(before)
+        yield

@@ -18,6 +18,7 @@ from . import overrides
 from .fields import add_constructor
 from .names import closest, snake_case
 from .overrides import is_framework
+from .tables import put_back
 
 Class = TypeVar("Class", bound=type)
 Result = TypeVar("Result")
@@ -89,16 +90,8 @@ class Entry:
 @contextmanager
 def restored() -> Iterator[None]:
     """What is registered within the block is forgotten at its end."""
-    before: list[tuple[Any, Any]] = [
-        (tables, {kind: dict(table) for kind, table in tables.items()})
-        for tables in (_kinds, _aliases)
-    ]
-    try:
+    with put_back(_kinds, _aliases, *_kinds.values(), *_aliases.values()):
         yield
-    finally:
-        for tables, old in before:
-            tables.clear()
-            tables.update(old)
 
 
 def call_text(entry: Entry) -> str:

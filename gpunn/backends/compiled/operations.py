@@ -9,18 +9,13 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import Given
+from gpunn.backends.contract.declaration import REALS
 from gpunn.backends.numpy.backend import NumpyBackend
 
 from .cpu_kernels import chosen, library
 
 MASK64 = (1 << 64) - 1
-_TYPES = {
-    np.dtype(name): name
-    for name in (
-        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-        "float16", "float32", "float64",
-    )
-}  # fmt: skip
+_TYPES = {dtype: dtype.name for dtype in REALS}
 
 
 class CompiledOperations(NumpyBackend):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.backends.numpy.updates import UPDATE_PIECE
+from gpunn.backends.shared.pieces import cut, cut_penalized
 
 from .operations import Arguments, CompiledOperations, by_formula, compiled, name_of
 
-INTS, FLOATS = np.dtype(np.int64), np.dtype(np.float64)
+FLOATS = np.dtype(np.float64)
 
 
 class CompiledUpdates(CompiledOperations):
@@ -33,7 +33,7 @@ class CompiledUpdates(CompiledOperations):
     def _step_by_norms(self, given: Given) -> Arguments:
         optimizer, arena, control = given.optimizer, given.arena, given.control
         rows = arena.segments[arena.segments["trainable"]]
-        pieces, owners = _pieces(rows)
+        pieces, owners = cut(rows, UPDATE_PIECE)
         n = len(pieces)
         sums = [self.scratch((n,), FLOATS, f"{of} squares") for of in ("weight", "direction")]
         return (
@@ -65,7 +65,7 @@ class CompiledUpdates(CompiledOperations):
             operation = self._compiled("clip_values", dtype)
             self._do(operation, arena.gradients, arena.group_table, len(arena.groups), limit)
             return
-        pieces, _ = _pieces(arena.segments[arena.segments["trainable"]])
+        pieces, _ = cut(arena.segments[arena.segments["trainable"]], UPDATE_PIECE)
         n = len(pieces)
         if given.by == "global_norm":
             pieces[:, 2:] = 0, n
@@ -76,12 +76,8 @@ class CompiledUpdates(CompiledOperations):
 
     def _regularize(self, given: Given) -> None:
         arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
-        segments = arena.segments
-        has_penalty = (segments["l1"] != 0) | (segments["l2"] != 0)
-        segments = segments[segments["trainable"] & has_penalty]
-        if len(segments):
-            pieces, owners = _pieces(segments)
-            factors = np.stack([segments["l1"], segments["l2"]], axis=1)[owners]
+        pieces, factors = cut_penalized(arena.segments, UPDATE_PIECE)
+        if len(pieces):
             self._do(
                 self._compiled("penalties", name_of(given.dtype)),
                 arena.values, arena.gradients if gradients else None,
@@ -104,19 +100,3 @@ class CompiledUpdates(CompiledOperations):
         control = given.control
         parameters = self._parameters(given.schedule)
         return parameters, control.counters, given.every, control.rates, given.place
-
-
-def _pieces(segments: Array) -> tuple[Array, Array]:
-    """Segments in pieces of which a thread takes one at a time, where sums are wanted.
-
-    A piece (start, stop, first, last) has the numbers of the first and the last (not included)
-    of those of its segment; with them come the numbers of their segments.
-    """
-    rows: list[tuple[int, ...]] = []
-    owners: list[int] = []
-    for number, segment in enumerate(segments):
-        start, stop = int(segment["offset"]), int(segment["offset"] + segment["size"])
-        ats, first = range(start, stop, UPDATE_PIECE), len(rows)
-        rows += [(at, min(at + UPDATE_PIECE, stop), first, first + len(ats)) for at in ats]
-        owners += [number] * len(ats)
-    return np.array(rows, INTS).reshape(-1, 4), np.array(owners, INTS)

@@ -36,7 +36,7 @@ from .device import Array, Device
 from .shapes import described, fits, names_of_sizes
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_REALS = tuple(
+REALS = tuple(
     np.dtype(name)
     for name in (
         "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -45,9 +45,9 @@ _REALS = tuple(
 )  # fmt: skip
 DTYPES: dict[str, tuple[np.dtype, ...]] = {
     "float": FLOATS,  # one and the same for all arrays of an operation that say so
-    "real": _REALS,
+    "real": REALS,
     "float or int32": (*FLOATS, np.dtype(np.int32)),
-    **{dtype.name: (dtype,) for dtype in _REALS},
+    **{dtype.name: (dtype,) for dtype in REALS},
 }
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
 from threading import local
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,13 +16,6 @@ Array = Any  # numpy.ndarray or cupy.ndarray: nothing outside the backends cares
 Own = TypeVar("Own", bound="Device")
 
 
-class _ScratchOfEachThread(local):
-    """Work arrays of a backend that several threads may use at once."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[tuple, Any] = {}
-
-
 class _ScratchOfOneUser:
     """Work arrays of a backend that only one user has."""
 
@@ -30,22 +23,18 @@ class _ScratchOfOneUser:
         self.arrays: dict[tuple, Any] = {}
 
 
-class Sending(Protocol):
-    """Copies of arrays that are on their way to the device."""
+class _ScratchOfEachThread(_ScratchOfOneUser, local):
+    """Work arrays of a backend that several threads may use at once."""
+
+
+class Sending:
+    """Copies of arrays that are on their way to the device; by itself, copies that are there."""
 
     def join(self) -> None:
         """The device begins later work after these copies. The host does not wait here."""
 
     def wait(self) -> None:
         """Wait until the copies are there: then the arrays of the host may be overwritten."""
-
-
-class Sent:
-    """Copies that are there already."""
-
-    def join(self) -> None: ...
-
-    def wait(self) -> None: ...
 
 
 class Device(ABC):
@@ -63,7 +52,7 @@ class Device(ABC):
 
     def __init__(self) -> None:
         self.root: Device = self
-        self._scratch: _ScratchOfEachThread | _ScratchOfOneUser = _ScratchOfEachThread()
+        self._scratch: _ScratchOfOneUser = _ScratchOfEachThread()
 
     def isolated(self: Own) -> Own:
         """The same backend for one user at a time, with work arrays of its own.
@@ -116,7 +105,7 @@ class Device(ABC):
         """
         for target, source in copies:
             self.write(target, source)
-        return Sent()
+        return Sending()
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -12,10 +12,12 @@ from gpunn.backends.contract import Given, dropout_scale
 from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.backends.contract.formulas import OptimizerProtocol
+from gpunn.backends.shared.pieces import cut
 
 from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
 from .launch.programs import CupyProgram
+from .launch.task_backend import DRAWN_AT_ONCE
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 
@@ -80,15 +82,11 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         )  # fmt: skip
 
     def _prelu(self, given: Given) -> None:
-        x = given.x
-        self._part("prelu", given, x.size, sliced=_rows(x), n=x.size)
+        self._each("prelu", given, given.x)
 
     def _prelu_gradient(self, given: Given) -> None:
-        x = given.x
-        self._part(
-            "prelu_gradient", given, x.size, sliced=_rows(x), n=x.size,
-            accumulate=given.accumulate_dx, out=given.dx,
-        )  # fmt: skip
+        accumulate, out = given.accumulate_dx, given.dx
+        self._each("prelu_gradient", given, given.x, accumulate=accumulate, out=out)
 
     def _column_sums(self, given: Given) -> None:
         x, out, rows, features = given.x, given.out, given.rows, given.features
@@ -113,14 +111,10 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         self._part("column_sums", given, threads, x=x, rows=rows, features=features, **values)
 
     def _affine(self, given: Given) -> None:
-        out = given.out
-        self._part("affine", given, out.size, sliced=_rows(out), n=out.size)
+        self._each("affine", given, given.out)
 
     def _combine(self, given: Given) -> None:
-        out = given.out
-        self._part(
-            "combine", given, out.size, sliced=_rows(out), functor=given.combination, n=out.size
-        )
+        self._each("combine", given, given.out, functor=given.combination)
 
     def _copy_columns(self, given: Given) -> None:
         self._part(
@@ -129,15 +123,11 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         )  # fmt: skip
 
     def _dropout(self, given: Given) -> None:
-        rate, out = given.rate, given.out
-        self._part(
-            "dropout", given, -(-out.size // 8),  # a thread takes eight elements
-            sliced=_rows(out), keep=1.0 - rate, scale=dropout_scale(rate), n=out.size,
-        )  # fmt: skip
+        keep, scale = 1.0 - given.rate, dropout_scale(given.rate)
+        self._each("dropout", given, given.out, by=DRAWN_AT_ONCE, keep=keep, scale=scale)
 
     def _dropout_gradient(self, given: Given) -> None:
-        out, scale = given.out, dropout_scale(given.rate)
-        self._part("dropout_gradient", given, out.size, sliced=_rows(out), scale=scale, n=out.size)
+        self._each("dropout_gradient", given, given.out, scale=dropout_scale(given.rate))
 
     # -- the two ends of a step
 
@@ -326,27 +316,14 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         last (not included) of the pieces whose norm it belongs to, and the multiplier of the
         learning rate. These pieces are those of its parameter, or all of them.
         """
-        rows: list[tuple[float, ...]] = []
-        for segment in arena.segments[arena.segments["trainable"]]:
-            start, stop = int(segment["offset"]), int(segment["offset"] + segment["size"])
-            ats, first = range(start, stop, NORM_CHUNK), len(rows)
-            rows += [
-                (at, min(at + NORM_CHUNK, stop), first, first + len(ats), segment["multiplier"])
-                for at in ats
-            ]
+        segments = arena.segments[arena.segments["trainable"]]
+        pieces, owners = cut(segments, NORM_CHUNK)
         if together:
-            rows = [(start, stop, 0, len(rows), m) for start, stop, _, _, m in rows]
-        names = ("starts", "stops", "firsts", "lasts", "multipliers")
-        columns = np.array(rows, np.float64).reshape(-1, 5).T
-        return {
-            name: self._constant(name, column.astype(np.float64 if name == names[-1] else np.int64))
-            for name, column in zip(names, columns, strict=True)
-        }
+            pieces[:, 2:] = 0, len(pieces)
+        columns = dict(zip(("starts", "stops", "firsts", "lasts"), pieces.T, strict=True))
+        columns["multipliers"] = segments["multiplier"][owners]
+        return {name: self._constant(name, column) for name, column in columns.items()}
 
     def _advance(self, given: Given) -> None:
         self._part("advance", given, 1)
-
-
-def _rows(x: Array) -> int:
-    return len(x) if x.ndim else 1
 

@@ -8,7 +8,7 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
 from .launch.codegen import BLOCK
-from .launch.task_backend import TaskBackend
+from .launch.task_backend import DRAWN_AT_ONCE, TaskBackend
 
 CHUNK = 512  # numbers of a feature that a block sums up ...
 CHUNKS = 128  # ... more of each, where there would be more sums than these
@@ -41,8 +41,7 @@ class CupyNormalization(TaskBackend):
         )
 
     def _normalize(self, given: Given) -> None:
-        x = given.x
-        self._part("normalize", given, x.size, sliced=len(x), n=x.size)
+        self._each("normalize", given, given.x)
 
     def _normalize_gradient(self, given: Given) -> None:
         x, constant, totals = given.x, given.constant, None
@@ -80,8 +79,4 @@ class CupyNormalization(TaskBackend):
             self.column_sums(product, dgamma, accumulate=given.accumulate_gradients)
 
     def _normal_noise(self, given: Given) -> None:
-        out = given.out
-        self._part(
-            "normal_noise", given, -(-out.size // 8),  # eight for each thread
-            sliced=len(out) if out.ndim else 1, n=out.size,
-        )  # fmt: skip
+        self._each("normal_noise", given, given.out, by=DRAWN_AT_ONCE)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gpunn.backends.contract import Given
+from gpunn.backends.shared.pieces import cut_penalized
 
 from .launch.codegen import BLOCK
 from .launch.task_backend import TaskBackend
@@ -18,22 +17,15 @@ class CupyPenalties(TaskBackend):
 
     def _regularize(self, given: Given) -> None:
         arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
-        plain = [row for row in arena.segments if row["trainable"] and (row["l1"] or row["l2"])]
-        if plain:
-            pieces = [
-                (at, min(at + CHUNK, stop), float(row["l1"]), float(row["l2"]))
-                for row in plain
-                for stop in [int(row["offset"] + row["size"])]
-                for at in range(int(row["offset"]), stop, CHUNK)
-            ]
-            starts, stops = np.array([piece[:2] for piece in pieces], np.int64).T
-            factors = np.array([piece[2:] for piece in pieces], np.float64)
-            n = len(pieces)
+        pieces, factors = cut_penalized(arena.segments, CHUNK)
+        n = len(pieces)
+        if n:
             sums = self.scratch((n,), arena.values.dtype, "penalties")
             self._ask(
                 self._task(
                     "penalties", given, n * BLOCK, weights=arena.values, segments=n, sums=sums,
-                    starts=self._constant("starts", starts), stops=self._constant("stops", stops),
+                    starts=self._constant("starts", pieces[:, 0]),
+                    stops=self._constant("stops", pieces[:, 1]),
                     factors=self._constant("factors", factors),
                     gradients=arena.gradients if gradients else None,
                 ),

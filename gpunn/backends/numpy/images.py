@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.threads import workers
 
@@ -243,14 +243,10 @@ class NumpyImages(TracingBackend):
         def one(number: int) -> None:
             work(pieces[number])
 
-        def all_of_them() -> None:
-            for piece in pieces:
-                work(piece)
-
         if elements >= SIZE_WORTH_THREADS and len(pieces) > 1:
             self._do(workers.share, len(pieces), one)
         else:
-            self._do(all_of_them)
+            self._do(Backend.share, self, len(pieces), one)  # one after another
 
 
 def _rows(x: Array) -> Array:

@@ -89,11 +89,5 @@ def _handler() -> _Handler | None:
     before: Any = _get_handler(_SIGINT)
     if isinstance(before, _Handler):  # left there by a call that was interrupted itself
         before = before.before
-    if not callable(before) or not is_main_thread():
-        return None
-    return _Handler(before)
-
-
-def is_main_thread() -> bool:
-    """Whether this is the thread that Python gives signals to."""
-    return threading.get_ident() == threading.main_thread().ident
+    signalled = threading.main_thread().ident  # the thread that Python gives signals to
+    return _Handler(before) if callable(before) and threading.get_ident() == signalled else None

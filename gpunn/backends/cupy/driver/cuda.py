@@ -115,7 +115,7 @@ class CupyStream:
 
 
 @dataclass(frozen=True)
-class _Sending:
+class _Sending(Sending):
     event: Any
     stream: Any
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Step
-from gpunn.backends.contract.device import Sending, Sent
+from gpunn.backends.contract.device import Sending
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, Replay
@@ -76,7 +76,7 @@ class _Stream:
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
         for target, source in copies:
             target[...] = source
-        return Sent()
+        return Sending()
 
     def capture(self, step: Step, times: int) -> Replay:
         return lambda: None

@@ -145,10 +145,10 @@ class PersistentProgram:
         batch = batch_of(parts)
         if not forced and (widest > PERSISTENT_WIDTH or batch > PERSISTENT_BATCH):
             raise LaunchModeError("its products are large")
-        if not forced and written(tasks) > backend.cache:
+        if not forced and written(tasks) > backend.kernels.cache:
             raise LaunchModeError("what it writes does not stay in the card's cache")
         # Of the rows of a batch, no more multiprocessors have work than there are rows.
-        rate = LEAST_FLOPS * max(1, min(batch, backend.resident))
+        rate = LEAST_FLOPS * max(1, min(batch, backend.kernels.resident))
         seconds = sum(task.matmul.flops for task in products) / rate
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would keep a screen waiting")

@@ -26,6 +26,8 @@ from .modes import forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
 from .tasks import Launch, PartTask, Product, Task, region
 
+DRAWN_AT_ONCE = 8  # random numbers that a thread draws
+
 
 class UntraceableModule:
     """Stands where ``backend.xp`` is while a step is traced: array functions are no tasks."""
@@ -70,7 +72,7 @@ class TaskBackend(Backend):
         self._stream = stream
         self._free = free
         self._prepared: dict[Kernel, KernelLauncher] = {}
-        self._turn = Exclusive()  # to use the stream: what others ask for must not be captured
+        self.turn = Exclusive()  # to use the stream: what others ask for must not be captured
         # On a backend that is one user's own:
         self._captured: list[Array] | None = None  # arrays of what is being captured
         self._traced: list[Task] | None = None  # tasks of the step that is being traced
@@ -116,11 +118,6 @@ class TaskBackend(Backend):
             return None
         return "same" if (start, stop) == (other, end) else "part"
 
-    @property
-    def turn(self) -> Exclusive:
-        """The lock to hold while using the stream."""
-        return self._turn
-
     def capture(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
         """A graph of ``times`` calls of ``step``: a function that replays it, and its arrays."""
         self._captured = []
@@ -148,16 +145,6 @@ class TaskBackend(Backend):
             self._traced, self.xp = None, self._xp
 
     # -- launching
-
-    @property
-    def resident(self) -> int:
-        """See `KernelSet`."""
-        return self.kernels.resident
-
-    @property
-    def cache(self) -> int:
-        """See `KernelSet`."""
-        return self.kernels.cache
 
     def launch(self, launch: FusedLaunch) -> Launch:
         """The launch that does the tasks of ``launch``."""
@@ -200,7 +187,7 @@ class TaskBackend(Backend):
         for launch in fuse(tasks):
             if self._captured is not None:
                 self._captured += [touch[0] for task in launch.tasks for touch in task.touched]
-            with self._turn:
+            with self.turn:
                 self.launch(launch).run()
             if performing is not None:
                 performing.launches += 1
@@ -248,6 +235,13 @@ class TaskBackend(Backend):
         """Ask for one part, unless there is nothing to do; see `_task`."""
         if threads:
             self._ask(self._task(name, given, threads, **values))
+
+    def _each(
+        self, name: str, given: Given, array: Array, /, *, by: int = 1, **values: Any
+    ) -> None:
+        """A part whose threads take ``by`` elements of ``array`` each, a row of it a slice."""
+        n, rows = array.size, len(array) if array.ndim else 1
+        self._part(name, given, -(-n // by), sliced=rows, n=n, **values)
 
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Whether the product traced last takes this as its epilogue."""
