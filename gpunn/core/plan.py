@@ -8,7 +8,7 @@ node becomes a `Call`: all that a layer sees when it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
@@ -103,6 +103,7 @@ class Plan:
         return found
 
 
+@dataclass(eq=False)
 class Call:
     """One application of a layer in one workspace: its arrays and what is asked of it.
 
@@ -126,36 +127,30 @@ class Call:
         seed, stream: key and number of this call's random stream.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        layer: Any,
-        batch: int,
-        dtype: str,
-        training: bool,
-        inputs: int = 1,
-    ) -> None:
-        self.backend = backend
-        self.layer = layer
-        self.batch = batch
-        self.dtype = dtype
-        self.training = training
-        self.x: Array = None
-        self.y: Array = None
-        self.dx: Array = None
-        self.dy: Array = None
-        self.accumulate_dx = False
+    backend: Backend
+    layer: Any
+    batch: int
+    dtype: str
+    training: bool
+    inputs: InitVar[int] = 1
+    precision: str | None = None
+    control: Control | None = None
+    seed: int = 0
+    stream: int = 0
+    x: Array = None
+    y: Array = None
+    dx: Array = None
+    dy: Array = None
+    accumulate_dx: bool = False
+    trains: bool = False
+    accumulate_gradients: bool = False
+    folded: bool = False
+
+    def __post_init__(self, inputs: int) -> None:
         self.xs: list[Array] = [None] * inputs
         self.dxs: list[Array] = [None] * inputs
         self.accumulate_dxs = [False] * inputs
-        self.trains = False
-        self.accumulate_gradients = False
-        self.folded = False
-        self.activation: Any = getattr(layer, "activation", None)
-        self.precision: str | None = None
-        self.control: Control | None = None
-        self.seed = 0
-        self.stream = 0
+        self.activation: Any = getattr(self.layer, "activation", None)
         self._arrays: dict[str, Array] = {}
 
     def reads(self, number: int, x: Array) -> None:

@@ -90,10 +90,10 @@ class Workspace:
         folded = {node: k for k, node in plan.folded_rescalings().items()}
         views = self._views = set[int]()
         for i, node in enumerate(plan.nodes):
-            trains = training and node.training is not False
-            call = Call(backend, node.layer, batch, dtype, trains, len(node.sources))
-            call.control, call.precision = control, precision
-            call.seed, call.stream = node.layer.stream_seed(seed), i
+            call = Call(
+                backend, node.layer, batch, dtype, training and node.training is not False,
+                len(node.sources), precision, control, node.layer.stream_seed(seed), i,
+            )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._output(source))
             if activations is not None and i in activations:
@@ -179,11 +179,6 @@ class Workspace:
                     written.add(written_in(source))
 
     # Of models with one input and one output.
-
-    @property
-    def x(self) -> Array:
-        """The first input."""
-        return self.xs[0]
 
     @property
     def y(self) -> Array:

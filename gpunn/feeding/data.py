@@ -212,7 +212,7 @@ def to_rows(
             take("weights", k, array, argument, own or class_weight is not None)
     for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
         check_finite(backend, array, dtype, f"{where}{argument}")
-    return place(backend, dtype, given, made, call, names)
+    return place(spec, given, made, call, names)
 
 
 def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:

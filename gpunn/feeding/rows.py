@@ -21,6 +21,7 @@ from gpunn.backends.shared.order import Order
 
 from .arrays import is_ready, on_device, stored_dtype
 from .memory import kept_data, lacking, readable
+from .spec import Spec
 
 # A data set on a card is kept for the next call up to this size, in bytes. For a larger one it
 # matters little that programs are captured anew: the steps on it take much longer.
@@ -77,16 +78,6 @@ class Rows:
         """The first input."""
         return self.arrays["x"]
 
-    @property
-    def y(self) -> Array | None:
-        """The target of the first output, if there is one."""
-        return self.arrays.get("y")
-
-    @property
-    def weights(self) -> Array | None:
-        """The weights of the first target, if there are any."""
-        return self.arrays.get("weights")
-
     def __len__(self) -> int:
         return len(self.x if self.chosen is None else self.chosen)
 
@@ -112,22 +103,18 @@ class Rows:
 
 
 def place(
-    backend: Backend,
-    dtype: str,
-    given: dict[str, Array],
-    made: set[str],
-    call: str | None,
-    arguments: Mapping[str, str],
+    spec: Spec, given: dict[str, Array], made: set[str], call: str | None, arguments: dict[str, str]
 ) -> Rows:
     """Rows of arrays that were checked, where steps can read them or can be fed from.
 
     Args:
-        backend, dtype: of the model.
+        spec: of the model.
         given: arrays by their names in `Rows`, on the host or the device.
         made: names of those that the user has no reference to.
         call: what they are for; None for a single batch, which is neither kept nor streamed.
         arguments: what messages call them.
     """
+    backend, dtype = spec.backend, spec.dtype
 
     def put(name: str, into: Array | None = None) -> Array:
         return on_device(backend, given[name], dtype, arguments[name], into)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from gpunn import saving
 from gpunn.callbacks import CallbackList, History
 from gpunn.common.arguments import (
     check_choice,
@@ -213,9 +214,12 @@ class Model(PredictingModel):
                         f"or something that can be iterated anew each epoch."
                     )
             size = rows_of_a_batch(batch_size, rows, steps)
-            feed = loops.Feed(trainer, rows, size, True, bool(shuffle))
+            feed = loops.Feed(trainer, rows, size, True, bool(shuffle), steps)
             size = rows_of_a_batch(validation_batch, validation, validation_steps)
-            check = validation and loops.Feed(trainer, validation, size, False)
+            check = validation and loops.Feed(
+                trainer, validation, size, False, limit=validation_steps
+            )
+            run = range(initial_epoch, epochs)
             callback_list = CallbackList(
                 callbacks,
                 add_history=True,
@@ -235,18 +239,7 @@ class Model(PredictingModel):
                 trainer.train() as programs,
                 feed.at_work(programs) if alone else nullcontext(),
             ):
-                loops.fit(
-                    self,
-                    programs,
-                    feed,
-                    check,
-                    callback_list,
-                    epochs,
-                    initial_epoch,
-                    steps,
-                    validation_steps,
-                    validation_freq,
-                )
+                loops.fit(self, programs, feed, check, callback_list, run, validation_freq)
             assert self.history is not None
             return self.history
 
@@ -307,12 +300,12 @@ class Model(PredictingModel):
         verbose = check_verbose(verbose)
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
         size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
-        feed = loops.Feed(trainer, rows, size, False)
+        feed = loops.Feed(trainer, rows, size, False, limit=steps)
         callback_list = CallbackList(
             callbacks, model=self, steps=steps or feed.steps(), verbose=verbose
         )
         evaluated = partial(loops.evaluate, self)
-        logs = trainer.evaluations.call(evaluated, feed, callback_list, steps)
+        logs = trainer.evaluations.call(evaluated, feed, callback_list)
         if verbose:
             print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
         return _result(logs, return_dict)
@@ -345,21 +338,15 @@ class Model(PredictingModel):
 
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write architecture, weights and training state; see `gpunn.saving.save_model`."""
-        from gpunn.saving import save_model
-
-        save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
+        saving.save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights only; see `gpunn.saving.save_weights`."""
-        from gpunn.saving import save_weights
-
-        save_weights(self, filepath, overwrite=overwrite)
+        saving.save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, **options: Any) -> None:
         """Read what `save_weights` or `save` wrote; see `gpunn.saving.load_weights`."""
-        from gpunn.saving import load_weights
-
-        load_weights(self, filepath, **options)
+        saving.load_weights(self, filepath, **options)
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

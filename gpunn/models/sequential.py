@@ -151,10 +151,8 @@ class Sequential(Model):
             "name": self.name,
             "layers": [registry.serialize(layer) for layer in self._layers],
         }
-        if self.dtype_given is not None:
-            config["dtype"] = self.dtype_given
-        elif self.built:
-            config["dtype"] = self.dtype
+        if self.dtype_given is not None or self.built:
+            config["dtype"] = self.dtype_given or self.dtype
         if self.built:
             config["build_input_shape"] = [None, *self._known_plan("input_shape").input_shapes[0]]
         return config

@@ -260,6 +260,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             )
         return self.plan
 
+    def _known_graph(self, attribute: str) -> Graph:
+        """The graph, for an attribute that there is once the model is built."""
+        self._known_plan(attribute)
+        return self.graph
+
     @property
     def trainable(self) -> bool:
         return self._trainable

@@ -22,14 +22,12 @@ class Structure(BuildableModel):
     @property
     def inputs(self) -> list[SymbolicTensor]:
         """The symbolic inputs; an AttributeError before they are known."""
-        self._known_plan("inputs")
-        return list(self.graph.inputs)
+        return list(self._known_graph("inputs").inputs)
 
     @property
     def outputs(self) -> list[SymbolicTensor]:
         """The symbolic outputs; an AttributeError before they are known."""
-        self._known_plan("outputs")
-        return list(self.graph.outputs)
+        return list(self._known_graph("outputs").outputs)
 
     @property
     def input(self) -> Any:
@@ -44,28 +42,26 @@ class Structure(BuildableModel):
     @property
     def input_names(self) -> list[str]:
         """What the inputs are called in dictionaries of data."""
-        self._known_plan("input_names")
-        return self.graph.input_names
+        return self._known_graph("input_names").input_names
 
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called in logs and in dictionaries of data."""
-        self._known_plan("output_names")
-        return self.graph.output_names
+        return self._known_graph("output_names").output_names
 
     @property
     def input_shape(self) -> Any:
         """(None, ...) with the shape of one sample, or several of them in the form of the
         inputs; an AttributeError before it is known."""
-        self._known_plan("input_shape")
-        return self.graph.input_form.pack([t.shape for t in self.graph.inputs])
+        graph = self._known_graph("input_shape")
+        return graph.input_form.pack([t.shape for t in graph.inputs])
 
     @property
     def output_shape(self) -> Any:
         """(None, ...) with the shape of one prediction, or several of them; an
         AttributeError before it is known."""
-        self._known_plan("output_shape")
-        return self.graph.output_form.pack([t.shape for t in self.graph.outputs])
+        graph = self._known_graph("output_shape")
+        return graph.output_form.pack([t.shape for t in graph.outputs])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The outputs' shape (batch or None, ...) for inputs of that shape."""

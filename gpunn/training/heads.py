@@ -78,7 +78,8 @@ class TargetBuffers:
         self.y_pred = workspace.ys[k].reshape(-1, width)
         self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(-1, width)
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
-        self._converted: dict[str, tuple[Array, Any, Array]] = {}
+        # What is computed for the metrics, by its name: from, function, into.
+        self.converted: dict[str, tuple[Array, Any, Array]] = {}
         self.measuring = [  # what each metric reads: targets and predictions
             (
                 m,
@@ -94,15 +95,10 @@ class TargetBuffers:
         if function is None:
             return array
         name = f"{function.__name__} of {name}"
-        if name not in self._converted:
+        if name not in self.converted:
             into = pool.array(name, array.shape, array.dtype)
-            self._converted[name] = array, function, into
-        return self._converted[name][2]
-
-    @property
-    def conversions(self) -> list[tuple[Array, Any, Array]]:
-        """What is computed for the metrics: from, function, into."""
-        return list(self._converted.values())
+            self.converted[name] = array, function, into
+        return self.converted[name][2]
 
 
 def make_heads(

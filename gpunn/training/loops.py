@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,22 +35,27 @@ class NonFiniteLossError(FloatingPointError):
     """The loss became NaN or infinite; the message names the epoch and the step."""
 
 
+@dataclass(eq=False)
 class Feed:
-    """A data set as a sequence of `Piece`, epoch by epoch."""
+    """A data set as a sequence of `Piece`, epoch by epoch.
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        data: Rows | Batches,
-        batch_size: int,
-        training: bool,
-        shuffle: bool = False,
-    ) -> None:
-        self.trainer = trainer
-        self.data = data
-        self.batch_size = batch_size
-        self.training = training
-        self.shuffle = shuffle
+    Args:
+        trainer: of whose model it is.
+        data: the rows, or what yields batches.
+        batch_size: rows of a step.
+        training: whether the steps train.
+        shuffle: whether each pass has an order of its own.
+        limit: steps of an epoch; None for as many as there are batches.
+    """
+
+    trainer: Trainer
+    data: Rows | Batches
+    batch_size: int
+    training: bool
+    shuffle: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
         self.position = 0  # rows of the current pass that were used already
         self.began = False
         self.exhausted = False
@@ -59,6 +65,7 @@ class Feed:
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
         self._mapped: list[tuple[Any, str]] = []  # memory-mapped arrays, and their names
+        data = self.data
         if isinstance(data, Rows):
             if data.kept is not None:
                 data.kept.readers.add(self)
@@ -72,6 +79,10 @@ class Feed:
             return len(self.data.source)
         except TypeError:
             return None
+
+    def left(self, done: int) -> int | None:
+        """Steps of an epoch after the first ``done``; None if there is no limit."""
+        return None if self.limit is None else self.limit - done
 
     def samples(self) -> int | None:
         return len(self.data) if isinstance(self.data, Rows) else None
@@ -170,29 +181,25 @@ class Feed:
             finally:
                 self._at_work = False
 
-    def run(
-        self, programs: Programs, callbacks: Any, limit: int | None, first_batch: int, model: Any
-    ) -> int:
+    def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         """Run one epoch; returns the number of steps."""
         for array, name in self._mapped:
             check_file(array, name)
         with nullcontext() if self._at_work else self.at_work(programs):
             try:
-                return self._run(programs, callbacks, limit, first_batch, model)
+                return self._run(programs, callbacks, first_batch, model)
             finally:
                 if self._chunks is not None:
                     self._chunks.settle()
 
-    def _run(
-        self, programs: Programs, callbacks: Any, limit: int | None, first_batch: int, model: Any
-    ) -> int:
+    def _run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         training = self.training
         begin, end, next_watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
         batch = first_batch
-        for program, steps, size in self.epoch(programs, limit):
+        for program, steps, size in self.epoch(programs, self.left(first_batch)):
             while steps > 0:
                 until = next_watched(batch)
                 watched = until == batch
@@ -249,13 +256,10 @@ def fit(
     feed: Feed,
     validation: Feed | None,
     callbacks: Any,
-    epochs: int,
-    initial_epoch: int,
-    steps_per_epoch: int | None,
-    validation_steps: int | None,
+    epochs: range,
     validation_freq: Any,
 ) -> None:
-    """Train from ``initial_epoch`` to ``epochs``, and call the callbacks."""
+    """Train for these epochs, and call the callbacks."""
     trainer = feed.trainer
     model.stop_training = False
     model.resume_from = None
@@ -265,23 +269,23 @@ def fit(
     callbacks.on_train_begin({})
     first_batch, warned = 0, False
     if model.resume_from is not None:
-        initial_epoch, first_batch = model.resume_from
+        first_epoch, first_batch = model.resume_from
+        epochs = range(first_epoch, epochs.stop)
         feed.resume(int(trainer.control.get()[POSITION]), first_batch)
-    for epoch in range(initial_epoch, epochs):
+    for epoch in epochs:
         if not first_batch:
             programs.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
-        limit = None if steps_per_epoch is None else steps_per_epoch - first_batch
-        steps = feed.run(programs, told, limit, first_batch, model)
+        limit, steps = feed.left(first_batch), feed.run(programs, told, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
-                f"The data ran out in epoch {epoch + 1} of {epochs}, after {steps} of {limit} "
+                f"The data ran out in epoch {epoch + 1} of {epochs.stop}, after {steps} of {limit} "
                 f"steps: {'training' if over else 'the epoch'} ends there.",
                 stacklevel=3,
             )
             warned = True
-        if steps == 0 and over and epoch > initial_epoch:
+        if steps == 0 and over and epoch > epochs.start:
             break
         if steps == 0 and not first_batch:
             raise ValueError("x gave no batch at all: there is nothing to train on.")
@@ -290,7 +294,7 @@ def fit(
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
             evaluated = partial(evaluate, model)
-            found = trainer.evaluations.call(evaluated, validation, told, validation_steps)
+            found = trainer.evaluations.call(evaluated, validation, told)
             logs.update({f"val_{name}": value for name, value in found.items()})
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training or over:
@@ -321,21 +325,19 @@ def _refuse_bad_loss(
     )
 
 
-def evaluate(
-    model: Any, programs: Programs, feed: Feed, callbacks: Any, steps: int | None
-) -> dict[str, float]:
+def evaluate(model: Any, programs: Programs, feed: Feed, callbacks: Any) -> dict[str, float]:
     """One pass over the data: loss and metrics."""
     programs.reset_totals()
     if callbacks is not None:
         callbacks.on_test_begin({})
     model.stop_evaluating = False
     feed.restart()
-    done = feed.run(programs, callbacks, steps, 0, model)
+    done = feed.run(programs, callbacks, 0, model)
     if not done and not feed.exhausted:
         raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
-    if steps is not None and done < steps and not model.stop_evaluating:
+    if feed.limit is not None and done < feed.limit and not model.stop_evaluating:
         warnings.warn(
-            f"The data to evaluate on ran out after {done} of {steps} steps.", stacklevel=3
+            f"The data to evaluate on ran out after {done} of {feed.limit} steps.", stacklevel=3
         )
     logs = programs.logs() if done else {}
     if callbacks is not None:

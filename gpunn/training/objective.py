@@ -16,7 +16,6 @@ from gpunn.common.overrides import replaces
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.feeding.spec import Spec
-from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 
 from .heads import Head, Measure, make_heads
@@ -78,18 +77,6 @@ class Objective:
         used = [m.metric for head in self.heads for m in head.measures]
         self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
         self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
-
-    # Of models with one output.
-
-    @property
-    def loss(self) -> Loss:
-        """The loss of the first output that has one, as the step uses it."""
-        return self.heads[0].loss
-
-    @property
-    def fused(self) -> bool:
-        """Whether that takes over the output's activation."""
-        return self.heads[0].fused
 
     @cached_property
     def measures(self) -> list[Measure]:

@@ -31,24 +31,19 @@ class Programs:
     Args:
         objective: what the steps compute.
         training: whether gradients are made and weights are updated.
-        control, totals: the control block and the sums, if they are to go on with what
-            others have come to.
+        before: others whose control block and sums they go on with, if any.
     """
 
     def __init__(
-        self,
-        objective: Objective,
-        training: bool,
-        control: Control | None = None,
-        totals: Array = None,
+        self, objective: Objective, training: bool, before: Programs | None = None
     ) -> None:
+        backend = objective.backend
         self.objective = objective
         self.training = training
-        self.backend = objective.backend.isolated()
-        self.control = control or Control(objective.backend)
-        if totals is None:
-            totals = objective.backend.zeros(objective.zeros.shape, np.float64)
-        self.totals = totals
+        self.backend = backend.isolated()
+        self.control: Control = before.control if before else Control(backend)
+        zeros = objective.zeros.shape, np.float64
+        self.totals: Array = before.totals if before else backend.zeros(*zeros)
         self.pool = Pool(self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
@@ -76,16 +71,13 @@ class Programs:
         """
         programs = self._on_rows.setdefault(source, {})
         key = size, order.rows, order.seed
-        entry = programs.pop(key, None) or self._new_program(size, source, order)
+        arrays = source.arrays  # not `source`: the program must not keep alive what keeps it
+        entry = programs.pop(key, None) or self._program_of(size, arrays.keys(), arrays, order)
         while len(programs) >= CACHED_PROGRAMS:
             del programs[next(iter(programs))]
         programs[key] = entry  # the last place: most recently used
         self.last_batch, program = entry
         return program
-
-    def _new_program(self, size: int, source: Rows, order: Order) -> Entry:
-        # The arrays, not `source`: the program must not keep alive what keeps it.
-        return self._program_of(size, frozenset(source.arrays), source.arrays, order)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Loss and metrics of one step on a batch that the host brings."""
@@ -132,10 +124,7 @@ class Programs:
         """The arrays of a batch size and a program of its step; arguments as of `ModelStep`."""
         objective, control = self.objective, self.control
         batch = Batch(objective, self.backend, control, self.pool, size, self.training)
-        step = ModelStep(
-            objective, self.backend, control, self.totals, batch, self.training, given, source,
-            order,
-        )  # fmt: skip
+        step = ModelStep(batch, self.totals, given, source, order)
         program = self.backend.program(step, objective.traceable)
         optimizer = objective.optimizer if self.training else None
         # A schedule without a functor is computed by the host, before each step.

@@ -7,6 +7,7 @@ backend may trace or capture it, and then replays what it has collected.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
@@ -19,33 +20,40 @@ from .heads import LOSS_TOTALS, Head, TargetBuffers
 from .objective import Objective
 
 
+@dataclass(eq=False)
 class Batch:
-    """The arrays of one batch size: the workspace, and targets and weights of each head."""
+    """The arrays of one batch size: the workspace, and targets and weights of each head.
 
-    def __init__(
-        self,
-        objective: Objective,
-        backend: Backend,
-        control: Control,
-        pool: Pool,
-        size: int,
-        training: bool,
-    ) -> None:
-        dtype, heads = objective.spec.dtype, objective.heads
-        self.size = size
+    Args:
+        objective: what is computed on it.
+        backend, control, pool: of the programs that it belongs to.
+        size: rows.
+        training: whether there are gradients and an update.
+    """
+
+    objective: Objective
+    backend: Backend
+    control: Control
+    pool: Pool
+    size: int
+    training: bool
+
+    def __post_init__(self) -> None:
+        of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
         self.workspace = Workspace(
-            objective.plan, backend, dtype, size, pool, training, objective.replaced, control,
-            objective.seed, objective.precision, [head.number for head in heads],
+            of.plan, self.backend, dtype, self.size, pool, self.training, of.replaced, self.control,
+            of.seed, of.precision, [head.number for head in of.heads],
         )  # fmt: skip
-        self.target_buffers = [TargetBuffers(head, self.workspace, pool, dtype) for head in heads]
-        self._numbers = [head.number for head in heads]
+        self.target_buffers = [
+            TargetBuffers(head, self.workspace, pool, dtype) for head in of.heads
+        ]
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
         """Where targets, and weights if they are given, go: (name in `Rows`, array)."""
         found = []
-        for number, buffers in zip(self._numbers, self.target_buffers, strict=True):
-            found.append((name_of("y", number), buffers.y))
-            if (name := name_of("weights", number)) in given:
+        for head, buffers in zip(self.objective.heads, self.target_buffers, strict=True):
+            found.append((name_of("y", head.number), buffers.y))
+            if (name := name_of("weights", head.number)) in given:
                 found.append((name, buffers.weights))
         return found
 
@@ -94,7 +102,7 @@ class HeadLoss:
         )  # fmt: skip
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
-        for given, function, into in buffers.conversions:
+        for given, function, into in buffers.converted.values():
             backend.bias_activation(given, None, function, into)
         for measure in self._measures:
             backend.metric(*measure)
@@ -104,10 +112,8 @@ class ModelStep:
     """A step on a batch of one size: called, it performs the step.
 
     Args:
-        objective: what it computes.
-        backend, control, totals: of the programs that it belongs to.
-        batch: its arrays.
-        training: whether there are gradients and an update.
+        batch: its arrays, and what it computes.
+        totals: the sums of the programs that it belongs to.
         given: the names of the arrays that the data have, see `name_of`.
         source: the arrays of a data set by these names, to gather batches from; None where the
             host writes each batch.
@@ -116,16 +122,13 @@ class ModelStep:
 
     def __init__(
         self,
-        objective: Objective,
-        backend: Backend,
-        control: Control,
-        totals: Array,
         batch: Batch,
-        training: bool,
+        totals: Array,
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> None:
+        objective, backend, control = batch.objective, batch.backend, batch.control
         self.backend, self.control, self.batch = backend, control, batch
         self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
         self.losses = [
@@ -139,7 +142,7 @@ class ModelStep:
             self.penalties, self.bad = totals[-2:], totals[-1:]
             self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
         self.rows = batch.target_buffers[0].rows
-        self.optimizer = objective.optimizer if training and self.arena.groups else None
+        self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.arena.penalized)
         self.gathers: list[tuple[Any, ...]] = []  # the arguments of each

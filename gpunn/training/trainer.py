@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES, Control
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
 from gpunn.common.registry import is_own
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
 
@@ -33,6 +34,7 @@ class Trainer(Objective):
         self.passes = 0  # passes over the data begun so far
         self._treatments: list[tuple[Any, ...]] = []
         self.training = Programs(self, True)
+        self.control = self.training.control
         self.evaluations: Contexts[Programs] = Contexts(lambda: Programs(self, False))
         self._interrupted = False
         self._adjustable = [f for f in self.formulas if hasattr(f, "__dict__")]
@@ -45,11 +47,6 @@ class Trainer(Objective):
         self.refresh()
 
     # -- steps
-
-    @property
-    def control(self) -> Control:
-        """The control block of training."""
-        return self.training.control
 
     @property
     def last_batch(self) -> Batch | None:
@@ -127,16 +124,20 @@ class Trainer(Objective):
         """Everything besides the weights that the next step depends on."""
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.control.get(), "totals": totals}
-        for name, slot in self.arena.slots.items():
-            for path, p in self.plan.parameters.items():
-                if p.trained:
-                    tensors[f"slot/{name}/{path}"] = self.backend.read(self.arena.segment(slot, p))
+        tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
         document = {
             "seed": self.seed,
             "passes": self.passes,
             "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
         }
         return tensors, document
+
+    def _slots(self) -> Iterator[tuple[str, Array]]:
+        """The part of each slot that is for each parameter, and its entry in a file."""
+        for name, slot in self.arena.slots.items():
+            for path, p in self.plan.parameters.items():
+                if p.trained:
+                    yield f"slot/{name}/{path}", self.arena.segment(slot, p)
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
         """Take over what `state` gave.
@@ -173,10 +174,8 @@ class Trainer(Objective):
         write = self.backend.write
         self.control.restore(tensors["counters"])
         write(self.training.totals, tensors["totals"])
-        for name, slot in self.arena.slots.items():
-            for path, p in self.plan.parameters.items():
-                if p.trained:
-                    write(self.arena.segment(slot, p), tensors[f"slot/{name}/{path}"])
+        for entry, array in self._slots():
+            write(array, tensors[entry])
         self.forget_programs()
 
     @staticmethod
@@ -236,8 +235,7 @@ class _Training:
     def __enter__(self) -> Programs:
         trainer = self._trainer
         if trainer._interrupted:
-            before = trainer.training
-            trainer.training = Programs(trainer, True, before.control, before.totals)
+            trainer.training = Programs(trainer, True, trainer.training)
         trainer._interrupted = True  # until it has ended well
         return trainer.training
 

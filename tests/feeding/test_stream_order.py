@@ -95,7 +95,7 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
         while row < len(x):
             stop = chunks.bring(row, number, control)
             places = slice(at[-1], at[-1] + stop - row)
-            steps.work.append(partial(step, chunks.rows.x[places], chunks.rows.y[places]))
+            steps.work.append(partial(step, chunks.rows.x[places], chunks.rows.arrays["y"][places]))
             row = stop
         chunks.settle()
     steps.record().synchronize()

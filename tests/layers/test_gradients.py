@@ -90,7 +90,7 @@ def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Wo
     )
     plan = Plan(nodes, [shape[1:]])
     workspace = Workspace(plan, backend, "float64", shape[0], Pool(backend), training=True)
-    workspace.x[...] = np.random.default_rng(3).standard_normal(shape)
+    workspace.xs[0][...] = np.random.default_rng(3).standard_normal(shape)
     return arena, workspace
 
 
@@ -287,7 +287,8 @@ def test_models(ending: str, rows: int, weighted: bool, backend: str) -> None:
         backend=backend,
     )
     model.compile(optimizer="sgd", loss=loss)
-    assert model.trainer.fused == ("," in ending and "squares" not in ending and bool(activation))
+    fused = "," in ending and "squares" not in ending and bool(activation)
+    assert model.trainer.heads[0].fused == fused
     random = np.random.default_rng(2)
     x = random.standard_normal((rows, 2, 3))
     truth = targets_for(loss, np.empty((rows, 3)), random)

@@ -84,7 +84,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
     random = np.random.default_rng(seed)
     x = random.integers(0, 256, (rows, 4, 3), dtype=np.uint8)
     y = (x.reshape(rows, 12) @ random.standard_normal((12, 5))).argmax(axis=1)
-    return x, y if model.trainer.loss.sparse else np.eye(5, dtype=model.dtype)[y]
+    return x, y if model.trainer.heads[0].loss.sparse else np.eye(5, dtype=model.dtype)[y]
 
 
 def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
@@ -119,7 +119,7 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     run(1)
     new_x, new_y = data(model, 3 * ROWS, seed=1)
     model.backend.write(rows.x, new_x)
-    model.backend.write(rows.y, new_y)
+    model.backend.write(rows.arrays["y"], new_y)
     trainer.control.set(POSITION, 0)
     run(3)
     return state(model)

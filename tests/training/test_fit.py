@@ -357,7 +357,7 @@ def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
     assert sorted(np.concatenate(numbers)) == list(range(100))
     for part, of, share in zip(parts, numbers, (0.8, 0.2), strict=True):
         assert np.bincount(labels[of]).tolist() == [share * n for n in shares]
-        assert_array_equal(spec.backend.read(part.weights), of)
+        assert_array_equal(spec.backend.read(part.arrays["weights"]), of)
     again = split(rows, 0.2, "stratified", spec, seed=4)[1]
     assert not np.array_equal(spec.backend.read(again.x)[:, 0], numbers[1])
 

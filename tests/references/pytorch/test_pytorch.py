@@ -244,7 +244,7 @@ def test_output_activations_fused_with_their_losses(
     values = LOSSES[type(loss).__name__](torch.tensor(y_true), logits, arguments)
     theirs = reduced(values, weights, arguments)
     theirs.backward()
-    assert model.trainer.fused
+    assert model.trainer.heads[0].fused
     assert value == pytest.approx(theirs.item(), rel=1e-5)
     gradients = model.gradients()
     assert_close(gradients[f"{model.layers[0].name}/kernel"], kernel.grad, 1e-5, "kernel")
