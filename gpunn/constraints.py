@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -147,9 +148,7 @@ class MaxNorm(_Norm):
     axis: Any = 0
     low = 0.0
 
-    @property
-    def high(self) -> float:  # type: ignore[override]
-        return self.max_value
+    high = property(attrgetter("max_value"))
 
 
 class UnitNorm(_Norm):
@@ -186,13 +185,8 @@ class MinMaxNorm(_Norm):
     def __post_init__(self) -> None:
         check_number("max_value", self.max_value, self.min_value)
 
-    @property
-    def low(self) -> float:  # type: ignore[override]
-        return self.min_value
-
-    @property
-    def high(self) -> float:  # type: ignore[override]
-        return self.max_value
+    low = property(attrgetter("min_value"))
+    high = property(attrgetter("max_value"))
 
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm

@@ -68,6 +68,8 @@ class Activation(Formula):
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
         x = host_array(x)
+        if self.rowwise and x.ndim == 0:
+            raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
         out = np.empty(x.shape, x.dtype)
         with np.errstate(all="ignore"):  # what overflows becomes infinite, its limit
             self.forward(get_backend("numpy"), x, out)

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from gpunn.backends import host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.fields import field
 
@@ -40,14 +37,6 @@ class _Rowwise(Activation):
                 forward=partial(self._on_rows, along_the_last.forward),
                 gradient=partial(self._on_rows, along_the_last.gradient),
             )
-
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-        if args or kwargs:
-            return type(self)(*args, **kwargs)(x)
-        x = host_array(x)
-        if x.ndim == 0:
-            raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
-        return super().__call__(x)
 
     def _on_rows(self, formula: Any, backend: Backend, *arrays: Array) -> None:
         """formula(backend, *rows): of all arrays, with the axes of the sum as the last one. The

@@ -10,7 +10,8 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
@@ -41,15 +42,11 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
         DataFileError: it is not, or the file is none.
     """
     name = os.fspath(path)
-    try:
+    with _refusing(name, "cannot be read"):
         with open(name, "rb") as file:
             _header(file, os.path.getsize(name))
         array: NDArray[Any] = np.load(name, allow_pickle=False)
-    except FileNotFoundError:
-        raise
-    except _BROKEN as error:
-        raise DataFileError(f"{name} cannot be read: {_short(error)}") from error
-    return array
+        return array
 
 
 def headers(path: str | os.PathLike[str]) -> dict[str, Header]:
@@ -60,15 +57,10 @@ def headers(path: str | os.PathLike[str]) -> dict[str, Header]:
     """
     name = os.fspath(path)
     found = {}
-    try:
-        with zipfile.ZipFile(name) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as file:
-                    found[member.filename.removesuffix(".npy")] = _header(file, member.file_size)
-    except FileNotFoundError:
-        raise
-    except _BROKEN as error:
-        raise DataFileError(f"{name} is no .npz file: {_short(error)}") from error
+    with _refusing(name, "is no .npz file"), zipfile.ZipFile(name) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                found[member.filename.removesuffix(".npy")] = _header(file, member.file_size)
     return found
 
 
@@ -92,11 +84,19 @@ def read_npz(
     wanted = [one for one in (found if names is None else names) if one in found]
     size = sum(math.prod(found[one][0]) * found[one][1].itemsize for one in wanted)
     check_unpacked(name, size, max_bytes, f"--max-bytes {size} to the command")
+    with _refusing(name, "is damaged"), np.load(name, allow_pickle=False) as arrays:
+        return {one: arrays[one] for one in wanted}
+
+
+@contextmanager
+def _refusing(name: str, wrong: str) -> Iterator[None]:
+    """A file that cannot be read within the block is a `DataFileError`, unless it is not there."""
     try:
-        with np.load(name, allow_pickle=False) as arrays:
-            return {one: arrays[one] for one in wanted}
+        yield
+    except FileNotFoundError:
+        raise
     except _BROKEN as error:
-        raise DataFileError(f"{name} is damaged: {_short(error)}") from error
+        raise DataFileError(f"{name} {wrong}: {str(error) or type(error).__name__}") from error
 
 
 def _header(file: IO[bytes], size: int) -> Header:
@@ -114,7 +114,3 @@ def _header(file: IO[bytes], size: int) -> Header:
             f"an array of shape {shape} and dtype {dtype} needs {expected:,} bytes, it has {size:,}"
         )
     return shape, dtype
-
-
-def _short(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -124,11 +123,7 @@ class Loss(Formula):
         Raises:
             ValueError: naming both shapes.
         """
-        if tuple(y_true_shape) != tuple(y_pred_shape):
-            raise ValueError(
-                f"{self.name}: y_true has shape {tuple(y_true_shape)} and y_pred "
-                f"{tuple(y_pred_shape)}; they must be equal. Nothing is broadcast in a loss."
-            )
+        check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of arrays: a number, or one for each row with ``reduction="none"``."""
@@ -146,8 +141,8 @@ class Loss(Formula):
         return reduce_rows(values.reshape(y_pred.shape[:-1]), sample_weight, self.reduction)
 
     def get_config(self) -> dict[str, Any]:
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if name != "dtype" or self.dtype}
+        config = super().get_config()
+        return {name: value for name, value in config.items() if name != "dtype" or value}
 
 
 class ReductionFirst(Loss):
@@ -202,6 +197,19 @@ class ElementLoss(BothAtOnce):
             backend.xp.multiply(values, 1.0 / n, out=values)
             if gradient is not None:
                 backend.xp.multiply(gradient, 1.0 / n, out=gradient)
+
+
+def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: str = "") -> None:
+    """Refuse targets of another shape than the predictions.
+
+    Raises:
+        ValueError: naming both shapes.
+    """
+    if tuple(true) != tuple(pred):
+        raise ValueError(
+            f"{name}: y_true has shape {tuple(true)} and y_pred {tuple(pred)}; they must be "
+            f"equal.{hint}"
+        )
 
 
 def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

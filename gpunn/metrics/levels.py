@@ -13,6 +13,11 @@ from gpunn.backends.contract.backend import Array, Backend
 from .binned import Binned
 
 
+def _count(number: int) -> property:
+    """One of `Levels.counts` as an attribute, (thresholds,) or (thresholds, outputs)."""
+    return property(lambda metric: metric.counts(metric._state)[number].T)
+
+
 class Levels(Binned):
     """Counts of positive and negative targets by how many thresholds predictions exceed.
 
@@ -165,22 +170,10 @@ class Levels(Binned):
         found = positives[:, 1], positives[:, 0], negatives[:, 0], negatives[:, 1]
         return found if self.by_output else tuple(array[0] for array in found)
 
-    @property
-    def true_positives(self) -> np.ndarray:
-        """(thresholds,) or (thresholds, outputs), as the three that follow."""
-        return self.counts(self._state)[0].T
-
-    @property
-    def false_positives(self) -> np.ndarray:
-        return self.counts(self._state)[1].T
-
-    @property
-    def true_negatives(self) -> np.ndarray:
-        return self.counts(self._state)[2].T
-
-    @property
-    def false_negatives(self) -> np.ndarray:
-        return self.counts(self._state)[3].T
+    true_positives = _count(0)
+    false_positives = _count(1)
+    true_negatives = _count(2)
+    false_negatives = _count(3)
 
 
 def _counted(backend: Backend, n: int, step: int) -> Array:

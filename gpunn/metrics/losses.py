@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -30,21 +31,10 @@ class _LossMetric(MeanOfRows):
         self.loss = self.of(reduction="none", **options)
         self.sparse = self.loss.sparse
 
-    @property
-    def functor(self) -> str | None:  # type: ignore[override]
-        return self.loss.functor
-
-    @property
-    def predictions(self) -> str | None:  # type: ignore[override]
-        return self.loss.predictions
-
-    @property
-    def targets(self) -> str | None:  # type: ignore[override]
-        return self.loss.targets
-
-    @property
-    def parameters(self) -> tuple[float, ...]:
-        return self.loss.parameters
+    functor = property(attrgetter("loss.functor"))
+    predictions = property(attrgetter("loss.predictions"))
+    targets = property(attrgetter("loss.targets"))
+    parameters = property(attrgetter("loss.parameters"))
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.loss.forward(backend, y_true, y_pred, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, cast
@@ -15,7 +14,7 @@ from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 from gpunn.common.registry import Examples
-from gpunn.losses.loss import align
+from gpunn.losses.loss import align, check_equal
 
 __all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
 
@@ -108,19 +107,14 @@ class Metric(Formula):
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Refuse shapes that do not belong together."""
-        if tuple(y_true_shape) != tuple(y_pred_shape):
-            raise ValueError(
-                f"{self.name}: y_true has shape {tuple(y_true_shape)} and y_pred "
-                f"{tuple(y_pred_shape)}; they must be equal."
-            )
+        check_equal(self.name, y_true_shape, y_pred_shape)
 
     def __call__(self, *args: Any, **kwargs: Any) -> float:
         self.update_state(*args, **kwargs)
         return self.result()
 
     def get_config(self) -> dict[str, Any]:
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if name != "dtype"}
+        return {name: value for name, value in super().get_config().items() if name != "dtype"}
 
 
 class Mean(Metric):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_below_one, check_not_negative
-from gpunn.common.fields import field
 
-from .means import approach, one_minus_power
-from .optimizer import Optimizer, Slots
+from .means import _TwoMeans, approach, one_minus_power
+from .optimizer import Slots
 
 
-class Adamax(Optimizer):
+class Adamax(_TwoMeans):
     """m += (g - m)(1 - b1), u = max(b2 u, |g|), w -= a / (1 - b1^t) m / (u + eps)
     (Kingma and Ba, 2015, section 7.1).
 
@@ -29,15 +27,10 @@ class Adamax(Optimizer):
     """
 
     functor = "Adamax"
-    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
     slot_names = ("m", "u")
     not_negative = ("u",)
 
     learning_rate: Any = 0.001
-    beta_1: float = field(default=0.9, check=check_below_one)
-    beta_2: float = field(default=0.999, check=check_below_one)
-    epsilon: float = field(default=1e-7, check=check_not_negative)
-    weight_decay: float | None = None
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
 

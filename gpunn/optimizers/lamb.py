@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_below_one, check_not_negative
-from gpunn.common.fields import field
 
-from .means import approach, one_minus_power
-from .optimizer import Optimizer, Slots
+from .means import _TwoMeans, approach, one_minus_power
+from .optimizer import Slots
 
 
-class Lamb(Optimizer):
+class Lamb(_TwoMeans):
     """m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
     r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), and for each parameter by itself
     w -= a |w| / |r| r (You et al., "Large batch optimization for deep learning", 2020).
@@ -33,16 +31,11 @@ class Lamb(Optimizer):
     """
 
     functor = "Lamb"
-    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
     slot_names = ("m", "v", "direction")
     not_negative = ("v",)
     steps_by_norms = True
 
     learning_rate: Any = 0.001
-    beta_1: float = field(default=0.9, check=check_below_one)
-    beta_2: float = field(default=0.999, check=check_below_one)
-    epsilon: float = field(default=1e-7, check=check_not_negative)
-    weight_decay: float | None = None
 
     examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
 

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_below_one, check_not_negative
+from gpunn.common.fields import field
+
+from .optimizer import Optimizer
+
+
+class _TwoMeans(Optimizer):
+    """What optimizers share that keep two decaying means of the gradient."""
+
+    parameter_names = cast("tuple[str, ...]", ("beta_1", "beta_2", "epsilon", "weight_decay"))
+
+    learning_rate: Any = 0.001
+    beta_1: float = field(default=0.9, check=check_below_one)
+    beta_2: float = field(default=0.999, check=check_below_one)
+    epsilon: float = field(default=1e-7, check=check_not_negative)
+    weight_decay: float | None = None
 
 
 def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Array) -> None:

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_below_one, check_not_negative
-from gpunn.common.fields import field
 
-from .means import approach, one_minus_power
-from .optimizer import Optimizer, Slots
+from .means import _TwoMeans, approach, one_minus_power
+from .optimizer import Slots
 
 
-class Nadam(Optimizer):
+class Nadam(_TwoMeans):
     """Adam with Nesterov momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
     With mu_t = b1 (1 - .96^t / 2) and p_t the product of mu_1 to mu_t:
@@ -35,7 +33,7 @@ class Nadam(Optimizer):
     """
 
     functor = "Nadam"
-    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay", "product_count", "products")
+    parameter_names = (*_TwoMeans.parameter_names, "product_count", "products")
     slot_names = ("m", "v")
     not_negative = ("v",)
     # Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until
@@ -44,10 +42,6 @@ class Nadam(Optimizer):
     product_count = len(products)
 
     learning_rate: Any = 0.001
-    beta_1: float = field(default=0.9, check=check_below_one)
-    beta_2: float = field(default=0.999, check=check_below_one)
-    epsilon: float = field(default=1e-7, check=check_not_negative)
-    weight_decay: float | None = None
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
 

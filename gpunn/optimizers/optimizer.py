@@ -40,6 +40,8 @@ SUM = "gradient_accumulator"
 AVERAGE = "average"
 Slots = dict[str, Array]
 
+_positive = optional(check_positive)
+
 
 def _every(least: int) -> Callable[[str, Any], int | None]:
     """The check of how often something is done; None or 0 for never."""
@@ -162,17 +164,13 @@ class Optimizer(Formula):
     learning_rate: Any = field(managed=property(_rate_now, _set_rate))
     # Without a type here too: each optimizer has it as an argument at another place.
     weight_decay = field(default=None, check=optional(check_not_negative))
-    clipnorm: float | None = field(default=None, check=optional(check_positive), kw_only=True)
-    clipvalue: float | None = field(default=None, check=optional(check_positive), kw_only=True)
-    global_clipnorm: float | None = field(
-        default=None, check=optional(check_positive), kw_only=True
-    )
+    clipnorm: float | None = field(default=None, check=_positive, kw_only=True)
+    clipvalue: float | None = field(default=None, check=_positive, kw_only=True)
+    global_clipnorm: float | None = field(default=None, check=_positive, kw_only=True)
     use_ema: bool = field(default=False, check=check_flag, kw_only=True)
     ema_momentum: float = field(default=0.99, check=check_fraction, kw_only=True)
     ema_overwrite_frequency: int | None = field(default=None, check=_every(1), kw_only=True)
-    loss_scale_factor: float | None = field(
-        default=None, check=optional(check_positive), kw_only=True
-    )
+    loss_scale_factor: float | None = field(default=None, check=_positive, kw_only=True)
     gradient_accumulation_steps: int | None = field(default=None, check=_every(2), kw_only=True)
     name: str | None = field(default=None, kw_only=True)
 

@@ -79,12 +79,24 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         return self.values[bisect_left(self.boundaries, float(step))]
 
 
-def _periods(step: Any, decay_steps: float, staircase: bool) -> float:
-    p = float(step) / decay_steps
-    return math.floor(p) if staircase else p
+class _ByPeriods(LearningRateSchedule):
+    """A decay by a factor for each ``decay_steps``."""
+
+    parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
+
+    initial_learning_rate: float = field(check=check_rate)
+    decay_steps: float = field(check=check_steps)
+    decay_rate: float = field(check=check_rate)
+    staircase: bool = field(default=False, check=check_flag)
+    name: str = field(default="")
+
+    def periods(self, step: Any) -> float:
+        """How many have passed."""
+        passed = float(step) / self.decay_steps
+        return math.floor(passed) if self.staircase else passed
 
 
-class ExponentialDecay(LearningRateSchedule):
+class ExponentialDecay(_ByPeriods):
     """initial_learning_rate * decay_rate ** (step / decay_steps).
 
     Args:
@@ -103,20 +115,14 @@ class ExponentialDecay(LearningRateSchedule):
         {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7},
         {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.7, "staircase": True},
     )
-    parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
-    initial_learning_rate: float = field(check=check_rate)
-    decay_steps: float = field(check=check_steps)
-    decay_rate: float = field(check=check_rate)
-    staircase: bool = field(default=False, check=check_flag)
-    name: str = field(default="ExponentialDecay")
+    name = "ExponentialDecay"
 
     def __call__(self, step: Any) -> float:
-        passed = _periods(step, self.decay_steps, self.staircase)
-        return self.initial_learning_rate * self.decay_rate**passed
+        return self.initial_learning_rate * self.decay_rate ** self.periods(step)
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_ByPeriods):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps).
 
     Args:
@@ -132,17 +138,11 @@ class InverseTimeDecay(LearningRateSchedule):
 
     functor = "InverseTimeDecay"
     examples = ExponentialDecay.examples
-    parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
-    initial_learning_rate: float = field(check=check_rate)
-    decay_steps: float = field(check=check_steps)
-    decay_rate: float = field(check=check_rate)
-    staircase: bool = field(default=False, check=check_flag)
-    name: str = field(default="InverseTimeDecay")
+    name = "InverseTimeDecay"
 
     def __call__(self, step: Any) -> float:
-        passed = _periods(step, self.decay_steps, self.staircase)
-        return self.initial_learning_rate / (1.0 + self.decay_rate * passed)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * self.periods(step))
 
 
 class PolynomialDecay(LearningRateSchedule):
