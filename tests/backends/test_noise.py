@@ -131,7 +131,7 @@ def test_called_by_itself() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layers.GaussianNoise(-0.1), "stddev must be at least 0.0; got -0.1"),
+        (lambda: layers.GaussianNoise(-0.1), "stddev must be at least 0; got -0.1"),
         (lambda: layers.GaussianDropout(1.0), "rate must be from 0 up to but not including 1"),
         (lambda: layers.GaussianDropout(-0.1), "rate must be from 0"),
         (lambda: layers.GaussianNoise(0.1, seed=-1), "seed must be None or an integer"),
