@@ -30,7 +30,7 @@ class Binned(Metric):
     """
 
     abstract = True
-    adds = "bins"
+    accumulates = "bins"
     sparse = cast("bool | None", None)
     by_output = False
     outputs = cast("int | None", None)

@@ -21,7 +21,7 @@ class _LossMetric(MeanOfRows):
     """The mean over rows of a loss; a subclass names its class, and arguments that both have."""
 
     direction = "down"
-    adds = "losses"
+    accumulates = "losses"
     of: ClassVar[type[losses.Loss]]
     options: ClassVar[tuple[str, ...]] = ()
 

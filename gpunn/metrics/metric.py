@@ -35,7 +35,7 @@ class Metric(Formula):
         state_size: length of the state, which may depend on what `build` was told.
         sparse: True if ``y_true`` holds a class number a row; None if either will do.
         functor, parameter_names: see `Formula`; in ``kernels/formulas/metrics.cuh``.
-        adds: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
+        accumulates: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if more is better, ``"down"`` if less is.
         predictions: what it needs, as `gpunn.losses.Loss.predictions`: in a model whose loss
@@ -58,7 +58,7 @@ class Metric(Formula):
     state_size = 2
     # Without a type: only what has one is an argument to type checkers.
     sparse = cast("bool | None", False)
-    adds = "rows"
+    accumulates = "rows"
     direction = "up"
     predictions: ClassVar[str | None] = None
     targets: ClassVar[str | None] = None

@@ -39,7 +39,7 @@ class R2Score(Binned):
     0.571429
     """
 
-    adds = "columns"
+    accumulates = "columns"
     functor = "R2Score"
     sparse = False
     by_output = True
@@ -72,9 +72,9 @@ class R2Score(Binned):
             by_row = weights if weights.ndim == 2 else weights[:, np.newaxis]
             xp.multiply(terms[:3], by_row, out=terms[:3])
             xp.copyto(terms[3], by_row)
-            some = backend.scratch((len(by_row),), bool, "some")
-            xp.any(by_row, axis=-1, out=some)
-            xp.sum(some, axis=-1, out=added[4 * columns :].reshape(()))
+            counted = backend.scratch((len(by_row),), bool, "counted")
+            xp.any(by_row, axis=-1, out=counted)
+            xp.sum(counted, axis=-1, out=added[4 * columns :].reshape(()))
         xp.sum(terms, axis=1, out=added[: 4 * columns].reshape(4, columns))
         xp.add(state, added, out=state)
 

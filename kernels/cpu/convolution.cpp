@@ -92,17 +92,17 @@ void convolve(const T* x, const T* kernel, const T* bias, const double* paramete
             const T* images = padded_images(l, x + first * l.image(), count, room);
             const int64 windows = count * l.w.count(), base = first * l.w.count();
             for (int64 block = 0; block < windows; block += BLOCK) {
-                const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+                const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
                 T* rows = z + (base + block) * filters;
                 each_panel<T>(filters, [&](int64 column, int64 columns) {
                     gathered_panel<T>(
                         Windowed<T>{images, {at + block}, {cells}, depth, packed + column * depth,
                                    PANEL_WIDTH<T>, columns, bias ? bias + column : nullptr, false,
                                    rows + column, {filters}},
-                        some
+                        in_block
                     );
                 });
-                activate(parameters, rows, some * filters, out + (base + block) * filters);
+                activate(parameters, rows, in_block * filters, out + (base + block) * filters);
             }
         });
     });
@@ -147,7 +147,7 @@ void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool 
     const int64 run = l.run(), filters = l.filters;
     const int64 panels = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T>;
     for (int64 block = 0; block < windows; block += BLOCK) {
-        const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+        const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
         const T* panel = turned;
         for (int64 cell = 0; cell < l.depth(); cell += run) {
             each_panel<T>(run, [&](int64 column, int64 columns) {
@@ -155,7 +155,7 @@ void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool 
                     Scattered<T>{dz + block * filters, {filters}, {1}, filters,
                                  panel + column * filters, PANEL_WIDTH<T>, columns, nullptr, add,
                                  images + l.cells[cell] + column, {l.at + block}},
-                    some
+                    in_block
                 );
             });
             panel += panels * PANEL_WIDTH<T> * filters;
@@ -191,10 +191,10 @@ void differentiate(const T* x, const T* kernel, const double* parameters, const 
                 const T* images = padded_images(l, x + first * l.image(), count, room);
                 T* sum = sums + piece * depth * filters;
                 for (int64 block = 0; block < windows; block += BLOCK) {
-                    const int64 some = windows - block < BLOCK ? windows - block : BLOCK;
+                    const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
                     each_panel<T>(filters, [&](int64 column, int64 columns) {
                         gathered_panel<T>(
-                            Turned<T>{images, {cells}, {at + block}, some,
+                            Turned<T>{images, {cells}, {at + block}, in_block,
                                        dz + block * filters + column, filters, columns, nullptr,
                                        begun || block > 0, sum + column, {filters}},
                             depth

@@ -47,15 +47,15 @@ void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out
     constexpr int64 SOME_ROWS = 256, COLUMNS = 128;
     for (int64 first = 0; first < features; first += COLUMNS) {
         const int64 columns = features - first < COLUMNS ? features - first : COLUMNS;
-        T total[COLUMNS] = {}, some[COLUMNS];
+        T total[COLUMNS] = {}, partial[COLUMNS];
         for (int64 start = 0; start < rows; start += SOME_ROWS) {
             const int64 stop = rows - start < SOME_ROWS ? rows : start + SOME_ROWS;
-            for (int64 c = 0; c < columns; ++c) some[c] = T(0);
+            for (int64 c = 0; c < columns; ++c) partial[c] = T(0);
             for (int64 r = start; r < stop; ++r) {
                 const T* row = x + r * features + first;
-                for (int64 c = 0; c < columns; ++c) some[c] += row[c];
+                for (int64 c = 0; c < columns; ++c) partial[c] += row[c];
             }
-            for (int64 c = 0; c < columns; ++c) total[c] += some[c];
+            for (int64 c = 0; c < columns; ++c) total[c] += partial[c];
         }
         write(out + first, columns, accumulate, [&](int64 c) { return total[c]; });
     }

@@ -109,10 +109,10 @@ void all_losses(const T* predictions, const T* targets, const int32* labels, con
                 const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
                 T* row_losses, bool* row_matches) {
     const Formula<T> formula(parameters);
-    each_rows<T>(rows, classes, [&](const auto& some, int64 r) {
+    each_rows<T>(rows, classes, [&](const auto& group, int64 r) {
         const int64 start = r * classes;
         loss_rows<T, Formula>(
-            some, formula, predictions + start, targets ? targets + start : nullptr,
+            group, formula, predictions + start, targets ? targets + start : nullptr,
             labels ? labels + r : nullptr, weights ? weights + r : nullptr, T(scale), classes,
             gradient ? gradient + start : nullptr, row_losses + r,
             row_matches ? row_matches + r : nullptr);

@@ -14,22 +14,22 @@ void metric(const T* predictions, const T* targets, const int32* labels, const T
             const double* parameters, int64 rows, int64 classes, T* row_values, double* state) {
     typedef Formula<T> Metric;
     const Metric metric(parameters);
-    each_rows<T>(rows, classes, [&](const auto& some, int64 r) {
-        typedef std::decay_t<decltype(some)> Rows;
+    each_rows<T>(rows, classes, [&](const auto& group, int64 r) {
+        typedef std::decay_t<decltype(group)> Rows;
         const T* y = predictions + r * classes;
         typename Rows::Input answers, given;
-        some.read(y, answers);
-        if (targets) some.read(targets + r * classes, given);
-        const Chunk<int32> label = targets ? all(int32(0)) : some.of_rows(labels + r);
+        group.read(y, answers);
+        if (targets) group.read(targets + r * classes, given);
+        const Chunk<int32> label = targets ? all(int32(0)) : group.of_rows(labels + r);
         Chunk<T> values = all(T(0));
         if constexpr (Metric::by_place || Metric::by_rank) {
-            const Chunk<int32> truth = targets ? places_of_largest<T>(some, given) : label;
+            const Chunk<int32> truth = targets ? places_of_largest<T>(group, given) : label;
             if constexpr (Metric::by_place) {
-                const Chunk<int32> answer = places_of_largest<T>(some, answers);
+                const Chunk<int32> answer = places_of_largest<T>(group, answers);
                 EACH_LANE
                 for (int l = 0; l < LANES; ++l) values[l] = answer[l] == truth[l] ? T(1) : T(0);
             } else {
-                for (int l = 0; l < some.rows; ++l, y += classes) {
+                for (int l = 0; l < group.rows; ++l, y += classes) {
                     int64 count = 0;
                     for (int64 c = 0; c < classes; ++c)
                         count += metric.counts(y[c], c, y, truth[l]);
@@ -37,7 +37,7 @@ void metric(const T* predictions, const T* targets, const int32* labels, const T
                 }
             }
         } else {
-            some.each([&](int64 k) {
+            group.each([&](int64 k) {
                 const Chunk<T> y = answers(k);
                 Chunk<T> t;
                 if (targets) {
@@ -45,19 +45,19 @@ void metric(const T* predictions, const T* targets, const int32* labels, const T
                 } else {
                     EACH_LANE
                     for (int l = 0; l < LANES; ++l)
-                        t[l] = some.number(k, l) == label[l] ? T(1) : T(0);
+                        t[l] = group.number(k, l) == label[l] ? T(1) : T(0);
                 }
                 EACH_LANE
                 for (int l = 0; l < LANES; ++l) {
                     const T value = metric.value(t[l], y[l]);
-                    values[l] += some.inside(k, l) ? value : T(0);
+                    values[l] += group.inside(k, l) ? value : T(0);
                 }
             });
             values = Rows::sums(values);
             EACH_LANE
             for (int l = 0; l < LANES; ++l) values[l] /= T(classes);
         }
-        some.to_rows(values, row_values + r);
+        group.to_rows(values, row_values + r);
     });
     add_to_mean(row_values, weights, rows, state);
 }
@@ -111,9 +111,9 @@ void target_sums(const T* predictions, const T* targets, const T* weights, int64
         sums[2 * columns] += sum_of(rows, [=](int64 r) { return w(r) * error(r) * error(r); });
         sums[3 * columns] += sum_of(rows, w);
     }
-    int64 some = 0;
-    for (int64 r = 0; r < rows; ++r) some += w(r) != 0;
-    state[4 * columns] += double(some);
+    int64 weighted = 0;
+    for (int64 r = 0; r < rows; ++r) weighted += w(r) != 0;
+    state[4 * columns] += double(weighted);
 }
 
 template <typename T> void add_metrics() {

@@ -72,9 +72,9 @@ void dropout(const T* x, double least, double factor, uint64 seed, uint64 stream
             halves[2 * k] = uint32(words[k]);
             halves[2 * k + 1] = uint32(words[k] >> 32);
         }
-        const int64 some = n - start < NUMBERS ? n - start : NUMBERS;
+        const int64 in_block = n - start < NUMBERS ? n - start : NUMBERS;
         INDEPENDENT
-        for (int64 i = 0; i < some; ++i) {
+        for (int64 i = 0; i < in_block; ++i) {
             const bool kept = fraction(halves[i]) < keep;
             const T scaled = x[start + i] * scale;
             mask[start + i] = kept;
@@ -123,8 +123,8 @@ void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, cons
             noise[2 * i] = radius * math::cos_turns(turns);
             noise[2 * i + 1] = radius * math::sin_turns(turns);
         }
-        const int64 some = n - start < 2 * PAIRS ? n - start : 2 * PAIRS;
-        for (int64 i = 0; i < some; ++i) {
+        const int64 in_block = n - start < 2 * PAIRS ? n - start : 2 * PAIRS;
+        for (int64 i = 0; i < in_block; ++i) {
             const T given = x[start + i];
             if (factors) factors[start + i] = T(1) + noise[i];
             out[start + i] = factors ? given * (T(1) + noise[i]) : given + noise[i];

@@ -102,7 +102,7 @@ void batch_statistics(const T* x, int64 outer, int64 features, int64 inner, int6
     });
     const T keep = T(momentum), rest = T(1.0 - momentum);
     for (int64 start = 0; start < features; start += SIDE_BY_SIDE) {
-        const int64 some = features - start < SIDE_BY_SIDE ? features - start : SIDE_BY_SIDE;
+        const int64 in_group = features - start < SIDE_BY_SIDE ? features - start : SIDE_BY_SIDE;
         double middle[SIDE_BY_SIDE] = {}, squares[SIDE_BY_SIDE] = {}, seen = 0;
         for (int64 k = 0; k < chunks; ++k) {
             const int64 first = k * rows, stop = first + rows < outer ? first + rows : outer;
@@ -110,7 +110,7 @@ void batch_statistics(const T* x, int64 outer, int64 features, int64 inner, int6
             const double weight = count / (seen + count);
             const T* origin = x + (first * features + start) * inner;
             const T* sums = partial + 2 * k * features + start;
-            for (int64 f = 0; f < some; ++f) {
+            for (int64 f = 0; f < in_group; ++f) {
                 const double sum = sums[f];
                 const double away = double(origin[f * inner]) + sum / count - middle[f];
                 middle[f] += away * weight;
@@ -118,7 +118,7 @@ void batch_statistics(const T* x, int64 outer, int64 features, int64 inner, int6
             }
             seen += count;
         }
-        for (int64 f = 0; f < some; ++f) {
+        for (int64 f = 0; f < in_group; ++f) {
             const int64 g = start + f;
             mean[g] = T(middle[f]);
             variance[g] = squares[f] < 0 ? T(0) : T(squares[f] / seen);
@@ -187,16 +187,16 @@ template <typename T>
 void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor, bool accumulate,
                 T* first_gradient, T* second_gradient, T* totals) {
     for (int64 start = 0; start < features; start += SIDE_BY_SIDE) {
-        const int64 some = features - start < SIDE_BY_SIDE ? features - start : SIDE_BY_SIDE;
+        const int64 in_group = features - start < SIDE_BY_SIDE ? features - start : SIDE_BY_SIDE;
         double first[SIDE_BY_SIDE] = {}, second[SIDE_BY_SIDE] = {};
         for (int64 k = 0; k < chunks; ++k) {
             const T* sums = partial + 2 * k * features + start;
-            for (int64 f = 0; f < some; ++f) {
+            for (int64 f = 0; f < in_group; ++f) {
                 first[f] += sums[f];
                 second[f] += sums[features + f];
             }
         }
-        for (int64 f = 0; f < some; ++f) {
+        for (int64 f = 0; f < in_group; ++f) {
             const int64 g = start + f;
             const T one = T(first[f]), two = T(second[f]) * (factor ? factor[g] : T(1));
             if (first_gradient) first_gradient[g] = one + (accumulate ? first_gradient[g] : T(0));

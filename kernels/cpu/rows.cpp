@@ -20,44 +20,44 @@ void row_activation(T* x, const T* bias, const double* parameters, int64 rows, i
         }
         bias = nullptr;
     }
-    each_rows<T>(rows, features, [&](const auto& some, int64 r) {
-        typedef std::decay_t<decltype(some)> Rows;
+    each_rows<T>(rows, features, [&](const auto& group, int64 r) {
+        typedef std::decay_t<decltype(group)> Rows;
         typename Rows::Input given;
-        some.read(x + r * features, given);
+        group.read(x + r * features, given);
         auto input = [&](int64 k) {
             Chunk<T> z = given(k);
             if (!bias) return z;
-            const Chunk<T> shift = some.of_column(bias, k);
+            const Chunk<T> shift = group.of_column(bias, k);
             EACH_LANE
             for (int l = 0; l < LANES; ++l) z[l] += shift[l];
             return z;
         };
         Chunk<T> maximum = all(math::minus_infinity<T>()), sum = all(T(0));
-        some.each([&](int64 k) {
+        group.each([&](int64 k) {
             const Chunk<T> z = input(k);
             EACH_LANE
             for (int l = 0; l < LANES; ++l)
-                maximum[l] = some.inside(k, l) && z[l] > maximum[l] ? z[l] : maximum[l];
+                maximum[l] = group.inside(k, l) && z[l] > maximum[l] ? z[l] : maximum[l];
         });
         maximum = Rows::largest(maximum);
-        some.each([&](int64 k) {
+        group.each([&](int64 k) {
             const Chunk<T> z = input(k);
             EACH_LANE
             for (int l = 0; l < LANES; ++l) {
                 const T term = f.term(z[l], maximum[l]);
-                sum[l] += some.inside(k, l) ? term : T(0);
+                sum[l] += group.inside(k, l) ? term : T(0);
             }
         });
         sum = Rows::sums(sum);
-        typename Rows::Output output = some.output(out + r * features);
-        some.each([&](int64 k) {
+        typename Rows::Output output = group.output(out + r * features);
+        group.each([&](int64 k) {
             const Chunk<T> z = input(k);
             Chunk<T> y;
             EACH_LANE
             for (int l = 0; l < LANES; ++l) y[l] = f.forward(z[l], maximum[l], sum[l]);
             output(k, y);
         });
-        some.finish(output, out + r * features);
+        group.finish(output, out + r * features);
     });
 }
 
@@ -66,32 +66,32 @@ template <typename T, template <typename> class RowActivation>
 void row_activation_gradient(const T* saved, const T* dy, const double* parameters, int64 rows,
                              int64 features, bool accumulate, T* out) {
     const RowActivation<T> f(parameters);
-    each_rows<T>(rows, features, [&](const auto& some, int64 r) {
-        typedef std::decay_t<decltype(some)> Rows;
+    each_rows<T>(rows, features, [&](const auto& group, int64 r) {
+        typedef std::decay_t<decltype(group)> Rows;
         const int64 start = r * features;
         typename Rows::Input kept, given, before;
-        some.read(saved + start, kept);
-        some.read(dy + start, given);
-        if (accumulate) some.read(out + start, before);
+        group.read(saved + start, kept);
+        group.read(dy + start, given);
+        if (accumulate) group.read(out + start, before);
         Chunk<T> sum = all(T(0));
-        some.each([&](int64 k) {
+        group.each([&](int64 k) {
             const Chunk<T> y = kept(k), slope = given(k);
             EACH_LANE
             for (int l = 0; l < LANES; ++l) {
                 const T term = f.gradient_term(y[l], slope[l]);
-                sum[l] += some.inside(k, l) ? term : T(0);
+                sum[l] += group.inside(k, l) ? term : T(0);
             }
         });
         sum = Rows::sums(sum);
-        typename Rows::Output output = some.output(out + start);
-        some.each([&](int64 k) {
+        typename Rows::Output output = group.output(out + start);
+        group.each([&](int64 k) {
             const Chunk<T> y = kept(k), slope = given(k), old = accumulate ? before(k) : all(T(0));
             Chunk<T> dx;
             EACH_LANE
             for (int l = 0; l < LANES; ++l) dx[l] = f.gradient(y[l], slope[l], sum[l]) + old[l];
             output(k, dx);
         });
-        some.finish(output, out + start);
+        group.finish(output, out + start);
     });
 }
 

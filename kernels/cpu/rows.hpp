@@ -41,8 +41,8 @@ constexpr bool MASKS = false;
 
 // How many of `count` numbers stand in the vector that begins at one of them.
 template <typename T> inline int64 within(int first, int count) {
-    const int some = count - first < 0 ? 0 : count - first;
-    return some < Vector<T>::lanes ? some : Vector<T>::lanes;
+    const int left = count - first < 0 ? 0 : count - first;
+    return left < Vector<T>::lanes ? left : Vector<T>::lanes;
 }
 
 // The first `count` numbers from `from` on; 0 behind them.
@@ -308,10 +308,10 @@ inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
 // work(rows, first) for all rows (rows, features), as many at a time as go together, from number
 // `first` on; pieces of them are shared by threads if there are numbers enough.
 template <typename T, typename Work> void each_rows(int64 rows, int64 features, Work work) {
-    constexpr int64 worth = 1 << 17, some = 1 << 15;  // numbers, with those that pad chunks
+    constexpr int64 worth = 1 << 17, least = 1 << 15;  // numbers, with those that pad chunks
     const bool together = ShortRows<T>::suit(rows, features);
     const int64 padded = together ? features : (features + LANES - 1) / LANES * LANES;
-    const int64 piece = rows * padded < worth ? rows : (some / padded / LANES + 1) * LANES;
+    const int64 piece = rows * padded < worth ? rows : (least / padded / LANES + 1) * LANES;
     if (rows == 0) return;
     parallel((rows + piece - 1) / piece, [&](int64 k) {
         const int64 first = k * piece, last = rows - first < piece ? rows : first + piece;

@@ -45,10 +45,10 @@ template <typename Work> void over_samples(int64 samples, int64 numbers, Work wo
         work(int64(0), samples);
         return;
     }
-    const int64 some = numbers < PIECE ? PIECE / numbers : 1;
-    parallel((samples + some - 1) / some, [&](int64 piece) {
-        const int64 from = piece * some;
-        work(from, from + some < samples ? from + some : samples);
+    const int64 at_once = numbers < PIECE ? PIECE / numbers : 1;
+    parallel((samples + at_once - 1) / at_once, [&](int64 piece) {
+        const int64 from = piece * at_once;
+        work(from, from + at_once < samples ? from + at_once : samples);
     });
 }
 

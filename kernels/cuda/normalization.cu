@@ -65,9 +65,9 @@ ELEMENT_PART void batch_statistics(ThreadGroup threads, const T* x, const T* par
         for (int64 chunk = 0; chunk < chunks; ++chunk) {
             const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
             const double shift = x[place_of(f, first, features, inner)] - origin;
-            const double some = partial[chunk * 2 * features + f], count = double(stop - first);
-            sum += some + count * shift;
-            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * some + count * shift);
+            const double chunk_sum = partial[chunk * 2 * features + f], count = double(stop - first);
+            sum += chunk_sum + count * shift;
+            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * chunk_sum + count * shift);
         }
         const double difference = sum / n, spread = squares / n - difference * difference;
         mean[f] = T(origin + difference);

@@ -330,8 +330,8 @@ class _Wrong(layers.Layer):
         if self.fault == "scale":
             scale *= 1.001
         if self.fault != "nothing written":
-            adds = call.accumulate_gradients and self.fault != "accumulate_gradients"
-            self.scale.gradient[...] = scale + (self.scale.gradient if adds else 0)
+            accumulates = call.accumulate_gradients and self.fault != "accumulate_gradients"
+            self.scale.gradient[...] = scale + (self.scale.gradient if accumulates else 0)
         call.dx[...] = dx + (call.dx if call.accumulate_dx and self.fault != "accumulate_dx" else 0)
 
 

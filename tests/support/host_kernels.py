@@ -154,8 +154,8 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
 
     def read(parameter: KernelParameter) -> bool:
         name, number = _NUMBERED.fullmatch(parameter.name).groups()
-        adds = name == "out" and bool(named.get(f"accumulate{number}"))
-        return parameter.constant or adds or name in READ_FIRST
+        accumulates = name == "out" and bool(named.get(f"accumulate{number}"))
+        return parameter.constant or accumulates or name in READ_FIRST
 
     def alone(name: str) -> bool:
         return not any(np.may_share_memory(arrays[name], a) for n, a in arrays.items() if n != name)

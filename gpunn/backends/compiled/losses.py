@@ -36,12 +36,12 @@ class CompiledLosses(CompiledOperations):
             super()._metric(given)
             return
         rows, classes = given.rows, given.classes
-        if metric.adds == "columns":
+        if metric.accumulates == "columns":
             self._do(operation, y_pred, y_true, given.weights, rows, classes, state)
             return
         parameters = self._parameters(metric)
         arguments = y_pred, *_targets(y_true), given.weights, parameters, rows, classes
-        if metric.adds == "bins":
+        if metric.accumulates == "bins":
             self._do(operation, *arguments, metric.width(classes), state.size, state)
         else:
             values = self.scratch((rows,), given.dtype, "metric values")
@@ -55,9 +55,9 @@ class CompiledLosses(CompiledOperations):
             return None
         names = {"rows": "metric", "losses": "metric_of_losses", "bins": "bins"}
         dtype = name_of(y_pred.dtype)
-        if metric.adds == "columns":
+        if metric.accumulates == "columns":
             return self._compiled("target_sums", dtype)
-        return self._compiled(names[metric.adds], dtype, metric.functor)
+        return self._compiled(names[metric.accumulates], dtype, metric.functor)
 
 
 def _targets(y_true: Array) -> tuple[Array | None, Array | None]:

@@ -191,10 +191,10 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         formula: dict[str, Any] = {
             "sliced": rows, "functor": metric.functor, "parameters": self._parameters(metric)
         }  # fmt: skip
-        if metric.adds == "columns":
+        if metric.accumulates == "columns":
             self._part("target_sums", given, classes * WARP, columns=classes, **arrays)
             return
-        if metric.adds == "bins":
+        if metric.accumulates == "bins":
             width = metric.width(classes)
             counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
             size = state.size
@@ -204,7 +204,7 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
-        if metric.adds == "losses":
+        if metric.accumulates == "losses":
             task = self._task(
                 "loss_rows", given, y_pred.size, **arrays, **formula, weights=None, scale=1.0,
                 count_matches=False, gradient=None, row_losses=values,

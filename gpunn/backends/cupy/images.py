@@ -28,9 +28,9 @@ class CupyImages(TaskBackend):
             return
         matrix = _rows(given.kernel)  # (cells channels, filters)
         rows = _rows(z)  # (windows, filters)
-        for some in self._some_samples(x, geometry):
-            patches = self._patches(given, x[some])
-            self._product(patches, matrix, _rows(z[some]), precision=given.precision)
+        for chunk in self._sample_chunks(x, geometry):
+            patches = self._patches(given, x[chunk])
+            self._product(patches, matrix, _rows(z[chunk]), precision=given.precision)
         same = self.overlap(z, out) == "same"
         self.bias_activation(rows, given.bias, given.activation, rows if same else _rows(out))
 
@@ -42,9 +42,9 @@ class CupyImages(TaskBackend):
         dz, matrix = _rows(dy), _rows(given.kernel)
         self.activation_gradient(given.activation, _rows(given.saved), dz, dz)
         if dkernel is not None:
-            for number, some in enumerate(self._some_samples(x, geometry)):
+            for number, chunk in enumerate(self._sample_chunks(x, geometry)):
                 self._product(
-                    self._patches(given, x[some]), _rows(dy[some]), _rows(dkernel),
+                    self._patches(given, x[chunk]), _rows(dy[chunk]), _rows(dkernel),
                     transpose_a=True, accumulate=given.accumulate_gradients or number > 0,
                     precision=precision,
                 )  # fmt: skip
@@ -58,24 +58,24 @@ class CupyImages(TaskBackend):
                 transpose_b=True, accumulate=accumulate, precision=precision,
             )  # fmt: skip
             return
-        for some in self._some_samples(x, geometry):
-            dpatches = self._patch_array(x[some], geometry)
+        for chunk in self._sample_chunks(x, geometry):
+            dpatches = self._patch_array(x[chunk], geometry)
             self._product(
-                _rows(dy[some]), matrix, dpatches, transpose_b=True, precision=precision
+                _rows(dy[chunk]), matrix, dpatches, transpose_b=True, precision=precision
             )
-            out = dx[some]
+            out = dx[chunk]
             self._image_part(
                 "patches_gradient", given, out, out, dpatches=dpatches, accumulate=accumulate,
                 out=out,
             )  # fmt: skip
 
-    def _some_samples(self, x: Array, geometry: Geometry) -> Iterator[slice]:
+    def _sample_chunks(self, x: Array, geometry: Geometry) -> Iterator[slice]:
         """As many samples at a time as there is room for the patches of."""
         n, sample = len(x), x[:1].nbytes // (geometry.image[0] * geometry.image[1])
         sample *= geometry.cells * geometry.windows[0] * geometry.windows[1]
-        some = n if geometry.trivial else max(1, PATCH_BYTES // max(1, sample))
-        for start in range(0, n, some):
-            yield slice(start, min(start + some, n))
+        at_once = n if geometry.trivial else max(1, PATCH_BYTES // max(1, sample))
+        for start in range(0, n, at_once):
+            yield slice(start, min(start + at_once, n))
 
     def _patch_array(self, x: Array, geometry: Geometry) -> Array:
         windows = len(x) * geometry.windows[0] * geometry.windows[1]

@@ -24,7 +24,7 @@ SHAPES = [
     (1, 10), (2, 16), (2, 17), (3, 2), (3, 16), (5, 10), (15, 17), (16, 31), (17, 32), (33, 33),
     (40, 3), (4, 48), (3, 49), (9, 64),
 ]  # fmt: skip
-PER_ROW = [m for m in METRICS if m.functor is not None and m.adds != "columns"]
+PER_ROW = [m for m in METRICS if m.functor is not None and m.accumulates != "columns"]
 
 
 @pytest.fixture

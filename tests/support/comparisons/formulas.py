@@ -65,7 +65,8 @@ def asked_for(metric: Any) -> Any:
     if metric.functor is None:
         return type(metric)
     # Losses are compared as losses: here it is how their rows are added up.
-    return metric.adds if metric.adds == "losses" else (metric.functor, metric.parameters)
+    how = metric.accumulates
+    return how if how == "losses" else (metric.functor, metric.parameters)
 
 
 METRICS = list(
@@ -91,7 +92,7 @@ METRICS = list(
 
 LOSS_METRICS = [
     m for m in variants("metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper)
-    if m.adds == "losses"
+    if m.accumulates == "losses"
 ]  # fmt: skip
 LOSS_METRICS += [
     gpunn.metrics.BinaryCrossentropy(from_logits=True),

@@ -135,11 +135,11 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
             continue
         else:
             for name, stage in (("grid", "grid"), ("blocks", "blocks"), ("once", "last")):
-                some = [task for task in phase.tasks if task.stage == stage]
+                of_stage = [task for task in phase.tasks if task.stage == stage]
                 # What has rows, but not those of the batch.
-                some += [t for t in phase.tasks if t.stage == "rows" and name == "grid"]
-                if some:
-                    stages.append((name, some))
+                of_stage += [t for t in phase.tasks if t.stage == "rows" and name == "grid"]
+                if of_stage:
+                    stages.append((name, of_stage))
         stages.append(("barrier", []))
     return stages
 
@@ -162,11 +162,11 @@ def configure(
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     batch = batch_of(tasks)
-    for name, some in stages_of(phases(tasks)):
+    for name, members in stages_of(phases(tasks)):
         if name == "rows":
             arguments += [np.int64(batch), np.int64(-(-batch // resident)), np.int64(BLOCK)]
-        stages.append(Stage(name, calls(some)))
-        arguments += [argument for task in some for argument in task.arguments]
+        stages.append(Stage(name, calls(members)))
+        arguments += [argument for task in members for argument in task.arguments]
     size = 8 * (len(arguments) + 1)
     if size > PARAMETERS:
         raise LaunchModeError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
