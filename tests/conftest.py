@@ -101,11 +101,12 @@ def example(
 ) -> Iterator[Callable[..., dict[str, Any]]]:
     """Runs an example in this process, in an empty folder; returns its names."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(EXAMPLES)  # one takes from another
+    monkeypatch.syspath_prepend(EXAMPLES / "lessons")  # one takes from another
 
     def run(name: str, *arguments: str, run_name: str | None = None) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=run_name)
+        (path,) = EXAMPLES.rglob(f"{name}.py")
+        return runpy.run_path(str(path), run_name=run_name)
 
     with registry.restored():  # of a class that an example registers no other test knows
         yield run

@@ -302,7 +302,7 @@ def test_a_wrong_claim_is_found(name: str) -> None:
 
 
 def test_the_example_shows_them_all() -> None:
-    path = Path(__file__).parents[2] / "examples" / "activations.py"
+    path = Path(__file__).parents[2] / "examples" / "lessons" / "activations.py"
     shown = runpy.run_path(str(path))["SHOWN"].values()
     assert {type(activation).__name__ for activation in shown} == set(
         registered.names("activation")

@@ -45,7 +45,7 @@ def test_global_random_numbers_are_not_used():
 
 
 def test_the_points_are_those_of_the_example():
-    path = Path(__file__).parents[2] / "examples" / "ten_points.py"
+    path = Path(__file__).parents[2] / "examples" / "lessons" / "ten_points.py"
     text = path.read_text(encoding="utf-8")
     x, y = toy.ten_points()
     if "X1 =" in text:

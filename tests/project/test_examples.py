@@ -11,7 +11,8 @@ import pytest
 
 import gpunn
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = {path.stem: path for path in (ROOT / "examples").rglob("*.py")}
 
 # Arguments that make each one short, and what it must print then.
 SHORT = {
@@ -214,7 +215,7 @@ SHORT = {
 
 
 def test_every_example_is_run_here():
-    assert sorted(SHORT) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+    assert sorted(SHORT) == sorted(EXAMPLES)
 
 
 def write_messages(path, rows=400, seed=1):
@@ -236,7 +237,7 @@ def write_messages(path, rows=400, seed=1):
 
 def run(name, arguments, folder):
     return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *arguments.split()],
+        [sys.executable, "-W", "error", EXAMPLES[name], *arguments.split()],
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
@@ -267,7 +268,7 @@ def test_as_a_script(name, mnist, tmp_path):
     assert max(map(len, done.stdout.splitlines())) <= 80
     if name == "mnist_classic":
         assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == ["train", "validation"]
-    about = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
+    about = EXAMPLES[name].read_text(encoding="utf-8").split('"""')[1]
     said = re.findall(r"[\w<>]+\.png", about.replace("<recipe>", arguments.split(" ")[0]))
     assert sorted(set(said)) == sorted(p.name for p in tmp_path.glob("*.png"))
     assert said or name == "mnist_classic"  # which writes for TensorBoard
@@ -275,9 +276,9 @@ def test_as_a_script(name, mnist, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(SHORT))
 def test_it_says_how_to_run_it_and_what_comes(name):
-    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    text = EXAMPLES[name].read_text(encoding="utf-8")
     about = text.split('"""')[1]
-    assert f"\nRun:       python examples/{name}.py" in about
+    assert f"\nRun:       python {EXAMPLES[name].relative_to(ROOT).as_posix()}" in about
     assert re.search(r"\nTakes:     .*(second|minute)", about)
     assert "\nPrints:    " in about
     options = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
@@ -311,7 +312,7 @@ def test_the_filter_in_a_process_of_its_own_ends_with_status_1(tmp_path):
 
 
 def test_the_classic_script_needs_no_change_but_its_import():
-    text = (EXAMPLES / "mnist_classic.py").read_text(encoding="utf-8")
+    text = EXAMPLES["mnist_classic"].read_text(encoding="utf-8")
     assert re.findall(".*gpunn.*", text.split('"""')[2]) == ["import gpunn as tf"]
 
 

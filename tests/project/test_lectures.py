@@ -116,9 +116,9 @@ def test_a_row_leads_somewhere(row: Row) -> None:
     assert file.startswith("tests/") and name in names_of_tests(ROOT / file), row.test
     sources = [text_of(ROOT / file)]
     if row.example != "-":
-        match = re.fullmatch(r"\[(\w+)\]\(\.\./examples/(\w+)\.py\)", row.example)
-        assert match and match[1] == match[2], row.example
-        sources.append(text_of(ROOT / "examples" / f"{match[1]}.py"))
+        match = re.fullmatch(r"\[(\w+)\]\(\.\./(examples/(?:\w+/)?(\w+)\.py)\)", row.example)
+        assert match and match[1] == match[3], row.example
+        sources.append(text_of(ROOT / match[2]))
 
     assert row.figure
     sources += [text_of(path) for path in (ROOT / "benchmarks" / "results").glob("*.md")
@@ -144,8 +144,8 @@ def test_every_kind_of_name_is_looked_for() -> None:
 
 
 def test_every_example_and_picture_function_is_linked() -> None:
-    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert set(re.findall(r"\.\./examples/(\w+)\.py\)", text_of(PAGE))) == examples
+    examples = {path.stem for path in (ROOT / "examples").rglob("*.py")}
+    assert set(re.findall(r"\.\./examples/(?:\w+/)?(\w+)\.py\)", text_of(PAGE))) == examples
     in_rows = {row.example[1:].split("]")[0] for row in ROWS if row.example != "-"}
     assert in_rows == examples
     assert {f"gpunn.plots.{name}" for name in gpunn.plots.__all__} <= {row.path for row in ROWS}

@@ -22,7 +22,7 @@ def names(tmp_path_factory):
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("backprop"))
     try:
-        return runpy.run_path(str(EXAMPLES / "backprop_by_hand.py"))
+        return runpy.run_path(str(EXAMPLES / "lessons" / "backprop_by_hand.py"))
     finally:
         os.chdir(before)
 

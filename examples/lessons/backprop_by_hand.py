@@ -10,7 +10,7 @@ float64. A weight w1 leads from input 1 to hidden 1, w2 from input 2 to hidden 1
 to hidden 2 (so the kernel, inputs by units, has the columns w1 w2 and w3 w4); w5 to w8
 likewise from the hidden units to the outputs.
 
-Run:       python examples/backprop_by_hand.py
+Run:       python examples/lessons/backprop_by_hand.py
 Takes:     about two seconds.
 Prints:    h, o and E with its two parts; each derivative twice, from the library and by hand
            (they agree to 1e-12); the same by the two equations with matrices; how much of

@@ -4,7 +4,7 @@ Floating-point numbers end: in float32 exp(89) is infinite, exp(-104) is 0, and 
 16,777,216 a 1 is lost. Each line computes one thing twice in float32, as it stands in the
 textbook and as the library does it, with the true value from 50 decimal digits.
 
-Run:       python examples/overflow.py
+Run:       python examples/lessons/overflow.py
 Takes:     about three seconds.
 Prints:    for each of overflow, underflow and rounding: naive, ours, true; what a network
            makes of it: with the naive loss its weights are NaN after one step.

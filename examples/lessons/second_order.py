@@ -8,7 +8,7 @@ damping or in a trust region. These need far fewer steps, each of them dearer. A
 local: from some starts they end with a point on the wrong side. A solution is acceptable if
 each point is on its side and the cost is below 0.01.
 
-Run:       python examples/second_order.py [--starts 20] [--steps 20000]
+Run:       python examples/lessons/second_order.py [--starts 20] [--steps 20000]
 Takes:     about a minute on one CPU core. It needs SciPy and matplotlib:
            pip install "gpunn[plot,scipy]".
 Prints:    for both sets and each way the share of acceptable starts, costs, steps and time.

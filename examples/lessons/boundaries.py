@@ -5,7 +5,7 @@ moons, spirals and a class that the other splits; beside each picture stands how
 a line would have right (a network without hidden layers). Then three inputs: points within a
 ball, whose border is drawn at three values of the third input.
 
-Run:       python examples/boundaries.py [--epochs 150]
+Run:       python examples/lessons/boundaries.py [--epochs 150]
 Takes:     about five seconds.
 Prints:    for each the share of points that were right, of those learnt from and of new ones,
            by a line and by the network.

@@ -9,7 +9,7 @@ leaves the small network stuck with two points right and two in doubt.
 At the end, how many parameters a network has: 3-4-2 with biases has 3*4 + 4 + 4*2 + 2 = 26,
 without them 3*4 + 4*2 = 20.
 
-Run:       python examples/xor.py [--seed 1]
+Run:       python examples/lessons/xor.py [--seed 1]
 Takes:     about a second.
 Prints:    what each network says about the four points, then 26 and 20.
 Saves:     xor.png, if matplotlib is installed: what both make of the square.

@@ -7,7 +7,7 @@ entry is compared with numbers before it is printed (gpunn.activations.check_pro
 one that is not so would stop the script. softmax and log_softmax, which work on rows,
 stand for the first output of the row (x, 0).
 
-Run:       python examples/activations.py
+Run:       python examples/lessons/activations.py
 Takes:     about two seconds.
 Prints:    the table; tanh x and 2 sigmoid(2 x) - 1; a sigmoid's three parameters.
 Saves:     activations.png, if matplotlib is installed.

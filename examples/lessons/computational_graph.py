@@ -4,7 +4,7 @@ f = 1 / (1 + exp(-(w0 x0 + w1 x1 + w2))) with w = (2, -3, -3) and x = (-1, -2), 
 graph of products, sums, exp and 1/x, and as one with a single node for the sigmoid. Both
 give the gradients that the library finds for a layer of one sigmoid.
 
-Run:       python examples/computational_graph.py
+Run:       python examples/lessons/computational_graph.py
 Takes:     about two seconds.
 Prints:    each node's value and, from the output back, upstream * local = gradient; the
            gradients of both graphs and of the library: -0.20, -0.39, 0.20 for w and

@@ -3,7 +3,7 @@
 Each picture is a surface over two weights, drawn as contours, with the paths that learning
 takes on it from one start.
 
-Run:       python examples/descent.py
+Run:       python examples/lessons/descent.py
 Takes:     about ten seconds. Needs matplotlib: pip install "gpunn[plot]"
 Prints:    for each path where it ends, and after how many steps it was near the minimum.
 Saves:     learning_rate.png, batch_size.png, momentum.png, optimizers.png

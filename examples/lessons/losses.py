@@ -9,7 +9,7 @@ and nothing beyond.
 Cross-entropy asks for chances, softened by label smoothing; Kullback-Leibler divergence
 compares distributions and is not the same in both directions.
 
-Run:       python examples/losses.py
+Run:       python examples/lessons/losses.py
 Takes:     about two seconds.
 Prints:    the best answer by each loss; the margin losses at five scores; what chance of the
            right class smoothing asks for; both directions of the divergence; distances.

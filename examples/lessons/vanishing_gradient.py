@@ -12,7 +12,7 @@ Five networks of 20 hidden layers with 32 units learn digits from 4,000 images o
 
 `callbacks.GradientMonitor` looks at a step of each epoch, and says what it sees.
 
-Run:       python examples/vanishing_gradient.py [--epochs 5]
+Run:       python examples/lessons/vanishing_gradient.py [--epochs 5]
 Takes:     about half a minute on two CPU cores, and the download.
 Prints:    what the monitor says; the norms of the gradient in the first, the tenth and the
            last layer in the first epoch, and the accuracy on 2,000 other images.

@@ -6,7 +6,7 @@ delta rule makes the squared error of the linear output small instead. Exclusive
 no line, so the perceptron never stops making mistakes there, while a network with one hidden
 layer of two units learns it.
 
-Run:       python examples/perceptron.py
+Run:       python examples/lessons/perceptron.py
 Takes:     about three seconds; the picture needs matplotlib, pip install "gpunn[plot]".
 Prints:    mistakes in each epoch, the bound, the delta rule's error, and what each says on XOR.
 Saves:     perceptron.png.

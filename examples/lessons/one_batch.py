@@ -4,7 +4,7 @@ A network 784-16-16-10 takes ten images at once: a matrix of 10 rows (images) by
 (pixels), times a matrix 784 x 16 of weights, and on. One picture is printed as its numbers and
 as a picture, and the activations of each layer for it are drawn.
 
-Run:       python examples/one_batch.py [--row 0]
+Run:       python examples/lessons/one_batch.py [--row 0]
 Takes:     about two seconds once the data set is there; ten before.
 Prints:    the shape of every matrix on the way, a digit as numbers (two hexadecimal digits a
            pixel, as in the file) and as a picture, and what the network says about it.

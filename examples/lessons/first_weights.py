@@ -6,7 +6,7 @@ and the same, and stay so. The named rules make the variance one over the number
 (LeCun), one over the mean of inputs and units (Glorot), or two over the inputs (He), since
 rectified units let half through.
 
-Run:       python examples/first_weights.py
+Run:       python examples/lessons/first_weights.py
 Takes:     about two seconds.
 Prints:    deviation of the weights drawn and that of the rule, least, largest, and how many
            units differ; then the deviation of the outputs after twenty layers of 100 units,

@@ -7,7 +7,7 @@
   want the smaller rates. LeCun's rule gives a layer a rate proportional to 1 / sqrt(n), with n
   inputs a unit (its fan-in): ``learning_rate_multiplier="lecun"``.
 
-Run:       python examples/learning_rates.py [--epochs 60]
+Run:       python examples/lessons/learning_rates.py [--epochs 60]
 Takes:     about five seconds.
 Prints:    each schedule at some steps; for constant momentum and for 0.5, then 0.9, the loss
            after some epochs; for each layer its gradient (root mean square over the weights),

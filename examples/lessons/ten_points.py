@@ -10,7 +10,7 @@ was the first one tried, and both problems are solved from it. Not every start i
 of 100 drawn in the same way (by another program), 3 had not got there after 2 million steps
 with ten points, 23 with eleven.
 
-Run:       python examples/ten_points.py [--seed 0] [--rate 0.05]
+Run:       python examples/lessons/ten_points.py [--seed 0] [--rate 0.05]
 Takes:     about half a minute on one CPU core.
 Prints:    the table of layers; for each problem the cost every 5,000 epochs, the number of
            steps until the cost is below 0.001 and all points are right, and what the

@@ -10,7 +10,7 @@ Most of it makes little difference to the accuracy here, tight limits cost some;
 to the weights is what it is made for. Clipping does hardly anything for Adam, which divides
 by the size of the gradients; it is for the steps that explode.
 
-Run:       python examples/training_choices.py [--epochs 20]
+Run:       python examples/lessons/training_choices.py [--epochs 20]
 Takes:     about ten seconds. Needs scikit-learn: pip install scikit-learn
 Prints:    by each optimizer the training loss and the accuracy held out; with each addition
            that, the largest weight of the first layer, the least and the largest norm of what

@@ -5,7 +5,7 @@ is too simple: both errors stay high (underfitting). One with 512 learns the 1,0
 while the loss on the held-out ones rises again (overfitting). Then what helps: dropout, a
 penalty on the weights (L2), stopping early, and, most of all, more data.
 
-Run:       python examples/overfitting.py [--epochs 60]
+Run:       python examples/lessons/overfitting.py [--epochs 60]
 Takes:     about a minute on two CPU cores, and the download. Needs matplotlib:
            pip install "gpunn[plot]"
 Prints:    for each network cross-entropy and accuracy on both parts; the learning curve: the

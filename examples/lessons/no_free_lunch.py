@@ -6,7 +6,7 @@ from the centre in two of them. A linear model and a network with two hidden lay
 for both, learn from the same samples. What the network can do more is what leads it
 astray on the first; the linear model cannot learn the second at all.
 
-Run:       python examples/no_free_lunch.py [--seeds 10]
+Run:       python examples/lessons/no_free_lunch.py [--seeds 10]
 Takes:     about fifteen seconds.
 Prints:    for each data set the mean squared error of both on new samples: the mean over ten
            draws of the data, and in how many of them each is the better one.

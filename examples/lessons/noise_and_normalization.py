@@ -14,7 +14,7 @@ brought to length 1 are too small for this rate, and learn slowest of all.
 At the end, the moving averages that a batch normalization layer uses for prediction stand
 beside the statistics of all the training rows.
 
-Run:       python examples/noise_and_normalization.py [--seeds 5] [--epochs 60]
+Run:       python examples/lessons/noise_and_normalization.py [--seeds 5] [--epochs 60]
 Takes:     about twenty seconds. Needs scikit-learn: pip install scikit-learn
 Prints:    accuracy on the images held out, after two epochs and at the end, and the
            cross-entropy there: means and deviations over five starts and draws of the rows;

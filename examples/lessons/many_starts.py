@@ -5,7 +5,7 @@ in each step. The same number of steps from each start; only the seed differs. M
 find a minimum with a cost near 0; some end where one or two points stay wrong for good, or
 are still on a plateau. With the eleventh point that is more frequent.
 
-Run:       python examples/many_starts.py [--starts 20] [--steps 20000] [--rate 2]
+Run:       python examples/lessons/many_starts.py [--starts 20] [--steps 20000] [--rate 2]
 Takes:     about 20 seconds on one CPU core.
 Prints:    the final costs of both problems, sorted, with the number of points that are wrong.
 Saves:     many_starts.png, if matplotlib is installed: the costs in their order.
