@@ -48,8 +48,8 @@ bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 9
 	$(BIN)/python -m benchmarks.scale.curves
 
 # No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
-gpu: ## test and measure on the NVIDIA card of this machine
-	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.card.gpu
+gpu: ## test and measure on the NVIDIA card of this machine: ARGS="--minutes 10"
+	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.card.gpu $(ARGS)
 
 kernels: $(VENV)/.for-test ## list the registers and shared memory of each kernel
 	$(BIN)/python -m benchmarks.card.kernel_table

@@ -1,4 +1,4 @@
 """What is about NVIDIA's cards: `make gpu`, `make kernels`, and how fast cards could be.
 
-It imports `common` and `race`; `nvrtc` imports nothing else of the project.
+It imports `common`, `contestants` and `race`; `nvrtc` imports nothing else of the project.
 """

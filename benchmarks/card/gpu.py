@@ -1,57 +1,254 @@
-"""What only a card can show: its tests, and quick benchmarks; the answer to ``make gpu``.
+"""What only a card can show, in order of worth, within a time limit; the answer to ``make gpu``.
 
-    GPUNN_BACKEND=cupy python -m benchmarks.card.gpu
+    GPUNN_BACKEND=cupy python -m benchmarks.card.gpu --minutes 10
 
-Writes ``results/<card>-<date>.json`` with everything and a Markdown file with the tables. It
-asks for NumPy, CuPy, tqdm, safetensors and pytest; a neighbour that is not installed is
-reported as missing. With ``GPUNN_BACKEND=emulated`` everything runs but the card: a few rows,
-results in ``runs/gpu``, to see that the command itself is in order.
+Writes the folder ``results/<card>-<date>-<time>`` as it goes: a file for each stage, whole at any
+moment, and ``page.md`` with the tables, which says what is missing. It asks for NumPy, CuPy, tqdm,
+safetensors and pytest; a neighbour that is not installed is reported as missing. With
+``GPUNN_BACKEND=emulated`` everything runs but the card: a few rows, results in ``runs/gpu``, to
+see that the command itself is in order.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from benchmarks import RESULTS, ROOT
 from benchmarks.common import machine
-from benchmarks.common.workloads import WORKLOADS, lay_out_data
-from benchmarks.race import catalog, page
+from benchmarks.common.workloads import ALL_WORKLOADS, IMAGE_WORKLOADS, lay_out_data
+from benchmarks.race import catalog
 from benchmarks.race.rounds import EPOCH, Program, Race, predict
-from benchmarks.race.tiers import race_entry
+from benchmarks.race.tiers import Setting, operations, race_entry
 
-TESTS = (
-    "tests/backends/test_gpu.py",
-    "tests/backends/test_parity.py",
-    "tests/backends/test_emulated_training.py",
-)
-SECONDS = 450.0  # of all, so that starting and writing end within 8 minutes
-TEST_SECONDS = 300.0
-ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS = 7, 2, 120
+from . import compile_ahead, gpu_tests
+from .gpu_results import DONE, UNDER_WAY, Report, Results, now
+
+MINUTES = 10.0
+ENDING_SECONDS = 10.0  # to write and to end, of these
+LATE = "stopped: its time was up"
+MOST_PROCESSES = 8  # on one card
+ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
 OURS = f"gpunn {catalog.ON_CARD}"  # in the mode that the rule chooses
 NEIGHBOURS = (
     catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
     "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
 )  # fmt: skip
+COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests
+GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
+OTHERS = ("tests/backends/test_emulated_training.py", "tests/feeding/test_streaming.py")
+
+Tell = Callable[[Report], None]
+
+
+@dataclass
+class Run:
+    """What every stage is given.
+
+    Attributes:
+        emulated: whether the CPU plays the card.
+        rounds, rows: of the benchmarks; all rows where None.
+        folder: where the data of the benchmarks and their logs lie.
+    """
+
+    emulated: bool
+    rounds: int
+    rows: int | None
+    folder: Path
+
+    @property
+    def backend(self) -> str:
+        return "emulated" if self.emulated else "cupy"
+
+    @property
+    def data(self) -> str:
+        return _lay_out(self.folder)
+
+
+@cache
+def _lay_out(folder: Path) -> str:
+    return lay_out_data(folder)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run.
+
+    Attributes:
+        title: as the page has it.
+        share: of all the time, that may be over when it ends.
+        work: does it until a moment, tells of each thing that it finds, and returns all of them.
+        needed: whether the run is not in order without its end.
+    """
+
+    title: str
+    share: float
+    work: Callable[[Run, float, Tell], Report]
+    needed: bool = True
+
+
+# -- the stages
+
+
+def look(run: Run, until: float, tell: Tell) -> Report:
+    """What ``gpunn doctor`` says."""
+    make_known = "import emulated; " if run.emulated else ""
+    command = f"{make_known}from gpunn.apps.cli import main; raise SystemExit(main(['doctor']))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, timeout=max(until - time.monotonic(), 1),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return {"doctor": done.stdout[-8000:], "status": done.returncode}
+
+
+def compile_kernels(run: Run, until: float, tell: Tell) -> Report:
+    """Fill the cache with what the workloads launch."""
+    kernels = compile_ahead.kernels()[: EMULATED_KERNELS if run.emulated else None]
+
+    def show(report: Report) -> None:
+        done = report["compiled"] + len(report["refused"])
+        print(f"  {done} of {report['kernels']} kernels", end="\r", flush=True)
+        tell(report)
+
+    report = compile_ahead.compile_all(kernels, run.backend, _processes(), until, show)
+    print(flush=True)
+    return report
+
+
+def test(
+    run: Run, until: float, tell: Tell, files: Sequence[str], expression: str = "",
+    sample: str = "all", alone: bool = False,
+) -> Report:  # fmt: skip
+    """Some of the tests, in several processes; in one, if they must be ``alone`` on the card."""
+    wanted = gpu_tests.Wanted(files, run.backend, expression, sample)
+    return gpu_tests.run(wanted, 1 if alone else _processes(), until, tell)
+
+
+def other_tests(run: Run, until: float, tell: Tell) -> Report:
+    """The other cases of parity, and what else is about a card."""
+    files, first = (*PARITY, *OTHERS), test(run, until, tell, OTHERS)
+
+    def both(report: Report) -> Report:
+        return {
+            "collected": first["collected"] + report["collected"],
+            "cases": {**first["cases"], **report["cases"]},
+        }
+
+    def tell_both(report: Report) -> None:
+        tell(both(report))
+
+    return both(test(run, until, tell_both, files[:1], sample="rest"))
+
+
+def race_modes(run: Run, until: float, tell: Tell) -> Report:
+    """gpunn in the mode that the rule chooses, and in each of them."""
+    from gpunn.backends.cupy.launch.modes import MODES
+
+    (ours,) = (v for v in catalog.variants() if v.name == OURS)
+    programs = [catalog.program(ours)]
+    for mode in MODES:
+        one = catalog.program(ours, GPUNN_LAUNCH_MODE=mode)
+        programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
+    return race(run, until, tell, programs, {})
+
+
+def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
+    """gpunn beside the neighbours that are there."""
+    programs, missing = [], {}
+    for variant in catalog.variants():
+        if variant.name == OURS:
+            programs.append(catalog.program(variant))
+        elif variant.name in [f"{name} {catalog.ON_CARD}" for name in NEIGHBOURS]:
+            reason = catalog.why_absent(variant.requires, on_card=True)
+            if reason is None:
+                programs.append(catalog.program(variant))
+            else:
+                missing[variant.name] = reason
+    if len(programs) == 1:
+        return {"missing": missing}
+    return race(run, until, tell, programs, {"missing": missing})
+
+
+def race(run: Run, until: float, tell: Tell, programs: list[Program], found: Report) -> Report:
+    """Epochs of each workload; of W2's network predictions too. Told workload by workload."""
+    report = {"data": run.data, **found, "benchmarks": []}
+    images = predict(min(run.rows or 10_000, 10_000))
+    for number, workload in enumerate(ALL_WORKLOADS):
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        enough = time.monotonic() + left / (len(ALL_WORKLOADS) - number)
+        measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
+        able = [p for p in programs if workload not in IMAGE_WORKLOADS or catalog.convolves(p)]
+        rows = run.rows or (10_000 if workload in IMAGE_WORKLOADS else 60_000)
+        with Race(able, workload, rows, run.folder, run.rows, deadline=until) as one:
+            one.warm_up(list(measures.values()), enough, lambda text: None)
+            for key, measure in measures.items():
+                samples = one.run([measure], run.rounds, enough, lambda text: None)
+                entry = race_entry(one, key, [measure], samples, ["step", "epoch"])
+                report["benchmarks"].append(entry)
+        tell(report)
+        print(f"  {workload}", flush=True)
+    return report
+
+
+def time_operations(run: Run, until: float, tell: Tell) -> Report:
+    """Each operation of the workloads' steps by itself."""
+    if run.emulated:
+        return {"benchmarks": []}  # a program of its own, which does not know that backend
+    setting = Setting(
+        [], run.folder, run.rounds, {}, lambda text: None, most_seconds=until - time.monotonic()
+    )
+    return {"benchmarks": list(operations(setting, [run.backend]))}
+
+
+STAGES = {
+    "card": Stage("The card, and `gpunn doctor`", 0.08, look),
+    "kernels": Stage("Kernels compiled ahead", 0.22, compile_kernels),
+    "short-list": Stage(
+        "The short list of tests", 0.40,
+        partial(test, files=GPU, expression=f"not {COMPARISONS}", alone=True),
+    ),
+    "epochs": Stage("The workloads in each launch mode", 0.60, race_modes),
+    "comparisons": Stage(
+        "Kernels against NumPy", 0.72, partial(test, files=GPU, expression=COMPARISONS)
+    ),
+    "parity": Stage(
+        "Everything registered against NumPy, one case of each", 0.84,
+        partial(test, files=PARITY, sample="first"),
+    ),
+    "neighbours": Stage("The workloads beside neighbours", 0.93, race_neighbours, needed=False),
+    "operations": Stage("Operations by themselves", 0.97, time_operations, needed=False),
+    "others": Stage("The other tests, as far as there was time", 1.0, other_tests, needed=False),
+}  # fmt: skip
+"""In order of worth: the time that one leaves is for those behind it."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="that all of it may take")
     parser.add_argument("--out", type=Path, help="folder of the results")
     parser.add_argument("--rounds", type=int, help="counted rounds of each benchmark")
     parser.add_argument("--rows", type=int, help="of the data; all, or 120 when emulated")
-    parser.add_argument("--no-tests", action="store_true", help="benchmarks only")
+    parser.add_argument(
+        "--stages", default=",".join(STAGES), help=f"some of them: {','.join(STAGES)}"
+    )
     arguments = parser.parse_args()
+    names = [name for name in arguments.stages.split(",") if name]
+    if unknown := set(names) - STAGES.keys():
+        parser.error(f"there is no stage {', '.join(sorted(unknown))}; there are {list(STAGES)}")
     begun = time.monotonic()
+    end = begun + 60 * arguments.minutes - ENDING_SECONDS
     backend = os.environ.setdefault("GPUNN_BACKEND", "cupy")
     emulated = backend == "emulated"
     # Without a network nobody should wait for one.
@@ -60,61 +257,71 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path[:0] = paths[:2]
 
-    report: dict[str, Any] = {"card": describe_card(backend), "emulated": emulated}
-    report["machine"] = machine.describe()
-    print(f"{report['card']['name']}: tests, then benchmarks; 8 minutes at most.", flush=True)
-    report["tests"] = None if arguments.no_tests else run_tests(emulated)
-    programs, report["missing"] = contestants()
-    rounds = arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS)
-    rows = arguments.rows or (EMULATED_ROWS if emulated else None)
-    report["benchmarks"] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        report["data"] = lay_out_data(folder)
-        for number, workload in enumerate(WORKLOADS):
-            left = SECONDS - (time.monotonic() - begun)
-            until = time.monotonic() + left / (len(WORKLOADS) - number)
-            report["benchmarks"] += benchmark(programs, workload, rows, folder, rounds, until)
-    report["seconds"] = time.monotonic() - begun
-    write(report, arguments.out or (ROOT / "runs" / "gpu" if emulated else RESULTS))
-    return 0 if in_order(report) else 1
+    about = {"card": describe_card(backend), "emulated": emulated, "machine": machine.describe()}
+    card = re.sub(r"[^a-z0-9]+", "-", about["card"]["name"].lower()).strip("-")
+    folder = arguments.out or (ROOT / "runs" / "gpu" if emulated else RESULTS)
+    titles = {name: stage.title for name, stage in STAGES.items() if name in names}
+    results = Results(folder / f"{card}-{now()}", titles, about, OURS)
+    print(f"{about['card']['name']}: {arguments.minutes:g} minutes at most; {results.folder}")
+    with tempfile.TemporaryDirectory() as data:
+        run = Run(
+            emulated, arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS),
+            arguments.rows or (EMULATED_ROWS if emulated else None), Path(data),
+        )  # fmt: skip
+        for name in titles:
+            until = min(end, begun + STAGES[name].share * (end - begun))
+            do(name, run, until, results)
+    print(f"\n{results.text()}\nWritten: {results.folder}")
+    return 0 if all(map(in_order, results.reports.items())) else 1
 
 
-def contestants() -> tuple[list[Program], dict[str, str]]:
-    """gpunn in each launch mode, the neighbours, and what there is none of."""
-    from gpunn.backends.cupy.launch.modes import MODES
+def do(name: str, run: Run, until: float, results: Results) -> None:
+    """One stage; what it finds is written as it comes."""
+    stage, begun, latest = STAGES[name], time.monotonic(), dict[str, Any]()
 
-    programs, missing = [], {}
-    for variant in catalog.variants():
-        if variant.name == OURS:
-            programs.append(catalog.program(variant))
-            for mode in MODES:
-                one = catalog.program(variant, GPUNN_LAUNCH_MODE=mode)
-                programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
-        elif variant.name in [f"{name} {catalog.ON_CARD}" for name in NEIGHBOURS]:
-            reason = catalog.why_absent(variant.requires, on_card=True)
-            if reason is None:
-                programs.append(catalog.program(variant))
-            else:
-                missing[variant.name] = reason
-    return programs, missing
+    def write(state: str, found: Report) -> None:
+        latest.clear()
+        latest.update(found)
+        results.write(name, state, time.monotonic() - begun, found)
+
+    print(f"{stage.title} ({max(until - begun, 0):.0f} s at most)", flush=True)
+    state = LATE
+    try:
+        write(UNDER_WAY, {})
+        if begun < until:
+            write(UNDER_WAY, stage.work(run, until, partial(write, UNDER_WAY)))
+            state = DONE if complete(latest) and time.monotonic() < until else LATE
+    except subprocess.TimeoutExpired:
+        pass
+    except Exception as error:  # the stages behind it may have more to say
+        state = f"failed: {type(error).__name__}: {error}"
+    except BaseException:
+        state = "interrupted"
+        raise
+    finally:
+        write(state, dict(latest))
+        print(f"Written: {results.folder / name}.json", flush=True)
 
 
-def benchmark(
-    programs: list[Program], workload: str, rows: int | None, folder: Path, rounds: int,
-    until: float,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Epochs of one workload; of W2's network predictions too."""
-    print(f"{workload} ...", flush=True)
-    images = predict(min(rows or 10_000, 10_000))
-    measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
-    with Race(programs, workload, rows or 60_000, folder, rows) as race:
-        race.warm_up(list(measures.values()), until, lambda text: None)
-        found = {
-            key: race.run([measure], rounds, until, lambda text: None)
-            for key, measure in measures.items()
-        }
-        return [race_entry(race, k, [m], found[k], ["step", "epoch"]) for k, m in measures.items()]
+def complete(found: Report) -> bool:
+    """Whether a stage has found all that it set out to find."""
+    tested = "cases" not in found or 0 < len(found["cases"]) == found["collected"]
+    kernels = found.get("kernels", 0)
+    return tested and kernels == found.get("compiled", 0) + len(found.get("refused", ()))
+
+
+def in_order(named: tuple[str, Report]) -> bool:
+    """Whether nothing failed in a stage, gpunn took part in all of it, and it came to its end."""
+    name, report = named
+    failed = [c for c in report.get("cases", {}).values() if c["outcome"] == "failed"]
+    raced = all(OURS not in e["failed"] for e in report.get("benchmarks", ()) if "failed" in e)
+    ended = report["state"] == DONE or (report["state"] == LATE and not STAGES[name].needed)
+    return not failed and not report.get("refused") and raced and ended
+
+
+def _processes() -> int:
+    usable = getattr(os, "sched_getaffinity", None)
+    return max(1, min(MOST_PROCESSES, len(usable(0)) if usable else os.cpu_count() or 1))
 
 
 def describe_card(backend: str) -> dict[str, Any]:
@@ -141,86 +348,6 @@ def describe_card(backend: str) -> dict[str, Any]:
         "cupy_cuda": runtime.runtimeGetVersion(),
         "cupy": cupy.__version__,
     }
-
-
-def run_tests(emulated: bool) -> dict[str, Any]:
-    """Run the tests marked ``gpu``, or their emulated form; which failed, and the time."""
-    files = [file for file in TESTS if (ROOT / file).exists()]
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "tests.xml"
-        # CuPy warns of what is no fault of ours: its warnings are shown, not errors.
-        command = [
-            sys.executable, "-m", "pytest", "-q", "-W", "default", "--junitxml", str(record),
-            *(("-k", "[emulated") if emulated else ("-m", "gpu")), *files,
-        ]  # fmt: skip
-        try:
-            status = subprocess.run(command, cwd=ROOT, timeout=TEST_SECONDS).returncode
-        except subprocess.TimeoutExpired:
-            status = -1
-        cases = list(ElementTree.parse(record).iter("testcase")) if record.exists() else []
-    broken = {
-        f"{case.get('classname')}::{case.get('name')}": (found.get("message") or "")[:500]
-        for case in cases
-        for found in case
-        if found.tag in ("failure", "error")
-    }
-    return {
-        "status": "stopped: out of time" if status == -1 else status,
-        "passed": sum(1 for case in cases if not len(case)),
-        "failed": broken,
-        "skipped": sum(1 for case in cases if case.find("skipped") is not None),
-        "seconds": time.monotonic() - begun,
-    }
-
-
-def in_order(report: dict[str, Any]) -> bool:
-    """Whether the tests passed and gpunn took part in every benchmark."""
-    tests = report["tests"]
-    tested = tests is None or (tests["status"] == 0 and tests["passed"] > 0)
-    return tested and all(OURS not in e["failed"] for e in report["benchmarks"])
-
-
-def write(report: dict[str, Any], folder: Path) -> None:
-    """``<card>-<date>.json`` and ``.md`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    card = re.sub(r"[^a-z0-9]+", "-", report["card"]["name"].lower()).strip("-")
-    path = folder / f"{card}-{report['machine']['date']}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    text = describe(report)
-    path.with_suffix(".md").write_text(text)
-    print(f"\n{text}\nWritten: {path} and {path.with_suffix('.md').name}")
-
-
-def describe(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    card, m, tests = report["card"], report["machine"], report["tests"]
-    parts = [f"# {card['name']}, {m['date']}: `make gpu`"]
-    if report["emulated"]:
-        parts.append(
-            "**Emulated on the CPU: there was no card.** That everything ran is true of the "
-            "emulation only, and its times say nothing about a card."
-        )
-    if tests is None:
-        parts.append("Tests: not run.")
-    else:
-        parts.append(
-            f"Tests: {tests['passed']} passed, {len(tests['failed'])} failed, "
-            f"{tests['skipped']} skipped in {tests['seconds']:.0f} s"
-            f"{'' if tests['status'] in (0, 1) else ' (' + str(tests['status']) + ')'}."
-        )
-        for name, message in tests["failed"].items():
-            parts.append(f"- {name}: {message.splitlines()[0] if message else ''}")
-    for e in report["benchmarks"]:
-        parts += page.section(e, OURS)
-    missing = "; ".join(f"{name} ({why})" for name, why in report["missing"].items())
-    parts.append(f"Missing: {missing or 'nothing'}.")
-    details = ", ".join(f"{key} {value}" for key, value in card.items() if key != "name")
-    parts.append(
-        f"{details + '; ' if details else ''}{report['data']}; {report['seconds']:.0f} s in all."
-    )
-    parts.append(machine.line(report["machine"]))
-    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

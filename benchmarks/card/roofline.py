@@ -4,7 +4,7 @@
     python -m benchmarks.card.roofline --page    predicts anew from what was measured before
 
 Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a card; where
-``results`` has a file of ``make gpu`` from one of these cards, its figures stand beside.
+``results`` has a folder of ``make gpu`` from one of these cards, its figures stand beside.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure() -> dict[str, Any]:
 def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
     """Seconds of a step by card and workload, from the files that ``make gpu`` left."""
     found: dict[str, dict[str, float]] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.rglob("*.json")):
         report = json.loads(path.read_text())
         if not isinstance(report, dict) or "benchmarks" not in report or report.get("emulated"):
             continue

@@ -81,8 +81,11 @@ def environment(program: Program, threads: int | None = None) -> dict[str, str]:
 class Process:
     """A contestant at work: ask it something, end it."""
 
-    def __init__(self, program: Program, threads: int | None, folder: Path) -> None:
+    def __init__(
+        self, program: Program, threads: int | None, folder: Path, deadline: float = math.inf
+    ) -> None:
         self.program = program
+        self.deadline = deadline  # by `time.monotonic`: no answer is waited for any longer
         self.threads = all_threads() if threads is None else threads
         # What it keeps of what it compiled is its own, and goes with the folder.
         own = Path(tempfile.mkdtemp(dir=folder))
@@ -115,6 +118,7 @@ class Process:
         Raises:
             BrokenError: if it raised, ended, or gave none within ``seconds``.
         """
+        seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
         try:
             line = self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -201,6 +205,7 @@ class Race:
         rows: int,
         folder: Path,
         test_rows: int | None = None,
+        deadline: float = math.inf,
     ) -> None:
         self.programs = list(programs)
         self.workload, self.rows, self.test_rows = workload, rows, test_rows
@@ -211,7 +216,7 @@ class Race:
         self.accuracy: dict[str, float | None] = {}
         self.memory: dict[str, dict[str, int | None]] = {}
         self.failed: dict[str, str] = {}
-        self._folder = folder
+        self._folder, self._deadline = folder, deadline
         self.running: dict[str, list[Process]] = {}
         self._chosen: dict[tuple[str, str], tuple[Process, int]] = {}
 
@@ -256,7 +261,7 @@ class Race:
         processes = self.running.setdefault(program.name, [])
         begun = []
         for number in threads:
-            processes.append(Process(program, number, self._folder))
+            processes.append(Process(program, number, self._folder, self._deadline))
             begun.append(processes[-1])
         for process in begun:
             process.receive(START_SECONDS)

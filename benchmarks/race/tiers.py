@@ -62,6 +62,7 @@ class Setting:
         full: whether every contestant takes part in every tier, also the slow ones.
         tell: shows what is under way.
         special: contestants of one workload only.
+        most_seconds: that the operations of a backend may take.
     """
 
     programs: list[Program]
@@ -74,6 +75,7 @@ class Setting:
     quick: bool = False
     full: bool = False
     special: list[Program] = field(default_factory=list)
+    most_seconds: float = FIRST_SECONDS
 
     def pick(self, *names: str) -> list[Program]:
         """Ours and those of the names; all of them in a full run."""
@@ -360,14 +362,14 @@ def operations(setting: Setting, backends: Iterable[str]) -> Iterable[Entry]:
         )  # fmt: skip
         entry: Entry = {"key": f"operation {backend}", "tiers": ["operation"], "backend": backend}
         try:
-            output, errors = process.communicate(timeout=FIRST_SECONDS)
+            output, errors = process.communicate(timeout=setting.most_seconds)
             if process.returncode:
                 last = (errors.strip().splitlines() or ["it said nothing"])[-1]
                 entry["failed"] = {backend: last[:300]}
             else:
                 entry |= json.loads(output.splitlines()[-1])
         except subprocess.TimeoutExpired:
-            entry["failed"] = {backend: f"hung: no end in {FIRST_SECONDS:.0f} s"}
+            entry["failed"] = {backend: f"hung: no end in {setting.most_seconds:.0f} s"}
         finally:
             end_group(process)
         yield entry

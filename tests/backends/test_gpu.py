@@ -29,6 +29,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
+from gpunn.backends.cupy.launch.modes import MODES
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS
 
@@ -42,6 +43,30 @@ class _Eager:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self.step()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_training_in_each_launch_mode_is_that_of_numpy(
+    card: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_backend(card), "launch_mode", mode)
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(84, 12)).astype(np.float32), random.integers(0, 5, 84)
+    results = []
+    for backend in ("numpy", card):
+        gpunn.utils.set_random_seed(3)
+        model = gpunn.Sequential(
+            [
+                layers.Input((12,)), layers.Dense(16, activation="relu"), layers.Dropout(0.3),
+                layers.Dense(5, activation="softmax"),
+            ],
+            backend=backend,
+        )  # fmt: skip
+        model.compile("adam", SPARSE)
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0)
+        results.append([*model.get_weights(), model.predict(x, verbose=0)])
+    for expected, result in zip(*results, strict=True):
+        assert np.linalg.norm(result - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.card import gpu, gpu_tests
 from gpunn.backends.cupy.launch import modes
 
 ROOT = Path(__file__).parents[2]
@@ -32,33 +38,149 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path), **settings}
 
 
-def test_its_benchmarks_run_and_say_what_they_are(bare: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.card.gpu", "--no-tests", "--rows", "40", "--out"]
+@pytest.fixture
+def command(bare: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command on the emulated card, with a few rows, for these stages."""
     bare |= {"GPUNN_BACKEND": "emulated", "GPUNN_CACHE": str(tmp_path)}
     bare.pop("GPUNN_DATA", None)
-    subprocess.run([*command, str(tmp_path / "out")], cwd=ROOT, env=bare, check=True)
-    written = {path.suffix: path for path in (tmp_path / "out").iterdir()}
-    report = json.loads(written[".json"].read_text())
-    assert report["emulated"] and written[".json"].name.startswith("emulated-")
-    assert set(report["missing"].values()) == {"torch is not installed", "jax is not installed"}
+
+    def start(stages: str, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.card.gpu", "--rows", "20", "--stages", stages,
+             *options, "--out", str(tmp_path / "out")],
+            cwd=ROOT, env=bare, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    return start
+
+
+Started = Callable[..., subprocess.Popen[str]]
+
+
+def written(folder: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """Each stage's file, and the page."""
+    (run,) = folder.iterdir()
+    assert run.name.startswith("emulated-")
+    reports = {path.stem: json.loads(path.read_text()) for path in run.glob("*.json")}
+    for name, report in reports.items():
+        assert report["emulated"] and report["stage"] == name and report["card"]["name"]
+    return reports, (run / "page.md").read_text()
+
+
+def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Path) -> None:
+    assert command("epochs,neighbours").communicate()[0] is not None
+    reports, text = written(tmp_path / "out")
+    missing = reports["neighbours"]["missing"]
+    assert set(missing.values()) == {"torch is not installed", "jax is not installed"}
     ours = {"gpunn (card)", *(f"gpunn, {mode}" for mode in modes.MODES)}
-    assert [e["key"] for e in report["benchmarks"]] == ["W1 epoch", "W2 epoch", "W5a", "W3 epoch"]
-    for entry in report["benchmarks"]:
+    entries = reports["epochs"]["benchmarks"]
+    assert [e["key"] for e in entries] == ["W1 epoch", "W2 epoch", "W5a", "W3 epoch", "W4 epoch"]
+    for entry in entries:
         # A mode may refuse a network that it is not made for; the rule's choice never fails.
         taken = ours - set(entry["failed"])
         assert len(taken) >= 3
         assert {n: len(values) for n, values in entry["samples"].items()} == dict.fromkeys(taken, 2)
-    text = written[".md"].read_text()
+    assert [report["state"] for report in reports.values()] == ["done", "done"]
     assert "**Emulated on the CPU: there was no card.**" in text
     assert "PyTorch (card) (torch is not installed)" in text and "generated images" in text
+    assert "incomplete" not in text and "missing**" not in text
+
+
+def test_what_was_found_before_it_is_killed_is_there(command: Started, tmp_path: Path) -> None:
+    process = command("kernels,epochs,neighbours")
+    for line in process.stdout:
+        if line == "  W1\n":  # the first of four workloads is done
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    reports, text = written(tmp_path / "out")
+    kernels = reports["kernels"]
+    assert kernels["state"] == "done" and kernels["compiled"] == kernels["kernels"] > 0
+    assert reports["epochs"]["state"] == "under way"
+    assert reports["epochs"]["benchmarks"][0]["key"] == "W1 epoch"
+    assert len(reports["epochs"]["benchmarks"]) < 5 and "neighbours" not in reports
+    rows = dict(re.findall(r"^\| (.*) \| (.*) \| *\d* *\|$", text, re.MULTILINE))
+    assert rows["Kernels compiled ahead"] == "done"
+    assert rows["The workloads in each launch mode"].startswith("**incomplete**")
+    assert rows["The workloads beside neighbours"].startswith("**missing**")
+    assert "### W1, a training step" in text
+
+
+def test_without_time_every_stage_says_so(command: Started, tmp_path: Path) -> None:
+    process = command("card,kernels,short-list,epochs,parity", "--minutes", "0")
+    process.communicate()
+    assert process.returncode == 1
+    reports, text = written(tmp_path / "out")
+    assert len(reports) == 5
+    assert {r["state"] for r in reports.values()} == {"stopped: its time was up"}
+    assert text.count("| stopped: its time was up |") == 5
+
+
+TESTS = """
+import os
+import pytest
+
+emulated = pytest.mark.parametrize("card", ["emulated"])
+
+@emulated
+def test_that_passes(card): pass
+
+@emulated
+def test_that_fails(card): assert card == "another"
+
+@emulated
+def test_that_loses_the_card(card):
+    raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered")
+
+@emulated
+def test_that_ends_its_process(card): os._exit(3)
+
+@emulated
+def test_that_is_skipped(card): pytest.skip("for a reason")
+
+@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("name", ["Relu", "Elu"])
+@pytest.mark.parametrize("kind", ["activation"])
+@emulated
+def test_of_each(card, kind, name, number): pass
+"""
+OUTCOMES = {
+    "passes": "passed", "fails": "failed", "loses_the_card": "failed",
+    "ends_its_process": "failed", "is_skipped": "skipped",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_test_that_takes_its_process_along_is_noted(processes: int, tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(TESTS)
+    wanted = gpu_tests.Wanted([str(tmp_path / "test_some.py")], "emulated")
+    found = gpu_tests.run(wanted, processes, math.inf, lambda report: None)
+    cases = {name.partition("::test_")[2]: case for name, case in found["cases"].items()}
+    assert found["collected"] == len(cases) == 9
+    for name, case in cases.items():
+        outcome = OUTCOMES.get(name.partition("[")[0].removeprefix("that_"), "passed")
+        assert case["outcome"] == outcome, name
+    assert "ended its process: 3" in cases["that_ends_its_process[emulated]"]["message"]
+    assert "ILLEGAL_ADDRESS" in cases["that_loses_the_card[emulated]"]["message"]
+
+
+def test_a_sample_has_each_name_once(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(TESTS)
+    names = {}
+    for sample in ("first", "rest"):
+        wanted = gpu_tests.Wanted(
+            [str(tmp_path / "test_some.py")], "emulated", "of_each", sample=sample
+        )
+        found = gpu_tests.run(wanted, 1, math.inf, lambda report: None)
+        names[sample] = [name.partition("[")[2] for name in found["cases"]]
+    assert len(names["first"]) == len(names["rest"]) == 2
+    for sampled in names.values():
+        assert sum("Relu" in name for name in sampled) == 1
+    assert not {*names["first"]} & {*names["rest"]}
 
 
 def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
-    files = [
-        "tests/backends/test_gpu.py",
-        "tests/backends/test_parity.py",
-        "tests/backends/test_emulated_training.py",
-    ]
+    files = [*gpu.GPU, *gpu.PARITY, *gpu.OTHERS]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", *files],
         cwd=ROOT, env={**bare, "GPUNN_BACKEND": "cupy"}, capture_output=True, text=True,
@@ -66,6 +188,7 @@ def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout
     for file in files:
         assert f"{file}::" in done.stdout
+    assert f"::{gpu.COMPARISONS}[" in done.stdout
 
 
 def test_without_a_card_one_line_says_what_is_missing(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ BENCHMARKS = {
     "common": {"gpunn"},
     "contestants": {"gpunn"},
     "race": {"gpunn", "common", "contestants"},
-    "card": {"gpunn", "common", "race"},
+    "card": {"gpunn", "common", "contestants", "race"},
     "scale": {"gpunn", "common"},
     "counts": {"gpunn"},
     "faults": set(),

@@ -1,0 +1,152 @@
+"""Compiles kernels before they are launched, in several processes: NVRTC takes .2 to 2.8 seconds
+for one, and CuPy keeps on disk what was compiled.
+
+As a program it is such a process: it reads kernels from its input, and answers each with a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import ROOT
+from benchmarks.common.workloads import ALL_WORKLOADS
+from benchmarks.contestants.gpunn_fit import network
+from benchmarks.race.rounds import end_group
+from gpunn import backends
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.modes import MODES
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary
+
+DRY = "the card that only lists its kernels"
+
+
+class _Listed:
+    """The kernels of a card, which are noted when they are asked for."""
+
+    def __init__(self, kernels: KernelSet, found: dict[Kernel, None]) -> None:
+        self.blocks, self.resident, self.cache = kernels.blocks, kernels.resident, kernels.cache
+        self._kernels, self._found = kernels, found
+
+    def prepare(self, kernel: Kernel) -> KernelLauncher:
+        self._found[kernel] = None
+        return self._kernels.prepare(kernel)
+
+
+class _Offering:
+    """Products with every epilogue: what else a step launches depends on which there are."""
+
+    def __init__(self, products: MatmulLibrary) -> None:
+        self.precisions = products.precisions
+
+    def __call__(self, product: Matmul) -> None:
+        """Nothing to do."""
+
+    def offers(self, product: Matmul) -> bool:
+        return True
+
+
+def kernels() -> list[Kernel]:
+    """What the workloads launch in each launch mode, found without a card; each once."""
+    found: dict[Kernel, None] = {}
+    random = np.random.default_rng(0)
+    for mode in MODES:
+        for epilogues in (False, True) if mode == "fused" else (False,):
+            for work in ALL_WORKLOADS.values():
+                backend = dry.make_backend(cooperative=True)
+                backend.kernels, backend.launch_mode = _Listed(backend.kernels, found), mode
+                if epilogues:
+                    backend.blas = _Offering(backend.blas)
+                backends.register_backend(DRY, lambda made=backend: made)
+                model = network(work, DRY)
+                rows = work["batch"] + 1
+                x = random.integers(0, 256, (rows, 28, 28), np.uint8)
+                y = random.integers(0, 10, rows).astype(np.uint8)
+                try:
+                    model.fit(x, y, batch_size=work["batch"], verbose=0)
+                except RuntimeError:
+                    continue  # a mode that this step cannot take
+                model.evaluate(x, y, verbose=0)
+                network(work, DRY, bytes_in=False).predict(
+                    x.reshape(rows, 784).astype(np.float32), verbose=0
+                )
+    return list(found)
+
+
+def compile_all(
+    kernels: Sequence[Kernel], backend: str, processes: int, until: float,
+    tell: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Compile them, in so many processes, until ``until``; how far it got is told after each."""
+    report: dict[str, Any] = {
+        "kernels": len(kernels), "compiled": 0, "processes": processes, "refused": {}
+    }  # fmt: skip
+    waiting, lock = iter(kernels), threading.Lock()
+
+    def following() -> Iterable[Kernel]:
+        while time.monotonic() < until:
+            with lock:
+                kernel = next(waiting, None)
+            if kernel is None:
+                return
+            yield kernel
+
+    def work() -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.card.compile_ahead", backend], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        left = min(until - time.monotonic(), threading.TIMEOUT_MAX)
+        timer = threading.Timer(left, end_group, [process])
+        timer.start()
+        try:
+            for kernel in following():
+                process.stdin.write(base64.b64encode(pickle.dumps(kernel)).decode() + "\n")
+                process.stdin.flush()
+                answer = json.loads(process.stdout.readline() or '"the compiler ended"')
+                with lock:
+                    report["compiled"] += answer is None
+                    if answer is not None:
+                        report["refused"][kernel.name] = answer
+                    tell(report)
+        except (OSError, ValueError):
+            pass  # the time is up, or the process ended: what it did is counted
+        finally:
+            timer.cancel()
+            end_group(process)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(processes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return report
+
+
+def main(name: str) -> None:
+    if name == "emulated":
+        importlib.import_module(name)  # which makes it known
+    prepare = backends.get_backend(name).kernels.prepare  # type: ignore[attr-defined]
+    for line in sys.stdin:
+        try:
+            prepare(pickle.loads(base64.b64decode(line)))
+            answer = None
+        except Exception as error:  # its text says what the compiler did not like
+            answer = f"{type(error).__name__}: {error}"[:500]
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,117 @@
+"""What ``make gpu`` leaves: a folder with a file for each stage, and a page made of these.
+
+Each file is written anew, whole, whenever its stage knows more: a run that is ended at any moment
+leaves what it had found, and a page that says what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import machine
+from benchmarks.race import page
+
+PAGE = "page.md"
+UNDER_WAY, DONE = "under way", "done"
+Report = dict[str, Any]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put ``text`` at ``path``, so that whoever looks finds the old file or the new one."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+class Results:
+    """The folder of one run.
+
+    Args:
+        folder: made, if it is not there.
+        titles: of the stages that this run is to do, by name, in order.
+        about: what stands in each file: which card, and whether it was emulated.
+        ours: the contestant that the others are compared with.
+    """
+
+    def __init__(self, folder: Path, titles: Mapping[str, str], about: Report, ours: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.titles, self.about, self.ours = folder, titles, about, ours
+        self.reports: dict[str, Report] = {}
+
+    def write(self, stage: str, state: str, seconds: float, found: Report) -> None:
+        """What a stage has found so far."""
+        report = {**self.about, "stage": stage, "state": state, "seconds": seconds, **found}
+        self.reports[stage] = report
+        write_whole(self.folder / f"{stage}.json", json.dumps(report, indent=1) + "\n")
+        write_whole(self.folder / PAGE, self.text())
+
+    def text(self) -> str:
+        """The page."""
+        card, m = self.about["card"], self.about["machine"]
+        parts = [f"# {card['name']}, {m['date']}: `make gpu`"]
+        if self.about["emulated"]:
+            parts.append(
+                "**Emulated on the CPU: there was no card.** That everything ran is true of the "
+                "emulation only, and its times say nothing about a card."
+            )
+        parts.append(_stages(self.titles, self.reports))
+        for name, report in self.reports.items():
+            parts += [f"## {self.titles[name]}", *_described(report, self.ours)]
+        details = ", ".join(f"{key} {value}" for key, value in card.items() if key != "name")
+        parts += [f"{details}."] if details else []
+        parts.append(machine.line(m))
+        return "\n\n".join(parts) + "\n"
+
+
+def _stages(titles: Mapping[str, str], reports: Mapping[str, Report]) -> str:
+    rows = ["| stage | state | seconds |", "| --- | --- | ---: |"]
+    for name, title in titles.items():
+        report = reports.get(name)
+        state = report["state"] if report else "**missing**: not begun"
+        if state == UNDER_WAY:
+            state = "**incomplete**: under way when this page was written"
+        rows.append(f"| {title} | {state} | {report['seconds']:.0f} |" if report else
+                    f"| {title} | {state} | |")  # fmt: skip
+    return "\n".join(rows)
+
+
+def _described(report: Report, ours: str) -> Sequence[str]:
+    parts = []
+    if "doctor" in report:
+        parts.append(f"```\n{report['doctor'].strip()}\n```")
+    if "kernels" in report:
+        parts.append(
+            f"{report['compiled']} of {report['kernels']} kernels compiled by "
+            f"{report['processes']} processes."
+        )
+        parts += [f"- {name}: {_first(how)}" for name, how in report["refused"].items()]
+    if "cases" in report:
+        outcomes = [case["outcome"] for case in report["cases"].values()]
+        counts = (f"{outcomes.count(o)} {o}" for o in ("passed", "failed", "skipped"))
+        parts.append(f"Tests: {', '.join(counts)}, of {report['collected']}.")
+        parts += [
+            f"- {name}: {_first(case['message'])}"
+            for name, case in report["cases"].items() if case["outcome"] == "failed"
+        ]  # fmt: skip
+    for entry in report.get("benchmarks", ()):
+        parts += [text.replace("## ", "### ", 1) if text.startswith("## ") else text
+                  for text in page.section(entry, ours)]  # fmt: skip
+    if "missing" in report:
+        missing = "; ".join(f"{name} ({why})" for name, why in report["missing"].items())
+        parts.append(f"Missing: {missing or 'nothing'}.")
+    if "data" in report:
+        parts.append(f"Trained on {report['data']}.")
+    return parts
+
+
+def _first(message: str) -> str:
+    return (message.strip().splitlines() or [""])[0][:300]
+
+
+def now() -> str:
+    """The date and the time of day, for the name of a folder."""
+    return time.strftime("%Y-%m-%d-%H%M%S")

@@ -1,0 +1,203 @@
+"""Runs tests for ``make gpu`` in processes of their own, and hears of each as it ends.
+
+As a program it is such a process: it reads from its input which tests are wanted, and writes a
+line of JSON for each test that begins or ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pytest
+
+from benchmarks import ROOT
+from benchmarks.race.rounds import end_group
+
+TEST_SECONDS = 90  # one that takes longer ends its process
+# After one of these errors CUDA refuses everything else that a process asks for.
+LOST = re.compile(
+    r"(cudaError|CUDA_ERROR_)\w*(illegal|launch_?(failed|failure|time)|misaligned|stack|assert|ecc)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which tests.
+
+    Attributes:
+        files: where they are.
+        backend: those that are about it, ``cupy`` or ``emulated``.
+        expression: as pytest's ``-k``, "" for all.
+        sample: ``first`` takes one case of each registered name, ``rest`` the others.
+        share, shares: every so many-th from this one on.
+        skip: those that have had their turn.
+    """
+
+    files: Sequence[str]
+    backend: str
+    expression: str = ""
+    sample: str = "all"
+    share: int = 0
+    shares: int = 1
+    skip: Sequence[str] = ()
+
+
+class Watched:
+    """What the processes have said of their tests so far.
+
+    Attributes:
+        collected: how many tests there are.
+        cases: outcome, message and seconds of each that had its turn.
+    """
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.collected, self.cases = 0, dict[str, dict[str, Any]]()
+        self._tell, self._told, self._lock = tell, time.monotonic(), threading.Lock()
+
+    def add(self, name: str, outcome: str, message: str, seconds: float) -> None:
+        with self._lock:
+            self.cases[name] = {"outcome": outcome, "message": message, "seconds": seconds}
+            if time.monotonic() - self._told > 1:  # a file each second
+                self._tell(self.report())
+                self._told = time.monotonic()
+
+    def report(self) -> dict[str, Any]:
+        return {"collected": self.collected, "cases": dict(self.cases)}
+
+
+def run(
+    wanted: Wanted, processes: int, until: float, tell: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Run the tests in so many processes side by side; what was found until ``until``.
+
+    ``tell`` is given as much of that as there is, again and again. A test that ends its process, or
+    that leaves it without a card, is noted, and a new process goes on behind it.
+    """
+    watched = Watched(tell)
+    threads = [
+        threading.Thread(
+            target=_run_share, args=(replace(wanted, share=i, shares=processes), until, watched),
+            daemon=True,
+        ) for i in range(processes)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return watched.report()
+
+
+def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
+    goes_on = True
+    counted = False
+    while goes_on and time.monotonic() < until:
+        begun, names, goes_on = "", list(wanted.skip), False
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.card.gpu_tests"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        left = min(until - time.monotonic(), threading.TIMEOUT_MAX)
+        timer = threading.Timer(left, end_group, [process])
+        timer.start()
+        try:
+            process.stdin.write(json.dumps(asdict(wanted)))
+            process.stdin.close()
+            for line in process.stdout:
+                said = json.loads(line)
+                if "collected" in said:
+                    watched.collected += 0 if counted else said["collected"]
+                    counted = True
+                elif "begun" in said:
+                    begun = said["begun"]
+                else:
+                    names.append(begun)
+                    watched.add(begun, **said)
+                    goes_on = bool(LOST.search(said["message"]))  # it ends itself
+                    begun = ""
+            process.wait()
+        except ValueError:  # the timer closed the pipe
+            begun = ""
+        finally:
+            timer.cancel()
+            end_group(process)
+        if begun and time.monotonic() < until:
+            watched.add(begun, "failed", f"it ended its process: {process.returncode}", 0.0)
+            names.append(begun)
+            goes_on = True
+        wanted = replace(wanted, skip=names)
+
+
+class _Plugin:
+    """Takes the tests that are wanted, and says of each when it begins and how it ends."""
+
+    def __init__(self, wanted: Wanted, say: Callable[..., None]) -> None:
+        self.wanted, self.say = wanted, say
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        wanted = self.wanted
+        if wanted.sample != "all":
+            first, rest, seen = [], [], set()
+            for item in items:
+                given = getattr(item, "callspec", None)
+                case = given.params if given else {}
+                key = item.name.partition("[")[0], case.get("kind"), case.get("name")
+                (rest if key in seen else first).append(item)
+                seen.add(key)
+            items[:] = first if wanted.sample == "first" else rest
+        items[:] = items[wanted.share :: wanted.shares]
+        self.say(collected=len(items))
+        items[:] = [item for item in items if item.nodeid not in wanted.skip]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.say(begun=nodeid)
+        self.outcome, self.message, self.seconds = "passed", "", 0.0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds += report.duration
+        if report.failed:
+            self.outcome, self.message = "failed", _message(report)
+        elif report.skipped and self.outcome == "passed":
+            self.outcome = "skipped"
+
+    def pytest_runtest_logfinish(self) -> None:
+        self.say(outcome=self.outcome, message=self.message, seconds=self.seconds)
+        if LOST.search(self.message):
+            pytest.exit("the card is lost to this process", 1)
+
+
+def _message(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message if crash else str(report.longrepr))[:500]
+
+
+def main() -> int:
+    wanted = Wanted(**json.load(sys.stdin))
+    lines = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # pytest's own words are for the terminal
+
+    def say(**what: Any) -> None:
+        lines.write(json.dumps(what) + "\n")
+
+    chosen = ["-m", "gpu"] if wanted.backend == "cupy" else []
+    about = "" if wanted.backend == "cupy" else f"[{wanted.backend}"
+    expression = " and ".join(filter(None, (about, wanted.expression)))
+    # CuPy warns of what is no fault of ours: its warnings are shown, not errors.
+    options = ["-q", "-W", "default", "-o", f"faulthandler_timeout={TEST_SECONDS}"]
+    options += ["-p", "no:cacheprovider", *chosen, *(["-k", expression] if expression else [])]
+    return pytest.main([*options, *wanted.files], plugins=[_Plugin(wanted, say)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
