@@ -153,7 +153,8 @@ def test_no_two_modules_import_each_other() -> None:
 
 
 def test_no_folder_holds_more_than_twenty_files() -> None:
-    for root in (PACKAGE, *(ROOT / name for name in ("kernels", "benchmarks", "tests", "examples"))):
+    folders = ("kernels", "benchmarks", "tests", "examples")
+    for root in (PACKAGE, *(ROOT / name for name in folders)):
         for folder in {path.parent for path in root.rglob("*.py")}:
             assert len(list(folder.glob("*.py"))) <= 20, folder
 
