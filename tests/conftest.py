@@ -25,6 +25,7 @@ from gpunn.datasets import mnist as source
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
+os.fsync = lambda fd: None  # a disk takes ten milliseconds, and no test takes its power away
 nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
 
 

@@ -328,14 +328,17 @@ def test_the_classic_script_reaches_its_accuracy(mnist, example):
     assert np.mean(accuracies) >= 0.938, accuracies
 
 
-def test_the_mlp_reaches_its_accuracy(mnist, example):
+@pytest.mark.parametrize(
+    ("seeds", "least"), [(1, 0.973), pytest.param(5, 0.976, marks=pytest.mark.more)]
+)
+def test_the_mlp_reaches_its_accuracy(seeds, least, mnist, example):
     """PyTorch with the same initialisation reaches 0.9773, one seed's spread being 0.0014."""
     (_, _), (x_test, y_test) = mnist
     accuracies, losses = [], []
-    for seed in range(5):
+    for seed in range(seeds):
         model = example("mnist_mlp", "--seed", str(seed))["model"]
         accuracies.append((model.predict(x_test).argmax(1) == y_test).mean())
         losses.append(model.history.history["loss"])
-    assert np.mean(accuracies) >= 0.976, accuracies
+    assert np.mean(accuracies) >= least, accuracies
     # What one published run of such a network logged in the first and the fifth epoch.
     np.testing.assert_allclose(np.mean(losses, 0)[[0, 4]], [0.2982, 0.0777], rtol=0.1)
