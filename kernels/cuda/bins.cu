@@ -1,6 +1,5 @@
-// Metrics that count: a number of a bin for each prediction, then the weights in each bin. Bins
-// belong to warps, which look through all predictions in order: so nothing depends on which
-// thread is faster, weighted or not, and no two threads write to one place.
+// Metrics that count: a number of a bin for each prediction, then the weights in each bin. Nothing
+// depends on which thread is faster, weighted or not.
 #include "../formulas/metrics.cuh"
 #include "threads.cuh"
 
@@ -24,16 +23,51 @@ ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
 }
 
 // state[b] += the sum of the rows' weights (1 where null) over the predictions in bin b.
+//
+// Without weights each prediction adds its 1: however many are added, and in whatever order, the
+// bits are the same. With weights the order of a sum has to be one and the same. A warp a bin looks
+// through all predictions, which is fast as long as there are few of either. Where there are
+// `many`, one block takes them BLOCK by BLOCK, in order; the first thread with a bin sums up what
+// the tile has for it. That costs as much as there are predictions, however many bins there are.
 template <typename T>
 BLOCK_PART void bin_totals(ThreadGroup threads, const int32* bins, const T* weights, int64 rows,
-                           int64 width, int64 size, double* state) {
-    const int lane = threadIdx.x % WARP;
-    for (int64 b : threads.warp_units(size)) {
-        double sum = 0;
-        for (int64 i = lane; i < rows * width; i += WARP)
-            if (bins[i] == b) sum += weights ? double(weights[i / width]) : 1.0;
-        sum = warp_sum(sum);
-        if (lane == 0) state[b] += sum;
+                           int64 width, int64 size, bool many, double* state) {
+    const int64 n = rows * width;
+    if (!weights) {
+        for (int64 i : Range{threads.grid_rank(), n, threads.grid_size()})
+            if (bins[i] >= 0 && bins[i] < size) atomicAdd(&state[bins[i]], 1.0);
+        return;
+    }
+    if (!many) {
+        const int lane = threadIdx.x % WARP;
+        for (int64 b : threads.warp_units(size)) {
+            double sum = 0;
+            for (int64 i = lane; i < n; i += WARP)
+                if (bins[i] == b) sum += double(weights[i / width]);
+            sum = warp_sum(sum);
+            if (lane == 0) state[b] += sum;
+        }
+        return;
+    }
+    if (threads.slice > 0) return;
+    __shared__ int32 tile[BLOCK];
+    __shared__ T amounts[BLOCK];
+    const int rank = int(threads.rank);
+    for (int64 first = 0; first < n; first += BLOCK) {
+        const int64 i = first + rank;
+        const int32 bin = i < n ? bins[i] : -1;
+        tile[rank] = bin;
+        amounts[rank] = i < n ? weights[i / width] : T(0);
+        __syncthreads();
+        bool sums = bin >= 0 && bin < size;
+        for (int before = 0; before < rank && sums; ++before) sums = tile[before] != bin;
+        if (sums) {
+            double sum = 0;
+            for (int k = rank; k < BLOCK; ++k)
+                if (tile[k] == bin) sum += double(amounts[k]);
+            state[bin] += sum;
+        }
+        __syncthreads();  // `tile` is filled anew
     }
 }
 

@@ -53,22 +53,27 @@ BLOCK_PART void batch_moments(ThreadGroup threads, const T* x, int64 outer, int6
                      });
 }
 
-// From these, mean and variance of each feature; the moving ones go on by `rest` of the way.
+// From these, mean and variance of each feature; the moving ones go on by `rest` of the way. A warp
+// a feature: its lanes divide the chunks, and their sums are added in the order of warp_sum.
 template <typename T>
-ELEMENT_PART void batch_statistics(ThreadGroup threads, const T* x, const T* partial, int64 outer,
-                                   int64 features, int64 inner, int64 chunks, T momentum, T rest,
-                                   T* moving_mean, T* moving_variance, T* mean, T* variance) {
+BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* partial, int64 outer,
+                                 int64 features, int64 inner, int64 chunks, T momentum, T rest,
+                                 T* moving_mean, T* moving_variance, T* mean, T* variance) {
+    const int lane = threadIdx.x % WARP;
     const int64 n = outer * inner;
-    for (int64 f = threads.grid_rank(); f < features; f += threads.grid_size()) {
+    for (int64 f : threads.warp_units(features)) {
         const double origin = x[place_of(f, 0, features, inner)];
         double sum = 0, squares = 0;
-        for (int64 chunk = 0; chunk < chunks; ++chunk) {
+        for (int64 chunk = lane; chunk < chunks; chunk += WARP) {
             const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
             const double shift = x[place_of(f, first, features, inner)] - origin;
-            const double chunk_sum = partial[chunk * 2 * features + f], count = double(stop - first);
-            sum += chunk_sum + count * shift;
-            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * chunk_sum + count * shift);
+            const double some = partial[chunk * 2 * features + f], count = double(stop - first);
+            sum += some + count * shift;
+            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * some + count * shift);
         }
+        sum = warp_sum(sum);
+        squares = warp_sum(squares);
+        if (lane > 0) continue;
         const double difference = sum / n, spread = squares / n - difference * difference;
         mean[f] = T(origin + difference);
         variance[f] = spread < 0 ? T(0) : T(spread);
@@ -124,15 +129,18 @@ BLOCK_PART void normalize_sums(ThreadGroup threads, const T* x, const T* dy, con
 }
 
 // totals (2, features) = the sum of dy, the gradient of beta, and that of dy times the normalized
-// x, the gradient of gamma
+// x, the gradient of gamma. A warp a feature, as in batch_statistics.
 template <typename T>
-ELEMENT_PART void normalize_totals(ThreadGroup threads, const T* partial, const T* variance,
-                                   T epsilon, int64 chunks, int64 features,
-                                   bool accumulate_gradients, T* dgamma, T* dbeta, T* totals) {
-    for (int64 f = threads.grid_rank(); f < features; f += threads.grid_size()) {
+BLOCK_PART void normalize_totals(ThreadGroup threads, const T* partial, const T* variance,
+                                 T epsilon, int64 chunks, int64 features,
+                                 bool accumulate_gradients, T* dgamma, T* dbeta, T* totals) {
+    const int lane = threadIdx.x % WARP;
+    for (int64 f : threads.warp_units(features)) {
         double sums[2] = {};
-        for (int64 chunk = 0; chunk < chunks; ++chunk)
+        for (int64 chunk = lane; chunk < chunks; chunk += WARP)
             for (int s = 0; s < 2; ++s) sums[s] += partial[(chunk * 2 + s) * features + f];
+        for (int s = 0; s < 2; ++s) sums[s] = warp_sum(sums[s]);
+        if (lane > 0) continue;
         totals[f] = T(sums[0]);
         totals[features + f] = T(sums[1]) / math::sqrt(variance[f] + epsilon);
         if (dbeta) dbeta[f] = totals[f] + (accumulate_gradients ? dbeta[f] : T(0));

@@ -47,6 +47,7 @@ ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
 LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
+    "bins.cu": ("many_bins",),
     "constraints.cu": ("constraint UnitNorm(axis=0)",),
     "normalization.cu": ("batch_normalization",),
     "reductions.cu": ("column_sums",),

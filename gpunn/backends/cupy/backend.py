@@ -24,6 +24,7 @@ from .penalties import CupyPenalties
 COLUMN_TILE = 32  # as in reductions.cu
 FEW_ROWS = 1024  # that the threads of a block sum up without help
 MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
+MANY_TO_SEARCH = 1 << 23  # bins times predictions: microseconds for all warps of a card
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
@@ -197,10 +198,15 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         if metric.accumulates == "bins":
             width = metric.width(classes)
             counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
-            size = state.size
+            size, predictions = state.size, rows * width
+            many = size * predictions > MANY_TO_SEARCH
+            threads = BLOCK if many else size * WARP  # with weights; see the part
             self._ask(
                 self._task("bin_rows", given, y_pred.size, **arrays, **formula, **counted),
-                self._task("bin_totals", given, size * WARP, **counted, size=size),
+                self._task(
+                    "bin_totals", given, predictions if weights is None else threads, **counted,
+                    size=size, many=many,
+                ),
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 
-from .launch.codegen import BLOCK
+from .launch.codegen import BLOCK, WARP
 from .launch.task_backend import DRAWN_AT_ONCE, TaskBackend
 
 CHUNK = 512  # numbers of a feature that a block sums up ...
@@ -37,7 +37,7 @@ class CupyNormalization(TaskBackend):
         rest = 1.0 - given.momentum
         self._ask(
             self._task("batch_moments", given, threads, **sums),
-            self._task("batch_statistics", given, given.features, rest=rest, **sums),
+            self._task("batch_statistics", given, given.features * WARP, rest=rest, **sums),
         )
 
     def _normalize(self, given: Given) -> None:
@@ -50,7 +50,9 @@ class CupyNormalization(TaskBackend):
             totals = self.scratch((2, given.features), x.dtype, "totals of features")
             self._ask(
                 self._task("normalize_sums", given, threads, **sums),
-                self._task("normalize_totals", given, given.features, totals=totals, **sums),
+                self._task(
+                    "normalize_totals", given, given.features * WARP, totals=totals, **sums
+                ),
             )
         if given.dx is not None:
             self._part(

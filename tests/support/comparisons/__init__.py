@@ -14,7 +14,17 @@ import registered
 
 from gpunn.backends.cupy.launch import kernel_source
 
-from .formulas import ACTIVATIONS, LOSSES, METRICS, OPTIMIZERS, activation, label, loss, metric
+from .formulas import (
+    ACTIVATIONS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    activation,
+    label,
+    loss,
+    many_bins,
+    metric,
+)
 from .layers import (
     batch_normalization,
     column_sums,
@@ -67,7 +77,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     programs = (shared_launch, products, persistent_steps, persistent_updates)
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, pooling, layout, sums_of_many_rows)
-    passes = (column_sums, columns, prelu, dropout)
+    passes = (column_sums, columns, prelu, dropout, many_bins)
     for compare in (*passes, *normalizations, *on_images, advance, *programs):
         yield compare.__name__, compare
 

@@ -187,3 +187,8 @@ def metric(formula: Any, card: Backend, sample: Sample) -> None:
     weights = sample.rng.random(rows).astype(sample.dtype)
     state = np.zeros(formula.state_size)
     assert_alike(*on_both(card, twice, t=truth, y=y, w=weights, state=state), sample.dtype)
+
+
+def many_bins(card: Backend, sample: Sample) -> None:
+    """So many of them that nobody looks through all predictions for each."""
+    metric(gpunn.metrics.AUC(num_thresholds=15_000), card, sample)
