@@ -51,8 +51,9 @@ bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 9
 gpu: ## test and measure on the NVIDIA card of this machine: ARGS="--minutes 10"
 	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.card.gpu $(ARGS)
 
-kernels: $(VENV)/.for-test ## list the registers and shared memory of each kernel
+kernels: $(VENV)/.for-test ## list what each kernel takes of a card, as the compiler says
 	$(BIN)/python -m benchmarks.card.kernel_table
+	$(BIN)/python -m benchmarks.card.hot_kernels
 
 counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in benchmarks/results
 	$(BIN)/python -m benchmarks.counts.counters

@@ -69,9 +69,9 @@ def compile_kernels(
     return {name: Resources(**used) for name, used in _kept(make, source, names, flags).items()}
 
 
-def assembly(source: str, name: str, options: Sequence[str] = ()) -> str:
-    """The virtual assembly (PTX) of one kernel, as for the oldest card."""
-    flags = [*options, "--gpu-architecture=compute_61"]
+def assembly(source: str, name: str, options: Sequence[str] = (), architecture: int = 61) -> str:
+    """The virtual assembly (PTX) of one kernel, as for the oldest card or another."""
+    flags = [*options, f"--gpu-architecture=compute_{architecture}"]
 
     def make() -> str:
         with _compiled(source, [name], flags) as program:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_resources import check
 
-from benchmarks.card import kernel_table, nvrtc
+from benchmarks.card import hot_kernels, kernel_table, nvrtc
 from benchmarks.card.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import backend as cupy_backend
@@ -53,6 +53,53 @@ def test_a_stale_table_is_seen(
     kernel_table.RESULT.write_text(re.sub(pattern, "", kernel_table.RESULT.read_text()))
     with pytest.raises(AssertionError, match="make kernels"):
         test_the_table_is_that_of_the_kernels()
+
+
+def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
+    """It names every launch and part; its figures are those of its own version of the compiler."""
+    written = hot_kernels.RESULT.read_text()
+    titles = [f"| {hot.title} | {hot.bytes:,} |" for hot in hot_kernels.launches()]
+    titles += [f"| `{call.entry}` |" for call in hot_kernels.parts()]
+    rows = [line for line in written.splitlines() if re.match(r"\| (W\d|`)", line)]
+    assert len(rows) == len(titles), "make kernels"
+    assert all(map(str.startswith, rows, titles)), "make kernels"
+    if f"NVRTC {nvrtc.version()} " in written:
+        assert written == hot_kernels.text(), "the kernels have changed: make kernels"
+
+
+COUNTED = """
+extern "C" __global__ void counted(const float* x, float* y, int n) {
+    for (int i = threadIdx.x; i < n; i += 256) {
+        float sum = x[i];
+        %s
+        y[i] = sum;
+    }
+}
+"""
+
+
+def test_instructions_of_an_element_are_those_of_the_loop() -> None:
+    """Each product and sum more in the loop is one more; without a loop there are none."""
+    found = []
+    for more in ("", "sum = sum * sum + 3.0f;", "sum = sum * sum + 3.0f; sum = sum * sum + 5.0f;"):
+        ptx = nvrtc.assembly(COUNTED % more, "counted")
+        found.append(hot_kernels.per_element(ptx))
+    assert found[1] - found[0] == found[2] - found[1] == pytest.approx(1)
+    empty = nvrtc.assembly('extern "C" __global__ void empty() {}', "empty")
+    assert hot_kernels.per_element(empty) is None
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "architecture", "expected"),
+    [
+        # By NVIDIA's occupancy calculator, for blocks of 256 threads.
+        (32, 0, 61, 1.0), (33, 0, 61, 0.75), (64, 0, 90, 0.5), (255, 0, 90, 0.125),
+        (40, 0, 86, 1.0), (41, 0, 86, 5 / 6), (32, 48 * 1024, 61, 0.25), (32, 48 * 1024, 86, 1 / 3),
+    ],
+)  # fmt: skip
+def test_occupancy(registers: int, shared: int, architecture: int, expected: float) -> None:
+    used = nvrtc.Resources(registers, shared, 0, 0)
+    assert hot_kernels.occupancy(used, architecture) == pytest.approx(expected)
 
 
 DOUBLE = re.compile(r"\b(?:add|sub|mul|div|fma|cvt|sqrt|rcp)\S*\.f64\S*")

@@ -1,0 +1,219 @@
+"""What the kernels of the workloads' steps take of a card, as their compiled text says.
+
+``make kernels`` writes it into results/hot-kernels.md. It needs NVRTC, and neither a card nor
+CuPy. The microseconds beside are predictions, from the model of `roofline`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from benchmarks import RESULTS
+from benchmarks.common.workloads import ALL_WORKLOADS
+from benchmarks.contestants.gpunn_fit import network
+from gpunn.apps.roofline import roofline, step_profile
+from gpunn.apps.roofline.known_cards import Card, find_card
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch import kernel_source
+from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
+from gpunn.backends.cupy.launch.tasks import Launch
+
+from . import nvrtc
+
+RESULT = RESULTS / "hot-kernels.md"
+CARDS = {61: "GTX 1080 Ti", 86: "RTX 3060", 90: "H200"}
+MODES = {"fused": ALL_WORKLOADS, "persistent": ("W1", "W2")}
+
+
+class Limits(NamedTuple):
+    """What a multiprocessor has, by NVIDIA's CUDA Programming Guide: compute capabilities."""
+
+    threads: int
+    blocks: int
+    shared: int  # bytes
+    reserved: int  # bytes of these for each block
+
+
+LIMITS = {
+    61: Limits(2048, 32, 96 << 10, 0),
+    86: Limits(1536, 16, 100 << 10, 1 << 10),
+    90: Limits(2048, 32, 228 << 10, 1 << 10),
+}
+REGISTERS, REGISTERS_AT_ONCE = 65536, 256  # of a multiprocessor; given to a warp so many at a time
+
+_HEAD = """\
+# The kernels of the workloads' steps
+
+Compiled by NVRTC {version} (`make kernels`), for {cards}.
+**Nothing here ran on a card.** Not listed is what libraries do, as products in the mode *fused*.
+"""
+_LAUNCHES = """\
+## Launches
+
+*Bytes*: each array that a launch reads or writes, once. *Barriers*: of a block, as they stand in
+the compiled text; of the grid. A cell of a card: registers of a thread / bytes of static shared
+memory of a block / the share of a multiprocessor's threads that fit at once by these. *us*:
+**predicted**, the bytes at the bandwidth of L2 (of the memory, where they are more than L2 holds)
+and what a kernel in a graph, or each barrier of the grid, costs on that card. A persistent launch
+is given for one step.
+"""
+_PARTS = """\
+## Parts
+
+Instructions of PTX for an element, in the innermost loop that moves most: its instructions,
+divided by its stores to global memory (by its loads, if it stores nothing there). PTX is what the
+card's own assembler begins with, so this compares kernels, and is not what a card counts. "-": no
+such loop.
+"""
+
+
+class Hot(NamedTuple):
+    """A launch of a workload's step.
+
+    Attributes:
+        title: of the row: workload, mode, and what it does.
+        bytes: that it moves.
+        kernel: its kernel.
+    """
+
+    title: str
+    bytes: int
+    kernel: Kernel
+
+    @property
+    def grid_barriers(self) -> int:
+        return sum(stage.name == "barrier" for stage in self.kernel.stages)
+
+
+@cache
+def launches() -> tuple[Hot, ...]:
+    """Those of a step of each workload but the products, found without a card."""
+    found = []
+    for mode, workloads in MODES.items():
+        for workload in workloads:
+            work: dict[str, Any] = ALL_WORKLOADS[workload]
+            backend = dry.make_backend(cooperative=True)
+            backend.launch_mode = mode
+            model = step_profile.copied(network(work, "numpy"), backend)
+            program: Any = step_profile.step_program(model, work["batch"], 1)
+            program.run(1)
+            for launch in program.launches:
+                if launch.kernel:
+                    names = " + ".join(call.part for call in launch.kernel.calls)
+                    if mode == "persistent":
+                        names = f"all {len(launch.kernel.calls)} parts"
+                    title = f"{workload} {mode}: {names}"
+                    found.append(Hot(title, _bytes(launch), launch.kernel))
+    return tuple(found)
+
+
+def _bytes(launch: Launch) -> int:
+    places = {(r.start, r.stop, r.written) for task in launch.tasks for r in task.regions}
+    return sum(stop - start for start, stop, _ in places)
+
+
+def parts() -> list[PartCall]:
+    """The parts of these launches, each once."""
+    calls = (call for hot in launches() for call in hot.kernel.calls)
+    return sorted({PartCall(c.part, c.choices) for c in calls}, key=lambda call: call.entry)
+
+
+def occupancy(used: nvrtc.Resources, architecture: int) -> float:
+    """The share of a multiprocessor's threads that can be there at once, in blocks of `BLOCK`.
+
+    >>> occupancy(nvrtc.Resources(registers=32, shared=0, stack=0, spills=0), 61)
+    1.0
+    >>> occupancy(nvrtc.Resources(registers=65, shared=0, stack=0, spills=0), 61)
+    0.375
+    """
+    limits = LIMITS[architecture]
+    each = -(-used.registers * WARP // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE  # of a warp
+    blocks = min(
+        limits.threads // BLOCK, limits.blocks, REGISTERS // (each * (BLOCK // WARP)),
+        limits.shared // max(used.shared + limits.reserved, 1),
+    )  # fmt: skip
+    return blocks * BLOCK / limits.threads
+
+
+def instructions(ptx: str) -> list[str]:
+    """The instructions of a kernel's text, with labels among them."""
+    lines = (line.strip() for line in ptx[ptx.index("{") :].splitlines())
+    return [x for x in lines if re.match(r"(@!?%p\d+ )?[a-z]\S*( .*)?;$|\$\w+:$", x)]
+
+
+def per_element(ptx: str) -> float | None:
+    """Instructions for an element in the innermost loop that moves most; None without one."""
+    lines = instructions(ptx)
+    labels = {line[:-1]: at for at, line in enumerate(lines) if line.endswith(":")}
+    loops = []
+    for at, line in enumerate(lines):
+        target = re.search(r"\bbra\S*\s+(\$\w+);", line)
+        if target and labels.get(target[1], at) < at:
+            loops.append((labels[target[1]], at))
+    best, most = None, 0
+    for first, last in loops:
+        if any(first <= a and b <= last and (a, b) != (first, last) for a, b in loops):
+            continue  # another loop is within it
+        body = [line for line in lines[first : last + 1] if not line.endswith(":")]
+        stores, loads = (sum(f"{how}.global" in x for x in body) for how in ("st", "ld"))
+        if stores + loads > most:
+            best, most = len(body) / (stores or loads), stores + loads
+    return best
+
+
+def seconds(hot: Hot, card: Card) -> float:
+    """What a launch should take: predicted."""
+    memory = roofline.MEMORY_EFFICIENCY * card.bandwidth
+    moving = hot.bytes / (card.l2_bandwidth if hot.bytes <= card.l2 else memory)
+    return moving + (hot.grid_barriers * card.barrier if hot.kernel.repeats else card.kernel)
+
+
+def text() -> str:
+    """The page."""
+    cards = {a: card for a, name in CARDS.items() if (card := find_card(name))}
+    told = ", ".join(f"sm_{a} ({card.name})" for a, card in cards.items())
+    head = _HEAD.format(version=nvrtc.version(), cards=told)
+    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in cards)]
+    columns += [f"us, {card.name}" for card in cards.values()]
+    rows = [_launch_row(hot, cards) for hot in launches()]
+    of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in cards)] for call in parts()]
+    return "\n".join(
+        (
+            head, _LAUNCHES, _table(columns, rows), _PARTS,
+            _table(["part", *(f"sm_{a}" for a in cards)], of_parts),
+        )
+    )  # fmt: skip
+
+
+def _launch_row(hot: Hot, cards: dict[int, Card]) -> list[str]:
+    kernel = hot.kernel
+    ptx = nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
+    blocks = sum("bar.sync" in line or "barrier.sync" in line for line in instructions(ptx))
+    cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {hot.grid_barriers}"]
+    for architecture in cards:
+        given = kernel.text, architecture, [kernel.name], kernel_source.OPTIONS
+        used = nvrtc.compile_kernels(*given)[kernel.name]
+        share = occupancy(used, architecture)
+        cells.append(f"{used.registers} / {used.shared} / {share:.0%}")
+    return [*cells, *(f"{seconds(hot, card) * 1e6:.2f}" for card in cards.values())]
+
+
+def _cell(call: PartCall, architecture: int) -> str:
+    kernel = by_itself(call)
+    found = per_element(
+        nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS, architecture)
+    )
+    return "-" if found is None else f"{found:.1f}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+if __name__ == "__main__":
+    RESULT.write_text(text())
+    print(RESULT)
