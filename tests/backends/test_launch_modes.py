@@ -21,7 +21,7 @@ from benchmarks.card import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import kernel_source
-from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.codegen import Kernel, PartCall, Stage
 from gpunn.backends.cupy.launch.fuse import fuse
 from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
 from gpunn.backends.cupy.launch.persistent import phases
@@ -429,6 +429,53 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
                 (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
                 alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
                 assert a < b or (a == b and conflict is alike and (rows or x <= y))
+
+
+# -- what a kernel's parameters may take
+
+
+def constrained(backend: Any) -> Any:
+    """A network with 70 constraints, whose arguments take more than an older card has room for."""
+    most = gpunn.constraints.MaxNorm(0.5)
+    return network(
+        backend,
+        lambda: [
+            layers.Dense(4, kernel_constraint=most, bias_constraint=most) for _ in range(35)
+        ],
+        "float32",
+    )
+
+
+def test_a_launch_takes_no_more_than_its_parameters_have_room_for() -> None:
+    host, card = (train(constrained(backend), 16, 8, 2) for backend in ("numpy", CARDS["fused"]))
+    assert_close(host, card, "float32")
+
+
+def test_what_a_launch_does_not_take_is_left_to_another() -> None:
+    """Constraints with 64 bytes of parameters each, beside 32 bytes of `advance`, in 4,096."""
+    model = constrained(dry.make_backend())
+    program = digits.program(model, *data(model, 8), 8)
+    counts = [
+        sum(task.name == "constrain_norms" for task in launch.tasks)
+        for launch in program.launches
+    ]
+    assert sorted(count for count in counts if count) == [7, 63]
+
+
+def test_the_compiler_agrees_with_what_a_kernel_has_room_for() -> None:
+    """As many parameters as fit are compiled for an older card; those of one more part are not."""
+
+    def compiled(calls: int) -> None:
+        call = PartCall("constrain_norms", ("float",))
+        kernel = Kernel((Stage("blocks", (call,) * calls),))
+        assert kernel.fits == (calls <= 64)
+        given = ", ".join(f"{p.type}{'*' * p.pointer} {p.name}" for p in kernel.parameters)
+        text = f'typedef long long int64;\nextern "C" __global__ void empty({given}) {{}}'
+        nvrtc.compile_kernels(text, min(kernel_table.ARCHITECTURES), ["empty"])
+
+    compiled(64)
+    with pytest.raises(nvrtc.CompileError, match="Formal parameter space overflowed"):
+        compiled(65)
 
 
 # -- the compositions under the compiler

@@ -32,6 +32,7 @@ COMPILER = (
 
 POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
 GUARD = 4096  # bytes around each array
+PARAMETER_SPACE = 4096  # bytes of a kernel's parameters on an older card, as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
 _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
@@ -84,12 +85,29 @@ def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
         shared: int = 0,
     ) -> None:
         values = [np.asarray(a if np.isscalar(a) else a.ctypes.data) for a in arguments]
+        required = _parameter_space(*(value.dtype for value in values))
+        if required > PARAMETER_SPACE:  # in the words of NVIDIA's assembler
+            raise RuntimeError(
+                f"{entry}: Formal parameter space overflowed ({required} bytes required, "
+                f"max {PARAMETER_SPACE} allowed)"
+            )
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         error = function(_three(grid), _three(block), shared, order, pointers)
         if error:
             raise RuntimeError(f"{entry}, thread order {order}: {error.decode()}")
 
     return launch
+
+
+@cache
+def _parameter_space(*dtypes: np.dtype) -> int:
+    """The bytes of parameters of these types, laid out as C lays out the members of a structure,
+    without what it adds at the end."""
+    if not dtypes:
+        return 0
+    members = [(f"_{at}", np.ctypeslib.as_ctypes_type(each)) for at, each in enumerate(dtypes)]
+    structure = type("Parameters", (ctypes.Structure,), {"_fields_": members})
+    return getattr(structure, members[-1][0]).offset + dtypes[-1].itemsize
 
 
 def _three(size: Sequence[int]) -> Any:

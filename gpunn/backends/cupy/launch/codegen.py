@@ -20,6 +20,7 @@ A persistent kernel repeats its stages, once for each step. It has two more of t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -30,6 +31,11 @@ STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
+
+PARAMETER_BYTES = 4096
+"""Bytes that the parameters of a kernel may take on every card. From compute capability 7.0 on
+there are 32,764, if driver and compiler are of CUDA 12.1 or newer; what is put into kernels is the
+same on all cards. See the CUDA C++ Programming Guide, "Function Parameters"."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,11 @@ class Kernel:
                 number += 1
         return tuple(found)
 
+    @property
+    def fits(self) -> bool:
+        """Whether a launch can hand over its parameters, on every card."""
+        return parameter_bytes(self.parameters) <= PARAMETER_BYTES
+
     @cached_property
     def name(self) -> str:
         """A unique name, which tells in a profile what the kernel does."""
@@ -141,6 +152,20 @@ class Kernel:
         """All that the compiler gets."""
         files = dict.fromkeys(parts()[call.part].file for call in self.calls)
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
+
+
+def parameter_bytes(parameters: Iterable[KernelParameter]) -> int:
+    """The bytes that a launch hands over: one parameter behind the other, each at a multiple of
+    its size.
+
+    >>> flag, number = KernelParameter("bool", False, False, "", "b"), _number("n")
+    >>> parameter_bytes([flag, number, flag])
+    17
+    """
+    total = 0
+    for parameter in parameters:
+        total += -total % parameter.bytes + parameter.bytes
+    return total
 
 
 def _number(name: str) -> KernelParameter:

@@ -34,26 +34,42 @@ class FusedLaunch:
         """How far ``task`` must come before these."""
         return max(task.conflict(other) for other in self.tasks)
 
+    @property
+    def stages(self) -> list[tuple[str, list[Task]]]:
+        """Those of its kernel, with the tasks of each."""
+        found = []
+        if self.main:
+            name = str(self.main[0].stage)
+            found.append(("rows" if len(self.main) > 1 and name == "grid" else name, self.main))
+        return [*found, ("last", self.last)] if self.last else found
+
     def prepend(self, task: Task) -> bool:
         """Put ``task`` in front of these, if one launch can do them all; whether it can."""
+        if not self._suits(task):
+            return False
+        tasks = self.last if task.stage == "last" else self.main
+        tasks.insert(0, task)
+        # A kernel's parameters do not depend on where its threads wait for each other.
+        some = (Stage(name, tuple(map(_call, among))) for name, among in self.stages)
+        if not Kernel(tuple(some)).fits:
+            del tasks[0]
+            return False
+        return True
+
+    def _suits(self, task: Task) -> bool:
+        """Whether what ``task`` and these need of each other allows one launch."""
         if task.stage is None or any(other.stage is None for other in self.main):
             return False
         before = max((task.conflict(other) for other in self.main), default=Conflict.NONE)
         if task.stage == "last":
-            if before is Conflict.NONE:
-                self.last.insert(0, task)
-                return True
-            return False
+            return before is Conflict.NONE
         if not self.main:
-            self.main.append(task)
             return True
         by_blocks = {other.stage for other in [task, *self.main]} == {"blocks"}
-        if (by_blocks and before is Conflict.NONE) or (
-            before in (Conflict.NONE, Conflict.SAME_SLICE) and common_slices([task, *self.main])
-        ):
-            self.main.insert(0, task)
+        if by_blocks and before is Conflict.NONE:
             return True
-        return False
+        together = before in (Conflict.NONE, Conflict.SAME_SLICE)
+        return together and common_slices([task, *self.main]) > 0
 
 
 def common_slices(tasks: Sequence[Task]) -> int:
@@ -102,23 +118,19 @@ def configure(
     stages: list[Stage] = []
     arguments: list[Any] = []
     wanted = 1
-    if launch.main:
-        name = launch.main[0].stage
-        if len(launch.main) > 1 and name == "grid":
-            name = "rows"
-        size = max(task.size for task in launch.main)
-        if name == "rows":
-            count = common_slices(launch.main)
-            threads = BLOCK if size // count >= BLOCK // 2 else WARP  # of a group
-            arguments += [np.int64(count), np.int64(1), np.int64(threads)]
-            size = count * threads
-        wanted = -(-size // BLOCK)
-        stages.append(Stage(str(name), calls(launch.main)))
-        arguments += [argument for task in launch.main for argument in task.arguments]
-    if launch.last:
-        arguments += [arrivals()] if stages else []
-        stages.append(Stage("last", calls(launch.last)))
-        arguments += [argument for task in launch.last for argument in task.arguments]
+    for name, tasks in launch.stages:
+        if name == "last":
+            arguments += [arrivals()] if stages else []
+        else:
+            size = max(task.size for task in tasks)
+            if name == "rows":
+                count = common_slices(tasks)
+                threads = BLOCK if size // count >= BLOCK // 2 else WARP  # of a group
+                arguments += [np.int64(count), np.int64(1), np.int64(threads)]
+                size = count * threads
+            wanted = -(-size // BLOCK)
+        stages.append(Stage(name, calls(tasks)))
+        arguments += [argument for task in tasks for argument in task.arguments]
     return LaunchConfiguration(Kernel(tuple(stages)), max(1, min(wanted, blocks)), arguments)
 
 
@@ -129,5 +141,9 @@ def calls(tasks: Sequence[Task]) -> tuple[PartCall, ...]:
     for task in tasks:
         syncs = any(other.conflict(task) > Conflict.SAME_THREAD for other in since)
         since = [task] if syncs else [*since, task]
-        made.append(PartCall(task.name, task.choices, syncs))
+        made.append(_call(task, syncs))
     return tuple(made)
+
+
+def _call(task: Task, syncs: bool = False) -> PartCall:
+    return PartCall(task.name, task.choices, syncs)

@@ -69,6 +69,11 @@ class KernelParameter:
     division: str
     name: str
 
+    @property
+    def bytes(self) -> int:
+        """How many it takes, and a multiple of how many it is aligned to."""
+        return 8 if self.pointer else _dtype(self.type).itemsize
+
 
 @dataclass(frozen=True)
 class Part:

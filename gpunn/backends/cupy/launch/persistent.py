@@ -17,12 +17,10 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 
-from .codegen import BLOCK, Kernel, Stage
+from .codegen import BLOCK, PARAMETER_BYTES, Kernel, Stage, parameter_bytes
 from .fuse import LaunchConfiguration, calls
 from .modes import LaunchModeError
 from .tasks import Conflict, PartTask, Product, Task, region
-
-PARAMETERS = 4096  # bytes that a kernel's parameters may take (CUDA C++ Programming Guide)
 
 
 def as_parts(tasks: Sequence[Task]) -> list[Task]:
@@ -167,7 +165,10 @@ def configure(
             arguments += [np.int64(batch), np.int64(-(-batch // resident)), np.int64(BLOCK)]
         stages.append(Stage(name, calls(members)))
         arguments += [argument for task in members for argument in task.arguments]
-    size = 8 * (len(arguments) + 1)
-    if size > PARAMETERS:
-        raise LaunchModeError(f"its arguments take {size:,} bytes; a kernel has {PARAMETERS:,}")
-    return LaunchConfiguration(Kernel(tuple(stages), repeats=True), resident, arguments)
+    kernel = Kernel(tuple(stages), repeats=True)
+    if not kernel.fits:
+        size = parameter_bytes(kernel.parameters)
+        raise LaunchModeError(
+            f"its arguments take {size:,} bytes; a kernel has {PARAMETER_BYTES:,}"
+        )
+    return LaunchConfiguration(kernel, resident, arguments)
