@@ -63,13 +63,17 @@ def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
             f" size_t shared, unsigned order, void** arguments) {{ return cpu::launch({entry}, grid"
             f", block, {{{dynamic}, shared}}, order, arguments); }}\n"
         )
-    header = _header()
-    compiled = _compile("-include", str(header), "-x", "c++", "-", source=text)
-    path = _made(CACHE / f"{_name(header.parent.name, text)}.so", compiled)
-    library = ctypes.CDLL(str(path))
+    library = ctypes.CDLL(str(compile_library(text, _header())))
     return {
         entry: _launcher(library, f"launch_{number}", entry) for number, entry in enumerate(entries)
     }
+
+
+def compile_library(text: str, header: Path | None = None) -> Path:
+    """A library of C++ text, with a header in front of it."""
+    include = ("-include", str(header)) if header else ()
+    compiled = _compile(*include, "-x", "c++", "-", source=text)
+    return _made(CACHE / f"{_name(header.parent.name if header else '', text)}.so", compiled)
 
 
 def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:

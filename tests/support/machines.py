@@ -8,11 +8,18 @@ Python knows which distributions are installed.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from host_kernels import compile_library
 
 INSTALL_12 = 'pip install "gpunn[cuda12]"'
 INSTALL_13 = 'pip install "gpunn[cuda13]"'
+WHEELS = tuple(
+    f"nvidia-{library}{suffix}"
+    for library in ("cublas", "cuda-nvrtc")
+    for suffix in ("", "-cu12", "-cu13")
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,9 @@ class Machine:
     cards: int | str = 1  # how many, or what CUDA says
     capability: str = "86"
     missing: str = ""  # a CUDA library
+    # The CUDA that its libraries are of, where it is not CuPy's, and what brought them.
+    libraries: dict[str, int] = field(default_factory=dict)
+    wheels: dict[str, str] = field(default_factory=dict)
     nvidia_smi: str = ""  # what it says of the cards; there is none without
 
     def write(self, folder: Path) -> None:
@@ -37,14 +47,28 @@ class Machine:
             program = folder / "bin" / "nvidia-smi"
             program.write_text(f"#!/bin/sh\necho '{self.nvidia_smi}'\n")
             program.chmod(0o755)
-        for name in self.distributions:
-            info = folder / f"{name.replace('-', '_')}-14.2.0.dist-info"
+        # Those of CuPy's own CUDA, too, hide what the tests' environment may have.
+        versions = dict.fromkeys(WHEELS, f"{self.cuda // 1000}.0") | self.wheels
+        versions |= dict.fromkeys(self.distributions, "14.2.0")
+        for name, version in versions.items():
+            info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(
-                f"Metadata-Version: 2.1\nName: {name}\nVersion: 14.2.0\n"
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
             )
         if not self.package:
             return
+        majors = {
+            name: self.libraries.get(name, self.cuda // 1000)
+            for name in ("nvrtc", "cublas", "cublasLt")
+        }
+        cublas = compile_library(
+            "".join(
+                f'extern "C" int {name}GetProperty(int property, int* value) {{'
+                f" *value = property == 0 ? {majors[name]} : -1; return 0; }}\n"
+                for name in ("cublas", "cublasLt")
+            )
+        )
         texts = {
             "cupy/__init__.py": f"{self.on_import}\nfrom . import cuda\n",
             "cupy/cuda/__init__.py": f"""
@@ -62,16 +86,16 @@ class Machine:
                         raise RuntimeError({self.cards!r})
                     return {self.cards!r}
                 """,
-            "cupy/cuda/nvrtc.py": """
+            "cupy/cuda/nvrtc.py": f"""
                 from cuda.pathfinder import load_nvidia_dynamic_lib
                 def getVersion():
                     load_nvidia_dynamic_lib("nvrtc")
-                    return 12, 9
+                    return {majors['nvrtc']}, 5
                 """,
             "cuda/__init__.py": "",
             "cuda/pathfinder.py": f"""
                 class Loaded:
-                    abs_path = None  # stands for the process itself, which can be loaded
+                    abs_path = {str(cublas)!r}
                 def load_nvidia_dynamic_lib(name):
                     if name == {self.missing!r}:
                         files = f"lib{{name}}.so.13 or lib{{name}}.so.12"
@@ -96,6 +120,8 @@ except ImportError as error:
 """
 CUPY_12 = f"pip uninstall -y cupy-cuda12x, then {INSTALL_12}"
 CUPY_13 = f"pip uninstall -y cupy-cuda13x, then {INSTALL_12}"
+
+BOTH = {"nvidia-cublas": "13.1.0.3", "nvidia-cuda-nvrtc": "13.0.88"}  # beside those for CUDA 12
 
 LACKING = {
     "CuPy not installed": Machine(
@@ -186,6 +212,49 @@ LACKING = {
         distributions=("cupy",),
         missing="cublas",
     ),
+    "another NVRTC, an old card": Machine(
+        "CUDA's library NVRTC is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas "
+        f"nvidia-cuda-nvrtc, then {INSTALL_12}.",
+        driver=13000,
+        capability="61",
+        libraries={"nvrtc": 13, "cublas": 13, "cublasLt": 13},
+        wheels=BOTH,
+    ),
+    "another NVRTC, a newer card": Machine(
+        "CUDA's library NVRTC is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas "
+        f"nvidia-cuda-nvrtc, then {INSTALL_12}, or pip uninstall -y cupy-cuda12x, "
+        f"then {INSTALL_13}.",
+        driver=13000,
+        libraries={"nvrtc": 13, "cublas": 13, "cublasLt": 13},
+        wheels=BOTH,
+    ),
+    "another cuBLAS, no driver for it": Machine(
+        "CUDA's library cuBLAS is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas, "
+        f"then {INSTALL_12}.",
+        libraries={"cublas": 13, "cublasLt": 13},
+        wheels={"nvidia-cublas": "13.1.0.3", "nvidia-cuda-nvrtc-cu12": "12.9.86"},
+    ),
+    "another cuBLASLt, from outside": Machine(
+        f"CUDA's library cuBLASLt is of CUDA 11, this CuPy of 12: {INSTALL_12}.",
+        libraries={"cublasLt": 11},
+    ),
+    "an older NVRTC": Machine(
+        "CUDA's library NVRTC is of CUDA 12, this CuPy of 13: pip uninstall -y "
+        f"nvidia-cuda-nvrtc-cu12, then {INSTALL_13}, or {CUPY_13}.",
+        distributions=("cupy-cuda13x",),
+        cuda=13000,
+        driver=13000,
+        libraries={"nvrtc": 12},
+        wheels={"nvidia-cublas": "13.1.0.3", "nvidia-cuda-nvrtc-cu12": "12.9.86"},
+    ),
+    "another NVRTC for a CuPy built here": Machine(
+        "CUDA's library NVRTC is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas "
+        f"nvidia-cuda-nvrtc cupy, then {INSTALL_12}.",
+        distributions=("cupy",),
+        driver=13000,
+        libraries={"nvrtc": 13},
+        wheels=BOTH,
+    ),
 }
 
 COMPLETE = {
@@ -195,4 +264,5 @@ COMPLETE = {
     ),
     "B200, CUDA 12, oldest driver": Machine(None, driver=12000, capability="100"),
     "a CuPy built here": Machine(None, distributions=("cupy",)),
+    "wheels of two CUDAs, but the right libraries": Machine(None, wheels=BOTH),
 }

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 
 from .cuda_extra import NEEDS, explain_extra, query_nvidia_smi
 
 DISTRIBUTIONS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+# What brings the libraries: under one name until CUDA 12, under the other from 13 on.
+LIBRARIES = ("nvidia-cublas", "nvidia-cuda-nvrtc")
+LIBRARY_DISTRIBUTIONS = tuple(
+    f"{name}{suffix}" for name in LIBRARIES for suffix in ("", "-cu11", "-cu12", "-cu13")
+)
 
 
 @cache
 def why_not() -> str | None:
     """Why CuPy cannot be used here, in one line that says what helps; None if it can."""
-    cupys = [name for name in DISTRIBUTIONS if _installed(name)]
+    cupys = [name for name in DISTRIBUTIONS if _version(name)]
     # A second CuPy beside the first would break both, and pip leaves a broken one as it is.
     replace = f"pip uninstall -y {' '.join(cupys)}, then {_install(12)}"
     if len(cupys) > 1:
@@ -60,12 +65,28 @@ def why_not() -> str | None:
             f"The card (compute capability {capability[0]}.{capability[1]}) is too old for this "
             f"CuPy and its CUDA {cuda}: {replace}."
         )
-    fits = _install(cuda) if f"cupy-cuda{cuda}x" in cupys else replace
-    for library, load in (("NVRTC", nvrtc.getVersion), ("cuBLAS", cublas_library)):
+    own = f"cupy-cuda{cuda}x" in cupys
+    fits = _install(cuda) if own else replace
+    for library, load in (
+        ("NVRTC", lambda: nvrtc.getVersion()[0]),
+        ("cuBLAS", partial(_cublas_major, "cublas")),
+        ("cuBLASLt", partial(_cublas_major, "cublasLt")),
+    ):
         try:
-            load()
+            found = load()
         except Exception as error:
             return f"CUDA's library {library} is missing ({_first_line(error)}): {fits}."
+        if found != cuda:
+            # Such a library may refuse the card, or read what it is given as something else.
+            fine = "", str(cuda)
+            others = [name for name in LIBRARY_DISTRIBUTIONS if _version(name) not in fine]
+            remove = [*others, *([] if own else cupys)]
+            first = f"pip uninstall -y {' '.join(remove)}, then " * bool(remove)
+            said = f"{first}{_install(cuda if own else 12)}"
+            usable = found in NEEDS and driver // 1000 >= found
+            if own and usable and capability >= NEEDS[found].capability:
+                said += f", or pip uninstall -y {' '.join(cupys)}, then {_install(found)}"
+            return f"CUDA's library {library} is of CUDA {found}, this CuPy of {cuda}: {said}."
     return None
 
 
@@ -75,18 +96,27 @@ def cublas_library(name: str = "cublas") -> ctypes.CDLL:
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
 
 
+def _cublas_major(name: str) -> int:
+    """The CUDA that the library is of, as it says itself; no card is needed for that."""
+    value, function = ctypes.c_int(), f"{name}GetProperty"
+    status = getattr(cublas_library(name), function)(0, ctypes.byref(value))  # MAJOR_VERSION
+    if status:
+        raise RuntimeError(f"{function} failed with status {status}")
+    return value.value
+
+
 def _install(cuda: int) -> str:
     return f'pip install "gpunn[cuda{cuda}]"'
 
 
-def _installed(distribution: str) -> bool:
+def _version(distribution: str) -> str:
+    """The first number of a distribution's version; "" if it is not installed."""
     from importlib import metadata  # takes as long to import as a third of gpunn
 
     try:
-        metadata.version(distribution)
+        return metadata.version(distribution).partition(".")[0]
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""
 
 
 def _first_line(error: BaseException) -> str:
