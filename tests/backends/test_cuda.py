@@ -9,6 +9,7 @@ import emulated
 import numpy as np
 import pytest
 from pretended_cuda import Cupy, Libraries
+from products import trained
 
 import gpunn
 from gpunn.backends.cupy.driver import cublas, cuda
@@ -72,6 +73,7 @@ def test_cublas_is_asked_for_the_right_product(dtype: Any, libraries: Libraries)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
 def test_epilogues(kind: str, dtype: Any, libraries: Libraries) -> None:
+    libraries.relu = np.maximum
     backend = cuda.make_backend()
     for a, b, out, vector, *transposed in samples(dtype):
         both = product(backend, a, b, out, *transposed, None, Epilogue(kind, vector))
@@ -104,6 +106,7 @@ def test_factors_are_rounded_as_asked_for(precision: str, libraries: Libraries) 
 
 
 def test_an_algorithm_is_chosen_once_and_before_a_capture(libraries: Libraries) -> None:
+    libraries.relu = np.maximum
     backend = cuda.make_backend()
     rng = np.random.default_rng(0)
     x, w = (backend.upload(rng.normal(size=s).astype("f")) for s in ((8, 5), (5, 3)))
@@ -143,6 +146,24 @@ def test_what_the_library_lacks_is_not_offered(libraries: Libraries) -> None:
     assert product(backend, nothing, nothing.T, out, False, False, None, epilogue) is None
 
 
+@pytest.mark.parametrize("relu", [np.fmax, np.maximum])
+def test_nan_goes_through_a_relu_in_a_step(relu: Any, libraries: Libraries) -> None:
+    """Whatever a card's own does with it."""
+    libraries.relu = relu
+    backend = cuda.make_backend().isolated()
+    backend.launch_mode = "fused"
+    x = backend.upload(np.array([[np.nan], [-1], [1]], np.float32))
+    w, bias = backend.upload(np.ones((1, 1), np.float32)), backend.zeros((1,), np.float32)
+    out = backend.zeros((3, 1), np.float32)
+
+    def step() -> None:
+        backend.matmul(x, w, out)
+        backend.bias_activation(out, bias, gpunn.activations.relu, out)
+
+    backend.program(step, True).run(3)
+    np.testing.assert_array_equal(backend.read(out), [[np.nan], [0], [1]])
+
+
 def test_an_older_card_has_no_tensor_cores_for_these(
     libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,12 +179,85 @@ def test_a_failure_of_cublas_is_an_error(function: str, libraries: Libraries) ->
         cuda.make_backend()
 
 
-def test_a_failure_to_choose_is_an_error(libraries: Libraries) -> None:
+STATUSES = [1, 3, 7, 8, 11, 13, 14, 15]  # all that cublasStatus_t has for a failure, but licences
+LIBRARY_CALLS = [
+    "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate",
+    "cublasLtMatmulPreferenceCreate", "cublasLtMatmulPreferenceSetAttribute",
+    "cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("function", LIBRARY_CALLS)
+def test_what_fails_when_it_is_tried_is_not_offered(
+    function: str, status: int, libraries: Libraries
+) -> None:
+    libraries.failures[function] = status
     backend = cuda.make_backend()
-    libraries.cublasLtMatmulAlgoGetHeuristic = lambda *_: 14  # type: ignore[attr-defined]
     a, b, out, vector, *transposed = next(samples(np.float32))
-    with pytest.raises(RuntimeError, match="GetHeuristic failed with status 14"):
-        product(backend, a, b, out, *transposed, None, Epilogue("bias", vector))
+    for kind in ("bias", "bias_gradient"):
+        assert product(backend, a, b, out, *transposed, None, Epilogue(kind, vector)) is None
+
+
+@pytest.mark.parametrize("failing", [{}, *({name: 7} for name in LIBRARY_CALLS[-2:])])
+def test_a_training_goes_on_where_the_library_fails(
+    failing: dict[str, int], libraries: Libraries
+) -> None:
+    """As on a Pascal card, whose cuBLASLt may know none of the epilogues."""
+    libraries.failures |= failing
+    backend = cuda.make_backend()
+    backend.launch_mode = "fused"
+    expected = trained(gpunn.backends.get_backend("numpy"), [])
+    for ours, right in zip(trained(backend, []), expected, strict=True):
+        np.testing.assert_allclose(ours, right, 1e-4, 1e-6)
+    assert (libraries.products > 0) == (not failing)
+
+
+def test_a_type_may_have_no_epilogues(libraries: Libraries) -> None:
+    libraries.reals = {0}
+    backend = cuda.make_backend()
+    for dtype in (np.float32, np.float64):
+        a, b, out, vector, *transposed = next(samples(dtype))
+        offered = product(backend, a, b, out, *transposed, None, Epilogue("bias", vector))
+        assert (offered is not None) == (dtype is np.float32)
+
+
+def test_an_offer_leaves_the_arrays_as_they_are(libraries: Libraries) -> None:
+    libraries.relu = np.maximum
+    backend = cuda.make_backend()
+    for a, b, out, vector, *transposed in samples(np.float32):
+        for kind in ("bias", "relu", "bias_gradient"):
+            values = a.T if transposed[0] else a, b.T if transposed[1] else b, out, vector
+            arrays = [backend.upload(value) for value in values]
+            epilogue = Epilogue(kind, arrays[-1])
+            backend.blas.offers(Matmul(*arrays[:3], *transposed, epilogue=epilogue))
+            for array, value in zip(arrays, values, strict=True):
+                np.testing.assert_array_equal(backend.read(array), value)
+
+
+def test_without_memory_to_try_it_nothing_is_offered(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = cuda.make_backend()
+    a, b, vector = (backend.zeros(shape, np.float32) for shape in ((9, 9), (9, 9), (9,)))
+    out, epilogue = backend.zeros((9, 9), np.float32), Epilogue("bias", vector)
+    monkeypatch.setattr(emulated.MEMORY, "size", emulated.MEMORY.live + 100)
+    assert not backend.blas.offers(Matmul(a, b, out, epilogue=epilogue))
+
+
+@pytest.mark.parametrize(("relu", "offered"), [(np.fmax, False), (np.maximum, True)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_relu_that_loses_nan_is_not_offered(
+    relu: Any, offered: bool, dtype: Any, libraries: Libraries
+) -> None:
+    libraries.relu = relu
+    backend = cuda.make_backend()
+    for a, b, out, vector, *transposed in samples(dtype):
+        vector[0] = np.nan
+        both = product(backend, a, b, out, *transposed, None, Epilogue("relu", vector))
+        assert (both is not None) == offered
+        if both is not None:
+            np.testing.assert_array_equal(np.isnan(both[0]), np.isnan(a @ b + vector))
 
 
 def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:

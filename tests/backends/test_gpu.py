@@ -69,6 +69,35 @@ def test_a_training_in_each_launch_mode_is_that_of_numpy(
         assert np.linalg.norm(result - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_nan_goes_through_a_relu(
+    card: str, mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's too: its ReLU is taken only where it does with NaN what the kernels do."""
+    backend = get_backend(card)
+    monkeypatch.setattr(backend, "launch_mode", mode)
+    if card == "emulated":
+        monkeypatch.setattr(backend.blas, "epilogues", ("bias", "relu"))  # type: ignore[attr-defined]
+    own, random, relu = backend.isolated(), np.random.default_rng(0), gpunn.activations.relu
+    for m, k, n in [(1, 1, 1), (2, 3, 4), (32, 784, 128), (33, 127, 65)]:
+        a, b, bias = (random.normal(size=shape).astype(dtype) for shape in ((m, k), (k, n), (n,)))
+        a[m // 2, 0] = bias[n // 3] = np.nan
+        x, w, vector = map(own.upload, (a, b, bias))
+        out = own.zeros((m, n), dtype)
+
+        def step(x: Any = x, w: Any = w, vector: Any = vector, out: Any = out) -> None:
+            own.matmul(x, w, out)
+            own.bias_activation(out, vector, relu, out)
+
+        program = own.program(step, True)
+        for _ in range(2):  # performed, replayed
+            program.run(1)
+            expected = a @ b + bias
+            np.testing.assert_array_equal(np.isnan(own.read(out)), np.isnan(expected))
+            own.write(out, np.zeros((m, n), dtype))
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_captured_steps_give_the_bits_of_eager_ones(
     card: str, program: str, monkeypatch: pytest.MonkeyPatch

@@ -152,6 +152,10 @@ class Libraries:
 
     Attributes:
         epilogues: those that the heuristic has an algorithm for.
+        reals: types that it has algorithms for; others are an invalid value to it.
+        relu: what its epilogue makes of a number and 0. NVIDIA documents max(x, 0) and nothing of
+            NaN; the instruction of a card for a maximum, as `fmax` in C, gives 0.
+        failures: the status that a function fails with, by its name.
         chosen: algorithms that it gave so far.
     """
 
@@ -159,6 +163,9 @@ class Libraries:
         nvidia = nvidia_library()
         self.calls: list[str] = []
         self.epilogues = {4, 6, 256}  # BIAS, RELU_BIAS, BGRADA
+        self.reals = {*REALS}
+        self.relu: Callable[[Any, Any], Any] = np.fmax
+        self.failures: dict[str, int] = {}
         self.chosen: list[tuple[int, ...]] = []
         self.products = 0  # by cublasLtMatmul
         self._workspace = (0, 0)
@@ -169,7 +176,9 @@ class Libraries:
         self._functions = dict(self._describing())
 
     def __getattr__(self, name: str) -> Any:
-        return self.__dict__["_functions"][name]
+        function = self.__dict__["_functions"][name]
+        status = self.__dict__["failures"].get(name, SUCCESS)
+        return (lambda *arguments: status) if status else function
 
     def _noted(self, name: str) -> Callable[..., int]:
         return lambda *arguments: self.calls.append(name) or SUCCESS
@@ -222,8 +231,10 @@ class Libraries:
         get = self._descriptors.get
         alignments = [get("MatmulPreference", preference, n, 4) for n in (5, 6, 7, 8)]
         assert all(n in (4, 8, 16, 32, 64, 128, 256) for n in alignments)
+        count[0] = 0
+        if not self.reals.issuperset(problem[4::4]):
+            return INVALID_VALUE
         if problem[3] not in self.epilogues:
-            count[0] = 0
             return NOT_SUPPORTED
         self.chosen.append(problem)
         words = (c_uint64 * 8).from_address(results)
@@ -261,7 +272,7 @@ class Libraries:
                 beside[...] = first.sum(1, keepdims=True)
             else:
                 value = value + beside
-            columns(d, type_, m, n, m)[...] = np.maximum(value, 0) if epilogue == 6 else value
+            columns(d, type_, m, n, m)[...] = self.relu(value, 0) if epilogue == 6 else value
 
         emulated.STREAM.perform(work)
         self.products += 1
@@ -275,6 +286,12 @@ class Stream:
 
     def use(self) -> None:
         self.used = True
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def synchronize(self) -> None:
         emulated.STREAM.synchronize()

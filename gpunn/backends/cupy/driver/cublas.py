@@ -2,7 +2,7 @@
 
 CuPy's own products cannot be captured; those of the libraries themselves can. A product as it
 stands is one call of cuBLAS; one with an `Epilogue` is one of cuBLASLt, with the algorithm
-that was chosen when it was first offered. Neither has been run on a card yet.
+that was chosen, and tried, when it was first offered. Neither has been run on a card yet.
 
 The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9:
 what they mean stands at https://docs.nvidia.com/cuda/cublas, their values also in the tables
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul, column_major
 from gpunn.backends.shared.precision import CAPABILITY, PRECISIONS
 
 from .card import cublas_library
 
-NOT_SUPPORTED = 15  # CUBLAS_STATUS_NOT_SUPPORTED
 DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
 # cudaDataType_t and the type of alpha and beta, by the size of a number
@@ -37,6 +37,10 @@ EPILOGUES = {"bias": 4, "relu": 6, "bias_gradient": 256}
 TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
 # cublasLtMatmulPreferenceAttributes_t, the alignments being those of A, B, C and D
 WORKSPACE_BYTES, ALIGNMENTS = 1, (5, 6, 7, 8)
+
+
+class CublasError(RuntimeError):
+    """A function of the libraries failed."""
 
 
 class _Heuristic(ctypes.Structure):
@@ -66,7 +70,7 @@ class Cublas:
         self._blas, self._lt = cublas_library(), cublas_library("cublasLt")
         capability = int(cupy.cuda.Device().compute_capability)
         self.precisions: Collection[str] = PRECISIONS if capability >= CAPABILITY else ()
-        self._stream = c_void_p(stream.ptr)
+        self._cupy, self._queue, self._stream = cupy, stream, c_void_p(stream.ptr)
         self._handle, self._lt_handle = c_void_p(), c_void_p()
         self._call("cublasCreate_v2", byref(self._handle))
         self._call("cublasSetStream_v2", self._handle, self._stream)
@@ -83,7 +87,7 @@ class Cublas:
         library = self._lt if function.startswith("cublasLt") else self._blas
         status = getattr(library, function)(*arguments)
         if status:
-            raise RuntimeError(f"{function} failed with status {status}.")
+            raise CublasError(f"{function} failed with status {status}.")
 
     def __call__(self, product: Matmul) -> None:
         type_, real = TYPES[product.out.dtype.itemsize]
@@ -91,18 +95,11 @@ class Cublas:
         arrays = product.b, product.a, product.out
         first, second, result = (c_void_p(array.data.ptr) for array in arrays)
         if product.epilogue is not None:
-            kind, vector = product.epilogue
             plan = self._plans.get(_key(product, product.epilogue))
             if plan is None or product.accumulate:
+                kind = product.epilogue.kind
                 raise RuntimeError(f"The epilogue {kind!r} is not offered here.")
-            self._set("MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(vector.data.ptr))
-            of_first, of_second, of_result = plan.layouts
-            self._call(
-                "cublasLtMatmul", self._lt_handle, plan.operation, byref(one),
-                first, of_first, second, of_second, byref(beta),
-                result, of_result, result, of_result,
-                byref(plan.algorithm), *self._workspace, self._stream,
-            )  # fmt: skip
+            self._multiply(plan, product.a, product.b, product.out, product.epilogue.vector)
             return
         layout = column_major(product)
         self._call(
@@ -114,6 +111,19 @@ class Cublas:
             COMPUTE[product.out.dtype.itemsize, product.precision], DEFAULT_ALGORITHM,
         )  # fmt: skip
 
+    def _multiply(self, plan: _Plan, a: Array, b: Array, out: Array, vector: Array) -> None:
+        """A product with an epilogue."""
+        real = TYPES[out.dtype.itemsize][1]
+        first, second, result = (c_void_p(array.data.ptr) for array in (b, a, out))
+        self._set("MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(vector.data.ptr))
+        of_first, of_second, of_result = plan.layouts
+        self._call(
+            "cublasLtMatmul", self._lt_handle, plan.operation, byref(real(1.0)),
+            first, of_first, second, of_second, byref(real(0.0)),
+            result, of_result, result, of_result,
+            byref(plan.algorithm), *self._workspace, self._stream,
+        )  # fmt: skip
+
     def offers(self, product: Matmul) -> bool:
         epilogue = product.epilogue
         if epilogue is None or 0 in (*product.a.shape, *product.b.shape):
@@ -123,14 +133,34 @@ class Cublas:
             return False
         key = _key(product, epilogue)
         if key not in self._plans:
-            self._plans[key] = self._choose(product, epilogue, key)
+            self._plans[key] = self._choose(product, epilogue, key[-1])
         return self._plans[key] is not None
 
-    def _choose(self, product: Matmul, epilogue: Epilogue, key: tuple) -> _Plan | None:
-        """The library's best guess; None if it has nothing for this card."""
+    def _choose(
+        self, product: Matmul, epilogue: Epilogue, alignments: tuple[int, ...]
+    ) -> _Plan | None:
+        """The library's best guess, once it has been tried; None if it has nothing for this card.
+
+        Which failure says so depends on card and type. What is not offered, kernels do.
+        """
+        plan = _Plan(c_void_p(), [c_void_p() for _ in range(3)], _Heuristic())
+        try:
+            self._describe(plan, product, epilogue)
+            if self._guess(plan, alignments) and self._does(plan, product, epilogue):
+                return plan
+        except (CublasError, MemoryError):  # there may be no memory left to try it
+            pass
+        for kind, handle in (
+            ("MatmulDesc", plan.operation), *(("MatrixLayout", layout) for layout in plan.layouts),
+        ):  # fmt: skip
+            if handle:
+                getattr(self._lt, f"cublasLt{kind}Destroy")(handle)
+        return None
+
+    def _describe(self, plan: _Plan, product: Matmul, epilogue: Epilogue) -> None:
+        """Fill the descriptors of the product and its arrays."""
         layout, size = column_major(product), product.out.dtype.itemsize
-        type_ = TYPES[size][0]
-        operation, preference = c_void_p(), c_void_p()
+        type_, operation = TYPES[size][0], plan.operation
         create, compute = "cublasLtMatmulDescCreate", COMPUTE[size, product.precision]
         self._call(create, byref(operation), compute, type_)
         self._set("MatmulDesc", operation, TRANSPOSE_A, c_int32(layout.transpose_first))
@@ -138,36 +168,50 @@ class Cublas:
         self._set("MatmulDesc", operation, EPILOGUE, c_uint32(EPILOGUES[epilogue.kind]))
         self._set("MatmulDesc", operation, BIAS_POINTER, c_void_p(epilogue.vector.data.ptr))
         m, n, k = layout.m, layout.n, layout.k
-        layouts = [
-            self._layout(type_, *((k, m) if layout.transpose_first else (m, k))),
-            self._layout(type_, *((n, k) if layout.transpose_second else (k, n))),
-            self._layout(type_, m, n),
-        ]
-        self._call("cublasLtMatmulPreferenceCreate", byref(preference))
-        self._set("MatmulPreference", preference, WORKSPACE_BYTES, c_uint64(self._memory.nbytes))
-        for attribute, array in zip(ALIGNMENTS, (1, 0, 2, 2), strict=True):
-            self._set("MatmulPreference", preference, attribute, c_uint32(key[-1][array]))
-        found, count = _Heuristic(), c_int32()
-        of_first, of_second, of_result = layouts
-        status = self._lt.cublasLtMatmulAlgoGetHeuristic(
-            self._lt_handle, operation, of_first, of_second, of_result, of_result, preference,
-            1, byref(found), byref(count),
-        )  # fmt: skip
-        self._call("cublasLtMatmulPreferenceDestroy", preference)
-        if status not in (0, NOT_SUPPORTED):
-            raise RuntimeError(f"cublasLtMatmulAlgoGetHeuristic failed with status {status}.")
-        if status == 0 and count.value and found.state == 0:
-            return _Plan(operation, layouts, found)
-        self._call("cublasLtMatmulDescDestroy", operation)
-        for handle in layouts:
-            self._call("cublasLtMatrixLayoutDestroy", handle)
-        return None
+        first, second, result = plan.layouts
+        self._lay_out(first, type_, *((k, m) if layout.transpose_first else (m, k)))
+        self._lay_out(second, type_, *((n, k) if layout.transpose_second else (k, n)))
+        self._lay_out(result, type_, m, n)
 
-    def _layout(self, type_: int, rows: int, columns: int) -> c_void_p:
+    def _guess(self, plan: _Plan, alignments: tuple[int, ...]) -> bool:
+        """Let the library choose an algorithm; whether it has one."""
+        preference, count = c_void_p(), c_int32()
+        self._call("cublasLtMatmulPreferenceCreate", byref(preference))
+        try:
+            size = c_uint64(self._memory.nbytes)
+            self._set("MatmulPreference", preference, WORKSPACE_BYTES, size)
+            for attribute, array in zip(ALIGNMENTS, (1, 0, 2, 2), strict=True):
+                self._set("MatmulPreference", preference, attribute, c_uint32(alignments[array]))
+            of_first, of_second, of_result = plan.layouts
+            self._call(
+                "cublasLtMatmulAlgoGetHeuristic", self._lt_handle, plan.operation,
+                of_first, of_second, of_result, of_result, preference,
+                1, byref(plan.algorithm), byref(count),
+            )  # fmt: skip
+        finally:
+            self._call("cublasLtMatmulPreferenceDestroy", preference)
+        return count.value > 0 and plan.algorithm.state == 0
+
+    def _does(self, plan: _Plan, product: Matmul, epilogue: Epilogue) -> bool:
+        """Whether the algorithm runs here, and a NaN goes through its ReLU as through ours.
+
+        NVIDIA says that it is max(x, 0), and not what that is for NaN: the card's own instruction
+        gives 0. So a bias of NaN is added, in arrays that nobody else has.
+        """
+        shape, dtype = epilogue.vector.shape, product.out.dtype
+        with self._queue:
+            vector = self._cupy.asarray(np.full(shape, np.nan, dtype))
+            out = self._cupy.zeros(product.out.shape, dtype)
+            self._multiply(plan, product.a, product.b, out, vector)
+            self._queue.synchronize()  # before these arrays are somebody's
+            if epilogue.kind != "relu":
+                return True
+            return bool(np.isnan(self._cupy.asnumpy(out, stream=self._queue)).all())
+
+    def _lay_out(self, layout: c_void_p, type_: int, rows: int, columns: int) -> None:
         """Of columns one after the other: the rows of an array."""
-        layout, sizes = c_void_p(), (c_uint64(rows), c_uint64(columns), c_int64(rows))
+        sizes = c_uint64(rows), c_uint64(columns), c_int64(rows)
         self._call("cublasLtMatrixLayoutCreate", byref(layout), type_, *sizes)
-        return layout
 
     def _set(self, kind: str, handle: c_void_p, attribute: int, value: Any) -> None:
         size = c_size_t(ctypes.sizeof(value))

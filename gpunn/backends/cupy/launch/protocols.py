@@ -22,8 +22,8 @@ class Epilogue(NamedTuple):
     """What a library can compute along with a product, of its result or its second factor.
 
     Attributes:
-        kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0); or
-            ``"bias_gradient"``, out = a @ b and vector = the sums of b's columns.
+        kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0), where NaN
+            stays NaN; or ``"bias_gradient"``, out = a @ b and vector = the sums of b's columns.
         vector: (n,), one number for each column of out.
     """
 
@@ -67,8 +67,8 @@ class MatmulLibrary(Protocol):
     def offers(self, product: Matmul) -> bool:
         """Whether it can compute the epilogue of this product; if so, how is decided here.
 
-        To be asked before a capture. If it cannot, the product is asked for without the epilogue,
-        and a kernel does what that would have done.
+        To be asked before a capture, as it may be tried; the arrays stay as they are. If it cannot,
+        the product is asked for without the epilogue, and a kernel does what that would have done.
         """
 
 
