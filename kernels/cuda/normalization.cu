@@ -67,9 +67,9 @@ BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* parti
         for (int64 chunk = lane; chunk < chunks; chunk += WARP) {
             const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
             const double shift = x[place_of(f, first, features, inner)] - origin;
-            const double some = partial[chunk * 2 * features + f], count = double(stop - first);
-            sum += some + count * shift;
-            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * some + count * shift);
+            const double total = partial[chunk * 2 * features + f], count = double(stop - first);
+            sum += total + count * shift;
+            squares += partial[(chunk * 2 + 1) * features + f] + shift * (2 * total + count * shift);
         }
         sum = warp_sum(sum);
         squares = warp_sum(squares);
