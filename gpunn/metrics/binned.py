@@ -90,7 +90,7 @@ class Binned(Metric):
         else:
             amounts = backend.scratch(shape, np.float64, "amounts")
             backend.xp.copyto(amounts, weights if weights.ndim == 2 else weights[:, np.newaxis])
-        backend.apply(_add, bins.reshape(-1), amounts.reshape(-1), state)
+        backend.add_to_bins(bins.reshape(-1), amounts.reshape(-1), state)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: y_pred (...) or (..., n); y_true alike, or (...) of class numbers.
@@ -152,14 +152,6 @@ class Binned(Metric):
             return 0.0
         found = self.array(self._state)
         return float(found) if np.ndim(found) == 0 else found
-
-
-def _add(xp: Any, bins: Array, amounts: Array, state: Array) -> None:
-    """state[bin] += amount, in order; numbers of bins that do not exist are ignored."""
-    inside = (bins >= 0) & (bins < len(state))
-    if not inside.all():
-        bins, amounts = bins[inside], amounts[inside]
-    state += xp.bincount(bins, amounts, len(state))
 
 
 def divide(a: Any, b: Any) -> np.ndarray:

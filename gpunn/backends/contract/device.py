@@ -181,6 +181,11 @@ class Device(ABC):
         """out (rows,) or (rows, 1) = the sum of each row of x (rows, features): for formulas."""
         self.xp.sum(x, axis=-1, keepdims=out.ndim > 1, out=out)
 
+    def add_to_bins(self, bins: Array, amounts: Array, state: Array) -> None:
+        """state[bin] += amount for each of the ``bins`` (n,) of int64, in order, for formulas;
+        numbers of bins that do not exist are ignored. ``amounts`` (n,) are float64."""
+        self.apply(_add_to_bins, bins, amounts, state)
+
     def apply(self, function: Callable[..., None], *args: Any) -> None:
         """``function(xp, *args)``: what array functions with ``out=`` do not do, for formulas."""
         function(self.xp, *args)
@@ -199,3 +204,10 @@ class Device(ABC):
             and a.__array_interface__["data"] == b.__array_interface__["data"]
         )
         return "same" if same else "part"
+
+
+def _add_to_bins(xp: Any, bins: Array, amounts: Array, state: Array) -> None:
+    inside = (bins >= 0) & (bins < len(state))
+    if not inside.all():
+        bins, amounts = bins[inside], amounts[inside]
+    state += xp.bincount(bins, amounts, len(state))

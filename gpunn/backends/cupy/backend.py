@@ -18,6 +18,7 @@ from .images import CupyImages
 from .launch.codegen import BLOCK, WARP
 from .launch.programs import CupyProgram
 from .launch.task_backend import DRAWN_AT_ONCE
+from .launch.tasks import PartTask
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 
@@ -198,15 +199,9 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         if metric.accumulates == "bins":
             width = metric.width(classes)
             counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
-            size, predictions = state.size, rows * width
-            many = size * predictions > MANY_TO_SEARCH
-            threads = BLOCK if many else size * WARP  # with weights; see the part
             self._ask(
                 self._task("bin_rows", given, y_pred.size, **arrays, **formula, **counted),
-                self._task(
-                    "bin_totals", given, predictions if weights is None else threads, **counted,
-                    size=size, many=many,
-                ),
+                _bin_totals(counted["bins"], weights, state, y_pred.dtype),
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
@@ -221,6 +216,12 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
                 "metric_rows", given, y_pred.size, **arrays, **formula, row_values=values
             )
         self._ask(task, self._task("metric_totals", given, BLOCK, row_values=values))
+
+    def add_to_bins(self, bins: Array, amounts: Array, state: Array) -> None:
+        if bins.size:
+            numbers = self.scratch((bins.size, 1), np.int32, "bins")
+            self.xp.copyto(numbers, bins.reshape(-1, 1), casting="same_kind")
+            self._ask(_bin_totals(numbers, amounts, state, amounts.dtype))
 
     def _update(self, given: Given) -> None:
         optimizer, arena, control = given.optimizer, given.arena, given.control
@@ -333,3 +334,15 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
     def _advance(self, given: Given) -> None:
         self._part("advance", given, 1)
 
+
+def _bin_totals(bins: Array, weights: Array | None, state: Array, dtype: Any) -> PartTask:
+    """Adds the weight of each row of ``bins`` to the places in ``state`` that stand there."""
+    rows, width = bins.shape
+    size = state.size
+    many = size * bins.size > MANY_TO_SEARCH
+    threads = BLOCK if many else size * WARP  # see the part
+    values = {
+        "bins": bins, "weights": weights, "rows": rows, "width": width, "size": size,
+        "many": many, "state": state, "dtype": dtype,
+    }  # fmt: skip
+    return PartTask("bin_totals", bins.size if weights is None else threads, values)
