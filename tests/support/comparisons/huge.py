@@ -1,0 +1,96 @@
+"""Operations that read arrays of more elements than 32 bits can number.
+
+An array is a file without contents: only the few pages of it that are touched exist.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import POSITION, Control
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.order import Order
+
+from .samples import Comparison, Sample
+
+BEYOND = 2**32  # elements
+SIDE = 46_400  # of an image: three of them have more
+FAR = SIDE - 2  # from one window of two by two pixels to the next: one in each corner
+
+
+def huge(backend: Backend, shape: tuple[int, ...], dtype: str, sample: Sample) -> Any:
+    """Zeros of the backend, but for the first and the last few, which are random."""
+    with tempfile.TemporaryFile() as file:
+        array = np.memmap(file, dtype, "w+", shape=shape)
+    flat = array.reshape(-1)
+    assert flat.size > BEYOND
+    for some in (flat[:5000], flat[-5000:]):
+        some[...] = sample.rng.integers(1, 100, some.shape)
+    return array.view(type(backend.zeros((1,), np.float32)))
+
+
+def gather(backend: Backend, sample: Sample) -> None:
+    """The last row, as it stands and shuffled."""
+    width = 4096
+    rows = BEYOND // width + 1
+    source = huge(backend, (rows, width), "uint8", sample)
+    for seed in (None, 3):
+        order, control = Order(rows, seed), Control(backend)
+        control.set(POSITION, int((order.indices(0) == rows - 1).argmax()))
+        out = backend.zeros((1, width), np.float32)
+        backend.gather(source, order, control, out)
+        np.testing.assert_array_equal(backend.read(out)[0], source.view(np.ndarray)[-1])
+
+
+def images(backend: Backend, sample: Sample) -> tuple[Any, Geometry, np.ndarray]:
+    """Three images, windows in their corners, and the pixels under these."""
+    x = huge(backend, (3, SIDE, SIDE, 1), "float32", sample)
+    geometry = Geometry.fit((SIDE, SIDE), (2, 2), (FAR, FAR), "valid")
+    assert geometry.windows == (2, 2)
+    plain = x.view(np.ndarray)
+    corners = [
+        plain[:, i : i + 2, j : j + 2].reshape(3, 4) for i in (0, FAR) for j in (0, FAR)
+    ]
+    return x, geometry, np.stack(corners, 1)  # (images, windows, pixels)
+
+
+def convolution(backend: Backend, sample: Sample) -> None:
+    x, geometry, corners = images(backend, sample)
+    out, kernel = backend.zeros((3, 2, 2, 1), np.float32), np.float32([3, 5, 7, 11])
+    linear, w = gpunn.activations.get("linear"), backend.upload(kernel.reshape(2, 2, 1, 1))
+    backend.convolution(x, w, None, linear, geometry, out, out)
+    np.testing.assert_array_equal(backend.read(out).reshape(3, 4), corners @ kernel)
+
+
+def pooling(backend: Backend, sample: Sample) -> None:
+    x, geometry, corners = images(backend, sample)
+    out = backend.zeros((3, 2, 2, 1), np.float32)
+    backend.max_pooling(x, geometry, out)
+    np.testing.assert_array_equal(backend.read(out).reshape(3, 4), corners.max(-1))
+    backend.average_pooling(x, geometry, out)
+    np.testing.assert_array_equal(backend.read(out).reshape(3, 4), corners.mean(-1))
+
+
+def crop(backend: Backend, sample: Sample) -> None:
+    x, _, _ = images(backend, sample)
+    out = backend.zeros((3, 5, 7, 1), np.float32)
+    backend.crop_or_pad(x, (SIDE - 5, SIDE - 7), out)
+    np.testing.assert_array_equal(backend.read(out), x.view(np.ndarray)[:, -5:, -7:])
+
+
+def columns(backend: Backend, sample: Sample) -> None:
+    x = huge(backend, (3, BEYOND // 2), "float32", sample)
+    out = backend.zeros((3, 5), np.float32)
+    backend.copy_columns(x, BEYOND // 2 - 5, out, 0, 5)
+    np.testing.assert_array_equal(backend.read(out), x.view(np.ndarray)[:, -5:])
+
+
+HUGE: dict[str, Comparison] = {
+    f"huge {compare.__name__}": compare
+    for compare in (gather, convolution, pooling, crop, columns)
+}
