@@ -38,6 +38,7 @@ from .layers import (
     noise,
     pooling,
     prelu,
+    rounded_products,
     sums_of_many_rows,
 )
 from .samples import SOURCES, Comparison
@@ -76,7 +77,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
             yield f"{source} to {target}", partial(conversion, source, target)
     programs = (shared_launch, products, persistent_steps, persistent_updates)
     normalizations = (batch_normalization, layer_normalization, noise)
-    on_images = (convolution, pooling, layout, sums_of_many_rows)
+    on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
     passes = (column_sums, columns, prelu, dropout, many_bins)
     for compare in (*passes, *normalizations, *on_images, advance, *programs):
         yield compare.__name__, compare

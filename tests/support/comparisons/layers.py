@@ -12,6 +12,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.order import Order
+from gpunn.backends.shared.precision import rounded
 
 from .formulas import ELEMENTWISE
 from .samples import NUMPY, Sample, assert_alike, on_both
@@ -229,6 +230,41 @@ def convolution(card: Backend, sample: Sample) -> None:
         only=sample.normal(*shape),
     )  # fmt: skip
     assert_alike(*both, sample.dtype, float(out.size))
+
+
+def rounded_products(card: Backend, sample: Sample) -> None:
+    """Products of rounded factors, added to what is there: exact ones of factors rounded before."""
+    precisions = (card.precisions or ()) if sample.dtype == "float32" else ()
+    geometry, shape = windows(sample)
+    pixels = Geometry(geometry.image, geometry.image, (1, 1))
+    for precision in precisions or (None,):
+        for lies in (geometry, pixels):
+            filters = 1 + sample.columns % 5
+            factors = {
+                "x": sample.normal(*shape), "dy": sample.normal(shape[0], *lies.windows, filters),
+                "w": sample.normal(*lies.window, shape[3], filters),
+            }  # fmt: skip
+
+            def multiply(backend: Backend, a: dict[str, Any]) -> None:
+                exact = backend is NUMPY
+                asked = None if exact else precision  # noqa: B023
+                x, w, dy = (
+                    backend.upload(rounded(f, precision) if exact else f)  # noqa: B023
+                    for f in (factors[name] for name in ("x", "w", "dy"))  # noqa: B023
+                )
+                linear, z = gpunn.activations.get("linear"), a["z"]
+                backend.convolution(x, w, None, linear, lies, z, z, asked)  # noqa: B023
+                for adds in (False, True):
+                    backend.convolution_gradient(
+                        x, w, linear, lies, z, dy, a["dw"], None, a["dx"], adds, adds, asked  # noqa: B023
+                    )
+                    flat, matrix = (m.reshape(-1, m.shape[-1]) for m in (dy, w))
+                    backend.matmul(flat, matrix, a["y"], False, True, adds, asked)
+
+            out, rows = factors["dy"], factors["dy"].size // filters
+            arrays = {"z": out, "dw": factors["w"], "dx": factors["x"]}
+            arrays["y"] = sample.normal(rows, factors["w"].size // filters)
+            assert_alike(*on_both(card, multiply, **arrays), sample.dtype, float(out.size))
 
 
 def pooling(card: Backend, sample: Sample) -> None:
