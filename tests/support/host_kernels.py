@@ -1,7 +1,10 @@
 """The kernels on the CPU: the text that NVRTC gets, compiled by g++ and called through ctypes.
 
-``tests/host/cuda_on_cpu.h`` stands in for CUDA. The libraries are kept in ``build/host``
+``tests/support/host/cuda_on_cpu.h`` stands in for CUDA. The libraries are kept in ``build/host``
 under a name made of their text, so that an unchanged kernel is compiled once.
+
+With GPUNN_FIND_RACES=1 in the environment each launch fails in which two blocks race for a place
+in memory, see ``tests/support/host/races.cpp``. That takes about ten times as long.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,19 @@ COMPILER = (
     *os.environ.get("GPUNN_HOST_OPTIONS", "").split(),  # such as -fsanitize=address
 )
 
+# Every access of a kernel becomes a call of a function in races.cpp, not of ThreadSanitizer itself.
+FIND_RACES = os.environ.get("GPUNN_FIND_RACES") == "1"
+RACES = HEADER.with_name("races.cpp")
+OBSERVED = ("-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DFIND_RACES", "-g1")
+WITHOUT_SANITIZER = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s")
+
 POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
 GUARD = 4096  # bytes around each array
 PARAMETER_SPACE = 4096  # bytes of a kernel's parameters on an older card, as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
+_ADDRESS = re.compile(r"<address (\w+)>")
+_CODE = re.compile(r"<code (\w+)>")
 _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
 
 Launch = Callable[..., None]
@@ -46,7 +57,9 @@ def poison(array: np.ndarray) -> None:
     memory[:] = np.resize(np.atleast_1d(POISON).view(np.uint8), memory.size)
 
 
-def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
+def compile_text(
+    source: str, entries: Sequence[str], find_races: bool = FIND_RACES
+) -> dict[str, Launch]:
     """Kernels by name, as functions that launch them: (grid, block, arguments).
 
     They also take `order`, the order in which threads have their turn (0 upwards, 1
@@ -63,20 +76,25 @@ def compile_text(source: str, entries: Sequence[str]) -> dict[str, Launch]:
             f" size_t shared, unsigned order, void** arguments) {{ return cpu::launch({entry}, grid"
             f", block, {{{dynamic}, shared}}, order, arguments); }}\n"
         )
-    library = ctypes.CDLL(str(compile_library(text, _header())))
+    path = compile_library(text, _header(find_races), find_races)
+    if find_races:
+        _load_races()
+    library = ctypes.CDLL(str(path))
     return {
-        entry: _launcher(library, f"launch_{number}", entry) for number, entry in enumerate(entries)
+        entry: _launcher(library, f"launch_{number}", entry, path)
+        for number, entry in enumerate(entries)
     }
 
 
-def compile_library(text: str, header: Path | None = None) -> Path:
+def compile_library(text: str, header: Path | None = None, find_races: bool = False) -> Path:
     """A library of C++ text, with a header in front of it."""
-    include = ("-include", str(header)) if header else ()
-    compiled = _compile(*include, "-x", "c++", "-", source=text)
+    options = *(OBSERVED if find_races else ()), *(("-include", str(header)) if header else ())
+    libraries = WITHOUT_SANITIZER if find_races else ()
+    compiled = _compile(*options, "-x", "c++", "-", "-x", "none", *libraries, source=text)
     return _made(CACHE / f"{_name(header.parent.name if header else '', text)}.so", compiled)
 
 
-def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
+def _launcher(library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> Launch:
     function = getattr(library, symbol)
     function.restype = ctypes.c_char_p
     function.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p]
@@ -87,6 +105,7 @@ def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
         arguments: Sequence[Any],
         order: int = 0,
         shared: int = 0,
+        names: Sequence[str] = (),
     ) -> None:
         values = [np.asarray(a if np.isscalar(a) else a.ctypes.data) for a in arguments]
         required = _parameter_space(*(value.dtype for value in values))
@@ -98,7 +117,11 @@ def _launcher(library: ctypes.CDLL, symbol: str, entry: str) -> Launch:
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         error = function(_three(grid), _three(block), shared, order, pointers)
         if error:
-            raise RuntimeError(f"{entry}, thread order {order}: {error.decode()}")
+            told = _ADDRESS.sub(
+                lambda found: _place(int(found[1], 16), arguments, names), error.decode()
+            )
+            told = _CODE.sub(lambda found: _line(int(found[1], 16), library, symbol, path), told)
+            raise RuntimeError(f"{entry}, thread order {order}: {told}")
 
     return launch
 
@@ -112,6 +135,25 @@ def _parameter_space(*dtypes: np.dtype) -> int:
     members = [(f"_{at}", np.ctypeslib.as_ctypes_type(each)) for at, each in enumerate(dtypes)]
     structure = type("Parameters", (ctypes.Structure,), {"_fields_": members})
     return getattr(structure, members[-1][0]).offset + dtypes[-1].itemsize
+
+
+def _place(address: int, arguments: Sequence[Any], names: Sequence[str]) -> str:
+    """Which of a launch's arrays has this byte of memory."""
+    for number, array in enumerate(arguments):
+        byte = -1 if np.isscalar(array) else address - array.ctypes.data
+        if 0 <= byte < getattr(array, "nbytes", 0):
+            return f"byte {byte} of {names[number] if names else f'argument {number}'}"
+    return f"{address:#x}"
+
+
+def _line(code: int, library: ctypes.CDLL, symbol: str, path: Path) -> str:
+    """Where in the kernel's text an instruction comes from."""
+    symbols = subprocess.run(["nm", str(path)], capture_output=True, text=True, check=True).stdout
+    offset = int(next(s for s in symbols.splitlines() if s.endswith(f" {symbol}")).split()[0], 16)
+    start = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value - offset
+    command = ["addr2line", "-e", str(path), hex(code - start)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Path(found.split()[0]).name
 
 
 def _three(size: Sequence[int]) -> Any:
@@ -143,21 +185,28 @@ def _name(*texts: str) -> str:
 
 
 @cache
-def _header() -> Path:
+def _header(find_races: bool) -> Path:
     """A copy of the header beside what g++ made of it, which is most of the work for a kernel."""
-    text = HEADER.read_text()
-    header = CACHE / _name(text) / HEADER.name
+    text, options = HEADER.read_text(), OBSERVED if find_races else ()
+    header = CACHE / _name(text, *options) / HEADER.name
     _made(header, lambda out: out.write_text(text))
-    _made(header.with_suffix(".h.gch"), _compile("-x", "c++-header", str(header)))
+    _made(header.with_suffix(".h.gch"), _compile(*options, "-x", "c++-header", str(header)))
     return header
 
 
 @cache
-def compile_file(file: str) -> dict[str, Launch]:
+def _load_races() -> ctypes.CDLL:
+    """What finds races: one for all kernels, which find its functions by their names."""
+    path = CACHE / f"{_name(RACES.read_text())}.so"
+    return ctypes.CDLL(str(_made(path, _compile("-O2", str(RACES)))), ctypes.RTLD_GLOBAL)
+
+
+@cache
+def compile_file(file: str, find_races: bool = FIND_RACES) -> dict[str, Launch]:
     """What single operations launch of the parts in one ``.cu`` file, by name."""
     kernels = every_kernel(file)
     text = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
-    return compile_text(text, [kernel.name for kernel in kernels])
+    return compile_text(text, [kernel.name for kernel in kernels], find_races)
 
 
 # Arrays that a kernel reads before it writes them. All others that are not const hold nothing
@@ -247,15 +296,20 @@ class HostKernels:
             leave the same bits.
         replace: a piece of the kernels' text and another to put in its place, to see
             that it is noticed.
+        find_races: whether a launch fails in which blocks race, see ``host/races.cpp``.
     """
 
     blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
 
     def __init__(
-        self, orders: Sequence[int] = (2,), replace: tuple[str, str] | None = None
+        self,
+        orders: Sequence[int] = (2,),
+        replace: tuple[str, str] | None = None,
+        find_races: bool = FIND_RACES,
     ) -> None:
         self.orders = orders
         self.replace = replace
+        self.find_races = find_races
         self.launched: set[str] = set()
 
     cache = 1 << 60
@@ -268,11 +322,12 @@ class HostKernels:
         """The function that runs this kernel: f(grid, block, arguments)."""
         name, text = kernel.name, kernel.text
         if self.replace and self.replace[0] in text:
-            run = compile_text(text.replace(*self.replace), [name])[name]
+            run = compile_text(text.replace(*self.replace), [name], self.find_races)[name]
         elif kernel in every_kernel(file := parts()[kernel.calls[0].part].file):
-            run = compile_file(file)[name]
+            run = compile_file(file, self.find_races)[name]
         else:
-            run = compile_text(text, [name])[name]
+            run = compile_text(text, [name], self.find_races)[name]
+        run = partial(run, names=[parameter.name for parameter in kernel.parameters])
 
         def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
             self.launched.update(call.entry for call in kernel.calls)

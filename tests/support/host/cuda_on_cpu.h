@@ -1,7 +1,8 @@
 // What a kernel finds on a card, on one thread of a CPU: put in front of the text that NVRTC gets,
 // it lets g++ compile that text. Every CUDA thread is a fiber that runs until it meets a barrier,
 // or says that it spins. In between a thread is never interrupted, and what it writes is seen at
-// once: a plain `+=` where an atomicAdd belongs, or a missing fence, does not show here.
+// once: a plain `+=` where an atomicAdd belongs, or a missing fence, does not show by itself. With
+// FIND_RACES, races.cpp is told what threads do, and finds those.
 
 #include <link.h>
 #include <math.h>
@@ -31,6 +32,32 @@ struct dim3 {
 };
 
 static dim3 gridDim, blockDim, blockIdx, threadIdx;
+
+#ifdef FIND_RACES
+extern "C" {  // see races.cpp
+void races_begin(unsigned blocks, unsigned threads, const void* shared, size_t shared_size);
+const char* races_end();
+void races_resume(unsigned thread, const void* stack, size_t size);
+void races_pause();
+void races_fence();
+void races_block_barrier(unsigned block);
+void races_warp_arrives();
+void races_warp_leaves();
+void races_atomic(const void* address, size_t size, const char* file, int line);
+void races_after_atomic();
+}
+#else
+static inline void races_begin(unsigned, unsigned, const void*, size_t) {}
+static inline const char* races_end() { return nullptr; }
+static inline void races_resume(unsigned, const void*, size_t) {}
+static inline void races_pause() {}
+static inline void races_fence() {}
+static inline void races_block_barrier(unsigned) {}
+static inline void races_warp_arrives() {}
+static inline void races_warp_leaves() {}
+static inline void races_atomic(const void*, size_t, const char*, int) {}
+static inline void races_after_atomic() {}
+#endif
 
 namespace cpu {
 
@@ -102,13 +129,16 @@ static void complain(const char* format, ...) {
 // Fibers stay alive from launch to launch: only the first start of each makes a context, after
 // that two jumps are all a switch takes.
 static void leave(At at, Place place) {
+    races_pause();
     current->at = at;
     current->place = place;
     if (!_setjmp(current->context)) _longjmp(scheduler, 1);
+    races_resume(unsigned(current - fibers.data()), current->stack.get(), STACK);
 }
 
 static void fiber_main() {
     for (;;) {
+        races_resume(unsigned(current - fibers.data()), current->stack.get(), STACK);
         body();
         leave(At::end, {});
     }
@@ -277,6 +307,7 @@ static void run_grid(unsigned threads) {
         } while (meet(warp.first, warp.last, At::warp_barrier));
         const unsigned first = warp.block * threads;
         if (meet(first, first + threads, At::block_barrier)) {
+            races_block_barrier(warp.block);
             idle = 0;
             next = 0;
             behind = false;
@@ -369,6 +400,7 @@ const char* launch(void (*kernel)(P...), const unsigned* grid, const unsigned* b
     *message = 0;
     body = with_arguments(kernel, arguments, std::index_sequence_for<P...>());
     set_up(threads);
+    races_begin(unsigned(blocks.size()), threads, shared.start, shared.size);
     try {
         run_grid(threads);
         check_dynamic(dynamic);
@@ -376,7 +408,7 @@ const char* launch(void (*kernel)(P...), const unsigned* grid, const unsigned* b
         for (Fiber& fiber : fibers) fiber.started = false;
         return message;
     }
-    return nullptr;
+    return races_end();
 }
 
 static void check(unsigned mask, Place place) {
@@ -403,9 +435,11 @@ static inline void __syncthreads(cpu::Place place = cpu::Place::here()) {
 }
 static inline void __syncwarp(unsigned mask = ~0u, cpu::Place place = cpu::Place::here()) {
     cpu::check(mask, place);
+    races_warp_arrives();
     cpu::leave(cpu::At::warp_barrier, place);
+    races_warp_leaves();
 }
-static inline void __threadfence() {}
+static inline void __threadfence() { races_fence(); }
 // In a loop that looks until another block has done something: lets the others have their turn.
 static inline void spin_wait(cpu::Place place = cpu::Place::here()) {
     cpu::leave(cpu::At::spin, place);
@@ -441,8 +475,11 @@ static inline unsigned __ballot_sync(unsigned mask, bool predicate,
     return ballot;
 }
 
-template <typename T> T atomicAdd(T* address, T value) {
+template <typename T>
+T atomicAdd(T* address, T value, cpu::Place place = cpu::Place::here()) {
+    races_atomic(address, sizeof(T), place.file, place.line);
     const T before = *address;
     *address += value;
+    races_after_atomic();
     return before;
 }
