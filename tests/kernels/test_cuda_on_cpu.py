@@ -251,7 +251,7 @@ __global__ void late(int* counters) { counters[0] = threadIdx.x; }
 def kernel(name: str, *parameters: tuple[str, bool, bool, str]) -> Any:
     """What a kernel set takes: a kernel's name, text and parameters."""
     return SimpleNamespace(
-        name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),),
+        name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),), repeats=False,
         parameters=tuple(KernelParameter(t, p, c, "", n) for t, p, c, n in parameters),
     )  # fmt: skip
 
@@ -298,3 +298,10 @@ def test_a_result_that_depends_on_the_order_of_threads_is_an_error(checked: Host
     message = "late: counters depends on .*: order 1 gives other bits than order 0"
     with pytest.raises(RuntimeError, match=message):
         late((1,), (4,), [np.zeros(1, np.int32)])
+
+
+def test_more_blocks_than_the_card_holds_cannot_wait_for_each_other(checked: HostKernels) -> None:
+    checked.blocks = 2
+    persistent = checked.prepare(SimpleNamespace(**{**vars(LATE), "repeats": True}))
+    with pytest.raises(RuntimeError, match="late: the card cannot hold 3 blocks at once"):
+        persistent((3,), (1,), [np.zeros(1, np.int32)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -330,6 +331,8 @@ class HostKernels:
         run = partial(run, names=[parameter.name for parameter in kernel.parameters])
 
         def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
+            if kernel.repeats and math.prod(grid) > self.resident:
+                raise RuntimeError(f"{name}: the card cannot hold {math.prod(grid)} blocks at once")
             self.launched.update(call.entry for call in kernel.calls)
             for array in _outputs(kernel, arguments):
                 poison(array)

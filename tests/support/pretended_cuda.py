@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint64, c_void_p
@@ -318,6 +319,7 @@ class Cupy(emulated.ArrayModule):
             compute_capability=capability,
             attributes={"MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20},
         )
+        self._processors = 2
         self.cuda = SimpleNamespace(
             Device=lambda: device,
             Stream=Stream,
@@ -342,6 +344,8 @@ class Cupy(emulated.ArrayModule):
             def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
                 waits = "grid_barrier(barrier" in code  # blocks for each other
                 assert options == ({"enable_cooperative_groups": True} if waits else {})
+                # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: of the largest kernel, a block each
+                assert not waits or math.prod(grid) <= self._processors
                 emulated.STREAM.perform(lambda: run(grid, block, args))
 
             launch.kernel = launch  # type: ignore[attr-defined]
