@@ -366,6 +366,21 @@ def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
         assert np.linalg.norm(a[name] - b[name]) <= tolerance * np.linalg.norm(a[name]), name
 
 
+def test_few_steps_are_captured_for_many() -> None:
+    """A captured step is Python, which the first one waits for; a replayed one is not."""
+    own, calls = CARD.isolated(), 0
+    x, out = own.upload(np.ones(3)), own.zeros((3,), np.float64)
+
+    def step() -> None:
+        nonlocal calls
+        calls += 1
+        own.affine(x, 1.0, 0.0, out, accumulate=True)
+
+    own.program(step).run(5000)
+    assert own.read(out).tolist() == [5000] * 3
+    assert calls < 80
+
+
 def test_a_program_survives_the_release_of_work_arrays() -> None:
     backend = make_card(orders=(3,)).isolated()
     captured, eager = (Step(backend, "float32", *FAST, batch=31) for _ in range(2))
