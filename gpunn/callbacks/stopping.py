@@ -157,9 +157,10 @@ class StopOnSmallGradient(_Stopping):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         arena = self.model.trainer.arena
-        xp = arena.backend.xp
-        squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in arena.groups]
-        self.norm = float(sum(squares)) ** 0.5
+        xp, groups = arena.backend.xp, arena.groups
+        with arena.backend.turn:
+            squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]
+            self.norm = float(sum(squares)) ** 0.5
         if self.norm < self.tolerance:
             self._stop(f"the norm of the gradient is {self.norm:.3g}, below {self.tolerance:g}")
 

@@ -171,7 +171,10 @@ class Exclusive:
         return hold
 
     def __enter__(self) -> None:
-        frame = sys._getframe(1)
+        self.enter(sys._getframe(1))
+
+    def enter(self, frame: FrameType) -> None:
+        """Begin a ``with`` block of the call with this frame; `__exit__` ends it."""
         if self.take(frame) is None:
             holder = self.holder
             if holder is not None and holder.thread == threading.get_ident():

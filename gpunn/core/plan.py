@@ -180,6 +180,7 @@ class Call:
         if array is None:
             array = self.backend.empty(shape, dtype or self.dtype)
             if fill is not None:
-                fill(array)
+                with self.backend.turn:
+                    fill(array)
             self._arrays[name] = array  # not before: an interrupt would leave it unfilled
         return array

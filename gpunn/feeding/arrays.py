@@ -25,6 +25,8 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
         ValueError, TypeError: for what is no such array.
     """
     if isinstance(x, np.ndarray) or backend.owns(x):
+        if type(x) is not np.ndarray:
+            backend.wait_for_caller()
         array, under = x, x.base
         while type(under) is np.ndarray:
             under = under.base
@@ -136,7 +138,8 @@ def on_device(
                 return backend.upload(array)
             into = backend.empty(array.shape, stored)
         for rows in pieces(array):
-            backend.write(into[rows], array[rows].astype(stored, copy=False))
+            with backend.turn:
+                backend.write(into[rows], array[rows].astype(stored, copy=False))
         return into
 
 

@@ -125,7 +125,8 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
         order = order[np.argsort(place, kind="stable")]
     numbers = np.sort(order[:kept]), np.sort(order[kept:])
     training, validation = map(spec.backend.upload, numbers) if data.device is None else numbers
-    return data.take(training), data.take(validation)
+    with spec.backend.turn:
+        return data.take(training), data.take(validation)
 
 
 def _warn_of_missing(labels: np.ndarray, kept: int) -> None:

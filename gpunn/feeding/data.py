@@ -286,7 +286,8 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
         return labels, backend.owns(array)
     check_finite(backend, array, spec.dtype, name)
     if loss.fuses:
-        low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
+        with backend.turn:
+            low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
         if low < 0 or high > 1:
             raise ValueError(
                 f"{name} has values from {low:g} to {high:g}; {loss.name} takes probabilities, "

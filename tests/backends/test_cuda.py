@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import emulated
 import numpy as np
+import pretended_cuda
 import pytest
+from little_memory import limited
 from pretended_cuda import Cupy, Libraries
 from products import trained
 
@@ -26,11 +30,12 @@ def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: s
 
 
 @pytest.fixture
-def libraries(monkeypatch: pytest.MonkeyPatch) -> Libraries:
+def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Libraries]:
     """A pretended cuBLAS, and a CuPy beside it, on an Ampere card."""
     made = Libraries()
     pretend(monkeypatch, made, "86")
-    return made
+    yield made
+    pretended_cuda.STREAMS.clear()
 
 
 def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *options: Any) -> Any:
@@ -47,6 +52,10 @@ def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *option
         return backend.read(into), backend.read(epilogue.vector)
     backend.blas(Matmul(left, right, into, transpose_a, transpose_b, *rest))
     return backend.read(into)
+
+
+def at_once(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 def samples(dtype: Any) -> Any:
@@ -235,14 +244,12 @@ def test_an_offer_leaves_the_arrays_as_they_are(libraries: Libraries) -> None:
                 np.testing.assert_array_equal(backend.read(array), value)
 
 
-def test_without_memory_to_try_it_nothing_is_offered(
-    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_memory_to_try_it_nothing_is_offered(libraries: Libraries) -> None:
     backend = cuda.make_backend()
     a, b, vector = (backend.zeros(shape, np.float32) for shape in ((9, 9), (9, 9), (9,)))
     out, epilogue = backend.zeros((9, 9), np.float32), Epilogue("bias", vector)
-    monkeypatch.setattr(emulated.MEMORY, "size", emulated.MEMORY.live + 100)
-    assert not backend.blas.offers(Matmul(a, b, out, epilogue=epilogue))
+    with limited(backend, 100):
+        assert not backend.blas.offers(Matmul(a, b, out, epilogue=epilogue))
 
 
 @pytest.mark.parametrize(("relu", "offered"), [(np.fmax, False), (np.maximum, True)])
@@ -260,23 +267,81 @@ def test_a_relu_that_loses_nan_is_not_offered(
             np.testing.assert_array_equal(np.isnan(both[0]), np.isnan(a @ b + vector))
 
 
-def test_what_cupy_is_asked_for_fits_together(libraries: Libraries) -> None:
+class _OwnLoss(gpunn.losses.Loss):
+    """A loss of array functions."""
+
+    def forward(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:
+        backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
+
+    def backward(self, backend: Any, y_true: Any, y_pred: Any, gradient: Any) -> None:
+        backend.xp.subtract(y_pred, y_true, out=gradient)
+
+
+def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = at_once) -> Any:
+    """What a training leaves, with its calls of gpunn made by ``how``."""
+    x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
+    own = loss == "own"
+    loss_: Any = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with gpunn.backends.anew():
+        gpunn.backends.register_backend("tried", lambda: backend)
+        gpunn.use_backend("tried")
+        gpunn.utils.set_random_seed(1)
+        model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)])
+        model.compile("adam", _OwnLoss() if own else loss_)
+        targets = np.eye(3, dtype=np.float32)[y] if own else y
+        # 37 steps and a ragged one
+        how(lambda: model.fit(x, targets, batch_size=4, epochs=1, verbose=0))
+        return [*model.get_weights(), how(lambda: model.predict(x, verbose=0))]
+
+
+@pytest.mark.parametrize("loss", ["kernels", "own"])
+def test_what_cupy_is_asked_for_fits_together(loss: str, libraries: Libraries) -> None:
     """The card's own file with a pretended CuPy: the same training as the emulated one."""
-    weights = []
-    for factory in (cuda.make_backend, emulated.make_backend):
-        backend = factory()
-        x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
-        with gpunn.backends.anew():
-            gpunn.backends.register_backend("tried", lambda backend=backend: backend)
-            gpunn.use_backend("tried")
-            gpunn.utils.set_random_seed(1)
-            model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)])
-            loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile("adam", loss)
-            model.fit(x, y, batch_size=4, epochs=1, verbose=0)  # 37 steps and a ragged one
-            weights.append(model.get_weights())
-    for a, b in zip(*weights, strict=True):
+    both = (learned(factory(), loss) for factory in (cuda.make_backend, emulated.make_backend))
+    for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
+
+
+def in_a_thread(work: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def in_a_stream(work: Callable[[], Any]) -> Any:
+    with pretended_cuda.Stream(non_blocking=True):
+        return work()
+
+
+@pytest.mark.parametrize("loss", ["kernels", "own"])
+@pytest.mark.parametrize("how", [in_a_thread, in_a_stream])
+def test_any_thread_and_any_current_stream_will_do(
+    how: Callable[[Callable[[], Any]], Any], loss: str, libraries: Libraries
+) -> None:
+    """CuPy's current stream is each thread's own, and its user's to choose."""
+    weights = [learned(cuda.make_backend(), loss, way) for way in (at_once, how)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_current_stream_of_the_user_stays(libraries: Libraries) -> None:
+    before = emulated.current_stream()
+    with pretended_cuda.Stream(non_blocking=True) as own:
+        learned(cuda.make_backend(), "own")
+        assert emulated.current_stream() is own
+    assert emulated.current_stream() is before
+
+
+def test_arrays_that_are_still_computed_are_waited_for(libraries: Libraries) -> None:
+    """A user's own array functions are on a stream of the user's, and may be late."""
+    backend = cuda.make_backend()
+    values = np.arange(600, dtype=np.float32).reshape(-1, 4) / 600
+    model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)], backend=backend)
+    model.compile("sgd", "mse")
+    expected = model.predict(values, verbose=0)
+    with pretended_cuda.Stream(non_blocking=True):
+        np.testing.assert_array_equal(model.predict(backend.xp.asarray(values)), expected)
+        own = backend.upload(backend.xp.asarray(values))
+        np.testing.assert_array_equal(backend.read(own), values)
 
 
 def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:

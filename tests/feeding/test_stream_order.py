@@ -23,7 +23,7 @@ class Card:
         self.random = np.random.default_rng(seed)
         self.streams: list[Stream] = []
         self.cuda = SimpleNamespace(
-            Stream=lambda non_blocking: Stream(self), alloc_pinned_memory=bytearray
+            Stream=lambda non_blocking: Stream(self), alloc_pinned_memory=bytearray, Device=object
         )
 
     def run(self, until: Callable[[], bool]) -> None:

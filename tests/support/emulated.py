@@ -5,7 +5,9 @@
 - The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
 - The matrix product reads flat memory column by column, as cuBLAS does.
 - The stream notes what is asked of it during a capture, without doing it, and replays that.
-- The memory counts the bytes in use, and ends where a test says so.
+- Each thread has a current stream, as in CuPy, and array functions go there: at first to the null
+  stream, which nothing orders with the backend's, so that it takes no work here.
+- The memory is a pool of chunks as CuPy's, and ends where a test says so.
 
 Importing this module makes ``"emulated"`` known to ``gpunn.use_backend``.
 """
@@ -16,6 +18,7 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -31,19 +34,89 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 
-class EmulatedStream(threading.local):
-    """The stream: does what it is given, or, during a capture, notes it down.
+class _CurrentStreams(threading.local):
+    """CuPy's current streams of a thread, the innermost last."""
 
-    A capture is a thread's own, as CuPy's current stream is.
+    def __init__(self) -> None:
+        self.entered: list[Stream] = []
+
+
+_currents = _CurrentStreams()
+
+
+def current_stream() -> Stream:
+    return _currents.entered[-1] if _currents.entered else NULL
+
+
+def use(stream: Stream) -> None:
+    """Make it this thread's current stream until another is."""
+    _currents.entered[-1:] = [stream]
+
+
+class Stream:
+    """A stream that can be current; `perform` and `synchronize` say how it works.
+
+    Attributes:
+        captured: what was asked of it since a capture began, by any thread; else None.
     """
 
     captured: list[Callable[[], Any]] | None = None
+
+    @property
+    def eager(self) -> bool:
+        """Whether it has done its work as soon as it has it."""
+        return False
+
+    def __enter__(self) -> Any:
+        _currents.entered.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _currents.entered.pop()
+
+    def perform(self, work: Callable[[], Any]) -> None:
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        raise NotImplementedError
+
+    def keep(self, memory: np.ndarray) -> None:
+        """Whose work may be later than the end of an array keeps its memory."""
+
+    def refuse(self, what: str) -> None:
+        if self.captured is not None:
+            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the card")
+
+
+class NullStream(Stream):
+    def record(self) -> Any:
+        return SimpleNamespace(synchronize=lambda: None)
+
+    def perform(self, work: Callable[[], Any]) -> None:
+        raise RuntimeError("work for the null stream, which nothing orders with the backend's")
+
+    def synchronize(self) -> None:
+        raise RuntimeError("whoever waits for the null stream does not wait for the backend's")
+
+
+NULL = NullStream()
+
+
+class EmulatedStream(Stream):
+    """The backend's stream: does what it is given, or, during a capture, notes it down."""
 
     def __init__(self) -> None:
         self.asked = 0  # by each step of the capture that was made last
         self.late = True  # copies beside the work: as late as they may be done, or as early
         self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
         self.lost = 0  # copies that nobody waited for
+
+    def current(self) -> Any:
+        return Sending([])  # no other stream takes any work
+
+    @property
+    def eager(self) -> bool:
+        return self.captured is None
 
     def perform(self, work: Callable[[], Any]) -> None:
         if self.captured is None:
@@ -52,10 +125,10 @@ class EmulatedStream(threading.local):
             self.captured.append(work)
 
     def synchronize(self) -> None:
-        self._refuse("synchronize")
+        self.refuse("synchronize")
 
     def read(self, array: Any) -> np.ndarray:
-        self._refuse("read")
+        self.refuse("read")
         if not isinstance(array, DeviceArray):
             raise TypeError("what is read is an array of the device")
         return np.array(array.view(np.ndarray))
@@ -66,7 +139,7 @@ class EmulatedStream(threading.local):
         return array
 
     def send(self, copies: Any) -> Sending:
-        self._refuse("send")
+        self.refuse("send")
         for target, source in copies:
             if not isinstance(target, DeviceArray) or isinstance(source, DeviceArray):
                 raise TypeError("a copy goes from an array of the host to one of the device")
@@ -80,6 +153,8 @@ class EmulatedStream(threading.local):
         return sending
 
     def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        if current_stream() is not self:
+            raise RuntimeError("array functions of the step would go to another stream")
         self.captured = captured = []
         try:
             for _ in range(times):
@@ -89,10 +164,6 @@ class EmulatedStream(threading.local):
         self.asked = len(captured) // times
 
         return lambda: perform(captured, 1)  # a launch of a graph is not interrupted
-
-    def _refuse(self, what: str) -> None:
-        if self.captured is not None:
-            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the card")
 
 
 class Sending:
@@ -125,34 +196,114 @@ class Sending:
 STREAM = EmulatedStream()
 
 
-class Memory:
-    """The memory of the device: counts the bytes of the arrays in it, and has an end.
+class Chunk:
+    """A piece of what the pool has taken of the card, and its neighbours in the same piece."""
 
-    Attributes:
-        size: bytes there are, 0 for more than anybody asks for.
-        live: bytes in use.
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.left: Chunk | None = None
+        self.right: Chunk | None = None
+
+    def split(self, size: int) -> Chunk:
+        """Keep ``size`` bytes; the rest."""
+        rest = Chunk(self.size - size)
+        rest.left, rest.right, self.size = self, self.right, size
+        if rest.right is not None:
+            rest.right.left = rest
+        self.right = rest
+        return rest
+
+    def merge(self) -> None:
+        """Take the right neighbour in."""
+        other = self.right
+        assert other is not None
+        self.size, self.right = self.size + other.size, other.right
+        if self.right is not None:
+            self.right.left = self
+
+
+class Memory:
+    """CuPy's memory pool: gives out chunks in units of 512 bytes, and keeps what comes back.
+
+    An array gets the smallest idle chunk that has room for it, which is split, or else memory of
+    the card. Only a chunk that is whole again goes back to the card.
     """
 
+    UNIT = 512
+
     def __init__(self) -> None:
-        self.size = 0
-        self.live = 0
+        self._limit = self._total = self._used = 0
+        self._idle: set[Chunk] = set()
+        self._returned: deque[Chunk] = deque()  # whenever an array ends, in the middle of anything
+        self._lock = threading.Lock()
+
+    def used_bytes(self) -> int:
+        with self._lock:
+            self._put_back()
+            return self._used
+
+    def total_bytes(self) -> int:
+        return self._total
+
+    def get_limit(self) -> int:
+        return self._limit
+
+    def set_limit(self, size: int) -> None:
+        self._limit = size
+
+    def free_all_blocks(self) -> None:
+        with self._lock:
+            self._free_whole()
 
     def free(self) -> int:
-        return (self.size or 1 << 60) - self.live
+        """What the card can still give."""
+        self.free_all_blocks()
+        return (self._limit or 1 << 60) - self._total
 
-    def room(self, size: int) -> None:
-        if size > self.free():
-            raise MemoryError(f"Out of memory allocating {size:,} bytes")
+    def take(self, size: int) -> Chunk:
+        size = -(-size // self.UNIT) * self.UNIT
+        with self._lock:
+            self._put_back()
+            fitting = [chunk for chunk in self._idle if chunk.size >= size]
+            if fitting and size:
+                chunk = min(fitting, key=lambda chunk: chunk.size)
+                self._idle.remove(chunk)
+                if chunk.size > size:
+                    self._idle.add(chunk.split(size))
+            else:
+                if self._limit and self._total + size > self._limit:
+                    self._free_whole()
+                if self._limit and self._total + size > self._limit:
+                    raise MemoryError(f"Out of memory allocating {size:,} bytes")
+                chunk = Chunk(size)
+                self._total += size
+            self._used += size
+            return chunk
 
-    def hold(self, array: np.ndarray) -> Any:
-        """``array`` on the device; its bytes are free again when nobody has it any more."""
-        self.room(array.nbytes)
-        self.live += array.nbytes
-        weakref.finalize(array, self._give_back, array.nbytes).atexit = False
+    def hold(self, array: np.ndarray, chunk: Chunk | None = None) -> Any:
+        """``array`` on the device; its memory comes back when nobody has it any more."""
+        chunk = chunk or self.take(array.nbytes)
+        current_stream().keep(array)
+        weakref.finalize(array, self._returned.append, chunk).atexit = False
         return array.view(DeviceArray)
 
-    def _give_back(self, size: int) -> None:
-        self.live -= size
+    def _put_back(self) -> None:
+        while self._returned:
+            chunk = self._returned.popleft()
+            self._used -= chunk.size
+            if chunk.right in self._idle:
+                self._idle.remove(chunk.right)
+                chunk.merge()
+            if chunk.left in self._idle:
+                chunk = chunk.left
+                chunk.merge()
+            self._idle.add(chunk)
+
+    def _free_whole(self) -> None:
+        self._put_back()
+        whole = {chunk for chunk in self._idle if chunk.left is chunk.right is None}
+        self._idle -= whole
+        self._total -= sum(chunk.size for chunk in whole)
 
 
 MEMORY = Memory()
@@ -188,19 +339,28 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
             return function(*args, **kwargs)
 
-    if STREAM.captured is None:
-        return _on_device(call())
-    if kwargs.get("out") is not None or function in (np.copyto, np.ndarray.__setitem__):
-        STREAM.captured.append(call)
+    stream = current_stream()
+    if kwargs.get("out") is not None or function in IN_PLACE:
+        stream.perform(call)
         return None
+    if function in SYNCHRONIZING:
+        stream.synchronize()
+    if stream.eager:
+        return _on_device(call())
     # A new array: that of now is the one that later steps will find their result in.
     result = call()
     if isinstance(result, (np.ndarray, np.generic)):
         result = np.asarray(result)
-        STREAM.captured.append(lambda: np.copyto(result, call()))
+        stream.perform(lambda: np.copyto(result, call()))
     return _on_device(result)
 
 
+IN_PLACE = (np.copyto, np.ndarray.__setitem__, np.ndarray.fill)
+# How many numbers these give, or whether their arguments are right, CuPy looks at on the host.
+SYNCHRONIZING = (
+    np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,
+    np.unique,
+)  # fmt: skip
 # What NumPy takes and CuPy 14 does not.
 UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "initial"}}
 REDUCED = ("add", "multiply")
@@ -233,8 +393,10 @@ class DeviceArray(np.ndarray):
         part = plain[key]
         if isinstance(part, np.generic):  # CuPy gives an array without axes, not a number
             part = plain[(*(key if isinstance(key, tuple) else (key,)), Ellipsis)]
-        if np.may_share_memory(part, plain):
+        if np.may_share_memory(part, plain) or not part.size:
             return part.view(DeviceArray)
+        if any(np.asarray(k).dtype == bool for k in (key if isinstance(key, tuple) else (key,))):
+            current_stream().synchronize()  # how many there are is counted on the host
         return _call(lambda: plain[key], (), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -247,10 +409,22 @@ class DeviceArray(np.ndarray):
     def astype(self, *args: Any, **kwargs: Any) -> Any:
         return _call(np.ndarray.astype, (self, *args), kwargs)
 
-    def _wait(self, *args: Any) -> Any:
-        if STREAM.captured is not None:
-            raise RuntimeError("a step that is captured cannot look at a number of the device")
+    def fill(self, value: Any) -> None:
+        _call(np.ndarray.fill, (self, value), {})
+
+    def copy(self, order: Any = "C") -> Any:
+        return _call(np.ndarray.copy, (self, order), {})
+
+    def _wait(self) -> Any:
+        current_stream().refuse("look at a number of the device")
+        current_stream().synchronize()
         return self.view(np.ndarray)
+
+    def item(self, *args: Any) -> Any:
+        return self._wait().item(*args)
+
+    def tolist(self) -> Any:
+        return self._wait().tolist()
 
     def __bool__(self) -> bool:
         return bool(self._wait())
@@ -293,16 +467,27 @@ class ArrayModule:
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """A copy of what is on the host; what is on the device, as it stands."""
-        if isinstance(x, DeviceArray) and dtype in (None, x.dtype):
-            return x
-        return MEMORY.hold(np.array(x, dtype))
+        if isinstance(x, DeviceArray):
+            return x if dtype in (None, x.dtype) else x.astype(dtype)
+        values = np.array(x, dtype)
+        array = self.empty(values.shape, values.dtype)
+        if values.ndim:  # a single number is an argument of a kernel
+            current_stream().refuse("copy from the host")
+        current_stream().perform(lambda: np.copyto(array.view(np.ndarray), values))
+        return array
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
-        """Filled with what shows if nobody writes it."""
-        MEMORY.room(math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize)
+        """Filled with what shows if nobody writes it; of the current stream's memory."""
+        if current_stream() is NULL:
+            raise RuntimeError("memory of the null stream: it is given out again too early")
+        size = math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize
+        chunk = MEMORY.take(size)
         array = np.empty(shape, dtype)
         poison(array)
-        return MEMORY.hold(array)
+        return MEMORY.hold(array, chunk)
+
+    def get_default_memory_pool(self) -> Any:
+        return MEMORY
 
 
 class EmulatedKernels(HostKernels):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import emulated
+import numpy as np
 
 from gpunn.backends.contract.backend import Backend
 from gpunn.models import OutOfMemoryError
@@ -15,21 +15,31 @@ from gpunn.models import OutOfMemoryError
 
 @contextmanager
 def limited(backend: Backend, spare: int) -> Iterator[None]:
-    """A device with ``spare`` bytes that are free."""
+    """A device with ``spare`` bytes that are free, in one piece."""
     gc.collect()
-    if backend.name == "emulated":
-        emulated.MEMORY.size = emulated.MEMORY.live + spare
-    else:
-        pool = backend.xp.get_default_memory_pool()
-        pool.free_all_blocks()
-        pool.set_limit(pool.total_bytes() + spare)
+    pool = backend.xp.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(max(pool.total_bytes(), 1))
+    # Idle parts of pieces that are in use cannot be given back, and would be free beside these.
+    idle, size = [], 1 << 30
     try:
+        while size >= 512:
+            try:
+                idle.append(backend.empty((size,), np.uint8))
+            except MemoryError:
+                size //= 2
+        pool.set_limit(pool.total_bytes() + spare)
         yield
     finally:
-        if backend.name == "emulated":
-            emulated.MEMORY.size = 0
-        else:
-            pool.set_limit(0)
+        pool.set_limit(0)
+
+
+def used(backend: Backend) -> int:
+    """Bytes of the arrays on the device. How many are free depends on where these lie, too: what
+    is left of a larger piece of memory cannot be given back."""
+    gc.collect()
+    backend.synchronize()
+    return backend.xp.get_default_memory_pool().used_bytes()
 
 
 def refusal(work: Callable[[], Any]) -> str:

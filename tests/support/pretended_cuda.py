@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint64, c_void_p
@@ -27,6 +28,14 @@ from gpunn.backends.shared.precision import rounded
 REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
 ROUNDING = {68: None, 70: None, 77: "tf32", 75: "bfloat16"}  # CUBLAS_COMPUTE_...
 SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
+
+STREAMS: list[Stream] = []
+STREAM_OF_HANDLE: dict[int, int | None] = {}  # cuBLAS's handles; the address of a stream
+
+
+def stream_at(address: int | None) -> emulated.Stream:
+    """The stream that CUDA knows by this address."""
+    return STREAMS[address - 1] if address else emulated.NULL
 
 
 def columns(address: int, type_: int, rows: int, count: int, stride: int) -> np.ndarray:
@@ -70,7 +79,7 @@ def gemm_ex(
         product = one * (rounded(op_a, precision) @ rounded(op_b, precision))
         out[...] = product + (keep * out if keep else 0)
 
-    emulated.STREAM.perform(work)
+    stream_at(STREAM_OF_HANDLE[handle]).perform(work)
     return SUCCESS
 
 
@@ -172,8 +181,7 @@ class Libraries:
         self._workspace = (0, 0)
         self._descriptors: Any = NvidiaDescriptors(nvidia) if nvidia else OwnDescriptors()
         self.cublasGemmEx_64: Any = gemm_ex
-        for name in ("cublasCreate_v2", "cublasSetStream_v2", "cublasLtCreate"):
-            setattr(self, name, self._noted(name))
+        self.cublasLtCreate = self._noted("cublasLtCreate")
         self._functions = dict(self._describing())
 
     def __getattr__(self, name: str) -> Any:
@@ -183,6 +191,17 @@ class Libraries:
 
     def _noted(self, name: str) -> Callable[..., int]:
         return lambda *arguments: self.calls.append(name) or SUCCESS
+
+    def cublasCreate_v2(self, handle: Any) -> int:
+        self.calls.append("cublasCreate_v2")
+        handle._obj.value = len(STREAM_OF_HANDLE) + 1
+        STREAM_OF_HANDLE[handle._obj.value] = None
+        return SUCCESS
+
+    def cublasSetStream_v2(self, handle: Any, stream: Any) -> int:
+        self.calls.append("cublasSetStream_v2")
+        STREAM_OF_HANDLE[handle.value] = stream.value
+        return SUCCESS
 
     def cublasSetWorkspace_v2(self, handle: Any, address: Any, size: Any) -> int:
         self.calls.append("cublasSetWorkspace_v2")
@@ -226,7 +245,7 @@ class Libraries:
         self, handle: int, operation: int, a: int, b: int, c: int, d: int, preference: int,
         asked: int, results: int, count: Any,
     ) -> int:  # fmt: skip
-        if emulated.STREAM.captured is not None or asked != 1:
+        if any(stream.captured is not None for stream in STREAMS) or asked != 1:
             return EXECUTION_FAILED
         problem = self._problem(operation, a, b, d)
         get = self._descriptors.get
@@ -275,65 +294,92 @@ class Libraries:
                 value = value + beside
             columns(d, type_, m, n, m)[...] = self.relu(value, 0) if epilogue == 6 else value
 
-        emulated.STREAM.perform(work)
+        stream_at(stream).perform(work)
         self.products += 1
         return SUCCESS
 
 
-class Stream:
+class Stream(emulated.Stream):
+    """A stream that does its work as late as it may: when somebody waits for it."""
+
     def __init__(self, non_blocking: bool) -> None:
         assert non_blocking, "others cannot be captured"
-        self.ptr, self.used = 0, False
+        STREAMS.append(self)
+        self.ptr = len(STREAMS)
+        self._work: deque[Callable[[], Any]] = deque()
+        self._memory: list[np.ndarray] = []
+
+    def keep(self, memory: np.ndarray) -> None:
+        self._memory.append(memory)
 
     def use(self) -> None:
-        self.used = True
+        emulated.use(self)
 
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+    def perform(self, work: Callable[[], Any]) -> None:
+        (self._work if self.captured is None else self.captured).append(work)
 
     def synchronize(self) -> None:
-        emulated.STREAM.synchronize()
+        self.refuse("synchronize")
+        while self._work:
+            self._work.popleft()()
+
+    def record(self) -> Any:
+        event = SimpleNamespace(done=False)
+        self.perform(lambda: setattr(event, "done", True))
+
+        def synchronize() -> None:
+            while not event.done:
+                self._work.popleft()()
+
+        event.synchronize = synchronize
+        return event
+
+    def wait_event(self, event: Any) -> None:
+        self.refuse("wait for another stream")
+        self.perform(event.synchronize)
 
     def begin_capture(self) -> None:
-        emulated.STREAM.captured = []
+        self.captured = []
 
     def end_capture(self) -> Any:
-        captured, emulated.STREAM.captured = emulated.STREAM.captured, None
+        captured, self.captured = self.captured or [], None
 
-        def launch(stream: Stream) -> None:
-            assert stream is self
-            for work in captured or []:
-                work()
+        def launch(stream: Stream | None = None) -> None:
+            for work in captured:
+                (stream or emulated.current_stream()).perform(work)
 
         return SimpleNamespace(launch=launch)
+
+
+class Device(nullcontext[None]):
+    """The one there is, which is current."""
+
+    def __init__(self, capability: str) -> None:
+        super().__init__()
+        self.compute_capability = capability
+        self.attributes = {
+            "MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20
+        }  # fmt: skip
 
 
 class Cupy(emulated.ArrayModule):
     """CuPy's names for what `gpunn.backends.cupy.driver.cuda` uses, over what `emulated` has."""
 
     def __init__(self, capability: str) -> None:
-        device = SimpleNamespace(
-            compute_capability=capability,
-            attributes={"MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20},
-        )
         self._processors = 2
         self.cuda = SimpleNamespace(
-            Device=lambda: device,
+            Device=lambda: Device(capability),
             Stream=Stream,
+            get_current_stream=emulated.current_stream,
             MemoryPool=lambda: SimpleNamespace(malloc=None),
             runtime=SimpleNamespace(memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60)),
             using_allocator=lambda allocator: nullcontext(),
         )
 
-    def get_default_memory_pool(self) -> Any:
-        return SimpleNamespace(free_all_blocks=lambda: None, get_limit=lambda: 0)
-
     def asnumpy(self, array: Any, stream: Stream) -> np.ndarray:
-        assert stream.used
-        return emulated.STREAM.read(array)
+        stream.refuse("read")
+        stream.synchronize()
+        return np.array(array.view(np.ndarray))
 
     def RawModule(self, code: str, options: tuple) -> Any:
         assert options == kernel_source.OPTIONS
@@ -342,11 +388,12 @@ class Cupy(emulated.ArrayModule):
             run = compile_text(code, [name])[name]
 
             def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
+                stream = options.pop("stream", None) or emulated.current_stream()
                 waits = "grid_barrier(barrier" in code  # blocks for each other
                 assert options == ({"enable_cooperative_groups": True} if waits else {})
                 # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: of the largest kernel, a block each
                 assert not waits or math.prod(grid) <= self._processors
-                emulated.STREAM.perform(lambda: run(grid, block, args))
+                stream.perform(lambda: run(grid, block, args))
 
             launch.kernel = launch  # type: ignore[attr-defined]
             return launch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from threading import local
 from typing import Any, TypeVar
@@ -50,6 +51,10 @@ class Device(ABC):
     """The array module, numpy or cupy. A layer or loss of your own may be written with it
     (with ``out=``) and then runs on both, slower than with a kernel."""
 
+    turn: AbstractContextManager[None] = nullcontext()
+    """A block whose array functions come in order with the other work of this thread and of
+    others. A layer or loss of your own is called in such a block; elsewhere ``xp`` needs one."""
+
     def __init__(self) -> None:
         self.root: Device = self
         self._scratch: _ScratchOfOneUser = _ScratchOfEachThread()
@@ -81,6 +86,10 @@ class Device(ABC):
 
         C-contiguous, dtype kept. No copy is made of what is already there.
         """
+
+    def wait_for_caller(self) -> None:  # noqa: B027  by itself, there is nothing to wait for
+        """Begin later work after what this thread has given to the device without the backend:
+        an array that comes from there may still be computed. The host does not wait."""
 
     @abstractmethod
     def write(self, target: Array, source: Any) -> None:
@@ -129,7 +138,8 @@ class Device(ABC):
                 if float(flat.dot(flat)) <= limit:  # the fastest way to go over an array
                     return True
         # NaN is both.
-        return -limit <= float(array.min()) <= float(array.max()) <= limit
+        with self.turn:
+            return -limit <= float(array.min()) <= float(array.max()) <= limit
 
     def free_bytes(self) -> int | None:
         """How much memory can still be had, or None where that is not known.
@@ -161,7 +171,8 @@ class Device(ABC):
         if array is None:
             array = self.empty(shape, dtype)
             if fill is not None:
-                fill(array)
+                with self.turn:
+                    fill(array)
             arrays[key] = array  # not before: an interrupt would leave it unfilled
         return array
 

@@ -35,10 +35,11 @@ def operation(
         def perform(self: Any, *args: Any, **kwargs: Any) -> None:
             given = declared.bind(self, args, kwargs)
             profile = current_profile(self)
-            if profile is None:
-                getattr(self, inside)(given)
-            else:
-                profile.perform(declared, given, getattr(self, inside))
+            with self.turn:
+                if profile is None:
+                    getattr(self, inside)(given)
+                else:
+                    profile.perform(declared, given, getattr(self, inside))
 
         perform.operation = declared  # type: ignore[attr-defined]
         return perform  # type: ignore[return-value]

@@ -42,7 +42,6 @@ def make_backend() -> CupyBackend:
     import cupy
 
     stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
-    stream.use()
 
     def free() -> int:
         pool = cupy.get_default_memory_pool()
@@ -51,15 +50,17 @@ def make_backend() -> CupyBackend:
         limit = pool.get_limit()
         return min(there, limit - pool.total_bytes()) if limit else there
 
-    blas, queue = Cublas(cupy, stream), CupyStream(cupy, stream)
-    return CupyBackend(cupy, _Kernels(cupy), blas, queue, free=free)
+    queue = CupyStream(cupy, stream)
+    with queue:
+        blas = Cublas(cupy, stream)
+    return CupyBackend(cupy, _Kernels(cupy, stream), blas, queue, free=free)
 
 
 class _Kernels:
     """Kernels compiled by NVRTC at their first use, and kept on disk by CuPy."""
 
-    def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
+    def __init__(self, cupy: Any, stream: Any) -> None:
+        self._cupy, self._stream = cupy, stream
         attributes = cupy.cuda.Device().attributes
         processors = attributes["MultiProcessorCount"]
         self.blocks = 8 * processors
@@ -70,7 +71,9 @@ class _Kernels:
         found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
         # The launch alone is cooperative. Were the module told, CuPy would link it with CUDA's
         # library for cooperative groups, which need not be installed: the barrier is our own.
-        return partial(found.kernel, enable_cooperative_groups=True) if kernel.repeats else found
+        if kernel.repeats:
+            return partial(found.kernel, stream=self._stream, enable_cooperative_groups=True)
+        return partial(found, stream=self._stream)
 
 
 class CupyStream:
@@ -80,6 +83,19 @@ class CupyStream:
         self._cupy = cupy
         self._stream = stream
         self._copies = cupy.cuda.Stream(non_blocking=True)
+        self._device = cupy.cuda.Device()  # each thread has a current one, too
+
+    def __enter__(self) -> None:
+        self._device.__enter__()
+        self._stream.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._stream.__exit__(*error)
+        self._device.__exit__(*error)
+
+    def current(self) -> Sending:
+        stream = self._cupy.cuda.get_current_stream()
+        return Sending() if stream == self._stream else _Sending(stream.record(), self._stream)
 
     def synchronize(self) -> None:
         self._stream.synchronize()

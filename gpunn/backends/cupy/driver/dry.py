@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,10 @@ class _Products:
         return False
 
 
-class _Stream:
+class _Stream(nullcontext[None]):
+    def current(self) -> Sending:
+        return Sending()
+
     def synchronize(self) -> None:
         """Nothing to wait for."""
 

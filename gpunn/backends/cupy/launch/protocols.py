@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -88,8 +89,12 @@ class KernelSet(Protocol):
         """Compile a kernel."""
 
 
-class Stream(Protocol):
-    """The queue of work on the device."""
+class Stream(AbstractContextManager[Any], Protocol):
+    """The queue of work on the device. In a ``with`` block of it the array functions of this
+    thread go there."""
+
+    def current(self) -> Sending:
+        """What this thread has asked of its current stream, which may be another."""
 
     def synchronize(self) -> None:
         """Wait until all that is in it is done."""

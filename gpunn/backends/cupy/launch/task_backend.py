@@ -17,7 +17,6 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
-from gpunn.common.holds import Exclusive
 
 from . import persistent
 from .codegen import BLOCK, Kernel
@@ -25,6 +24,7 @@ from .fuse import FusedLaunch, configure, fuse
 from .modes import forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
 from .tasks import Launch, PartTask, Product, Task, region
+from .turn import Sent, Turn
 
 DRAWN_AT_ONCE = 8  # random numbers that a thread draws
 
@@ -72,45 +72,58 @@ class TaskBackend(Backend):
         self._stream = stream
         self._free = free
         self._prepared: dict[Kernel, KernelLauncher] = {}
-        self.turn = Exclusive()  # to use the stream: what others ask for must not be captured
+        self.turn = Turn(stream)
         # On a backend that is one user's own:
         self._captured: list[Array] | None = None  # arrays of what is being captured
         self._traced: list[Task] | None = None  # tasks of the step that is being traced
         self._epilogues = False  # whether products may take some of them as epilogues
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._xp.empty(shape, dtype)
+        with self.turn:
+            return self._xp.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._xp.zeros(shape, dtype)
+        with self.turn:
+            return self._xp.zeros(shape, dtype)
 
     def upload(self, source: Any) -> Array:
-        if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
-            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
-            if not self.owns(source):
-                source = (np if on_host else self._xp).from_dlpack(source)
-        return self._xp.ascontiguousarray(self._xp.asarray(source))
+        if self.owns(source):
+            self.wait_for_caller()
+        with self.turn:
+            if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
+                on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
+                if not self.owns(source):
+                    source = (np if on_host else self._xp).from_dlpack(source)
+            return self._xp.ascontiguousarray(self._xp.asarray(source))
+
+    def wait_for_caller(self) -> None:
+        Sent(self._stream.current(), self.turn).join()
 
     def write(self, target: Array, source: Any) -> None:
-        target[...] = self._xp.asarray(source)
+        with self.turn:
+            target[...] = self._xp.asarray(source)
 
     def read(self, array: Array) -> np.ndarray:
-        return self._stream.read(array)
+        with self.turn:
+            return self._stream.read(array)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return self._stream.pinned(shape, dtype)
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        return self._stream.send(copies)
+        with self.turn:
+            return Sent(self._stream.send(copies), self.turn)
 
     def synchronize(self) -> None:
-        self._stream.synchronize()
+        with self.turn:
+            self._stream.synchronize()
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self._xp.ndarray)
 
     def free_bytes(self) -> int | None:
-        return self._free() if self._free else None
+        with self.turn:
+            return self._free() if self._free else None
 
     def overlap(self, a: Array, b: Array) -> str | None:
         (start, stop), (other, end) = _addresses(a), _addresses(b)
@@ -122,7 +135,8 @@ class TaskBackend(Backend):
         """A graph of ``times`` calls of ``step``: a function that replays it, and its arrays."""
         self._captured = []
         try:
-            replay = self._stream.capture(step, times)
+            with self.turn:
+                replay = self._stream.capture(step, times)
             return replay, list({id(array): array for array in self._captured}.values())
         finally:
             self._captured = None
@@ -187,8 +201,7 @@ class TaskBackend(Backend):
         for launch in fuse(tasks):
             if self._captured is not None:
                 self._captured += [touch[0] for task in launch.tasks for touch in task.touched]
-            with self.turn:
-                self.launch(launch).run()
+            self.launch(launch).run()
             if performing is not None:
                 performing.launches += 1
 
