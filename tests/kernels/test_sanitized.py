@@ -130,7 +130,7 @@ def test_no_wrong_call_reaches_an_operation(module: Path) -> None:
 )
 def test_a_fault_is_found(module: Path, call: str, complaint: str) -> None:
     load = f"import compiled_digests, numpy as np; compiled_digests.stand_in({str(module)!r})"
-    library = "compiled_digests.compiled.library()"
+    library = "compiled_digests.cpu_kernels.library()"
     done = run("-c", f"{load}; {library}.operations{call}")
     assert done.returncode != 0
     assert complaint in done.stderr
