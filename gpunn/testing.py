@@ -104,13 +104,14 @@ def check_gradients(
     else:
         arrays = [_array(x, random)]
     device = get_backend(backend)
-    if isinstance(subject, Activation):
-        _check_activation(check, subject, device, arrays[0])
-    elif isinstance(subject, Loss):
-        _check_loss(check, subject, device, arrays[0], y_true)
-    else:
-        layers: Any = [subject] if isinstance(subject, Layer) else subject
-        _check_layers(check, list(layers), device, arrays)
+    with device.turn:
+        if isinstance(subject, Activation):
+            _check_activation(check, subject, device, arrays[0])
+        elif isinstance(subject, Loss):
+            _check_loss(check, subject, device, arrays[0], y_true)
+        else:
+            layers: Any = [subject] if isinstance(subject, Layer) else subject
+            _check_layers(check, list(layers), device, arrays)
 
 
 def _is_shape(x: Any) -> bool:

@@ -230,5 +230,6 @@ def run_once(
         plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed
     )
     workspace.put(xs)
-    workspace.forward()
+    with backend.turn:
+        workspace.forward()
     return [backend.read(y) for y in workspace.ys]
