@@ -51,9 +51,10 @@ class Eager(CupyBackend):
 
     def program(self, step: Step, traceable: bool = False) -> Any:
         class Program:
-            def run(self, steps: int) -> None:
-                for _ in range(steps):
-                    step()
+            def run(program, steps: int) -> None:
+                with self.turn:
+                    for _ in range(steps):
+                        step()
 
         return Program()
 
@@ -145,9 +146,9 @@ def test_many_steps_in_one_launch_are_the_eager_ones(card: str) -> None:
 
 
 def as_it_is_now(control: Any, place: str, number: int) -> Any:
-    """The control block, one number of which is that of the moment of the call."""
+    """The control block, one number of which is that of the moment of the call: in Python."""
     array = getattr(control, place)
-    frozen = CARD.upload(CARD.xp.asarray(np.array(array.view(np.ndarray))))
+    frozen = array.view(np.ndarray)[number].item()
 
     class Baked:
         def __getattr__(self, name: str) -> Any:
@@ -156,7 +157,7 @@ def as_it_is_now(control: Any, place: str, number: int) -> Any:
             # All others as they are when the step runs: only this one is baked in.
             fresh = CARD.empty(array.shape, array.dtype)
             CARD.xp.copyto(fresh, array)
-            CARD.xp.copyto(fresh[number : number + 1], frozen[number : number + 1])
+            fresh[number : number + 1].fill(frozen)
             return fresh
 
     return Baked()

@@ -365,7 +365,9 @@ def instructions(request: pytest.FixtureRequest) -> str:
 
 
 # What has products in it: these add up with fused multiplications where there are any.
-WITH_PRODUCTS = {"convolution", "products", "persistent_steps", "persistent_updates"}
+WITH_PRODUCTS = {
+    "convolution", "products", "rounded_products", "persistent_steps", "persistent_updates",
+}  # fmt: skip
 
 
 def test_each_instruction_set(instructions: str) -> None:
