@@ -1,6 +1,6 @@
 """The kernels on the CPU: the text that NVRTC gets, compiled by g++ and called through ctypes.
 
-``tests/support/host/cuda_on_cpu.h`` stands in for CUDA. The libraries are kept in ``build/host``
+``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` stand in for CUDA. The libraries are kept in ``build/host``
 under a name made of their text, so that an unchanged kernel is compiled once.
 
 With GPUNN_FIND_RACES=1 in the environment each launch fails in which two blocks race for a place
@@ -37,7 +37,10 @@ COMPILER = (
 # Every access of a kernel becomes a call of a function in races.cpp, not of ThreadSanitizer itself.
 FIND_RACES = os.environ.get("GPUNN_FIND_RACES") == "1"
 RACES = HEADER.with_name("races.cpp")
-OBSERVED = ("-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DFIND_RACES", "-g1")
+OBSERVED = (
+    *("-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DFIND_RACES", "-g1"),
+    "-gdwarf-4",  # with a later one, addr2line does not know lines of text that is not in a file
+)
 WITHOUT_SANITIZER = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s")
 
 POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
@@ -77,7 +80,7 @@ def compile_text(
             f" size_t shared, unsigned order, void** arguments) {{ return cpu::launch({entry}, grid"
             f", block, {{{dynamic}, shared}}, order, arguments); }}\n"
         )
-    path = compile_library(text, _header(find_races), find_races)
+    path = _compile_kernels(text, find_races)
     if find_races:
         _load_races()
     library = ctypes.CDLL(str(path))
@@ -87,12 +90,18 @@ def compile_text(
     }
 
 
-def compile_library(text: str, header: Path | None = None, find_races: bool = False) -> Path:
-    """A library of C++ text, with a header in front of it."""
-    options = *(OBSERVED if find_races else ()), *(("-include", str(header)) if header else ())
-    libraries = WITHOUT_SANITIZER if find_races else ()
-    compiled = _compile(*options, "-x", "c++", "-", "-x", "none", *libraries, source=text)
-    return _made(CACHE / f"{_name(header.parent.name if header else '', text)}.so", compiled)
+def compile_library(text: str) -> Path:
+    """A library of C++ text."""
+    return _made(CACHE / f"{_name(text)}.so", _compile("-x", "c++", "-", source=text))
+
+
+def _compile_kernels(text: str, find_races: bool) -> Path:
+    """A library of kernels, with what runs them."""
+    header = _host(find_races)
+    options = *(OBSERVED if find_races else ()), "-include", str(header)
+    linked = str(header.with_suffix(".o")), *(WITHOUT_SANITIZER if find_races else ())
+    compiled = _compile(*options, "-x", "c++", "-", "-x", "none", *linked, source=text)
+    return _made(CACHE / f"{_name(header.parent.name, text)}.so", compiled)
 
 
 def _launcher(library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> Launch:
@@ -186,12 +195,15 @@ def _name(*texts: str) -> str:
 
 
 @cache
-def _header(find_races: bool) -> Path:
-    """A copy of the header beside what g++ made of it, which is most of the work for a kernel."""
-    text, options = HEADER.read_text(), OBSERVED if find_races else ()
-    header = CACHE / _name(text, *options) / HEADER.name
-    _made(header, lambda out: out.write_text(text))
-    _made(header.with_suffix(".h.gch"), _compile(*options, "-x", "c++-header", str(header)))
+def _host(find_races: bool) -> Path:
+    """A copy of the header beside what g++ made of it and of what runs the kernels."""
+    texts = [HEADER.read_text(), HEADER.with_suffix(".cpp").read_text()]
+    header = CACHE / _name(*texts, *(OBSERVED if find_races else ())) / HEADER.name
+    _made(header, lambda out: out.write_text(texts[0]))
+    observed, told = (OBSERVED, ["-DFIND_RACES"]) if find_races else ((), [])
+    _made(header.with_suffix(".h.gch"), _compile(*observed, "-x", "c++-header", str(header)))
+    running = _compile(*told, "-c", str(HEADER.with_suffix(".cpp")))
+    _made(header.with_suffix(".o"), running)
     return header
 
 
