@@ -1,7 +1,7 @@
 """The kernels on the CPU: the text that NVRTC gets, compiled by g++ and called through ctypes.
 
-``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` stand in for CUDA. The libraries are kept in ``build/host``
-under a name made of their text, so that an unchanged kernel is compiled once.
+``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` stand in for CUDA. The libraries are kept in
+``build/host`` under a name made of their text, so that an unchanged kernel is compiled once.
 
 With GPUNN_FIND_RACES=1 in the environment each launch fails in which two blocks race for a place
 in memory, see ``tests/support/host/races.cpp``. That takes about ten times as long.
