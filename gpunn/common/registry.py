@@ -56,6 +56,12 @@ class Entry:
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
+    @property
+    def traceable(self) -> bool:
+        """Whether it asks for operations and array functions with ``out=`` only, the same each
+        time: true of the framework's own parts."""
+        return is_framework(type(self))
+
     if TYPE_CHECKING:  # unless a class says more: any arguments
 
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
@@ -113,6 +119,11 @@ def is_own(entry: Any) -> bool:
     (True, False)
     """
     return entry is None or is_framework(type(entry))
+
+
+def is_traceable(entry: Any) -> bool:
+    """Whether what ``entry`` computes can be listed once and repeated: it says so, or is None."""
+    return entry is None or entry.traceable
 
 
 def built_in(cls: type) -> type:

@@ -22,6 +22,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
+from .operators import Operators
+
 ALIGNMENT = 16  # elements: segments begin on a cache line, as cuBLAS prefers too
 
 SEGMENT = np.dtype(
@@ -51,7 +53,7 @@ def with_room_for(values: int, work: Callable[[], Result]) -> Result:
     return context.run(work)
 
 
-class Parameter:
+class Parameter(Operators):
     """An array that a layer declares: its values, its gradient, and how it is trained.
 
     A layer makes one with ``self.kernel = self.parameter(shape, initializer)``.

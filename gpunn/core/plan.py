@@ -67,8 +67,8 @@ class Plan:
         """The layers' parameters by their path, ``"inner/dense/kernel"``; each of them once."""
         found: dict[int, tuple[str, Parameter]] = {}
         for node in self.nodes:
-            for p in node.layer.weights:
-                found.setdefault(id(p), (f"{node.name}/{p.name}", p))
+            for name, p in node.layer.named_parameters():
+                found.setdefault(id(p), (f"{node.name}/{name}", p))
         return dict(found.values())
 
     def readers(self, number: int) -> list[int]:
@@ -83,7 +83,7 @@ class Plan:
     @property
     def formulas(self) -> list[Any]:
         """Its layers and their activations, None among them."""
-        layers = [node.layer for node in self.nodes]
+        layers = [layer for node in self.nodes for layer in node.layer.with_layers_inside()]
         return [*layers, *(getattr(layer, "activation", None) for layer in layers)]
 
     def folded_rescalings(self) -> dict[int, int]:

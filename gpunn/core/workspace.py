@@ -114,11 +114,15 @@ class Workspace:
         if training:
             outputs = range(len(plan.outputs)) if learned is None else learned
             self._bind_gradients(pool, dtype, set(outputs))
-        run = [(i, call) for i, call in enumerate(self.calls) if i not in views]
-        self._forward = [(call.layer.forward, call) for _, call in run]
+        run = [
+            (*call.layer.passes(call), call)
+            for i, call in enumerate(self.calls)
+            if i not in views
+        ]
+        self._forward = [(forward, call) for forward, _, call in run]
         self._backward = [
-            (call.layer.backward, call)
-            for _, call in reversed(run)
+            (backward, call)
+            for _, backward, call in reversed(run)
             if call.dy is not None and (call.trains or any(dx is not None for dx in call.dxs))
         ]
 

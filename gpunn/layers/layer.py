@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +18,16 @@ from gpunn.common.arguments import check_dtype, check_flag, check_number, option
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import HasFields, field
 from gpunn.common.names import snake_case, unique_name
+from gpunn.common.overrides import is_framework
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
 
+from . import traced
 from .shapes import Shape, check_shape, whole_shape, with_batch_axis
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
+
+Pass = Callable[[Call], None]
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
@@ -83,8 +89,8 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     kind = "layer"
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
-            ("call", "__call__", "stateless_call", "quantized_call", "symbolic_call"),
-            "write forward(call) and backward(call), its derivative",
+            ("__call__", "stateless_call", "quantized_call", "symbolic_call"),
+            "write call(x), or forward(call) and backward(call), its derivative",
         ),
         "compute_output_spec": "write compute_output_shape(input_shape)",
         "compute_mask": "there are no masks; write forward(call) so that it needs none",
@@ -99,6 +105,8 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+    has_call = False
+    """True for a user's class that writes `call`: then that is traced and differentiated."""
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
     list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""
@@ -132,6 +140,8 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
+        cls.has_call = "call" in vars(own[0]) and not is_framework(own[0])
         if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
             cls.build = _marks_built(cls.build)  # type: ignore
 
@@ -141,12 +151,23 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         """Declare parameters with `parameter`; ``input_shape`` is (batch or None, ...)."""
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output (batch or None, ...). The input's, unless a layer says otherwise."""
-        return input_shape
+        """Shape of the output (batch or None, ...): of `call`, if there is one, else the input's,
+        unless a layer says otherwise."""
+        if not self.has_call:
+            return input_shape
+        return (None, *traced.shapes_of(self, input_shape, resolve_dtype(self.dtype))[0])
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """What comes out for tensors ``x`` (batch, ...), in terms of `gpunn.ops` and of layers.
+
+        A subclass that writes it needs neither `forward`, `backward` nor `compute_output_shape`;
+        ``super().call(x)`` is what the layer it derives from computes.
+        """
+        return traced.apply_own(self, x, training)
 
     def forward(self, call: Call) -> None:
         """Write ``call.y`` from ``call.x``."""
-        raise TypeError(f"{type(self).__name__} must define forward(call).")
+        raise TypeError(f"{type(self).__name__} must define call(x), or forward(call).")
 
     def backward(self, call: Call) -> None:
         """From ``call.dy``, write the parameters' gradients and, if not None, ``call.dx``."""
@@ -154,7 +175,31 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     def is_view(self, call: Call) -> bool:
         """True if, in this call, the output is the input under another shape: nothing runs."""
-        return self.reshapes or call.folded
+        return not self.has_call and (self.reshapes or call.folded)
+
+    def passes(self, call: Call) -> tuple[Pass, Pass]:
+        """The functions of a call that do its forward and its backward pass."""
+        if self.has_call:
+            found = traced.TracedCall(call)
+            return found.forward, found.backward
+        return self.forward, self.backward
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | int = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Parameter:
+        """`parameter` by Keras's name and arguments; ``dtype`` is the layer's."""
+        return self.parameter(
+            [shape] if isinstance(shape, int) else shape,
+            "glorot_uniform" if initializer is None else initializer,
+            name, trainable, regularizer=regularizer, constraint=constraint,
+        )  # fmt: skip
 
     def parameter(
         self,
@@ -205,9 +250,35 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         return 1.0 if kernel is None else float(fans(kernel.shape)[0] ** -0.5)
 
     @property
+    def own_parameters(self) -> list[Parameter]:
+        """Those that it has declared itself, in order."""
+        return list(self._parameters)
+
+    @property
+    def layers_inside(self) -> list[Layer]:
+        """The layers that a layer with a `call` has as attributes."""
+        if not self.has_call:
+            return []
+        return list(dict.fromkeys(traced.layers_in(list(vars(self).values()))))
+
+    def with_layers_inside(self) -> list[Layer]:
+        """The layer and all layers in it, at any depth."""
+        inside = (inner.with_layers_inside() for inner in self.layers_inside)
+        return [self, *chain.from_iterable(inside)]
+
+    @property
+    def traceable(self) -> bool:
+        inside = all(layer.traceable for layer in self.layers_inside)
+        return inside and (self.has_call or super().traceable)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters by their names in this layer."""
+        return traced.parameters_in(self)
+
+    @property
     def weights(self) -> list[Parameter]:
         """All parameters in the order of their declaration."""
-        return list(self._parameters)
+        return [p for _, p in self.named_parameters()] if self.has_call else self.own_parameters
 
     parameters = variables = weights
 
@@ -218,13 +289,14 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
             )
         self.own_arena()
 
-    def ensure_built(self, input_shape: Any) -> Sample:
+    def ensure_built(self, input_shape: Any, own: bool = False) -> Sample:
         """Declare parameters for this input shape once; return the output shape.
 
-        Both are of one sample; a layer that takes a list is given a list of shapes.
+        Both are of one sample; a layer that takes a list is given a list of shapes. With ``own``
+        the output is that of `forward`, not of a `call` around it.
         """
         input_shape = whole_shape(input_shape)
-        if self.built and input_shape != self.input_shape and self._parameters:
+        if self.built and input_shape != self.input_shape and self.weights:
             raise ValueError(
                 f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
                 f"sample; got {input_shape}."
@@ -232,10 +304,13 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         if not self.built:
             self.build(with_batch_axis(input_shape))
         self.input_shape = input_shape
-        return self._output_sample(input_shape)
+        return self._output_sample(input_shape, own)
 
-    def _output_sample(self, input_shape: Any) -> Sample:
-        shape = self.compute_output_shape(with_batch_axis(input_shape))
+    def _output_sample(self, input_shape: Any, own: bool = False) -> Sample:
+        compute = self.compute_output_shape
+        if own and self.has_call:
+            compute = partial(traced.forward_class(self).compute_output_shape, self)
+        shape = compute(with_batch_axis(input_shape))
         return tuple(int(n) for n in shape[1:] if n is not None)
 
     @property
@@ -308,11 +383,13 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         On a symbolic tensor, an output of `Input` or of another layer, it gives a symbolic
         tensor: nothing is run, and `gpunn.Model` makes a model of what was put together.
         """
+        if traced.is_traced(x):
+            return traced.apply(self, x, training)
         return self.apply(x, training)[0] if is_symbolic(x) else self.run(x, bool(training))
 
     def run(self, x: Any, training: bool) -> np.ndarray:
         """Run the layer by itself on an array (batch, ...), or a list of them."""
-        held = self._parameters[0].dtype if self._parameters else None
+        held = next((p.dtype for p in self.weights), None)
         dtype = held or resolve_dtype(self.dtype)
         if self.takes_list and not isinstance(x, (list, tuple)):
             raise ValueError(f"{self.name} takes a list of arrays; got {type(x).__name__}.")
@@ -335,8 +412,8 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     def own_arena(self) -> Arena:
         """The arena that holds the parameters: the model's, or a small one of its own."""
-        arena = self._parameters[0].arena if self._parameters else None
-        return arena or Arena(get_backend(), resolve_dtype(self.dtype), self._parameters)
+        arena = next((p.arena for p in self.weights), None)
+        return arena or Arena(get_backend(), resolve_dtype(self.dtype), self.weights)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer."""

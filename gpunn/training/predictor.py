@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
-from gpunn.common.registry import is_own
+from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace
@@ -34,7 +34,7 @@ class Forward:
         self._plan, self._dtype = plan, spec.dtype
         self.backend = spec.backend.isolated()
         self._pool = Pool(self.backend)
-        self._traceable = all(map(is_own, plan.formulas))
+        self._traceable = all(map(is_traceable, plan.formulas))
         self._programs: dict[int, tuple[Workspace, Program]] = {}
 
     def run(self, xs: Sequence[Array]) -> Workspace:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
-from gpunn.common.registry import is_own
+from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
 
 from .contexts import Contexts
@@ -67,7 +67,7 @@ class Trainer(Objective):
         if treatments == self._treatments:
             return False
         treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
-        self.traceable = all(map(is_own, [*self.formulas, *treating]))
+        self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
         self.arena.refresh()
         if self.optimizer is not None:
             self.optimizer.drop_sums(self.arena)

@@ -29,11 +29,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "own-parts.md"
 
 # What Keras calls and this framework does not: base, method, and a word of what to write instead.
 REFUSED = [
-    (layers.Layer, "call", "forward"),
+    (layers.Layer, "stateless_call", "call"),
     (layers.Layer, "__call__", "forward"),
     (layers.Layer, "compute_output_spec", "compute_output_shape"),
     (layers.Layer, "compute_mask", "forward"),
-    (layers.Dense, "call", "forward"),
+    (layers.Dense, "__call__", "call"),
     (layers.Dropout, "call", "training=True"),
     (layers.GaussianNoise, "call", "training=True"),
     (layers.Conv2D, "convolution_op", "forward"),

@@ -28,6 +28,7 @@ FLOORS = (
     ("_version", "common"),
     ("backends", "datasets"),
     ("core",),
+    ("ops",),
     ("activations", "constraints", "initializers", "regularizers"),
     ("losses",),
     ("metrics", "optimizers", "layers"),
@@ -278,7 +279,8 @@ def test_dir_offers_the_public_names_and_nothing_else() -> None:
     floors = {name for names in FLOORS for name in names}
     assert floors & set(star) == {
         "activations", "backends", "callbacks", "constraints", "datasets", "initializers", "layers",
-        "losses", "metrics", "models", "optimizers", "regularizers", "saving", "testing", "utils",
+        "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving", "testing",
+        "utils",
     }  # fmt: skip
     assert not {"annotations", "importlib", "sys"} & set(star)
     assert "class Sequential(" in said and "fit_least_squares(" in said and "importlib" not in said

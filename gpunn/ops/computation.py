@@ -1,0 +1,167 @@
+"""A graph of tensors bound to the arrays of one backend, and run in each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+
+from .gradients import in_order
+from .primitive import Work
+from .tensor import Tensor
+
+
+class Target:
+    """Where a result belongs.
+
+    Args:
+        tensor: the result.
+        array: what it is written to, in its shape; None: it is only computed.
+        accumulate: whether it is added to what is there.
+    """
+
+    def __init__(self, tensor: Tensor, array: Array = None, accumulate: bool = False) -> None:
+        self.tensor, self.array, self.accumulate = tensor, array, accumulate
+
+
+class Computation:
+    """What computes tensors from leaves in each step. All arrays are made here.
+
+    The work comes in stages, as forward and backward: a later one may use what an earlier one
+    has computed. Where a result is needed no longer, the next takes its memory.
+
+    Args:
+        backend: where it runs.
+        leaves: the arrays of the leaves, by the ``id`` of their tensors.
+        stages: the targets of each.
+        context: what primitives with arrays of their own find there by ``id`` of a tensor.
+
+    Attributes:
+        work: of each stage, what is to be called in order.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        leaves: dict[int, Array],
+        stages: Sequence[Sequence[Target]],
+        context: Any = None,
+    ) -> None:
+        self.backend, self.context = backend, context
+        self._arrays: dict[int, Any] = dict(leaves)
+        self._constants: list[Tensor] = []  # kept alive: arrays are known by their `id`
+        self._owner = {key: key for key in leaves}  # whose memory a tensor's array is
+        self._free: dict[tuple[int, str], list[Array]] = {}
+        self.calls: dict[int, Any] = {}  # of layers, by the `id` of what they give
+        self.written = set[int]()  # layers that have written gradients
+        orders: list[list[Tensor]] = []
+        seen = set[int]()
+        for targets in stages:
+            order = [t for t in in_order(x.tensor for x in targets) if id(t) not in seen]
+            seen.update(map(id, order))
+            orders.append(order)
+        self._uses = self._count_uses(orders, stages)
+        self._kept = set(leaves)
+        self.work: list[list[Work]] = []
+        for order, targets in zip(orders, stages, strict=True):
+            self.work.append(self._stage(order, targets, set(leaves)))
+
+    def run(self, stage: int) -> None:
+        for work in self.work[stage]:
+            work()
+
+    def array(self, t: Tensor) -> Any:
+        """Where the numbers of a tensor are."""
+        if id(t) not in self._arrays and t.value is not None:
+            self._constants.append(t)
+            # A single number is an argument of what computes, on any device.
+            value = self.backend.upload(t.value) if t.shape else t.value.item()
+            self._arrays[id(t)] = value
+            self._owner[id(t)] = id(t)
+            self._kept.add(id(t))
+        return self._arrays[id(t)]
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """An array for a result, of memory that is needed no longer if there is some."""
+        size = math.prod(shape)
+        free = self._free.get((size, dtype))
+        array = free.pop() if free else self.backend.empty((size,), dtype)
+        return array.reshape(shape)
+
+    def _count_uses(
+        self, orders: list[list[Tensor]], stages: Sequence[Sequence[Target]]
+    ) -> dict[int, int]:
+        uses: dict[int, int] = {}
+        readers = [source for order in orders for t in order for source in t.inputs]
+        for t in (*readers, *(target.tensor for targets in stages for target in targets)):
+            uses[id(t)] = uses.get(id(t), 0) + 1
+        return uses
+
+    def _stage(
+        self, order: list[Tensor], targets: Sequence[Target], leaves: set[int]
+    ) -> list[Work]:
+        work: list[Work] = []
+        direct = self._written_directly(order, targets, leaves)
+        for t in order:
+            if t.primitive is None:
+                if id(t) not in self._arrays and t.value is None:
+                    raise ValueError(
+                        f"{t!r} is of another call than the one it is used in: a tensor cannot "
+                        f"be kept from call to call. Compute it again, or keep it in a variable."
+                    )
+                continue
+            arrays = [self.array(source) for source in t.inputs]
+            if t.primitive.view:
+                self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
+                self._owner[id(t)] = self._owner[id(t.inputs[0])]
+                self._uses[self._owner[id(t)]] = (
+                    self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
+                )
+            else:
+                out = direct.get(id(t))
+                if out is None:
+                    out = self.empty(t.shape, t.dtype)
+                else:
+                    self._kept.add(id(t))
+                self._arrays[id(t)], self._owner[id(t)] = out, id(t)
+                work.append(t.primitive.bind(self, out, arrays, t))
+            for source in t.inputs:
+                self._done_with(source)
+        for target in targets:
+            written = direct.get(id(target.tensor))
+            if target.array is not None and target.array is not written:
+                work.append(self._stored(target))
+            self._done_with(target.tensor)
+        return work
+
+    def _written_directly(
+        self, order: list[Tensor], targets: Iterable[Target], leaves: set[int]
+    ) -> dict[int, Array]:
+        """The results that are computed where they belong."""
+        made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
+        found: dict[int, Array] = {}
+        for target in targets:
+            key = id(target.tensor)
+            plain = target.array is not None and not target.accumulate
+            if plain and key in made and key not in found and key not in leaves:
+                found[key] = target.array
+        return found
+
+    def _stored(self, target: Target) -> Work:
+        t, array, backend = target.tensor, target.array, self.backend
+        source = self.array(t)
+        if target.accumulate:
+            return lambda: backend.xp.add(array, source, out=array)
+        return lambda: backend.xp.copyto(array, source)
+
+    def _done_with(self, t: Tensor) -> None:
+        """One use less; the memory of a result that has none left is free."""
+        owner = self._owner.get(id(t))
+        if owner is None:
+            return
+        self._uses[owner] = self._uses.get(owner, 0) - 1
+        if self._uses[owner] == 0 and owner not in self._kept:
+            array = self._arrays[owner]
+            self._free.setdefault((array.size, array.dtype.name), []).append(array.reshape(-1))

@@ -1,0 +1,66 @@
+"""The types of numbers that operations compute in, and which of them a result has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.config import floatx
+
+COMPUTED = ("bool", "int32", "float32", "float64")  # each of them goes up to those behind it
+_COMPUTED_IN = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}
+
+
+def standard(dtype: Any) -> str:
+    """The dtype that is computed in place of ``dtype``: int32 for all integers, float32 for
+    float16 and its kin; None is floatx.
+
+    Raises:
+        ValueError: for what is no dtype, or one of complex numbers, text or objects.
+
+    >>> standard("uint8"), standard("float16"), standard(bool), standard("double")
+    ('int32', 'float32', 'bool', 'float64')
+    """
+    if dtype is None:
+        return floatx()
+    name = {"bfloat16": "float32", "float": "float32", float: floatx(), int: "int32"}.get(dtype)
+    if name is not None:
+        return name
+    try:
+        given = np.dtype(dtype)
+    except TypeError:
+        raise ValueError(f"dtype must name a type of numbers; got {dtype!r}.") from None
+    if given.name in COMPUTED:
+        return given.name
+    if given.kind not in _COMPUTED_IN:
+        raise ValueError(f"dtype must be one of real numbers; got {given.name!r}.")
+    return _COMPUTED_IN[given.kind]
+
+
+def result_type(*dtypes: Any) -> str:
+    """The dtype of a result of these: dtypes, or ``int`` and ``float`` for numbers of Python.
+
+    Numbers of Python are weak: they take the type of what they meet, if it can hold them.
+
+    >>> result_type("int32", "float32"), result_type("bool", int), result_type("float64", float)
+    ('float32', 'int32', 'float64')
+    >>> result_type("int32", float), result_type(int, float)
+    ('float32', 'float32')
+    """
+    strong = [COMPUTED.index(standard(d)) for d in dtypes if d not in (int, float)]
+    found = COMPUTED[max(strong)] if strong else None
+    if float in dtypes and (found is None or not is_float(found)):
+        return floatx()
+    if int in dtypes and found in (None, "bool"):
+        return "int32"
+    return found or floatx()
+
+
+def is_float(dtype: str) -> bool:
+    return dtype.startswith("float")
+
+
+def floating(dtype: str) -> str:
+    """``dtype`` if it is one of floats, else floatx."""
+    return dtype if is_float(dtype) else floatx()

@@ -1,0 +1,119 @@
+"""Operations of neural networks, made of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.common.config import epsilon
+
+from .conversion import convert
+from .dtypes import floating
+from .elementwise import abs_, clip, expm1, log, minimum, relu, sigmoid, softplus, where
+from .indexing import one_hot
+from .reductions import log_softmax, sum_
+from .table import operation
+from .tensor import Tensor
+
+
+def _floats(x: Any) -> Tensor:
+    x = convert(x)
+    return convert(x, floating(x.dtype))
+
+
+@operation
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
+    """x where it is above 0, else x times the slope."""
+    x = _floats(x)
+    return where(x > 0, x, x * negative_slope)
+
+
+@operation
+def relu6(x: Any) -> Tensor:
+    """x between 0 and 6."""
+    return minimum(relu(x), 6.0)
+
+
+@operation
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x)."""
+    x = _floats(x)
+    return x * sigmoid(x)
+
+
+@operation
+def log_sigmoid(x: Any) -> Tensor:
+    """log(sigmoid(x)), without overflow."""
+    return -softplus(-_floats(x))
+
+
+@operation
+def hard_sigmoid(x: Any) -> Tensor:
+    """x / 6 + 1 / 2, between 0 and 1."""
+    return clip(_floats(x) / 6.0 + 0.5, 0.0, 1.0)
+
+
+@operation
+def hard_silu(x: Any) -> Tensor:
+    """x * hard_sigmoid(x)."""
+    x = _floats(x)
+    return x * hard_sigmoid(x)
+
+
+@operation
+def softsign(x: Any) -> Tensor:
+    """x / (1 + |x|)."""
+    x = _floats(x)
+    return x / (abs_(x) + 1.0)
+
+
+@operation
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where it is above 0, else alpha (exp(x) - 1)."""
+    x = _floats(x)
+    return where(x > 0, x, alpha * expm1(minimum(x, 0.0)))
+
+
+@operation
+def selu(x: Any) -> Tensor:
+    """1.0507 times `elu` of 1.67326: activations keep mean 0 and variance 1."""
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+@operation
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
+    """-t log(y) - (1 - t) log(1 - y) of each element, of probabilities or logits."""
+    t, y = _floats(target), _floats(output)
+    if from_logits:
+        return softplus(y) - t * y
+    y = clip(y, epsilon(), 1.0 - epsilon())
+    return -(t * log(y) + (1.0 - t) * log(1.0 - y))
+
+
+@operation
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Tensor:
+    """-sum_(t log(y)) along the classes, of probabilities (which are made to add up to 1) or
+    logits."""
+    t, y = _floats(target), _floats(output)
+    if t.shape != y.shape:
+        raise ValueError(
+            f"categorical_crossentropy: target has shape {t.shape} and output {y.shape}; they "
+            f"must be equal."
+        )
+    if from_logits:
+        return -sum_(t * log_softmax(y, axis), axis)
+    y = y / sum_(y, axis, keepdims=True)
+    return -sum_(t * log(clip(y, epsilon(), 1.0 - epsilon())), axis)
+
+
+@operation
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Tensor:
+    """`categorical_crossentropy` of class numbers."""
+    y, t = _floats(output), convert(target, "int32")
+    if t.ndim == y.ndim and t.shape[-1] == 1:
+        t = t[..., 0]
+    classes = one_hot(t, y.shape[axis], axis, y.dtype)
+    return categorical_crossentropy(classes, y, from_logits, axis)

@@ -1,0 +1,340 @@
+"""Operations along axes: sums, means, extremes, places, running sums, order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+
+from .conversion import convert
+from .dtypes import floating
+from .elementwise import equal, exp, isfinite, log, maximum, sqrt, square, stop_gradient, where
+from .primitive import Gradients, Primitive
+from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
+from .table import operation, operation_named, ops
+from .tensor import Shape, Tensor
+
+Axis = int | Sequence[int] | None
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes that ``axis`` names, from 0 on, in order; None names all.
+
+    >>> axes_of(-1, 3), axes_of(None, 2), axes_of([2, 0], 3)
+    ((2,), (0, 1), (0, 2))
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    given = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    found = {int(a) + ndim if a < 0 else int(a) for a in given}
+    if len(found) != len(given) or not all(0 <= a < ndim for a in found):
+        raise ValueError(f"axis must name axes of a tensor of {ndim}, each once; got {axis!r}.")
+    return tuple(sorted(found))
+
+
+def _reduced(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:
+    if keepdims:
+        return tuple(1 if a in axis else n for a, n in enumerate(shape))
+    return tuple(n for a, n in enumerate(shape) if a not in axis)
+
+
+def _kept(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """A result with its axes of length 1 still there."""
+    return reshape(t, _reduced(x.shape, axis, True))
+
+
+def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None) -> Primitive:
+    def compute(
+        backend: Backend, out: Array, x: Array, axis: tuple[int, ...], keepdims: bool
+    ) -> None:
+        getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
+
+    return Primitive(name, compute, _reduced, dtype or (lambda given, **options: given), gradient)
+
+
+def _sum_gradient(
+    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
+) -> Gradients:
+    return (broadcast_to(_kept(dy, x, axis), x.shape),)
+
+
+def _extreme_gradient(
+    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
+) -> Gradients:
+    """Shared evenly among those that are equal, as in TensorFlow."""
+    hits = convert(equal(x, _kept(y, x, axis)), x.dtype)
+    return (hits / sum_(hits, axis, keepdims=True) * _kept(dy, x, axis),)
+
+
+_sum = _reduction("sum", "sum", _sum_gradient)
+_max = _reduction("max", "max", _extreme_gradient)
+_min = _reduction("min", "min", _extreme_gradient)
+_all = _reduction("all", "all")
+_any = _reduction("any", "any")
+
+
+@operation_named("sum")
+def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over these axes, or of all; truth values count as 0 and 1.
+
+    >>> from gpunn import ops
+    >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
+    [4.0, 6.0]
+    """
+    x = convert(x)
+    x = convert(x, "int32") if x.dtype == "bool" else x
+    axes = axes_of(axis, x.ndim)
+    return _sum(x, axis=axes, keepdims=keepdims) if axes else x
+
+
+@operation
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over these axes, or of all: in floatx for integers; NaN of no elements."""
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    count = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
+    return sum_(x, axis, keepdims) / (float(count) if count else math.nan)
+
+
+@operation
+def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean square of what differs from the mean."""
+    x = convert(x)
+    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+
+
+@operation
+def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The square root of `var`."""
+    return sqrt(var(x, axis, keepdims))
+
+
+@operation
+def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
+    """`mean` and `var`."""
+    return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+
+def _extreme(primitive: Primitive, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    x = convert(x)
+    axes = axes_of(axis, x.ndim)
+    if not axes:
+        return x
+    if not math.prod(x.shape[a] for a in axes):
+        raise ValueError(f"{primitive.name}: there is none of no elements; got shape {x.shape}.")
+    return primitive(x, axis=axes, keepdims=keepdims)
+
+
+@operation_named("max")
+def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest along these axes, or of all."""
+    return _extreme(_max, x, axis, keepdims)
+
+
+@operation_named("min")
+def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest along these axes, or of all."""
+    return _extreme(_min, x, axis, keepdims)
+
+
+amax, amin = operation(max_, "amax"), operation(min_, "amin")
+
+
+@operation_named("all")
+def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether none is 0 along these axes."""
+    x = convert(x, "bool")
+    axes = axes_of(axis, x.ndim)
+    return _all(x, axis=axes, keepdims=keepdims) if axes else x
+
+
+@operation_named("any")
+def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether one is not 0 along these axes."""
+    x = convert(x, "bool")
+    axes = axes_of(axis, x.ndim)
+    return _any(x, axis=axes, keepdims=keepdims) if axes else x
+
+
+@operation
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product along these axes, or of all."""
+    x = convert(x)
+    x = convert(x, "int32") if x.dtype == "bool" else x
+    axes = axes_of(axis, x.ndim)
+    return _prod(x, axis=axes, keepdims=keepdims) if axes else x
+
+
+def _prod_gradient(
+    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
+) -> Gradients:
+    """Of each element the product of all others: right where one element is 0, and 0 where
+    several are."""
+    zero = equal(x, 0.0)
+    zeros = sum_(zero, axis, keepdims=True)
+    others = _prod(where(zero, 1.0, x), axis=axis, keepdims=True)
+    whole = where(equal(zeros, 0), others / where(zero, 1.0, x), 0.0)
+    return (where(equal(zeros, 1) & zero, others, whole) * _kept(dy, x, axis),)
+
+
+_prod = _reduction("prod", "prod", _prod_gradient)
+
+
+def _place(name: str) -> Primitive:
+    def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
+        # Array functions write places as int64 only.
+        place = backend.scratch(out.shape, np.int64, name)
+        getattr(backend.xp, name)(x, axis=axis, out=place)
+        backend.xp.copyto(out, place, casting="unsafe")
+
+    def shape(given: Shape, axis: int) -> Shape:
+        return given[:axis] + given[axis + 1 :]
+
+    return Primitive(name, compute, shape, lambda dtype, axis: "int32")
+
+
+_argmax, _argmin = _place("argmax"), _place("argmin")
+
+
+def _found(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    x = convert(x)
+    given, ndim = (reshape(x, (-1,)), x.ndim) if axis is None else (x, x.ndim)
+    (place,) = axes_of(0 if axis is None else axis, given.ndim)
+    found = primitive(given, axis=place)
+    if keepdims:
+        return reshape(found, (1,) * ndim) if axis is None else expand_dims(found, place)
+    return found
+
+
+@operation
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The place of the largest along an axis, or in all; the first one of equals."""
+    return _found(_argmax, x, axis, keepdims)
+
+
+@operation
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The place of the smallest along an axis, or in all; the first one of equals."""
+    return _found(_argmin, x, axis, keepdims)
+
+
+@operation
+def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
+    """How many are not 0."""
+    return sum_(convert(x, "bool"), axis)
+
+
+@operation
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum_(exp(x))), without overflow."""
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    axes = axes_of(axis, x.ndim)
+    if not axes:
+        return x
+    top = stop_gradient(max_(x, axes, keepdims=True))
+    top = where(isfinite(top), top, 0.0)
+    found = log(sum_(exp(x - top), axes, keepdims=True)) + top
+    return found if keepdims else squeeze(found, axes)
+
+
+@operation
+def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The length of vectors: of order 1, 2 or infinity; "fro" is 2."""
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    if ord in (None, 2, "fro", "euclidean"):
+        return sqrt(sum_(square(x), axis, keepdims))
+    if ord == 1:
+        return sum_(where(x < 0, -x, x), axis, keepdims)
+    if ord == math.inf:
+        return max_(where(x < 0, -x, x), axis, keepdims)
+    raise ValueError(f"ord must be 1, 2, 'fro' or infinity; got {ord!r}.")
+
+
+@operation
+def softmax(x: Any, axis: int = -1) -> Tensor:
+    """exp(x) / sum_(exp(x)) along an axis."""
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    grown = exp(x - stop_gradient(max_(x, axis, keepdims=True)))
+    return grown / sum_(grown, axis, keepdims=True)
+
+
+@operation
+def log_softmax(x: Any, axis: int = -1) -> Tensor:
+    """log(softmax(x)), without overflow."""
+    x = convert(x)
+    return x - logsumexp(x, axis, keepdims=True)
+
+
+@operation
+def normalize(x: Any, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
+    """x over its length along an axis, which counts as no less than a small number."""
+    x = convert(x)
+    return x / maximum(norm(x, order, axis, keepdims=True), 1e-12 if epsilon is None else epsilon)
+
+
+# -- along one axis
+
+
+def _compute_cumsum(backend: Backend, out: Array, x: Array, axis: int) -> None:
+    backend.xp.cumsum(x, axis=axis, out=out)
+
+
+def _cumsum_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
+    return (flip(cumsum(flip(dy, axis), axis), axis),)
+
+
+_cumsum = Primitive("cumsum", _compute_cumsum, lambda shape, axis: shape, gradient=_cumsum_gradient)
+
+
+@operation
+def cumsum(x: Any, axis: int | None = None) -> Tensor:
+    """The sums of all up to each along an axis."""
+    x = convert(x)
+    x = reshape(x, (-1,)) if axis is None else x
+    (place,) = axes_of(0 if axis is None else axis, x.ndim)
+    return _cumsum(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
+
+
+def _compute_argsort(backend: Backend, out: Array, x: Array, axis: int) -> None:
+    backend.apply(_order, x, out, axis)
+
+
+def _order(xp: Any, x: Array, out: Array, axis: int) -> None:
+    options = {"kind": "stable"} if xp is np else {}  # on a card every one is
+    xp.copyto(out, xp.argsort(x, axis=axis, **options), casting="unsafe")
+
+
+_argsort = Primitive(
+    "argsort", _compute_argsort, lambda shape, axis: shape, lambda dtype, axis: "int32"
+)
+
+
+@operation
+def argsort(x: Any, axis: int = -1) -> Tensor:
+    """The places of the elements along an axis, from the smallest on."""
+    x = convert(x)
+    return _argsort(x, axis=axes_of(axis, x.ndim)[0])
+
+
+@operation
+def sort(x: Any, axis: int = -1) -> Tensor:
+    """The elements along an axis, from the smallest on."""
+    x = convert(x)
+    return ops.take_along_axis(x, argsort(x, axis), axis)
+
+
+@operation
+def top_k(x: Any, k: int = 1, sorted: bool = True) -> tuple[Tensor, Tensor]:
+    """The k largest of each row, and their places: those of equals in order."""
+    x = convert(x)
+    if not 0 <= k <= x.shape[-1]:
+        raise ValueError(f"k must be from 0 to {x.shape[-1]}, the length of a row; got {k}.")
+    places = argsort(-x, -1)[..., :k]
+    return ops.take_along_axis(x, places, -1), places

@@ -1,0 +1,53 @@
+"""The operations by their names: for Python's operators, symbolic tensors and saved models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from gpunn.core.operators import FUNCTIONS
+
+from .tensor import Symbolic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+on_graphs: list[Callable[..., Any]] = []
+"""What an operation on symbolic tensors is: `gpunn.layers` puts the one function here."""
+
+
+def operation(function: Function, name: str = "") -> Function:
+    """Make ``function`` an operation, known by its name.
+
+    Given a symbolic tensor, anywhere in its arguments, it becomes a node of the graph.
+    """
+    known_as = name or function.__name__
+
+    @wraps(function)
+    def performed(*args: Any, **kwargs: Any) -> Any:
+        if any(map(_is_symbolic, (*args, *kwargs.values()))):
+            return on_graphs[0](known_as, args, kwargs)
+        return function(*args, **kwargs)
+
+    performed.__name__ = known_as
+    FUNCTIONS[known_as] = performed
+    return performed  # type: ignore[return-value]
+
+
+def operation_named(name: str) -> Callable[[Function], Function]:
+    """`operation` under another name than the function's: one that Python uses itself."""
+    return lambda function: operation(function, name)
+
+
+class _ByName:
+    """``ops.where(...)``, for what is defined above or in a module below it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return FUNCTIONS[name]
+
+
+ops = _ByName()
+
+
+def _is_symbolic(x: Any) -> bool:
+    return isinstance(x, Symbolic) or (isinstance(x, (list, tuple)) and any(map(_is_symbolic, x)))

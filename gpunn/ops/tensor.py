@@ -1,0 +1,147 @@
+"""Tensors: arrays that operations take and give, with their numbers or with how to get them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.core.arena import Parameter
+from gpunn.core.operators import FUNCTIONS, Operators
+
+Shape = tuple[int, ...]
+
+
+class Symbolic(Operators):
+    """Base of what stands for a tensor in a graph of layers: operations on it give further such.
+
+    `gpunn.layers` says what happens then, in `apply_symbolic`.
+    """
+
+
+class Tensor(Operators):
+    """An array of numbers. Operations make one, and `gpunn.ops.convert_to_tensor`.
+
+    Outside a trace it has its numbers and behaves as an array: ``numpy()``, ``float(t)``,
+    ``t[0]``, ``len(t)``, iteration, printing. Inside a trace (a layer's ``call``, a loss, an
+    activation of yours, which is called once for all steps to find out what it computes) it
+    stands for numbers that each step will have: there it has a shape and a dtype only, and what
+    asks for numbers raises an error that says what to write instead.
+
+    Attributes:
+        shape: a tuple of whole numbers.
+        dtype: ``"bool"``, ``"int32"``, ``"float32"`` or ``"float64"``.
+        value: the numbers on the host; None inside a trace.
+        primitive, inputs, attributes: what computes it from what; None of a leaf.
+
+    >>> from gpunn import ops
+    >>> t = ops.convert_to_tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> t.shape, t.dtype, float(ops.sum(t)), (t * 2)[0].tolist()
+    ((2, 2), 'float32', 10.0, [2.0, 4.0])
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dtype: str,
+        value: np.ndarray | None = None,
+        primitive: Any = None,
+        inputs: Sequence[Tensor] = (),
+        attributes: dict[str, Any] | None = None,
+        parameter: Parameter | None = None,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.value = value
+        self.primitive = primitive
+        self.inputs = tuple(inputs)
+        self.attributes = attributes or {}
+        self.parameter = parameter
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def T(self) -> Tensor:
+        return FUNCTIONS["transpose"](self)
+
+    # -- as an array
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the numbers.
+
+        Raises:
+            TypeError: inside a trace, where there are none.
+        """
+        return self._numbers("numpy()").copy()
+
+    def tolist(self) -> Any:
+        return self._numbers("tolist()").tolist()
+
+    def item(self) -> Any:
+        return self._numbers("item()").item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._numbers("a NumPy function").astype(dtype or self.dtype)
+
+    def __float__(self) -> float:
+        return float(self._numbers("float()").item())
+
+    def __int__(self) -> int:
+        return int(self._numbers("int()").item())
+
+    def __index__(self) -> int:
+        return self._numbers("an index").__index__()
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers("`if`, `while`, `and`, `or` or `not`"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else str(self)
+
+    def __eq__(self, other: Any) -> Any:
+        return FUNCTIONS["equal"](self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return FUNCTIONS["not_equal"](self, other)
+
+    __hash__ = object.__hash__
+
+    def _numbers(self, asked: str) -> np.ndarray:
+        if self.value is None:
+            raise TypeError(
+                f"{asked} asks for the numbers of a tensor of shape {self.shape} that stands for "
+                f"those of each step: there are none yet. Choose by ops.where(condition, a, b) "
+                f"instead of `if`, and calculate with gpunn.ops instead of numpy."
+            )
+        return self.value
+
+    def __repr__(self) -> str:
+        if self.value is None:
+            return f"<Tensor shape={self.shape}, dtype={self.dtype}, of each step>"
+        numbers = np.array2string(self.value, separator=", ", prefix="<Tensor ")
+        return f"<Tensor {numbers}, shape={self.shape}, dtype={self.dtype}>"
+
+
+def leaf(shape: Sequence[int], dtype: str) -> Tensor:
+    """A tensor whose numbers each step will have: an input of what is traced."""
+    return Tensor(tuple(shape), dtype)
+
+
+def constant(values: Any, dtype: str) -> Tensor:
+    array = np.array(values, dtype)
+    return Tensor(array.shape, dtype, array)

@@ -1,0 +1,83 @@
+"""A trace: a function of a user's, called once with tensors that stand for those of each step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from gpunn.core.arena import Parameter
+
+from .tensor import Tensor, leaf
+
+
+class Trace:
+    """What a function computes, found out by calling it.
+
+    Args:
+        training: whether it is called for a training step.
+        batch: how many samples the step has.
+
+    Attributes:
+        parameters: the leaves that stand for the parameters it reads.
+        losses: scalars that are added to the model's loss.
+        draws: how many random streams were given out.
+        calls: the layers applied in it, in order; of those called several times, once each time.
+    """
+
+    def __init__(self, training: bool = False, batch: int = 0) -> None:
+        self.training, self.batch = training, batch
+        self.parameters: dict[int, tuple[Parameter, Tensor]] = {}
+        self.losses: list[Tensor] = []
+        self.draws = 0
+        self.calls: list[Tensor] = []
+
+    def read(self, p: Parameter) -> Tensor:
+        """The leaf for a parameter: the same one each time."""
+        if id(p) not in self.parameters:
+            self.parameters[id(p)] = p, Tensor(p.shape, p.dtype or "float32", parameter=p)
+        return self.parameters[id(p)][1]
+
+    def next_draw(self) -> int:
+        """A number for a stream of random numbers, from 1 on, in the order of the calls."""
+        self.draws += 1
+        return self.draws
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """A block whose operations belong to this trace."""
+        _active.traces.append(self)
+        try:
+            yield
+        finally:
+            _active.traces.pop()
+
+
+class _Active(threading.local):
+    def __init__(self) -> None:
+        self.traces: list[Trace] = []
+
+
+_active = _Active()
+
+
+def current() -> Trace | None:
+    """The trace that this thread is in, if it is in one."""
+    return _active.traces[-1] if _active.traces else None
+
+
+def trace_of(
+    function: Callable[..., Any],
+    shapes: Sequence[tuple[tuple[int, ...], str]],
+    training: bool = False,
+    batch: int = 0,
+) -> tuple[Trace, list[Tensor], Any]:
+    """Call ``function`` with leaves of these shapes and dtypes.
+
+    Returns:
+        the trace, the leaves, and what the function gave.
+    """
+    trace, leaves = Trace(training, batch), [leaf(*given) for given in shapes]
+    with trace.active():
+        return trace, leaves, function(*leaves)
