@@ -76,6 +76,13 @@ template <typename T> T largest_of(const T* row, int64 n) {
     return LongRow<T>::largest(most)[0];
 }
 
+template <typename T> int64 place_of_largest(const T* row, int64 n) {
+    int64 place = 0;
+    for (int64 c = 1; c < n; ++c)
+        if (row[c] > row[place]) place = c;
+    return place;
+}
+
 // state[b] += the sum of the rows' weights (1 where null) over the predictions in bin b, of which
 // each row has `width`.
 template <typename T, template <typename> class Formula>
@@ -86,10 +93,19 @@ void bins(const T* predictions, const T* targets, const int32* labels, const T* 
     for (int64 r = 0; r < rows; ++r) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
-        const T maximum = classes > 1 ? largest_of(y, classes) : y[0];
+        BinnedRow<T> row = {y, classes, t, t ? -1 : labels[r], {y[0], 0}, {}};
+        if constexpr (Formula<T>::by_place) {
+            row.largest.place = place_of_largest(y, classes);
+            if (t) row.truth = place_of_largest(t, classes);
+        } else if (classes > 1) {
+            row.largest.value = largest_of(y, classes);
+        }
+        row.last = last_of_top<T>(formula.top, classes, [&](Placed<T> last) {
+            return next_behind(last, y, classes, 0, 1);
+        });
         const double weight = weights ? double(weights[r]) : 1.0;
         for (int64 c = 0; c < width; ++c) {
-            const int64 bin = formula.bin(y, classes, maximum, c, t, t ? -1 : labels[r]);
+            const int64 bin = formula.bin(row, c);
             if (bin >= 0 && bin < size) state[bin] += weight;
         }
     }

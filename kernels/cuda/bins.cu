@@ -15,71 +15,94 @@ ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     for (int64 r : threads.rows(rows)) {
         const T* y = predictions + r * classes;
         const T* t = targets ? targets + r * classes : nullptr;
-        const T maximum = row_largest(y, classes, lane).value;
-        const int64 label = t ? -1 : labels[r];
-        for (int64 c = lane; c < width; c += WARP)
-            bins[r * width + c] = int32(formula.bin(y, classes, maximum, c, t, label));
+        BinnedRow<T> row = {y, classes, t, t ? -1 : labels[r], row_largest(y, classes, lane), {}};
+        if constexpr (Bins<T>::by_place)
+            if (t) row.truth = row_largest(t, classes, lane).place;
+        row.last = last_of_top<T>(formula.top, classes, [&](Placed<T> last) {
+            return warp_largest(next_behind(last, y, classes, lane, WARP));
+        });
+        for (int64 c = lane; c < width; c += WARP) bins[r * width + c] = int32(formula.bin(row, c));
     }
 }
 
-// state[b] += the sum of the rows' weights (1 where null) over the predictions in bin b.
+// state[b] += the number of predictions in bin b: a whole one, in whatever order they are added.
+ELEMENT_PART void bin_counts(ThreadGroup threads, const int32* bins, int64 n, int64 size,
+                             double* state) {
+    for (int64 i : threads.elements(n))
+        if (bins[i] >= 0 && bins[i] < size) atomicAdd(&state[bins[i]], 1.0);
+}
+
+constexpr int SHARED_BINS = 4;  // that the lanes of a warp add to together, one after the other
+
+// Weights are added up as whole numbers, too: as multiples of 1 / scale[0], and what is left of each
+// as multiples of 1 / unit of that (see `weight_scale`). For a million predictions that keeps 84
+// bits from the largest weight's first one on.
 //
-// Without weights each prediction adds its 1: however many are added, and in whatever order, the
-// bits are the same. With weights the order of a sum has to be one and the same. A warp a bin looks
-// through all predictions, which is fast as long as there are few of either. Where there are
-// `many`, one block takes them BLOCK by BLOCK, in order; the first thread with a bin sums up what
-// the tile has for it. That costs as much as there are predictions, however many bins there are.
+// whole (2, size) += the weights of the rows, `width` predictions each, in each bin: the
+// multiples, and behind these what is left. A weight that is not finite goes to `state` at once:
+// whatever is added to it, in whatever order, the sum is the same.
 template <typename T>
-BLOCK_PART void bin_totals(ThreadGroup threads, const int32* bins, const T* weights, int64 rows,
-                           int64 width, int64 size, bool many, double* state) {
+BLOCK_PART void bin_sums(ThreadGroup threads, const int32* bins, const T* weights, int64 rows,
+                         int64 width, int64 size, const double* scale, double unit, uint64* whole,
+                         double* state) {
     const int64 n = rows * width;
-    if (!weights) {
-        for (int64 i : Range{threads.grid_rank(), n, threads.grid_size()})
-            if (bins[i] >= 0 && bins[i] < size) atomicAdd(&state[bins[i]], 1.0);
-        return;
-    }
-    if (!many) {
-        const int lane = threadIdx.x % WARP;
-        for (int64 b : threads.warp_units(size)) {
-            double sum = 0;
-            for (int64 i = lane; i < n; i += WARP)
-                if (bins[i] == b) sum += double(weights[i / width]);
-            sum = warp_sum(sum);
-            if (lane == 0) state[b] += sum;
+    const int lane = threadIdx.x % WARP;
+    auto add = [&](int32 bin, int64 multiple, int64 left) {
+        atomicAdd(&whole[bin], uint64(multiple));
+        atomicAdd(&whole[size + bin], uint64(left));
+    };
+    for (int64 each : threads.warp_units((n + WARP - 1) / WARP)) {
+        const int64 i = each * WARP + lane;
+        int32 bin = i < n && bins[i] < size ? bins[i] : -1;
+        const double weight = bin < 0 ? 0.0 : double(weights[i / width]);
+        if (weight == 0) bin = -1;
+        if (bin >= 0 && !math::is_finite(weight)) {
+            atomicAdd(&state[bin], weight);
+            bin = -1;
         }
-        return;
-    }
-    if (threads.slice > 0) return;
-    __shared__ int32 tile[BLOCK];
-    __shared__ T amounts[BLOCK];
-    const int rank = int(threads.rank);
-    for (int64 first = 0; first < n; first += BLOCK) {
-        const int64 i = first + rank;
-        const int32 bin = i < n ? bins[i] : -1;
-        tile[rank] = bin;
-        amounts[rank] = i < n ? weights[i / width] : T(0);
-        __syncthreads();
-        bool sums = bin >= 0 && bin < size;
-        for (int before = 0; before < rank && sums; ++before) sums = tile[before] != bin;
-        if (sums) {
-            double sum = 0;
-            for (int k = rank; k < BLOCK; ++k)
-                if (tile[k] == bin) sum += double(amounts[k]);
-            state[bin] += sum;
+        const double multiples = bin < 0 ? 0.0 : weight * scale[0];
+        const int64 multiple = int64(multiples);
+        const int64 left = int64((multiples - double(multiple)) * unit);
+        // Most predictions may be in a few bins, for which all threads would wait for each other.
+        for (int k = 0; k < SHARED_BINS; ++k) {
+            const Placed<int32> shared = warp_largest(Placed<int32>{bin, lane});
+            if (shared.value < 0) break;
+            const bool mine = bin == shared.value;
+            const int64 sum = warp_sum(mine ? multiple : 0), rest = warp_sum(mine ? left : 0);
+            if (lane == shared.place) add(bin, sum, rest);
+            if (mine) bin = -1;
         }
-        __syncthreads();  // `tile` is filled anew
+        if (bin >= 0) add(bin, multiple, left);
     }
 }
+
+// state += what `bin_sums` has added up, of which nothing is left.
+ELEMENT_PART void take_bin_sums(ThreadGroup threads, const double* scale, double unit, int64 size,
+                                uint64* whole, double* state) {
+    for (int64 b : threads.elements(size)) {
+        const double multiples = double(int64(whole[b])), left = double(int64(whole[size + b]));
+        state[b] += (multiples + left / unit) / scale[0];
+        whole[b] = whole[size + b] = 0;
+    }
+}
+
+constexpr int TARGET_SUMS = 5;
+constexpr int TARGET_COLUMNS = 32;  // that a block looks after at most
 
 // For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns); and
-// at the end the number of rows whose weight is not 0.
+// at the end the number of rows whose weight is not 0. Neighbouring threads take neighbouring
+// columns; where these are few, more rows.
 template <typename T>
 BLOCK_PART void target_sums(ThreadGroup threads, const T* predictions, const T* targets,
                             const T* weights, int64 rows, int64 columns, double* state) {
-    const int lane = threadIdx.x % WARP;
-    for (int64 c : threads.warp_units(columns)) {
-        double sums[5] = {0, 0, 0, 0, 0};
-        for (int64 r = lane; r < rows; r += WARP) {
+    __shared__ double partial[TARGET_SUMS][BLOCK];
+    int tile = 1;
+    while (tile < columns && tile < TARGET_COLUMNS) tile *= 2;
+    const int rank = int(threads.rank), across = rank % tile, down = rank / tile;
+    for (int64 first : threads.tiles(columns, tile)) {
+        const int64 c = first + across;
+        double sums[TARGET_SUMS] = {0, 0, 0, 0, 0};
+        for (int64 r = down; c < columns && r < rows; r += BLOCK / tile) {
             const double w = weights ? double(weights[r]) : 1.0;
             const double t = targets[r * columns + c];
             const double error = t - double(predictions[r * columns + c]);
@@ -89,10 +112,17 @@ BLOCK_PART void target_sums(ThreadGroup threads, const T* predictions, const T* 
             sums[3] += w;
             sums[4] += w != 0;
         }
-        for (int k = 0; k < 5; ++k) sums[k] = warp_sum(sums[k]);
-        if (lane == 0) {
-            for (int k = 0; k < 4; ++k) state[k * columns + c] += sums[k];
-            if (c == 0) state[4 * columns] += sums[4];
+        for (int k = 0; k < TARGET_SUMS; ++k) partial[k][rank] = sums[k];
+        for (int half = BLOCK / tile / 2; half > 0; half /= 2) {
+            __syncthreads();
+            if (down < half)
+                for (int k = 0; k < TARGET_SUMS; ++k)
+                    partial[k][rank] += partial[k][rank + half * tile];
         }
+        if (down == 0 && c < columns) {
+            for (int k = 0; k < 4; ++k) state[k * columns + c] += partial[k][rank];
+            if (c == 0) state[4 * columns] += partial[4][rank];
+        }
+        __syncthreads();  // `partial` is filled anew for the next tile
     }
 }

@@ -24,7 +24,7 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
 
         Row<T> row = {T(classes), T(0), T(0), T(0), T(0)};
         if (count_matches || Loss<T>::whole_row) {
-            const Largest<T> answer = row_largest(y, classes, lane);
+            const Placed<T> answer = row_largest(y, classes, lane);
             row.maximum = answer.value;
             if (count_matches) {
                 const int64 truth = t ? row_largest(t, classes, lane).place : label;

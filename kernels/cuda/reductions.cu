@@ -45,7 +45,7 @@ ROW_PART void row_activation(ThreadGroup threads, ROW_SLICED T* x, const T* bias
             result[c] = z;  // each lane comes back to its own columns only
             if (!(z <= maximum)) maximum = z;
         }
-        maximum = warp_largest(Largest<T>{maximum, 0}).value;
+        maximum = warp_largest(Placed<T>{maximum, 0}).value;
         T sum = T(0);
         for (int64 c = lane; c < features; c += WARP) sum += f.term(result[c], maximum);
         sum = warp_sum(sum);

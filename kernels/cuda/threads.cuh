@@ -120,18 +120,13 @@ template <typename T> __device__ inline T warp_sum(T x, int width = WARP) {
     return x;
 }
 
-template <typename T> struct Largest {
-    T value;
-    int64 place;
-};
-
 // The largest of the lanes' values with its place, the first place on ties, in every lane.
-template <typename T> __device__ inline Largest<T> warp_largest(Largest<T> mine) {
+template <typename T> __device__ inline Placed<T> warp_largest(Placed<T> mine) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {
         const T value = __shfl_xor_sync(ALL_LANES, mine.value, distance);
         const int64 place = __shfl_xor_sync(ALL_LANES, mine.place, distance);
         if (value > mine.value || (value == mine.value && place < mine.place))
-            mine = Largest<T>{value, place};
+            mine = Placed<T>{value, place};
     }
     return mine;
 }
@@ -139,29 +134,38 @@ template <typename T> __device__ inline Largest<T> warp_largest(Largest<T> mine)
 // The largest of f(0) to f(n - 1), found by one warp.
 template <typename F> __device__ inline auto largest_of(int64 n, int lane, F f) {
     using T = decltype(f(int64(0)));
-    Largest<T> mine = {f(lane < n ? lane : 0), lane < n ? lane : 0};
+    Placed<T> mine = {f(lane < n ? lane : 0), lane < n ? lane : 0};
     for (int64 c = lane + WARP; c < n; c += WARP) {
         const T x = f(c);
-        if (x > mine.value) mine = Largest<T>{x, c};
+        if (x > mine.value) mine = Placed<T>{x, c};
     }
     return warp_largest(mine);
 }
 
 // The largest of one row's n numbers.
-template <typename T> __device__ inline Largest<T> row_largest(const T* row, int64 n, int lane) {
+template <typename T> __device__ inline Placed<T> row_largest(const T* row, int64 n, int lane) {
     return largest_of(n, lane, [&](int64 c) { return row[c]; });
 }
 
-// The sum over a block's threads (a whole number of warps), in thread 0.
-__device__ inline double block_sum(double x) {
+// What `of_warp` makes of a warp's numbers, over a block's threads (a whole number of warps), in
+// thread 0. A 0 more makes no difference to it.
+template <typename F> __device__ inline double over_block(double x, F of_warp) {
     __shared__ double partial[WARP];
     const int lane = threadIdx.x % WARP;
-    x = warp_sum(x);
-    __syncthreads();  // `partial` may still be read from the sum before
+    x = of_warp(x);
+    __syncthreads();  // `partial` may still be read from the time before
     if (lane == 0) partial[threadIdx.x / WARP] = x;
     __syncthreads();
-    if (threadIdx.x < WARP) x = warp_sum(lane < int(blockDim.x) / WARP ? partial[lane] : 0.0);
+    if (threadIdx.x < WARP) x = of_warp(lane < int(blockDim.x) / WARP ? partial[lane] : 0.0);
     return x;
+}
+// The sum over a block's threads, in thread 0.
+__device__ inline double block_sum(double x) {
+    return over_block(x, [](double y) { return warp_sum(y); });
+}
+// The largest of a block's numbers, in thread 0; 0 if all are below.
+__device__ inline double block_largest(double x) {
+    return over_block(x, [](double y) { return warp_largest(Placed<double>{y, 0}).value; });
 }
 
 // Whether this block is the last one to come here: then all that the others wrote before is there

@@ -42,6 +42,8 @@ HD double cos(double x) { return ::cos(x); }
 HD double floor(double x) { return ::floor(x); }
 HD double ceil(double x) { return ::ceil(x); }
 HD double pow(double x, double y) { return ::pow(x, y); }
+HD double times_power_of_2(double x, int n) { return ::ldexp(x, n); }
+HD int exponent(double x) { return ::ilogb(x); }  // 2^exponent <= |x|, and twice that is above
 
 template <typename T> HD T abs(T x) { return x < T(0) ? -x : x; }
 

@@ -2,9 +2,45 @@
 // largest prediction stands where the largest target (or the label) does, else 0, or, `by_rank`,
 // 1 where hit() says so of how many predictions are larger than that at the label.
 //
-// Bins: the number of the bin that a prediction falls into, see `bin_totals`.
+// Bins: the number of the bin that a prediction falls into, see `bin_rows`.
 #pragma once
 #include "math.cuh"
+
+// A row whose predictions fall into bins, and what is known of all of it.
+template <typename T> struct BinnedRow {
+    const T* y;  // predictions
+    int64 classes;
+    const T* targets;  // or null
+    int64 truth;       // the label; for a formula `by_place` where the largest target stands
+    Placed<T> largest;
+    Placed<T> last;  // of the formula's `top` first ones; its place is `classes` if all are
+
+    HD bool in_top(int64 place) const {
+        return last.place == classes || y[place] > last.value ||
+               (y[place] == last.value && place <= last.place);
+    }
+};
+
+// A row's numbers have an order: the largest before the others, equal ones as they stand. Of each
+// `step`-th number from `first` on, the next behind `last`; its place is n if there is none.
+template <typename T>
+HD Placed<T> next_behind(Placed<T> last, const T* row, int64 n, int64 first, int64 step) {
+    Placed<T> next = {math::minus_infinity<T>(), n};
+    for (int64 c = first; c < n; c += step) {
+        const bool behind = row[c] < last.value || (row[c] == last.value && c > last.place);
+        if (behind && (row[c] > next.value || next.place == n)) next = Placed<T>{row[c], c};
+    }
+    return next;
+}
+
+// The last of the `top` first numbers of a row, in as many looks at the row; `next(last)` finds the
+// next behind `last`. Its place is n if the row has no more than these.
+template <typename T, typename F> HD Placed<T> last_of_top(int64 top, int64 n, F next) {
+    Placed<T> last = {-math::minus_infinity<T>(), -1};
+    if (top <= 0 || top >= n) last.place = n;
+    for (; top > 0 && last.place < n; --top) last = next(last);
+    return last;
+}
 
 // t == y
 template <typename T> struct Accuracy : Metric {
@@ -51,16 +87,16 @@ template <typename T> struct Levels : Bins {
     enum { THRESHOLD_COUNT, TOP_K, ONLY_CLASS, BY_OUTPUT, FROM_LOGITS, LARGEST, ASCENDING };
     const double* thresholds;
     int64 count;    // of thresholds; of levels, one more
-    int64 top;      // what is not among so many of its row is below all, unless 0
     int64 class_;   // the only one that counts, or -1
     bool by_class;  // whether each class has bins of its own
     bool logits;    // whether thresholds are compared with sigmoid(y)
     bool largest;   // level 1 is the largest of the row, in place of what a threshold says
     HD explicit Levels(const double* parameters)
         : thresholds(parameters + ASCENDING), count(int64(parameters[THRESHOLD_COUNT])),
-          top(int64(parameters[TOP_K])), class_(int64(parameters[ONLY_CLASS])),
-          by_class(parameters[BY_OUTPUT] != 0), logits(parameters[FROM_LOGITS] != 0),
-          largest(parameters[LARGEST] != 0) {}
+          class_(int64(parameters[ONLY_CLASS])), by_class(parameters[BY_OUTPUT] != 0),
+          logits(parameters[FROM_LOGITS] != 0), largest(parameters[LARGEST] != 0) {
+        top = int64(parameters[TOP_K]);  // what is not among these is below all, unless 0
+    }
     HD int64 level(T y) const {
         int64 low = 0, high = count;  // the thresholds before `low` are below y
         while (low < high) {
@@ -73,25 +109,18 @@ template <typename T> struct Levels : Bins {
         }
         return low;
     }
-    HD bool in_top(const T* row, int64 classes, int64 place) const {
-        int64 before = 0;
-        for (int64 c = 0; c < classes; ++c)
-            before += row[c] > row[place] || (row[c] == row[place] && c < place);
-        return before < top;
-    }
-    HD int64 bin(const T* row, int64 classes, T maximum, int64 column, const T* targets,
-                 int64 label) const {
+    HD int64 bin(const BinnedRow<T>& row, int64 column) const {
         const int64 place = class_ < 0 ? column : class_;
-        const T y = row[place];
+        const T y = row.y[place];
         int64 found;
         if (largest) {
-            found = y == maximum && math::abs(y) > T(1e-9);
-        } else if (top && !in_top(row, classes, place)) {
+            found = y == row.largest.value && math::abs(y) > T(1e-9);
+        } else if (top && !row.in_top(place)) {
             found = 0;
         } else {
             found = level(logits ? math::sigmoid(y) : y);
         }
-        const bool truth = targets ? targets[place] != T(0) : place == label;
+        const bool truth = row.targets ? row.targets[place] != T(0) : place == row.truth;
         return ((by_class ? column : 0) * 2 + truth) * (count + 1) + found;
     }
 };
@@ -99,16 +128,11 @@ template <typename T> struct Levels : Bins {
 // The place of a confusion matrix: truth classes + answer; of one output, the sides of a threshold.
 template <typename T> struct Confusion : Bins {
     enum { THRESHOLD };
+    static constexpr bool by_place = true;
     T threshold;
     HD explicit Confusion(const double* parameters) : threshold(T(parameters[THRESHOLD])) {}
-    HD int64 largest(const T* row, int64 classes) const {
-        int64 place = 0;
-        for (int64 c = 1; c < classes; ++c)
-            if (row[c] > row[place]) place = c;
-        return place;
-    }
-    HD int64 bin(const T* row, int64 classes, T, int64, const T* targets, int64 label) const {
-        if (classes == 1) return 2 * (targets ? targets[0] != T(0) : label) + (row[0] > threshold);
-        return (targets ? largest(targets, classes) : label) * classes + largest(row, classes);
+    HD int64 bin(const BinnedRow<T>& row, int64) const {
+        if (row.classes > 1) return row.truth * row.classes + row.largest.place;
+        return 2 * (row.targets ? row.targets[0] != T(0) : row.truth) + (row.y[0] > threshold);
     }
 };

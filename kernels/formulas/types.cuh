@@ -37,6 +37,12 @@ struct float16 {
     }
 };
 
+// A number of an array, and where it stands.
+template <typename T> struct Placed {
+    T value;
+    int64 place;
+};
+
 // Kinds of formulas. A struct `Name : Kind` in a header here is what the Python side finds under
 // the functor name "Name", and what a kernel with a template parameter `Kind` is compiled for.
 struct Activation {};     // one element at a time
@@ -51,6 +57,9 @@ struct Metric {
     static constexpr bool by_place = false;  // compares where the largest stand
     static constexpr bool by_rank = false;   // counts what is larger than that at the label
 };
-struct Bins {};
+struct Bins {
+    static constexpr bool by_place = false;  // asks where the largest target stands
+    int64 top = 0;  // of how many first predictions of a row it asks for the last; 0 if it does not
+};
 struct Optimizer {};
 struct Schedule {};       // of the number of updates

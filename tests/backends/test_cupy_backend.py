@@ -56,25 +56,6 @@ def test_matmul(dtype: str, transpose_a: bool, transpose_b: bool, accumulate: bo
         np.testing.assert_allclose(both[1]["out"], expected, 1e-4)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_many_labels_and_thresholds_cost_no_more_than_predictions(weighted: bool) -> None:
-    """A million, and 400,000 bins: to look for each in each takes longer than a test may."""
-    rows, labels = 1000, 1000
-    metric = gpunn.metrics.AUC(num_thresholds=200, multi_label=True, num_labels=labels)
-    metric.build((rows, labels))
-    random = np.random.default_rng(0)
-    host, card = on_both(
-        CARD,
-        lambda backend, x: backend.metric(metric, x["t"], x["y"], x.get("w"), x["state"]),
-        t=random.integers(0, 2, (rows, labels)).astype(np.float32),
-        y=random.random((rows, labels)).astype(np.float32),
-        w=random.random(rows).astype(np.float32) if weighted else None,
-        state=np.zeros(metric.state_size),
-    )
-    assert len(card["state"]) > 400_000
-    np.testing.assert_allclose(card["state"], host["state"], 1e-12 if weighted else 0)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_thresholds_between_predictions_that_are_alike(dtype: str) -> None:
     """Several tiles of predictions, the last not full, with some bins many times in each."""

@@ -48,7 +48,7 @@ ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
 LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
-    "bins.cu": ("many_bins",),
+    "bins.cu": ("metric R2Score()",),
     "constraints.cu": ("constraint UnitNorm(axis=0)",),
     "normalization.cu": ("batch_normalization",),
     "reductions.cu": ("column_sums",),
@@ -136,7 +136,7 @@ FAULTS = [
     ),
     Fault(
         "maximum not subtracted, softmax", "reductions.cu",
-        "maximum = warp_largest(Largest<T>{maximum, 0}).value;", "maximum = T(0);",
+        "maximum = warp_largest(Placed<T>{maximum, 0}).value;", "maximum = T(0);",
         ("activation Softmax()",),
     ),
     Fault(

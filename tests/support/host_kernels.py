@@ -227,7 +227,7 @@ def compile_file(file: str, find_races: bool = FIND_RACES) -> dict[str, Launch]:
 READ_FIRST = {
     "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
     "barrier", "accumulated", "averages",
-    "totals", "state", "moving_mean", "moving_variance", "dgamma", "dbeta",
+    "totals", "state", "whole", "moving_mean", "moving_variance", "dgamma", "dbeta",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from gpunn.backends.contract.formulas import OptimizerProtocol
 from gpunn.backends.shared.pieces import cut
 
 from .images import CupyImages
-from .launch.codegen import BLOCK, WARP
+from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
 from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask
@@ -25,7 +25,6 @@ from .penalties import CupyPenalties
 COLUMN_TILE = 32  # as in reductions.cu
 FEW_ROWS = 1024  # that the threads of a block sum up without help
 MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
-MANY_TO_SEARCH = 1 << 23  # bins times predictions: microseconds for all warps of a card
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
@@ -194,14 +193,15 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
             "sliced": rows, "functor": metric.functor, "parameters": self._parameters(metric)
         }  # fmt: skip
         if metric.accumulates == "columns":
-            self._part("target_sums", given, classes * WARP, columns=classes, **arrays)
+            threads = -(-classes // COLUMN_TILE) * BLOCK
+            self._part("target_sums", given, threads, columns=classes, **arrays)
             return
         if metric.accumulates == "bins":
             width = metric.width(classes)
             counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
             self._ask(
                 self._task("bin_rows", given, y_pred.size, **arrays, **formula, **counted),
-                _bin_totals(counted["bins"], weights, state, y_pred.dtype),
+                *self._bin_totals(counted["bins"], weights, state),
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
@@ -221,7 +221,26 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
         if bins.size:
             numbers = self.scratch((bins.size, 1), np.int32, "bins")
             self.xp.copyto(numbers, bins.reshape(-1, 1), casting="same_kind")
-            self._ask(_bin_totals(numbers, amounts, state, amounts.dtype))
+            self._ask(*self._bin_totals(numbers, amounts, state))
+
+    def _bin_totals(self, bins: Array, weights: Array | None, state: Array) -> list[PartTask]:
+        """Add the weight of each row of ``bins`` to the places in ``state`` that stand there."""
+        (rows, width), n, size = bins.shape, bins.size, state.size
+        values = {"bins": bins, "n": n, "size": size, "state": state}
+        if weights is None:
+            return [PartTask("bin_counts", n, values)]
+        values |= {
+            "weights": weights, "rows": rows, "width": width,
+            "unit": 2.0 ** (62 - n.bit_length()),
+            "scale": self.scratch((1,), np.float64, "scale of weights"),
+            "whole": self.scratch(
+                (2, size), np.uint64, "whole sums", lambda array: array.fill(0)
+            ),
+        }  # fmt: skip
+        return [
+            PartTask("weight_scale", BLOCK, values), PartTask("bin_sums", n, values),
+            PartTask("take_bin_sums", size, values),
+        ]  # fmt: skip
 
     def _update(self, given: Given) -> None:
         optimizer, arena, control = given.optimizer, given.arena, given.control
@@ -333,16 +352,3 @@ class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
 
     def _advance(self, given: Given) -> None:
         self._part("advance", given, 1)
-
-
-def _bin_totals(bins: Array, weights: Array | None, state: Array, dtype: Any) -> PartTask:
-    """Adds the weight of each row of ``bins`` to the places in ``state`` that stand there."""
-    rows, width = bins.shape
-    size = state.size
-    many = size * bins.size > MANY_TO_SEARCH
-    threads = BLOCK if many else size * WARP  # see the part
-    values = {
-        "bins": bins, "weights": weights, "rows": rows, "width": width, "size": size,
-        "many": many, "state": state, "dtype": dtype,
-    }  # fmt: skip
-    return PartTask("bin_totals", bins.size if weights is None else threads, values)

@@ -81,6 +81,7 @@ METRICS = list(
             gpunn.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True),
             gpunn.metrics.Precision(thresholds=[0.7, 0.1, 0.4]),
             gpunn.metrics.Recall(top_k=3, class_id=0),
+            gpunn.metrics.Precision(top_k=4),
             gpunn.metrics.AUC(num_thresholds=7, multi_label=True, from_logits=True),
             gpunn.metrics.F1Score(threshold=0.5),
             gpunn.metrics.FBetaScore("micro"),
@@ -168,9 +169,10 @@ def loss(formula: Any, card: Backend, sample: Sample) -> None:
 
 
 def metric(formula: Any, card: Backend, sample: Sample) -> None:
-    if getattr(formula, "by_output", False):  # bins for each of them: not too many
-        sample = replace(sample, columns=min(sample.columns, 12))
+    if getattr(formula, "by_output", False):
         formula = copy.copy(formula)
+        if formula.accumulates == "bins":  # for each of them: not too many
+            sample = replace(sample, columns=min(sample.columns, 12))
     rows, columns = sample.shape
     formula.build(sample.shape)
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)

@@ -17,6 +17,7 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
+from gpunn.backends.shared.interrupts import perform
 
 from . import persistent
 from .codegen import BLOCK, Kernel
@@ -198,12 +199,14 @@ class TaskBackend(Backend):
                 task.operation = performing
             self._traced += tasks
             return
-        for launch in fuse(tasks):
+        launches = [self.launch(launch) for launch in fuse(tasks)]
+        for task in tasks:
             if self._captured is not None:
-                self._captured += [touch[0] for task in launch.tasks for touch in task.touched]
-            self.launch(launch).run()
-            if performing is not None:
-                performing.launches += 1
+                self._captured += [touch[0] for touch in task.touched]
+        if performing is not None:
+            performing.launches += len(launches)
+        # An interrupt waits for the last: what the launches count in is 0 before and after them.
+        perform([launch.run for launch in launches], 1)
 
     @property
     def _performing(self) -> ProfiledOperation | None:
