@@ -1,0 +1,198 @@
+"""NumPy's functions on arrays "of the device", which behave where it matters as CuPy's do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from host_kernels import poison
+
+from .memory import MEMORY
+from .streams import NULL, current_stream
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, DeviceArray):
+        return x.view(np.ndarray)
+    if isinstance(x, np.ndarray) and x.ndim:
+        raise TypeError("an array of the host meets one of the device: CuPy refuses that")
+    if isinstance(x, (tuple, list)):
+        return type(x)(_plain(item) for item in x)
+    if isinstance(x, dict):
+        return {key: _plain(value) for key, value in x.items()}
+    return x
+
+
+def _on_device(x: Any) -> Any:
+    """Results become arrays of the device; single numbers arrays without axes, as in CuPy."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(_on_device(item) for item in x)
+    if not isinstance(x, (np.ndarray, np.generic)):
+        return x
+    array = np.asarray(x)
+    if array.base is None:
+        MEMORY.hold(array, MEMORY.take(array.nbytes))
+    return array.view(DeviceArray)
+
+
+def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a NumPy function on device arrays; in a capture, note how to do it instead."""
+    args, kwargs = _plain(args), _plain(kwargs)
+
+    def call() -> Any:
+        with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
+            return function(*args, **kwargs)
+
+    stream = current_stream()
+    if kwargs.get("out") is not None or function in IN_PLACE:
+        stream.perform(call)
+        return None
+    if function in SYNCHRONIZING:
+        stream.synchronize()
+    if stream.eager:
+        return _on_device(call())
+    # A new array: that of now is the one that later steps will find their result in.
+    result = call()
+    if isinstance(result, (np.ndarray, np.generic)):
+        result = np.asarray(result)
+        stream.perform(lambda: np.copyto(result, call()))
+    return _on_device(result)
+
+
+IN_PLACE = (np.copyto, np.ndarray.__setitem__, np.ndarray.fill)
+# How many numbers these give, or whether their arguments are right, CuPy looks at on the host.
+SYNCHRONIZING = (
+    np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,
+    np.unique,
+)  # fmt: skip
+# What NumPy takes and CuPy 14 does not.
+UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "initial"}}
+REDUCED = ("add", "multiply")
+
+
+def _refuse_unknown(name: str, unknown: set[str]) -> None:
+    if unknown:
+        raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
+
+
+class DeviceArray(np.ndarray):
+    """An array "on the device": whatever is done to it goes through the stream."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "__call__":
+            _refuse_unknown(ufunc.__name__, kwargs.keys() - {"out", "casting", "dtype"})
+        elif method == "reduce" and ufunc.__name__ not in REDUCED:
+            raise NotImplementedError(f"CuPy's {ufunc.__name__} has no reduce")
+        out = kwargs.get("out")
+        result = _call(getattr(ufunc, method), args, kwargs)
+        return out[0] if out else result
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _refuse_unknown(function.__name__, UNKNOWN.get(function, set()) & kwargs.keys())
+        result = _call(function, args, kwargs)
+        return kwargs["out"] if kwargs.get("out") is not None else result
+
+    def __getitem__(self, key: Any) -> Any:
+        plain, key = self.view(np.ndarray), _plain(key)
+        part = plain[key]
+        if isinstance(part, np.generic):  # CuPy gives an array without axes, not a number
+            part = plain[(*(key if isinstance(key, tuple) else (key,)), Ellipsis)]
+        if np.may_share_memory(part, plain) or not part.size:
+            return part.view(DeviceArray)
+        if any(np.asarray(k).dtype == bool for k in (key if isinstance(key, tuple) else (key,))):
+            current_stream().synchronize()  # how many there are is counted on the host
+        return _call(lambda: plain[key], (), {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _call(np.ndarray.__setitem__, (self, key, value), {})
+
+    @property
+    def data(self) -> Any:  # CuPy has its pointer there
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        return _call(np.ndarray.astype, (self, *args), kwargs)
+
+    def fill(self, value: Any) -> None:
+        _call(np.ndarray.fill, (self, value), {})
+
+    def copy(self, order: Any = "C") -> Any:
+        return _call(np.ndarray.copy, (self, order), {})
+
+    def _wait(self) -> Any:
+        current_stream().refuse("look at a number of the device")
+        current_stream().synchronize()
+        return self.view(np.ndarray)
+
+    def item(self, *args: Any) -> Any:
+        return self._wait().item(*args)
+
+    def tolist(self) -> Any:
+        return self._wait().tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self._wait())
+
+    def __float__(self) -> float:
+        return float(self._wait())
+
+    def __int__(self) -> int:
+        return int(self._wait())
+
+    def __index__(self) -> int:
+        return self._wait().__index__()
+
+
+def _method(name: str) -> Any:
+    return lambda self, *args, **kwargs: getattr(np, name)(self, *args, **kwargs)
+
+
+for _name in ("max", "min", "mean", "any", "all"):  # NumPy's own go through reduce
+    setattr(DeviceArray, _name, _method(_name))
+
+
+class ArrayModule:
+    """NumPy, with arrays on the device."""
+
+    ndarray = DeviceArray
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(np, name)
+        if not callable(member) or isinstance(member, (type, np.ufunc)):
+            return member
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            _refuse_unknown(name, UNKNOWN.get(member, set()) & kwargs.keys())
+            out = kwargs.get("out")
+            result = _call(member, args, kwargs)
+            return result if out is None else out
+
+        return function
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """A copy of what is on the host; what is on the device, as it stands."""
+        if isinstance(x, DeviceArray):
+            return x if dtype in (None, x.dtype) else x.astype(dtype)
+        values = np.array(x, dtype)
+        array = self.empty(values.shape, values.dtype)
+        if values.ndim:  # a single number is an argument of a kernel
+            current_stream().refuse("copy from the host")
+        current_stream().perform(lambda: np.copyto(array.view(np.ndarray), values))
+        return array
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        """Filled with what shows if nobody writes it; of the current stream's memory."""
+        if current_stream() is NULL:
+            raise RuntimeError("memory of the null stream: it is given out again too early")
+        size = math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize
+        chunk = MEMORY.take(size)
+        array = np.empty(shape, dtype)
+        poison(array)
+        MEMORY.hold(array, chunk)
+        return array.view(DeviceArray)
+
+    def get_default_memory_pool(self) -> Any:
+        return MEMORY

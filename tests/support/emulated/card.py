@@ -1,0 +1,175 @@
+"""What the backend is given in place of a card's: its stream, its kernels and its products."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from host_kernels import HostKernels, poison
+
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.protocols import Matmul, column_major
+from gpunn.backends.shared.interrupts import perform
+from gpunn.backends.shared.precision import PRECISIONS, rounded
+
+from .arrays import DeviceArray
+from .streams import Stream, current_stream
+
+
+class EmulatedStream(Stream):
+    """The backend's stream: does what it is given, or, during a capture, notes it down."""
+
+    def __init__(self) -> None:
+        self.asked = 0  # by each step of the capture that was made last
+        self.late = True  # copies beside the work: as late as they may be done, or as early
+        self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
+        self.lost = 0  # copies that nobody waited for
+
+    def current(self) -> Any:
+        return Sending([])  # no other stream takes any work
+
+    @property
+    def eager(self) -> bool:
+        return self.captured is None
+
+    def perform(self, work: Callable[[], Any]) -> None:
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
+
+    def synchronize(self) -> None:
+        self.refuse("synchronize")
+
+    def read(self, array: Any) -> np.ndarray:
+        self.refuse("read")
+        if not isinstance(array, DeviceArray):
+            raise TypeError("what is read is an array of the device")
+        return np.array(array.view(np.ndarray))
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        array = np.empty(shape, dtype)
+        poison(array)
+        return array
+
+    def send(self, copies: Any) -> Sending:
+        self.refuse("send")
+        for target, source in copies:
+            if not isinstance(target, DeviceArray) or isinstance(source, DeviceArray):
+                raise TypeError("a copy goes from an array of the host to one of the device")
+            assert (target.shape, target.dtype) == (source.shape, source.dtype)
+        if any(sending.shares(source) for sending in self.sent for _, source in copies):
+            raise RuntimeError("an array of the host was written while it was being copied")
+        sending = Sending([(target.view(np.ndarray), source) for target, source in copies])
+        if not self.late:
+            sending.join()
+        self.sent.add(sending)
+        return sending
+
+    def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        if current_stream() is not self:
+            raise RuntimeError("array functions of the step would go to another stream")
+        self.captured = captured = []
+        try:
+            for _ in range(times):
+                step()
+        finally:
+            self.captured = None
+        self.asked = len(captured) // times
+
+        return lambda: perform(captured, 1)  # a launch of a graph is not interrupted
+
+
+class Sending:
+    """Copies on their way, done as late or as early as they may be.
+
+    Whoever should have waited on the device's side, and did not, finds old numbers there; on
+    the host's side, the next `send` from the same memory complains.
+    """
+
+    def __init__(self, copies: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.copies = copies
+        self.sources = [source for _, source in copies]
+
+    def join(self) -> None:
+        for target, source in self.copies:
+            target[...] = source
+        self.copies = []
+
+    def wait(self) -> None:
+        self.join()
+        self.sources = []
+
+    def __del__(self) -> None:
+        STREAM.lost += bool(self.sources)  # its arrays may be somebody else's by now
+
+    def shares(self, array: np.ndarray) -> bool:
+        return any(np.may_share_memory(source, array) for source in self.sources)
+
+
+STREAM = EmulatedStream()
+
+
+class EmulatedKernels(HostKernels):
+    """The kernels on the CPU, refusing arrays of the host as a card would."""
+
+    def prepare(self, kernel: Kernel) -> Any:
+        run = super().prepare(kernel)
+
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
+            for parameter, value in zip(kernel.parameters, arguments, strict=True):
+                if parameter.pointer and np.ndim(value) and not isinstance(value, DeviceArray):
+                    raise TypeError(f"{kernel.name}: {parameter.name} is an array of the host")
+            STREAM.perform(lambda: run(grid, block, arguments))
+
+        return launch
+
+
+class Products:
+    """The matrix product as cuBLAS does it: from flat memory, column by column.
+
+    Args:
+        epilogues: kinds of them that it offers; a card may have none.
+    """
+
+    precisions = PRECISIONS
+
+    def __init__(self, epilogues: Sequence[str] = ()) -> None:
+        self.epilogues = epilogues
+
+    def __call__(self, asked: Matmul) -> None:
+        layout = column_major(asked)
+        a, b, out, _, _, accumulate, precision, epilogue = asked
+        kind, vector = epilogue or ("", None)
+        assert not kind or (kind in self.epilogues and not accumulate)
+
+        def columns(x: Any, rows: int, count: int, stride: int) -> np.ndarray:
+            assert x.flags.c_contiguous
+            steps = (x.itemsize, stride * x.itemsize)
+            return np.lib.stride_tricks.as_strided(x.view(np.ndarray), (rows, count), steps)
+
+        def product() -> None:
+            m, n, k = layout.m, layout.n, layout.k
+            first = columns(b, *((k, m) if layout.transpose_first else (m, k)), layout.first_stride)
+            second = columns(
+                a, *((n, k) if layout.transpose_second else (k, n)), layout.second_stride
+            )
+            first = first.T if layout.transpose_first else first
+            second = second.T if layout.transpose_second else second
+            result = columns(out, m, n, m)
+            value = rounded(first, precision) @ rounded(second, precision)
+            if kind == "bias_gradient":
+                vector.view(np.ndarray)[...] = first.sum(1)
+            elif kind:
+                value = value + vector.view(np.ndarray)[:, None]
+            if kind == "relu":
+                value = np.maximum(value, 0)
+            result[...] = value + (result if accumulate else 0)
+
+        STREAM.perform(product)
+
+    def offers(self, asked: Matmul) -> bool:
+        assert STREAM.captured is None, "too late to choose"
+        return asked.epilogue is not None and asked.epilogue.kind in self.epilogues

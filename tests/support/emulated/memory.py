@@ -1,0 +1,122 @@
+"""CuPy's memory pool: its chunks, without memory of their own."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+
+import numpy as np
+
+from .streams import current_stream
+
+
+class Chunk:
+    """A piece of what the pool has taken of the card, and its neighbours in the same piece."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.left: Chunk | None = None
+        self.right: Chunk | None = None
+
+    def split(self, size: int) -> Chunk:
+        """Keep ``size`` bytes; the rest."""
+        rest = Chunk(self.size - size)
+        rest.left, rest.right, self.size = self, self.right, size
+        if rest.right is not None:
+            rest.right.left = rest
+        self.right = rest
+        return rest
+
+    def merge(self) -> None:
+        """Take the right neighbour in."""
+        other = self.right
+        assert other is not None
+        self.size, self.right = self.size + other.size, other.right
+        if self.right is not None:
+            self.right.left = self
+
+
+class Memory:
+    """CuPy's memory pool: gives out chunks in units of 512 bytes, and keeps what comes back.
+
+    An array gets the smallest idle chunk that has room for it, which is split, or else memory of
+    the card. Only a chunk that is whole again goes back to the card.
+    """
+
+    UNIT = 512
+
+    def __init__(self) -> None:
+        self._limit = self._total = self._used = 0
+        self._idle: set[Chunk] = set()
+        self._returned: deque[Chunk] = deque()  # whenever an array ends, in the middle of anything
+        self._lock = threading.Lock()
+
+    def used_bytes(self) -> int:
+        with self._lock:
+            self._put_back()
+            return self._used
+
+    def total_bytes(self) -> int:
+        return self._total
+
+    def get_limit(self) -> int:
+        return self._limit
+
+    def set_limit(self, size: int) -> None:
+        self._limit = size
+
+    def free_all_blocks(self) -> None:
+        with self._lock:
+            self._free_whole()
+
+    def free(self) -> int:
+        """What the card can still give."""
+        self.free_all_blocks()
+        return (self._limit or 1 << 60) - self._total
+
+    def take(self, size: int) -> Chunk:
+        size = -(-size // self.UNIT) * self.UNIT
+        with self._lock:
+            self._put_back()
+            fitting = [chunk for chunk in self._idle if chunk.size >= size]
+            if fitting and size:
+                chunk = min(fitting, key=lambda chunk: chunk.size)
+                self._idle.remove(chunk)
+                if chunk.size > size:
+                    self._idle.add(chunk.split(size))
+            else:
+                if self._limit and self._total + size > self._limit:
+                    self._free_whole()
+                if self._limit and self._total + size > self._limit:
+                    raise MemoryError(f"Out of memory allocating {size:,} bytes")
+                chunk = Chunk(size)
+                self._total += size
+            self._used += size
+            return chunk
+
+    def hold(self, array: np.ndarray, chunk: Chunk) -> None:
+        """Take the chunk back when nobody has the array any more."""
+        current_stream().keep(array)
+        weakref.finalize(array, self._returned.append, chunk).atexit = False
+
+    def _put_back(self) -> None:
+        while self._returned:
+            chunk = self._returned.popleft()
+            self._used -= chunk.size
+            if chunk.right in self._idle:
+                self._idle.remove(chunk.right)
+                chunk.merge()
+            if chunk.left in self._idle:
+                chunk = chunk.left
+                chunk.merge()
+            self._idle.add(chunk)
+
+    def _free_whole(self) -> None:
+        self._put_back()
+        whole = {chunk for chunk in self._idle if chunk.left is chunk.right is None}
+        self._idle -= whole
+        self._total -= sum(chunk.size for chunk in whole)
+
+
+MEMORY = Memory()

@@ -1,0 +1,81 @@
+"""CuPy's streams: each thread has a current one, and gives its work there."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class _CurrentStreams(threading.local):
+    """The streams that a thread has entered, the innermost last."""
+
+    def __init__(self) -> None:
+        self.entered: list[Stream] = []
+
+
+_currents = _CurrentStreams()
+
+
+def current_stream() -> Stream:
+    return _currents.entered[-1] if _currents.entered else NULL
+
+
+def use(stream: Stream) -> None:
+    """Make it this thread's current stream until another is."""
+    _currents.entered[-1:] = [stream]
+
+
+class Stream(ABC):
+    """A stream that can be current; `perform` and `synchronize` say how it works.
+
+    Attributes:
+        captured: what was asked of it since a capture began, by any thread; else None.
+    """
+
+    captured: list[Callable[[], Any]] | None = None
+
+    @property
+    def eager(self) -> bool:
+        """Whether it has done its work as soon as it has it."""
+        return False
+
+    def __enter__(self) -> Any:
+        _currents.entered.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _currents.entered.pop()
+
+    @abstractmethod
+    def perform(self, work: Callable[[], Any]) -> None:
+        """Do this work, now or later; during a capture, note it down instead."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Do all work that is left."""
+
+    def keep(self, memory: np.ndarray) -> None:  # noqa: B027  if the work is done at once
+        """Keep the memory of an array, if the work on it may be later than the array's end."""
+
+    def refuse(self, what: str) -> None:
+        if self.captured is not None:
+            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the card")
+
+
+class NullStream(Stream):
+    def record(self) -> Any:
+        return SimpleNamespace(synchronize=lambda: None)
+
+    def perform(self, work: Callable[[], Any]) -> None:
+        raise RuntimeError("work for the null stream, which nothing orders with the backend's")
+
+    def synchronize(self) -> None:
+        raise RuntimeError("whoever waits for the null stream does not wait for the backend's")
+
+
+NULL = NullStream()
