@@ -10,8 +10,6 @@ from typing import Any
 
 import digit_networks as digits
 import emulated
-import hypothesis
-import hypothesis.strategies as st
 import kernel_resources
 import numpy as np
 import pytest
@@ -22,10 +20,7 @@ from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, PartCall, Stage
-from gpunn.backends.cupy.launch.fuse import fuse
 from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
-from gpunn.backends.cupy.launch.persistent import phases
-from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
 MODES = ("fused", "persistent")
 STEPS = 100
@@ -365,70 +360,6 @@ def test_the_phases_of_the_classic_step() -> None:
         "rows", "barrier", "grid", "blocks", "once", "barrier",
     ]  # fmt: skip
     assert [call.part for call in kernel.stages[-1].calls] == ["advance"]
-
-
-# -- what may change places
-
-
-tasks_of_regions = st.lists(
-    st.lists(
-        st.builds(
-            lambda start, size, *marks: Region(start, start + size, *marks),
-            st.integers(0, 5), st.integers(1, 3), st.booleans(), st.booleans(),
-            st.sampled_from([None, None, 0, 1]),
-        ),
-        min_size=1, max_size=4,
-    ),
-    max_size=12,
-)  # fmt: skip
-
-
-def task_of(regions: list[Region], kind: tuple[str | None, int]) -> Task:
-    task = Task()
-    task.regions = tuple(regions)
-    task.stage, task.rows = kind
-    task.name = "advance"
-    return task
-
-
-KINDS = [(None, 0), ("grid", 8), ("grid", 5), ("rows", 8), ("rows", 16), ("blocks", 0), ("last", 0)]
-
-
-@hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
-@hypothesis.given(tasks_of_regions, st.lists(st.sampled_from(KINDS), min_size=12, max_size=12))
-def test_tasks_that_depend_on_each_other_keep_their_order(
-    all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
-) -> None:
-    tasks = [task_of(regions, kind) for regions, kind in zip(all_regions, kinds, strict=False)]
-    launches = fuse(tasks)
-    assert sorted(map(id, tasks)) == sorted(id(t) for g in launches for t in g.tasks)
-    shared_out = [
-        (
-            at,
-            launch.main.index(t) if t in launch.main else 99 + launch.last.index(t),
-            t in launch.last,
-        )
-        for t in tasks
-        for at, launch in enumerate(launches)
-        if t in launch.tasks
-    ]
-    found = phases([t for t in tasks if t.stage is not None])
-    places = {
-        id(t): (at, ("grid", "rows", "blocks", "last").index(t.stage), phase.by_rows)
-        for at, phase in enumerate(found)
-        for t in phase.tasks
-    }
-    for j, second in enumerate(tasks):
-        for i, first in enumerate(tasks[:j]):
-            conflict = first.conflict(second)
-            if conflict is Conflict.NONE:
-                continue
-            (a, x, _), (b, y, ends) = shared_out[i], shared_out[j]
-            assert a < b or (a == b and x < y and (ends or conflict is Conflict.SAME_SLICE))
-            if id(first) in places and id(second) in places:
-                (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
-                alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
-                assert a < b or (a == b and conflict is alike and (rows or x <= y))
 
 
 # -- what a kernel's parameters may take

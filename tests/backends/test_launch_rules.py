@@ -46,7 +46,7 @@ def collides(first: Task, second: Task, across: str) -> bool:
 
 def task(stage: str | None, rows: int, *regions: Region) -> Task:
     made = Task()
-    made.stage, made.rows, made.name = stage, rows, "advance"
+    made.stage, made.rows = stage, rows
     made.regions = regions
     return made
 
@@ -196,3 +196,54 @@ def test_what_shares_a_phase_may_run_at_once(some: list[Task]) -> None:
             else:
                 assert not collides(first, second, "threads")
                 assert stages.index(str(first.stage)) <= stages.index(str(second.stage))
+
+
+small_regions = st.lists(
+    st.lists(
+        st.builds(
+            lambda start, size, *marks: Region(start, start + size, *marks),
+            st.integers(0, 5), st.integers(1, 3), st.booleans(), st.booleans(),
+            st.sampled_from([None, None, 0, 1]),
+        ),
+        min_size=1, max_size=4,
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@thorough
+@hypothesis.given(small_regions, st.lists(kinds, min_size=12, max_size=12))
+def test_tasks_that_depend_on_each_other_keep_their_order(
+    all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
+) -> None:
+    """By what they say of each other themselves."""
+    tasks = [task(*kind, *some) for some, kind in zip(all_regions, kinds, strict=False)]
+    launches = fuse(tasks)
+    assert sorted(map(id, tasks)) == sorted(id(t) for g in launches for t in g.tasks)
+    shared_out = [
+        (
+            at,
+            launch.main.index(t) if t in launch.main else 99 + launch.last.index(t),
+            t in launch.last,
+        )
+        for t in tasks
+        for at, launch in enumerate(launches)
+        if t in launch.tasks
+    ]
+    found = phases([t for t in tasks if t.stage is not None])
+    places = {
+        id(t): (at, ("grid", "rows", "blocks", "last").index(t.stage), phase.by_rows)
+        for at, phase in enumerate(found)
+        for t in phase.tasks
+    }
+    for j, second in enumerate(tasks):
+        for i, first in enumerate(tasks[:j]):
+            conflict = first.conflict(second)
+            if conflict is Conflict.NONE:
+                continue
+            (a, x, _), (b, y, ends) = shared_out[i], shared_out[j]
+            assert a < b or (a == b and x < y and (ends or conflict is Conflict.SAME_SLICE))
+            if id(first) in places and id(second) in places:
+                (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
+                alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
+                assert a < b or (a == b and conflict is alike and (rows or x <= y))

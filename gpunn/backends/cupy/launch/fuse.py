@@ -15,8 +15,12 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 
-from .codegen import BLOCK, WARP, Kernel, PartCall, Stage
+from .codegen import BLOCK, PARAMETER_BYTES, WARP, Kernel, PartCall, Stage
 from .tasks import Conflict, Task
+
+MOST_ARGUMENTS = PARAMETER_BYTES // 8 - 4
+"""Arguments of the tasks that share a launch. Each takes at most 8 bytes of the parameters of their
+kernel, of which at most four are the launch's own, see `Kernel`."""
 
 
 @dataclass
@@ -47,18 +51,14 @@ class FusedLaunch:
         """Put ``task`` in front of these, if one launch can do them all; whether it can."""
         if not self._suits(task):
             return False
-        tasks = self.last if task.stage == "last" else self.main
-        tasks.insert(0, task)
-        # A kernel's parameters do not depend on where its threads wait for each other.
-        some = (Stage(name, tuple(map(_call, among))) for name, among in self.stages)
-        if not Kernel(tuple(some)).fits:
-            del tasks[0]
-            return False
+        (self.last if task.stage == "last" else self.main).insert(0, task)
         return True
 
     def _suits(self, task: Task) -> bool:
-        """Whether what ``task`` and these need of each other allows one launch."""
+        """Whether one launch can do ``task`` and these."""
         if task.stage is None or any(other.stage is None for other in self.main):
+            return False
+        if sum(len(other.arguments) for other in [task, *self.tasks]) > MOST_ARGUMENTS:
             return False
         before = max((task.conflict(other) for other in self.main), default=Conflict.NONE)
         if task.stage == "last":
@@ -141,9 +141,5 @@ def calls(tasks: Sequence[Task]) -> tuple[PartCall, ...]:
     for task in tasks:
         syncs = any(other.conflict(task) > Conflict.SAME_THREAD for other in since)
         since = [task] if syncs else [*since, task]
-        made.append(_call(task, syncs))
+        made.append(PartCall(task.name, task.choices, syncs))
     return tuple(made)
-
-
-def _call(task: Task, syncs: bool = False) -> PartCall:
-    return PartCall(task.name, task.choices, syncs)
