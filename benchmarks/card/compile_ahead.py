@@ -10,24 +10,24 @@ import base64
 import importlib
 import json
 import pickle
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from benchmarks import ROOT
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
-from benchmarks.race.rounds import end_group
 from gpunn import backends
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.modes import MODES
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary
+
+from .processes import started
 
 DRY = "the card that only lists its kernels"
 
@@ -103,29 +103,19 @@ def compile_all(
             yield kernel
 
     def work() -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.card.compile_ahead", backend], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        left = min(until - time.monotonic(), threading.TIMEOUT_MAX)
-        timer = threading.Timer(left, end_group, [process])
-        timer.start()
-        try:
+        with (
+            suppress(OSError, ValueError),  # the time is up, or the process ended
+            started("benchmarks.card.compile_ahead", until, backend) as (_, given, said),
+        ):
             for kernel in following():
-                process.stdin.write(base64.b64encode(pickle.dumps(kernel)).decode() + "\n")
-                process.stdin.flush()
-                answer = json.loads(process.stdout.readline() or '"the compiler ended"')
+                given.write(base64.b64encode(pickle.dumps(kernel)).decode() + "\n")
+                given.flush()
+                answer = json.loads(said.readline() or '"the compiler ended"')
                 with lock:
                     report["compiled"] += answer is None
                     if answer is not None:
                         report["refused"][kernel.name] = answer
                     tell(report)
-        except (OSError, ValueError):
-            pass  # the time is up, or the process ended: what it did is counted
-        finally:
-            timer.cancel()
-            end_group(process)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(processes)]
     for thread in threads:

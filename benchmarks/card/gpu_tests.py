@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -19,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ROOT
-from benchmarks.race.rounds import end_group
+from .processes import started
 
 TEST_SECONDS = 90  # one that takes longer ends its process
 # After one of these errors CUDA refuses everything else that a process asks for.
@@ -102,35 +100,25 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
     counted = False
     while goes_on and time.monotonic() < until:
         begun, names, goes_on = "", list(wanted.skip), False
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.card.gpu_tests"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        left = min(until - time.monotonic(), threading.TIMEOUT_MAX)
-        timer = threading.Timer(left, end_group, [process])
-        timer.start()
-        try:
-            process.stdin.write(json.dumps(asdict(wanted)))
-            process.stdin.close()
-            for line in process.stdout:
-                said = json.loads(line)
-                if "collected" in said:
-                    watched.collected += 0 if counted else said["collected"]
-                    counted = True
-                elif "begun" in said:
-                    begun = said["begun"]
-                else:
-                    names.append(begun)
-                    watched.add(begun, **said)
-                    goes_on = bool(LOST.search(said["message"]))  # it ends itself
-                    begun = ""
-            process.wait()
-        except ValueError:  # the timer closed the pipe
-            begun = ""
-        finally:
-            timer.cancel()
-            end_group(process)
+        with started("benchmarks.card.gpu_tests", until) as (process, given, said):
+            try:
+                given.write(json.dumps(asdict(wanted)))
+                given.close()
+                for line in said:
+                    news = json.loads(line)
+                    if "collected" in news:
+                        watched.collected += 0 if counted else news["collected"]
+                        counted = True
+                    elif "begun" in news:
+                        begun = news["begun"]
+                    else:
+                        names.append(begun)
+                        watched.add(begun, **news)
+                        goes_on = bool(LOST.search(news["message"]))  # it ends itself
+                        begun = ""
+                process.wait()
+            except (OSError, ValueError):  # its time is up
+                begun = ""
         if begun and time.monotonic() < until:
             watched.add(begun, "failed", f"it ended its process: {process.returncode}", 0.0)
             names.append(begun)

@@ -1,0 +1,38 @@
+"""Processes that do a part of ``make gpu``, and are spoken to in lines of text."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from benchmarks import ROOT
+from benchmarks.race.rounds import end_group
+
+
+@contextmanager
+def started(
+    module: str, until: float, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+    """A process that runs a module, with its input and its output.
+
+    It is ended at the end of the block, or when it is ``until``: then OSError or ValueError says
+    in the block that a pipe is closed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    left = min(until - time.monotonic(), threading.TIMEOUT_MAX)
+    timer = threading.Timer(left, end_group, [process])
+    timer.start()
+    try:
+        yield process, process.stdin, process.stdout
+    finally:
+        timer.cancel()
+        end_group(process)
