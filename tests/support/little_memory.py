@@ -34,6 +34,18 @@ def limited(backend: Backend, spare: int) -> Iterator[None]:
         pool.set_limit(0)
 
 
+@contextmanager
+def fragmented(backend: Backend) -> Iterator[None]:
+    """A device on which the arrays of the block lie in one piece of memory, which is in use until
+    the block ends: what one of them leaves is idle, and cannot be given back."""
+    gc.collect()
+    backend.xp.get_default_memory_pool().free_all_blocks()
+    backend.empty((1 << 21,), np.uint8)  # gone at once: its piece is idle
+    beginning = backend.empty((1,), np.uint8)
+    yield
+    del beginning
+
+
 def used(backend: Backend) -> int:
     """Bytes of the arrays on the device. How many are free depends on where these lie, too: what
     is left of a larger piece of memory cannot be given back."""
