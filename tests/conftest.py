@@ -42,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a card where there is none, unless that card is asked for, and skip
-    what is about the compiled kernels where there are none: `test_compiled.py` says whether
-    that is a fault."""
+    what is about the compiled kernels where there are none: `test_compiled_library.py` says
+    whether that is a fault."""
     if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
         items[:] = [item for item in items if not item.get_closest_marker("more")]
@@ -68,6 +68,13 @@ def card(request: pytest.FixtureRequest) -> str:
 def other(request: pytest.FixtureRequest) -> str:
     """Each backend but NumPy's, by name."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def _backend_put_back() -> Iterator[None]:
+    """No test chooses the backend of those after it."""
+    with backends.choice_put_back():
+        yield
 
 
 @pytest.fixture

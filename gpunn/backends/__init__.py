@@ -81,19 +81,27 @@ def get_backend(name: str | Backend | None = None) -> Backend:
 
 
 @contextmanager
+def choice_put_back() -> Iterator[None]:
+    """What `use_backend` chooses within the block counts until its end."""
+    global _chosen
+    before = _chosen
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+@contextmanager
 def anew() -> Iterator[None]:
     """Within the block nothing is chosen, made or announced, as in a process that just began.
 
     What was before is so again at its end; what was registered within it is forgotten.
     """
     global _chosen
-    with put_back(_factories, _instances), once.anew():
-        chosen, _chosen = _chosen, None
+    with choice_put_back(), put_back(_factories, _instances), once.anew():
+        _chosen = None
         _instances.clear()
-        try:
-            yield
-        finally:
-            _chosen = chosen
+        yield
 
 
 def _automatic() -> Backend:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend of that name known
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -228,60 +225,7 @@ def test_a_data_loader(loader: str) -> None:
     assert_same(weights, trained(X, shuffle=False))
 
 
-# -- files
-
-BIG = (5000, 200)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_a_memory_map_stays_a_file(dtype: str, shuffle: bool, tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).integers(0, 256, BIG)
-    path = tmp_path / "x.bin"
-    numbers.astype(dtype).tofile(path)
-    y = np.arange(len(numbers)) % 3
-
-    def fit(x: Any) -> Any:
-        gpunn.utils.set_random_seed(2)
-        model = gpunn.Sequential(
-            [
-                layers.Input(BIG[1:]),
-                layers.Rescaling(1 / 255),
-                layers.Dense(3, activation="softmax"),
-            ]
-        )
-        model.compile(optimizer="sgd", loss=SPARSE, metrics=["accuracy"])
-        model.train_on_batch(np.zeros((50, BIG[1])), y[:50])
-        tracemalloc.start()
-        model.fit(x, y, batch_size=50, verbose=0, shuffle=shuffle, validation_split=0.1)
-        model.evaluate(x, y, batch_size=50, verbose=0)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return model.get_weights(), peak
-
-    weights, peak = fit(np.memmap(path, dtype, "r", shape=BIG))
-    assert peak < 0.7e6  # of 1, 4 or 8 MB in the file
-    assert_same(weights, fit(numbers.astype("float32"))[0])
-
-
-@pytest.mark.parametrize(("dtype", "copies"), [("uint8", 0.0), ("float32", 0.0), ("float64", 0.5)])
-def test_no_copy_is_made_but_one_in_the_models_dtype(dtype: str, copies: float) -> None:
-    """Dividing pixels by 255 gives float64; nobody holds a second float64 array, and
-    after training nobody holds any."""
-    x = (np.random.default_rng(0).integers(0, 256, (20_000, 200)) / 255.0).astype(dtype)
-    y = np.arange(len(x)) % 3
-    model = gpunn.Sequential([layers.Dense(3, activation="softmax")])
-    model.compile(optimizer="sgd", loss=SPARSE)
-    model.train_on_batch(x[:100], y[:100])
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    model.fit(x, y, batch_size=100, verbose=0)
-    after, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak - before < copies * x.nbytes + 4e6
-    assert after - before < 1e6
-    if copies:
-        assert peak - before > copies * x.nbytes
+# -- other dtypes than the model's
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -495,46 +439,3 @@ def test_a_mistake_in_the_first_data_does_not_spoil_a_model_that_was_not_built()
         model.predict(3.0)
     model.fit(X, LABELS, verbose=0)
     assert model.input_shape == (None, FEATURES)
-
-
-def off_by_one(array: np.ndarray) -> np.ndarray:
-    """The same numbers at odd addresses."""
-    room = np.zeros(array.nbytes + 1, np.uint8)
-    view = room[1:].view(array.dtype).reshape(array.shape)
-    view[...] = array
-    assert not view.flags.aligned
-    return view
-
-
-def foreign(array: np.ndarray) -> np.ndarray:
-    """The same numbers in the byte order of another machine."""
-    return array.astype(array.dtype.newbyteorder("S"))
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.setflags(write=False)
-    return array
-
-
-@pytest.mark.parametrize("lay", [off_by_one, foreign, read_only, np.asfortranarray])
-@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
-def test_how_numbers_lie_in_memory_changes_nothing(backend: str, lay: Any) -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(24, 5)).astype(np.float32), rng.integers(0, 3, 24)
-    weight = np.linspace(0.5, 1.5, 24, dtype=np.float32)
-
-    def results(lay: Any) -> list[float]:
-        gpunn.utils.set_random_seed(0)
-        stack = [gpunn.layers.Input((5,)), gpunn.layers.Dense(3, "softmax")]
-        model = gpunn.Sequential(stack, backend=backend)
-        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        data = lay(x), lay(y)
-        history = model.fit(*data, 8, 2, verbose=0, sample_weight=lay(weight)).history
-        some = lay(x[:3]), lay(y[:3])
-        return [
-            *history["loss"], *model.evaluate(*data, verbose=0), *model.train_on_batch(*some),
-            *model.predict(data[0], verbose=0).ravel(), *model.predict_on_batch(some[0]).ravel(),
-        ]  # fmt: skip
-
-    assert results(lay) == results(lambda array: array)

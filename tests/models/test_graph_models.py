@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import emulated
@@ -345,17 +344,6 @@ def test_a_rescaling_that_alone_reads_an_input_is_folded_into_its_gather() -> No
 # -- files
 
 
-@contextmanager
-def using(backend: str) -> Iterator[None]:
-    """This default backend for the length of a block."""
-    before = gpunn.get_backend().name
-    gpunn.use_backend(backend)
-    try:
-        yield
-    finally:
-        gpunn.use_backend(before)
-
-
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_saved_graph_goes_on_as_if_it_had_not_been_saved(tmp_path: Any, backend: str) -> None:
     gpunn.utils.set_random_seed(6)
@@ -370,8 +358,8 @@ def test_a_saved_graph_goes_on_as_if_it_had_not_been_saved(tmp_path: Any, backen
     x = {"a": LEFT, "b": RIGHT}
     model.fit(x, Y, batch_size=10, verbose=0)
     model.save(tmp_path / "model")
-    with using(backend):
-        again = gpunn.models.load_model(tmp_path / "model")
+    gpunn.use_backend(backend)
+    again = gpunn.models.load_model(tmp_path / "model")
     assert again.get_config() == model.get_config()
     assert again.get_compile_config() == model.get_compile_config()
     for ours, theirs in zip(model.predict(x), again.predict(x), strict=True):

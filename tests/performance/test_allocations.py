@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import registered
+import threadpoolctl
 from digit_networks import PROGRAMS, digits, mlp, program_1, stepper
 
 import gpunn
@@ -20,6 +21,13 @@ from gpunn.backends.numpy.backend import NumpyBackend
 
 LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
 on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """In each thread that works NumPy has buffers of its own."""
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        yield
 
 
 def peak(work: Callable[[], Any]) -> int:

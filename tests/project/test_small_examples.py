@@ -5,7 +5,6 @@ import re
 import runpy
 from pathlib import Path
 
-import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -130,8 +129,7 @@ class TestCustomLayer:
     @pytest.fixture(params=["numpy", "compiled", "emulated"])
     def backend(self, request):
         gpunn.use_backend(request.param)
-        yield request.param
-        gpunn.use_backend("auto")
+        return request.param
 
     def test_formula(self, example, backend):
         layer = example("custom_layer")["Swish"](start=0.7, dtype="float64")
@@ -298,8 +296,7 @@ class TestWiring:
     @pytest.fixture(params=["numpy", "compiled", "emulated"])
     def backend(self, request):
         gpunn.use_backend(request.param)
-        yield request.param
-        gpunn.use_backend("auto")
+        return request.param
 
     def test_a_layer_learns_from_the_inputs_it_is_connected_with(self, example, backend):
         names = example("wiring")

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 
