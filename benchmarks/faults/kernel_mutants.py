@@ -52,6 +52,7 @@ CARD = (
 )
 CPU = (
     "tests/backends/compiled/test_compiled.py",
+    "tests/backends/compiled/test_compiled_library.py",
     "tests/backends/compiled/test_compiled_updates.py",
     "tests/backends/compiled/test_compiled_losses.py",
     "tests/backends/compiled/test_compiled_images.py",

@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 import registered

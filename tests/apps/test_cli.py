@@ -7,60 +7,15 @@ import signal
 import subprocess
 import sys
 
-import emulated  # noqa: F401  makes the backend of that name known
 import numpy as np
 import pytest
-from PIL import Image
+from command_line import SMALL, result, run, start, stop
 
 import gpunn
 from gpunn.apps.cli import main
 from gpunn.datasets import idx
 
-SMALL = ["--hidden", "16", "--batch-size", "128", "--epochs", "6", "--backend", "numpy"]
-# A shell that starts us in the background has Ctrl-C ignored.
-PROGRAM = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from gpunn.apps.cli import main
-sys.exit(main())
-"""
-
-
-@pytest.fixture(autouse=True)
-def numpy_is_asked_for(monkeypatch, no_backend_yet):
-    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
-
-
-def start(*arguments):
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run(*arguments):
-    process = start(*arguments)
-    printed, complained = process.communicate()
-    return process.returncode, printed, complained
-
-
-def stop(process, line, sent):
-    """Send a signal as soon as a line begins so; what was on stderr."""
-    while not process.stdout.readline().startswith(line):
-        assert process.poll() is None
-    process.send_signal(sent)
-    return process.communicate()[1]
-
-
-def result(folder):
-    return {name: (folder / name).read_bytes() for name in ("model.gpunn", "history.csv")}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, mnist):
-    """The folder and the output of a short run."""
-    folder = tmp_path_factory.mktemp("trained")
-    status, printed, complained = run("train", "mnist", *SMALL, "--out", folder)
-    assert (status, complained) == (0, "")
-    return folder, printed
+pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
 
 # -- training
@@ -263,161 +218,6 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
     model.save(tmp_path / "mine.gpunn")
     assert main(["evaluate", str(tmp_path / "mine.gpunn")]) == 1
     assert "say --data" in capsys.readouterr().err
-
-
-# -- predicting
-
-
-def test_predict_says_class_and_probability(trained, mnist, tmp_path, capsys):
-    images, _ = mnist[1]
-    path = str(trained[0] / "model.gpunn")
-    rows = gpunn.saving.load_model(path).predict(images[:3])
-    idx.write(tmp_path / "three", images[:3])
-    np.save(tmp_path / "one.npy", images[0])
-    assert main(["predict", path, str(tmp_path / "three"), str(tmp_path / "one.npy")]) == 0
-    expected = [
-        f"{tmp_path / name}: class {row.argmax()}, probability {row.max():.4f}"
-        for name, row in zip(("three[0]", "three[1]", "three[2]", "one.npy"), rows[[0, 1, 2, 0]],
-                             strict=True)
-    ]  # fmt: skip
-    assert capsys.readouterr().out.splitlines() == expected
-    assert main(["predict", path, str(tmp_path / "three"), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [row["class"] for row in said] == rows.argmax(axis=1).tolist()
-    assert [row["probability"] for row in said] == rows.max(axis=1).tolist()
-
-
-@pytest.mark.parametrize("shape", [(28, 28, 1), (1, 28, 28)])
-def test_convolutional_models_take_grey_images(shape, mnist, tmp_path, capsys):
-    images, labels = mnist[1][0][:20], mnist[1][1][:20]
-    data_format = "channels_last" if shape[-1] == 1 else "channels_first"
-    model = gpunn.Sequential(
-        [
-            gpunn.Input(shape),
-            gpunn.layers.Conv2D(2, 5, strides=4, data_format=data_format),
-            gpunn.layers.Flatten(),
-            gpunn.layers.Dense(10, activation="softmax"),
-        ]
-    )
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    path, picture, array = (str(tmp_path / name) for name in ("m.gpunn", "one.png", "two.npy"))
-    model.save(path)
-    Image.fromarray(images[0]).save(picture)
-    np.save(array, images[:2])
-    expected = model.predict(images.reshape(-1, *shape))
-    assert main(["predict", path, picture, array, "--invert", "no", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [row["class"] for row in said] == expected[[0, 0, 1]].argmax(axis=1).tolist()
-    idx.write(tmp_path / "t10k-images-idx3-ubyte", images)
-    idx.write(tmp_path / "t10k-labels-idx1-ubyte", labels)
-    assert main(["evaluate", path, "--data", str(tmp_path), "--json"]) == 0
-    found = model.evaluate(images.reshape(-1, *shape), labels, verbose=0)
-    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(found)
-
-
-def picture(pixels, kind):
-    """The same light-on-dark digit as an image of another kind."""
-    grey = Image.fromarray(pixels)
-    if kind == "I;16":
-        return Image.fromarray(pixels.astype(np.uint16) * 257)
-    if kind == "F":
-        return Image.fromarray(pixels.astype(np.float32) / 255)
-    if kind == "RGBA":  # black ink on nothing
-        ink = np.zeros((*pixels.shape, 4), np.uint8)
-        ink[..., 3] = pixels
-        return Image.fromarray(ink)
-    if kind == "dark on light":
-        return Image.fromarray(255 - pixels)
-    return grey.convert(kind)
-
-
-@pytest.mark.parametrize("kind", ["L", "RGB", "P", "CMYK", "I;16", "F", "RGBA", "dark on light"])
-def test_images_of_every_kind_become_the_same_pixels(tmp_path, mnist, kind):
-    pixels = mnist[1][0][0]
-    path = tmp_path / ("digit.tif" if kind in ("CMYK", "F") else "digit.png")
-    picture(pixels, kind).save(path)
-    read = gpunn.apps.cli.predict.image_to_array(str(path), (28, 28))
-    # Some conversions round: by 1 of 255.
-    assert abs(read.astype(int) - pixels).max() <= 1
-    assert read.dtype == np.uint8
-
-
-def test_images_are_padded_and_scaled(tmp_path, capsys):
-    page = np.full((300, 200), 250, np.uint8)
-    page[60:240, 90:110] = 10  # a dark bar in the middle
-    Image.fromarray(page).save(tmp_path / "bar.png")
-    read = gpunn.apps.cli.predict.image_to_array(str(tmp_path / "bar.png"), (28, 28)).astype(int)
-    assert read.shape == (28, 28)
-    heights, widths = np.nonzero(read > 128)
-    assert np.ptp(heights) + 1 == pytest.approx(28 * 180 / 300, abs=1)
-    assert np.ptp(widths) + 1 == pytest.approx(28 * 20 / 300, abs=1)
-    assert abs(read - read[:, ::-1]).max() <= 1
-    assert read[0].tolist() == [5] * 28
-    said = capsys.readouterr().err
-    assert said == "bar.png: 200x300 L image, padded to a square, scaled to 28x28, inverted\n"
-
-
-def test_inversion_can_be_asked_for(tmp_path):
-    Image.fromarray(np.full((28, 28), 40, np.uint8)).save(tmp_path / "even.png")
-    path = str(tmp_path / "even.png")
-    values = [
-        int(gpunn.apps.cli.predict.image_to_array(path, (28, 28), invert)[0, 0])
-        for invert in ("auto", "no", "yes")
-    ]
-    assert values == [40, 40, 215]
-
-
-def test_images_without_pillow(monkeypatch, tmp_path, trained, capsys):
-    Image.new("L", (28, 28)).save(tmp_path / "x.png")
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    assert main(["predict", str(trained[0] / "model.gpunn"), str(tmp_path / "x.png")]) == 1
-    assert 'pip install "gpunn[image]"' in capsys.readouterr().err
-
-
-def _files(folder, images):
-    (folder / "text.png").write_text("no image")
-    (folder / "empty.npy").write_bytes(b"")
-    Image.fromarray(images[0]).resize((200, 200)).save(folder / "whole.jpg")
-    (folder / "part.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:600])
-    np.save(folder / "shape.npy", images[:, :5])
-    np.save(folder / "texts.npy", np.full((2, 28, 28), "a"))
-    np.save(folder / "objects.npy", np.array([None]), allow_pickle=True)
-    np.save(folder / "nan.npy", np.full((28, 28), np.nan))
-    (folder / "part-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x09")
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("missing.png", "No such file"),
-        ("text.png", "no image that Pillow knows"),
-        ("empty.npy", "no image that Pillow knows"),
-        ("part.jpg", "damaged"),
-        ("shape.npy", "shape (100, 5, 28)"),
-        ("texts.npy", "dtype <U1"),
-        ("objects.npy", "allow_pickle"),
-        ("nan.npy", "nan"),
-        ("part-idx3-ubyte", "truncated"),
-        ("", "Is a directory"),
-    ],
-)
-def test_files_that_cannot_be_predicted(tmp_path, trained, mnist, capsys, name, said):
-    _files(tmp_path, mnist[1][0][:100])
-    assert main(["predict", str(trained[0] / "model.gpunn"), str(tmp_path / name)]) == 1
-    printed, complaint = capsys.readouterr()
-    assert printed == ""
-    last = complaint.splitlines()[-1]
-    assert last.startswith("gpunn: error: ")
-    assert said in last
-    assert "Traceback" not in complaint
-
-
-def test_outputs_that_are_no_probabilities(tmp_path, capsys):
-    model = gpunn.Sequential([gpunn.Input((4,)), gpunn.layers.Dense(3)])
-    model.save(tmp_path / "linear.gpunn")
-    np.save(tmp_path / "x.npy", np.ones((2, 4)))
-    assert main(["predict", str(tmp_path / "linear.gpunn"), str(tmp_path / "x.npy")]) == 1
-    assert "needs a softmax" in capsys.readouterr().err
 
 
 # -- mistakes

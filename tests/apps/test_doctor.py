@@ -1,6 +1,5 @@
 """What `gpunn doctor` says of backends, kernels and extras."""
 
-import emulated  # noqa: F401  makes the backend of that name known
 import numpy as np
 import pytest
 
@@ -9,10 +8,7 @@ from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver import card, cuda
 from gpunn.backends.numpy import backend as numpy_backend
 
-
-@pytest.fixture(autouse=True)
-def numpy_is_asked_for(monkeypatch, no_backend_yet):
-    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
 
 def no_card(monkeypatch):

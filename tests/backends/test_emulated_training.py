@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
 
@@ -22,7 +21,8 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 # Tests of the engine, run once more on each backend: fit, its logs and callbacks, files, resuming.
 ENGINE = (
-    "callbacks/test_callbacks.py", "training/test_fit.py", "training/test_weighted_rows.py",
+    "callbacks/test_callbacks.py", "callbacks/test_tensorboard.py",
+    "training/test_fit.py", "training/test_weighted_rows.py",
     "saving/test_saving.py", "saving/test_resume.py", "layers/test_shared_layers.py",
     "references/keras",
 )  # fmt: skip

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
 

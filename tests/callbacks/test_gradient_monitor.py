@@ -3,7 +3,6 @@
 import csv
 import glob
 
-import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
 

@@ -7,7 +7,6 @@ import io
 import warnings
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend of that name known
 import hypothesis
 import hypothesis.extra.numpy
 import hypothesis.strategies as st

@@ -2,7 +2,6 @@
 
 import math
 
-import emulated  # noqa: F401  (makes the backend known)
 import numpy as np
 import pytest
 from hypothesis import given, settings

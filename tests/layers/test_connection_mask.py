@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 import registered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import struct
 
@@ -36,6 +37,7 @@ def small_arrays(seed: int = 0) -> list[np.ndarray]:
 
 ARRAYS_0 = small_arrays()
 CONTENT = {name: idx_bytes(a) for name, a in zip(NAMES, ARRAYS_0, strict=True)}
+GZ = {f"/{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
 
 
 def declare(*ways: routes.Route) -> DataSet:

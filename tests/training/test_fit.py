@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend of that name known
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from small_models import LABELS, ROWS, SPARSE, TARGETS, X, classifier, linear
 
 import gpunn
 from gpunn.feeding import data
@@ -18,39 +18,16 @@ from gpunn.feeding.classes import split
 from gpunn.feeding.spec import Spec, Target
 
 layers = gpunn.layers
-ROWS = 20
-RANDOM = np.random.default_rng(5)
 NUMBERED = np.arange(ROWS, dtype="float64")[:, None]
 # The squared error of row i is 2^i for a model that always says 0: sums of losses tell the rows.
 CODES = 2.0 ** (NUMBERED / 2)
-X = RANDOM.normal(size=(ROWS, 4)).astype("float32")
-LABELS = np.arange(ROWS) % 3
-TARGETS = RANDOM.normal(size=(ROWS, 2)).astype("float32")
-SPARSE = "sparse_categorical_crossentropy"
 BACKENDS = ["numpy", "compiled", "emulated"]
-
-
-def linear(units: int = 1, inputs: int = 1, rate: float = 0.0, **arguments: Any) -> Any:
-    gpunn.utils.set_random_seed(7)
-    backend, dtype = arguments.pop("backend", None), arguments.pop("dtype", None)
-    model = gpunn.Sequential(
-        [layers.Input((inputs,)), layers.Dense(units)], backend=backend, dtype=dtype
-    )
-    model.compile(**{"optimizer": gpunn.optimizers.SGD(rate), "loss": "mse", **arguments})
-    return model
 
 
 def silent(backend: str | None = None) -> Any:
     """A model that says 0 and learns nothing."""
     model = linear(dtype="float64", backend=backend)
     model.set_weights([np.zeros((1, 1)), np.zeros(1)])
-    return model
-
-
-def classifier(seed: int = 7, **arguments: Any) -> Any:
-    gpunn.utils.set_random_seed(seed)
-    model = gpunn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
-    model.compile(**{"optimizer": gpunn.optimizers.SGD(0.1), "loss": SPARSE, **arguments})
     return model
 
 

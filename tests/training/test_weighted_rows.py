@@ -4,38 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import emulated  # noqa: F401  makes the backend of that name known
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from small_models import LABELS, ROWS, SPARSE, TARGETS, X, classifier, linear
 
 import gpunn
 
 layers = gpunn.layers
-ROWS = 20
-RANDOM = np.random.default_rng(5)
-X = RANDOM.normal(size=(ROWS, 4)).astype("float32")
-LABELS = np.arange(ROWS) % 3
-TARGETS = RANDOM.normal(size=(ROWS, 2)).astype("float32")
-SPARSE = "sparse_categorical_crossentropy"
+RANDOM = np.random.default_rng(6)
 BACKENDS = ["numpy", "compiled", "emulated"]
-
-
-def linear(units: int = 1, inputs: int = 1, rate: float = 0.0, **arguments: Any) -> Any:
-    gpunn.utils.set_random_seed(7)
-    backend, dtype = arguments.pop("backend", None), arguments.pop("dtype", None)
-    model = gpunn.Sequential(
-        [layers.Input((inputs,)), layers.Dense(units)], backend=backend, dtype=dtype
-    )
-    model.compile(**{"optimizer": gpunn.optimizers.SGD(rate), "loss": "mse", **arguments})
-    return model
-
-
-def classifier(seed: int = 7, **arguments: Any) -> Any:
-    gpunn.utils.set_random_seed(seed)
-    model = gpunn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
-    model.compile(**{"optimizer": gpunn.optimizers.SGD(0.1), "loss": SPARSE, **arguments})
-    return model
 
 
 # -- weights, against formulas

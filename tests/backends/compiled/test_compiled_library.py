@@ -1,0 +1,189 @@
+"""The library of compiled kernels: on each instruction set, on several threads, and not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparisons import COMPARISONS
+from comparisons.samples import Sample
+from comparisons.steps import give_gradients, make_arena
+
+import gpunn
+from gpunn import layers
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import cpu_kernels
+from gpunn.backends.contract.control import Control
+from gpunn.backends.cupy.driver import card
+from gpunn.backends.shared.geometry import Geometry
+
+REASON = cpu_kernels.why_not()
+UNWANTED = os.environ.get("GPUNN_BUILD") == "none"
+built = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+
+@pytest.mark.skipif(UNWANTED, reason="GPUNN_BUILD is none")
+def test_the_kernels_were_built() -> None:
+    """Without them, most of what is tested here and elsewhere is skipped."""
+    assert REASON is None
+
+
+# -- instruction sets
+
+
+def run_digests(instructions: str, *arguments: str, **environment: str) -> Any:
+    """What `compiled_digests.py` prints."""
+    done = subprocess.run(
+        [sys.executable, "compiled_digests.py", *arguments],
+        cwd=Path(__file__).parents[2] / "support",
+        env={**os.environ, "GPUNN_INSTRUCTIONS": instructions, **environment},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+digests_of = cache(run_digests)
+
+
+@pytest.fixture(params=cpu_kernels.INSTRUCTIONS)
+def instructions(request: pytest.FixtureRequest) -> str:
+    """Each set that this machine has."""
+    if REASON is not None:
+        pytest.skip(REASON)
+    if request.param not in cpu_kernels.available():
+        pytest.skip(f"this machine has no {request.param}, or it was not built for it")
+    return request.param
+
+
+# What has products in it: these add up with fused multiplications where there are any.
+WITH_PRODUCTS = {
+    "convolution", "products", "rounded_products", "persistent_steps", "persistent_updates",
+}  # fmt: skip
+
+
+def test_each_instruction_set(instructions: str) -> None:
+    """A training and every operation agree with NumPy, and all but products have the same bits."""
+    found = digests_of(instructions)
+    assert found["instructions"] == instructions
+    assert found["digests"].keys() == COMPARISONS.keys()
+    expected = digests_of(cpu_kernels.available()[0])["digests"]
+    differing = {name for name, digest in found["digests"].items() if digest != expected[name]}
+    assert differing <= WITH_PRODUCTS
+
+
+@built
+def test_an_instruction_set_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUNN_INSTRUCTIONS", "avx1024")
+    with pytest.raises(RuntimeError, match="must be one of baseline, avx2, avx512; got 'avx1024'"):
+        cpu_kernels.library()
+    assert "avx1024" in str(cpu_kernels.why_not())
+
+
+# -- threads
+
+
+def large_operations() -> dict[str, str]:
+    """Digests of what operations give that are worth several threads."""
+    backend, found = get_backend("compiled"), {}
+    random = np.random.default_rng(0)
+    x = random.standard_normal((1103, 1021), np.float32)
+    w, out = random.standard_normal((1021, 67), np.float32), np.empty_like(x)
+    mean, variance, factors = random.random((3, 1021), np.float32)
+    images = x[:, :1020].reshape(1103, 10, 6, 17).copy()
+    geometry = Geometry.fit((10, 6), (2, 2), (2, 2), "valid")
+    pooled, product = np.empty((1103, 5, 3, 17), np.float32), np.empty((1103, 67), np.float32)
+    mask, totals = np.empty(x.shape, bool), np.zeros(3)
+    labels = np.arange(len(x), dtype=np.int32) % 1021
+    entropy = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    sample = Sample(1103, 1021)
+
+    def note(name: str, *arrays: Any) -> None:
+        bits = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+        found[name] = hashlib.sha256(bits).hexdigest()
+
+    for formula in (gpunn.activations.Gelu(), gpunn.activations.Softmax()):
+        backend.bias_activation(x.copy(), mean, formula, out)
+        note(f"{formula}", out)
+    backend.activation_gradient(gpunn.activations.Tanh(), x, out.copy(), out)
+    note("gradient", out)
+    backend.loss(entropy, labels, x, None, 0.5, out, totals)
+    note("loss", out, totals)
+    backend.dropout(x, 0.3, 5, 6, Control(backend), out, mask)
+    note("dropout", out, mask)
+    backend.column_sums(x, out[0])
+    note("column sums", out[0])
+    backend.matmul(x, w, product)
+    note("product", product)
+    backend.matmul(x, product, w, transpose_a=True)
+    note("transposed product", w)
+    flat = x[:, :, None]
+    backend.batch_statistics(flat, 0.9, mean, variance, factors.copy(), factors.copy())
+    backend.normalize(flat, mean, variance, factors, None, 0.1, out[:, :, None])
+    note("batch normalization", mean, variance, out)
+    backend.max_pooling(images, geometry, pooled)
+    note("pooling", pooled)
+    for optimizer in (gpunn.optimizers.Adam(global_clipnorm=0.1), gpunn.optimizers.Lamb()):
+        made, control = make_arena(backend, sample, optimizer), Control(backend)
+        give_gradients(made, sample)
+        optimizer.step(made, control)
+        note(optimizer.name, *(parameter.value for parameter in made.parameters))
+    return found
+
+
+@built
+def test_the_number_of_threads_makes_no_difference() -> None:
+    """Bit for bit, in operations that are large enough to be shared out."""
+    library, found = cpu_kernels.library(), []
+    try:
+        for count in (1, 3):
+            library.set_threads(count)
+            found.append(large_operations())
+    finally:
+        library.set_threads(1)
+    assert found[0] == found[1]
+
+
+# -- without the library
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[None]:
+    """A process that never saw a backend, on a machine without card and compiled kernels."""
+    monkeypatch.setattr(cpu_kernels, "is_built", lambda which: False)
+    for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(card, "why_not", lambda: "There is no card.")
+    known = (cpu_kernels.load, cpu_kernels.of_this_cpu)
+    for function in known:
+        function.cache_clear()
+    yield
+    for function in known:
+        function.cache_clear()
+
+
+def test_without_it_numpy_takes_over(hidden: None, capsys: pytest.CaptureFixture[str]) -> None:
+    model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1)])
+    assert type(model.backend) is type(get_backend("numpy"))
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "using the NumPy backend. There is no card. " in said
+    assert cpu_kernels.why_not() is not None and str(cpu_kernels.why_not()) in said
+
+
+def test_without_it_to_ask_for_it_raises(hidden: None) -> None:
+    for ask in (gpunn.use_backend, get_backend):
+        with pytest.raises(RuntimeError, match="compiled kernels were not built"):
+            ask("compiled")
+    assert get_backend().name == "numpy"

@@ -1,0 +1,36 @@
+"""The command line in processes of its own, which can be stopped; and a short run of it."""
+
+import subprocess
+import sys
+
+SMALL = ["--hidden", "16", "--batch-size", "128", "--epochs", "6", "--backend", "numpy"]
+# A shell that starts us in the background has Ctrl-C ignored.
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from gpunn.apps.cli import main
+sys.exit(main())
+"""
+
+
+def start(*arguments):
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(*arguments):
+    process = start(*arguments)
+    printed, complained = process.communicate()
+    return process.returncode, printed, complained
+
+
+def stop(process, line, sent):
+    """Send a signal as soon as a line begins so; what was on stderr."""
+    while not process.stdout.readline().startswith(line):
+        assert process.poll() is None
+    process.send_signal(sent)
+    return process.communicate()[1]
+
+
+def result(folder):
+    return {name: (folder / name).read_bytes() for name in ("model.gpunn", "history.csv")}
