@@ -173,14 +173,16 @@ class Exclusive:
     def __enter__(self) -> None:
         self.enter(sys._getframe(1))
 
-    def enter(self, frame: FrameType) -> None:
-        """Begin a ``with`` block of the call with this frame; `__exit__` ends it."""
+    def enter(self, frame: FrameType) -> bool:
+        """Begin a ``with`` block of the call with this frame; `__exit__` ends it. Whether it is
+        the outermost one of its thread."""
         if self.take(frame) is None:
             holder = self.holder
             if holder is not None and holder.thread == threading.get_ident():
                 holder.depth += 1
-            else:
-                self.wait(frame)
+                return False
+            self.wait(frame)
+        return True
 
     def __exit__(self, *error: object) -> None:
         holder = self._last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,14 +12,17 @@ import emulated
 import numpy as np
 import pretended_cuda
 import pytest
+from interrupting import interrupt, places, tell_of_calls
 from little_memory import limited
 from pretended_cuda import Cupy, Libraries
 from products import trained
 
 import gpunn
 from gpunn.backends.cupy.driver import cublas, cuda
+from gpunn.backends.cupy.launch import turn
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS, rounded
+from gpunn.common.holds import Hold
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
 
@@ -331,6 +335,39 @@ def test_the_current_stream_of_the_user_stays(libraries: Libraries) -> None:
     assert emulated.current_stream() is before
 
 
+@pytest.mark.parametrize("event", ["line", "return"])
+def test_ctrl_c_between_entering_and_leaving_leaves_the_user_s_stream(
+    event: str, libraries: Libraries
+) -> None:
+    """Current again after the next call, wherever the one before was interrupted."""
+    backend = cuda.make_backend()
+    x = backend.zeros((3,), np.float32)
+
+    def work() -> None:
+        with backend.turn:  # as around a program, which may have array functions of its own
+            backend.read(x)
+
+    found = places(work, {turn.__file__, cuda.__file__}, (event,))
+    assert len(found) > 5
+    for place in found:
+        before = emulated.current_stream()
+        with pretended_cuda.Stream(non_blocking=True) as own:
+            interrupt(work, place)
+            work()
+            assert emulated.current_stream() is own, place
+        assert emulated.current_stream() is before, place
+
+
+def test_a_user_s_own_stream_within_a_step_is_left_again(libraries: Libraries) -> None:
+    backend = cuda.make_backend()
+    with backend.turn:
+        ours = emulated.current_stream()
+        with pretended_cuda.Stream(non_blocking=True) as own:
+            assert backend.read(backend.zeros((2,), np.float32)).tolist() == [0, 0]
+            assert emulated.current_stream() is own
+        assert emulated.current_stream() is ours
+
+
 def test_arrays_that_are_still_computed_are_waited_for(libraries: Libraries) -> None:
     """A user's own array functions are on a stream of the user's, and may be late."""
     backend = cuda.make_backend()
@@ -342,6 +379,36 @@ def test_arrays_that_are_still_computed_are_waited_for(libraries: Libraries) -> 
         np.testing.assert_array_equal(model.predict(backend.xp.asarray(values)), expected)
         own = backend.upload(backend.xp.asarray(values))
         np.testing.assert_array_equal(backend.read(own), values)
+
+
+def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libraries) -> None:
+    backend = cuda.make_backend().isolated()
+    x, found = backend.zeros((3,), np.float32), list[Any]()
+    waits_or_has_read = threading.Event()
+
+    def read() -> None:
+        try:
+            tell_of_calls(lambda: found.append(backend.read(x).tolist()), Hold.wait,
+                          waits_or_has_read.set)  # fmt: skip
+        except RuntimeError as error:
+            found.append(error)
+        finally:
+            waits_or_has_read.set()
+
+    reader, steps = threading.Thread(target=read), []
+
+    def step() -> None:
+        backend.affine(x, 1.0, 1.0, x)
+        steps.append(1)
+        if len(steps) == 2:  # the first is performed
+            reader.start()
+            assert waits_or_has_read.wait(60)
+
+    program = backend.program(step)
+    program.run(1)
+    program.run(1)
+    reader.join()
+    assert found == [[2, 2, 2]]
 
 
 def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:

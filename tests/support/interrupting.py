@@ -1,4 +1,5 @@
-"""Ctrl-C at a chosen line: raised by a trace function, which knows of each line before it runs."""
+"""Ctrl-C at a chosen line, and word of a function that is called, by a trace function: it knows of
+each line before it runs."""
 
 from __future__ import annotations
 
@@ -63,3 +64,18 @@ def interrupt(work: Callable[[], Any], place: Place) -> None:
     finally:
         sys.settrace(before)
         sys.unraisablehook = hook
+
+
+def tell_of_calls(work: Callable[[], Any], of: Callable[..., Any], tell: Callable[[], Any]) -> None:
+    """Run ``work()``, with a call of ``tell()`` whenever it calls the function ``of``."""
+
+    def trace(frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code is of.__code__:
+            tell()
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)

@@ -27,6 +27,9 @@ class EmulatedStream(Stream):
         self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
         self.lost = 0  # copies that nobody waited for
 
+    def is_current(self) -> bool:
+        return current_stream() is self
+
     def current(self) -> Any:
         return Sending([])  # no other stream takes any work
 

@@ -93,9 +93,13 @@ class CupyStream:
         self._stream.__exit__(*error)
         self._device.__exit__(*error)
 
+    def is_current(self) -> bool:
+        return bool(self._cupy.cuda.get_current_stream() == self._stream)
+
     def current(self) -> Sending:
-        stream = self._cupy.cuda.get_current_stream()
-        return Sending() if stream == self._stream else _Sending(stream.record(), self._stream)
+        if self.is_current():
+            return Sending()
+        return _Sending(self._cupy.cuda.get_current_stream().record(), self._stream)
 
     def synchronize(self) -> None:
         self._stream.synchronize()

@@ -65,6 +65,9 @@ class _Products:
 
 
 class _Stream(nullcontext[None]):
+    def is_current(self) -> bool:
+        return True
+
     def current(self) -> Sending:
         return Sending()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
 
 from .codegen import Kernel
+from .turn import Current
 
 Replay = Callable[[], None]
 """Does once more what was captured."""
@@ -89,7 +89,7 @@ class KernelSet(Protocol):
         """Compile a kernel."""
 
 
-class Stream(AbstractContextManager[Any], Protocol):
+class Stream(Current, Protocol):
     """The queue of work on the device. In a ``with`` block of it the array functions of this
     thread go there."""
 

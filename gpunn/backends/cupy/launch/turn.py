@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import AbstractContextManager
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 from gpunn.backends.contract.device import Sending
 from gpunn.common.holds import Exclusive
+
+
+class Current(AbstractContextManager[Any], Protocol):
+    """What is current in this thread, within a ``with`` block of it."""
+
+    def is_current(self) -> bool:
+        """Whether it is now."""
+
+
+class _ThisThread(threading.local):
+    def __init__(self) -> None:
+        # The function call of each block, the innermost last, and whether it entered the stream.
+        self.blocks: list[tuple[FrameType, bool]] = []
 
 
 class Turn:
@@ -17,18 +32,34 @@ class Turn:
     CuPy's current stream is each thread's own, and its user may choose another: array functions
     would not wait for the backend's kernels, nor be captured with them. What other threads ask
     for meanwhile must not be captured.
+
+    Ctrl-C can come between any two lines, also when the stream was entered and the block has not
+    begun. So a thread's outermost block that finds the stream current already leaves it, too.
     """
 
-    def __init__(self, stream: AbstractContextManager[Any]) -> None:
+    def __init__(self, stream: Current) -> None:
         self._lock = Exclusive()
         self._stream = stream
+        self._this_thread = _ThisThread()
 
     def __enter__(self) -> None:
-        self._lock.enter(sys._getframe(1))
-        self._stream.__enter__()
+        frame, blocks = sys._getframe(1), self._this_thread.blocks
+        outermost = self._lock.enter(frame)
+        if outermost:
+            blocks.clear()
+        enters = not self._stream.is_current()
+        if enters:
+            self._stream.__enter__()
+        blocks.append((frame, enters or outermost))
 
     def __exit__(self, *error: Any) -> None:
-        self._stream.__exit__(*error)
+        frame, blocks = sys._getframe(1), self._this_thread.blocks
+        while blocks:
+            of_block, leaves = blocks.pop()  # maybe that of an inner block that was interrupted
+            if leaves:
+                self._stream.__exit__(*error)
+            if of_block is frame:
+                break
         self._lock.__exit__()
 
 
