@@ -64,6 +64,24 @@ def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
     return int(values * np.dtype(dtype).itemsize * SPARE)
 
 
+def _largest_batch(size: int, plan: Plan, backend: Backend, dtype: str, training: bool) -> int:
+    """The largest power of two below ``size`` for which the device has the memory that
+    `sample_bytes` counts, in arrays like a batch's; 0 if not even for one sample."""
+    outputs = [math.prod(node.output_shape) for node in plan.nodes]
+    widths = [*map(math.prod, plan.input_shapes), *outputs * (2 if training else 1)]
+    widths.append(int(sum(widths) * (SPARE - 1)))
+    fits = 1 << (size - 1).bit_length() - 1 if size > 1 else 0
+    while fits:
+        try:
+            for arrays in [[backend.empty((fits, width), dtype) for width in widths]]:
+                arrays.clear()
+        except MemoryError:
+            fits //= 2
+        else:
+            break
+    return fits
+
+
 def lacking(size: int, backend: Backend) -> int | None:
     """How many bytes are free, if these are not enough to put ``size`` bytes of data there."""
     if size < ASKED_FROM:
@@ -105,7 +123,8 @@ def room_for_batch(
     batch size that would fit.
 
     The memory that the attempt has allocated so far is freed, ``caches`` included, so that the
-    next attempt, with a smaller batch, can use it.
+    next attempt, with a smaller batch, can use it. Which batch fits is tried: how many bytes are
+    free says little of the pieces that they are in.
     """
 
     def message() -> str:
@@ -115,8 +134,8 @@ def room_for_batch(
         each, free = sample_bytes(plan, dtype, training), backend.free_bytes()
         if free is None:
             advice = "a smaller batch_size takes less."
-        elif fits := max(min(free // each, size - 1), 0):
-            fits = 1 << fits.bit_length() - 1  # a power of two leaves some to spare
+        elif fits := _largest_batch(size, plan, backend, dtype, training):
+            free = max(free, fits * each)
             advice = f"{free:,} are free: batch_size={fits} would fit."
         else:
             advice = f"{free:,} are free: not one fits. Free memory, or make the model smaller."

@@ -346,6 +346,22 @@ def test_a_batch_that_does_not_fit_is_still_an_error(
         assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
 
 
+def test_idle_pieces_of_memory_count_for_a_batch(card: str, large: Any) -> None:
+    """Which the card cannot give to anybody else: there is an array in the same piece."""
+    x, y = large
+    model = wide(card)
+    model.fit(x[:64], y[:64], verbose=0)
+    with limited(model.backend, 1 << 20):
+        model.backend.empty((1 << 20,), np.uint8)  # gone at once: its piece is idle
+        beginning = model.backend.empty((1,), np.uint8)
+        error = refusal(lambda: model.fit(x, y, batch_size=500, verbose=0))
+        fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
+        free = int(re.findall(r"([\d,]+) are free", error)[0].replace(",", ""))
+        assert fits == 256 and free >= fits * 600 * 4
+        model.fit(x, y, batch_size=fits // 4, verbose=0)
+        del beginning
+
+
 # -- what a call leaves for the next
 
 

@@ -142,9 +142,10 @@ class Device(ABC):
             return -limit <= float(array.min()) <= float(array.max()) <= limit
 
     def free_bytes(self) -> int | None:
-        """How much memory can still be had, or None where that is not known.
+        """How many bytes the device can still give, or None where that is not known.
 
-        An array for which there is none raises MemoryError.
+        An array for which there is no memory raises MemoryError. There may be more for smaller
+        arrays: what arrays have left of larger pieces is used again, but is in nobody's sum.
         """
         return None
 

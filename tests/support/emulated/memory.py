@@ -8,20 +8,20 @@ from collections import deque
 
 import numpy as np
 
-from .streams import current_stream
+from .streams import Stream, current_stream
 
 
 class Chunk:
     """A piece of what the pool has taken of the card, and its neighbours in the same piece."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, stream: Stream) -> None:
+        self.size, self.stream = size, stream
         self.left: Chunk | None = None
         self.right: Chunk | None = None
 
     def split(self, size: int) -> Chunk:
         """Keep ``size`` bytes; the rest."""
-        rest = Chunk(self.size - size)
+        rest = Chunk(self.size - size, self.stream)
         rest.left, rest.right, self.size = self, self.right, size
         if rest.right is not None:
             rest.right.left = rest
@@ -40,8 +40,8 @@ class Chunk:
 class Memory:
     """CuPy's memory pool: gives out chunks in units of 512 bytes, and keeps what comes back.
 
-    An array gets the smallest idle chunk that has room for it, which is split, or else memory of
-    the card. Only a chunk that is whole again goes back to the card.
+    An array gets the smallest idle chunk of its stream that has room for it, which is split, or
+    else memory of the card. Only a chunk that is whole again goes back to the card.
     """
 
     UNIT = 512
@@ -79,7 +79,8 @@ class Memory:
         size = -(-size // self.UNIT) * self.UNIT
         with self._lock:
             self._put_back()
-            fitting = [chunk for chunk in self._idle if chunk.size >= size]
+            stream = current_stream()
+            fitting = [c for c in self._idle if c.size >= size and c.stream is stream]
             if fitting and size:
                 chunk = min(fitting, key=lambda chunk: chunk.size)
                 self._idle.remove(chunk)
@@ -90,7 +91,7 @@ class Memory:
                     self._free_whole()
                 if self._limit and self._total + size > self._limit:
                     raise MemoryError(f"Out of memory allocating {size:,} bytes")
-                chunk = Chunk(size)
+                chunk = Chunk(size, stream)
                 self._total += size
             self._used += size
             return chunk

@@ -44,6 +44,8 @@ def make_backend() -> CupyBackend:
     stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
 
     def free() -> int:
+        # Idle parts of chunks that are in use come on top, for arrays of their stream that are no
+        # larger; CuPy does not say how large which of them are.
         pool = cupy.get_default_memory_pool()
         pool.free_all_blocks()
         there = cupy.cuda.runtime.memGetInfo()[0]
