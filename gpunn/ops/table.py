@@ -43,6 +43,8 @@ class _ByName:
     """``ops.where(...)``, for what is defined above or in a module below it."""
 
     def __getattr__(self, name: str) -> Any:
+        if name not in FUNCTIONS:
+            raise AttributeError(name)
         return FUNCTIONS[name]
 
 
