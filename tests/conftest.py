@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
@@ -56,6 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "compiled" in [value for value in values if isinstance(value, str)]:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over the tests themselves, thousands of objects that stay:
+    those that tests ask for would take half a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=[pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,16 @@ from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
 from gpunn.common.tree import own_folder
 
-BETWEEN = [pytest.param(a, marks=pytest.mark.more) for a in ARCHITECTURES[1:-1]]
+
+def compilations() -> Iterator[Any]:
+    """Every file for every card. Each run compiles it for one, the oldest or the newest in turn."""
+    for number, file in enumerate(kernel_source.files(".cu")):
+        for architecture in ARCHITECTURES:
+            more = architecture != ARCHITECTURES[-(number % 2)]
+            yield pytest.param(file, architecture, marks=[pytest.mark.more] if more else [])
 
 
-@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], *BETWEEN, ARCHITECTURES[-1]])
-@pytest.mark.parametrize("file", kernel_source.files(".cu"))
+@pytest.mark.parametrize(("file", "architecture"), list(compilations()))
 def test_compiles_without_spills(file: str, architecture: int) -> None:
     resources = kernel_table.resources(file, architecture)
     assert list(resources) == [kernel.calls[0].entry for kernel in every_kernel(file)]
@@ -55,14 +62,20 @@ def test_a_stale_table_is_seen(
         test_the_table_is_that_of_the_kernels()
 
 
-def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
-    """It names every launch and part; its figures are those of its own version of the compiler."""
+def test_the_page_of_hot_kernels_names_them() -> None:
+    """Every launch and part."""
     written = hot_kernels.RESULT.read_text()
     titles = [f"| {hot.title} | {hot.bytes:,} |" for hot in hot_kernels.launches()]
     titles += [f"| `{call.entry}` |" for call in hot_kernels.parts()]
     rows = [line for line in written.splitlines() if re.match(r"\| (W\d|`)", line)]
     assert len(rows) == len(titles), "make kernels"
     assert all(map(str.startswith, rows, titles)), "make kernels"
+
+
+@pytest.mark.more
+def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
+    """Its figures are those of its own version of the compiler."""
+    written = hot_kernels.RESULT.read_text()
     if f"NVRTC {nvrtc.version()} " in written:
         assert written == hot_kernels.text(), "the kernels have changed: make kernels"
 

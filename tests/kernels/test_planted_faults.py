@@ -299,8 +299,8 @@ def attempt(fault: Fault, sanitized: bool = False) -> subprocess.CompletedProces
 
 
 def case(fault: Fault) -> Any:
-    """A test's parameter. Every fourth fault is planted in every run."""
-    more = fault not in FAULTS[::4]
+    """A test's parameter. Every eighth fault is planted in every run."""
+    more = fault not in FAULTS[::8]
     return pytest.param(fault, id=fault.name, marks=[pytest.mark.more] if more else [])
 
 
@@ -319,6 +319,7 @@ def test_without_a_fault_there_is_no_complaint() -> None:
     )
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("name", "report"),
     [

@@ -262,6 +262,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [sys.executable, "-m", "gpunn", "bench", "--quick", "--against", "numpy"]
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("mnist")
 def test_a_quick_run_from_end_to_end(small: list[str], tmp_path: Path) -> None:
     few = ["--tier", "step", "--tier", "cold", "--tier", "memory", "--rows", "320"]

@@ -67,6 +67,7 @@ def written(folder: Path) -> tuple[dict[str, dict[str, Any]], str]:
     return reports, (run / "page.md").read_text()
 
 
+@pytest.mark.more
 def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Path) -> None:
     assert command("epochs,neighbours").communicate()[0] is not None
     reports, text = written(tmp_path / "out")

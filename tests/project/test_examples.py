@@ -248,8 +248,9 @@ def run(name, arguments, folder):
 
 # Several seconds each.
 LONG = {
-    "activations", "autoencoder", "diabetes", "first_weights", "mnist_recipes",
-    "noise_and_normalization", "overfitting", "second_order", "training_choices",
+    "activations", "autoencoder", "breast_cancer", "custom_layer", "descent", "diabetes",
+    "first_weights", "mnist_recipes", "noise_and_normalization", "overfitting", "second_order",
+    "training_choices", "vanishing_gradient",
 }  # fmt: skip
 
 
