@@ -16,7 +16,7 @@ from benchmarks.common import machine
 from benchmarks.race import page
 
 PAGE = "page.md"
-UNDER_WAY, DONE = "under way", "done"
+UNDER_WAY, DONE, NOT_MEASURED = "under way", "done", "not measured"
 Report = dict[str, Any]
 
 
@@ -97,6 +97,11 @@ def _described(report: Report, ours: str) -> Sequence[str]:
             f"- {name}: {_first(case['message'])}"
             for name, case in report["cases"].items() if case["outcome"] == "failed"
         ]  # fmt: skip
+    if "left_out" in report:
+        files = "; ".join(f"{name} ({_first(why)})" for name, why in report["left_out"].items())
+        parts.append(f"Left out: {files}.")
+    if "not_measured" in report:
+        parts.append(f"Not measured: {report['not_measured']}.")
     for entry in report.get("benchmarks", ()):
         parts += [text.replace("## ", "### ", 1) if text.startswith("## ") else text
                   for text in page.section(entry, ours)]  # fmt: skip

@@ -56,10 +56,12 @@ class Watched:
     Attributes:
         collected: how many tests there are.
         cases: outcome, message and seconds of each that had its turn.
+        left_out: files that could not be read, and why: what they need is not installed.
     """
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self.collected, self.cases = 0, dict[str, dict[str, Any]]()
+        self.left_out: dict[str, str] = {}
         self._tell, self._told, self._lock = tell, time.monotonic(), threading.Lock()
 
     def add(self, name: str, outcome: str, message: str, seconds: float) -> None:
@@ -70,7 +72,8 @@ class Watched:
                 self._told = time.monotonic()
 
     def report(self) -> dict[str, Any]:
-        return {"collected": self.collected, "cases": dict(self.cases)}
+        found = {"collected": self.collected, "cases": dict(self.cases)}
+        return {**found, "left_out": dict(self.left_out)} if self.left_out else found
 
 
 def run(
@@ -109,6 +112,8 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
                     if "collected" in news:
                         watched.collected += 0 if counted else news["collected"]
                         counted = True
+                    elif "left_out" in news:
+                        watched.left_out |= news["left_out"]
                     elif "begun" in news:
                         begun = news["begun"]
                     else:
@@ -131,6 +136,11 @@ class _Plugin:
 
     def __init__(self, wanted: Wanted, say: Callable[..., None]) -> None:
         self.wanted, self.say = wanted, say
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            last = str(report.longrepr).strip().splitlines()[-1]
+            self.say(left_out={report.nodeid: last.removeprefix("E").strip()[:300]})
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -183,7 +193,8 @@ def main() -> int:
     expression = " and ".join(filter(None, (about, wanted.expression)))
     # CuPy warns of what is no fault of ours: its warnings are shown, not errors.
     options = ["-q", "-W", "default", "-o", f"faulthandler_timeout={TEST_SECONDS}"]
-    options += ["-p", "no:cacheprovider", *chosen, *(["-k", expression] if expression else [])]
+    options += ["--continue-on-collection-errors", "-p", "no:cacheprovider"]
+    options += [*chosen, *(["-k", expression] if expression else [])]
     return pytest.main([*options, *wanted.files], plugins=[_Plugin(wanted, say)])
 
 

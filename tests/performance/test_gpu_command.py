@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.card import gpu, gpu_tests
+from benchmarks.card import gpu, gpu_results, gpu_tests
+from benchmarks.common import machine
 from gpunn.backends.cupy.launch import modes
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,41 @@ def test_a_sample_has_each_name_once(tmp_path: Path) -> None:
     for sampled in names.values():
         assert sum("Relu" in name for name in sampled) == 1
     assert not {*names["first"]} & {*names["rest"]}
+
+
+def test_a_file_that_needs_more_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(TESTS)
+    (tmp_path / "test_other.py").write_text(f"import nothing_of_the_kind\n{TESTS}")
+    wanted = gpu_tests.Wanted([str(tmp_path)], "emulated", "of_each")
+    found = gpu_tests.run(wanted, 1, math.inf, lambda report: None)
+    assert found["collected"] == len(found["cases"]) == 4
+    ((file, why),) = found["left_out"].items()
+    assert file.endswith("test_other.py")
+    assert why == "ModuleNotFoundError: No module named 'nothing_of_the_kind'"
+    folder = tmp_path / "results"
+    about = {"card": {"name": "a card"}, "emulated": False, "machine": machine.describe()}
+    results = gpu_results.Results(folder, {"others": "Others"}, about, gpu.OURS)
+    results.write("others", gpu_results.DONE, 1.0, found)
+    assert re.search(r"Left out: \S*test_other.py \(ModuleNotFoundError: ", results.text())
+
+
+def test_what_is_not_measured_is_not_called_done(command: Started, tmp_path: Path) -> None:
+    process = command("operations")
+    process.communicate()
+    assert process.returncode == 0
+    reports, text = written(tmp_path / "out")
+    assert reports["operations"]["state"] == "not measured"
+    assert "| Operations by themselves | not measured |" in text and "Not measured: it is" in text
+
+
+@pytest.mark.more
+def test_no_test_of_a_card_is_forgotten() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", "tests"],
+        cwd=ROOT, env={**os.environ, "GPUNN_BACKEND": "cupy"}, capture_output=True, text=True,
+    )  # fmt: skip
+    found = set(re.findall(r"^(tests/\S+?\.py)::", done.stdout, re.MULTILINE))
+    assert found == {*gpu.GPU, *gpu.PARITY, *gpu.OTHERS, *gpu.NEEDY}
 
 
 def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
