@@ -65,8 +65,9 @@ _PARTS = """\
 
 Instructions of PTX for an element, in the innermost loop that moves most: its instructions,
 divided by its stores to global memory (by its loads, if it stores nothing there). PTX is what the
-card's own assembler begins with, so this compares kernels, and is not what a card counts. "-": no
-such loop.
+card's own assembler begins with, so this compares kernels, and is not what a card counts: of the
+disassemblers that pip has (nvidia-cuda-nvdisasm, from CUDA 13.2 on) none knows sm_61. "-": no such
+loop.
 """
 
 
