@@ -26,6 +26,7 @@ from gpunn import layers
 from gpunn.backends.numpy import updates as numpy_updates
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared import threads
+from gpunn.backends.shared.interrupts import perform
 
 PACKAGE = Path(gpunn.__file__).parent
 # Where something is held, taken turns at, traced, kept for the next call, or half done.
@@ -293,6 +294,18 @@ def test_what_a_user_wrote_is_interrupted_at_once() -> None:
     with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
         signals.after(0.05)
         model.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0)
+
+
+def test_an_interrupt_in_a_step_within_a_step_waits_for_the_outer_one() -> None:
+    done: list[str] = []
+
+    def outer() -> None:
+        perform([lambda: signal.raise_signal(signal.SIGINT), lambda: done.append("inner")], 1)
+        done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        perform([outer], 2)
+    assert done == ["inner", "outer"]
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])

@@ -8,6 +8,7 @@ that comes within a step waits for the end of the step.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -35,10 +36,7 @@ class _Handler:
         self.pending = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        inner = frame
-        while inner is not None and inner.f_code is not _step.__code__:
-            inner = inner.f_back
-        if inner is not None:
+        if _within_step(frame):
             self.pending = True
         else:
             self.before(number, frame)
@@ -50,13 +48,20 @@ class _Handler:
             self.before(_SIGINT, None)
 
 
+def _within_step(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not _step.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def _step(calls: Calls) -> None:
     for call in calls:
         call()
 
 
 def perform(calls: Calls, steps: int) -> None:
-    """Perform the calls of a step ``steps`` times; an interrupt waits for the end of a step.
+    """Perform the calls of a step ``steps`` times; an interrupt waits for the end of a step, of
+    the outermost one where a step performs another.
 
     >>> import os, signal
     >>> done = []
@@ -85,9 +90,12 @@ def perform(calls: Calls, steps: int) -> None:
 
 
 def _handler() -> _Handler | None:
-    """The handler to install; None where no Python code handles the signal."""
+    """The handler to install; None where no Python code handles the signal, or a step around this
+    one has a handler."""
     before: Any = _get_handler(_SIGINT)
-    if isinstance(before, _Handler):  # left there by a call that was interrupted itself
-        before = before.before
+    if isinstance(before, _Handler):
+        if _within_step(sys._getframe()):
+            return None
+        before = before.before  # it was left there by a call that was interrupted itself
     signalled = threading.main_thread().ident  # the thread that Python gives signals to
     return _Handler(before) if callable(before) and threading.get_ident() == signalled else None
