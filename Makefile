@@ -27,12 +27,12 @@ help: ## say what there is to make
 train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/mnist)
 	$(BIN)/gpunn train mnist --out $(OUT)
 
-test: lint ## run the tests: ten minutes
+test: lint ## run the tests: eight minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test ## run what takes too long for every run: sanitizers, every line, other versions
+test-more: $(VENV)/.for-test ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card

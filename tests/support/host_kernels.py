@@ -58,7 +58,9 @@ Launch = Callable[..., None]
 def poison(array: np.ndarray) -> None:
     """Fill a contiguous array with what shows if nobody writes it."""
     memory = array.view(np.ndarray).reshape(-1).view(np.uint8)
-    memory[:] = np.resize(np.atleast_1d(POISON).view(np.uint8), memory.size)
+    whole = memory.size // POISON.nbytes * POISON.nbytes
+    memory[:whole].view(POISON.dtype)[:] = POISON
+    memory[whole:] = np.atleast_1d(POISON).view(np.uint8)[: memory.size - whole]
 
 
 def compile_text(
@@ -202,7 +204,7 @@ def _host(find_races: bool) -> Path:
     _made(header, lambda out: out.write_text(texts[0]))
     observed, told = (OBSERVED, ["-DFIND_RACES"]) if find_races else ((), [])
     _made(header.with_suffix(".h.gch"), _compile(*observed, "-x", "c++-header", str(header)))
-    running = _compile(*told, "-c", str(HEADER.with_suffix(".cpp")))
+    running = _compile(*told, "-O2", "-c", str(HEADER.with_suffix(".cpp")))
     _made(header.with_suffix(".o"), running)
     return header
 

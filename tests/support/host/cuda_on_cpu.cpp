@@ -36,7 +36,7 @@ struct Fiber {
 
 struct Warp {
     unsigned block, first, last;  // its fibers
-    char boxes[2][WARP][16];
+    Box boxes[2][WARP];
 };
 
 struct Block {
@@ -348,23 +348,24 @@ const char* run(Body of_all, const unsigned* grid, const unsigned* block, Memory
 
 unsigned lane() { return current->lane; }
 
-void exchange(void* value, size_t size, unsigned source, Place place) {
+void exchange(Box& box, unsigned source, Place place) {
     const Warp& warp = warps[current->warp];
     auto& boxes = warps[current->warp].boxes[current->exchanges++ % 2];
-    memcpy(boxes[current->lane], value, size);
+    boxes[current->lane] = box;
     leave(At::warp_barrier, place);
     if (warp.first + source >= warp.last)
         refuse(place, "reads lane %u, which the block does not have,", source);
-    memcpy(value, boxes[source], size);
+    box = boxes[source];
 }
 
 unsigned ballot(bool predicate, Place place) {
     const Warp& warp = warps[current->warp];
     const auto& boxes = warp.boxes[current->exchanges % 2];
-    exchange(&predicate, sizeof predicate, current->lane, place);
+    Box box{{char(predicate)}};
+    exchange(box, current->lane, place);
     unsigned result = 0;
     for (unsigned lane = 0; lane < warp.last - warp.first; ++lane)
-        result |= unsigned(boxes[lane][0]) << lane;
+        result |= unsigned(boxes[lane].bytes[0]) << lane;
     return result;
 }
 

@@ -80,8 +80,11 @@ void leave(At at, Place place);
 // What a kernel must not do; never comes back.
 void refuse(Place place, const char* what, ...);
 unsigned lane();
-// A warp's lanes show each other `size` bytes each, and take those of another.
-void exchange(void* value, size_t size, unsigned source, Place place);
+// What a warp's lanes show each other: each puts one out, and takes that of another.
+struct Box {
+    char bytes[16];
+};
+void exchange(Box& box, unsigned source, Place place);
 // They tell each other whether something holds: a bit for each lane.
 unsigned ballot(bool predicate, Place place);
 
@@ -118,9 +121,12 @@ inline void check(unsigned mask, Place place) {
 }
 
 template <typename T> T exchange(unsigned mask, T value, unsigned source, Place place) {
-    static_assert(sizeof(T) <= 16, "too large for a shuffle");
+    static_assert(sizeof(T) <= sizeof(Box), "too large for a shuffle");
     check(mask, place);
-    exchange(&value, sizeof value, source, place);
+    Box box;
+    memcpy(&box, &value, sizeof value);
+    exchange(box, source, place);
+    memcpy(&value, &box, sizeof value);
     return value;
 }
 
