@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,11 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating
+from gpunn.ops.functions import ArrayFunction
+from gpunn.ops.primitive import Primitive
+from gpunn.ops.tensor import Tensor
 
 from .properties import Properties
 
@@ -32,7 +37,8 @@ class Activation(Formula):
     kind = "activation"
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("call", "__call__"),
-        "write forward(backend, x, out) and gradient(backend, saved, dy, out), its derivative",
+        "write a function of tensors, in terms of gpunn.ops, or forward(backend, x, out) and "
+        "gradient(backend, saved, dy, out), its derivative",
     )
     saves = "output"
     rowwise = False
@@ -63,10 +69,16 @@ class Activation(Formula):
 
     __repr__ = registry.call_text
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-        """f(x) as a new NumPy array; further arguments as for the class."""
+    def on_tensor(self, x: Tensor) -> Tensor:
+        """f(x), with its derivative, as an operation of `gpunn.ops`."""
+        return _applied(convert(x, floating(x.dtype)), formula=self)
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """f(x), a new NumPy array; of a tensor a tensor. Further arguments as for the class."""
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
+        if isinstance(x, Tensor):
+            return self.on_tensor(x)
         x = host_array(x)
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
@@ -76,24 +88,101 @@ class Activation(Formula):
         return out
 
 
+def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:
+    backend.bias_activation(x, None, formula, out)
+
+
+def _apply_gradient(
+    backend: Backend, out: Array, dy: Array, saved: Array, formula: Activation
+) -> None:
+    backend.activation_gradient(formula, saved, dy, out)
+
+
+def _gradient_of(dy: Tensor, y: Tensor, x: Tensor, formula: Activation) -> list[Tensor]:
+    return [_applied_gradient(dy, x if formula.saves == "input" else y, formula=formula)]
+
+
+def _unknown(*tensors: Tensor, formula: Activation) -> list[Tensor]:
+    raise ValueError(
+        f"{formula.__name__}: its second derivative is not known; write it with gpunn.ops."
+    )
+
+
+_applied = Primitive("activation", _apply, lambda x, formula: x, lambda x, formula: x, _gradient_of)
+_applied_gradient = Primitive(
+    "activation's gradient",
+    _apply_gradient,
+    lambda dy, saved, formula: dy,
+    lambda dy, saved, formula: dy,
+    _unknown,
+)
+
+
+class FunctionActivation(Activation):
+    """A function of yours as an activation: of a tensor (batch, ...), in terms of `gpunn.ops`.
+
+    `get` makes one. A file holds it by the name it was registered under, see
+    `gpunn.saving.register_serializable`.
+
+    >>> from gpunn import activations, ops
+    >>> swish = activations.get(lambda x: x * ops.sigmoid(x))
+    >>> swish([0.0, 1.0]).round(3).tolist()
+    [0.0, 0.731]
+    """
+
+    abstract = True
+    saves = "input"
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of a tensor; got {function!r}.")
+        self.function = function
+        self._on_arrays = ArrayFunction(function, f"The activation {self.__name__!r}")
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        self._on_arrays.forward(backend, [x], out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        self._on_arrays.gradient(backend, [saved], dy, out)
+
+    def on_tensor(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionActivation) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        given = x if isinstance(x, Tensor) else convert(host_array(x), host_array(x).dtype)
+        found = self.function(given, *args, **kwargs)
+        return found if isinstance(x, Tensor) else convert(found).numpy()
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"The activation {self.__name__!r} is a function, which no file can hold. Register "
+            f"it: @gpunn.saving.register_serializable()."
+        )
+
+
 _get, serialize, deserialize = registry.lookups(Activation)
 
 
 def get(identifier: Any) -> Activation:
-    """The activation for a name, an object, a class, a config dictionary or None (linear).
+    """The activation for a name, an object, a class, a function, a config or None (linear).
 
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for a bare function, which has no gradient.
 
     >>> from gpunn import activations
     >>> activations.get("relu") == activations.relu, activations.get(None) == activations.linear
     (True, True)
     """
     if callable(identifier) and not isinstance(identifier, (type, Activation)):
-        raise TypeError(
-            f"activation is a bare function ({getattr(identifier, '__name__', identifier)!r}): "
-            f"its gradient is not known. Write a subclass of gpunn.activations.Activation with "
-            f"forward(backend, x, out) and gradient(backend, saved, dy, out)."
-        )
+        return FunctionActivation(identifier)
     return _get("linear" if identifier is None else identifier)

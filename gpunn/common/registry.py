@@ -52,6 +52,8 @@ class Entry:
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_methods = False
     """True where methods may be set on an object, too."""
+    has_call = False
+    """True for a class of a user's that writes `call`: it is traced and differentiated."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -59,8 +61,8 @@ class Entry:
     @property
     def traceable(self) -> bool:
         """Whether it asks for operations and array functions with ``out=`` only, the same each
-        time: true of the framework's own parts."""
-        return is_framework(type(self))
+        time: true of the framework's own parts, and of a `call` of a user's."""
+        return self.has_call or is_framework(type(self))
 
     if TYPE_CHECKING:  # unless a class says more: any arguments
 

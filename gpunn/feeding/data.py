@@ -273,6 +273,10 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
             f"{name} has {shape[0] if shape else 'no'} rows (shape {shape}), x has {rows}; "
             f"they must be as many."
         )
+    if target.any_shape:
+        loss.target_sample, loss.output_sample = shape[1:], target.output_shape
+        check_finite(backend, array, spec.dtype, name)
+        return array, False
     expected = (rows, *target.target_shape)
     surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
     missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis

@@ -25,11 +25,19 @@ class Target:
 
     @property
     def rows_per_sample(self) -> int:
-        """A prediction of more than one axis has several rows, as the loss counts them."""
-        return math.prod(self.output_shape[:-1])
+        """A prediction of more than one axis has several rows, as the loss counts them; to a loss
+        with a `call`, a sample is one."""
+        return 1 if self.any_shape else math.prod(self.output_shape[:-1])
+
+    @property
+    def any_shape(self) -> bool:
+        """Whether the loss takes targets of any shape."""
+        return self.loss is not None and self.loss.has_call
 
     @property
     def target_shape(self) -> tuple[int, ...]:
+        if self.any_shape and self.loss.target_sample is not None:
+            return self.loss.target_sample
         sparse = self.loss is not None and self.loss.sparse
         return self.output_shape[:-1] if sparse else self.output_shape
 

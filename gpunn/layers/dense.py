@@ -131,7 +131,7 @@ class Dense(Layer):
         backend.matmul(x, self.kernel.value, z, precision=call.precision)
         bias = None if self.bias is None else self.bias.value
         if bias is not None or not isinstance(activation, activations.Linear):
-            backend.bias_activation(z, bias, activation, y)
+            backend.bias_activation(z.reshape(call.y.shape), bias, activation, call.y)
 
     def backward(self, call: Call) -> None:
         backend, activation = call.backend, call.activation
@@ -139,7 +139,8 @@ class Dense(Layer):
         if not isinstance(activation, activations.Linear):
             y = _rows(call.y)
             saved = call.array("z", y.shape) if activation.saves == "input" else y
-            backend.activation_gradient(activation, saved, dz, dz)
+            shape = call.dy.shape  # which a function of a user's sees
+            backend.activation_gradient(activation, saved.reshape(shape), call.dy, call.dy)
         if call.trains:
             backend.matmul(
                 _rows(call.x), dz, self.kernel.gradient,

@@ -105,8 +105,6 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     """True for a layer that never does more than give its input another shape."""
     folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
-    has_call = False
-    """True for a user's class that writes `call`: then that is traced and differentiated."""
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
     list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""

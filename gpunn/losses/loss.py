@@ -14,6 +14,9 @@ from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import closest, snake_case
+from gpunn.ops.tensor import Tensor
+
+from . import on_tensors
 
 __all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
 
@@ -65,11 +68,8 @@ class Loss(Formula):
 
     kind = "loss"
     refused: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(
-            ("call", "__call__"),
-            "write forward(backend, y_true, y_pred, values) and "
-            "backward(backend, y_true, y_pred, gradient), its derivative",
-        ),
+        "__call__": "write call(y_true, y_pred), in terms of gpunn.ops, or forward(backend, "
+        "y_true, y_pred, values) and backward(backend, y_true, y_pred, gradient)",
         **dict.fromkeys(
             ("forward", "backward"),
             "write forward_backward(backend, y_true, y_pred, values, gradient): this loss "
@@ -80,6 +80,10 @@ class Loss(Formula):
         "forward": ("forward_backward",),
         "backward": ("forward_backward",),
     }
+    # Without a type: only what has one is an argument to type checkers.
+    output_sample = cast("tuple[int, ...] | None", None)
+    target_sample = cast("tuple[int, ...] | None", None)
+    """Of a loss with a `call`: the shapes of one sample of predictions and targets."""
     sparse = False
     fuses: ClassVar[str | None] = None
     counts_matches = False
@@ -97,10 +101,28 @@ class Loss(Formula):
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(registry.built_in(type(self)).__name__)
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "call" in vars(cls):
+            for name, value in _BY_CALL.items():
+                setattr(cls, name, value)
+        elif {"forward", "forward_backward", "elements"} & vars(cls).keys():
+            cls.has_call = False
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample of tensors (batch, ...).
+
+        A subclass that writes it, in terms of `gpunn.ops`, needs no derivative. Targets come in
+        the dtype of the predictions and in any shape with one entry for each sample. What has
+        further axes is averaged over them; a single number counts for the whole batch.
+        """
+        return on_tensors.of_rows(self, y_true, y_pred)
+
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the loss of each row; y_pred (rows, n)."""
         raise TypeError(
-            f"{type(self).__name__} must define forward(backend, y_true, y_pred, values)."
+            f"{type(self).__name__} must define call(y_true, y_pred), or "
+            f"forward(backend, y_true, y_pred, values)."
         )
 
     def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
@@ -126,7 +148,10 @@ class Loss(Formula):
         check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of arrays: a number, or one for each row with ``reduction="none"``."""
+        """The loss of arrays: a number, or one for each row with ``reduction="none"``. Of tensors
+        it is a tensor."""
+        if self.has_call or isinstance(y_pred, Tensor) or isinstance(y_true, Tensor):
+            return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):
             y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
             if np.ndim(y_true) == np.ndim(y_pred):
@@ -143,6 +168,57 @@ class Loss(Formula):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {name: value for name, value in config.items() if name != "dtype" or value}
+
+
+def _by_call(
+    self: Any, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+) -> None:
+    on_tensors.forward_backward(self, backend, y_true, y_pred, values, gradient)
+
+
+# What a class has that writes `call`: nothing else of a built-in loss it derives from computes.
+_BY_CALL: dict[str, Any] = {
+    "has_call": True, "forward_backward": _by_call, "functor": None, "sparse": False,
+    "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
+}  # fmt: skip
+
+
+class FunctionLoss(Loss):
+    """A function of yours as a loss: ``fn(y_true, y_pred)`` of tensors, in terms of `gpunn.ops`.
+
+    `get` makes one; see `Loss.call` for what the function is given and gives.
+
+    >>> from gpunn import losses, ops
+    >>> loss = losses.get(lambda t, p: ops.mean(ops.square(t - p), axis=-1))
+    >>> float(loss([[1.0, 2.0]], [[1.0, 4.0]]))
+    2.0
+    """
+
+    abstract = True
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **options: Any,
+    ) -> None:
+        if not callable(fn):
+            raise TypeError(f"fn must be a function of (y_true, y_pred); got {fn!r}.")
+        super().__init__(
+            name=name or getattr(fn, "__name__", "loss"), reduction=reduction, dtype=dtype
+        )
+        self.fn, self.options = fn, options
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.fn(y_true, y_pred, **self.options)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"The loss {self.name!r} is a function, which no file can hold. Register it: "
+            f"@gpunn.saving.register_serializable()."
+        )
 
 
 class ReductionFirst(Loss):
@@ -331,11 +407,10 @@ _get, serialize, deserialize = registry.lookups(Loss)
 
 
 def get(identifier: Any) -> Loss:
-    """The loss for a name, an object, a class, a config dictionary or a function of gpunn's.
+    """The loss for a name, an object, a class, a config dictionary or a function.
 
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for any other function: nothing would know its gradient.
 
     >>> get("mse").name
     'mean_squared_error'
@@ -343,10 +418,6 @@ def get(identifier: Any) -> Loss:
     if callable(identifier) and not isinstance(identifier, (type, Loss)):
         name = getattr(identifier, "__name__", repr(identifier))
         if _row_functions.get(name) is not identifier:
-            raise TypeError(
-                f"loss is a bare function ({name!r}): its gradient is not known. Write a subclass "
-                f"of gpunn.losses.Loss with forward(backend, y_true, y_pred, values) and "
-                f"backward(backend, y_true, y_pred, gradient), and pass an object of it."
-            )
+            return FunctionLoss(identifier)
         identifier = name
     return _get(identifier)

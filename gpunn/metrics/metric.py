@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from gpunn import initializers
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
+from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.losses.loss import align, check_equal
+from gpunn.ops.conversion import convert
+from gpunn.ops.functions import ArrayFunction
+from gpunn.ops.reductions import mean
+from gpunn.ops.shapes import broadcast_to, reshape
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.variable import Variable
+
+from . import own
 
 __all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
 
@@ -48,12 +58,17 @@ class Metric(Formula):
     kind = "metric"
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
-            ("update_state", "stateless_update_state"),
-            "write accumulate(backend, y_true, y_pred, weights, state), or, in a subclass of "
-            "MeanOfRows, rows(backend, y_true, y_pred, values)",
+            ("update_state", "result", "stateless_update_state", "stateless_result"),
+            "derive from gpunn.metrics.Metric and write update_state(y_true, y_pred, "
+            "sample_weight) and result(), or accumulate(backend, y_true, y_pred, weights, state) "
+            "and compute(state), or, in a subclass of MeanOfRows, rows(backend, y_true, y_pred, "
+            "values)",
         ),
-        **dict.fromkeys(("result", "stateless_result"), "write compute(state)"),
         "stateless_reset_state": "write reset_state()",
+    }
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "update_state": ("accumulate", "compute"),
+        "result": ("accumulate", "compute"),
     }
     state_size = 2
     # Without a type: only what has one is an argument to type checkers.
@@ -75,6 +90,32 @@ class Metric(Formula):
         """(state_size,) of its own, for what `update_state` is given. Made when it is needed:
         the constructors of subclasses have run by then."""
         return np.zeros(self.state_size)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "update_state" in vars(cls) and not is_framework(cls):
+            for name, value in _BY_UPDATE_STATE.items():
+                setattr(cls, name, value)
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """A variable that `update_state` of a class of yours assigns to, for its constructor."""
+        first = initializers.get(initializer or "zeros")
+        variable = Variable(first, shape, dtype, name=name)
+        self.__dict__.setdefault("_variables", []).append(variable)
+        return variable
+
+    add_variable = add_weight
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What `add_weight` has made, in order."""
+        return list(vars(self).get("_variables", ()))
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         """Take note of the shape of predictions, where the state depends on it."""
@@ -104,6 +145,8 @@ class Metric(Formula):
         """Forget all batches. In a model it is called before every pass over the data, whose
         sums begin at 0 by themselves: a metric that keeps more than its state overrides it."""
         self.__dict__.pop("_state", None)
+        for variable in self.variables:
+            variable.reset()
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Refuse shapes that do not belong together."""
@@ -115,6 +158,14 @@ class Metric(Formula):
 
     def get_config(self) -> dict[str, Any]:
         return {name: value for name, value in super().get_config().items() if name != "dtype"}
+
+
+# What a class of a user's has that writes `update_state`: see `own`.
+_BY_UPDATE_STATE: dict[str, Any] = {
+    "has_call": True, "accumulate": own.accumulate, "compute": own.compute,
+    "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
+    "sparse": None, "predictions": None, "targets": None, "remedy": None,
+}  # fmt: skip
 
 
 class Mean(Metric):
@@ -195,14 +246,15 @@ class MeanOfRows(Mean):
 class MeanMetricWrapper(MeanOfRows):
     """The mean over rows of a function ``fn(y_true, y_pred)`` of your own.
 
-    In a model the function gets arrays of the backend's module, (rows, n) and
-    (rows, n) or (rows,), and returns (rows,) or (rows, n).
+    The function gets tensors, (batch, ...), and gives one value a sample, or several, whose mean
+    counts; it is written in terms of `gpunn.ops`.
 
     >>> m = MeanMetricWrapper(lambda t, p: abs(t - p), name="mae")
     >>> float(m([[1.0], [2.0]], [[2.0], [4.0]]))
     1.5
     """
 
+    has_call = True
     sparse = None
     direction = "down"
     examples = ()  # no file holds a function, see `get_config`
@@ -215,17 +267,22 @@ class MeanMetricWrapper(MeanOfRows):
         super().__init__(name=name or getattr(fn, "__name__", "metric"), dtype=dtype)
         self.fn = fn
         self.options = kwargs
+        self._on_arrays = ArrayFunction(self._of_rows, f"The metric {self.name!r}")
+
+    def _of_rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        rows = y_pred.shape[0]
+        values = convert(self.fn(y_true, y_pred, **self.options), y_pred.dtype)
+        if not values.ndim:
+            return broadcast_to(values, (rows,))
+        return mean(reshape(values, (rows, -1)), 1) if values.ndim > 1 else values
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        result = self.fn(y_true, y_pred, **self.options)
-        if result.ndim > 1:
-            result = result.reshape(len(values), -1).mean(axis=-1)
-        backend.xp.copyto(values, result.astype(values.dtype))
+        self._on_arrays.forward(backend, [y_true, y_pred], values)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
-        values = self.fn(np.asarray(y_true), host_array(y_pred), **self.options)
-        add_samples(self._state, np.asarray(values, np.float64), sample_weight)
+        values = convert(self.fn(convert(y_true), convert(host_array(y_pred)), **self.options))
+        add_samples(self._state, values.numpy().astype(np.float64), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         raise ValueError(

@@ -36,7 +36,7 @@ class Computation:
         backend: where it runs.
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
         stages: the targets of each.
-        context: what primitives with arrays of their own find there by ``id`` of a tensor.
+        context: the call that layers inside it belong to.
 
     Attributes:
         work: of each stage, what is to be called in order.
@@ -51,6 +51,7 @@ class Computation:
     ) -> None:
         self.backend, self.context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
+        self._leaves = [array for array in leaves.values() if array.size]
         self._constants: list[Tensor] = []  # kept alive: arrays are known by their `id`
         self._owner = {key: key for key in leaves}  # whose memory a tensor's array is
         self._free: dict[tuple[int, str], list[Array]] = {}
@@ -66,7 +67,7 @@ class Computation:
         self._kept = set(leaves)
         self.work: list[list[Work]] = []
         for order, targets in zip(orders, stages, strict=True):
-            self.work.append(self._stage(order, targets, set(leaves)))
+            self.work.append(self._stage(order, targets))
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:
@@ -99,11 +100,9 @@ class Computation:
             uses[id(t)] = uses.get(id(t), 0) + 1
         return uses
 
-    def _stage(
-        self, order: list[Tensor], targets: Sequence[Target], leaves: set[int]
-    ) -> list[Work]:
+    def _stage(self, order: list[Tensor], targets: Sequence[Target]) -> list[Work]:
         work: list[Work] = []
-        direct = self._written_directly(order, targets, leaves)
+        direct = self._written_directly(order, targets)
         for t in order:
             if t.primitive is None:
                 if id(t) not in self._arrays and t.value is None:
@@ -136,18 +135,20 @@ class Computation:
             self._done_with(target.tensor)
         return work
 
-    def _written_directly(
-        self, order: list[Tensor], targets: Iterable[Target], leaves: set[int]
-    ) -> dict[int, Array]:
+    def _written_directly(self, order: list[Tensor], targets: Iterable[Target]) -> dict[int, Array]:
         """The results that are computed where they belong."""
         made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
         found: dict[int, Array] = {}
         for target in targets:
             key = id(target.tensor)
             plain = target.array is not None and not target.accumulate
-            if plain and key in made and key not in found and key not in leaves:
+            if plain and key in made and key not in found and not self._is_read(target.array):
                 found[key] = target.array
         return found
+
+    def _is_read(self, array: Array) -> bool:
+        """Whether it is memory of a leaf, which has to last until all of it was read."""
+        return any(self.backend.overlap(array, leaf) is not None for leaf in self._leaves)
 
     def _stored(self, target: Target) -> Work:
         t, array, backend = target.tensor, target.array, self.backend

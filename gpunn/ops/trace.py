@@ -21,6 +21,8 @@ class Trace:
 
     Attributes:
         parameters: the leaves that stand for the parameters it reads.
+        variables: those that it reads or assigns to, the leaves that stand for what they hold
+            before, and what they hold behind it.
         losses: scalars that are added to the model's loss.
         draws: how many random streams were given out.
         calls: the layers applied in it, in order; of those called several times, once each time.
@@ -29,6 +31,7 @@ class Trace:
     def __init__(self, training: bool = False, batch: int = 0) -> None:
         self.training, self.batch = training, batch
         self.parameters: dict[int, tuple[Parameter, Tensor]] = {}
+        self.variables: dict[int, tuple[Any, Tensor, Tensor]] = {}
         self.losses: list[Tensor] = []
         self.draws = 0
         self.calls: list[Tensor] = []
@@ -38,6 +41,21 @@ class Trace:
         if id(p) not in self.parameters:
             self.parameters[id(p)] = p, Tensor(p.shape, p.dtype or "float32", parameter=p)
         return self.parameters[id(p)][1]
+
+    def variable(self, variable: Any, value: Tensor) -> Tensor:
+        """What a variable holds at this point of a step."""
+        return self._held(variable, value)[2]
+
+    def assign(self, variable: Any, before: Tensor, value: Tensor) -> None:
+        """From here on, a variable holds ``value``."""
+        first = self._held(variable, before)[1]
+        self.variables[id(variable)] = variable, first, value
+
+    def _held(self, variable: Any, value: Tensor) -> tuple[Any, Tensor, Tensor]:
+        if id(variable) not in self.variables:
+            first = leaf(value.shape, value.dtype)
+            self.variables[id(variable)] = variable, first, first
+        return self.variables[id(variable)]
 
     def next_draw(self) -> int:
         """A number for a stream of random numbers, from 1 on, in the order of the calls."""

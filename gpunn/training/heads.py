@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,20 +76,35 @@ class TargetBuffers:
         each = target.rows_per_sample
         self.weights = pool.array(f"weights {k}", (size,) if each == 1 else (size, each), dtype)
         width = target.output_shape[-1]
-        self.y_pred = workspace.ys[k].reshape(-1, width)
-        self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(-1, width)
+        if target.any_shape:
+            width = math.prod(target.output_shape)
+        self.y_pred = workspace.ys[k].reshape(self.rows, width)
+        self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(self.rows, -1)
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
         # What is computed for the metrics, by its name: from, function, into.
         self.converted: dict[str, tuple[Array, Any, Array]] = {}
+        self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class numbers
         self.measuring = [  # what each metric reads: targets and predictions
             (
                 m,
-                self._through(m.reading.targets, self.y_true, f"targets {k}", pool),
+                self._targets_of(m.metric, pool, k)
+                if target.any_shape
+                else self._through(m.reading.targets, self.y_true, f"targets {k}", pool),
                 self._through(m.reading.predictions, self.y_pred, f"predictions {k}", pool),
             )
             for m in head.measures
             if not m.counted_by_loss
         ]
+
+    def _targets_of(self, metric: Any, pool: Pool, k: int) -> Array:
+        """What a metric reads beside a loss of a user's, which takes targets of any shape."""
+        if metric.has_call:
+            return self.y
+        if not metric.sparse:
+            return self.y_true
+        into = pool.array(f"class numbers {k}", (self.rows,), "int32")
+        self.labels.append((self.y.reshape(-1), into))
+        return into
 
     def _through(self, function: Any, array: Array, name: str, pool: Pool) -> Array:
         """Where a function of an array stands; the array itself without one."""
@@ -151,7 +167,8 @@ def _measures(
     prefix = f"{head.target.name}_" if head.target.name else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
-        if metric.sparse is not None and metric.sparse != loss.sparse:
+        free = loss.has_call or metric.sparse is None
+        if not free and metric.sparse != loss.sparse:
             raise ValueError(
                 f"The metric {metric.name!r} reads "
                 f"{'class numbers' if metric.sparse else 'a row of targets a sample'}, the "

@@ -12,6 +12,11 @@ from gpunn import metrics as metrics_module
 from gpunn.common.arguments import check_number
 from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
+from gpunn.ops.conversion import convert
+from gpunn.ops.elementwise import equal
+from gpunn.ops.reductions import argmax
+from gpunn.ops.shapes import squeeze
+from gpunn.ops.tensor import Tensor
 from gpunn.structure.graph import by_name
 
 
@@ -128,10 +133,21 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
             return metrics_module.SparseCategoricalAccuracy(), given
         if output_shape[-1] == 1:
             return metrics_module.BinaryAccuracy(), given
+        if loss.has_call:
+            return metrics_module.MeanMetricWrapper(accuracy_of_any, given), given
         return metrics_module.CategoricalAccuracy(), given
     metric: Any = metrics_module.get(given)
     metric.build(output_shape)
     return metric, given if isinstance(given, str) else metric.name
+
+
+def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Whether the largest prediction is at the true class, of class numbers or rows of targets."""
+    if y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1:
+        y_true = argmax(y_true, -1)
+    elif y_true.ndim == y_pred.ndim:
+        y_true = squeeze(y_true, -1)
+    return equal(convert(y_true, "int32"), argmax(y_pred, -1))
 
 
 def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:

@@ -15,6 +15,7 @@ from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.rows import name_of
+from gpunn.losses.on_tensors import of_each_sample
 
 from .heads import LOSS_TOTALS, Head, TargetBuffers
 from .objective import Objective
@@ -74,6 +75,8 @@ class HeadLoss:
     ) -> None:
         self._head, self._buffers, self._backend = head, buffers, backend
         self._weights = buffers.weights.reshape(-1) if weighted else None  # (rows,)
+        if weighted and head.loss.has_call:
+            of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction = head.loss.reduction
         self._normalizes = weighted and reduction == "mean_with_sample_weight"
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
@@ -102,6 +105,8 @@ class HeadLoss:
         )  # fmt: skip
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
+        for targets, labels in buffers.labels:
+            backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():
             backend.bias_activation(given, None, function, into)
         for measure in self._measures:

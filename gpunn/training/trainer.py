@@ -19,6 +19,7 @@ from .objective import Objective
 from .programs import Programs
 from .step import Batch
 
+SETTINGS = (bool, int, float, str, tuple, np.generic)
 COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 
 
@@ -104,7 +105,7 @@ class Trainer(Objective):
             (name, value)
             for formula in self._adjustable
             for name, value in vars(formula).items()
-            if isinstance(value, (bool, int, float, str, np.generic)) and name != "_learning_rate"
+            if isinstance(value, SETTINGS) and name != "_learning_rate"
         ]
         if settings != self._settings or rates != self._rates:
             self.forget_programs()

@@ -15,6 +15,7 @@ from gpunn.backends.shared.threads import helper_number
 
 Array = Any  # numpy.ndarray or cupy.ndarray: nothing outside the backends cares which
 Own = TypeVar("Own", bound="Device")
+Kept = TypeVar("Kept")
 
 
 class _ScratchOfOneUser:
@@ -183,6 +184,15 @@ class Device(ABC):
             values.shape, values.dtype, f"{slot} {values.tolist()}",
             lambda array: self.write(array, values),
         )  # fmt: skip
+
+    def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
+        """What a formula has made for arrays, as long as there are work arrays: ``make()`` is
+        called where there is none of this key in this thread."""
+        arrays, key = self._scratch.arrays, ("kept", helper_number(), *key)
+        found = arrays.get(key)
+        if found is None:
+            found = arrays[key] = make()
+        return found
 
     def row_max(self, x: Array, out: Array) -> None:
         """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for

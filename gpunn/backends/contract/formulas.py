@@ -23,6 +23,10 @@ class FormulaProtocol(Protocol):
     @property
     def parameters(self) -> tuple[float, ...]: ...
 
+    @property
+    def traceable(self) -> bool:
+        """Whether its methods ask for operations and array functions only, the same each time."""
+
 
 class ActivationProtocol(FormulaProtocol, Protocol):
     """y = f(x), and dx = dy * f'. See `gpunn.activations.Activation`."""
@@ -48,6 +52,10 @@ class LossProtocol(FormulaProtocol, Protocol):
         """Whether the targets are class numbers (rows,) in place of (rows, classes)."""
 
     @property
+    def has_call(self) -> bool:
+        """Whether it is computed by a `call` of a user's: its targets may be of any width."""
+
+    @property
     def counts_matches(self) -> bool:
         """Whether it counts the rows whose largest prediction is at the true class."""
 
@@ -58,6 +66,10 @@ class LossProtocol(FormulaProtocol, Protocol):
 
 class MetricProtocol(FormulaProtocol, Protocol):
     """Sums over batches. See `gpunn.metrics.Metric`."""
+
+    @property
+    def has_call(self) -> bool:
+        """Whether it is computed by functions of a user's: its targets may be of any shape."""
 
     @property
     def sparse(self) -> bool | None:

@@ -32,7 +32,10 @@ def _slots(given: Given) -> dict[str, Array]:
 
 
 def _targets(given: Given) -> tuple[str, str]:
-    """Class numbers, or a row of targets for each row."""
+    """Class numbers, or a row of targets for each row; those of a user's loss of any width."""
+    formula: Any = vars(given).get("loss", vars(given).get("metric"))
+    if formula.has_call:
+        return ("rows *targets", "float" if given.y_true.dtype.kind == "f" else "int32")
     return ("rows", "int32") if given.y_true.ndim == 1 else ("rows classes", "float")
 
 

@@ -84,9 +84,9 @@ class TracingBackend(Backend):
     def _formula(
         self, formula: FormulaProtocol, function: Callable[..., None], *arrays: Any
     ) -> None:
-        """Apply a formula. One without a functor is a user's and may look at the values of its
-        arrays: a trace holds it as one call."""
-        if formula.functor is None:
+        """Apply a formula. One that is not traceable may look at the values of its arrays: a
+        trace holds it as one call."""
+        if formula.functor is None and not formula.traceable:
             self._do(function, self, *arrays)
         else:
             function(self, *arrays)

@@ -17,8 +17,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # keywords: each of these costs as much as the work on ten numbers.
 _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
     np.argmax: lambda x, axis, out: partial(x.argmax, axis, out),
-    np.copyto: lambda target, source, casting="", where=...: partial(
-        target.__setitem__, where, source
+    np.copyto: lambda target, source, casting="", where=...: (
+        partial(np.copyto, target, source, where=where)  # an index would count off the source
+        if where is not ... and isinstance(source, np.ndarray)
+        else partial(target.__setitem__, where, source)
     ),
     np.dot: lambda a, b, out: partial(a.dot, b, out),
     np.max: lambda x, axis, out, keepdims=False: partial(

@@ -1,0 +1,166 @@
+"""Losses of tensors: those of a user's, and built-in ones inside functions of a user's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating
+from gpunn.ops.functions import ArrayFunction
+from gpunn.ops.primitive import Gradients, Primitive
+from gpunn.ops.reductions import mean, sum_
+from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
+from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.trace import trace_of
+
+
+def forward_backward(
+    loss: Any, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+) -> None:
+    """`Loss.forward_backward` by the loss's `call`; each row is a sample, in one piece."""
+    function = vars(loss).get("_on_arrays")
+    if function is None:
+        function = ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
+        vars(loss)["_on_arrays"] = function
+    function.with_gradient(backend, [y_pred, y_true], values, gradient)
+
+
+class _Rows:
+    """The loss of each row, of predictions and targets whose samples lie in rows."""
+
+    def __init__(self, loss: Any) -> None:
+        self._loss = loss
+
+    def __call__(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
+        loss, rows = self._loss, y_pred.shape[0]
+        if loss.output_sample is not None:
+            y_pred = reshape(y_pred, (rows, *loss.output_sample))
+        if loss.target_sample is not None:
+            y_true = reshape(y_true, (rows, *loss.target_sample))
+        values = convert(loss.call(*fitting(y_true, y_pred)), y_pred.dtype)
+        self.one_for_all = not values.ndim
+        if values.ndim and values.shape[0] != rows:
+            raise ValueError(
+                f"The loss {loss.name!r} gives the shape {values.shape} for {rows} samples: one "
+                f"number for each, or one for all, is expected."
+            )
+        return mean(reshape(values, (rows, -1)), 1) if values.ndim > 1 else values
+
+
+def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:
+    """Refuse a loss that gives one number for a batch, whose samples have weights."""
+    function = _Rows(loss)
+    trace_of(function, [(tuple(a.shape), a.dtype.name) for a in (y_pred, y_true)])
+    if function.one_for_all:
+        raise ValueError(
+            f"The loss {loss.name!r} gives one number for the whole batch. With sample_weight or "
+            f"class_weight it must give one for each sample: leave out the mean over the batch."
+        )
+
+
+def fitting(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """As Keras has it: (n,) and (n, 1) meet, by a new last axis or without it."""
+    if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+        return reshape(y_true, y_true.shape[:-1]), y_pred
+    if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
+        return expand_dims(y_true, -1), y_pred
+    return y_true, y_pred
+
+
+def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+    """`Loss.__call__` of tensors."""
+    y_pred = convert(y_pred, loss.dtype)
+    y_pred = convert(y_pred, floating(y_pred.dtype))
+    y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
+    values = convert(loss.call(*(fitting(y_true, y_pred) if loss.has_call else (y_true, y_pred))))
+    weights: Tensor | None = None
+    if sample_weight is not None:
+        weights = convert(sample_weight, values.dtype)
+        if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
+            weights = reshape(weights, weights.shape[:-1])
+        while 0 < weights.ndim < values.ndim:
+            weights = expand_dims(weights, -1)
+        values = values * weights
+    if loss.reduction in (None, "none"):
+        return values
+    total = sum_(values)
+    if loss.reduction == "sum":
+        return total
+    if loss.reduction == "mean_with_sample_weight" and weights is not None:
+        return total / sum_(broadcast_to(weights, values.shape))
+    return total / max(values.size, 1)
+
+
+# -- built-in losses as operations
+
+
+def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
+    """The loss of each row of tensors, by the formula of a built-in loss."""
+    y_pred = convert(y_pred)
+    y_pred = convert(y_pred, floating(y_pred.dtype))
+    if not y_pred.ndim:
+        y_pred = reshape(y_pred, (1,))
+    # Of a class with a `call`, the built-in one that it derives from.
+    formula: Any = next(cls for cls in type(loss).__mro__ if not getattr(cls, "has_call", True))
+    sparse = formula.sparse
+    y_true = convert(y_true, "int32" if sparse else y_pred.dtype)
+    rows, width = math.prod(y_pred.shape[:-1]), y_pred.shape[-1]
+    if sparse:
+        if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+            y_true = reshape(y_true, y_true.shape[:-1])
+        expected: Shape = y_pred.shape[:-1]
+    else:
+        y_true, _ = fitting(y_true, y_pred)
+        expected = y_pred.shape
+    if y_true.shape != expected:
+        raise ValueError(
+            f"{loss.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; y_true of "
+            f"shape {expected} is expected."
+        )
+    targets = reshape(y_true, (rows,) if sparse else (rows, width))
+    values = _loss_of_rows(targets, reshape(y_pred, (rows, width)), loss=loss, formula=formula)
+    return reshape(values, y_pred.shape[:-1])
+
+
+def _compute(
+    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+) -> None:
+    formula.forward_backward(loss, backend, y_true, y_pred, out, None)
+
+
+def _compute_gradient(
+    backend: Backend,
+    out: Array,
+    dy: Array,
+    y_true: Array,
+    y_pred: Array,
+    loss: Any,
+    formula: Any,
+) -> None:
+    values = backend.scratch(dy.shape, dy.dtype, "loss of rows")
+    formula.forward_backward(loss, backend, y_true, y_pred, values, out)
+    backend.xp.multiply(out, dy.reshape(-1, 1), out=out)
+
+
+def _gradients(
+    dy: Tensor, y: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+) -> Gradients:
+    return None, _gradient_of_rows(dy, y_true, y_pred, loss=loss, formula=formula)
+
+
+def _unknown(*tensors: Tensor, loss: Any, formula: Any) -> Gradients:
+    raise ValueError(f"{loss.name}: its second derivative is not known; write it with gpunn.ops.")
+
+
+_loss_of_rows = Primitive(
+    "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
+)
+_gradient_of_rows = Primitive(
+    "loss's gradient",
+    _compute_gradient,
+    lambda dy, t, p, **of: p,
+    lambda dy, t, p, **of: p,
+    _unknown,
+)

@@ -1,0 +1,100 @@
+"""Metrics of a user's that write `update_state` and `result`, as in Keras.
+
+Their variables lie in the state of the metric on the device: what they hold, less what they hold
+at first, since the sums of a model begin at 0.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.computation import Computation, Target
+from gpunn.ops.conversion import convert
+from gpunn.ops.functions import places
+from gpunn.ops.shapes import reshape
+from gpunn.ops.tensor import Tensor, constant, leaf
+from gpunn.ops.trace import Trace
+
+
+def state_size(metric: Any) -> int:
+    return sum(math.prod(v.shape) for v in metric.variables)
+
+
+def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
+    at = 0
+    for v in metric.variables:
+        size = math.prod(v.shape)
+        yield v, slice(at, at + size)
+        at += size
+
+
+def build(metric: Any, output_shape: tuple[int, ...]) -> None:
+    """Take note of the shape of one sample of the predictions."""
+    vars(metric)["_output_sample"] = output_shape
+
+
+def check(metric: Any, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
+    """What fits is the user's affair."""
+
+
+def accumulate(
+    metric: Any, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+) -> None:
+    """What `update_state` does, on the state on the device."""
+    arrays = [y_true, y_pred] if weights is None else [y_true, y_pred, weights]
+
+    def made() -> Computation:
+        trace = Trace(False, len(y_pred))
+        leaves = [leaf(a.shape, a.dtype.name) for a in arrays]
+        bound = {id(t): array for t, array in zip(leaves, arrays, strict=True)}
+        for v, at in _slices(metric):
+            held = leaf(v.shape, "float64")
+            bound[id(held)] = state[at].reshape(v.shape)
+            trace.variables[id(v)] = v, held, held + convert(v.first, "float64")
+        with trace.active():
+            given = list(leaves)
+            shape = vars(metric).get("_output_sample")
+            if shape is not None:
+                given[1] = reshape(given[1], (len(y_pred), *shape))
+            _update(metric, given)
+            targets = [
+                Target(convert(now, "float64") - convert(v.first, "float64"), bound[id(held)])
+                for v, held, now in trace.variables.values()
+            ]
+        return Computation(backend, bound, [targets])
+
+    backend.kept(("update_state", metric, places(*arrays, state)), made).run(0)
+
+
+def _update(metric: Any, given: list[Tensor]) -> None:
+    takes = inspect.signature(type(metric).update_state).parameters
+    if len(given) > 2 and "sample_weight" not in takes:
+        raise ValueError(
+            f"The metric {metric.name!r} is one of weighted_metrics, but its update_state has no "
+            f"argument sample_weight."
+        )
+    options = {"sample_weight": given[2]} if len(given) > 2 else {}
+    metric.update_state(given[0], given[1], **options)
+
+
+def compute(metric: Any, state: np.ndarray) -> float:
+    """What `result` gives for a state on the host."""
+    before = [v.as_tensor() for v in metric.variables]
+    try:
+        for v, at in _slices(metric):
+            v.assign(constant(v.first + state[at].reshape(v.shape), "float64"))
+        found = convert(metric.result())
+    finally:
+        for v, value in zip(metric.variables, before, strict=True):
+            v.assign(value)
+    if found.size != 1:
+        raise ValueError(
+            f"The metric {metric.name!r}: result() must give one number; got shape {found.shape}."
+        )
+    return float(found.numpy().reshape(()))

@@ -1,0 +1,115 @@
+"""A function of tensors, applied to arrays of a backend in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+
+from .computation import Computation, Target
+from .conversion import convert
+from .gradients import gradients
+from .shapes import broadcast_to
+from .tensor import Tensor, constant
+from .trace import Trace, trace_of
+
+
+class ArrayFunction:
+    """A function of a user's in the place of a formula: traced once for the arrays it is given.
+
+    Args:
+        function: of tensors; it gives one.
+        what: what messages call it.
+    """
+
+    def __init__(self, function: Callable[..., Any], what: str) -> None:
+        self._function, self._what = function, what
+
+    def forward(self, backend: Backend, arrays: Sequence[Array], out: Array) -> None:
+        """out = f(arrays)."""
+
+        def made() -> Computation:
+            _, leaves, y = self._traced(arrays)
+            y = self._fitting(y, out.shape, out.dtype.name)
+            return _bound(backend, leaves, arrays, [Target(y, out)])
+
+        backend.kept(("forward", self, places(*arrays, out)), made).run(0)
+
+    def gradient(self, backend: Backend, arrays: Sequence[Array], dy: Array, out: Array) -> None:
+        """out = the gradient of sum(dy * f(arrays)) by the first of the arrays."""
+
+        def made() -> Computation:
+            trace, leaves, y = self._traced(arrays)
+            seed = Tensor(dy.shape, dy.dtype.name)
+            y = self._fitting(y, dy.shape, seed.dtype)
+            with trace.active():
+                (found,) = gradients([y], leaves[:1], [seed])
+            targets = [Target(_or_zero(found, out), out)]
+            return _bound(backend, [*leaves, seed], [*arrays, dy], targets)
+
+        backend.kept(("gradient", self, places(*arrays, dy, out)), made).run(0)
+
+    def with_gradient(
+        self, backend: Backend, arrays: Sequence[Array], values: Array, out: Array | None
+    ) -> None:
+        """values = f(arrays), and out = the gradient of sum(values) by the first of the arrays.
+
+        A result of fewer axes than ``values`` counts for each of its entries.
+        """
+
+        def made() -> Computation:
+            trace, leaves, y = self._traced(arrays)
+            y = convert(y, values.dtype.name)
+            y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
+            y = self._fitting(y, values.shape, values.dtype.name)
+            targets = [Target(y, values)]
+            if out is not None:
+                with trace.active():
+                    (found,) = gradients([y], leaves[:1])
+                targets.append(Target(_or_zero(found, out), out))
+            return _bound(backend, leaves, arrays, targets)
+
+        key = "with gradient", self, places(*arrays, values), out is not None and places(out)
+        backend.kept(key, made).run(0)
+
+    def _traced(self, arrays: Sequence[Array]) -> tuple[Trace, list[Tensor], Tensor]:
+        given = [(tuple(a.shape), a.dtype.name) for a in arrays]
+        trace, leaves, y = trace_of(self._function, given, True, len(arrays[0]))
+        if trace.parameters:
+            names = ", ".join(p.path for p, _ in trace.parameters.values())
+            raise ValueError(
+                f"{self._what} reads weights of a layer ({names}), which would get no gradient "
+                f"from it. Read them in a layer's call, and add what they cost by add_loss."
+            )
+        return trace, leaves, convert(y)
+
+    def _fitting(self, y: Tensor, shape: Sequence[int], dtype: str) -> Tensor:
+        if y.shape != tuple(shape):
+            raise ValueError(
+                f"{self._what} gives the shape {y.shape} where {tuple(shape)} is expected."
+            )
+        return convert(y, dtype)
+
+
+def _or_zero(found: Tensor | None, out: Array) -> Tensor:
+    return constant(0.0, out.dtype.name) if found is None else found
+
+
+def _bound(
+    backend: Backend,
+    leaves: Sequence[Tensor],
+    arrays: Sequence[Array],
+    targets: Sequence[Target],
+) -> Computation:
+    places = {id(leaf): array for leaf, array in zip(leaves, arrays, strict=True)}
+    return Computation(backend, places, [targets])
+
+
+def places(*arrays: Array) -> tuple[Any, ...]:
+    """Where arrays lie and what they are: what a computation is bound to."""
+    found: list[Any] = []
+    for array in arrays:
+        interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+        found += (interface["data"][0], tuple(array.shape), array.dtype.name)
+    return tuple(found)
