@@ -411,6 +411,26 @@ def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libr
     assert found == [[2, 2, 2]]
 
 
+@pytest.mark.parametrize("where", ["__enter__", "__exit__"])
+def test_a_card_that_fails_does_not_keep_other_threads_waiting(
+    where: str, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some errors CUDA refuses everything, to choose the device too."""
+    backend = cuda.make_backend()
+
+    def refuse(*arguments: Any) -> None:
+        raise RuntimeError("cudaErrorIllegalAddress")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretended_cuda.Device, where, refuse)
+        with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress"):
+            backend.synchronize()
+    other = threading.Thread(target=backend.synchronize, daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
+
+
 def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:
     backend = cuda.make_backend().isolated()
     x = backend.zeros((3,), np.float32)

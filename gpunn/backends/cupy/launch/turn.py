@@ -45,22 +45,28 @@ class Turn:
     def __enter__(self) -> None:
         frame, blocks = sys._getframe(1), self._this_thread.blocks
         outermost = self._lock.enter(frame)
-        if outermost:
-            blocks.clear()
-        enters = not self._stream.is_current()
-        if enters:
-            self._stream.__enter__()
-        blocks.append((frame, enters or outermost))
+        try:
+            if outermost:
+                blocks.clear()
+            enters = not self._stream.is_current()
+            if enters:
+                self._stream.__enter__()
+            blocks.append((frame, enters or outermost))
+        except BaseException:  # others may have their turn
+            self._lock.__exit__()
+            raise
 
     def __exit__(self, *error: Any) -> None:
         frame, blocks = sys._getframe(1), self._this_thread.blocks
-        while blocks:
-            of_block, leaves = blocks.pop()  # maybe that of an inner block that was interrupted
-            if leaves:
-                self._stream.__exit__(*error)
-            if of_block is frame:
-                break
-        self._lock.__exit__()
+        try:
+            while blocks:
+                of_block, leaves = blocks.pop()  # maybe of an inner block that was interrupted
+                if leaves:
+                    self._stream.__exit__(*error)
+                if of_block is frame:
+                    break
+        finally:
+            self._lock.__exit__()
 
 
 class Sent(Sending):
