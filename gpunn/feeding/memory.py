@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import Device
 from gpunn.core.plan import Plan
 
@@ -71,14 +71,16 @@ def _largest_batch(size: int, plan: Plan, backend: Backend, dtype: str, training
     widths = [*map(math.prod, plan.input_shapes), *outputs * (2 if training else 1)]
     widths.append(int(sum(widths) * (SPARE - 1)))
     fits = 1 << (size - 1).bit_length() - 1 if size > 1 else 0
+    arrays: list[Array] = []
     while fits:
         try:
-            for arrays in [[backend.empty((fits, width), dtype) for width in widths]]:
-                arrays.clear()
+            arrays.extend(backend.empty((fits, width), dtype) for width in widths)
+            break
         except MemoryError:
             fits //= 2
-        else:
-            break
+        finally:
+            arrays.clear()
+            backend.free_bytes()  # no piece is kept, of which a smaller array would leave a part
     return fits
 
 
