@@ -139,7 +139,7 @@ def interrupt_everywhere(undisturbed: Undisturbed, name: str, every: int) -> Non
         model, where = network(backend), str(place)
         interrupt(lambda m=model: WORK[name](m, path), place)
         undisturbed.check(model, where)
-        if number % 4 == 3 or place == chosen[-1]:  # what a process keeps wrong, stays wrong
+        if number % 16 == 15 or place == chosen[-1]:  # what a process keeps wrong, stays wrong
             undisturbed.check(network(backend), f"{where} or before, a new model")
         check_process(where)
 
