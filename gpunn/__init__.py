@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 from . import (
     activations,
@@ -36,14 +37,18 @@ from .backends import get_backend, use_backend
 from .common import config, random, stored
 from .layers import Input
 from .models import Model, Sequential
+from .ops.variable import Variable
+from .utils import backend
 
 __all__ = [
     "Input",
     "Model",
     "Perceptron",
     "Sequential",
+    "Variable",
     "__version__",
     "activations",
+    "backend",
     "backends",
     "callbacks",
     "config",
@@ -72,7 +77,7 @@ __all__ = [
 # These public modules stand elsewhere, and `gpunn.keras` is this package itself, under every way
 # of importing it: a second copy of a module would have a second registry.
 keras = sys.modules[__name__]
-for _name in ("config", "keras", "plots", "random", "stored"):
+for _name in ("backend", "config", "keras", "plots", "random", "stored"):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
 for _name in list(sys.modules):
     if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
@@ -82,3 +87,12 @@ del _name
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    """What scripts written for TensorFlow use, which completion does not offer."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .utils.tensorflow import named
+
+    return named(name)

@@ -35,3 +35,8 @@ def unique_name(base: str) -> str:
     """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
     number = next(_taken.setdefault(base, itertools.count()))
     return f"{base}_{number}" if number else base
+
+
+def forget() -> None:
+    """Begin anew with the numbers of `unique_name`."""
+    _taken.clear()

@@ -32,6 +32,9 @@ def set_random_seed(seed: int) -> None:
     _source = np.random.Generator(np.random.PCG64(int(seed)))
 
 
+set_seed = set_random_seed  # by TensorFlow's name
+
+
 def draw_seed() -> int:
     """A fresh 63-bit seed from the process-wide source."""
     return int(_source.integers(0, 2**63))

@@ -143,5 +143,5 @@ def leaf(shape: Sequence[int], dtype: str) -> Tensor:
 
 
 def constant(values: Any, dtype: str) -> Tensor:
-    array = np.array(values, dtype)
+    array = np.array(values, dtype, order="C")  # row after row, as operations expect
     return Tensor(array.shape, dtype, array)

@@ -17,13 +17,14 @@ void bias_activation(T* x, const T* bias, const double* parameters, int64 rows, 
         return;
     }
     for (int64 r = 0; r < rows; ++r, x += features, out += features) {
+        // Two loops: with a choice inside, compilers do not vectorise it.
         if (keep_input) {
             INDEPENDENT
-            for (int64 c = 0; c < features; ++c) x[c] += bias[c];
+            for (int64 c = 0; c < features; ++c) out[c] = f.forward(x[c] += bias[c]);
+        } else {
+            INDEPENDENT
+            for (int64 c = 0; c < features; ++c) out[c] = f.forward(x[c] + bias[c]);
         }
-        const T* kept = keep_input ? nullptr : bias;
-        INDEPENDENT
-        for (int64 c = 0; c < features; ++c) out[c] = f.forward(kept ? x[c] + kept[c] : x[c]);
     }
 }
 

@@ -1,0 +1,226 @@
+"""Names that scripts written for TensorFlow use beside Keras: what they are here.
+
+``import gpunn as tf`` finds them, as ``tf.reduce_mean`` or ``tf.math.log``; completion does not
+offer them. What has no counterpart raises an error that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from types import SimpleNamespace
+from typing import Any
+
+from gpunn import initializers, ops
+from gpunn._version import __version__
+from gpunn.backends.cupy.driver.card import why_not
+from gpunn.common.names import closest
+from gpunn.core.operators import FUNCTIONS
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.variable import Variable
+
+# TensorFlow's name of an operation: Keras's.
+RENAMED = {
+    "reduce_sum": "sum", "reduce_mean": "mean", "reduce_max": "max", "reduce_min": "min",
+    "reduce_prod": "prod", "reduce_all": "all", "reduce_any": "any", "reduce_std": "std",
+    "reduce_variance": "var", "reduce_logsumexp": "logsumexp", "pow": "power", "acos": "arccos",
+    "asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "acosh": "arccosh", "asinh": "arcsinh",
+    "atanh": "arctanh", "floordiv": "floor_divide", "floormod": "mod", "truediv": "divide",
+    "is_nan": "isnan", "is_inf": "isinf", "is_finite": "isfinite", "reverse": "flip",
+    "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip", "rank": "ndim", "swish": "silu",
+}  # fmt: skip
+# Arguments that TensorFlow calls otherwise: what they may be here.
+ARGUMENTS = {
+    "input": ("x",), "input_tensor": ("x",), "tensor": ("x",), "logits": ("x",),
+    "features": ("x",), "indices": ("x",), "x": ("x1",), "y": ("x2",), "a": ("x1", "x"),
+    "b": ("x2",), "values": ("xs", "x"), "value": ("x", "fill_value"), "depth": ("num_classes",),
+    "clip_value_min": ("x_min",), "clip_value_max": ("x_max",), "dims": ("shape",),
+    "multiples": ("repeats",), "paddings": ("pad_width",), "perm": ("axes",),
+    "alpha": ("negative_slope",), "shape": ("newshape",), "limit": ("stop",), "delta": ("step",),
+}  # fmt: skip
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+def _operation(name: str) -> Callable[..., Any]:
+    """An operation that takes TensorFlow's names of arguments, too."""
+    function = FUNCTIONS[RENAMED.get(name, name)]
+    takes = getattr(function, "__wrapped__", function).__code__
+    known = takes.co_varnames[: takes.co_argcount + takes.co_kwonlyargcount]
+
+    def named(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("name", None)
+        given = {}
+        for key, value in kwargs.items():
+            here = (n for n in ARGUMENTS.get(key, ()) if key not in known and n in known)
+            given[next(here, key)] = value
+        return function(*args, **given)
+
+    named.__name__, named.__doc__ = name, function.__doc__
+    return named
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Any:
+    """A tensor of these numbers, in this shape if one is given."""
+    x = ops.convert_to_tensor(value, dtype)
+    if shape is None:
+        return x
+    shape = tuple(shape)
+    return ops.broadcast_to(x, shape) if x.size == 1 else ops.reshape(x, shape)
+
+
+def make_variable(
+    initial_value: Any = None,
+    trainable: bool = True,
+    validate_shape: bool = True,
+    name: str | None = None,
+    dtype: Any = None,
+    **ignored: Any,
+) -> Variable:
+    """A variable of these numbers."""
+    return Variable(initial_value, dtype=dtype, trainable=trainable, name=name)
+
+
+# Operations whose defaults or arguments are others than Keras's.
+
+
+def argmax(input: Any, axis: int | None = None, output_type: Any = None, name: Any = None) -> Any:
+    """The places of the largest along an axis: the first by default."""
+    return ops.argmax(input, 0 if axis is None else axis)
+
+
+def argmin(input: Any, axis: int | None = None, output_type: Any = None, name: Any = None) -> Any:
+    """The places of the smallest along an axis: the first by default."""
+    return ops.argmin(input, 0 if axis is None else axis)
+
+
+def gather(
+    params: Any, indices: Any, validate_indices: Any = None, axis: int = 0, name: Any = None
+) -> Any:
+    """The rows at these places, or along another axis."""
+    return ops.take(params, indices, axis)
+
+
+def cumsum(x: Any, axis: int = 0, name: Any = None) -> Any:
+    """The sums of all up to each along an axis: the first by default."""
+    return ops.cumsum(x, axis)
+
+
+def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) -> Any:
+    """Equal parts, so many, or parts of these sizes."""
+    if isinstance(num_or_size_splits, int):
+        return ops.split(value, num_or_size_splits, axis)
+    ends = list(accumulate(int(n) for n in num_or_size_splits))
+    return ops.split(value, ends[:-1], axis)
+
+
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
+    """x over its length, of all of it by default; its square counts as no less than epsilon."""
+    squares = ops.sum(ops.square(x), axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squares, epsilon))
+
+
+def sigmoid_cross_entropy_with_logits(labels: Any, logits: Any, name: str | None = None) -> Any:
+    """The binary cross-entropy of each element."""
+    return ops.binary_crossentropy(labels, logits, from_logits=True)
+
+
+def softmax_cross_entropy_with_logits(
+    labels: Any, logits: Any, axis: int = -1, name: str | None = None
+) -> Any:
+    """The cross-entropy of each row."""
+    return ops.categorical_crossentropy(labels, logits, from_logits=True, axis=axis)
+
+
+def sparse_softmax_cross_entropy_with_logits(
+    labels: Any, logits: Any, name: str | None = None
+) -> Any:
+    """The cross-entropy of each row, of class numbers."""
+    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
+    """A CPU, and a card if there is one that gpunn can use."""
+    kinds = ["CPU", *(["GPU"] if why_not() is None else [])]
+    found = [SimpleNamespace(name=f"/physical_device:{k}:0", device_type=k) for k in kinds]
+    return [d for d in found if device_type in (None, d.device_type)]
+
+
+OWN = {
+    f.__name__: f for f in (argmax, argmin, gather, cumsum, split, l2_normalize)
+}  # fmt: skip
+
+
+class Names(SimpleNamespace):
+    """A module of TensorFlow's: its own names, and the operations."""
+
+    def __init__(self, path: str, own: Mapping[str, Any]) -> None:
+        super().__init__(**own)
+        self.__dict__["_path"] = path
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OWN:
+            return OWN[name]
+        if RENAMED.get(name, name) in FUNCTIONS:
+            return _operation(name)
+        raise AttributeError(missing(f"{self.__dict__['_path']}.{name}"))
+
+
+def missing(path: str) -> str:
+    """What is said of a name that there is not."""
+    name = path.rpartition(".")[2]
+    known = sorted({*FUNCTIONS, *RENAMED, *PLAIN})
+    return (
+        f"gpunn has no {path!r}.{closest(name, known)} It takes the place of Keras, and of those "
+        f"functions of TensorFlow that are operations in gpunn.ops."
+    )
+
+
+PLAIN: dict[str, Any] = {
+    **{name: name for name in DTYPES},
+    "newaxis": None,
+    **OWN,
+    "constant": constant,
+    "Variable": make_variable,
+    "Tensor": Tensor,
+    "is_tensor": ops.is_tensor,
+    "convert_to_tensor": ops.convert_to_tensor,
+    "zeros_initializer": initializers.Zeros,
+    "ones_initializer": initializers.Ones,
+    "constant_initializer": initializers.Constant,
+    "random_normal_initializer": initializers.RandomNormal,
+    "random_uniform_initializer": initializers.RandomUniform,
+    "nn": Names(
+        "nn",
+        {
+            "sigmoid_cross_entropy_with_logits": sigmoid_cross_entropy_with_logits,
+            "softmax_cross_entropy_with_logits": softmax_cross_entropy_with_logits,
+            "sparse_softmax_cross_entropy_with_logits": sparse_softmax_cross_entropy_with_logits,
+        },
+    ),
+    "math": Names("math", {}),
+    "linalg": Names("linalg", {}),
+    "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
+    "function": lambda function=None, **options: function or (lambda f: f),
+    "executing_eagerly": lambda: True,
+}
+
+
+def named(name: str) -> Any:
+    """What ``tf.name`` is.
+
+    Raises:
+        AttributeError: if there is nothing of that name.
+    """
+    if name in PLAIN:
+        return PLAIN[name]
+    if RENAMED.get(name, name) in FUNCTIONS:
+        return _operation(name)
+    raise AttributeError(missing(name))
+
+
+def config_names() -> dict[str, Any]:
+    """What scripts ask of ``tf.config`` beside Keras's settings."""
+    return {
+        "list_physical_devices": _physical_devices,
+        "list_logical_devices": _physical_devices,
+    }
