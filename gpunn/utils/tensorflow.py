@@ -27,7 +27,8 @@ RENAMED = {
     "asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "acosh": "arccosh", "asinh": "arcsinh",
     "atanh": "arctanh", "floordiv": "floor_divide", "floormod": "mod", "truediv": "divide",
     "is_nan": "isnan", "is_inf": "isinf", "is_finite": "isfinite", "reverse": "flip",
-    "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip", "rank": "ndim", "swish": "silu",
+    "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip",
+    "rank": "ndim", "swish": "silu",
 }  # fmt: skip
 # Arguments that TensorFlow calls otherwise: what they may be here.
 ARGUMENTS = {
