@@ -38,7 +38,7 @@ from .common import config, random, stored
 from .layers import Input
 from .models import Model, Sequential
 from .ops.variable import Variable
-from .utils import backend
+from .utils import absent, backend
 
 __all__ = [
     "Input",
@@ -82,6 +82,9 @@ for _name in ("backend", "config", "keras", "plots", "random", "stored"):
 for _name in list(sys.modules):
     if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
         sys.modules[f"{__name__}.keras{_name[len(__name__) :]}"] = importlib.import_module(_name)
+for _name in absent.ABSENT:
+    if _name:
+        globals()[_name].__getattr__ = absent.refusing(globals()[_name], _name)
 del _name
 
 

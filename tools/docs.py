@@ -21,6 +21,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.tasks import Product, Task
 from gpunn.common import registry
+from gpunn.utils import absent
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -187,6 +188,7 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "operations.md": (
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
+    "keras.md": ("<!-- what there is not -->\n\n", "<!-- end of it -->", absent.table),
     "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip

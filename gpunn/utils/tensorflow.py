@@ -19,6 +19,8 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
 
+from .absent import said_of
+
 # TensorFlow's name of an operation: Keras's.
 RENAMED = {
     "reduce_sum": "sum", "reduce_mean": "mean", "reduce_max": "max", "reduce_min": "min",
@@ -169,6 +171,9 @@ class Names(SimpleNamespace):
 def missing(path: str) -> str:
     """What is said of a name that there is not."""
     name = path.rpartition(".")[2]
+    said = said_of("", name) if name == path else None
+    if said is not None:
+        return said
     known = sorted({*FUNCTIONS, *RENAMED, *PLAIN})
     return (
         f"gpunn has no {path!r}.{closest(name, known)} It takes the place of Keras, and of those "

@@ -1,0 +1,183 @@
+"""Names of Keras 3 that gpunn does not have, and what is said of them.
+
+`docs/keras.md` is generated from this list. A name that is not in it gets the nearest known one.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable
+from types import FrameType, ModuleType
+from typing import Any
+
+from gpunn.common.names import closest
+
+# What is said, and of which names, module by module.
+ABSENT: dict[str, list[tuple[str, str]]] = {
+    "layers": [
+        (
+            "recurrent layers; put a window of fixed length through Flatten and Dense, or keep "
+            "Keras for this model",
+            "LSTM GRU SimpleRNN RNN Bidirectional LSTMCell GRUCell SimpleRNNCell StackedRNNCells "
+            "TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
+        ),
+        (
+            "attention; write it with gpunn.ops in a layer's call, or keep Keras for this model",
+            "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
+        ),
+        (
+            "layers for text; turn it into numbers before, as with scikit-learn's "
+            "CountVectorizer",
+            "TextVectorization StringLookup Embedding ReversibleEmbedding",
+        ),
+        (
+            "layers that prepare columns; prepare them before, as with scikit-learn's "
+            "preprocessing",
+            "Normalization Discretization CategoryEncoding Hashing HashedCrossing IntegerLookup",
+        ),
+        (
+            "layers that change pictures at random, or cut and resize them; prepare the arrays "
+            "before fit, or yield changed batches from a generator",
+            "RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomCrop "
+            "RandomTranslation RandomErasing RandomHue RandomSaturation RandomShear RandAugment "
+            "AugMix MixUp CutMix AutoContrast Resizing CenterCrop Solarization "
+            "Equalization RandomGrayscale RandomInvert RandomPerspective RandomPosterization "
+            "RandomSharpness RandomColorJitter RandomColorDegeneration RandomElasticTransform "
+            "RandomGaussianBlur Pipeline",
+        ),
+        (
+            "convolutions and pooling of one or three axes; with one axis, give Conv2D an image "
+            "of height 1",
+            "Conv1D Conv3D Convolution1D Convolution3D MaxPooling1D MaxPooling3D "
+            "AveragePooling1D AveragePooling3D GlobalAveragePooling1D GlobalAveragePooling3D "
+            "GlobalMaxPooling1D GlobalMaxPooling3D MaxPool1D MaxPool3D AvgPool1D AvgPool3D "
+            "ZeroPadding1D ZeroPadding3D Cropping1D Cropping3D UpSampling1D UpSampling3D "
+            "SpatialDropout1D SpatialDropout3D SeparableConv1D DepthwiseConv1D",
+        ),
+        (
+            "transposed, separable or depthwise convolutions, and no other way to make an image "
+            "larger than by gpunn.ops.repeat in a layer's call",
+            "Conv2DTranspose Conv1DTranspose Conv3DTranspose Convolution2DTranspose "
+            "SeparableConv2D SeparableConvolution2D DepthwiseConv2D UpSampling2D Cropping2D",
+        ),
+        (
+            "layers of other frameworks inside its own",
+            "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer",
+        ),
+        (
+            "such layer; a layer of your own does it with gpunn.ops in its call",
+            "Dot dot EinsumDense Permute RepeatVector Identity AlphaDropout SpatialDropout2D "
+            "SpectralNormalization ActivityRegularization Wrapper InputSpec",
+        ),
+    ],
+    "losses": [
+        (
+            "such loss; write it as a function of (y_true, y_pred) with gpunn.ops",
+            "BinaryFocalCrossentropy CategoricalFocalCrossentropy Dice Tversky Circle "
+            "CategoricalGeneralizedCrossEntropy",
+        ),
+        ("losses of sequences; keep Keras for this model", "CTC"),
+    ],
+    "metrics": [
+        (
+            "such metric; write it as a function of (y_true, y_pred) with gpunn.ops, or a "
+            "class with update_state and result",
+            "IoU MeanIoU BinaryIoU OneHotIoU OneHotMeanIoU PearsonCorrelation Sum "
+            "ConcordanceCorrelation PrecisionAtRecall RecallAtPrecision "
+            "SensitivityAtSpecificity SpecificityAtSensitivity",
+        ),
+    ],
+    "optimizers": [
+        (
+            "such optimizer; a subclass of gpunn.optimizers.Optimizer writes one",
+            "Ftrl Adafactor Muon MultiOptimizer ScheduleFreeAdamW OptimizerMap legacy",
+        ),
+        (
+            "optimizers around others; every optimizer takes loss_scale_factor",
+            "LossScaleOptimizer",
+        ),
+    ],
+    "callbacks": [("such callback", "RemoteMonitor OrbaxCheckpoint")],
+    "datasets": [
+        (
+            "data sets of text and large pictures; load the file yourself and pass arrays",
+            "imdb reuters cifar10 cifar100 boston_housing california_housing",
+        ),
+    ],
+    "utils": [
+        (
+            "pictures of models; model.summary() prints one in text",
+            "plot_model model_to_dot",
+        ),
+        (
+            "loaders of files and texts; read them with NumPy, pandas or Pillow and pass arrays",
+            "image_dataset_from_directory text_dataset_from_directory load_img img_to_array "
+            "array_to_img save_img pad_sequences get_file timeseries_dataset_from_array "
+            "audio_dataset_from_directory FeatureSpace",
+        ),
+    ],
+    "": [
+        (
+            "models that are trained already; keep Keras for them",
+            "applications",
+        ),
+        (
+            "half precision by policies; gpunn.config and compile say which precision products "
+            "have",
+            "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies",
+        ),
+        (
+            "training on several machines",
+            "distribution device",
+        ),
+        (
+            "data pipelines; pass arrays, or anything that yields batches",
+            "data preprocessing",
+        ),
+        (
+            "training steps written by hand; write losses, metrics and layers with gpunn.ops "
+            "and call fit",
+            "GradientTape",
+        ),
+    ],
+}  # fmt: skip
+
+
+def said_of(module: str, name: str) -> str | None:
+    """What is said of a name that Keras has in this module and gpunn has not, by decision."""
+    for reason, names in ABSENT.get(module, ()):
+        if name in names.split():
+            return f"gpunn has no {reason}."
+    return None
+
+
+def _is_imported(frame: FrameType) -> bool:
+    """Whether a frame is at ``from module import name``, which would drop what is said."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
+
+
+def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
+    """A ``__getattr__`` for a module: what is said of a name that is not there."""
+
+    def refuse(name: str) -> Any:
+        said = None if name.startswith("_") else said_of(short, name)
+        if said is not None and _is_imported(sys._getframe(1)):
+            raise ImportError(f"{short}.{name}: {said}")
+        if said is not None:
+            raise AttributeError(f"{short}.{name}: {said}")
+        hint = closest(name, [n for n in dir(module) if not n.startswith("_")])
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}.{hint}")
+
+    return refuse
+
+
+def table() -> str:
+    """The rows of `docs/keras.md`."""
+    rows = ["| names | gpunn has no |", "| --- | --- |"]
+    for module, entries in ABSENT.items():
+        for reason, names in entries:
+            path = f"{module}." if module else ""
+            listed = ", ".join(f"`{path}{name}`" for name in names.split())
+            rows.append(f"| {listed} | {reason} |")
+    return "\n".join(rows) + "\n"
