@@ -53,7 +53,7 @@ class Entry:
     takes_methods = False
     """True where methods may be set on an object, too."""
     has_call = False
-    """True for a class of a user's that writes `call`: it is traced and differentiated."""
+    """True for a class that writes `call` on tensors: that is traced and differentiated."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -276,12 +276,13 @@ def serialize(entry: Any) -> dict[str, Any] | None:
     cls = type(entry)
     name = vars(cls).get("_registered_name", cls.__name__)
     known = _further.get().get((cls.kind, name)) or _kinds.get(cls.kind, {}).get(name)
+    config = entry.get_config()
     if known is not cls:
         raise ValueError(
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
             f"Put @gpunn.saving.register_serializable() above the class."
         )
-    return {"class_name": name, "config": entry.get_config()}
+    return {"class_name": name, "config": config}
 
 
 def deserialize(document: Any, kind: str) -> Any:

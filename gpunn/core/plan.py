@@ -78,7 +78,9 @@ class Plan:
 
     def activation(self, number: int) -> Any:
         """The activation that the layer of a node ends with, or None if it has none."""
-        return getattr(self.nodes[number].layer, "activation", None) if number >= 0 else None
+        if number < 0 or self.nodes[number].layer.has_call:  # which may do what it likes with it
+            return None
+        return getattr(self.nodes[number].layer, "activation", None)
 
     @property
     def formulas(self) -> list[Any]:

@@ -111,6 +111,7 @@ class Workspace:
         self.ys = [self._output(number) for number in plan.outputs]
         self.dys: list[Array] = []
         self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
+        self._zeroed: list[Array] = []  # gradients of parameters that two layers read in part
         if training:
             outputs = range(len(plan.outputs)) if learned is None else learned
             self._bind_gradients(pool, dtype, set(outputs))
@@ -169,12 +170,14 @@ class Workspace:
                 if n in needed:
                     self._added.append((gradient, calls[n].dy))
             self.dys.append(gradient)
-        seen: set[int] = set()
+        seen: set[int] = set()  # parameters whose gradients are written by then
         for i in reversed(range(len(nodes))):
             node, call = nodes[i], calls[i]
-            call.accumulate_gradients = id(node.layer) in seen
-            if call.trains:
-                seen.add(id(node.layer))
+            trained = [p for p in node.layer.parameters if p.trainable] if call.trains else []
+            call.accumulate_gradients = any(id(p) in seen for p in trained)
+            if call.accumulate_gradients:  # then it adds to all of its gradients
+                self._zeroed += [p.gradient for p in trained if id(p) not in seen]
+            seen.update(map(id, trained))
             if i not in needed or i in views:
                 continue
             for k, source in enumerate(node.sources):
@@ -206,6 +209,8 @@ class Workspace:
 
     def backward(self) -> None:
         """From ``dys`` to the gradients of all trainable parameters."""
+        for gradient in self._zeroed:
+            self.backend.xp.copyto(gradient, 0)
         for gradient, total in self._added:
             self.backend.affine(gradient, 1.0, 0.0, total, accumulate=True)
         for backward, call in self._backward:

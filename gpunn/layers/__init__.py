@@ -25,6 +25,7 @@ from .merging import (
 )
 from .noise import Dropout, GaussianDropout, GaussianNoise
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
+from .operations import Lambda
 from .padding import ZeroPadding2D
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 
@@ -38,7 +39,7 @@ __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
     "Concatenate", "Conv2D", "Convolution2D", "Dense", "Dropout", "Flatten", "GaussianDropout",
     "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
-    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Layer",
+    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
     "Multiply", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
     "UnitNormalization", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "get",

@@ -18,7 +18,6 @@ from gpunn.common.arguments import check_dtype, check_flag, check_number, option
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import HasFields, field
 from gpunn.common.names import snake_case, unique_name
-from gpunn.common.overrides import is_framework
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
@@ -139,7 +138,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
-        cls.has_call = "call" in vars(own[0]) and not is_framework(own[0])
+        cls.has_call = "call" in vars(own[0]) and own[0] is not Layer
         if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
             cls.build = _marks_built(cls.build)  # type: ignore
 
@@ -294,7 +293,8 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         the output is that of `forward`, not of a `call` around it.
         """
         input_shape = whole_shape(input_shape)
-        if self.built and input_shape != self.input_shape and self.weights:
+        known = self.input_shape is not None  # else its parameters are those of layers in it
+        if self.built and known and input_shape != self.input_shape and self.weights:
             raise ValueError(
                 f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
                 f"sample; got {input_shape}."

@@ -12,7 +12,6 @@ from gpunn.core.plan import Call
 
 from .layer import Layer
 from .shapes import Shape
-from .symbolic import operators
 
 __all__ = [
     "Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract",
@@ -233,9 +232,6 @@ class Concatenate(Merging):
             if dx is not None:
                 call.backend.copy_columns(dy, at, self._columns(dx), 0, width, accumulate)
             at += width
-
-
-operators.update(Add=Add, Subtract=Subtract, Multiply=Multiply)
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import Node
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.tensor import Symbolic
 
 Sample = tuple[int, ...]
 """The shape of one sample."""
@@ -50,16 +52,14 @@ class Form:
         return self.kind(values)
 
 
-operators: dict[str, Callable[[], Any]] = {}
-"""The layers that a + b, a - b and a * b apply, by name: `merging` puts them here."""
-
-
-class SymbolicTensor:
+class SymbolicTensor(Symbolic):
     """Stands for the output of a layer while a model is put together. `Input` makes the first.
+
+    Layers can be called on it, and operations: ``ops.exp(x) * 2 + x[:, :3]``.
 
     Attributes:
         shape: (batch or None, ...).
-        dtype: that the layer asks for, or the default.
+        dtype: that the layer asks for, or the default; of an operation, that of its result.
         name: of the layer.
         application: of which layer to what it is an output; its ``index``-th.
     """
@@ -86,14 +86,14 @@ class SymbolicTensor:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __add__(self, other: Any) -> SymbolicTensor:
-        return _merged("Add", self, other)
+    def __iter__(self) -> Any:
+        raise TypeError(f"{self!r} is symbolic: it has as many samples as a batch will have.")
 
-    def __sub__(self, other: Any) -> SymbolicTensor:
-        return _merged("Subtract", self, other)
-
-    def __mul__(self, other: Any) -> SymbolicTensor:
-        return _merged("Multiply", self, other)
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self!r} is symbolic: it has no values to decide by. Choose with "
+            f"ops.where(condition, a, b)."
+        )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -103,17 +103,6 @@ class SymbolicTensor:
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
-
-
-def _merged(layer: str, a: SymbolicTensor, b: Any) -> SymbolicTensor:
-    if not isinstance(b, SymbolicTensor):
-        raise TypeError(
-            f"{layer.lower()}: a symbolic tensor goes with another one; got {b!r}. For a "
-            f"number use layers.Rescaling."
-        )
-    made = operators[layer]()
-    made.by_operator = True
-    return made([a, b])
 
 
 class Application:
@@ -133,7 +122,8 @@ class Application:
         self.inputs = tuple(inputs)
         self.training = training
         self.outputs: tuple[SymbolicTensor, ...] = ()
-        self.dtype: Any = getattr(layer, "dtype", None) if not inputs else inputs[0].dtype
+        floats = (t.dtype for t in inputs if is_float(t.dtype))
+        self.dtype: Any = next(floats, None) if inputs else getattr(layer, "dtype", None)
         layer.applications.append(self)
 
     @property
@@ -146,8 +136,8 @@ class GraphOperation:
 
     Attributes:
         applications: in their order.
-        by_operator: whether a symbolic ``a + b`` made it: it then stands among a model's
-            operations, not among its layers, as in Keras.
+        by_operator: whether an operation on symbolic tensors made it, as ``a + b``: it then
+            stands among a model's operations, not among its layers, as in Keras.
     """
 
     name: str
@@ -165,6 +155,10 @@ class GraphOperation:
     def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
         """Shapes of the outputs for inputs of these shapes; parameters are declared."""
         raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
+
+    def find_parameters(self, layers: Mapping[str, Any]) -> bool:
+        """Whether all is there that a restored operation takes of other layers, by their names."""
+        return True
 
     def append_nodes(
         self,

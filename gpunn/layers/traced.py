@@ -110,13 +110,14 @@ class TracedCall:
         call = self._call
         inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
         read = [(p, leaf) for p, leaf in trace.parameters.values() if p.trainable and call.trains]
-        with trace.active():
-            found = gradients([y], [*(leaves[k] for k in inputs), *(t for _, t in read)], [dy])
+        wanted = [*(leaves[k] for k in inputs), *(t for _, t in read)]
+        with trace.active():  # the backward passes of layers are reached by their outputs
+            found = gradients([y], [*wanted, *trace.applied], [dy])
         targets = [Target(token) for token in trace.calls] if call.trains else []
         applied = {id(p) for token in trace.calls for p in token.attributes["layer"].weights}
         for k, gradient in zip(inputs, found, strict=False):
             targets.append(_target(gradient, call.dxs[k], call.accumulate_dxs[k]))
-        for (p, _), gradient in zip(read, found[len(inputs) :], strict=True):
+        for (p, _), gradient in zip(read, found[len(inputs) : len(wanted)], strict=True):
             more = call.accumulate_gradients or id(p) in applied
             targets.append(_target(gradient, p.gradient, more))
         known = applied | {id(p) for p, _ in read}
@@ -271,7 +272,9 @@ def apply_own(layer: Any, x: Any, training: bool | None) -> Tensor:
     if trace is None:
         raise TypeError(f"{layer.name}.call is for a call of another layer; here, write layer(x).")
     number = trace.next_draw()
-    return _applied(*pack(x), layer=layer, training=_training(training), number=number)
+    y = _applied(*pack(x), layer=layer, training=_training(training), number=number)
+    trace.applied.append(y)
+    return y
 
 
 def _training(asked: bool | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn import saving
 from gpunn.callbacks import CallbackList, History
@@ -16,10 +16,13 @@ from gpunn.common.arguments import (
     check_integer,
     check_verbose,
 )
+from gpunn.common.overrides import PAGE
 from gpunn.feeding import classes, data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
 from gpunn.layers.symbolic import Sample
+from gpunn.layers.traced import layers_in
+from gpunn.structure.calls import arguments_of
 from gpunn.structure.graph import Graph, restore_graph
 from gpunn.training import loops
 from gpunn.training.programs import Programs
@@ -60,6 +63,8 @@ class Model(PredictingModel):
     (225, (None, 1))
     """
 
+    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"build": ("call",)}
+
     def __init__(
         self,
         inputs: Any = None,
@@ -69,16 +74,33 @@ class Model(PredictingModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        if inputs is None or outputs is None:
+        self._graph: Graph | None = None
+        if self.has_call:
+            if inputs is not None or outputs is not None:
+                raise TypeError(
+                    f"{type(self).__name__} has a call of its own, and was given inputs or outputs "
+                    f"too: what it computes would be said twice."
+                )
+        elif inputs is None or outputs is None:
             raise TypeError(
                 f"{type(self).__name__} needs inputs and outputs: x = gpunn.Input(shape), "
-                f"y = layers.Dense(1)(x), gpunn.Model(x, y). A model with a call of its own "
-                f"cannot be made; write that as a layer."
+                f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)."
             )
-        self._graph: Graph | None = Graph(inputs, outputs)
+        else:
+            self._graph = Graph(inputs, outputs)
         super().__init__(trainable, name, dtype, backend)
-        if not trainable:
+        if self.has_call:
+            self.is_graph = False
+        elif not trainable:
             self.trainable = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "call" and not self.has_call:
+            raise TypeError(
+                f"{type(self).__name__}.call would be ignored on an object. Write a subclass of "
+                f"gpunn.Model with call(self, inputs). See {PAGE}."
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def default_name(cls) -> str:
@@ -86,11 +108,15 @@ class Model(PredictingModel):
 
     @property
     def graph(self) -> Graph:
-        assert self._graph is not None
+        if self._graph is None:
+            raise AttributeError(f"The model {self.name!r} has no graph yet: it is not built.")
         return self._graph
 
     @property
     def layers(self) -> list[Any]:
+        if self._body is not None:  # what it has as attributes, in their order
+            own = [value for name, value in vars(self).items() if name != "_body"]
+            return list(dict.fromkeys(layers_in(own)))
         return [layer for layer in self.graph.layers if not layer.by_operator]
 
     @property
@@ -99,13 +125,20 @@ class Model(PredictingModel):
         return list(self.graph.layers) if self.is_graph else self.layers
 
     def declared_inputs(self) -> list[Sample] | None:
-        return [tensor.sample for tensor in self.graph.inputs]
+        return None if self._graph is None else [tensor.sample for tensor in self._graph.inputs]
 
     def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+        if self._body is not None:
+            self._graph = self._body.graph(shapes)
+            if not self._trainable:  # which was said before there were layers
+                self.trainable = False
         return self.graph
 
     def get_config(self) -> dict[str, Any]:
-        """Name, dtype, layers and what they are applied to, as values that JSON can hold."""
+        """Name, dtype, layers and what they are applied to, as values that JSON can hold; of a
+        model with a call of its own, the arguments that make an equal one."""
+        if self._body is not None:
+            return arguments_of(self)
         config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
         if self.dtype_given is not None or self.built:
             config["dtype"] = self.dtype_given or self.dtype
@@ -115,6 +148,8 @@ class Model(PredictingModel):
     def from_config(cls, config: dict[str, Any]) -> Model:
         """The model that `get_config` described, with new initial weights."""
         config = dict(config)
+        if "layers" not in config:
+            return cls(**config)
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
         inputs, outputs = restore_graph(graph)
         return cls(inputs, outputs, **config)

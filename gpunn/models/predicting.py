@@ -18,6 +18,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import inputs_of, peek
 from gpunn.feeding.rows import name_of
 from gpunn.layers.symbolic import is_symbolic
+from gpunn.layers.traced import is_traced
 from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
 
@@ -101,7 +102,10 @@ class PredictingModel(CompilableModel):
         On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
         """
         if is_symbolic(x):
-            return self.graph.output_form.pack(self.apply(x, training))
+            made = self.apply(x, training)
+            return self.graph.output_form.pack(made)
+        if is_traced(x):
+            return self.call_in_trace(x, training)
         if not training:
             return self.predict_on_batch(x)
         xs = self._inputs(x)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from gpunn.common import registry
 from gpunn.layers import InputLayer
@@ -32,6 +32,9 @@ class Sequential(Model):
     """
 
     is_graph = False
+    refused: ClassVar[Mapping[str, str]] = {
+        "call": "a chain is what its layers say; write a subclass of gpunn.Model with a call"
+    }
 
     def __init__(
         self,

@@ -25,7 +25,8 @@ class Trace:
             before, and what they hold behind it.
         losses: scalars that are added to the model's loss.
         draws: how many random streams were given out.
-        calls: the layers applied in it, in order; of those called several times, once each time.
+        applied: what the layers applied in it give, in order.
+        calls: their backward passes, where they have one.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:
@@ -34,6 +35,7 @@ class Trace:
         self.variables: dict[int, tuple[Any, Tensor, Tensor]] = {}
         self.losses: list[Tensor] = []
         self.draws = 0
+        self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
 
     def read(self, p: Parameter) -> Tensor:

@@ -99,7 +99,9 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
 
     def build() -> Any:
         model = registry.deserialize(entry, "model")
-        model.load_weights_dict(document["weights"])
+        if "input_shape" in document:
+            model.build(document["input_shape"])
+        set_weights(model, document["weights"])
         return model
 
     model = with_room_for(sum(array.size for array in document["weights"].values()), build)
@@ -142,10 +144,19 @@ def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
         "weights": model.weights_dict(),
         "training": None,
     }
+    if model.has_call and model.built:
+        document["input_shape"] = _lists(model.input_shape)
     if compiled is not None and include_training and model.built:
         tensors, values = model.training_state()
         document["training"] = {"tensors": tensors, "values": values}
     return document
+
+
+def _lists(shape: Any) -> Any:
+    """A shape, or several, with lists in the place of tuples."""
+    if isinstance(shape, dict):
+        return {name: _lists(entry) for name, entry in shape.items()}
+    return [_lists(entry) for entry in shape] if isinstance(shape, (list, tuple)) else shape
 
 
 def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
@@ -256,6 +267,7 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
         "training": (dict, type(None)),
     },
 }
+_OF_CALLS: dict[str, tuple[type, ...]] = {"input_shape": (list, dict)}  # of a model with a call
 _PARTS["checkpoint"] = {
     **_PARTS["model"],
     "callbacks": (list,),
@@ -283,7 +295,7 @@ def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
     kind = document.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.")
-    parts = _PARTS[kind]
+    parts = _PARTS[kind] if "input_shape" not in document else {**_PARTS[kind], **_OF_CALLS}
     for name in sorted(set(parts) ^ set(document)):
         state = "missing" if name in parts else "unknown"
         raise ValueError(f"the entry {name!r} is {state}.")

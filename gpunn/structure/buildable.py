@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from gpunn.backends import get_backend
@@ -12,12 +13,15 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import snake_case, unique_name
+from gpunn.common.overrides import replaces
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import Node, Plan
+from gpunn.layers import traced
 from gpunn.layers.shapes import check_shape
-from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
+from gpunn.layers.symbolic import Form, GraphOperation, Sample, SymbolicTensor
 
+from .calls import ModelCall, run_graph
 from .graph import Graph, by_name
 
 
@@ -28,9 +32,9 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     takes_methods = True  # such as `fit`: a method set on the object is the one that is called
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
-            ("call", "__call__", "build", "compute_output_shape", "compute_mask"),
-            "put layers together with gpunn.Model(inputs, outputs), and write a layer of your "
-            "own for what none of them does",
+            ("__call__", "build", "compute_output_shape", "compute_mask"),
+            "write call(inputs), and a build(input_shape) beside it if need be, or put layers "
+            "together with gpunn.Model(inputs, outputs)",
         ),
         **dict.fromkeys(
             (
@@ -71,9 +75,14 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         self._trainable = bool(trainable)
         self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
         self.applications = []
+        self._body = ModelCall(self) if self.has_call else None
         self._preparing = Exclusive()  # what is made once, by whichever thread comes first
         self._trains = Exclusive()  # held by the one call that trains it
         self._reset()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.has_call = replaces(cls, "call")
 
     @classmethod
     def default_name(cls) -> str:
@@ -121,6 +130,8 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         Args:
             input_shape: (batch or None, ...), or a list or dictionary of such.
         """
+        if self._body is not None and self._body.building:
+            return  # the model's own build calls the one that it replaces
         if input_shape is None:
             self.require_values("build")
         else:
@@ -132,11 +143,18 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             isinstance(entry, (tuple, list)) for entry in input_shape
         )
         if several:
-            names = self.graph.input_names
+            names = self._input_names_for(input_shape)
             shapes = by_name(names, input_shape, "input_shape")
         else:
             shapes = [input_shape]
         return [check_shape(tuple(shape)[1:]) for shape in shapes]
+
+    def _input_names_for(self, given: Any) -> list[str]:
+        """What the inputs are called; of a model with a call of its own, it is decided now."""
+        if self._body is not None and self._plan is None:
+            self._body.form = form = Form.of(given)
+            return list(form.keys) or [""] * len(form.unpack(given))
+        return self.graph.input_names if self.declared_inputs() is not None else ["x"]
 
     def _build(self, shapes: Sequence[Sample]) -> None:
         known = list(self._plan.input_shapes) if self._plan else self.declared_inputs()
@@ -175,8 +193,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         given = [x] if isinstance(x, SymbolicTensor) else x
-        names = self.graph.input_names if self.declared_inputs() else ["x"]
-        tensors = by_name(names, given, f"The inputs of {self.name}")
+        tensors = by_name(self._input_names_for(x), given, f"The inputs of {self.name}")
         for entry in tensors:
             if not isinstance(entry, SymbolicTensor):
                 raise TypeError(
@@ -213,10 +230,63 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         ]
         return [here(number) for number in plan.outputs]
 
+    # -- inside the call of a layer or of another model
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """What comes out for tensors, in terms of `gpunn.ops`, layers and models.
+
+        A subclass that writes it is made without inputs and outputs, and built for the first
+        data that it sees. Of other models it is what their layers give.
+        """
+        return run_graph(self.graph, x, training)
+
+    def call_in_trace(self, x: Any, training: bool | None) -> Any:
+        """The model applied to tensors inside a call."""
+        if self._plan is None and self.declared_inputs() is None:
+            form = Form.of(x)
+            self._input_names_for(x)
+            self._build([tuple(t.shape[1:]) for t in form.unpack(x)])
+        _ = self.plan
+        options = {"training": training} if traced.takes_training(self) else {}
+        return self.call(x, **options)
+
+    @property
+    def layers_inside(self) -> list[Any]:
+        """The layers, as of a layer that has some in it."""
+        return self.layers
+
+    def with_layers_inside(self) -> list[Any]:
+        """All layers in it, at any depth; before them the model, if it has a call of its own."""
+        inside = chain.from_iterable(layer.with_layers_inside() for layer in self.layers)
+        return [*([self] if self.has_call else []), *inside]
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """Those that a model with a call has declared itself, by `add_weight`."""
+        return [] if self._body is None else self._body.own_parameters
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters by their names in this model."""
+        return traced.parameters_in(self)
+
+    @property
+    def traceable(self) -> bool:
+        return all(layer.traceable for layer in self.layers)
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
+        """A parameter of a model with a call of its own; see `gpunn.layers.Layer.add_weight`."""
+        if self._body is None:
+            raise TypeError(f"{self.name}: only a model with a call of its own has parameters.")
+        return self._body.add_weight(*args, **kwargs)
+
     @property
     def built(self) -> bool:
         """Whether the parameters exist."""
         return self.plan is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """What Keras's models say at the end of their `build`; here it is known."""
 
     @property
     def dtype(self) -> str:
@@ -272,7 +342,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in self.layers:
+        for layer in [*self.layers, *([] if self._body is None else [self._body])]:
             layer.trainable = value
 
     @property
@@ -281,7 +351,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         _ = self.plan  # parameters exist once it does
         if self._plan is not None:
             return list(self._plan.parameters.values())
-        unique = {id(p): p for layer in self.layers for p in layer.weights}
+        unique = {id(p): p for _, p in self.named_parameters()}
         return list(unique.values())
 
     parameters = variables = weights

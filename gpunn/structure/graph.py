@@ -10,6 +10,7 @@ from gpunn.common import registry
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
+from gpunn.layers.operations import Operation
 from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
 
 
@@ -152,17 +153,30 @@ class Graph:
             found[id(tensor)] = [layer.name, 0, 0]
         return found
 
+    def _check_owners(self, operation: Any) -> None:
+        """That an operation's parameters, if it has some, are those of layers beside it."""
+        for p in operation.parameters if operation.by_operator else ():
+            if p.layer not in self.layers:
+                raise ValueError(
+                    f"{operation.name} reads {p.path}, whose layer is none of this model's: a file "
+                    f"could not say which it is. Write a layer that has it, with a call(x)."
+                )
+
     def get_config(self) -> dict[str, Any]:
         """Layers, to what they are applied, inputs and outputs, as JSON can hold them."""
         references = self.references()
-        layers = []
+        layers: list[dict[str, Any]] = []
         for layer in self.layers:
+            self._check_owners(layer)
             calls = [
                 {"inputs": [references[id(t)] for t in a.inputs], "training": a.training}
                 for a in self.applications
                 if a.layer is layer
             ]
-            entry = {"layer": registry.serialize(layer), "calls": calls}
+            if isinstance(layer, Operation):
+                layers.append({"operation": layer.get_config(), "calls": calls})
+                continue
+            entry: dict[str, Any] = {"layer": registry.serialize(layer), "calls": calls}
             layers.append({**entry, "by_operator": True} if layer.by_operator else entry)
         return {
             "layers": layers,
@@ -212,8 +226,12 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
     waiting: list[tuple[Any, int, dict[str, Any]]] = []
     tensors: dict[tuple[Any, ...], SymbolicTensor] = {}
     for entry in config["layers"]:
-        layer = layers[entry["layer"]["config"]["name"]] = restore_layer(entry["layer"])
-        layer.by_operator = bool(entry.get("by_operator", False))
+        if "operation" in entry:
+            layer: Any = Operation(**entry["operation"])
+        else:
+            layer = restore_layer(entry["layer"])
+            layer.by_operator = bool(entry.get("by_operator", False))
+        layers[layer.name] = layer
         if isinstance(layer, InputLayer):
             tensors[layer.name, 0, 0] = layer.output
         waiting += [(layer, number, call) for number, call in enumerate(entry["calls"])]
@@ -222,7 +240,8 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
         for layer, number, call in waiting:
             places = [tuple(place) for place in call["inputs"]]
             before = number and (layer.name, number - 1, 0) not in tensors
-            if before or not all(place in tensors for place in places):
+            there = all(place in tensors for place in places) and layer.find_parameters(layers)
+            if before or not there:
                 later.append((layer, number, call))
                 continue
             given = [tensors[place] for place in places]

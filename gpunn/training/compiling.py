@@ -20,6 +20,7 @@ from gpunn.common.random import draw_seed
 from gpunn.core.plan import Plan
 from gpunn.feeding import data
 from gpunn.feeding.spec import Spec, Target
+from gpunn.layers.symbolic import Form, Sample
 from gpunn.structure.structure import Structure
 
 from .matching import (
@@ -229,7 +230,14 @@ class CompilableModel(Structure):
 
     def _build_for(self, x: Any, y: Any = None) -> None:
         if self.plan is None:
-            self._build([data.first_shape(x, y)])
+            self._build(self._shapes_of(x, y))
+
+    def _shapes_of(self, x: Any, y: Any = None) -> list[Sample]:
+        """The shapes of one sample of the first data that the model sees."""
+        if self._body is None or not _several(x):
+            return [data.first_shape(x, None if _several(y) else y)]
+        self._input_names_for(x)
+        return [data.first_shape(entry) for entry in Form.of(x).unpack(x)]
 
     @property
     def metrics_names(self) -> list[str]:
@@ -320,3 +328,11 @@ def _in_training(model: CompilableModel, method: str) -> str:
             else "Wait until that has ended, or train a copy: from_config(get_config())."
         )
     )
+
+
+def _several(given: Any) -> bool:
+    """Whether these are the arrays of several inputs or outputs, and not the rows of one."""
+    if isinstance(given, Mapping):
+        return True
+    arrays = isinstance(given, (list, tuple)) and len(given)
+    return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)

@@ -58,7 +58,6 @@ REFUSED = [
     (regularizers.L2, "__call__", "gradient"),
     (regularizers.OrthogonalRegularizer, "__call__", "penalty"),
     (constraints.MaxNorm, "__call__", "apply"),
-    (gpunn.Model, "call", "gpunn.Model(inputs, outputs)"),
     (gpunn.Model, "train_step", "loss"),
     (gpunn.Model, "test_step", "loss"),
     (gpunn.Model, "predict_step", "layer"),
@@ -66,7 +65,9 @@ REFUSED = [
     (gpunn.Model, "compute_metrics", "metric"),
     (gpunn.Model, "metrics", "compile"),
     (gpunn.Model, "build", "gpunn.Model(inputs, outputs)"),
-    (gpunn.Sequential, "call", "gpunn.Model(inputs, outputs)"),
+    (gpunn.Model, "compute_output_shape", "gpunn.Model(inputs, outputs)"),
+    (gpunn.Sequential, "call", "subclass of gpunn.Model"),
+    (gpunn.Sequential, "build", "gpunn.Model(inputs, outputs)"),
     (gpunn.Sequential, "train_step", "loss"),
 ]
 CASES = [pytest.param(*case, id=f"{case[0].__name__}.{case[1]}") for case in REFUSED]
@@ -103,6 +104,7 @@ def test_what_is_not_called_is_refused_when_the_class_is_defined(
         (lambda: activations.Sigmoid(), "forward"),
         (lambda: gpunn.Sequential([layers.Dense(1)]), "train_step"),
         (lambda: gpunn.Sequential([layers.Dense(1)]), "call"),
+        (lambda: gpunn.Model(x := layers.Input((2,)), layers.Dense(1)(x)), "call"),
     ],
 )
 def test_what_is_not_called_is_refused_on_an_object(make: Callable[[], Any], method: str) -> None:

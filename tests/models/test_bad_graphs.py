@@ -10,7 +10,7 @@ import pytest
 from graph_networks import CLASSES, LEFT, NUMBERS, RIGHT, X, Y, compiled, two_by_two
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, ops
 
 
 def tensor(*shape: int) -> Any:
@@ -52,11 +52,24 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "tensors and arrays": (lambda: layers.Add()([tensor(2), RIGHT]), ["mixed"]),
     "training for good": (lambda: layers.Dropout(0.5)(tensor(2), training=True), ["training"]),
     "a tensor as an array": (lambda: np.asarray(tensor(2)), ["symbolic", "Model"]),
-    "a number to add": (lambda: tensor(2) + 1, ["Rescaling"]),
+    "a word to add": (lambda: tensor(2) + object(), ["symbolic", "numbers"]),
+    "another width to add": (lambda: tensor(2) + np.ones(3), ["add", "broadcast", "(3,)"]),
+    "a tensor to decide by": (lambda: bool(tensor(2) > 0), ["symbolic", "ops.where"]),
+    "a tensor to iterate": (lambda: list(tensor(2)), ["symbolic", "samples"]),
+    "a mean of all samples": (lambda: ops.mean(tensor(2)), ["mean", "each sample", "Lambda"]),
+    "a mean over the samples": (lambda: ops.mean(tensor(2), axis=0), ["mean", "each sample"]),
+    "some samples": (lambda: tensor(2)[1:], ["get_item", "each sample"]),
+    "samples backwards": (lambda: tensor(2)[::-1], ["get_item", "other samples"]),
+    "a sum along the batch": (lambda: ops.cumsum(tensor(2), axis=0), ["cumsum", "other samples"]),
+    "a softmax along the batch": (lambda: ops.softmax(tensor(2), 0), ["softmax", "other samples"]),
+    "samples with samples": (
+        lambda: tensor(2) @ ops.transpose(tensor(2)), ["transpose", "each sample"]),
     "steps of one's own": (
         lambda: type("Mine", (gpunn.Model,), {"train_step": None}), ["Mine.train_step", "layer"]),
-    "a call of one's own": (
-        lambda: type("Mine", (gpunn.Model,), {"call": None}), ["Mine.call", "gpunn.Model"]),
+    "a call of a chain": (
+        lambda: type("Mine", (gpunn.Sequential,), {"call": None}), ["Mine.call", "gpunn.Model"]),
+    "a call beside a graph": (
+        lambda: type("Mine", (gpunn.Model,), {"call": None})(x := tensor(2), x), ["Mine", "twice"]),
     "too few inputs of a model": (lambda: two_by_two()([tensor(4)]), ["1 entries; 2", "'left'"]),
     "another shape for a model": (
         lambda: two_by_two()([tensor(4), tensor(4)]), ["(3,)", "(4,)"]),

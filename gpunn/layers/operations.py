@@ -1,0 +1,258 @@
+"""Operations on symbolic tensors, and functions, as layers: ``ops.exp(x) * 2``, `Lambda`.
+
+What every operation of `gpunn.ops` does with symbolic tensors, ``on_graphs``, is made here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.config import resolve_dtype
+from gpunn.common.fields import field
+from gpunn.common.names import unique_name
+from gpunn.core.arena import Parameter
+from gpunn.core.operators import FUNCTIONS
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.table import on_graphs
+
+from .constants import Named, Place, changed, constant, found_in, restored, stored
+from .layer import Layer
+from .merging import Add, Multiply, Subtract
+from .shapes import Shape, check_shape
+from .symbolic import Sample, SymbolicTensor
+
+__all__ = ["Lambda"]
+
+_INSIDE = (
+    "Such an operation can be one of a layer's call: write a class with call(x), or "
+    "layers.Lambda(function)."
+)
+
+MERGING: Mapping[str, type[Layer]] = {"add": Add, "subtract": Subtract, "multiply": Multiply}
+"""Operations that a layer with kernels of its own does, where two tensors have one shape."""
+
+
+def _check_operation(name: str, value: Any) -> str:
+    if value not in FUNCTIONS:
+        raise ValueError(f"{name} must name an operation of gpunn.ops; got {value!r}.")
+    return str(value)
+
+
+class Operation(Layer):
+    """An operation of `gpunn.ops` on symbolic tensors: one of a model's operations.
+
+    Args:
+        operation: its name.
+        arguments: what it is called with: constants, and the places of tensors; see
+            `gpunn.layers.constants`.
+        options: likewise, by name.
+        index: which of several results it gives.
+    """
+
+    abstract = True  # not an entry to look up: a graph says which operations it has
+    takes_list = True
+    by_operator = True
+
+    operation: str = field(check=_check_operation)
+    arguments: Any = field(check=lambda name, value: [restored(entry) for entry in value])
+    options: Any = field(
+        default=None,
+        check=lambda name, value: {key: restored(entry) for key, entry in (value or {}).items()},
+    )
+    index: Any = field(default=None)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or unique_name(self.operation)
+        super().__post_init__()
+        self._dtypes: list[str] | None = None  # of what it is applied to, in a graph
+        self._known: dict[Any, list[tuple[Sample, str]]] = {}
+        self.several = False  # whether the operation gives a list
+
+    # -- what it computes
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return self._results(x, lambda p: p)[self.index or 0]
+
+    def _results(self, xs: Sequence[Any], value: Callable[[Parameter], Any]) -> list[Any]:
+        """What it gives for these inputs, and with these values of parameters."""
+        # Between layers all numbers are floats: here they are what the operation before gave.
+        given = [
+            x if is_float(dtype) else convert(x, dtype)
+            for x, dtype in zip(xs, self._dtypes or ["float32"] * len(xs), strict=True)
+        ]
+
+        def filled(entry: Any) -> Any:
+            if isinstance(entry, Place):
+                return given[entry.number]
+            return value(entry) if isinstance(entry, Parameter) else entry
+
+        options = {key: changed(entry, filled) for key, entry in self.options.items()}
+        found = FUNCTIONS[self.operation](*changed(self.arguments, filled), **options)
+        self.several = isinstance(found, (list, tuple))
+        return list(found) if self.several else [found]
+
+    def tried(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
+        """The shape of one sample and the dtype of each result, for inputs of these shapes.
+
+        Found out by performing the operation on a few numbers, and once more on a part of them.
+
+        Raises:
+            ValueError: if a result has no batch axis, or mixes samples.
+        """
+        key = tuple(shapes), tuple(self._dtypes or ())
+        if key not in self._known:
+            self._known[key] = self._try(shapes)
+        return self._known[key]
+
+    def _try(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
+        random = np.random.default_rng(0)
+        floats = resolve_dtype(self.dtype)
+        given = []
+        for shape, dtype in zip(shapes, self._dtypes or [floats] * len(shapes), strict=True):
+            numbers = random.uniform(0.1, 0.9, (3, *shape))
+            # Whole numbers may be places, of which the first is always there.
+            given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
+        values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self.own_parameters}
+        results, fewer = (
+            self._results([x[rows] for x in given], lambda p: values[id(p)].astype(floats))
+            for rows in ([0, 1, 2], [1, 2])
+        )
+        found = []
+        for y, part in zip(results, fewer, strict=False):
+            if y.shape[:1] != (3,) or part.shape != (2, *y.shape[1:]):
+                raise ValueError(
+                    f"{self.operation}: a result with one entry for each sample is expected; of "
+                    f"3 samples of the shapes {', '.join(map(str, shapes))} it would have the "
+                    f"shape {y.shape}. {_INSIDE}"
+                )
+            if not np.allclose(y.numpy()[1:], part.numpy(), 1e-3, 1e-3, equal_nan=True):
+                raise ValueError(
+                    f"{self.operation}: what comes out for one sample would depend on the other "
+                    f"samples of its batch. {_INSIDE}"
+                )
+            found.append((y.shape[1:], y.dtype))
+        return found
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return (None, *self.tried([shape[1:] for shape in input_shape])[self.index or 0][0])
+
+    # -- in a graph
+
+    def apply(self, x: Any, training: bool | None = None) -> list[SymbolicTensor]:
+        self._dtypes = [t.dtype for t in x]
+        outputs = super().apply(x, training)
+        for tensor in outputs:
+            dtype = self.tried([t.sample for t in x])[self.index or 0][1]
+            if not is_float(dtype):
+                tensor.dtype = dtype
+        return outputs
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """Those among its arguments, which are layers' own."""
+        return list(dict.fromkeys(found_in([self.arguments, self.options], Parameter)))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for p in self.own_parameters:
+            yield p.path, p
+
+    def find_parameters(self, layers: Mapping[str, Any]) -> bool:
+        def find(entry: Any) -> Any:
+            if not isinstance(entry, Named) or entry.layer not in layers:
+                return entry
+            own = {p.name: p for p in layers[entry.layer].weights}
+            return own.get(entry.name, entry)
+
+        self.arguments = changed(self.arguments, find)
+        self.options = {key: changed(entry, find) for key, entry in self.options.items()}
+        return not list(found_in([self.arguments, self.options], Named))
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            **super().get_config(),
+            "operation": self.operation,
+            "arguments": stored(self.arguments),
+            "options": {key: stored(entry) for key, entry in self.options.items()},
+        }
+        return config if self.index is None else {**config, "index": self.index}
+
+
+def _check_function(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function; got {value!r}.")
+    return value
+
+
+def _check_shape(name: str, value: Any) -> Any:
+    return value if value is None or callable(value) else check_shape(value, name)
+
+
+class Lambda(Layer):
+    """A function of tensors as a layer; it is not saved to files.
+
+    Args:
+        function: called with the tensor that the layer is called on, in terms of `gpunn.ops`; with
+            ``training`` too, if it has an argument of this name.
+        output_shape: accepted as in Keras; the shape is that of what the function gives.
+        arguments: further arguments of the function, by name.
+
+    >>> from gpunn import ops
+    >>> Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).round(3).tolist()
+    [[0.0, 1.718]]
+    """
+
+    abstract = True  # not an entry to look up: no file can hold one
+
+    function: Any = field(check=_check_function)
+    output_shape: Any = field(default=None, check=_check_shape, attribute=None)
+    mask: Any = field(default=None, attribute=None)
+    arguments: Any = field(default=None, check=lambda name, value: dict(value or {}))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        parameters = inspect.signature(self.function).parameters
+        options = {"training": training} if "training" in parameters else {}
+        return self.function(x, **{**options, **self.arguments})
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(
+            f"{self.name}: the function of a Lambda cannot be saved. Write a layer with a call(x), "
+            f"and put @gpunn.saving.register_serializable() above the class."
+        )
+
+
+def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What an operation gives for arguments among which there are symbolic tensors."""
+    tensors: list[SymbolicTensor] = []
+
+    def kept(entry: Any) -> Any:
+        if not isinstance(entry, SymbolicTensor):
+            return constant(entry)
+        if not any(entry is t for t in tensors):
+            tensors.append(entry)
+        return Place(next(k for k, t in enumerate(tensors) if t is entry))
+
+    if name in ("shape", "ndim"):
+        return getattr(arguments[0], name)
+    places = [changed(entry, kept) for entry in arguments]
+    named = {key: changed(entry, kept) for key, entry in options.items()}
+    if name in MERGING and not named and all(isinstance(entry, Place) for entry in places):
+        a, b = arguments
+        if a.sample == b.sample and is_float(a.dtype) and is_float(b.dtype):
+            layer = MERGING[name]()
+            layer.by_operator = True
+            return layer([a, b])
+    layer = Operation(name, places, named)
+    first = layer(tensors)
+    if not layer.several:
+        return first
+    # Each of its results is an operation of its own, which computes no other.
+    count = len(layer.tried([t.sample for t in tensors]))
+    return [Operation(name, places, named, k)(tensors) for k in range(count)]
+
+
+on_graphs.append(_on_graph)

@@ -1,0 +1,117 @@
+"""A model's `call`: run through its graph inside another call, or written by a user and traced.
+
+A model whose class writes ``call`` is a graph of one layer, `ModelCall`, which holds that call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+from gpunn.common import registry
+from gpunn.common.overrides import replaces
+from gpunn.layers import InputLayer
+from gpunn.layers.layer import Layer
+from gpunn.layers.symbolic import Form, Sample
+from gpunn.layers.traced import takes_training
+
+from .graph import Graph, by_name
+
+
+class ModelCall(Layer):
+    """The call of a model as a layer.
+
+    Args:
+        model: whose.
+
+    Attributes:
+        form: how the model is given its inputs; None before it is known.
+    """
+
+    abstract = True  # not an entry to look up
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(name="call")
+        self.model = model
+        self.form: Form | None = None
+        self._output_form = Form()
+        self._builds = replaces(type(model), "build")
+        self.built = not self._builds
+        self.building = False  # whether the model's own build is being called
+
+    @property
+    def layers_inside(self) -> list[Any]:
+        return list(self.model.layers)
+
+    def _packed(self, given: Any) -> Any:
+        assert self.form is not None
+        return self.form.pack(given if self.takes_list else [given])
+
+    def build(self, input_shape: Any) -> None:
+        if self._builds:
+            self.building = True
+            try:
+                self.model.build(self._packed(input_shape))
+            finally:
+                self.building = False
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        given = self._packed(x)
+        y = self.model.call(given, **({"training": training} if takes_training(self.model) else {}))
+        self._output_form = Form.of(y)
+        return y
+
+    def graph(self, shapes: Sequence[Sample]) -> Graph:
+        """The graph of this layer alone, for inputs of these shapes of one sample."""
+        self.form = form = self.form or Form()
+        self.takes_list = form.kind is not None
+        names: list[Any] = list(form.keys) or [None] * len(shapes)
+        inputs = [
+            InputLayer(shape, name=name).output for shape, name in zip(shapes, names, strict=True)
+        ]
+        outputs = self.apply(inputs if self.takes_list else inputs[0])
+        return Graph(form.pack(inputs), self._output_form.pack(outputs))
+
+
+def arguments_of(model: Any) -> dict[str, Any]:
+    """The arguments of a model's constructor, each of which it has as an attribute.
+
+    Raises:
+        ValueError: if one that must be given is none.
+    """
+    config: dict[str, Any] = {}
+    for name, parameter in signature(type(model)).parameters.items():
+        needed = parameter.default is parameter.empty
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        if name in ("inputs", "outputs", "backend", "dtype"):
+            if name == "dtype" and model.dtype_given is not None:
+                config["dtype"] = model.dtype_given
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            config.setdefault("name", model.name)
+        elif hasattr(model, name):
+            value = getattr(model, name)
+            config[name] = registry.serialize(value) if hasattr(value, "kind") else value
+        elif needed:
+            raise ValueError(
+                f"{type(model).__name__} keeps no attribute {name!r}, an argument that it is made "
+                f"with: keep it, or write get_config(self), so that the model can be saved."
+            )
+    return config
+
+
+def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
+    """What the layers of a graph give for tensors, one application after the other."""
+    form = graph.input_form
+    given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
+    found = {id(symbol): tensor for symbol, tensor in zip(graph.inputs, given, strict=True)}
+    for application in graph.applications:
+        layer: Any = application.layer
+        of_graph = application.training
+        read = [found[id(symbol)] for symbol in application.inputs]
+        alone = len(read) == 1 and not getattr(layer, "takes_list", False)
+        y = layer(read[0] if alone else read, training=training if of_graph is None else of_graph)
+        made = Form.of(y).unpack(y)
+        found.update(zip(map(id, application.outputs), made, strict=True))
+    return graph.output_form.pack(found[id(symbol)] for symbol in graph.outputs)

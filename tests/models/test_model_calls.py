@@ -1,0 +1,355 @@
+"""Models with a call of their own: beside Keras, on every backend, in files, in one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn import layers, ops
+from gpunn.common import registry
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+RANDOM = np.random.default_rng(5)
+X = RANDOM.normal(size=(24, 6)).astype(np.float32)
+Z = RANDOM.normal(size=(24, 3)).astype(np.float32)
+Y = RANDOM.normal(size=(24, 2)).astype(np.float32)
+
+
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+# -- models as scripts write them, of Keras or gpunn
+
+
+def plain(k: Any) -> Any:
+    class Plain(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.first = k.layers.Dense(5, activation="tanh")
+            self.last = k.layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(self.first(inputs))
+
+    return Plain
+
+
+def residual(k: Any) -> Any:
+    """Layers in a list and in a dictionary, and one that is called twice."""
+
+    class Residual(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.blocks = [k.layers.Dense(6, activation="relu") for _ in range(2)]
+            self.shared = k.layers.Dense(6)
+            self.ends = {"norm": k.layers.BatchNormalization(), "last": k.layers.Dense(2)}
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            for block in self.blocks:
+                x = x + block(x)
+            x = self.shared(k.ops.tanh(self.shared(x)))
+            x = self.ends["norm"](x, training=training)
+            return self.ends["last"](x) * 0.5
+
+    return Residual
+
+
+def nested(k: Any) -> Any:
+    """Chains, graphs and models inside a call, and a weight of the model's own."""
+
+    class Scaled(k.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = k.Sequential([k.layers.Dense(4, activation="sigmoid")])
+
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(4,), initializer="ones", name="scale")
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x) * self.scale
+
+    class Nested(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.encoder = k.Sequential([k.layers.Dense(5, activation="tanh"), k.layers.Dense(6)])
+            x = k.Input((6,))
+            self.graph_of_layers = k.Model(x, k.layers.Dense(6)(x) + x * 2)
+            self.inner = residual(k)()
+            self.scaled = Scaled()
+            self.last = k.layers.Dense(2)
+
+        def call(self, x: Any, training: Any = False) -> Any:
+            x = self.graph_of_layers(self.encoder(x))
+            return self.inner(x, training=training) + self.last(self.scaled(x))
+
+    return Nested
+
+
+def built(k: Any) -> Any:
+    """Layers and weights that are made when the shape is known."""
+
+    class Built(k.Model):
+        def build(self, input_shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(input_shape[-1], 4), name="kernel")
+            self.last = k.layers.Dense(2)
+            self.last.build((None, 4))
+            super().build(input_shape)
+
+        def call(self, x: Any) -> Any:
+            return self.last(k.ops.relu(k.ops.matmul(x, self.kernel)))
+
+    return Built
+
+
+MODELS = [plain, residual, nested, built]
+
+
+def named(model: Any) -> list[str]:
+    return [w.path.rpartition("/")[2] for w in model.weights]
+
+
+def alike(keras: Any, make: Any, x: Any, **options: Any) -> list[Any]:
+    """A model of Keras's and one of gpunn's, of equal weights, which see this data first."""
+    theirs, ours = make(keras)(), make(gpunn)(**options)
+    for module, model in ((keras, theirs), (gpunn, ours)):
+        model(x)
+        model.compile(module.optimizers.SGD(0.05), "mse", metrics=["mae"])
+    assert [w.shape for w in ours.get_weights()] == [w.shape for w in theirs.get_weights()]
+    assert named(ours) == named(theirs)
+    ours.set_weights(theirs.get_weights())
+    return [theirs, ours]
+
+
+def same_training(models: list[Any], x: Any, y: Any) -> None:
+    """The same predictions, losses, metrics and weights."""
+    theirs, ours = models
+    assert_allclose(
+        ours.predict(x, verbose=0), np.asarray(theirs.predict(x, verbose=0)), rtol=1e-4, atol=1e-5
+    )
+    options = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+    histories = [model.fit(x, y, **options).history for model in models]
+    for name, values in histories[0].items():
+        assert_allclose(histories[1][name], values, rtol=1e-4, err_msg=name)
+    found = [model.evaluate(x, y, verbose=0) for model in models]
+    assert_allclose(found[1], found[0], rtol=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_a_model_with_a_call_is_kerass(keras: Any, make: Any, backend: str) -> None:
+    models = alike(keras, make, X, backend=backend)
+    theirs, ours = models
+    assert_allclose(np.asarray(ours(X[:3])), ours.predict(X, verbose=0)[:3], rtol=1e-5, atol=1e-6)
+    same_training(models, X, Y)
+    assert ours.count_params() == theirs.count_params()
+    assert [type(layer).__name__ for layer in ours.layers] == [
+        type(layer).__name__.replace("Functional", "Model") for layer in theirs.layers
+    ]
+    assert len(ours.trainable_weights) == len(theirs.trainable_weights)
+    lines: list[str] = []
+    ours.summary(print_fn=lines.append)
+    assert all(f"{layer.name} (" in lines[0] for layer in ours.layers)
+
+
+def list_of_two(k: Any) -> Any:
+    class Two(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.left, self.right = k.layers.Dense(4), k.layers.Dense(4)
+            self.last = k.layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            a, b = inputs
+            return self.last(k.ops.concatenate([self.left(a), self.right(b)], axis=-1))
+
+    return Two
+
+
+def by_names(k: Any) -> Any:
+    class Named(list_of_two(k)):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return super().call([inputs["x"], inputs["z"]])
+
+    return Named
+
+
+@pytest.mark.parametrize(
+    ("make", "x"), [(list_of_two, [X, Z]), (by_names, {"x": X, "z": Z})], ids=["list", "names"]
+)
+def test_several_inputs_are_kerass(keras: Any, make: Any, x: Any, backend: str) -> None:
+    same_training(alike(keras, make, x, backend=backend), x, Y)
+
+
+def test_a_shape_builds_it_too() -> None:
+    model = plain(gpunn)(backend="numpy")
+    assert not model.built and model.layers and not model.weights
+    with pytest.raises(ValueError, match="not built"):
+        model.count_params()
+    model.build((None, 6))
+    assert model.count_params() == 6 * 5 + 5 + 5 * 2 + 2
+    assert model.input_shape == (None, 6) and model.output_shape == (None, 2)
+    with pytest.raises(ValueError, match=r"\(24, 3\).*\(batch, 6\)"):
+        model.predict(Z, verbose=0)
+    two = list_of_two(gpunn)(backend="numpy")
+    two.build([(None, 6), (None, 3)])
+    assert two.count_params() == 6 * 4 + 4 + 3 * 4 + 4 + 8 * 2 + 2
+
+
+def test_it_is_told_whether_it_trains(backend: str) -> None:
+    class Told(gpunn.Model):
+        def call(self, x: Any, training: Any = None) -> Any:
+            return x * (3.0 if training else 2.0)
+
+    model = Told(backend=backend)
+    assert_array_equal(model(X), X * 2)
+    assert_array_equal(model(X, training=True), X * 3)
+    assert_array_equal(model.predict(X, verbose=0), X * 2)
+
+
+def test_dropout_in_a_call_draws_in_training_only(backend: str) -> None:
+    class Dropping(gpunn.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.drop = layers.Dropout(0.5, seed=3)
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.drop(x, training=training)
+
+    model = Dropping(backend=backend)
+    ones = np.ones((50, 40), np.float32)
+    assert_array_equal(model(ones), ones)
+    once, again = (np.asarray(model(ones, training=True)) for _ in range(2))
+    assert set(np.unique(once)) == {0.0, 2.0} and 0.4 < (once == 0).mean() < 0.6
+    assert (once != again).any()
+
+
+def test_freezing_reaches_what_is_inside(backend: str) -> None:
+    model = nested(gpunn)(backend=backend)
+    model(X)
+    model.compile(gpunn.optimizers.SGD(0.1), "mse")
+    model.encoder.trainable = False
+    frozen, before = model.encoder.get_weights(), model.last.get_weights()
+    model.fit(X, Y, epochs=1, verbose=0)
+    for now, then in zip(model.encoder.get_weights(), frozen, strict=True):
+        assert_array_equal(now, then)
+    assert (model.last.get_weights()[0] != before[0]).any()
+    whole = plain(gpunn)(trainable=False, backend=backend)
+    whole(X)
+    assert whole.weights and not whole.trainable_weights
+
+
+def test_a_class_that_ends_in_a_softmax_is_not_taken_for_logits() -> None:
+    class Named(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.activation = gpunn.activations.get("softmax")
+
+        def call(self, x: Any) -> Any:  # type: ignore[override]
+            return ops.softmax(x)
+
+    model = gpunn.Sequential([gpunn.Input((6,)), Named()], backend="numpy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    classes = np.arange(24) % 6
+    p = np.exp(X) / np.exp(X).sum(1, keepdims=True)
+    expected = -np.log(p[np.arange(24), classes]).mean()
+    assert model.evaluate(X, classes, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+# -- in one another, and in files
+
+
+def test_it_stands_in_chains_and_graphs(backend: str) -> None:
+    inner = plain(gpunn)()
+    chain = gpunn.Sequential([gpunn.Input((6,)), inner, layers.Dense(2)], backend=backend)
+    chain.compile(gpunn.optimizers.SGD(0.05), "mse")
+    losses = chain.fit(X, Y, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    x = gpunn.Input((6,))
+    graph = gpunn.Model(x, inner(x) + inner(x * 2), backend=backend)
+    assert_allclose(
+        graph.predict(X, verbose=0), inner.predict(X, verbose=0) + inner.predict(X * 2, verbose=0),
+        rtol=1e-5, atol=1e-5,
+    )  # fmt: skip
+    assert graph.count_params() == inner.count_params()
+
+
+class Stored(gpunn.Model):
+    """With arguments, kept as attributes."""
+
+    def __init__(self, units: int, rate: float = 0.5, **options: Any) -> None:
+        super().__init__(**options)
+        self.units, self.rate = units, rate
+        self.first = layers.Dense(units, activation="tanh")
+        self.rest = gpunn.Sequential([layers.Dense(units), layers.Dense(2)])
+        self.offset = self.add_weight((2,), "zeros", name="offset")
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.rest(self.first(x)) * self.rate + self.offset
+
+
+@pytest.fixture
+def registered() -> Any:
+    with registry.restored():
+        yield gpunn.saving.register_serializable(package="tests")(Stored)
+
+
+def test_it_is_saved_and_loaded(registered: Any, tmp_path: Path) -> None:
+    gpunn.use_backend("numpy")
+    model = registered(7, rate=0.25, name="mine")
+    model.compile(gpunn.optimizers.Adam(0.01), "mse")
+    model.fit(X, Y, epochs=2, verbose=0)
+    model.save(tmp_path / "model.gpunn")
+    loaded = gpunn.saving.load_model(tmp_path / "model.gpunn")
+    assert type(loaded) is registered and loaded.name == "mine"
+    assert (loaded.units, loaded.rate) == (7, 0.25)
+    assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    histories = [m.fit(X, Y, epochs=2, verbose=0).history for m in (model, loaded)]
+    assert histories[0] == histories[1]
+    chain = gpunn.Sequential([gpunn.Input((6,)), model])
+    chain.save(tmp_path / "chain.gpunn")
+    again = gpunn.saving.load_model(tmp_path / "chain.gpunn")
+    assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_it_is_loaded_as_a_custom_object(tmp_path: Path) -> None:
+    with registry.restored():
+        model = gpunn.saving.register_serializable()(Stored)(3)
+        model.build((None, 6))
+        model.save(tmp_path / "model.gpunn")
+    options = {"custom_objects": {"Stored": Stored}}
+    loaded = gpunn.saving.load_model(tmp_path / "model.gpunn", **options)
+    assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_its_weights_are_stored_alone(tmp_path: Path) -> None:
+    first, second = Stored(3, backend="numpy"), Stored(3, backend="numpy")
+    first(X)
+    first.save_weights(tmp_path / "weights.gpunn")
+    with pytest.raises(ValueError, match="no weights yet"):
+        second.load_weights(tmp_path / "weights.gpunn")
+    second(X)
+    second.load_weights(tmp_path / "weights.gpunn")
+    assert_array_equal(second.predict(X, verbose=0), first.predict(X, verbose=0))
+
+
+def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
+    class Forgetful(Stored):
+        def __init__(self, width: int) -> None:
+            super().__init__(width)
+
+    model = Forgetful(3)
+    model(X)
+    with pytest.raises(ValueError, match=r"no attribute 'width'.*get_config"):
+        model.save(tmp_path / "model.gpunn")
+    with pytest.raises(ValueError, match="not registered"):
+        Stored(3).save(tmp_path / "model.gpunn")
+    with pytest.raises(TypeError, match="call"):
+        gpunn.Model()
