@@ -18,7 +18,10 @@ from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
+from gpunn.ops.gradients import in_order
 from gpunn.ops.table import on_graphs
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import trace_of
 
 from .constants import Named, Place, changed, constant, found_in, restored, stored
 from .layer import Layer
@@ -32,6 +35,9 @@ _INSIDE = (
     "Such an operation can be one of a layer's call: write a class with call(x), or "
     "layers.Lambda(function)."
 )
+
+MOST_TRIED = 10_000_000
+"""Numbers up to which an operation is tried out, to see whether it mixes samples."""
 
 MERGING: Mapping[str, type[Layer]] = {"add": Add, "subtract": Subtract, "multiply": Multiply}
 """Operations that a layer with kernels of its own does, where two tensors have one shape."""
@@ -99,7 +105,7 @@ class Operation(Layer):
     def tried(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
         """The shape of one sample and the dtype of each result, for inputs of these shapes.
 
-        Found out by performing the operation on a few numbers, and once more on a part of them.
+        Found out by tracing the operation, and by performing it on a few samples and on fewer.
 
         Raises:
             ValueError: if a result has no batch axis, or mixes samples.
@@ -110,33 +116,46 @@ class Operation(Layer):
         return self._known[key]
 
     def _try(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
-        random = np.random.default_rng(0)
-        floats = resolve_dtype(self.dtype)
-        given = []
-        for shape, dtype in zip(shapes, self._dtypes or [floats] * len(shapes), strict=True):
-            numbers = random.uniform(0.1, 0.9, (3, *shape))
-            # Whole numbers may be places, of which the first is always there.
-            given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
-        values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self.own_parameters}
-        results, fewer = (
-            self._results([x[rows] for x in given], lambda p: values[id(p)].astype(floats))
-            for rows in ([0, 1, 2], [1, 2])
-        )
-        found = []
-        for y, part in zip(results, fewer, strict=False):
-            if y.shape[:1] != (3,) or part.shape != (2, *y.shape[1:]):
+        dtypes = self._dtypes or [resolve_dtype(self.dtype)] * len(shapes)
+
+        def results(batch: int) -> list[Tensor]:
+            given = [((batch, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+            of_inputs = trace_of(lambda *xs: self._results(xs, lambda p: p), given, False, batch)[2]
+            return [convert(y) for y in of_inputs]
+
+        of_three, of_two = results(3), results(2)  # nothing is computed yet
+        for y, fewer in zip(of_three, of_two, strict=False):
+            if y.shape[:1] != (3,) or fewer.shape != (2, *y.shape[1:]):
                 raise ValueError(
                     f"{self.operation}: a result with one entry for each sample is expected; of "
                     f"3 samples of the shapes {', '.join(map(str, shapes))} it would have the "
                     f"shape {y.shape}. {_INSIDE}"
                 )
-            if not np.allclose(y.numpy()[1:], part.numpy(), 1e-3, 1e-3, equal_nan=True):
-                raise ValueError(
-                    f"{self.operation}: what comes out for one sample would depend on the other "
-                    f"samples of its batch. {_INSIDE}"
-                )
-            found.append((y.shape[1:], y.dtype))
-        return found
+        if sum(t.size for t in in_order(of_three)) <= MOST_TRIED and self._mixes(shapes, dtypes):
+            raise ValueError(
+                f"{self.operation}: what comes out for one sample would depend on the other "
+                f"samples of its batch. {_INSIDE}"
+            )
+        return [(y.shape[1:], y.dtype) for y in of_three]
+
+    def _mixes(self, shapes: Sequence[Sample], dtypes: Sequence[str]) -> bool:
+        """Whether two of three samples give something else without the third."""
+        random = np.random.default_rng(0)
+        given = []
+        for shape, dtype in zip(shapes, dtypes, strict=True):
+            numbers = random.uniform(0.1, 0.9, (3, *shape))
+            # Whole numbers may be places, of which the first is always there.
+            given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
+        floats = resolve_dtype(self.dtype)
+        values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self.own_parameters}
+        three, two = (
+            self._results([x[rows] for x in given], lambda p: values[id(p)].astype(floats))
+            for rows in ([0, 1, 2], [1, 2])
+        )
+        return not all(
+            np.allclose(y.numpy()[1:], fewer.numpy(), 1e-3, 1e-3, equal_nan=True)
+            for y, fewer in zip(three, two, strict=True)
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (None, *self.tried([shape[1:] for shape in input_shape])[self.index or 0][0])

@@ -59,6 +59,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "a mean of all samples": (lambda: ops.mean(tensor(2)), ["mean", "each sample", "Lambda"]),
     "a mean over the samples": (lambda: ops.mean(tensor(2), axis=0), ["mean", "each sample"]),
     "some samples": (lambda: tensor(2)[1:], ["get_item", "each sample"]),
+    "a choice of samples": (lambda: tensor(2)[tensor(2) > 0], ["index", "ops.where"]),
+    "a number of numbers": (lambda: ops.size(tensor(2)), ["size", "each sample"]),
     "samples backwards": (lambda: tensor(2)[::-1], ["get_item", "other samples"]),
     "a sum along the batch": (lambda: ops.cumsum(tensor(2), axis=0), ["cumsum", "other samples"]),
     "a softmax along the batch": (lambda: ops.softmax(tensor(2), 0), ["softmax", "other samples"]),

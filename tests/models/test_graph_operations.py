@@ -128,6 +128,11 @@ def test_constants_may_be_lists_and_stand_on_the_left() -> None:
     assert_allclose(model.predict([[1.0, 1.0]], verbose=0), [[3.0, 3.0]])
 
 
+def test_shapes_are_known_without_the_memory() -> None:
+    wide = ops.pad(gpunn.Input((8,)), ((0, 0), (0, 10**12)))
+    assert wide.shape == (None, 10**12 + 8) and (wide * 2 + 1).shape == wide.shape
+
+
 def test_a_model_may_end_with_truth_values_and_whole_numbers() -> None:
     x = gpunn.Input((8,))
     model = gpunn.Model(x, [x > 0, ops.argmax(x, axis=-1)], backend="numpy")
