@@ -313,11 +313,12 @@ _get, serialize, deserialize = registry.lookups(Initializer)
 
 
 def get(identifier: Any) -> Initializer:
-    """The initializer for a name, an object, a class, a config dictionary or a constant array.
+    """The initializer for a name, an object, a class, a config dictionary or a constant array;
+    `GlorotUniform` for None, what weights have in Keras that are given none.
 
     >>> get("he_normal").mode
     'fan_in'
     """
     if isinstance(identifier, (int, float, np.ndarray)) and not isinstance(identifier, bool):
         return Constant(identifier)
-    return _get(identifier)
+    return _get("glorot_uniform" if identifier is None else identifier)

@@ -35,8 +35,8 @@ def called_object(part: Part) -> str:
 
 
 def row_function(part: Part) -> str:
-    """``hinge = row_function(Hinge)``."""
-    return f"{snake_case(part.name)} = row_function({part.name})"
+    """``mean_squared_error = mse = MSE = row_function(MeanSquaredError)``: Keras has all three."""
+    return f"{' = '.join([snake_case(part.name), *part.aliases])} = row_function({part.name})"
 
 
 def other_names(part: Part) -> str:

@@ -51,15 +51,21 @@ class LeakyReLU(ActivationLayer):
     Args:
         negative_slope: slope below 0. The default is Keras's for the layer; that of
             ``activation="leaky_relu"`` is 0.2.
+        alpha: older name of ``negative_slope``.
 
     >>> LeakyReLU(0.5)([[-10.0, 5.0]]).tolist()
     [[-5.0, 5.0]]
     """
 
     negative_slope: float = field(default=0.3, check=_check_slope)
+    alpha: float | None = field(
+        default=None, check=optional(_check_slope), kw_only=True, attribute="_alpha"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (alpha := vars(self).pop("_alpha")) is not None:
+            self.negative_slope = alpha
         self.activation = activations.LeakyRelu(self.negative_slope)
 
 

@@ -23,18 +23,42 @@ __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape
 
 
 class InputLayer(Layer):
-    """The shape of one input sample. Made by `Input`; does nothing when run."""
+    """The shape of one input sample. Made by `Input`; does nothing when run.
+
+    Args:
+        shape: of one sample, without the batch axis.
+        batch_size: shown in the model's ``input_shape``; any batch size works.
+        dtype: ``"float32"``, ``"float64"`` or None.
+        name: of the input.
+        batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
+        input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
+
+    >>> InputLayer(input_shape=(3,)).output.shape
+    (None, 3)
+    """
 
     reshapes = True
     examples = ({"shape": (3, 4)},)
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         batch_size: int | None = None,
         dtype: Any = None,
         name: str | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: Sequence[int] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
+        shape = input_shape if shape is None else shape
+        batch_shape = batch_input_shape if batch_shape is None else batch_shape
+        if (shape is None) == (batch_shape is None):
+            raise ValueError("Input needs either shape or batch_shape.")
+        if batch_size is not None and batch_shape is not None:
+            raise ValueError("Input takes either batch_size or batch_shape, not both.")
+        if shape is None:
+            assert batch_shape is not None
+            batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
         super().__init__(dtype=dtype, name=name, input_shape=check_shape(shape, "shape"))
         self.shape = self.input_shape = check_shape(shape, "shape")
         self.batch_size = batch_size
@@ -69,14 +93,7 @@ def Input(
     >>> Input((28, 28)).shape
     (None, 28, 28)
     """
-    if (shape is None) == (batch_shape is None):
-        raise ValueError("Input needs either shape or batch_shape.")
-    if batch_size is not None and batch_shape is not None:
-        raise ValueError("Input takes either batch_size or batch_shape, not both.")
-    if shape is None:
-        assert batch_shape is not None
-        batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
-    return InputLayer(shape, batch_size, dtype, name).output
+    return InputLayer(shape, batch_size, dtype, name, batch_shape).output
 
 
 class Flatten(Layer):

@@ -21,7 +21,7 @@ from .regression import (
     MeanSquaredLogarithmicError,
 )
 
-binary_crossentropy = row_function(BinaryCrossentropy)
+binary_crossentropy = bce = BCE = row_function(BinaryCrossentropy)
 categorical_crossentropy = row_function(CategoricalCrossentropy)
 categorical_hinge = row_function(CategoricalHinge)
 cosine_similarity = row_function(CosineSimilarity)
@@ -29,26 +29,27 @@ euclidean_distance = row_function(EuclideanDistance)
 half_squared_error = row_function(HalfSquaredError)
 hinge = row_function(Hinge)
 huber = row_function(Huber)
-kl_divergence = row_function(KLDivergence)
-log_cosh = row_function(LogCosh)
-mean_absolute_error = row_function(MeanAbsoluteError)
-mean_absolute_percentage_error = row_function(MeanAbsolutePercentageError)
-mean_squared_error = row_function(MeanSquaredError)
-mean_squared_logarithmic_error = row_function(MeanSquaredLogarithmicError)
+kl_divergence = kld = KLD = kullback_leibler_divergence = row_function(KLDivergence)
+log_cosh = logcosh = row_function(LogCosh)
+mean_absolute_error = mae = MAE = row_function(MeanAbsoluteError)
+mean_absolute_percentage_error = mape = MAPE = row_function(MeanAbsolutePercentageError)
+mean_squared_error = mse = MSE = row_function(MeanSquaredError)
+mean_squared_logarithmic_error = msle = MSLE = row_function(MeanSquaredLogarithmicError)
 perceptron_criterion = row_function(PerceptronCriterion)
 poisson = row_function(Poisson)
 sparse_categorical_crossentropy = row_function(SparseCategoricalCrossentropy)
 squared_hinge = row_function(SquaredHinge)
 
 __all__ = [
-    "BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "CosineSimilarity",
-    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
-    "SparseCategoricalCrossentropy", "SquaredHinge", "binary_crossentropy",
-    "categorical_crossentropy", "categorical_hinge", "cosine_similarity", "deserialize",
-    "euclidean_distance", "get", "half_squared_error", "hinge", "huber", "kl_divergence",
-    "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "perceptron_criterion", "poisson", "serialize",
+    "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy", "CategoricalCrossentropy",
+    "CategoricalHinge", "CosineSimilarity", "ElementLoss", "EuclideanDistance", "HalfSquaredError",
+    "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
+    "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError",
+    "PerceptronCriterion", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge", "bce",
+    "binary_crossentropy", "categorical_crossentropy", "categorical_hinge", "cosine_similarity",
+    "deserialize", "euclidean_distance", "get", "half_squared_error", "hinge", "huber",
+    "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae", "mape",
+    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
     "sparse_categorical_crossentropy", "squared_hinge",
 ]  # fmt: skip

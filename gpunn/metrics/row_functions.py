@@ -40,12 +40,13 @@ from .accuracy import (
 from .metric import MeanMetricWrapper, MeanOfRows, Metric
 
 __all__ = [
-    "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
-    "categorical_hinge", "deserialize", "get", "hinge", "huber", "kl_divergence", "log_cosh",
-    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "poisson", "serialize", "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "squared_hinge",
-    "top_k_categorical_accuracy",
+    "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "bce", "binary_accuracy", "binary_crossentropy",
+    "categorical_accuracy", "categorical_crossentropy", "categorical_hinge", "deserialize", "get",
+    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
+    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "poisson", "serialize",
+    "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
 ]  # fmt: skip
 
 
@@ -63,6 +64,14 @@ categorical_accuracy = _row_function(CategoricalAccuracy)
 sparse_categorical_accuracy = _row_function(SparseCategoricalAccuracy)
 top_k_categorical_accuracy = _row_function(TopKCategoricalAccuracy)
 sparse_top_k_categorical_accuracy = _row_function(SparseTopKCategoricalAccuracy)
+
+bce = BCE = binary_crossentropy
+kld = KLD = kullback_leibler_divergence = kl_divergence
+logcosh = log_cosh
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+mse = MSE = mean_squared_error
+msle = MSLE = mean_squared_logarithmic_error
 
 _get, serialize, deserialize = registry.lookups(Metric)
 

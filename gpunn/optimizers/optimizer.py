@@ -30,6 +30,7 @@ from gpunn.common.names import snake_case
 from gpunn.core.arena import Arena, Parameter
 
 from . import schedules
+from .learning_rate import LearningRate
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
@@ -141,7 +142,8 @@ class Optimizer(Formula):
         Keras, no number: the next update would overwrite it.
         """
         rate = self._learning_rate
-        return rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate
+        now = rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate
+        return LearningRate(now, self)
 
     def _set_rate(self, value: Any) -> None:
         schedule = given_schedule(value)
@@ -154,7 +156,7 @@ class Optimizer(Formula):
                 f"{type(self._learning_rate).__name__}, which computes the rate anew for each "
                 f"update. Set another schedule, or compile with a number to set it yourself."
             )
-        value = check_number("learning_rate", value)
+        value = float(check_number("learning_rate", value))
         if not value >= 0 or math.isinf(value):
             raise ValueError(f"learning_rate must be a finite number of at least 0; got {value!r}.")
         self._learning_rate = value
@@ -188,7 +190,7 @@ class Optimizer(Formula):
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate, if it is a number and not computed by a schedule."""
-        return None if LEARNING_RATE in self.schedules else self.learning_rate
+        return None if LEARNING_RATE in self.schedules else float(self.learning_rate)
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
@@ -374,7 +376,7 @@ class Optimizer(Formula):
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedules.get(LEARNING_RATE)
-        rate = self.learning_rate if schedule is None else registry.serialize(schedule)
+        rate = float(self.learning_rate) if schedule is None else registry.serialize(schedule)
         return {**super().get_config(), "learning_rate": rate}
 
 

@@ -1,0 +1,106 @@
+"""Names and arguments that Keras scripts use for what has another name here, beside Keras."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch, of NumPy
+SHORT = "bce BCE kld KLD logcosh mae MAE mape MAPE mse MSE msle MSLE kullback_leibler_divergence"
+TRUE = np.array([[0.0, 1.0, 0.0], [0.25, 0.5, 1.0]], np.float32)
+PREDICTED = np.array([[0.25, 0.5, 0.25], [0.125, 0.75, 0.5]], np.float32)
+
+
+@pytest.mark.parametrize("package", ["losses", "metrics"])
+@pytest.mark.parametrize("name", SHORT.split())
+def test_short_names_of_losses(keras: Any, package: str, name: str) -> None:
+    from keras._tf_keras import keras as tensorflows  # where Keras 3 keeps its older names
+
+    theirs = getattr(getattr(tensorflows, package), name, None) or keras.losses.get(name)
+    ours = getattr(getattr(gpunn, package), name)
+    expected = keras.ops.convert_to_numpy(theirs(TRUE, PREDICTED))
+    np.testing.assert_allclose(ours(TRUE, PREDICTED), expected, rtol=1e-5)
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(3, "softmax")])
+    model.compile("sgd", ours, metrics=[ours])  # known as a built-in one: it can be saved
+    assert json.dumps(model.loss.get_config())
+
+
+@pytest.mark.filterwarnings("ignore:Argument `input_shape`")
+@pytest.mark.parametrize(
+    "options",
+    [{"input_shape": (4, 2)}, {"batch_shape": (3, 4, 2)}, {"batch_input_shape": (None, 4, 2)}],
+)
+def test_input_layers(keras: Any, options: dict[str, Any]) -> None:
+    def shapes(module: Any) -> Any:
+        chain = [module.layers.InputLayer(**options), module.layers.Dense(5)]
+        model = module.Sequential(chain)
+        return model.input_shape, model.output_shape, [w.shape for w in model.get_weights()]
+
+    assert shapes(gpunn) == shapes(keras)
+
+
+def test_an_input_layer_without_a_shape_says_so() -> None:
+    with pytest.raises(ValueError, match="needs either shape or batch_shape"):
+        gpunn.layers.InputLayer()
+
+
+def test_leaky_relu(keras: Any) -> None:
+    x = np.array([[-10.0, 5.0]], np.float32)
+    with pytest.warns(match="alpha"):
+        expected = keras.ops.convert_to_numpy(keras.layers.LeakyReLU(alpha=0.125)(x))
+    layer = gpunn.layers.LeakyReLU(alpha=0.125)
+    np.testing.assert_array_equal(layer(x), expected)
+    again = gpunn.layers.LeakyReLU.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(x), expected)
+    with pytest.raises(ValueError, match="alpha"):
+        gpunn.layers.LeakyReLU(alpha=-1)
+
+
+def test_an_initializer_of_none(keras: Any) -> None:
+    """Uniform within Glorot's limit, also for a bias."""
+    drawn = []
+    for module in (keras, gpunn):
+        layer = module.layers.Dense(3000, kernel_initializer=None, bias_initializer=None)
+        layer.build((None, 2))
+        drawn.append([np.array(w) for w in layer.get_weights()])
+    for theirs, ours in zip(*drawn, strict=True):
+        assert ours.shape == theirs.shape
+        largest = np.abs(theirs).max()
+        np.testing.assert_allclose([np.abs(ours).max()], largest, rtol=5e-3)
+        np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.05)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_the_learning_rate_as_a_variable(keras: Any, backend: str) -> None:
+    theirs = keras.optimizers.SGD(0.5).learning_rate.numpy()
+    model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)], backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.5), "mse")
+    rate: Any = model.optimizer.learning_rate
+    assert (rate.numpy(), rate.numpy().dtype) == (theirs, theirs.dtype)
+    assert rate == 0.5 and rate * 2 == 1.0 and f"{rate.numpy():.2f}" == "0.50"
+    assert issubclass(type(rate), float) and repr(rate) == "0.5" and json.dumps([rate]) == "[0.5]"
+    x = np.ones((4, 1), np.float32)
+    model.fit(x, x, verbose=0)
+    before = model.get_weights()
+    rate.assign(0.0)
+    model.fit(x, x, verbose=0)
+    assert model.optimizer.learning_rate == 0.0
+    for w, first in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(w, first)
+
+
+def test_a_copy_of_a_learning_rate_is_a_number() -> None:
+    rate = gpunn.optimizers.Adam(0.25).learning_rate
+    assert type(copy.deepcopy(rate)) is float
+    assert type(gpunn.optimizers.Adam(rate).get_config()["learning_rate"]) is float
+
+
+def test_a_schedules_rate_has_its_number() -> None:
+    schedule = gpunn.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
+    assert gpunn.optimizers.SGD(schedule).learning_rate.numpy() == 0.5
