@@ -44,6 +44,10 @@ class ModelCall(Layer):
     def layers_inside(self) -> list[Any]:
         return list(self.model.layers)
 
+    def with_layers_inside(self) -> list[Any]:
+        """Itself, the model, whose attributes its call may read, and all layers in it."""
+        return [self, *self.model.with_layers_inside()]
+
     def _packed(self, given: Any) -> Any:
         assert self.form is not None
         return self.form.pack(given if self.takes_list else [given])

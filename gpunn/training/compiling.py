@@ -51,6 +51,7 @@ class CompilableModel(Structure):
     _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
     _losses: list[Any] | None = None  # of each output
     _loss_weights: list[float] | None = None
+    _asked: dict[str, Any] | None = None  # of compile, before the outputs are known
 
     def _reset(self) -> None:
         super()._reset()
@@ -96,6 +97,15 @@ class CompilableModel(Structure):
         """
         if self._trains.holder is not None:
             raise RuntimeError(_in_training(self, "compile"))
+        if self._body is not None and self.plan is None:
+            # How many outputs it has is known when the first data have come.
+            self._asked = {
+                "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights,
+                "metrics": metrics, "weighted_metrics": weighted_metrics,
+                "matmul_precision": matmul_precision,
+            }  # fmt: skip
+            if isinstance(loss, (list, tuple, Mapping)):
+                loss = loss_weights = metrics = weighted_metrics = None
         names = self._target_names()
         compiled = {
             "metrics": given_metrics("metrics", metrics, names),
@@ -214,6 +224,12 @@ class CompilableModel(Structure):
             raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
         if self.optimizer is None and method in ("fit", "train_on_batch"):
             raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
+        if self._asked is not None:
+            self._build_for(x, y)
+            asked, self._asked = self._asked, None
+            assert self.plan is not None
+            if self.loss is None or len(self.plan.outputs) > 1:
+                CompilableModel.compile(self, **asked)
         if self.loss is None:
             raise ValueError(
                 f"{method}: the model was compiled without a loss; name one in compile."

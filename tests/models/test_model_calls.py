@@ -214,6 +214,27 @@ def test_it_is_told_whether_it_trains(backend: str) -> None:
     assert_array_equal(model.predict(X, verbose=0), X * 2)
 
 
+def test_an_attribute_that_is_set_anew_counts(backend: str) -> None:
+    class Scaled(gpunn.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.factor, self.last = 1.0, layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.last(x) * self.factor
+
+    model = Scaled(backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.1), "mse")
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.factor = 0.0
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.mean(Y**2), rel=1e-5)
+    before = model.get_weights()
+    loss = model.fit(X, Y, epochs=1, verbose=0).history["loss"][0]
+    assert loss == pytest.approx(np.mean(Y**2), rel=1e-5)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        assert_array_equal(now, then)
+
+
 def test_dropout_in_a_call_draws_in_training_only(backend: str) -> None:
     class Dropping(gpunn.Model):
         def __init__(self, **options: Any) -> None:
