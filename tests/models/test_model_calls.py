@@ -220,7 +220,7 @@ def test_an_attribute_that_is_set_anew_counts(backend: str) -> None:
             super().__init__(**options)
             self.factor, self.last = 1.0, layers.Dense(2)
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any) -> Any:  # type: ignore[override]
             return self.last(x) * self.factor
 
     model = Scaled(backend=backend)
