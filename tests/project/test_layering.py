@@ -60,6 +60,7 @@ BENCHMARKS = {
     "scale": {"gpunn", "common"},
     "counts": {"gpunn"},
     "faults": set(),
+    "programs": {"gpunn"},
     "studies": {"gpunn", "common", "contestants"},
 }
 EXTRAS = (

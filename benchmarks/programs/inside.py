@@ -1,0 +1,285 @@
+"""Runs programs, each in a process of its own, and writes down what became of them.
+
+It imports a framework once, and then starts a copy of itself for each line of its input: what is
+asked as JSON, whose imports are replaced already. It answers with the copy's status. The outcome is
+a file: the first error with its line, and what was trained: the losses of every `fit`, the shapes
+of every `predict`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import importlib.util
+import inspect
+import itertools
+import json
+import linecache
+import math
+import os
+import random
+import resource
+import runpy
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.programs import stand_ins
+
+EPOCHS = 2
+STEPS = 8  # of data that have no length to be cut to
+EVENTS = 200
+
+Event = dict[str, Any]
+
+
+def numbers(value: Any) -> Any:
+    """Figures as JSON has them."""
+    if isinstance(value, dict):
+        return {str(name): numbers(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [numbers(part) for part in value]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def shapes(value: Any) -> Any:
+    """The shapes of arrays, in their structure."""
+    if isinstance(value, dict):
+        return {str(name): shapes(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shapes(part) for part in value]
+    return [int(length) for length in np.shape(value)]
+
+
+class Watched:
+    """The trainer's methods, on less data, and with a record of what they gave."""
+
+    def __init__(self, model: type, compared: bool) -> None:
+        self.events: list[Event] = []
+        self.compared = compared
+        self.seen: list[Any] = []  # layers whose weights are settled, kept alive
+        self.depth = 0
+        for name in ("fit", "evaluate", "predict", "train_on_batch"):
+            setattr(model, name, self.watched(name, getattr(model, name)))
+        if compared:
+            for name in ("set_weights", "load_weights"):
+                setattr(model, name, self.settled(getattr(model, name)))
+
+    def watched(self, name: str, method: Any) -> Any:
+        signature = inspect.signature(method)
+
+        @functools.wraps(method)
+        def call(model: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.depth:
+                return method(model, *args, **kwargs)
+            try:
+                given = signature.bind(model, *args, **kwargs)
+            except TypeError:
+                return method(model, *args, **kwargs)  # which says it better
+            self.depth += 1
+            asked = given.arguments.get("epochs", 1)
+            try:
+                self.lessen(name, given.arguments)
+                if self.compared:
+                    self.settle(model, given.arguments.get("x"))
+                found = method(*given.args, **given.kwargs)
+            finally:
+                self.depth -= 1
+            self.note(name, found)
+            if name == "fit" and len(found.epoch) == EPOCHS < asked:
+                lengthened(found, asked)
+            return found
+
+        return call
+
+    def settled(self, method: Any) -> Any:
+        @functools.wraps(method)
+        def call(model: Any, *args: Any, **kwargs: Any) -> Any:
+            found = method(model, *args, **kwargs)
+            self.seen += flat(model)
+            return found
+
+        return call
+
+    def note(self, name: str, found: Any) -> None:
+        if len(self.events) < EVENTS:
+            given = (
+                numbers(found.history)
+                if name == "fit"
+                else shapes(found)
+                if name == "predict"
+                else numbers(found)
+            )
+            self.events.append({name: given})
+
+    def lessen(self, name: str, given: dict[str, Any]) -> None:
+        """Fewer rows, epochs and steps; `predict` keeps its rows, which the program counts on."""
+        if name == "fit":
+            start = given.get("initial_epoch", 0)
+            given["epochs"] = min(given.get("epochs", 1), start + EPOCHS)
+            if self.compared:
+                given["shuffle"] = False
+        if name not in ("fit", "evaluate"):
+            return
+        for part in ("x", "y", "sample_weight", "validation_data"):
+            if given.get(part) is not None:
+                given[part] = part_of(given[part])
+        for part in ("steps_per_epoch", "steps", "validation_steps"):
+            if given.get(part):
+                given[part] = min(int(given[part]), STEPS)
+
+    def settle(self, model: Any, x: Any) -> None:
+        """Gives layers that have not been seen weights that depend on their shapes alone."""
+        if not getattr(model, "built", True) and hasattr(x, "shape"):
+            model.build((None, *x.shape[1:]))
+        for number, layer in enumerate(flat(model)):
+            if any(layer is other for other in self.seen):
+                continue
+            self.seen.append(layer)
+            layer.set_weights([same(w, number, k) for k, w in enumerate(layer.get_weights())])
+
+
+def lengthened(history: Any, epochs: int) -> None:
+    """As many entries as the program asked for epochs, which it may draw: the last one again."""
+    more = epochs - len(history.epoch)
+    history.epoch += range(len(history.epoch), epochs)
+    for values in history.history.values():
+        values += values[-1:] * more
+
+
+def part_of(data: Any) -> Any:
+    if inspect.isgenerator(data):
+        return data
+    if hasattr(data, "take") and hasattr(data, "element_spec"):
+        return data.take(STEPS)
+    return stand_ins.fewer(data)
+
+
+def flat(model: Any) -> list[Any]:
+    """The layers of a model, those of its models too."""
+    found = []
+    for layer in getattr(model, "layers", []):
+        found += flat(layer) if getattr(layer, "layers", None) else [layer]
+    return found
+
+
+def same(weight: Any, number: int, place: int) -> Any:
+    """A weight that has the same numbers wherever the program runs."""
+    weight = np.asarray(weight)
+    if weight.size < 2 or weight.ndim < 2 or np.ptp(weight) == 0:
+        return weight
+    draw = np.random.default_rng([number, place, *weight.shape])
+    edge = math.sqrt(6 / (math.prod(weight.shape[:-1]) + weight.shape[-1]))
+    return draw.uniform(-edge, edge, weight.shape).astype(weight.dtype)
+
+
+def without_noise(layers: Any) -> None:
+    """Takes the random numbers out of training, so that two frameworks compute the same."""
+    for name in ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"):
+        layer = getattr(layers, name, None)
+        if layer is None:
+            continue
+
+        def zero(self: Any, *args: Any, _start: Any = layer.__init__, **kwargs: Any) -> None:
+            kwargs = {k: v for k, v in kwargs.items() if k not in ("rate", "stddev")}
+            _start(self, 0.0, *args[1:], **kwargs)
+
+        layer.__init__ = zero
+
+
+def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
+    """The program's line that raised, its text, and the innermost place outside of it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == program]
+    line = own[-1].lineno or 0 if own else getattr(error, "lineno", 0) or 0
+    last = frames[-1] if frames else None
+    inner = f"{Path(last.filename).name}:{last.lineno}" if last else ""
+    return line, linecache.getline(program, line).strip(), inner
+
+
+def started(framework: str, lend: bool) -> Any:
+    """The framework, and what programs import beside it, if it is there."""
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    if framework == "keras":
+        os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
+    keras = importlib.import_module(framework)
+    stand_ins.quiet_pictures()
+    stand_ins.put_in_place(keras, lend)
+    if framework == "keras" and has_tensorflow:
+        importlib.import_module("tensorflow.keras.utils")  # a module of its own around the same
+        stand_ins.put_in_place(importlib.import_module("tensorflow").keras)
+    return keras
+
+
+def run(keras: Any, program: str, compared: bool) -> dict[str, Any]:
+    """What became of a program, which may do to this process what it likes."""
+    watched = Watched(keras.Model, compared)
+    if compared:
+        without_noise(keras.layers)
+        keras.utils.set_random_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (what the programs draw from)
+    stand_ins.notebook()
+    sys.argv = [program]
+    sys.path.insert(0, str(Path(program).parent))
+    outcome: dict[str, Any] = {"error": None}
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code not in (None, 0):
+            outcome["error"] = {"type": "SystemExit", "message": str(ended.code), "line": 0}
+    except BaseException as error:
+        line, text, inner = place_of(error, program)
+        message = next(itertools.chain(filter(None, map(str.strip, str(error).split("\n"))), [""]))
+        outcome["error"] = {
+            "type": type(error).__name__, "message": message[:300], "line": line, "text": text,
+            "inner": inner,
+        }  # fmt: skip
+    outcome["events"] = watched.events
+    return outcome
+
+
+def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
+    """In the copy: one program, within its time."""
+    program = Path(asked["program"])
+    os.chdir(program.parent)
+    os.environ["HOME"] = str(program.parent)
+    output = os.open("output.txt", os.O_WRONLY | os.O_CREAT)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for old, new in ((0, nothing), (1, output), (2, output)):
+        os.dup2(new, old)
+    seconds = asked["seconds"]  # of computing; as a clock goes on a busy machine, many times that
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    signal.alarm(10 * seconds)
+    outcome = run(keras, str(program), asked["compared"])
+    Path(asked["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
+    parser.add_argument("--lend", action="store_true", help="data sets that it lacks")
+    options = parser.parse_args()
+    keras = started(options.framework, options.lend)
+    for line in sys.stdin:
+        sys.stdout.flush()
+        child = os.fork()
+        if not child:
+            try:
+                copy_of_this(keras, json.loads(line))
+            finally:
+                os._exit(0)  # no clean-up of what the parent has
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

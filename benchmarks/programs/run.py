@@ -1,0 +1,261 @@
+"""Runs programs by others with gpunn in the place of Keras, and says which of them run.
+
+    python -m benchmarks.programs.run FOLDER            # a page and runs/programs/*.json
+    python -m benchmarks.programs.run FOLDER --only mnist --keep runs/kept
+    python -m benchmarks.programs.run FOLDER --with keras --python VENV/bin/python
+    python -m benchmarks.programs.run FOLDER --compare VENV/bin/python
+
+FOLDER has git repositories, as owner+name or owner/name; `programs.json` says which commits and
+files of them, and what is changed besides the import. VENV has Keras and TensorFlow. With
+`--compare` each program runs with both, from equal weights, without dropout and shuffling, and what
+they trained is compared. Each runs in a process and a folder of its own, without a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import collections
+import concurrent.futures
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ROOT
+
+from .rewrite import GPUNN, KERAS, imports
+from .sources import NotThere, parse, read
+
+LIST = Path(__file__).parent / "programs.json"
+OUT = ROOT / "runs" / "programs"
+OTHERS = {"keras", "keras_core", "matplotlib", "numpy", "pandas", "sklearn", "tensorflow",
+          *sys.stdlib_module_names}  # fmt: skip
+NEAR = 1e-4  # how far losses may be apart, of the larger
+
+Program = dict[str, Any]
+Outcome = dict[str, Any]
+
+
+def changed(source: str, changes: list[dict[str, str]]) -> str:
+    """The program with the changes of the list."""
+    for change in changes:
+        if change["old"] not in source:
+            raise NotThere(f"the program has no {change['old']!r}")
+        source = source.replace(change["old"], change["new"])
+    return source
+
+
+def write(program: Program, folder: Path, places: dict[str, str], into: Path) -> Path:
+    """Puts a program, and the modules of its repository that it imports, into a folder."""
+    where = folder, program["repository"], program["commit"]
+    source = changed(read(*where, program["path"]), program.get("changes", []))
+    tree = parse(source)
+    if tree is None:
+        raise NotThere(f"{program['path']} is not Python 3")
+    path = into / "program.py"
+    path.write_text(imports(source, places), encoding="utf-8")
+    for name in modules(tree):
+        for beside in (Path(program["path"]).parent, Path()):
+            try:
+                text = read(*where, str(beside / name))
+            except NotThere:
+                continue
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            (into / name).write_text(imports(text, places), encoding="utf-8")
+            break
+    return path
+
+
+def modules(tree: ast.Module) -> set[str]:
+    """Files that the imports of a program may mean."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    ours = {name for name in names if name.split(".")[0] not in OTHERS}
+    return {name.replace(".", "/") + ".py" for name in ours}
+
+
+class Runner:
+    """A process that has imported a framework and runs one program after the other with it."""
+
+    def __init__(self, framework: str, python: str, lend: bool) -> None:
+        threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS")}
+        environment = {
+            **os.environ, **threads, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg",
+        }  # fmt: skip
+        command = [python, "-W", "ignore", "-m", "benchmarks.programs.inside", "--with", framework]
+        command += ["--lend"] * lend
+        self.places = GPUNN if framework == "gpunn" else KERAS
+        self.process = subprocess.Popen(
+            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def run(self, program: Program, options: argparse.Namespace) -> Outcome:
+        """What became of one program."""
+        with tempfile.TemporaryDirectory() as scratch:
+            into = Path(scratch)
+            try:
+                path = write(program, options.folder, self.places, into)
+            except (NotThere, SyntaxError) as error:
+                return failure("NotThere", str(error))
+            if options.keep:
+                name = re.sub(r"\W+", "_", f"{program['repository']}_{program['path']}")
+                options.keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, options.keep / f"{name}.py")
+            outcome = into / "outcome.json"
+            asked = {
+                "program": str(path), "outcome": str(outcome), "seconds": options.seconds,
+                "compared": bool(options.compare),
+            }  # fmt: skip
+            assert self.process.stdin and self.process.stdout
+            self.process.stdin.write(json.dumps(asked) + "\n")
+            self.process.stdin.flush()
+            status = json.loads(self.process.stdout.readline())["status"]
+            if outcome.exists():
+                found: Outcome = json.loads(outcome.read_text(encoding="utf-8"))
+                return found
+            if status in (-signal.SIGXCPU, -signal.SIGALRM):
+                return failure("Timeout", f"computed for more than {options.seconds} s")
+            said = (into / "output.txt").read_text(errors="replace").strip().splitlines() or [""]
+            return failure("Ended", f"status {status}: {said[-1]}")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def failure(kind: str, message: str) -> Outcome:
+    return {"error": {"type": kind, "message": message, "line": 0}, "events": []}
+
+
+def difference(ours: Any, theirs: Any) -> str:
+    """Where two records of what was trained differ first, or nothing."""
+    if isinstance(ours, list) and isinstance(theirs, list):
+        if len(ours) != len(theirs):
+            return f"{len(ours)} and {len(theirs)} of them"
+        ours, theirs = dict(enumerate(ours)), dict(enumerate(theirs))
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if list(ours) != list(theirs):
+            return f"{list(ours)} and {list(theirs)}"
+        parts = ((name, difference(ours[name], theirs[name])) for name in ours)
+        return next((f"{name}: {apart}" for name, apart in parts if apart), "")
+    if isinstance(ours, float) and isinstance(theirs, float):
+        same = math.isclose(ours, theirs, rel_tol=NEAR, abs_tol=NEAR)
+        both = math.isnan(ours) and math.isnan(theirs)
+        return "" if same or both else f"{ours:.6g} and {theirs:.6g}"
+    return "" if ours == theirs else f"{ours} and {theirs}"
+
+
+def reason(outcome: Outcome) -> str:
+    """The first error in one line, without what only this program has."""
+    error = outcome["error"]
+    return f"{error['type']}: {error['message']}"
+
+
+def line(outcome: Outcome) -> str:
+    error = outcome["error"]
+    if error is None:
+        return outcome.get("beside", "runs")
+    return f"{reason(outcome)} (line {error['line']}: `{error.get('text', '')}`)"
+
+
+def page(programs: list[Program], outcomes: list[Outcome], framework: str) -> str:
+    """The totals, the reasons of failure, and a row for each program."""
+    runs = [o["error"] is None for o in outcomes]
+    plain = [all(c["for"] != "gpunn" for c in p.get("changes", [])) for p in programs]
+    unchanged = sum(r and p for r, p in zip(runs, plain, strict=True))
+    lines = [
+        "# Programs by others", "",
+        f"{unchanged} of {len(programs)} programs run with {framework} when the import is changed; "
+        f"{sum(runs) - unchanged} more after small edits.", "",
+    ]  # fmt: skip
+    groups = collections.Counter(p.get("needs", "built-in parts") for p in programs)
+    ran = collections.Counter(
+        p.get("needs", "built-in parts") for p, r in zip(programs, runs, strict=True) if r
+    )
+    lines += ["| kind | programs | run |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {number} | {ran[name]} |" for name, number in groups.most_common()]
+    reasons = collections.Counter(reason(o) for o, r in zip(outcomes, runs, strict=True) if not r)
+    lines += ["", "| programs | first error |", "| --- | --- |"]
+    lines += [f"| {number} | {cell(why)} |" for why, number in reasons.most_common()]
+    lines += ["", "| program | kind | outcome |", "| --- | --- | --- |"]
+    for program, outcome in zip(programs, outcomes, strict=True):
+        name = f"{program['repository']} {program['path']}"
+        kind = program.get("needs", "built-in parts")
+        lines.append(f"| {cell(name)} | {kind} | {cell(line(outcome))} |")
+    return "\n".join([*lines, ""])
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
+    """The outcomes of programs, one after the other, compared with Keras's where that is asked."""
+    python = {"gpunn": sys.executable, "keras": options.compare or options.python}
+    frameworks = ["gpunn", "keras"] if options.compare else [options.framework]
+    runners = [Runner(name, python[name], options.lend) for name in frameworks]
+    outcomes = []
+    for program in programs:
+        found = [runner.run(program, options) for runner in runners]
+        if len(found) == 2:
+            found[0]["beside"] = beside(*found)
+        print(f"{program['repository']} {program['path']}: {line(found[0])}", flush=True)
+        outcomes.append(found[0])
+    for runner in runners:
+        runner.close()
+    return outcomes
+
+
+def beside(ours: Outcome, theirs: Outcome) -> str:
+    """What a program gave with gpunn beside what it gave with Keras."""
+    if theirs["error"]:
+        return f"runs; Keras: {line(theirs)}"
+    apart = difference(ours["events"], theirs["events"])
+    return f"differs: {apart}" if apart else "runs, as Keras does"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="has the repositories")
+    parser.add_argument("--list", type=Path, default=LIST)
+    parser.add_argument("--only", help="programs whose repository and path have this")
+    parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
+    parser.add_argument("--python", default=sys.executable, help="has Keras")
+    parser.add_argument("--compare", help="a Python that has Keras and TensorFlow")
+    parser.add_argument("--lend", action="store_true", help="data sets that gpunn lacks")
+    parser.add_argument("--seconds", type=int, default=40, help="of computing, for each")
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="a folder for the programs as they ran")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    programs = json.loads(options.list.read_text(encoding="utf-8"))
+    if options.only:
+        programs = [p for p in programs if options.only in f"{p['repository']} {p['path']}"]
+    options.out.mkdir(parents=True, exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(options.at_once) as pool:
+        shares = [programs[start :: options.at_once] for start in range(options.at_once)]
+        parts = list(pool.map(lambda share: some(share, options), shares))
+    outcomes = [parts[i % options.at_once][i // options.at_once] for i in range(len(programs))]
+    found = [{**p, "outcome": o} for p, o in zip(programs, outcomes, strict=True)]
+    (options.out / "programs.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    text = page(programs, outcomes, "gpunn" if options.compare else options.framework)
+    (options.out / "programs.md").write_text(text, encoding="utf-8")
+    print(text[: text.index("\n| program |")])
+
+
+if __name__ == "__main__":
+    main()
