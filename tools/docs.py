@@ -8,6 +8,7 @@ running one: what each backend does for each of its operations.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.tasks import Product, Task
 from gpunn.common import registry
+from gpunn.core.operators import FUNCTIONS
 from gpunn.utils import absent
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -91,6 +93,28 @@ def list_of_parts() -> str:
             lines.append(f"| `{part}` | {meaning} |")
         lines.append("")
     return "\n".join(lines)
+
+
+# -- the operations on tensors
+
+
+def list_of_functions() -> str:
+    """A table: the name and arguments, and the first paragraph of the docstring."""
+    lines = ["| operation | what it gives |", "| --- | --- |"]
+    for name, function in sorted(FUNCTIONS.items()):
+        parameters = inspect.signature(function).parameters.values()
+        arguments = ", ".join(map(written_argument, parameters))
+        meaning = " ".join((function.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
+        lines.append(f"| `{name}({arguments})` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def written_argument(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"*{parameter.name}"
+    if parameter.default is parameter.empty:
+        return parameter.name
+    return f"{parameter.name}={parameter.default!r}"
 
 
 # -- the trace of a step
@@ -189,6 +213,7 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
     "keras.md": ("<!-- what there is not -->\n\n", "<!-- end of it -->", absent.table),
+    "ops.md": ("<!-- list of operations -->\n\n", "<!-- end of the list -->", list_of_functions),
     "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip

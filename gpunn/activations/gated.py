@@ -7,29 +7,12 @@ import math
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
+from gpunn.common.normal import LONG, SHORT, SQUEEZE
 
 from .activation import Activation
 from .properties import INFINITY, Properties
 
 FAR = 1e4  # further out every gate is 0 or 1 in either precision, and no square overflows
-
-# erfc(z) = t exp(p(2 t - 1) - z^2) with t = 1 / (1 + 0.4 z), z >= 0: the polynomials p
-# interpolate log(erfcx(z) / t) at the Chebyshev points of 0 <= t <= 1. The largest error of
-# the normal distribution that follows is 2e-7 in float32, 6e-16 in float64.
-SQUEEZE = 0.4
-SHORT = (
-    -0.863668078, 0.763404349, 0.13925183, -0.0179960825, -0.0237750035, -0.00187417269,
-    0.00466280371, 0.000978536479, -0.000926056904, -0.000184839966, 0.00012668021,
-)  # fmt: skip
-LONG = (
-    -0.8636680921673187, 0.7634037549319742, 0.13925290696444098, -0.017983809879695965,
-    -0.023787984317068734, -0.0019463315431557245, 0.00472097692969392, 0.0011575346451334091,
-    -0.0010479614100150987, -0.0003951931027769352, 0.0002545159251728635,
-    0.0001172808526896352, -6.62956425861411e-05, -3.178047784873777e-05,
-    1.787589722961201e-05, 7.781188527151298e-06, -4.70324534789219e-06,
-    -1.639467416588856e-06, 1.100409574283718e-06, 2.6403752918227255e-07,
-    -1.956390094081784e-07, -2.3785532829670914e-08, 1.8895807067510747e-08,
-)  # fmt: skip
 
 
 class _Gated(Activation):

@@ -8,23 +8,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 
 from . import (  # noqa: F401
+    arithmetic,
     elementwise,
     indexing,
     joining,
     making,
-    nn,
-    parts,
     products,
     reductions,
     shapes,
 )
 from .conversion import convert
+from .further import (  # noqa: F401
+    activations,
+    arrays,
+    linear,
+    mathematics,
+    networks,
+    normalization,
+    search,
+    special,
+    statistics,
+    updates,
+)
+from .further.missing import complaint
 from .table import operation
-from .tensor import Tensor
+from .table import ops as by_name
+from .tensor import Tensor as Tensor
+
+# The module of traces, which is above, has the name of this operation.
+globals()["trace"] = FUNCTIONS["trace"]
+# Keras has many operations under these names too.
+nn = numpy = linalg = by_name
 
 
 @operation
@@ -49,10 +66,7 @@ def __getattr__(name: str) -> Any:
         return FUNCTIONS[name]
     if name.startswith("__"):
         raise AttributeError(name)
-    raise AttributeError(
-        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} The list of all "
-        f"is in docs/ops.md; layers and gpunn.activations offer what is larger."
-    )
+    raise AttributeError(complaint(name))
 
 
 def __dir__() -> list[str]:

@@ -127,12 +127,12 @@ class Computation:
                 self._arrays[id(t)], self._owner[id(t)] = out, id(t)
                 work.append(t.primitive.bind(self, out, arrays, t))
             for source in t.inputs:
-                self._done_with(source)
+                self._done_with(source, work)
         for target in targets:
             written = direct.get(id(target.tensor))
             if target.array is not None and target.array is not written:
                 work.append(self._stored(target))
-            self._done_with(target.tensor)
+            self._done_with(target.tensor, work)
         return work
 
     def _written_directly(self, order: list[Tensor], targets: Iterable[Target]) -> dict[int, Array]:
@@ -157,12 +157,17 @@ class Computation:
             return lambda: backend.xp.add(array, source, out=array)
         return lambda: backend.xp.copyto(array, source)
 
-    def _done_with(self, t: Tensor) -> None:
+    def released(self, array: Array) -> list[Work]:
+        """What is to be done with memory that nobody needs any longer: nothing."""
+        return []
+
+    def _done_with(self, t: Tensor, work: list[Work]) -> None:
         """One use less; the memory of a result that has none left is free."""
         owner = self._owner.get(id(t))
         if owner is None:
             return
         self._uses[owner] = self._uses.get(owner, 0) - 1
         if self._uses[owner] == 0 and owner not in self._kept:
-            array = self._arrays[owner]
-            self._free.setdefault((array.size, array.dtype.name), []).append(array.reshape(-1))
+            array = self._arrays[owner].reshape(-1)
+            self._free.setdefault((array.size, array.dtype.name), []).append(array)
+            work += self.released(array)

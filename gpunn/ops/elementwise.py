@@ -1,4 +1,4 @@
-"""Operations on each element, with broadcasting, and their derivatives."""
+"""Operations on each element of one tensor, choices between two, and their derivatives."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def _same_dtype(*dtypes: str, **attributes: Any) -> str:
     return dtypes[0]
 
 
-def _truth(*dtypes: str, **attributes: Any) -> str:
+def truth(*dtypes: str, **attributes: Any) -> str:
     return "bool"
 
 
-def _elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any = None) -> Any:
+def elementwise(
+    name: str, gradient: Any = None, function: str = "", dtype: Any = None
+) -> Any:
     """A primitive that one array function computes, of the same name unless another is given."""
     compute = _function(function or name)
     return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient)
@@ -36,33 +38,33 @@ def _elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any
 
 # -- of one tensor; floats are computed in floatx where integers come
 
-_negative = _elementwise("negative", lambda dy, y, x: (-dy,))
-_absolute = _elementwise("abs", lambda dy, y, x: (dy * ops.sign(x),), "absolute")
-_sign = _elementwise("sign")
-_exp = _elementwise("exp", lambda dy, y, x: (dy * y,))
-_expm1 = _elementwise("expm1", lambda dy, y, x: (dy * (y + 1),))
-_log = _elementwise("log", lambda dy, y, x: (dy / x,))
-_log1p = _elementwise("log1p", lambda dy, y, x: (dy / (x + 1),))
-_sqrt = _elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,))
-_square = _elementwise("square", lambda dy, y, x: (dy * 2 * x,))
-_reciprocal = _elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,))
-_sin = _elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),))
-_cos = _elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),))
-_tan = _elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),))
-_arcsin = _elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),))
-_arccos = _elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),))
-_arctan = _elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),))
-_sinh = _elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),))
-_cosh = _elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),))
-_tanh = _elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),))
-_arcsinh = _elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),))
-_arccosh = _elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),))
-_arctanh = _elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),))
-_floor, _ceil = _elementwise("floor"), _elementwise("ceil")
-_rint = _elementwise("round", function="rint")
-_isnan, _isinf = _elementwise("isnan", dtype=_truth), _elementwise("isinf", dtype=_truth)
-_isfinite = _elementwise("isfinite", dtype=_truth)
-_logical_not = _elementwise("logical_not", dtype=_truth)
+_negative = elementwise("negative", lambda dy, y, x: (-dy,))
+_absolute = elementwise("abs", lambda dy, y, x: (dy * ops.sign(x),), "absolute")
+_sign = elementwise("sign")
+_exp = elementwise("exp", lambda dy, y, x: (dy * y,))
+_expm1 = elementwise("expm1", lambda dy, y, x: (dy * (y + 1),))
+_log = elementwise("log", lambda dy, y, x: (dy / x,))
+_log1p = elementwise("log1p", lambda dy, y, x: (dy / (x + 1),))
+_sqrt = elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,))
+_square = elementwise("square", lambda dy, y, x: (dy * 2 * x,))
+_reciprocal = elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,))
+_sin = elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),))
+_cos = elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),))
+_tan = elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),))
+_arcsin = elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),))
+_arccos = elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),))
+_arctan = elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),))
+_sinh = elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),))
+_cosh = elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),))
+_tanh = elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),))
+_arcsinh = elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),))
+_arccosh = elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),))
+_arctanh = elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),))
+_floor, _ceil = elementwise("floor"), elementwise("ceil")
+_rint = elementwise("round", function="rint")
+_isnan, _isinf = elementwise("isnan", dtype=truth), elementwise("isinf", dtype=truth)
+_isfinite = elementwise("isfinite", dtype=truth)
+_logical_not = elementwise("logical_not", dtype=truth)
 
 
 def _compute_sigmoid(backend: Backend, out: Array, x: Array) -> None:
@@ -119,13 +121,14 @@ arcsin, arccos, arctan, arcsinh, arccosh, arctanh, floor, ceil = (
 @operation
 def negative(x: Any) -> Tensor:
     """-x."""
-    return _negative(_counting(x))
+    return _negative(counting(x))
 
 
 @operation_named("abs")
 def abs_(x: Any) -> Tensor:
     """|x|. Its derivative at 0 is 0."""
-    return _absolute(_counting(x))
+    x = convert(x)
+    return x if x.dtype == "bool" else _absolute(x)
 
 
 absolute = operation(abs_, "absolute")
@@ -134,19 +137,20 @@ absolute = operation(abs_, "absolute")
 @operation
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1."""
-    return _sign(_counting(x))
+    x = convert(x)
+    return x if x.dtype == "bool" else _sign(x)
 
 
 @operation
 def square(x: Any) -> Tensor:
     """x * x."""
-    return _square(_counting(x))
+    return _square(counting(x))
 
 
 @operation
 def relu(x: Any) -> Tensor:
     """max(x, 0). Its derivative at 0 is 0."""
-    return _relu(_counting(x))
+    return _relu(counting(x))
 
 
 @operation_named("round")
@@ -189,7 +193,7 @@ def logical_not(x: Any) -> Tensor:
     return _logical_not(convert(x, "bool"))
 
 
-def _counting(x: Any) -> Tensor:
+def counting(x: Any) -> Tensor:
     """As a tensor that can be calculated with: truth values as 0 and 1."""
     x = convert(x)
     return convert(x, "int32") if x.dtype == "bool" else x
@@ -198,156 +202,6 @@ def _counting(x: Any) -> Tensor:
 def _floats(x: Any) -> Tensor:
     x = convert(x)
     return convert(x, floating(x.dtype))
-
-
-# -- of two tensors
-
-_add = _elementwise("add", lambda dy, y, a, b: (dy, dy))
-_subtract = _elementwise("subtract", lambda dy, y, a, b: (dy, -dy))
-_multiply = _elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
-_divide = _elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * y / b))
-_maximum = _elementwise(
-    "maximum", lambda dy, y, a, b: (dy * (a >= b), dy * (a < b)),
-)  # fmt: skip
-_minimum = _elementwise(
-    "minimum", lambda dy, y, a, b: (dy * (a <= b), dy * (a > b)),
-)  # fmt: skip
-_floor_divide = _elementwise("floor_divide")
-_remainder = _elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor(a / b)), "remainder")
-_arctan2 = _elementwise(
-    "arctan2", lambda dy, y, a, b: (dy * b / (a * a + b * b), -dy * a / (a * a + b * b))
-)
-_logaddexp = _elementwise(
-    "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
-)
-
-
-def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    of_a = dy * b * _power(a, ops.where(b == 0, 1.0, b - 1))
-    if b.value is not None:
-        return of_a, None
-    return of_a, dy * ops.where(a > 0, y * log(ops.where(a > 0, a, 1.0)), 0.0)
-
-
-_power = _elementwise("power", _power_gradient)
-
-
-@operation
-def add(x1: Any, x2: Any) -> Tensor:
-    """x1 + x2."""
-    return _add(*_numbers(x1, x2))
-
-
-@operation
-def subtract(x1: Any, x2: Any) -> Tensor:
-    """x1 - x2."""
-    return _subtract(*_numbers(x1, x2))
-
-
-@operation
-def multiply(x1: Any, x2: Any) -> Tensor:
-    """x1 * x2."""
-    a, b = promoted(x1, x2)
-    if a.dtype == "bool":
-        return logical_and(a, b)
-    return _multiply(a, b)
-
-
-@operation
-def divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2; of integers in floatx."""
-    a, b = promoted(x1, x2)
-    dtype = floating(a.dtype)
-    return _divide(convert(a, dtype), convert(b, dtype))
-
-
-true_divide = operation(divide, "true_divide")
-
-
-@operation
-def divide_no_nan(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, 0 where x2 is 0."""
-    a, b = promoted(x1, x2, at_least="float32")
-    return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
-
-
-@operation
-def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, down to a whole number."""
-    return _floor_divide(*_numbers(x1, x2))
-
-
-@operation
-def mod(x1: Any, x2: Any) -> Tensor:
-    """What is left of x1 after x2 was taken away whole times; it has the sign of x2."""
-    return _remainder(*_numbers(x1, x2))
-
-
-@operation
-def power(x1: Any, x2: Any) -> Tensor:
-    """x1 to the power of x2."""
-    if isinstance(x2, (int, float)) and x2 == 2 and not isinstance(x2, bool):
-        return square(x1)
-    return _power(*_numbers(x1, x2))
-
-
-@operation
-def maximum(x1: Any, x2: Any) -> Tensor:
-    """The larger of both. Where they are equal, the gradient is that of x1."""
-    return _maximum(*promoted(x1, x2))
-
-
-@operation
-def minimum(x1: Any, x2: Any) -> Tensor:
-    """The smaller of both. Where they are equal, the gradient is that of x1."""
-    return _minimum(*promoted(x1, x2))
-
-
-@operation
-def arctan2(x1: Any, x2: Any) -> Tensor:
-    """The angle of the point (x2, x1), from -pi to pi."""
-    return _arctan2(*promoted(x1, x2, at_least="float32"))
-
-
-@operation
-def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """log(exp(x1) + exp(x2)), without overflow."""
-    return _logaddexp(*promoted(x1, x2, at_least="float32"))
-
-
-def _numbers(x1: Any, x2: Any) -> list[Tensor]:
-    return [_counting(t) for t in promoted(x1, x2)]
-
-
-def _comparison(name: str, sign: str) -> Any:
-    primitive = _elementwise(name, dtype=_truth)
-
-    def function(x1: Any, x2: Any) -> Tensor:
-        return primitive(*promoted(x1, x2))
-
-    function.__name__ = name
-    function.__doc__ = f"Where x1 {sign} x2."
-    return operation(function)
-
-
-equal, not_equal = _comparison("equal", "=="), _comparison("not_equal", "!=")
-less, less_equal = _comparison("less", "<"), _comparison("less_equal", "<=")
-greater, greater_equal = _comparison("greater", ">"), _comparison("greater_equal", ">=")
-
-
-def _logical(name: str) -> Any:
-    primitive = _elementwise(name, dtype=_truth)
-
-    def function(x1: Any, x2: Any) -> Tensor:
-        return primitive(convert(x1, "bool"), convert(x2, "bool"))
-
-    function.__name__ = name
-    function.__doc__ = f"{name.replace('_', ' ').capitalize()} of x1 and x2, element by element."
-    return operation(function)
-
-
-logical_and, logical_or = _logical("logical_and"), _logical("logical_or")
-logical_xor = _logical("logical_xor")
 
 
 # -- choice and types
@@ -372,13 +226,15 @@ _where = Primitive(
 
 
 @operation
-def where(condition: Any, x1: Any, x2: Any) -> Tensor:
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
     """x1 where the condition holds, else x2.
 
     >>> from gpunn import ops
     >>> ops.where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
+    if x1 is None or x2 is None:
+        raise ValueError("where: x1 and x2 must say what to choose from; places are not given.")
     return _where(convert(condition, "bool"), *promoted(x1, x2))
 
 
@@ -414,19 +270,7 @@ _stop_gradient = Primitive("stop_gradient", _copy, broadcast_shape)
 
 
 @operation
-def stop_gradient(x: Any) -> Tensor:
-    """x, as a constant to derivatives."""
-    x = convert(x)
+def stop_gradient(variable: Any) -> Tensor:
+    """The same numbers, as a constant to derivatives."""
+    x = convert(variable)
     return x if x.value is not None else _stop_gradient(x)
-
-
-@operation
-def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
-    """x, but no less than x_min and no more than x_max."""
-    return minimum(maximum(x, x_min), x_max)
-
-
-@operation
-def softplus(x: Any) -> Tensor:
-    """log(1 + exp(x))."""
-    return logaddexp(x, 0.0)

@@ -53,7 +53,7 @@ _joined = Primitive(
 
 
 @operation
-def concatenate(xs: Sequence[Any], axis: int = -1) -> Tensor:
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """One behind the other along an axis."""
     tensors = promoted(*xs)
     if not tensors:
@@ -152,7 +152,8 @@ def pad(
     pairs = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
     if mode == "constant":
         widths = tuple((a, b) for a, b in pairs)
-        return _padded(x, widths=widths, value=constant_values or 0)
+        value = np.asarray(constant_values or 0).astype(x.dtype).item()
+        return _padded(x, widths=widths, value=value)
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")
     for axis, (before, behind) in enumerate(pairs):

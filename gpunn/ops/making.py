@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.config import floatx
-
-from .conversion import convert
+from .conversion import convert, promoted
 from .dtypes import result_type, standard
 from .shapes import broadcast_to
-from .table import operation
+from .table import operation, ops
 from .tensor import Tensor, constant
 
 
@@ -56,18 +54,35 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
 
 
 @operation
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
     """From ``start`` on, or 0, in steps, up to what is before ``stop``."""
-    given = [x.item() if isinstance(x, Tensor) else x for x in (start, stop, step)]
-    values = np.arange(given[0], step=given[2]) if stop is None else np.arange(*given)
-    kinds = [float if isinstance(x, float) else int for x in given if x is not None]
+    first, end = (0, start) if stop is None else (start, stop)
+    ends = (first, end, 1 if step is None else step)
+    given = [x.item() if isinstance(x, Tensor) else x for x in ends]
+    values = np.arange(*given)
+    kinds = [float if isinstance(x, float) else int for x in given]
     return constant(values, standard(dtype) if dtype else result_type(*kinds))
 
 
 @operation
-def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Tensor:
-    """So many numbers at equal distances."""
-    return constant(np.linspace(start, stop, num, endpoint), floatx())
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """So many numbers at equal distances, and their distance where ``retstep`` asks for it."""
+    a, b = promoted(start, stop, at_least="float32")
+    step = (b - a) / float(max(num - 1 if endpoint else num, 1))
+    places = np.arange(num).reshape(num, *(1,) * step.ndim)
+    found = a + step * convert(places, step.dtype)
+    if endpoint and num > 1:
+        found = ops.where(places == num - 1, b, found)
+    found = convert(ops.moveaxis(found, 0, axis), dtype)
+    return (found, step) if retstep else found
 
 
 @operation

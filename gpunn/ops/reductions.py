@@ -10,9 +10,10 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 
+from .arithmetic import equal, maximum
 from .conversion import convert
 from .dtypes import floating
-from .elementwise import equal, exp, isfinite, log, maximum, sqrt, square, stop_gradient, where
+from .elementwise import exp, isfinite, log, sqrt, square, stop_gradient, where
 from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
@@ -161,9 +162,9 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 @operation
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product along these axes, or of all."""
-    x = convert(x)
+    x = convert(x, dtype)
     x = convert(x, "int32") if x.dtype == "bool" else x
     axes = axes_of(axis, x.ndim)
     return _prod(x, axis=axes, keepdims=keepdims) if axes else x
@@ -172,13 +173,22 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def _prod_gradient(
     dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
 ) -> Gradients:
-    """Of each element the product of all others: right where one element is 0, and 0 where
-    several are."""
-    zero = equal(x, 0.0)
-    zeros = sum_(zero, axis, keepdims=True)
-    others = _prod(where(zero, 1.0, x), axis=axis, keepdims=True)
-    whole = where(equal(zeros, 0), others / where(zero, 1.0, x), 0.0)
-    return (where(equal(zeros, 1) & zero, others, whole) * _kept(dy, x, axis),)
+    """Of each element the product of all others: of those before it and those behind it, since
+    a division would fail where one is 0."""
+    places = list(range(-len(axis), 0))
+    apart = ops.moveaxis(x, axis, places)
+    rows = reshape(apart, (*apart.shape[: x.ndim - len(axis)], -1)) if x.size else apart
+    before = cumprod(_shifted(rows, 1), -1)
+    behind = flip(cumprod(_shifted(flip(rows, -1), 1), -1), -1)
+    others = ops.moveaxis(reshape(before * behind, apart.shape), places, axis)
+    return (others * _kept(dy, x, axis),)
+
+
+def _shifted(x: Tensor, by: int) -> Tensor:
+    """The last axis later by so much, with 1 in front."""
+    n = x.shape[-1]
+    widths = [(0, 0)] * (x.ndim - 1) + [(min(by, n), 0)]
+    return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=1)
 
 
 _prod = _reduction("prod", "prod", _prod_gradient)
@@ -236,6 +246,8 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
+    if not math.prod(x.shape[a] for a in axes):
+        return log(sum_(x, axes, keepdims))
     top = stop_gradient(max_(x, axes, keepdims=True))
     top = where(isfinite(top), top, 0.0)
     found = log(sum_(exp(x - top), axes, keepdims=True)) + top
@@ -294,12 +306,26 @@ _cumsum = Primitive("cumsum", _compute_cumsum, lambda shape, axis: shape, gradie
 
 
 @operation
-def cumsum(x: Any, axis: int | None = None) -> Tensor:
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The sums of all up to each along an axis."""
-    x = convert(x)
+    x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
     return _cumsum(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
+
+
+@operation
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """The products of all up to each along an axis."""
+    x = convert(x, dtype)
+    x = reshape(x, (-1,)) if axis is None else x
+    (place,) = axes_of(0 if axis is None else axis, x.ndim)
+    found = ops.moveaxis(convert(x, "int32") if x.dtype == "bool" else x, place, -1)
+    by = 1
+    while by < x.shape[place]:  # of twice as many in each round
+        found = found * _shifted(found, by)
+        by *= 2
+    return ops.moveaxis(found, -1, place)
 
 
 def _compute_argsort(backend: Backend, out: Array, x: Array, axis: int) -> None:
@@ -331,7 +357,7 @@ def sort(x: Any, axis: int = -1) -> Tensor:
 
 
 @operation
-def top_k(x: Any, k: int = 1, sorted: bool = True) -> tuple[Tensor, Tensor]:
+def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest of each row, and their places: those of equals in order."""
     x = convert(x)
     if not 0 <= k <= x.shape[-1]:

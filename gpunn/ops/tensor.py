@@ -102,6 +102,12 @@ class Tensor(Operators):
     def __bool__(self) -> bool:
         return bool(self._numbers("`if`, `while`, `and`, `or` or `not`"))
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError(
+            "a tensor never changes: choose by ops.where(condition, new, old), or put a part in "
+            "another's place by ops.slice_update or ops.scatter_update."
+        )
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("a tensor without axes has no length.")

@@ -12,8 +12,8 @@ from gpunn import metrics as metrics_module
 from gpunn.common.arguments import check_number
 from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
+from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
-from gpunn.ops.elementwise import equal
 from gpunn.ops.reductions import argmax
 from gpunn.ops.shapes import squeeze
 from gpunn.ops.tensor import Tensor

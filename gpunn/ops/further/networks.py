@@ -1,18 +1,18 @@
-"""Operations of neural networks, made of the others."""
+"""Functions of layers and losses."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gpunn.common.config import epsilon
-
-from .conversion import convert
-from .dtypes import floating
-from .elementwise import abs_, clip, expm1, log, minimum, relu, sigmoid, softplus, where
-from .indexing import one_hot
-from .reductions import log_softmax, sum_
-from .table import operation
-from .tensor import Tensor
+from gpunn.ops.arithmetic import clip, minimum, softplus
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating
+from gpunn.ops.elementwise import abs_, expm1, log, relu, sigmoid, where
+from gpunn.ops.indexing import one_hot
+from gpunn.ops.reductions import log_softmax, sum_
+from gpunn.ops.table import operation
+from gpunn.ops.tensor import Tensor
 
 
 def _floats(x: Any) -> Tensor:

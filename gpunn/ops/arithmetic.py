@@ -1,0 +1,175 @@
+"""Operations on each element of two tensors, with broadcasting, and their derivatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .conversion import convert, promoted
+from .dtypes import floating
+from .elementwise import counting, elementwise, log, square, truth, where
+from .primitive import Gradients
+from .table import operation, ops
+from .tensor import Tensor
+
+_add = elementwise("add", lambda dy, y, a, b: (dy, dy))
+_subtract = elementwise("subtract", lambda dy, y, a, b: (dy, -dy))
+_multiply = elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
+_divide = elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * (y / b)))
+_maximum = elementwise(
+    "maximum", lambda dy, y, a, b: (dy * (a >= b), dy * (a < b)),
+)  # fmt: skip
+_minimum = elementwise(
+    "minimum", lambda dy, y, a, b: (dy * (a <= b), dy * (a > b)),
+)  # fmt: skip
+_floor_divide = elementwise("floor_divide")
+_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor(a / b)), "remainder")
+def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    squares = a * a + b * b
+    slope = ops.divide_no_nan(1.0, squares)  # at (0, 0) there is none: 0
+    return dy * (b * slope), dy * (-a * slope)
+
+
+_arctan2 = elementwise("arctan2", _arctan2_gradient)
+_logaddexp = elementwise(
+    "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
+)
+
+
+def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    of_a = dy * (b * _power(a, ops.where(b == 0, 0.0, b - 1)))
+    if b.value is not None:
+        return of_a, None
+    return of_a, dy * ops.where(a > 0, y * log(ops.where(a > 0, a, 1.0)), 0.0)
+
+
+_power = elementwise("power", _power_gradient)
+
+
+@operation
+def add(x1: Any, x2: Any) -> Tensor:
+    """x1 + x2."""
+    return _add(*_numbers(x1, x2))
+
+
+@operation
+def subtract(x1: Any, x2: Any) -> Tensor:
+    """x1 - x2."""
+    return _subtract(*_numbers(x1, x2))
+
+
+@operation
+def multiply(x1: Any, x2: Any) -> Tensor:
+    """x1 * x2."""
+    a, b = promoted(x1, x2)
+    if a.dtype == "bool":
+        return logical_and(a, b)
+    return _multiply(a, b)
+
+
+@operation
+def divide(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2; of integers in floatx."""
+    a, b = promoted(x1, x2)
+    dtype = floating(a.dtype)
+    return _divide(convert(a, dtype), convert(b, dtype))
+
+
+true_divide = operation(divide, "true_divide")
+
+
+@operation
+def divide_no_nan(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2, 0 where x2 is 0."""
+    a, b = promoted(x1, x2, at_least="float32")
+    return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
+
+
+@operation
+def floor_divide(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2, down to a whole number."""
+    return _floor_divide(*_numbers(x1, x2))
+
+
+@operation
+def mod(x1: Any, x2: Any) -> Tensor:
+    """What is left of x1 after x2 was taken away whole times; it has the sign of x2."""
+    return _remainder(*_numbers(x1, x2))
+
+
+@operation
+def power(x1: Any, x2: Any) -> Tensor:
+    """x1 to the power of x2."""
+    if isinstance(x2, (int, float)) and x2 == 2 and not isinstance(x2, bool):
+        return square(x1)
+    return _power(*_numbers(x1, x2))
+
+
+@operation
+def maximum(x1: Any, x2: Any) -> Tensor:
+    """The larger of both. Where they are equal, the gradient is that of x1."""
+    return _maximum(*promoted(x1, x2))
+
+
+@operation
+def minimum(x1: Any, x2: Any) -> Tensor:
+    """The smaller of both. Where they are equal, the gradient is that of x1."""
+    return _minimum(*promoted(x1, x2))
+
+
+@operation
+def arctan2(x1: Any, x2: Any) -> Tensor:
+    """The angle of the point (x2, x1), from -pi to pi."""
+    return _arctan2(*promoted(x1, x2, at_least="float32"))
+
+
+@operation
+def logaddexp(x1: Any, x2: Any) -> Tensor:
+    """log(exp(x1) + exp(x2)), without overflow."""
+    return _logaddexp(*promoted(x1, x2, at_least="float32"))
+
+
+def _numbers(x1: Any, x2: Any) -> list[Tensor]:
+    return [counting(t) for t in promoted(x1, x2)]
+
+
+def _comparison(name: str, sign: str) -> Any:
+    primitive = elementwise(name, dtype=truth)
+
+    def function(x1: Any, x2: Any) -> Tensor:
+        return primitive(*promoted(x1, x2))
+
+    function.__name__ = name
+    function.__doc__ = f"Where x1 {sign} x2."
+    return operation(function)
+
+
+equal, not_equal = _comparison("equal", "=="), _comparison("not_equal", "!=")
+less, less_equal = _comparison("less", "<"), _comparison("less_equal", "<=")
+greater, greater_equal = _comparison("greater", ">"), _comparison("greater_equal", ">=")
+
+
+def _logical(name: str) -> Any:
+    primitive = elementwise(name, dtype=truth)
+
+    def function(x1: Any, x2: Any) -> Tensor:
+        return primitive(convert(x1, "bool"), convert(x2, "bool"))
+
+    function.__name__ = name
+    function.__doc__ = f"{name.replace('_', ' ').capitalize()} of x1 and x2, element by element."
+    return operation(function)
+
+
+logical_and, logical_or = _logical("logical_and"), _logical("logical_or")
+logical_xor = _logical("logical_xor")
+
+
+@operation
+def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
+    """x, but no less than x_min and no more than x_max."""
+    return minimum(maximum(x, x_min), x_max)
+
+
+@operation
+def softplus(x: Any) -> Tensor:
+    """log(1 + exp(x))."""
+    return logaddexp(x, 0.0)

@@ -1,0 +1,1 @@
+"""Further operations by subject, most of them made of the others."""

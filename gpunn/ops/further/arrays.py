@@ -1,0 +1,240 @@
+"""Tensors made, turned, cut and put together in further ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.elementwise import where
+from gpunn.ops.joining import concatenate, pad, split
+from gpunn.ops.making import zeros, zeros_like
+from gpunn.ops.reductions import max_, min_, sum_
+from gpunn.ops.shapes import broadcast_to, expand_dims, flip, moveaxis, reshape, swapaxes
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Tensor, constant
+
+
+@operation
+def array(x: Any, dtype: Any = None) -> Tensor:
+    """x as a tensor."""
+    return convert(x, dtype)
+
+
+@operation
+def copy(x: Any) -> Tensor:
+    """x as a tensor; tensors never change, so that it may be the same one."""
+    return convert(x)
+
+
+@operation
+def empty(shape: Any, dtype: Any = None) -> Tensor:
+    """A tensor of this shape, of zeros."""
+    return zeros(shape, dtype)
+
+
+@operation
+def empty_like(x: Any, dtype: Any = None) -> Tensor:
+    """A tensor in the shape of x, of zeros."""
+    return zeros_like(x, dtype)
+
+
+@operation
+def dtype(x: Any) -> str:
+    """The name of its dtype."""
+    return convert(x).dtype
+
+
+@operation
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+    """1 on and below a diagonal, else 0."""
+    return convert(constant(np.tri(N, M, k), "float32"), dtype or "float32")
+
+
+@operation
+def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
+    """x2 behind x1 along an axis; all of both in a row by default."""
+    a, b = promoted(x1, x2)
+    if axis is None:
+        return concatenate([reshape(a, (-1,)), reshape(b, (-1,))], 0)
+    return concatenate([a, b], axis)
+
+
+@operation
+def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """As `split`, into parts of which the first may be longer by one."""
+    x = convert(x)
+    if isinstance(indices_or_sections, int):
+        n, parts = x.shape[axis], indices_or_sections
+        sizes = [n // parts + (i < n % parts) for i in range(parts)]
+        indices_or_sections = np.cumsum(sizes)[:-1].tolist()
+    return split(x, indices_or_sections, axis)
+
+
+@operation
+def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """`split` along the second axis, or the first of vectors."""
+    x = convert(x)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+@operation
+def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """`split` along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+@operation
+def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """`split` along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+@operation
+def dstack(xs: Sequence[Any]) -> Tensor:
+    """One behind the other along the third axis; vectors are rows."""
+    tensors = [t if t.ndim else expand_dims(t, 0) for t in promoted(*xs)]
+    tensors = [expand_dims(t, 0) if t.ndim == 1 else t for t in tensors]
+    return concatenate([expand_dims(t, -1) if t.ndim == 2 else t for t in tensors], 2)
+
+
+@operation
+def fliplr(x: Any) -> Tensor:
+    """Turned round along the second axis."""
+    return flip(x, 1)
+
+
+@operation
+def flipud(x: Any) -> Tensor:
+    """Turned round along the first axis."""
+    return flip(x, 0)
+
+
+@operation
+def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
+    """Turned by k times 90 degrees, from the first axis towards the second."""
+    x, (first, second) = convert(array), axes
+    if k % 4 == 2:
+        return flip(flip(x, first), second)
+    if k % 4 == 1:
+        return swapaxes(flip(x, second), first, second)
+    return flip(swapaxes(x, first, second), second) if k % 4 == 3 else x
+
+
+@operation
+def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
+    """Moved on along an axis; what leaves at the end comes in at the beginning."""
+    x = convert(x)
+    if axis is None:
+        return reshape(roll(reshape(x, (-1,)), shift, 0), x.shape)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    for by, place in zip(shifts, axes, strict=True):
+        n = x.shape[place]
+        if n and by % n:
+            first, second = split(x, [n - by % n], place)
+            x = concatenate([second, first], place)
+    return x
+
+
+@operation
+def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
+    """The differences of neighbours along an axis, n times over."""
+    x = moveaxis(a, axis, -1)
+    for _ in range(n):
+        x = x[..., 1:] != x[..., :-1] if x.dtype == "bool" else x[..., 1:] - x[..., :-1]
+    return moveaxis(x, -1, axis)
+
+
+@operation
+def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
+    """Of each vector its numbers at all points of the grid that they span."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"indexing must be 'xy' or 'ij'; got {indexing!r}.")
+    vectors = [reshape(t, (-1,)) for t in x]
+    shape = [t.size for t in vectors]
+    grids = [
+        broadcast_to(reshape(t, [-1 if a == i else 1 for a in range(len(shape))]), shape)
+        for i, t in enumerate(vectors)
+    ]
+    return [swapaxes(t, 0, 1) for t in grids] if indexing == "xy" and len(x) > 1 else grids
+
+
+@operation
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements on a diagonal of two axes, along a new last axis."""
+    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    rows, columns = x.shape[-2:]
+    begin = max(0, -offset) * columns + max(0, offset)
+    n = max(0, min(rows - max(0, -offset), columns - max(0, offset)))
+    flat = reshape(x, (*x.shape[:-2], rows * columns))
+    return flat[..., begin : begin + n * (columns + 1) : columns + 1][..., :n]
+
+
+@operation
+def diag(x: Any, k: int = 0) -> Tensor:
+    """The matrix with a vector on a diagonal, or the diagonal of a matrix."""
+    x = convert(x)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ValueError(f"diag: a vector or a matrix is expected; got shape {x.shape}.")
+    wide = pad(x, ((max(0, k), max(0, -k)),))  # x at its columns; its rows are those less k
+    n = x.size + abs(k)
+    return where(np.eye(n, k=k, dtype=bool), expand_dims(wide, 0), 0) if n else zeros((0, 0))
+
+
+@operation
+def diagflat(x: Any, k: int = 0) -> Tensor:
+    """The matrix with all numbers of x on a diagonal."""
+    return diag(reshape(x, (-1,)), k)
+
+
+@operation
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of a diagonal."""
+    return sum_(diagonal(x, offset, axis1, axis2), -1)
+
+
+@operation
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each number in a row, from the highest on."""
+    x = convert(x)
+    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (*x.shape, (N or x.size) - 1)), -1)
+    rows = concatenate([ops.ones((*x.shape, 1), x.dtype), powers], -1)
+    return rows if increasing else flip(rows, -1)
+
+
+@operation
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest less the smallest."""
+    return max_(x, axis, keepdims) - min_(x, axis, keepdims)
+
+
+@operation
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
+    """The integral along an axis by the trapezoidal rule."""
+    y = moveaxis(y, axis, -1)
+    if x is not None:
+        x = convert(x)
+        dx = diff(x if x.ndim == 1 else moveaxis(x, axis, -1))
+    return sum_((y[..., 1:] + y[..., :-1]) * dx / 2.0, -1)
+
+
+@operation
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """Of the choices the one whose condition holds first, or the default."""
+    found = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        found = where(condition, choice, found)
+    return convert(found)
+
+
+@operation
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10
+) -> Tensor:
+    """So many numbers from base^start to base^stop, each by the same factor larger."""
+    return ops.power(float(base), ops.linspace(start, stop, num, endpoint))

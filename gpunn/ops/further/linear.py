@@ -1,0 +1,59 @@
+"""Further products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.joining import stack
+from gpunn.ops.products import matmul, tensordot
+from gpunn.ops.shapes import expand_dims, moveaxis, reshape
+from gpunn.ops.table import operation
+from gpunn.ops.tensor import Tensor
+
+
+@operation
+def vdot(x1: Any, x2: Any) -> Tensor:
+    """The sum of the products of all numbers."""
+    a, b = promoted(x1, x2)
+    return matmul(reshape(a, (-1,)), reshape(b, (-1,)))
+
+
+@operation
+def inner(x1: Any, x2: Any) -> Tensor:
+    """The sums of products along the last axes of both."""
+    a, b = promoted(x1, x2)
+    return tensordot(a, b, [[a.ndim - 1], [b.ndim - 1]]) if a.ndim and b.ndim else a * b
+
+
+@operation
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:
+    """The vectors at right angles to two, of three numbers each; of two only the third number."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = promoted(x1, x2)
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
+        raise ValueError(f"cross: vectors of 2 or 3 are expected; got {a.shape} and {b.shape}.")
+    (a0, a1, a2), (b0, b1, b2) = (
+        [t[..., i] if i < t.shape[-1] else 0 for i in range(3)] for t in (a, b)
+    )
+    third = a0 * b1 - a1 * b0
+    if a.shape[-1] == b.shape[-1] == 2:
+        return convert(third)
+    return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, third], axisc)
+
+
+@operation
+def kron(x1: Any, x2: Any) -> Tensor:
+    """Of each number of x1 the whole of x2, times that number."""
+    a, b = promoted(x1, x2)
+    ndim = max(a.ndim, b.ndim)
+    a = reshape(a, (1,) * (ndim - a.ndim) + a.shape)
+    b = reshape(b, (1,) * (ndim - b.ndim) + b.shape)
+    apart = expand_dims(a, [2 * i + 1 for i in range(ndim)]) * expand_dims(
+        b, [2 * i for i in range(ndim)]
+    )
+    return reshape(apart, [n * m for n, m in zip(a.shape, b.shape, strict=True)])

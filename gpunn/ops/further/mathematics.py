@@ -1,0 +1,212 @@
+"""Further functions of each element, and comparisons with a tolerance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum, minimum
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.dtypes import floating, is_float, standard
+from gpunn.ops.elementwise import abs_, cast, elementwise, isinf, isnan, sin, where
+from gpunn.ops.reductions import all_
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Tensor
+
+LN2, LN10 = math.log(2), math.log(10)
+
+_log2 = elementwise("log2", lambda dy, y, x: (dy / (x * LN2),))
+_log10 = elementwise("log10", lambda dy, y, x: (dy / (x * LN10),))
+_exp2 = elementwise("exp2", lambda dy, y, x: (dy * (y * LN2),))
+_cbrt = elementwise("cbrt", lambda dy, y, x: (dy / (3.0 * y * y),))
+_trunc = elementwise("trunc")
+_signbit = elementwise("signbit", dtype=lambda *dtypes, **attributes: "bool")
+_hypot = elementwise(
+    "hypot", lambda dy, y, a, b: (dy * divide_no_nan(a, y), dy * divide_no_nan(b, y))
+)
+_fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.trunc(a / b)))
+
+
+def _floats(x: Any) -> Tensor:
+    x = convert(x)
+    return convert(x, floating(x.dtype))
+
+
+@operation
+def log2(x: Any) -> Tensor:
+    """The logarithm to the base 2."""
+    return _log2(_floats(x))
+
+
+@operation
+def log10(x: Any) -> Tensor:
+    """The logarithm to the base 10."""
+    return _log10(_floats(x))
+
+
+@operation
+def exp2(x: Any) -> Tensor:
+    """2 to the power of x."""
+    return _exp2(_floats(x))
+
+
+@operation
+def cbrt(x: Any) -> Tensor:
+    """The cube root."""
+    return _cbrt(_floats(x))
+
+
+@operation
+def trunc(x: Any) -> Tensor:
+    """The next whole number towards 0."""
+    x = convert(x)
+    return _trunc(x) if is_float(x.dtype) else x
+
+
+@operation
+def fabs(x: Any) -> Tensor:
+    """|x|, in floatx for integers."""
+    return abs_(_floats(x))
+
+
+@operation
+def signbit(x: Any) -> Tensor:
+    """Where the sign is that of a negative number; -0.0 has it too."""
+    return _signbit(_floats(x))
+
+
+@operation
+def hypot(x1: Any, x2: Any) -> Tensor:
+    """sqrt(x1^2 + x2^2), without overflow."""
+    return _hypot(*promoted(x1, x2, at_least="float32"))
+
+
+@operation
+def fmod(x1: Any, x2: Any) -> Tensor:
+    """What is left of x1 after x2 was taken away whole times; it has the sign of x1."""
+    return _fmod(*promoted(x1, x2))
+
+
+@operation
+def fmax(x1: Any, x2: Any) -> Tensor:
+    """The larger of both; the other one where one is not a number."""
+    a, b = promoted(x1, x2)
+    return where(isnan(a), b, where(isnan(b), a, maximum(a, b)))
+
+
+@operation
+def fmin(x1: Any, x2: Any) -> Tensor:
+    """The smaller of both; the other one where one is not a number."""
+    a, b = promoted(x1, x2)
+    return where(isnan(a), b, where(isnan(b), a, minimum(a, b)))
+
+
+@operation
+def logaddexp2(x1: Any, x2: Any) -> Tensor:
+    """log2(2^x1 + 2^x2), without overflow."""
+    a, b = promoted(x1, x2, at_least="float32")
+    return logaddexp(a * LN2, b * LN2) / LN2
+
+
+@operation
+def deg2rad(x: Any) -> Tensor:
+    """Degrees as radians."""
+    return _floats(x) * (math.pi / 180)
+
+
+@operation
+def rad2deg(x: Any) -> Tensor:
+    """Radians as degrees."""
+    return _floats(x) * (180 / math.pi)
+
+
+@operation
+def heaviside(x1: Any, x2: Any) -> Tensor:
+    """0 where x1 is below 0, 1 where it is above, and x2 where it is 0."""
+    a, b = promoted(x1, x2, at_least="float32")
+    return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
+
+
+@operation
+def sinc(x: Any) -> Tensor:
+    """sin(pi x) / (pi x), 1 at 0."""
+    x = _floats(x) * math.pi
+    zero = equal(x, 0.0)
+    return where(zero, 1.0, sin(x) / where(zero, 1.0, x))
+
+
+@operation
+def isposinf(x: Any) -> Tensor:
+    """Where x is infinite and above 0."""
+    return equal(_floats(x), math.inf)
+
+
+@operation
+def isneginf(x: Any) -> Tensor:
+    """Where x is infinite and below 0."""
+    return equal(_floats(x), -math.inf)
+
+
+@operation
+def nan_to_num(
+    x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """x with a number where there is none, and finite ones where it is infinite."""
+    x = convert(x)
+    if not is_float(x.dtype):
+        return x
+    ends = np.finfo(x.dtype)
+    above = float(ends.max) if posinf is None else posinf
+    below = float(ends.min) if neginf is None else neginf
+    x = where(isnan(x), nan, x)
+    return where(equal(x, math.inf), above, where(equal(x, -math.inf), below, x))
+
+
+@operation
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Where x1 and x2 differ by no more than atol + rtol |x2|."""
+    a, b = promoted(x1, x2, at_least="float32")
+    ended = ops.logical_or(isinf(a), isinf(b))
+    close = where(ended, equal(a, b), abs_(a - b) <= atol + rtol * abs_(b))
+    return ops.logical_or(close, isnan(a) & isnan(b)) if equal_nan else close
+
+
+@operation
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Whether x1 and x2 are close everywhere; see `isclose`."""
+    return all_(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+@operation
+def saturate_cast(x: Any, dtype: Any) -> Tensor:
+    """x as another dtype, with the nearest number it has for what is outside."""
+    x, name = convert(x), standard(dtype)
+    if is_float(name) or not is_float(x.dtype):
+        return cast(x, name)
+    low, high = (0, 1) if name == "bool" else (-(2**31), 2**31 - 128)
+    return cast(clip(x, float(low), float(high)), name)
+
+
+def _of_bits(name: str, meaning: str) -> Any:
+    primitive = elementwise(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        a, b = promoted(x, y)
+        if is_float(a.dtype):
+            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
+        return primitive(a, b)
+
+    function.__name__ = name
+    function.__doc__ = meaning
+    return operation(function)
+
+
+bitwise_and = _of_bits("bitwise_and", "The bits that both have, of integers.")
+bitwise_or = _of_bits("bitwise_or", "The bits that one of both has, of integers.")
+bitwise_xor = _of_bits("bitwise_xor", "The bits that just one of both has, of integers.")

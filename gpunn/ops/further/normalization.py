@@ -1,0 +1,67 @@
+"""Normalization by given or own means and variances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.common.config import epsilon as default_epsilon
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating
+from gpunn.ops.elementwise import rsqrt, square
+from gpunn.ops.reductions import Axis, axes_of, mean, var
+from gpunn.ops.shapes import reshape
+from gpunn.ops.table import operation
+from gpunn.ops.tensor import Tensor
+
+
+def _floats(x: Any) -> Tensor:
+    x = convert(x)
+    return convert(x, floating(x.dtype))
+
+
+def _along(values: Any, x: Tensor, axis: Axis) -> Tensor:
+    """One number for each place along these axes, as wide as x."""
+    axes = axes_of(axis, x.ndim)
+    return reshape(values, [n if a in axes else 1 for a, n in enumerate(x.shape)])
+
+
+@operation
+def batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, of one each along the axis."""
+    x = _floats(x)
+    factor = rsqrt(_along(variance, x, axis) + epsilon)
+    if scale is not None:
+        factor = factor * _along(scale, x, axis)
+    y = (x - _along(mean, x, axis)) * factor
+    return y if offset is None else y + _along(offset, x, axis)
+
+
+@operation
+def layer_normalization(
+    x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
+) -> Tensor:
+    """x with mean 0 and variance 1 along these axes, times gamma, plus beta."""
+    x = _floats(x)
+    small = default_epsilon() if epsilon is None else epsilon
+    y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
+    y = y if gamma is None else y * _along(gamma, x, axis)
+    return y if beta is None else y + _along(beta, x, axis)
+
+
+@operation
+def rms_normalization(
+    x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
+) -> Tensor:
+    """x over the root of its mean square along these axes, times scale."""
+    x = _floats(x)
+    small = default_epsilon() if epsilon is None else epsilon
+    y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
+    return y if scale is None else y * _along(scale, x, axis)

@@ -1,0 +1,132 @@
+"""The dtypes of results are Keras's, of those that are computed in."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpunn import ops
+from gpunn.common.config import set_floatx
+from gpunn.core.operators import FUNCTIONS
+
+GIVEN = ("bool", "int32", "float32", "float64", "uint8", "int64", "float16")
+COMPUTED = {"uint8": "int32", "int64": "int32", "float16": "float32"}
+WEAK = {int: 3, float: 2.5}
+
+
+def computed(dtype: str) -> str:
+    return COMPUTED.get(dtype, dtype)
+
+
+def keras_gives(keras: Any, *given: Any) -> str:
+    """Keras's type of a result. On PyTorch it knows no float64; on TensorFlow it keeps it, and so
+    do we."""
+    if "float64" in given:
+        return "float64"
+    return keras.backend.result_type(*(x if isinstance(x, type) else computed(x) for x in given))
+
+
+def tensor(dtype: str) -> Any:
+    return ops.convert_to_tensor([1, 2, 3], dtype)
+
+
+@pytest.mark.parametrize("dtype", GIVEN)
+def test_what_is_not_computed_in_is_loaded_as_what_is(dtype: str) -> None:
+    assert tensor(dtype).dtype == computed(dtype)
+    assert ops.zeros(2, dtype).dtype == ops.cast([1], dtype).dtype == computed(dtype)
+    if dtype != "float64":
+        assert ops.convert_to_tensor(np.ones(2, dtype)).dtype == computed(dtype)
+
+
+@pytest.mark.parametrize("pair", [*itertools.product(GIVEN, GIVEN)], ids="-".join)
+def test_two_tensors(pair: tuple[str, str], keras: Any) -> None:
+    a, b = map(tensor, pair)
+    expected = keras_gives(keras, *pair)
+    assert (a + b).dtype == ("int32" if expected == "bool" else expected)
+    assert ops.maximum(a, b).dtype == ops.where([True, False, True], a, b).dtype == expected
+    assert ops.concatenate([a, b], 0).dtype == ops.stack([a, b]).dtype == expected
+    assert ops.matmul(a, b).dtype == ("int32" if expected == "bool" else expected)
+    assert (a == b).dtype == (a < b).dtype == "bool"
+
+
+@pytest.mark.parametrize("weak", WEAK)
+@pytest.mark.parametrize("dtype", GIVEN)
+def test_a_tensor_and_a_number_of_python(dtype: str, weak: type, keras: Any) -> None:
+    expected = keras_gives(keras, dtype, weak)
+    number = WEAK[weak]
+    for result in (
+        tensor(dtype) + number,
+        number * tensor(dtype),
+        ops.maximum(number, tensor(dtype)),
+    ):
+        assert result.dtype == expected
+    assert ops.where([True, False, True], tensor(dtype), number).dtype == expected
+
+
+@pytest.mark.parametrize("names", [*itertools.product(GIVEN, GIVEN, GIVEN)], ids="-".join)
+def test_three_tensors(names: tuple[str, ...], keras: Any) -> None:
+    expected = keras_gives(keras, *names)
+    assert ops.stack([tensor(name) for name in names]).dtype == expected
+
+
+OF_ONE = (
+    "exp", "sqrt", "log", "sin", "tanh", "sigmoid", "reciprocal", "mean", "var", "std", "sum",
+    "prod", "max", "min", "argmax", "argmin", "abs", "square", "negative", "sign", "floor", "ceil",
+    "isnan", "isfinite", "logical_not", "any", "all", "count_nonzero", "cumsum", "cumprod", "sort",
+    "argsort", "relu", "softplus", "silu", "softsign", "logsumexp", "zeros_like", "flip", "round",
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Tensor.T is deprecated")
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+@pytest.mark.parametrize("name", OF_ONE)
+def test_operations_of_one_tensor(name: str, dtype: str, keras: Any) -> None:
+    try:
+        expected = getattr(keras.ops, name)(keras.ops.convert_to_tensor([1, 0, 1], dtype))
+    except (RuntimeError, TypeError, NotImplementedError):
+        pytest.skip("PyTorch does not compute it, so Keras has no dtype for it here")
+    result = keras.backend.standardize_dtype(expected.dtype)
+    assert getattr(ops, name)(ops.convert_to_tensor([1, 0, 1], dtype)).dtype == computed(result)
+    if dtype == "float32":
+        wide = getattr(ops, name)(ops.convert_to_tensor([1, 0, 1], "float64")).dtype
+        assert wide == ("float64" if result == "float32" else computed(result))
+
+
+@pytest.mark.parametrize("weak", WEAK)
+def test_numbers_of_python_alone(weak: type, keras: Any) -> None:
+    assert ops.add(WEAK[weak], 1).dtype == keras.backend.result_type(weak, int)
+    assert ops.convert_to_tensor(WEAK[weak]).dtype == keras.backend.result_type(weak)
+
+
+def test_quotients_and_means_of_integers_are_of_floatx() -> None:
+    a = tensor("int32")
+    try:
+        for floatx in ("float64", "float32"):
+            set_floatx(floatx)
+            assert (a / a).dtype == (a / 2).dtype == ops.mean(a).dtype == ops.exp(a).dtype == floatx
+            assert ops.convert_to_tensor(np.ones(2)).dtype == (a * 2.5).dtype == floatx
+            assert ops.zeros(2).dtype == ops.one_hot(a, 4).dtype == floatx
+    finally:
+        set_floatx("float32")
+    assert (a // a).dtype == (a % 2).dtype == (a**2).dtype == "int32"
+
+
+def test_float64_of_the_host_becomes_floatx_unless_asked() -> None:
+    host = np.array([0.1, 0.2])
+    assert ops.convert_to_tensor(host).dtype == ops.exp(host).dtype == "float32"
+    assert ops.convert_to_tensor(host, "float64").dtype == "float64"
+    assert (ops.convert_to_tensor(host, "float64") * 2.0).dtype == "float64"
+    assert ops.sum(np.float64(0.1)).dtype == "float32"
+
+
+def test_where_keras_has_a_signature_it_is_ours(keras: Any) -> None:
+    """Names, order and defaults of arguments; at the end there may be fewer than Keras has."""
+    for name, function in FUNCTIONS.items():
+        theirs = inspect.signature(getattr(keras.ops, name)).parameters.values()
+        ours = inspect.signature(function).parameters.values()
+        pairs = [(p.name, p.default) for p in theirs if p.kind is not p.VAR_KEYWORD]
+        assert [(p.name, p.default) for p in ours] == pairs[: len(ours)], name

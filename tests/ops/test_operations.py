@@ -1,0 +1,62 @@
+"""Every operation: its values, gradients and the gradients of those agree with PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from operation_cases import CASES, Case
+from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps
+
+from gpunn.core.operators import FUNCTIONS
+
+# What is no function of numbers for numbers, and so is tried elsewhere.
+OTHERWISE = {"convert_to_numpy": "gives an array", "dtype": "gives a name"}
+
+# Of values, gradients, and gradients of gradients: relative to the largest number of a result.
+TOLERANCES = {"float64": (1e-12, 1e-11, 1e-9), "float32": (2e-6, 2e-5, 2e-4)}
+
+
+def test_every_operation_has_a_case() -> None:
+    assert set(CASES) | set(OTHERWISE) == set(FUNCTIONS)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    assert found.shape == expected.shape, what
+    scale = max(1.0, float(np.abs(expected).max(initial=0, where=np.isfinite(expected))))
+    assert_allclose(found, expected, tolerance, tolerance * scale, err_msg=what)
+
+
+def check(case: Case, backend: str, dtype: str, label: str) -> None:
+    exact = by_torch(case.theirs, case.given("float64"), case.smooth)
+    arrays = case.given(dtype)
+    found = in_steps(case.ours, arrays, backend, case.smooth)
+    parts = ("values", "gradients", "gradients of gradients")
+    for what, tolerance, ours, theirs in zip(parts, TOLERANCES[dtype], found, exact, strict=True):
+        if what != "values" and not case.smooth:
+            continue
+        assert len(ours) == len(theirs), (label, what)
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            if other.dtype == np.float32:  # of integers: PyTorch has them in float32
+                tolerance = max(tolerance, TOLERANCES["float32"][0])
+            assert_close(one, other, tolerance, f"{label}, {what} {number}")
+    if backend == "numpy":
+        for now, later in zip(at_once(case.ours, arrays), found.values, strict=True):
+            assert now.dtype == later.dtype, label
+            assert_array_equal(now, later, f"{label}, at once and in steps")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_an_operation(name: str, backend: str) -> None:
+    for number, case in enumerate(CASES[name]):
+        shapes: Any = [a.shape for a in case.arrays]
+        dtypes = (
+            ("float32", "float64")
+            if any(a.dtype.kind == "f" for a in case.arrays)
+            else ("float32",)
+        )
+        for dtype in dtypes:
+            check(case, backend, dtype, f"case {number} of {name} {shapes} {dtype}")

@@ -1,0 +1,10 @@
+"""For each operation what it is tried with, and the same in PyTorch."""
+
+from __future__ import annotations
+
+from . import elementwise, joining, making, nn, products, reductions, selection, shapes
+from .case import CASES, Case
+
+__all__ = ["CASES", "Case"]
+
+assert all((elementwise, joining, making, nn, products, reductions, selection, shapes))
