@@ -24,6 +24,7 @@ from .conversion import convert
 from .further import (  # noqa: F401
     activations,
     arrays,
+    control,
     linear,
     mathematics,
     networks,

@@ -33,7 +33,8 @@ def test_every_name_of_keras_is_an_operation_or_raises_an_error_that_helps(keras
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("conv", "Conv2D"), ("cond", "ops.where"), ("nonzero", "NumPy"), ("reduce_sum", "docs/ops.md"),
+    [("conv", "Conv2D"), ("switch", "ops.where"), ("nonzero", "NumPy"),
+     ("reduce_sum", "docs/ops.md"),
      ("sofmax", "'softmax'")],
 )  # fmt: skip
 def test_a_missing_operation_says_what_to_use(name: str, instead: str) -> None:

@@ -208,7 +208,7 @@ def test_a_few_on_the_kernels_of_a_card(program: Program) -> None:
 @pytest.mark.more
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
-@many(5000)
+@many(10_000)
 @given(program=programs())
 def test_many(program: Program, backend: str) -> None:
     check(program, backend, "float64")

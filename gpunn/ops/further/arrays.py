@@ -238,3 +238,43 @@ def logspace(
 ) -> Tensor:
     """So many numbers from base^start to base^stop, each by the same factor larger."""
     return ops.power(float(base), ops.linspace(start, stop, num, endpoint))
+
+
+def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
+    """Images with their channels last, and whether they were first."""
+    x = convert(x)
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
+        )
+    if x.ndim != 4 or block_size < 1:
+        raise ValueError(
+            f"images (batch, height, width, channels) and a block of 1 or more are expected; got "
+            f"shape {x.shape} and {block_size}."
+        )
+    first = data_format == "channels_first"
+    return moveaxis(x, 1, -1) if first else x, first
+
+
+@operation
+def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
+    """Images smaller by a factor, with the pixels of each block as further channels."""
+    x, first = _blocks(x, block_size, data_format)
+    n, height, width, channels = x.shape
+    rows, columns = height // block_size, width // block_size
+    apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
+    together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
+    y = reshape(together, (n, rows, columns, channels * block_size**2))
+    return moveaxis(y, -1, 1) if first else y
+
+
+@operation
+def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
+    """Images larger by a factor, whose blocks are the channels of a pixel."""
+    x, first = _blocks(x, block_size, data_format)
+    n, rows, columns, channels = x.shape
+    rest = channels // block_size**2
+    apart = reshape(x, (n, rows, columns, block_size, block_size, rest))
+    together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
+    y = reshape(together, (n, rows * block_size, columns * block_size, rest))
+    return moveaxis(y, -1, 1) if first else y

@@ -14,9 +14,7 @@ INSTEAD = {
     "conv": _LAYER.format("layers.Conv2D"),
     "max_pool": _LAYER.format("layers.MaxPooling2D"),
     "average_pool": _LAYER.format("layers.AveragePooling2D"),
-    "cond": _CHOOSE, "switch": _CHOOSE,
-    "map": _PYTHON, "vectorized_map": _PYTHON, "scan": _PYTHON, "fori_loop": _PYTHON,
-    "while_loop": "the number of its rounds must be known: write Python's own loop",
+    "switch": _CHOOSE, "scan": _PYTHON, "associative_scan": _PYTHON,
     "nonzero": _NUMBERS, "unique": _NUMBERS,
 }  # fmt: skip
 

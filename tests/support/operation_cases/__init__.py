@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import elementwise, joining, making, nn, products, reductions, selection, shapes
+from . import control, elementwise, joining, making, nn, products, reductions, selection, shapes
 from .case import CASES, Case
 
 __all__ = ["CASES", "Case"]
 
-assert all((elementwise, joining, making, nn, products, reductions, selection, shapes))
+assert all((control, elementwise, joining, making, nn, products, reductions, selection, shapes))
