@@ -95,7 +95,8 @@ def check_gradients(
     random = np.random.default_rng(seed)
     check = _Check(directions, step, tolerance, random)
     first = subject[0] if isinstance(subject, (list, tuple)) else subject
-    if getattr(first, "takes_list", False):
+    several = isinstance(x, list) and all(map(_is_array_or_shape, x))
+    if getattr(first, "takes_list", False) or (several and getattr(first, "has_call", False)):
         arrays = [_array(entry, random) for entry in x]
     elif isinstance(subject, Model):
         x = _array(x, random) if _is_shape(x) else x
@@ -116,6 +117,10 @@ def check_gradients(
 
 def _is_shape(x: Any) -> bool:
     return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
+
+
+def _is_array_or_shape(x: Any) -> bool:
+    return _is_shape(x) or isinstance(x, np.ndarray)
 
 
 def _array(x: Any, random: np.random.Generator) -> np.ndarray:
@@ -228,15 +233,20 @@ def _check_layers(
     arena = Arena(backend, _DTYPE, parameters)
     for p in parameters[len(xs) :]:  # not the special points that initial values often are
         p.assign(p.numpy() + 0.1 * check.random.standard_normal(p.shape))
-    workspace = Workspace(
-        plan, backend, _DTYPE, len(xs[0]), Pool(backend), training=True, control=Control(backend)
-    )
+
+    def bound() -> Workspace:
+        return Workspace(
+            plan, backend, _DTYPE, len(xs[0]), Pool(backend), training=True,
+            control=Control(backend),
+        )  # fmt: skip
+
+    workspace = bound()
     owner = " after ".join(type(layer).__name__ for layer in reversed(layers))
     weights = check.random.standard_normal(workspace.y.shape)
 
     def forward() -> tuple[float, float]:
         for call in workspace.calls:
-            if not call.layer.is_view(call):
+            if not call.layer.is_left_out(call):
                 _blank(backend, call.y)
         workspace.forward()
         y = backend.read(workspace.y)
@@ -261,8 +271,9 @@ def _check_layers(
     for p, gradient in zip(arena.trained, gradients, strict=True):
         name = names.get(id(p.layer), p.name)
         check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
+    workspace = bound()
     last = workspace.calls[-1]
-    if len(layers) == 1 and not last.layer.is_view(last):
+    if len(layers) == 1 and not last.layer.is_left_out(last):
         last.accumulate_gradients = True
         for k, dx in enumerate(last.dxs):
             last.writes(k, dx, accumulate=True)

@@ -94,6 +94,7 @@ class Parameter(Operators):
         self.regularizer = regularizer
         self.constraint = constraint
         self.layer: Any = None
+        self.within = ""  # its path, if its layer is part of another
         self.arena: Arena | None = None
         self.value: Array = None
         self.gradient: Array = None
@@ -115,7 +116,9 @@ class Parameter(Operators):
     @property
     def path(self) -> str:
         """``layer name/parameter name``: unique in a model."""
-        return self.name if self.layer is None else f"{self.layer.name}/{self.name}"
+        return self.within or (
+            self.name if self.layer is None else f"{self.layer.name}/{self.name}"
+        )
 
     @property
     def trainable(self) -> bool:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
 
 from .arena import Parameter
 
+SETTINGS = (bool, int, float, str, tuple, np.generic)
 INPUT = -1  # the node number of the model's input; further inputs are -2, -3, ...
 
 
@@ -30,6 +33,7 @@ class Node:
         output_shape: of one sample.
         name: of the layer, after the names of the models it is nested in: ``"inner/dense"``.
         training: False for a call that is one of inference even in a training step.
+        given: the arguments of a user's `call`, with places for the outputs of ``sources``.
     """
 
     layer: Any
@@ -37,6 +41,7 @@ class Node:
     output_shape: tuple[int, ...]
     name: str = ""
     training: bool | None = None
+    given: Any = None
 
 
 class Plan:
@@ -83,6 +88,11 @@ class Plan:
         return getattr(self.nodes[number].layer, "activation", None)
 
     @property
+    def may_draw(self) -> bool:
+        """Whether a prediction may draw random numbers: a user's `call` can ask for some."""
+        return any(node.layer.has_call for node in self.nodes)
+
+    @property
     def formulas(self) -> list[Any]:
         """Its layers and their activations, None among them."""
         layers = [layer for node in self.nodes for layer in node.layer.with_layers_inside()]
@@ -103,6 +113,17 @@ class Plan:
                     found[k] = readers[0]
                 readers = self.readers(readers[0]) if layer.reshapes and is_own(layer) else []
         return found
+
+
+def settings_of(formulas: Iterable[Any]) -> list[tuple[str, Any]]:
+    """The attributes of layers and formulas that programs are made with: numbers, flags, names
+    and functions. The learning rate is none: the control block has it."""
+    return [
+        (name, value)
+        for formula in formulas
+        for name, value in vars(formula).items()
+        if (isinstance(value, SETTINGS) or callable(value)) and name != "_learning_rate"
+    ]
 
 
 @dataclass(eq=False)
@@ -127,6 +148,10 @@ class Call:
         precision: what products of float32 may round their factors to, or None.
         control: the control block: counters of the random streams.
         seed, stream: key and number of this call's random stream.
+        given: as of `Node`.
+        adds_loss: whether there is a loss of the layer's own.
+        loss: that loss (1,), to be written by the forward pass.
+        loss_scale: what the backward pass multiplies the gradient of that loss by.
     """
 
     backend: Backend
@@ -139,6 +164,10 @@ class Call:
     control: Control | None = None
     seed: int = 0
     stream: int = 0
+    given: Any = None
+    adds_loss: bool = False
+    loss: Array = None
+    loss_scale: float = 1.0
     x: Array = None
     y: Array = None
     dx: Array = None

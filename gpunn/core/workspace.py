@@ -54,6 +54,7 @@ class Workspace:
         control, seed: for layers with random streams (training only).
         precision: of products, see `Call`.
         learned: which outputs a loss looks at, counted from 0; all by default.
+        loss_scale: what the gradients of losses are multiplied by.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
@@ -61,6 +62,7 @@ class Workspace:
         dys: the gradients of the outputs, written by the losses; empty in inference, and
             None for an output that no loss looks at.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
+        losses: those that layers add (1,), each of the whole batch.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Workspace:
         seed: int = 0,
         precision: str | None = None,
         learned: Iterable[int] | None = None,
+        loss_scale: float = 1.0,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -89,10 +92,13 @@ class Workspace:
         self._inputs = {INPUT - k: x for k, x in enumerate(self.xs)}
         folded = {node: k for k, node in plan.folded_rescalings().items()}
         views = self._views = set[int]()
+        passes: dict[int, Any] = {}
+        self._unread: list[Array] = []  # gradients of outputs that only a loss of their layer reads
         for i, node in enumerate(plan.nodes):
             call = Call(
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
+                node.given, loss_scale=loss_scale,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._output(source))
@@ -102,11 +108,14 @@ class Workspace:
                 call.folded = True
                 self.scalings[folded[i]] = node.layer.scale, node.layer.offset
             shape = (batch, *node.output_shape)
-            if node.layer.is_view(call):
+            if node.layer.is_left_out(call):
                 call.y = call.x.reshape(shape)
                 views.add(i)
             else:
                 call.y = pool.array(f"{i} output", shape, dtype)
+                passes[i] = node.layer.passes(call)
+            if call.adds_loss:
+                call.loss = pool.array(f"{i} loss", (1,), dtype)
             self.calls.append(call)
         self.ys = [self._output(number) for number in plan.outputs]
         self.dys: list[Array] = []
@@ -115,11 +124,8 @@ class Workspace:
         if training:
             outputs = range(len(plan.outputs)) if learned is None else learned
             self._bind_gradients(pool, dtype, set(outputs))
-        run = [
-            (*call.layer.passes(call), call)
-            for i, call in enumerate(self.calls)
-            if i not in views
-        ]
+        self.losses = [call.loss for call in self.calls if call.adds_loss]
+        run = [(*pair, self.calls[i]) for i, pair in passes.items()]
         self._forward = [(forward, call) for forward, _, call in run]
         self._backward = [
             (backward, call)
@@ -138,6 +144,7 @@ class Workspace:
         """
         nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
         matters = {outputs[k] for k in learned}
+        matters.update(i for i, call in enumerate(calls) if call.adds_loss)
         for i in reversed(range(len(nodes))):
             if i in matters:
                 matters.update(nodes[i].sources)
@@ -184,6 +191,9 @@ class Workspace:
                 if source in needed:
                     call.writes(k, calls[source].dy, written_in(source) in written)
                     written.add(written_in(source))
+        self._unread = [
+            call.dy for i, call in enumerate(calls) if i in needed and written_in(i) not in written
+        ]
 
     # Of models with one input and one output.
 
@@ -209,7 +219,7 @@ class Workspace:
 
     def backward(self) -> None:
         """From ``dys`` to the gradients of all trainable parameters."""
-        for gradient in self._zeroed:
+        for gradient in (*self._zeroed, *self._unread):
             self.backend.xp.copyto(gradient, 0)
         for gradient, total in self._added:
             self.backend.affine(gradient, 1.0, 0.0, total, accumulate=True)
@@ -228,11 +238,11 @@ def run_once(
 ) -> list[np.ndarray]:
     """The outputs of a plan for one batch ``xs`` on the device, as NumPy arrays.
 
-    ``number`` counts the calls made in training: each has random numbers of its own.
+    ``number`` counts the calls that draw: each has random numbers of its own.
     """
     backend = backend.isolated()
     control = None
-    if training:
+    if training or plan.may_draw:
         control = Control(backend)
         control.set(BATCHES, number)
     workspace = Workspace(

@@ -6,6 +6,7 @@ from .convolution import Conv2D
 from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
 from .dense import Dense
 from .group_normalization import GroupNormalization, UnitNormalization
+from .images import ZeroPadding2D
 from .layer import Layer, deserialize, get, serialize
 from .merging import (
     Add,
@@ -26,7 +27,6 @@ from .merging import (
 from .noise import Dropout, GaussianDropout, GaussianNoise
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .operations import Lambda
-from .padding import ZeroPadding2D
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 
 AvgPool2D = AveragePooling2D

@@ -19,15 +19,6 @@ check_initializer = _part(initializers.get)
 check_regularizer = _part(regularizers.get)
 
 
-def refuse_activity_regularizer(name: str, value: Any) -> None:
-    """What Keras offers and gpunn does not; None is nothing."""
-    if value is not None:
-        raise ValueError(
-            f"{name}={value!r} is not supported: penalties are on weights, kernel_regularizer "
-            f"and bias_regularizer."
-        )
-
-
 def check_units(name: str, value: Any) -> int:
     """``value`` as a positive integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:

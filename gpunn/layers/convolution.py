@@ -19,7 +19,6 @@ from .arguments import (
     check_padding,
     check_pair,
     check_regularizer,
-    refuse_activity_regularizer,
 )
 from .images import _ImageLayer
 from .layer import declared
@@ -51,7 +50,7 @@ class Conv2D(_ImageLayer):
         kernel_initializer: of W (height, width, channels, filters), in both formats.
         bias_initializer: of b (filters,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        activity_regularizer: not supported.
+        activity_regularizer: penalty on the output, divided by the number of samples.
         kernel_constraint, bias_constraint: what W and b are brought back to after each
             update, see `gpunn.constraints`.
 
@@ -109,8 +108,8 @@ class Conv2D(_ImageLayer):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     kernel_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: None = field(
-        default=None, check=refuse_activity_regularizer, attribute=None
+    activity_regularizer: Any = field(
+        default=None, check=check_regularizer, kw_only=True, placed=True
     )
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)

@@ -19,7 +19,6 @@ from .arguments import (
     check_initializer,
     check_regularizer,
     check_units,
-    refuse_activity_regularizer,
 )
 from .layer import Layer, declared
 from .shapes import Shape
@@ -42,7 +41,7 @@ class Dense(Layer):
         kernel_initializer: of W (inputs, n).
         bias_initializer: of b (n,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        activity_regularizer: not supported.
+        activity_regularizer: penalty on the output, divided by the number of samples.
         kernel_constraint, bias_constraint: what W and b are brought back to after each
             update, see `gpunn.constraints`.
         connections: 1 (or True) where there is a weight and 0 where there is none, as an
@@ -80,8 +79,8 @@ class Dense(Layer):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     kernel_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: None = field(
-        default=None, check=refuse_activity_regularizer, attribute=None
+    activity_regularizer: Any = field(
+        default=None, check=check_regularizer, kw_only=True, placed=True
     )
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from gpunn.common.arguments import (
     check_below_one,
@@ -35,11 +32,6 @@ class _RandomLayer(Layer):
     Salmon et al., 2011), the same on every backend.
     """
 
-    refused: ClassVar[Mapping[str, str]] = {
-        "call": "model(x, training=True) draws in a prediction too; for another formula write "
-        "forward(call), backward(call), and is_view(call), which says when they are left out"
-    }
-
     seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
 
     def stream_seed(self, model_seed: int) -> int:
@@ -53,11 +45,11 @@ class _RandomLayer(Layer):
         """Whether there is anything to be drawn in training."""
         return True
 
-    def run(self, x: Any, training: bool) -> np.ndarray:
+    def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         """Run by itself; calls in training differ, as the steps of a model do."""
         if self.seed is None:
             self.seed = draw_seed()
-        return super().run(x, training)
+        return super().run(*args, training=training, **kwargs)
 
 
 class Dropout(_RandomLayer):

@@ -27,7 +27,7 @@ from .constants import Named, Place, changed, constant, found_in, restored, stor
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape
-from .symbolic import Sample, SymbolicTensor
+from .symbolic import Given, Sample, SymbolicTensor
 
 __all__ = ["Lambda"]
 
@@ -162,9 +162,17 @@ class Operation(Layer):
 
     # -- in a graph
 
-    def apply(self, x: Any, training: bool | None = None) -> list[SymbolicTensor]:
+    def outputs_for(
+        self, shapes: Sequence[Sample], given: Given | None
+    ) -> tuple[list[Sample], Given]:
+        self.input_shape = list(shapes)
+        return [self.tried(shapes)[self.index or 0][0]], Given()
+
+    def apply(
+        self, x: Any, training: bool | None = None, given: Given | None = None
+    ) -> list[SymbolicTensor]:
         self._dtypes = [t.dtype for t in x]
-        outputs = super().apply(x, training)
+        outputs = super().apply(x, training, given)
         for tensor in outputs:
             dtype = self.tried([t.sample for t in x])[self.index or 0][1]
             if not is_float(dtype):
@@ -221,8 +229,8 @@ class Lambda(Layer):
         arguments: further arguments of the function, by name.
 
     >>> from gpunn import ops
-    >>> Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).round(3).tolist()
-    [[0.0, 1.718]]
+    >>> print(Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).round(3))
+    [[0.    1.718]]
     """
 
     abstract = True  # not an entry to look up: no file can hold one

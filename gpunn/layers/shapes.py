@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
 
 
+def is_shape(x: Any) -> bool:
+    """Whether ``x`` is one shape, not a list, tuple or dictionary of several."""
+    return isinstance(x, (list, tuple)) and not any(isinstance(n, (list, tuple, dict)) for n in x)
+
+
+def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
+    """One shape, or several in lists, tuples and dictionaries, through a function.
+
+    >>> each_shape(len, [(2, 3), {"a": (4,)}])
+    [2, {'a': 1}]
+    """
+    if isinstance(shapes, dict):
+        return {key: each_shape(function, entry) for key, entry in shapes.items()}
+    if is_shape(shapes):
+        return function(shapes)
+    return type(shapes)(each_shape(function, entry) for entry in shapes)
+
+
 def whole_shape(shape: Any) -> Any:
-    """A shape of one sample, or a list of such, as tuples of int."""
-    if isinstance(shape, list) and any(isinstance(entry, (tuple, list)) for entry in shape):
-        return [whole_shape(tuple(entry)) for entry in shape]
-    return tuple(int(n) for n in shape)
+    """A shape of one sample, or several of them, as tuples of int."""
+    return each_shape(lambda sample: tuple(int(n) for n in sample), shape)
 
 
 def with_batch_axis(shape: Any) -> Any:
     """The same with the batch axis, None, in front."""
-    return [(None, *s) for s in shape] if isinstance(shape, list) else (None, *shape)
+    return each_shape(lambda sample: (None, *sample), shape)
+
+
+def without_batch_axis(shape: Any) -> Any:
+    """The same without the first axis, of one sample."""
+    return each_shape(lambda whole: tuple(int(n) for n in whole[1:] if n is not None), shape)
 
 
 def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpunn.common.config import resolve_dtype
@@ -50,6 +50,111 @@ class Form:
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
         return self.kind(values)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where, among the arguments of a call, its tensor of this number stands."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """The arguments of a call, whose tensors are handed over apart.
+
+    Attributes:
+        args, kwargs: as they were given, with a `Place` for each tensor, at any depth of lists,
+            tuples and dictionaries.
+    """
+
+    args: tuple[Any, ...] = (Place(0),)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        is_tensor: Callable[[Any], bool],
+        leaf: Callable[[Any], bool] = lambda x: False,
+    ) -> tuple[list[Any], Given]:
+        """The tensors among the arguments, in order, and the rest.
+
+        ``leaf`` says which lists, tuples and dictionaries are looked at as a whole.
+
+        >>> Given.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
+        [1.5, 2.5]
+        """
+        tensors: list[Any] = []
+
+        def place(x: Any) -> Any:
+            if not is_tensor(x):
+                return x
+            tensors.append(x)
+            return Place(len(tensors) - 1)
+
+        args = tuple(replaced(place, x, leaf) for x in args)
+        return tensors, cls(args, {name: replaced(place, x, leaf) for name, x in kwargs.items()})
+
+    def filled(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with these tensors in their places."""
+
+        def put(x: Any) -> Any:
+            return tensors[x.number] if isinstance(x, Place) else x
+
+        args = tuple(replaced(put, x) for x in self.args)
+        return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
+
+    def is_like(self, other: Given) -> bool:
+        """Whether both are equal; not so if they hold arrays."""
+        try:
+            return bool(self == other)
+        except ValueError:
+            return False
+
+    def get_config(self) -> dict[str, Any]:
+        """As JSON can hold it; `from_config` makes an equal one."""
+        return {"args": _stored(list(self.args)), "kwargs": _stored(dict(self.kwargs))}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Given:
+        return cls(tuple(_restored(config["args"])), _restored(config["kwargs"]))
+
+
+def replaced(
+    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
+) -> Any:
+    """``x`` with what stands in its lists, tuples and dictionaries replaced by a function."""
+    if leaf(x):
+        return function(x)
+    if isinstance(x, Mapping):
+        return {key: replaced(function, entry, leaf) for key, entry in x.items()}
+    if isinstance(x, (list, tuple)):
+        entries = [replaced(function, entry, leaf) for entry in x]
+        return entries if isinstance(x, list) else tuple(entries)
+    return function(x)
+
+
+def _stored(x: Any) -> Any:
+    if isinstance(x, Place):
+        return {"tensor": x.number}
+    if isinstance(x, Mapping):
+        return {"dict": {key: _stored(entry) for key, entry in x.items()}}
+    if isinstance(x, (list, tuple)):
+        return {"list" if isinstance(x, list) else "tuple": [_stored(entry) for entry in x]}
+    return x
+
+
+def _restored(x: Any) -> Any:
+    if not isinstance(x, Mapping):
+        return x
+    ((kind, entry),) = x.items()
+    if kind == "tensor":
+        return Place(entry)
+    if kind == "dict":
+        return {key: _restored(value) for key, value in entry.items()}
+    return {"list": list, "tuple": tuple}[kind](map(_restored, entry))
 
 
 class SymbolicTensor(Symbolic):
@@ -112,15 +217,20 @@ class Application:
         layer: the layer or model.
         inputs, outputs: the tensors.
         training: False if it is one of inference even in training, else None.
+        given: the arguments of the call; None: the inputs alone, or in a list.
         number: how often the layer was applied before.
     """
 
     def __init__(
-        self, layer: GraphOperation, inputs: Sequence[SymbolicTensor], training: bool | None = None
+        self,
+        layer: GraphOperation,
+        inputs: Sequence[SymbolicTensor],
+        training: bool | None = None,
+        given: Given | None = None,
     ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
-        self.training = training
+        self.training, self.given = training, given
         self.outputs: tuple[SymbolicTensor, ...] = ()
         floats = (t.dtype for t in inputs if is_float(t.dtype))
         self.dtype: Any = next(floats, None) if inputs else getattr(layer, "dtype", None)
@@ -143,6 +253,7 @@ class GraphOperation:
     name: str
     applications: list[Application]
     by_operator = False
+    activity_regularizer: Any = None
 
     def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         """The tensors that it reads, of what it was called on.
@@ -152,7 +263,7 @@ class GraphOperation:
         """
         raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
 
-    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
         """Shapes of the outputs for inputs of these shapes; parameters are declared."""
         raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
 
@@ -167,6 +278,7 @@ class GraphOperation:
         shapes: Sequence[Sample],
         path: str = "",
         training: bool | None = None,
+        given: Given | None = None,
     ) -> list[int]:
         """Append the nodes of one application to ``nodes``; the numbers of its outputs.
 
@@ -175,11 +287,13 @@ class GraphOperation:
             sources: numbers of the nodes it reads.
             shapes: of their outputs.
             path: begins the names of its nodes.
-            training: as of `Node`.
+            training, given: as of `Application`.
         """
         raise TypeError(f"{type(self).__name__} must define append_nodes(...).")
 
-    def apply(self, x: Any, training: bool | None = None) -> list[SymbolicTensor]:
+    def apply(
+        self, x: Any, training: bool | None = None, given: Given | None = None
+    ) -> list[SymbolicTensor]:
         """The symbolic outputs for symbolic inputs.
 
         Raises:
@@ -191,8 +305,8 @@ class GraphOperation:
                 f"it out, or pass training=False to have this layer infer even in training."
             )
         inputs = self.check_inputs(x)
-        shapes = self.infer_shapes([t.sample for t in inputs])
-        application = Application(self, inputs, training)
+        shapes = self.infer_shapes([t.sample for t in inputs], given)
+        application = Application(self, inputs, training, given)
         batch = inputs[0].shape[0]
         application.outputs = tuple(
             SymbolicTensor(application, i, (batch, *shape)) for i, shape in enumerate(shapes)
@@ -203,7 +317,7 @@ class GraphOperation:
 def is_symbolic(x: Any) -> bool:
     """Whether ``x`` is a symbolic tensor, or holds one."""
     if isinstance(x, (list, tuple)):
-        return any(isinstance(entry, SymbolicTensor) for entry in x)
+        return any(map(is_symbolic, x))
     if isinstance(x, Mapping):
-        return any(isinstance(entry, SymbolicTensor) for entry in x.values())
+        return any(map(is_symbolic, x.values()))
     return isinstance(x, SymbolicTensor)

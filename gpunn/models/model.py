@@ -21,7 +21,6 @@ from gpunn.feeding import classes, data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
 from gpunn.layers.symbolic import Sample
-from gpunn.layers.traced import layers_in
 from gpunn.structure.calls import arguments_of
 from gpunn.structure.graph import Graph, restore_graph
 from gpunn.training import loops
@@ -115,8 +114,7 @@ class Model(PredictingModel):
     @property
     def layers(self) -> list[Any]:
         if self._body is not None:  # what it has as attributes, in their order
-            own = [value for name, value in vars(self).items() if name != "_body"]
-            return list(dict.fromkeys(layers_in(own)))
+            return list(dict.fromkeys(layer for _, layer in self.attributes_inside()))
         return [layer for layer in self.graph.layers if not layer.by_operator]
 
     @property

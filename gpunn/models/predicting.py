@@ -87,7 +87,8 @@ class PredictingModel(CompilableModel):
                 if predictor is None or predictor.arena is not self._arena:
                     arena, form = self._arena, self.graph.output_form
                     assert arena is not None
-                    predictor = self._last_predictor = Predictor(plan, arena, self._spec(), form)
+                    predictor = Predictor(plan, arena, self._spec(), form, self._seed)
+                    self._last_predictor = predictor
         return predictor
 
     def _inputs(self, x: Any) -> list[Any]:

@@ -26,7 +26,7 @@ class Trace:
         losses: scalars that are added to the model's loss.
         draws: how many random streams were given out.
         applied: what the layers applied in it give, in order.
-        calls: their backward passes, where they have one.
+        calls: their backward passes, in the order in which these were asked for.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:

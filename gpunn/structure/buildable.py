@@ -18,6 +18,7 @@ from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.core.plan import Node, Plan
 from gpunn.layers import traced
+from gpunn.layers.held import layers_in, name_parameters, parameters_in
 from gpunn.layers.shapes import check_shape
 from gpunn.layers.symbolic import Form, GraphOperation, Sample, SymbolicTensor
 
@@ -201,7 +202,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
                 )
         return tensors
 
-    def infer_shapes(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
         self._build(shapes)
         return list(self._known_plan("output_shape").output_shapes)
 
@@ -212,6 +213,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         shapes: Sequence[Sample],
         path: str = "",
         training: bool | None = None,
+        given: Any = None,
     ) -> list[int]:
         self._build(shapes)
         plan, start = self._known_plan("plan"), len(nodes)
@@ -260,6 +262,18 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         inside = chain.from_iterable(layer.with_layers_inside() for layer in self.layers)
         return [*([self] if self.has_call else []), *inside]
 
+    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        """The layers by their places: the attributes that hold them, or their numbers."""
+        if self._body is None:
+            yield from ((str(number), layer) for number, layer in enumerate(self.layers))
+        for name, value in vars(self).items() if self._body is not None else ():
+            if name != "_body":
+                yield from layers_in(name, value)
+
+    def name_parameters(self, path: str = "") -> None:
+        """Tell the parameters where they stand, by the names of layers."""
+        name_parameters(self, path)
+
     @property
     def own_parameters(self) -> list[Parameter]:
         """Those that a model with a call has declared itself, by `add_weight`."""
@@ -267,7 +281,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters by their names in this model."""
-        return traced.parameters_in(self)
+        return parameters_in(self)
 
     @property
     def traceable(self) -> bool:

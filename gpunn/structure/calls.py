@@ -5,7 +5,7 @@ A model whose class writes ``call`` is a graph of one layer, `ModelCall`, which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
@@ -13,7 +13,7 @@ from gpunn.common import registry
 from gpunn.common.overrides import replaces
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
-from gpunn.layers.symbolic import Form, Sample
+from gpunn.layers.symbolic import Form, Given, Sample
 from gpunn.layers.traced import takes_training
 
 from .graph import Graph, by_name
@@ -40,9 +40,8 @@ class ModelCall(Layer):
         self.built = not self._builds
         self.building = False  # whether the model's own build is being called
 
-    @property
-    def layers_inside(self) -> list[Any]:
-        return list(self.model.layers)
+    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        return self.model.attributes_inside()
 
     def with_layers_inside(self) -> list[Any]:
         """Itself, the model, whose attributes its call may read, and all layers in it."""
@@ -114,8 +113,13 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
         layer: Any = application.layer
         of_graph = application.training
         read = [found[id(symbol)] for symbol in application.inputs]
+        asked = training if of_graph is None else of_graph
         alone = len(read) == 1 and not getattr(layer, "takes_list", False)
-        y = layer(read[0] if alone else read, training=training if of_graph is None else of_graph)
-        made = Form.of(y).unpack(y)
+        args: Any = (read[0] if alone else read,)
+        kwargs: Any = {}
+        if application.given is not None:
+            args, kwargs = application.given.filled(read)
+        y = layer(*args, training=asked, **kwargs)
+        made = Given.of([y], {}, lambda x: True)[0]
         found.update(zip(map(id, application.outputs), made, strict=True))
     return graph.output_form.pack(found[id(symbol)] for symbol in graph.outputs)

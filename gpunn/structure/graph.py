@@ -11,7 +11,7 @@ from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
-from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
+from gpunn.layers.symbolic import Application, Form, Given, GraphOperation, SymbolicTensor
 
 
 class Graph:
@@ -133,7 +133,7 @@ class Graph:
             sources = [numbers[id(t)] for t in application.inputs]
             shapes = [t.sample for t in application.inputs]
             append = application.layer.append_nodes
-            appended = append(nodes, sources, shapes, "", application.training)
+            appended = append(nodes, sources, shapes, "", application.training, application.given)
             for tensor, number in zip(application.outputs, appended, strict=True):
                 numbers.setdefault(id(tensor), number)
         outputs = [numbers[id(t)] for t in self.outputs]
@@ -169,7 +169,11 @@ class Graph:
         for layer in self.layers:
             self._check_owners(layer)
             calls = [
-                {"inputs": [references[id(t)] for t in a.inputs], "training": a.training}
+                {
+                    "inputs": [references[id(t)] for t in a.inputs],
+                    "training": a.training,
+                    **({"given": a.given.get_config()} if a.given is not None else {}),
+                }
                 for a in self.applications
                 if a.layer is layer
             ]
@@ -244,9 +248,10 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
             if before or not there:
                 later.append((layer, number, call))
                 continue
-            given = [tensors[place] for place in places]
-            single = len(given) == 1 and not getattr(layer, "takes_list", False)
-            made = layer.apply(given[0] if single else given, call["training"])
+            read = [tensors[place] for place in places]
+            given = Given.from_config(call["given"]) if call.get("given") else None
+            single = len(read) == 1 and given is None and not getattr(layer, "takes_list", False)
+            made = layer.apply(read[0] if single else read, call["training"], given)
             for index, tensor in enumerate(made):
                 tensors[layer.name, number, index] = tensor
         if len(later) == len(waiting):

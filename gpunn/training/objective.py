@@ -78,6 +78,11 @@ class Objective:
         self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
         self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
 
+    @property
+    def loss_scale(self) -> float:
+        """What gradients are multiplied by between the losses and the weights."""
+        return (self.optimizer.loss_scale_factor if self.optimizer else None) or 1.0
+
     @cached_property
     def measures(self) -> list[Measure]:
         """The metrics of all outputs, in the order in which they are reported."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
+from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan
+from gpunn.core.plan import Plan, settings_of
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device
 from gpunn.feeding.memory import room_for_batch, sample_bytes
@@ -23,30 +25,40 @@ from gpunn.layers.symbolic import Form
 from .contexts import Contexts
 from .programs import CACHED_PROGRAMS
 
+DRAWN = 1 << 62  # random numbers of predictions have counters from here on: no step comes so far
+PIECES = 32  # bits of the number of a piece
+
 
 class Forward:
     """Programs of a plan for batches of any size; one call at a time uses them.
 
-    It keeps what the last few sizes need.
+    It keeps what the last few sizes need. ``seed`` is the key of random numbers, which a user's
+    `call` may draw.
     """
 
-    def __init__(self, plan: Plan, spec: Spec) -> None:
-        self._plan, self._dtype = plan, spec.dtype
+    def __init__(self, plan: Plan, spec: Spec, seed: int = 0) -> None:
+        self._plan, self._dtype, self._seed = plan, spec.dtype, seed
         self.backend = spec.backend.isolated()
+        self._control = Control(self.backend) if plan.may_draw else None
         self._pool = Pool(self.backend)
         self._traceable = all(map(is_traceable, plan.formulas))
         self._programs: dict[int, tuple[Workspace, Program]] = {}
 
-    def run(self, xs: Sequence[Array]) -> Workspace:
-        """Forward on arrays, one for each input; outputs are in its ``ys``."""
+    def run(self, xs: Sequence[Array], number: int = 0) -> Workspace:
+        """Forward on arrays, one for each input; outputs are in its ``ys``.
+
+        ``number``: of the random numbers, if some are drawn.
+        """
         size = len(xs[0])
         if size not in self._programs:
             with self.room(size):
                 self._programs[size] = self._program(size)
-                return self.run(xs)
+                return self.run(xs, number)
         workspace, program = entry = self._programs.pop(size)
         self._programs[size] = entry  # last: most recently used
         workspace.put(xs)
+        if self._control is not None:
+            self._control.set(BATCHES, number)
         program.run(1)
         return workspace
 
@@ -59,7 +71,10 @@ class Forward:
         while len(self._programs) >= CACHED_PROGRAMS:
             del self._programs[next(iter(self._programs))]
             self.backend.release()  # work arrays of its size
-        workspace = Workspace(self._plan, self.backend, self._dtype, size, self._pool)
+        workspace = Workspace(
+            self._plan, self.backend, self._dtype, size, self._pool,
+            control=self._control, seed=self._seed,
+        )  # fmt: skip
         return workspace, self.backend.program(workspace.forward, self._traceable)
 
 
@@ -71,14 +86,18 @@ class Predictor:
         arena: the parameters.
         spec: backend, dtype and shapes of the model.
         form: of its outputs.
+        seed: of the model.
     """
 
-    def __init__(self, plan: Plan, arena: Arena, spec: Spec, form: Form) -> None:
+    def __init__(self, plan: Plan, arena: Arena, spec: Spec, form: Form, seed: int = 0) -> None:
         self.plan = plan
         self.arena = arena
         self.spec = spec
         self.form = form
-        self._contexts = Contexts(lambda: Forward(plan, spec))
+        self._contexts = Contexts(lambda: Forward(plan, spec, seed))
+        self._calls = itertools.count()
+        self._called = [f for f in plan.formulas if plan.may_draw and hasattr(f, "__dict__")]
+        self._settings = settings_of(self._called)
         cache = spec.backend.cache_bytes
         row = sample_bytes(plan, spec.dtype, training=False)
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
@@ -93,6 +112,7 @@ class Predictor:
         Raises:
             ValueError: for a value that is not finite.
         """
+        self._follow_settings()
         spec = self.spec
         backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
         if large:
@@ -106,16 +126,27 @@ class Predictor:
                 x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
                 for x, (argument, _) in zip(xs, spec.inputs, strict=True)
             ]
-        return self.arena.access.read(self._contexts.call, self._outputs, xs)
+        return self.arena.access.read(self._contexts.call, self._outputs, xs, self._number())
 
-    def _outputs(self, forward: Forward, xs: Sequence[Array]) -> list[np.ndarray]:
-        return list(map(self.spec.backend.read, forward.run(xs).ys))
+    def _follow_settings(self) -> None:
+        """Forget the programs if a user's layer has got other attributes since."""
+        if self._called and (settings := settings_of(self._called)) != self._settings:
+            self._contexts.clear()
+            self._settings = settings
+
+    def _number(self) -> int:
+        """Of the random numbers of a call, if it draws some: each has others, its pieces too."""
+        return DRAWN + (next(self._calls) << PIECES) if self.plan.may_draw else 0
+
+    def _outputs(self, forward: Forward, xs: Sequence[Array], number: int) -> list[np.ndarray]:
+        return list(map(self.spec.backend.read, forward.run(xs, number).ys))
 
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
         """The outputs of all nodes of the plan, for arrays on the device."""
 
         def work(forward: Forward) -> list[np.ndarray]:
-            return [self.spec.backend.read(call.y) for call in forward.run(xs).calls]
+            run = forward.run(xs, self._number())
+            return [self.spec.backend.read(call.y) for call in run.calls]
 
         return self.arena.access.read(self._contexts.call, work)
 
@@ -126,10 +157,11 @@ class Predictor:
         outs = [np.empty((rows, *shape), dtype) for shape in self.plan.output_shapes]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
+        number = self._number()
 
         def work(forward: Forward, piece: int) -> None:
             at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))
-            ys = forward.run([*map(itemgetter(at), xs)]).ys
+            ys = forward.run([*map(itemgetter(at), xs)], number + piece).ys
             for out, y in zip(outs, ys, strict=True):
                 np.copyto(out[at], y)
             for x in floats:

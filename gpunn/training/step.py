@@ -43,7 +43,7 @@ class Batch:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
         self.workspace = Workspace(
             of.plan, self.backend, dtype, self.size, pool, self.training, of.replaced, self.control,
-            of.seed, of.precision, [head.number for head in of.heads],
+            of.seed, of.precision, [head.number for head in of.heads], of.loss_scale,
         )  # fmt: skip
         self.target_buffers = [
             TargetBuffers(head, self.workspace, pool, dtype) for head in of.heads
@@ -165,7 +165,7 @@ class ModelStep:
         self.compute_losses()  # predictions, targets -> sums; gradients of the predictions
         if self.optimizer is not None:
             self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
-        self.add_penalties()  # weights -> the sums, and in training their gradients
+        self.add_penalties()  # weights, losses of layers -> the sums; gradients of the weights'
         if self.optimizer is not None:
             self.optimizer.step(self.arena, self.control, self.backend)  # -> weights, slots
         self.advance()  # the counters of the control block: next batch, next update
@@ -194,6 +194,8 @@ class ModelStep:
         if self.penalized:
             trains = self.optimizer is not None
             self.backend.regularize(self.arena, self.rows, trains, self.penalties)
+        for loss in self.workspace.losses:
+            self.backend.affine(loss, self.rows, 0.0, self.penalties[:1], accumulate=True)
 
     def advance(self) -> None:
         for number, total in enumerate(self.parts):  # one that is not finite makes their sum so

@@ -13,13 +13,13 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
+from gpunn.core.plan import settings_of
 
 from .contexts import Contexts
 from .objective import Objective
 from .programs import Programs
 from .step import Batch
 
-SETTINGS = (bool, int, float, str, tuple, np.generic)
 COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 
 
@@ -101,12 +101,7 @@ class Trainer(Objective):
         Such are a dropout rate or an optimizer's momentum; the learning rate is none.
         """
         values, rates = self._settings_now()
-        settings = [
-            (name, value)
-            for formula in self._adjustable
-            for name, value in vars(formula).items()
-            if isinstance(value, SETTINGS) and name != "_learning_rate"
-        ]
+        settings = settings_of(self._adjustable)
         if settings != self._settings or rates != self._rates:
             self.forget_programs()
             if self.optimizer is not None:

@@ -144,7 +144,6 @@ def test_what_is_set_later_is_checked_too() -> None:
     [
         (gpunn.layers.BatchNormalization, "renorm"),
         (gpunn.layers.BatchNormalization, "synchronized"),
-        (lambda **given: gpunn.layers.Dense(2, **given), "activity_regularizer"),
     ],
 )
 def test_what_is_refused_is_no_attribute(make: Any, argument: str) -> None:

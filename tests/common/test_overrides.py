@@ -34,8 +34,6 @@ REFUSED = [
     (layers.Layer, "compute_output_spec", "compute_output_shape"),
     (layers.Layer, "compute_mask", "forward"),
     (layers.Dense, "__call__", "call"),
-    (layers.Dropout, "call", "training=True"),
-    (layers.GaussianNoise, "call", "training=True"),
     (layers.Conv2D, "convolution_op", "forward"),
     (layers.Add, "_merge_function", "forward"),
     (layers.Flatten, "forward", "is_view"),

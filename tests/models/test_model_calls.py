@@ -155,7 +155,7 @@ def test_a_model_with_a_call_is_kerass(keras: Any, make: Any, backend: str) -> N
     ]
     assert len(ours.trainable_weights) == len(theirs.trainable_weights)
     lines: list[str] = []
-    ours.summary(print_fn=lines.append)
+    ours.summary(line_length=200, print_fn=lines.append)
     assert all(f"{layer.name} (" in lines[0] for layer in ours.layers)
 
 

@@ -291,9 +291,9 @@ def test_only_a_step_that_needs_them_has_the_operations() -> None:
     assert not {"regularize", "constrain"} & {operation.name for operation in operations}
 
 
-def test_penalties_on_outputs_are_refused() -> None:
-    with pytest.raises(ValueError, match="activity_regularizer"):
-        layers.Dense(3, activity_regularizer="l2")
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="Unknown regularizer"):
+        layers.Dense(3, activity_regularizer="l3")
     with pytest.raises(ValueError, match="Unknown regularizer"):
         layers.Dense(3, kernel_regularizer="l3")
     with pytest.raises(ValueError, match="Unknown constraint"):

@@ -1,0 +1,344 @@
+"""How layers are applied: to symbolic tensors, as nodes of a plan, inside a call, to arrays."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.config import resolve_dtype
+from gpunn.core.plan import INPUT, Call, Node, Plan
+from gpunn.core.workspace import run_once
+from gpunn.ops.primitive import place_in_user_code
+
+from . import traced
+from .held import Holder
+from .shapes import is_shape, whole_shape, with_batch_axis, without_batch_axis
+from .symbolic import Given, GraphOperation, Place, Sample, SymbolicTensor, is_symbolic
+
+Pass = Callable[[Call], None]
+
+
+class Applicable(Holder, GraphOperation):
+    """The part of a `Layer` that is about what it is applied to.
+
+    Attributes:
+        input_shape: of one sample; of several inputs in the form in which they come.
+    """
+
+    takes_list = False
+    """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
+    list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""
+    reshapes: bool
+    folds_into_input = False
+    """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+    has_call = False
+    """True for a user's class that writes `call`: then that is traced and differentiated."""
+    activity_regularizer: Any = None
+    input_shape: Any
+    trainable: Any
+    build: Any
+    call: Any
+    forward: Any
+    backward: Any
+    _training_calls: Iterator[int]
+    _outputs_known: list[Any]
+
+    def is_view(self, call: Call) -> bool:
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output (batch or None, ...): of `call`, if there is one, else the input's,
+        unless a layer says otherwise."""
+        if not self.has_call:
+            return input_shape
+        tensors, given = Given.of([input_shape], {}, lambda x: True, leaf=is_shape)
+        shapes, form = self.outputs_for([without_batch_axis(shape) for shape in tensors], given)
+        return form.filled([(None, *shape) for shape in shapes])[0][0]
+
+    def is_left_out(self, call: Call) -> bool:
+        """Whether nothing runs in this call: there is no `call`, and `is_view` is true."""
+        return not self.has_call and self.is_view(call)
+
+    def passes(self, call: Call) -> tuple[Pass, Pass]:
+        """The functions of a call that do its forward and its backward pass."""
+        if self.has_call:
+            found = traced.TracedCall(call)
+            return found.forward, found.backward
+        return self.forward, self.backward
+
+    def ensure_built(self, input_shape: Any, own: bool = False) -> Sample:
+        """Declare parameters for this input shape once; return the output shape.
+
+        Both are of one sample; a layer that takes a list is given a list of shapes. With ``own``
+        the output is that of `forward`, not of a `call` around it.
+        """
+        input_shape = whole_shape(input_shape)
+        if self.has_call and not own:
+            return self.outputs_for([input_shape], None)[0][0]
+        known = self.input_shape is not None  # else its parameters are those of layers in it
+        if self.built and known and input_shape != self.input_shape and self.weights:
+            raise ValueError(
+                f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
+                f"sample; got {input_shape}{place_in_user_code()}."
+            )
+        if not self.built:
+            self.build(with_batch_axis(input_shape))
+        self.input_shape = input_shape
+        return self._output_sample(input_shape, own)
+
+    def given_for(self, count: int) -> Given:
+        """The arguments where nothing else is said: one tensor, or a list of so many."""
+        several = self.takes_list or count != 1
+        return Given(([Place(k) for k in range(count)],)) if several else Given()
+
+    def build_for(self, shapes: Sequence[Sample], given: Given) -> None:
+        """Build a layer with a `call` for tensors of these shapes of one sample, once.
+
+        A `build` of several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
+        arguments ``a`` and ``b`` of `call`; one of a single argument that of the first.
+        """
+        args, kwargs = given.filled([(None, *shape) for shape in shapes])
+        first = args[0] if args else next(iter(kwargs.values()))
+        if not self.built:
+            names = list(inspect.signature(type(self).build).parameters)[1:]
+            if len(names) == 1:
+                self.build(first)
+            else:
+                bound = inspect.signature(type(self).call).bind(self, *args, **kwargs).arguments
+                self.build(**{name: bound[name.removesuffix("_shape")] for name in names})
+        self.input_shape = without_batch_axis(first)
+        for inner in () if self.trainable else self.layers_inside:
+            inner.trainable = False
+
+    def outputs_for(
+        self, shapes: Sequence[Sample], given: Given | None
+    ) -> tuple[list[Sample], Given]:
+        """The shapes of one sample of what a `call` gives, and their form; the layer is built."""
+        call = given or self.given_for(len(shapes))
+        for known, of, found in self._outputs_known:
+            if of == list(shapes) and known.is_like(call):
+                return found
+        self.build_for(shapes, call)
+        dtype = resolve_dtype(self.dtype)
+        made: tuple[list[Sample], Given] = traced.outputs_of(self, call, shapes, dtype)
+        self.name_parameters()
+        self._outputs_known.append((call, list(shapes), made))
+        return made
+
+    def _output_sample(self, input_shape: Any, own: bool = False) -> Sample:
+        compute = self.compute_output_shape
+        if own and self.has_call:
+            forward: Any = next(cls for cls in type(self).__mro__ if "forward" in vars(cls))
+            if forward.compute_output_shape is Applicable.compute_output_shape:
+                return input_shape
+            compute = partial(forward.compute_output_shape, self)
+        shape = compute(with_batch_axis(input_shape))
+        return tuple(int(n) for n in shape[1:] if n is not None)
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, ...) with the shape of one output sample; several in the form of the outputs."""
+        if self.input_shape is None:
+            raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
+        if self.has_call and self._outputs_known:
+            shapes, form = self._outputs_known[0][2]
+            return form.filled([(None, *shape) for shape in shapes])[0][0]
+        return (None, *self._output_sample(self.input_shape))
+
+    @property
+    def input(self) -> Any:
+        """What it was first applied to, in a model: a symbolic tensor, or a list of them."""
+        inputs = self._first_application("input").inputs
+        return list(inputs) if len(inputs) != 1 else inputs[0]
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """What came out when it was first applied in a model; of several outputs the first."""
+        return self._first_application("output").outputs[0]
+
+    def _first_application(self, attribute: str) -> Any:
+        if not self.applications:
+            raise AttributeError(
+                f"The layer {self.name!r} has no {attribute} yet: it was never called on a "
+                f"symbolic tensor, and stands in no model that is built."
+            )
+        return self.applications[0]
+
+    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
+        given = list(x) if isinstance(x, (list, tuple)) else [x]
+        for entry in given:
+            if not isinstance(entry, SymbolicTensor):
+                raise TypeError(
+                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
+                )
+        if self.has_call:
+            return given
+        if self.takes_list and not isinstance(x, (list, tuple)):
+            raise ValueError(f"{self.name} takes a list of tensors; got {x!r}.")
+        if not self.takes_list and len(given) != 1:
+            raise ValueError(
+                f"{self.name} takes one tensor; got {len(given)}. Put them together first, with "
+                f"layers.Concatenate or layers.Add."
+            )
+        return given
+
+    def _shape_argument(self, shapes: Sequence[Sample]) -> Any:
+        return list(shapes) if self.takes_list else shapes[0]
+
+    def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
+        if self.has_call:
+            return self.outputs_for(shapes, given)[0]
+        return [self.ensure_built(self._shape_argument(shapes))]
+
+    def append_nodes(
+        self,
+        nodes: list[Node],
+        sources: Sequence[int],
+        shapes: Sequence[Sample],
+        path: str = "",
+        training: bool | None = None,
+        given: Given | None = None,
+    ) -> list[int]:
+        outputs, at, name = self.infer_shapes(shapes, given), len(nodes), f"{path}{self.name}"
+        sizes = list(map(math.prod, outputs))
+        whole = outputs[0] if len(outputs) == 1 else (sum(sizes),)
+        nodes.append(Node(self, tuple(sources), whole, name, training, given))
+        if self.activity_regularizer is not None:
+            if len(outputs) > 1:
+                raise ValueError(f"{self.name}: activity_regularizer is for layers of one output.")
+            penalty = ActivityPenalty(f"{self.name}_penalty", self.activity_regularizer)
+            nodes.append(Node(penalty, (at,), whole, f"{name}/activity_regularizer", training))
+            return [at + 1]
+        if len(outputs) == 1:
+            return [at]
+        for k, shape in enumerate(outputs):  # the parts of what the node gives
+            part = Part(f"{self.name}_{k}", sum(sizes[:k]))
+            nodes.append(Node(part, (at,), shape, f"{name}/{k}", training))
+        return list(range(at + 1, len(nodes)))
+
+    def stream_seed(self, model_seed: int) -> int:
+        """The key of the layer's random stream; layers with a seed of their own say so."""
+        return model_seed
+
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), returning a NumPy array.
+
+        On a symbolic tensor, an output of `Input` or of another layer, it gives a symbolic
+        tensor: nothing is run, and `gpunn.Model` makes a model of what was put together.
+
+        A layer with a `call` takes the arguments of that, with arrays or tensors anywhere in
+        lists, tuples and dictionaries; others take one array, or one list of them.
+        """
+        if not self.has_call:
+            args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
+        if traced.is_traced((args, kwargs)):
+            return traced.apply(self, args, kwargs, training)
+        if not is_symbolic((args, kwargs)):
+            return self.run(*args, training=bool(training), **kwargs)
+        if not self.has_call:
+            return self.apply(args[0], training)[0]
+        tensors, given = Given.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
+        plain = given.is_like(self.given_for(len(tensors)))
+        made = self.apply(tensors, training, None if plain else given)
+        form = self.outputs_for([t.sample for t in tensors], given)[1]
+        return form.filled(made)[0][0]
+
+    def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), or several of them."""
+        held = next((p.dtype for p in self.weights), None)
+        dtype = held or resolve_dtype(self.dtype)
+        if self.takes_list and not isinstance(args[0], (list, tuple)):
+            raise ValueError(f"{self.name} takes a list of arrays; got {type(args[0]).__name__}.")
+        xs, given = [args[0]] if args else [], Given()
+        if self.takes_list:
+            xs, given = list(args[0]), self.given_for(len(args[0]))
+        elif self.has_call:
+            xs, given = Given.of(args, kwargs, _is_array, _holds_no_array)
+        xs = [np.asarray(entry, dtype) for entry in xs]
+        for array in xs:
+            if array.ndim == 0:
+                raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
+            if len(array) != len(xs[0]):
+                raise ValueError(
+                    f"{self.name}: arrays with as many rows are expected; got "
+                    f"{', '.join(str(len(a)) for a in xs)}."
+                )
+        shapes = [array.shape[1:] for array in xs]
+        nodes: list[Node] = []
+        sources = [INPUT - k for k in range(len(xs))]
+        outputs = self.append_nodes(nodes, sources, shapes, given=given if self.has_call else None)
+        backend, plan = self.own_arena().backend, Plan(nodes, shapes, outputs)
+        uploaded = [backend.upload(array) for array in xs]
+        number = next(self._training_calls) if training or plan.may_draw else 0
+        made = run_once(plan, backend, dtype, uploaded, training, number, 0)
+        return self.outputs_for(shapes, given)[1].filled(made)[0][0] if self.has_call else made[0]
+
+
+class _Addition(Applicable):
+    """What stands behind a layer's node in a plan, as a node of its own."""
+
+    dtype = None
+    trainable = True
+    traceable = True
+    reshapes = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._parameters = []
+
+    def is_view(self, call: Call) -> bool:
+        return False
+
+
+class Part(_Addition):
+    """One of several outputs of a `call`: what begins at ``start`` in a row of its node."""
+
+    def __init__(self, name: str, start: int) -> None:
+        super().__init__(name)
+        self.start = start
+
+    def forward(self, call: Call) -> None:
+        y = call.y.reshape(call.batch, -1)
+        call.backend.copy_columns(call.x, self.start, y, 0, y.shape[1])
+
+    def backward(self, call: Call) -> None:
+        dy = call.dy.reshape(call.batch, -1)
+        if not call.accumulate_dx:
+            call.backend.xp.copyto(call.dx, 0)
+        call.backend.copy_columns(dy, 0, call.dx, self.start, dy.shape[1], accumulate=True)
+
+
+class ActivityPenalty(_Addition):
+    """The penalty on what a layer gives, which stays as it is."""
+
+    has_call = True
+
+    def __init__(self, name: str, regularizer: Any) -> None:
+        super().__init__(name)
+        self.regularizer = regularizer
+
+    def call(self, x: Any) -> Any:
+        return traced.penalized(x, self.regularizer)
+
+
+def _alone(x: Any, more: Any = None, training: Any = None) -> tuple[Any, Any, Any]:
+    """The arguments of a layer that takes one thing; ``training`` may stand behind it."""
+    return (x,), {}, more if training is None else training
+
+
+def _is_array(x: Any) -> bool:
+    return not isinstance(x, (bool, int, float, str)) and x is not None
+
+
+def _holds_no_array(x: Any) -> bool:
+    """Whether lists of numbers are one array, not several."""
+    if isinstance(x, dict):
+        return False
+    if isinstance(x, (list, tuple)):
+        return not any(hasattr(entry, "__array__") or not _holds_no_array(entry) for entry in x)
+    return True

@@ -1,0 +1,195 @@
+"""What a layer holds: parameters that it declares, and the layers that are attributes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from gpunn.backends import get_backend
+from gpunn.common.arguments import check_flag
+from gpunn.common.config import resolve_dtype
+from gpunn.core.arena import Arena, Parameter, ParameterHolder
+from gpunn.ops.trace import current
+
+from .symbolic import GraphOperation
+
+
+class Holder(ParameterHolder):
+    """The part of a `Layer` that is about its parameters."""
+
+    dtype: Any
+    built: bool
+    has_call: bool
+    learning_rate_multiplier: float | str
+    _parameters: list[Parameter]
+    _declares = False
+    """True while `build` runs, where parameters are declared."""
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | int = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Parameter:
+        """`parameter` by Keras's name and arguments; ``dtype`` is the layer's."""
+        return self.parameter(
+            [shape] if isinstance(shape, int) else shape,
+            "glorot_uniform" if initializer is None else initializer,
+            name, trainable, regularizer=regularizer, constraint=constraint,
+        )  # fmt: skip
+
+    def parameter(
+        self,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        name: str | None = None,
+        trained: bool = True,
+        multiplier: float = 1.0,
+        decay: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> Parameter:
+        """Declare a parameter; its values exist once the layer is in an arena.
+
+        Raises:
+            TypeError: inside a `call`, which may be called any number of times.
+
+        >>> from gpunn.layers import Layer
+        >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
+        'mine/kernel'
+        """
+        from gpunn import constraints, initializers, regularizers
+
+        if current() is not None and not self._declares:
+            raise TypeError(
+                f"{self.name}: a weight cannot be made in call, which may be called any number of "
+                f"times. Make it in build(input_shape), and keep it as an attribute."
+            )
+        parameter = Parameter(
+            shape,
+            initializers.get(initializer),
+            name or f"parameter_{len(self._parameters)}",
+            trained,
+            multiplier,
+            decay,
+            regularizers.get(regularizer),
+            constraints.get(constraint),
+        )
+        if parameter.name in [p.name for p in self._parameters]:
+            raise ValueError(f"{self.name} already has a parameter named {parameter.name!r}.")
+        parameter.layer = self
+        self._parameters.append(parameter)
+        return parameter
+
+    @property
+    def rate_factor(self) -> float:
+        """The multiplier as a number."""
+        given = self.learning_rate_multiplier
+        if not isinstance(given, str):
+            return given
+        from gpunn.initializers import fans
+
+        kernel = next((p for p in self._parameters if len(p.shape) > 1), None)
+        return 1.0 if kernel is None else float(fans(kernel.shape)[0] ** -0.5)
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """Those that it has declared itself, in order."""
+        return list(self._parameters)
+
+    @property
+    def layers_inside(self) -> list[Any]:
+        """The layers that a layer with a `call` has as attributes."""
+        return list(dict.fromkeys(inner for _, inner in self.attributes_inside()))
+
+    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        """The layers inside by the attributes that hold them."""
+        for name, value in vars(self).items() if self.has_call else ():
+            yield from layers_in(name, value)
+
+    def with_layers_inside(self) -> list[Any]:
+        """The layer and all layers in it, at any depth."""
+        inside = (inner.with_layers_inside() for inner in self.layers_inside)
+        return [self, *chain.from_iterable(inside)]
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters by their places in this layer, see `parameters_in`."""
+        return parameters_in(self)
+
+    def name_parameters(self, path: str = "") -> None:
+        """Tell the parameters of layers inside where these stand, by the names of the layers."""
+        name_parameters(self, path)
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters in the order of their declaration."""
+        return [p for _, p in self.named_parameters()] if self.has_call else self.own_parameters
+
+    parameters = variables = weights
+
+    def require_values(self, method: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{method}: {self.name} is not built yet: its input shape is not known."
+            )
+        self.own_arena()
+
+    def own_arena(self) -> Arena:
+        """The arena that holds the parameters: the model's, or a small one of its own."""
+        arena = next((p.arena for p in self.weights), None)
+        return arena or Arena(get_backend(), resolve_dtype(self.dtype), self.weights)
+
+
+def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
+    """All parameters of a layer or model by their places in it: its own by their names, then those
+    of layers in it, behind the attribute that holds these (``"hidden/0/kernel"``)."""
+    seen = set[int]()
+    for p in holder.own_parameters:
+        seen.add(id(p))
+        yield p.name, p
+    for path, inner in holder.attributes_inside():
+        for name, p in inner.named_parameters():
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield f"{path}/{name}", p
+
+
+def name_parameters(holder: Any, path: str = "") -> None:
+    """Tell the parameters of layers in a layer or model where these stand, by their names."""
+    for inner in holder.layers_inside:
+        for p in inner.own_parameters:
+            p.within = f"{path}{holder.name}/{inner.name}/{p.name}"
+        inner.name_parameters(f"{path}{holder.name}/")
+
+
+def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The layers in an attribute of a user's layer: it, or what is in its lists and dictionaries;
+    with the path to each."""
+    if isinstance(value, GraphOperation):
+        yield path, value
+    elif isinstance(value, (list, tuple)):
+        for k, entry in enumerate(value):
+            yield from layers_in(f"{path}/{k}", entry)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from layers_in(f"{path}/{key}", entry)
+
+
+def _trainable(layer: Any) -> bool:
+    kept: bool = layer._trainable
+    return kept
+
+
+def _set_trainable(layer: Any, value: Any) -> None:
+    layer.__dict__["_trainable"] = check_flag("trainable", value)
+    for inner in layer.layers_inside if "_parameters" in vars(layer) else ():
+        inner.trainable = value
+
+
+trainable = property(_trainable, _set_trainable)
+"""Whether updates change the parameters, of layers inside too, as in Keras."""
