@@ -174,7 +174,7 @@ def flat(model: Any) -> list[Any]:
 def same(weight: Any, number: int, place: int) -> Any:
     """A weight that has the same numbers wherever the program runs."""
     weight = np.asarray(weight)
-    if weight.size < 2 or weight.ndim < 2 or np.ptp(weight) == 0:
+    if weight.ndim < 2 or (weight.size > 1 and np.ptp(weight) == 0):
         return weight
     draw = np.random.default_rng([number, place, *weight.shape])
     edge = math.sqrt(6 / (math.prod(weight.shape[:-1]) + weight.shape[-1]))

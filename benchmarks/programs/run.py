@@ -148,7 +148,7 @@ def difference(ours: Any, theirs: Any) -> str:
             return f"{len(ours)} and {len(theirs)} of them"
         ours, theirs = dict(enumerate(ours)), dict(enumerate(theirs))
     if isinstance(ours, dict) and isinstance(theirs, dict):
-        if list(ours) != list(theirs):
+        if ours.keys() != theirs.keys():
             return f"{list(ours)} and {list(theirs)}"
         parts = ((name, difference(ours[name], theirs[name])) for name in ours)
         return next((f"{name}: {apart}" for name, apart in parts if apart), "")
