@@ -8,7 +8,7 @@ each unit at 3 or below. ``axis`` names the axes that a norm runs over: 0 for a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -20,6 +20,9 @@ from .common import registry
 from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
 from .common.formula import Formula
+from .common.functions import OfFunction
+from .ops.conversion import convert
+from .ops.functions import ArrayFunction
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 
@@ -189,6 +192,33 @@ class MinMaxNorm(_Norm):
     high = property(attrgetter("max_value"))
 
 
+class FunctionConstraint(OfFunction, Constraint):
+    """A function of yours as a constraint: of the weights as a tensor, in terms of `gpunn.ops`.
+
+    `get` makes one. A file holds it by the name it was registered under, see
+    `gpunn.saving.register_serializable`.
+
+    >>> from gpunn import ops
+    >>> get(lambda w: ops.maximum(w, 0.0))([-1.0, 2.0]).tolist()
+    [0.0, 2.0]
+    """
+
+    abstract = True
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of weights; got {function!r}.")
+        self.function = function
+        self._on_arrays = ArrayFunction(function, f"The constraint {self.function_name!r}")
+
+    def __call__(self, w: Any) -> np.ndarray:
+        w = np.asarray(w)
+        return convert(self.function(convert(w, w.dtype))).numpy()
+
+    def apply(self, backend: Backend, w: Array) -> None:
+        self._on_arrays.forward(backend, [w], w)
+
+
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
 
@@ -196,7 +226,8 @@ _get, serialize, deserialize = registry.lookups(Constraint)
 
 
 def get(identifier: Any) -> Constraint | None:
-    """The constraint for a name, an object, a class or a config dictionary; None for None.
+    """The constraint for a name, an object, a class, a function or a config dictionary; None for
+    None.
 
     >>> get("max_norm")
     MaxNorm(max_value=2.0, axis=0)

@@ -27,7 +27,7 @@ zeros                         ``"zeros"``: fine for a bias; units of a hidden la
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from .common import registry
 from .common.arguments import check_choice, check_not_negative, check_number, choice, requirement
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
+from .common.functions import OfFunction
 from .common.random import check_seed, draw_seed
 
 # The standard deviation of a standard normal cut off at two sigma.
@@ -287,6 +288,29 @@ class Identity(Initializer):
 OrthogonalInitializer, IdentityInitializer = Orthogonal, Identity  # Keras's other names
 
 
+class FunctionInitializer(OfFunction, Initializer):
+    """A function of yours as an initializer: ``function(shape, dtype=...)`` gives an array or a
+    tensor.
+
+    `get` makes one. A file holds it by the name it was registered under, see
+    `gpunn.saving.register_serializable`.
+
+    >>> get(lambda shape, dtype=None: np.full(shape, 3))((2,)).tolist()
+    [3.0, 3.0]
+    """
+
+    abstract = True
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of a shape; got {function!r}.")
+        self.function = function
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        dtype = resolve_dtype(dtype)
+        return np.array(self.function(tuple(shape), dtype=dtype), dtype)
+
+
 def fans(shape: Sequence[int]) -> tuple[int, int]:
     """(fan_in, fan_out) of a kernel: receptive field times channels in, and out.
 
@@ -313,8 +337,8 @@ _get, serialize, deserialize = registry.lookups(Initializer)
 
 
 def get(identifier: Any) -> Initializer:
-    """The initializer for a name, an object, a class, a config dictionary or a constant array;
-    `GlorotUniform` for None, what weights have in Keras that are given none.
+    """The initializer for a name, an object, a class, a config dictionary, a function or a
+    constant array; `GlorotUniform` for None, what weights have in Keras that are given none.
 
     >>> get("he_normal").mode
     'fan_in'

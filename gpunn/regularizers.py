@@ -10,7 +10,7 @@ that scale their steps it is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,16 +20,30 @@ from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import choice
 from .common.fields import HasFields, field
+from .common.functions import OfFunction
+from .common.overrides import replaces
+from .ops.conversion import convert
+from .ops.elementwise import abs_, square
+from .ops.functions import ArrayFunction
+from .ops.reductions import sum_
+from .ops.tensor import Tensor
 
+SETTINGS = (bool, int, float, str, type(None))  # attributes that a penalty is computed with
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 
 
 class Regularizer(registry.Entry, HasFields):
-    """Base class. A penalty of your own writes ``__call__`` and `gradient`.
+    """Base class. A penalty of your own writes ``__call__``, in terms of `gpunn.ops`.
 
-    Both get the weights as an array of NumPy or CuPy and use functions that work on both.
+    Then it gets the weights as a tensor, and needs no derivative. A class that writes `gradient`
+    too gets them in both as an array of NumPy or CuPy.
 
-    >>> import numpy as np
+    >>> from gpunn import ops
+    >>> class _Large(Regularizer):
+    ...     def __call__(self, x):
+    ...         return ops.max(ops.abs(x))
+    >>> float(_Large()([1.0, -2.0]))
+    2.0
     >>> class _Cubes(Regularizer):
     ...     def __call__(self, x):
     ...         return np.sum(np.abs(x) ** 3)
@@ -40,14 +54,17 @@ class Regularizer(registry.Entry, HasFields):
     """
 
     kind = "regularizer"
-    refused: ClassVar[Mapping[str, str]] = {
-        "__call__": "write gradient(x) too, its derivative, in the same class, or "
-        "penalty(backend, w, gradient) where a built-in class has that"
-    }
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("gradient", "penalty")}
     stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: ClassVar[tuple[float, float] | None] = None
     """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if replaces(cls, "__call__"):
+            ours = cls.penalty.__module__.partition(".")[0] == "gpunn"
+            cls.has_call = ours and not replaces(cls, "gradient")
+            if ours:
+                cls.penalty = _traced_penalty if cls.has_call else Regularizer.penalty  # type: ignore[method-assign]
 
     def __call__(self, x: Any) -> Any:
         """The penalty of the weights ``x``, one number."""
@@ -57,6 +74,13 @@ class Regularizer(registry.Entry, HasFields):
         """Its derivative by each of the weights."""
         raise TypeError(f"{type(self).__name__} must define gradient(x).")
 
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """The attributes that a trace of ``__call__`` has read, or may have."""
+        if not self.has_call:
+            return ()
+        return tuple((n, value) for n, value in vars(self).items() if isinstance(value, SETTINGS))
+
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
         """The penalty of ``w``; its derivative is added to ``gradient``, if that is given."""
         if gradient is not None:
@@ -64,6 +88,29 @@ class Regularizer(registry.Entry, HasFields):
         return self(w)
 
     __repr__ = registry.call_text
+
+
+def _traced_penalty(self: Any, backend: Backend, w: Array, gradient: Array | None) -> Any:
+    """`Regularizer.penalty` by ``__call__`` on a tensor."""
+    values = backend.scratch((1,), w.dtype, "penalty")
+    slopes = None
+    if gradient is not None:
+        slopes = backend.scratch(w.shape, w.dtype, "penalty's gradient")
+    _on_arrays(self).with_gradient(backend, [w], values, slopes)
+    if gradient is not None:
+        backend.xp.add(gradient, slopes, out=gradient)
+    return values[0]
+
+
+def _on_arrays(regularizer: Any) -> ArrayFunction:
+    """The function that a regularizer is with the numbers that it has now."""
+    made: dict[Any, ArrayFunction] = vars(regularizer).setdefault("_made", {})
+    numbers = regularizer.numbers
+    if numbers not in made:
+        made.clear()
+        name = getattr(regularizer, "function_name", type(regularizer).__name__)
+        made[numbers] = ArrayFunction(regularizer.__call__, f"The regularizer {name!r}")
+    return made[numbers]
 
 
 def check_factor(name: str, value: Any) -> float:
@@ -91,6 +138,8 @@ class _Elementwise(Regularizer):
         return self.l1, self.l2
 
     def __call__(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return self.l1 * sum_(abs_(x)) + self.l2 * sum_(square(x))
         x = np.asarray(x)
         return self.l1 * np.abs(x).sum() + self.l2 * np.square(x).sum()
 
@@ -178,6 +227,29 @@ class OrthogonalRegularizer(Regularizer):
         return share * xp.sum(xp.abs(cosines))
 
 
+class FunctionRegularizer(OfFunction, Regularizer):
+    """A function of yours as a penalty: of the weights as a tensor, in terms of `gpunn.ops`.
+
+    `get` makes one. A file holds it by the name it was registered under, see
+    `gpunn.saving.register_serializable`.
+
+    >>> from gpunn import ops
+    >>> float(get(lambda w: 0.5 * ops.sum(ops.square(w)))([1.0, 3.0]))
+    5.0
+    """
+
+    abstract = True
+    penalty = _traced_penalty
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of weights; got {function!r}.")
+        self.function = function
+
+    def __call__(self, x: Any) -> Any:
+        return self.function(x if isinstance(x, Tensor) else convert(x))
+
+
 l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer  # Keras's other names
 
 
@@ -190,13 +262,13 @@ _get, serialize, deserialize = registry.lookups(Regularizer)
 
 
 def get(identifier: Any) -> Regularizer | None:
-    """The regularizer for a name, an object, a class or a config dictionary; None for None.
+    """The regularizer for a name, an object, a class, a function or a config dictionary; None for
+    None.
 
     >>> get("l2")
     L2(l2=0.01)
     """
     if identifier is None:
         return None
-    if isinstance(identifier, str) and registry.lookup("regularizer", identifier) is L1L2:
-        return l1_l2()
-    return _get(identifier)
+    found = _get(identifier)
+    return l1_l2() if isinstance(identifier, str) and type(found) is L1L2 else found

@@ -11,6 +11,7 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.formula import Formula
+from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
@@ -118,7 +119,7 @@ _applied_gradient = Primitive(
 )
 
 
-class FunctionActivation(Activation):
+class FunctionActivation(OfFunction, Activation):
     """A function of yours as an activation: of a tensor (batch, ...), in terms of `gpunn.ops`.
 
     `get` makes one. A file holds it by the name it was registered under, see
@@ -150,7 +151,7 @@ class FunctionActivation(Activation):
 
     @property
     def __name__(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        return self.function_name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FunctionActivation) and self.function == other.function
@@ -162,12 +163,6 @@ class FunctionActivation(Activation):
         given = x if isinstance(x, Tensor) else convert(host_array(x), host_array(x).dtype)
         found = self.function(given, *args, **kwargs)
         return found if isinstance(x, Tensor) else convert(found).numpy()
-
-    def get_config(self) -> dict[str, Any]:
-        raise ValueError(
-            f"The activation {self.__name__!r} is a function, which no file can hold. Register "
-            f"it: @gpunn.saving.register_serializable()."
-        )
 
 
 _get, serialize, deserialize = registry.lookups(Activation)
@@ -183,6 +178,4 @@ def get(identifier: Any) -> Activation:
     >>> activations.get("relu") == activations.relu, activations.get(None) == activations.linear
     (True, True)
     """
-    if callable(identifier) and not isinstance(identifier, (type, Activation)):
-        return FunctionActivation(identifier)
     return _get("linear" if identifier is None else identifier)

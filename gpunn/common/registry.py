@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from inspect import signature
+from inspect import isfunction, signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from . import overrides
 from .fields import add_constructor
@@ -20,12 +20,14 @@ from .names import closest, snake_case
 from .overrides import is_framework
 from .tables import put_back
 
-Class = TypeVar("Class", bound=type)
+FUNCTION = "function"  # the kind of functions of a user's, which are registered as classes are
+Class = TypeVar("Class", bound=Callable[..., Any])
 Result = TypeVar("Result")
 Examples = Sequence[Mapping[str, Any]]
 
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
+_of_functions: dict[str, type] = {}  # by kind, the class that makes a part of a function
 # Classes by kind and name that only the work in this context knows, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
@@ -54,6 +56,8 @@ class Entry:
     """True where methods may be set on an object, too."""
     has_call = False
     """True for a class that writes `call` on tensors: that is traced and differentiated."""
+    of_functions = False
+    """True for the class that makes a part of its kind of a function, see `functions`."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -74,7 +78,10 @@ class Entry:
         if not is_framework(cls):  # a user's class joins by decorator
             overrides.check(cls)
             overrides.put_stand_ins(cls)
-        elif not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
+            return
+        if cls.of_functions:
+            _of_functions[cls.kind] = cls
+        if not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
             register(cls, cls.__name__)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -140,9 +147,16 @@ def built_in(cls: type) -> type:
     return next((c for c in cls.__mro__ if table.get(c.__name__) is c), cls)
 
 
-def register(cls: type, name: str) -> None:
-    """Add ``cls`` under ``name`` to the table of its kind."""
-    kind: str = cls.kind  # type: ignore[attr-defined]
+def _kind_of(part: Any) -> str:
+    """The kind of a class; "function" of a function, "" of anything else."""
+    if isfunction(part):
+        return FUNCTION
+    return part.kind if isinstance(part, type) and issubclass(part, Entry) else ""
+
+
+def register(cls: Any, name: str) -> None:
+    """Add ``cls``, a class or a function, under ``name`` to the table of its kind."""
+    kind = _kind_of(cls)
     table = _kinds.setdefault(kind, {})
     other = table.get(name, cls)
     defined = (cls.__module__, cls.__qualname__)
@@ -156,9 +170,9 @@ def register(cls: type, name: str) -> None:
 
 
 def register_serializable(
-    package: str | type = "Custom", name: str | None = None
+    package: str | Callable[..., Any] = "Custom", name: str | None = None
 ) -> Callable[[Class], Class]:
-    """Class decorator: let a class of your own be found by name and be loaded.
+    """Decorator: let a class or a function of your own be found by name and be loaded.
 
     It is then known as ``package>Name`` in files and as ``Name`` in strings.
 
@@ -167,8 +181,8 @@ def register_serializable(
         name: the name to register; the class's own by default.
 
     Raises:
-        TypeError: if the class is not a layer, loss, metric, optimizer, activation,
-            initializer, regularizer, constraint, schedule or callback of gpunn.
+        TypeError: if it is neither a function nor a class of a layer, loss, metric, optimizer,
+            activation, initializer, regularizer, constraint, schedule or callback of gpunn.
 
     >>> import gpunn
     >>> @gpunn.saving.register_serializable(package="docs")
@@ -177,19 +191,19 @@ def register_serializable(
     >>> type(gpunn.initializers.get("Twice")).__name__
     'Twice'
     """
-    if isinstance(package, type):  # used without brackets
-        return register_serializable()(package)
+    if not isinstance(package, str):  # used without brackets
+        return cast("Any", register_serializable()(package))
 
     def decorate(cls: Class) -> Class:
-        if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
+        if not _kind_of(cls):
             raise TypeError(
-                f"register_serializable takes a subclass of a gpunn layer, loss, metric, "
-                f"optimizer, activation, initializer, regularizer, constraint, schedule or "
+                f"register_serializable takes a function, or a subclass of a gpunn layer, loss, "
+                f"metric, optimizer, activation, initializer, regularizer, constraint, schedule or "
                 f"callback; got {cls!r}."
             )
         own = name or cls.__name__
         register(cls, f"{package}>{own}")
-        names = _aliases[cls.kind]
+        names = _aliases[_kind_of(cls)]
         for alias in (own, snake_case(own), *vars(cls).get("aliases", ())):
             names.setdefault(alias, f"{package}>{own}")
         cls._registered_name = f"{package}>{own}"  # type: ignore[attr-defined]
@@ -217,6 +231,8 @@ def lookup(kind: str, name: str) -> type:
     """
     if (further := _further.get().get((kind, name))) is not None:
         return further
+    if (maker := _of_functions.get(kind)) is not None and maker.__name__ == name:
+        return maker
     names = _aliases.get(kind, {})
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
@@ -226,8 +242,9 @@ def lookup(kind: str, name: str) -> type:
     return _kinds[kind][names[name]]
 
 
-def also(classes: Mapping[str, type], work: Callable[[], Result]) -> Result:
-    """The result of ``work()``, during which these classes are found too, by the names given.
+def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
+    """The result of ``work()``, during which these classes and functions are found too, by the
+    names given.
 
     Only ``work`` finds them: other threads do not, nor does a later call, even if this one was
     interrupted.
@@ -241,32 +258,50 @@ def also(classes: Mapping[str, type], work: Callable[[], Result]) -> Result:
     """
     further = dict(_further.get())
     for name, cls in classes.items():
-        if not (isinstance(cls, type) and issubclass(cls, Entry) and cls.kind):
-            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class: {cls!r}.")
-        further[cls.kind, f"Custom>{name}"] = further[cls.kind, name] = cls
+        if not (kind := _kind_of(cls)):
+            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class or function: {cls!r}.")
+        further[kind, f"Custom>{name}"] = further[kind, name] = cls
     context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
     context.run(_further.set, further)
     return context.run(work)
 
 
 def get(kind: str, identifier: Any) -> Any:
-    """An object of ``kind`` from a name, a config dictionary, a class or an object.
+    """An object of ``kind`` from a name, a config dictionary, a class, an object or a function.
 
     Raises:
         ValueError: for an unknown name.
         TypeError: for something that is none of these.
     """
     if isinstance(identifier, str):
-        return lookup(kind, identifier)()
+        if _knows(kind, identifier) or not _knows(FUNCTION, identifier):
+            return lookup(kind, identifier)()
+        identifier = lookup(FUNCTION, identifier)
     if isinstance(identifier, dict):
         return deserialize(identifier, kind)
     if isinstance(identifier, type) and getattr(identifier, "kind", None) == kind:
         return identifier()
     if getattr(identifier, "kind", None) == kind:
         return identifier
+    maker = _of_functions.get(kind)
+    if maker and callable(identifier) and not isinstance(identifier, (type, Entry)):
+        return maker(identifier)
     raise TypeError(
         f"{kind} must be a name, a {kind} object or its configuration; got {identifier!r}."
     )
+
+
+def _knows(kind: str, name: str) -> bool:
+    return (kind, name) in _further.get() or name in _aliases.get(kind, {})
+
+
+def name_of(kind: str, part: Any) -> str | None:
+    """The name by which ``part``, a class or a function, is found again; None if it is not."""
+    name = getattr(part, "__dict__", {}).get("_registered_name", getattr(part, "__name__", ""))
+    if part is _of_functions.get(kind):
+        return name
+    known = _further.get().get((kind, name)) or _kinds.get(kind, {}).get(name)
+    return name if known is part else None
 
 
 def serialize(entry: Any) -> dict[str, Any] | None:
@@ -274,10 +309,9 @@ def serialize(entry: Any) -> dict[str, Any] | None:
     if entry is None:
         return None
     cls = type(entry)
-    name = vars(cls).get("_registered_name", cls.__name__)
-    known = _further.get().get((cls.kind, name)) or _kinds.get(cls.kind, {}).get(name)
+    name = name_of(cls.kind, cls)
     config = entry.get_config()
-    if known is not cls:
+    if name is None:
         raise ValueError(
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
             f"Put @gpunn.saving.register_serializable() above the class."
@@ -328,7 +362,7 @@ class Deserialize(Protocol[Part]):
     """`deserialize` of one kind."""
 
     def __call__(
-        self, config: dict[str, Any] | None, custom_objects: Mapping[str, type] | None = None
+        self, config: dict[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Part: ...
 
 
@@ -361,13 +395,13 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         return serialize(part)
 
     def deserialize_part(
-        config: dict[str, Any] | None, custom_objects: Mapping[str, type] | None = None
+        config: dict[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Part:
         """The {kind} that `serialize` described; None for None.
 
         Args:
             config: what `serialize` returned.
-            custom_objects: further classes by name, for this call alone.
+            custom_objects: further classes and functions by name, for this call alone.
 
         Raises:
             ValueError: for a name that is unknown, or arguments that do not fit.

@@ -13,6 +13,7 @@ from gpunn.common import registry
 from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
+from gpunn.common.functions import OfFunction
 from gpunn.common.names import closest, snake_case
 from gpunn.ops.tensor import Tensor
 
@@ -183,7 +184,7 @@ _BY_CALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-class FunctionLoss(Loss):
+class FunctionLoss(OfFunction, Loss):
     """A function of yours as a loss: ``fn(y_true, y_pred)`` of tensors, in terms of `gpunn.ops`.
 
     `get` makes one; see `Loss.call` for what the function is given and gives.
@@ -195,6 +196,7 @@ class FunctionLoss(Loss):
     """
 
     abstract = True
+    function_argument = "fn"
 
     def __init__(
         self,
@@ -215,10 +217,10 @@ class FunctionLoss(Loss):
         return self.fn(y_true, y_pred, **self.options)
 
     def get_config(self) -> dict[str, Any]:
-        raise ValueError(
-            f"The loss {self.name!r} is a function, which no file can hold. Register it: "
-            f"@gpunn.saving.register_serializable()."
-        )
+        config = {"reduction": self.reduction, "name": self.name}
+        if self.dtype is not None:
+            config["dtype"] = self.dtype
+        return {**super().get_config(), **config, **self.options}
 
 
 class ReductionFirst(Loss):
@@ -417,7 +419,6 @@ def get(identifier: Any) -> Loss:
     """
     if callable(identifier) and not isinstance(identifier, (type, Loss)):
         name = getattr(identifier, "__name__", repr(identifier))
-        if _row_functions.get(name) is not identifier:
-            return FunctionLoss(identifier)
-        identifier = name
+        if _row_functions.get(name) is identifier:
+            identifier = name
     return _get(identifier)

@@ -13,6 +13,7 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
+from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
@@ -243,7 +244,7 @@ class MeanOfRows(Mean):
         return values.reshape(shape)
 
 
-class MeanMetricWrapper(MeanOfRows):
+class MeanMetricWrapper(OfFunction, MeanOfRows):
     """The mean over rows of a function ``fn(y_true, y_pred)`` of your own.
 
     The function gets tensors, (batch, ...), and gives one value a sample, or several, whose mean
@@ -257,7 +258,8 @@ class MeanMetricWrapper(MeanOfRows):
     has_call = True
     sparse = None
     direction = "down"
-    examples = ()  # no file holds a function, see `get_config`
+    examples = ()
+    function_argument = "fn"
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
@@ -285,10 +287,7 @@ class MeanMetricWrapper(MeanOfRows):
         add_samples(self._state, values.numpy().astype(np.float64), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        raise ValueError(
-            f"The metric {self.name!r} is a bare function and cannot be stored in a file. "
-            f"Write it as a registered subclass of gpunn.metrics.MeanOfRows."
-        )
+        return {**super().get_config(), "name": self.name, **self.options}
 
 
 def add_samples(state: np.ndarray, values: np.ndarray, sample_weight: Any) -> None:

@@ -37,7 +37,7 @@ from .accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .metric import MeanMetricWrapper, MeanOfRows, Metric
+from .metric import MeanOfRows, Metric
 
 __all__ = [
     "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "bce", "binary_accuracy", "binary_crossentropy",
@@ -90,7 +90,6 @@ def get(identifier: Any) -> Metric:
     """
     if callable(identifier) and not isinstance(identifier, (type, Metric)):
         name = getattr(identifier, "__name__", "")
-        if globals().get(name, getattr(functions, name, None)) is not identifier:
-            return MeanMetricWrapper(identifier)
-        identifier = name
+        if globals().get(name, getattr(functions, name, None)) is identifier:
+            identifier = name
     return _get(identifier)

@@ -381,8 +381,9 @@ class Optimizer(Formula):
 
 
 def given_schedule(value: Any) -> LearningRateSchedule | None:
-    """The schedule that ``value`` is, or is the configuration of; None if it is a number."""
-    if isinstance(value, (LearningRateSchedule, dict)):
+    """The schedule that ``value`` is or makes: an object, a configuration or a function; None if
+    it is a number."""
+    if isinstance(value, (LearningRateSchedule, dict)) or callable(value):
         return schedules.get(value)
     return None
 

@@ -56,7 +56,7 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
 
 def load_model(
     filepath: Path,
-    custom_objects: dict[str, type] | None = None,
+    custom_objects: dict[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
     *,
@@ -71,7 +71,7 @@ def load_model(
 
     Args:
         filepath: the file or folder.
-        custom_objects: further classes by the names under which they are stored.
+        custom_objects: further classes and functions by the names under which they are stored.
         compile: compile the model as it was, with the state of its optimizer.
         safe_mode: there is no other; taken so that Keras scripts run.
         allow_nan: load weights and optimizer states that are NaN or infinite too.

@@ -53,8 +53,6 @@ REFUSED = [
     (optimizers.Adam, "apply_gradients", "update"),
     (optimizers.Adam, "apply", "update"),
     (activations.Sigmoid, "__call__", "forward"),
-    (regularizers.L2, "__call__", "gradient"),
-    (regularizers.OrthogonalRegularizer, "__call__", "penalty"),
     (constraints.MaxNorm, "__call__", "apply"),
     (gpunn.Model, "train_step", "loss"),
     (gpunn.Model, "test_step", "loss"),
@@ -167,6 +165,44 @@ def test_a_penalty_that_replaces_a_built_in_one_is_obeyed(backend: str) -> None:
     w, _, logs = fitted(backend, layer, "mse")
     expected = np.mean((X @ w - Y) ** 2) + np.sum(np.abs(w) ** 3)
     np.testing.assert_allclose(logs["loss"][0], expected, rtol=1e-5)
+
+
+class Doubled(regularizers.L2):
+    """Of tensors: its derivative follows."""
+
+    def __call__(self, x: Any) -> Any:
+        return 2 * super().__call__(x) + self.l2 * gpunn.ops.sum(x)
+
+
+class Shared:
+    def __call__(self, x: Any) -> Any:
+        return 0.02 * gpunn.ops.sum(x * x) + 0.01 * gpunn.ops.sum(x)
+
+
+class Mixed(Shared, regularizers.OrthogonalRegularizer):
+    """A call of tensors in a class that stands before the built-in one."""
+
+
+class Derived(Doubled):
+    """One with a derivative of its own again."""
+
+    def __call__(self, x: Any) -> Any:
+        return 0.02 * (x * x).sum() + 0.01 * x.sum()
+
+    def gradient(self, x: Any) -> Any:
+        return 0.04 * x + 0.01
+
+
+@pytest.mark.parametrize("regularizer", [Doubled(), Mixed(), Derived()])
+def test_a_penalty_with_a_call_alone_is_differentiated(backend: str, regularizer: Any) -> None:
+    layer = layers.Dense(1, kernel_regularizer=regularizer, use_bias=False)
+    w, after, logs = fitted(backend, layer, "mse")
+    losses_seen = []
+    for _ in range(2):
+        losses_seen.append(np.mean((X @ w - Y) ** 2) + np.sum(0.02 * w**2 + 0.01 * w))
+        w = w - 0.1 * (2 / 3 * X.T @ (X @ w - Y) + 0.04 * w + 0.01)
+    np.testing.assert_allclose(logs["loss"], losses_seen, rtol=1e-5)
+    np.testing.assert_allclose(after, w, rtol=1e-5)
 
 
 class Positive(constraints.MaxNorm):

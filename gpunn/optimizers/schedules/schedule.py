@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.formula import Formula
+from gpunn.common.functions import OfFunction
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
@@ -35,6 +38,27 @@ class LearningRateSchedule(Formula):
         raise TypeError(f"{type(self).__name__} must define __call__(step).")
 
     __repr__ = registry.call_text
+
+
+class FunctionSchedule(OfFunction, LearningRateSchedule):
+    """A function of yours as a schedule: of the number of updates done before, or, as in Keras,
+    of nothing.
+
+    `get` makes one. A file holds it by the name it was registered under, see
+    `gpunn.saving.register_serializable`.
+
+    >>> get(lambda step: 0.1 / (1 + step))(1), get(lambda: 0.5)(1)
+    (0.05, 0.5)
+    """
+
+    abstract = True
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._takes_step = bool(inspect.signature(function).parameters)
+
+    def __call__(self, step: Any) -> float:
+        return float(self.function(step) if self._takes_step else self.function())
 
 
 def check_rate(name: str, value: Any) -> float:
