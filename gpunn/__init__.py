@@ -34,9 +34,10 @@ from .apps import plots
 from .apps.least_squares import fit_least_squares
 from .apps.perceptron import Perceptron
 from .backends import get_backend, use_backend
-from .common import config, random, stored
+from .common import config, stored
 from .layers import Input
 from .models import Model, Sequential
+from .ops import random
 from .ops.variable import Variable
 from .utils import absent, backend
 
