@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,23 +96,50 @@ def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) ->
 
 
 def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
-    """x[entries] where one entry is a tensor of places; slices without ends may be before it."""
-    arrays = [i for i, e in enumerate(entries) if isinstance(e, (Tensor, np.ndarray, list))]
-    if len(arrays) == 1 and all(e == slice(None) for e in entries[: arrays[0]]):
-        places = convert(entries[arrays[0]])
-        if places.dtype == "int32":
-            taken = ops.take(x, places, arrays[0])
-            rest = entries[arrays[0] + 1 :]
-            if all(e == slice(None) for e in rest):
-                return taken
-            return taken[(slice(None),) * (arrays[0] + places.ndim) + rest]
-    if x.value is not None:
-        key = tuple(np.asarray(e) if i in arrays else e for i, e in enumerate(entries))
-        return convert(x.value[key], x.dtype)
-    raise ValueError(
-        "one tensor of whole numbers, behind nothing but `:`, can be an index here; for a choice "
-        "by truth values use ops.where."
-    )
+    """x[entries] where some entries are tensors of places: NumPy's rules."""
+    arrays = [isinstance(e, (Tensor, np.ndarray, list)) for e in entries]
+    tensors = [convert(e) if a else e for e, a in zip(entries, arrays, strict=True)]
+    masks = any(a and t.dtype != "int32" for t, a in zip(tensors, arrays, strict=True))
+    if masks or any(e is None for e in tensors):
+        if x.value is not None:
+            return convert(x.value[tuple(map(_as_numpy, tensors))], x.dtype)
+        raise ValueError(
+            "tensors of whole numbers, without None, can be an index here; for a choice by truth "
+            "values use ops.where."
+        )
+    rest = [slice(None)] * (x.ndim - sum(e is not Ellipsis for e in tensors))
+    at = next((i for i, e in enumerate(tensors) if e is Ellipsis), len(tensors))
+    whole = [*tensors[:at], *rest, *tensors[at + 1 :]]
+    axes = [axis for axis, e in enumerate(whole) if not isinstance(e, slice)]
+    if len(whole) > x.ndim:
+        raise ValueError(f"{len(whole)} entries are too many for a tensor of shape {x.shape}.")
+    x = get_item(x, tuple(e if isinstance(e, slice) else slice(None) for e in whole))
+    if len(axes) == 1:
+        return take(x, whole[axes[0]], axes[0])
+    places = [_from_0(convert(whole[axis], "int32"), x.shape[axis]) for axis in axes]
+    row = places[0]
+    for axis, place in zip(axes[1:], places[1:], strict=True):
+        row = row * x.shape[axis] + place
+    front = moveaxis(x, axes, list(range(len(axes))))
+    kept = front.shape[len(axes) :]
+    found = take(reshape(front, (math.prod(front.shape[: len(axes)]), *kept)), row, 0)
+    if axes[-1] - axes[0] == len(axes) - 1:  # side by side: there, else in front
+        new = list(range(row.ndim))
+        return moveaxis(found, new, [axes[0] + a for a in new])
+    return found
+
+
+def _as_numpy(entry: Any) -> Any:
+    return entry.numpy() if isinstance(entry, Tensor) else entry
+
+
+def _from_0(places: Tensor, n: int) -> Tensor:
+    """Places along an axis of length n, of which negative ones count from its end."""
+    if places.value is not None and places.size:
+        low, high = places.value.min(), places.value.max()
+        if low < -n or high >= n:
+            raise ValueError(f"places must be from {-n} to {n - 1}; got {low} to {high}.")
+    return where(places < 0, places + n, places)
 
 
 # -- by tensors of places
@@ -156,12 +184,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
     place = 0 if axis is None else axis % x.ndim
-    places, n = convert(indices, "int32"), x.shape[place]
-    if places.value is not None and places.size:
-        low, high = places.value.min(), places.value.max()
-        if low < -n or high >= n:
-            raise ValueError(f"take: places must be from {-n} to {n - 1}; got {low} to {high}.")
-    return _take(x, where(places < 0, places + n, places), axis=place)
+    return _take(x, _from_0(convert(indices, "int32"), x.shape[place]), axis=place)
 
 
 @operation

@@ -177,11 +177,14 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
 
 
 @operation
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
+def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
     """Each so many times along an axis."""
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
     place = 0 if axis is None else axis % x.ndim
+    if not isinstance(repeats, (int, np.integer)):
+        times = np.broadcast_to(np.asarray(repeats, int), (x.shape[place],))
+        return ops.take(x, np.repeat(np.arange(x.shape[place]), times), place)
     wide = (*x.shape[: place + 1], int(repeats), *x.shape[place + 1 :])
     whole = (*x.shape[:place], x.shape[place] * int(repeats), *x.shape[place + 1 :])
     return reshape(broadcast_to(expand_dims(x, place + 1), wide), whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -147,7 +148,14 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     given, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = given.split(",")
     if "." in subscripts:
-        raise ValueError("einsum: `...` is not known here; name each axis by a letter.")
+        free = [c for c in string.ascii_letters if c not in subscripts]
+        most = max((t.ndim - len(e) + 3 for e, t in zip(terms, tensors, strict=False) if "." in e))
+        for i, (term, t) in enumerate(zip(terms, tensors, strict=False)):
+            own = most - (t.ndim - len(term) + 3)
+            terms[i] = term.replace("...", "".join(free[own:most]))
+        if not arrow:
+            raise ValueError("einsum: with `...` the result must be named behind `->`.")
+        result = result.replace("...", "".join(free[:most]))
     if len(terms) != len(tensors):
         raise ValueError(f"einsum: {subscripts!r} is of {len(terms)} tensors; got {len(tensors)}.")
     for term, t in zip(terms, tensors, strict=True):

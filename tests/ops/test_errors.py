@@ -154,3 +154,12 @@ def test_a_tensor_behaves_as_an_array() -> None:
     assert isinstance(ops.convert_to_numpy(t), np.ndarray)
     assert ops.dtype(t) == "float32" and ops.shape(t) == (2, 2)
     assert ops.is_tensor(t) and not ops.is_tensor(t.numpy())
+
+
+def test_masks_choose_where_the_numbers_are_there() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    t = ops.convert_to_tensor(x)
+    assert t[t > 2].tolist() == x[x > 2].tolist()
+    assert t[None, [1]].tolist() == x[None, [1]].tolist()
+    with pytest.raises(ValueError, match=r"ops\.where"):
+        traced(lambda x: x[x > 2], 3)

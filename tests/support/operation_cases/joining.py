@@ -126,3 +126,7 @@ for indexing in ("xy", "ij"):
     )  # fmt: skip
 case("meshgrid", lambda x: ops.meshgrid(x), lambda x: [x], floats(3))
 case("pad", called("pad", 1, constant_values=True), lambda x: pad(x, (1, 1), value=True), bools(3))
+case(
+    "repeat", called("repeat", [1, 0, 3], 1),
+    lambda x: x.repeat_interleave(torch.tensor([1, 0, 3]), 1), floats(2, 3),
+)  # fmt: skip

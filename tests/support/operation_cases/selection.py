@@ -232,3 +232,24 @@ case(
     floats(4, 3),
 )
 case("trapezoid", ops.trapezoid, torch.trapezoid, floats(3, 4), floats(4))
+
+for key in (
+    np.s_[[0, 1], [1, -1]], np.s_[0, [1, 2]], np.s_[..., [1, 2]], np.s_[1:, [1, 2]],
+    np.s_[[0, 2], :, [1, 1]], np.s_[:, [[0], [1]], [1, 2, 4]],
+    np.s_[[2, 0], ..., -1], np.s_[:, [0, 1], 1:3],
+):  # fmt: skip
+    case("get_item", called("get_item", key), lambda x, k=key: x[k], floats(3, 4, 5))
+case(
+    "get_item",
+    lambda x, i: x[np.arange(3), i],
+    lambda x, i: x[torch.arange(3), i.long()],
+    floats(3, 4),
+    ints(3, low=-4, high=4),
+)
+# NumPy has the places in front here, PyTorch does not.
+case(
+    "get_item",
+    called("get_item", np.s_[0, :, [1, 1]]),
+    lambda x: x[0, :, [1, 1]].T,
+    floats(3, 4, 5),
+)
