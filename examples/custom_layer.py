@@ -1,14 +1,11 @@
-"""A layer of your own: forward and backward in one file, on the CPU and on the card.
+"""A layer of your own: a call of operations, on the CPU and on the card.
 
 Swish with a learned slope (Ramachandran et al., 2017), one slope beta a feature:
 
     y = x s    with    s = sigmoid(beta x)
-    dy/dx = s + beta x s (1 - s)        dy/dbeta = x x s (1 - s)
 
-There is no automatic differentiation, so the layer brings its backward pass, and this file
-has it compared with finite differences before it trains with it. Both passes are written with
-`backend.xp`, which is numpy or cupy, and put every result into an array that exists already
-(`out=`): that is all it takes to run on both, and to be captured as part of a step.
+The layer says what comes out; its backward pass follows from that. This file has the gradients
+compared with finite differences before it trains with it.
 
 Run:       python examples/custom_layer.py [--epochs 200]
 Takes:     about two seconds.
@@ -25,7 +22,7 @@ import tempfile
 import numpy as np
 
 import gpunn
-from gpunn import layers, plots
+from gpunn import layers, ops, plots
 from gpunn.testing import check_gradients
 
 
@@ -39,35 +36,10 @@ class Swish(layers.Layer):
 
     def build(self, input_shape):
         start = gpunn.initializers.Constant(self.start)
-        self.beta = self.parameter(input_shape[1:], start, "beta")
+        self.beta = self.add_weight(input_shape[1:], start, name="beta")
 
-    def forward(self, call):
-        xp = call.backend.xp
-        s = call.array("s", call.x.shape)
-        # sigmoid(z) = (1 + tanh(z / 2)) / 2, which no z can make overflow
-        xp.multiply(call.x, self.beta.value, out=s)
-        xp.multiply(s, 0.5, out=s)
-        xp.tanh(s, out=s)
-        xp.add(s, 1.0, out=s)
-        xp.multiply(s, 0.5, out=s)
-        xp.multiply(call.x, s, out=call.y)
-
-    def backward(self, call):
-        xp = call.backend.xp
-        s = call.array("s", call.x.shape)
-        slope = call.array("slope", call.x.shape)
-        term = call.array("term", call.x.shape)
-        xp.subtract(1.0, s, out=slope)
-        xp.multiply(slope, call.y, out=slope)  # x s (1 - s), which both derivatives need
-        if call.trains:
-            xp.multiply(slope, call.x, out=term)
-            xp.multiply(term, call.dy, out=term)
-            call.backend.column_sums(term, self.beta.gradient, accumulate=call.accumulate_gradients)
-        if call.dx is not None:
-            xp.multiply(slope, self.beta.value, out=term)
-            xp.add(term, s, out=term)
-            xp.multiply(term, call.dy, out=term)
-            call.backend.affine(term, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+    def call(self, x):
+        return x * ops.sigmoid(self.beta * x)
 
 
 def make_model(dtype=None):

@@ -50,12 +50,12 @@ def _check_sample(argument: str, value: Any) -> tuple[int, ...]:
 class Layer(Applicable, registry.Entry, HasFields):
     """Base class of layers. A layer of your own is one class in one file.
 
-    It writes `forward` and `backward`, each in terms of one `gpunn.core.plan.Call`
-    (``call.x``, ``call.y``, ``call.dy``, ``call.dx``), declares its parameters in
-    `build`, and says in `compute_output_shape` what comes out. ``call.backend.xp`` is
-    numpy or cupy: with it (and ``out=``) a layer runs on both. There is no automatic
-    differentiation; `gpunn.testing.check_gradients` compares a backward pass with
-    finite differences.
+    It declares its parameters in `build`, by `add_weight`, and writes `call`, in terms of tensors
+    with `gpunn.ops` and of other layers, which is differentiated. Or it writes `forward` and
+    `backward`, each in terms of one `gpunn.core.plan.Call` (``call.x``, ``call.y``, ``call.dy``,
+    ``call.dx``), and says in `compute_output_shape` what comes out; ``call.backend.xp`` is numpy
+    or cupy: with it (and ``out=``) such a layer runs on both. `gpunn.testing.check_gradients`
+    compares either with finite differences.
 
     Args:
         trainable: whether updates change its parameters; may be set at any time.
@@ -71,10 +71,8 @@ class Layer(Applicable, registry.Entry, HasFields):
 
     >>> import gpunn
     >>> class _Double(gpunn.layers.Layer):
-    ...     def forward(self, call):
-    ...         call.backend.xp.multiply(call.x, 2, out=call.y)
-    ...     def backward(self, call):
-    ...         call.backend.xp.multiply(call.dy, 2, out=call.dx)
+    ...     def call(self, x):
+    ...         return 2 * x
     >>> _Double()([[1.0, 2.0]]).tolist()
     [[2.0, 4.0]]
     """
