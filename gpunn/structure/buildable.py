@@ -293,6 +293,10 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             raise TypeError(f"{self.name}: only a model with a call of its own has parameters.")
         return self._body.add_weight(*args, **kwargs)
 
+    def add_loss(self, loss: Any) -> None:
+        """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`."""
+        traced.add_loss(loss)
+
     @property
     def built(self) -> bool:
         """Whether the parameters exist."""

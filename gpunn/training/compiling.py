@@ -104,7 +104,7 @@ class CompilableModel(Structure):
                 "metrics": metrics, "weighted_metrics": weighted_metrics,
                 "matmul_precision": matmul_precision,
             }  # fmt: skip
-            if isinstance(loss, (list, tuple, Mapping)):
+            if any(map(_for_several, (loss, loss_weights))):
                 loss = loss_weights = metrics = weighted_metrics = None
         names = self._target_names()
         compiled = {
@@ -344,6 +344,11 @@ def _in_training(model: CompilableModel, method: str) -> str:
             else "Wait until that has ended, or train a copy: from_config(get_config())."
         )
     )
+
+
+def _for_several(given: Any) -> bool:
+    """Whether an argument of `compile` says something of each of several outputs."""
+    return isinstance(given, (list, tuple, Mapping))
 
 
 def _several(given: Any) -> bool:

@@ -188,6 +188,78 @@ def test_several_inputs_are_kerass(keras: Any, make: Any, x: Any, backend: str) 
     same_training(alike(keras, make, x, backend=backend), x, Y)
 
 
+def list_of_outputs(k: Any) -> Any:
+    class Heads(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.body = k.layers.Dense(4, activation="tanh")
+            self.one, self.other = k.layers.Dense(2), k.layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            x = self.body(x)
+            return [self.one(x), self.other(x) * 2]
+
+    return Heads
+
+
+def outputs_by_names(k: Any) -> Any:
+    class Named(list_of_outputs(k)):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return dict(zip(("one", "other"), super().call(x), strict=True))
+
+    return Named
+
+
+OUTPUTS = {
+    "list": (list_of_outputs, [Y, Z], ["mse", "mae"]),
+    "names": (outputs_by_names, {"one": Y, "other": Z}, {"one": "mse", "other": "mae"}),
+    "one loss": (list_of_outputs, [Y, Z], "mse"),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+@pytest.mark.parametrize("seen", [False, True], ids=["compiled first", "seen first"])
+def test_several_outputs_are_kerass(keras: Any, case: str, seen: bool, backend: str) -> None:
+    make, y, loss = OUTPUTS[case]
+    theirs, ours = make(keras)(), make(gpunn)(backend=backend)
+    losses = []
+    for module, model in ((keras, theirs), (gpunn, ours)):
+        given = [loss] * 2 if module is keras and case == "one loss" else loss
+        if seen:
+            model(X)
+        model.compile(module.optimizers.SGD(0.05), given)
+        if not seen:
+            model.evaluate(X, y, verbose=0)
+        if module is gpunn:
+            model.set_weights(theirs.get_weights())
+            predicted = model.predict(X, verbose=0), theirs.predict(X, verbose=0)
+            assert type(predicted[0]) is type(predicted[1])
+            for mine, other in zip(*map(list_of, predicted), strict=True):
+                assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    for model in (theirs, ours):
+        options = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+        losses.append(model.fit(X, y, **options).history["loss"])
+    assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def penalized(k: Any) -> Any:
+    class Penalized(plain(k)):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            y = super().call(x)
+            self.add_loss(0.1 * k.ops.mean(k.ops.square(y)))
+            return y
+
+    return Penalized
+
+
+def test_a_loss_that_a_model_adds_is_kerass(keras: Any, backend: str) -> None:
+    same_training(alike(keras, penalized, X, backend=backend), X, Y)
+
+
+def list_of(outputs: Any) -> list[np.ndarray]:
+    return list(map(np.asarray, outputs.values() if isinstance(outputs, dict) else outputs))
+
+
 def test_a_shape_builds_it_too() -> None:
     model = plain(gpunn)(backend="numpy")
     assert not model.built and model.layers and not model.weights
