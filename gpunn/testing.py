@@ -1,6 +1,6 @@
 """Tests for a layer, loss or activation of your own.
 
-There is no automatic differentiation: who writes a forward pass also writes its backward pass.
+Who writes a forward pass by hand also writes its backward pass; a `call` is differentiated.
 `check_gradients` checks that the two agree.
 """
 
