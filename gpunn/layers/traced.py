@@ -42,11 +42,14 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
 
 
 def is_traced(x: Any) -> bool:
-    """Whether ``x`` is a tensor that stands for numbers of each step, or holds one."""
+    """Whether ``x`` is a tensor that stands for numbers of each step, or holds one. Inside a trace
+    every tensor and weight is one of each step: what is applied to it may be trained."""
     if isinstance(x, Mapping):
         return any(map(is_traced, x.values()))
     if isinstance(x, (list, tuple)):
         return any(map(is_traced, x))
+    if current() is not None:
+        return isinstance(x, (Tensor, Parameter))
     return isinstance(x, Tensor) and x.value is None
 
 
@@ -262,6 +265,8 @@ STREAMS = 1 << 32
 
 class _Application(Primitive):
     """A layer applied inside a trace."""
+
+    at_once = False
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         parent: Call = computation.context

@@ -45,6 +45,9 @@ class Primitive:
             ``compute(array, **attributes)`` gives it.
     """
 
+    at_once = True
+    """False of one that waits for the step even where all numbers are known."""
+
     def __init__(
         self,
         name: str,
@@ -65,7 +68,7 @@ class Primitive:
         except ValueError as error:
             raise ValueError(self._complaint(shapes, error)) from None
         dtype = self._dtype(*[t.dtype for t in tensors], **attributes)
-        if any(t.value is None for t in tensors) or not tensors:
+        if not self.at_once or any(t.value is None for t in tensors) or not tensors:
             return Tensor(shape, dtype, None, self, tensors, attributes)
         return Tensor(shape, dtype, self._now(shape, dtype, tensors, attributes))
 

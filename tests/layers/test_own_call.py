@@ -278,3 +278,22 @@ def test_computes_on_arrays_by_itself() -> None:
     assert_allclose(layer(x), x @ layer.get_weights()[0], rtol=1e-6)
     assert layer.compute_output_shape((None, 3)) == (None, 2)
     assert ops.convert_to_numpy(layer.w).shape == (3, 2)
+
+
+def test_a_layer_inside_learns_from_constants_too(backend: str) -> None:
+    """Its input is known when the call is traced, but not what its weights will be."""
+
+    class Offset(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.learned = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+
+        def call(self, x: Any) -> Any:
+            return x + self.learned(ops.ones((x.shape[0], 2)))
+
+    model = gpunn.Sequential([layers.Input((1,)), Offset()], backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.25), "mse")
+    x = np.zeros((8, 1), np.float32)
+    model.fit(x, x + 3.0, batch_size=8, epochs=1, verbose=0)
+    # One step from 0: the gradient of (2 w - 3)^2 by each of the two weights is -6.
+    assert_allclose(model.get_weights()[0], [[1.5], [1.5]], rtol=1e-6)
