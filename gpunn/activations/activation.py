@@ -132,6 +132,7 @@ class FunctionActivation(OfFunction, Activation):
     """
 
     abstract = True
+    has_call = True
     saves = "input"
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -96,7 +96,8 @@ class Predictor:
         self.form = form
         self._contexts = Contexts(lambda: Forward(plan, spec, seed))
         self._calls = itertools.count()
-        self._called = [f for f in plan.formulas if plan.may_draw and hasattr(f, "__dict__")]
+        self._draws = plan.may_draw
+        self._called = [f for f in plan.formulas if self._draws and hasattr(f, "__dict__")]
         self._settings = settings_of(self._called)
         cache = spec.backend.cache_bytes
         row = sample_bytes(plan, spec.dtype, training=False)
@@ -112,7 +113,8 @@ class Predictor:
         Raises:
             ValueError: for a value that is not finite.
         """
-        self._follow_settings()
+        if self._called:
+            self._follow_settings()
         spec = self.spec
         backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
         if large:
@@ -126,17 +128,18 @@ class Predictor:
                 x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
                 for x, (argument, _) in zip(xs, spec.inputs, strict=True)
             ]
-        return self.arena.access.read(self._contexts.call, self._outputs, xs, self._number())
+        number = self._number() if self._draws else 0
+        return self.arena.access.read(self._contexts.call, self._outputs, xs, number)
 
     def _follow_settings(self) -> None:
         """Forget the programs if a user's layer has got other attributes since."""
-        if self._called and (settings := settings_of(self._called)) != self._settings:
+        if (settings := settings_of(self._called)) != self._settings:
             self._contexts.clear()
             self._settings = settings
 
     def _number(self) -> int:
-        """Of the random numbers of a call, if it draws some: each has others, its pieces too."""
-        return DRAWN + (next(self._calls) << PIECES) if self.plan.may_draw else 0
+        """Of the random numbers of a call: each has others, its pieces too."""
+        return DRAWN + (next(self._calls) << PIECES)
 
     def _outputs(self, forward: Forward, xs: Sequence[Array], number: int) -> list[np.ndarray]:
         return list(map(self.spec.backend.read, forward.run(xs, number).ys))
@@ -145,7 +148,7 @@ class Predictor:
         """The outputs of all nodes of the plan, for arrays on the device."""
 
         def work(forward: Forward) -> list[np.ndarray]:
-            run = forward.run(xs, self._number())
+            run = forward.run(xs, self._number() if self._draws else 0)
             return [self.spec.backend.read(call.y) for call in run.calls]
 
         return self.arena.access.read(self._contexts.call, work)
@@ -157,7 +160,7 @@ class Predictor:
         outs = [np.empty((rows, *shape), dtype) for shape in self.plan.output_shapes]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
-        number = self._number()
+        number = self._number() if self._draws else 0
 
         def work(forward: Forward, piece: int) -> None:
             at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))

@@ -130,9 +130,11 @@ void spread(const Windows& w, int64 channels, const T* shares, const T* dy, T* d
 
 constexpr int64 ROOM = 512;  // numbers of some windows of a row, of which there are not so many
 
-// Whether the cells of neighbouring windows lie close enough to make vectors of these.
+// Whether the cells of neighbouring windows lie close enough to make vectors of these. The longest
+// vector there is decides, not that of this instruction set: the order of sums depends on it.
 template <typename T> bool few(const Windows& w, int64 channels) {
-    return channels < Vector<T>::lanes && (w.stride_x == 1 || channels == 1);
+    constexpr int64 longest = 64 / sizeof(T);
+    return channels < longest && (w.stride_x == 1 || channels == 1);
 }
 
 // f(window, windows) for all windows of an image, some neighbours in a row at a time

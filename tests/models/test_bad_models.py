@@ -25,10 +25,6 @@ def compiled(*given: Any, **arguments: Any) -> Any:
     return model
 
 
-def squared(y_true: Any, y_pred: Any) -> Any:
-    return (y_true - y_pred) ** 2
-
-
 class Backward(gpunn.layers.Layer):
     """Half of a layer."""
 

@@ -24,8 +24,9 @@ class FormulaProtocol(Protocol):
     def parameters(self) -> tuple[float, ...]: ...
 
     @property
-    def traceable(self) -> bool:
-        """Whether its methods ask for operations and array functions only, the same each time."""
+    def has_call(self) -> bool:
+        """Whether it is made of a user's functions of tensors: these ask for operations and array
+        functions only, the same each time, and targets may be of any shape."""
 
 
 class ActivationProtocol(FormulaProtocol, Protocol):
@@ -52,10 +53,6 @@ class LossProtocol(FormulaProtocol, Protocol):
         """Whether the targets are class numbers (rows,) in place of (rows, classes)."""
 
     @property
-    def has_call(self) -> bool:
-        """Whether it is computed by a `call` of a user's: its targets may be of any width."""
-
-    @property
     def counts_matches(self) -> bool:
         """Whether it counts the rows whose largest prediction is at the true class."""
 
@@ -66,10 +63,6 @@ class LossProtocol(FormulaProtocol, Protocol):
 
 class MetricProtocol(FormulaProtocol, Protocol):
     """Sums over batches. See `gpunn.metrics.Metric`."""
-
-    @property
-    def has_call(self) -> bool:
-        """Whether it is computed by functions of a user's: its targets may be of any shape."""
 
     @property
     def sparse(self) -> bool | None:

@@ -84,9 +84,9 @@ class TracingBackend(Backend):
     def _formula(
         self, formula: FormulaProtocol, function: Callable[..., None], *arrays: Any
     ) -> None:
-        """Apply a formula. One that is not traceable may look at the values of its arrays: a
-        trace holds it as one call."""
-        if formula.functor is None and not formula.traceable:
+        """Apply a formula. One of a user's may look at the values of its arrays: a trace holds it
+        as one call, unless it is made of operations on tensors."""
+        if formula.functor is None and not formula.has_call:
             self._do(function, self, *arrays)
         else:
             function(self, *arrays)
