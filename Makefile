@@ -27,7 +27,7 @@ help: ## say what there is to make
 train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/mnist)
 	$(BIN)/gpunn train mnist --out $(OUT)
 
-test: lint ## run the tests: eight minutes
+test: lint ## run the tests: ten minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-more: export OPENBLAS_NUM_THREADS = 1
