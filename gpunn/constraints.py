@@ -204,6 +204,7 @@ class FunctionConstraint(OfFunction, Constraint):
     """
 
     abstract = True
+    has_call = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):

@@ -16,9 +16,10 @@ from gpunn.core.workspace import run_once
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
+from .given import Given, Place
 from .held import Holder
 from .shapes import is_shape, whole_shape, with_batch_axis, without_batch_axis
-from .symbolic import Given, GraphOperation, Place, Sample, SymbolicTensor, is_symbolic
+from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
 Pass = Callable[[Call], None]
 
@@ -45,11 +46,9 @@ class Applicable(Holder, GraphOperation):
     call: Any
     forward: Any
     backward: Any
+    is_view: Any
     _training_calls: Iterator[int]
     _outputs_known: list[Any]
-
-    def is_view(self, call: Call) -> bool:
-        raise NotImplementedError
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output (batch or None, ...): of `call`, if there is one, else the input's,

@@ -23,11 +23,11 @@ from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import trace_of
 
-from .constants import Named, Place, changed, constant, found_in, restored, stored
+from .given import Given, Named, Place, constant, found_in, replaced, restored, stored
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape
-from .symbolic import Given, Sample, SymbolicTensor
+from .symbolic import Sample, SymbolicTensor
 
 __all__ = ["Lambda"]
 
@@ -55,7 +55,7 @@ class Operation(Layer):
     Args:
         operation: its name.
         arguments: what it is called with: constants, and the places of tensors; see
-            `gpunn.layers.constants`.
+            `gpunn.layers.given`.
         options: likewise, by name.
         index: which of several results it gives.
     """
@@ -97,8 +97,8 @@ class Operation(Layer):
                 return given[entry.number]
             return value(entry) if isinstance(entry, Parameter) else entry
 
-        options = {key: changed(entry, filled) for key, entry in self.options.items()}
-        found = FUNCTIONS[self.operation](*changed(self.arguments, filled), **options)
+        options = {key: replaced(filled, entry) for key, entry in self.options.items()}
+        found = FUNCTIONS[self.operation](*replaced(filled, self.arguments), **options)
         self.several = isinstance(found, (list, tuple))
         return list(found) if self.several else [found]
 
@@ -195,8 +195,8 @@ class Operation(Layer):
             own = {p.name: p for p in layers[entry.layer].weights}
             return own.get(entry.name, entry)
 
-        self.arguments = changed(self.arguments, find)
-        self.options = {key: changed(entry, find) for key, entry in self.options.items()}
+        self.arguments = replaced(find, self.arguments)
+        self.options = {key: replaced(find, entry) for key, entry in self.options.items()}
         return not list(found_in([self.arguments, self.options], Named))
 
     def get_config(self) -> dict[str, Any]:
@@ -265,8 +265,8 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
 
     if name in ("shape", "ndim"):
         return getattr(arguments[0], name)
-    places = [changed(entry, kept) for entry in arguments]
-    named = {key: changed(entry, kept) for key, entry in options.items()}
+    places = [replaced(kept, entry) for entry in arguments]
+    named = {key: replaced(kept, entry) for key, entry in options.items()}
     if name in MERGING and not named and all(isinstance(entry, Place) for entry in places):
         a, b = arguments
         if a.sample == b.sample and is_float(a.dtype) and is_float(b.dtype):

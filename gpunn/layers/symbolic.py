@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import Node
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.tensor import Symbolic
+
+from .given import Given
 
 Sample = tuple[int, ...]
 """The shape of one sample."""
@@ -50,111 +52,6 @@ class Form:
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
         return self.kind(values)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where, among the arguments of a call, its tensor of this number stands."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Given:
-    """The arguments of a call, whose tensors are handed over apart.
-
-    Attributes:
-        args, kwargs: as they were given, with a `Place` for each tensor, at any depth of lists,
-            tuples and dictionaries.
-    """
-
-    args: tuple[Any, ...] = (Place(0),)
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        args: Any,
-        kwargs: Mapping[str, Any],
-        is_tensor: Callable[[Any], bool],
-        leaf: Callable[[Any], bool] = lambda x: False,
-    ) -> tuple[list[Any], Given]:
-        """The tensors among the arguments, in order, and the rest.
-
-        ``leaf`` says which lists, tuples and dictionaries are looked at as a whole.
-
-        >>> Given.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
-        [1.5, 2.5]
-        """
-        tensors: list[Any] = []
-
-        def place(x: Any) -> Any:
-            if not is_tensor(x):
-                return x
-            tensors.append(x)
-            return Place(len(tensors) - 1)
-
-        args = tuple(replaced(place, x, leaf) for x in args)
-        return tensors, cls(args, {name: replaced(place, x, leaf) for name, x in kwargs.items()})
-
-    def filled(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with these tensors in their places."""
-
-        def put(x: Any) -> Any:
-            return tensors[x.number] if isinstance(x, Place) else x
-
-        args = tuple(replaced(put, x) for x in self.args)
-        return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
-
-    def is_like(self, other: Given) -> bool:
-        """Whether both are equal; not so if they hold arrays."""
-        try:
-            return bool(self == other)
-        except ValueError:
-            return False
-
-    def get_config(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_config` makes an equal one."""
-        return {"args": _stored(list(self.args)), "kwargs": _stored(dict(self.kwargs))}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Given:
-        return cls(tuple(_restored(config["args"])), _restored(config["kwargs"]))
-
-
-def replaced(
-    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
-) -> Any:
-    """``x`` with what stands in its lists, tuples and dictionaries replaced by a function."""
-    if leaf(x):
-        return function(x)
-    if isinstance(x, Mapping):
-        return {key: replaced(function, entry, leaf) for key, entry in x.items()}
-    if isinstance(x, (list, tuple)):
-        entries = [replaced(function, entry, leaf) for entry in x]
-        return entries if isinstance(x, list) else tuple(entries)
-    return function(x)
-
-
-def _stored(x: Any) -> Any:
-    if isinstance(x, Place):
-        return {"tensor": x.number}
-    if isinstance(x, Mapping):
-        return {"dict": {key: _stored(entry) for key, entry in x.items()}}
-    if isinstance(x, (list, tuple)):
-        return {"list" if isinstance(x, list) else "tuple": [_stored(entry) for entry in x]}
-    return x
-
-
-def _restored(x: Any) -> Any:
-    if not isinstance(x, Mapping):
-        return x
-    ((kind, entry),) = x.items()
-    if kind == "tensor":
-        return Place(entry)
-    if kind == "dict":
-        return {key: _restored(value) for key, value in entry.items()}
-    return {"list": list, "tuple": tuple}[kind](map(_restored, entry))
 
 
 class SymbolicTensor(Symbolic):

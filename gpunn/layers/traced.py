@@ -23,7 +23,8 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current, trace_of
 
-from .symbolic import Given, Sample
+from .given import Given, Place
+from .symbolic import Sample
 
 
 def takes_training(layer: Any) -> bool:
@@ -115,7 +116,7 @@ def _has_others(form: Any) -> bool:
         return any(map(_has_others, form.values()))
     if isinstance(form, (list, tuple)):
         return any(map(_has_others, form))
-    return type(form).__name__ != "Place"
+    return not isinstance(form, Place)
 
 
 def outputs_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
@@ -127,7 +128,8 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 def _compute(
     backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
 ) -> None:
-    formula.forward_backward(loss, backend, y_true, y_pred, out, None)
+    method = partial(formula.forward_backward, loss)
+    backend.apply_formula(formula, method, y_true, y_pred, out, None)
 
 
 def _compute_gradient(
@@ -140,7 +142,8 @@ def _compute_gradient(
     formula: Any,
 ) -> None:
     values = backend.scratch(dy.shape, dy.dtype, "loss of rows")
-    formula.forward_backward(loss, backend, y_true, y_pred, values, out)
+    method = partial(formula.forward_backward, loss)
+    backend.apply_formula(formula, method, y_true, y_pred, values, out)
     backend.xp.multiply(out, dy.reshape(-1, 1), out=out)
 
 

@@ -281,3 +281,25 @@ def test_a_number_of_the_loss_that_changes_is_followed(backend: str) -> None:
     before = model.evaluate(x, y, verbose=0)
     loss.factor = 6.0
     assert model.evaluate(x, y, verbose=0) == pytest.approx(2 * before, rel=1e-6)
+
+
+def test_a_loss_with_a_backward_pass_of_its_own_inside_a_function(backend: str) -> None:
+    """What it writes with plain assignments is written in each step, not in the first alone."""
+
+    class ByHand(gpunn.losses.Loss):
+        def forward(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:
+            values[...] = ((y_pred - y_true) ** 2).mean(axis=-1)
+
+        def backward(self, backend: Any, y_true: Any, y_pred: Any, gradient: Any) -> None:
+            gradient[...] = 2 / y_pred.shape[-1] * (y_pred - y_true)
+
+    by_hand, x, y = ByHand(reduction="none"), data()[0], targets("one-hot")
+    found = []
+    for loss in ("mse", lambda t, p: by_hand(t, p)):
+        gpunn.utils.set_random_seed(2)
+        model = network(gpunn, backend=backend)
+        model.compile(gpunn.optimizers.SGD(0.05), loss)
+        model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        found.append(model.get_weights())
+    for ours, other in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-5, atol=1e-6)

@@ -212,6 +212,11 @@ class Device(ABC):
         """``function(xp, *args)``: what array functions with ``out=`` do not do, for formulas."""
         function(self.xp, *args)
 
+    def apply_formula(self, formula: Any, method: Callable[..., None], *arrays: Any) -> None:
+        """``method(self, *arrays)``, a method of a formula. That of a user's, unless it is made
+        of operations on tensors, may look at the values of its arrays: it is called each time."""
+        method(self, *arrays)
+
     def release(self) -> None:
         """Forget the work arrays, so that their memory can be used otherwise."""
         self._scratch.arrays.clear()

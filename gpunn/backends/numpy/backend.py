@@ -99,12 +99,12 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
             target = x if activation.saves == "input" else out
             self._do(np.add, x, bias, out=target)
             x = target
-        self._formula(activation, activation.forward, x, out)
+        self.apply_formula(activation, activation.forward, x, out)
 
     def _activation_gradient(self, given: Given) -> None:
         activation = given.activation
         with self._accumulating(given.out, given.accumulate) as target:
-            self._formula(activation, activation.gradient, given.saved, given.dy, target)
+            self.apply_formula(activation, activation.gradient, given.saved, given.dy, target)
 
     def _prelu(self, given: Given) -> None:
         x, out = given.x, given.out
@@ -209,7 +209,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         weights, gradient, totals = given.weights, given.gradient, given.totals
         rows = given.rows
         values = self.scratch((rows,), y_pred.dtype, "values")
-        self._formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
+        self.apply_formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
         if weights is not None:
             self._do(np.multiply, values, weights, out=values)
         if gradient is not None:
@@ -223,7 +223,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
         self._do(np.copyto, sums[0], values)
         if counts:
             hits = self.scratch((rows,), bool, "hits")
-            self._formula(loss, loss.matches, y_true, y_pred, hits)
+            self.apply_formula(loss, loss.matches, y_true, y_pred, hits)
             self._do(np.copyto, sums[2], hits)
         ones = self._ones(rows, np.float64)
         added = self.scratch((n,), np.float64, "added")
@@ -239,7 +239,7 @@ class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
 
     def _metric(self, given: Given) -> None:
         metric, arrays = given.metric, (given.y_true, given.y_pred, given.weights, given.state)
-        self._formula(metric, metric.accumulate, *arrays)
+        self.apply_formula(metric, metric.accumulate, *arrays)
 
     def _advance(self, given: Given) -> None:
         counters, rows = given.control.counters, given.rows

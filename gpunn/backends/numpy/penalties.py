@@ -48,7 +48,7 @@ class NumpyPenalties(TracingBackend):
         return penalty
 
     def _constrain(self, given: Given) -> None:
-        self._formula(given.constraint, given.constraint.apply, given.w)
+        self.apply_formula(given.constraint, given.constraint.apply, given.w)
 
     def _schedule(self, given: Given) -> None:
         control = given.control

@@ -81,15 +81,13 @@ class TracingBackend(Backend):
     def apply(self, function: Callable[..., None], *args: Any) -> None:
         self._do(function, np, *args)
 
-    def _formula(
-        self, formula: FormulaProtocol, function: Callable[..., None], *arrays: Any
+    def apply_formula(
+        self, formula: FormulaProtocol, method: Callable[..., None], *arrays: Any
     ) -> None:
-        """Apply a formula. One of a user's may look at the values of its arrays: a trace holds it
-        as one call, unless it is made of operations on tensors."""
         if formula.functor is None and not formula.has_call:
-            self._do(function, self, *arrays)
+            self._do(method, self, *arrays)  # one call of the trace
         else:
-            function(self, *arrays)
+            method(self, *arrays)
 
     # What operations have in common.
 

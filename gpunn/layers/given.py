@@ -1,0 +1,198 @@
+"""The arguments of a call on tensors: where these stand among them, and constants.
+
+Arguments are what Python has them as, with `Place` where a tensor stood. In files they are values
+of JSON: ``{"input": 0}`` for a place, ``{"tuple": [...]}``, ``{"dict": {...}}``, ``{"slice": [1,
+None, None]}``, ``{"array": [[1.0]], "dtype": "float32"}``, ``{"parameter": ["dense", "kernel"]}``
+and ``{"ellipsis": True}``; numbers, text, lists and None as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.core.arena import Parameter
+from gpunn.ops.dtypes import standard
+from gpunn.ops.tensor import Tensor
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where, among the arguments of a call, its tensor of this number stands."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """A parameter that was read from a file, before it is found: its layer's name and its own."""
+
+    layer: str
+    name: str
+
+
+def replaced(
+    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
+) -> Any:
+    """``x`` with what stands in its lists, tuples, slices and dictionaries replaced by a function.
+
+    ``leaf`` says which of these are looked at as a whole.
+    """
+    if leaf(x):
+        return function(x)
+    if isinstance(x, Mapping):
+        return {key: replaced(function, entry, leaf) for key, entry in x.items()}
+    if isinstance(x, (list, tuple)):
+        entries = [replaced(function, entry, leaf) for entry in x]
+        return entries if isinstance(x, list) else tuple(entries)
+    if isinstance(x, slice):
+        return slice(*(replaced(function, end, leaf) for end in (x.start, x.stop, x.step)))
+    return function(x)
+
+
+def found_in(value: Any, kind: Any) -> Iterator[Any]:
+    """What is of this type, anywhere in ``value``."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from found_in(entry, kind)
+    elif isinstance(value, kind):
+        yield value
+
+
+def constant(value: Any) -> Any:
+    """A constant argument as it is kept: arrays are copied, dtypes are known by their names.
+
+    Raises:
+        TypeError: for what is no number, array, text or parameter.
+    """
+    if isinstance(value, (*PLAIN, Place, Named, Parameter)) or value is Ellipsis:
+        return value
+    if isinstance(value, (type, np.dtype)):
+        return standard(value)
+    if isinstance(value, (Tensor, np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        array = np.array(value)
+        if array.dtype.kind in "biuf":
+            return array
+    raise TypeError(
+        f"a symbolic tensor is calculated with numbers, arrays, parameters and other symbolic "
+        f"tensors; got {value!r}."
+    )
+
+
+def stored(value: Any) -> Any:
+    """Arguments as JSON can hold them."""
+    if isinstance(value, list):
+        return [stored(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {"dict": {key: stored(entry) for key, entry in value.items()}}
+    if isinstance(value, tuple):
+        return {"tuple": [stored(entry) for entry in value]}
+    if isinstance(value, slice):
+        return {"slice": [stored(end) for end in (value.start, value.stop, value.step)]}
+    if isinstance(value, Place):
+        return {"input": value.number}
+    if isinstance(value, Parameter):
+        return {"parameter": [value.layer.name, value.name]}
+    if isinstance(value, Named):
+        return {"parameter": [value.layer, value.name]}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.name}
+    return {"ellipsis": True} if value is Ellipsis else value
+
+
+def restored(value: Any) -> Any:
+    """What `stored` has stored; anything else as it is.
+
+    Raises:
+        ValueError: for a dictionary that `stored` does not write.
+    """
+    if isinstance(value, (list, tuple)):
+        return type(value)([restored(entry) for entry in value])
+    if not isinstance(value, dict):
+        return value
+    kind, entry = next(iter(value.items()), ("", None))
+    if kind == "input" and type(entry) is int:
+        return Place(entry)
+    if kind == "ellipsis":
+        return ...
+    if kind == "tuple":
+        return tuple(map(restored, entry or ()))
+    if kind == "dict" and isinstance(entry, dict):
+        return {key: restored(part) for key, part in entry.items()}
+    if kind == "slice" and isinstance(entry, list) and len(entry) == 3:
+        return slice(*map(restored, entry))
+    if kind == "parameter" and isinstance(entry, list) and len(entry) == 2:
+        return Named(*entry)
+    if kind == "array" and set(value) == {"array", "dtype"}:
+        return np.array(entry, standard(value["dtype"]))
+    raise ValueError(f"an argument of an operation is stored as {value!r}.")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The arguments of a call, whose tensors are handed over apart.
+
+    Attributes:
+        args, kwargs: as they were given, with a `Place` for each tensor, at any depth of lists,
+            tuples and dictionaries.
+    """
+
+    args: tuple[Any, ...] = (Place(0),)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        is_tensor: Callable[[Any], bool],
+        leaf: Callable[[Any], bool] = lambda x: False,
+    ) -> tuple[list[Any], Given]:
+        """The tensors among the arguments, in order, and the rest.
+
+        ``leaf`` says which lists, tuples and dictionaries are looked at as a whole.
+
+        >>> Given.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
+        [1.5, 2.5]
+        """
+        tensors: list[Any] = []
+
+        def place(x: Any) -> Any:
+            if not is_tensor(x):
+                return x
+            tensors.append(x)
+            return Place(len(tensors) - 1)
+
+        args = tuple(replaced(place, x, leaf) for x in args)
+        return tensors, cls(args, {name: replaced(place, x, leaf) for name, x in kwargs.items()})
+
+    def filled(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with these tensors in their places."""
+
+        def put(x: Any) -> Any:
+            return tensors[x.number] if isinstance(x, Place) else x
+
+        args = tuple(replaced(put, x) for x in self.args)
+        return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
+
+    def is_like(self, other: Given) -> bool:
+        """Whether both are equal; not so if they hold arrays."""
+        try:
+            return bool(self == other)
+        except ValueError:
+            return False
+
+    def get_config(self) -> dict[str, Any]:
+        """As JSON can hold it; `from_config` makes an equal one."""
+        return {"args": stored(list(self.args)), "kwargs": stored(dict(self.kwargs))}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Given:
+        return cls(tuple(restored(config["args"])), restored(config["kwargs"]))
