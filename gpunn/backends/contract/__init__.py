@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from .declaration import Given, Operation
 from .device import Array
+from .expression import Expressions
 from .images import Images
 from .normalization import Normalization
 from .operation import operation
@@ -31,5 +32,5 @@ from .steps import Steps
 __all__ = ["Array", "Contract", "Given", "Operation", "dropout_scale", "operation"]
 
 
-class Contract(Passes, Normalization, Images, Steps):
+class Contract(Passes, Expressions, Normalization, Images, Steps):
     """All operations; `Backend` adds where arrays live and how steps are repeated."""

@@ -1,7 +1,8 @@
 """Shapes as an operation declares them: ``"rows *window channels"``.
 
 A part is a number, the name of a size, or the attribute of an argument (``geometry.window``);
-one with a star in front stands for any number of sizes. A name that comes again is the same size.
+one with a star in front stands for any number of sizes. A name that comes again is the same size;
+``?`` is any size each time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def names_of_sizes(shape: str) -> set[str]:
     >>> sorted(names_of_sizes("samples *geometry.windows channels"))
     ['channels', 'samples']
     """
-    return {name for _, name, attribute in _parts(shape) if not attribute}
+    return {name for _, name, attribute in _parts(shape) if not attribute and name != "?"}
 
 
 def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
@@ -68,6 +69,8 @@ def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
     if len(shape) != len(sizes):
         return False
     for (_, name, size), n in zip(sizes, shape, strict=True):
+        if name == "?":
+            continue
         if values.setdefault(name, n) != n if size is None else size != n:
             return False
     return True

@@ -13,6 +13,7 @@ from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, 
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 
+from .expressions import NumpyExpressions
 from .images import NumpyImages
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
@@ -29,7 +30,9 @@ COMBINATIONS = {
 }
 
 
-class NumpyBackend(NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates):
+class NumpyBackend(
+    NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
+):
     """Arrays in host memory. Also the reference that the card is checked against."""
 
     name = "numpy"

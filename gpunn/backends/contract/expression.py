@@ -1,0 +1,209 @@
+"""Expressions: work on single numbers, and sums along rows and columns, done in one pass.
+
+An expression is computed over a matrix (rows, columns). Each of its values is a number for each
+element of that matrix, for each row, for each column, or one number for all, and is spread out
+where it meets a value of more. `gpunn.ops.fusion` makes expressions of what a user writes; a
+backend makes one loop, or one kernel, of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from .declaration import Argument, Given, reads
+from .device import Array
+from .operation import Operations, operation
+
+
+class Extent(NamedTuple):
+    """Along which axes of the matrix a value differs.
+
+    >>> Extent(rows=True, columns=False).shape(32, 10)
+    (32, 1)
+    """
+
+    rows: bool
+    columns: bool
+
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        return rows if self.rows else 1, columns if self.columns else 1
+
+    def with_(self, other: Extent) -> Extent:
+        """Of what is computed from two values."""
+        return Extent(self.rows or other.rows, self.columns or other.columns)
+
+
+ONE, ROWS, COLUMNS = Extent(False, False), Extent(True, False), Extent(False, True)
+ELEMENTS = Extent(True, True)
+
+OPERANDS: dict[str, int] = {
+    **dict.fromkeys(("constant", "column_index"), 0),
+    **dict.fromkeys(
+        (
+            "copy", "negative", "abs", "sign", "square", "reciprocal", "sqrt", "relu", "sigmoid",
+            "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
+            "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "floor", "ceil", "round",
+            "isnan", "isinf", "isfinite", "logical_not",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        (
+            "add", "subtract", "multiply", "divide", "maximum", "minimum", "power",
+            "floor_divide", "mod", "arctan2", "logaddexp", "equal", "not_equal", "less",
+            "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor",
+        ),
+        2,
+    ),
+    "where": 3,
+    **dict.fromkeys(("row_sum", "row_max", "row_min", "column_sum"), 1),
+}  # fmt: skip
+"""The functions of instructions, and how many values each is computed from."""
+
+TRUTHS = frozenset(
+    ("isnan", "isinf", "isfinite", "logical_not", "equal", "not_equal", "less", "less_equal",
+     "greater", "greater_equal", "logical_and", "logical_or", "logical_xor")
+)  # fmt: skip
+"""Those that say whether something holds: 1, or 0."""
+
+ROW_FOLDS = frozenset(("row_sum", "row_max", "row_min"))
+
+MOST_COLUMNS = 2048
+"""Of an expression in which something is computed from a sum or an extreme of a row."""
+MOST_ARRAYS = 24
+MOST_INSTRUCTIONS = 128
+
+
+class Instruction(NamedTuple):
+    """How a value is computed from those before it.
+
+    Attributes:
+        function: one of `OPERANDS`. Their formulas are NumPy's; "copy" takes over a value (of
+            another dtype, maybe), "column_index" is the number of the column, from 0 on;
+            "row_sum", "row_max" and "row_min" fold each row to one number, "column_sum" all rows
+            to one; no other instruction takes its result. What is folded differs along that
+            axis. Where a condition is expected, what is not 0 holds.
+        operands: the numbers of the values that it takes: first come the inputs, then what the
+            instructions give.
+        number: what a "constant" is.
+    """
+
+    function: str
+    operands: tuple[int, ...] = ()
+    number: float = 0.0
+
+
+class Output(NamedTuple):
+    """A value that is written, and whether it is added to what is there."""
+
+    value: int
+    accumulate: bool = False
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What is computed, of inputs and outputs that are given with each call.
+
+    Args:
+        dtype: that it is computed in, float32 or float64. Inputs and outputs may have others:
+            they are converted as they are read and written.
+        inputs: along which axes each differs.
+        instructions: in order.
+        outputs: what is written; not an input itself.
+
+    >>> softmax = Expression("float32", (ELEMENTS,), (
+    ...     Instruction("row_max", (0,)), Instruction("subtract", (0, 1)),
+    ...     Instruction("exp", (2,)), Instruction("row_sum", (3,)),
+    ...     Instruction("divide", (3, 4))), (Output(5),))
+    >>> [extent.columns for extent in softmax.extents]
+    [True, False, True, True, False, True]
+    """
+
+    dtype: str
+    inputs: tuple[Extent, ...]
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Output, ...]
+
+    def __post_init__(self) -> None:
+        sums = set[int]()
+        for number, (function, operands, _) in enumerate(self.instructions, len(self.inputs)):
+            right = len(operands) == OPERANDS[function] and not sums & {*operands}
+            if not right or not all(0 <= operand < number for operand in operands):
+                raise ValueError(f"{function} of the values {operands} as value {number}.")
+            if function in ROW_FOLDS and not self.extents[operands[0]].columns:
+                raise ValueError(f"{function} of a value that has one number for each row.")
+            if function == "column_sum":
+                sums.add(number)
+                if not self.extents[operands[0]].rows:
+                    raise ValueError(f"{function} of a value that has one row.")
+
+    @cached_property
+    def extents(self) -> tuple[Extent, ...]:
+        """Of each value: inputs first, then instructions."""
+        found = list(self.inputs)
+        for instruction in self.instructions:
+            extent = ONE
+            for operand in instruction.operands:
+                extent = extent.with_(found[operand])
+            if instruction.function == "column_index":
+                extent = COLUMNS
+            elif instruction.function in ROW_FOLDS:
+                extent = Extent(extent.rows, False)
+            elif instruction.function == "column_sum":
+                extent = Extent(False, extent.columns)
+            found.append(extent)
+        return tuple(found)
+
+    @cached_property
+    def last_uses(self) -> dict[int, int]:
+        """Of each value that an instruction takes, the number of the last one that does."""
+        found: dict[int, int] = {}
+        for number, instruction in enumerate(self.instructions):
+            found.update(dict.fromkeys(instruction.operands, number))
+        return found
+
+    def fits(
+        self, inputs: Sequence[Array], outputs: Sequence[Array], size: tuple[int, int]
+    ) -> bool:
+        """Whether these arrays are of the shapes of its values."""
+        shapes = [extent.shape(*size) for extent in self.extents]
+        read = [tuple(array.shape) for array in inputs] == shapes[: len(self.inputs)]
+        return read and all(
+            tuple(out.shape) == shapes[output.value]
+            for out, output in zip(outputs, self.outputs, strict=True)
+        )
+
+
+def _numbered(name: str) -> Callable[[Given], dict[str, Array]]:
+    return lambda given: {f"{name}[{k}]": a for k, a in enumerate(given.__dict__[name])}
+
+
+def _accumulates(given: Given) -> bool:
+    return any(output.accumulate for output in given.expression.outputs)
+
+
+class Expressions(Operations):
+    """What a user has written, as one operation."""
+
+    @operation(
+        inputs=reads("? ?", "real", of=_numbered("inputs")),
+        outputs=Argument("? ?", "real", read=_accumulates, written=True, of=_numbered("outputs")),
+        where=("expression.fits(inputs, outputs, (rows, columns))",),
+    )
+    def expression(
+        self,
+        expression: Expression,
+        rows: int,
+        columns: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+    ) -> None:
+        """outputs = what the expression makes of the inputs, over a matrix (rows, columns).
+
+        Arrays have two axes: (rows, columns), (rows, 1), (1, columns) or (1, 1), as the value
+        that they hold. In an expression in which something is computed from a fold of a row,
+        there are at most `MOST_COLUMNS` columns.
+        """

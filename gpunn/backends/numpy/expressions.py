@@ -1,0 +1,186 @@
+"""Expressions on NumPy: a call for each instruction, over blocks where arrays are large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.expression import ELEMENTS, ROW_FOLDS, TRUTHS, Expression
+
+from .program import TracingBackend
+
+LARGE = 1 << 18  # elements; of fewer, what an instruction has written is still in the cache
+BLOCK = 1 << 15
+_NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
+_FOLDS: dict[str, Any] = {
+    "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
+}  # fmt: skip
+_IN_TURN = frozenset(("where", *_FOLDS))  # these read operands when the result is begun
+
+
+class NumpyExpressions(TracingBackend):
+    """What a user has written; a part of `NumpyBackend`."""
+
+    def _expression(self, given: Given) -> None:
+        rows, columns = given.rows, given.columns
+        for block in _blocks(given.expression, rows, columns):
+            _Block(self, given, *block).perform()
+
+
+def _blocks(
+    expression: Expression, rows: int, columns: int
+) -> Iterator[tuple[slice, slice]]:
+    """Where to cut the matrix: between rows, or if these are long, between columns."""
+    if rows * columns <= LARGE or ELEMENTS not in expression.extents:
+        yield slice(0, rows), slice(0, columns)
+    elif columns <= BLOCK or any(step.function in ROW_FOLDS for step in expression.instructions):
+        height = max(1, BLOCK // columns)
+        for start in range(0, rows, height):
+            yield slice(start, min(start + height, rows)), slice(0, columns)
+    else:
+        width = max(1, BLOCK // rows)
+        for start in range(0, columns, width):
+            yield slice(0, rows), slice(start, min(start + width, columns))
+
+
+class _Block:
+    """An expression over some rows and columns.
+
+    Attributes:
+        values: of inputs and instructions: arrays, and numbers for constants.
+    """
+
+    def __init__(
+        self, backend: NumpyExpressions, given: Given, rows: slice, columns: slice
+    ) -> None:
+        self.backend, self.rows, self.columns = backend, rows, columns
+        self.expression: Expression = given.expression
+        self.size = rows.stop - rows.start, columns.stop - columns.start
+        self._made = 0
+        self._free: dict[tuple[tuple[int, int], str], list[Array]] = {}
+        self._registers: dict[int, Array] = {}  # of values whose memory may be used again
+        self.values: dict[int, Any] = {}
+        self._outputs = [self._part(array) for array in given.outputs]
+        self._direct: dict[int, Array] = {}  # values that are computed where they belong
+        for output, array in zip(self.expression.outputs, self._outputs, strict=True):
+            made = output.value >= len(given.inputs)
+            if made and not output.accumulate and array.dtype.name == self._dtype(output.value):
+                self._direct.setdefault(output.value, array)
+        for number, array in enumerate(given.inputs):
+            self.values[number] = self._read(number, self._part(array))
+
+    def perform(self) -> None:
+        inputs = len(self.expression.inputs)
+        kept = {output.value for output in self.expression.outputs}
+        for step, instruction in enumerate(self.expression.instructions):
+            number, function = inputs + step, instruction.function
+            if function == "constant":
+                self.values[number] = instruction.number
+                continue
+            if function == "column_index":
+                self.values[number] = self._column_index()
+                continue
+            operands = [self.values[operand] for operand in instruction.operands]
+            done = [
+                operand for operand in set(instruction.operands)
+                if self.expression.last_uses[operand] == step and operand not in kept
+            ]  # fmt: skip
+            if function not in _IN_TURN:
+                self._release(done)
+            out = self.values[number] = self._result(number)
+            self._compute(function, operands, out)
+            if function in _IN_TURN:
+                self._release(done)
+        for output, array in zip(self.expression.outputs, self._outputs, strict=True):
+            value, continued = self.values[output.value], self._is_continued(output.value)
+            if continued or (output.accumulate and not self._was_written(output.value)):
+                self.backend._do(np.add, array, value, out=array, casting="unsafe")
+            elif value is not array and not self._was_written(output.value):
+                self.backend._do(np.copyto, array, value, casting="unsafe")
+
+    def _is_continued(self, value: int) -> bool:
+        """Whether it is a sum over rows that blocks before this one have begun."""
+        step = value - len(self.expression.inputs)
+        folds = step >= 0 and self.expression.instructions[step].function == "column_sum"
+        return folds and self.rows.start > 0
+
+    def _was_written(self, value: int) -> bool:
+        """Whether a block before this one has written the same numbers."""
+        extent = self.expression.extents[value]
+        above = self.rows.start > 0 and not extent.rows
+        return above or (self.columns.start > 0 and not extent.columns)
+
+    def _compute(self, function: str, operands: list[Any], out: Array) -> None:
+        do = self.backend._do
+        if function in _FOLDS:
+            axis = 0 if function == "column_sum" else 1
+            do(_FOLDS[function], operands[0], axis=axis, out=out, keepdims=True)
+        elif function == "where":
+            condition, a, b = operands
+            do(np.copyto, out, b)
+            do(np.copyto, out, a, where=condition)
+        elif function == "copy":
+            do(np.copyto, out, operands[0], casting="unsafe")
+        elif function == "relu":
+            do(np.maximum, operands[0], 0.0, out=out)
+        elif function == "sigmoid":
+            do(np.negative, operands[0], out=out)
+            do(np.exp, out, out=out)  # where this is infinite, the result is 0
+            do(np.add, out, 1.0, out=out)
+            do(np.divide, 1.0, out, out=out)
+        else:
+            do(getattr(np, _NAMES.get(function, function)), *operands, out=out)
+
+    # -- memory
+
+    def _dtype(self, number: int) -> str:
+        step = number - len(self.expression.inputs)
+        truth = step >= 0 and self.expression.instructions[step].function in TRUTHS
+        return "bool" if truth else self.expression.dtype
+
+    def _part(self, array: Array) -> Array:
+        """What this block has of an array."""
+        rows = self.rows if array.shape[0] > 1 else slice(None)
+        return array[rows, self.columns if array.shape[1] > 1 else slice(None)]
+
+    def _read(self, number: int, array: Array) -> Array:
+        """An input, in the dtype that is computed in."""
+        if array.dtype.name in ("bool", self.expression.dtype):
+            return array
+        out = self._register(number, array.shape, self.expression.dtype)
+        self.backend._do(np.copyto, out, array, casting="unsafe")
+        return out
+
+    def _result(self, number: int) -> Array:
+        if number in self._direct and not self._is_continued(number):
+            return self._direct[number]
+        extent = self.expression.extents[number]
+        return self._register(number, extent.shape(*self.size), self._dtype(number))
+
+    def _register(self, number: int, shape: Any, dtype: str) -> Array:
+        free = self._free.get((shape, dtype))
+        if free:
+            array = free.pop()
+        else:
+            self._made += 1
+            array = self.backend.scratch(shape, dtype, f"expression {self._made}")
+        self._registers[number] = array
+        return array
+
+    def _release(self, numbers: list[int]) -> None:
+        for number in numbers:
+            if (array := self._registers.pop(number, None)) is not None:
+                self._free.setdefault((array.shape, array.dtype.name), []).append(array)
+
+    def _column_index(self) -> Array:
+        first = self.columns.start
+
+        def fill(array: Array) -> None:
+            array[...] = np.arange(first, first + array.shape[1])
+
+        shape = 1, self.size[1]
+        return self.backend.scratch(shape, self.expression.dtype, f"columns from {first}", fill)
