@@ -14,6 +14,7 @@ from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, 
 from gpunn.backends.contract.formulas import OptimizerProtocol
 from gpunn.backends.shared.pieces import cut
 
+from .expressions import CupyExpressions
 from .images import CupyImages
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
@@ -30,7 +31,7 @@ NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
 
 
-class CupyBackend(CupyImages, CupyNormalization, CupyPenalties):
+class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties):
     """The operations of the contract on a card; see `TaskBackend` for its arguments."""
 
     def _program(self, step: Step, traceable: bool) -> Program:
