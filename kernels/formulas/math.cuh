@@ -13,6 +13,8 @@ HD float log(float x) { return ::logf(x); }
 HD float log1p(float x) { return ::log1pf(x); }
 HD float erfc(float x) { return ::erfcf(x); }
 HD float tanh(float x) { return ::tanhf(x); }
+HD float sin(float x) { return ::sinf(x); }
+HD float cos(float x) { return ::cosf(x); }
 // Of angles in turns: no reduction by multiples of pi, which would take memory, is needed.
 HD float cos_turns(float x) { return ::cospif(2 * x); }
 HD double cos_turns(double x) { return ::cospi(2 * x); }
@@ -25,6 +27,8 @@ using polynomials::log;
 using polynomials::log1p;
 using polynomials::erfc;
 using polynomials::tanh;
+using polynomials::sin;
+using polynomials::cos;
 using polynomials::cos_turns;
 HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
 using polynomials::sin_turns;
@@ -38,10 +42,42 @@ HD double erfc(double x) { return ::erfc(x); }
 HD double tanh(double x) { return ::tanh(x); }
 HD float sqrt(float x) { return ::sqrtf(x); }
 HD double sqrt(double x) { return ::sqrt(x); }
+HD double sin(double x) { return ::sin(x); }
 HD double cos(double x) { return ::cos(x); }
+HD float tan(float x) { return ::tanf(x); }
+HD double tan(double x) { return ::tan(x); }
+HD float asin(float x) { return ::asinf(x); }
+HD double asin(double x) { return ::asin(x); }
+HD float acos(float x) { return ::acosf(x); }
+HD double acos(double x) { return ::acos(x); }
+HD float atan(float x) { return ::atanf(x); }
+HD double atan(double x) { return ::atan(x); }
+HD float sinh(float x) { return ::sinhf(x); }
+HD double sinh(double x) { return ::sinh(x); }
+HD float cosh(float x) { return ::coshf(x); }
+HD double cosh(double x) { return ::cosh(x); }
+HD float asinh(float x) { return ::asinhf(x); }
+HD double asinh(double x) { return ::asinh(x); }
+HD float acosh(float x) { return ::acoshf(x); }
+HD double acosh(double x) { return ::acosh(x); }
+HD float atanh(float x) { return ::atanhf(x); }
+HD double atanh(double x) { return ::atanh(x); }
+HD float floor(float x) { return ::floorf(x); }
 HD double floor(double x) { return ::floor(x); }
+HD float ceil(float x) { return ::ceilf(x); }
 HD double ceil(double x) { return ::ceil(x); }
+HD float rint(float x) { return ::rintf(x); }
+HD double rint(double x) { return ::rint(x); }
+HD float pow(float x, float y) { return ::powf(x, y); }
 HD double pow(double x, double y) { return ::pow(x, y); }
+HD float fmod(float x, float y) { return ::fmodf(x, y); }
+HD double fmod(double x, double y) { return ::fmod(x, y); }
+HD float atan2(float x, float y) { return ::atan2f(x, y); }
+HD double atan2(double x, double y) { return ::atan2(x, y); }
+HD float magnitude(float x) { return ::fabsf(x); }
+HD double magnitude(double x) { return ::fabs(x); }
+HD float with_sign_of(float x, float size) { return ::copysignf(size, x); }
+HD double with_sign_of(double x, double size) { return ::copysign(size, x); }
 HD double times_power_of_2(double x, int n) { return ::ldexp(x, n); }
 HD int exponent(double x) { return ::ilogb(x); }  // 2^exponent <= |x|, and twice that is above
 

@@ -159,6 +159,52 @@ inline float erfc(float x) {
     return float(x < 0.0f ? 2.0 - y : y);
 }
 
+// An angle |x| < MOST_ANGLE: the rest after the nearest quarter turns, in r, and their number. In
+// double: it would take three floats to hold so many of them.
+constexpr float MOST_ANGLE = 1e6f;
+
+struct Angle {
+    float r;
+    uint32 quarters;
+
+    explicit Angle(float x) {
+        const double rounder = 6755399441055744.0;  // 1.5 * 2^52
+        const double whole = (double(x) * 0.63661977236758134 + rounder) - rounder;
+        const double rest = double(x) - whole * 1.57079632673412561417;  // without an error
+        r = float(rest - whole * 6.07710050650619224932e-11);
+        quarters = uint32(int32(whole));
+    }
+    // sin(r) and cos(r), |r| <= pi / 4
+    float sine() const {
+        const float z = r * r;
+        const float y = (-0.000195149565f * z + 0.00833215844f) * z - 0.166666552f;
+        return with_sign_of(r, y * z * r + r);
+    }
+    float cosine() const {
+        const float z = r * r;
+        const float y = (2.44327847e-5f * z - 0.00138873131f) * z + 0.0416666456f;
+        return y * z * z + (1.0f - 0.5f * z);
+    }
+};
+
+inline float sin_near(float x) {
+    const Angle angle(x);
+    const float sine = angle.sine(), cosine = angle.cosine();
+    const float y = (angle.quarters & 1u) != 0 ? cosine : sine;
+    return number(bits(y) ^ ((angle.quarters & 2u) << 30));
+}
+
+inline float cos_near(float x) {
+    const Angle angle(x);
+    const float sine = angle.sine(), cosine = angle.cosine();
+    const float y = (angle.quarters & 1u) != 0 ? sine : cosine;
+    return number(bits(y) ^ (((angle.quarters + 1u) & 2u) << 30));
+}
+
+// Of angles beyond, which are seldom, a call of the C library.
+inline float sin(float x) { return magnitude(x) < MOST_ANGLE ? sin_near(x) : ::sinf(x); }
+inline float cos(float x) { return magnitude(x) < MOST_ANGLE ? cos_near(x) : ::cosf(x); }
+
 // The rest after the nearest quarter turns, in r, and their number.
 struct Turns {
     float r;
