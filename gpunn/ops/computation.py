@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 
+from .fusion.schedule import Fused, scheduled
 from .gradients import in_order
 from .primitive import Work
 from .tensor import Tensor
@@ -66,8 +68,10 @@ class Computation:
         self._uses = self._count_uses(orders, stages)
         self._kept = set(leaves)
         self.work: list[list[Work]] = []
-        for order, targets in zip(orders, stages, strict=True):
-            self.work.append(self._stage(order, targets))
+        for number, (order, targets) in enumerate(zip(orders, stages, strict=True)):
+            behind = {id(x) for later in orders[number + 1 :] for t in later for x in t.inputs}
+            behind.update(id(target.tensor) for some in stages[number:] for target in some)
+            self.work.append(self._stage(order, targets, behind))
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:
@@ -100,40 +104,75 @@ class Computation:
             uses[id(t)] = uses.get(id(t), 0) + 1
         return uses
 
-    def _stage(self, order: list[Tensor], targets: Sequence[Target]) -> list[Work]:
+    def _stage(
+        self, order: list[Tensor], targets: Sequence[Target], needed: set[int]
+    ) -> list[Work]:
         work: list[Work] = []
         direct = self._written_directly(order, targets)
         for t in order:
-            if t.primitive is None:
-                if id(t) not in self._arrays and t.value is None:
-                    raise ValueError(
-                        f"{t!r} is of another call than the one it is used in: a tensor cannot "
-                        f"be kept from call to call. Compute it again, or keep it in a variable."
-                    )
-                continue
-            arrays = [self.array(source) for source in t.inputs]
-            if t.primitive.view:
-                self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
-                self._owner[id(t)] = self._owner[id(t.inputs[0])]
-                self._uses[self._owner[id(t)]] = (
-                    self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
+            if t.primitive is None and id(t) not in self._arrays and t.value is None:
+                raise ValueError(
+                    f"{t!r} is of another call than the one it is used in: a tensor cannot "
+                    f"be kept from call to call. Compute it again, or keep it in a variable."
                 )
+        computed = [t for t in order if t.primitive is not None]
+        for step in scheduled(computed, self._arrays.keys(), needed):
+            if isinstance(step, Fused):
+                work += self._fused(step, direct)
             else:
-                out = direct.get(id(t))
-                if out is None:
-                    out = self.empty(t.shape, t.dtype)
-                else:
-                    self._kept.add(id(t))
-                self._arrays[id(t)], self._owner[id(t)] = out, id(t)
-                work.append(t.primitive.bind(self, out, arrays, t))
-            for source in t.inputs:
-                self._done_with(source, work)
+                self._alone(step, direct, work)
         for target in targets:
             written = direct.get(id(target.tensor))
             if target.array is not None and target.array is not written:
                 work.append(self._stored(target))
             self._done_with(target.tensor, work)
         return work
+
+    def _alone(self, t: Tensor, direct: dict[int, Array], work: list[Work]) -> None:
+        """One operation."""
+        arrays = [self.array(source) for source in t.inputs]
+        if t.primitive.view:
+            self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
+            self._owner[id(t)] = self._owner[id(t.inputs[0])]
+            self._uses[self._owner[id(t)]] = (
+                self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
+            )
+        else:
+            out = self._place(t, direct)
+            work.append(t.primitive.bind(self, out, arrays, t))
+        for source in t.inputs:
+            self._done_with(source, work)
+
+    def _fused(self, fused: Fused, direct: dict[int, Array]) -> list[Work]:
+        """Several operations as one expression."""
+        group, (rows, columns) = fused.group, fused.group.size()
+        inputs, work = [], list[Work]()
+        for t in group.inputs:
+            array = self.array(t)
+            if not array.flags.c_contiguous:
+                copy = self.backend.empty(array.shape, array.dtype)
+                work.append(partial(self.backend.xp.copyto, copy, array))
+                array = copy
+            inputs.append(array.reshape(group.shape_of(t)))
+        outputs = [self._place(t, direct).reshape(group.shape_of(t)) for t in fused.outputs]
+        expression = group.expression(fused.outputs)
+        backend = self.backend
+        work.append(partial(backend.expression, expression, rows, columns, inputs, outputs))
+        apart = set(map(id, fused.later))
+        for t in group.members:
+            for source in t.inputs if id(t) not in apart else ():
+                self._done_with(source, work)
+        return work
+
+    def _place(self, t: Tensor, direct: dict[int, Array]) -> Array:
+        """Where a result is written to."""
+        out = direct.get(id(t))
+        if out is None:
+            out = self.empty(t.shape, t.dtype)
+        else:
+            self._kept.add(id(t))
+        self._arrays[id(t)], self._owner[id(t)] = out, id(t)
+        return out
 
     def _written_directly(self, order: list[Tensor], targets: Iterable[Target]) -> dict[int, Array]:
         """The results that are computed where they belong."""

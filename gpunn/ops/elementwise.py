@@ -33,7 +33,7 @@ def elementwise(
 ) -> Any:
     """A primitive that one array function computes, of the same name unless another is given."""
     compute = _function(function or name)
-    return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient)
+    return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, loop=name)
 
 
 # -- of one tensor; floats are computed in floatx where integers come
@@ -76,13 +76,15 @@ def _compute_sigmoid(backend: Backend, out: Array, x: Array) -> None:
 
 
 _sigmoid = Primitive(
-    "sigmoid", _compute_sigmoid, broadcast_shape, gradient=lambda dy, y, x: (dy * y * (1 - y),)
-)
+    "sigmoid", _compute_sigmoid, broadcast_shape,
+    gradient=lambda dy, y, x: (dy * y * (1 - y),), loop="sigmoid",
+)  # fmt: skip
 _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
     broadcast_shape,
     gradient=lambda dy, y, x: (dy * (x > 0),),
+    loop="relu",
 )
 
 _FLOATS_ONLY = {
@@ -222,6 +224,7 @@ _where = Primitive(
         ops.where(condition, dy, 0.0),
         ops.where(condition, 0.0, dy),
     ),
+    loop="where",
 )
 
 
@@ -252,6 +255,7 @@ _cast = Primitive(
     lambda shape, dtype: shape,
     lambda given, dtype: dtype,
     _cast_gradient,
+    loop="cast",
 )
 
 
@@ -266,7 +270,7 @@ def _copy(backend: Backend, out: Array, x: Array) -> None:
     backend.xp.copyto(out, x)
 
 
-_stop_gradient = Primitive("stop_gradient", _copy, broadcast_shape)
+_stop_gradient = Primitive("stop_gradient", _copy, broadcast_shape, loop="same")
 
 
 @operation

@@ -43,6 +43,8 @@ class Primitive:
             None where there is none. None: of no input.
         view: whether the result is its first input's memory under another shape: then
             ``compute(array, **attributes)`` gives it.
+        loop: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none
+            does.
     """
 
     at_once = True
@@ -56,8 +58,10 @@ class Primitive:
         dtype: Callable[..., str] = lambda *dtypes, **attributes: dtypes[0],
         gradient: Callable[..., Gradients] | None = None,
         view: bool = False,
+        loop: str = "",
     ) -> None:
         self.name, self.compute, self.gradient, self.view = name, compute, gradient, view
+        self.loop = loop
         self._shape, self._dtype = shape, dtype
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:

@@ -54,7 +54,8 @@ def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None
     ) -> None:
         getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
 
-    return Primitive(name, compute, _reduced, dtype or (lambda given, **options: given), gradient)
+    kept = dtype or (lambda given, **options: given)
+    return Primitive(name, compute, _reduced, kept, gradient, loop=f"row_{name}")
 
 
 def _sum_gradient(

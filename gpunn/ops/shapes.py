@@ -29,6 +29,7 @@ _reshape = Primitive(
     lambda dtype, shape: dtype,
     lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
     view=True,
+    loop="same",
 )
 
 
@@ -173,6 +174,7 @@ _broadcast = Primitive(
     _broadcast_shape,
     lambda dtype, shape: dtype,
     _broadcast_gradient,
+    loop="broadcast",
 )
 
 

@@ -1,0 +1,254 @@
+"""A group of tensors that one expression computes: which tensors fit into it, and as what.
+
+An expression works over a matrix (rows, columns). The axes of the largest tensors of a group are
+divided: those in front make up its rows, the others its columns. What differs along some of them
+only has one number for each row, for each column, or for all; see
+`gpunn.backends.contract.expression`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    MOST_ARRAYS,
+    MOST_INSTRUCTIONS,
+    ONE,
+    ROW_FOLDS,
+    ROWS,
+    Expression,
+    Extent,
+    Instruction,
+    Output,
+)
+from gpunn.ops.tensor import Shape, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A value of the expression.
+
+    Attributes:
+        function, operands, number: see `Instruction`; "input" is read from an array.
+        extent: along which axes it differs.
+    """
+
+    function: str
+    extent: Extent
+    operands: tuple[Value, ...] = ()
+    number: float = 0.0
+
+
+class Member(NamedTuple):
+    """What a tensor of the group is.
+
+    Attributes:
+        value: its numbers.
+        extent: along which axes its shape reaches; the value may differ along fewer.
+    """
+
+    value: Value
+    extent: Extent
+
+
+class Group:
+    """Tensors that are computed together.
+
+    Args:
+        shape: of its largest tensors.
+        rows: how many of the axes in front make up the rows.
+        dtype: that it computes in.
+
+    Attributes:
+        members: the tensors, in the order in which they joined.
+        inputs: the tensors that it reads.
+    """
+
+    def __init__(self, shape: Shape, rows: int, dtype: str) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._lead, self._tail = shape[:rows], shape[rows:]
+        self.rows, self.columns = math.prod(self._lead), math.prod(self._tail)
+        self.members: list[Tensor] = []
+        self.inputs: list[Tensor] = []
+        self._known: dict[int, Member] = {}  # of members and inputs
+        self._values: list[Value] = []  # what instructions give
+        self._same: dict[tuple[object, ...], Value] = {}
+
+    # -- shapes
+
+    def aligned(self, shape: Shape) -> Extent | None:
+        """Along what a tensor of this shape differs that meets one of the largest; None: it does
+        not fit."""
+        if math.prod(shape) == 1:
+            return ONE
+        whole = (1,) * (len(self.shape) - len(shape)) + shape
+        lead, tail = whole[: len(self._lead)], whole[len(self._lead) :]
+        if lead in (self._lead, (1,) * len(lead)) and tail in (self._tail, (1,) * len(tail)):
+            return Extent(math.prod(lead) > 1, math.prod(tail) > 1)
+        return None
+
+    def extents_of(self, shape: Shape) -> list[Extent]:
+        """Along what a tensor of this shape may differ, the likeliest first."""
+        found = self.aligned(shape), ROWS if shape == self._lead else None
+        return [extent for extent in dict.fromkeys(found) if extent is not None]
+
+    def extent_of(self, t: Tensor) -> Extent | None:
+        """Along what a tensor differs that is to join: as those it is made of, if one of these has
+        its shape. None if it does not fit."""
+        for source in t.inputs:
+            if source.shape == t.shape and id(source) in self._known:
+                return self._known[id(source)].extent
+        return next(iter(self.extents_of(t.shape)), None)
+
+    def extent_within(self, shape: Shape, t: Tensor, extent: Extent) -> Extent | None:
+        """Along what an operand of this shape differs that is broadcast to the shape of ``t``."""
+        if math.prod(shape) == 1:
+            return ONE
+        if t.shape == self.shape:
+            return self.aligned(shape)
+        return extent if shape == t.shape else None
+
+    def over(self, shape: Shape, extent: Extent, axes: Sequence[int]) -> Extent | None:
+        """What these axes of a tensor are: its rows, its columns, both; None: a part of them."""
+        front = len(self._lead) - len(self.shape) + len(shape) if extent == ELEMENTS else 0
+        long = {a for a, n in enumerate(shape) if n > 1}
+        rows, columns = {a for a in long if a < front}, {a for a in long if a >= front}
+        folded = long & set(axes)
+        if extent != ELEMENTS:
+            return None if folded not in (set(), long) else extent if folded else ONE
+        if folded & rows not in (set(), rows) or folded & columns not in (set(), columns):
+            return None
+        return Extent(bool(folded & rows), bool(folded & columns))
+
+    # -- values
+
+    def known(self, t: Tensor) -> Member | None:
+        return self._known.get(id(t))
+
+    def can_read(self, t: Tensor, extent: Extent | None) -> bool:
+        """Whether a tensor can be an operand that differs along these axes."""
+        if extent is None:
+            return False
+        known = self._known.get(id(t))
+        if known is None:
+            return t.value is None or t.size > 1 or extent == ONE
+        # A sum of rows is complete when all of them were seen.
+        return known.extent == extent and known.value.function != "column_sum"
+
+    def read(self, t: Tensor, extent: Extent) -> Value:
+        """The value of an operand, which may be a new input."""
+        known = self._known.get(id(t))
+        if known is None:
+            if t.value is not None and t.size == 1:
+                return self.constant(float(t.value.item()))
+            self.inputs.append(t)
+            known = self._known[id(t)] = Member(Value("input", extent), extent)
+        return known.value
+
+    def constant(self, number: float) -> Value:
+        return self.do("constant", number=number)
+
+    def do(self, function: str, *operands: Value, number: float = 0.0) -> Value:
+        """The value that an instruction gives: of two that are the same, the first."""
+        if function in ("multiply", "divide") and _is_one(operands[1]):
+            return operands[0]
+        if function == "multiply" and _is_one(operands[0]):
+            return operands[1]
+        key = function, *map(id, operands), repr(number)  # of -0.0 and NaN too
+        if key not in self._same:
+            value = Value(function, _extent(function, operands), operands, number)
+            self._same[key] = value
+            self._values.append(value)
+        return self._same[key]
+
+    def fold(self, function: str, value: Value, over: Extent) -> Value:
+        """The sum, or the largest or smallest, of each row or, of sums, of rows too."""
+        along = Extent(False, over.columns), Extent(over.rows, False)
+        for name, axis in zip((function, "column_sum"), along, strict=True):
+            if (axis.rows and value.extent.rows) or (axis.columns and value.extent.columns):
+                value = self.do(name, value)
+            elif axis != ONE and function == "row_sum":
+                count = float(self.rows if axis.rows else self.columns)
+                value = self.do("multiply", value, self.constant(count))
+        return value
+
+    # -- members
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another tensor may be one too many."""
+        return len(self._values) > MOST_INSTRUCTIONS - 4 or len(self.inputs) > MOST_ARRAYS // 2
+
+    @property
+    def work(self) -> int:
+        """How many instructions there are that compute."""
+        return sum(bool(value.operands) for value in self._values)
+
+    def add(self, t: Tensor, member: Member) -> None:
+        self._known[id(t)] = member
+        self.members.append(t)
+
+    def empty(self) -> Group:
+        """A group of the same rows and columns, without members."""
+        return Group(self.shape, len(self._lead), self.dtype)
+
+    def is_written(self, t: Tensor) -> bool:
+        """Whether the expression can write a member: if it has numbers of its own for each of
+        its elements."""
+        value, extent = self._known[id(t)]
+        return bool(value.operands) and value.extent == extent and t.primitive.loop != "same"
+
+    # -- the expression
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing tells rows and columns apart."""
+        extents = {member.extent for member in map(self.known, self.inputs) if member}
+        extents |= {value.extent for value in self._values}
+        folds = any(value.function in (*ROW_FOLDS, "column_sum") for value in self._values)
+        return extents <= {ONE, Extent(self.rows > 1, self.columns > 1)} and not folds
+
+    def size(self) -> tuple[int, int]:
+        """Rows and columns: one long row where nothing tells them apart."""
+        return (1, self.rows * self.columns) if self.is_flat else (self.rows, self.columns)
+
+    def shape_of(self, t: Tensor) -> tuple[int, int]:
+        """The shape in which the expression has the array of a member or an input."""
+        return self._in_matrix(self._known[id(t)].extent).shape(*self.size())
+
+    def _in_matrix(self, extent: Extent) -> Extent:
+        return ELEMENTS if extent != ONE and self.is_flat else extent
+
+    def expression(self, outputs: Sequence[Tensor]) -> Expression:
+        """What computes these members."""
+        inputs = [self._known[id(t)] for t in self.inputs]
+        numbers = {id(member.value): number for number, member in enumerate(inputs)}
+        for number, value in enumerate(self._values, len(inputs)):
+            numbers[id(value)] = number
+        return Expression(
+            self.dtype,
+            tuple(self._in_matrix(member.extent) for member in inputs),
+            tuple(
+                Instruction(v.function, tuple(numbers[id(x)] for x in v.operands), v.number)
+                for v in self._values
+            ),
+            tuple(Output(numbers[id(self._known[id(t)].value)]) for t in outputs),
+        )
+
+
+def _is_one(value: Value) -> bool:
+    return value.function == "constant" and value.number == 1.0
+
+
+def _extent(function: str, operands: Sequence[Value]) -> Extent:
+    found = COLUMNS if function == "column_index" else ONE
+    for operand in operands:
+        found = found.with_(operand.extent)
+    if function in ROW_FOLDS:
+        return Extent(found.rows, False)
+    return Extent(False, found.columns) if function == "column_sum" else found
