@@ -24,7 +24,7 @@ import numpy as np
 
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.kernel_source import KernelParameter, parts
+from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
 
 HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parents[2] / "build" / "host"
@@ -48,6 +48,7 @@ GUARD = 4096  # bytes around each array
 PARAMETER_SPACE = 4096  # bytes of a kernel's parameters on an older card, as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
+_OF_EXPRESSION = re.compile(r"into\d+")  # what is added to, see `expressions`
 _ADDRESS = re.compile(r"<address (\w+)>")
 _CODE = re.compile(r"<code (\w+)>")
 _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
@@ -241,7 +242,8 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     def read(parameter: KernelParameter) -> bool:
         name, number = _NUMBERED.fullmatch(parameter.name).groups()
         accumulates = name == "out" and bool(named.get(f"accumulate{number}"))
-        return parameter.constant or accumulates or name in READ_FIRST
+        first = name in READ_FIRST or _OF_EXPRESSION.fullmatch(name) is not None
+        return parameter.constant or accumulates or first
 
     def alone(name: str) -> bool:
         return not any(np.may_share_memory(arrays[name], a) for n, a in arrays.items() if n != name)
@@ -338,7 +340,7 @@ class HostKernels:
         name, text = kernel.name, kernel.text
         if self.replace and self.replace[0] in text:
             run = compile_text(text.replace(*self.replace), [name], self.find_races)[name]
-        elif kernel in every_kernel(file := parts()[kernel.calls[0].part].file):
+        elif kernel in every_kernel(file := part_named(kernel.calls[0].part).file):
             run = compile_file(file, self.find_races)[name]
         else:
             run = compile_text(text, [name], self.find_races)[name]

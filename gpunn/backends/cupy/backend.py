@@ -22,10 +22,8 @@ from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
+from .sums import COLUMN_TILE
 
-COLUMN_TILE = 32  # as in reductions.cu
-FEW_ROWS = 1024  # that the threads of a block sum up without help
-MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
@@ -89,28 +87,6 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties)
     def _prelu_gradient(self, given: Given) -> None:
         accumulate, out = given.accumulate_dx, given.dx
         self._each("prelu_gradient", given, given.x, accumulate=accumulate, out=out)
-
-    def _column_sums(self, given: Given) -> None:
-        x, out, rows, features = given.x, given.out, given.rows, given.features
-        if not given.accumulate and self._as_epilogue("bias_gradient", x, out):
-            return
-        groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
-        if groups > 1:
-            # Neighbouring rows as one wide row: their columns keep more blocks busy.
-            even = rows // groups * groups
-            sums = self.scratch((groups, features), out.dtype, "column sums")
-            wide, into = x[:even].reshape(-1, groups * features), sums.reshape(-1)
-            self._sums_of_columns(given, x=wide, out=into, accumulate=False)
-            self._sums_of_columns(given, x=sums)
-            if even < rows:
-                self._sums_of_columns(given, x=x[even:], accumulate=True)
-            return
-        self._sums_of_columns(given, x=x)
-
-    def _sums_of_columns(self, given: Given, *, x: Array, **values: Any) -> None:
-        rows, features = x.shape
-        threads = -(-features // COLUMN_TILE) * BLOCK
-        self._part("column_sums", given, threads, x=x, rows=rows, features=features, **values)
 
     def _affine(self, given: Given) -> None:
         self._each("affine", given, given.out)

@@ -1,50 +1,170 @@
-"""Expressions on a card: so far, an array function for each instruction."""
+"""Expressions on a card: the parts that they become, and the arrays of these."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpunn.backends.contract import Given
-from gpunn.backends.contract.expression import TRUTHS
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ROW_FOLDS,
+    Expression,
+    Extent,
+    Instruction,
+    Output,
+)
 
-from .launch.task_backend import TaskBackend
+from .launch.codegen import WARP
+from .launch.expressions import PIECE, Composition, compose
+from .launch.tasks import PartTask
+from .sums import CupySums
 
-_NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
-_FOLDS = {"row_sum": ("sum", 1), "row_max": ("max", 1), "row_min": ("min", 1)} | {
-    "column_sum": ("sum", 0)
-}
+Written = tuple[Output, Array]
+"""A value, and where it goes."""
 
 
-class CupyExpressions(TaskBackend):
+class CupyExpressions(CupySums):
     """What a user has written; a part of `CupyBackend`."""
 
     def _expression(self, given: Given) -> None:
-        xp, dtype = self.xp, given.expression.dtype
-        values: list[Any] = [array.astype(dtype) for array in given.inputs]
-        for function, operands, number in given.expression.instructions:
-            taken = [values[operand] for operand in operands]
-            if function == "constant":
-                values.append(xp.full((1, 1), number, dtype))
-            elif function == "column_index":
-                values.append(xp.arange(given.columns, dtype=dtype).reshape(1, -1))
-            elif function in _FOLDS:
-                name, axis = _FOLDS[function]
-                values.append(getattr(xp, name)(taken[0], axis=axis, keepdims=True))
-            elif function == "copy":
-                values.append(taken[0])
-            elif function == "relu":
-                values.append(xp.maximum(taken[0], 0))
-            elif function == "sigmoid":
-                values.append(1 / (1 + xp.exp(-taken[0])))
-            elif function == "where":
-                values.append(xp.where(taken[0] != 0, *taken[1:]))
-            else:
-                value = getattr(xp, _NAMES.get(function, function))(*taken)
-                values.append(value.astype(dtype) if function in TRUTHS else value)
-        for output, array in zip(given.expression.outputs, given.outputs, strict=True):
-            value = values[output.value]
-            if output.accumulate:
-                value = array + value
-            if array.dtype == bool:
-                value = value != 0
-            xp.copyto(array, value, casting="unsafe")
+        expression, rows, columns = given.expression, given.rows, given.columns
+        sums: list[Written] = []
+        others: list[Written] = []
+        for output, array in zip(expression.outputs, given.outputs, strict=True):
+            summed = _instruction(expression, output.value).function == "column_sum"
+            (sums if summed else others).append((output, array))
+        summands = self._summands(expression, rows, columns, given.inputs, others, sums)
+        self._compute(expression, rows, columns, given.inputs, others)
+        for output, array in sums:
+            summand = summands[_instruction(expression, output.value).operands[0]]
+            self._sum(expression.dtype, summand, array, output.accumulate)
+
+    def _summands(
+        self,
+        expression: Expression,
+        rows: int,
+        columns: int,
+        inputs: Sequence[Array],
+        others: list[Written],
+        sums: list[Written],
+    ) -> dict[int, Array]:
+        """Arrays of the values whose columns are summed up; what is not written anyway comes to
+        ``others``."""
+        found = dict(enumerate(inputs))
+        found |= {out.value: array for out, array in others if not out.accumulate}
+        found = {v: array for v, array in found.items() if array.dtype == expression.dtype}
+        for output, _ in sums:
+            (value,) = _instruction(expression, output.value).operands
+            if value not in found:
+                shape = expression.extents[value].shape(rows, columns)
+                found[value] = self.scratch(shape, expression.dtype, f"summand {len(others)}")
+                others.append((Output(value), found[value]))
+        return found
+
+    def _sum(self, dtype: str, x: Array, out: Array, accumulate: bool) -> None:
+        """out (+)= the sums of the columns of x."""
+        sums, plain = out, out.dtype == dtype
+        if not plain:
+            sums = self.scratch(out.shape, dtype, "sums of columns")
+        asked = Given()
+        asked.__dict__.update(
+            x=x, out=sums.reshape(-1), accumulate=plain and accumulate, rows=len(x),
+            features=x.shape[1], dtype=x.dtype,
+        )  # fmt: skip
+        self._column_sums(asked)
+        if not plain:
+            copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
+            self._compute(copy, 1, sums.size, [sums], [(Output(1, accumulate), out)])
+
+    def _compute(
+        self,
+        expression: Expression,
+        rows: int,
+        columns: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Written],
+    ) -> None:
+        """Compute these values of an expression, none of them a sum of columns."""
+        outputs = [(output, array) for output, array in outputs if array.size]
+        if not outputs:
+            return
+        made = _composed(expression, rows, columns, inputs, outputs)
+        rows, columns = made.extent.shape(rows, columns)
+        pieces = -(-columns // PIECE) if made.folds else 1
+        if pieces > 1:
+            self._compute_in_pieces(expression, rows, columns, inputs, outputs)
+            return
+        self._ask_for(made, rows, columns, inputs, outputs)
+
+    def _compute_in_pieces(
+        self,
+        expression: Expression,
+        rows: int,
+        columns: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Written],
+    ) -> None:
+        """The same where rows are long: first folds of pieces, and then of the results."""
+        pieces = -(-columns // PIECE)
+        folds = {
+            value for value in range(len(inputs), len(expression.extents))
+            if _instruction(expression, value).function in ROW_FOLDS
+        }  # fmt: skip
+        firsts = [pair for pair in outputs if pair[0].value not in folds]
+        parts: dict[int, Array] = {}
+        for value in dict.fromkeys(output.value for output, _ in outputs if output.value in folds):
+            shape = Extent(expression.extents[value].rows, True).shape(rows, pieces)
+            name = f"pieces of {len(parts)} in {expression.dtype}"
+            parts[value] = self.scratch(shape, expression.dtype, name)
+            firsts.append((Output(value), parts[value]))
+        made = _composed(expression, rows, columns, inputs, firsts, pieces=True)
+        self._ask_for(made, rows, columns, inputs, firsts, pieces)
+        for value, array in parts.items():
+            function = _instruction(expression, value).function
+            extent = Extent(expression.extents[value].rows, True)
+            fold = Expression(expression.dtype, (extent,), (Instruction(function, (0,)),), ())
+            of_rows = [(Output(1, o.accumulate), a) for o, a in outputs if o.value == value]
+            self._compute(fold, len(array), pieces, [array], of_rows)
+
+    def _ask_for(
+        self,
+        made: Composition,
+        rows: int,
+        columns: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Written],
+        pieces: int = 1,
+    ) -> None:
+        n = rows * columns
+        values: dict[str, Any] = {"n": n, "rows": rows, "columns": columns}
+        values |= {f"in{number}": array for number, array in enumerate(inputs)}
+        values |= {
+            f"{'into' if output.accumulate else 'out'}{number}": array
+            for number, (output, array) in enumerate(outputs)
+        }
+        # What is flat can be cut between any elements.
+        sliced = rows if rows > 1 else n if made.flat and n > WARP else 0
+        threads = rows * pieces * WARP if made.folds else n
+        self._ask(PartTask(made.name, threads, values, sliced))
+
+
+def _composed(
+    expression: Expression,
+    rows: int,
+    columns: int,
+    inputs: Sequence[Array],
+    outputs: Sequence[Written],
+    pieces: bool = False,
+) -> Composition:
+    written = tuple(output for output, _ in outputs)
+    if written != expression.outputs:
+        expression = replace(expression, outputs=written)
+    dtypes = [array.dtype.name for array in (*inputs, *(array for _, array in outputs))]
+    return compose(expression, dtypes, rows=rows > 1, columns=columns > 1, pieces=pieces)
+
+
+def _instruction(expression: Expression, value: int) -> Instruction:
+    return expression.instructions[value - len(expression.inputs)]

@@ -121,6 +121,12 @@ class _Block:
             do(_FOLDS[function], operands[0], axis=axis, out=out, keepdims=True)
         elif function == "where":
             condition, a, b = operands
+            if isinstance(condition, float):
+                condition = condition != 0
+            elif condition.dtype != bool:
+                holds = self.backend.scratch(condition.shape, "bool", "condition")
+                do(np.not_equal, condition, 0, out=holds)
+                condition = holds
             do(np.copyto, out, b)
             do(np.copyto, out, a, where=condition)
         elif function == "copy":
@@ -128,12 +134,14 @@ class _Block:
         elif function == "relu":
             do(np.maximum, operands[0], 0.0, out=out)
         elif function == "sigmoid":
-            do(np.negative, operands[0], out=out)
+            do(np.negative, operands[0], out=out, dtype=out.dtype)
             do(np.exp, out, out=out)  # where this is infinite, the result is 0
             do(np.add, out, 1.0, out=out)
             do(np.divide, 1.0, out, out=out)
         else:
-            do(getattr(np, _NAMES.get(function, function)), *operands, out=out)
+            # Elsewhere a truth value counts 0 or 1.
+            dtype = {} if function in TRUTHS else {"dtype": out.dtype}
+            do(getattr(np, _NAMES.get(function, function)), *operands, out=out, **dtype)
 
     # -- memory
 

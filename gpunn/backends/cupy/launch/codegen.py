@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from .kernel_source import KernelParameter, parts, source
+from .kernel_source import KernelParameter, part_named, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 """The stage of a part that is launched alone, by the mark of the part."""
@@ -54,7 +54,7 @@ class PartCall:
 
     @property
     def entry(self) -> str:
-        return parts()[self.part].entry(*self.choices)
+        return part_named(self.part).entry(*self.choices)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Kernel:
             elif stage.name == "last" and at:
                 found.append(KernelParameter("uint32", True, False, "", "arrivals"))
             for call in stage.calls:
-                part = parts()[call.part]
+                part = part_named(call.part)
                 found += [
                     KernelParameter(
                         part.type_of(p, call.choices), p.pointer, p.constant, p.division,
@@ -133,7 +133,7 @@ class Kernel:
         for at, stage in enumerate(self.stages):
             calls = []
             for call in stage.calls:
-                part = parts()[call.part]
+                part = part_named(call.part)
                 arguments = "".join(f", {p.name}_{number}" for p in part.parameters)
                 sync = "threads.sync(); " if call.syncs else ""
                 calls.append(f"{sync}{call.entry}(threads{arguments});")
@@ -150,7 +150,7 @@ class Kernel:
     @cached_property
     def text(self) -> str:
         """All that the compiler gets."""
-        files = dict.fromkeys(parts()[call.part].file for call in self.calls)
+        files = dict.fromkeys(part_named(call.part).file for call in self.calls)
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
 
 
@@ -213,7 +213,7 @@ def by_itself(call: PartCall) -> Kernel:
     }
     <BLANKLINE>
     """
-    return Kernel((Stage(STAGES[parts()[call.part].mark], (call,)),))
+    return Kernel((Stage(STAGES[part_named(call.part).mark], (call,)),))
 
 
 @cache

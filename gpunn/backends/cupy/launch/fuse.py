@@ -124,7 +124,7 @@ def configure(
         else:
             size = max(task.size for task in tasks)
             if name == "rows":
-                count = common_slices(tasks)
+                count = common_slices(tasks) or 1  # of one task, which needs all its rows
                 threads = BLOCK if size // count >= BLOCK // 2 else WARP  # of a group
                 arguments += [np.int64(count), np.int64(1), np.int64(threads)]
                 size = count * threads

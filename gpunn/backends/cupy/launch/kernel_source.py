@@ -3,13 +3,15 @@
 A part is a function with a mark (see ``kernels/README.md``). What is read is its signature, and
 for its template parameters every type or formula that it can be compiled for. A formula is a
 ``struct Name : Kind`` in a header: it is listed nowhere else.
+
+Texts that are composed while the program runs (`expressions`) can be added to these.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -72,7 +74,7 @@ class KernelParameter:
     @property
     def bytes(self) -> int:
         """How many it takes, and a multiple of how many it is aligned to."""
-        return 8 if self.pointer else _dtype(self.type).itemsize
+        return 8 if self.pointer else dtype_named(self.type).itemsize
 
 
 @dataclass(frozen=True)
@@ -153,17 +155,18 @@ _MASK64 = (1 << 64) - 1  # a seed below 0 counts from 2^64 down
 
 def _argument(part: str, parameter: KernelParameter, type_: str, value: Any) -> Any:
     if not parameter.pointer:
-        return _dtype(type_).type(int(value) & _MASK64 if type_ == "uint64" else value)
+        return dtype_named(type_).type(int(value) & _MASK64 if type_ == "uint64" else value)
     if value is None:
         return NULL
     if type_name(value.dtype) != type_:
-        raise TypeError(f"{part}: {parameter.name} is {value.dtype}, not {_dtype(type_)}")
+        raise TypeError(f"{part}: {parameter.name} is {value.dtype}, not {dtype_named(type_)}")
     if not value.flags.c_contiguous:
         raise TypeError(f"{part}: {parameter.name} is not C-contiguous")
     return value
 
 
-def _dtype(name: str) -> np.dtype:
+def dtype_named(name: str) -> np.dtype:
+    """The NumPy dtype of a name in the kernels."""
     return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
 
 
@@ -172,9 +175,24 @@ def options(kind: str) -> tuple[str, ...]:
     return _TYPES[kind] if kind in _TYPES else formulas()[kind]
 
 
+_added: dict[str, str] = {}  # texts by the names of their files
+_added_parts: dict[str, Part] = {}
+
+
+def add(file: str, text: str) -> None:
+    """Add a file of parts to those in ``kernels/``. Its name stands for its text: it cannot
+    become another one."""
+    if _added.setdefault(file, text) != text:
+        raise ValueError(f"There is another text under the name {file}.")
+    _added_parts.update((part.name, part) for part in _parts_in(file))
+
+
 @cache
 def text(file: str) -> str:
-    """The text of one file in ``kernels/formulas`` or ``kernels/cuda``, as it stands there."""
+    """The text of one file: as it stands in ``kernels/formulas`` or ``kernels/cuda``, or as it
+    was added."""
+    if file in _added:
+        return _added[file]
     folder = "cuda" if (own_folder("kernels") / "cuda" / file).is_file() else "formulas"
     return (own_folder("kernels") / folder / file).read_text(encoding="utf-8")
 
@@ -233,20 +251,26 @@ def parameter_names() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def part_named(name: str) -> Part:
+    """A part: one of `parts`, or one that was added."""
+    return parts().get(name) or _added_parts[name]
+
+
 @cache
 def parts() -> dict[str, Part]:
-    """Every part by name."""
-    found = {}
-    for file in files(".cu"):
-        for template, mark, name, parameters in _PART.findall(_COMMENT.sub("", text(file))):
-            found[name] = Part(
-                name,
-                file,
-                mark,
-                tuple(re.findall(r"(?:typename|class) (\w+)", template)),
-                tuple(
-                    KernelParameter(type_, bool(star), bool(const), division, parameter)
-                    for division, const, type_, star, parameter in _PARAMETER.findall(parameters)
-                ),
-            )
-    return found
+    """Every part in ``kernels/`` by name."""
+    return {part.name: part for file in files(".cu") for part in _parts_in(file)}
+
+
+def _parts_in(file: str) -> Iterator[Part]:
+    for template, mark, name, parameters in _PART.findall(_COMMENT.sub("", text(file))):
+        yield Part(
+            name,
+            file,
+            mark,
+            tuple(re.findall(r"(?:typename|class) (\w+)", template)),
+            tuple(
+                KernelParameter(type_, bool(star), bool(const), division, parameter)
+                for division, const, type_, star, parameter in _PARAMETER.findall(parameters)
+            ),
+        )

@@ -17,7 +17,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES, Kernel
-from .kernel_source import NULL, parts
+from .kernel_source import NULL, part_named
 from .protocols import Epilogue, Matmul, MatmulLibrary
 
 
@@ -133,7 +133,7 @@ class PartTask(Task):
         rows: int = 0,
         functor: str | None = None,
     ) -> None:
-        part = parts()[name]
+        part = part_named(name)
         choices = part.choices(values, functor)
         arguments = part.arguments(choices, [values[p.name] for p in part.parameters])
         offset = int(values.get("strided_offset", 0))

@@ -1,0 +1,359 @@
+"""Expressions as parts of kernels: the text of each is composed when it is first used.
+
+Without folds of rows it is an ``ELEMENT_PART``: each thread computes elements. With them it is a
+``ROW_PART``: a warp goes over a row once for each fold that needs another, and computes again in
+each pass what it needs of an element. Columns are summed up by a part of their own.
+
+>>> from gpunn.backends.contract.expression import COLUMNS, Output
+>>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
+...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (Output(3),))
+>>> print(text_of(dense, ("float32",) * 3))
+#include "expressions.cuh"
+<BLANKLINE>
+ELEMENT_PART void expression_65e53cc07e(ThreadGroup threads,
+        ROW_SLICED const float* in0,
+        const float* in1,
+        int64 rows,
+        int64 columns,
+        ROW_SLICED float* out0) {
+    for (Place at(threads, rows, columns); at.inside(); at.next()) {
+        const float v0 = in0[at.element];
+        const float v1 = in1[at.column];
+        const float v2 = elements::add(v0, v1);
+        const float v3 = elements::relu(v2);
+        out0[at.element] = v3;
+    }
+}
+<BLANKLINE>
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, cached_property
+
+import numpy as np
+
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    MOST_COLUMNS,
+    ONE,
+    ROW_FOLDS,
+    ROWS,
+    Expression,
+    Extent,
+    Instruction,
+)
+
+from .kernel_source import add, dtype_named, type_name
+
+PIECE = MOST_COLUMNS
+"""Columns that a warp folds where rows are cut into pieces."""
+
+_STARTS = {"row_sum": "{0}(0)", "row_max": "math::minus_infinity<{0}>()"}
+_STARTS["row_min"] = "-" + _STARTS["row_max"]
+_STEPS = {
+    "row_sum": "{0} += {1};",
+    "row_max": "{0} = elements::maximum({0}, {1});",
+    "row_min": "{0} = elements::minimum({0}, {1});",
+}
+_OVER_WARP = {"row_sum": "warp_sum", "row_max": "warp_maximum", "row_min": "warp_minimum"}
+_LINE = 100  # characters
+_INDENT = " " * 4
+
+
+def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> str:
+    """The CUDA text of the part that computes an expression, but for sums of columns.
+
+    Args:
+        expression: what is computed.
+        dtypes: of its inputs, then of its outputs.
+        **options: see `Composition`.
+    """
+    return Composition(expression, dtypes, **options).text
+
+
+def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
+    """The composition of an expression, with its part among those that kernels are made of."""
+    # Constants 0 and -0 are equal, and so are expressions that differ in nothing else.
+    signs = tuple(math.copysign(1.0, step.number) for step in expression.instructions)
+    return _composed(expression, tuple(dtypes), tuple(options.items()), signs)
+
+
+@cache
+def _composed(
+    expression: Expression,
+    dtypes: tuple[str, ...],
+    options: tuple[tuple[str, bool], ...],
+    signs: tuple[float, ...],
+) -> Composition:
+    made = Composition(expression, dtypes, **dict(options))
+    add(f"{made.name}.cu", made.text)
+    return made
+
+
+class Composition:
+    """The text of a part that computes an expression, and what its caller must know of it.
+
+    Where its values differ along one axis alone, or all along both, the part is `flat`: it has
+    elements, and needs neither rows nor columns.
+
+    Args:
+        expression: what is computed.
+        dtypes: of its inputs, then of its outputs.
+        rows, columns: whether there are several.
+        pieces: whether rows are cut into pieces of `PIECE` columns. A fold has then a number for
+            each piece of a row, of the dtype that is computed in; nothing is computed from it.
+
+    Attributes:
+        outputs: the values that are written.
+        live: the values that these are computed from, and they themselves.
+        folds: those that are folds of rows.
+        extent: along which axes any of them differs.
+    """
+
+    def __init__(
+        self,
+        expression: Expression,
+        dtypes: Sequence[str],
+        rows: bool = True,
+        columns: bool = True,
+        pieces: bool = False,
+    ) -> None:
+        self._expression, self._pieces = expression, pieces
+        self._type = type_name(expression.dtype)
+        self._inputs = len(expression.inputs)
+        self._types = [type_name(dtype) for dtype in dtypes]
+        self.live = self._closure(output.value for output in expression.outputs)
+        self.folds = [v for v in self.live if self._function(v) in ROW_FOLDS]
+        self._extents = expression.extents
+        self.flat = self._flatten(rows, columns)
+        self.extent = ONE
+        for value in self.live:
+            self.extent = self.extent.with_(expression.extents[value])
+
+    @cached_property
+    def name(self) -> str:
+        """The part's: it stands for the text."""
+        return f"expression_{hashlib.sha256(self._of('').encode()).hexdigest()[:10]}"
+
+    @cached_property
+    def text(self) -> str:
+        return self._of(self.name)
+
+    # -- values
+
+    def _instruction(self, value: int) -> Instruction:
+        return self._expression.instructions[value - self._inputs]
+
+    def _function(self, value: int) -> str:
+        return "" if value < self._inputs else self._instruction(value).function
+
+    def _operands(self, value: int) -> tuple[int, ...]:
+        return () if value < self._inputs else self._instruction(value).operands
+
+    def _closure(self, values: Iterable[int], stops: Iterable[int] = ()) -> list[int]:
+        """These and what they are computed from, in order, as far as it is none of ``stops``."""
+        found, waiting, stops = set[int](), list(values), {*stops}
+        while waiting:
+            value = waiting.pop()
+            if value not in found and value not in stops:
+                found.add(value)
+                waiting += self._operands(value)
+        return sorted(found)
+
+    def _flatten(self, rows: bool, columns: bool) -> bool:
+        """Whether all values lie along one axis; if so, they are `ELEMENTS` or `ONE` from here
+        on."""
+        if self.folds or any(self._function(value) == "column_index" for value in self.live):
+            return False
+        extents = [
+            Extent(extent.rows and rows, extent.columns and columns)
+            for extent in self._expression.extents
+        ]
+        if len({extents[value] for value in self.live} - {ONE}) > 1:
+            return False
+        self._extents = tuple(ELEMENTS if extent != ONE else ONE for extent in extents)
+        return True
+
+    @cached_property
+    def _levels(self) -> dict[int, int]:
+        """Of each value, how many passes over a row must be made before it can be computed."""
+        found: dict[int, int] = {}
+        for value in self.live:
+            level = max((found[operand] for operand in self._operands(value)), default=0)
+            found[value] = level + (self._function(value) in ROW_FOLDS)
+        return found
+
+    # -- text
+
+    def _of(self, name: str) -> str:
+        lines = [*self._constants(), *(self._rows() if self.folds else self._elements())]
+        mark = "ROW" if self.folds else "ELEMENT"
+        head = f"{mark}_PART void {name}("
+        parameters = ["ThreadGroup threads", *self._parameters()]
+        if len(line := f"{head}{', '.join(parameters)}) {{") > _LINE:
+            line = f"{head}{f',{chr(10)}{_INDENT * 2}'.join(parameters)}) {{"
+        body = "".join(f"{_INDENT}{line}\n" for line in lines)
+        return f'#include "expressions.cuh"\n\n{line}\n{body}}}\n'
+
+    def _parameters(self) -> Iterator[str]:
+        for value in self.live:
+            if value < self._inputs:
+                mark = self._mark(self._extents[value])
+                yield f"{mark}const {self._types[value]}* in{value}"
+        yield from ["int64 n"] if self.flat else ["int64 rows", "int64 columns"]
+        for number, output in enumerate(self._expression.outputs):
+            mark, type_ = self._mark(self._extents[output.value]), self._output_type(number)
+            yield f"{mark}{type_}* {self._output(number)}"
+
+    def _mark(self, extent: Extent) -> str:
+        return "ROW_SLICED " if extent.rows else ""
+
+    def _output(self, number: int) -> str:
+        return f"{'into' if self._expression.outputs[number].accumulate else 'out'}{number}"
+
+    def _output_type(self, number: int) -> str:
+        return self._types[self._inputs + number]
+
+    def _constants(self) -> list[str]:
+        """What is the same for all elements."""
+        return [self._defined(value, {}) for value in self.live if self._is_constant(value)]
+
+    def _is_constant(self, value: int) -> bool:
+        return self._extents[value] == ONE and not self._levels[value]
+
+    def _elements(self) -> list[str]:
+        if self.flat:
+            head, places = "for (int64 i : threads.elements(n)) {", {ELEMENTS: "i"}
+            first = {ONE: "i == 0"}
+        else:
+            head = "for (Place at(threads, rows, columns); at.inside(); at.next()) {"
+            places = {ELEMENTS: "at.element", ROWS: "at.row", COLUMNS: "at.column"}
+            first = {ONE: "at.element == 0", ROWS: "at.column == 0", COLUMNS: "at.row == 0"}
+        lines = [self._defined(v, places) for v in self.live if not self._is_constant(v)]
+        for number, output in enumerate(self._expression.outputs):
+            extent = self._extents[output.value]
+            lines.append(self._written(number, places.get(extent, "0"), first.get(extent)))
+        return [head, *_inner(lines), "}"]
+
+    def _rows(self) -> list[str]:
+        lines: list[str] = []
+        for level in range(max(self._levels.values()) + 1):
+            of_level = [value for value in self.live if self._levels[value] == level]
+            alone = [v for v in of_level if not self._extents[v].columns]
+            lines += [
+                self._defined(value, {ROWS: "row"}) for value in alone
+                if not self._is_constant(value) and value not in self.folds
+            ]  # fmt: skip
+            for number, output in enumerate(self._expression.outputs):
+                if output.value in alone:
+                    lines.append(self._of_row(number))
+            lines += self._pass([value for value in of_level if self._extents[value].columns])
+        if any(self._extents[value] == ELEMENTS for value in self.live):
+            lines.insert(0, "const int64 start = row * columns;")
+        head = ["const int lane = threadIdx.x % WARP;"]
+        if self._pieces:
+            head += [
+                f"const int64 pieces = (columns + {PIECE - 1}) / {PIECE};",
+                "for (int64 unit : threads.rows(rows * pieces)) {",
+            ]
+            lines[:0] = [
+                "const int64 row = unit / pieces, piece = unit % pieces;",
+                f"const int64 rest = columns - piece * {PIECE};",
+                f"const int64 stop = piece * {PIECE} + (rest < {PIECE} ? rest : {PIECE});",
+            ]
+        else:
+            head.append("for (int64 row : threads.rows(rows)) {")
+        return [*head, *_inner(lines), "}"]
+
+    def _pass(self, values: list[int]) -> list[str]:
+        """A loop over a row: folds of these values, and what is written of them."""
+        folds = [fold for fold in self.folds if self._operands(fold)[0] in values]
+        outputs = [n for n, out in enumerate(self._expression.outputs) if out.value in values]
+        if not folds and not outputs:
+            return []
+        ends = [*(self._operands(fold)[0] for fold in folds)]
+        ends += [self._expression.outputs[number].value for number in outputs]
+        places = {ELEMENTS: "start + column", COLUMNS: "column"}
+        inner = [
+            self._defined(value, places) for value in self._closure(ends, self.folds)
+            if self._extents[value].columns
+        ]  # fmt: skip
+        for fold in folds:
+            step = _STEPS[self._function(fold)]
+            inner.append(step.format(f"v{fold}", f"v{self._operands(fold)[0]}"))
+        for number in outputs:
+            extent = self._extents[self._expression.outputs[number].value]
+            inner.append(self._written(number, places[extent], "" if extent.rows else "row == 0"))
+        first, stop = (f"piece * {PIECE} + lane", "stop") if self._pieces else ("lane", "columns")
+        return [
+            *(f"{self._type} v{fold} = {_STARTS[self._function(fold)].format(self._type)};"
+              for fold in folds),
+            f"for (int64 column = {first}; column < {stop}; column += WARP) {{",
+            *_inner(inner),
+            "}",
+            *(f"v{fold} = {_OVER_WARP[self._function(fold)]}(v{fold});" for fold in folds),
+        ]  # fmt: skip
+
+    def _of_row(self, number: int) -> str:
+        """What is written of a row as a whole."""
+        value = self._expression.outputs[number].value
+        rows = self._extents[value].rows
+        place, first = ("row" if rows else "0"), ([] if rows else ["row == 0"])
+        if self._pieces and value in self.folds:
+            place = "unit" if rows else "piece"
+        elif self._pieces:
+            first.append("piece == 0")
+        return self._written(number, place, " && ".join([*first, "lane == 0"]))
+
+    def _defined(self, value: int, places: dict[Extent, str]) -> str:
+        """The line that computes a value, or reads it."""
+        if value < self._inputs:
+            text = f"in{value}[{places.get(self._extents[value], '0')}]"
+            if self._types[value] != self._type:
+                text = f"{self._type}({text})"
+        else:
+            function, operands, number = self._instruction(value)
+            text = f"elements::{function}({', '.join(f'v{operand}' for operand in operands)})"
+            if function == "constant":
+                text = _number(number, self._type)
+            elif function == "column_index":
+                text = f"{self._type}({places[COLUMNS]})"
+        return f"const {self._type} v{value} = {text};"
+
+    def _written(self, number: int, place: str, condition: str | None) -> str:
+        """The line that writes an output, where the condition holds."""
+        output, type_ = self._expression.outputs[number], self._output_type(number)
+        target, value, kind = f"{self._output(number)}[{place}]", f"v{output.value}", self._type
+        if output.accumulate:
+            sum_type = np.result_type(dtype_named(type_), dtype_named(kind))  # as NumPy adds these
+            kind, of_value = type_name(sum_type), kind
+            terms = ((target, type_), (value, of_value))
+            value = " + ".join(t if type_of == kind else f"{kind}({t})" for t, type_of in terms)
+        if type_ != kind:
+            value = f"Written<{type_}>::as({value})"
+        return f"{f'if ({condition}) ' if condition else ''}{target} = {value};"
+
+
+def _number(number: float, type_: str) -> str:
+    """A constant, rounded as NumPy rounds it.
+
+    >>> _number(0.1, "float"), _number(-1e300, "float")
+    ('float(0.1)', 'math::minus_infinity<float>()')
+    """
+    with np.errstate(over="ignore"):
+        rounded = dtype_named(type_).type(number)
+    infinity = f"math::minus_infinity<{type_}>()"
+    if np.isnan(rounded):
+        return f"{infinity} - {infinity}"
+    if np.isinf(rounded):
+        return infinity if number < 0 else f"-{infinity}"
+    return f"{type_}({number!r})"
+
+
+def _inner(lines: Iterable[str]) -> list[str]:
+    return [f"{_INDENT}{line}" for line in lines]

@@ -1,0 +1,41 @@
+"""Sums of columns on a card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+
+from .launch.codegen import BLOCK
+from .launch.task_backend import TaskBackend
+
+COLUMN_TILE = 32  # as in reductions.cu
+FEW_ROWS = 1024  # that the threads of a block sum up without help
+MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
+
+
+class CupySums(TaskBackend):
+    """Sums of columns; a part of `CupyBackend`."""
+
+    def _column_sums(self, given: Given) -> None:
+        x, out, rows, features = given.x, given.out, given.rows, given.features
+        if not given.accumulate and self._as_epilogue("bias_gradient", x, out):
+            return
+        groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
+        if groups > 1:
+            # Neighbouring rows as one wide row: their columns keep more blocks busy.
+            even = rows // groups * groups
+            sums = self.scratch((groups, features), out.dtype, "column sums")
+            wide, into = x[:even].reshape(-1, groups * features), sums.reshape(-1)
+            self._sums_of_columns(given, x=wide, out=into, accumulate=False)
+            self._sums_of_columns(given, x=sums)
+            if even < rows:
+                self._sums_of_columns(given, x=x[even:], accumulate=True)
+            return
+        self._sums_of_columns(given, x=x)
+
+    def _sums_of_columns(self, given: Given, *, x: Array, **values: Any) -> None:
+        rows, features = x.shape
+        threads = -(-features // COLUMN_TILE) * BLOCK
+        self._part("column_sums", given, threads, x=x, rows=rows, features=features, **values)
