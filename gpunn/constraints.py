@@ -21,6 +21,7 @@ from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfFunction
+from .common.lookups import lookups
 from .ops.conversion import convert
 from .ops.functions import ArrayFunction
 
@@ -223,7 +224,7 @@ class FunctionConstraint(OfFunction, Constraint):
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
 
-_get, serialize, deserialize = registry.lookups(Constraint)
+_get, serialize, deserialize = lookups(Constraint)
 
 
 def get(identifier: Any) -> Constraint | None:

@@ -37,6 +37,7 @@ from .common.arguments import check_choice, check_not_negative, check_number, ch
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
 from .common.functions import OfFunction
+from .common.lookups import lookups
 from .common.random import check_seed, draw_seed
 
 # The standard deviation of a standard normal cut off at two sigma.
@@ -333,7 +334,7 @@ def _truncated(shape: tuple[int, ...], generator: np.random.Generator) -> np.nda
     return x
 
 
-_get, serialize, deserialize = registry.lookups(Initializer)
+_get, serialize, deserialize = lookups(Initializer)
 
 
 def get(identifier: Any) -> Initializer:

@@ -21,6 +21,7 @@ from .common import registry
 from .common.arguments import choice
 from .common.fields import HasFields, field
 from .common.functions import OfFunction
+from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
 from .ops.elementwise import abs_, square
@@ -258,7 +259,7 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
-_get, serialize, deserialize = registry.lookups(Regularizer)
+_get, serialize, deserialize = lookups(Regularizer)
 
 
 def get(identifier: Any) -> Regularizer | None:

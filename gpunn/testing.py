@@ -23,7 +23,8 @@ from .feeding.data import to_rows
 from .feeding.rows import name_of
 from .layers.layer import Layer
 from .layers.shapes import Shape
-from .losses.loss import Loss, align
+from .losses.loss import Loss
+from .losses.rows import align
 from .models import Model
 from .training.heads import TargetBuffers
 

@@ -12,11 +12,12 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
+from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.functions import ArrayFunction
-from gpunn.ops.primitive import Primitive
+from gpunn.ops.primitive import Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor
 
 from .properties import Properties
@@ -103,19 +104,13 @@ def _gradient_of(dy: Tensor, y: Tensor, x: Tensor, formula: Activation) -> list[
     return [_applied_gradient(dy, x if formula.saves == "input" else y, formula=formula)]
 
 
-def _unknown(*tensors: Tensor, formula: Activation) -> list[Tensor]:
-    raise ValueError(
-        f"{formula.__name__}: its second derivative is not known; write it with gpunn.ops."
-    )
-
-
 _applied = Primitive("activation", _apply, lambda x, formula: x, lambda x, formula: x, _gradient_of)
 _applied_gradient = Primitive(
     "activation's gradient",
     _apply_gradient,
     lambda dy, saved, formula: dy,
     lambda dy, saved, formula: dy,
-    _unknown,
+    unknown_derivative(lambda formula: formula.__name__),
 )
 
 
@@ -166,7 +161,7 @@ class FunctionActivation(OfFunction, Activation):
         return found if isinstance(x, Tensor) else convert(found).numpy()
 
 
-_get, serialize, deserialize = registry.lookups(Activation)
+_get, serialize, deserialize = lookups(Activation)
 
 
 def get(identifier: Any) -> Activation:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from inspect import isfunction, signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from . import overrides
 from .fields import add_constructor
@@ -341,77 +341,3 @@ def deserialize(document: Any, kind: str) -> Any:
         raise ValueError(
             f"The {kind} {name!r} does not accept its stored config: {error}"
         ) from None
-
-
-Part = TypeVar("Part", bound=Entry, covariant=True)
-
-
-class Get(Protocol[Part]):
-    """`get` of one kind."""
-
-    def __call__(self, identifier: Any) -> Part: ...
-
-
-class Serialize(Protocol):
-    """`serialize` of one kind."""
-
-    def __call__(self, part: Any) -> dict[str, Any] | None: ...
-
-
-class Deserialize(Protocol[Part]):
-    """`deserialize` of one kind."""
-
-    def __call__(
-        self, config: dict[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
-    ) -> Part: ...
-
-
-def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
-    """``get``, ``serialize`` and ``deserialize`` for the kind of the base class ``base``.
-
-    >>> from gpunn import optimizers
-    >>> optimizers.get("sgd").learning_rate
-    0.01
-    >>> optimizers.deserialize(optimizers.serialize(optimizers.Lion(0.5))).learning_rate
-    0.5
-    """
-    kind = base.kind
-
-    def get_part(identifier: Any) -> Part:
-        """The {kind} for a name, an object, a class or a config dictionary.
-
-        Raises:
-            ValueError: for an unknown name; the closest known one is suggested.
-            TypeError: for something that is none of these.
-        """
-        return get(kind, identifier)
-
-    def serialize_part(part: Any) -> dict[str, Any] | None:
-        """The {kind} as a dictionary that `get` takes; None for None.
-
-        Raises:
-            ValueError: for an object of a class that is not registered.
-        """
-        return serialize(part)
-
-    def deserialize_part(
-        config: dict[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
-    ) -> Part:
-        """The {kind} that `serialize` described; None for None.
-
-        Args:
-            config: what `serialize` returned.
-            custom_objects: further classes and functions by name, for this call alone.
-
-        Raises:
-            ValueError: for a name that is unknown, or arguments that do not fit.
-        """
-        return also(custom_objects or {}, lambda: deserialize(config, kind))
-
-    for function in (get_part, serialize_part, deserialize_part):
-        function.__doc__ = (function.__doc__ or "").replace("{kind}", kind)
-        function.__name__ = function.__qualname__ = function.__name__.partition("_")[0]
-        function.__module__ = base.__module__
-        hints = function.__annotations__
-        hints["return"] = hints["return"].replace("Part", base.__name__)
-    return get_part, serialize_part, deserialize_part

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
-from gpunn.losses.loss import check_labels
+from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_finite, read

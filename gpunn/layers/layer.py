@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.arguments import check_dtype, check_flag, check_number, optional
 from gpunn.common.fields import HasFields, field
+from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
@@ -215,4 +216,4 @@ def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
     return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
 
 
-get, serialize, deserialize = registry.lookups(Layer)
+get, serialize, deserialize = lookups(Layer)

@@ -18,7 +18,7 @@ from gpunn.core.plan import Call
 from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
 from gpunn.ops.gradients import gradients
-from gpunn.ops.primitive import Gradients, Primitive, Work
+from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current, trace_of
@@ -292,7 +292,9 @@ class _Backward(Primitive):
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, parent = computation.backend, computation.context
         call = computation.calls[id(y.inputs[1])]
-        call.dy = backend.empty(call.y.shape, call.y.dtype)  # which it may overwrite
+        # A backward pass may overwrite what it is given.
+        given, own = arrays[0], computation.is_last_use(y.inputs[0])
+        call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
         at = 0
         for k, x in enumerate(call.xs):
             call.writes(k, out[at : at + x.size].reshape(x.shape), False)
@@ -304,7 +306,8 @@ class _Backward(Primitive):
         call.accumulate_gradients = parent.accumulate_gradients or again
 
         def work() -> None:
-            backend.xp.copyto(call.dy, arrays[0])
+            if not own:
+                backend.xp.copyto(call.dy, given)
             if layer.is_view(call):
                 backend.xp.copyto(call.dx, call.dy.reshape(call.dx.shape))
             else:
@@ -340,19 +343,12 @@ _applied = _Application(
 )
 
 
-def _second(*args: Any, **attributes: Any) -> Gradients:
-    raise ValueError(
-        f"{attributes['layer'].name}: the derivative of a layer's backward pass is not known; "
-        f"write what needs it with gpunn.ops."
-    )
-
-
 _backward = _Backward(
     "layer's gradient",
     _no_compute,
     lambda dy, y, *xs, layer: (sum(math.prod(x) for x in xs),),
     lambda *dtypes, layer: dtypes[0],
-    _second,
+    unknown_derivative(lambda layer: layer.name),
 )
 _gradient_part = Primitive(
     "part of a gradient",

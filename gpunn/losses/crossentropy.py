@@ -17,7 +17,8 @@ from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
-from .loss import BothAtOnce, Loss, row_argmax, row_starts
+from .loss import BothAtOnce, Loss
+from .rows import row_argmax, row_starts
 
 _check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
 

@@ -10,7 +10,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.functions import ArrayFunction
-from gpunn.ops.primitive import Gradients, Primitive
+from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor
@@ -153,10 +153,6 @@ def _gradients(
     return None, _gradient_of_rows(dy, y_true, y_pred, loss=loss, formula=formula)
 
 
-def _unknown(*tensors: Tensor, loss: Any, formula: Any) -> Gradients:
-    raise ValueError(f"{loss.name}: its second derivative is not known; write it with gpunn.ops.")
-
-
 _loss_of_rows = Primitive(
     "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
 )
@@ -165,5 +161,5 @@ _gradient_of_rows = Primitive(
     _compute_gradient,
     lambda dy, t, p, **of: p,
     lambda dy, t, p, **of: p,
-    _unknown,
+    unknown_derivative(lambda loss, formula: loss.name),
 )

@@ -10,7 +10,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import requirement
 from gpunn.common.fields import field
-from gpunn.losses.loss import row_argmax, row_starts
+from gpunn.losses.rows import row_argmax, row_starts
 
 from .metric import MeanOfRows
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.loss import align
+from gpunn.losses.rows import align
 
 from .metric import Metric
 

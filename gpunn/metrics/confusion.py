@@ -7,7 +7,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import optional, requirement
 from gpunn.common.fields import field
-from gpunn.losses.loss import row_argmax
+from gpunn.losses.rows import row_argmax
 
 from .binned import Binned, divide
 

@@ -17,7 +17,7 @@ from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
-from gpunn.losses.loss import align, check_equal
+from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.functions import ArrayFunction
 from gpunn.ops.reductions import mean

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import registry
+from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.losses import (
     binary_crossentropy,
@@ -73,7 +73,7 @@ mape = MAPE = mean_absolute_percentage_error
 mse = MSE = mean_squared_error
 msle = MSLE = mean_squared_logarithmic_error
 
-_get, serialize, deserialize = registry.lookups(Metric)
+_get, serialize, deserialize = lookups(Metric)
 
 
 def get(identifier: Any) -> Metric:

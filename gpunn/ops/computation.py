@@ -196,6 +196,11 @@ class Computation:
             return lambda: backend.xp.add(array, source, out=array)
         return lambda: backend.xp.copyto(array, source)
 
+    def is_last_use(self, t: Tensor) -> bool:
+        """Whether nothing but what is bound now reads the memory of a tensor, from here on."""
+        owner = self._owner.get(id(t))
+        return owner is not None and owner not in self._kept and self._uses[owner] == 1
+
     def released(self, array: Array) -> list[Work]:
         """What is to be done with memory that nobody needs any longer: nothing."""
         return []

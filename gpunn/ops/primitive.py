@@ -100,6 +100,21 @@ class Primitive:
         return f"<Primitive {self.name}>"
 
 
+def unknown_derivative(name: Callable[..., str]) -> Callable[..., Gradients]:
+    """The gradient of a primitive that has none, where the result would be wrong without one.
+
+    Args:
+        name: of what stands for it in messages, from its attributes.
+    """
+
+    def gradient(*tensors: Tensor, **attributes: Any) -> Gradients:
+        raise ValueError(
+            f"{name(**attributes)}: its second derivative is not known; write it with gpunn.ops."
+        )
+
+    return gradient
+
+
 def place_in_user_code() -> str:
     """``", at FILE line N"``: the innermost line that is not the framework's; "" if none is."""
     frame: FrameType | None = sys._getframe(1)

@@ -26,6 +26,7 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
+from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.core.arena import Arena, Parameter
 
@@ -388,4 +389,4 @@ def given_schedule(value: Any) -> LearningRateSchedule | None:
     return None
 
 
-get, serialize, deserialize = registry.lookups(Optimizer)
+get, serialize, deserialize = lookups(Optimizer)

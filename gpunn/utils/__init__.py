@@ -27,7 +27,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    from gpunn.losses.loss import check_labels
+    from gpunn.losses.rows import check_labels
 
     labels = np.asarray(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:

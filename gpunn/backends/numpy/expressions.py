@@ -117,8 +117,10 @@ class _Block:
     def _compute(self, function: str, operands: list[Any], out: Array) -> None:
         do = self.backend._do
         if function in _FOLDS:
-            axis = 0 if function == "column_sum" else 1
-            do(_FOLDS[function], operands[0], axis=axis, out=out, keepdims=True)
+            axis, x = 0 if function == "column_sum" else 1, operands[0]
+            if x.shape[1] == 1 and x.flags.c_contiguous:  # as NumPy adds up the numbers of a row
+                axis, x = 1, x.reshape(1, -1)
+            do(_FOLDS[function], x, axis=axis, out=out, keepdims=True)
         elif function == "where":
             condition, a, b = operands
             if isinstance(condition, float):

@@ -110,7 +110,7 @@ def _largest(waiting: Sequence[Tensor], done: Collection[int]) -> Group | None:
         dtype = shapes[shape].most_common(1)[0][0]
         cuts = [k for k in range(len(shape), -1, -1) if k == len(shape) or shape[k] > 1]
         groups = [_grown(Group(shape, k, dtype), near, done) for k in cuts]
-        best = max(groups, key=lambda group: group.work)
+        best = max(groups, key=lambda group: (len(group.members), -group.work))
         if best.work > 1:
             return best
     return None

@@ -12,6 +12,7 @@ from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
+from gpunn.common.lookups import lookups
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
@@ -89,4 +90,4 @@ class HostRates:
             self._program.run(1)
 
 
-get, serialize, deserialize = registry.lookups(LearningRateSchedule)
+get, serialize, deserialize = lookups(LearningRateSchedule)
