@@ -25,6 +25,7 @@ from gpunn.backends.contract.backend import Array
 
 from .conversion import convert
 from .tensor import Shape, Tensor
+from .trace import current
 
 Gradients = Sequence["Tensor | None"]
 Work = Callable[[], None]
@@ -73,7 +74,9 @@ class Primitive:
             raise ValueError(self._complaint(shapes, error)) from None
         dtype = self._dtype(*[t.dtype for t in tensors], **attributes)
         if not self.at_once or any(t.value is None for t in tensors) or not tensors:
-            return Tensor(shape, dtype, None, self, tensors, attributes)
+            made = Tensor(shape, dtype, None, self, tensors, attributes)
+            trace = current()
+            return made if trace is None else trace.first_of(made)
         return Tensor(shape, dtype, self._now(shape, dtype, tensors, attributes))
 
     def _now(

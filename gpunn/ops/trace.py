@@ -37,6 +37,7 @@ class Trace:
         self.draws = 0
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
+        self._first: dict[tuple[Any, ...], Tensor] = {}
 
     def read(self, p: Parameter) -> Tensor:
         """The leaf for a parameter: the same one each time."""
@@ -58,6 +59,19 @@ class Trace:
             first = leaf(value.shape, value.dtype)
             self.variables[id(variable)] = variable, first, first
         return self.variables[id(variable)]
+
+    def first_of(self, t: Tensor) -> Tensor:
+        """The first tensor that is made of the same by the same operation: ``t``, if it is new."""
+        made_of = [
+            id(x) if x.value is None or x.size > 1 else (x.dtype, x.shape, x.value.tobytes())
+            for x in t.inputs
+        ]
+        attributes = [(name, value, type(value)) for name, value in t.attributes.items()]
+        key = t.primitive, *made_of, *attributes
+        try:
+            return self._first.setdefault(key, t)
+        except TypeError:  # an attribute that cannot be looked up
+            return t
 
     def next_draw(self) -> int:
         """A number for a stream of random numbers, from 1 on, in the order of the calls."""
