@@ -1,13 +1,9 @@
 // The Python module: operations as callables, bound calls, and programs that perform such calls
 // over and over without coming back to Python.
-#define PY_SSIZE_T_CLEAN
-#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-#include <Python.h>
-#include <numpy/arrayobject.h>
-#include <structmember.h>
-
-#include "operation.hpp"
+#include "arguments.hpp"
 #include "pool.hpp"
+
+#include <structmember.h>
 
 #include <chrono>
 #include <cstring>
@@ -24,38 +20,20 @@ constexpr npy_intp LARGE = 1 << 15;      // bytes: what touches more lets other 
 constexpr int64 MOST_TOGETHER = 64;      // steps between two looks at the clock
 constexpr std::chrono::milliseconds BETWEEN_SIGNALS(20);
 
-int type_number(Type type) {
-    switch (type) {
-        case Type::boolean: return NPY_BOOL;
-        case Type::int8: return NPY_INT8;
-        case Type::int16: return NPY_INT16;
-        case Type::int32: return NPY_INT32;
-        case Type::int64: return NPY_INT64;
-        case Type::uint8: return NPY_UINT8;
-        case Type::uint16: return NPY_UINT16;
-        case Type::uint32: return NPY_UINT32;
-        case Type::uint64: return NPY_UINT64;
-        case Type::float16: return NPY_FLOAT16;
-        case Type::float32: return NPY_FLOAT32;
-        case Type::float64: return NPY_FLOAT64;
-        default: return NPY_NOTYPE;
-    }
-}
-
 struct PyOperation {
     PyObject_HEAD
     vectorcallfunc call;
     const Operation* operation;
 };
 
-// Arguments that are kept: the words for C++, the objects so that their memory lives.
+// Arguments that are kept: as C++ has them, and the objects so that their memory lives.
 struct PyBound {
     PyObject_HEAD
     vectorcallfunc call;
     const Operation* operation;
     PyObject* arguments;
     bool large;
-    Word words[MOST_ARGUMENTS];
+    Arguments converted;
 };
 
 struct PyProgram {
@@ -66,77 +44,6 @@ struct PyProgram {
 PyTypeObject* operation_type;
 PyTypeObject* bound_type;
 PyTypeObject* program_type;
-
-bool convert_array(const Operation& operation, std::size_t i, PyObject* value, Word& word,
-                   npy_intp& bytes) {
-    const Parameter& parameter = operation.parameters[i];
-    if (value == Py_None) {
-        word.array = nullptr;
-        return true;
-    }
-    if (!PyArray_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %.100s, not an array",
-                     operation.name.c_str(), i + 1, Py_TYPE(value)->tp_name);
-        return false;
-    }
-    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(value);
-    const int type = type_number(parameter.type);
-    if (!PyArray_EquivTypenums(PyArray_TYPE(array), type) || !PyArray_ISNOTSWAPPED(array)) {
-        PyArray_Descr* wanted = PyArray_DescrFromType(type);
-        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %S, not %S", operation.name.c_str(),
-                     i + 1, reinterpret_cast<PyObject*>(PyArray_DESCR(array)),
-                     reinterpret_cast<PyObject*>(wanted));
-        Py_DECREF(wanted);
-        return false;
-    }
-    if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISALIGNED(array)) {
-        PyErr_Format(PyExc_TypeError, "%s: argument %zu is not C-contiguous and aligned",
-                     operation.name.c_str(), i + 1);
-        return false;
-    }
-    if (!parameter.constant && !PyArray_ISWRITEABLE(array)) {
-        PyErr_Format(PyExc_TypeError, "%s: argument %zu cannot be written to",
-                     operation.name.c_str(), i + 1);
-        return false;
-    }
-    word.array = PyArray_DATA(array);
-    bytes += PyArray_NBYTES(array);
-    return true;
-}
-
-bool convert(const Operation& operation, PyObject* const* values, std::size_t n, Word* words,
-             npy_intp& bytes) {
-    if (n != operation.parameters.size()) {
-        PyErr_Format(PyExc_TypeError, "%s takes %zu arguments, not %zu", operation.name.c_str(),
-                     operation.parameters.size(), n);
-        return false;
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-        switch (operation.parameters[i].kind) {
-            case Parameter::array:
-                if (!convert_array(operation, i, values[i], words[i], bytes)) return false;
-                break;
-            case Parameter::number:
-                words[i].number = PyFloat_AsDouble(values[i]);
-                if (words[i].number == -1.0 && PyErr_Occurred()) return false;
-                break;
-            case Parameter::integer: {
-                PyObject* index = PyNumber_Index(values[i]);
-                if (!index) return false;
-                words[i].integer = int64(PyLong_AsUnsignedLongLongMask(index));
-                Py_DECREF(index);
-                if (PyErr_Occurred()) return false;
-                break;
-            }
-            case Parameter::boolean: {
-                const int truth = PyObject_IsTrue(values[i]);
-                if (truth < 0) return false;
-                words[i].integer = truth;
-            }
-        }
-    }
-    return true;
-}
 
 void perform(const Operation& operation, const Word* words, bool large) {
     if (!large) {
@@ -156,12 +63,12 @@ bool no_keywords(PyObject* names) {
 
 PyObject* call_operation(PyObject* self, PyObject* const* values, std::size_t n, PyObject* names) {
     const Operation& operation = *reinterpret_cast<PyOperation*>(self)->operation;
-    Word words[MOST_ARGUMENTS];
+    Arguments converted;
     npy_intp bytes = 0;
     if (!no_keywords(names)) return nullptr;
-    if (!convert(operation, values, std::size_t(PyVectorcall_NARGS(n)), words, bytes))
+    if (!convert(operation, values, std::size_t(PyVectorcall_NARGS(n)), converted, bytes))
         return nullptr;
-    perform(operation, words, bytes > LARGE);
+    perform(operation, converted.words, bytes > LARGE);
     Py_RETURN_NONE;
 }
 
@@ -171,7 +78,7 @@ PyObject* call_bound(PyObject* self, PyObject* const*, std::size_t n, PyObject*)
         PyErr_SetString(PyExc_TypeError, "the arguments of a bound call are given already");
         return nullptr;
     }
-    perform(*bound->operation, bound->words, bound->large);
+    perform(*bound->operation, bound->converted.words, bound->large);
     Py_RETURN_NONE;
 }
 
@@ -191,7 +98,7 @@ PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
         PyTuple_SET_ITEM(bound->arguments, i, values[i]);
     }
     npy_intp bytes = 0;
-    if (!convert(*operation, values, std::size_t(n), bound->words, bytes)) {
+    if (!convert(*operation, values, std::size_t(n), bound->converted, bytes)) {
         Py_DECREF(bound);
         return nullptr;
     }
@@ -233,7 +140,7 @@ int64 some_steps(PyObject* calls, int64 most) {
         for (; done < stop; ++done)
             for (Py_ssize_t k = 0; k < count; ++k) {
                 const PyBound* bound = reinterpret_cast<const PyBound*>(items[k]);
-                bound->operation->perform(bound->words);
+                bound->operation->perform(bound->converted.words);
             }
         now = clock::now();
         if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;

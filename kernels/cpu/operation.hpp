@@ -20,7 +20,7 @@
 #define INDEPENDENT __pragma(loop(ivdep))
 #endif
 
-constexpr std::size_t MOST_ARGUMENTS = 24;
+constexpr std::size_t MOST_ARGUMENTS = 24, MOST_LISTED = 32;  // arrays in tuples, all together
 
 // One argument as it is kept between calls.
 union Word {
@@ -46,9 +46,17 @@ template <> inline constexpr Type type_of<float16> = Type::float16;
 template <> inline constexpr Type type_of<float> = Type::float32;
 template <> inline constexpr Type type_of<double> = Type::float64;
 
-// One parameter of an operation: an array (`Type` of its elements, maybe only read) or a number.
+// An array of any type. A parameter that is a pointer to such gets a tuple of them.
+struct AnyArray {
+    void* data;
+    Type type;
+    int64 size;
+};
+
+// One parameter of an operation: an array (`Type` of its elements, maybe only read), several arrays
+// of any types, or a number.
 struct Parameter {
-    enum Kind { array, integer, number, boolean } kind;
+    enum Kind { array, arrays, integer, number, boolean } kind;
     Type type;
     bool constant;
 };
@@ -56,9 +64,13 @@ struct Parameter {
 template <typename A> constexpr Parameter parameter() {
     if constexpr (std::is_pointer_v<A>) {
         using Element = std::remove_pointer_t<A>;
-        constexpr Type type = type_of<std::remove_const_t<Element>>;
-        static_assert(type != Type::none, "no array of NumPy's has such elements");
-        return {Parameter::array, type, std::is_const_v<Element>};
+        if constexpr (std::is_same_v<std::remove_const_t<Element>, AnyArray>) {
+            return {Parameter::arrays, Type::none, std::is_const_v<Element>};
+        } else {
+            constexpr Type type = type_of<std::remove_const_t<Element>>;
+            static_assert(type != Type::none, "no array of NumPy's has such elements");
+            return {Parameter::array, type, std::is_const_v<Element>};
+        }
     } else if constexpr (std::is_same_v<A, bool>) {
         return {Parameter::boolean, Type::none, true};
     } else if constexpr (std::is_floating_point_v<A>) {

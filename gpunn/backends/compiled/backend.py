@@ -23,6 +23,7 @@ from gpunn.backends.numpy.trace import ArrayCall
 from gpunn.backends.shared.threads import Session
 from gpunn.common.holds import Hold
 
+from .expressions import CompiledExpressions
 from .images import CompiledImages
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
@@ -36,7 +37,7 @@ GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
 
 
 class CompiledBackend(
-    CompiledImages, CompiledLosses, CompiledNormalization, CompiledUpdates
+    CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledUpdates
 ):
     """Arrays in host memory, and loops over them that were compiled."""
 

@@ -118,7 +118,7 @@ class _Block:
         do = self.backend._do
         if function in _FOLDS:
             axis, x = 0 if function == "column_sum" else 1, operands[0]
-            if x.shape[1] == 1 and x.flags.c_contiguous:  # as NumPy adds up the numbers of a row
+            if axis == 0 and x.shape[1] == 1 and x.flags.c_contiguous:  # as in a row
                 axis, x = 1, x.reshape(1, -1)
             do(_FOLDS[function], x, axis=axis, out=out, keepdims=True)
         elif function == "where":
