@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -100,6 +101,11 @@ class Loss(Formula):
         default="sum_over_batch_size", check=_check_reduction, kw_only=True, placed=True
     )
     dtype: Any = field(default=None, check=check_dtype, kw_only=True, placed=True)
+
+    @cached_property
+    def on_arrays(self) -> Any:
+        """Of a loss with a `call`: that as a function of arrays, traced once for those it meets."""
+        return on_tensors.on_arrays(self)
 
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(registry.built_in(type(self)).__name__)

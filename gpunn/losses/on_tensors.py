@@ -21,11 +21,12 @@ def forward_backward(
     loss: Any, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
 ) -> None:
     """`Loss.forward_backward` by the loss's `call`; each row is a sample, in one piece."""
-    function = vars(loss).get("_on_arrays")
-    if function is None:
-        function = ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
-        vars(loss)["_on_arrays"] = function
-    function.with_gradient(backend, [y_pred, y_true], values, gradient)
+    loss.on_arrays.with_gradient(backend, [y_pred, y_true], values, gradient)
+
+
+def on_arrays(loss: Any) -> ArrayFunction:
+    """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
+    return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
 
 
 class _Rows:

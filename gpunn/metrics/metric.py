@@ -86,6 +86,10 @@ class Metric(Formula):
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(type(self).__name__)
 
+    # Without a type: only what has one is an argument to type checkers.
+    output_sample = cast("tuple[int, ...] | None", None)
+    """Of a metric with an `update_state`: the shape of one sample of the predictions."""
+
     @cached_property
     def _state(self) -> np.ndarray:
         """(state_size,) of its own, for what `update_state` is given. Made when it is needed:

@@ -36,7 +36,7 @@ def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
 
 def build(metric: Any, output_shape: tuple[int, ...]) -> None:
     """Take note of the shape of one sample of the predictions."""
-    vars(metric)["_output_sample"] = output_shape
+    metric.output_sample = output_shape
 
 
 def check(metric: Any, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
@@ -59,9 +59,8 @@ def accumulate(
             trace.variables[id(v)] = v, held, held + convert(v.first, "float64")
         with trace.active():
             given = list(leaves)
-            shape = vars(metric).get("_output_sample")
-            if shape is not None:
-                given[1] = reshape(given[1], (len(y_pred), *shape))
+            if metric.output_sample is not None:
+                given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
             _update(metric, given)
             targets = [
                 Target(convert(now, "float64") - convert(v.first, "float64"), bound[id(held)])
