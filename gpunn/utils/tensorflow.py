@@ -19,6 +19,7 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
 
+from . import data
 from .absent import said_of
 
 # TensorFlow's name of an operation: Keras's.
@@ -206,6 +207,7 @@ PLAIN: dict[str, Any] = {
     "math": Names("math", {}),
     "linalg": Names("linalg", {}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
+    "data": data,
     "function": lambda function=None, **options: function or (lambda f: f),
     "executing_eagerly": lambda: True,
 }
