@@ -101,8 +101,8 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     "callbacks": [("such callback", "RemoteMonitor OrbaxCheckpoint")],
     "utils": [
         (
-            "pictures of models; model.summary() prints one in text",
-            "plot_model model_to_dot",
+            "graphs in Graphviz's language; plot_model draws a picture",
+            "model_to_dot",
         ),
         (
             "loaders of files and texts; read them with NumPy, pandas or Pillow and pass arrays",
