@@ -100,3 +100,15 @@ def __getattr__(name: str) -> Any:
     from .utils.tensorflow import named
 
     return named(name)
+
+
+def _config_name(name: str) -> Any:
+    """What scripts ask of ``tf.config`` and ``keras.config`` beside the settings."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {config.__name__!r} has no attribute {name!r}")
+    from .utils.tensorflow import config_named
+
+    return config_named(name)
+
+
+config.__getattr__ = _config_name  # type: ignore[method-assign]

@@ -234,6 +234,8 @@ def lookup(kind: str, name: str) -> type:
     if (maker := _of_functions.get(kind)) is not None and maker.__name__ == name:
         return maker
     names = _aliases.get(kind, {})
+    if kind == "optimizer" and name not in names:
+        name = name.lower()  # Keras takes these, and no other parts, in any case: "RMSProp"
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
         raise ValueError(

@@ -1,8 +1,31 @@
-"""Data sets as NumPy arrays: `mnist` and `fashion_mnist` by `load_data()`, `toy` to look at."""
+"""Data sets as NumPy arrays: by `load_data()` those that Keras has, and `toy` to look at."""
 
 from __future__ import annotations
 
-from . import fashion_mnist, idx, mnist, toy
+from . import (
+    boston_housing,
+    california_housing,
+    cifar10,
+    cifar100,
+    fashion_mnist,
+    idx,
+    imdb,
+    mnist,
+    reuters,
+    toy,
+)
 from .dataset import DatasetUnavailable
 
-__all__ = ["DatasetUnavailable", "fashion_mnist", "idx", "mnist", "toy"]
+__all__ = [
+    "DatasetUnavailable",
+    "boston_housing",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "idx",
+    "imdb",
+    "mnist",
+    "reuters",
+    "toy",
+]

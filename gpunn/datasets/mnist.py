@@ -7,10 +7,7 @@ Proceedings of the IEEE, 1998. Published under CC BY-SA 3.0.
 from __future__ import annotations
 
 import os
-import pickle
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +15,9 @@ from numpy.typing import NDArray
 from .dataset import DataSet, Split, load, mnist_files
 from .idx import DataFileError
 from .routes import Mirror, NpzMirror, Wheel
+from .unpickling import NOT_ARRAYS, ArrayUnpickler
 
 __all__ = ["load_data"]
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and containers of them, and looks up nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # NumPy's maker of empty arrays has moved between releases; an array tells where it is.
-        known = {
-            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-            ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
-        return known[module, name]
-
-
-_NOT_ARRAYS = (
-    pickle.UnpicklingError,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    IndexError,
-)
 
 
 def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
@@ -61,7 +31,7 @@ def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
     try:
         with gzip.open(path) as file:
             # bytes: it was pickled by Python 2, whose text it would otherwise decode.
-            splits = _ArrayUnpickler(file, encoding="bytes").load()
+            splits = ArrayUnpickler(file, encoding="bytes").load()
         pairs = [
             ((x * 256).astype(np.uint8).reshape(-1, 28, 28), y.astype(np.uint8)) for x, y in splits
         ]
@@ -72,7 +42,7 @@ def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
             x_test,
             y_test,
         ]
-    except _NOT_ARRAYS as error:
+    except NOT_ARRAYS as error:
         raise DataFileError(f"{path}: expected three pairs of arrays: {error}") from error
 
 

@@ -137,19 +137,20 @@ class DebianPackage:
         return folder / self.files
 
 
-def download(url: str, target: Path) -> None:
+def download(url: str, target: Path, max_bytes: int | None = None) -> None:
     """Copies what `url` serves to the file `target`.
 
     Raises one of `FAILURES` when there is no answer within twice `CONNECT_SECONDS`, when the
     copy takes longer than `DOWNLOAD_SECONDS`, however slowly it drips, or when it is larger than
-    `MAX_BYTES`.
+    ``max_bytes``, by default `MAX_BYTES`.
     """
+    most = max_bytes or MAX_BYTES
     size = 0
     with target.open("wb") as out:
         for piece in _pieces(url):
             size += len(piece)
-            if size > MAX_BYTES:
-                raise OSError(f"{url}: expected at most {MAX_BYTES} bytes, it sends more")
+            if size > most:
+                raise OSError(f"{url}: expected at most {most} bytes, it sends more")
             out.write(piece)
 
 

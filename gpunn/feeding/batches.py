@@ -71,6 +71,16 @@ def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     return source, first
 
 
+def check_ends(source: Any, limit: int | None, argument: str, option: str) -> None:
+    """Look whether a pass over ``source`` ends.
+
+    Raises:
+        ValueError: if it says that it does not, and there is no limit.
+    """
+    if limit is None and getattr(source, "endless", False):
+        raise ValueError(f"{argument} repeats its batches without end: pass {option}.")
+
+
 def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
     """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
     for number, batch in enumerate(itertools.islice(iterate(source), limit)):

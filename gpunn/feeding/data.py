@@ -129,8 +129,11 @@ def _alone(spec: Spec, given: Any, axes: int) -> Any:
 def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
     array = as_array(x, argument, spec.backend)
     if array.shape[1:] != shape or not array.shape:
-        if array.ndim == 1 and shape == (1,):
-            array = array.reshape(-1, 1)
+        # A last axis of one number may be left out or be too many, as in Keras.
+        if array.ndim and (*array.shape[1:], 1) == shape:
+            array = array.reshape(*array.shape, 1)
+        elif array.ndim and array.shape[1:] == (*shape, 1):
+            array = array.reshape(array.shape[:-1])
         else:
             raise _wrong_x(shape, array.shape, x, argument)
     if not len(array):

@@ -18,7 +18,7 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.overrides import PAGE
 from gpunn.feeding import classes, data
-from gpunn.feeding.batches import Batches, peek
+from gpunn.feeding.batches import Batches, check_ends, peek
 from gpunn.feeding.rows import Rows
 from gpunn.layers.symbolic import Sample
 from gpunn.structure.calls import arguments_of
@@ -240,6 +240,7 @@ class Model(PredictingModel):
                 ("x", rows, "steps_per_epoch", steps),
                 ("validation_data", validation, "validation_steps", validation_steps),
             ):
+                check_ends(getattr(given, "source", None), limit, argument, option)
                 once = isinstance(given, Batches) and given.once
                 if once and limit is None and epochs > initial_epoch + 1:
                     raise ValueError(
@@ -331,6 +332,7 @@ class Model(PredictingModel):
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         verbose = check_verbose(verbose)
+        check_ends(x, steps, "x", "steps")
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
         size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
         feed = loops.Feed(trainer, rows, size, False, limit=steps)

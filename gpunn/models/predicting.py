@@ -15,7 +15,7 @@ from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
-from gpunn.feeding.batches import inputs_of, peek
+from gpunn.feeding.batches import check_ends, inputs_of, peek
 from gpunn.feeding.rows import name_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -70,6 +70,7 @@ class PredictingModel(CompilableModel):
             starts = list(range(0, rows, size))[:steps]
             batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
         else:
+            check_ends(x, steps, "x", "steps")
             source, first = peek(x)
             self._build_for(first[0] if isinstance(first, (tuple, list)) else first)
             batches = inputs_of(self._spec(), source, steps)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common import registry
 from gpunn.core.operators import Operators
 
 from .conversion import convert
@@ -22,8 +23,9 @@ class Variable(Operators):
     reads the variable behind it gets the new value.
 
     Args:
-        initializer: the first value: numbers, or a function of a shape and a dtype.
-        shape: of a variable that a function makes.
+        initializer: the first value: numbers, a function of a shape and a dtype, or the name of
+            an initializer.
+        shape: of a variable that is made by a function or a name.
         dtype: floatx by default.
         trainable: accepted as in Keras; gradients are those of layers' weights only.
         name: in messages.
@@ -42,6 +44,8 @@ class Variable(Operators):
         name: str | None = None,
     ) -> None:
         dtype = standard(dtype)
+        if isinstance(initializer, str):
+            initializer = registry.get("initializer", initializer)
         if callable(initializer):
             initializer = initializer(tuple(shape or ()), dtype)
         first = convert(initializer, dtype).numpy()

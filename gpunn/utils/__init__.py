@@ -1,7 +1,8 @@
-"""Keras's ``utils``: seeds, one-hot targets, and a look at data."""
+"""Keras's ``utils``: seeds, one-hot targets, a look at data, and pictures of models."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from gpunn.apps.data_checks import DataCheckError, check_data
 from gpunn.common.random import set_random_seed
 
-__all__ = ["DataCheckError", "check_data", "set_random_seed", "to_categorical"]
+__all__ = ["DataCheckError", "check_data", "plot_model", "set_random_seed", "to_categorical"]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -38,3 +39,51 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     result = np.zeros((labels.size, num_classes))
     result[np.arange(labels.size), labels.reshape(-1)] = 1.0
     return result.reshape(*labels.shape, num_classes)
+
+
+def plot_model(
+    model: Any,
+    to_file: str | os.PathLike[str] = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: int = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+    splines: str = "ortho",
+) -> Any:
+    """A picture of a model's layers, by `gpunn.plots.network`, in a file.
+
+    Args:
+        model: of which. Its input shape must be known.
+        to_file: the picture; its ending says what kind: png, svg, pdf.
+        show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable: what
+            stands in a layer's box beside its class.
+        rankdir: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
+        expand_nested: draw the layers of models that stand here as layers.
+        dpi: pixels to the inch.
+        splines: taken and without effect; lines are straight.
+
+    Returns:
+        The figure, which a notebook shows.
+
+    Raises:
+        ValueError: if the input shape is not known.
+        ImportError: without matplotlib.
+    """
+    from gpunn.apps import plots
+
+    figure = plots.network(
+        model,
+        shapes=show_shapes,
+        names=show_layer_names,
+        activations=show_layer_activations,
+        dtypes=show_dtype,
+        trainable=show_trainable,
+        expand_nested=expand_nested,
+        direction=rankdir,
+    )
+    figure.savefig(to_file, dpi=dpi)
+    return figure

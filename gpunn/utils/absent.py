@@ -99,16 +99,10 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "callbacks": [("such callback", "RemoteMonitor OrbaxCheckpoint")],
-    "datasets": [
-        (
-            "data sets of text and large pictures; load the file yourself and pass arrays",
-            "imdb reuters cifar10 cifar100 boston_housing california_housing",
-        ),
-    ],
     "utils": [
         (
-            "pictures of models; model.summary() prints one in text",
-            "plot_model model_to_dot",
+            "graphs in Graphviz's language; plot_model draws a picture",
+            "model_to_dot",
         ),
         (
             "loaders of files and texts; read them with NumPy, pandas or Pillow and pass arrays",
@@ -132,8 +126,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "distribution device",
         ),
         (
-            "data pipelines; pass arrays, or anything that yields batches",
-            "data preprocessing",
+            "loaders and generators of pictures and texts; pass arrays, or anything that yields "
+            "batches",
+            "preprocessing",
         ),
         (
             "training steps written by hand; write losses, metrics and layers with gpunn.ops "

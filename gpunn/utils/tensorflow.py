@@ -19,6 +19,7 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
 
+from . import backend, data
 from .absent import said_of
 
 # TensorFlow's name of an operation: Keras's.
@@ -206,6 +207,7 @@ PLAIN: dict[str, Any] = {
     "math": Names("math", {}),
     "linalg": Names("linalg", {}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
+    "data": data,
     "function": lambda function=None, **options: function or (lambda f: f),
     "executing_eagerly": lambda: True,
 }
@@ -224,9 +226,34 @@ def named(name: str) -> Any:
     raise AttributeError(missing(name))
 
 
-def config_names() -> dict[str, Any]:
-    """What scripts ask of ``tf.config`` beside Keras's settings."""
-    return {
-        "list_physical_devices": _physical_devices,
-        "list_logical_devices": _physical_devices,
-    }
+def _set_memory_growth(device: Any, enable: bool) -> None:
+    if not enable:
+        raise ValueError("gpunn takes memory of a card as it needs it, never all of it at first.")
+
+
+CONFIG: dict[str, Any] = {
+    "list_physical_devices": _physical_devices,
+    "list_logical_devices": _physical_devices,
+    "get_visible_devices": _physical_devices,
+    "experimental": SimpleNamespace(
+        list_physical_devices=_physical_devices, set_memory_growth=_set_memory_growth
+    ),
+    # Of Keras's: gpunn shows whole tracebacks, whatever is asked for.
+    "enable_traceback_filtering": lambda: None,
+    "disable_traceback_filtering": lambda: None,
+    "is_traceback_filtering_enabled": lambda: False,
+    "backend": backend.backend,
+    "image_data_format": backend.image_data_format,
+}
+
+
+def config_named(name: str) -> Any:
+    """What ``tf.config.name`` is, beside gpunn's own settings.
+
+    Raises:
+        AttributeError: if there is nothing of that name.
+    """
+    if name in CONFIG:
+        return CONFIG[name]
+    known = sorted({*CONFIG, "epsilon", "floatx", "set_floatx"})
+    raise AttributeError(f"gpunn has no 'config.{name}'.{closest(name, known)}")

@@ -99,8 +99,11 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "flat rows for images": (
         "images", {"x": IMAGES.reshape(ROWS, 30)},
         ["x has shape (12, 30)", "(batch, 5, 6)", "x.reshape(-1, 5, 6)"]),
-    "images with a channel axis": (
-        "images", {"x": IMAGES[..., None]}, ["x has shape (12, 5, 6, 1)", "x.reshape(-1, 5, 6)"]),
+    "images with channels": (
+        "images", {"x": IMAGES[..., None].repeat(3, -1)}, ["x has shape (12, 5, 6, 3)"]),
+    "images with two axes too many": (
+        "images", {"x": IMAGES[..., None, None]},
+        ["x has shape (12, 5, 6, 1, 1)", "x.reshape(-1, 5, 6)"]),
     "images for flat rows": ("sparse", {"x": IMAGES}, ["x has shape (12, 5, 6)", "(batch, 4)"]),
     "NaN in x": (
         "sparse", {"x": changed(X, (7, 2), np.nan)}, ["x holds nan at [7, 2]", "finite"]),

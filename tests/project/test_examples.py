@@ -1,13 +1,12 @@
 """The example files, each run as a reader runs it: it prints, saves and takes what it says."""
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import Scripts
 
 import gpunn
 
@@ -235,15 +234,11 @@ def write_messages(path, rows=400, seed=1):
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def run(name, arguments, folder):
-    return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES[name], *arguments.split()],
-        cwd=folder,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Scripts]:
+    scripts = Scripts()
+    yield scripts
+    scripts.close()
 
 
 # Several seconds each.
@@ -257,11 +252,11 @@ LONG = {
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.more] if n in LONG else []) for n in sorted(SHORT)]
 )
-def test_as_a_script(name, mnist, tmp_path):
+def test_as_a_script(name, mnist, scripts, tmp_path):
     arguments, expected = SHORT[name]
     if name == "spam":
         write_messages(tmp_path / "messages.txt")
-    done = run(name, arguments, tmp_path)
+    done = scripts.run(EXAMPLES[name], *arguments.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = re.sub(r"\nstep.*", "", done.stdout)
     for pattern in expected:
@@ -306,8 +301,8 @@ def test_a_file_that_is_no_list_of_messages_is_one_line(text, said, tmp_path, ex
     assert message.startswith("spam: ") and said in message and "\n" not in message
 
 
-def test_the_filter_in_a_process_of_its_own_ends_with_status_1(tmp_path):
-    done = run("spam", "messages.txt", tmp_path)
+def test_the_filter_in_a_process_of_its_own_ends_with_status_1(scripts, tmp_path):
+    done = scripts.run(EXAMPLES["spam"], "messages.txt", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"spam: .*No such file.*\n", done.stderr)
 

@@ -275,3 +275,42 @@ def test_operators_are_operations_and_no_layers(keras: Any, tmp_path: Path) -> N
         given = np.ones((2, 3), np.float32)
         found[-1].append(np.asarray(loaded.predict(given, verbose=0)).tolist())
     assert found[0] == found[1]
+
+
+# -- losses of outputs of another activation than theirs
+
+# activation, loss, what Keras 3.15 gives on TensorFlow 2.20 for `pair`
+PAIRS = [
+    ("softmax", "binary_crossentropy", 0.8714828),
+    ("sigmoid", "categorical_crossentropy", 1.8624955),
+]
+
+
+@pytest.mark.parametrize(("activation", "loss", "tensorflows"), PAIRS)
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_a_loss_is_of_what_the_model_predicts(
+    keras: Any, activation: str, loss: str, tensorflows: float, backend: str
+) -> None:
+    """As by its formula and with Keras on PyTorch. On TensorFlow, Keras takes the logits from the
+    graph and passes them through the other activation, which the predictions never see."""
+    x = np.linspace(-2, 2, 12, dtype="float32").reshape(4, 3)
+    y = np.eye(3, dtype="float32")[[0, 2, 1, 2]]
+    kernel = np.linspace(1, -1, 9, dtype="float32").reshape(3, 3)
+
+    def losses(module: Any, **options: Any) -> tuple[list[float], np.ndarray]:
+        dense = module.layers.Dense(3, activation)
+        model = module.Sequential([module.Input((3,)), dense], **options)
+        model.set_weights([kernel, np.zeros(3, "float32")])
+        model.compile(module.optimizers.SGD(0.5), loss)
+        before, p = model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)
+        history = model.fit(x, y, epochs=3, shuffle=False, verbose=0)
+        return [before, *history.history["loss"]], p
+
+    found, p = losses(gpunn, backend=backend)
+    np.testing.assert_allclose(found, losses(keras)[0], rtol=1e-5)
+    if loss == "binary_crossentropy":
+        expected = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    else:
+        expected = -np.mean(np.log(np.sum(y * p, 1) / np.sum(p, 1)))
+    assert found[0] == pytest.approx(expected, rel=1e-5)
+    assert found[0] != pytest.approx(tensorflows, rel=0.1)

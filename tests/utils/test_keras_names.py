@@ -104,3 +104,53 @@ def test_a_copy_of_a_learning_rate_is_a_number() -> None:
 def test_a_schedules_rate_has_its_number() -> None:
     schedule = gpunn.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
     assert gpunn.optimizers.SGD(schedule).learning_rate.numpy() == 0.5
+
+
+@pytest.mark.parametrize("name", ["RMSProp", "adaGrad", "ADAM", "Sgd"])
+def test_optimizers_in_any_case(keras: Any, name: str) -> None:
+    ours, theirs = gpunn.optimizers.get(name), keras.optimizers.get(name)
+    assert type(ours).__name__ == type(theirs).__name__
+
+
+def test_a_variable_of_an_initializer_s_name(keras: Any) -> None:
+    for module in (gpunn, keras):
+        variable = module.Variable("ones", shape=(2, 3))
+        np.testing.assert_array_equal(module.ops.convert_to_numpy(variable.value), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="Unknown initializer: 'onse'"):
+        gpunn.Variable("onse", shape=(2,))
+
+
+@pytest.mark.parametrize("surplus", [False, True])
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_a_last_axis_of_one_may_be_left_out_or_surplus(
+    keras: Any, surplus: bool, backend: str
+) -> None:
+    pictures = np.random.default_rng(0).normal(size=(6, 4, 3)).astype("float32")
+    x = pictures[..., None] if surplus else pictures
+    y = np.arange(6.0)
+    kernel = np.linspace(-1, 1, 12, dtype="float32")[:, None]
+    found = []
+    for module, options in ((gpunn, {"backend": backend}), (keras, {})):
+        model = module.Sequential(
+            [module.Input((4, 3) if surplus else (4, 3, 1)), module.layers.Flatten(),
+             module.layers.Dense(1)],
+            **options,
+        )  # fmt: skip
+        model.set_weights([kernel, np.zeros(1, "float32")])
+        model.compile("sgd", "mse")
+        history = model.fit(x, y, epochs=2, shuffle=False, verbose=0, validation_data=(x, y))
+        found.append([*history.history["val_loss"], *model.predict(x, verbose=0)[:, 0]])
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+def test_settings_that_scripts_ask_for(keras: Any) -> None:
+    config: Any = gpunn.config
+    config.disable_traceback_filtering()
+    assert not config.is_traceback_filtering_enabled()
+    assert config.image_data_format() == keras.config.image_data_format() == "channels_last"
+    (cpu,) = config.list_physical_devices("CPU")
+    assert (cpu.device_type, cpu.name) == ("CPU", "/physical_device:CPU:0")
+    for gpu in config.list_physical_devices("GPU"):
+        config.experimental.set_memory_growth(gpu, True)
+    with pytest.raises(AttributeError, match="Did you mean 'list_physical_devices'"):
+        config.list_physical_device  # noqa: B018

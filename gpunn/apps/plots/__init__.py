@@ -12,6 +12,7 @@ from .boundaries import decision_boundary, decision_slices, points
 from .confusion import confusion_matrix
 from .curves import curves, history, learning_curve
 from .images import first_layer, images, layer_activations, worst_mistakes
+from .networks import network
 from .surfaces import PathRecorder, error_surface
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "images",
     "layer_activations",
     "learning_curve",
+    "network",
     "points",
     "worst_mistakes",
 ]

@@ -23,10 +23,15 @@ constexpr size_t STACK = 64 * 1024;
 constexpr unsigned THREADS = 16 * 1024;  // in a grid: each has a stack
 constexpr unsigned SPINS = 1000;  // turns that bring nothing but spinning, until the launch hangs
 
-struct Fiber {
-    std::unique_ptr<char[]> stack{new char[STACK]};
+// What threads run on, one after another: the next has what is still in the cache.
+struct Stack {
+    std::unique_ptr<char[]> memory{new char[STACK]};
     bool started = false;
-    jmp_buf context;  // where it goes on
+    jmp_buf context;  // where its thread goes on, or the next one begins
+};
+
+struct Fiber {
+    Stack* stack = nullptr;  // from its first turn to its end
     dim3 thread;
     unsigned lane, warp;
     unsigned exchanges;  // warp operations so far: alternates between two boxes
@@ -46,6 +51,8 @@ struct Block {
 };
 
 static std::vector<Fiber> fibers;
+static std::vector<std::unique_ptr<Stack>> stacks;
+static std::vector<Stack*> idle;  // the last is the next to be taken
 static std::vector<Warp> warps;
 static std::vector<Block> blocks;
 static Memory shared;
@@ -66,38 +73,64 @@ static void complain(const char* format, ...) {
     va_end(values);
 }
 
-// Fibers stay alive from launch to launch: only the first start of each makes a context, after
+static void tell_who_runs() {
+    races_resume(unsigned(current - fibers.data()), current->stack->memory.get(), STACK);
+}
+
+// Stacks stay alive from launch to launch: only the first start of each makes a context, after
 // that two jumps are all a switch takes.
 void leave(At at, Place place) {
     races_pause();
     current->at = at;
     current->place = place;
-    if (!_setjmp(current->context)) _longjmp(scheduler, 1);
-    races_resume(unsigned(current - fibers.data()), current->stack.get(), STACK);
+    if (!_setjmp(current->stack->context)) _longjmp(scheduler, 1);
+    tell_who_runs();
 }
 
 static void fiber_main() {
     for (;;) {
-        races_resume(unsigned(current - fibers.data()), current->stack.get(), STACK);
+        tell_who_runs();
         body.call(body.kernel, body.arguments);
         leave(At::end, {});
     }
 }
 
+static Stack* idle_stack() {
+    if (idle.empty()) {
+        stacks.emplace_back(new Stack);
+        return stacks.back().get();
+    }
+    Stack* stack = idle.back();
+    idle.pop_back();
+    return stack;
+}
+
+// After a failure: whatever a thread was at, it does not go on.
+static void start_anew() {
+    idle.clear();
+    for (const auto& stack : stacks) {
+        stack->started = false;
+        idle.push_back(stack.get());
+    }
+    for (Fiber& fiber : fibers) fiber.stack = nullptr;
+}
+
 static void resume(Fiber& fiber) {
     current = &fiber;
     threadIdx = fiber.thread;
+    if (!fiber.stack) fiber.stack = idle_stack();
     if (!_setjmp(scheduler)) {
-        if (fiber.started) _longjmp(fiber.context, 1);
-        fiber.started = true;
+        if (fiber.stack->started) _longjmp(fiber.stack->context, 1);
+        fiber.stack->started = true;
         static ucontext_t context;
         getcontext(&context);
-        context.uc_stack.ss_sp = fiber.stack.get();
+        context.uc_stack.ss_sp = fiber.stack->memory.get();
         context.uc_stack.ss_size = STACK;
         makecontext(&context, fiber_main, 0);
         setcontext(&context);
     }
     if (*message) throw Failure{};
+    if (fiber.at == At::end) idle.push_back(std::exchange(fiber.stack, nullptr));
 }
 
 // Called in a fiber, which never comes back from here.
@@ -268,6 +301,8 @@ static std::vector<char> poisoned;  // shared memory that nobody has written
 static Memory shared_memory() {
     static thread_local volatile char ours;
     ours = 0;  // a thread has no such memory before it first uses it
+    static size_t before, size;  // the bytes before it and in all, as in every thread
+    if (size) return {const_cast<char*>(&ours) - before, size};
     Memory found;
     auto look = [](dl_phdr_info* info, size_t, void* result) {
         for (int i = 0; i < info->dlpi_phnum; ++i) {
@@ -280,6 +315,8 @@ static Memory shared_memory() {
         return 0;
     };
     dl_iterate_phdr(look, &found);
+    before = const_cast<char*>(&ours) - found.start;
+    size = found.size;
     return found;
 }
 
@@ -340,7 +377,7 @@ const char* run(Body of_all, const unsigned* grid, const unsigned* block, Memory
         run_grid(threads);
         check_dynamic(dynamic);
     } catch (Failure) {
-        for (Fiber& fiber : fibers) fiber.started = false;
+        start_anew();
         return message;
     }
     return races_end();

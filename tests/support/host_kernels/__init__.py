@@ -15,7 +15,7 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,12 @@ from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
 from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
 
-HEADER = Path(__file__).parent / "host" / "cuda_on_cpu.h"
-CACHE = Path(__file__).parents[2] / "build" / "host"
+from .memory import POISON, Copies, poison
+
+__all__ = ["POISON", "HostKernels", "compile_file", "compile_library", "compile_text", "poison"]
+
+HEADER = Path(__file__).parents[1] / "host" / "cuda_on_cpu.h"
+CACHE = Path(__file__).parents[3] / "build" / "host"
 COMPILER = (
     *("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=3"),
     *("-shared", "-fPIC"),
@@ -43,8 +47,6 @@ OBSERVED = (
 )
 WITHOUT_SANITIZER = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s")
 
-POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
-GUARD = 4096  # bytes around each array
 PARAMETER_SPACE = 4096  # bytes of a kernel's parameters on an older card, as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
@@ -52,16 +54,6 @@ _OF_EXPRESSION = re.compile(r"into\d+")  # what is added to, see `expressions`
 _ADDRESS = re.compile(r"<address (\w+)>")
 _CODE = re.compile(r"<code (\w+)>")
 _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
-
-Launch = Callable[..., None]
-
-
-def poison(array: np.ndarray) -> None:
-    """Fill a contiguous array with what shows if nobody writes it."""
-    memory = array.view(np.ndarray).reshape(-1).view(np.uint8)
-    whole = memory.size // POISON.nbytes * POISON.nbytes
-    memory[:whole].view(POISON.dtype)[:] = POISON
-    memory[whole:] = np.atleast_1d(POISON).view(np.uint8)[: memory.size - whole]
 
 
 def compile_text(
@@ -88,7 +80,7 @@ def compile_text(
         _load_races()
     library = ctypes.CDLL(str(path))
     return {
-        entry: _launcher(library, f"launch_{number}", entry, path)
+        entry: Launch(library, f"launch_{number}", entry, path)
         for number, entry in enumerate(entries)
     }
 
@@ -107,12 +99,20 @@ def _compile_kernels(text: str, find_races: bool) -> Path:
     return _made(CACHE / f"{_name(header.parent.name, text)}.so", compiled)
 
 
-def _launcher(library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> Launch:
-    function = getattr(library, symbol)
-    function.restype = ctypes.c_char_p
-    function.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p]
+class Launch:
+    """A function that launches a kernel, see `compile_text`."""
 
-    def launch(
+    def __init__(self, library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> None:
+        self.function = getattr(library, symbol)
+        self.function.restype = ctypes.c_char_p
+        self.function.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p)
+        ]
+        self.entry = entry
+        self.line = partial(_line, library=library, symbol=symbol, path=path)
+
+    def __call__(
+        self,
         grid: Sequence[int],
         block: Sequence[int],
         arguments: Sequence[Any],
@@ -120,23 +120,36 @@ def _launcher(library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> Laun
         shared: int = 0,
         names: Sequence[str] = (),
     ) -> None:
+        self.bind(grid, block, arguments, names)(order, shared)
+
+    def bind(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[Any],
+        names: Sequence[str] = (),
+    ) -> Callable[..., None]:
+        """One that may be called again and again: (order, shared)."""
         values = [np.asarray(a if np.isscalar(a) else a.ctypes.data) for a in arguments]
         required = _parameter_space(*(value.dtype for value in values))
         if required > PARAMETER_SPACE:  # in the words of NVIDIA's assembler
             raise RuntimeError(
-                f"{entry}: Formal parameter space overflowed ({required} bytes required, "
+                f"{self.entry}: Formal parameter space overflowed ({required} bytes required, "
                 f"max {PARAMETER_SPACE} allowed)"
             )
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-        error = function(_three(grid), _three(block), shared, order, pointers)
-        if error:
-            told = _ADDRESS.sub(
-                lambda found: _place(int(found[1], 16), arguments, names), error.decode()
-            )
-            told = _CODE.sub(lambda found: _line(int(found[1], 16), library, symbol, path), told)
-            raise RuntimeError(f"{entry}, thread order {order}: {told}")
+        kept = (_three(grid), _three(block)), pointers, values  # which the pointers lead to
 
-    return launch
+        def launch(order: int = 0, shared: int = 0) -> None:
+            error = self.function(*kept[0], shared, order, kept[1])
+            if error:
+                told = _ADDRESS.sub(
+                    lambda found: _place(int(found[1], 16), arguments, names), error.decode()
+                )
+                told = _CODE.sub(lambda found: self.line(int(found[1], 16)), told)
+                raise RuntimeError(f"{self.entry}, thread order {order}: {told}")
+
+        return launch
 
 
 @cache
@@ -237,7 +250,10 @@ READ_FIRST = {
 def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     """The arrays that this launch must fill, unless another argument is the same memory."""
     named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
-    arrays = {name: a for name, a in named.items() if isinstance(a, np.ndarray) and a.ndim}
+    # As NumPy's own: what NumPy is asked of arrays of the emulated card takes a long way.
+    arrays = {
+        n: a.view(np.ndarray) for n, a in named.items() if isinstance(a, np.ndarray) and a.ndim
+    }
 
     def read(parameter: KernelParameter) -> bool:
         name, number = _NUMBERED.fullmatch(parameter.name).groups()
@@ -253,55 +269,6 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
         for p in kernel.parameters
         if p.name in arrays and not read(p) and alone(p.name)
     ]
-
-
-class Copies:
-    """Copies of a launch's arrays with guards around them; arrays that overlap still do."""
-
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self.arrays = arrays
-        self.places: dict[str, int] = {}
-        start = stop = 0  # of the memory that is being copied
-        place = end = GUARD
-        for name, array in sorted(arrays.items(), key=lambda item: item[1].ctypes.data):
-            address = array.ctypes.data
-            if address >= stop:
-                start = stop = address
-                place = -(-end // 64) * 64 + GUARD
-            stop = max(stop, address + array.nbytes)
-            end = place + stop - start
-            self.places[name] = place + address - start
-        self.original = np.empty(-(-end // 64) * 64 + GUARD, np.uint8)
-        poison(self.original)
-        self.guards = np.ones(self.original.shape, np.bool_)
-        for name, array in arrays.items():
-            self.part(self.original, name)[:] = array.view(np.ndarray).reshape(-1).view(np.uint8)
-            self.part(self.guards, name)[:] = False
-
-    def part(self, memory: np.ndarray, name: str) -> np.ndarray:
-        return memory[self.places[name] : self.places[name] + self.arrays[name].nbytes]
-
-    def array(self, memory: np.ndarray, name: str) -> np.ndarray:
-        return self.part(memory, name).view(self.arrays[name].dtype)
-
-    def write_back(self, memory: np.ndarray, names: Iterable[str]) -> None:
-        for name in names:
-            flat = self.arrays[name].view(np.ndarray).reshape(-1)
-            flat[:] = self.array(memory, name)
-
-    def array_left(self, memory: np.ndarray) -> str | None:
-        """The array that something was written next to."""
-        written = self.guards & (memory != self.original)
-        if not written.any():
-            return None
-        place = int(written.argmax())
-        return min(
-            self.arrays,
-            key=lambda name: min(
-                abs(self.places[name] - place),
-                abs(self.places[name] + self.arrays[name].nbytes - place),
-            ),
-        )
 
 
 class HostKernels:
@@ -335,8 +302,13 @@ class HostKernels:
     def resident(self) -> int:
         return self.blocks
 
-    def prepare(self, kernel: Kernel) -> Launch:
+    def prepare(self, kernel: Kernel) -> Callable[..., None]:
         """The function that runs this kernel: f(grid, block, arguments)."""
+        bind = self.bound(kernel)
+        return lambda grid, block, arguments: bind(grid, block, arguments)()
+
+    def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
+        """A function that gives a launch of this kernel, to be made once or often."""
         name, text = kernel.name, kernel.text
         if self.replace and self.replace[0] in text:
             run = compile_text(text.replace(*self.replace), [name], self.find_races)[name]
@@ -344,27 +316,34 @@ class HostKernels:
             run = compile_file(file, self.find_races)[name]
         else:
             run = compile_text(text, [name], self.find_races)[name]
-        run = partial(run, names=[parameter.name for parameter in kernel.parameters])
+        bind = partial(run.bind, names=[parameter.name for parameter in kernel.parameters])
+        entries = {call.entry for call in kernel.calls}
 
-        def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
+        def launch_of(
+            grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]
+        ) -> Callable[[], None]:
             if kernel.repeats and math.prod(grid) > self.resident:
                 raise RuntimeError(f"{name}: the card cannot hold {math.prod(grid)} blocks at once")
-            self.launched.update(call.entry for call in kernel.calls)
-            for array in _outputs(kernel, arguments):
-                poison(array)
-            if len(self.orders) == 1:
-                run(grid, block, arguments, self.orders[0])
-            else:
-                self._in_all_orders(kernel, run, grid, block, arguments)
+            self.launched |= entries
+            outputs = _outputs(kernel, arguments)
+            once = bind(grid, block, arguments) if len(self.orders) == 1 else None
 
-        return launch
+            def launch() -> None:
+                for array in outputs:
+                    poison(array)
+                if once is not None:
+                    once(self.orders[0])
+                else:
+                    self._in_all_orders(kernel, partial(bind, grid, block), arguments)
+
+            return launch
+
+        return launch_of
 
     def _in_all_orders(
         self,
         kernel: Kernel,
-        run: Launch,
-        grid: Sequence[int],
-        block: Sequence[int],
+        bind: Callable[[Sequence[Any]], Callable[[int], None]],
         arguments: Sequence[Any],
     ) -> None:
         named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
@@ -373,7 +352,7 @@ class HostKernels:
         for order in self.orders:
             memory = copies.original.copy()
             values = {**named, **{name: copies.array(memory, name) for name in copies.arrays}}
-            run(grid, block, list(values.values()), order)
+            bind(list(values.values()))(order)
             if left := copies.array_left(memory):
                 raise RuntimeError(f"{kernel.name}, thread order {order}: writes outside of {left}")
             results.append(memory)

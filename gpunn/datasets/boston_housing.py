@@ -1,0 +1,41 @@
+"""Boston housing: 506 districts with 13 numbers each, and the price of houses in 1000 dollars.
+
+Harrison and Rubinfeld, "Hedonic prices and the demand for clean air", 1978, as Keras publishes it.
+One of its columns is made from the share of black people in a district; Keras keeps it for old
+programs, and so does gpunn. `california_housing` is another table of this kind.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .houses import Split, load
+from .keras_files import ADDRESS, KerasFile
+
+__all__ = ["load_data"]
+
+BOSTON = KerasFile(
+    "Boston housing",
+    ADDRESS + "boston_housing.npz",
+    "f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5",
+)
+
+
+def load_data(
+    path: str | os.PathLike[str] | None = None, test_split: float = 0.2, seed: int = 113
+) -> tuple[Split, Split]:
+    """Loads Boston housing: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or Keras's
+    address.
+
+    Args:
+        path: the file `boston_housing.npz`.
+        test_split: the fraction of the rows that is for tests.
+        seed: of the order of the rows.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: float64, x (404, 13) and (102, 13) by default.
+
+    Raises:
+        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+    """
+    return load(BOSTON, path, test_split, seed)

@@ -1,0 +1,40 @@
+"""Tables with a price in each row, parted for training and tests as Keras parts them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gpunn.common.arguments import check_fraction
+
+from .arrays import read_npz
+from .keras_files import KerasFile, find
+from .texts import orders
+
+Split = tuple[NDArray[Any], NDArray[Any]]
+
+
+def load(
+    file: KerasFile,
+    path: str | os.PathLike[str] | None,
+    test_split: float,
+    seed: int,
+    rows: int | None = None,
+) -> tuple[Split, Split]:
+    """The table in the order that Keras draws from this seed, its last part for tests.
+
+    Args:
+        file, path: see `find`.
+        test_split: the fraction for tests, below 1.
+        seed: of the order.
+        rows: take the first ones only.
+    """
+    test_split = check_fraction("test_split", test_split, below_one=True)
+    arrays = read_npz(find(file, path), ("x", "y"))
+    x, y = arrays["x"][:rows], arrays["y"][:rows]
+    (order,) = orders(seed, len(x))
+    x, y = x[order], y[order]
+    end = int(len(x) * (1 - test_split))
+    return (x[:end], y[:end]), (x[end:], y[end:])

@@ -1,0 +1,76 @@
+"""IMDB: 50,000 film reviews as lists of word numbers, for or against the film.
+
+Maas, Daly, Pham, Huang, Ng and Potts, "Learning word vectors for sentiment analysis", ACL 2011; in
+the form in which Keras publishes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import texts
+from .keras_files import ADDRESS, KerasFile, find
+from .unpickling import read_npz_objects
+
+__all__ = ["get_word_index", "load_data"]
+
+IMDB = KerasFile(
+    "IMDB", ADDRESS + "imdb.npz", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
+)
+WORDS = KerasFile(
+    "IMDB's words", ADDRESS + "imdb_word_index.json", "bfafd718b763782e994055a2d397834f"
+)
+Split = tuple[NDArray[Any], NDArray[Any]]
+
+
+def load_data(
+    path: str | os.PathLike[str] | None = None,
+    num_words: int | None = None,
+    skip_top: int = 0,
+    maxlen: int | None = None,
+    seed: int = 113,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int | None = 3,
+) -> tuple[Split, Split]:
+    """Loads IMDB: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, Keras's address.
+
+    Words are numbered by how frequent they are. As in Keras, 0 is kept for padding.
+
+    Args:
+        path: the file `imdb.npz`.
+        num_words: numbers from here on become ``oov_char``; none by default.
+        skip_top: numbers below this one, too.
+        maxlen: only reviews of fewer words.
+        seed: of the order of the reviews.
+        start_char: the number that each review begins with; None for no such.
+        oov_char: the number of words that are not kept; None leaves them out.
+        index_from: the number of the most frequent word is one more.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: arrays of lists of numbers, and of 0 and 1.
+
+    Raises:
+        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+    """
+    arrays = read_npz_objects(find(IMDB, path))
+    split = [(arrays[f"x_{name}"], arrays[f"y_{name}"]) for name in ("train", "test")]
+    orders = texts.orders(seed, *(len(x) for x, _ in split))
+    parts = []
+    for (x, y), order in zip(split, orders, strict=True):
+        x, y = x[order], y[order]
+        parts.append(texts.shorter(texts.numbered(x, start_char, index_from), y, maxlen))
+    (x_train, y_train), (x_test, y_test) = parts
+    x = texts.frequent([*x_train, *x_test], num_words, skip_top, oov_char)
+    return (x[: len(x_train)], np.asarray(y_train)), (x[len(x_train) :], np.asarray(y_test))
+
+
+def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
+    """The number of each word, from 1 on by how frequent it is; `load_data` adds ``index_from``."""
+    words: dict[str, int] = json.loads(find(WORDS, path).read_text(encoding="utf-8"))
+    return words

@@ -1,0 +1,126 @@
+"""The files of Keras's data sets: found where Keras keeps them, or fetched from where it does.
+
+Each is one file with one hash. It is looked for in `GPUNN_DATA`, in Keras's folder (`KERAS_HOME`,
+else `~/.keras`) and in gpunn's cache; `GPUNN_OFFLINE=1` keeps from fetching it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dataset import DatasetUnavailable, cache_folder
+from .idx import DataFileError
+from .routes import FAILURES, download
+
+ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """A file: what it is, its address, its hash, and what Keras's folder may call it.
+
+    `digest` is the SHA-256, or the MD5 where Keras has no other. `most` bounds the download.
+    """
+
+    title: str
+    address: str
+    digest: str
+    also: tuple[str, ...] = ()
+    most: int = 128 << 20
+
+    @property
+    def name(self) -> str:
+        return self.address.rpartition("/")[2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
+
+
+def find(file: KerasFile, path: str | os.PathLike[str] | None = None) -> Path:
+    """The file on this machine, fetched if it is nowhere; its content is checked.
+
+    Args:
+        file: which.
+        path: where it lies; nothing else is tried then. Keras's own default, its bare name,
+            names no place and is as None, unless there is such a file.
+
+    Raises:
+        FileNotFoundError: `path` does not exist.
+        DataFileError: `path` holds something else.
+        DatasetUnavailable: no way led to it.
+    """
+    if path is not None and (os.fspath(path) not in file.names or os.path.exists(path)):
+        given = Path(path).expanduser()
+        if not given.exists():
+            raise FileNotFoundError(f"path: {given} does not exist; expected {file.title}.")
+        _check(file, given)
+        return given
+    tried = []
+    for place in _places():
+        there = next((place / name for name in file.names if (place / name).is_file()), None)
+        if there is None:
+            tried.append(f"{place}: no {file.name} there")
+            continue
+        try:
+            _check(file, there)
+            return there
+        except FAILURES as error:
+            tried.append(str(error))
+    if os.environ.get("GPUNN_OFFLINE", "") not in ("", "0"):
+        tried.append(f"{file.address}: not tried, GPUNN_OFFLINE is set")
+    else:
+        try:
+            return _fetch(file)
+        except FAILURES as error:
+            tried.append(f"{file.address}: {error or type(error).__name__}")
+    listed = "".join(f"\n  - {reason}" for reason in tried)
+    raise DatasetUnavailable(
+        f"{file.title} is not on this machine and could not be fetched. Tried, in order:{listed}\n"
+        f"To fix it, put {file.name} from {file.address} into {_cache()}."
+    )
+
+
+def _cache() -> Path:
+    return cache_folder() / "datasets"
+
+
+def _places() -> Iterator[Path]:
+    data = os.environ.get("GPUNN_DATA")
+    if data:
+        yield Path(data).expanduser()
+    home = os.environ.get("KERAS_HOME")
+    yield (Path(home) if home else Path("~/.keras")).expanduser() / "datasets"
+    yield _cache()
+
+
+def _fetch(file: KerasFile) -> Path:
+    import sys
+    import tempfile
+
+    print(f"fetching {file.title} ...", file=sys.stderr, flush=True)
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
+        target = Path(scratch, file.name)
+        download(file.address, target, file.most)
+        _check(file, target)
+        return target.replace(cache / file.name)  # whole, before any other process sees it
+
+
+def _check(file: KerasFile, path: Path) -> None:
+    """Raises DataFileError if the content is another."""
+    kind = "md5" if len(file.digest) == 32 else "sha256"
+    found = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb") as content:
+        while piece := content.read(1 << 20):
+            found.update(piece)
+    if found.hexdigest() != file.digest:
+        raise DataFileError(
+            f"{path}: expected {file.title}, whose {kind.upper()} is {file.digest}; got "
+            f"{found.hexdigest()}"
+        )

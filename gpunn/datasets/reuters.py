@@ -1,0 +1,69 @@
+"""Reuters: 11,228 newswires as lists of word numbers, of 46 topics, as Keras publishes them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpunn.common.arguments import check_fraction
+
+from . import texts
+from .keras_files import ADDRESS, KerasFile, find
+from .unpickling import read_npz_objects
+
+__all__ = ["get_word_index", "load_data"]
+
+REUTERS = KerasFile(
+    "Reuters",
+    ADDRESS + "reuters.npz",
+    "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916",
+)
+WORDS = KerasFile(
+    "Reuters's words", ADDRESS + "reuters_word_index.json", "4d44cc38712099c9e383dc6e5f11a921"
+)
+Split = tuple[NDArray[Any], NDArray[Any]]
+
+
+def load_data(
+    path: str | os.PathLike[str] | None = None,
+    num_words: int | None = None,
+    skip_top: int = 0,
+    maxlen: int | None = None,
+    test_split: float = 0.2,
+    seed: int = 113,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int | None = 3,
+) -> tuple[Split, Split]:
+    """Loads Reuters: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, Keras's address.
+
+    Args:
+        path: the file `reuters.npz`.
+        test_split: the fraction at the end that is for tests.
+        num_words, skip_top, maxlen, seed, start_char, oov_char, index_from: as of
+            `gpunn.datasets.imdb.load_data`.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: arrays of lists of numbers, and of topics.
+
+    Raises:
+        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+    """
+    test_split = check_fraction("test_split", test_split)
+    arrays = read_npz_objects(find(REUTERS, path))
+    (order,) = texts.orders(seed, len(arrays["x"]))
+    numbered = texts.numbered(arrays["x"][order], start_char, index_from)
+    kept, labels = texts.shorter(numbered, arrays["y"][order], maxlen)
+    x, y = texts.frequent(kept, num_words, skip_top, oov_char), np.asarray(labels)
+    end = int(len(x) * (1 - test_split))
+    return (x[:end], y[:end]), (x[end:], y[end:])
+
+
+def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
+    """The number of each word, from 1 on by how frequent it is; `load_data` adds ``index_from``."""
+    words: dict[str, int] = json.loads(find(WORDS, path).read_text(encoding="utf-8"))
+    return words

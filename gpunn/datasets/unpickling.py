@@ -1,0 +1,94 @@
+"""Pickled arrays, read without running what a pickle could run."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .idx import DataFileError
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds NumPy arrays and containers of them, and looks up nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # NumPy's maker of empty arrays has moved between releases; an array tells where it is.
+        known = {
+            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
+        return known[module, name]
+
+
+NOT_ARRAYS = (
+    pickle.UnpicklingError,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)
+
+
+def read_npz_objects(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in an .npz file, also those of Python lists, as of words.
+
+    Raises:
+        DataFileError: the file is none, or holds other objects.
+    """
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()
+            }
+    except (*NOT_ARRAYS, zipfile.BadZipFile) as error:
+        raise DataFileError(f"{path}: expected an .npz file of arrays: {error}") from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    file = io.BytesIO(content)
+    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    major, _ = np.lib.format.read_magic(file)
+    if major not in readers:
+        raise ValueError(f"a format of arrays that is not known, {major}")
+    _, _, dtype = readers[major](file)
+    if dtype.hasobject:
+        found: NDArray[Any] = ArrayUnpickler(file).load()
+        return found
+    file.seek(0)
+    found = np.lib.format.read_array(file, allow_pickle=False)
+    return found
+
+
+def read_tar_pickles(path: Path, names: list[str]) -> list[dict[str, Any]]:
+    """The pickled dictionaries of arrays and lists in a tar archive, by the names of its members.
+
+    Raises:
+        DataFileError: the archive is none, lacks a member, or holds other objects.
+    """
+    import tarfile
+
+    try:
+        with tarfile.open(path) as archive:
+            found = [
+                ArrayUnpickler(io.BytesIO(member.read()), encoding="bytes").load()
+                for member in map(archive.extractfile, names)
+                if member is not None
+            ]
+        return [{key.decode(): value for key, value in entry.items()} for entry in found]
+    except (*NOT_ARRAYS, KeyError, tarfile.TarError) as error:
+        raise DataFileError(f"{path}: expected an archive of {names}: {error}") from error
