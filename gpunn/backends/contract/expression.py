@@ -8,8 +8,9 @@ backend makes one loop, or one kernel, of each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -126,8 +127,12 @@ class Expression:
     inputs: tuple[Extent, ...]
     instructions: tuple[Instruction, ...]
     outputs: tuple[Output, ...]
+    _signs: tuple[float, ...] = field(init=False, repr=False)
+    """Of the constants: 0 and -0 are equal, but expressions with them are not."""
 
     def __post_init__(self) -> None:
+        signs = tuple(math.copysign(1.0, step.number) for step in self.instructions)
+        object.__setattr__(self, "_signs", signs)
         sums = set[int]()
         for number, (function, operands, _) in enumerate(self.instructions, len(self.inputs)):
             right = len(operands) == OPERANDS[function] and not sums & {*operands}
