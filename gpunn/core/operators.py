@@ -1,9 +1,12 @@
-"""Python's operators on tensors, parameters and symbolic tensors: each is an operation by name."""
+"""Python's operators on tensors, parameters and symbolic tensors, and the methods of arrays: each
+is an operation by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The operations by their names. `gpunn.ops` puts them here: what has operators is below it."""
@@ -21,8 +24,33 @@ def _reflected(name: str) -> Any:
     return lambda self, other: FUNCTIONS[name](other, self)
 
 
+def _method(name: str, *names: str) -> Any:
+    """A method that is an operation, whose arguments behind the tensor have these names."""
+
+    def method(self: Any, *given: Any, **options: Any) -> Any:
+        if NUMPYS & options.keys():
+            return getattr(np.asarray(self), name)(*given, **options)
+        unknown = options.keys() - set(names)
+        if unknown or len(given) > len(names):
+            raise TypeError(
+                f"{name}() takes the arguments ({', '.join(names)}); got "
+                f"{', '.join(sorted(unknown)) or f'{len(given)} of them'}."
+            )
+        return FUNCTIONS[name](self, *given, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"`gpunn.ops.{name}` of it, with {', '.join(names) or 'no argument'}."
+    return method
+
+
+NUMPYS = {"out", "dtype", "order", "kind", "ddof", "mode", "where"}
+"""Arguments by which NumPy's functions call the methods of what they are given: ``np.sum(x)``
+calls ``x.sum(axis=None, out=None)``. They give arrays, as of all that is no array of NumPy."""
+
+
 class Operators:
-    """What can be calculated with: ``-x``, ``x + 1``, ``2 / x``, ``x @ w``, ``x[:, 0]``, ``x > 0``.
+    """What can be calculated with: ``-x``, ``x + 1``, ``2 / x``, ``x @ w``, ``x[:, 0]``, ``x > 0``,
+    and by the methods that arrays have, ``x.mean(axis=0)``.
 
     ``==`` stays Python's, which tells objects apart; a class that means values says so.
     """
@@ -44,3 +72,53 @@ class Operators:
     __lt__, __le__ = _binary("less"), _binary("less_equal")
     __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
     __getitem__ = _binary("get_item")
+
+    # -- methods of arrays, with NumPy's arguments
+
+    sum, mean = _method("sum", "axis", "keepdims"), _method("mean", "axis", "keepdims")
+    max, min = _method("max", "axis", "keepdims"), _method("min", "axis", "keepdims")
+    prod = _method("prod", "axis", "keepdims")
+    std, var = _method("std", "axis", "keepdims"), _method("var", "axis", "keepdims")
+    any, all = _method("any", "axis", "keepdims"), _method("all", "axis", "keepdims")
+    argmax, argmin = _method("argmax", "axis", "keepdims"), _method("argmin", "axis", "keepdims")
+    argsort, cumsum = _method("argsort", "axis"), _method("cumsum", "axis")
+    cumprod, round = _method("cumprod", "axis"), _method("round", "decimals")
+    ravel, flatten = _method("ravel"), _method("ravel")
+    squeeze, swapaxes = _method("squeeze", "axis"), _method("swapaxes", "axis1", "axis2")
+    repeat, dot = _method("repeat", "repeats", "axis"), _method("dot", "b")
+    take, diagonal = _method("take", "indices", "axis"), _method("diagonal", "offset")
+    __round__ = _method("round", "decimals")
+
+    def astype(self, dtype: Any) -> Any:
+        """`gpunn.ops.cast` of it."""
+        return FUNCTIONS["cast"](self, dtype)
+
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
+        """`gpunn.ops.reshape` of it: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+        if order != "C":
+            raise ValueError(f"order must be 'C': row after row; got {order!r}.")
+        return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Any:
+        """`gpunn.ops.transpose` of it: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``."""
+        return FUNCTIONS["transpose"](self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Any:
+        """`gpunn.ops.clip` of it, by one bound or both."""
+        if numpys:
+            return np.asarray(self).clip(min, max, **numpys)
+        x = self if min is None else FUNCTIONS["maximum"](self, min)
+        return x if max is None else FUNCTIONS["minimum"](x, max)
+
+    @property
+    def T(self) -> Any:
+        """With its axes turned round."""
+        return FUNCTIONS["transpose"](self)
+
+    def item(self) -> Any:
+        """Its one number, of Python."""
+        return np.asarray(self).item()
+
+    def tolist(self) -> Any:
+        """Its numbers, in nested lists."""
+        return np.asarray(self).tolist()

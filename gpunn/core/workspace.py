@@ -235,8 +235,9 @@ def run_once(
     training: bool,
     number: int,
     seed: int,
-) -> list[np.ndarray]:
-    """The outputs of a plan for one batch ``xs`` on the device, as NumPy arrays.
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The outputs of a plan for one batch ``xs`` on the device, as NumPy arrays, and the losses
+    (1,) that its layers add.
 
     ``number`` counts the calls that draw: each has random numbers of its own.
     """
@@ -251,4 +252,4 @@ def run_once(
     workspace.put(xs)
     with backend.turn:
         workspace.forward()
-    return [backend.read(y) for y in workspace.ys]
+    return list(map(backend.read, workspace.ys)), list(map(backend.read, workspace.losses))

@@ -182,17 +182,22 @@ def to_rows(
     for k, array in enumerate(arrays):
         take("x", k, array, f"{where}{spec.inputs[k][0]}", False)
     rows = len(arrays[0])
-    if y is None and needs_y:
+    learned = [target for target in spec.targets if target.loss is not None]
+    if y is None and needs_y and learned:
         raise ValueError(
             f"{where}y is missing: training and evaluation compare the predictions with it."
         )
-    learned = [target for target in spec.targets if target.loss is not None]
+    if needs_y and not learned and (sample_weight is not None or class_weight is not None):
+        raise ValueError(
+            f"{where}sample_weight and class_weight weigh the losses of outputs; the model was "
+            f"compiled without one."
+        )
     if class_weight is not None and len(spec.targets) > 1:
         raise ValueError(
             f"{where}class_weight is for models with one output; this one has "
             f"{len(spec.targets)}. Use sample_weight, a list or dictionary of them."
         )
-    ys = _each_target(spec, y, rows, f"{where}y") if needs_y or y is not None else {}
+    ys = _each_target(spec, y, rows, f"{where}y") if learned and y is not None else {}
     weights = _each_weight(spec, sample_weight, f"{where}sample_weight")
     for target in learned if ys or weights or class_weight is not None else ():
         k = spec.targets.index(target)

@@ -6,10 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends import get_backend
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
 from gpunn.core.arena import Arena, Parameter, ParameterHolder
+from gpunn.ops.conversion import convert
+from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
 from .symbolic import GraphOperation
@@ -23,6 +27,10 @@ class Holder(ParameterHolder):
     has_call: bool
     learning_rate_multiplier: float | str
     _parameters: list[Parameter]
+    _added: list[np.ndarray] | None = None
+    """What it added to the loss in its last call on arrays; None before one."""
+    _may_add = False
+    """Whether its call adds to the loss, as its last trace says."""
     _declares = False
     """True while `build` runs, where parameters are declared."""
 
@@ -132,6 +140,22 @@ class Holder(ParameterHolder):
 
     parameters = variables = weights
 
+    @property
+    def losses(self) -> list[Tensor]:
+        """What it added to the loss in its last call on arrays, summed up, and the penalties on its
+        weights that are trained.
+
+        Raises:
+            TypeError: inside a call, where losses are part of the step's.
+            ValueError: if it adds a loss, and was called by no one but a model so far.
+        """
+        if self._may_add and self._added is None:
+            raise ValueError(
+                f"{self.name}.losses: what it adds to the loss is known of calls on arrays only, "
+                f"{self.name}(x). Of a model, read model.losses behind model(x)."
+            )
+        return losses_of(self, self._added)
+
     def require_values(self, method: str) -> None:
         if not self.built:
             raise ValueError(
@@ -143,6 +167,19 @@ class Holder(ParameterHolder):
         """The arena that holds the parameters: the model's, or a small one of its own."""
         arena = next((p.arena for p in self.weights), None)
         return arena or Arena(get_backend(), resolve_dtype(self.dtype), self.weights)
+
+
+def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
+    """The losses of a layer or model: those that were ``added``, and penalties on weights."""
+    if current() is not None:
+        raise TypeError(
+            f"{holder.name}.losses cannot be read inside a call: losses that are added there and "
+            f"penalties on weights belong to the loss of the step already."
+        )
+    return [
+        *(convert(loss.reshape(())) for loss in added or ()),
+        *(convert(p.regularizer(p.numpy())) for p in holder.trainable_weights if p.regularizer),
+    ]
 
 
 def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:

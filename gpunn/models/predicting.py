@@ -17,8 +17,10 @@ from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, inputs_of, peek
 from gpunn.feeding.rows import name_of
+from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
+from gpunn.ops.tensor import Tensor
 from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
 
@@ -34,6 +36,7 @@ class PredictingModel(CompilableModel):
     def _reset(self) -> None:
         super()._reset()
         self._last_predictor: Predictor | None = None
+        self._added: list[np.ndarray] | None = None  # to the loss, in its last call
         self._training_calls = itertools.count()  # calls in training so far
 
     def predict(
@@ -109,15 +112,29 @@ class PredictingModel(CompilableModel):
         if is_traced(x):
             return self.call_in_trace(x, training)
         if not training:
-            return self.predict_on_batch(x)
+            made = self.predict_on_batch(x)
+            self._added = self._predictor().added
+            return made
         xs = self._inputs(x)
         assert self.plan is not None
         number = next(self._training_calls)
         bound = self.plan, self.backend, self.dtype, xs
         self._predictor()  # the parameters are the model's now
         assert self._arena is not None
-        outputs = self._arena.access.read(lambda: run_once(*bound, True, number, self._seed))
+        outputs, self._added = self._arena.access.read(
+            lambda: run_once(*bound, True, number, self._seed)
+        )
         return self.graph.output_form.pack(outputs)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """What layers added to the loss in its last call on arrays, ``model(x)``, and the penalties
+        on weights that are trained.
+
+        Raises:
+            TypeError: inside a call, where losses are part of the step's.
+        """
+        return losses_of(self, self._added)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch."""

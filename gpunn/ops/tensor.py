@@ -67,10 +67,6 @@ class Tensor(Operators):
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
-    @property
-    def T(self) -> Tensor:
-        return FUNCTIONS["transpose"](self)
-
     # -- as an array
 
     def numpy(self) -> np.ndarray:

@@ -77,6 +77,7 @@ class CompilableModel(Structure):
             optimizer: name or object; with None the model can be evaluated, not trained.
             loss: name or object; of several outputs a list, or a dictionary by the outputs'
                 names, in which None leaves an output alone. One loss is that of each output.
+                Without one, what layers add by `add_loss` is minimised, and y may be left out.
             loss_weights: factor of each output's loss in the sum that is minimised.
             metrics: list of names, objects or functions, not weighted; of several outputs a
                 list or dictionary of such.
@@ -97,6 +98,17 @@ class CompilableModel(Structure):
         """
         if self._trains.holder is not None:
             raise RuntimeError(_in_training(self, "compile"))
+        self._compile(optimizer, loss, loss_weights, metrics, weighted_metrics, matmul_precision)
+
+    def _compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        loss_weights: Any,
+        metrics: Any,
+        weighted_metrics: Any,
+        matmul_precision: str | None,
+    ) -> None:
         if self._body is not None and self.plan is None:
             # How many outputs it has is known when the first data have come.
             self._asked = {
@@ -136,7 +148,7 @@ class CompilableModel(Structure):
         self.trainer = None
         self._warned = self._noted = False
         self._seed = draw_seed()
-        if self.plan is not None and self.loss is not None:
+        if self._can_train():
             self._make_trainer()
 
     def _target_names(self) -> list[str]:
@@ -207,8 +219,7 @@ class CompilableModel(Structure):
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
         losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
         targets = [
-            Target(name, shape, loss)
-            for (name, shape), loss in zip(outputs, losses, strict=True)
+            Target(name, shape, loss) for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
         return Spec(
             self._arena.backend,
@@ -229,12 +240,12 @@ class CompilableModel(Structure):
             asked, self._asked = self._asked, None
             assert self.plan is not None
             if self.loss is None or len(self.plan.outputs) > 1:
-                CompilableModel.compile(self, **asked)
-        if self.loss is None:
+                self._compile(**asked)
+        self._build_for(x, y)
+        if not self._can_train():
             raise ValueError(
                 f"{method}: the model was compiled without a loss; name one in compile."
             )
-        self._build_for(x, y)
         if method in ("fit", "train_on_batch") and not self._warned:
             self._warned = True
             assert self.plan is not None
@@ -280,7 +291,17 @@ class CompilableModel(Structure):
         self._seed = trainer.seed
 
     def _can_train(self) -> bool:
-        return self.plan is not None and bool(self._compiled) and self.loss is not None
+        """Whether there is a loss, or a layer that may add one and no metric without a loss."""
+        if self.plan is None or not self._compiled:
+            return False
+        measured = any(metrics for given in self._compiled.values() for metrics in given)
+        return self.loss is not None or (not measured and self._may_add_losses(self.plan))
+
+    @staticmethod
+    def _may_add_losses(plan: Plan) -> bool:
+        """Whether a layer may add to the loss: by its call, or by a regularizer of its weights."""
+        penalized = any(p.regularizer is not None for p in plan.parameters.values())
+        return penalized or any(node.layer.has_call for node in plan.nodes)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """What `compile` was given, as values that JSON can hold; None before that."""

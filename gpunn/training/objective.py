@@ -36,11 +36,12 @@ class Objective:
         loss_weights: of each output's loss in the sum of all; 1 by default.
 
     Attributes:
-        heads: the outputs that have a loss.
+        heads: the outputs that have a loss; none where only layers add losses.
         replaced: by number of a node, the activation in place of its own: linear where the
             loss is fused with it.
-        separate_total: whether the loss is more than that of one head: then the totals end with
-            the sum of the penalties on weights, and with the sum that shows a bad batch.
+        separate_total: whether the loss is another than that of one head: then the totals end
+            with the sum of the penalties on weights, and with the sum that shows a bad batch.
+        rows_at: where the number of rows is in the totals.
         zeros: what the totals begin with.
         traceable: whether all layers and formulas are the framework's own, see
             `Backend.program`.
@@ -72,8 +73,10 @@ class Objective:
         targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
         self.spec = replace(spec, targets=tuple(targets))
         self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
-        self.separate_total = len(self.heads) > 1 or self.heads[0].weight != 1.0
-        self.zeros = np.zeros(self.heads[-1].end + 2 * self.separate_total)
+        self.separate_total = len(self.heads) != 1 or self.heads[0].weight != 1.0
+        self.rows_at = self.heads[0].at + 1 if self.heads else 0
+        end = self.heads[-1].end if self.heads else 1
+        self.zeros = np.zeros(end + 2 * self.separate_total)
         used = [m.metric for head in self.heads for m in head.measures]
         self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
         self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
@@ -99,13 +102,14 @@ class Objective:
             return sums[head.at + place] / rows if rows else 0.0
 
         losses = [mean(0, head) for head in self.heads]
-        result = {"loss": losses[0]}
         if self.separate_total:
             weights = [head.weight for head in self.heads]
-            penalty = sums[-2] / rows if (rows := sums[self.heads[0].at + 1]) else 0.0
-            result["loss"] = penalty + sum(
-                w * loss for w, loss in zip(weights, losses, strict=True)
-            )
+            penalty = sums[-2] / rows if (rows := sums[self.rows_at]) else 0.0
+            result = {
+                "loss": penalty + sum(w * loss for w, loss in zip(weights, losses, strict=True))
+            }
+        else:
+            result = {"loss": losses[0]}
         if len(losses) > 1:  # as in Keras, without their weights
             for head, loss in zip(self.heads, losses, strict=True):
                 result[f"{head.target.name}_loss"] = loss

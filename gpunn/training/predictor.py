@@ -94,6 +94,8 @@ class Predictor:
         self.arena = arena
         self.spec = spec
         self.form = form
+        self.added: list[np.ndarray] | None = None
+        """What layers added to the loss in the last prediction; None of one in pieces."""
         self._contexts = Contexts(lambda: Forward(plan, spec, seed))
         self._calls = itertools.count()
         self._draws = plan.may_draw
@@ -118,6 +120,7 @@ class Predictor:
         spec = self.spec
         backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
         if large:
+            self.added = None
             with backend.session():
                 return self.arena.access.read(self._in_pieces, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
@@ -142,7 +145,9 @@ class Predictor:
         return DRAWN + (next(self._calls) << PIECES)
 
     def _outputs(self, forward: Forward, xs: Sequence[Array], number: int) -> list[np.ndarray]:
-        return list(map(self.spec.backend.read, forward.run(xs, number).ys))
+        run, read = forward.run(xs, number), self.spec.backend.read
+        self.added = [read(loss) for loss in run.losses]
+        return [read(y) for y in run.ys]
 
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
         """The outputs of all nodes of the plan, for arrays on the device."""

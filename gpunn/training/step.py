@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
@@ -141,15 +143,24 @@ class ModelStep:
             for head, buffers in zip(heads, batch.target_buffers, strict=True)
         ]
         # Of the losses that are summed up: the penalties, and what shows a bad batch.
-        self.penalties = self.bad = self.losses[0].sums
         self.parts: list[Array] = []
-        if objective.separate_total:
+        if not objective.separate_total:
+            self.penalties = self.bad = self.losses[0].sums
+        else:
             self.penalties, self.bad = totals[-2:], totals[-1:]
             self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
-        self.rows = batch.target_buffers[0].rows
+        self.rows = batch.target_buffers[0].rows if heads else batch.size
+        self.counted: list[Array] = []  # where only layers add losses, who else counts the rows
+        if not heads:
+            self.counted = [backend.zeros((1,), np.float64), totals[:1]]
         self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.arena.penalized)
+        if not (heads or self.penalized or self.workspace.losses):
+            raise ValueError(
+                "There is no loss: compile was given none, and no layer adds one by add_loss or "
+                "has a regularizer. Name one in compile."
+            )
         self.gathers: list[tuple[Any, ...]] = []  # the arguments of each
         if source is not None:
             scaled = zip(self.workspace.xs, self.workspace.scalings, strict=True)
@@ -179,6 +190,8 @@ class ModelStep:
     def compute_losses(self) -> None:
         for loss in self.losses:
             loss.compute()
+        if self.counted:
+            self.backend.affine(self.counted[0], 0.0, self.rows, self.counted[1], accumulate=True)
 
     def backward(self) -> None:
         """With a loss scale the gradients are scaled in between, so that small ones survive."""

@@ -205,8 +205,7 @@ class Trainer(Objective):
 
     def _check_totals(self, totals: np.ndarray) -> None:
         """Sums may be NaN; the number of rows that they were made of may not."""
-        for head in self.heads:
-            rows = totals[head.at + 1]
+        for rows in totals[[head.at + 1 for head in self.heads] or [self.rows_at]]:
             if not 0 <= rows < MOST:
                 raise ValueError(
                     f"the entry 'training/tensors/totals' says {rows} rows: a number of at least "

@@ -184,9 +184,12 @@ inline float16 half(float x) {
     return {uint16(sign | bits)};
 }
 
+// Negative numbers without a sign are their rest modulo a power of 2, on every instruction set.
 template <typename Out, typename T> inline Out converted(T x) {
     if constexpr (std::is_same_v<Out, bool>) return x != T(0);
     else if constexpr (std::is_same_v<Out, float16>) return half(float(x));
+    else if constexpr (std::is_same_v<Out, uint64>) return x < T(0) ? Out(int64(x)) : Out(x);
+    else if constexpr (std::is_unsigned_v<Out>) return Out(int64(x));
     else return Out(x);
 }
 

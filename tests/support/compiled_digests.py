@@ -3,8 +3,8 @@
     python compiled_digests.py [extension module]
 
 The module stands in for the one that was built; without, ``GPUNN_INSTRUCTIONS`` has its say.
-What is printed is JSON: the instruction set, and by the name of each comparison a digest of
-the bits that the compiled operations gave.
+What is printed is JSON: the instruction set, and by the name of each comparison and of each
+expression a digest of the bits that the compiled operations gave.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import importlib.util
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, VALUES, Sample, onlookers
+from expression_cases import every_case
 
 import gpunn
 from gpunn import layers
@@ -33,19 +35,34 @@ SAMPLES = [
 ]
 
 
+def add_to(seen: Any, arrays: dict[str, np.ndarray]) -> None:
+    for array in arrays.values():  # which NaN it is, compilers are free to choose
+        one_nan = np.array(array)
+        if array.dtype.kind == "f":
+            one_nan[np.isnan(array)] = np.nan
+        seen.update(one_nan.tobytes())
+
+
+def expressions() -> dict[str, str]:
+    """What the compiled backend gives for each of `every_case`, and for many more numbers."""
+    backend, rng, found = get_backend("compiled"), np.random.default_rng(0), {}
+    for dtype in DTYPES:
+        for case in every_case(dtype):
+            seen = hashlib.sha256()
+            for size in (*case.sizes, (60, 37), (3, 1500)):
+                arrays = case.arrays(size, rng)
+                case.ask(backend, arrays, size)
+                add_to(seen, arrays)
+            found[f"{case.name} in {dtype}"] = seen.hexdigest()
+    return found
+
+
 def digests(names: Sequence[str], samples: Sequence[Sample]) -> dict[str, str]:
     """What each comparison finds on the compiled backend, which agrees with NumPy's."""
     backend, found = get_backend("compiled"), {}
     for name in names:
         seen = hashlib.sha256()
-
-        def note(arrays: dict[str, np.ndarray], seen: Any = seen) -> None:
-            for array in arrays.values():  # which NaN it is, compilers are free to choose
-                one_nan = np.array(array)
-                if array.dtype.kind == "f":
-                    one_nan[np.isnan(array)] = np.nan
-                seen.update(one_nan.tobytes())
-
+        note = partial(add_to, seen)
         onlookers.append(note)
         try:
             for sample in samples:
@@ -90,7 +107,8 @@ def main(*modules: str) -> None:
     for a, b in zip(training("compiled"), training("numpy"), strict=True):
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b), f"{a} is not {b}"
     found = digests(list(COMPARISONS), SAMPLES)
-    json.dump({"instructions": cpu_kernels.chosen(), "digests": found}, sys.stdout)
+    known = {"instructions": cpu_kernels.chosen(), "expressions": expressions()}
+    json.dump({**known, "digests": found}, sys.stdout)
 
 
 if __name__ == "__main__":

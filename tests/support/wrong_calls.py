@@ -69,11 +69,18 @@ def is_array(value: Any) -> bool:
     return hasattr(value, "shape") and not isinstance(value, np.generic)
 
 
+def is_list(value: Any) -> bool:
+    """Whether it is several arrays."""
+    return isinstance(value, list) and all(map(is_array, value))
+
+
 def renewed(backend: Backend, arguments: Arguments) -> Arguments:
     """The same call on other arrays; of those that are one array, one copy is made."""
     copies: dict[int, Any] = {}
 
     def copied(value: Any) -> Any:
+        if is_list(value):
+            return [copied(array) for array in value]
         if isinstance(value, Control):
             other = Control(backend)
             backend.write(other.counters, backend.read(value.counters))
@@ -96,6 +103,8 @@ def arrays_in(arguments: Arguments) -> list[Any]:
             found += [value.values, value.gradients, *value.slots.values()]
         elif isinstance(value, Control):
             found += [value.counters, value.rates]
+        elif is_list(value):
+            found += value
         else:
             found.append(value)
     return [array for array in found if is_array(array)]
@@ -174,6 +183,21 @@ def wrong_calls(backend: Backend, operation: Operation, valid: Arguments) -> Ite
             arguments = renewed(backend, valid)
             for label, wrong in wrong_arrays(backend, name, arguments):
                 yield f"{name}: {label}", {**arguments, name: wrong}
+        elif is_list(value):
+            yield f"{name}: one less", {**renewed(backend, valid), name: value[1:]}
+            arguments = renewed(backend, valid)
+            apart = {
+                f"{key}[{number}]" if is_list(arrays) else key: array
+                for key, arrays in arguments.items()
+                for number, array in enumerate(arrays if is_list(arrays) else [arrays])
+            }
+            first = f"{name}[0]"
+            for label, wrong in wrong_arrays(backend, first, apart):
+                with_it = {**apart, first: wrong}
+                yield f"{first}: {label}", {
+                    key: [with_it[f"{key}[{number}]"] for number in range(len(arrays))]
+                    if is_list(arrays) else with_it[key] for key, arrays in arguments.items()
+                }
         elif type(value) is int and name not in ("seed", "stream"):
             for label, wrong in wrong_numbers(value):
                 yield f"{name}: {label}", {**renewed(backend, valid), name: wrong}

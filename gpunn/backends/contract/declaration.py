@@ -218,10 +218,7 @@ class Operation:
         for text, condition in self._conditions:
             if not eval(condition, _FUNCTIONS, values):
                 known = {n: values[n] for n in condition.co_names if n in values}
-                got = ", ".join(
-                    f"{n}={v!r}" if not hasattr(v, "nbytes") else f"{n} of {v.dtype}"
-                    for n, v in known.items()
-                )
+                got = ", ".join(_told(n, v) for n, v in known.items())
                 raise ValueError(f"{self.name}: {text} is required; got {got}.")
         for name, argument, array in found:
             if argument.is_written(given):
@@ -288,3 +285,12 @@ class Operation:
             for key, array in argument.arrays(name, given) if argument.counted else ():
                 found[key] = array if argument.part is None else argument.part(given), both
         return found
+
+
+def _told(name: str, value: Any) -> str:
+    """An argument in an error: of arrays, which may be on a card, not their numbers."""
+    if hasattr(value, "nbytes"):
+        return f"{name} of {value.dtype}"
+    if isinstance(value, list) and all(hasattr(array, "nbytes") for array in value):
+        return f"{name} of the shapes {[tuple(array.shape) for array in value]}"
+    return f"{name}={value!r}"

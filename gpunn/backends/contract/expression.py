@@ -175,11 +175,9 @@ class Expression:
     ) -> bool:
         """Whether these arrays are of the shapes of its values."""
         shapes = [extent.shape(*size) for extent in self.extents]
-        read = [tuple(array.shape) for array in inputs] == shapes[: len(self.inputs)]
-        return read and all(
-            tuple(out.shape) == shapes[output.value]
-            for out, output in zip(outputs, self.outputs, strict=True)
-        )
+        read, written = ([tuple(array.shape) for array in arrays] for arrays in (inputs, outputs))
+        of_outputs = [shapes[output.value] for output in self.outputs]
+        return read == shapes[: len(self.inputs)] and written == of_outputs
 
 
 def _numbered(name: str) -> Callable[[Given], dict[str, Array]]:

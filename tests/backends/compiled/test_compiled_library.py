@@ -17,12 +17,14 @@ import pytest
 from comparisons import COMPARISONS
 from comparisons.samples import Sample
 from comparisons.steps import give_gradients, make_arena
+from expression_cases import of
 
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.control import Control
+from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ROWS
 from gpunn.backends.cupy.driver import card
 from gpunn.backends.shared.geometry import Geometry
 
@@ -68,6 +70,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
 # What has products in it: these add up with fused multiplications where there are any.
 WITH_PRODUCTS = {
     "convolution", "products", "rounded_products", "persistent_steps", "persistent_updates",
+    "expressions_in_steps",
 }  # fmt: skip
 
 
@@ -79,6 +82,7 @@ def test_each_instruction_set(instructions: str) -> None:
     expected = digests_of(cpu_kernels.available()[0])["digests"]
     differing = {name for name, digest in found["digests"].items() if digest != expected[name]}
     assert differing <= WITH_PRODUCTS
+    assert found["expressions"] == digests_of(cpu_kernels.available()[0])["expressions"]
 
 
 @built
@@ -132,6 +136,14 @@ def large_operations() -> dict[str, str]:
     note("batch normalization", mean, variance, out)
     backend.max_pooling(images, geometry, pooled)
     note("pooling", pooled)
+    extents = ELEMENTS, ROWS, COLUMNS
+    dense = of("float32", extents, ("multiply", 0, 2), ("add", 3, 1), ("tanh", 4), write=(4, 5))
+    column, row, y = x[:, :1].copy(), mean[None], x.copy()
+    backend.expression(dense, rows=1103, columns=1021, inputs=[x, column, row], outputs=[out, y])
+    note("expression", out, y)
+    softmax = of("float32", extents[:1], ("exp", 0), ("row_sum", 1), ("divide", 1, 2), write=(3,))
+    backend.expression(softmax, rows=1103, columns=1021, inputs=[x], outputs=[out])
+    note("softmax by an expression", out)
     for optimizer in (gpunn.optimizers.Adam(global_clipnorm=0.1), gpunn.optimizers.Lamb()):
         made, control = make_arena(backend, sample, optimizer), Control(backend)
         give_gradients(made, sample)

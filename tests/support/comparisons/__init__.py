@@ -14,6 +14,7 @@ import registered
 
 from gpunn.backends.cupy.launch import kernel_source
 
+from .expressions import EXPRESSIONS, expression, expressions_in_steps
 from .formulas import (
     ACTIVATIONS,
     LOSSES,
@@ -75,7 +76,11 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for target in ("float32", "float64", "int32"):
         for source in SOURCES:
             yield f"{source} to {target}", partial(conversion, source, target)
-    programs = (shared_launch, products, persistent_steps, persistent_updates)
+    for name in EXPRESSIONS:
+        yield f"expression of {name}", partial(expression, name)
+    programs = (
+        shared_launch, products, persistent_steps, persistent_updates, expressions_in_steps,
+    )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
     passes = (column_sums, columns, prelu, dropout, many_bins)

@@ -23,8 +23,9 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
-from .kernel_source import KernelParameter, part_named, parts, source
+from .kernel_source import KernelParameter, add, added, part_named, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 """The stage of a part that is launched alone, by the mark of the part."""
@@ -110,6 +111,11 @@ class Kernel:
                 number += 1
         return tuple(found)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the texts that were added to those in ``kernels/`` along with it."""
+        texts = added(part_named(call.part).file for call in self.calls)
+        return _restored, (self.stages, self.repeats, texts)
+
     @property
     def fits(self) -> bool:
         """Whether a launch can hand over its parameters, on every card."""
@@ -152,6 +158,12 @@ class Kernel:
         """All that the compiler gets."""
         files = dict.fromkeys(part_named(call.part).file for call in self.calls)
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
+
+
+def _restored(stages: tuple[Stage, ...], repeats: bool, texts: dict[str, str]) -> Kernel:
+    for file, text in texts.items():
+        add(file, text)
+    return Kernel(stages, repeats)
 
 
 def parameter_bytes(parameters: Iterable[KernelParameter]) -> int:

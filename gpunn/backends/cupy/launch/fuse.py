@@ -125,9 +125,11 @@ def configure(
             size = max(task.size for task in tasks)
             if name == "rows":
                 count = common_slices(tasks) or 1  # of one task, which needs all its rows
-                threads = BLOCK if size // count >= BLOCK // 2 else WARP  # of a group
-                arguments += [np.int64(count), np.int64(1), np.int64(threads)]
-                size = count * threads
+                in_slice = max(size // count, 1)
+                threads = BLOCK if in_slice >= BLOCK // 2 else WARP  # of a group
+                at_once = max(WARP // in_slice, 1)
+                arguments += [np.int64(count), np.int64(at_once), np.int64(threads)]
+                size = -(-count // at_once) * threads
             wanted = -(-size // BLOCK)
         stages.append(Stage(name, calls(tasks)))
         arguments += [argument for task in tasks for argument in task.arguments]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -185,6 +185,11 @@ def add(file: str, text: str) -> None:
     if _added.setdefault(file, text) != text:
         raise ValueError(f"There is another text under the name {file}.")
     _added_parts.update((part.name, part) for part in _parts_in(file))
+
+
+def added(files: Iterable[str]) -> dict[str, str]:
+    """The texts of those of the files that were added, by name."""
+    return {file: _added[file] for file in files if file in _added}
 
 
 @cache
