@@ -167,4 +167,5 @@ def _composed(
 
 
 def _instruction(expression: Expression, value: int) -> Instruction:
-    return expression.instructions[value - len(expression.inputs)]
+    step = value - len(expression.inputs)
+    return expression.instructions[step] if step >= 0 else Instruction("")  # of an input

@@ -24,7 +24,7 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.control import Control
-from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ROWS
+from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ONE, ROWS
 from gpunn.backends.cupy.driver import card
 from gpunn.backends.shared.geometry import Geometry
 
@@ -136,12 +136,16 @@ def large_operations() -> dict[str, str]:
     note("batch normalization", mean, variance, out)
     backend.max_pooling(images, geometry, pooled)
     note("pooling", pooled)
-    extents = ELEMENTS, ROWS, COLUMNS
-    dense = of("float32", extents, ("multiply", 0, 2), ("add", 3, 1), ("tanh", 4), write=(4, 5))
-    column, row, y = x[:, :1].copy(), mean[None], x.copy()
-    backend.expression(dense, rows=1103, columns=1021, inputs=[x, column, row], outputs=[out, y])
-    note("expression", out, y)
-    softmax = of("float32", extents[:1], ("exp", 0), ("row_sum", 1), ("divide", 1, 2), write=(3,))
+    dense = of(
+        "float32", (ELEMENTS, ROWS, COLUMNS, ONE), ("multiply", 0, 2), ("add", 4, 1), ("tanh", 5),
+        ("square", 1), ("square", 2), ("square", 3),
+        write=(5, 6, (7, True), (8, True), (9, True)),
+    )  # fmt: skip
+    given = [x, x[:, :1].copy(), mean[None].copy(), x[:1, :1].copy()]
+    made = [x.copy(), *(array.copy() for array in given)]
+    backend.expression(dense, rows=1103, columns=1021, inputs=given, outputs=made)
+    note("expression", *made)
+    softmax = of("float32", (ELEMENTS,), ("exp", 0), ("row_sum", 1), ("divide", 1, 2), write=(3,))
     backend.expression(softmax, rows=1103, columns=1021, inputs=[x], outputs=[out])
     note("softmax by an expression", out)
     for optimizer in (gpunn.optimizers.Adam(global_clipnorm=0.1), gpunn.optimizers.Lamb()):

@@ -6,9 +6,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import host_kernels
 import numpy as np
 from host_kernels import HostKernels, poison
 
+from gpunn.backends.cupy.backend import CupyBackend
+from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.protocols import Matmul, column_major
 from gpunn.backends.shared.interrupts import perform
@@ -178,3 +181,19 @@ class Products:
     def offers(self, asked: Matmul) -> bool:
         assert STREAM.captured is None, "too late to choose"
         return asked.epilogue is not None and asked.epilogue.kind in self.epilogues
+
+
+def compile_together(ask: Callable[[CupyBackend], None]) -> None:
+    """Compile what a function launches, all of it at once; it gets a backend that computes
+    nothing."""
+    found: list[Kernel] = []
+
+    class Listing(EmulatedKernels):
+        def prepare(self, kernel: Kernel) -> Any:
+            found.append(kernel)
+            return lambda grid, block, arguments: None
+
+    backend = dry.make_backend()
+    backend.kernels = Listing()
+    ask(backend)
+    host_kernels.compile_together(found)

@@ -170,14 +170,13 @@ class Composition:
         on."""
         if self.folds or any(self._function(value) == "column_index" for value in self.live):
             return False
-        extents = [
-            Extent(extent.rows and rows, extent.columns and columns)
-            for extent in self._expression.extents
-        ]
-        if len({extents[value] for value in self.live} - {ONE}) > 1:
-            return False
-        self._extents = tuple(ELEMENTS if extent != ONE else ONE for extent in extents)
-        return True
+        whole = self._expression.extents
+        short = [Extent(e.rows and rows, e.columns and columns) for e in whole]
+        for extents in (whole, short):
+            if len({extents[value] for value in self.live} - {ONE}) < 2:
+                self._extents = tuple(ELEMENTS if extent != ONE else ONE for extent in extents)
+                return True
+        return False
 
     @cached_property
     def _levels(self) -> dict[int, int]:
