@@ -162,6 +162,26 @@ class Expression:
             found.append(extent)
         return tuple(found)
 
+    def __str__(self) -> str:
+        """A line for each instruction.
+
+        >>> print(Expression("float32", (ELEMENTS,), (
+        ...     Instruction("constant", number=2.0), Instruction("multiply", (0, 1))), (Output(2),)))
+        v1 = 2.0
+        v2 = multiply(v0, v1)
+        out0 = v2
+        """
+        lines = []
+        for number, (function, operands, constant) in enumerate(
+            self.instructions, len(self.inputs)
+        ):
+            given = ", ".join(f"v{operand}" for operand in operands)
+            made = repr(constant) if function == "constant" else f"{function}({given})"
+            lines.append(f"v{number} = {made}")
+        for number, (value, accumulate) in enumerate(self.outputs):
+            lines.append(f"out{number} {'+=' if accumulate else '='} v{value}")
+        return "\n".join(lines)
+
     @cached_property
     def last_uses(self) -> dict[int, int]:
         """Of each value that an instruction takes, the number of the last one that does."""

@@ -1,0 +1,120 @@
+"""The generated part of ``docs/from-your-line-to-a-kernel.md``: one layer, down to each backend."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn import ops
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import expressions as compiled
+from gpunn.backends.cupy.launch.expressions import text_of
+from gpunn.ops.fusion.schedule import Fused, scheduled
+from gpunn.ops.gradients import gradients, in_order
+from gpunn.ops.tensor import Tensor, leaf
+from gpunn.ops.trace import trace_of
+
+BATCH, FEATURES, UNITS = 32, 784, 128
+
+
+def call(x: Any, w: Any, b: Any) -> Any:
+    z = ops.matmul(x, w) + b
+    return z * ops.sigmoid(z)
+
+
+def fenced(text: str, language: str = "") -> list[str]:
+    return [f"```{language}", *text.rstrip("\n").splitlines(), "```", ""]
+
+
+def named(tensors: Sequence[Tensor], names: dict[int, str]) -> list[str]:
+    """A line for each tensor: its name, what makes it, its shape."""
+    lines = []
+    for t in tensors:
+        if t.primitive is None:
+            if t.value is not None:
+                names[id(t)] = repr(t.value.item()) if t.size == 1 else "constant"
+            continue
+        names[id(t)] = f"t{sum(name.startswith('t') for name in names.values()) + 1}"
+        given = ", ".join(names[id(source)] for source in t.inputs)
+        shape = " x ".join(map(str, t.shape)) or "a number"
+        lines.append(f"{names[id(t)]:4} = {f'{t.primitive.name}({given})':32} {shape}")
+    return lines
+
+
+def generated() -> str:
+    shapes = ((BATCH, FEATURES), (FEATURES, UNITS), (UNITS,))
+    trace, leaves, y = trace_of(call, [(shape, "float32") for shape in shapes], True, BATCH)
+    dy = leaf(y.shape, y.dtype)
+    with trace.active():
+        found = [t for t in gradients([y], leaves[1:], [dy]) if t is not None]
+    names = {id(t): name for t, name in zip((*leaves, dy), ("x", "w", "b", "dy"), strict=True)}
+    forward = in_order([y])
+    made = set(map(id, forward))
+    backward = [t for t in in_order(found) if id(t) not in made]
+    lines = ["Your line:", "", *fenced(inspect.getsource(call), "python")]
+    lines += ["Called once, with tensors that stand for those of each step, it gives a graph:", ""]
+    lines += fenced("\n".join(named(forward, names)))
+    lines += ["Reverse mode gives the graph of the gradients of `w` and `b`:", ""]
+    lines += fenced("\n".join(named(backward, names)))
+    lines += ["## What is computed together", ""]
+    lines += ["In the forward pass, and in the backward pass:", ""]
+    there, groups = set(map(id, (*leaves, dy))), []
+    for order, needed in ((forward, backward), (backward, found)):
+        used = {id(source) for t in needed for source in t.inputs} | set(map(id, (y, *found)))
+        computed = [t for t in order if t.primitive is not None]
+        text = []
+        for step in scheduled(computed, there, used):
+            if isinstance(step, Fused):
+                groups.append(step)
+                inputs = ", ".join(names[id(t)] for t in step.group.inputs)
+                outputs = ", ".join(names[id(t)] for t in step.outputs)
+                text.append(f"{outputs} = an expression of {inputs}")
+            else:
+                text.append(f"{names[id(step)]} = {step.primitive.name}")
+        lines += fenced("\n".join(text))
+        there |= made if order is forward else set()
+    first = groups[0]
+    expression = first.group.expression(first.outputs)
+    lines += [
+        "The first of these expressions, over a matrix of "
+        f"{first.group.rows} rows and {first.group.columns} columns:", "",
+        *fenced(str(expression)),
+    ]  # fmt: skip
+    lines += ["## On each backend", "", "On NumPy, an array call for each instruction:", ""]
+    lines += fenced("\n".join(numpy_calls(first)))
+    lines += [
+        "On the CPU, steps of compiled loops, over blocks that stay in the cache next to the core "
+        "(r0, r1 ... are registers as long as a block):", "",
+        *fenced("\n".join(compiled.listing(expression, *first.group.size(), ("float32",)))),
+    ]  # fmt: skip
+    dtypes = ["float32"] * (len(expression.inputs) + len(expression.outputs))
+    lines += ["On a card, a kernel of this text, compiled when it is first used:", ""]
+    lines += fenced(text_of(expression, dtypes), "cuda")
+    return "\n".join(lines)
+
+
+def numpy_calls(fused: Fused) -> list[str]:
+    """The array calls that the expression becomes on NumPy."""
+    backend = get_backend("numpy").isolated()
+    expression, (rows, columns) = fused.group.expression(fused.outputs), fused.group.size()
+    extents = expression.extents
+    inputs = [backend.zeros(extent.shape(rows, columns), "float32") for extent in expression.inputs]
+    outputs = [
+        backend.zeros(extents[out.value].shape(rows, columns), "float32")
+        for out in expression.outputs
+    ]
+    trace = backend.trace(
+        lambda: backend.expression(expression, rows, columns, inputs, outputs)
+    )
+    return [described(made) for made in trace.calls]
+
+
+def described(made: Any) -> str:
+    """An array call: what is called, with arrays of which shapes."""
+    given = [
+        "x".join(map(str, np.shape(a))) if np.ndim(a) else repr(a) for a in made.args
+    ]
+    return f"np.{made.func.__name__}({', '.join(given)})"
