@@ -14,6 +14,7 @@ from typing import Any
 
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
+from scripts import Scripts
 
 from benchmarks.card import nvrtc
 from gpunn import backends
@@ -126,6 +127,14 @@ def example(
 
     with registry.restored():  # of a class that an example registers no other test knows
         yield run
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Iterator[Scripts]:
+    """Runs scripts, each in a process of its own."""
+    scripts = Scripts()
+    yield scripts
+    scripts.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import runpy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.utils import absent
 
 DOCS = Path(__file__).parents[1] / "docs"
+LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))
 
 
 def shape_of(argument: Argument) -> str:
@@ -215,6 +217,9 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "keras.md": ("<!-- what there is not -->\n\n", "<!-- end of it -->", absent.table),
     "ops.md": ("<!-- list of operations -->\n\n", "<!-- end of the list -->", list_of_functions),
     "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
+    "from-your-line-to-a-kernel.md": (
+        "<!-- one line -->\n\n", "<!-- end of the line -->", LINE_TO_KERNEL["generated"]
+    ),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip
 

@@ -158,7 +158,7 @@ def lengthened(history: Any, epochs: int) -> None:
 def part_of(data: Any) -> Any:
     if inspect.isgenerator(data):
         return data
-    if hasattr(data, "take") and hasattr(data, "element_spec"):
+    if hasattr(data, "take") and hasattr(data, "prefetch"):
         return data.take(STEPS)
     return stand_ins.fewer(data)
 

@@ -17,6 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.names import closest, snake_case
+from gpunn.common.result import result
 from gpunn.ops.tensor import Tensor
 
 from . import on_tensors
@@ -172,7 +173,8 @@ class Loss(Formula):
         values = np.empty(len(rows), y_pred.dtype)
         targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
         self.forward_backward(backend, targets, rows, values, None)
-        return reduce_rows(values.reshape(y_pred.shape[:-1]), sample_weight, self.reduction)
+        values = values.reshape(y_pred.shape[:-1])
+        return result(reduce_rows(values, sample_weight, self.reduction))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

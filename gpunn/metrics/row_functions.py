@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
+from gpunn.common.result import result
 from gpunn.losses import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -52,7 +53,7 @@ __all__ = [
 
 def _row_function(cls: type[MeanOfRows]) -> Callable[..., np.ndarray]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        return cls(**options).values(y_true, y_pred)
+        return result(cls(**options).values(y_true, y_pred))
 
     function.__name__ = snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row or element; options as for the class."

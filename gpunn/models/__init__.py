@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunn.feeding.memory import OutOfMemoryError
-from gpunn.saving import load_model, save_model
+from gpunn.saving import load_model, model_from_json, save_model
 from gpunn.training.loops import NonFiniteLossError
 
 from .model import Model
@@ -15,5 +15,6 @@ __all__ = [
     "OutOfMemoryError",
     "Sequential",
     "load_model",
+    "model_from_json",
     "save_model",
 ]

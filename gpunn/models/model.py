@@ -375,6 +375,10 @@ class Model(PredictingModel):
         """Write architecture, weights and training state; see `gpunn.saving.save_model`."""
         saving.save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
+    def to_json(self, **options: Any) -> str:
+        """Its layers without weights, as text; see `gpunn.saving.model_to_json`."""
+        return saving.model_to_json(self, **options)
+
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights only; see `gpunn.saving.save_weights`."""
         saving.save_weights(self, filepath, overwrite=overwrite)

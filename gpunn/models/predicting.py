@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.callbacks import CallbackList
 from gpunn.common.arguments import check_integer, check_verbose
+from gpunn.common.result import result
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
@@ -102,7 +103,8 @@ class PredictingModel(CompilableModel):
         return [rows.arrays[name_of("x", k)] for k in range(len(self.graph.inputs))]
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Outputs for one batch; with ``training``, dropout drops as in training.
+        """Outputs for one batch, as arrays that have ``numpy()``; with ``training``, dropout drops
+        as in training.
 
         On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
         """
@@ -112,9 +114,11 @@ class PredictingModel(CompilableModel):
         if is_traced(x):
             return self.call_in_trace(x, training)
         if not training:
-            made = self.predict_on_batch(x)
-            self._added = self._predictor().added
-            return made
+            self._build_for(x)
+            predictor = self._predictor()
+            outputs = predictor.predict(data.inputs(predictor.spec, x))
+            self._added = predictor.added
+            return predictor.form.pack([result(y) for y in outputs])
         xs = self._inputs(x)
         assert self.plan is not None
         number = next(self._training_calls)
@@ -124,7 +128,7 @@ class PredictingModel(CompilableModel):
         outputs, self._added = self._arena.access.read(
             lambda: run_once(*bound, True, number, self._seed)
         )
-        return self.graph.output_form.pack(outputs)
+        return self.graph.output_form.pack([result(y) for y in outputs])
 
     @property
     def losses(self) -> list[Tensor]:

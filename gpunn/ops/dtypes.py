@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ def standard(dtype: Any) -> str:
     """
     if dtype is None:
         return floatx()
+    if dtype.__class__ is str and dtype in COMPUTED:  # as in most calls
+        return dtype
     name = {"bfloat16": "float32", "float": "float32", float: floatx(), int: "int32"}.get(dtype)
     if name is not None:
         return name
@@ -31,6 +34,11 @@ def standard(dtype: Any) -> str:
         given = np.dtype(dtype)
     except TypeError:
         raise ValueError(f"dtype must name a type of numbers; got {dtype!r}.") from None
+    return _of_dtype(given)
+
+
+@cache
+def _of_dtype(given: np.dtype) -> str:
     if given.name in COMPUTED:
         return given.name
     if given.kind not in _COMPUTED_IN:

@@ -112,6 +112,62 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
     return model
 
 
+def model_to_json(model: Any, **options: Any) -> str:
+    """A model's layers and how they are put together, without weights, as text in JSON: gpunn's
+    own, which Keras does not read.
+
+    Args:
+        model: of which.
+        options: of `json.dumps`, as ``indent``.
+
+    Raises:
+        ValueError: for a part that is not registered, or that holds an array.
+    """
+    entry = registry.serialize(model) or {}
+    if model.has_call and model.built:
+        entry["input_shape"] = _lists(model.input_shape)
+
+    def refuse(value: Any) -> Any:
+        raise ValueError(f"JSON cannot hold {type(value).__name__}: save the model in a file.")
+
+    return json.dumps(entry, default=refuse, **options)
+
+
+def model_from_json(
+    json_string: str,
+    custom_objects: dict[str, Any] | None = None,
+    *,
+    max_parts: int = MAX_PARTS,
+) -> Any:
+    """A model of the layers that `model_to_json` described, with new initial weights.
+
+    Args:
+        json_string: the text. It runs no code, but may ask for more weights than there is room
+            for.
+        custom_objects: further classes and functions by the names under which they are stored.
+        max_parts: as of `load_model`.
+
+    Raises:
+        ValueError: for a text that describes no model, or a larger one.
+    """
+    try:
+        entry = json.loads(json_string)
+    except ValueError as error:
+        raise ValueError(f"json_string is no JSON: {error}") from None
+    shape = entry.pop("input_shape", None) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or set(entry) != {"class_name", "config"}:
+        raise ValueError("json_string describes no model: model.to_json() makes such a text.")
+    _check_parts({**entry, "compile": None}, max_parts)
+
+    def build() -> Any:
+        model = registry.deserialize(entry, "model")
+        if shape is not None:
+            model.build(shape)
+        return model
+
+    return registry.also(custom_objects or {}, build)
+
+
 def load_weights(
     model: Any, filepath: Path, *, allow_nan: bool = False, max_header: int = MAX_HEADER
 ) -> None:

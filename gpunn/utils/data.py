@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +52,7 @@ class Dataset(Samples):
     def __init__(self, begin: Callable[[], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin
         self._length = length
+        self._mapped: tuple[Dataset, Callable[..., Any]] | None = None  # what `map` was given
 
     # -- where samples come from
 
@@ -112,6 +113,38 @@ class Dataset(Samples):
         known = None if None in lengths else min(n for n in lengths if n is not None)
         return Dataset(lambda: zip(*(part._begin() for part in parts), strict=False), known)
 
+    @staticmethod
+    def sample_from_datasets(
+        datasets: Sequence[Dataset],
+        weights: Sequence[float] | None = None,
+        seed: int | None = None,
+        stop_on_empty_dataset: bool = False,
+        rerandomize_each_iteration: bool | None = None,
+    ) -> Dataset:
+        """Each time the next sample of one of these, drawn with these chances; as long as one of
+        them has a sample, or all have."""
+        chances = np.ones(len(datasets)) if weights is None else np.asarray(weights, float)
+        if len(chances) != len(datasets) or not len(datasets) or chances.min() < 0:
+            raise ValueError(f"weights: one of at least 0 for each data set; got {weights!r}.")
+        given = check_seed("seed", seed)
+        first = draw_seed() if given is None else given
+        passes = itertools.count() if rerandomize_each_iteration is not False else None
+
+        def begin() -> Iterator[Any]:
+            draw = np.random.default_rng([first, 0 if passes is None else next(passes)])
+            sources, left = [data._begin() for data in datasets], chances.copy()
+            while left.sum() > 0:
+                which = draw.choice(len(sources), p=left / left.sum())
+                try:
+                    yield next(sources[which])
+                except StopIteration:
+                    if stop_on_empty_dataset:
+                        return
+                    left[which] = 0
+
+        endless = any(data.endless for data in datasets)
+        return Dataset(begin, math.inf if endless and not stop_on_empty_dataset else None)
+
     # -- samples changed
 
     def map(
@@ -119,10 +152,13 @@ class Dataset(Samples):
         deterministic: Any = None, name: str | None = None,
     ) -> Dataset:  # fmt: skip
         """What a function gives for each sample, whose parts it is given as arguments."""
-        return Dataset(
-            lambda: (each(call(map_func, sample), array_of) for sample in self._begin()),
-            self._length,
-        )
+
+        def begin() -> Iterator[Any]:
+            return (each(call(map_func, sample), array_of) for sample in self._begin())
+
+        made = Dataset(begin, self._length)
+        made._mapped = self, map_func
+        return made
 
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """The samples for which a function says true."""
@@ -213,6 +249,9 @@ class Dataset(Samples):
         The order is another in each pass, unless ``reshuffle_each_iteration`` is False. It
         follows from ``seed``, or from `set_random_seed`.
         """
+        if self._mapped is not None:  # so that the function is called for what is read only
+            before, function = self._mapped
+            return before.shuffle(buffer_size, seed, reshuffle_each_iteration).map(function)
         size = check_integer("buffer_size", buffer_size, 1)
         given = check_seed("seed", seed)
         first = draw_seed() if given is None else given

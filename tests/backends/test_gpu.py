@@ -121,9 +121,12 @@ def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_kernels_agree_with_numpy(card: str, name: str) -> None:
-    """The comparisons of every kernel that the ordinary run makes on the CPU, on the card."""
-    shapes = [(2, 10), (33, 31), (97, 1000), (2000, 33)]
-    for rows, columns in shapes[: 2 if card == "emulated" else None]:
+    """The comparisons of every kernel that the ordinary run makes on the CPU, on the card.
+
+    The emulated one is compared on many shapes in `test_kernels_on_cpu.py`.
+    """
+    shapes = [(33, 31), (2, 10), (97, 1000), (2000, 33)]
+    for rows, columns in shapes[: 1 if card == "emulated" else None]:
         for dtype in DTYPES:
             for values in VALUES:
                 COMPARISONS[name](get_backend(card), Sample(rows, columns, dtype, values))

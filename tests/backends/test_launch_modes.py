@@ -412,7 +412,15 @@ def test_the_compiler_agrees_with_what_a_kernel_has_room_for() -> None:
 # -- the compositions under the compiler
 
 
-@pytest.mark.parametrize("architecture", kernel_table.ARCHITECTURES)
+# Each run compiles them for the oldest and the newest card.
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(a, marks=[pytest.mark.more] if i % (len(known) - 1) else [])
+        for known in [kernel_table.ARCHITECTURES]
+        for i, a in enumerate(known)
+    ],
+)
 @pytest.mark.parametrize("cooperative", [False, True], ids=MODES)
 def test_compositions_compile_without_spills(cooperative: bool, architecture: int) -> None:
     model = digits.classic(dry.make_backend(cooperative))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from operation_cases import CASES, Case
-from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps
+from operation_cases.computed import BACKENDS, Result, at_once, by_torch, in_steps
 
 from gpunn.core.operators import FUNCTIONS
 
@@ -29,8 +30,13 @@ def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what
     assert_allclose(found, expected, tolerance, tolerance * scale, err_msg=what)
 
 
+@functools.cache
+def exactly(case: Case) -> Result:
+    return by_torch(case.theirs, case.given("float64"), case.smooth)
+
+
 def check(case: Case, backend: str, dtype: str, label: str) -> None:
-    exact = by_torch(case.theirs, case.given("float64"), case.smooth)
+    exact = exactly(case)
     arrays = case.given(dtype)
     found = in_steps(case.ours, arrays, backend, case.smooth)
     parts = ("values", "gradients", "gradients of gradients")

@@ -64,6 +64,9 @@ CONVOLVING = [
 ]
 
 
+LIGHT = ("gpunn_fit", "numpy_tutorial")
+
+
 def rare(stem: str, name: str) -> bool:
     """What compiles for many seconds, whoever asks: not in every run."""
     return stem in ("jax_mlp", "keras_mlp") or "torch.compile" in name
@@ -383,7 +386,8 @@ def few_digits(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "stem",
     [
-        pytest.param(stem, marks=[pytest.mark.more] if rare(stem, "") else [])
+        # To import one of the others takes seconds.
+        pytest.param(stem, marks=[pytest.mark.more] if stem not in LIGHT else [])
         for stem in dict.fromkeys(stem for stem, _ in CONTESTANTS)
     ],
 )

@@ -135,6 +135,7 @@ def test_one_that_takes_too_long_is_ended_and_data_sets_are_lent_when_asked(tmp_
     assert outcomes["lacks.py"]["error"] is None
 
 
+@pytest.mark.more  # Keras takes ten seconds to begin
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Keras is there on Python 3.11 alone")
 def test_it_compares_with_keras_from_equal_weights(tmp_path: Path) -> None:
     wide = KERAS_ALONE.replace("Dense(8", "Dense(8 if keras.__version__ < '3' else 7")

@@ -1,12 +1,10 @@
 """The example files, each run as a reader runs it: it prints, saves and takes what it says."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts import Scripts
 
 import gpunn
 
@@ -232,13 +230,6 @@ def write_messages(path, rows=400, seed=1):
         words = [*random.choice(own, 4), *random.choice(both, 4)]
         lines.append(f"{label}\t{' '.join(random.permutation(words))}\n")
     path.write_text("".join(lines), encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[Scripts]:
-    scripts = Scripts()
-    yield scripts
-    scripts.close()
 
 
 # Several seconds each.

@@ -54,8 +54,7 @@ history = model.fit(
     x, y, batch_size=20, epochs=4, validation_split=0.2, verbose=0,
     callbacks=[
         callbacks.BackupAndRestore(
-            folder + "/backup", int(save_freq) if save_freq.isdigit() else save_freq,
-            double_checkpoint=len(sys.argv) > 4,
+            folder + "/backup", int(save_freq) if save_freq.isdigit() else save_freq
         ),
         callbacks.CSVLogger(folder + "/log.csv"),
         callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True),
@@ -71,14 +70,18 @@ np.savez(
 """
 
 
-def run(folder, save_freq, kill_at, *more):
-    """Run the script; True if it came to its end, else it killed itself as asked."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, folder, save_freq, str(kill_at), *more],
-        stdout=subprocess.DEVNULL,
-    )
-    assert done.returncode in (0, -signal.SIGKILL)
-    return done.returncode == 0
+@pytest.fixture(scope="module")
+def run(scripts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("script") / "script.py"
+    path.write_text(SCRIPT)
+
+    def run(folder, save_freq, kill_at):
+        """Run the script; True if it came to its end, else it killed itself as asked."""
+        done = scripts.run(path, str(folder), save_freq, str(kill_at), cwd=folder)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        return done.returncode == 0
+
+    return run
 
 
 def outcome(folder):
@@ -94,13 +97,13 @@ def outcome(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run(folder, "epoch", 0)
+    subprocess.check_output([sys.executable, "-c", SCRIPT, folder, "epoch", "0"])
     return outcome(folder)
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", "1", "3"])
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_anywhere_the_outcome_is_the_same(tmp_path, undisturbed, save_freq, seed):
+def test_killed_anywhere_the_outcome_is_the_same(run, tmp_path, undisturbed, save_freq, seed):
     rng = random.Random(f"{save_freq} {seed}")
     for _ in range(3):  # killed up to three times, within its first 30 events each
         if run(tmp_path, save_freq, rng.randint(1, 30)):
@@ -110,7 +113,7 @@ def test_killed_anywhere_the_outcome_is_the_same(tmp_path, undisturbed, save_fre
     assert outcome(tmp_path) == undisturbed
 
 
-def test_killed_from_outside_the_outcome_is_the_same(tmp_path, undisturbed):
+def test_killed_from_outside_the_outcome_is_the_same(run, tmp_path, undisturbed):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tmp_path, "2", "-1"], stdout=subprocess.PIPE
     )
@@ -313,11 +316,10 @@ def test_batches_that_come_from_outside_go_on_too(tmp_path, save_freq):
 
 
 # -- one run a folder
-
 HOLDER = SCRIPT.replace("def event(*_, **__):", "def event(*_, **__):\n    sys.stdin.readline()")
 
 
-def test_another_process_in_the_folder_is_refused_until_its_owner_is_killed(tmp_path):
+def test_another_process_in_the_folder_is_refused_until_its_owner_is_killed(run, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path, "1", "-1"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,

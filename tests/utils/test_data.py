@@ -158,6 +158,32 @@ def test_shuffle() -> None:
     assert first == second != list(range(100))
 
 
+def test_shuffle_asks_for_what_is_read_only() -> None:
+    asked: list[int] = []
+
+    def double(n: Any) -> Any:
+        asked.append(int(n))
+        return 2 * n
+
+    first = [n.tolist() for n in D.range(1000).map(double).shuffle(1000, seed=1).take(3)]
+    assert first == [2 * n for n in asked] and len(asked) == 3
+
+
+def test_sample_from_datasets() -> None:
+    parts = D.range(300), D.range(1000, 1300)
+    data = D.sample_from_datasets(parts, weights=[0.2, 0.8], seed=3)
+    found = [n.tolist() for n in data]
+    assert sorted(found) == [*range(300), *range(1000, 1300)]
+    early = [n >= 1000 for n in found[:300]]  # of a binomial distribution: 240, deviation 7
+    assert 205 < sum(early) < 275
+    kept = D.sample_from_datasets(parts, [0.2, 0.8], stop_on_empty_dataset=True)
+    assert sum(n >= 1000 for n in kept) == 300 > sum(n < 1000 for n in kept)
+    endless = D.sample_from_datasets([part.repeat() for part in parts])
+    assert endless.cardinality() == -1
+    with pytest.raises(ValueError, match="one of at least 0 for each"):
+        D.sample_from_datasets(parts, weights=[1.0])
+
+
 def test_cache_asks_once() -> None:
     asked: list[int] = []
 

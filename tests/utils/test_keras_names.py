@@ -154,3 +154,26 @@ def test_settings_that_scripts_ask_for(keras: Any) -> None:
         config.experimental.set_memory_growth(gpu, True)
     with pytest.raises(AttributeError, match="Did you mean 'list_physical_devices'"):
         config.list_physical_device  # noqa: B018
+
+
+def test_what_calls_give_has_numpy() -> None:
+    """As Keras's tensors, which scripts ask so; and it goes on as an array of NumPy."""
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    predicted = model.predict(TRUE, verbose=0)
+    for training in (False, True):
+        np.testing.assert_array_equal(model(TRUE, training=training)[0].numpy(), predicted[0])
+    assert type(model(TRUE).numpy()) is np.ndarray
+    losses = {
+        "a loss": gpunn.losses.MeanSquaredError()(TRUE, PREDICTED),
+        "of rows": gpunn.losses.mse(TRUE, PREDICTED),
+        "of one row": gpunn.metrics.mae(TRUE[0], PREDICTED[0]),
+        "of elements": gpunn.metrics.binary_accuracy(TRUE, PREDICTED),
+    }
+    shapes = {name: found.numpy().shape for name, found in losses.items()}
+    assert shapes == {"a loss": (), "of rows": (2,), "of one row": (), "of elements": (2, 3)}
+    loss = losses["a loss"]
+    assert f"{loss:.4f}" == f"{np.mean((TRUE - PREDICTED) ** 2):.4f}" == f"{float(loss):.4f}"
+    two = gpunn.Model(model.inputs, [model.outputs[0], model.outputs[0] * 2])
+    np.testing.assert_allclose(two(TRUE)[1].numpy(), 2 * predicted, rtol=1e-6)
+    model.compile("sgd", "mse")
+    assert model.evaluate(TRUE, model(TRUE), verbose=0) == 0

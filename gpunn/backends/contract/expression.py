@@ -165,8 +165,8 @@ class Expression:
     def __str__(self) -> str:
         """A line for each instruction.
 
-        >>> print(Expression("float32", (ELEMENTS,), (
-        ...     Instruction("constant", number=2.0), Instruction("multiply", (0, 1))), (Output(2),)))
+        >>> doubled = Instruction("constant", number=2.0), Instruction("multiply", (0, 1))
+        >>> print(Expression("float32", (ELEMENTS,), doubled, (Output(2),)))
         v1 = 2.0
         v2 = multiply(v0, v1)
         out0 = v2

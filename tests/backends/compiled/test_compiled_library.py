@@ -142,9 +142,9 @@ def large_operations() -> dict[str, str]:
         write=(5, 6, (7, True), (8, True), (9, True)),
     )  # fmt: skip
     given = [x, x[:, :1].copy(), mean[None].copy(), x[:1, :1].copy()]
-    made = [x.copy(), *(array.copy() for array in given)]
-    backend.expression(dense, rows=1103, columns=1021, inputs=given, outputs=made)
-    note("expression", *made)
+    results = [x.copy(), *(array.copy() for array in given)]
+    backend.expression(dense, rows=1103, columns=1021, inputs=given, outputs=results)
+    note("expression", *results)
     softmax = of("float32", (ELEMENTS,), ("exp", 0), ("row_sum", 1), ("divide", 1, 2), write=(3,))
     backend.expression(softmax, rows=1103, columns=1021, inputs=[x], outputs=[out])
     note("softmax by an expression", out)

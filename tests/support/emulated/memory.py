@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import deque
+from bisect import bisect_left, insort
+from collections import defaultdict, deque
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,7 +17,7 @@ class Chunk:
     """A piece of what the pool has taken of the card, and its neighbours in the same piece."""
 
     def __init__(self, size: int, stream: Stream) -> None:
-        self.size, self.stream = size, stream
+        self.size, self.stream, self.idle = size, stream, False
         self.left: Chunk | None = None
         self.right: Chunk | None = None
 
@@ -37,6 +39,31 @@ class Chunk:
             self.right.left = self
 
 
+class IdleChunks:
+    """Chunks that nobody has, those of each stream by size: a long run leaves thousands."""
+
+    def __init__(self) -> None:
+        self._by_size: dict[Stream, list[tuple[int, int, Chunk]]] = defaultdict(list)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return (chunk for those in self._by_size.values() for _, _, chunk in those)
+
+    def smallest(self, size: int, stream: Stream) -> Chunk | None:
+        """Of this stream's, the smallest with so many bytes."""
+        those = self._by_size[stream]
+        place = bisect_left(those, (size,))
+        return those[place][2] if place < len(those) else None
+
+    def add(self, chunk: Chunk) -> None:
+        chunk.idle = True
+        insort(self._by_size[chunk.stream], (chunk.size, id(chunk), chunk))
+
+    def remove(self, chunk: Chunk) -> None:
+        chunk.idle = False
+        those = self._by_size[chunk.stream]
+        del those[bisect_left(those, (chunk.size, id(chunk)))]
+
+
 class Memory:
     """CuPy's memory pool: gives out chunks in units of 512 bytes, and keeps what comes back.
 
@@ -48,7 +75,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._limit = self._total = self._used = 0
-        self._idle: set[Chunk] = set()
+        self._idle = IdleChunks()
         self._returned: deque[Chunk] = deque()  # whenever an array ends, in the middle of anything
         self._lock = threading.Lock()
 
@@ -80,9 +107,8 @@ class Memory:
         with self._lock:
             self._put_back()
             stream = current_stream()
-            fitting = [c for c in self._idle if c.size >= size and c.stream is stream]
-            if fitting and size:
-                chunk = min(fitting, key=lambda chunk: chunk.size)
+            chunk = self._idle.smallest(size, stream) if size else None
+            if chunk is not None:
                 self._idle.remove(chunk)
                 if chunk.size > size:
                     self._idle.add(chunk.split(size))
@@ -105,19 +131,20 @@ class Memory:
         while self._returned:
             chunk = self._returned.popleft()
             self._used -= chunk.size
-            if chunk.right in self._idle:
+            if chunk.right is not None and chunk.right.idle:
                 self._idle.remove(chunk.right)
                 chunk.merge()
-            if chunk.left in self._idle:
+            if chunk.left is not None and chunk.left.idle:
                 chunk = chunk.left
+                self._idle.remove(chunk)
                 chunk.merge()
             self._idle.add(chunk)
 
     def _free_whole(self) -> None:
         self._put_back()
-        whole = {chunk for chunk in self._idle if chunk.left is chunk.right is None}
-        self._idle -= whole
-        self._total -= sum(chunk.size for chunk in whole)
+        for chunk in [c for c in self._idle if c.left is c.right is None]:
+            self._idle.remove(chunk)
+            self._total -= chunk.size
 
 
 MEMORY = Memory()

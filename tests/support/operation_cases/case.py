@@ -11,7 +11,7 @@ import numpy as np
 from gpunn import ops
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A function of operations, and the same in PyTorch.
 
