@@ -83,15 +83,17 @@ def generated() -> str:
         f"{first.group.rows} rows and {first.group.columns} columns:", "",
         *fenced(str(expression)),
     ]  # fmt: skip
-    lines += ["## On each backend", "", "On NumPy, an array call for each instruction:", ""]
+    written = ("float32",) * len(expression.outputs)
+    steps = compiled.listing(expression, *first.group.size(), written)
+    lines += ["## On each backend", "", "On NumPy, array calls (of each, its arrays; the last one is written):", ""]
     lines += fenced("\n".join(numpy_calls(first)))
     lines += [
         "On the CPU, steps of compiled loops, over blocks that stay in the cache next to the core "
         "(r0, r1 ... are registers as long as a block):", "",
-        *fenced("\n".join(compiled.listing(expression, *first.group.size(), ("float32",)))),
+        *fenced("\n".join(steps)),
     ]  # fmt: skip
-    dtypes = ["float32"] * (len(expression.inputs) + len(expression.outputs))
     lines += ["On a card, a kernel of this text, compiled when it is first used:", ""]
+    dtypes = ("float32",) * len(expression.inputs) + written
     lines += fenced(text_of(expression, dtypes), "cuda")
     return "\n".join(lines)
 
@@ -114,7 +116,6 @@ def numpy_calls(fused: Fused) -> list[str]:
 
 def described(made: Any) -> str:
     """An array call: what is called, with arrays of which shapes."""
-    given = [
-        "x".join(map(str, np.shape(a))) if np.ndim(a) else repr(a) for a in made.args
-    ]
-    return f"np.{made.func.__name__}({', '.join(given)})"
+    given = [*made.args, *made.keywords.values()]
+    shapes = ["x".join(map(str, np.shape(a))) if np.ndim(a) else repr(a) for a in given]
+    return f"np.{made.func.__name__}({', '.join(shapes)})"

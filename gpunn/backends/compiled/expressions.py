@@ -345,3 +345,28 @@ class _Encoder:
 
     def _place(self, register: _Register) -> int:
         return register.place + (self.registers if register.is_number else 0)
+
+
+def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]) -> list[str]:
+    """The steps that an expression is performed by, as lines to read; none if NumPy does it."""
+    blocks = _Blocks.of(expression, rows, columns)
+    if blocks is None:
+        return []
+    encoder = _Encoder(expression, blocks, dtypes)
+    steps = iter(list(encoder.allocated()))
+    times = "once", "once for each column of blocks", "for each block", "behind the last block"
+    lines = [f"blocks of {blocks.height} x {blocks.width}"]
+    for when, section in zip(times, encoder.sections, strict=True):
+        lines += [f"{when}:"] if section else []
+        for step in section:
+            _, _, _, out, *read, array = next(steps)
+            names = [f"r{register}" for register in read[: len(step.operands)]]
+            if step.function == "constant":
+                names = [repr(encoder.constants[array])]
+            elif step.function == "load":
+                names = [f"in{array}"]
+            target = f"out{array}" if step.function == "store" else f"r{out}"
+            also = f", out{array}" if array >= 0 and step.function in OPERANDS and names else ""
+            also = "" if step.function == "constant" else also
+            lines.append(f"    {target}{also} = {step.function}({', '.join(names)})")
+    return lines
