@@ -85,7 +85,7 @@ def generated() -> str:
     ]  # fmt: skip
     written = ("float32",) * len(expression.outputs)
     steps = compiled.listing(expression, *first.group.size(), written)
-    lines += ["## On each backend", "", "On NumPy, array calls (of each, its arrays; the last one is written):", ""]
+    lines += ["## On each backend", "", "On NumPy, array calls on these shapes:", ""]
     lines += fenced("\n".join(numpy_calls(first)))
     lines += [
         "On the CPU, steps of compiled loops, over blocks that stay in the cache next to the core "
@@ -116,6 +116,6 @@ def numpy_calls(fused: Fused) -> list[str]:
 
 def described(made: Any) -> str:
     """An array call: what is called, with arrays of which shapes."""
-    given = [*made.args, *made.keywords.values()]
+    given = [*made.args, *(value for name, value in made.keywords.items() if name == "out")]
     shapes = ["x".join(map(str, np.shape(a))) if np.ndim(a) else repr(a) for a in given]
     return f"np.{made.func.__name__}({', '.join(shapes)})"
