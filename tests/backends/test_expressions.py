@@ -10,6 +10,7 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
+from host_kernels import compile_together
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -151,7 +152,7 @@ def compiled_together() -> None:
             array = np.ones((7, 5), dtype)
             backend.expression(expression, 7, 5, [array] * count, [array.copy()])
 
-    emulated.compile_together(ask)
+    compile_together(emulated.launched(ask))
 
 
 @pytest.mark.usefixtures("compiled_together")

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import re
+import subprocess
+import sys
 from functools import partial
 from typing import Any
 
+import emulated
 import numpy as np
 import pytest
 from comparisons.samples import assert_alike, make_card, on_both
-from expression_cases import ExpressionCase, Size, every_case
+from expression_cases import ExpressionCase, Numbers, Size, every_case, of
+from kernel_resources import check
+
+import gpunn
+from benchmarks.card import nvrtc
+from benchmarks.card.kernel_table import ARCHITECTURES
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    MOST_ARRAYS,
+    MOST_INSTRUCTIONS,
+)
+from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.expressions import text_of
+from gpunn.backends.cupy.launch.kernel_source import OPTIONS, part_named, source
 
 CARD = make_card()
 CASES = [
@@ -24,3 +45,140 @@ def test_an_expression_is_that_of_numpy(case: ExpressionCase, size: Size) -> Non
     """With the same bits in whatever order threads run, and nothing written beside its arrays."""
     arrays: Any = case.arrays(size, np.random.default_rng(5))
     assert_alike(*on_both(CARD, partial(case.ask, size=size), **arrays), case.expression.dtype)
+
+
+# -- the text
+
+
+def composed(*cases: ExpressionCase) -> list[Kernel]:
+    """The kernels of expressions that these launch."""
+    found = []
+    for case in cases:
+        for size in case.sizes:
+            arrays: Any = case.arrays(size, np.random.default_rng(0))
+            found += emulated.launched(partial(case.ask, arrays=arrays, size=size))
+    return [k for k in dict.fromkeys(found) if k.name.startswith("expression_")]
+
+
+def largest(dtype: str) -> ExpressionCase:
+    """As many arrays and instructions as there may be, all of them needed to the end."""
+    inputs, outputs = MOST_ARRAYS - 4, 4
+    steps: list[tuple[Any, ...]] = [("row_max", 0)]
+    steps += [("exp", number % (inputs + len(steps))) for number in range(MOST_INSTRUCTIONS // 2)]
+    while len(steps) < MOST_INSTRUCTIONS:
+        last = inputs + len(steps) - 1
+        steps.append(("multiply", last, inputs + MOST_INSTRUCTIONS - len(steps)))
+    write = range(inputs + len(steps) - outputs, inputs + len(steps))
+    made = of(dtype, (ELEMENTS,) * inputs, *steps, write=write)
+    return ExpressionCase("the largest", made, sizes=((5, 33),))
+
+
+def compilations() -> list[Any]:
+    return [
+        pytest.param(dtype, card, marks=[pytest.mark.more] if card != ARCHITECTURES[0] else [])
+        for dtype in ("float32", "float64")
+        for card in ARCHITECTURES
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "architecture"), compilations())
+def test_it_compiles_without_spills(dtype: str, architecture: int) -> None:
+    kernels = composed(*every_case(dtype), largest(dtype))
+    assert all(kernel.fits for kernel in kernels) and len(kernels) > 30
+    files = dict.fromkeys(part_named(kernel.calls[0].part).file for kernel in kernels)
+    text = source(*files) + "".join(kernel.function for kernel in kernels)
+    names = [kernel.name for kernel in kernels]
+    check(nvrtc.compile_kernels(text, architecture, names, OPTIONS))
+
+
+DOUBLE = re.compile(r"\.f64\b")
+
+
+def test_single_precision_stays_single() -> None:
+    """But where an array is of another dtype, and in what CUDA does to large angles."""
+    cases = [
+        case for case in every_case("float32")
+        if not case.dtypes and "sin" not in {step.function for step in case.expression.instructions}
+    ]  # fmt: skip
+    for kernel in composed(*cases):
+        ptx = nvrtc.assembly(kernel.text, kernel.name, OPTIONS)
+        assert "st.global.f32" in ptx and not DOUBLE.search(ptx), kernel.text
+    wide = of("float64", (ELEMENTS,), ("exp", 0), write=(1,))
+    (kernel,) = composed(ExpressionCase("wide", wide, sizes=((2, 2),)))
+    assert DOUBLE.search(nvrtc.assembly(kernel.text, kernel.name, OPTIONS))
+
+
+PRINT = """
+import pickle, sys
+from gpunn.backends.cupy.launch.expressions import text_of
+kernels, expressions = pickle.load(sys.stdin.buffer)
+texts = [kernel.text for kernel in kernels]
+sys.stdout.write(repr(texts + [text_of(e, ["float32"] * 50) for e in expressions]))
+"""
+
+
+def test_another_process_composes_the_same_and_is_told_what_it_has_not() -> None:
+    """So that a kernel which was compiled there, or is kept on disk, is found again."""
+    expressions = [case.expression for case in every_case("float32")]
+    kernels = composed(*every_case("float32"))
+    texts = [kernel.text for kernel in kernels]
+    texts += [text_of(expression, ["float32"] * 50) for expression in expressions]
+    printed = subprocess.run(
+        [sys.executable, "-c", PRINT], input=pickle.dumps((kernels, expressions)),
+        capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
+    ).stdout  # fmt: skip
+    assert printed.decode() == repr(texts)
+
+
+def test_zeros_of_both_signs_are_told_apart() -> None:
+    """Python's are equal."""
+    x, backend = np.ones((1, 3), np.float32), emulated.make_backend()
+    for zero, infinity in ((0.0, np.inf), (-0.0, -np.inf)):
+        made = of("float32", (ELEMENTS,), ("constant", zero), ("divide", 0, 1), write=(2,))
+        given = [backend.upload(x), backend.upload(x)]
+        backend.expression(made, 1, 3, given[:1], given[1:])
+        np.testing.assert_array_equal(backend.read(given[1]), np.full((1, 3), infinity))
+
+
+# -- steps
+
+
+def step(backend: Backend, a: dict[str, Any], rows: int) -> None:
+    """Over rows, columns and one long row, each from the one before."""
+    dense = of("float32", (ELEMENTS, COLUMNS), ("add", 0, 1), ("tanh", 2), write=(3,))
+    softmax = of(
+        "float32", (ELEMENTS,), ("row_max", 0), ("subtract", 0, 1), ("exp", 2), ("row_sum", 3),
+        ("divide", 3, 4), ("column_sum", 5), write=(5, 6),
+    )  # fmt: skip
+    flat = of("float32", (ELEMENTS, ELEMENTS), ("multiply", 0, 1), write=((2, True), 2))
+    scaled = of("float32", (COLUMNS,), ("constant", 0.01), ("multiply", 0, 1), write=((2, True),))
+    size = rows, a["x"].shape[1]
+    long = 1, a["x"].size
+    backend.expression(dense, *size, [a["x"], a["b"]], [a["y"]])
+    backend.expression(softmax, *size, [a["y"]], [a["p"], a["db"]])
+    in_one_row = [a[name].reshape(long) for name in ("y", "p", "x", "product")]
+    backend.expression(flat, *long, in_one_row[:2], in_one_row[2:])
+    relu = gpunn.activations.get("relu")
+    backend.bias_activation(a["product"], None, relu, a["product"])
+    backend.expression(scaled, 1, size[1], [a["rate"]], [a["b"]])
+
+
+@pytest.mark.parametrize("size", [(40, 10), (32, 200), (1, 7)])
+@pytest.mark.parametrize("mode", ["fused", "persistent"])
+def test_a_traced_step_has_the_bits_of_one_that_is_not(mode: str, size: Size) -> None:
+    found: list[Numbers] = []
+    for launch_mode in ("plain", mode):
+        backend: Any = emulated.make_backend(launch_mode).isolated()
+        rng = np.random.default_rng(1)
+        shapes = {**dict.fromkeys(("x", "y", "p", "product"), size), "b": (1, size[1])}
+        shapes |= {"db": (1, size[1]), "rate": (1, size[1])}
+        a = {n: backend.upload(rng.normal(size=s).astype("f")) for n, s in shapes.items()}
+        program = backend.program(partial(step, backend, a, size[0]), True)
+        program.run(3)
+        assert program.mode == launch_mode
+        found.append({name: backend.read(array) for name, array in a.items()})
+    for name, expected in found[0].items():
+        if mode == "persistent" and name == "db":  # which another part sums up there
+            np.testing.assert_allclose(found[1][name], expected, rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(found[1][name], expected, err_msg=name)

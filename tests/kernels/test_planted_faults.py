@@ -230,6 +230,21 @@ FAULTS = [
         ("columns",),
     ),
     Fault(
+        "the row not carried along", "expressions.cuh", "            ++row;\n", "",
+        ("expression of each extent",),
+    ),
+    Fault(
+        "the largest of two lanes", "expressions.cuh",
+        "elements::maximum(x, __shfl_xor_sync(ALL_LANES, x, distance))",
+        "elements::maximum(x, __shfl_xor_sync(ALL_LANES, x, 1))",
+        ("expression of sums",),
+    ),
+    Fault(
+        "halves rounded towards 0", "expressions.cuh",
+        "rebiased + 0x1FFFFFFFFFFull + (rebiased >> 42 & 1)", "rebiased",
+        ("expression of halves",),
+    ),
+    Fault(
         "row found by 32 bits", "gather.cu",
         "source[row * width + c]", "source[uint32(row * width + c)]",
         ("huge gather",),

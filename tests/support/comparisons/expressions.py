@@ -16,7 +16,7 @@ from .samples import Sample, assert_alike, on_both
 from .steps import program
 
 EXPRESSIONS = (
-    "each extent", "flat", "softmax and its gradient", "sums", "conversions", "truths",
+    "each extent", "flat", "softmax and its gradient", "sums", "conversions", "halves", "truths",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import gpunn.backends
 from gpunn.backends.cupy.backend import CupyBackend
 
 from .arrays import ArrayModule
-from .card import STREAM, EmulatedKernels, Products, Sending, compile_together
+from .card import STREAM, EmulatedKernels, Products, Sending, launched
 from .memory import MEMORY
 from .streams import NULL, Stream, current_stream, use
 
@@ -33,8 +33,8 @@ __all__ = [
     "Products",
     "Sending",
     "Stream",
-    "compile_together",
     "current_stream",
+    "launched",
     "make_backend",
     "use",
 ]

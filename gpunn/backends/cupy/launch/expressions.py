@@ -4,7 +4,6 @@ Without folds of rows it is an ``ELEMENT_PART``: each thread computes elements. 
 ``ROW_PART``: a warp goes over a row once for each fold that needs another, and computes again in
 each pass what it needs of an element. Columns are summed up by a part of their own.
 
->>> from gpunn.backends.contract.expression import COLUMNS, Output
 >>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
 ...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (Output(3),))
 >>> print(text_of(dense, ("float32",) * 3))
@@ -32,6 +31,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -46,6 +46,7 @@ from gpunn.backends.contract.expression import (
     Expression,
     Extent,
     Instruction,
+    Output,
 )
 
 from .kernel_source import add, dtype_named, type_name
@@ -66,14 +67,21 @@ _INDENT = " " * 4
 
 
 def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> str:
-    """The CUDA text of the part that computes an expression, but for sums of columns.
+    """The CUDA text of the part that computes an expression. In place of a sum of columns it
+    writes what is summed up.
 
     Args:
         expression: what is computed.
         dtypes: of its inputs, then of its outputs.
         **options: see `Composition`.
     """
-    return Composition(expression, dtypes, **options).text
+    steps = dict(enumerate(expression.instructions, len(expression.inputs)))
+    outputs = [
+        Output(steps[output.value].operands[0])
+        if output.value in steps and steps[output.value].function == "column_sum" else output
+        for output in expression.outputs
+    ]  # fmt: skip
+    return Composition(replace(expression, outputs=tuple(outputs)), dtypes, **options).text
 
 
 def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
