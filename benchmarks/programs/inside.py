@@ -138,6 +138,9 @@ class Watched:
 
     def settle(self, model: Any, x: Any) -> None:
         """Gives layers that have not been seen weights that depend on their shapes alone."""
+        if hasattr(x, "prefetch"):  # a data set of batches
+            first = next(iter(x.take(1)), None)
+            x = first[0] if isinstance(first, tuple) else first
         if not getattr(model, "built", True) and hasattr(x, "shape"):
             model.build((None, *x.shape[1:]))
         for number, layer in enumerate(flat(model)):
@@ -195,6 +198,12 @@ def without_noise(layers: Any) -> None:
         layer.__init__ = zero
 
 
+def without_order(framework: Any) -> None:
+    """Leaves samples of ``tf.data`` in their order."""
+    module = sys.modules.get("tensorflow", framework)
+    module.data.Dataset.shuffle = lambda self, *args, **kwargs: self
+
+
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
     """The program's line that raised, its text, and the innermost place outside of it."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -224,6 +233,7 @@ def run(keras: Any, program: str, compared: bool) -> dict[str, Any]:
     watched = Watched(keras.Model, compared)
     if compared:
         without_noise(keras.layers)
+        without_order(keras)
         keras.utils.set_random_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  (what the programs draw from)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT
+from benchmarks.common import machine
 
 from .rewrite import GPUNN, KERAS, imports
 from .sources import NotThere, parse, read
@@ -38,6 +39,7 @@ LIST = Path(__file__).parent / "programs.json"
 OUT = ROOT / "runs" / "programs"
 OTHERS = {"keras", "keras_core", "matplotlib", "numpy", "pandas", "sklearn", "tensorflow",
           *sys.stdlib_module_names}  # fmt: skip
+BY_HAND = "training step by hand"
 NEAR = 1e-4  # how far losses may be apart, of the larger
 
 Program = dict[str, Any]
@@ -172,19 +174,51 @@ def line(outcome: Outcome) -> str:
     return f"{reason(outcome)} (line {error['line']}: `{error.get('text', '')}`)"
 
 
-def page(programs: list[Program], outcomes: list[Outcome], framework: str) -> str:
+def totals(found: list[Program]) -> dict[str, Any]:
+    """How many programs there are, how many run, and how many of those train as with Keras."""
+    fit = [p for p in found if p.get("needs") != BY_HAND]
+    plain = [p for p in fit if all(c["for"] != "gpunn" for c in p.get("changes", []))]
+    runs = [p for p in plain if p["outcome"]["error"] is None]
+    keras = [p for p in plain if p["outcome"].get("keras", p.get("keras")) == "runs"]
+    beside = collections.Counter(p["outcome"].get("beside", "").partition(":")[0] for p in runs)
+    return {
+        "by_hand": len(found) - len(fit),
+        "trained_by_fit": len(fit),
+        "run_unchanged": len(runs),
+        "run_with_keras": len(keras),
+        "run_with_both": sum(p in runs for p in keras),
+        "as_keras_does": beside["runs, as Keras does"],
+        "differ": beside["differs"],
+    }
+
+
+def page(result: dict[str, Any], framework: str) -> str:
     """The totals, the reasons of failure, and a row for each program."""
+    found = result["programs"]
+    outcomes = [p["outcome"] for p in found]
     runs = [o["error"] is None for o in outcomes]
-    plain = [all(c["for"] != "gpunn" for c in p.get("changes", [])) for p in programs]
-    unchanged = sum(r and p for r, p in zip(runs, plain, strict=True))
+    t = result["totals"]
     lines = [
         "# Programs by others", "",
-        f"{unchanged} of {len(programs)} programs run with {framework} when the import is changed; "
-        f"{sum(runs) - unchanged} more after small edits.", "",
+        f"{t['run_unchanged']} of {t['trained_by_fit']} programs that train by `fit` run with "
+        f"{framework} when the import is changed. {t['run_with_keras']} of them run with Keras 3 "
+        f"here; of these, {t['run_with_both']} run with {framework}.", "",
     ]  # fmt: skip
-    groups = collections.Counter(p.get("needs", "built-in parts") for p in programs)
+    if result["compared_with"]:
+        lines += [
+            f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
+            f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
+            f"(to {NEAR:g}), the same names in histories and shapes of predictions; "
+            f"{t['differ']} differ.", "",
+        ]  # fmt: skip
+    lines += [
+        f"{t['by_hand']} further programs write the training step by hand (a gradient tape), which "
+        f"gpunn refuses. Data sets are {'lent' if result['lent'] else 'made up'} in the place of "
+        f"downloads; `fit` is given less data and two epochs. [How](../README.md).", "",
+    ]  # fmt: skip
+    groups = collections.Counter(p.get("needs", "built-in parts") for p in found)
     ran = collections.Counter(
-        p.get("needs", "built-in parts") for p, r in zip(programs, runs, strict=True) if r
+        p.get("needs", "built-in parts") for p, r in zip(found, runs, strict=True) if r
     )
     lines += ["| kind | programs | run |", "| --- | --- | --- |"]
     lines += [f"| {name} | {number} | {ran[name]} |" for name, number in groups.most_common()]
@@ -192,11 +226,11 @@ def page(programs: list[Program], outcomes: list[Outcome], framework: str) -> st
     lines += ["", "| programs | first error |", "| --- | --- |"]
     lines += [f"| {number} | {cell(why)} |" for why, number in reasons.most_common()]
     lines += ["", "| program | kind | outcome |", "| --- | --- | --- |"]
-    for program, outcome in zip(programs, outcomes, strict=True):
+    for program, outcome in zip(found, outcomes, strict=True):
         name = f"{program['repository']} {program['path']}"
         kind = program.get("needs", "built-in parts")
         lines.append(f"| {cell(name)} | {kind} | {cell(line(outcome))} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", machine.line(result["machine"]), ""])
 
 
 def cell(text: str) -> str:
@@ -213,6 +247,7 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
         found = [runner.run(program, options) for runner in runners]
         if len(found) == 2:
             found[0]["beside"] = beside(*found)
+            found[0]["keras"] = "runs" if found[1]["error"] is None else reason(found[1])
         print(f"{program['repository']} {program['path']}: {line(found[0])}", flush=True)
         outcomes.append(found[0])
     for runner in runners:
@@ -250,11 +285,36 @@ def main() -> None:
         shares = [programs[start :: options.at_once] for start in range(options.at_once)]
         parts = list(pool.map(lambda share: some(share, options), shares))
     outcomes = [parts[i % options.at_once][i // options.at_once] for i in range(len(programs))]
+    for outcome in outcomes:
+        del outcome["events"]
     found = [{**p, "outcome": o} for p, o in zip(programs, outcomes, strict=True)]
-    (options.out / "programs.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    text = page(programs, outcomes, "gpunn" if options.compare else options.framework)
+    result = {
+        "machine": machine.describe(),
+        "compared_with": versions(options.compare) if options.compare else None,
+        "lent": options.lend,
+        "totals": totals(found),
+        "programs": found,
+    }
+    (options.out / "programs.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    text = page(result, "gpunn" if options.compare else options.framework)
     (options.out / "programs.md").write_text(text, encoding="utf-8")
     print(text[: text.index("\n| program |")])
+
+
+ASKED = """
+from importlib.metadata import PackageNotFoundError, version
+for name in ("keras", "tensorflow", "tensorflow-cpu", "torch"):
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+
+
+def versions(python: str) -> str:
+    """Keras and what it computes with in that Python, as a page says it."""
+    done = subprocess.run([python, "-c", ASKED], capture_output=True, text=True, check=True)
+    return ", ".join(done.stdout.split("\n")[:-1])
 
 
 if __name__ == "__main__":

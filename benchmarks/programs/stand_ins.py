@@ -144,7 +144,7 @@ def put_in_place(keras: Any, lend: bool = False) -> None:
     socket.create_connection = refused
     socket.getaddrinfo = refused
     for name, module in list(sys.modules.items()):
-        if name.endswith("keras.utils") and hasattr(module, "plot_model"):
+        if name.endswith("keras.utils") and "gpunn" not in name and hasattr(module, "plot_model"):
             module.__dict__["plot_model"] = lambda *args, **kwargs: None  # it needs graphviz
     sklearn_data()
     tables_of_files()
