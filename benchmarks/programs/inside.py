@@ -200,8 +200,9 @@ def without_noise(layers: Any) -> None:
 
 def without_order(framework: Any) -> None:
     """Leaves samples of ``tf.data`` in their order."""
-    module = sys.modules.get("tensorflow", framework)
-    module.data.Dataset.shuffle = lambda self, *args, **kwargs: self
+    data = getattr(sys.modules.get("tensorflow", framework), "data", None)
+    if data is not None:
+        data.Dataset.shuffle = lambda self, *args, **kwargs: self
 
 
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
@@ -214,22 +215,23 @@ def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
     return line, linecache.getline(program, line).strip(), inner
 
 
-def started(framework: str, lend: bool) -> Any:
+def started(framework: str) -> Any:
     """The framework, and what programs import beside it, if it is there."""
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     if framework == "keras":
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
     keras = importlib.import_module(framework)
     stand_ins.quiet_pictures()
-    stand_ins.put_in_place(keras, lend)
+    stand_ins.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
         importlib.import_module("tensorflow.keras.utils")  # a module of its own around the same
         stand_ins.put_in_place(importlib.import_module("tensorflow").keras)
     return keras
 
 
-def run(keras: Any, program: str, compared: bool) -> dict[str, Any]:
+def run(keras: Any, program: str, compared: bool, dtype: str) -> dict[str, Any]:
     """What became of a program, which may do to this process what it likes."""
+    keras.config.set_floatx(dtype)
     watched = Watched(keras.Model, compared)
     if compared:
         without_noise(keras.layers)
@@ -269,16 +271,15 @@ def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
     seconds = asked["seconds"]  # of computing; as a clock goes on a busy machine, many times that
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     signal.alarm(10 * seconds)
-    outcome = run(keras, str(program), asked["compared"])
+    outcome = run(keras, str(program), asked["compared"], asked["dtype"])
     Path(asked["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
-    parser.add_argument("--lend", action="store_true", help="data sets that it lacks")
     options = parser.parse_args()
-    keras = started(options.framework, options.lend)
+    keras = started(options.framework)
     for line in sys.stdin:
         sys.stdout.flush()
         child = os.fork()
