@@ -138,6 +138,9 @@ class Watched:
 
     def settle(self, model: Any, x: Any) -> None:
         """Gives layers that have not been seen weights that depend on their shapes alone."""
+        if hasattr(x, "prefetch"):  # a data set of batches
+            first = next(iter(x.take(1)), None)
+            x = first[0] if isinstance(first, tuple) else first
         if not getattr(model, "built", True) and hasattr(x, "shape"):
             model.build((None, *x.shape[1:]))
         for number, layer in enumerate(flat(model)):
@@ -195,6 +198,13 @@ def without_noise(layers: Any) -> None:
         layer.__init__ = zero
 
 
+def without_order(framework: Any) -> None:
+    """Leaves samples of ``tf.data`` in their order."""
+    data = getattr(sys.modules.get("tensorflow", framework), "data", None)
+    if data is not None:
+        data.Dataset.shuffle = lambda self, *args, **kwargs: self
+
+
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
     """The program's line that raised, its text, and the innermost place outside of it."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -205,25 +215,27 @@ def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
     return line, linecache.getline(program, line).strip(), inner
 
 
-def started(framework: str, lend: bool) -> Any:
+def started(framework: str) -> Any:
     """The framework, and what programs import beside it, if it is there."""
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     if framework == "keras":
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
     keras = importlib.import_module(framework)
     stand_ins.quiet_pictures()
-    stand_ins.put_in_place(keras, lend)
+    stand_ins.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
         importlib.import_module("tensorflow.keras.utils")  # a module of its own around the same
         stand_ins.put_in_place(importlib.import_module("tensorflow").keras)
     return keras
 
 
-def run(keras: Any, program: str, compared: bool) -> dict[str, Any]:
+def run(keras: Any, program: str, compared: bool, dtype: str) -> dict[str, Any]:
     """What became of a program, which may do to this process what it likes."""
+    keras.config.set_floatx(dtype)
     watched = Watched(keras.Model, compared)
     if compared:
         without_noise(keras.layers)
+        without_order(keras)
         keras.utils.set_random_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  (what the programs draw from)
@@ -259,16 +271,15 @@ def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
     seconds = asked["seconds"]  # of computing; as a clock goes on a busy machine, many times that
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     signal.alarm(10 * seconds)
-    outcome = run(keras, str(program), asked["compared"])
+    outcome = run(keras, str(program), asked["compared"], asked["dtype"])
     Path(asked["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
-    parser.add_argument("--lend", action="store_true", help="data sets that it lacks")
     options = parser.parse_args()
-    keras = started(options.framework, options.lend)
+    keras = started(options.framework)
     for line in sys.stdin:
         sys.stdout.flush()
         child = os.fork()

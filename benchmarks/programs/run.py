@@ -30,14 +30,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT
+from benchmarks.common import machine
 
 from .rewrite import GPUNN, KERAS, imports
 from .sources import NotThere, parse, read
+from .stand_ins import ROWS
 
 LIST = Path(__file__).parent / "programs.json"
 OUT = ROOT / "runs" / "programs"
+RESULTS = ROOT / "benchmarks" / "results"
 OTHERS = {"keras", "keras_core", "matplotlib", "numpy", "pandas", "sklearn", "tensorflow",
           *sys.stdlib_module_names}  # fmt: skip
+BY_HAND = "training step by hand"
+SAME = "runs, as Keras does"
 NEAR = 1e-4  # how far losses may be apart, of the larger
 
 Program = dict[str, Any]
@@ -89,20 +94,19 @@ def modules(tree: ast.Module) -> set[str]:
 class Runner:
     """A process that has imported a framework and runs one program after the other with it."""
 
-    def __init__(self, framework: str, python: str, lend: bool) -> None:
+    def __init__(self, framework: str, python: str) -> None:
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS")}
         environment = {
             **os.environ, **threads, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg",
         }  # fmt: skip
         command = [python, "-W", "ignore", "-m", "benchmarks.programs.inside", "--with", framework]
-        command += ["--lend"] * lend
         self.places = GPUNN if framework == "gpunn" else KERAS
         self.process = subprocess.Popen(
             command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def run(self, program: Program, options: argparse.Namespace) -> Outcome:
+    def run(self, program: Program, options: argparse.Namespace, dtype: str = "float32") -> Outcome:
         """What became of one program."""
         with tempfile.TemporaryDirectory() as scratch:
             into = Path(scratch)
@@ -117,7 +121,7 @@ class Runner:
             outcome = into / "outcome.json"
             asked = {
                 "program": str(path), "outcome": str(outcome), "seconds": options.seconds,
-                "compared": bool(options.compare),
+                "compared": bool(options.compare), "dtype": dtype,
             }  # fmt: skip
             assert self.process.stdin and self.process.stdout
             self.process.stdin.write(json.dumps(asked) + "\n")
@@ -155,8 +159,17 @@ def difference(ours: Any, theirs: Any) -> str:
     if isinstance(ours, float) and isinstance(theirs, float):
         same = math.isclose(ours, theirs, rel_tol=NEAR, abs_tol=NEAR)
         both = math.isnan(ours) and math.isnan(theirs)
-        return "" if same or both else f"{ours:.6g} and {theirs:.6g}"
+        close = same or both or by_one_row(ours, theirs)
+        return "" if close else f"{ours:.6g} and {theirs:.6g}"
     return "" if ours == theirs else f"{ours} and {theirs}"
+
+
+def by_one_row(ours: float, theirs: float) -> bool:
+    """Whether both are shares of `ROWS` rows, and one row more in the one: the two largest outputs
+    of that row are so near each other that the last bits decide."""
+    counts = ours * ROWS, theirs * ROWS
+    whole = all(abs(n - round(n)) < NEAR * ROWS for n in counts)
+    return whole and abs(round(counts[0]) - round(counts[1])) == 1
 
 
 def reason(outcome: Outcome) -> str:
@@ -172,19 +185,56 @@ def line(outcome: Outcome) -> str:
     return f"{reason(outcome)} (line {error['line']}: `{error.get('text', '')}`)"
 
 
-def page(programs: list[Program], outcomes: list[Outcome], framework: str) -> str:
+def totals(found: list[Program]) -> dict[str, Any]:
+    """How many programs there are, how many run, and how many of those train as with Keras."""
+    fit = [p for p in found if p.get("needs") != BY_HAND]
+    plain = [p for p in fit if all(c["for"] != "gpunn" for c in p.get("changes", []))]
+    edited = [p for p in fit if p not in plain and p["outcome"]["error"] is None]
+    runs = [p for p in plain if p["outcome"]["error"] is None]
+    keras = [p for p in plain if p["outcome"].get("keras", p.get("keras")) == "runs"]
+    beside = collections.Counter(p["outcome"].get("beside", "").partition(":")[0] for p in runs)
+    return {
+        "by_hand": len(found) - len(fit),
+        "trained_by_fit": len(fit),
+        "run_unchanged": len(runs),
+        "run_edited": len(edited),
+        "run_with_keras": len(keras),
+        "run_with_both": sum(p in runs for p in keras),
+        "as_keras_does": beside[SAME],
+        "in_float64": sum(SAME + ":" in p["outcome"].get("beside", "") for p in runs),
+        "differ": beside["differs"],
+    }
+
+
+def page(result: dict[str, Any], framework: str) -> str:
     """The totals, the reasons of failure, and a row for each program."""
+    found = result["programs"]
+    outcomes = [p["outcome"] for p in found]
     runs = [o["error"] is None for o in outcomes]
-    plain = [all(c["for"] != "gpunn" for c in p.get("changes", [])) for p in programs]
-    unchanged = sum(r and p for r, p in zip(runs, plain, strict=True))
+    t = result["totals"]
     lines = [
         "# Programs by others", "",
-        f"{unchanged} of {len(programs)} programs run with {framework} when the import is changed; "
-        f"{sum(runs) - unchanged} more after small edits.", "",
+        f"{t['run_unchanged']} of {t['trained_by_fit']} programs that train by `fit` run with "
+        f"{framework} when the import is changed; {t['run_edited']} more after small edits. "
+        f"{t['run_with_keras']} of them have been seen to run with Keras 3; of these, "
+        f"{t['run_with_both']} run with {framework}.", "",
     ]  # fmt: skip
-    groups = collections.Counter(p.get("needs", "built-in parts") for p in programs)
+    if result["compared_with"]:
+        lines += [
+            f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
+            f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
+            f"(to {NEAR:g}, shares of {ROWS} rows to one row), the same names in histories and "
+            f"shapes of predictions, {t['in_float64']} of them in float64, where rounding grows "
+            f"to more in float32; {t['differ']} differ.", "",
+        ]  # fmt: skip
+    lines += [
+        f"{t['by_hand']} further programs write the training step by hand (a gradient tape), "
+        f"which gpunn refuses. Data sets are made up in the place of downloads; `fit` is given "
+        f"less data and two epochs. [How](../README.md).", "",
+    ]  # fmt: skip
+    groups = collections.Counter(p.get("needs", "built-in parts") for p in found)
     ran = collections.Counter(
-        p.get("needs", "built-in parts") for p, r in zip(programs, runs, strict=True) if r
+        p.get("needs", "built-in parts") for p, r in zip(found, runs, strict=True) if r
     )
     lines += ["| kind | programs | run |", "| --- | --- | --- |"]
     lines += [f"| {name} | {number} | {ran[name]} |" for name, number in groups.most_common()]
@@ -192,11 +242,11 @@ def page(programs: list[Program], outcomes: list[Outcome], framework: str) -> st
     lines += ["", "| programs | first error |", "| --- | --- |"]
     lines += [f"| {number} | {cell(why)} |" for why, number in reasons.most_common()]
     lines += ["", "| program | kind | outcome |", "| --- | --- | --- |"]
-    for program, outcome in zip(programs, outcomes, strict=True):
+    for program, outcome in zip(found, outcomes, strict=True):
         name = f"{program['repository']} {program['path']}"
         kind = program.get("needs", "built-in parts")
         lines.append(f"| {cell(name)} | {kind} | {cell(line(outcome))} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", machine.line(result["machine"]), ""])
 
 
 def cell(text: str) -> str:
@@ -207,12 +257,17 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
     """The outcomes of programs, one after the other, compared with Keras's where that is asked."""
     python = {"gpunn": sys.executable, "keras": options.compare or options.python}
     frameworks = ["gpunn", "keras"] if options.compare else [options.framework]
-    runners = [Runner(name, python[name], options.lend) for name in frameworks]
+    runners = [Runner(name, python[name]) for name in frameworks]
     outcomes = []
     for program in programs:
         found = [runner.run(program, options) for runner in runners]
         if len(found) == 2:
             found[0]["beside"] = beside(*found)
+            if found[0]["beside"].startswith("differs"):  # rounding may be all that differs
+                exact = [runner.run(program, options, "float64") for runner in runners]
+                if beside(*exact) == SAME:
+                    found[0]["beside"] = f"{SAME}: in float64; in float32 {found[0]['beside']}"
+            found[0]["keras"] = "runs" if found[1]["error"] is None else reason(found[1])
         print(f"{program['repository']} {program['path']}: {line(found[0])}", flush=True)
         outcomes.append(found[0])
     for runner in runners:
@@ -225,7 +280,7 @@ def beside(ours: Outcome, theirs: Outcome) -> str:
     if theirs["error"]:
         return f"runs; Keras: {line(theirs)}"
     apart = difference(ours["events"], theirs["events"])
-    return f"differs: {apart}" if apart else "runs, as Keras does"
+    return f"differs: {apart}" if apart else SAME
 
 
 def main() -> None:
@@ -236,11 +291,11 @@ def main() -> None:
     parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
     parser.add_argument("--python", default=sys.executable, help="has Keras")
     parser.add_argument("--compare", help="a Python that has Keras and TensorFlow")
-    parser.add_argument("--lend", action="store_true", help="data sets that gpunn lacks")
     parser.add_argument("--seconds", type=int, default=40, help="of computing, for each")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for the programs as they ran")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--publish", action="store_true", help="into benchmarks/results, too")
     options = parser.parse_args()
     programs = json.loads(options.list.read_text(encoding="utf-8"))
     if options.only:
@@ -251,10 +306,35 @@ def main() -> None:
         parts = list(pool.map(lambda share: some(share, options), shares))
     outcomes = [parts[i % options.at_once][i // options.at_once] for i in range(len(programs))]
     found = [{**p, "outcome": o} for p, o in zip(programs, outcomes, strict=True)]
-    (options.out / "programs.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    text = page(programs, outcomes, "gpunn" if options.compare else options.framework)
-    (options.out / "programs.md").write_text(text, encoding="utf-8")
+    result = {
+        "machine": machine.describe(),
+        "compared_with": versions(options.compare) if options.compare else None,
+        "totals": totals(found),
+        "programs": found,
+    }
+    text = page(result, "gpunn" if options.compare else options.framework)
+    for folder in (options.out, *([RESULTS] if options.publish else [])):
+        (folder / "programs.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        (folder / "programs.md").write_text(text, encoding="utf-8")
+        for outcome in outcomes:  # the results say what became of programs, not all numbers
+            outcome.pop("events", None)
     print(text[: text.index("\n| program |")])
+
+
+ASKED = """
+from importlib.metadata import PackageNotFoundError, version
+for name in ("keras", "tensorflow", "tensorflow-cpu", "torch"):
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+
+
+def versions(python: str) -> str:
+    """Keras and what it computes with in that Python, as a page says it."""
+    done = subprocess.run([python, "-c", ASKED], capture_output=True, text=True, check=True)
+    return ", ".join(done.stdout.split("\n")[:-1])
 
 
 if __name__ == "__main__":

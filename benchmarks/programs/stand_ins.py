@@ -120,22 +120,13 @@ def load_data(name: str, *args: Any, **options: Any) -> Any:
     return parts
 
 
-def put_in_place(keras: Any, lend: bool = False) -> None:
-    """Replaces the data sets that ``keras`` has, and closes the network.
-
-    ``lend`` gives it those of Keras that it lacks too.
-    """
+def put_in_place(keras: Any) -> None:
+    """Replaces the data sets that ``keras`` has, and closes the network."""
     for name in (*IMAGES, *TABLES, *SEQUENCES):
-        module = getattr(keras.datasets, name, None)
-        if module is None and lend:
-            module = types.ModuleType(f"{keras.__name__}.datasets.{name}")
-            sys.modules[module.__name__] = module
-            sys.modules[f"gpunn.keras.datasets.{name}"] = module
-            setattr(keras.datasets, name, module)
-        if module is not None:
-            module.load_data = lambda *args, _name=name, **kwargs: load_data(_name, *args, **kwargs)
-            if name in SEQUENCES:
-                module.get_word_index = lambda *args: {f"word{i}": i for i in range(1, 10001)}
+        module = getattr(keras.datasets, name)
+        module.load_data = lambda *args, _name=name, **kwargs: load_data(_name, *args, **kwargs)
+        if name in SEQUENCES:
+            module.get_word_index = lambda *args: {f"word{i}": i for i in range(1, 10001)}
 
     def refused(*args: Any, **kwargs: Any) -> Any:
         raise OSError("no network")
@@ -144,7 +135,7 @@ def put_in_place(keras: Any, lend: bool = False) -> None:
     socket.create_connection = refused
     socket.getaddrinfo = refused
     for name, module in list(sys.modules.items()):
-        if name.endswith("keras.utils") and hasattr(module, "plot_model"):
+        if name.endswith("keras.utils") and "gpunn" not in name and hasattr(module, "plot_model"):
             module.__dict__["plot_model"] = lambda *args, **kwargs: None  # it needs graphviz
     sklearn_data()
     tables_of_files()
