@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from typing import Any
 
+import emulated
 import numpy as np
 import pytest
+from host_kernels import compile_together
 from numpy.testing import assert_allclose, assert_array_equal
 from operation_cases import CASES, Case
-from operation_cases.computed import BACKENDS, Result, at_once, by_torch, in_steps
+from operation_cases.computed import Result, at_once, by_torch, in_steps
 
+from gpunn.backends.contract.backend import Backend
 from gpunn.core.operators import FUNCTIONS
 
 # What is no function of numbers for numbers, and so is tried elsewhere.
@@ -54,15 +59,49 @@ def check(case: Case, backend: str, dtype: str, label: str) -> None:
             assert_array_equal(now, later, f"{label}, at once and in steps")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_an_operation(name: str, backend: str) -> None:
+def check_all(name: str, backend: str, *dtypes: str) -> None:
     for number, case in enumerate(CASES[name]):
         shapes: Any = [a.shape for a in case.arrays]
-        dtypes = (
-            ("float32", "float64")
-            if any(a.dtype.kind == "f" for a in case.arrays)
-            else ("float32",)
-        )
-        for dtype in dtypes:
+        has_floats = any(a.dtype.kind == "f" for a in case.arrays)
+        for dtype in dtypes if has_floats else ("float32",):
             check(case, backend, dtype, f"case {number} of {name} {shapes} {dtype}")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_an_operation(name: str, backend: str) -> None:
+    check_all(name, backend, "float32", "float64")
+
+
+def compile_all(dtype: str) -> None:
+    """The kernels of all cases, many at a time."""
+
+    def ask(backend: Backend) -> None:
+        for case in itertools.chain.from_iterable(CASES.values()):
+            with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
+                in_steps(case.ours, case.given(dtype), backend, case.smooth)
+
+    compile_together(emulated.launched(ask))
+
+
+@pytest.fixture(scope="module")
+def kernels() -> None:
+    compile_all("float32")
+
+
+@pytest.fixture(scope="module")
+def kernels_of_float64() -> None:
+    compile_all("float64")
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_an_operation_on_the_kernels_of_a_card(name: str) -> None:
+    check_all(name, "emulated", "float32")
+
+
+@pytest.mark.more
+@pytest.mark.usefixtures("kernels_of_float64")
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_an_operation_on_the_kernels_of_a_card_in_float64(name: str) -> None:
+    check_all(name, "emulated", "float64")

@@ -99,8 +99,6 @@ def _largest(waiting: Sequence[Tensor], done: Collection[int]) -> Group | None:
         if fits and _are_there(t.inputs, reach):
             reach.add(id(t))
             near.append(t)
-    if len(near) < 2:
-        return None
     shapes: dict[Shape, Counter[str]] = {}
     for t in near:
         for x in (t, *t.inputs):
@@ -111,7 +109,7 @@ def _largest(waiting: Sequence[Tensor], done: Collection[int]) -> Group | None:
         cuts = [k for k in range(len(shape), -1, -1) if k == len(shape) or shape[k] > 1]
         groups = [_grown(Group(shape, k, dtype), near, done) for k in cuts]
         best = max(groups, key=lambda group: (len(group.members), -group.work))
-        if best.work > 1:
+        if best.work:
             return best
     return None
 

@@ -16,6 +16,7 @@ from host_kernels import poison
 
 from gpunn import ops
 from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
 from gpunn.ops.computation import Computation, Target
 from gpunn.ops.gradients import gradients
 from gpunn.ops.tensor import Tensor, leaf
@@ -69,7 +70,10 @@ def at_once(function: Callable[..., Any], arrays: Arrays) -> Arrays:
 
 
 def in_steps(
-    function: Callable[..., Any], arrays: Arrays, backend: str = "numpy", twice: bool = True
+    function: Callable[..., Any],
+    arrays: Arrays,
+    backend: str | Backend = "numpy",
+    twice: bool = True,
 ) -> Result:
     """The results and gradients on a backend, each the same in a second step."""
     dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
@@ -97,7 +101,7 @@ def in_steps(
             second = gradients([g for g, _ in pairs], [*xs, *dys], [v for _, v in pairs])
     stages = [ys, first, second if twice else []]
     likes = [ys, xs, [*xs, *dys] if twice else []]
-    device = get_backend(backend).isolated()
+    device = (get_backend(backend) if isinstance(backend, str) else backend).isolated()
     with device.turn:
         on_device = {key: device.upload(a).reshape(a.shape) for key, a in known.items()}
         outs = [
