@@ -38,6 +38,7 @@ from .common import config, stored
 from .layers import Input
 from .models import Model, Sequential
 from .ops import random
+from .ops.further.derivatives import grad, value_and_grad
 from .ops.variable import Variable
 from .utils import absent, backend
 
@@ -57,6 +58,7 @@ __all__ = [
     "datasets",
     "fit_least_squares",
     "get_backend",
+    "grad",
     "initializers",
     "keras",
     "layers",
@@ -73,6 +75,7 @@ __all__ = [
     "testing",
     "use_backend",
     "utils",
+    "value_and_grad",
 ]
 
 # These public modules stand elsewhere, and `gpunn.keras` is this package itself, under every way

@@ -16,7 +16,7 @@ from gpunn.core.workspace import run_once
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
-from .given import Given, Place
+from .given import Given, Place, with_tensors
 from .held import Holder
 from .shapes import is_shape, whole_shape, with_batch_axis, without_batch_axis
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
@@ -236,6 +236,7 @@ class Applicable(Holder, GraphOperation):
         if not self.has_call:
             args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
         if traced.is_traced((args, kwargs)):
+            args, kwargs = with_tensors((args, kwargs))
             return traced.apply(self, args, kwargs, training)
         if not is_symbolic((args, kwargs)):
             return self.run(*args, training=bool(training), **kwargs)

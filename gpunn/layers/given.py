@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.core.arena import Parameter
+from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
 
@@ -53,6 +54,11 @@ def replaced(
     if isinstance(x, slice):
         return slice(*(replaced(function, end, leaf) for end in (x.start, x.stop, x.step)))
     return function(x)
+
+
+def with_tensors(x: Any) -> Any:
+    """``x`` with tensors in place of the arrays in it."""
+    return replaced(lambda entry: convert(entry) if isinstance(entry, np.ndarray) else entry, x)
 
 
 def found_in(value: Any, kind: Any) -> Iterator[Any]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
+
+import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.core.arena import Parameter
@@ -44,13 +47,13 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
 
 def is_traced(x: Any) -> bool:
     """Whether ``x`` is a tensor that stands for numbers of each step, or holds one. Inside a trace
-    every tensor and weight is one of each step: what is applied to it may be trained."""
+    every array is one of each step: what is applied to it may be trained."""
     if isinstance(x, Mapping):
         return any(map(is_traced, x.values()))
     if isinstance(x, (list, tuple)):
         return any(map(is_traced, x))
     if current() is not None:
-        return isinstance(x, (Tensor, Parameter))
+        return isinstance(x, (Tensor, Parameter, np.ndarray))
     return isinstance(x, Tensor) and x.value is None
 
 
@@ -274,7 +277,7 @@ class _Application(Primitive):
         parent: Call = computation.context
         layer, number = y.attributes["layer"], y.attributes["number"]
         call = Call(
-            computation.backend, layer, parent.batch, parent.dtype, y.attributes["training"],
+            computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
             len(arrays), parent.precision, parent.control,
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
         )  # fmt: skip
@@ -292,7 +295,10 @@ class _Backward(Primitive):
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, parent = computation.backend, computation.context
-        call = computation.calls[id(y.inputs[1])]
+        call, trains = computation.calls[id(y.inputs[1])], y.attributes["trains"]
+        if not trains:  # beside which there may be one that does
+            call = copy(call)
+            call.dxs, call.accumulate_dxs = list(call.dxs), list(call.accumulate_dxs)
         # A backward pass may overwrite what it is given.
         given, own = arrays[0], computation.is_last_use(y.inputs[0])
         call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
@@ -301,9 +307,10 @@ class _Backward(Primitive):
             call.writes(k, out[at : at + x.size].reshape(x.shape), False)
             at += x.size
         layer = call.layer
-        call.trains = parent.trains and any(p.trainable for p in layer.own_parameters)
+        call.trains = trains and parent.trains and any(p.trainable for p in layer.own_parameters)
         again = id(layer) in computation.written
-        computation.written.add(id(layer))
+        if trains:
+            computation.written.add(id(layer))
         call.accumulate_gradients = parent.accumulate_gradients or again
 
         def work() -> None:
@@ -320,7 +327,7 @@ class _Backward(Primitive):
 def _application_gradient(
     dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, training: bool, number: int
 ) -> Gradients:
-    token = _backward(dy, y, *xs, layer=layer)
+    token = _backward(dy, y, *xs, layer=layer, trains=True)
     trace = current()
     if trace is not None:
         trace.calls.append(token)
@@ -347,16 +354,16 @@ _applied = _Application(
 _backward = _Backward(
     "layer's gradient",
     _no_compute,
-    lambda dy, y, *xs, layer: (sum(math.prod(x) for x in xs),),
-    lambda *dtypes, layer: dtypes[0],
-    unknown_derivative(lambda layer: layer.name),
+    lambda dy, y, *xs, layer, trains: (sum(math.prod(x) for x in xs),),
+    lambda *dtypes, **attributes: dtypes[0],
+    unknown_derivative(lambda layer, trains: layer.name),
 )
 _gradient_part = Primitive(
     "part of a gradient",
     lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
     lambda given, start, shape: shape,
     lambda dtype, start, shape: dtype,
-    lambda dy, y, token, start, shape: (dy,),
+    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # whose derivative is not known
     view=True,
 )
 

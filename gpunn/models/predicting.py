@@ -18,6 +18,7 @@ from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, inputs_of, peek
 from gpunn.feeding.rows import name_of
+from gpunn.layers.given import with_tensors
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -112,7 +113,7 @@ class PredictingModel(CompilableModel):
             made = self.apply(x, training)
             return self.graph.output_form.pack(made)
         if is_traced(x):
-            return self.call_in_trace(x, training)
+            return self.call_in_trace(with_tensors(x), training)
         if not training:
             self._build_for(x)
             predictor = self._predictor()

@@ -25,6 +25,7 @@ from .further import (  # noqa: F401
     activations,
     arrays,
     control,
+    images,
     linear,
     mathematics,
     networks,

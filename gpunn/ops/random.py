@@ -7,6 +7,7 @@ would have drawn. With a whole number as seed they are the same each time, as in
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from .tensor import Tensor, constant
 from .trace import current
 
 __all__ = [
-    "SeedGenerator", "check_seed", "draw_seed", "normal", "set_random_seed", "set_seed", "uniform",
+    "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "normal", "randint",
+    "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
 
 STREAMS = 1 << 32
@@ -85,12 +87,97 @@ def normal(
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Numbers from ``minval`` up to what is below ``maxval``, all of them as likely.
+    """Numbers from ``minval`` up to what is below ``maxval``, all of them as likely."""
+    return (1.0 - ops.exp(-_exponential(shape, dtype, seed))) * (maxval - minval) + minval
 
-    Made of two normal numbers a and b: (a^2 + b^2) / 2 is exponentially distributed.
+
+def truncated_normal(
+    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+) -> Tensor:
+    """Normal numbers without those further than two standard deviations from the mean.
+
+    >>> bool((abs(truncated_normal((1000,))) <= 2).all())
+    True
     """
+    inside = math.erf(math.sqrt(2))  # the share of those that are kept
+    y = math.sqrt(2) * ops.erfinv(uniform(shape, -inside, inside, dtype, seed))
+    return ops.clip(y, -2.0, 2.0) * stddev + mean
+
+
+def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
+    """Whole numbers from ``minval`` up to ``maxval`` - 1, all of them as likely.
+
+    >>> sorted(set(randint((1000,), -1, 2).tolist()))
+    [-1, 0, 1]
+    """
+    low, high = int(minval), int(maxval)
+    if standard(dtype) != "int32":
+        raise ValueError(f"dtype must be one of whole numbers; got {dtype!r}.")
+    if not -(2**31) <= low < high <= 2**31:
+        raise ValueError(
+            f"minval must be below maxval, and both in the range of int32; got {minval!r} and "
+            f"{maxval!r}."
+        )
+    kind = "float32" if high - low < 2**12 else "float64"  # of enough digits for all of them
+    share = uniform(shape, 0.0, 1.0, kind, seed)
+    y = ops.cast(ops.minimum(ops.floor(share * float(high - low)), high - low - 1.0), "float64")
+    return ops.cast(y + float(low), "int32")
+
+
+def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
+    """Classes (batch, num_samples), each as likely as the softmax of its row of logits says.
+
+    >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3).tolist()
+    [[0, 0, 0], [1, 1, 1]]
+    """
+    logits = convert(logits)
+    if logits.ndim != 2:
+        raise ValueError(f"logits must have the shape (batch, classes); got {logits.shape}.")
+    batch, classes = logits.shape
+    # The largest of the logits less the logarithms of exponential numbers: Gumbel's trick.
+    noise = ops.log(_exponential((batch, int(num_samples), classes), logits.dtype, seed))
+    return ops.cast(ops.argmax(ops.expand_dims(logits, 1) - noise, -1), dtype)
+
+
+def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
+    """Each number 0 with this probability, else divided by that of the others.
+
+    Args:
+        inputs: a tensor.
+        rate: from 0 to 1.
+        noise_shape: that broadcasts to the inputs': along axes of length 1 all are dropped
+            together. None in it is the inputs' own length.
+        seed: as of `normal`.
+
+    >>> dropout([1.0, 2.0], 0.0).tolist(), dropout([1.0, 2.0], 1.0).tolist()
+    ([1.0, 2.0], [0.0, 0.0])
+    """
+    x = convert(inputs)
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must be from 0 to 1; got {rate!r}.")
+    if rate in (0, 1):
+        return x if rate == 0 else ops.zeros_like(x)
+    given = x.shape if noise_shape is None else noise_shape
+    shape = [own if n is None else n for n, own in zip(given, x.shape, strict=True)]
+    kept = uniform(shape, 0.0, 1.0, x.dtype, seed) >= rate
+    return ops.where(kept, x / (1.0 - rate), 0.0)
+
+
+def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
+    """The same in random order along an axis, all orders as likely.
+
+    >>> sorted(shuffle([1, 2, 3]).tolist())
+    [1, 2, 3]
+    """
+    x = convert(x)
+    order = ops.argsort(_standard_normal((x.shape[axis],), None, seed))
+    return ops.take(x, order, axis)
+
+
+def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:
+    """Exponentially distributed numbers of mean 1: of two normal ones, (a^2 + b^2) / 2."""
     a, b = (_standard_normal(shape, dtype, seed, part) for part in range(2))
-    return (1.0 - ops.exp(-0.5 * (a * a + b * b))) * (maxval - minval) + minval
+    return 0.5 * (a * a + b * b)
 
 
 def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor:

@@ -48,7 +48,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "convolutions and pooling of one or three axes; with one axis, give Conv2D an image "
-            "of height 1",
+            "of height 1, or write it with gpunn.ops.conv in a layer's call",
             "Conv1D Conv3D Convolution1D Convolution3D MaxPooling1D MaxPooling3D "
             "AveragePooling1D AveragePooling3D GlobalAveragePooling1D GlobalAveragePooling3D "
             "GlobalMaxPooling1D GlobalMaxPooling3D MaxPool1D MaxPool3D AvgPool1D AvgPool3D "
@@ -56,8 +56,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "SpatialDropout1D SpatialDropout3D SeparableConv1D DepthwiseConv1D",
         ),
         (
-            "transposed, separable or depthwise convolutions, and no other way to make an image "
-            "larger than by gpunn.ops.repeat in a layer's call",
+            "transposed, separable or depthwise convolutions, nor layers that enlarge or crop; "
+            "write it with gpunn.ops (conv_transpose, separable_conv, depthwise_conv, repeat) in "
+            "a layer's call",
             "Conv2DTranspose Conv1DTranspose Conv3DTranspose Convolution2DTranspose "
             "SeparableConv2D SeparableConvolution2D DepthwiseConv2D UpSampling2D Cropping2D",
         ),

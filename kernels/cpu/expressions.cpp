@@ -48,27 +48,30 @@ template <typename T> struct Loops {
         BINARY(add) BINARY(subtract) BINARY(multiply) BINARY(divide) BINARY(maximum)
         BINARY(minimum) BINARY(equal) BINARY(not_equal) BINARY(less) BINARY(less_equal)
         BINARY(greater) BINARY(greater_equal)
-        CALLS(tan) CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(sinh) CALLS(cosh)
-        CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
+        CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
         if constexpr (std::is_same_v<T, float>) {
             UNARY(sigmoid) UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(tanh)
+            UNARY(sinh) UNARY(cosh)
             of[function::sin][0] = of_angles<functions::sin, polynomials::sin_near>;
             of[function::cos][0] = of_angles<functions::cos, polynomials::cos_near>;
+            of[function::tan][0] = of_angles<functions::tan, polynomials::tan_near>;
+            of[function::power][0] = binary<T, functions::power>;
+            of[function::logaddexp][0] = binary<T, functions::logaddexp>;
         } else {
             CALLS(sigmoid) CALLS(exp) CALLS(expm1) CALLS(log) CALLS(log1p) CALLS(tanh) CALLS(sin)
-            CALLS(cos)
+            CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
+            of[function::power][0] = binary_calls<T, functions::power>;
+            of[function::logaddexp][0] = binary_calls<T, functions::logaddexp>;
         }
 #undef UNARY
 #undef CALLS
 #undef BINARY
-#define RARE(f, loop) of[function::f][0] = loop<T, functions::f>;
-        RARE(power, binary_calls) RARE(floor_divide, binary_calls) RARE(mod, binary_calls)
-        RARE(arctan2, binary_calls) RARE(logical_and, binary) RARE(logical_or, binary)
-        RARE(logical_xor, binary)
-        of[function::logaddexp][0] = std::is_same_v<T, float>
-                                         ? binary<T, functions::logaddexp>
-                                         : binary_calls<T, functions::logaddexp>;
-#undef RARE
+        of[function::floor_divide][0] = binary_calls<T, functions::floor_divide>;
+        of[function::mod][0] = binary_calls<T, functions::mod>;
+        of[function::arctan2][0] = binary_calls<T, functions::arctan2>;
+        of[function::logical_and][0] = binary<T, functions::logical_and>;
+        of[function::logical_or][0] = binary<T, functions::logical_or>;
+        of[function::logical_xor][0] = binary<T, functions::logical_xor>;
         of[function::where][0] = where<T, false, false>;
         of[function::where][1] = where<T, false, true>;
         of[function::where][2] = where<T, true, false>;

@@ -111,11 +111,15 @@ template <typename T> void repeat(const T* x, int64 rows, int64 columns, T* out)
 // folded first, then these; a short row from left to right.
 template <typename T, typename Fold>
 void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold) {
+    if (columns == 1) {
+        each(rows, out, [=](int64 r) { return x[r]; });
+        return;
+    }
     if (columns <= ShortRows<T>::LONGEST) {
         for (int64 r = 0; r < rows; r += LANES) {
             const ShortRows<T> some(rows - r < LANES ? rows - r : LANES, columns);
             typename ShortRows<T>::Input input;
-            some.read(x + r * columns, input);
+            some.template read<true>(x + r * columns, input);
             Chunk<T> all = input(0);
             for (int64 c = 1; c < columns; ++c) {
                 const Chunk<T>& next = input(c);

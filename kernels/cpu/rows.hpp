@@ -148,7 +148,8 @@ template <typename T> class ShortRows {
         Chunk<T> chunks[LONGEST];
         const Chunk<T>& operator()(int64 k) const { return chunks[k]; }
     };
-    void read(const T* x, Input& input) const {
+    // With `padded`, a vector may be read behind the last number.
+    template <bool padded = false> void read(const T* x, Input& input) const {
         if (features == 1) {
             input.chunks[0] = chunk_of(x, rows);
             return;
@@ -159,8 +160,9 @@ template <typename T> class ShortRows {
                 typename V::type square[V::lanes];
                 UNROLLED
                 for (int i = 0; i < V::lanes; ++i)
-                    square[i] = r + i < rows ? V::load(x + (r + i) * features + c, part)
-                                             : V::zero();
+                    square[i] = r + i >= rows ? V::zero()
+                              : padded        ? V::load(x + (r + i) * features + c)
+                                              : V::load(x + (r + i) * features + c, part);
                 transpose<T>(square);
                 UNROLLED
                 for (int i = 0; i < V::lanes; ++i)

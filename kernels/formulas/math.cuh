@@ -15,6 +15,10 @@ HD float erfc(float x) { return ::erfcf(x); }
 HD float tanh(float x) { return ::tanhf(x); }
 HD float sin(float x) { return ::sinf(x); }
 HD float cos(float x) { return ::cosf(x); }
+HD float tan(float x) { return ::tanf(x); }
+HD float sinh(float x) { return ::sinhf(x); }
+HD float cosh(float x) { return ::coshf(x); }
+HD float pow(float x, float y) { return ::powf(x, y); }
 // Of angles in turns: no reduction by multiples of pi, which would take memory, is needed.
 HD float cos_turns(float x) { return ::cospif(2 * x); }
 HD double cos_turns(double x) { return ::cospi(2 * x); }
@@ -29,6 +33,10 @@ using polynomials::erfc;
 using polynomials::tanh;
 using polynomials::sin;
 using polynomials::cos;
+using polynomials::tan;
+using polynomials::sinh;
+using polynomials::cosh;
+using polynomials::pow;
 using polynomials::cos_turns;
 HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
 using polynomials::sin_turns;
@@ -44,7 +52,6 @@ HD float sqrt(float x) { return ::sqrtf(x); }
 HD double sqrt(double x) { return ::sqrt(x); }
 HD double sin(double x) { return ::sin(x); }
 HD double cos(double x) { return ::cos(x); }
-HD float tan(float x) { return ::tanf(x); }
 HD double tan(double x) { return ::tan(x); }
 HD float asin(float x) { return ::asinf(x); }
 HD double asin(double x) { return ::asin(x); }
@@ -52,9 +59,7 @@ HD float acos(float x) { return ::acosf(x); }
 HD double acos(double x) { return ::acos(x); }
 HD float atan(float x) { return ::atanf(x); }
 HD double atan(double x) { return ::atan(x); }
-HD float sinh(float x) { return ::sinhf(x); }
 HD double sinh(double x) { return ::sinh(x); }
-HD float cosh(float x) { return ::coshf(x); }
 HD double cosh(double x) { return ::cosh(x); }
 HD float asinh(float x) { return ::asinhf(x); }
 HD double asinh(double x) { return ::asinh(x); }
@@ -68,7 +73,6 @@ HD float ceil(float x) { return ::ceilf(x); }
 HD double ceil(double x) { return ::ceil(x); }
 HD float rint(float x) { return ::rintf(x); }
 HD double rint(double x) { return ::rint(x); }
-HD float pow(float x, float y) { return ::powf(x, y); }
 HD double pow(double x, double y) { return ::pow(x, y); }
 HD float fmod(float x, float y) { return ::fmodf(x, y); }
 HD double fmod(double x, double y) { return ::fmod(x, y); }

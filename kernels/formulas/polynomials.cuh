@@ -164,26 +164,31 @@ inline float erfc(float x) {
 constexpr float MOST_ANGLE = 1e6f;
 
 struct Angle {
+    double rest;
     float r;
     uint32 quarters;
 
     explicit Angle(float x) {
         const double rounder = 6755399441055744.0;  // 1.5 * 2^52
         const double whole = (double(x) * 0.63661977236758134 + rounder) - rounder;
-        const double rest = double(x) - whole * 1.57079632673412561417;  // without an error
-        r = float(rest - whole * 6.07710050650619224932e-11);
+        rest = double(x) - whole * 1.57079632673412561417;  // without an error
+        rest -= whole * 6.07710050650619224932e-11;
+        r = float(rest);
         quarters = uint32(int32(whole));
     }
+    float sine() const { return with_sign_of(r, sine_near(r)); }
+    float cosine() const { return cosine_near(r); }
+
     // sin(r) and cos(r), |r| <= pi / 4
-    float sine() const {
-        const float z = r * r;
-        const float y = (-0.000195149565f * z + 0.00833215844f) * z - 0.166666552f;
-        return with_sign_of(r, y * z * r + r);
+    template <typename T> static T sine_near(T r) {
+        const T z = r * r;
+        const T y = (T(-0.000195149565) * z + T(0.00833215844)) * z - T(0.166666552);
+        return y * z * r + r;
     }
-    float cosine() const {
-        const float z = r * r;
-        const float y = (2.44327847e-5f * z - 0.00138873131f) * z + 0.0416666456f;
-        return y * z * z + (1.0f - 0.5f * z);
+    template <typename T> static T cosine_near(T r) {
+        const T z = r * r;
+        const T y = (T(2.44327847e-5) * z - T(0.00138873131)) * z + T(0.0416666456);
+        return y * z * z + (T(1) - T(0.5) * z);
     }
 };
 
@@ -201,9 +206,17 @@ inline float cos_near(float x) {
     return number(bits(y) ^ (((angle.quarters + 1u) & 2u) << 30));
 }
 
+inline float tan_near(float x) {
+    const Angle angle(x);
+    const double tangent = Angle::sine_near(angle.rest) / Angle::cosine_near(angle.rest);
+    const float near = float(tangent), far = float(-1.0 / tangent);
+    return (angle.quarters & 1u) != 0 ? far : with_sign_of(angle.r, near);
+}
+
 // Of angles beyond, which are seldom, a call of the C library.
 inline float sin(float x) { return magnitude(x) < MOST_ANGLE ? sin_near(x) : ::sinf(x); }
 inline float cos(float x) { return magnitude(x) < MOST_ANGLE ? cos_near(x) : ::cosf(x); }
+inline float tan(float x) { return magnitude(x) < MOST_ANGLE ? tan_near(x) : ::tanf(x); }
 
 // The rest after the nearest quarter turns, in r, and their number.
 struct Turns {
@@ -247,6 +260,80 @@ inline float cos_turns(float x) {
     const float sine = turns.sine(), cosine = turns.cosine();
     const float y = (turns.quarters & 1u) != 0 ? sine : cosine;
     return number(bits(y) ^ (((turns.quarters + 1u) & 2u) << 30));
+}
+
+// What follows computes in double precision, and gives it up at the end: of the results of float
+// nothing is lost then by large factors, or by differences of what is nearly the same.
+
+inline uint64 bits(double x) {
+    uint64 word;
+    memcpy(&word, &x, sizeof word);
+    return word;
+}
+
+inline double number(uint64 word) {
+    double x;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+
+constexpr double WIDE_ROUNDER = 6755399441055744.0;  // 1.5 * 2^52, see ROUNDER
+constexpr double LOG2_E = 1.4426950408889634;
+
+// 2^x for |x| < 1000, to 30 bits
+inline double exp2_wide(double x) {
+    const double sum = x + WIDE_ROUNDER;
+    const double r = (x - (sum - WIDE_ROUNDER)) * 0.69314718055994531;
+    return exp_near(r) * number((bits(sum) << 52) + (1023ull << 52));
+}
+
+// The logarithm of a > 0 to the base 2, to 33 bits: k + 2 artanh(f / (2 + f)) / ln 2, where
+// a = 2^k (1 + f), 2/3 <= 1 + f < 4/3
+inline double log2_wide(double a) {
+    const uint64 word = bits(a), above = (word + 0x000AAAAAAAAAAAABull) >> 52;  // k + 1023
+    const double k = number(above | (1075ull << 52)) - (4503599627370496.0 + 1023.0);
+    const double f = number(word - ((above - 1023u) << 52)) - 1.0;
+    const double s = f / (2.0 + f), z = s * s;
+    const double low = 2.8853900817779268 + 0.96179669392597561 * z;
+    const double middle = 0.57707801635558531 + 0.41219858311113238 * z;
+    const double high = 0.32059889797532522 + 0.26230818925253882 * z;
+    const double z2 = z * z;
+    return k + s * (low + (middle + (high + 0.22195308321368668 * z2) * z2) * z2);
+}
+
+// x^y as C99 has it at 0, 1, infinity and NaN.
+inline float pow(float x, float y) {
+    const double wide = x, power = y, a = ::fabs(wide), infinity = HUGE_VAL, nan = NAN;
+    const bool large = ::fabs(power) >= 16777216.0;  // all these are even numbers
+    const double half = 0.5 * power;
+    const bool whole = large | ((power + WIDE_ROUNDER) - WIDE_ROUNDER == power);
+    const bool even = large | ((half + WIDE_ROUNDER) - WIDE_ROUNDER == half);
+    const double finite = log2_wide(a), not_0 = a == 0.0 ? -infinity : finite;
+    const double log2 = a < infinity ? not_0 : a;
+    const double product = a == 1.0 ? 0.0 : power * log2;
+    const double below = product > 200.0 ? 200.0 : product;
+    const double size = exp2_wide(below < -200.0 ? -200.0 : below);
+    const double one = number((bits(wide) & (1ull << 63)) | (1023ull << 52));  // of its sign
+    const double with_sign = size * (whole & !even ? one : 1.0);
+    const bool none = (wide < 0.0) & (a < infinity) & !whole;
+    const double some = none | (power != power) ? nan : with_sign;
+    return float((power == 0.0) | (wide == 1.0) ? 1.0 : some);
+}
+
+// (exp |x| + exp -|x|) / 2
+inline float cosh(float x) {
+    const double a = ::fabs(double(x)), power = exp2_wide((a > 100.0 ? 100.0 : a) * LOG2_E);
+    return float(a == a ? 0.5 * (power + 1.0 / power) : a);
+}
+
+// (exp x - exp -x) / 2; near 0, where the two are nearly the same, a polynomial
+inline float sinh(float x) {
+    const double wide = x, a = ::fabs(wide), z = wide * wide;
+    const double power = exp2_wide((a > 100.0 ? 100.0 : a) * LOG2_E);
+    const double outer = 0.5 * (power - 1.0 / power);
+    const double rest = 1.0 / 6 + (1.0 / 120 + (1.0 / 5040 + 1.0 / 362880 * z) * z) * z;
+    const double inner = a + a * z * rest, size = a < 0.75 ? inner : outer;
+    return with_sign_of(x, float(a == a ? size : a));
 }
 
 }  // namespace polynomials

@@ -168,6 +168,19 @@ def test_each_function(backend: Backend, function: str, dtype: str) -> None:
             check(backend, function, dtype, size, extents)
 
 
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
+    x = draw(np.random.default_rng(0), (40, 50), dtype)
+    if exponent == 0.5:  # of -infinity, NumPy takes a root, where C has a power
+        x = np.abs(x)
+    steps = Instruction("constant", (), exponent), Instruction("power", (0, 1))
+    expression = Expression(dtype, (ELEMENTS,), steps, (Output(2),))
+    (got,) = perform(backend, expression, x.shape, [x], [np.zeros_like(x)])
+    with np.errstate(all="ignore"):
+        assert_near(got, np.power(x, exponent), 2)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", FOLDS)

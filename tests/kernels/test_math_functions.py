@@ -50,11 +50,13 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "log1p": np.log1p,
     "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
     "tanh": np.tanh,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
     "sqrt": np.sqrt,
     "cos_turns": lambda x: _turned(x, 1),
     "sin_turns": lambda x: _turned(x, 0),
 }
-SIGNED = "expm1", "log1p", "tanh", "sin_turns"  # f(-0) = -0
+SIGNED = "expm1", "log1p", "tanh", "sinh", "sin_turns"  # f(-0) = -0
 ABROAD = {"Linear.forward", "Linear.gradient", "Step.gradient"}  # copying and filling, no loops
 
 
@@ -170,6 +172,8 @@ SPECIAL = {
     "log1p": [(0, 0), (-0.0, -0.0), (-1, -INF), (-1.5, NAN), (-INF, NAN), (INF, INF)],
     "erfc": [(0, 1), (-0.0, 1), (11, 0), (INF, 0), (-11, 2), (-INF, 2)],
     "tanh": [(0, 0), (-0.0, -0.0), (30, 1), (INF, 1), (-30, -1), (-INF, -1)],
+    "sinh": [(0, 0), (-0.0, -0.0), (90, INF), (INF, INF), (-90, -INF), (-INF, -INF)],
+    "cosh": [(0, 1), (-0.0, 1), (90, INF), (INF, INF), (-90, INF), (-INF, INF)],
     "sqrt": [(0, 0), (-0.0, -0.0), (4, 2), (INF, INF), (-1, NAN)],
     "cos_turns": [(0, 1), (-0.0, 1), (0.5, -1), (-1.5, -1), (3e9, 1), (INF, NAN), (-INF, NAN)],
     "sin_turns": [(0, 0), (-0.0, -0.0), (0.25, 1), (-1.25, -1), (0.75, -1), (INF, NAN)],

@@ -33,7 +33,7 @@ def test_every_name_of_keras_is_an_operation_or_raises_an_error_that_helps(keras
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("conv", "Conv2D"), ("switch", "ops.where"), ("nonzero", "NumPy"),
+    [("scan", "Python's own loop"), ("switch", "ops.where"), ("nonzero", "NumPy"),
      ("reduce_sum", "docs/ops.md"),
      ("sofmax", "'softmax'")],
 )  # fmt: skip
@@ -163,3 +163,21 @@ def test_masks_choose_where_the_numbers_are_there() -> None:
     assert t[None, [1]].tolist() == x[None, [1]].tolist()
     with pytest.raises(ValueError, match=r"ops\.where"):
         traced(lambda x: x[x > 2], 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [(lambda: ops.conv(np.ones((1, 4, 4, 3)), np.ones((2, 2, 2, 5))), "3 channels.*(2, 2, 2, 5)"),
+     (lambda: ops.conv(np.ones((1, 4, 4, 4, 3)), np.ones((2, 2, 3, 5))), "one axis, are expected"),
+     (lambda: ops.conv(np.ones((1, 4, 4, 3)), np.ones((2, 2, 3, 5)), 2, dilation_rate=2),
+      "strides above 1 do not go with a dilation_rate"),
+     (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 5), "max_pool: a window of 5 x 5.*4 x 4"),
+     (lambda: ops.average_pool(np.ones((1, 4, 3)), (2, 2)), "pool_size must be one number"),
+     (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 2, padding="full"), "'valid' or 'same'"),
+     (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 2, data_format="last"), "'channels_last'"),
+     (lambda: ops.conv_transpose(np.ones((1, 4, 3)), np.ones((2, 5, 3)), 2, output_padding=1),
+      "neither an output_padding")],
+)  # fmt: skip
+def test_images_that_do_not_fit(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        call()

@@ -24,6 +24,7 @@ from gpunn.backends.contract.expression import (
     ROWS,
     Expression,
     Extent,
+    Instruction,
 )
 
 from .operations import CompiledOperations, name_of
@@ -37,6 +38,9 @@ _WITH_NUMBERS = frozenset(
      "less_equal", "greater", "greater_equal")
 )  # fmt: skip
 """Functions one of whose operands may be one number."""
+_POWERS: dict[float | None, str] = {
+    -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
+}  # fmt: skip
 _MOST_REGISTERS, _FILE_BYTES, _LANES, _WIDE = 256, 1 << 18, 16, 64
 _MOST_LISTED = 32
 
@@ -185,10 +189,17 @@ class _Encoder:
 
     # -- values
 
-    def _step(self, number: int) -> Any:
+    def _step(self, number: int) -> Instruction | None:
         """The instruction that a value comes from; None for an input."""
-        step = number - len(self.expression.inputs)
-        return self.expression.instructions[step] if step >= 0 else None
+        place = number - len(self.expression.inputs)
+        if place < 0:
+            return None
+        step = self.expression.instructions[place]
+        if step.function == "power" and (exponent := self._step(step.operands[1])) is not None:
+            known = exponent.number if exponent.function == "constant" else None
+            if known in _POWERS:
+                return Instruction(_POWERS[known], step.operands[:1])
+        return step
 
     def _source(self, number: int) -> int:
         """The value that it is a copy of, or itself."""

@@ -6,14 +6,10 @@ from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 
 _NUMBERS = "its shape depends on the numbers: use NumPy, outside of what is trained"
-_LAYER = "apply {} inside your call"
 _PYTHON = "write Python's own loop: it is unrolled"
 _CHOOSE = "use ops.where, of both results"
 
 INSTEAD = {
-    "conv": _LAYER.format("layers.Conv2D"),
-    "max_pool": _LAYER.format("layers.MaxPooling2D"),
-    "average_pool": _LAYER.format("layers.AveragePooling2D"),
     "switch": _CHOOSE, "scan": _PYTHON, "associative_scan": _PYTHON,
     "nonzero": _NUMBERS, "unique": _NUMBERS,
 }  # fmt: skip

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from . import control, elementwise, joining, making, nn, products, reductions, selection, shapes
+from . import (
+    control,
+    elementwise,
+    images,
+    joining,
+    making,
+    nn,
+    products,
+    reductions,
+    selection,
+    shapes,
+)
 from .case import CASES, Case
 
 __all__ = ["CASES", "Case"]
 
-assert all((control, elementwise, joining, making, nn, products, reductions, selection, shapes))
+assert all((control, elementwise, images, joining, making, nn, products, reductions, selection))
+assert shapes

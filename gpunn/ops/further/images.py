@@ -1,0 +1,351 @@
+"""Convolution and pooling by the backend's operations, with derivatives of any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.geometry import Geometry
+from gpunn.ops.arithmetic import equal
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.dtypes import floating
+from gpunn.ops.elementwise import where
+from gpunn.ops.joining import pad
+from gpunn.ops.primitive import Primitive
+from gpunn.ops.shapes import expand_dims, moveaxis, reshape, squeeze
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Shape, Tensor
+
+Sizes = int | Sequence[int]
+
+
+class _Identity:
+    """What stands where the contract's operations apply an activation too."""
+
+    functor = "Linear"
+    parameters = ()
+    has_call = rowwise = False
+    saves = "output"
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        if out is not x:
+            backend.xp.copyto(out, x)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        if out is not dy:
+            backend.xp.copyto(out, dy)
+
+
+_IDENTITY = _Identity()
+
+# -- convolution: linear in both of its inputs, and so are its gradients. These ask for more than
+# they read; what stands for it is memory that any operation may use.
+
+
+def _write_convolution(
+    backend: Backend, out: Array, x: Array, kernel: Array, geometry: Geometry
+) -> None:
+    backend.convolution(x, kernel, None, _IDENTITY, geometry, out, out)
+
+
+def _write_dx(backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry) -> None:
+    x = backend.scratch(out.shape, out.dtype, "image")
+    saved = backend.scratch(dy.shape, dy.dtype, "filtered")
+    backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, None, None, out)
+
+
+def _write_dkernel(backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry) -> None:
+    kernel = backend.scratch(out.shape, out.dtype, "kernel")
+    saved = backend.scratch(dy.shape, dy.dtype, "filtered")
+    backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, out, None, None)
+
+
+_convolution: Primitive = Primitive(
+    "conv",
+    _write_convolution,
+    lambda x, kernel, geometry: (x[0], *geometry.windows, kernel[3]),
+    gradient=lambda dy, y, x, kernel, geometry: (
+        _dx(dy, kernel, geometry=geometry),
+        _dkernel(x, dy, geometry=geometry),
+    ),
+)
+_dx: Primitive = Primitive(
+    "conv's gradient by the image",
+    _write_dx,
+    lambda dy, kernel, geometry: (dy[0], *geometry.image, kernel[2]),
+    gradient=lambda g, y, dy, kernel, geometry: (
+        _convolution(g, kernel, geometry=geometry),
+        _dkernel(g, dy, geometry=geometry),
+    ),
+)
+_dkernel: Primitive = Primitive(
+    "conv's gradient by the kernel",
+    _write_dkernel,
+    lambda x, dy, geometry: (*geometry.window, x[3], dy[3]),
+    gradient=lambda g, y, x, dy, geometry: (
+        _dx(dy, g, geometry=geometry),
+        _convolution(x, g, geometry=geometry),
+    ),
+)
+
+# -- pooling
+
+
+def _pooled_shape(x: Shape, geometry: Geometry) -> Shape:
+    return (x[0], *geometry.windows, x[3])
+
+
+def _write_largest(backend: Backend, out: Array, x: Array, geometry: Geometry) -> None:
+    backend.max_pooling(x, geometry, out)
+
+
+def _write_largest_gradient(
+    backend: Backend, out: Array, dy: Array, x: Array, y: Array, geometry: Geometry
+) -> None:
+    backend.max_pooling_gradient(x, y, dy, geometry, out)
+
+
+def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
+    """Of each window the number of ``g`` at the first of the largest pixels of ``x``."""
+    sizes = zip(geometry.extent, geometry.image, geometry.padding, strict=True)
+    sides = [(0, 0), *((before, max(0, n - m - before)) for n, m, before in sizes), (0, 0)]
+    x, g = pad(x, sides, constant_values=-math.inf), pad(g, sides)
+    found, unknown = ops.zeros_like(y), ops.ones_like(y, "bool")
+    for r in range(geometry.window[0]):
+        for s in range(geometry.window[1]):
+            first = r * geometry.dilation[0], s * geometry.dilation[1]
+            cells = (slice(None), *(
+                slice(at, at + (n - 1) * step + 1, step)
+                for at, n, step in zip(first, geometry.windows, geometry.strides, strict=True)
+            ))  # fmt: skip
+            here = equal(x[cells], y) & unknown
+            found, unknown = where(here, g[cells], found), unknown & ~here
+    return found
+
+
+_largest: Primitive = Primitive(
+    "max_pool",
+    _write_largest,
+    _pooled_shape,
+    gradient=lambda dy, y, x, geometry: (_largest_gradient(dy, x, y, geometry=geometry),),
+)
+_largest_gradient: Primitive = Primitive(
+    "max_pool's gradient",
+    _write_largest_gradient,
+    lambda dy, x, y, geometry: x,
+    gradient=lambda g, dx, dy, x, y, geometry: (_at_largest(g, x, y, geometry), None, None),
+)
+
+
+def _write_mean(backend: Backend, out: Array, x: Array, geometry: Geometry) -> None:
+    backend.average_pooling(x, geometry, out)
+
+
+def _write_mean_gradient(backend: Backend, out: Array, dy: Array, geometry: Geometry) -> None:
+    backend.average_pooling_gradient(dy, geometry, out)
+
+
+_mean: Primitive = Primitive(
+    "average_pool",
+    _write_mean,
+    _pooled_shape,
+    gradient=lambda dy, y, x, geometry: (_mean_gradient(dy, geometry=geometry),),
+)
+_mean_gradient: Primitive = Primitive(
+    "average_pool's gradient",
+    _write_mean_gradient,
+    lambda dy, geometry: (dy[0], *geometry.image, dy[3]),
+    gradient=lambda g, dx, dy, geometry: (_mean(g, geometry=geometry),),
+)
+
+# -- what users call
+
+
+class _Images:
+    """Images as the backend takes them, (samples, height, width, channels), and back.
+
+    Args:
+        name: of the operation.
+        x: images of one axis or two, in either format.
+        data_format: None for channels last.
+    """
+
+    def __init__(self, name: str, x: Tensor, data_format: str | None) -> None:
+        if data_format not in (None, "channels_last", "channels_first"):
+            raise ValueError(
+                f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
+            )
+        if x.ndim not in (3, 4):
+            raise ValueError(
+                f"{name}: images (batch, height, width, channels), or (batch, steps, channels) of "
+                f"one axis, are expected; got shape {x.shape}."
+            )
+        self.name, self._first, self._flat = name, data_format == "channels_first", x.ndim == 3
+        x = moveaxis(x, 1, -1) if self._first else x
+        self.x = expand_dims(x, 1) if self._flat else x
+
+    def sizes(self, argument: str, given: Sizes, alone: int = 1) -> tuple[int, int]:
+        """(height, width) of an argument; ``alone`` is the height of what has one axis."""
+        several = [given] * (2 - self._flat) if isinstance(given, int) else list(given)
+        if len(several) == 1 and not self._flat:
+            several *= 2
+        if len(several) != 2 - self._flat or not all(isinstance(n, int) for n in several):
+            axes = "one number" if self._flat else "one number or two"
+            raise ValueError(f"{self.name}: {argument} must be {axes}; got {given!r}.")
+        height, width = [alone, *several] if self._flat else several
+        return height, width
+
+    def kernel(self, kernel: Tensor, channels: int, axis: int = 2) -> Tensor:
+        """A kernel of two axes, of which ``axis`` has as many entries as there are channels."""
+        kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
+        if kernel.ndim != 4 or kernel.shape[axis] != channels:
+            raise ValueError(
+                f"{self.name}: a kernel is expected with {channels} channels, as the images have; "
+                f"got shape {kernel.shape}."
+            )
+        return kernel
+
+    def geometry(
+        self, image: Sequence[int], window: Sequence[int], strides: Sizes, padding: str,
+        dilation: Sizes = 1,
+    ) -> Geometry:  # fmt: skip
+        """How windows lie on images of this size."""
+        padding = str(padding).lower()
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same'; got {padding!r}.")
+        steps, apart = self.sizes("strides", strides), self.sizes("dilation_rate", dilation)
+        if max(steps) > 1 and max(apart) > 1:
+            raise ValueError(
+                f"strides above 1 do not go with a dilation_rate above 1; got strides={strides} "
+                f"and dilation_rate={dilation}."
+            )
+        (height, width), (rows, columns) = image, window
+        try:
+            return Geometry.fit((height, width), (rows, columns), steps, padding, apart)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}.") from None
+
+    def back(self, y: Tensor) -> Tensor:
+        y = squeeze(y, 1) if self._flat else y
+        return moveaxis(y, -1, 1) if self._first else y
+
+
+def _images(name: str, inputs: Any, data_format: str | None) -> _Images:
+    x = convert(inputs)
+    return _Images(name, convert(x, floating(x.dtype)), data_format)
+
+
+@operation
+def conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> Tensor:
+    """The sums under each window of images (batch, height, width, channels), or of one axis,
+    times a kernel (height, width, channels, filters)."""
+    x, w = promoted(inputs, kernel, at_least="float32")
+    images = _Images("conv", x, data_format)
+    w = images.kernel(w, images.x.shape[3])
+    geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
+    return images.back(_convolution(images.x, w, geometry=geometry))
+
+
+@operation
+def conv_transpose(
+    inputs: Any,
+    kernel: Any,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> Tensor:
+    """The gradient of `conv` by its images: larger images, of a kernel (height, width, filters,
+    channels)."""
+    if output_padding is not None or dilation_rate not in (1, (1, 1), [1, 1], (1,), [1]):
+        raise ValueError("conv_transpose takes neither an output_padding nor a dilation_rate here.")
+    x, w = promoted(inputs, kernel, at_least="float32")
+    images = _Images("conv_transpose", x, data_format)
+    w, steps = images.kernel(w, images.x.shape[3], 3), images.sizes("strides", strides)
+    larger = [
+        n * step + (max(k - step, 0) if str(padding).lower() == "valid" else 0)
+        for n, step, k in zip(images.x.shape[1:3], steps, w.shape, strict=False)
+    ]
+    geometry = images.geometry(larger, w.shape[:2], strides, padding)
+    return images.back(_dx(images.x, w, geometry=geometry))
+
+
+@operation
+def depthwise_conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> Tensor:
+    """`conv` of each channel by itself, with a kernel (height, width, channels, filters of each).
+
+    It is computed as one of all channels with zeros between them.
+    """
+    w = convert(kernel)
+    channels = w.shape[-2]
+    apart = expand_dims(w, -2) * expand_dims(ops.eye(channels, dtype=w.dtype), -1)
+    whole = reshape(apart, (*w.shape[:-1], channels * w.shape[-1]))
+    return conv(inputs, whole, strides, padding, data_format, dilation_rate)
+
+
+@operation
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> Tensor:
+    """`depthwise_conv`, and `conv` of what it gives by a kernel of one pixel."""
+    y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(y, pointwise_kernel, 1, "valid", data_format)
+
+
+@operation
+def max_pool(
+    inputs: Any,
+    pool_size: Sizes,
+    strides: Sizes | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Tensor:
+    """The largest pixel under each window of images, of one axis or two."""
+    images, geometry = _pool("max_pool", inputs, pool_size, strides, padding, data_format)
+    return images.back(_largest(images.x, geometry=geometry))
+
+
+@operation
+def average_pool(
+    inputs: Any,
+    pool_size: Sizes,
+    strides: Sizes | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Tensor:
+    """The mean of the pixels under each window of images, of one axis or two."""
+    images, geometry = _pool("average_pool", inputs, pool_size, strides, padding, data_format)
+    return images.back(_mean(images.x, geometry=geometry))
+
+
+def _pool(
+    name: str, inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
+    data_format: str | None,
+) -> tuple[_Images, Geometry]:  # fmt: skip
+    images = _images(name, inputs, data_format)
+    window = images.sizes("pool_size", pool_size)
+    steps = pool_size if strides is None else strides
+    return images, images.geometry(images.x.shape[1:3], window, steps, padding)

@@ -1,0 +1,139 @@
+"""Random tensors: their distributions at once and in the steps of a model, their seeds, errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend known
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn import layers, ops, random
+
+LOGITS = np.log(np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32))
+
+
+def drawn(draw: Callable[[], Any], backend: str) -> tuple[np.ndarray, np.ndarray]:
+    """What two predictions of a layer draw, or without a backend two calls."""
+    gpunn.utils.set_random_seed(5)
+    if backend == "at once":
+        return draw().numpy(), draw().numpy()
+
+    class Drawing(layers.Layer):
+        def call(self, x: Any) -> Any:
+            values = ops.cast(draw(), "float32")
+            return ops.zeros((x.shape[0], values.size)) + ops.reshape(values, (1, -1))
+
+    model = gpunn.Sequential([layers.Input((1,)), Drawing()], backend=backend)
+    shape = draw().shape
+    one, two = (model.predict(np.zeros((2, 1)), verbose=0)[0].reshape(shape) for _ in range(2))
+    return one, two
+
+
+@pytest.fixture(params=["at once", "numpy", "compiled", "emulated"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_whole_numbers_are_as_likely(backend: str) -> None:
+    one, two = drawn(lambda: random.randint((6000,), -2, 4), backend)
+    assert not np.array_equal(one, two)
+    values, counts = np.unique(one, return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2, 3]
+    assert_allclose(counts / 1000, 1, atol=6 / math.sqrt(1000))
+
+
+def test_large_whole_numbers_have_all_digits() -> None:
+    found = random.randint((4000,), -(2**31), 2**31, seed=1).numpy().astype(np.float64)
+    assert_allclose([found.min() / 2**31, found.max() / 2**31], [-1, 1], atol=0.01)
+    assert set(np.unique(found % 16)) == set(range(16))
+
+
+def test_classes_are_as_likely_as_their_logits_say(backend: str) -> None:
+    one, two = drawn(lambda: random.categorical(LOGITS, 4000), backend)
+    assert one.shape == (2, 4000) and not np.array_equal(one, two)
+    shares = [[(row == k).mean() for k in range(3)] for row in one]
+    assert_allclose(shares, np.exp(LOGITS), atol=0.04)
+    assert abs(np.corrcoef(one)[0, 1]) < 0.08  # each row draws for itself
+
+
+def test_truncated_normal_numbers(backend: str) -> None:
+    one, two = drawn(lambda: random.truncated_normal((8000,), 1.0, 3.0), backend)
+    assert not np.array_equal(one, two)
+    assert one.min() >= 1 - 2 * 3 and one.max() <= 1 + 2 * 3
+    reference = torch.empty(200000)
+    torch.manual_seed(0)
+    torch.nn.init.trunc_normal_(reference, 1.0, 3.0, 1 - 2 * 3, 1 + 2 * 3)
+    assert_allclose([one.mean(), one.std()], [reference.mean(), reference.std()], atol=0.1)
+    edges = np.linspace(-5, 7, 9)
+    shares = (np.histogram(a, edges)[0] / a.size for a in (one, reference.numpy()))
+    assert_allclose(*shares, atol=0.02)
+
+
+def test_dropout(backend: str) -> None:
+    x = np.full((50, 40), 2.0, np.float32)
+    one, two = drawn(lambda: random.dropout(x, 0.25), backend)
+    assert not np.array_equal(one, two)
+    assert_allclose(np.unique(one), [0.0, 2 / 0.75], rtol=1e-6)
+    assert (one == 0).mean() == pytest.approx(0.25, abs=0.04)
+    rows, _ = drawn(lambda: random.dropout(x, 0.5, noise_shape=(None, 1)), backend)
+    assert_array_equal(rows, np.repeat(rows[:, :1], 40, axis=1))
+    assert 5 < (rows[:, 0] == 0).sum() < 45
+
+
+def test_shuffle(backend: str) -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 12)
+    one, two = drawn(lambda: random.shuffle(x, axis=1), backend)
+    assert not np.array_equal(one, two)
+    assert_array_equal(np.sort(one, axis=1), x)
+    assert_array_equal(one[1] - one[0], np.full(12, 12.0))  # rows stay together
+    assert sorted(random.shuffle(x)[:, 0].tolist()) == [0.0, 12.0]
+
+
+DRAWS: dict[str, Callable[[Any], Any]] = {
+    "randint": lambda seed: random.randint((9,), 0, 1000, seed=seed),
+    "categorical": lambda seed: random.categorical(np.zeros((1, 1000)), 9, seed=seed),
+    "truncated_normal": lambda seed: random.truncated_normal((9,), seed=seed),
+    "dropout": lambda seed: random.dropout(np.ones(99), 0.5, seed=seed),
+    "shuffle": lambda seed: random.shuffle(np.arange(99), seed=seed),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_seeds(name: str) -> None:
+    draw = DRAWS[name]
+    assert_array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+    assert not np.array_equal(draw(None), draw(None))
+    generator = random.SeedGenerator(1)
+    assert not np.array_equal(draw(generator), draw(generator))
+    gpunn.utils.set_random_seed(3)
+    first = draw(None)
+    gpunn.utils.set_random_seed(3)
+    assert_array_equal(draw(None), first)
+
+
+def test_gradients_go_through_what_is_kept() -> None:
+    x = np.random.default_rng(0).standard_normal(200).astype(np.float32)
+    kept = random.dropout(np.ones(200), 0.5, seed=2)
+    assert_allclose(gpunn.grad(lambda x: ops.sum(random.dropout(x, 0.5, seed=2)))(x), kept)
+    order = random.shuffle(np.arange(200), seed=2).numpy()
+    weights = np.arange(200.0)
+    gradient = gpunn.grad(lambda x: ops.sum(random.shuffle(x, seed=2) * weights))(x)
+    assert_allclose(gradient.numpy()[order], weights)
+
+
+def test_what_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="minval must be below maxval"):
+        random.randint((2,), 3, 3)
+    with pytest.raises(ValueError, match="dtype must be one of whole numbers"):
+        random.randint((2,), 0, 3, dtype="float32")
+    with pytest.raises(ValueError, match=r"\(batch, classes\); got \(3,\)"):
+        random.categorical([0.0, 1.0, 2.0], 1)
+    with pytest.raises(ValueError, match="rate must be from 0 to 1"):
+        random.dropout([1.0], 1.5)
