@@ -77,7 +77,7 @@ def generated() -> str:
         lines += fenced("\n".join(text))
         there |= made if order is forward else set()
     first = groups[0]
-    expression = first.group.expression(first.outputs)
+    expression = first.group.expression([(t, False) for t in first.outputs])
     lines += [
         "The first of these expressions, over a matrix of "
         f"{first.group.rows} rows and {first.group.columns} columns:", "",
@@ -101,7 +101,8 @@ def generated() -> str:
 def numpy_calls(fused: Fused) -> list[str]:
     """The array calls that the expression becomes on NumPy."""
     backend = get_backend("numpy").isolated()
-    expression, (rows, columns) = fused.group.expression(fused.outputs), fused.group.size()
+    expression = fused.group.expression([(t, False) for t in fused.outputs])
+    rows, columns = fused.group.size()
     extents = expression.extents
     inputs = [backend.zeros(extent.shape(rows, columns), "float32") for extent in expression.inputs]
     outputs = [

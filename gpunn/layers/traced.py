@@ -20,6 +20,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
+from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.table import ops
@@ -286,12 +287,14 @@ class _Application(Primitive):
         call.y = out
         computation.calls[id(y)] = call
         if layer.is_view(call):
-            return lambda: computation.backend.xp.copyto(out, call.x.reshape(out.shape))
+            return stored(computation.backend, call.x, out)
         return lambda: layer.forward(call)
 
 
 class _Backward(Primitive):
     """The backward pass of an application: the gradients of its inputs, one behind the other."""
+
+    writes = True  # the gradients of parameters
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, parent = computation.backend, computation.context

@@ -149,6 +149,10 @@ class Loss(Formula):
         if gradient is not None:
             self.backward(backend, y_true, y_pred, gradient)
 
+    def add_up(self, backend: Backend, given: Any) -> None:
+        """Of a loss with a `call`: what `Backend.loss` does with these arguments."""
+        on_tensors.add_up(self, backend, given)
+
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Refuse shapes that do not belong together.
 

@@ -7,13 +7,15 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.functions import ArrayFunction
+from gpunn.ops.functions import ArrayFunction, bound, or_zero, places
+from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, constant, leaf
 from gpunn.ops.trace import trace_of
 
 
@@ -27,6 +29,43 @@ def forward_backward(
 def on_arrays(loss: Any) -> ArrayFunction:
     """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
     return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
+
+
+def add_up(loss: Any, backend: Backend, given: Any) -> None:
+    """`Backend.loss` of a loss with a `call`: its gradient and its sum, as operations on tensors.
+
+    Args:
+        given: the arguments of the operation.
+    """
+    if given.rows == 0:
+        return
+    arrays = [given.y_pred, given.y_true]
+    weighted = arrays if given.weights is None else [*arrays, given.weights]
+
+    def made() -> Computation:
+        rows, dtype = given.rows, given.y_pred.dtype.name
+        trace, leaves, y = loss.on_arrays.traced(arrays)
+        with trace.active():
+            y = convert(y, dtype)
+            y = y if y.ndim else broadcast_to(y, (rows,))  # a batch's value is each row's
+            share = constant(given.scale, dtype)
+            if given.weights is not None:
+                leaves.append(leaf((rows,), dtype))
+                share = leaves[-1] * share
+            total = sum_(y * (share * float(rows)))
+            (found,) = gradients([y], leaves[:1], [broadcast_to(share, (rows,))])
+        counted = constant(float(rows), "float64")
+        targets = [
+            Target(tensor, given.totals[place : place + 1].reshape(()), accumulate=True)
+            for place, tensor in enumerate((total, counted))
+        ]
+        if given.gradient is not None:
+            targets.append(Target(or_zero(found, given.gradient), given.gradient))
+        return bound(backend, leaves, weighted, targets)
+
+    out = () if given.gradient is None else (given.gradient,)
+    key = "loss", loss.on_arrays, given.scale, places(*weighted, given.totals, *out), len(out)
+    backend.kept(key, made).run(0)
 
 
 class _Rows:

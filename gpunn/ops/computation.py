@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.expression import MOST_ARRAYS
 
 from .fusion.schedule import Fused, scheduled
+from .fusion.storing import stored
 from .gradients import in_order
 from .primitive import Work
 from .tensor import Tensor
@@ -108,27 +110,28 @@ class Computation:
         self, order: list[Tensor], targets: Sequence[Target], needed: set[int]
     ) -> list[Work]:
         work: list[Work] = []
-        direct = self._written_directly(order, targets)
+        plain, added = self._written_directly(order, targets)
         for t in order:
             if t.primitive is None and id(t) not in self._arrays and t.value is None:
                 raise ValueError(
                     f"{t!r} is of another call than the one it is used in: a tensor cannot "
                     f"be kept from call to call. Compute it again, or keep it in a variable."
                 )
+        written = list(plain.values())
         computed = [t for t in order if t.primitive is not None]
         for step in scheduled(computed, self._arrays.keys(), needed):
             if isinstance(step, Fused):
-                work += self._fused(step, direct)
+                written += self._fused(step, plain, added, work)
             else:
-                self._alone(step, direct, work)
+                self._alone(step, plain, work)
         for target in targets:
-            written = direct.get(id(target.tensor))
-            if target.array is not None and target.array is not written:
-                work.append(self._stored(target))
+            if target.array is not None and target not in written:
+                source = self.array(target.tensor)
+                work.append(stored(self.backend, source, target.array, target.accumulate))
             self._done_with(target.tensor, work)
         return work
 
-    def _alone(self, t: Tensor, direct: dict[int, Array], work: list[Work]) -> None:
+    def _alone(self, t: Tensor, plain: dict[int, Target], work: list[Work]) -> None:
         """One operation."""
         arrays = [self.array(source) for source in t.inputs]
         if t.primitive.view:
@@ -138,15 +141,17 @@ class Computation:
                 self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
             )
         else:
-            out = self._place(t, direct)
+            out = self._place(t, plain)
             work.append(t.primitive.bind(self, out, arrays, t))
         for source in t.inputs:
             self._done_with(source, work)
 
-    def _fused(self, fused: Fused, direct: dict[int, Array]) -> list[Work]:
-        """Several operations as one expression."""
+    def _fused(
+        self, fused: Fused, plain: dict[int, Target], added: dict[int, Target], work: list[Work]
+    ) -> list[Target]:
+        """Several operations as one expression. Gives the targets that it adds to."""
         group, (rows, columns) = fused.group, fused.group.size()
-        inputs, work = [], list[Work]()
+        inputs = []
         for t in group.inputs:
             array = self.array(t)
             if not array.flags.c_contiguous:
@@ -154,47 +159,62 @@ class Computation:
                 work.append(partial(self.backend.xp.copyto, copy, array))
                 array = copy
             inputs.append(array.reshape(group.shape_of(t)))
-        outputs = [self._place(t, direct).reshape(group.shape_of(t)) for t in fused.outputs]
-        expression = group.expression(fused.outputs)
-        backend = self.backend
-        work.append(partial(backend.expression, expression, rows, columns, inputs, outputs))
+        outputs: list[tuple[Tensor, Array, bool]] = []
+        summed = [added[id(t)] for t in fused.outputs if id(t) in added]
+        summed = summed[: MOST_ARRAYS - len(inputs) - len(fused.outputs)]
+        for target in summed:
+            outputs.append((target.tensor, target.array, True))
+        only_added = {id(t.tensor) for t in summed if self._uses[id(t.tensor)] == 1}
+        for t in fused.outputs:
+            if id(t) not in only_added:
+                outputs.append((t, self._place(t, plain), False))
+        expression = group.expression([(t, adds) for t, _, adds in outputs])
+        places = [array.reshape(group.shape_of(t)) for t, array, _ in outputs]
+        expressed = self.backend.expression
+        work.append(partial(expressed, expression, rows, columns, inputs, places))
         apart = set(map(id, fused.later))
         for t in group.members:
             for source in t.inputs if id(t) not in apart else ():
                 self._done_with(source, work)
-        return work
+        return summed
 
-    def _place(self, t: Tensor, direct: dict[int, Array]) -> Array:
+    def _place(self, t: Tensor, plain: dict[int, Target]) -> Array:
         """Where a result is written to."""
-        out = direct.get(id(t))
-        if out is None:
-            out = self.empty(t.shape, t.dtype)
-        else:
+        if id(t) in plain:
+            out = plain[id(t)].array
             self._kept.add(id(t))
+        else:
+            out = self.empty(t.shape, t.dtype)
         self._arrays[id(t)], self._owner[id(t)] = out, id(t)
         return out
 
-    def _written_directly(self, order: list[Tensor], targets: Iterable[Target]) -> dict[int, Array]:
-        """The results that are computed where they belong."""
+    def _written_directly(
+        self, order: list[Tensor], targets: Sequence[Target]
+    ) -> tuple[dict[int, Target], dict[int, Target]]:
+        """The results that are computed where they belong: written, and added to what is there."""
         made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
-        found: dict[int, Array] = {}
+        others_write = any(t.primitive is not None and t.primitive.writes for t in order)
+        plain: dict[int, Target] = {}
+        added: dict[int, Target] = {}
         for target in targets:
             key = id(target.tensor)
-            plain = target.array is not None and not target.accumulate
-            if plain and key in made and key not in found and not self._is_read(target.array):
-                found[key] = target.array
-        return found
+            if target.array is None or key not in made or self._is_read(target.array):
+                continue
+            if not target.accumulate:
+                plain.setdefault(key, target)
+            elif not others_write and self._is_alone(target, targets):
+                added.setdefault(key, target)
+        return plain, added
+
+    def _is_alone(self, target: Target, targets: Iterable[Target]) -> bool:
+        """Whether no other target is the same memory: sums have an order."""
+        others = [x.array for x in targets if x is not target and x.array is not None]
+        apart = all(self.backend.overlap(target.array, other) is None for other in others)
+        return apart and bool(target.array.flags.c_contiguous)
 
     def _is_read(self, array: Array) -> bool:
         """Whether it is memory of a leaf, which has to last until all of it was read."""
         return any(self.backend.overlap(array, leaf) is not None for leaf in self._leaves)
-
-    def _stored(self, target: Target) -> Work:
-        t, array, backend = target.tensor, target.array, self.backend
-        source = self.array(t)
-        if target.accumulate:
-            return lambda: backend.xp.add(array, source, out=array)
-        return lambda: backend.xp.copyto(array, source)
 
     def is_last_use(self, t: Tensor) -> bool:
         """Whether nothing but what is bound now reads the memory of a tensor, from here on."""

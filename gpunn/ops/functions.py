@@ -30,9 +30,9 @@ class ArrayFunction:
         """out = f(arrays)."""
 
         def made() -> Computation:
-            _, leaves, y = self._traced(arrays)
+            _, leaves, y = self.traced(arrays)
             y = self._fitting(y, out.shape, out.dtype.name)
-            return _bound(backend, leaves, arrays, [Target(y, out)])
+            return bound(backend, leaves, arrays, [Target(y, out)])
 
         backend.kept(("forward", self, places(*arrays, out)), made).run(0)
 
@@ -40,13 +40,13 @@ class ArrayFunction:
         """out = the gradient of sum(dy * f(arrays)) by the first of the arrays."""
 
         def made() -> Computation:
-            trace, leaves, y = self._traced(arrays)
+            trace, leaves, y = self.traced(arrays)
             seed = Tensor(dy.shape, dy.dtype.name)
             y = self._fitting(y, dy.shape, seed.dtype)
             with trace.active():
                 (found,) = gradients([y], leaves[:1], [seed])
-            targets = [Target(_or_zero(found, out), out)]
-            return _bound(backend, [*leaves, seed], [*arrays, dy], targets)
+            targets = [Target(or_zero(found, out), out)]
+            return bound(backend, [*leaves, seed], [*arrays, dy], targets)
 
         backend.kept(("gradient", self, places(*arrays, dy, out)), made).run(0)
 
@@ -59,7 +59,7 @@ class ArrayFunction:
         """
 
         def made() -> Computation:
-            trace, leaves, y = self._traced(arrays)
+            trace, leaves, y = self.traced(arrays)
             y = convert(y, values.dtype.name)
             y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
             y = self._fitting(y, values.shape, values.dtype.name)
@@ -67,13 +67,14 @@ class ArrayFunction:
             if out is not None:
                 with trace.active():
                     (found,) = gradients([y], leaves[:1])
-                targets.append(Target(_or_zero(found, out), out))
-            return _bound(backend, leaves, arrays, targets)
+                targets.append(Target(or_zero(found, out), out))
+            return bound(backend, leaves, arrays, targets)
 
         key = "with gradient", self, places(*arrays, values), out is not None and places(out)
         backend.kept(key, made).run(0)
 
-    def _traced(self, arrays: Sequence[Array]) -> tuple[Trace, list[Tensor], Tensor]:
+    def traced(self, arrays: Sequence[Array]) -> tuple[Trace, list[Tensor], Tensor]:
+        """The function called with tensors for these arrays: the trace, the tensors, the result."""
         given = [(tuple(a.shape), a.dtype.name) for a in arrays]
         trace, leaves, y = trace_of(self._function, given, True, len(arrays[0]))
         if trace.parameters:
@@ -92,16 +93,18 @@ class ArrayFunction:
         return convert(y, dtype)
 
 
-def _or_zero(found: Tensor | None, out: Array) -> Tensor:
+def or_zero(found: Tensor | None, out: Array) -> Tensor:
+    """A gradient, which is 0 where there is none."""
     return constant(0.0, out.dtype.name) if found is None else found
 
 
-def _bound(
+def bound(
     backend: Backend,
     leaves: Sequence[Tensor],
     arrays: Sequence[Array],
     targets: Sequence[Target],
 ) -> Computation:
+    """What computes the targets from arrays that stand where the leaves do."""
     places = {id(leaf): array for leaf, array in zip(leaves, arrays, strict=True)}
     return Computation(backend, places, [targets])
 

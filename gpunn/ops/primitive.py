@@ -50,6 +50,8 @@ class Primitive:
 
     at_once = True
     """False of one that waits for the step even where all numbers are known."""
+    writes = False
+    """True of one that writes, or adds to, more than its result."""
 
     def __init__(
         self,

@@ -60,6 +60,9 @@ class LossProtocol(FormulaProtocol, Protocol):
         self, backend: Any, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None: ...
 
+    def add_up(self, backend: Any, given: Any) -> None:
+        """Of one with a ``call``: what `Backend.loss` does with these arguments."""
+
 
 class MetricProtocol(FormulaProtocol, Protocol):
     """Sums over batches. See `gpunn.metrics.Metric`."""

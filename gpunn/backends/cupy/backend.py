@@ -118,6 +118,9 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties)
 
     def _loss(self, given: Given) -> None:
         loss, y_true, y_pred, rows = given.loss, given.y_true, given.y_pred, given.rows
+        if loss.has_call:
+            loss.add_up(self, given)
+            return
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
             self._loss_by_arrays(given, values)

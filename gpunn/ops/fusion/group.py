@@ -224,8 +224,8 @@ class Group:
     def _in_matrix(self, extent: Extent) -> Extent:
         return ELEMENTS if extent != ONE and self.is_flat else extent
 
-    def expression(self, outputs: Sequence[Tensor]) -> Expression:
-        """What computes these members."""
+    def expression(self, outputs: Sequence[tuple[Tensor, bool]]) -> Expression:
+        """What computes these members; each may be added to what is there."""
         inputs = [self._known[id(t)] for t in self.inputs]
         numbers = {id(member.value): number for number, member in enumerate(inputs)}
         for number, value in enumerate(self._values, len(inputs)):
@@ -237,7 +237,7 @@ class Group:
                 Instruction(v.function, tuple(numbers[id(x)] for x in v.operands), v.number)
                 for v in self._values
             ),
-            tuple(Output(numbers[id(self._known[id(t)].value)]) for t in outputs),
+            tuple(Output(numbers[id(self._known[id(t)].value)], adds) for t, adds in outputs),
         )
 
 

@@ -75,14 +75,19 @@ def _cast(group: Group, t: Tensor) -> Member | None:
     known = group.known(x)
     if known is not None:
         extent = known.extent
-    if extent is None or t.dtype not in ("bool", group.dtype) or not group.can_read(x, extent):
+    whole = t.dtype == "int32" and x.dtype == group.dtype
+    kept = whole or t.dtype in ("bool", group.dtype)
+    if extent is None or not kept or not group.can_read(x, extent):
         return None
     if known is None and x.value is not None and x.size == 1:
         return None
     value = group.read(x, extent)
     if t.dtype == "bool":
         return Member(group.do("not_equal", value, group.constant(0.0)), extent)
-    if x.dtype == "bool":
+    if whole:  # in a float: what is behind the point is lost
+        negative = group.do("less", value, group.constant(0.0))
+        value = group.do("where", negative, group.do("ceil", value), group.do("floor", value))
+    elif x.dtype == "bool":
         value = group.do("copy", value)
     return Member(value, extent)  # others are converted as they are read
 
@@ -101,7 +106,7 @@ def _same(group: Group, t: Tensor) -> Member | None:
     """The numbers of its input, in another shape maybe."""
     (x,), known = t.inputs, group.known(t.inputs[0])
     extent = known.extent if known else None if t.primitive.view else group.extent_of(t)
-    if extent not in group.extents_of(t.shape) or t.dtype not in (group.dtype, "bool"):
+    if extent not in group.extents_of(t.shape) or t.dtype not in (group.dtype, "bool", "int32"):
         return None
     return Member(group.read(x, extent), extent) if group.can_read(x, extent) else None
 
