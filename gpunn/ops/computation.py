@@ -151,7 +151,7 @@ class Computation:
             array = self.array(t)
             if not array.flags.c_contiguous:
                 copy = self.backend.empty(array.shape, array.dtype)
-                work.append(partial(self.backend.xp.copyto, copy, array))
+                work.append(partial(self._copy, copy, array))
                 array = copy
             inputs.append(array.reshape(group.shape_of(t)))
         outputs = [self._place(t, direct).reshape(group.shape_of(t)) for t in fused.outputs]
@@ -163,6 +163,9 @@ class Computation:
             for source in t.inputs if id(t) not in apart else ():
                 self._done_with(source, work)
         return work
+
+    def _copy(self, target: Array, source: Array) -> None:
+        self.backend.xp.copyto(target, source)  # not before: in a trace there is another `xp`
 
     def _place(self, t: Tensor, direct: dict[int, Array]) -> Array:
         """Where a result is written to."""
