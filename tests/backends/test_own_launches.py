@@ -49,17 +49,26 @@ def swish(x: Any) -> Any:
     return x * ops.sigmoid(x)
 
 
-def trained(backend: Any, *hidden: Any) -> list[np.ndarray]:
+def crossentropy(y_true: Any, y_pred: Any) -> Any:
+    chosen = ops.one_hot(ops.reshape(y_true, (-1,)), 5)
+    return ops.logsumexp(y_pred, axis=-1) - ops.sum(chosen * y_pred, axis=-1)
+
+
+def trained(
+    backend: Any, *hidden: Any, loss: Any = None, weighted: bool = False
+) -> list[np.ndarray]:
     """Weights and losses of three epochs, with a ragged batch at the end of each."""
     gpunn.utils.set_random_seed(3)
     model = gpunn.Sequential(
         [layers.Input((20,)), *(layer() for layer in hidden), layers.Dense(5)], backend=backend
     )
-    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(gpunn.optimizers.Adam(0.01), loss)
+    built_in = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(gpunn.optimizers.Adam(0.01), loss or built_in)
     random = np.random.default_rng(0)
     x, y = random.normal(size=(70, 20)).astype("float32"), random.integers(0, 5, 70)
-    losses = model.fit(x, y, batch_size=32, epochs=3, verbose=0).history["loss"]
+    weights = random.random(70) if weighted else None
+    fitted = model.fit(x, y, batch_size=32, epochs=3, sample_weight=weights, verbose=0)
+    losses = fitted.history["loss"]
     return [*model.get_weights(), np.array(losses)]
 
 
@@ -77,6 +86,16 @@ def test_a_training_is_that_of_numpy(name: str, mode: str) -> None:
     for array, wanted in zip(
         trained(emulated.make_backend(mode), *NETWORKS[name]), expected, strict=True
     ):
+        np.testing.assert_allclose(array, wanted, rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain rows", "weighted rows"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_training_with_a_loss_of_one_s_own_is_that_of_numpy(mode: str, weighted: bool) -> None:
+    options: Any = {"loss": crossentropy, "weighted": weighted}
+    expected = trained("numpy", *NETWORKS["layers"], **options)
+    got = trained(emulated.make_backend(mode), *NETWORKS["layers"], **options)
+    for array, wanted in zip(got, expected, strict=True):
         np.testing.assert_allclose(array, wanted, rtol=2e-3, atol=2e-5)
 
 
