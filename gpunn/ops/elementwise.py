@@ -242,7 +242,10 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
 
 
 def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
-    backend.xp.copyto(out, x, casting="unsafe")
+    if dtype == "int32" and x.flags.c_contiguous:  # an operation, so that a step can be traced
+        backend.affine(x, 1.0, 0.0, out)
+    else:
+        backend.xp.copyto(out, x, casting="unsafe")
 
 
 def _cast_gradient(dy: Tensor, y: Tensor, x: Tensor, dtype: str) -> Gradients:

@@ -150,18 +150,66 @@ def _compute_take(backend: Backend, out: Array, x: Array, places: Array, axis: i
 
 
 def _take_gradient(dy: Tensor, y: Tensor, x: Tensor, places: Tensor, axis: int) -> Gradients:
-    """By a product with the places as rows of 0 and 1: elements taken twice get both, and the
-    order of the sums is the same each time."""
-    n = x.shape[axis]
-    chosen = one_hot(reshape(places, (-1,)), n, dtype=dy.dtype)  # (places, n)
-    behind = places.ndim
+    n, behind = x.shape[axis], places.ndim
     front = moveaxis(dy, list(range(axis, axis + behind)), list(range(behind)))
     rest = front.shape[behind:]
     columns = 1
     for size in rest:
         columns *= size
     rows = reshape(front, (places.size, columns))
-    return moveaxis(reshape(matmul(chosen.T, rows), (n, *rest)), 0, axis), None
+    return moveaxis(reshape(rows_added(rows, places, n), (n, *rest)), 0, axis), None
+
+
+SMALL = 1 << 16
+"""Numbers up to which places are written as a matrix of 0 and 1, and multiplied with."""
+
+
+def rows_added(rows: Tensor, places: Tensor, n: int) -> Tensor:
+    """(n, columns): at each place the sum of the rows that belong there.
+
+    The order of the sums is the same each time; rows of places that there are not are left out.
+    """
+    places = reshape(places, (-1,))
+    if places.size * n <= SMALL:
+        return matmul(one_hot(places, n, dtype=rows.dtype).T, rows)
+    return _rows_added(rows, places, n=n)
+
+
+def _write_sums(xp: Any, rows: Array, places: Array, out: Array) -> None:
+    """Sorted by their places, the rows of one are side by side: in each of a few rounds what
+    is summed up so far is added to what is twice as far behind it."""
+    count, n = len(rows), len(out)
+    number = xp.arange(count, dtype=np.int64)
+    order = xp.argsort(places.astype(np.int64) * count + number)
+    at, sums, step = places[order], rows[order], 1
+    while step < count:
+        same = (at[step:] == at[:-step])[:, None]
+        sums[step:] = sums[step:] + xp.where(same, sums[:-step], 0)
+        step *= 2
+    counts = (at >= 0) & (at < n)
+    counts[:-1] &= at[1:] != at[:-1]  # the last of a place has the sum of all
+    found = xp.zeros((n + 1, rows.shape[1]), rows.dtype)
+    found[xp.where(counts, at, n)] = sums
+    xp.copyto(out, found[:n])
+
+
+def _compute_sums(backend: Backend, out: Array, rows: Array, places: Array, n: int) -> None:
+    backend.apply(_write_sums, rows, places, out)
+
+
+_rows_added = Primitive(
+    "sums of rows",
+    _compute_sums,
+    lambda rows, places, n: (n, rows[1]),
+    lambda rows, places, n: rows,
+    lambda dy, y, rows, places, n: (_rows_at(dy, places, n), None),
+)
+
+
+def _rows_at(x: Tensor, places: Tensor, n: int) -> Tensor:
+    """The rows at these places; zeros for places that there are not."""
+    inside = (places >= 0) & (places < n)
+    return where(expand_dims(inside, -1), _take(x, where(inside, places, 0), axis=0), 0)
 
 
 _take = Primitive(

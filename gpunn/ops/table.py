@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from gpunn.core.operators import FUNCTIONS
 
+from .further.missing import complaint
 from .tensor import Symbolic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,9 +44,9 @@ class _ByName:
     """``ops.where(...)``, for what is defined above or in a module below it."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in FUNCTIONS:
-            raise AttributeError(name)
-        return FUNCTIONS[name]
+        if name in FUNCTIONS:
+            return FUNCTIONS[name]
+        raise AttributeError(name if name.startswith("__") else complaint(name))
 
 
 ops = _ByName()

@@ -44,13 +44,13 @@ template <typename T> struct Loops {
     of[function::f][2] = of_number<T, functions::f>;
         UNARY(negative) UNARY(abs) UNARY(sign) UNARY(square) UNARY(reciprocal) UNARY(sqrt)
         UNARY(relu) UNARY(floor) UNARY(ceil) UNARY(round) UNARY(isnan) UNARY(isinf)
-        UNARY(isfinite) UNARY(logical_not)
+        UNARY(isfinite) UNARY(logical_not) UNARY(sigmoid) UNARY(exp) UNARY(expm1) UNARY(log)
+        UNARY(log1p) UNARY(tanh)
         BINARY(add) BINARY(subtract) BINARY(multiply) BINARY(divide) BINARY(maximum)
         BINARY(minimum) BINARY(equal) BINARY(not_equal) BINARY(less) BINARY(less_equal)
         BINARY(greater) BINARY(greater_equal)
         CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
         if constexpr (std::is_same_v<T, float>) {
-            UNARY(sigmoid) UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(tanh)
             UNARY(sinh) UNARY(cosh)
             of[function::sin][0] = of_angles<functions::sin, polynomials::sin_near>;
             of[function::cos][0] = of_angles<functions::cos, polynomials::cos_near>;
@@ -58,8 +58,7 @@ template <typename T> struct Loops {
             of[function::power][0] = binary<T, functions::power>;
             of[function::logaddexp][0] = binary<T, functions::logaddexp>;
         } else {
-            CALLS(sigmoid) CALLS(exp) CALLS(expm1) CALLS(log) CALLS(log1p) CALLS(tanh) CALLS(sin)
-            CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
+            CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
             of[function::power][0] = binary_calls<T, functions::power>;
             of[function::logaddexp][0] = binary_calls<T, functions::logaddexp>;
         }

@@ -2,6 +2,7 @@
 // compute some numbers behind the last one as well, so that vectors are always whole: `SLACK` of
 // them can be read and written there.
 #pragma once
+#include "../formulas/doubles.cuh"
 #include "../formulas/elements.cuh"
 #include "operation.hpp"
 #include "rows.hpp"
@@ -30,11 +31,18 @@ template <typename T, typename Value> inline void each(int64 n, T* out, Value va
     struct name {                                                                          \
         template <typename... T> static auto of(T... x) { return elements::name(x...); }   \
     };
+// Those that the C library would compute for double, with a call for each number.
+#define FUNCTION_OF_DOUBLE(name)                                      \
+    struct name {                                                     \
+        static float of(float x) { return elements::name(x); }        \
+        static double of(double x) { return doubles::name(x); }       \
+    };
 namespace functions {
+FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
+FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
 FUNCTION(negative) FUNCTION(abs) FUNCTION(sign) FUNCTION(square) FUNCTION(reciprocal)
-FUNCTION(sqrt) FUNCTION(relu) FUNCTION(sigmoid) FUNCTION(exp) FUNCTION(expm1) FUNCTION(log)
-FUNCTION(log1p) FUNCTION(sin) FUNCTION(cos) FUNCTION(tan) FUNCTION(arcsin) FUNCTION(arccos)
-FUNCTION(arctan) FUNCTION(sinh) FUNCTION(cosh) FUNCTION(tanh) FUNCTION(arcsinh)
+FUNCTION(sqrt) FUNCTION(relu) FUNCTION(sin) FUNCTION(cos) FUNCTION(tan) FUNCTION(arcsin)
+FUNCTION(arccos) FUNCTION(arctan) FUNCTION(sinh) FUNCTION(cosh) FUNCTION(arcsinh)
 FUNCTION(arccosh) FUNCTION(arctanh) FUNCTION(floor) FUNCTION(ceil) FUNCTION(round)
 FUNCTION(isnan) FUNCTION(isinf) FUNCTION(isfinite) FUNCTION(logical_not) FUNCTION(add)
 FUNCTION(subtract) FUNCTION(multiply) FUNCTION(divide) FUNCTION(maximum) FUNCTION(minimum)
@@ -43,6 +51,7 @@ FUNCTION(equal) FUNCTION(not_equal) FUNCTION(less) FUNCTION(less_equal) FUNCTION
 FUNCTION(greater_equal) FUNCTION(logical_and) FUNCTION(logical_or) FUNCTION(logical_xor)
 }  // namespace functions
 #undef FUNCTION
+#undef FUNCTION_OF_DOUBLE
 
 template <typename T, typename F>
 void unary(const T* a, const T*, const T*, int64 n, T* out) {

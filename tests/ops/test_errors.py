@@ -34,12 +34,13 @@ def test_every_name_of_keras_is_an_operation_or_raises_an_error_that_helps(keras
 @pytest.mark.parametrize(
     ("name", "instead"),
     [("scan", "Python's own loop"), ("switch", "ops.where"), ("nonzero", "NumPy"),
-     ("reduce_sum", "docs/ops.md"),
+     ("inv", r"numpy\.linalg"), ("rfft", "complex"), ("reduce_sum", "docs/ops.md"),
      ("sofmax", "'softmax'")],
 )  # fmt: skip
 def test_a_missing_operation_says_what_to_use(name: str, instead: str) -> None:
-    with pytest.raises(AttributeError, match=instead):
-        getattr(ops, name)
+    for namespace in (ops, ops.nn, ops.linalg):
+        with pytest.raises(AttributeError, match=instead):
+            getattr(namespace, name)
 
 
 def test_namespaces_of_keras_have_the_same_operations() -> None:

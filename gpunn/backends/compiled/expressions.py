@@ -175,6 +175,10 @@ class _Encoder:
         for number, output in enumerate(self.expression.outputs):
             self._stored.setdefault(self._source(output.value), []).append(number)
         needed = self._needed()
+        steps = filter(None, map(self._step, needed))
+        self._folded = {
+            self._source(step.operands[0]) for step in steps if step.function in ROW_FOLDS
+        }
         for number in range(len(self.expression.extents)):
             if number in needed:
                 self._add_value(number)
@@ -296,8 +300,11 @@ class _Encoder:
     # -- outputs
 
     def _direct(self, number: int) -> int:
-        """An output that the value may be computed into; -1 if there is none."""
-        if self.expression.extents[number] == ELEMENTS:
+        """An output that the value may be computed into; -1 if there is none.
+
+        A fold reads some numbers behind those of its operand, which an array may not have.
+        """
+        if self.expression.extents[number] == ELEMENTS and number not in self._folded:
             for output in self._stored.get(number, ()):
                 same = self.dtypes[output] == self.expression.dtype
                 if same and not self.expression.outputs[output].accumulate:

@@ -123,7 +123,7 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties)
             return
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
-            self._loss_by_arrays(given, values)
+            self._loss_by_formula(given, values)
             return
         if rows == 0:
             return
@@ -142,22 +142,27 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties)
             self._task("loss_totals", given, BLOCK, **both),
         )  # fmt: skip
 
-    def _loss_by_arrays(self, given: Given, values: Array) -> None:
-        xp, loss, rows, scale = self.xp, given.loss, given.rows, given.scale
-        weights, gradient, totals = given.weights, given.gradient, given.totals
+    def _loss_by_formula(self, given: Given, values: Array) -> None:
+        """Of a loss without a kernel, which computes the values and the gradient itself."""
+        loss, rows, weights, gradient = given.loss, given.rows, given.weights, given.gradient
         loss.forward_backward(self, given.y_true, given.y_pred, values, gradient)
-        if weights is not None:
-            xp.multiply(values, weights, out=values)
+        if rows == 0:
+            return
         if gradient is not None:
-            xp.multiply(gradient, scale, out=gradient)
-            if weights is not None:
-                xp.multiply(gradient, weights[:, None], out=gradient)
-        totals[0] += xp.sum(values, dtype=np.float64) * (scale * rows)
-        totals[1] += rows
-        if loss.counts_matches and given.sums > 2:
-            hits = self.scratch((rows,), np.bool_, "loss matches")
+            self._each(
+                "affine", given, gradient, x=gradient, offset=0.0, accumulate=False, out=gradient
+            )
+        if weights is not None:
+            for array in (values, gradient):
+                if array is not None and array.size:
+                    self._weigh(array.reshape(rows, -1), weights)
+        counts = loss.counts_matches and given.sums > 2
+        hits = self.scratch((rows,), np.bool_, "loss matches")
+        if counts:
             loss.matches(self, given.y_true, given.y_pred, hits)
-            totals[2] += xp.sum(hits, dtype=np.float64)
+        self._part(
+            "loss_totals", given, BLOCK, row_losses=values, row_matches=hits, count_matches=counts
+        )
 
     def _metric(self, given: Given) -> None:
         metric, y_true, y_pred = given.metric, given.y_true, given.y_pred

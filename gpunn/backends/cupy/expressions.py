@@ -10,7 +10,9 @@ from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import (
     COLUMNS,
+    ELEMENTS,
     ROW_FOLDS,
+    ROWS,
     Expression,
     Extent,
     Instruction,
@@ -41,6 +43,13 @@ class CupyExpressions(CupySums):
         for output, array in sums:
             summand = summands[_instruction(expression, output.value).operands[0]]
             self._sum(expression.dtype, summand, array, output.accumulate)
+
+    def _weigh(self, x: Array, weights: Array) -> None:
+        """x *= the weight of each row, in place: a thread writes the elements that it has read."""
+        product = Instruction("multiply", (0, 1))
+        made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (Output(2),))
+        rows, columns = x.shape
+        self._compute(made, rows, columns, [x, weights.reshape(-1, 1)], [(Output(2), x)])
 
     def _summands(
         self,

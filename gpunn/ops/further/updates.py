@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.elementwise import where
-from gpunn.ops.indexing import one_hot
+from gpunn.ops.indexing import one_hot, rows_added
 from gpunn.ops.joining import pad
 from gpunn.ops.products import matmul
 from gpunn.ops.reductions import max_
@@ -50,8 +50,7 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
     values = convert(values)
     rest = math.prod(shape[k:])
     n = math.prod(shape[:k])
-    hits = one_hot(places, n, dtype=values.dtype)
-    return reshape(matmul(hits.T, reshape(values, (places.size, rest))), shape)
+    return reshape(rows_added(reshape(values, (places.size, rest)), places, n), shape)
 
 
 @operation
@@ -79,9 +78,9 @@ def segment_sum(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
     """The sums of the rows that belong to each segment."""
-    data, hits = _segments(data, segment_ids, num_segments)
+    data, ids, count = _segments(data, segment_ids, num_segments)
     rows = reshape(data, (data.shape[0], math.prod(data.shape[1:])))
-    return reshape(matmul(convert(hits, data.dtype).T, rows), (hits.shape[1], *data.shape[1:]))
+    return reshape(rows_added(rows, ids, count), (count, *data.shape[1:]))
 
 
 @operation
@@ -89,17 +88,18 @@ def segment_max(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
     """The largest of the rows that belong to each segment; of none the lowest number."""
-    data, hits = _segments(data, segment_ids, num_segments)
+    data, ids, count = _segments(data, segment_ids, num_segments)
+    hits = one_hot(ids, count, dtype="bool")
     own = reshape(hits, (*hits.shape, *(1,) * (data.ndim - 1)))
     lowest = -(2**31) if data.dtype == "int32" else -math.inf
     return max_(where(own, expand_dims(data, 1), lowest), 0)
 
 
-def _segments(data: Any, segment_ids: Any, count: int | None) -> tuple[Tensor, Tensor]:
-    """The rows, and which of them belong to which segment, as truth values."""
+def _segments(data: Any, segment_ids: Any, count: int | None) -> tuple[Tensor, Tensor, int]:
+    """The rows, which segments they belong to, and how many of these there are."""
     data, ids = convert(data), convert(segment_ids, "int32")
     if count is None:
         if ids.value is None:
             raise ValueError("num_segments must say how many there are: the numbers are not known.")
         count = int(ids.value.max(initial=-1)) + 1
-    return data, one_hot(ids, count, dtype="bool")
+    return data, ids, count

@@ -253,3 +253,26 @@ case(
     lambda x: x[0, :, [1, 1]].T,
     floats(3, 4, 5),
 )
+
+# As many places, or as large a table, that these are no product with a matrix of 0 and 1.
+for axis, shape, many in ((0, (3000, 2), (6, 7)), (1, (2, 2500, 3), (31,))):
+    case(
+        "take", lambda x, i, a=axis: ops.take(x, i, a),
+        lambda x, i, a=axis: taken(x, i.long(), a),
+        floats(*shape), ints(*many, low=-9, high=9),
+    )  # fmt: skip
+case(
+    "take_along_axis", lambda x, i: ops.take_along_axis(x, i, 1),
+    lambda x, i: torch.take_along_dim(x, i.long(), 1), floats(40, 50), ints(40, 5, low=0, high=50),
+)  # fmt: skip
+case(
+    "scatter", lambda v: ops.scatter(index, v, (300, 300)),
+    lambda v: torch.zeros(300, 300, dtype=v.dtype).index_put(
+        (wide[:, 0] % 300, wide[:, 1] % 300), v, True
+    ),
+    floats(6),
+)  # fmt: skip
+case(
+    "segment_sum", called("segment_sum", [0, 0, 2, 1, 2], 20000),
+    lambda x: torch.zeros(20000, 4, dtype=x.dtype).index_add(0, segments, x), floats(5, 4),
+)  # fmt: skip

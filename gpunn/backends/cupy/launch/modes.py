@@ -14,8 +14,9 @@ graph, which is replayed; in the mode ``persistent`` one launch does many steps.
 
 The rule which mode a step takes:
 
-- A step that cannot be traced is ``plain``: one with a layer or a formula from outside the
-  framework, or with one that is made of array functions.
+- A step that cannot be traced is ``plain``: one with a layer or a formula whose passes a user has
+  written by hand, or with something that is made of array functions. What users write as a `call`
+  becomes expressions (`expressions`), and these are traced.
 - A traced step is ``persistent`` if no layer has more than `PERSISTENT_WIDTH` outputs, the batch
   has no more than `PERSISTENT_BATCH` rows, all arrays that it writes fit into the card's L2
   cache, and one kernel can hold it.
