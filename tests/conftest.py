@@ -86,6 +86,20 @@ def _backend_put_back() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["numpy", "compiled", "emulated"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that needs no card, by name."""
+    return request.param
+
+
+@pytest.fixture(
+    params=["numpy", "compiled", pytest.param("cupy", marks=pytest.mark.gpu), "emulated"]
+)
+def every_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend, by name. `make gpu` runs the files whose tests take it."""
+    return request.param
+
+
 @pytest.fixture
 def no_backend_yet() -> Iterator[None]:
     """No backend is chosen, made or announced: each is as in a process that just began."""

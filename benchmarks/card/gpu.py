@@ -46,7 +46,10 @@ NEIGHBOURS = (
 )  # fmt: skip
 COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests
 GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
-OTHERS = ("tests/backends/test_emulated_training.py", "tests/feeding/test_streaming.py")
+OTHERS = (
+    "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
+    "tests/feeding/test_streaming.py",
+)  # fmt: skip
 NEEDY = (  # left out, unless more is installed
     "tests/layers/test_convolution.py", "tests/training/test_own_functions.py",
     "tests/training/test_own_parts.py",

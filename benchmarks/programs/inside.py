@@ -143,6 +143,8 @@ class Watched:
             x = first[0] if isinstance(first, tuple) else first
         if not getattr(model, "built", True) and hasattr(x, "shape"):
             model.build((None, *x.shape[1:]))
+            if type(model).__name__ != "Sequential":
+                model(x[:1])  # Keras makes the weights of layers inside layers now
         for number, layer in enumerate(flat(model)):
             if any(layer is other for other in self.seen):
                 continue

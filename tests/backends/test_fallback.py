@@ -166,7 +166,13 @@ def test_auto_trains_on_the_cpu_after_saying_so_once_and_cupy_refuses(name: str,
     assert found["refused"] == [["RuntimeError", refused(machine.line)]] * 3
 
 
-@pytest.mark.parametrize("name", LACKING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.more] if number % 5 else [])
+        for number, name in enumerate(LACKING)  # the line is that of the test above
+    ],
+)
 def test_the_command_line_refuses_in_one_line(name: str, run: Run) -> None:
     machine = LACKING[name]
     done = run(machine, "-m", "gpunn", "train", "mnist", "--backend", "cupy")

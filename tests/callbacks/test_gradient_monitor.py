@@ -13,11 +13,6 @@ from gpunn.callbacks import GradientMonitor
 RATE = 0.1
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request):
-    return request.param
-
-
 def data(rows=24, inputs=3, outputs=2, seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(rows, inputs)), rng.normal(size=(rows, outputs))

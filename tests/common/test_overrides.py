@@ -136,11 +136,6 @@ Y = np.array([[1.0], [0.0], [0.5]], np.float32)
 LABELS = np.array([0, 2, 1])
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 def fitted(backend: str, layer: Any, loss: Any, y: np.ndarray = Y, metric: Any = ()) -> Any:
     gpunn.utils.set_random_seed(4)
     model = gpunn.Sequential([layers.Input((2,)), layer], backend=backend)

@@ -29,12 +29,6 @@ IMAGES = RANDOM.random((ROWS, 5, 6)).astype("float32")
 Refused = (ValueError, TypeError)
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request: pytest.FixtureRequest) -> str:
-    """The backends that must refuse alike."""
-    return request.param
-
-
 def changed(array: Any, index: Any, value: Any) -> np.ndarray:
     result = np.array(array, dtype=np.result_type(array, type(value)))
     result[index] = value

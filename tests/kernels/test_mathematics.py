@@ -12,11 +12,6 @@ from gpunn import layers
 from gpunn.optimizers import SGD
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request):
-    return request.param
-
-
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 import gpunn
 from gpunn import activations, layers, losses, optimizers
@@ -45,11 +44,6 @@ class Renamed(optimizers.SGD):
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.5, 1.5]], np.float32)
 Y = np.array([[1.0], [0.0], [0.5]], np.float32)
-
-
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def trained(backend: str, optimizer: Any = None, loss: Any = "mse", activation: Any = None) -> Any:

@@ -24,7 +24,6 @@ import gpunn
 from gpunn import layers, ops
 from gpunn.testing import check_gradients
 
-BACKENDS = ["numpy", "compiled", "emulated"]
 PAIRED = pytest.mark.parametrize("name", PAIRS)
 
 
@@ -32,11 +31,6 @@ PAIRED = pytest.mark.parametrize("name", PAIRS)
 def seeded() -> None:
     """The same first weights in each run: a kink of ReLU stays as far away as it is."""
     gpunn.utils.set_random_seed(7)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def data(sample: tuple[int, ...], rows: int = 41) -> tuple[np.ndarray, np.ndarray]:

@@ -15,18 +15,11 @@ import gpunn
 from gpunn import layers, ops
 from gpunn.testing import check_gradients
 
-BACKENDS = ["numpy", "compiled", "emulated"]
-
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """The same first weights in each run: a kink of ReLU stays as far away as it is."""
     gpunn.utils.set_random_seed(7)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @register

@@ -7,15 +7,12 @@ from typing import Any
 
 import emulated  # noqa: F401  makes the backend known
 import numpy as np
-import pytest
 from comparisons.own_layers import register
 from numpy.testing import assert_allclose
 
 import gpunn
 from gpunn import layers, ops
 from gpunn.testing import check_gradients
-
-BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 @register
@@ -42,11 +39,6 @@ class Noise(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return x * 0 + getattr(gpunn.random, self.kind)(ops.shape(x), 2.0, 3.0, seed=self.seed)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def test_gradients_go_through_mean_and_variance(backend: str) -> None:

@@ -19,11 +19,6 @@ Y = RANDOM.normal(size=(24, 2)).astype(np.float32)
 TABLE = RANDOM.normal(size=(8, 5)).astype(np.float32)
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 def arithmetic(o: Any, x: Any) -> Any:
     return o.exp(x / 4) * 2 + x[:, :1] - 1 / (2 + o.square(x))
 

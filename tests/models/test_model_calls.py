@@ -20,11 +20,6 @@ Z = RANDOM.normal(size=(24, 3)).astype(np.float32)
 Y = RANDOM.normal(size=(24, 2)).astype(np.float32)
 
 
-@pytest.fixture(params=["numpy", "compiled", "emulated"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 # -- models as scripts write them, of Keras or gpunn
 
 

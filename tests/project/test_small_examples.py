@@ -26,6 +26,13 @@ def names(tmp_path_factory):
         os.chdir(before)
 
 
+@pytest.fixture
+def backend(backend):
+    """The one that an example uses, which names none."""
+    gpunn.use_backend(backend)
+    return backend
+
+
 class TestBackpropByHand:
     """The figures are those of the worked example; e was rounded there."""
 
@@ -126,11 +133,6 @@ def largest_difference(model, x, y, step=1e-5):
 
 
 class TestCustomLayer:
-    @pytest.fixture(params=["numpy", "compiled", "emulated"])
-    def backend(self, request):
-        gpunn.use_backend(request.param)
-        return request.param
-
     def test_formula(self, example, backend):
         layer = example("custom_layer")["Swish"](start=0.7, dtype="float64")
         x = np.linspace(-800, 800, 30).reshape(10, 3)
@@ -293,11 +295,6 @@ def test_naive_formulas_overflow_and_ours_do_not(example, capsys):
 
 
 class TestWiring:
-    @pytest.fixture(params=["numpy", "compiled", "emulated"])
-    def backend(self, request):
-        gpunn.use_backend(request.param)
-        return request.param
-
     def test_a_layer_learns_from_the_inputs_it_is_connected_with(self, example, backend):
         names = example("wiring")
         model = names["not_all_connected"]()

@@ -108,9 +108,9 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     run = trainer.training.program(BATCH, rows, rows.order(trainer.seed)).run
     run(3)  # one eager, one captured, one replayed
     model.optimizer.learning_rate = 0.004
-    run(2)
+    run(1)
     trainer.control.set(PASS, 1)
-    run(2)
+    run(1)
     trainer.control.set(POSITION, 20)
     run(2)
     trainer.control.set(BATCHES, 1000)
@@ -121,7 +121,7 @@ def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     model.backend.write(rows.x, new_x)
     model.backend.write(rows.arrays["y"], new_y)
     trainer.control.set(POSITION, 0)
-    run(3)
+    run(2)
     return state(model)
 
 

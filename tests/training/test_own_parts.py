@@ -18,11 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS, INPUTS, OUTPUTS = 21, 5, 3
 
 
-@pytest.fixture(
-    params=["numpy", "compiled", "emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
-)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture
+def backend(every_backend: str) -> str:
+    return every_backend
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:

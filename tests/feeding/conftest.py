@@ -1,0 +1,36 @@
+"""What the tests of data on the device share."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+
+import emulated
+import pytest
+
+from gpunn.feeding import memory, rows, streaming
+
+
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    """No data of an earlier call is kept; every copy to the emulated card was waited for."""
+    for sending in list(emulated.STREAM.sent):
+        sending.sources = []  # left by an interrupted call of another test
+    emulated.STREAM.lost = 0
+    yield
+    memory.forget_kept_data()
+    gc.collect()
+    lost, emulated.STREAM.lost = emulated.STREAM.lost, 0
+    assert not lost
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """From its call on no data fit, and a piece has so many bytes, or a batch."""
+
+    def begin(size: int) -> None:
+        monkeypatch.setattr(rows, "lacking", lambda size, backend: 1000)
+        monkeypatch.setattr(streaming, "CHUNK_BYTES", size)
+        memory.forget_kept_data()
+
+    return begin

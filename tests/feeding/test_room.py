@@ -1,0 +1,156 @@
+"""How much data the device has room for; what it has no room for is streamed."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from little_memory import fragmented, limited, refusal, used
+
+import gpunn
+from gpunn import callbacks, layers
+from gpunn.backends import get_backend
+from gpunn.feeding import memory
+
+pytestmark = pytest.mark.usefixtures("nothing_kept")
+
+
+def wide(card: str, width: int = 600) -> Any:
+    model = gpunn.Sequential(
+        [layers.Input((width,)), layers.Dense(3, activation="softmax")], backend=card
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
+    monkeypatch.setattr(memory, "ASKED_FROM", 1 << 16)
+    x = np.random.default_rng(0).integers(0, 256, (1000, 600), np.uint8)
+    return x, np.arange(1000) % 3
+
+
+@pytest.fixture(params=["fresh", "fragmented"])
+def memory_before(request: pytest.FixtureRequest, card: str) -> Iterator[None]:
+    """As it may be after other tests, too."""
+    with fragmented(get_backend(card)) if request.param == "fragmented" else nullcontext():
+        yield
+
+
+def test_what_does_not_fit_is_streamed_and_announced_once(
+    card: str, memory_before: None, large: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = large
+    model = wide(card)
+    model.fit(x[:64], y[:64], verbose=0)
+    taken = []
+    look = callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: taken.append(used(model.backend) - before)
+    )
+    with limited(model.backend, 400_000):
+        before = used(model.backend)
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[look])
+        line = capsys.readouterr().err
+        assert re.fullmatch(
+            rf"gpunn: 604.0 kB of data, \d+\.\d kB free on {card}: streamed in chunks\.\n", line
+        )
+        assert len(line) <= 81
+        assert max(taken) < 200_000 and len(set(taken)) == 1
+        assert np.isfinite(model.evaluate(x, y, batch_size=50, verbose=0))
+        assert capsys.readouterr().err.count("gpunn:") == 1
+        model.fit(x[:300], y[:300], verbose=0)  # there is room for these
+    model.fit(x, y, verbose=0)
+    assert not capsys.readouterr().err
+
+
+def test_no_piece_brings_an_array_of_its_own(
+    card: str, large: Any, streamed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = large
+    streamed(20_000)
+    model, made, kept = wide(card), [], []
+    for name in ("empty", "zeros", "pinned"):
+        make = getattr(model.backend, name)
+        monkeypatch.setattr(model.backend, name, lambda *a, make=make: made.append(a) or make(*a))
+    look = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append(len(made)))
+    model.fit(x / 255, y, epochs=3, verbose=0, callbacks=[look])
+    assert kept[0] == kept[1] == kept[2] > 0
+
+
+def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
+    x, y = np.zeros((3_000, 300), np.float32), np.zeros(3_000)
+    model = wide(card, 300)
+    model.fit(x[:40], y[:40], batch_size=20, verbose=0)
+    streamed(1 << 26)  # more than all of it
+    with limited(model.backend, 2_000_000):
+        model.fit(x, y, batch_size=20, verbose=0)
+
+
+def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> None:
+    """Of a memory map only pieces are ever in the host's memory, whatever their order."""
+    numbers = np.random.default_rng(0).integers(0, 256, (3_000, 300))
+    (numbers / 255).tofile(tmp_path / "x.bin")
+    x = np.memmap(tmp_path / "x.bin", np.float64, "r", shape=numbers.shape)
+    y = np.arange(len(x)) % 3
+    gpunn.utils.set_random_seed(5)
+    expected = wide(card, 300)
+    gpunn.utils.set_random_seed(5)
+    model = wide(card, 300)
+    options = {"validation_split": 0.1, "validation_strategy": "shuffled"}
+    options |= {"batch_size": 20, "verbose": 0}
+    expected.fit(numbers / 255, y, **options)
+    streamed(40_000)
+
+    def use(some: Any) -> None:
+        some.fit(x, y, **options)
+        some.evaluate(x, y, batch_size=20, verbose=0)
+        some.predict(x, batch_size=20, verbose=0)
+
+    use(wide(card, 300))  # imports, and compiles kernels
+    tracemalloc.start()
+    try:
+        use(model)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes / 2  # as float32 they would have that
+    for weights, others in zip(model.get_weights(), expected.get_weights(), strict=True):
+        assert weights.tobytes() == others.tobytes()
+
+
+def test_a_batch_that_does_not_fit_is_still_an_error(
+    card: str, memory_before: None, large: Any
+) -> None:
+    x, y = large
+    model = wide(card)
+    model.fit(x[:64], y[:64], verbose=0)
+    with limited(model.backend, 400_000):
+        error = refusal(lambda: model.fit(x, y, batch_size=500, verbose=0))
+        assert f"The {card} backend ran out of memory with batch_size=500." in error
+        fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
+        model.fit(x, y, batch_size=fits // 4, verbose=0)
+        assert not memory.kept_data(model.backend)  # none of it is left to the next call
+        error = refusal(lambda: model.train_on_batch(x, y))
+        assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
+
+
+def test_idle_pieces_of_memory_count_for_a_batch(card: str, large: Any) -> None:
+    """Which the card cannot give to anybody else: there is an array in the same piece."""
+    x, y = large
+    model = wide(card)
+    model.fit(x[:64], y[:64], verbose=0)
+    with limited(model.backend, 1 << 20):
+        model.backend.empty((1 << 20,), np.uint8)  # gone at once: its piece is idle
+        beginning = model.backend.empty((1,), np.uint8)
+        error = refusal(lambda: model.fit(x, y, batch_size=500, verbose=0))
+        fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
+        free = int(re.findall(r"([\d,]+) are free", error)[0].replace(",", ""))
+        assert fits == 256 and free >= fits * 600 * 4
+        model.fit(x, y, batch_size=fits // 4, verbose=0)
+        del beginning
