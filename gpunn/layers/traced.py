@@ -23,6 +23,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
+from gpunn.ops.random import STREAMS
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current, trace_of
@@ -265,9 +266,6 @@ def _target(gradient: Tensor | None, array: Array, accumulate: bool) -> Target:
 
 # -- a layer with a forward and a backward pass, as one operation with that derivative
 
-STREAMS = 1 << 32
-"""The random stream of the n-th draw in a call is that of its node, and n times as many further."""
-
 
 class _Application(Primitive):
     """A layer applied inside a trace."""
@@ -391,7 +389,8 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
     number = trace.next_draw()
-    xs = [convert(t) for t in (x if layer.takes_list else [x])]
+    dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
+    xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
     y = _applied(*xs, layer=layer, training=is_training(training), number=number)
     trace.applied.append(y)
     return y

@@ -112,6 +112,37 @@ def test_by_the_input_of_a_model(backend: str) -> None:
         assert_allclose(one, other)
 
 
+def test_by_the_pixels_of_an_image(backend: str) -> None:
+    model = gpunn.Sequential(
+        [layers.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(),
+         layers.Flatten(), layers.Dropout(0.5), layers.Dense(4, activation="softmax")],
+        backend=backend,
+    )  # fmt: skip
+    kernel, bias, dense, offset = map(torch.tensor, model.get_weights())
+    images = RANDOM.standard_normal((2, 6, 6, 1)).astype(np.float32)
+
+    def same(x: Any) -> Any:
+        x = torch.relu(torch.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias))
+        x = torch.max_pool2d(x, 2).permute(0, 2, 3, 1).reshape(2, -1)
+        return torch.log_softmax(x @ dense + offset, 1)[:, 3].sum()
+
+    expected, (gradient,) = by_torch(same, images)
+    value, found = gpunn.value_and_grad(lambda x: ops.sum(ops.log(model(x)[:, 3])))(images)
+    assert value.item() == pytest.approx(expected, rel=1e-4)
+    assert_allclose(found, gradient, 1e-3, 1e-5)
+    drops = gpunn.grad(lambda x: ops.sum(model(x, training=True)[:, 3]))
+    assert not np.array_equal(drops(images), drops(images))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_computes_in_its_own_precision(backend: str, dtype: str) -> None:
+    model = gpunn.Sequential([layers.Input((3,)), layers.Dense(2)], dtype=dtype, backend=backend)
+    found = gpunn.grad(lambda x: ops.sum(model(x) ** 2))(X)
+    kernel, bias = model.get_weights()
+    assert found.dtype == "float32" and kernel.dtype == dtype
+    assert_allclose(found, 2 * (X @ kernel + bias) @ kernel.T, 1e-4, 1e-5)
+
+
 def test_a_training_loop_of_ones_own(backend: str) -> None:
     model, same = network(backend, "tanh")
     reference = [torch.tensor(w, requires_grad=True) for w in model.get_weights()]

@@ -132,7 +132,7 @@ def elements(dtype: str) -> Iterator[ExpressionCase]:
         ),
     )  # fmt: skip
     flat = of(dtype, (ELEMENTS, ONE), ("multiply", 0, 1), ("tanh", 2), write=(3, (2, True)))
-    yield ExpressionCase("flat", flat, sizes=(*SIZES, (3000, 1)))
+    yield ExpressionCase("flat", flat, sizes=(*SIZES, (3000, 1), (1, 300_000)))
     one_axis = of(dtype, (ROWS, ROWS, ONE), ("add", 0, 1), ("add", 3, 2), write=(4,))
     yield ExpressionCase("rows alone", one_axis)
     yield ExpressionCase("columns alone", of(dtype, (COLUMNS, ONE), ("add", 0, 1), write=(2,)))

@@ -24,6 +24,10 @@ from .launch.expressions import PIECE, Composition, compose
 from .launch.tasks import PartTask
 from .sums import CupySums
 
+MOST_SHARED = 1 << 18
+"""Elements of one long row that may share a launch with what comes in as many slices as a batch has
+rows: a group of threads does each slice."""
+
 Written = tuple[Output, Array]
 """A value, and where it goes."""
 
@@ -154,8 +158,8 @@ class CupyExpressions(CupySums):
             f"{'into' if output.accumulate else 'out'}{number}": array
             for number, (output, array) in enumerate(outputs)
         }
-        # What is flat can be cut between any elements.
-        sliced = rows if rows > 1 else n if made.flat and n > WARP else 0
+        # What is flat can be cut between any elements; what is large keeps the card busy by itself.
+        sliced = rows if rows > 1 else n if made.flat and WARP < n <= MOST_SHARED else 0
         threads = rows * pieces * WARP if made.folds else n
         self._ask(PartTask(made.name, threads, values, sliced))
 
