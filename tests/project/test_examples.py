@@ -80,6 +80,9 @@ SHORT = {
             r"one a step +192 steps, +192 samples seen",
         ],
     ),
+    "differential_equation": (
+        "--epochs 600", [r"loss 15\.\d at first, \d", r"from the solution: 0\.[0-6]\d"]
+    ),
     "diabetes": (
         "--splits 2",
         ["442 patients", r"MLPRegressor +5\d\.\d", r"gpunn +5\d\.\d .* 0\.3"],
@@ -144,6 +147,10 @@ SHORT = {
         ],
     ),
     "online_learning": ("--batches 300", [r"online +0\.\d+ +0\.9\d+ +0\.9\d+ +9,600 "]),
+    "own_loss": (
+        "--epochs 8",
+        [r"percentile 10: loss 0\.[23]\d+, +\d+\.\d% of", r"percentile 90: .*, [89]\d\.\d% of"],
+    ),
     "overfitting": (
         "--epochs 1",
         ["too simple", r"2 hidden units.* 0\.\d+ +0\.\d+ +1\n", r"8,000 +0\.\d+ +0\.1"],
@@ -184,6 +191,10 @@ SHORT = {
             r"one minute +6 +0\.\d{3} +0\.00500\n",
         ],
     ),
+    "variational_autoencoder": (
+        "--epochs 2 --rows 6000",
+        [r"pass 2: loss 1[89]\d\.|pass 2: loss 2[0-2]\d\.", r"made 225 digits, 0\.1\d+ ink"],
+    ),
     "vanishing_gradient": (
         "",
         [
@@ -194,6 +205,9 @@ SHORT = {
             r"\nsigmoid, residual .* 0\.[67]\d+\n",
             r"\nsigmoid, batch norm .* 0\.[78]\d+\n",
         ],
+    ),
+    "what_would_make_it_a_three": (
+        "--rows 5000", [r"a 8: p\(3\) 0\.\d+ -> 0\.99", r"a 0: .* in \d+ steps, pixels"]
     ),
     "wiring": (
         "",
