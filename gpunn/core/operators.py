@@ -3,7 +3,7 @@ is an operation by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Operators:
     ``==`` stays Python's, which tells objects apart; a class that means values says so.
     """
 
+    shape: Any
     __array_priority__ = 1000  # so that NumPy's arrays leave ``array * x`` to ``x``
 
     __neg__, __abs__, __invert__ = _unary("negative"), _unary("abs"), _unary("logical_not")
@@ -109,6 +110,16 @@ class Operators:
             return np.asarray(self).clip(min, max, **numpys)
         x = self if min is None else FUNCTIONS["maximum"](self, min)
         return x if max is None else FUNCTIONS["minimum"](x, max)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("what has no axes has no rows to go through.")
+        return (self[row] for row in range(self.shape[0]))
 
     @property
     def T(self) -> Any:

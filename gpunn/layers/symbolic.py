@@ -84,10 +84,6 @@ class SymbolicTensor(Symbolic):
         """The shape of one sample."""
         return tuple(int(n) for n in self.shape[1:] if n is not None)
 
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
     def __iter__(self) -> Any:
         raise TypeError(f"{self!r} is symbolic: it has as many samples as a batch will have.")
 

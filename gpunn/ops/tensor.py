@@ -60,10 +60,6 @@ class Tensor(Operators):
         self.parameter = parameter
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
@@ -108,9 +104,6 @@ class Tensor(Operators):
         if not self.shape:
             raise TypeError("a tensor without axes has no length.")
         return self.shape[0]
-
-    def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
 
     def __format__(self, form: str) -> str:
         return format(self.item(), form) if form else str(self)

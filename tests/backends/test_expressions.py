@@ -286,9 +286,10 @@ def test_outputs_of_every_extent(backend: Backend) -> None:
         Instruction("add", (0, 1)), Instruction("multiply", (4, 2)), Instruction("add", (5, 3)),
         Instruction("column_sum", (6,)), Instruction("column_sum", (1,)),
         Instruction("column_index"), Instruction("add", (9, 2)), Instruction("negative", (3,)),
-        Instruction("square", (1,)), Instruction("copy", (6,)),
+        Instruction("square", (1,)), Instruction("copy", (6,)), Instruction("add", (6, 10)),
+        Instruction("multiply", (14, 12)), Instruction("add", (15, 11)),
     )  # fmt: skip
-    written = (6, 7, 8, 9, 10, 11, 12, 13, 6, 0)
+    written = (6, 7, 8, 9, 10, 11, 12, 13, 16, 0)
     outputs = tuple(Output(value, add) for value in written for add in (False, True))
     expression = Expression("float64", (ELEMENTS, ROWS, COLUMNS, ONE), steps, outputs)
     for size in ((1, 1), (600, 7), (5, 3000), (1, 700), (20, 256)):
@@ -301,13 +302,33 @@ def test_outputs_of_every_extent(backend: Backend) -> None:
         whole = (x + r) * c + one
         expected = [
             whole, whole.sum(0, keepdims=True), r.sum(0, keepdims=True), index, index + c, -one,
-            r * r, whole, whole, x,
+            r * r, whole, (whole + index + c) * (r * r) - one, x,
         ]  # fmt: skip
         made = [np.full(e.shape, 10.0 * add) for e in expected for add in (False, True)]
         got = perform(backend, expression, size, inputs, made)
         twice = [exact for exact in expected for _ in range(2)]
         for array, exact, (value, add) in zip(got, twice, outputs, strict=True):
             np.testing.assert_array_equal(array, exact + 10.0 * add, err_msg=f"{value} {add}")
+
+
+@pytest.mark.parametrize("size", [(900, 1100), (300_000, 5), (1, 1_000_000)])
+def test_large_matrices(backend: Backend, size: tuple[int, int]) -> None:
+    """Which threads may share: what is one number, or one for each row, is added once as well."""
+    rng = np.random.default_rng(1)
+    steps = (
+        Instruction("square", (2,)), Instruction("square", (3,)), Instruction("square", (1,)),
+        Instruction("add", (0, 4)), Instruction("multiply", (7, 5)), Instruction("add", (8, 6)),
+    )  # fmt: skip
+    inputs = (ELEMENTS, ROWS, COLUMNS, ONE)
+    outputs = tuple(Output(value, accumulate=True) for value in (9, 4, 5, 6))
+    expression = Expression("float32", inputs, steps, outputs)
+    x, r, c, one = arrays = [
+        rng.integers(-9, 9, extent.shape(*size)).astype("float32") for extent in inputs
+    ]
+    expected = [(x + c * c) * (one * one) + r * r, c * c, one * one, r * r]
+    got = perform(backend, expression, size, arrays, [np.ones_like(e) for e in expected])
+    for array, exact in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(array, exact + 1)
 
 
 @pytest.mark.parametrize("columns", [10, 300, 2048, 5000])

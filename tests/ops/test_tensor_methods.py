@@ -80,6 +80,18 @@ def test_variables_and_weights_have_them() -> None:
     assert_array_equal(dense.kernel.reshape(-1), kernel.reshape(-1))
 
 
+def test_rows_one_after_the_other() -> None:
+    dense = layers.Dense(4)
+    dense(np.ones((1, 3)))
+    for given in (gpunn.Variable(X[:, 0]), dense.kernel, ops.convert_to_tensor(X[:, 0])):
+        assert given.ndim == 2
+        assert_array_equal([row.numpy() for row in given], np.asarray(given))
+    with pytest.raises(TypeError, match="no axes"):
+        list(gpunn.Variable(1.0))
+    with pytest.raises(TypeError, match="symbolic"):
+        list(gpunn.Input((3,)))
+
+
 def test_symbolic_tensors_have_them() -> None:
     x = gpunn.Input((1, 3))
     y = x.astype("float32").mean(axis=-1) + x.reshape((-1, 3)).max(axis=1, keepdims=True)
