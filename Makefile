@@ -17,6 +17,10 @@ PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 test: export OPENBLAS_NUM_THREADS = 1
 test: export OMP_NUM_THREADS = 1
 
+# Tests start hundreds of processes: without its bytecode each would compile gpunn anew.
+test: export PYTHONDONTWRITEBYTECODE =
+test-more: export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint docs exports wheel clean

@@ -128,7 +128,8 @@ class Runner:
             self.process.stdin.flush()
             status = json.loads(self.process.stdout.readline())["status"]
             if outcome.exists():
-                found: Outcome = json.loads(outcome.read_text(encoding="utf-8"))
+                text = outcome.read_text(encoding="utf-8")
+                found: Outcome = json.loads(text.replace(f"{ROOT}/", "").replace(f"{into}/", ""))
                 return found
             if status in (-signal.SIGXCPU, -signal.SIGALRM):
                 return failure("Timeout", f"computed for more than {options.seconds} s")

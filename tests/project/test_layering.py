@@ -60,7 +60,7 @@ BENCHMARKS = {
     "scale": {"gpunn", "common"},
     "counts": {"gpunn"},
     "faults": set(),
-    "programs": {"gpunn"},
+    "programs": {"common", "gpunn"},
     "studies": {"gpunn", "common", "contestants"},
 }
 EXTRAS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -26,3 +27,13 @@ def test_the_script_runs(tmp_path: Path, mnist: tuple) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_as_many_scripts_run_as_it_says() -> None:
+    results = json.loads((ROOT / "benchmarks/results/programs.json").read_text(encoding="utf-8"))
+    totals = results["totals"]
+    run, programs = totals["run_unchanged"], totals["trained_by_fit"]
+    assert f"{run} of {programs} [programs by others]" in README
+    assert f"{run} of {programs} programs" in (ROOT / "benchmarks/results/programs.md").read_text()
+    outcomes = [p["outcome"]["error"] for p in results["programs"] if "hand" not in p["needs"]]
+    assert (outcomes.count(None), len(outcomes)) == (run, programs)
