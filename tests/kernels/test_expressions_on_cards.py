@@ -13,8 +13,8 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
+from comparisons.expression_cases import ExpressionCase, Numbers, Size, every_case, of
 from comparisons.samples import assert_alike, make_card, on_both
-from expression_cases import ExpressionCase, Numbers, Size, every_case, of
 from kernel_resources import check
 
 import gpunn
