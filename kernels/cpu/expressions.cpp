@@ -79,8 +79,8 @@ template <typename T> struct Loops {
 };
 template <typename T> const Loops<T> loops;
 
-// Steps, by when they are done: once; for each column of blocks, before and after its blocks; for
-// each block.
+// Steps, by when they are done: once; when a column of blocks begins; for each block; when a column
+// ends. They follow each other: the last ones stop before `last`.
 struct Program {
     const Step *once, *column, *block, *end, *last;
     const double* numbers;
@@ -193,7 +193,8 @@ template <typename T> class Machine {
         switch (step.function) {
             case function::constant: fill(T(program.numbers[step.array]), 1, out); break;
             case function::column_index:
-                for (int64 i = 0; i < n; ++i) out[i] = T(first_column + i % block_columns);
+                for (int64 r = 0; r < blocks.height; ++r, out += block_columns)
+                    for (int64 c = 0; c < block_columns; ++c) out[c] = T(first_column + c);
                 break;
             case function::load: at[step.out] = load(step, n, out); break;
             case function::store: store(step); break;

@@ -13,8 +13,8 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
+from comparisons.expression_cases import ExpressionCase, Numbers, Size, every_case, of
 from comparisons.samples import assert_alike, make_card, on_both
-from expression_cases import ExpressionCase, Numbers, Size, every_case, of
 from kernel_resources import check
 
 import gpunn
@@ -131,7 +131,6 @@ def test_another_process_composes_the_same_and_is_told_what_it_has_not() -> None
 
 
 def test_zeros_of_both_signs_are_told_apart() -> None:
-    """Python's are equal."""
     x, backend = np.ones((1, 3), np.float32), emulated.make_backend()
     for zero, infinity in ((0.0, np.inf), (-0.0, -np.inf)):
         made = of("float32", (ELEMENTS,), ("constant", zero), ("divide", 0, 1), write=(2,))
@@ -163,7 +162,7 @@ def step(backend: Backend, a: dict[str, Any], rows: int) -> None:
     backend.expression(scaled, 1, size[1], [a["rate"]], [a["b"]])
 
 
-@pytest.mark.parametrize("size", [(40, 10), (32, 200), (1, 7)])
+@pytest.mark.parametrize("size", [(40, 10), (32, 200), (40, 80), (1, 7)])
 @pytest.mark.parametrize("mode", ["fused", "persistent"])
 def test_a_traced_step_has_the_bits_of_one_that_is_not(mode: str, size: Size) -> None:
     found: list[Numbers] = []

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 from comparisons import COMPARISONS
+from comparisons.expression_cases import every_case
 from comparisons.samples import DTYPES, VALUES, Sample, onlookers
-from expression_cases import every_case
 
 import gpunn
 from gpunn import layers

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from comparisons import COMPARISONS
+from comparisons.expression_cases import of
 from comparisons.samples import Sample
 from comparisons.steps import give_gradients, make_arena
-from expression_cases import of
 
 import gpunn
 from gpunn import layers

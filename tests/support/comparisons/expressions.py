@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from expression_cases import every_case, of
 
 import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ONE, Expression
 
+from .expression_cases import every_case, of
 from .samples import Sample, assert_alike, on_both
 from .steps import program
 

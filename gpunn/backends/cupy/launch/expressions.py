@@ -29,7 +29,6 @@ ELEMENT_PART void expression_65e53cc07e(ThreadGroup threads,
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -86,9 +85,7 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
 
 def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
     """The composition of an expression, with its part among those that kernels are made of."""
-    # Constants 0 and -0 are equal, and so are expressions that differ in nothing else.
-    signs = tuple(math.copysign(1.0, step.number) for step in expression.instructions)
-    return _composed(expression, tuple(dtypes), tuple(options.items()), signs)
+    return _composed(expression, tuple(dtypes), tuple(options.items()))
 
 
 @cache
@@ -96,7 +93,6 @@ def _composed(
     expression: Expression,
     dtypes: tuple[str, ...],
     options: tuple[tuple[str, bool], ...],
-    signs: tuple[float, ...],
 ) -> Composition:
     made = Composition(expression, dtypes, **dict(options))
     add(f"{made.name}.cu", made.text)

@@ -165,7 +165,10 @@ def folds(dtype: str) -> Iterator[ExpressionCase]:
             dtype, ALL, ("row_sum", 0), ("add", 4, 1), ("multiply", 0, 5), ("row_min", 6),
             ("subtract", 6, 7), ("add", 8, 2), ("row_sum", 2), ("add", 9, 10), ("square", 10),
             ("column_sum", 11), ("column_sum", 8), ("column_sum", 7), ("add", 2, 3),
-            write=(5, 8, 7, 11, 12, 10, 13, (14, True), 15, 16, (8, True)),
+            write=(
+                5, 8, 7, 11, 12, 10, 13, (14, True), 15, 16, (8, True), (16, True), (5, True),
+                (10, True), (12, True),
+            ),
         ),
     )  # fmt: skip
     extremes = of(dtype, (ELEMENTS,), ("row_max", 0), ("row_min", 0), write=(1, 2))
