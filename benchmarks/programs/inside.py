@@ -73,6 +73,18 @@ class Watched:
             for name in ("set_weights", "load_weights"):
                 setattr(model, name, self.settled(getattr(model, name)))
 
+    def loading(self, module: Any) -> None:
+        """Lets a model that is loaded keep its weights."""
+        load = module.load_model
+
+        @functools.wraps(load)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            found = load(*args, **kwargs)
+            self.seen += flat(found)
+            return found
+
+        module.load_model = call
+
     def watched(self, name: str, method: Any) -> Any:
         signature = inspect.signature(method)
 
@@ -207,6 +219,21 @@ def without_order(framework: Any) -> None:
         data.Dataset.shuffle = lambda self, *args, **kwargs: self
 
 
+def without_rounding(keras: Any) -> None:
+    """Lets everything be computed in float64. Keras on TensorFlow casts Python's numbers to float32
+    first, so that Adam's 1 - 0.999 would be 1.3e-5 too small."""
+    keras.config.set_floatx("float64")
+    ops = getattr(getattr(keras, "src", None), "ops", None)
+    if ops is not None:
+        cast = ops.cast
+
+        def exact(x: Any, dtype: Any) -> Any:
+            number = isinstance(x, float)
+            return keras.ops.convert_to_tensor(x, dtype) if number else cast(x, dtype)
+
+        ops.cast = exact
+
+
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
     """The program's line that raised, its text, and the innermost place outside of it."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -231,11 +258,16 @@ def started(framework: str) -> Any:
     return keras
 
 
-def run(keras: Any, program: str, compared: bool, dtype: str) -> dict[str, Any]:
+def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]:
     """What became of a program, which may do to this process what it likes."""
-    keras.config.set_floatx(dtype)
+    if exact:
+        without_rounding(keras)
     watched = Watched(keras.Model, compared)
     if compared:
+        for name in ("keras", "tensorflow", "gpunn"):
+            found = sys.modules.get(name)
+            if found is not None:
+                watched.loading(getattr(found, "keras", found).models)
         without_noise(keras.layers)
         without_order(keras)
         keras.utils.set_random_seed(0)
@@ -273,7 +305,7 @@ def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
     seconds = asked["seconds"]  # of computing; as a clock goes on a busy machine, many times that
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     signal.alarm(10 * seconds)
-    outcome = run(keras, str(program), asked["compared"], asked["dtype"])
+    outcome = run(keras, str(program), asked["compared"], asked["exact"])
     Path(asked["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 

@@ -106,7 +106,7 @@ class Runner:
             command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def run(self, program: Program, options: argparse.Namespace, dtype: str = "float32") -> Outcome:
+    def run(self, program: Program, options: argparse.Namespace, exact: bool = False) -> Outcome:
         """What became of one program."""
         with tempfile.TemporaryDirectory() as scratch:
             into = Path(scratch)
@@ -121,7 +121,7 @@ class Runner:
             outcome = into / "outcome.json"
             asked = {
                 "program": str(path), "outcome": str(outcome), "seconds": options.seconds,
-                "compared": bool(options.compare), "dtype": dtype,
+                "compared": bool(options.compare), "exact": exact,
             }  # fmt: skip
             assert self.process.stdin and self.process.stdout
             self.process.stdin.write(json.dumps(asked) + "\n")
@@ -265,7 +265,7 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
         if len(found) == 2:
             found[0]["beside"] = beside(*found)
             if found[0]["beside"].startswith("differs"):  # rounding may be all that differs
-                exact = [runner.run(program, options, "float64") for runner in runners]
+                exact = [runner.run(program, options, True) for runner in runners]
                 if beside(*exact) == SAME:
                     found[0]["beside"] = f"{SAME}: in float64; in float32 {found[0]['beside']}"
             found[0]["keras"] = "runs" if found[1]["error"] is None else reason(found[1])
