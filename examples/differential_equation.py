@@ -16,6 +16,7 @@ Saves:     differential_equation.png, if matplotlib is installed.
 """
 
 import argparse
+import itertools
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Swing(layers.Layer):
         sizes = (1, UNITS, UNITS, 1)
         self.kernels = [
             self.add_weight(pair, "glorot_normal", name=f"kernel_{k}")
-            for k, pair in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+            for k, pair in enumerate(itertools.pairwise(sizes))
         ]
         self.biases = [
             self.add_weight((n,), "zeros", name=f"bias_{k}") for k, n in enumerate(sizes[1:])
