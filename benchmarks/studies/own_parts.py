@@ -5,7 +5,7 @@
 W2's network with silu, 784-128-dropout 0.2-10, Adam, batches of 32: of built-in parts; with an
 activation, a layer and a loss that are written with `gpunn.ops`; and the same written in JAX, an
 epoch as one program (jit, scan). Then a chain of 20 operations on a million numbers, in one
-thread: by gpunn, by NumPy into arrays that are there, and by JAX (jit).
+thread: by gpunn, by NumPy into few arrays that are there, and by JAX (jit).
 """
 
 from __future__ import annotations
@@ -156,16 +156,21 @@ def chain(xp: Any, x: Any, functions: bool) -> Any:
 
 
 def chain_by_numpy(x: np.ndarray, functions: bool) -> Epoch:
-    """The same calls, into arrays that are made once."""
+    """The same calls, into few arrays that are made once: what is done with is used again."""
     calls: list[Callable[[], Any]] = []
+    free: list[np.ndarray] = []
 
     class Noted:
         def __init__(self, array: Any) -> None:
             self.array = array
 
+        def __del__(self) -> None:
+            if self.array is not x:
+                free.append(self.array)
+
         def _do(self, function: Any, *args: Any) -> Noted:
             given = [a.array if isinstance(a, Noted) else np.float32(a) for a in args]
-            out = np.empty_like(x)
+            out = free.pop() if free else np.empty_like(x)
             calls.append(lambda: function(*given, out=out))
             return Noted(out)
 
