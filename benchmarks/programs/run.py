@@ -166,11 +166,12 @@ def difference(ours: Any, theirs: Any) -> str:
 
 
 def by_one_row(ours: float, theirs: float) -> bool:
-    """Whether both are shares of `ROWS` rows, and one row more in the one: the two largest outputs
-    of that row are so near each other that the last bits decide."""
-    counts = ours * ROWS, theirs * ROWS
-    whole = all(abs(n - round(n)) < NEAR * ROWS for n in counts)
-    return whole and abs(round(counts[0]) - round(counts[1])) == 1
+    """Whether both are shares of so many rows, `ROWS` at the most, and one row more in the one: the
+    two largest outputs of that row are so near each other that the last bits decide."""
+    rows = round(1 / abs(ours - theirs)) if ours != theirs else 0
+    counts = ours * rows, theirs * rows
+    whole = all(0 <= n <= rows and abs(n - round(n)) < 1e-3 for n in counts)
+    return rows <= ROWS and whole and abs(round(counts[0]) - round(counts[1])) == 1
 
 
 def reason(outcome: Outcome) -> str:
@@ -224,7 +225,7 @@ def page(result: dict[str, Any], framework: str) -> str:
         lines += [
             f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
             f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
-            f"(to {NEAR:g}, shares of {ROWS} rows to one row), the same names in histories and "
+            f"(to {NEAR:g}, shares of rows to one row), the same names in histories and "
             f"shapes of predictions, {t['in_float64']} of them in float64, where rounding grows "
             f"to more in float32; {t['differ']} differ.", "",
         ]  # fmt: skip
