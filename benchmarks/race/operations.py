@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.common.workloads import ALL_WORKLOADS, WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
-from gpunn import Model, Sequential, layers, optimizers
+from gpunn import Model, Sequential, layers, ops, optimizers
 from gpunn.apps.roofline import roofline
 from gpunn.apps.roofline.known_cards import find_card
 from gpunn.backends import get_backend
@@ -45,6 +45,7 @@ AROUND = (
     "batch_statistics", "normalize", "normalize_gradient", "layer_norm", "layer_norm_gradient",
     "normal_noise", "prelu", "prelu_gradient", "combine", "copy_columns", "regularize",
     "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
+    "expression",
 )  # fmt: skip
 
 
@@ -116,6 +117,7 @@ def branched(backend: str) -> Model:
     x = layers.PReLU()(layers.BatchNormalization()(x))
     noisy = layers.GaussianNoise(0.1)(layers.LayerNormalization()(x))
     x = layers.Concatenate()([layers.Multiply()([x, noisy]), x])
+    x = layers.Lambda(lambda t: t * ops.sigmoid(t))(x)
     model = Model(inputs, layers.Dense(10)(x), backend=backend)
     rate = optimizers.schedules.CosineDecay(0.001, 10_000)
     model.compile(

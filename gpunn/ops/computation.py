@@ -170,8 +170,9 @@ class Computation:
                 outputs.append((t, self._place(t, plain), False))
         expression = group.expression([(t, adds) for t, _, adds in outputs])
         places = [array.reshape(group.shape_of(t)) for t, array, _ in outputs]
-        expressed = self.backend.expression
-        work.append(partial(expressed, expression, rows, columns, inputs, places))
+        if outputs:
+            expressed = self.backend.expression
+            work.append(partial(expressed, expression, rows, columns, inputs, places))
         apart = set(map(id, fused.later))
         for t in group.members:
             for source in t.inputs if id(t) not in apart else ():

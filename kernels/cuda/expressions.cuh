@@ -6,11 +6,11 @@
 
 // A thread's elements of a (rows, columns) matrix. Row and column are carried along: a division for
 // each element would cost more than the rest.
-struct Place {
+struct MatrixPlace {
     int64 element, row, column;
     int64 columns, stop, step, step_rows, step_columns;
 
-    __device__ Place(ThreadGroup threads, int64 rows, int64 columns)
+    __device__ MatrixPlace(ThreadGroup threads, int64 rows, int64 columns)
         : element(threads.begin(rows * columns) + threads.rank),
           row(element / columns),
           column(element % columns),

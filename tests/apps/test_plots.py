@@ -69,6 +69,7 @@ def pictures(digits):
         "images": lambda: plots.images(x, list("abcdefghijkl")),
         "worst_mistakes": lambda: plots.worst_mistakes(model, x, y, 4),
         "first_layer": lambda: plots.first_layer(model),
+        "network": lambda: plots.network(model),
         "layer_activations": lambda: plots.layer_activations(model, x[0]),
     }
 

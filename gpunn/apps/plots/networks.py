@@ -110,6 +110,7 @@ def network(
     size = (width, height) if vertical else (height, width)
     ax = figure(figsize=size).add_axes((0, 0, 1, 1))
     ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])
     ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
 
     def at(across: float, along: float) -> tuple[float, float]:

@@ -182,7 +182,7 @@ class Group:
     @property
     def is_full(self) -> bool:
         """Whether another tensor may be one too many."""
-        return len(self._values) > MOST_INSTRUCTIONS - 4 or len(self.inputs) > MOST_ARRAYS // 2
+        return len(self._values) > MOST_INSTRUCTIONS - 8 or len(self.inputs) > MOST_ARRAYS // 2
 
     @property
     def work(self) -> int:

@@ -15,7 +15,7 @@ ELEMENT_PART void expression_65e53cc07e(ThreadGroup threads,
         int64 rows,
         int64 columns,
         ROW_SLICED float* out0) {
-    for (Place at(threads, rows, columns); at.inside(); at.next()) {
+    for (MatrixPlace at(threads, rows, columns); at.inside(); at.next()) {
         const float v0 = in0[at.element];
         const float v1 = in1[at.column];
         const float v2 = elements::add(v0, v1);
@@ -234,7 +234,7 @@ class Composition:
             head, places = "for (int64 i : threads.elements(n)) {", {ELEMENTS: "i"}
             first = {ONE: "i == 0"}
         else:
-            head = "for (Place at(threads, rows, columns); at.inside(); at.next()) {"
+            head = "for (MatrixPlace at(threads, rows, columns); at.inside(); at.next()) {"
             places = {ELEMENTS: "at.element", ROWS: "at.row", COLUMNS: "at.column"}
             first = {ONE: "at.element == 0", ROWS: "at.column == 0", COLUMNS: "at.row == 0"}
         lines = [self._defined(v, places) for v in self.live if not self._is_constant(v)]
