@@ -9,7 +9,7 @@ each pass what it needs of an element. Columns are summed up by a part of their 
 >>> print(text_of(dense, ("float32",) * 3))
 #include "expressions.cuh"
 <BLANKLINE>
-ELEMENT_PART void (ThreadGroup threads,
+ELEMENT_PART void expression_b3f88dd5d1(ThreadGroup threads,
         ROW_SLICED const float* in0,
         const float* in1,
         int64 rows,
