@@ -88,8 +88,8 @@ class Plan:
         return getattr(self.nodes[number].layer, "activation", None)
 
     @property
-    def may_draw(self) -> bool:
-        """Whether a prediction may draw random numbers: a user's `call` can ask for some."""
+    def has_calls(self) -> bool:
+        """Whether it has a user's `call`: that may draw random numbers, and add to the loss."""
         return any(node.layer.has_call for node in self.nodes)
 
     @property

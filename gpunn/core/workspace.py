@@ -243,7 +243,7 @@ def run_once(
     """
     backend = backend.isolated()
     control = None
-    if training or plan.may_draw:
+    if training or plan.has_calls:
         control = Control(backend)
         control.set(BATCHES, number)
     workspace = Workspace(

@@ -274,7 +274,7 @@ class Applicable(Holder, GraphOperation):
         outputs = self.append_nodes(nodes, sources, shapes, given=given if self.has_call else None)
         backend, plan = self.own_arena().backend, Plan(nodes, shapes, outputs)
         uploaded = [backend.upload(array) for array in xs]
-        number = next(self._training_calls) if training or plan.may_draw else 0
+        number = next(self._training_calls) if training or plan.has_calls else 0
         made, self._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
         return self.outputs_for(shapes, given)[1].filled(made)[0][0] if self.has_call else made[0]
 

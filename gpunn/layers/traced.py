@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -286,7 +287,7 @@ class _Application(Primitive):
         computation.calls[id(y)] = call
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
-        return lambda: layer.forward(call)
+        return partial(layer.forward, call)
 
 
 class _Backward(Primitive):
@@ -314,13 +315,13 @@ class _Backward(Primitive):
             computation.written.add(id(layer))
         call.accumulate_gradients = parent.accumulate_gradients or again
 
+        steps: list[Work] = [] if own else [stored(backend, given, call.dy)]
+        view = layer.is_view(call)
+        steps.append(stored(backend, call.dy, call.dx) if view else partial(layer.backward, call))
+
         def work() -> None:
-            if not own:
-                backend.xp.copyto(call.dy, given)
-            if layer.is_view(call):
-                backend.xp.copyto(call.dx, call.dy.reshape(call.dx.shape))
-            else:
-                layer.backward(call)
+            for step in steps:
+                step()
 
         return work
 

@@ -117,8 +117,9 @@ class PredictingModel(CompilableModel):
         if not training:
             self._build_for(x)
             predictor = self._predictor()
-            outputs = predictor.predict(data.inputs(predictor.spec, x))
-            self._added = predictor.added
+            added: list[np.ndarray] = []
+            outputs = predictor.predict(data.inputs(predictor.spec, x), added=added)
+            self._added = added
             return predictor.form.pack([result(y) for y in outputs])
         xs = self._inputs(x)
         assert self.plan is not None

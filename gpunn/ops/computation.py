@@ -156,7 +156,7 @@ class Computation:
             array = self.array(t)
             if not array.flags.c_contiguous:
                 copy = self.backend.empty(array.shape, array.dtype)
-                work.append(partial(self._copy, copy, array))
+                work.append(stored(self.backend, array, copy))
                 array = copy
             inputs.append(array.reshape(group.shape_of(t)))
         outputs: list[tuple[Tensor, Array, bool]] = []
@@ -178,9 +178,6 @@ class Computation:
             for source in t.inputs if id(t) not in apart else ():
                 self._done_with(source, work)
         return summed
-
-    def _copy(self, target: Array, source: Array) -> None:
-        self.backend.xp.copyto(target, source)  # not before: in a trace there is another `xp`
 
     def _place(self, t: Tensor, plain: dict[int, Target]) -> Array:
         """Where a result is written to."""

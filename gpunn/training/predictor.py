@@ -39,7 +39,7 @@ class Forward:
     def __init__(self, plan: Plan, spec: Spec, seed: int = 0) -> None:
         self._plan, self._dtype, self._seed = plan, spec.dtype, seed
         self.backend = spec.backend.isolated()
-        self._control = Control(self.backend) if plan.may_draw else None
+        self._control = Control(self.backend) if plan.has_calls else None
         self._pool = Pool(self.backend)
         self._traceable = all(map(is_traceable, plan.formulas))
         self._programs: dict[int, tuple[Workspace, Program]] = {}
@@ -94,23 +94,28 @@ class Predictor:
         self.arena = arena
         self.spec = spec
         self.form = form
-        self.added: list[np.ndarray] | None = None
-        """What layers added to the loss in the last prediction; None of one in pieces."""
         self._contexts = Contexts(lambda: Forward(plan, spec, seed))
         self._calls = itertools.count()
-        self._draws = plan.may_draw
+        self._draws = plan.has_calls
         self._called = [f for f in plan.formulas if self._draws and hasattr(f, "__dict__")]
         self._settings = settings_of(self._called)
         cache = spec.backend.cache_bytes
         row = sample_bytes(plan, spec.dtype, training=False)
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
 
-    def predict(self, xs: Sequence[Any], where: str = "", first: int = 0) -> list[np.ndarray]:
+    def predict(
+        self,
+        xs: Sequence[Any],
+        where: str = "",
+        first: int = 0,
+        added: list[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
         """Outputs (rows, ...) for inputs (rows, ...), of any real dtype, wherever they are.
 
         Args:
             xs: the samples, an array for each input.
             where, first: begins what messages call them, and the number of the first.
+            added: where the losses (1,) go that layers add, of all samples together.
 
         Raises:
             ValueError: for a value that is not finite.
@@ -119,8 +124,7 @@ class Predictor:
             self._follow_settings()
         spec = self.spec
         backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
-        if large:
-            self.added = None
+        if large and (added is None or not self.plan.has_calls):
             with backend.session():
                 return self.arena.access.read(self._in_pieces, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
@@ -132,7 +136,7 @@ class Predictor:
                 for x, (argument, _) in zip(xs, spec.inputs, strict=True)
             ]
         number = self._number() if self._draws else 0
-        return self.arena.access.read(self._contexts.call, self._outputs, xs, number)
+        return self.arena.access.read(self._contexts.call, self._outputs, xs, number, added)
 
     def _follow_settings(self) -> None:
         """Forget the programs if a user's layer has got other attributes since."""
@@ -144,10 +148,13 @@ class Predictor:
         """Of the random numbers of a call: each has others, its pieces too."""
         return DRAWN + (next(self._calls) << PIECES)
 
-    def _outputs(self, forward: Forward, xs: Sequence[Array], number: int) -> list[np.ndarray]:
+    def _outputs(
+        self, forward: Forward, xs: Sequence[Array], number: int, added: list[np.ndarray] | None
+    ) -> list[np.ndarray]:
         run, read = forward.run(xs, number), self.spec.backend.read
-        self.added = [read(loss) for loss in run.losses]
-        return [read(y) for y in run.ys]
+        if added is not None:
+            added += map(read, run.losses)
+        return list(map(read, run.ys))
 
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
         """The outputs of all nodes of the plan, for arrays on the device."""

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 
 import gpunn
 from gpunn import layers, ops
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.ops.trace import trace_of
 
 X = np.random.default_rng(2).standard_normal((20, 6)).astype(np.float32)
@@ -194,3 +195,14 @@ def test_losses_that_cannot_be_had() -> None:
         _ = model.layers[-1].losses
     with pytest.raises(TypeError, match="inside a call"):
         trace_of(lambda x: model.losses, [((2,), "float32")])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_losses_of_a_batch_that_a_prediction_would_cut(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NumpyBackend, "cache_bytes", 1 << 8)
+    model = autoencoder(backend)
+    model(X)
+    (loss,) = by_torch(model.get_weights(), 1)[0]
+    assert [float(found) for found in model.losses] == [pytest.approx(loss, rel=1e-5)]

@@ -13,6 +13,8 @@ from gpunn.ops.primitive import Work
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
     """What writes an array, or a number, to an array of as many elements, or adds it."""
     dtype, is_number = array.dtype.name, not hasattr(source, "dtype")
+    if not is_number and source.size == array.size:
+        source = source.reshape(array.shape)
     fits = dtype in ("float32", "float64") and array.flags.c_contiguous and array.size > 0
     if is_number and fits and array.size == 1:
         constant = Instruction("constant", number=float(source))
