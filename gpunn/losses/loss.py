@@ -185,15 +185,9 @@ class Loss(Formula):
         return {name: value for name, value in config.items() if name != "dtype" or value}
 
 
-def _by_call(
-    self: Any, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-) -> None:
-    on_tensors.forward_backward(self, backend, y_true, y_pred, values, gradient)
-
-
 # What a class has that writes `call`: nothing else of a built-in loss it derives from computes.
 _BY_CALL: dict[str, Any] = {
-    "has_call": True, "forward_backward": _by_call, "functor": None, "sparse": False,
+    "has_call": True, "functor": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
 }  # fmt: skip
 

@@ -19,13 +19,6 @@ from gpunn.ops.tensor import Shape, Tensor, constant, leaf
 from gpunn.ops.trace import trace_of
 
 
-def forward_backward(
-    loss: Any, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-) -> None:
-    """`Loss.forward_backward` by the loss's `call`; each row is a sample, in one piece."""
-    loss.on_arrays.with_gradient(backend, [y_pred, y_true], values, gradient)
-
-
 def on_arrays(loss: Any) -> ArrayFunction:
     """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
     return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
