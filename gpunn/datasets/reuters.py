@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -65,5 +64,4 @@ def load_data(
 
 def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
     """The number of each word, from 1 on by how frequent it is; `load_data` adds ``index_from``."""
-    words: dict[str, int] = json.loads(find(WORDS, path).read_text(encoding="utf-8"))
-    return words
+    return texts.word_index(WORDS, path)

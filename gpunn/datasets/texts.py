@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .keras_files import KerasFile, find
 
 Texts = Sequence[Sequence[int]] | NDArray[Any]  # of lists
 
@@ -55,3 +59,9 @@ def frequent(
         else:
             found[place] = [word if skip_top <= word < end else oov_char for word in text]
     return found
+
+
+def word_index(file: KerasFile, path: str | os.PathLike[str] | None) -> dict[str, int]:
+    """The number of each word, as a file of JSON says."""
+    words: dict[str, int] = json.loads(find(file, path).read_text(encoding="utf-8"))
+    return words

@@ -8,12 +8,13 @@ and ``{"ellipsis": True}``; numbers, text, lists and None as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from gpunn.common.nested import replaced
 from gpunn.core.arena import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
@@ -37,39 +38,9 @@ class Named:
     name: str
 
 
-def replaced(
-    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
-) -> Any:
-    """``x`` with what stands in its lists, tuples, slices and dictionaries replaced by a function.
-
-    ``leaf`` says which of these are looked at as a whole.
-    """
-    if leaf(x):
-        return function(x)
-    if isinstance(x, Mapping):
-        return {key: replaced(function, entry, leaf) for key, entry in x.items()}
-    if isinstance(x, (list, tuple)):
-        entries = [replaced(function, entry, leaf) for entry in x]
-        return entries if isinstance(x, list) else tuple(entries)
-    if isinstance(x, slice):
-        return slice(*(replaced(function, end, leaf) for end in (x.start, x.stop, x.step)))
-    return function(x)
-
-
 def with_tensors(x: Any) -> Any:
     """``x`` with tensors in place of the arrays in it."""
     return replaced(lambda entry: convert(entry) if isinstance(entry, np.ndarray) else entry, x)
-
-
-def found_in(value: Any, kind: Any) -> Iterator[Any]:
-    """What is of this type, anywhere in ``value``."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for entry in value:
-            yield from found_in(entry, kind)
-    elif isinstance(value, kind):
-        yield value
 
 
 def constant(value: Any) -> Any:

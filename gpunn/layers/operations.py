@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import unique_name
+from gpunn.common.nested import found_in, replaced
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.conversion import convert
@@ -23,7 +24,7 @@ from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import trace_of
 
-from .given import Given, Named, Place, constant, found_in, replaced, restored, stored
+from .given import Given, Named, Place, constant, restored, stored
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape

@@ -269,11 +269,12 @@ def cast(x: Any, dtype: Any) -> Tensor:
     return x if x.dtype == dtype else _cast(x, dtype=dtype)
 
 
-def _copy(backend: Backend, out: Array, x: Array) -> None:
+def copy(backend: Backend, out: Array, x: Array) -> None:
+    """How a primitive computes the same numbers."""
     backend.xp.copyto(out, x)
 
 
-_stop_gradient = Primitive("stop_gradient", _copy, broadcast_shape, loop="same")
+_stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, loop="same")
 
 
 @operation

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn import ops
 from gpunn.common.config import floatx
+from gpunn.common.nested import replaced
 
 
 class Samples:
@@ -16,12 +17,8 @@ class Samples:
 
 
 def each(structure: Any, function: Callable[[Any], Any]) -> Any:
-    """A sample with a function applied to each of its arrays."""
-    if isinstance(structure, tuple):
-        return tuple(each(part, function) for part in structure)
-    if isinstance(structure, Mapping):
-        return {name: each(part, function) for name, part in structure.items()}
-    return function(structure)
+    """A sample with a function applied to each of its arrays. Lists are arrays."""
+    return replaced(function, structure, lambda part: isinstance(part, list))
 
 
 def leaves(structure: Any) -> list[Any]:

@@ -17,7 +17,6 @@ from gpunn.backends.cupy.driver.card import why_not
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.variable import Variable
 
 from . import backend, data
 from .absent import said_of
@@ -70,18 +69,6 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
         return x
     shape = tuple(shape)
     return ops.broadcast_to(x, shape) if x.size == 1 else ops.reshape(x, shape)
-
-
-def make_variable(
-    initial_value: Any = None,
-    trainable: bool = True,
-    validate_shape: bool = True,
-    name: str | None = None,
-    dtype: Any = None,
-    **ignored: Any,
-) -> Variable:
-    """A variable of these numbers."""
-    return Variable(initial_value, dtype=dtype, trainable=trainable, name=name)
 
 
 # Operations whose defaults or arguments are others than Keras's.
@@ -187,7 +174,6 @@ PLAIN: dict[str, Any] = {
     "newaxis": None,
     **OWN,
     "constant": constant,
-    "Variable": make_variable,
     "Tensor": Tensor,
     "is_tensor": ops.is_tensor,
     "convert_to_tensor": ops.convert_to_tensor,

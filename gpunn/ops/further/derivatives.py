@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.config import floatx
+from gpunn.common.nested import replaced
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import Operators
@@ -20,6 +20,7 @@ from gpunn.core.plan import Call
 from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
+from gpunn.ops.elementwise import copy
 from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Primitive, broadcast_shape
@@ -100,15 +101,8 @@ def value_and_grad(
 
 
 def _mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:
-    """``x`` with what fits in its lists, tuples and dictionaries replaced by a function of it."""
-    if fits(x):
-        return function(x)
-    if isinstance(x, dict):
-        return {key: _mapped(function, entry, fits) for key, entry in x.items()}
-    if isinstance(x, (list, tuple)):
-        entries = [_mapped(function, entry, fits) for entry in x]
-        return entries if isinstance(x, list) else tuple(entries)
-    return x
+    """``x`` with what fits replaced by a function of it, at any depth."""
+    return replaced(lambda entry: function(entry) if fits(entry) else entry, x, fits)
 
 
 def _numbers_in(x: Any) -> set[type]:
@@ -173,12 +167,8 @@ class _Argument(Primitive):
     at_once = False
 
 
-def _copy(backend: Backend, out: Array, x: Array) -> None:
-    backend.xp.copyto(out, x)
-
-
 _argument = _Argument(
-    "argument", _copy, broadcast_shape, gradient=lambda dy, y, x: (dy,), loop="same"
+    "argument", copy, broadcast_shape, gradient=lambda dy, y, x: (dy,), loop="same"
 )
 
 
