@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
+from collections.abc import Sequence
+
+import emulated
 import numpy as np
 import pytest
 import torch
+from host_kernels import compile_together
 from numpy.testing import assert_allclose
 from operation_cases.computed import BACKENDS, by_torch, in_steps
 from operation_cases.elementwise import BINARY, COMPARING, DIVIDING, UNARY
 
 from gpunn import ops
+from gpunn.backends.contract.backend import Backend
 
 INF, NAN = np.inf, np.nan
 
@@ -33,11 +41,42 @@ def agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
     assert_allclose(found, expected, tolerance, 1e-37, err_msg=what)
 
 
+def of_one(dtype: str) -> list[np.ndarray]:
+    return [np.array(ENDS, dtype)]
+
+
+def of_two(dtype: str) -> list[np.ndarray]:
+    return [x.ravel() for x in np.meshgrid(*of_one(dtype), *of_one(dtype))]
+
+
+DTYPES = "float32", "float64"
+TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
+
+
+@functools.cache
+def compile_some(names: Sequence[str], operands: int) -> None:
+    def ask(backend: Backend) -> None:
+        for name, dtype in itertools.product(names, DTYPES):
+            with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
+                arrays = (of_one, of_two)[operands - 1](dtype)
+                in_steps(getattr(ops, name), arrays, backend, twice=False)
+
+    compile_together(emulated.launched(ask))
+
+
+def compile_kernels(backend: str, name: str, names: Sequence[str], operands: int) -> None:
+    """If it needs them: with its kernels those of its neighbours, too."""
+    if backend == "emulated":
+        first = names.index(name) // TOGETHER * TOGETHER
+        compile_some(tuple(names[first : first + TOGETHER]), operands)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", UNARY)
 def test_of_one(name: str, dtype: str, backend: str) -> None:
-    x = np.array(ENDS, dtype)
+    compile_kernels(backend, name, tuple(UNARY), operands=1)
+    (x,) = of_one(dtype)
     found = in_steps(getattr(ops, name), [x], backend, twice=False)
     expected = by_torch(UNARY[name][0], [x], twice=False)
     there = slice(None, -1 if name == "sign" else None)  # PyTorch's sign of NaN is 0
@@ -47,10 +86,11 @@ def test_of_one(name: str, dtype: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_of_two(name: str, dtype: str, backend: str) -> None:
-    a, b = (x.ravel() for x in np.meshgrid(np.array(ENDS, dtype), np.array(ENDS, dtype)))
+    compile_kernels(backend, name, NAMES, operands=2)
+    a, b = of_two(dtype)
     theirs = {**BINARY, **DIVIDING, **COMPARING, "power": torch.pow}[name]
     found = in_steps(getattr(ops, name), [a, b], backend, twice=False)
     expected = by_torch(theirs, [a, b], twice=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from typing import Any
 
 import emulated
@@ -73,35 +72,23 @@ def test_an_operation(name: str, backend: str) -> None:
     check_all(name, backend, "float32", "float64")
 
 
-def compile_all(dtype: str) -> None:
-    """The kernels of all cases, many at a time."""
+NAMES = sorted(CASES)
+TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
 
+
+@functools.cache
+def compile_kernels(group: int, dtype: str) -> None:
     def ask(backend: Backend) -> None:
-        for case in itertools.chain.from_iterable(CASES.values()):
-            with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
-                in_steps(case.ours, case.given(dtype), backend, case.smooth)
+        for name in NAMES[group * TOGETHER :][:TOGETHER]:
+            for case in CASES[name]:
+                with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
+                    in_steps(case.ours, case.given(dtype), backend, case.smooth)
 
     compile_together(emulated.launched(ask))
 
 
-@pytest.fixture(scope="module")
-def kernels() -> None:
-    compile_all("float32")
-
-
-@pytest.fixture(scope="module")
-def kernels_of_float64() -> None:
-    compile_all("float64")
-
-
-@pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_an_operation_on_the_kernels_of_a_card(name: str) -> None:
-    check_all(name, "emulated", "float32")
-
-
-@pytest.mark.more
-@pytest.mark.usefixtures("kernels_of_float64")
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_an_operation_on_the_kernels_of_a_card_in_float64(name: str) -> None:
-    check_all(name, "emulated", "float64")
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.more)])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
+    compile_kernels(NAMES.index(name) // TOGETHER, dtype)
+    check_all(name, "emulated", dtype)

@@ -7,6 +7,11 @@
 // What runs the fibers stands in cuda_on_cpu.cpp, which is compiled once and becomes part of every
 // library: compiling it takes longer than most kernels do.
 
+// Without the Bessel functions and their kin of C++17, which no kernel has: loading this header,
+// compiled, would take twice as long, for each library.
+#include <cstddef>
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS
+
 #include <math.h>
 #include <string.h>
 

@@ -14,6 +14,7 @@ import hashlib
 import math
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -35,6 +36,7 @@ CACHE = Path(__file__).parents[3] / "build" / "host"
 COMPILER = (
     *("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=3"),
     *("-shared", "-fPIC"),
+    *(["-fuse-ld=gold"] if shutil.which("ld.gold") else []),  # saves a fifth of a small one
     *os.environ.get("GPUNN_HOST_OPTIONS", "").split(),  # such as -fsanitize=address
 )
 
