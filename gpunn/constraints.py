@@ -23,7 +23,7 @@ from .common.formula import Formula
 from .common.functions import OfFunction
 from .common.lookups import lookups
 from .ops.conversion import convert
-from .ops.functions import ArrayFunction
+from .ops.running.functions import ArrayFunction
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 

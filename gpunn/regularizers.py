@@ -25,8 +25,8 @@ from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
 from .ops.elementwise import abs_, square
-from .ops.functions import ArrayFunction
 from .ops.reductions import sum_
+from .ops.running.functions import ArrayFunction
 from .ops.tensor import Tensor
 
 SETTINGS = (bool, int, float, str, type(None))  # attributes that a penalty is computed with

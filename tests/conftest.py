@@ -22,6 +22,7 @@ from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import registry
+from gpunn.common.config import run_eagerly
 from gpunn.datasets import mnist as source
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Know the limit of a test without pytest-timeout too: `make gpu` needs no plugins."""
+    parser.addoption(
+        "--eagerly", action="store_true",
+        help="run steps eagerly (gpunn.config.run_eagerly), without the tests marked traced",
+    )  # fmt: skip
     if not pluginmanager.hasplugin("timeout"):
         parser.addini("timeout", "seconds a test may take, if pytest-timeout is there")
 
@@ -49,6 +54,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
         items[:] = [item for item in items if not item.get_closest_marker("more")]
+    if config.getoption("eagerly"):
+        run_eagerly(True)
+        traced = [item for item in items if item.get_closest_marker("traced")]
+        config.hook.pytest_deselected(items=traced)
+        items[:] = [item for item in items if item not in traced]
     needy = [item for item in items if item.get_closest_marker("gpu")]
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
         config.hook.pytest_deselected(items=needy)

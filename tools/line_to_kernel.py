@@ -15,7 +15,7 @@ from gpunn.backends.cupy.launch.expressions import text_of
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.gradients import gradients, in_order
 from gpunn.ops.tensor import Tensor, leaf
-from gpunn.ops.trace import trace_of
+from gpunn.ops.trace import Trace
 
 BATCH, FEATURES, UNITS = 32, 784, 128
 
@@ -46,9 +46,11 @@ def named(tensors: Sequence[Tensor], names: dict[int, str]) -> list[str]:
 
 def generated() -> str:
     shapes = ((BATCH, FEATURES), (FEATURES, UNITS), (UNITS,))
-    trace, leaves, y = trace_of(call, [(shape, "float32") for shape in shapes], True, BATCH)
-    dy = leaf(y.shape, y.dtype)
+    trace = Trace(True, BATCH)
+    leaves = [leaf(shape, "float32") for shape in shapes]
     with trace.active():
+        y = call(*leaves)
+        dy = leaf(y.shape, y.dtype)
         found = [t for t in gradients([y], leaves[1:], [dy]) if t is not None]
     names = {id(t): name for t, name in zip((*leaves, dy), ("x", "w", "b", "dy"), strict=True)}
     forward = in_order([y])

@@ -16,8 +16,8 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.functions import ArrayFunction
 from gpunn.ops.primitive import Primitive, unknown_derivative
+from gpunn.ops.running.functions import ArrayFunction
 from gpunn.ops.tensor import Tensor
 
 from .properties import Properties

@@ -22,7 +22,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-from .operators import Operators
+from .operators import ASSIGNED, Operators
 
 ALIGNMENT = 16  # elements: segments begin on a cache line, as cuBLAS prefers too
 
@@ -146,6 +146,12 @@ class Parameter(Operators):
     def dtype(self) -> str | None:
         return None if self.arena is None else self.arena.dtype
 
+    def array_on(self, backend: Backend) -> Array:
+        """Where steps find the values."""
+        if self.arena is None:
+            self.layer.own_arena()
+        return self.value
+
     def numpy(self) -> np.ndarray:
         """A copy of the values on the host."""
         arena = self._arena()
@@ -154,9 +160,15 @@ class Parameter(Operators):
     def assign(self, values: Any) -> None:
         """Set the values; those of no connection stay 0.
 
+        In a layer's `call` they are set in each step, behind its forward pass; what reads the
+        parameter further on in the call gets the new values.
+
         Raises:
             ValueError: if the shape differs.
+            TypeError: in a call of a model that only predicts.
         """
+        if any(assigned(self, values) for assigned in ASSIGNED):
+            return
         values = np.asarray(values)
         self.check(values)
         arena = self._arena()
@@ -164,7 +176,15 @@ class Parameter(Operators):
         with arena.access.writing():
             arena.backend.write(self.value, values)
 
-    def check(self, values: np.ndarray) -> None:
+    def assign_add(self, value: Any) -> None:
+        """Add ``value`` to the values; see `assign`."""
+        self.assign(self + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Take ``value`` from the values; see `assign`."""
+        self.assign(self - value)
+
+    def check(self, values: Any) -> None:
         """Refuse values of another shape."""
         if values.shape != self.shape:
             raise ValueError(

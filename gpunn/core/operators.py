@@ -11,6 +11,9 @@ import numpy as np
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The operations by their names. `gpunn.ops` puts them here: what has operators is below it."""
 
+ASSIGNED: list[Callable[[Any, Any], bool]] = []
+"""What assigns a value to a parameter, if it is called in a trace. `gpunn.ops` puts it here."""
+
 
 def _unary(name: str) -> Any:
     return lambda self: FUNCTIONS[name](self)

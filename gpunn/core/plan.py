@@ -152,6 +152,7 @@ class Call:
         adds_loss: whether there is a loss of the layer's own.
         loss: that loss (1,), to be written by the forward pass.
         loss_scale: what the backward pass multiplies the gradient of that loss by.
+        assigns: whether it may assign to parameters.
     """
 
     backend: Backend
@@ -176,6 +177,7 @@ class Call:
     trains: bool = False
     accumulate_gradients: bool = False
     folded: bool = False
+    assigns: bool = True
 
     def __post_init__(self, inputs: int) -> None:
         self.xs: list[Array] = [None] * inputs

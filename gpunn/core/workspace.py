@@ -55,6 +55,7 @@ class Workspace:
         precision: of products, see `Call`.
         learned: which outputs a loss looks at, counted from 0; all by default.
         loss_scale: what the gradients of losses are multiplied by.
+        assigns: whether a `call` may assign to parameters.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
@@ -79,6 +80,7 @@ class Workspace:
         precision: str | None = None,
         learned: Iterable[int] | None = None,
         loss_scale: float = 1.0,
+        assigns: bool = True,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -98,7 +100,7 @@ class Workspace:
             call = Call(
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
-                node.given, loss_scale=loss_scale,
+                node.given, loss_scale=loss_scale, assigns=assigns,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._output(source))

@@ -54,6 +54,7 @@ class Spec:
         inputs: what messages call each input, "x" or "x['left']", and its shape.
         targets: of each output.
         names: of the inputs.
+        eager: whether what a user writes is called in each step.
     """
 
     backend: Backend
@@ -61,3 +62,4 @@ class Spec:
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     targets: tuple[Target, ...]
     names: tuple[str, ...] = ("x",)
+    eager: bool = False

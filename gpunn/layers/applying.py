@@ -13,10 +13,10 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.workspace import run_once
+from gpunn.ops.given import Given, Place, with_tensors
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
-from .given import Given, Place, with_tensors
 from .held import Holder
 from .shapes import is_shape, whole_shape, with_batch_axis, without_batch_axis
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic

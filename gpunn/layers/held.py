@@ -15,6 +15,7 @@ from gpunn.core.arena import Arena, Parameter, ParameterHolder
 from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
+from gpunn.ops.variable import Variable
 
 from .symbolic import GraphOperation
 
@@ -33,6 +34,16 @@ class Holder(ParameterHolder):
     """Whether its call adds to the loss, as its last trace says."""
     _declares = False
     """True while `build` runs, where parameters are declared."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A variable that is made an attribute becomes a weight, as in Keras."""
+        if isinstance(value, Variable) and "_parameters" in vars(self):
+            first = value.numpy()
+            value = self.parameter(
+                value.shape, lambda shape, dtype: first.astype(dtype), value.own_name or name,
+                value.trainable,
+            )  # fmt: skip
+        super().__setattr__(name, value)
 
     def add_weight(
         self,
@@ -107,8 +118,9 @@ class Holder(ParameterHolder):
 
     @property
     def own_parameters(self) -> list[Parameter]:
-        """Those that it has declared itself, in order."""
-        return list(self._parameters)
+        """Those that it has declared itself, as Keras orders them: in order, what no gradient
+        trains behind the others."""
+        return sorted(self._parameters, key=lambda p: not p.trained)
 
     @property
     def layers_inside(self) -> list[Any]:

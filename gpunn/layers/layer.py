@@ -19,6 +19,7 @@ from gpunn.core.plan import Call
 from . import traced
 from .applying import Applicable
 from .arguments import check_regularizer
+from .as_operation import apply_own
 from .held import trainable
 from .shapes import Shape, check_shape, without_batch_axis
 
@@ -144,7 +145,7 @@ class Layer(Applicable, registry.Entry, HasFields):
         wants to know, and needs neither `forward`, `backward` nor `compute_output_shape` then;
         ``super().call(x)`` is what the layer it derives from computes.
         """
-        return traced.apply_own(self, *args, **kwargs)
+        return apply_own(self, *args, **kwargs)
 
     def add_loss(self, loss: Any) -> None:
         """Inside `call`: add ``loss``, or each of a list, to that of the model.

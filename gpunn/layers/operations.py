@@ -19,12 +19,12 @@ from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
+from gpunn.ops.given import Given, Named, Place, constant, restored, stored
 from gpunn.ops.gradients import in_order
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import trace_of
 
-from .given import Given, Named, Place, constant, restored, stored
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape
@@ -56,7 +56,7 @@ class Operation(Layer):
     Args:
         operation: its name.
         arguments: what it is called with: constants, and the places of tensors; see
-            `gpunn.layers.given`.
+            `gpunn.ops.given`.
         options: likewise, by name.
         index: which of several results it gives.
     """
@@ -121,7 +121,7 @@ class Operation(Layer):
 
         def results(batch: int) -> list[Tensor]:
             given = [((batch, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-            of_inputs = trace_of(lambda *xs: self._results(xs, lambda p: p), given, False, batch)[2]
+            of_inputs = trace_of(lambda *xs: self._results(xs, lambda p: p), given, False, batch)[1]
             return [convert(y) for y in of_inputs]
 
         of_three, of_two = results(3), results(2)  # nothing is computed yet

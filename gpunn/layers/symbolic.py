@@ -9,9 +9,8 @@ from typing import Any
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import Node
 from gpunn.ops.dtypes import is_float
+from gpunn.ops.given import Given
 from gpunn.ops.tensor import Symbolic
-
-from .given import Given
 
 Sample = tuple[int, ...]
 """The shape of one sample."""

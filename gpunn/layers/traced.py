@@ -1,35 +1,32 @@
 """A user's `call` as a node of a plan.
 
 A layer whose class writes ``call`` is traced: its `call` is called once, for the shapes of a
-workspace, and what it computes is then repeated by `gpunn.ops.computation`. Layers inside it are
-single operations of it.
+workspace, and what it computes is then repeated by `gpunn.ops.running`. Layers inside it are single
+operations of it.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
-from copy import copy
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
-from gpunn.ops.fusion.storing import stored
+from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
-from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
-from gpunn.ops.random import STREAMS
+from gpunn.ops.running.computation import Target
+from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Trace, current, trace_of
+from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
 
-from .given import Given, Place
+from .as_operation import apply_own, is_training
 from .symbolic import Sample
 
 
@@ -148,7 +145,7 @@ def outputs_of(
             return call_of(layer, *given.filled(xs), False)
 
         leaves = [((batch, *shape), dtype) for shape in shapes]
-        trace, _, y = trace_of(call, leaves, False, batch)
+        trace, y = trace_of(call, leaves, False, batch)
         tensors, form = results(layer, y)
         found.append([t.shape for t in tensors])
     _check_held(layer, trace)
@@ -166,9 +163,8 @@ def outputs_of(
 def _check_held(layer: Any, trace: Trace) -> None:
     """Refuse weights that nothing finds: of a layer made inside the call, for one."""
     held = {id(p) for p in layer.weights}
-    read = [p for p, _ in trace.parameters.values()]
     applied = [y.attributes["layer"] for y in trace.applied]
-    for p in [*read, *(p for inner in applied for p in inner.own_parameters)]:
+    for p in [*trace.parameters, *(p for inner in applied for p in inner.own_parameters)]:
         if id(p) not in held:
             raise ValueError(
                 f"{layer.name}.call uses the weight {p.path!r} of a layer that is no attribute of "
@@ -183,64 +179,83 @@ def _check_held(layer: Any, trace: Trace) -> None:
 class TracedCall:
     """A user's `call` as the forward and backward pass of a node.
 
+    It is traced once. In eager steps it is traced, and computed by that, in each forward pass.
+
     The outputs of one sample lie one behind the other in that of the node.
     """
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._computation: Computation | None = None
-        layer = call.layer
+        self._stages: Stages | None = None
+        if runs_eagerly():
+            self._follow(ShapeTrace(call.training, call.batch))
+        else:
+            self._follow(Trace(call.training, call.batch))
+        call.adds_loss = self._loss is not None
+
+    def _follow(self, trace: Trace) -> None:
+        """Call the user's `call` in a trace."""
+        call, layer = self._call, self._call.layer
         given: Given = call.given or layer.given_for(len(call.xs))
-        shapes = [(x.shape, x.dtype.name) for x in call.xs]
-        self._trace, self._leaves, y = trace_of(
-            lambda *xs: call_of(layer, *given.filled(xs), call.training),
-            shapes, call.training, call.batch,
-        )  # fmt: skip
-        with self._trace.active():
+        self._trace, trace.assigns = trace, call.assigns
+        self._leaves = leaves = list(map(trace.stands_for, call.xs))
+        with trace.active():
+            y = call_of(layer, *given.filled(leaves), call.training)
             outputs = [convert(t, call.dtype) for t in results(layer, y)[0]]
             self._y = outputs[0]
             if len(outputs) > 1:
                 flat = [ops.reshape(t, (call.batch, -1)) for t in outputs]
                 self._y = ops.concatenate(flat, axis=1)
-            terms = [convert(term, call.dtype) for term in self._trace.losses]
+            terms = [convert(term, call.dtype) for term in trace.losses]
             self._loss = sum(terms[1:], terms[0]) if terms else None
-        call.adds_loss = self._loss is not None
 
     def forward(self, call: Call) -> None:
-        """Write ``call.y`` from ``call.xs``, and ``call.loss``."""
-        if self._computation is None:
-            self._computation = self._bound()
-        self._computation.run(0)
+        """Write ``call.y`` from ``call.xs``, ``call.loss``, and what is assigned to parameters."""
+        if runs_eagerly():
+            self._follow(trace_for(call.backend, call.training, call.batch, call))
+            stages_of(self._trace, call.backend, [self._results()], call).run(0)
+            return
+        if self._stages is None:
+            stages = [self._results()]
+            if call.dy is not None:
+                stages.append(self._gradients())
+            self._stages = stages_of(self._trace, call.backend, stages, call)
+        self._stages.run(0)
 
     def backward(self, call: Call) -> None:
         """Write the gradients of parameters and of ``call.xs`` from ``call.dy``."""
-        assert self._computation is not None
-        self._computation.run(1)
+        if runs_eagerly():
+            stages_of(self._trace, call.backend, [self._gradients()], call).run(0)
+        else:
+            assert self._stages is not None
+            self._stages.run(1)
 
-    def _bound(self) -> Computation:
-        call, trace, y = self._call, self._trace, self._y
-        arrays = {id(leaf): x for leaf, x in zip(self._leaves, call.xs, strict=True)}
-        arrays |= {id(leaf): p.value for p, leaf in trace.parameters.values()}
-        stages = [[Target(y, call.y.reshape(y.shape))]]
-        if self._loss is not None:
-            stages[0].append(Target(self._loss, call.loss.reshape(())))
-        if call.dy is not None:
-            dy = Tensor(y.shape, y.dtype)
-            arrays[id(dy)] = call.dy.reshape(y.shape)
-            stages.append(self._targets(dy))
-        return Computation(call.backend, arrays, stages, call)
+    def _results(self) -> list[Target]:
+        """What the forward pass writes."""
+        call, y, loss = self._call, self._y, self._loss
+        found = [Target(y, call.y.reshape(y.shape))]
+        if call.adds_loss:
+            found.append(_target(loss, call.loss.reshape(()), False))
+        elif loss is not None:
+            raise ValueError(
+                f"{call.layer.name} adds a loss in this step, but added none when its call was "
+                f"tried: add 0 in the other steps."
+            )
+        return found
 
-    def _targets(self, dy: Tensor) -> list[Target]:
-        """Where gradients belong: of inputs that want one, and of parameters that are trained."""
-        call, trace, leaves = self._call, self._trace, self._leaves
+    def _gradients(self) -> list[Target]:
+        """What the backward pass writes: the gradients of inputs that want one, and of parameters
+        that are trained."""
+        call, trace, leaves, y = self._call, self._trace, self._leaves, self._y
+        dy = trace.stands_for(call.dy.reshape(y.shape))
         inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
-        read = [(p, leaf) for p, leaf in trace.parameters.values() if p.trainable and call.trains]
-        outputs, cotangents = [self._y], [dy]
+        read = [p for p in trace.parameters if p.trainable and call.trains]
+        outputs, cotangents = [y], [dy]
         if self._loss is not None:
             outputs.append(self._loss)
             cotangents.append(constant(call.loss_scale, call.dtype))
         with trace.active():
-            wanted = [*(leaves[k] for k in inputs), *(leaf for _, leaf in read)]
+            wanted = [*(leaves[k] for k in inputs), *(trace.held[id(p)].first for p in read)]
             # Of what layers give too: these write the gradients of their own parameters.
             applied = [y for y in trace.applied if call.trains and y.attributes["layer"].weights]
             found = gradients(outputs, [*wanted, *applied], cotangents)
@@ -248,10 +263,10 @@ class TracedCall:
         written = {id(p) for t in trace.calls for p in t.attributes["layer"].own_parameters}
         for k, gradient in zip(inputs, found, strict=False):
             targets.append(_target(gradient, call.dxs[k], call.accumulate_dxs[k]))
-        for (p, _), gradient in zip(read, found[len(inputs) :], strict=False):
+        for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
             targets.append(_target(gradient, p.gradient, more))
-        known = written | {id(p) for p, _ in read}
+        known = written | set(map(id, read))
         if call.trains and not call.accumulate_gradients:
             for p in call.layer.weights:
                 if p.trainable and id(p) not in known:
@@ -259,145 +274,7 @@ class TracedCall:
         return targets
 
 
-def _target(gradient: Tensor | None, array: Array, accumulate: bool) -> Target:
-    if gradient is None:
-        gradient = constant(0.0, array.dtype.name)
-    return Target(gradient, array, accumulate)
-
-
-# -- a layer with a forward and a backward pass, as one operation with that derivative
-
-
-class _Application(Primitive):
-    """A layer applied inside a trace."""
-
-    at_once = False
-
-    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        parent: Call = computation.context
-        layer, number = y.attributes["layer"], y.attributes["number"]
-        call = Call(
-            computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
-            len(arrays), parent.precision, parent.control,
-            layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
-        )  # fmt: skip
-        for k, array in enumerate(arrays):
-            call.reads(k, array)
-        call.y = out
-        computation.calls[id(y)] = call
-        if layer.is_view(call):
-            return stored(computation.backend, call.x, out)
-        return partial(layer.forward, call)
-
-
-class _Backward(Primitive):
-    """The backward pass of an application: the gradients of its inputs, one behind the other."""
-
-    writes = True  # the gradients of parameters
-
-    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        backend, parent = computation.backend, computation.context
-        call, trains = computation.calls[id(y.inputs[1])], y.attributes["trains"]
-        if not trains:  # beside which there may be one that does
-            call = copy(call)
-            call.dxs, call.accumulate_dxs = list(call.dxs), list(call.accumulate_dxs)
-        # A backward pass may overwrite what it is given.
-        given, own = arrays[0], computation.is_last_use(y.inputs[0])
-        call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
-        at = 0
-        for k, x in enumerate(call.xs):
-            call.writes(k, out[at : at + x.size].reshape(x.shape), False)
-            at += x.size
-        layer = call.layer
-        call.trains = trains and parent.trains and any(p.trainable for p in layer.own_parameters)
-        again = id(layer) in computation.written
-        if trains:
-            computation.written.add(id(layer))
-        call.accumulate_gradients = parent.accumulate_gradients or again
-
-        steps: list[Work] = [] if own else [stored(backend, given, call.dy)]
-        view = layer.is_view(call)
-        steps.append(stored(backend, call.dy, call.dx) if view else partial(layer.backward, call))
-
-        def work() -> None:
-            for step in steps:
-                step()
-
-        return work
-
-
-def _application_gradient(
-    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, training: bool, number: int
-) -> Gradients:
-    token = _backward(dy, y, *xs, layer=layer, trains=True)
-    trace = current()
-    if trace is not None:
-        trace.calls.append(token)
-    parts, at = [], 0
-    for x in xs:
-        parts.append(_gradient_part(token, start=at, shape=x.shape))
-        at += x.size
-    return parts
-
-
-def _no_compute(*args: Any, **attributes: Any) -> None:
-    raise TypeError("a layer inside a call is bound to arrays first.")
-
-
-_applied = _Application(
-    "layer",
-    _no_compute,
-    lambda *shapes, layer, training, number: _shape_of(layer, shapes),
-    lambda *dtypes, **attributes: dtypes[0],
-    _application_gradient,
-)
-
-
-_backward = _Backward(
-    "layer's gradient",
-    _no_compute,
-    lambda dy, y, *xs, layer, trains: (sum(math.prod(x) for x in xs),),
-    lambda *dtypes, **attributes: dtypes[0],
-    unknown_derivative(lambda layer, trains: layer.name),
-)
-_gradient_part = Primitive(
-    "part of a gradient",
-    lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
-    lambda given, start, shape: shape,
-    lambda dtype, start, shape: dtype,
-    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # whose derivative is not known
-    view=True,
-)
-
-
-def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    samples = [shape[1:] for shape in shapes]
-    given = samples if layer.takes_list else samples[0]
-    return (shapes[0][0], *layer.ensure_built(given, own=True))
-
-
-def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
-    """What the forward pass of a layer gives, as one operation of the trace.
-
-    Raises:
-        TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
-            fewer tensors than it takes.
-    """
-    trace = current()
-    if trace is None:
-        raise TypeError(f"{layer.name}.call is for a call of another layer; here, write layer(x).")
-    if layer.takes_list != isinstance(x, (list, tuple)):
-        wanted = "a list of tensors" if layer.takes_list else "one tensor"
-        raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
-    number = trace.next_draw()
-    dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
-    xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
-    y = _applied(*xs, layer=layer, training=is_training(training), number=number)
-    trace.applied.append(y)
-    return y
-
-
-def is_training(asked: bool | None) -> bool:
-    """Whether a layer inside a call trains: as its caller does, unless told otherwise."""
-    trace = current()
-    return bool(asked if asked is not None else trace is not None and trace.training)
+def _target(value: Tensor | None, array: Array, accumulate: bool) -> Target:
+    if value is None:
+        value = constant(0.0, array.dtype.name)
+    return Target(value, array, accumulate)

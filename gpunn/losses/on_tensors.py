@@ -7,15 +7,16 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.functions import ArrayFunction, bound, or_zero, places
 from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
+from gpunn.ops.running.computation import Target
+from gpunn.ops.running.eager import Stages, stages_of
+from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
-from gpunn.ops.tensor import Shape, Tensor, constant, leaf
+from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import trace_of
 
 
@@ -35,16 +36,15 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
     arrays = [given.y_pred, given.y_true]
     weighted = arrays if given.weights is None else [*arrays, given.weights]
 
-    def made() -> Computation:
+    def made() -> Stages:
         rows, dtype = given.rows, given.y_pred.dtype.name
-        trace, leaves, y = loss.on_arrays.traced(arrays)
+        trace, leaves, y = loss.on_arrays.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
             y = y if y.ndim else broadcast_to(y, (rows,))  # a batch's value is each row's
             share = constant(given.scale, dtype)
             if given.weights is not None:
-                leaves.append(leaf((rows,), dtype))
-                share = leaves[-1] * share
+                share = trace.stands_for(given.weights) * share
             total = sum_(y * (share * float(rows)))
             (found,) = gradients([y], leaves[:1], [broadcast_to(share, (rows,))])
         counted = constant(float(rows), "float64")
@@ -54,7 +54,7 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
         ]
         if given.gradient is not None:
             targets.append(Target(or_zero(found, given.gradient), given.gradient))
-        return bound(backend, leaves, weighted, targets)
+        return stages_of(trace, backend, [targets])
 
     out = () if given.gradient is None else (given.gradient,)
     key = "loss", loss.on_arrays, given.scale, places(*weighted, given.totals, *out), len(out)
@@ -73,7 +73,8 @@ class _Rows:
             y_pred = reshape(y_pred, (rows, *loss.output_sample))
         if loss.target_sample is not None:
             y_true = reshape(y_true, (rows, *loss.target_sample))
-        values = convert(loss.call(*fitting(y_true, y_pred)), y_pred.dtype)
+        values = of_tensors(loss.call(*fitting(y_true, y_pred)), f"The loss {loss.name!r}")
+        values = convert(values, y_pred.dtype)
         self.one_for_all = not values.ndim
         if values.ndim and values.shape[0] != rows:
             raise ValueError(

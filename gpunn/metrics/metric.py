@@ -19,8 +19,8 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
-from gpunn.ops.functions import ArrayFunction
 from gpunn.ops.reductions import mean
+from gpunn.ops.running.functions import ArrayFunction
 from gpunn.ops.shapes import broadcast_to, reshape
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable

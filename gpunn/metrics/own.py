@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
-from gpunn.ops.functions import places
+from gpunn.ops.running.computation import Target
+from gpunn.ops.running.eager import Stages, stages_of, trace_for
+from gpunn.ops.running.functions import places
 from gpunn.ops.shapes import reshape
-from gpunn.ops.tensor import Tensor, constant, leaf
-from gpunn.ops.trace import Trace
+from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import Held
 
 
 def state_size(metric: Any) -> int:
@@ -49,24 +50,25 @@ def accumulate(
     """What `update_state` does, on the state on the device."""
     arrays = [y_true, y_pred] if weights is None else [y_true, y_pred, weights]
 
-    def made() -> Computation:
-        trace = Trace(False, len(y_pred))
-        leaves = [leaf(a.shape, a.dtype.name) for a in arrays]
-        bound = {id(t): array for t, array in zip(leaves, arrays, strict=True)}
-        for v, at in _slices(metric):
-            held = leaf(v.shape, "float64")
-            bound[id(held)] = state[at].reshape(v.shape)
-            trace.variables[id(v)] = v, held, held + convert(v.first, "float64")
+    def made() -> Stages:
+        trace = trace_for(backend, False, len(y_pred))
+        given = list(map(trace.stands_for, arrays))
         with trace.active():
-            given = list(leaves)
+            for v, at in _slices(metric):
+                first = trace.stands_for(state[at].reshape(v.shape))
+                first = first + convert(v.first, "float64")
+                trace.held[id(v)] = Held(v, first, first)
             if metric.output_sample is not None:
                 given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
             _update(metric, given)
             targets = [
-                Target(convert(now, "float64") - convert(v.first, "float64"), bound[id(held)])
-                for v, held, now in trace.variables.values()
+                Target(
+                    convert(trace.held.pop(id(v)).now, "float64") - convert(v.first, "float64"),
+                    state[at].reshape(v.shape),
+                )
+                for v, at in _slices(metric)
             ]
-        return Computation(backend, bound, [targets])
+        return stages_of(trace, backend, [targets])
 
     backend.kept(("update_state", metric, places(*arrays, state)), made).run(0)
 

@@ -18,10 +18,10 @@ from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, inputs_of, peek
 from gpunn.feeding.rows import name_of
-from gpunn.layers.given import with_tensors
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
+from gpunn.ops.given import with_tensors
 from gpunn.ops.tensor import Tensor
 from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
@@ -37,7 +37,7 @@ class PredictingModel(CompilableModel):
 
     def _reset(self) -> None:
         super()._reset()
-        self._last_predictor: Predictor | None = None
+        self._last_predictor = None
         self._added: list[np.ndarray] | None = None  # to the loss, in its last call
         self._training_calls = itertools.count()  # calls in training so far
 

@@ -37,7 +37,7 @@ _logaddexp = elementwise(
 
 def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     of_a = dy * (b * _power(a, ops.where(b == 0, 0.0, b - 1)))
-    if b.value is not None:
+    if b.is_constant:
         return of_a, None
     return of_a, dy * ops.where(a > 0, y * log(ops.where(a > 0, a, 1.0)), 0.0)
 

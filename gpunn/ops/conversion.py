@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import floatx
-from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 
 from .dtypes import result_type, standard
@@ -27,10 +26,8 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x if dtype is None or standard(dtype) == x.dtype else cast(x, dtype)
-    if isinstance(x, Parameter):
-        return convert(of_parameter(x), dtype)
-    if hasattr(x, "as_tensor"):  # a variable
-        return convert(x.as_tensor(), dtype)
+    if hasattr(x, "array_on"):  # a parameter or a variable
+        return convert(held_by(x), dtype)
     if isinstance(x, (list, tuple)) and any(map(_has_tensor, x)):
         return convert(FUNCTIONS["stack"]([convert(entry) for entry in x]), dtype)
     try:
@@ -47,15 +44,15 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
 def _has_tensor(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_has_tensor, x))
-    return isinstance(x, (Tensor, Parameter)) or hasattr(x, "as_tensor")
+    return isinstance(x, Tensor) or hasattr(x, "array_on")
 
 
-def of_parameter(p: Parameter) -> Tensor:
-    """The values of a parameter: in a trace those of each step, else those of now."""
+def held_by(source: Any) -> Tensor:
+    """What a parameter or a variable holds: in a trace in each step, else now."""
     trace = current()
     if trace is not None:
-        return trace.read(p)
-    return constant(p.numpy(), p.dtype or floatx())
+        return trace.read(source)
+    return constant(source.numpy(), source.dtype or floatx())
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:

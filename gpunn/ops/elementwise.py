@@ -281,4 +281,4 @@ _stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, loop="same")
 def stop_gradient(variable: Any) -> Tensor:
     """The same numbers, as a constant to derivatives."""
     x = convert(variable)
-    return x if x.value is not None else _stop_gradient(x)
+    return x if x.is_constant else _stop_gradient(x)

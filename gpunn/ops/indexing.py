@@ -101,8 +101,8 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     tensors = [convert(e) if a else e for e, a in zip(entries, arrays, strict=True)]
     masks = any(a and t.dtype != "int32" for t, a in zip(tensors, arrays, strict=True))
     if masks or any(e is None for e in tensors):
-        if x.value is not None:
-            return convert(x.value[tuple(map(_as_numpy, tensors))], x.dtype)
+        if x.is_constant:
+            return convert(x.numpy()[tuple(map(_as_numpy, tensors))], x.dtype)
         raise ValueError(
             "tensors of whole numbers, without None, can be an index here; for a choice by truth "
             "values use ops.where."

@@ -6,8 +6,8 @@ with ``out=``, or operations of the contract), and its derivative in other primi
     add = elementwise("add", gradient=lambda dy, y, a, b: (dy, dy))
 
 Applied to tensors with numbers it computes at once. Applied to one without, inside a trace, it
-gives a tensor that knows what it is made from, and `gpunn.ops.computation` computes all of them
-in each step.
+gives a tensor that knows what it is made from, and `gpunn.ops.running` computes all of them in each
+step.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ class Primitive:
         except ValueError as error:
             raise ValueError(self._complaint(shapes, error)) from None
         dtype = self._dtype(*[t.dtype for t in tensors], **attributes)
-        if not self.at_once or any(t.value is None for t in tensors) or not tensors:
+        if not self.at_once or not all(t.is_constant for t in tensors) or not tensors:
             made = Tensor(shape, dtype, None, self, tensors, attributes)
             trace = current()
-            return made if trace is None else trace.first_of(made)
+            return made if trace is None else trace.made(made)
         return Tensor(shape, dtype, self._now(shape, dtype, tensors, attributes))
 
     def _now(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS, Operators
 
 Shape = tuple[int, ...]
@@ -32,7 +31,8 @@ class Tensor(Operators):
     Attributes:
         shape: a tuple of whole numbers.
         dtype: ``"bool"``, ``"int32"``, ``"float32"`` or ``"float64"``.
-        value: the numbers on the host; None inside a trace.
+        value: the numbers on the host; None inside a trace, but for eager steps.
+        is_constant: whether the numbers are the same in each step.
         primitive, inputs, attributes: what computes it from what; None of a leaf.
 
     >>> from gpunn import ops
@@ -49,15 +49,14 @@ class Tensor(Operators):
         primitive: Any = None,
         inputs: Sequence[Tensor] = (),
         attributes: dict[str, Any] | None = None,
-        parameter: Parameter | None = None,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.value = value
+        self.is_constant = value is not None
         self.primitive = primitive
         self.inputs = tuple(inputs)
         self.attributes = attributes or {}
-        self.parameter = parameter
 
     @property
     def size(self) -> int:
@@ -121,7 +120,8 @@ class Tensor(Operators):
             raise TypeError(
                 f"{asked} asks for the numbers of a tensor of shape {self.shape} that stands for "
                 f"those of each step: there are none yet. Choose by ops.where(condition, a, b) "
-                f"instead of `if`, and calculate with gpunn.ops instead of numpy."
+                f"instead of `if`, and calculate with gpunn.ops instead of numpy. To look at "
+                f"numbers while searching an error, call gpunn.config.run_eagerly(True) first."
             )
         return self.value
 

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
 
 from .tensor import Tensor, leaf
+
+
+@dataclass(eq=False)
+class Held:
+    """A parameter or a variable in a trace.
+
+    Attributes:
+        source: the parameter or variable.
+        first: the leaf that stands for what it holds when the step begins.
+        now: what it holds behind all that was assigned to it so far.
+    """
+
+    source: Any
+    first: Tensor
+    now: Tensor
+
+    @property
+    def is_assigned(self) -> bool:
+        return self.now is not self.first
 
 
 class Trace:
@@ -20,50 +44,79 @@ class Trace:
         batch: how many samples the step has.
 
     Attributes:
-        parameters: the leaves that stand for the parameters it reads.
-        variables: those that it reads or assigns to, the leaves that stand for what they hold
-            before, and what they hold behind it.
+        arrays: of the leaves that have one by now, by the ``id`` of their tensors.
+        held: the parameters and variables that it reads or assigns to, by their ``id``.
+        assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
         draws: how many random streams were given out.
         applied: what the layers applied in it give, in order.
         calls: their backward passes, in the order in which these were asked for.
+        trains: whether these write the gradients of the layers' parameters.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:
         self.training, self.batch = training, batch
-        self.parameters: dict[int, tuple[Parameter, Tensor]] = {}
-        self.variables: dict[int, tuple[Any, Tensor, Tensor]] = {}
+        self.arrays: dict[int, Array] = {}
+        self.held: dict[int, Held] = {}
+        self.assigns = True
         self.losses: list[Tensor] = []
         self.draws = 0
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
+        self.trains = True
         self._first: dict[tuple[Any, ...], Tensor] = {}
 
-    def read(self, p: Parameter) -> Tensor:
-        """The leaf for a parameter: the same one each time."""
-        if id(p) not in self.parameters:
-            self.parameters[id(p)] = p, Tensor(p.shape, p.dtype or "float32", parameter=p)
-        return self.parameters[id(p)][1]
+    def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
+        """A leaf: what it stands for is said later, or never."""
+        return leaf(shape, dtype)
 
-    def variable(self, variable: Any, value: Tensor) -> Tensor:
-        """What a variable holds at this point of a step."""
-        return self._held(variable, value)[2]
+    def stands_for(self, array: Array) -> Tensor:
+        """A leaf for what an array holds in each step."""
+        t = self.leaf(array.shape, array.dtype.name)
+        self.arrays[id(t)] = array
+        return t
 
-    def assign(self, variable: Any, before: Tensor, value: Tensor) -> None:
-        """From here on, a variable holds ``value``."""
-        first = self._held(variable, before)[1]
-        self.variables[id(variable)] = variable, first, value
+    def read(self, source: Any) -> Tensor:
+        """What a parameter or variable holds at this point of a step."""
+        return self._held(source).now
 
-    def _held(self, variable: Any, value: Tensor) -> tuple[Any, Tensor, Tensor]:
-        if id(variable) not in self.variables:
-            first = leaf(value.shape, value.dtype)
-            self.variables[id(variable)] = variable, first, first
-        return self.variables[id(variable)]
+    def assign(self, source: Any, value: Tensor) -> None:
+        """From here on, a parameter or variable holds ``value``.
 
-    def first_of(self, t: Tensor) -> Tensor:
-        """The first tensor that is made of the same by the same operation: ``t``, if it is new."""
+        Raises:
+            TypeError: where a model only predicts.
+        """
+        if isinstance(source, Parameter) and not self.assigns:
+            raise TypeError(
+                f"{source.path} is assigned to by a call of predict or evaluate, which change "
+                f"nothing. Write `if training:` in front of it; call(x, training=None) is told."
+            )
+        self._held(source).now = value
+
+    def _held(self, source: Any) -> Held:
+        if id(source) not in self.held:
+            first = self.first_of(source)
+            self.held[id(source)] = Held(source, first, first)
+        return self.held[id(source)]
+
+    def first_of(self, source: Any) -> Tensor:
+        """The leaf for what a parameter or variable holds when a step begins."""
+        return self.leaf(source.shape, source.dtype or "float32")
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """Those that it reads or assigns to."""
+        return [h.source for h in self.held.values() if isinstance(h.source, Parameter)]
+
+    @property
+    def assigned(self) -> list[Held]:
+        """The parameters and variables that hold something else behind a step."""
+        return [held for held in self.held.values() if held.is_assigned]
+
+    def made(self, t: Tensor) -> Tensor:
+        """What stands for the result of an operation: of two that are the same, the first."""
         made_of = [
-            id(x) if x.value is None or x.size > 1 else (x.dtype, x.shape, x.value.tobytes())
+            (x.dtype, x.shape, x.value.tobytes()) if x.value is not None and x.size <= 1 else id(x)
             for x in t.inputs
         ]
         attributes = [(name, value, type(value)) for name, value in t.attributes.items()]
@@ -101,17 +154,32 @@ def current() -> Trace | None:
     return _active.traces[-1] if _active.traces else None
 
 
+class ShapeTrace(Trace):
+    """A trace that only finds out shapes; where steps are eager, all numbers are 0 there."""
+
+    def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
+        return self._with_zeros(leaf(shape, dtype))
+
+    def made(self, t: Tensor) -> Tensor:
+        return self._with_zeros(super().made(t))
+
+    def _with_zeros(self, t: Tensor) -> Tensor:
+        if runs_eagerly():
+            t.value = np.broadcast_to(np.zeros((), t.dtype), t.shape)
+        return t
+
+
 def trace_of(
     function: Callable[..., Any],
-    shapes: Sequence[tuple[tuple[int, ...], str]],
+    shapes: Iterable[tuple[Sequence[int], str]],
     training: bool = False,
     batch: int = 0,
-) -> tuple[Trace, list[Tensor], Any]:
-    """Call ``function`` with leaves of these shapes and dtypes.
+) -> tuple[Trace, Any]:
+    """Call ``function`` with leaves of these shapes and dtypes, to see what becomes of them.
 
     Returns:
-        the trace, the leaves, and what the function gave.
+        the trace, and what the function gave.
     """
-    trace, leaves = Trace(training, batch), [leaf(*given) for given in shapes]
+    trace = ShapeTrace(training, batch)
     with trace.active():
-        return trace, leaves, function(*leaves)
+        return trace, function(*(trace.leaf(*given) for given in shapes))

@@ -1,4 +1,4 @@
-"""Variables: arrays that a metric or a layer of a user's keeps from step to step."""
+"""Variables: arrays that what a user writes keeps from step to step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.core.operators import Operators
+from gpunn.core.arena import Parameter
+from gpunn.core.operators import ASSIGNED, Operators
 
-from .conversion import convert
+from .conversion import convert, held_by
 from .dtypes import standard
 from .tensor import Tensor, constant
 from .trace import current
@@ -19,8 +21,10 @@ from .trace import current
 class Variable(Operators):
     """An array that can be assigned to.
 
-    In a trace an assignment is done in each step, in the order in which they were written; what
-    reads the variable behind it gets the new value.
+    What reads it in a layer's call, a loss and so on reads in each step what it holds then: a
+    callback may assign to it. In a trace an assignment is done in each step, in the order in which
+    they were written; what reads the variable behind it gets the new value. As the attribute of a
+    layer it becomes a weight of this, which is saved with it.
 
     Args:
         initializer: the first value: numbers, a function of a shape and a dtype, or the name of
@@ -52,8 +56,10 @@ class Variable(Operators):
         if shape is not None and first.shape != tuple(shape):
             first = np.broadcast_to(first, tuple(shape)).copy()
         self.first = first  # what `reset` brings back
-        self.name, self.trainable = name or "variable", trainable
+        self.own_name, self.trainable = name, trainable
+        self.name = name or "variable"
         self._value = constant(first, dtype)
+        self._arrays: list[tuple[Any, Array]] = []  # where steps find it, on each backend
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,17 +75,29 @@ class Variable(Operators):
 
     def as_tensor(self) -> Tensor:
         """What it holds: in a trace, in that step."""
-        trace = current()
-        return self._value if trace is None else trace.variable(self, self._value)
+        return held_by(self)
+
+    def array_on(self, backend: Backend) -> Array:
+        """Where steps on a backend find what it holds, and put what they assign to it."""
+        for known, array in self._arrays:
+            if known is backend.root:
+                return array
+        array = backend.upload(self.numpy()).reshape(self.shape)
+        self._arrays.append((backend.root, array))
+        return array
 
     def numpy(self) -> np.ndarray:
+        """A copy of what it holds; behind steps, of the backend that came to it last."""
+        if self._arrays:
+            backend, array = self._arrays[-1]
+            return backend.read(array)
         return self._value.numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self._value.__array__(dtype)
+        return self.numpy().astype(dtype or self.dtype, copy=False)
 
     def __float__(self) -> float:
-        return float(self._value)
+        return float(self.numpy())
 
     def assign(self, value: Any) -> Tensor:
         """Let it hold ``value``, of its shape.
@@ -92,12 +110,14 @@ class Variable(Operators):
             raise ValueError(
                 f"{self.name} has the shape {self.shape}; got a value of shape {value.shape}."
             )
-        trace = current()
-        if trace is None:
-            self._value = constant(value.numpy(), self.dtype)
-        else:
-            trace.assign(self, self._value, value)
+        if not assign_in_trace(self, value):
+            self._set(value.numpy())
         return value
+
+    def _set(self, numbers: np.ndarray) -> None:
+        self._value = constant(numbers, self.dtype)
+        for backend, array in self._arrays:
+            backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:
         """Add ``value`` to what it holds."""
@@ -109,7 +129,26 @@ class Variable(Operators):
 
     def reset(self) -> None:
         """Let it hold its first value."""
-        self._value = constant(self.first, self.dtype)
+        self._set(self.first)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name} {self._value!r}>"
+        return f"<Variable {self.name} {constant(self.numpy(), self.dtype)!r}>"
+
+
+def assign_in_trace(source: Any, value: Any) -> bool:
+    """Let a parameter or variable hold ``value`` from here on, if this is a trace.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    trace = current()
+    if trace is None:
+        return False
+    value = convert(value, source.dtype)
+    if isinstance(source, Parameter):
+        source.check(value)
+    trace.assign(source, value)
+    return True
+
+
+ASSIGNED.append(assign_in_trace)

@@ -12,10 +12,10 @@ from typing import Any
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
 from gpunn.layers import InputLayer
-from gpunn.layers.given import Given
 from gpunn.layers.layer import Layer
 from gpunn.layers.symbolic import Form, Sample
 from gpunn.layers.traced import takes_training
+from gpunn.ops.given import Given
 
 from .graph import Graph, by_name
 

@@ -10,9 +10,9 @@ from gpunn.common import registry
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
-from gpunn.layers.given import Given
 from gpunn.layers.operations import Operation
 from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
+from gpunn.ops.given import Given
 
 
 class Graph:

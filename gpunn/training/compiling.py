@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from gpunn import optimizers
 from gpunn.backends.shared.precision import check_precision
 from gpunn.callbacks import History
 from gpunn.common import registry
-from gpunn.common.arguments import warn
+from gpunn.common.arguments import check_flag, warn
+from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive, Hold
 from gpunn.common.random import draw_seed
 from gpunn.core.plan import Plan
@@ -29,6 +31,7 @@ from .matching import (
     given_metrics,
     warn_of_zero_gradients,
 )
+from .predictor import Predictor
 from .readings import constant_outputs
 from .trainer import Trainer
 
@@ -45,6 +48,7 @@ class CompilableModel(Structure):
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
     matmul_precision: str | None = None
+    _eager = False
     _trains: Exclusive
     _warned = False  # of layers through which nothing learns, since compile
     _noted = False  # whether the notes of `readings` were printed, since compile
@@ -52,6 +56,8 @@ class CompilableModel(Structure):
     _losses: list[Any] | None = None  # of each output
     _loss_weights: list[float] | None = None
     _asked: dict[str, Any] | None = None  # of compile, before the outputs are known
+
+    _last_predictor: Predictor | None = None
 
     def _reset(self) -> None:
         super()._reset()
@@ -88,8 +94,10 @@ class CompilableModel(Structure):
                 Sums and everything else stay float32, and so does `predict`. It takes a
                 card of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
                 backend it has no effect, which is announced once.
-            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted as in
-                Keras, without effect: how many steps are launched at once is decided here.
+            run_eagerly: whether what you have written, as a layer's ``call``, is called in each
+                step with numbers, to search errors: see `gpunn.config.run_eagerly`.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras, without
+                effect: how many steps are launched at once is decided here.
 
         Raises:
             ValueError: for unknown names, if loss and last activation contradict
@@ -98,7 +106,20 @@ class CompilableModel(Structure):
         """
         if self._trains.holder is not None:
             raise RuntimeError(_in_training(self, "compile"))
+        self.run_eagerly = run_eagerly
         self._compile(optimizer, loss, loss_weights, metrics, weighted_metrics, matmul_precision)
+
+    @property
+    def run_eagerly(self) -> bool:
+        """As `compile` was told; may be set at any time."""
+        return self._eager
+
+    @run_eagerly.setter
+    def run_eagerly(self, eager: bool) -> None:
+        self._eager = check_flag("run_eagerly", eager)
+        self._last_predictor = None
+        if self.trainer is not None:
+            self.trainer.spec = replace(self.trainer.spec, eager=self._eager)
 
     def _compile(
         self,
@@ -227,6 +248,7 @@ class CompilableModel(Structure):
             tuple(zip(arguments, plan.input_shapes, strict=True)),
             tuple(targets),
             tuple(inputs),
+            self._eager,
         )
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
@@ -257,7 +279,8 @@ class CompilableModel(Structure):
 
     def _build_for(self, x: Any, y: Any = None) -> None:
         if self.plan is None:
-            self._build(self._shapes_of(x, y))
+            with eagerly(self._eager):
+                self._build(self._shapes_of(x, y))
 
     def _shapes_of(self, x: Any, y: Any = None) -> list[Sample]:
         """The shapes of one sample of the first data that the model sees."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BATCHES, Control
+from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan, settings_of
@@ -37,25 +38,28 @@ class Forward:
     """
 
     def __init__(self, plan: Plan, spec: Spec, seed: int = 0) -> None:
-        self._plan, self._dtype, self._seed = plan, spec.dtype, seed
+        self._plan, self._dtype, self._seed, self._eager = plan, spec.dtype, seed, spec.eager
         self.backend = spec.backend.isolated()
         self._control = Control(self.backend) if plan.has_calls else None
         self._pool = Pool(self.backend)
         self._traceable = all(map(is_traceable, plan.formulas))
-        self._programs: dict[int, tuple[Workspace, Program]] = {}
+        self._programs: dict[tuple[int, bool], tuple[Workspace, Program]] = {}
 
     def run(self, xs: Sequence[Array], number: int = 0) -> Workspace:
         """Forward on arrays, one for each input; outputs are in its ``ys``.
 
         ``number``: of the random numbers, if some are drawn.
         """
-        size = len(xs[0])
-        if size not in self._programs:
-            with self.room(size):
-                self._programs[size] = self._program(size)
+        if self._eager and not runs_eagerly():
+            with eagerly(True):
                 return self.run(xs, number)
-        workspace, program = entry = self._programs.pop(size)
-        self._programs[size] = entry  # last: most recently used
+        key = len(xs[0]), runs_eagerly()
+        if key not in self._programs:
+            with self.room(key[0]):
+                self._programs[key] = self._program(key[0])
+                return self.run(xs, number)
+        workspace, program = entry = self._programs.pop(key)
+        self._programs[key] = entry  # last: most recently used
         workspace.put(xs)
         if self._control is not None:
             self._control.set(BATCHES, number)
@@ -73,7 +77,7 @@ class Forward:
             self.backend.release()  # work arrays of its size
         workspace = Workspace(
             self._plan, self.backend, self._dtype, size, self._pool,
-            control=self._control, seed=self._seed,
+            control=self._control, seed=self._seed, assigns=False,
         )  # fmt: skip
         return workspace, self.backend.program(workspace.forward, self._traceable)
 

@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
+from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.core.workspace import Pool
 from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
@@ -47,7 +48,7 @@ class Programs:
         self.pool = Pool(self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
-        self._on_batch: dict[tuple[int, frozenset[str]], Entry] = {}
+        self._on_batch: dict[tuple[int, frozenset[str], bool], Entry] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
 
@@ -70,7 +71,7 @@ class Programs:
         It is kept as long as ``source`` lives.
         """
         programs = self._on_rows.setdefault(source, {})
-        key = size, order.rows, order.seed
+        key = size, order.rows, order.seed, self._eager
         arrays = source.arrays  # not `source`: the program must not keep alive what keeps it
         entry = programs.pop(key, None) or self._program_of(size, arrays.keys(), arrays, order)
         while len(programs) >= CACHED_PROGRAMS:
@@ -92,7 +93,7 @@ class Programs:
 
     def _run_batch(self, rows: Rows) -> None:
         names = frozenset(rows.arrays)
-        key = len(rows), names
+        key = len(rows), names, self._eager
         entry = self._on_batch.pop(key, None)
         if entry is None:
             entry = self._program_of(len(rows), names)
@@ -110,9 +111,16 @@ class Programs:
 
     def run(self, program: Program, steps: int) -> None:
         """Run one of the programs; meanwhile no other thread writes the weights."""
+        if self._eager and not runs_eagerly():
+            with eagerly(True):
+                return self.run(program, steps)
         access = self.objective.arena.access
         with access.writing() if self.training else access.reading():
             program.run(steps)
+
+    @property
+    def _eager(self) -> bool:
+        return self.objective.spec.eager or runs_eagerly()
 
     def _program_of(
         self,
@@ -125,7 +133,8 @@ class Programs:
         objective, control = self.objective, self.control
         batch = Batch(objective, self.backend, control, self.pool, size, self.training)
         step = ModelStep(batch, self.totals, given, source, order)
-        program = self.backend.program(step, objective.traceable)
+        with eagerly(self._eager):
+            program = self.backend.program(step, objective.traceable)
         optimizer = objective.optimizer if self.training else None
         # A schedule without a functor is computed by the host, before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())

@@ -46,6 +46,7 @@ class Batch:
         self.workspace = Workspace(
             of.plan, self.backend, dtype, self.size, pool, self.training, of.replaced, self.control,
             of.seed, of.precision, [head.number for head in of.heads], of.loss_scale,
+            assigns=self.training,
         )  # fmt: skip
         self.target_buffers = [
             TargetBuffers(head, self.workspace, pool, dtype) for head in of.heads

@@ -323,6 +323,7 @@ def assert_learns_the_same(device: Any) -> None:
     assert_near(tuple(weights[1]), weights[0], 1e-5)
 
 
+@pytest.mark.traced
 def test_products_take_epilogues() -> None:
     """The bias and ReLU of a convolution, and the gradient of its bias."""
 

@@ -334,8 +334,12 @@ def here() -> str:
         (lambda x: ops.sum(x, axis=0), ValueError, r"shapes \(4,\) for 2 samples"),
         (lambda x: x + ops.ones((3,)), ValueError, r"\(2, 4\) and \(3,\), at .*forms\.py line \d+"),
         (lambda x: ops.matmul(x, ops.ones((3, 2))), ValueError, r"\(2, 4\) and \(3, 2\)"),
-        (lambda x: np.exp(x), TypeError, "gpunn.ops instead of numpy"),
-        (lambda x: x if x > 0 else -x, TypeError, r"ops\.where"),
+        pytest.param(
+            lambda x: np.exp(x), TypeError, "gpunn.ops instead of numpy", marks=pytest.mark.traced
+        ),
+        pytest.param(
+            lambda x: x if x > 0 else -x, TypeError, r"ops\.where", marks=pytest.mark.traced
+        ),
         (lambda x: None, TypeError, r"mine\.call must return a tensor.*got None"),
         (lambda x: 3.0, TypeError, r"mine\.call must return a tensor.*got 3\.0"),
         (lambda x: layers.Dense(2)(x), ValueError, "no attribute of mine.*__init__"),

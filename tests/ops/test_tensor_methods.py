@@ -109,6 +109,10 @@ def test_functions_of_numpy_give_arrays_as_before() -> None:
         assert_allclose(function(t), function(X), 1e-6)
     assert_allclose(np.sum(t, axis=2, keepdims=True), X.sum(axis=2, keepdims=True), 1e-6)
     assert_allclose(np.clip(t, 0, 1), np.clip(X, 0, 1))
+
+
+@pytest.mark.traced
+def test_functions_of_numpy_in_a_trace_say_what_to_use() -> None:
     with pytest.raises(TypeError, match=r"gpunn\.ops instead of numpy"):
         trace_of(np.sum, [((2,), "float32")])
 

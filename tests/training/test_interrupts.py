@@ -251,6 +251,7 @@ def check_whole_steps(undisturbed: Undisturbed, model: Any) -> None:
         assert_array_equal(found, expected, err_msg=f"after {steps} steps")
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_signals_at_random_moments(undisturbed: Undisturbed) -> None:
     send_signals(undisturbed, 40, whole_steps=True)
@@ -265,6 +266,7 @@ def test_a_thousand_signals_at_random_moments(undisturbed: Undisturbed) -> None:
 # -- how long it takes
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
     """It does not wait for the end of an epoch of a million steps."""

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpunn.common.config import runs_eagerly
+
 from . import Contract
 from .device import Array as Array
 from .device import Device
@@ -26,6 +28,22 @@ class Program(Protocol):
     """A step that is performed over and over. ``run(n)`` performs it n times."""
 
     def run(self, steps: int) -> None: ...
+
+
+class EagerProgram:
+    """A program that calls its step each time: see `gpunn.config.run_eagerly`."""
+
+    mode = "eager"
+    launches = kernels = ()
+    steps_per_launch = 1
+
+    def __init__(self, backend: Backend, step: Step) -> None:
+        self._backend, self._step = backend, step
+
+    def run(self, steps: int) -> None:
+        with self._backend.turn, np.errstate(all="ignore"):
+            for _ in range(steps):
+                self._step()
 
 
 class Backend(Contract, Device):
@@ -96,7 +114,7 @@ class Backend(Contract, Device):
         """
         if self.root is self:
             raise RuntimeError("A program is made on a backend of its own: backend.isolated().")
-        return self._program(step, traceable)
+        return EagerProgram(self, step) if runs_eagerly() else self._program(step, traceable)
 
     @abstractmethod
     def _program(self, step: Step, traceable: bool) -> Program:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpunn.backends.shared.threads import helper_number
+from gpunn.common.config import runs_eagerly
 
 Array = Any  # numpy.ndarray or cupy.ndarray: nothing outside the backends cares which
 Own = TypeVar("Own", bound="Device")
@@ -187,7 +188,9 @@ class Device(ABC):
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """What a formula has made for arrays, as long as there are work arrays: ``make()`` is
-        called where there is none of this key in this thread."""
+        called where there is none of this key in this thread, and in eager steps each time."""
+        if runs_eagerly():
+            return make()
         arrays, key = self._scratch.arrays, ("kept", helper_number(), *key)
         found = arrays.get(key)
         if found is None:

@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
-from gpunn.common.config import floatx
+from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import replaced
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import Operators
 from gpunn.core.plan import Call
-from gpunn.ops.computation import Computation, Target
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import copy
 from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Primitive, broadcast_shape
+from gpunn.ops.running.computation import Target
+from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
-from gpunn.ops.tensor import Tensor, constant, leaf
+from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current
 
 __all__ = ["grad", "value_and_grad"]
@@ -177,7 +179,6 @@ class _InTrace:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self._known = len(trace.calls)
         self._arguments: list[Tensor] = []
 
     def argument(self, x: Any) -> Tensor:
@@ -191,10 +192,11 @@ class _InTrace:
 
     def derived(self, y: Tensor) -> list[Tensor]:
         """``y`` and its gradients, as a trace has them."""
-        found = gradients([y], self._arguments)
-        for token in self.trace.calls[self._known :]:  # the step's own backward pass trains
-            token.attributes["trains"] = False
-        del self.trace.calls[self._known :]
+        before, self.trace.trains = self.trace.trains, False  # the step's own backward pass does
+        try:
+            found = gradients([y], self._arguments)
+        finally:
+            self.trace.trains = before
         return [y, *_or_zeros(found, self._arguments)]
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
@@ -224,6 +226,9 @@ class _AtOnce:
 
     def __init__(self) -> None:
         self.trace = Trace()
+        if runs_eagerly():  # before it is known whose weights it reads
+            context = _context(get_backend(), floatx(), draw_seed())
+            self.trace = trace_for(context.backend, context=context)
         self._arguments: list[Tensor] = []
         self._weights: list[Parameter | None] = []  # what each argument is
         self._arrays: dict[int, np.ndarray] = {}  # of the leaves
@@ -233,8 +238,7 @@ class _AtOnce:
             found = convert(x)  # the leaf that whoever reads it gets
         else:
             given = _floats(x)
-            found = leaf(given.shape, given.dtype)
-            self._arrays[id(found)] = given.numpy()
+            found = self._leaf(given.numpy())
         self._arguments.append(found)
         self._weights.append(x if isinstance(x, Parameter) else None)
         return found
@@ -247,46 +251,52 @@ class _AtOnce:
         for p in wanted:
             if not p.trainable and any(p in _own_weights(t) for t in applied):
                 raise ValueError(f"{p.path} is not trained: its layer computes no gradient by it.")
+        if isinstance(self.trace, EagerTrace):
+            self.trace.computed.context.trains = bool(wanted)
         found = gradients([y], [*self._arguments, *applied])[: len(self._arguments)]
         return [y, *_or_zeros(found, self._arguments)]
 
+    def _leaf(self, array: np.ndarray) -> Tensor:
+        if isinstance(self.trace, EagerTrace):
+            backend = self.trace.computed.backend
+            return self.trace.stands_for(backend.upload(array).reshape(array.shape))
+        found = self.trace.leaf(array.shape, array.dtype.name)
+        self._arrays[id(found)] = array
+        return found
+
     def made(self, results: list[Tensor]) -> list[Tensor]:
         trace, trains = self.trace, any(self._weights)
-        changed = [(v, now) for v, first, now in trace.variables.values() if now is not first]
-        weights = [p for p, _ in trace.parameters.values()]
-        weights += [p for t in trace.applied for p in _own_weights(t)]
+        weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
             if p.arena is None:
                 p.layer.own_arena()
         arena = next((p.arena for p in weights), None)
         access: Any = nullcontext()
         if arena is not None:
-            access = arena.access.writing() if trains else arena.access.reading()
+            writes = trains or any(isinstance(held.source, Parameter) for held in trace.assigned)
+            access = arena.access.writing() if writes else arena.access.reading()
         with access:
-            numbers = self._computed([*results, *(now for _, now in changed)], arena, trains)
-        for (variable, _), value in zip(changed, numbers[len(results) :], strict=True):
-            variable.assign(value)
-        return numbers[: len(results)]
+            return self._computed(results, arena, trains)
 
     def _computed(self, results: list[Tensor], arena: Any, trains: bool) -> list[Tensor]:
         """The numbers of these, of which the first is the value, and gradients follow it."""
         trace = self.trace
-        backend = (get_backend() if arena is None else arena.backend).isolated()
+        if isinstance(trace, EagerTrace):
+            context = trace.computed.context
+        else:
+            backend, dtype = get_backend(), floatx()
+            if arena is not None:
+                backend, dtype = arena.backend, arena.dtype
+            context = _context(backend, dtype, draw_seed() if trace.draws else 0)
+        backend = context.backend
         with backend.turn, np.errstate(all="ignore"):
-            arrays = {key: backend.upload(a).reshape(a.shape) for key, a in self._arrays.items()}
-            for p, read in trace.parameters.values():
-                arrays[id(read)] = p.value
-            for variable, first, _ in trace.variables.values():
-                arrays[id(first)] = backend.upload(variable.numpy()).reshape(first.shape)
-            context = Call(
-                backend, None, 0, floatx() if arena is None else arena.dtype, False,
-                control=Control(backend), seed=draw_seed() if trace.draws else 0,
-            )  # fmt: skip
+            for key, array in self._arrays.items():
+                trace.arrays[key] = backend.upload(array).reshape(array.shape)
             context.trains = trains
             outs = [backend.empty(t.shape, t.dtype) for t in results]
             stored = [Target(t, out) for t, out in zip(results, outs, strict=True)]
             stages = [stored[:1], [*(Target(token) for token in trace.calls), *stored[1:]]]
-            computation = Computation(backend, arrays, stages, context)
+            computation = stages_of(trace, backend, stages, context)
             computation.run(0)
             computation.run(1)
             numbers = [backend.read(out) for out in outs]
@@ -295,3 +305,9 @@ class _AtOnce:
                 if weight is not None and weight in written:
                     numbers[k] = numbers[k] + backend.read(weight.gradient)
         return [constant(n, t.dtype) for n, t in zip(numbers, results, strict=True)]
+
+
+def _context(backend: Backend, dtype: str, seed: int) -> Call:
+    """What layers in a function belong to that is computed at once."""
+    backend = backend.isolated()
+    return Call(backend, None, 0, dtype, False, control=Control(backend), seed=seed)

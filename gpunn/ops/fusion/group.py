@@ -136,7 +136,7 @@ class Group:
             return False
         known = self._known.get(id(t))
         if known is None:
-            return t.value is None or t.size > 1 or extent == ONE
+            return not t.is_constant or t.size > 1 or extent == ONE
         # A sum of rows is complete when all of them were seen.
         return known.extent == extent and known.value.function != "column_sum"
 
@@ -144,7 +144,7 @@ class Group:
         """The value of an operand, which may be a new input."""
         known = self._known.get(id(t))
         if known is None:
-            if t.value is not None and t.size == 1:
+            if t.is_constant and t.value is not None and t.size == 1:
                 return self.constant(float(t.value.item()))
             self.inputs.append(t)
             known = self._known[id(t)] = Member(Value("input", extent), extent)

@@ -40,8 +40,8 @@ def _elementwise(group: Group, t: Tensor) -> Member | None:
 
 def _one_hot(group: Group, t: Tensor, extent: Extent) -> Member | None:
     """Whole numbers that are compared with the places in a row."""
-    places, others = [x for x in t.inputs if x.value is not None], [
-        x for x in t.inputs if x.value is None
+    places, others = [x for x in t.inputs if x.is_constant], [
+        x for x in t.inputs if not x.is_constant
     ]
     if not (len(places) == len(others) == 1 and others[0].dtype == places[0].dtype == "int32"):
         return None
@@ -79,7 +79,7 @@ def _cast(group: Group, t: Tensor) -> Member | None:
     kept = whole or t.dtype in ("bool", group.dtype)
     if extent is None or not kept or not group.can_read(x, extent):
         return None
-    if known is None and x.value is not None and x.size == 1:
+    if known is None and x.is_constant and x.size == 1:
         return None
     value = group.read(x, extent)
     if t.dtype == "bool":

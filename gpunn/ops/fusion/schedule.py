@@ -130,4 +130,4 @@ def _grown(group: Group, near: Sequence[Tensor], done: Collection[int]) -> Group
 
 
 def _are_there(tensors: Sequence[Tensor], done: Collection[int]) -> bool:
-    return all(id(t) in done or t.value is not None for t in tensors)
+    return all(id(t) in done or t.is_constant for t in tensors)

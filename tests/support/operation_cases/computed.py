@@ -17,10 +17,11 @@ from host_kernels import poison
 from gpunn import ops
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
-from gpunn.ops.computation import Computation, Target
+from gpunn.common.config import runs_eagerly
 from gpunn.ops.gradients import gradients
-from gpunn.ops.tensor import Tensor, leaf
-from gpunn.ops.trace import trace_of
+from gpunn.ops.running.computation import Computation, Target
+from gpunn.ops.running.eager import Stages, stages_of, trace_for
+from gpunn.ops.tensor import Tensor
 
 BACKENDS = ["numpy", "compiled", "emulated"]
 
@@ -77,17 +78,20 @@ def in_steps(
 ) -> Result:
     """The results and gradients on a backend, each the same in a second step."""
     dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
-    trace, leaves, results = trace_of(function, [(a.shape, a.dtype.name) for a in arrays])
-    ys = listed(results)
-    xs = [x for x in leaves if is_float(x)]
-    known = dict(zip(map(id, leaves), arrays, strict=True))
+    device = (get_backend(backend) if isinstance(backend, str) else backend).isolated()
+    trace = trace_for(device)
+
+    def standing_for(arrays: Arrays) -> list[Tensor]:
+        return [trace.stands_for(device.upload(a).reshape(a.shape)) for a in arrays]
 
     def weighted(tensors: list[Tensor], seed: int) -> list[Tensor]:
-        leaves = [leaf(t.shape, t.dtype) for t in tensors]
         values = weights([t.shape for t in tensors], dtype, seed)
-        known.update({id(w): v.astype(w.dtype) for w, v in zip(leaves, values, strict=True)})
-        return leaves
+        return standing_for([v.astype(t.dtype) for t, v in zip(tensors, values, strict=True)])
 
+    leaves = standing_for(arrays)
+    xs = [x for x in leaves if is_float(x)]
+    with trace.active():
+        ys = listed(function(*leaves))
     floats = [y for y in ys if is_float(y)]
     first: list[Any] = [None] * len(xs)
     second: list[Any] = [None] * (len(xs) + len(floats))
@@ -101,9 +105,7 @@ def in_steps(
             second = gradients([g for g, _ in pairs], [*xs, *dys], [v for _, v in pairs])
     stages = [ys, first, second if twice else []]
     likes = [ys, xs, [*xs, *dys] if twice else []]
-    device = (get_backend(backend) if isinstance(backend, str) else backend).isolated()
     with device.turn:
-        on_device = {key: device.upload(a).reshape(a.shape) for key, a in known.items()}
         outs = [
             [None if t is None else device.empty(t.shape, t.dtype) for t in stage]
             for stage in stages
@@ -112,7 +114,11 @@ def in_steps(
             [Target(t, out) for t, out in zip(*both, strict=True) if t is not None]
             for both in zip(stages, outs, strict=True)
         ]
-        computation = Poisoning(device, on_device, targets)
+        computation: Stages
+        if runs_eagerly():
+            computation = stages_of(trace, device, targets)
+        else:
+            computation = Poisoning(device, trace.arrays, targets)
         found = []
         for _ in range(2):
             with np.errstate(all="ignore"):

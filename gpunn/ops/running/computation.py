@@ -9,12 +9,11 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import MOST_ARRAYS
-
-from .fusion.schedule import Fused, scheduled
-from .fusion.storing import stored
-from .gradients import in_order
-from .primitive import Work
-from .tensor import Tensor
+from gpunn.ops.fusion.schedule import Fused, scheduled
+from gpunn.ops.fusion.storing import stored
+from gpunn.ops.gradients import in_order
+from gpunn.ops.primitive import Work
+from gpunn.ops.tensor import Tensor
 
 
 class Target:
@@ -80,14 +79,23 @@ class Computation:
             work()
 
     def array(self, t: Tensor) -> Any:
-        """Where the numbers of a tensor are."""
-        if id(t) not in self._arrays and t.value is not None:
+        """Where the numbers of a tensor are.
+
+        Raises:
+            ValueError: for one that is not of this computation.
+        """
+        if id(t) not in self._arrays and t.is_constant:
             self._constants.append(t)
             # A single number is an argument of what computes, on any device.
-            value = self.backend.upload(t.value) if t.shape else t.value.item()
+            value = self.backend.upload(t.value) if t.shape else t.item()
             self._arrays[id(t)] = value
             self._owner[id(t)] = id(t)
             self._kept.add(id(t))
+        if id(t) not in self._arrays:
+            raise ValueError(
+                f"A tensor of shape {t.shape} is of another call than the one it is used in: it "
+                f"cannot be kept from call to call. Compute it again, or keep it in a variable."
+            )
         return self._arrays[id(t)]
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
@@ -112,11 +120,8 @@ class Computation:
         work: list[Work] = []
         plain, added = self._written_directly(order, targets)
         for t in order:
-            if t.primitive is None and id(t) not in self._arrays and t.value is None:
-                raise ValueError(
-                    f"{t!r} is of another call than the one it is used in: a tensor cannot "
-                    f"be kept from call to call. Compute it again, or keep it in a variable."
-                )
+            if t.primitive is None:
+                self.array(t)
         written = list(plain.values())
         computed = [t for t in order if t.primitive is not None]
         for step in scheduled(computed, self._arrays.keys(), needed):

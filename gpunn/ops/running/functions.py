@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+import numpy as np
 
-from .computation import Computation, Target
-from .conversion import convert
-from .gradients import gradients
-from .shapes import broadcast_to
-from .tensor import Tensor, constant
-from .trace import Trace, trace_of
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.conversion import convert
+from gpunn.ops.gradients import gradients
+from gpunn.ops.shapes import broadcast_to
+from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import Trace
+
+from .computation import Target
+from .eager import Stages, stages_of, trace_for
 
 
 class ArrayFunction:
@@ -29,24 +32,24 @@ class ArrayFunction:
     def forward(self, backend: Backend, arrays: Sequence[Array], out: Array) -> None:
         """out = f(arrays)."""
 
-        def made() -> Computation:
-            _, leaves, y = self.traced(arrays)
-            y = self._fitting(y, out.shape, out.dtype.name)
-            return bound(backend, leaves, arrays, [Target(y, out)])
+        def made() -> Stages:
+            trace, _, y = self.traced(backend, arrays)
+            with trace.active():
+                y = self._fitting(y, out.shape, out.dtype.name)
+            return stages_of(trace, backend, [[Target(y, out)]])
 
         backend.kept(("forward", self, places(*arrays, out)), made).run(0)
 
     def gradient(self, backend: Backend, arrays: Sequence[Array], dy: Array, out: Array) -> None:
         """out = the gradient of sum(dy * f(arrays)) by the first of the arrays."""
 
-        def made() -> Computation:
-            trace, leaves, y = self.traced(arrays)
-            seed = Tensor(dy.shape, dy.dtype.name)
-            y = self._fitting(y, dy.shape, seed.dtype)
+        def made() -> Stages:
+            trace, leaves, y = self.traced(backend, arrays)
+            seed = trace.stands_for(dy)
             with trace.active():
+                y = self._fitting(y, dy.shape, seed.dtype)
                 (found,) = gradients([y], leaves[:1], [seed])
-            targets = [Target(or_zero(found, out), out)]
-            return bound(backend, [*leaves, seed], [*arrays, dy], targets)
+            return stages_of(trace, backend, [[Target(or_zero(found, out), out)]])
 
         backend.kept(("gradient", self, places(*arrays, dy, out)), made).run(0)
 
@@ -58,32 +61,36 @@ class ArrayFunction:
         A result of fewer axes than ``values`` counts for each of its entries.
         """
 
-        def made() -> Computation:
-            trace, leaves, y = self.traced(arrays)
-            y = convert(y, values.dtype.name)
-            y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
-            y = self._fitting(y, values.shape, values.dtype.name)
-            targets = [Target(y, values)]
-            if out is not None:
-                with trace.active():
+        def made() -> Stages:
+            trace, leaves, y = self.traced(backend, arrays)
+            with trace.active():
+                y = convert(y, values.dtype.name)
+                y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
+                y = self._fitting(y, values.shape, values.dtype.name)
+                targets = [Target(y, values)]
+                if out is not None:
                     (found,) = gradients([y], leaves[:1])
-                targets.append(Target(or_zero(found, out), out))
-            return bound(backend, leaves, arrays, targets)
+                    targets.append(Target(or_zero(found, out), out))
+            return stages_of(trace, backend, [targets])
 
         key = "with gradient", self, places(*arrays, values), out is not None and places(out)
         backend.kept(key, made).run(0)
 
-    def traced(self, arrays: Sequence[Array]) -> tuple[Trace, list[Tensor], Tensor]:
+    def traced(
+        self, backend: Backend, arrays: Sequence[Array]
+    ) -> tuple[Trace, list[Tensor], Tensor]:
         """The function called with tensors for these arrays: the trace, the tensors, the result."""
-        given = [(tuple(a.shape), a.dtype.name) for a in arrays]
-        trace, leaves, y = trace_of(self._function, given, True, len(arrays[0]))
+        trace = trace_for(backend, True, len(arrays[0]))
+        leaves = list(map(trace.stands_for, arrays))
+        with trace.active():
+            y = of_tensors(self._function(*leaves), self._what)
         if trace.parameters:
-            names = ", ".join(p.path for p, _ in trace.parameters.values())
+            names = ", ".join(p.path for p in trace.parameters)
             raise ValueError(
                 f"{self._what} reads weights of a layer ({names}), which would get no gradient "
                 f"from it. Read them in a layer's call, and add what they cost by add_loss."
             )
-        return trace, leaves, convert(y)
+        return trace, leaves, y
 
     def _fitting(self, y: Tensor, shape: Sequence[int], dtype: str) -> Tensor:
         if y.shape != tuple(shape):
@@ -93,20 +100,23 @@ class ArrayFunction:
         return convert(y, dtype)
 
 
+def of_tensors(y: Any, what: str) -> Tensor:
+    """What a function of tensors gives.
+
+    Raises:
+        TypeError: for an array of NumPy, which an eager step may lead to.
+    """
+    if isinstance(y, (np.ndarray, np.generic)):
+        raise TypeError(
+            f"{what} gives what a NumPy function has made, of which no gradient is known: "
+            f"calculate with gpunn.ops instead of numpy."
+        )
+    return convert(y)
+
+
 def or_zero(found: Tensor | None, out: Array) -> Tensor:
     """A gradient, which is 0 where there is none."""
     return constant(0.0, out.dtype.name) if found is None else found
-
-
-def bound(
-    backend: Backend,
-    leaves: Sequence[Tensor],
-    arrays: Sequence[Array],
-    targets: Sequence[Target],
-) -> Computation:
-    """What computes the targets from arrays that stand where the leaves do."""
-    places = {id(leaf): array for leaf, array in zip(leaves, arrays, strict=True)}
-    return Computation(backend, places, [targets])
 
 
 def places(*arrays: Array) -> tuple[Any, ...]:

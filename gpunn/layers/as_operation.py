@@ -1,0 +1,157 @@
+"""A layer with a forward and a backward pass as one operation of a trace, with that derivative."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from functools import partial
+from typing import Any
+
+from gpunn.backends.contract.backend import Array
+from gpunn.core.plan import Call
+from gpunn.ops.conversion import convert
+from gpunn.ops.fusion.storing import stored
+from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
+from gpunn.ops.random import STREAMS
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import current
+
+
+class _Application(Primitive):
+    """A layer applied inside a trace."""
+
+    at_once = False
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        parent: Call = computation.context
+        layer, number = y.attributes["layer"], y.attributes["number"]
+        call = Call(
+            computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
+            len(arrays), parent.precision, parent.control,
+            layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
+        )  # fmt: skip
+        for k, array in enumerate(arrays):
+            call.reads(k, array)
+        call.y = out
+        computation.calls[id(y)] = call
+        if any(p.arena is None for p in layer.own_parameters):
+            layer.own_arena()
+        if layer.is_view(call):
+            return stored(computation.backend, call.x, out)
+        return partial(layer.forward, call)
+
+
+class _Backward(Primitive):
+    """The backward pass of an application: the gradients of its inputs, one behind the other."""
+
+    writes = True  # the gradients of parameters
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        backend, parent = computation.backend, computation.context
+        call, trains = computation.calls[id(y.inputs[1])], y.attributes["trains"]
+        if not trains:  # beside which there may be one that does
+            call = copy(call)
+            call.dxs, call.accumulate_dxs = list(call.dxs), list(call.accumulate_dxs)
+        # A backward pass may overwrite what it is given.
+        given, own = arrays[0], computation.is_last_use(y.inputs[0])
+        call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
+        at = 0
+        for k, x in enumerate(call.xs):
+            call.writes(k, out[at : at + x.size].reshape(x.shape), False)
+            at += x.size
+        layer = call.layer
+        call.trains = trains and parent.trains and any(p.trainable for p in layer.own_parameters)
+        again = id(layer) in computation.written
+        if trains:
+            computation.written.add(id(layer))
+        call.accumulate_gradients = parent.accumulate_gradients or again
+
+        steps: list[Work] = [] if own else [stored(backend, given, call.dy)]
+        view = layer.is_view(call)
+        steps.append(stored(backend, call.dy, call.dx) if view else partial(layer.backward, call))
+
+        def work() -> None:
+            for step in steps:
+                step()
+
+        return work
+
+
+def _application_gradient(
+    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, training: bool, number: int
+) -> Gradients:
+    trace = current()
+    trains = trace is None or trace.trains
+    token = _backward(dy, y, *xs, layer=layer, trains=trains)
+    if trace is not None and trains:
+        trace.calls.append(token)
+    parts, at = [], 0
+    for x in xs:
+        parts.append(_gradient_part(token, start=at, shape=x.shape))
+        at += x.size
+    return parts
+
+
+def _no_compute(*args: Any, **attributes: Any) -> None:
+    raise TypeError("a layer inside a call is bound to arrays first.")
+
+
+_applied = _Application(
+    "layer",
+    _no_compute,
+    lambda *shapes, layer, training, number: _shape_of(layer, shapes),
+    lambda *dtypes, **attributes: dtypes[0],
+    _application_gradient,
+)
+
+
+_backward = _Backward(
+    "layer's gradient",
+    _no_compute,
+    lambda dy, y, *xs, layer, trains: (sum(math.prod(x) for x in xs),),
+    lambda *dtypes, **attributes: dtypes[0],
+    unknown_derivative(lambda layer, trains: layer.name),
+)
+_gradient_part = Primitive(
+    "part of a gradient",
+    lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
+    lambda given, start, shape: shape,
+    lambda dtype, start, shape: dtype,
+    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # whose derivative is not known
+    view=True,
+)
+
+
+def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    samples = [shape[1:] for shape in shapes]
+    given = samples if layer.takes_list else samples[0]
+    return (shapes[0][0], *layer.ensure_built(given, own=True))
+
+
+def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
+    """What the forward pass of a layer gives, as one operation of the trace.
+
+    Raises:
+        TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
+            fewer tensors than it takes.
+    """
+    trace = current()
+    if trace is None:
+        raise TypeError(f"{layer.name}.call is for a call of another layer; here, write layer(x).")
+    if layer.takes_list != isinstance(x, (list, tuple)):
+        wanted = "a list of tensors" if layer.takes_list else "one tensor"
+        raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
+    number = trace.next_draw()
+    dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
+    xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
+    y = _applied(*xs, layer=layer, training=is_training(training), number=number)
+    trace.applied.append(y)
+    return y
+
+
+def is_training(asked: bool | None) -> bool:
+    """Whether a layer inside a call trains: as its caller does, unless told otherwise."""
+    trace = current()
+    return bool(asked if asked is not None else trace is not None and trace.training)

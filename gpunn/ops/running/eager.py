@@ -1,0 +1,135 @@
+"""Traces of steps, and what runs them: computed in each step from one trace, or eagerly.
+
+Ordinarily a trace is bound to its arrays by a `Computation`. Where `runs_eagerly` says so, the
+trace of each step computes every operation when it is called, so that its result has numbers;
+what is left to do then is to store results where they belong.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import runs_eagerly
+from gpunn.ops.fusion.schedule import Fused, scheduled
+from gpunn.ops.fusion.storing import stored
+from gpunn.ops.primitive import Work
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Trace
+
+from .computation import Computation, Target
+
+
+class Stages(Protocol):
+    """What runs the stages of a step."""
+
+    def run(self, stage: int) -> None: ...
+
+
+def trace_for(
+    backend: Backend, training: bool = False, batch: int = 0, context: Any = None
+) -> Trace:
+    """A new trace of a step on a backend; arguments as of `Trace` and `Computation`."""
+    if runs_eagerly():
+        return EagerTrace(backend, training, batch, context)
+    return Trace(training, batch)
+
+
+def stages_of(
+    trace: Trace, backend: Backend, stages: Sequence[Sequence[Target]], context: Any = None
+) -> Stages:
+    """What runs the stages of a trace; what it assigned is stored behind the first of them."""
+    assigned = [Target(held.now, held.source.array_on(backend)) for held in trace.assigned]
+    stages = [[*stages[0], *assigned], *stages[1:]]
+    if isinstance(trace, EagerTrace):
+        return Stored(trace.computed, stages)
+    arrays, before = dict(trace.arrays), list[Work]()
+    for held in trace.held.values():
+        if id(held.first) not in arrays:
+            array = held.source.array_on(backend)
+            if held.is_assigned:  # a later stage may read what it held at first
+                first = backend.empty(array.shape, array.dtype)
+                before.append(stored(backend, array, first))
+                array = first
+            arrays[id(held.first)] = array
+    computation = Computation(backend, arrays, stages, context)
+    computation.work[0][:0] = before
+    return computation
+
+
+class EagerTrace(Trace):
+    """A trace whose operations are computed when they are called.
+
+    Attributes:
+        computed: what has been computed.
+    """
+
+    def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
+        super().__init__(training, batch)
+        self.computed = _OneByOne(backend, context)
+
+    def stands_for(self, array: Array) -> Tensor:
+        t = super().stands_for(array)
+        self.computed.put(t, array)
+        return t
+
+    def first_of(self, source: Any) -> Tensor:
+        backend, t = self.computed.backend, super().first_of(source)
+        array = source.array_on(backend)
+        copy = backend.empty(array.shape, array.dtype)  # it may be assigned to
+        with backend.turn:
+            stored(backend, array, copy)()
+        self.computed.put(t, copy)
+        return t
+
+    def made(self, t: Tensor) -> Tensor:
+        self.computed.compute(t)
+        return t
+
+
+class _OneByOne(Computation):
+    """A computation of operations that come one after the other, and are done at once."""
+
+    def __init__(self, backend: Backend, context: Any) -> None:
+        super().__init__(backend, {}, (), context)
+        self._uses = defaultdict(lambda: 1 << 62)  # nobody knows what comes
+        self._tensors: list[Tensor] = []  # kept alive: arrays are known by their `id`
+
+    def put(self, t: Tensor, array: Array) -> None:
+        """Let a tensor have these numbers."""
+        self._arrays[id(t)], self._owner[id(t)] = array, id(t)
+        self._tensors.append(t)
+        t.value = self.backend.read(array)
+
+    def compute(self, t: Tensor) -> None:
+        """Compute what an operation gives."""
+        work: list[Work] = []
+        for step in scheduled([t], self._arrays.keys(), {id(t)}):
+            if isinstance(step, Fused):
+                self._fused(step, {}, {}, work)
+            else:
+                self._alone(step, {}, work)
+        with self.backend.turn, np.errstate(all="ignore"):
+            for do in work:
+                do()
+        self._tensors.append(t)
+        t.value = self.backend.read(self._arrays[id(t)])
+
+
+class Stored:
+    """Stages of what is computed by then: results are put where they belong."""
+
+    def __init__(self, computed: _OneByOne, stages: Sequence[Sequence[Target]]) -> None:
+        self._computed, self._stages = computed, stages
+
+    def run(self, stage: int) -> None:
+        computed = self._computed
+        with computed.backend.turn:
+            for target in self._stages[stage]:
+                if target.array is not None:
+                    source = computed.array(target.tensor)
+                    stored(computed.backend, source, target.array, target.accumulate)()
