@@ -30,13 +30,36 @@ samples = st.builds(
 ).filter(lambda sample: sample.rows * sample.columns <= LARGEST)
 
 
-@pytest.mark.parametrize("backend", ["compiled", "emulated"])
-@pytest.mark.parametrize("name", COMPARISONS)
-@hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
-@hypothesis.given(sample=samples, blocks=st.integers(1, 4))
-def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
+every_comparison = pytest.mark.parametrize("name", COMPARISONS)
+every_kernel = pytest.mark.parametrize("backend", ["compiled", "emulated"])
+
+
+def some(examples: int) -> Any:
+    return hypothesis.settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None
+    )
+
+
+def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
     CARD.kernels.blocks = blocks
     COMPARISONS[name](CARD if backend == "emulated" else get_backend(backend), sample)
+
+
+@every_kernel
+@every_comparison
+@some(8)
+@hypothesis.given(sample=samples, blocks=st.integers(1, 4))
+def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
+    check(name, backend, sample, blocks)
+
+
+@pytest.mark.more
+@every_kernel
+@every_comparison
+@some(15)
+@hypothesis.given(sample=samples, blocks=st.integers(1, 4))
+def test_on_more_samples_too(name: str, backend: str, sample: Sample, blocks: int) -> None:
+    check(name, backend, sample, blocks)
 
 
 def test_every_entry_point_is_run() -> None:

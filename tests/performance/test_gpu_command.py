@@ -88,6 +88,7 @@ def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Pa
     assert "incomplete" not in text and "missing**" not in text
 
 
+@pytest.mark.more
 def test_what_was_found_before_it_is_killed_is_there(command: Started, tmp_path: Path) -> None:
     process = command("kernels,epochs,neighbours")
     for line in process.stdout:

@@ -104,7 +104,7 @@ def interrupt_everywhere(tmp_path, name, every):
 
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_some_lines_leaves_whole_files(tmp_path, name):
-    interrupt_everywhere(tmp_path, name, {"load": 5, "fit": 5}.get(name, 2))
+    interrupt_everywhere(tmp_path, name, {"load": 11, "fit": 11}.get(name, 5))
 
 
 @pytest.mark.more

@@ -73,8 +73,16 @@ def busy_neighbours() -> Iterator[None]:
             neighbour.wait()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
-@pytest.mark.parametrize("arguments", [SMALL, WIDE], ids=["small", "wide"])
+@pytest.mark.parametrize(
+    ("arguments", "backend"),
+    [
+        pytest.param(SMALL, "numpy", marks=pytest.mark.more),
+        (SMALL, "compiled"),
+        (WIDE, "numpy"),
+        pytest.param(WIDE, "compiled", marks=pytest.mark.more),
+    ],
+    ids=["small-numpy", "small-compiled", "wide-numpy", "wide-compiled"],
+)
 def test_fresh_processes_agree_bit_for_bit(arguments: tuple[str, ...], backend: str) -> None:
     first = run(backend, 1, *arguments)
     assert len(json.loads(first)[1]["loss"]) == 2

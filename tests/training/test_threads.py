@@ -111,7 +111,7 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
 
 @pytest.mark.parametrize("make", [dense, convolutional])
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("share", [0.3, pytest.param(1.0, marks=pytest.mark.more)])
+@pytest.mark.parametrize("share", [0.1, pytest.param(1.0, marks=pytest.mark.more)])
 def test_one_model_answers_many_threads(
     make: Callable[..., Any], backend: str, share: float
 ) -> None:
