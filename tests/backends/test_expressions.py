@@ -181,6 +181,27 @@ def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
         assert_near(got, np.power(x, exponent), 2)
 
 
+NUMBERS = (0.1, 1 / 3, 1e300, -1e300, np.inf, np.nan, 0.0, -0.0, 1.0, 1e-310, 16777217.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constants_are_rounded_to_what_is_computed_in(backend: Backend, dtype: str) -> None:
+    """One expression has many, and others have the same text on a card: each has its own."""
+    x = np.array([[1.0, -1.0, 1.5]], dtype)
+    for numbers in (NUMBERS * 5, NUMBERS[::-1] * 5):
+        steps = [Instruction("constant", (), number) for number in numbers]
+        steps += [Instruction("multiply", (0, k + 1)) for k in range(len(numbers))]
+        outputs = tuple(Output(1 + len(numbers) + k) for k in range(len(NUMBERS)))
+        expression = Expression(dtype, (ELEMENTS,), tuple(steps), outputs)
+        got = perform(backend, expression, x.shape, [x], [np.ones_like(x) for _ in outputs])
+        with np.errstate(all="ignore"):
+            expected = [x * np.asarray(number).astype(dtype) for number in numbers]
+        for array, exact in zip(got, expected, strict=False):
+            np.testing.assert_array_equal(array, exact)
+            signs = [np.signbit(a)[~np.isnan(exact)] for a in (array, exact)]
+            np.testing.assert_array_equal(*signs)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", FOLDS)

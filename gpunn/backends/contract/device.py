@@ -181,21 +181,32 @@ class Device(ABC):
 
     def _constant(self, slot: str, values: np.ndarray) -> Array:
         """These values on the device, written there once."""
-        return self.scratch(
-            values.shape, values.dtype, f"{slot} {values.tolist()}",
-            lambda array: self.write(array, values),
-        )  # fmt: skip
+
+        def make() -> Array:
+            array = self.empty(values.shape, values.dtype)
+            self.write(array, values)
+            return array
+
+        return self._kept((slot, values.dtype.name, values.shape, values.tobytes()), make)
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
-        """What a formula has made for arrays, as long as there are work arrays: ``make()`` is
-        called where there is none of this key in this thread, and in eager steps each time."""
-        if runs_eagerly():
-            return make()
+        """What a formula has made for arrays: ``make()`` is called where there is none of this key
+        in this thread, and in eager steps each time. A program that is made begins without: its
+        formulas may have got other numbers, and what was made of those before is not wanted
+        again."""
+        return make() if runs_eagerly() else self._kept(key, make)
+
+    def _kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         arrays, key = self._scratch.arrays, ("kept", helper_number(), *key)
         found = arrays.get(key)
         if found is None:
             found = arrays[key] = make()
         return found
+
+    def _forget_kept(self) -> None:
+        arrays = self._scratch.arrays
+        for key in [key for key in arrays if key[0] == "kept"]:
+            del arrays[key]
 
     def row_max(self, x: Array, out: Array) -> None:
         """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import (
@@ -110,7 +112,7 @@ class CupyExpressions(CupySums):
         if pieces > 1:
             self._compute_in_pieces(expression, rows, columns, inputs, outputs)
             return
-        self._ask_for(made, rows, columns, inputs, outputs)
+        self._ask_for(made, expression, rows, columns, inputs, outputs)
 
     def _compute_in_pieces(
         self,
@@ -134,7 +136,7 @@ class CupyExpressions(CupySums):
             parts[value] = self.scratch(shape, expression.dtype, name)
             firsts.append((Output(value), parts[value]))
         made = _composed(expression, rows, columns, inputs, firsts, pieces=True)
-        self._ask_for(made, rows, columns, inputs, firsts, pieces)
+        self._ask_for(made, expression, rows, columns, inputs, firsts, pieces)
         for value, array in parts.items():
             function = _instruction(expression, value).function
             extent = Extent(expression.extents[value].rows, True)
@@ -145,6 +147,7 @@ class CupyExpressions(CupySums):
     def _ask_for(
         self,
         made: Composition,
+        expression: Expression,
         rows: int,
         columns: int,
         inputs: Sequence[Array],
@@ -158,6 +161,10 @@ class CupyExpressions(CupySums):
             f"{'into' if output.accumulate else 'out'}{number}": array
             for number, (output, array) in enumerate(outputs)
         }
+        type_ = np.dtype(expression.dtype).type
+        with np.errstate(over="ignore"):  # of a large one, a float32 is infinite
+            for value in made.constants:
+                values[f"v{value}"] = type_(_instruction(expression, value).number)
         # What is flat can be cut between any elements; what is large keeps the card busy by itself.
         sliced = rows if rows > 1 else n if made.flat and WARP < n <= MOST_SHARED else 0
         threads = rows * pieces * WARP if made.folds else n

@@ -4,6 +4,9 @@ Without folds of rows it is an ``ELEMENT_PART``: each thread computes elements. 
 ``ROW_PART``: a warp goes over a row once for each fold that needs another, and computes again in
 each pass what it needs of an element. Columns are summed up by a part of their own.
 
+Constants are parameters of the part, not text: expressions that differ in them alone have one
+kernel, so that a number that changes from epoch to epoch is compiled once.
+
 >>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
 ...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (Output(3),))
 >>> print(text_of(dense, ("float32",) * 3))
@@ -84,8 +87,13 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
 
 
 def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
-    """The composition of an expression, with its part among those that kernels are made of."""
-    return _composed(expression, tuple(dtypes), tuple(options.items()))
+    """The composition of an expression, with its part among those that kernels are made of.
+
+    It is that of each expression that differs from this one in its constants only.
+    """
+    steps = tuple(step._replace(number=0.0) for step in expression.instructions)
+    alike = replace(expression, instructions=steps)
+    return _composed(alike, tuple(dtypes), tuple(options.items()))
 
 
 @cache
@@ -115,6 +123,7 @@ class Composition:
     Attributes:
         outputs: the values that are written.
         live: the values that these are computed from, and they themselves.
+        constants: those of them that are constants: parameters ``v3`` and so on.
         folds: those that are folds of rows.
         extent: along which axes any of them differs.
     """
@@ -132,6 +141,7 @@ class Composition:
         self._inputs = len(expression.inputs)
         self._types = [type_name(dtype) for dtype in dtypes]
         self.live = self._closure(output.value for output in expression.outputs)
+        self.constants = [v for v in self.live if self._function(v) == "constant"]
         self.folds = [v for v in self.live if self._function(v) in ROW_FOLDS]
         self._extents = expression.extents
         self.flat = self._flatten(rows, columns)
@@ -194,7 +204,7 @@ class Composition:
     # -- text
 
     def _of(self, name: str) -> str:
-        lines = [*self._constants(), *(self._rows() if self.folds else self._elements())]
+        lines = [*self._of_all(), *(self._rows() if self.folds else self._elements())]
         mark = "ROW" if self.folds else "ELEMENT"
         head = f"{mark}_PART void {name}("
         parameters = ["ThreadGroup threads", *self._parameters()]
@@ -212,6 +222,7 @@ class Composition:
         for number, output in enumerate(self._expression.outputs):
             mark, type_ = self._mark(self._extents[output.value]), self._output_type(number)
             yield f"{mark}{type_}* {self._output(number)}"
+        yield from (f"{self._type} v{value}" for value in self.constants)
 
     def _mark(self, extent: Extent) -> str:
         return "ROW_SLICED " if extent.rows else ""
@@ -222,11 +233,12 @@ class Composition:
     def _output_type(self, number: int) -> str:
         return self._types[self._inputs + number]
 
-    def _constants(self) -> list[str]:
+    def _of_all(self) -> list[str]:
         """What is the same for all elements."""
-        return [self._defined(value, {}) for value in self.live if self._is_constant(value)]
+        same = [value for value in self.live if self._is_of_all(value)]
+        return [self._defined(value, {}) for value in same if value not in self.constants]
 
-    def _is_constant(self, value: int) -> bool:
+    def _is_of_all(self, value: int) -> bool:
         return self._extents[value] == ONE and not self._levels[value]
 
     def _elements(self) -> list[str]:
@@ -237,7 +249,7 @@ class Composition:
             head = "for (MatrixPlace at(threads, rows, columns); at.inside(); at.next()) {"
             places = {ELEMENTS: "at.element", ROWS: "at.row", COLUMNS: "at.column"}
             first = {ONE: "at.element == 0", ROWS: "at.column == 0", COLUMNS: "at.row == 0"}
-        lines = [self._defined(v, places) for v in self.live if not self._is_constant(v)]
+        lines = [self._defined(v, places) for v in self.live if not self._is_of_all(v)]
         for number, output in enumerate(self._expression.outputs):
             extent = self._extents[output.value]
             lines.append(self._written(number, places.get(extent, "0"), first.get(extent)))
@@ -250,7 +262,7 @@ class Composition:
             alone = [v for v in of_level if not self._extents[v].columns]
             lines += [
                 self._defined(value, {ROWS: "row"}) for value in alone
-                if not self._is_constant(value) and value not in self.folds
+                if not self._is_of_all(value) and value not in self.folds
             ]  # fmt: skip
             for number, output in enumerate(self._expression.outputs):
                 if output.value in alone:
@@ -320,11 +332,9 @@ class Composition:
             if self._types[value] != self._type:
                 text = f"{self._type}({text})"
         else:
-            function, operands, number = self._instruction(value)
+            function, operands, _ = self._instruction(value)
             text = f"elements::{function}({', '.join(f'v{operand}' for operand in operands)})"
-            if function == "constant":
-                text = _number(number, self._type)
-            elif function == "column_index":
+            if function == "column_index":
                 text = f"{self._type}({places[COLUMNS]})"
         return f"const {self._type} v{value} = {text};"
 
@@ -340,22 +350,6 @@ class Composition:
         if type_ != kind:
             value = f"Written<{type_}>::as({value})"
         return f"{f'if ({condition}) ' if condition else ''}{target} = {value};"
-
-
-def _number(number: float, type_: str) -> str:
-    """A constant, rounded as NumPy rounds it.
-
-    >>> _number(0.1, "float"), _number(-1e300, "float")
-    ('float(0.1)', 'math::minus_infinity<float>()')
-    """
-    with np.errstate(over="ignore"):
-        rounded = dtype_named(type_).type(number)
-    infinity = f"math::minus_infinity<{type_}>()"
-    if np.isnan(rounded):
-        return f"{infinity} - {infinity}"
-    if np.isinf(rounded):
-        return infinity if number < 0 else f"-{infinity}"
-    return f"{type_}({number!r})"
 
 
 def _inner(lines: Iterable[str]) -> list[str]:
