@@ -43,6 +43,7 @@ OTHERS = {"keras", "keras_core", "matplotlib", "numpy", "pandas", "sklearn", "te
           *sys.stdlib_module_names}  # fmt: skip
 BY_HAND = "training step by hand"
 SAME = "runs, as Keras does"
+NOTES = "outcomes.jsonl"  # as they come
 NEAR = 1e-4  # how far losses may be apart, of the larger
 
 Program = dict[str, Any]
@@ -245,7 +246,7 @@ def page(result: dict[str, Any], framework: str) -> str:
     lines += [f"| {number} | {cell(why)} |" for why, number in reasons.most_common()]
     lines += ["", "| program | kind | outcome |", "| --- | --- | --- |"]
     for program, outcome in zip(found, outcomes, strict=True):
-        name = f"{program['repository']} {program['path']}"
+        name = named(program)
         kind = program.get("needs", "built-in parts")
         lines.append(f"| {cell(name)} | {kind} | {cell(line(outcome))} |")
     return "\n".join([*lines, "", machine.line(result["machine"]), ""])
@@ -261,7 +262,11 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
     frameworks = ["gpunn", "keras"] if options.compare else [options.framework]
     runners = [Runner(name, python[name]) for name in frameworks]
     outcomes = []
+    known = dict(noted(options)) if options.resume else {}
     for program in programs:
+        if (outcome := known.get(named(program))) is not None:
+            outcomes.append(outcome)
+            continue
         found = [runner.run(program, options) for runner in runners]
         if len(found) == 2:
             found[0]["beside"] = beside(*found)
@@ -270,11 +275,24 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
                 if beside(*exact) == SAME:
                     found[0]["beside"] = f"{SAME}: in float64; in float32 {found[0]['beside']}"
             found[0]["keras"] = "runs" if found[1]["error"] is None else reason(found[1])
-        print(f"{program['repository']} {program['path']}: {line(found[0])}", flush=True)
+        print(f"{named(program)}: {line(found[0])}", flush=True)
         outcomes.append(found[0])
+        with (options.out / NOTES).open("a", encoding="utf-8") as notes:
+            notes.write(json.dumps([named(program), found[0]]) + "\n")
     for runner in runners:
         runner.close()
     return outcomes
+
+
+def named(program: Program) -> str:
+    return f"{program['repository']} {program['path']}"
+
+
+def noted(options: argparse.Namespace) -> list[tuple[str, Outcome]]:
+    """The outcomes that an earlier run came to."""
+    notes = options.out / NOTES
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    return [tuple(json.loads(line)) for line in lines]
 
 
 def beside(ours: Outcome, theirs: Outcome) -> str:
@@ -297,12 +315,15 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for the programs as they ran")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--resume", action="store_true", help="go on where a run was ended")
     parser.add_argument("--publish", action="store_true", help="into benchmarks/results, too")
     options = parser.parse_args()
     programs = json.loads(options.list.read_text(encoding="utf-8"))
     if options.only:
-        programs = [p for p in programs if options.only in f"{p['repository']} {p['path']}"]
+        programs = [p for p in programs if options.only in named(p)]
     options.out.mkdir(parents=True, exist_ok=True)
+    if not options.resume:
+        (options.out / NOTES).unlink(missing_ok=True)
     with concurrent.futures.ThreadPoolExecutor(options.at_once) as pool:
         shares = [programs[start :: options.at_once] for start in range(options.at_once)]
         parts = list(pool.map(lambda share: some(share, options), shares))
