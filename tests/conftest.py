@@ -73,6 +73,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Let collections of garbage pass over the tests themselves, thousands of objects that stay:
     those that tests ask for would take half a second each."""
+    pass_over_what_stays()
+
+
+def pass_over_what_stays() -> None:
     gc.collect()
     gc.freeze()
 
@@ -133,6 +137,7 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import keras
 
     assert keras.backend.backend() == "torch"
+    pass_over_what_stays()  # as over the tests
     return keras
 
 

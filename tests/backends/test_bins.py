@@ -63,7 +63,7 @@ def test_a_weight_that_is_not_finite_shows_in_its_bin_alone() -> None:
     assert totals(CARD, bins[:1], weights[:1], 4).tolist() == [2, 0, 0, 0]
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.more)])
 def test_many_labels_and_thresholds_cost_no_more_than_predictions(weighted: bool) -> None:
     """A million, and 400,000 bins: to look for each in each takes longer than a test may."""
     rows, labels = 1000, 1000

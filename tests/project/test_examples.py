@@ -248,9 +248,10 @@ def write_messages(path, rows=400, seed=1):
 
 # Several seconds each.
 LONG = {
-    "activations", "autoencoder", "breast_cancer", "custom_layer", "descent", "diabetes",
-    "first_weights", "mnist_recipes", "noise_and_normalization", "overfitting", "second_order",
-    "training_choices", "vanishing_gradient",
+    "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer", "custom_layer",
+    "descent", "diabetes", "first_weights", "mnist_recipes", "noise_and_normalization",
+    "overfitting", "second_order", "training_choices", "vanishing_gradient",
+    "variational_autoencoder",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ CASES = [
     for name, arguments in registered.cases(kind, *(NO_METRIC if kind == "metric" else ()))
 ]
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
-# The same where a case takes seconds: of each name the first, in `make test-more` the others too.
+# The same, in every run the first of each name, and in `make test-more` the others too.
 every_name = pytest.mark.parametrize(
     ("kind", "name", "arguments"),
     [
