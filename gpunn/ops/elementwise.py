@@ -83,7 +83,7 @@ _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
     broadcast_shape,
-    gradient=lambda dy, y, x: (dy * (x > 0),),
+    gradient=lambda dy, y, x: (dy * (y > 0),),  # so that x need not be kept
     loop="relu",
 )
 

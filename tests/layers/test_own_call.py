@@ -291,3 +291,21 @@ def test_a_layer_inside_learns_from_constants_too(backend: str) -> None:
     model.fit(x, x + 3.0, batch_size=8, epochs=1, verbose=0)
     # One step from 0: the gradient of (2 w - 3)^2 by each of the two weights is -6.
     assert_allclose(model.get_weights()[0], [[1.5], [1.5]], rtol=1e-6)
+
+
+def test_of_a_relu_only_its_result_is_kept(backend: str) -> None:
+    """The derivative is told from it: what it was computed from is written nowhere."""
+
+    class Rectified(Linear):
+        def call(self, x: Any) -> Any:
+            return ops.relu(super().call(x))
+
+    rows, width = 41, 6
+    model = model_of(lambda x: Rectified(width)(x), (width,), backend)
+    x, y = data((width,), rows)
+    model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
+    with model.backend.profile() as operations:
+        model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
+    forward = next(operation for operation in operations if operation.name == "expression")
+    read, written = rows * width + width, rows * width
+    assert forward.bytes == 4 * (read + written)
