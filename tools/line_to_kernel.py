@@ -90,8 +90,10 @@ def generated() -> str:
     lines += ["## On each backend", "", "On NumPy, array calls on these shapes:", ""]
     lines += fenced("\n".join(numpy_calls(first)))
     lines += [
-        "On the CPU, steps of compiled loops, over blocks that stay in the cache next to the core "
-        "(r0, r1 ... are registers as long as a block):", "",
+        "On the CPU, compiled steps, over blocks that stay in the cache next to the core (r0, r1 "
+        "... are registers as long as a block). What goes number by number is done for one strip "
+        "of vectors after the other; acc, the accumulator, is what the step before has computed, "
+        "in vector registers of the CPU:", "",
         *fenced("\n".join(steps)),
     ]  # fmt: skip
     lines += ["On a card, a kernel of this text, compiled when it is first used:", ""]

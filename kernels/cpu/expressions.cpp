@@ -1,83 +1,15 @@
 // Expressions: what a user writes, performed block by block. A block is some rows, or a piece of a
 // row: what is computed of it stays in the cache next to the core, in registers of its size.
-// Python encodes the expression in steps (gpunn/backends/compiled/expressions.py): each is a
-// function, and the registers that it reads and writes.
+// Python encodes the expression in steps (gpunn/backends/compiled/steps.py): each is a function,
+// and the registers that it reads and writes. Those that go number by number are performed in runs
+// (strips.hpp).
 #include "expressions.hpp"
 #include "pieces.hpp"
 
 namespace {
 
-// What a step does: the functions of the contract's `OPERANDS` in their order, and some more.
-namespace function {
-enum Number : int64 {
-    constant, column_index, copy, negative, abs, sign, square, reciprocal, sqrt, relu, sigmoid, exp,
-    expm1, log, log1p, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, arcsinh, arccosh,
-    arctanh, floor, ceil, round, isnan, isinf, isfinite, logical_not, add, subtract, multiply,
-    divide, maximum, minimum, power, floor_divide, mod, arctan2, logaddexp, equal, not_equal, less,
-    less_equal, greater, greater_equal, logical_and, logical_or, logical_xor, where, row_sum,
-    row_max, row_min, column_sum, load, store, repeat, spread, begin_sum, end_sum, count
-};
-}  // namespace function
-
 // Of a value: one number, one for each row, for each column, or for each element.
 enum Extent : int64 { ONE, ROWS, COLUMNS, ELEMENTS };
-
-struct Step {
-    int64 function;
-    int64 form;         // 1: the last operand is one number, 2: the one before it, 3: both
-    int64 extent;       // of the result
-    int64 out;          // the register of the result
-    int64 operands[3];  // registers
-    int64 array;        // an input or output; -1: none
-};
-
-// The functions as loops, by the form of their operands.
-template <typename T> struct Loops {
-    Compute<T> of[function::count][4] = {};
-
-    Loops() {
-#define UNARY(f) of[function::f][0] = unary<T, functions::f>;
-#define CALLS(f) of[function::f][0] = unary_calls<T, functions::f>;
-#define BINARY(f)                                       \
-    of[function::f][0] = binary<T, functions::f>;       \
-    of[function::f][1] = with_number<T, functions::f>;  \
-    of[function::f][2] = of_number<T, functions::f>;
-        UNARY(negative) UNARY(abs) UNARY(sign) UNARY(square) UNARY(reciprocal) UNARY(sqrt)
-        UNARY(relu) UNARY(floor) UNARY(ceil) UNARY(round) UNARY(isnan) UNARY(isinf)
-        UNARY(isfinite) UNARY(logical_not) UNARY(sigmoid) UNARY(exp) UNARY(expm1) UNARY(log)
-        UNARY(log1p) UNARY(tanh)
-        BINARY(add) BINARY(subtract) BINARY(multiply) BINARY(divide) BINARY(maximum)
-        BINARY(minimum) BINARY(equal) BINARY(not_equal) BINARY(less) BINARY(less_equal)
-        BINARY(greater) BINARY(greater_equal)
-        CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
-        if constexpr (std::is_same_v<T, float>) {
-            UNARY(sinh) UNARY(cosh)
-            of[function::sin][0] = of_angles<functions::sin, polynomials::sin_near>;
-            of[function::cos][0] = of_angles<functions::cos, polynomials::cos_near>;
-            of[function::tan][0] = of_angles<functions::tan, polynomials::tan_near>;
-            of[function::power][0] = binary<T, functions::power>;
-            of[function::logaddexp][0] = binary<T, functions::logaddexp>;
-        } else {
-            CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
-            of[function::power][0] = binary_calls<T, functions::power>;
-            of[function::logaddexp][0] = binary_calls<T, functions::logaddexp>;
-        }
-#undef UNARY
-#undef CALLS
-#undef BINARY
-        of[function::floor_divide][0] = binary_calls<T, functions::floor_divide>;
-        of[function::mod][0] = binary_calls<T, functions::mod>;
-        of[function::arctan2][0] = binary_calls<T, functions::arctan2>;
-        of[function::logical_and][0] = binary<T, functions::logical_and>;
-        of[function::logical_or][0] = binary<T, functions::logical_or>;
-        of[function::logical_xor][0] = binary<T, functions::logical_xor>;
-        of[function::where][0] = where<T, false, false>;
-        of[function::where][1] = where<T, false, true>;
-        of[function::where][2] = where<T, true, false>;
-        of[function::where][3] = where<T, true, true>;
-    }
-};
-template <typename T> const Loops<T> loops;
 
 // Steps, by when they are done: once; when a column of blocks begins; for each block; when a column
 // ends. They follow each other: the last ones stop before `last`.
@@ -97,13 +29,16 @@ struct Blocks {
     int64 wide() const { return (columns + width - 1) / width; }
 };
 
-constexpr int64 MOST_REGISTERS = 256, FILE_BYTES = 1 << 18, SOME_BLOCKS = 256, FEW_BLOCKS = 16;
+constexpr int64 SHORT = FEW_VECTORS * LANES;  // length of a register of one number
+constexpr int64 MOST_REGISTERS = 256, FILE_BYTES = 3 << 17, SOME_BLOCKS = 256, FEW_BLOCKS = 16;
 
 template <typename T> class Machine {
   public:
     Machine(const Program& program, const Blocks& blocks) : program(program), blocks(blocks) {
         const int64 numbers = (blocks.height * blocks.width + WIDE - 1) / WIDE * WIDE;
         stride = numbers + SLACK;
+        for (const Step* step = program.once; step < program.last; ++step)
+            if (step->out() >= 0) at[step->out()] = memory(step->out());
     }
 
     // The blocks from number `first` on.
@@ -114,7 +49,7 @@ template <typename T> class Machine {
         for (int64 k = first; k < last; ++k) {
             row = blocks.by_rows ? k / blocks.wide() : k % blocks.high();
             column = blocks.by_rows ? k % blocks.wide() : k / blocks.high();
-            place();
+            begin_block();
             if (column != column_of_steps) {
                 to_store[COLUMNS] = row == 0;
                 to_store[ONE] = row == 0 && in_last_column;
@@ -132,6 +67,9 @@ template <typename T> class Machine {
     }
 
   private:
+    typedef Strips<T, std::make_index_sequence<VECTORS>> Whole;
+    typedef Strips<T, std::make_index_sequence<FEW_VECTORS>> Few;
+
     const Program& program;
     const Blocks& blocks;
     int64 stride;
@@ -141,16 +79,17 @@ template <typename T> class Machine {
     int64 block_columns = 1;
     bool in_last_column = true;
     bool to_store[4] = {true, true, true, true};  // what else would be stored again, by its extent
-    const T* at[MOST_REGISTERS];                  // where the value of a register is
+    T* at[MOST_REGISTERS];                        // where the value of a register is
     alignas(64) unsigned char file[FILE_BYTES];
 
     T* memory(int64 number) {
         T* all = reinterpret_cast<T*>(file);
         const int64 behind = number - program.registers;
-        return behind < 0 ? all + number * stride : all + program.registers * stride + behind * LANES;
+        if (behind < 0) return all + number * stride;
+        return all + program.registers * stride + behind * SHORT;
     }
 
-    void place() {
+    void begin_block() {
         first_row = row * blocks.height, first_column = column * blocks.width;
         in_last_column = column == blocks.wide() - 1;
         const int64 rows_left = blocks.rows - first_row;
@@ -172,38 +111,42 @@ template <typename T> class Machine {
     }
 
     void steps(const Step* step, const Step* stop) {
-        for (; step < stop; ++step) perform(*step);
+        for (; step < stop; ++step) {
+            perform(*step);
+            if (step->function() == function::run) step += step->array();
+        }
+    }
+
+    // The steps behind this one, up to the end of the run, on one strip after the other.
+    void run(const Step& step) {
+        int64 start = 0, left = counts[step.extent()];
+        for (int64 done; left > 0; start += done, left -= done) {
+            done = left > 2 * Few::numbers ? Whole::numbers : Few::numbers;
+            if (done == Whole::numbers) Whole::perform(&step + 1, at, start, left);
+            else Few::perform(&step + 1, at, start, left);
+        }
     }
 
     void perform(const Step& step) {
-        const int64 n = counts[step.extent];
-        const T *a = at[step.operands[0]], *b = at[step.operands[1]], *c = at[step.operands[2]];
-        T* out = memory(step.out);
-        if (const Compute<T> compute = loops<T>.of[step.function][step.form]) {
-            T* to = out;
-            if (step.array >= 0)
-                to = static_cast<T*>(program.outputs[step.array].data) + start(step.extent);
-            if (n % LANES == 0) out = to;
-            compute(a, b, c, n, out);
-            if (out != to) std::memcpy(to, out, std::size_t(n) * sizeof(T));
-            at[step.out] = out;
-            return;
-        }
-        if (step.function != function::store) at[step.out] = out;
-        switch (step.function) {
-            case function::constant: fill(T(program.numbers[step.array]), 1, out); break;
+        const int64 n = counts[step.extent()];
+        const T* a = at[step.first_operand()];
+        T* out = step.out() < 0 ? nullptr : memory(step.out());
+        switch (step.function()) {
+            case function::constant: fill(T(program.numbers[step.array()]), 1, out); break;
             case function::column_index:
                 for (int64 r = 0; r < blocks.height; ++r, out += block_columns)
                     for (int64 c = 0; c < block_columns; ++c) out[c] = T(first_column + c);
                 break;
-            case function::load: at[step.out] = load(step, n, out); break;
+            case function::run: run(step); break;
+            case function::load: at[step.out()] = load(step, n, out); break;
+            case function::place: at[step.out()] = place(step, n, out); break;
             case function::store: store(step); break;
             case function::repeat: ::repeat(a, counts[ROWS], block_columns, out); break;
             case function::spread: fill(*a, n, out); break;
             case function::begin_sum: fill(T(0), stride - SLACK, out); break;
             case function::end_sum: end_sum(step, out); break;
             case function::column_sum:
-                if (to_store[step.extent]) add_to_sum(a, n, out, memory(step.operands[1]));
+                if (to_store[step.extent()]) add_to_sum(a, n, out, memory(step.second_operand()));
                 break;
             case function::row_sum:
                 fold(a, T(0), out, [](auto x, auto y) { return x + y; });
@@ -219,24 +162,32 @@ template <typename T> class Machine {
     }
 
     // Where the numbers of an input are, in the dtype that is computed in: in it, or copied.
-    const T* load(const Step& step, int64 n, T* out) {
-        const AnyArray& array = program.inputs[step.array];
-        const int64 from = start(step.extent);
-        if (step.extent == COLUMNS) n = block_columns;
-        const bool again = step.extent == COLUMNS && blocks.height > 1;
-        if (array.type == type_of<T> && !again && from + n + LANES <= array.size)
-            return static_cast<const T*>(array.data) + from;
+    T* load(const Step& step, int64 n, T* out) {
+        const AnyArray& array = program.inputs[step.array()];
+        const int64 from = start(step.extent());
+        if (step.extent() == COLUMNS) n = block_columns;
+        const bool again = step.extent() == COLUMNS && blocks.height > 1;
+        if (array.type == type_of<T> && !again && from + n + SLACK <= array.size)
+            return static_cast<T*>(array.data) + from;
         read(array, from, n, out);
         for (int64 r = 1; again && r < blocks.height; ++r)
             std::memcpy(out + r * n, out, std::size_t(n) * sizeof(T));
         return out;
     }
 
+    // Where a value is computed that is stored in an output of this dtype: there, unless the last
+    // strip would write behind the block.
+    T* place(const Step& step, int64 n, T* out) {
+        const int64 rest = n % Whole::numbers;
+        if (rest > 2 * Few::numbers || rest % Few::numbers != 0) return out;
+        return static_cast<T*>(program.outputs[step.array()].data) + start(step.extent());
+    }
+
     void store(const Step& step) {
-        if (!to_store[step.extent]) return;
-        const AnyArray& array = program.outputs[step.array];
-        const int64 n = step.extent == COLUMNS ? block_columns : counts[step.extent];
-        write(at[step.operands[0]], n, step.form != 0, array, start(step.extent));
+        if (!to_store[step.extent()]) return;
+        const AnyArray& array = program.outputs[step.array()];
+        const int64 n = step.extent() == COLUMNS ? block_columns : counts[step.extent()];
+        write(at[step.first_operand()], n, step.form() != 0, array, start(step.extent()));
     }
 
     // The rows of the block folded. Of rows that are longer than a block, the lanes are kept, and
@@ -277,9 +228,9 @@ template <typename T> class Machine {
     // The sums for each column of the block, of those for its numbers: the lower half of the rows
     // is added to the upper one, again and again.
     void end_sum(const Step& step, T* out) {
-        T *some = memory(step.operands[0]), *total = memory(step.operands[1]);
+        T *some = memory(step.first_operand()), *total = memory(step.second_operand());
         add_up(some, total);
-        const int64 width = step.extent == ONE ? 1 : block_columns;
+        const int64 width = step.extent() == ONE ? 1 : block_columns;
         if (width == 1) {
             *out = T(sum_of(blocks.height, [=](int64 i) { return double(total[i]); }));
             return;

@@ -1,105 +1,8 @@
-// The loops of expressions: each over the numbers of a block, which lie next to each other. They
-// compute some numbers behind the last one as well, so that vectors are always whole: `SLACK` of
-// them can be read and written there.
+// What steps do on a whole block: they convert, spread out and fold.
 #pragma once
-#include "../formulas/doubles.cuh"
-#include "../formulas/elements.cuh"
-#include "operation.hpp"
-#include "rows.hpp"
+#include "strips.hpp"
 
 namespace {
-
-constexpr int64 WIDE = 4 * LANES, SLACK = WIDE;
-
-template <typename T> using Compute = void (*)(const T* a, const T* b, const T* c, int64 n, T* out);
-
-// out[i] = value(i)
-template <typename T, typename Value> inline void each(int64 n, T* out, Value value) {
-    int64 i = 0;
-    for (; i + WIDE <= n; i += WIDE) {
-        INDEPENDENT
-        for (int l = 0; l < WIDE; ++l) out[i + l] = value(i + l);
-    }
-    for (; i < n; i += LANES) {
-        EACH_LANE
-        for (int l = 0; l < LANES; ++l) out[i + l] = value(i + l);
-    }
-}
-
-// Functions as types, so that loops are compiled for each.
-#define FUNCTION(name)                                                                     \
-    struct name {                                                                          \
-        template <typename... T> static auto of(T... x) { return elements::name(x...); }   \
-    };
-// Those that the C library would compute for double, with a call for each number.
-#define FUNCTION_OF_DOUBLE(name)                                      \
-    struct name {                                                     \
-        static float of(float x) { return elements::name(x); }        \
-        static double of(double x) { return doubles::name(x); }       \
-    };
-namespace functions {
-FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
-FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
-FUNCTION(negative) FUNCTION(abs) FUNCTION(sign) FUNCTION(square) FUNCTION(reciprocal)
-FUNCTION(sqrt) FUNCTION(relu) FUNCTION(sin) FUNCTION(cos) FUNCTION(tan) FUNCTION(arcsin)
-FUNCTION(arccos) FUNCTION(arctan) FUNCTION(sinh) FUNCTION(cosh) FUNCTION(arcsinh)
-FUNCTION(arccosh) FUNCTION(arctanh) FUNCTION(floor) FUNCTION(ceil) FUNCTION(round)
-FUNCTION(isnan) FUNCTION(isinf) FUNCTION(isfinite) FUNCTION(logical_not) FUNCTION(add)
-FUNCTION(subtract) FUNCTION(multiply) FUNCTION(divide) FUNCTION(maximum) FUNCTION(minimum)
-FUNCTION(power) FUNCTION(floor_divide) FUNCTION(mod) FUNCTION(arctan2) FUNCTION(logaddexp)
-FUNCTION(equal) FUNCTION(not_equal) FUNCTION(less) FUNCTION(less_equal) FUNCTION(greater)
-FUNCTION(greater_equal) FUNCTION(logical_and) FUNCTION(logical_or) FUNCTION(logical_xor)
-}  // namespace functions
-#undef FUNCTION
-#undef FUNCTION_OF_DOUBLE
-
-template <typename T, typename F>
-void unary(const T* a, const T*, const T*, int64 n, T* out) {
-    each(n, out, [=](int64 i) { return F::of(a[i]); });
-}
-template <typename T, typename F>
-void binary(const T* a, const T* b, const T*, int64 n, T* out) {
-    each(n, out, [=](int64 i) { return F::of(a[i], b[i]); });
-}
-template <typename T, typename F>
-void with_number(const T* a, const T* b, const T*, int64 n, T* out) {
-    const T y = *b;
-    each(n, out, [=](int64 i) { return F::of(a[i], y); });
-}
-template <typename T, typename F>
-void of_number(const T* a, const T* b, const T*, int64 n, T* out) {
-    const T x = *a;
-    each(n, out, [=](int64 i) { return F::of(x, b[i]); });
-}
-
-// Of functions that are a call for each number: no more calls than numbers.
-template <typename T, typename F>
-void unary_calls(const T* a, const T*, const T*, int64 n, T* out) {
-    for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i]);
-}
-template <typename T, typename F>
-void binary_calls(const T* a, const T* b, const T*, int64 n, T* out) {
-    for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i], b[i]);
-}
-
-// The polynomials for angles that they are good for, which is nearly always.
-template <typename F, float (*near)(float)>
-void of_angles(const float* a, const float* b, const float* c, int64 n, float* out) {
-    int32 far = 0;
-    for (int64 i = 0; i < n; ++i) far |= !(math::magnitude(a[i]) < polynomials::MOST_ANGLE);
-    if (far) unary_calls<float, F>(a, b, c, n, out);
-    else each(n, out, [=](int64 i) { return near(a[i]); });
-}
-
-// out = condition != 0 ? a : b, each of the two maybe one number
-template <typename T, bool one_a, bool one_b>
-void where(const T* condition, const T* a, const T* b, int64 n, T* out) {
-    const T x = *a, y = *b;
-    each(n, out, [=](int64 i) {
-        const T chosen = one_a ? x : a[i], other = one_b ? y : b[i];
-        return elements::where(condition[i], chosen, other);
-    });
-}
 
 template <typename T> inline void fill(T x, int64 n, T* out) {
     each(n, out, [=](int64) { return x; });
@@ -249,7 +152,7 @@ void write(const T* x, int64 n, bool accumulate, const AnyArray& array, int64 st
             INDEPENDENT
             for (int64 i = 0; i < n; ++i) to[i] = converted<Out>(Sum(to[i]) + Sum(x[i]));
         } else if constexpr (std::is_same_v<Out, T>) {
-            std::memcpy(to, x, std::size_t(n) * sizeof(T));
+            if (to != x) std::memcpy(to, x, std::size_t(n) * sizeof(T));
         } else {
             INDEPENDENT
             for (int64 i = 0; i < n; ++i) to[i] = converted<Out>(x[i]);

@@ -114,16 +114,25 @@ def assert_near(got: np.ndarray, exact: np.ndarray, units: float, size: Any = 0.
 
 
 def check(
-    backend: Backend, function: str, dtype: str, size: tuple[int, int], extents: tuple[Extent, ...]
+    backend: Backend,
+    function: str,
+    dtype: str,
+    size: tuple[int, int],
+    extents: tuple[Extent, ...],
+    computed: int | None = None,
 ) -> None:
+    """That it gives what NumPy does; the operand `computed` is what the step before has made."""
     rng = np.random.default_rng(len(function) + 7 * sum(map(ord, function)))
     inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
-    operands = tuple(range(len(extents)))
-    expression = Expression(
-        dtype, extents, (Instruction(function, operands),), (Output(len(extents)),)
-    )
+    operands, given, steps = [*range(len(extents))], [*inputs], list[Instruction]()
+    if computed is not None:
+        operands[computed], given[computed] = len(extents), -inputs[computed]
+        steps.append(Instruction("negative", (computed,)))
+    steps.append(Instruction(function, tuple(operands)))
+    result = Output(len(extents) + len(steps) - 1)
+    expression = Expression(dtype, extents, tuple(steps), (result,))
     out = np.full(expression.extents[-1].shape(*size), -7, dtype)
-    (got,) = perform(backend, expression, size, inputs, [out])
+    (got,) = perform(backend, expression, size, given, [out])
     wide = np.longdouble if dtype == "float64" else np.float64
     with np.errstate(all="ignore"):
         if function not in ROUNDED:
@@ -166,6 +175,20 @@ def test_each_function(backend: Backend, function: str, dtype: str) -> None:
     for extents in itertools.product(EXTENTS, repeat=OPERANDS[function]):
         for size in ((7, 5), (3, 700), (1, 1)):
             check(backend, function, dtype, size, extents)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("function", PLAIN)
+def test_each_function_of_what_was_just_computed(
+    backend: Backend, function: str, dtype: str
+) -> None:
+    count = OPERANDS[function]
+    if backend.name == "emulated" and function not in ("negative", "subtract"):
+        return
+    for computed in range(count):
+        for extents in itertools.product(EXTENTS, repeat=count):
+            for size in ((7, 50), (1, 1)):
+                check(backend, function, dtype, size, extents, computed)
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])

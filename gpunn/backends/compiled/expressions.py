@@ -1,12 +1,11 @@
 """Expressions by one compiled operation, which performs their steps block by block.
 
-An expression is encoded once, for a size of the matrix: as steps, each a function with the
-registers that it reads and writes. `kernels/cpu/expressions.cpp` performs them.
+An expression is encoded once, for a size of the matrix: as steps (`.steps`), each a function with
+the registers that it reads and writes. `kernels/cpu/expressions.cpp` performs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from gpunn.backends.contract.expression import (
     ELEMENTS,
     MOST_COLUMNS,
     ONE,
-    OPERANDS,
     ROW_FOLDS,
     ROWS,
     Expression,
@@ -28,11 +26,8 @@ from gpunn.backends.contract.expression import (
 )
 
 from .operations import CompiledOperations, name_of
+from .steps import NUMBER, REGISTER, Program, Register, Step, lines
 
-# What follows is also in kernels/cpu/expressions.cpp, and in expressions.hpp beside it.
-_FUNCTIONS = [*OPERANDS, "load", "store", "repeat", "spread", "begin_sum", "end_sum"]
-_NUMBERS = {name: number for number, name in enumerate(_FUNCTIONS)}
-_EXTENTS = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
 _WITH_NUMBERS = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less",
      "less_equal", "greater", "greater_equal")
@@ -41,8 +36,8 @@ _WITH_NUMBERS = frozenset(
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
 }  # fmt: skip
-_MOST_REGISTERS, _FILE_BYTES, _LANES, _WIDE = 256, 1 << 18, 16, 64
-_MOST_LISTED = 32
+_MOST_REGISTERS, _FILE_BYTES, _SHORT, _WIDE, _SLACK = 256, 3 << 17, 32, 64, 128
+_MOST_LISTED = 32  # these, too, are in kernels/cpu
 
 BLOCK = 2048  # bytes of a register, unless a row is longer
 WORTH_THREADS = 1 << 22  # numbers that all steps compute before it pays to wake other threads
@@ -73,19 +68,21 @@ def _encoded(
     if blocks is None or len(expression.inputs) + len(dtypes) > _MOST_LISTED:
         return None
     encoder = _Encoder(expression, blocks, dtypes)
-    steps = list(encoder.allocated())
+    program = encoder.program()
     itemsize = np.dtype(expression.dtype).itemsize
-    length = -(-blocks.height * blocks.width // _WIDE) * _WIDE + _WIDE
-    used = encoder.registers * length + encoder.number_registers * _LANES
+    length = -(-blocks.height * blocks.width // _WIDE) * _WIDE + _SLACK
+    used = program.registers * length + program.number_registers * _SHORT
     if (
-        encoder.registers + encoder.number_registers > _MOST_REGISTERS
+        program.registers + program.number_registers > _MOST_REGISTERS
         or used * itemsize > _FILE_BYTES
     ):
         return None
-    ends = np.cumsum([len(section) for section in encoder.sections]).tolist()
+    sections = program.encoded()
+    ends = np.cumsum([len(section) for section in sections]).tolist()
+    steps = [step for section in sections for step in section]
     return (
         np.array(steps, np.int64).reshape(-1), *ends, np.array(encoder.constants, np.float64),
-        encoder.registers, *blocks, encoder.tasks(),
+        program.registers, *blocks, encoder.tasks(),
     )  # fmt: skip
 
 
@@ -121,34 +118,8 @@ class _Blocks(NamedTuple):
         return _Blocks(rows, columns, 1, most, bool(folds))
 
 
-@dataclass(eq=False)
-class _Register:
-    """Where a value is kept.
-
-    Attributes:
-        is_number: whether it holds one number, not a block of them.
-        kept: whether it is taken for good, not only up to the last step that reads it.
-        place: its number, when it has been given one.
-    """
-
-    is_number: bool = False
-    kept: bool = False
-    place: int = -1
-
-
-@dataclass
-class _Step:
-    function: str
-    extent: Extent
-    out: _Register
-    operands: tuple[_Register, ...] = ()
-    array: int = -1
-    form: int = 0
-
-
 # When a value is computed: once, for each column of blocks, for each block, after the last one.
 _ONCE, _COLUMN, _BLOCK, _END = range(4)
-_IN_TURN = frozenset((*ROW_FOLDS, "repeat"))  # the result must not lie over what is read
 
 
 @dataclass
@@ -163,13 +134,11 @@ class _Encoder:
     expression: Expression
     blocks: _Blocks
     dtypes: tuple[str, ...]
-    sections: tuple[list[_Step], ...] = field(default_factory=lambda: ([], [], [], []))
+    sections: tuple[list[Step], ...] = field(default_factory=lambda: ([], [], [], []))
     constants: list[float] = field(default_factory=list)
-    registers: int = 0
-    number_registers: int = 0
 
     def __post_init__(self) -> None:
-        self._registers: dict[Any, _Register] = {}  # by the value, and how it is spread out
+        self._registers: dict[Any, Register] = {}  # by the value, and how it is spread out
         self._when: dict[int, int] = {}
         self._stored: dict[int, list[int]] = {}  # outputs by their values
         for number, output in enumerate(self.expression.outputs):
@@ -182,6 +151,9 @@ class _Encoder:
         for number in range(len(self.expression.extents)):
             if number in needed:
                 self._add_value(number)
+
+    def program(self) -> Program:
+        return Program.of(self.sections)
 
     def tasks(self) -> int:
         """Into how many parts the blocks are divided for threads."""
@@ -203,6 +175,8 @@ class _Encoder:
             known = exponent.number if exponent.function == "constant" else None
             if known in _POWERS:
                 return Instruction(_POWERS[known], step.operands[:1])
+        if step.function == "multiply" and step.operands[0] == step.operands[1]:
+            return Instruction("square", step.operands[:1])
         return step
 
     def _source(self, number: int) -> int:
@@ -231,45 +205,48 @@ class _Encoder:
             self._add_sum(number, operands[0])
             return
         folds = step is not None and step.function in ROW_FOLDS
-        kept = when != _BLOCK or (folds and self.blocks.by_rows)
-        out = self._registers[number] = _Register(extent == ONE and not folds, kept)
+        kept = step is None or when != _BLOCK or (folds and self.blocks.by_rows)
+        out = self._registers[number] = Register(extent == ONE and not folds, kept)
         if step is None:
-            self.sections[when].append(_Step("load", extent, out, array=number))
+            self.sections[when].append(Step("load", extent, out, array=number))
         elif step.function == "constant":
             self.constants.append(step.number)
             array = len(self.constants) - 1
-            self.sections[when].append(_Step("constant", extent, out, array=array))
+            self.sections[when].append(Step("constant", extent, out, array=array))
         elif step.function == "column_index":
-            self.sections[when].append(_Step("column_index", extent, out))
+            self.sections[when].append(Step("column_index", extent, out))
         elif folds:
             read = self._registers[operands[0]]
-            self.sections[when].append(_Step(step.function, extent, out, (read,)))
+            self.sections[when].append(Step(step.function, extent, out, (read,)))
         else:
             self._add_computed(number, step.function, operands, out)
             return
         self._store(number, when, out)
 
     def _add_computed(
-        self, number: int, function: str, operands: tuple[int, ...], out: _Register
+        self, number: int, function: str, operands: tuple[int, ...], out: Register
     ) -> None:
         extent, when = self.expression.extents[number], self._when[number]
         read = [self._operand(operand, extent, when) for operand in operands]
-        whole = 1 if function == "where" else len(read) - 1  # operands that cannot be a number
-        whole = whole if function in ("where", *_WITH_NUMBERS) else len(read)
-        if whole < len(read) and function != "where":
-            whole = 1 if all(is_number for _, is_number in read) else 0
-        form = 0
-        for place, (register, is_number) in enumerate(read):
-            if is_number and place < whole:
-                read[place] = self._spread(operands[place], extent, when, register), False
-            elif is_number:
-                form += 1 << (len(read) - 1 - place)
-        registers = tuple(register for register, _ in read)
-        direct = self._direct(number)
-        self.sections[when].append(_Step(function, extent, out, registers, direct, form))
-        self._store(number, when, out, direct)
+        sources = [NUMBER if is_number else REGISTER for _, is_number in read]
+        if function == "where":
+            whole = 1  # operands that cannot be a number
+        elif function in _WITH_NUMBERS:
+            whole = 1 if REGISTER not in sources else 0
+        else:
+            whole = len(read)
+        registers = [register for register, _ in read]
+        for place in range(whole):
+            if sources[place] == NUMBER:
+                registers[place] = self._spread(operands[place], extent, when, registers[place])
+                sources[place] = REGISTER
+        if (output := self._direct(number)) >= 0:
+            out.kept = True
+            self.sections[when].append(Step("place", extent, out, array=output))
+        self.sections[when].append(Step(function, extent, out, tuple(registers), sources=sources))
+        self._store(number, when, out)
 
-    def _operand(self, number: int, extent: Extent, when: int) -> tuple[_Register, bool]:
+    def _operand(self, number: int, extent: Extent, when: int) -> tuple[Register, bool]:
         """Where a step with a result of this extent finds a value, and whether as one number."""
         register, own = self._registers[number], self.expression.extents[number]
         if own == ONE or (own == ROWS and self.blocks.height == 1):
@@ -279,22 +256,22 @@ class _Encoder:
         return register, False
 
     def _spread(
-        self, number: int, extent: Extent, when: int, read: _Register, how: str = "spread"
-    ) -> _Register:
+        self, number: int, extent: Extent, when: int, read: Register, how: str = "spread"
+    ) -> Register:
         key = number, extent, when
         if key not in self._registers:
-            out = self._registers[key] = _Register(extent == ONE, when != _BLOCK)
-            self.sections[when].append(_Step(how, extent, out, (read,)))
+            out = self._registers[key] = Register(extent == ONE, when != _BLOCK)
+            self.sections[when].append(Step(how, extent, out, (read,)))
         return self._registers[key]
 
     def _add_sum(self, number: int, operand: int) -> None:
         """Sums over rows: of some blocks, and of all."""
-        some, total, out = _Register(kept=True), _Register(kept=True), _Register(kept=True)
+        some, total, out = Register(kept=True), Register(kept=True), Register(kept=True)
         own, extent = self.expression.extents[operand], self.expression.extents[number]
-        self.sections[_COLUMN].extend([_Step("begin_sum", extent, s) for s in (some, total)])
+        self.sections[_COLUMN].extend([Step("begin_sum", extent, s) for s in (some, total)])
         read = self._registers[operand], total
-        self.sections[_BLOCK].append(_Step("column_sum", own, some, read))
-        self.sections[_END].append(_Step("end_sum", extent, out, (some, total)))
+        self.sections[_BLOCK].append(Step("column_sum", own, some, read))
+        self.sections[_END].append(Step("end_sum", extent, out, (some, total)))
         self._store(number, _END, out)
 
     # -- outputs
@@ -311,58 +288,12 @@ class _Encoder:
                     return output
         return -1
 
-    def _store(self, number: int, when: int, read: _Register, but: int = -1) -> None:
+    def _store(self, number: int, when: int, read: Register) -> None:
         extent = self.expression.extents[number]
         for output in self._stored.get(number, ()):
-            if output != but:
-                accumulate = int(self.expression.outputs[output].accumulate)
-                step = _Step("store", extent, _Register(), (read,), output, accumulate)
-                self.sections[when].append(step)
-
-    # -- registers
-
-    def allocated(self) -> Iterator[tuple[int, ...]]:
-        """The steps as numbers. A register is taken again when its value is read no more."""
-        steps = [step for section in self.sections for step in section]
-        last = {id(read): k for k, step in enumerate(steps) for read in step.operands}
-        free: list[int] = []
-        for k, step in enumerate(steps):
-            done = [
-                read.place for read in dict.fromkeys(step.operands)
-                if not (read.kept or read.is_number) and last[id(read)] == k
-            ]  # fmt: skip
-            if step.function not in _IN_TURN:
-                free += done
-            if step.function != "store":
-                self._allocate(step.out, free)
-                if not step.out.kept and id(step.out) not in last:
-                    done.append(step.out.place)
-                    if step.function not in _IN_TURN:
-                        free.append(step.out.place)
-            if step.function in _IN_TURN:
-                free += done
-        for step in steps:
-            read = [self._place(register) for register in step.operands]
-            out = read[0] if step.function == "store" else self._place(step.out)
-            yield (
-                _NUMBERS[step.function], step.form, _EXTENTS[step.extent], out,
-                *(read + [0] * 3)[:3], step.array,
-            )  # fmt: skip
-
-    def _allocate(self, register: _Register, free: list[int]) -> None:
-        if register.place >= 0:
-            return
-        if register.is_number:
-            register.place = self.number_registers
-            self.number_registers += 1
-        elif free and not register.kept:
-            register.place = free.pop()
-        else:
-            register.place = self.registers
-            self.registers += 1
-
-    def _place(self, register: _Register) -> int:
-        return register.place + (self.registers if register.is_number else 0)
+            accumulate = self.expression.outputs[output].accumulate
+            step = Step("store", extent, None, (read,), output, accumulate=accumulate)
+            self.sections[when].append(step)
 
 
 def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]) -> list[str]:
@@ -371,20 +302,10 @@ def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, 
     if blocks is None:
         return []
     encoder = _Encoder(expression, blocks, dtypes)
-    steps = iter(list(encoder.allocated()))
+    program = encoder.program()
     times = "once", "once for each column of blocks", "for each block", "behind the last block"
-    lines = [f"blocks of {blocks.height} x {blocks.width}"]
-    for when, section in zip(times, encoder.sections, strict=True):
-        lines += [f"{when}:"] if section else []
-        for step in section:
-            _, _, _, out, *read, array = next(steps)
-            names = [f"r{register}" for register in read[: len(step.operands)]]
-            if step.function == "constant":
-                names = [repr(encoder.constants[array])]
-            elif step.function == "load":
-                names = [f"in{array}"]
-            target = f"out{array}" if step.function == "store" else f"r{out}"
-            also = f", out{array}" if array >= 0 and step.function in OPERANDS and names else ""
-            also = "" if step.function == "constant" else also
-            lines.append(f"    {target}{also} = {step.function}({', '.join(names)})")
-    return lines
+    found = [f"blocks of {blocks.height} x {blocks.width}"]
+    for number, when in enumerate(times):
+        section = list(lines(program, number, encoder.constants))
+        found += [f"{when}:", *section] if section else []
+    return found

@@ -1,0 +1,236 @@
+"""The steps of a compiled expression: in which order, in which registers, and as numbers.
+
+`kernels/cpu/expressions.cpp` performs them. Most go number by number. Of such steps those that
+follow each other make up a run, which is performed on a strip of a few vectors at a time, and the
+result of each is in the accumulator, a few registers of the CPU, when the next one begins. What
+nothing else reads is kept nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    ONE,
+    OPERANDS,
+    ROW_FOLDS,
+    ROWS,
+    Extent,
+)
+
+# What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
+_FUNCTIONS = [
+    *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
+    "end_run",
+]  # fmt: skip
+_NUMBERS = {name: number for number, name in enumerate(_FUNCTIONS)}
+_EXTENTS = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
+_NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_FOLDS))
+IN_RUNS = frozenset(OPERANDS) - _NO_RUN
+"""Functions that are computed number by number."""
+ACCUMULATOR, REGISTER, NUMBER = range(3)  # where an operand is
+_FORMS = 32
+
+_IN_TURN = frozenset((*ROW_FOLDS, "repeat"))  # the result must not lie over what is read
+
+
+@dataclass(eq=False)
+class Register:
+    """Where a value is kept.
+
+    Attributes:
+        is_number: whether it holds one number, not a block of them.
+        kept: whether it is taken for good, not only up to the last step that reads it.
+        place: its number, when it has been given one.
+    """
+
+    is_number: bool = False
+    kept: bool = False
+    place: int = -1
+
+
+@dataclass(eq=False)
+class Step:
+    """A step.
+
+    Attributes:
+        out: where its result is kept; None if it is in the accumulator alone.
+        array: number of an input, an output or a constant.
+        sources: of a step in a run, where its operands are.
+        accumulate: of a "store", whether it adds.
+    """
+
+    function: str
+    extent: Extent
+    out: Register | None = None
+    operands: tuple[Register, ...] = ()
+    array: int = -1
+    sources: list[int] = field(default_factory=list)
+    accumulate: bool = False
+
+    def __post_init__(self) -> None:
+        self.sources = self.sources or [REGISTER] * len(self.operands)
+
+    def encoded(self, place: dict[Register, int]) -> tuple[int, int]:
+        """Two words of four numbers each: `Step` in kernels/cpu/strips.hpp."""
+        form = int(self.accumulate)
+        if self.function in IN_RUNS:
+            form = sum(source * 3**k for k, source in enumerate(self.sources))
+        code = _NUMBERS[self.function] * _FORMS + form
+        out = -1 if self.out is None else place[self.out]
+        read = [*(max(place[register], 0) for register in self.operands), 0, 0, 0]
+        return (
+            _word(code, out, read[0], read[1]),
+            _word(read[2], _EXTENTS[self.extent], self.array, 0),
+        )
+
+
+def _word(*numbers: int) -> int:
+    return sum((number & 0xFFFF) << (16 * k) for k, number in enumerate(numbers))
+
+
+def in_runs(steps: Sequence[Step]) -> list[list[Step]]:
+    """The steps in another order: runs as long as can be, and between them single steps."""
+    waves: dict[Register, tuple[int, Extent | None]] = {}
+    keys: dict[Step, tuple[int, int]] = {}
+    for step in steps:
+        run, wave = step.extent if step.function in IN_RUNS else None, 0
+        for read in step.operands:
+            before, of_run = waves.get(read, (0, None))
+            wave = max(wave, before + (of_run not in (None, run)))
+        keys[step] = wave, -1 if run is None else _EXTENTS[run]
+        if step.out is not None:
+            waves[step.out] = wave, run
+    found: list[list[Step]] = []
+    for (_, extent), group in groupby(sorted(steps, key=keys.__getitem__), keys.__getitem__):
+        together = list(group)
+        found += [together] if extent >= 0 else [[step] for step in together]
+    return found
+
+
+def use_accumulator(run: Sequence[Step], reads: Counter[Register]) -> None:
+    """Let each step take what the one before it has just computed."""
+    for before, step in pairwise(run):
+        places = range(1 if step.function == "where" else len(step.operands))
+        for k in places:
+            made = step.operands[k]
+            if made is before.out and step.sources[k] == REGISTER:
+                step.sources[k] = ACCUMULATOR
+                if reads[made] == 1 and not made.kept:
+                    before.out = None
+                break
+
+
+@dataclass
+class Program:
+    """The steps in order, by when they are done, with registers.
+
+    Attributes:
+        sections: the runs and the single steps of each.
+        registers, number_registers: how many there are.
+    """
+
+    sections: list[list[list[Step]]]
+    registers: int = 0
+    number_registers: int = 0
+
+    @staticmethod
+    def of(sections: Sequence[Sequence[Step]]) -> Program:
+        reads = Counter(read for section in sections for step in section for read in step.operands)
+        program = Program([in_runs(section) for section in sections])
+        for section in program.sections:
+            for run in section:
+                use_accumulator(run, reads)
+        program._allocate_all()
+        return program
+
+    def encoded(self) -> list[list[tuple[int, int]]]:
+        """Each section as numbers."""
+        place = {
+            register: register.place + (self.registers if register.is_number else 0)
+            for section in self.sections for run in section for step in run
+            for register in (step.out, *step.operands) if register is not None
+        }  # fmt: skip
+        found = []
+        for section in self.sections:
+            lines: list[tuple[int, int]] = []
+            for run in section:
+                numbers = [step.encoded(place) for step in run]
+                if run[0].function in IN_RUNS:
+                    end = Step("end_run", ONE).encoded(place)
+                    begin = Step("run", run[0].extent, array=len(run) + 1).encoded(place)
+                    numbers = [begin, *numbers, end]
+                lines += numbers
+            found.append(lines)
+        return found
+
+    # -- registers
+
+    def _allocate_all(self) -> None:
+        """A register is taken again when its value is read no more."""
+        runs = [run for section in self.sections for run in section]
+        last = {read: step for run in runs for step in run for read in step.operands}
+        free: list[int] = []
+        for run in runs:
+            behind: list[int] = []  # a number is read again by the next strip
+            for step in run:
+                done: list[int] = []
+                sources = dict(zip(step.operands, step.sources, strict=True))
+                for read in dict.fromkeys(step.operands):
+                    taken = read.place >= 0 and not (read.kept or read.is_number)
+                    if taken and last[read] is step:
+                        (behind if sources[read] == NUMBER else done).append(read.place)
+                if step.function not in _IN_TURN:
+                    free += done
+                if step.out is not None:
+                    self._allocate(step.out, free)
+                    if not step.out.kept and step.out not in last:
+                        behind.append(step.out.place)
+                if step.function in _IN_TURN:
+                    free += done
+            free += behind
+
+    def _allocate(self, register: Register, free: list[int]) -> None:
+        if register.place >= 0:
+            return
+        if register.is_number:
+            register.place = self.number_registers
+            self.number_registers += 1
+        elif free and not register.kept:
+            register.place = free.pop()
+        else:
+            register.place = self.registers
+            self.registers += 1
+
+
+def lines(program: Program, section: int, constants: Sequence[float]) -> Iterator[str]:
+    """A section of it to read."""
+    for run in program.sections[section]:
+        in_run = run[0].function in IN_RUNS
+        if in_run:
+            yield "    for each strip:"
+        for step in run:
+            names = [
+                "acc" if source == ACCUMULATOR and in_run else _name(read)
+                for read, source in zip(step.operands, step.sources, strict=True)
+            ]
+            target = "acc" if step.out is None else _name(step.out)
+            if step.function == "store":
+                target = f"out{step.array}"
+            elif step.function == "place":
+                names = [f"out{step.array}"]
+            elif step.function == "load":
+                names = [f"in{step.array}"]
+            elif step.function == "constant":
+                names = [repr(constants[step.array])]
+            indented = "        " if in_run else "    "
+            yield f"{indented}{target} = {step.function}({', '.join(names)})"
+
+
+def _name(register: Register) -> str:
+    return f"{'n' if register.is_number else 'r'}{register.place}"

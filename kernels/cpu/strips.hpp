@@ -1,0 +1,340 @@
+// The steps of an expression that compute number by number. They do so on a strip of a block, some
+// vectors, which one step hands to the next in registers of the CPU: the accumulator. Only what is
+// needed later as well is stored. Each step is a function that ends with a call of the next one's,
+// which a compiler makes a jump.
+#pragma once
+#include "../formulas/doubles.cuh"
+#include "../formulas/elements.cuh"
+#include "operation.hpp"
+#include "rows.hpp"
+
+namespace {
+
+// What a step does: the functions of the contract's `OPERANDS` in their order, and some more.
+namespace function {
+enum Number : int64 {
+    constant, column_index, copy, negative, abs, sign, square, reciprocal, sqrt, relu, sigmoid, exp,
+    expm1, log, log1p, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, arcsinh, arccosh,
+    arctanh, floor, ceil, round, isnan, isinf, isfinite, logical_not, add, subtract, multiply,
+    divide, maximum, minimum, power, floor_divide, mod, arctan2, logaddexp, equal, not_equal, less,
+    less_equal, greater, greater_equal, logical_and, logical_or, logical_xor, where, row_sum,
+    row_max, row_min, column_sum, load, store, place, repeat, spread, begin_sum, end_sum, run,
+    end_run, count
+};
+}  // namespace function
+
+// Where an operand is: in the accumulator, in a register, or one number for all, in a register.
+enum Source : int64 { ACCUMULATOR, REGISTER, NUMBER };
+
+// The form of a step: where its operands are.
+constexpr int64 form_of(Source a, Source b = ACCUMULATOR, Source c = ACCUMULATOR) {
+    return a + 3 * b + 9 * c;
+}
+constexpr int64 FORMS = 32;  // at most
+
+// Numbers of 16 bits in two words: what each step of a run asks for is in the first one, so that
+// one load brings it.
+struct Step {
+    int64 first, second;
+
+    static int64 code(int64 first) { return number(first, 0); }  // of its function and form
+    static int64 out(int64 first) { return number(first, 1); }   // a register; -1: kept in none
+    static int64 first_operand(int64 first) { return number(first, 2); }
+    static int64 second_operand(int64 first) { return number(first, 3); }
+    int64 third_operand() const { return number(second, 0); }
+    int64 extent() const { return number(second, 1); }  // of the result
+    int64 array() const { return number(second, 2); }   // or a constant, or the length of a run
+
+    int64 function() const { return code(first) / FORMS; }
+    int64 form() const { return code(first) % FORMS; }
+    int64 out() const { return out(first); }
+    int64 first_operand() const { return first_operand(first); }
+    int64 second_operand() const { return second_operand(first); }
+
+    static int64 number(int64 word, int place) { return int16(word >> (16 * place)); }
+};
+
+// Vectors of a strip: as many as calls hand over in registers, on x86-64 and on ARM. A few that are
+// left at the end of a block are done by two at a time.
+constexpr int64 VECTORS = 8, FEW_VECTORS = 2;
+
+// Strips are always whole: some numbers behind the last one of a block are computed as well. So
+// many can be read and written there.
+constexpr int64 WIDE = 4 * LANES, SLACK = 2 * WIDE;
+
+// out[i] = value(i)
+template <typename T, typename Value> inline void each(int64 n, T* out, Value value) {
+    int64 i = 0;
+    for (; i + WIDE <= n; i += WIDE) {
+        INDEPENDENT
+        for (int l = 0; l < WIDE; ++l) out[i + l] = value(i + l);
+    }
+    for (; i < n; i += LANES) {
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) out[i + l] = value(i + l);
+    }
+}
+
+// Functions as types, so that steps are compiled for each.
+#define FUNCTION(name)                                                                     \
+    struct name {                                                                          \
+        template <typename... T> static auto of(T... x) { return elements::name(x...); }   \
+    };
+// Those that the C library would compute for double, with a call for each number.
+#define FUNCTION_OF_DOUBLE(name)                                      \
+    struct name {                                                     \
+        static float of(float x) { return elements::name(x); }        \
+        static double of(double x) { return doubles::name(x); }       \
+    };
+namespace functions {
+FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
+FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
+FUNCTION(negative) FUNCTION(abs) FUNCTION(sign) FUNCTION(square) FUNCTION(reciprocal)
+FUNCTION(sqrt) FUNCTION(relu) FUNCTION(sin) FUNCTION(cos) FUNCTION(tan) FUNCTION(arcsin)
+FUNCTION(arccos) FUNCTION(arctan) FUNCTION(sinh) FUNCTION(cosh) FUNCTION(arcsinh)
+FUNCTION(arccosh) FUNCTION(arctanh) FUNCTION(floor) FUNCTION(ceil) FUNCTION(round)
+FUNCTION(isnan) FUNCTION(isinf) FUNCTION(isfinite) FUNCTION(logical_not) FUNCTION(add)
+FUNCTION(subtract) FUNCTION(multiply) FUNCTION(divide) FUNCTION(maximum) FUNCTION(minimum)
+FUNCTION(power) FUNCTION(floor_divide) FUNCTION(mod) FUNCTION(arctan2) FUNCTION(logaddexp)
+FUNCTION(equal) FUNCTION(not_equal) FUNCTION(less) FUNCTION(less_equal) FUNCTION(greater)
+FUNCTION(greater_equal) FUNCTION(logical_and) FUNCTION(logical_or) FUNCTION(logical_xor)
+FUNCTION(where)
+}  // namespace functions
+#undef FUNCTION
+#undef FUNCTION_OF_DOUBLE
+
+template <typename T> using Compute = void (*)(const T* a, const T* b, int64 n, T* out);
+
+// Long functions, as loops over memory.
+template <typename T, typename F> void loop(const T* a, const T*, int64 n, T* out) {
+    each(n, out, [=](int64 i) { return F::of(a[i]); });
+}
+template <typename T, typename F> void loop_of_two(const T* a, const T* b, int64 n, T* out) {
+    each(n, out, [=](int64 i) { return F::of(a[i], b[i]); });
+}
+
+// Of functions that are a call for each number: no more calls than numbers.
+template <typename T, typename F> void calls(const T* a, const T*, int64 n, T* out) {
+    for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i]);
+}
+template <typename T, typename F> void calls_of_two(const T* a, const T* b, int64 n, T* out) {
+    for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i], b[i]);
+}
+
+// The polynomials for angles that they are good for, which is nearly always.
+template <typename F, float (*near)(float)>
+void angles(const float* a, const float* b, int64 n, float* out) {
+    int32 far = 0;
+    for (int64 i = 0; i < n; ++i) far |= !(math::magnitude(a[i]) < polynomials::MOST_ANGLE);
+    if (far) calls<float, F>(a, b, n, out);
+    else each(n, out, [=](int64 i) { return near(a[i]); });
+}
+
+#if defined(__GNUC__)
+template <typename T> using Lanes = Vector<T>;
+#else
+// Arrays, where the compiler has no type for vectors: it makes vector instructions of loops.
+template <typename T> struct Lanes {
+    struct type {
+        T at[LANES];
+    };
+    static constexpr int lanes = LANES;
+    static type zero() { return all(T(0)); }
+    static type all(T x) {
+        type vector;
+        for (T& number : vector.at) number = x;
+        return vector;
+    }
+    static type load(const T* p) {
+        type x;
+        std::memcpy(&x, p, sizeof x);
+        return x;
+    }
+    static void store(T* p, const type& x) { std::memcpy(p, &x, sizeof x); }
+};
+#endif
+
+// Steps on a strip of `k...` vectors. `word` is the first one of the step, `at` where each register
+// begins, `start` where in the block the strip does, and `left` how many of the block's numbers
+// there are from there on. All of it, and the vectors `x`, is in registers of the CPU.
+template <typename T, typename Indices> struct Strips;
+template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k...>> {
+    typedef Lanes<T> V;
+    typedef typename V::type Values;
+    template <std::size_t> using Part = Values;
+    typedef void Perform(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                         Part<k>... x);
+
+    static constexpr int64 lanes = V::lanes, numbers = sizeof...(k) * lanes;
+
+    struct Table;
+    static const Table table;
+
+    // All steps from this one on, up to the end of the run.
+    static void perform(const Step* step, T* const* at, int64 start, int64 left) {
+        const int64 word = step->first;
+        table.of[Step::code(word)](step, word, at, start, left, (void(k), V::zero())...);
+    }
+
+    // What every step ends with.
+    static void next(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                     Part<k>... x) {
+        if (const int64 out = Step::out(word); out >= 0) {
+            T* to = at[out] + start;
+            (V::store(to + k * lanes, x), ...);
+        }
+        ++step;
+        word = step->first;
+        table.of[Step::code(word)](step, word, at, start, left, x...);
+    }
+
+    static void end(const Step*, int64, T* const*, int64, int64, Part<k>...) {}
+
+    template <Source from> static Values operand(const T* at, int64 start, Values x) {
+        if constexpr (from == ACCUMULATOR) return x;
+        else if constexpr (from == NUMBER) return V::all(*at);
+        else return V::load(at + start);
+    }
+
+    // One vector of what a function makes of its operands. Of the arrays nothing is left: compilers
+    // see that each is one vector.
+    template <typename F, typename... More> static Values value(Values x, More... more) {
+        alignas(64) T in[1 + sizeof...(more)][lanes], out[lanes];
+        V::store(in[0], x);
+        int operand = 0;
+        (V::store(in[++operand], more), ...);
+        EACH_LANE
+        for (int l = 0; l < lanes; ++l) {
+            if constexpr (sizeof...(more) == 0) out[l] = F::of(in[0][l]);
+            else if constexpr (sizeof...(more) == 1) out[l] = F::of(in[0][l], in[1][l]);
+            else out[l] = F::of(in[0][l], in[1][l], in[2][l]);
+        }
+        return V::load(out);
+    }
+
+    template <typename F, Source a>
+    static void unary(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                      Part<k>... x) {
+        const T* first = at[Step::first_operand(word)];
+        next(step, word, at, start, left, value<F>(operand<a>(first, start + k * lanes, x))...);
+    }
+
+    template <typename F, Source a, Source b>
+    static void binary(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                       Part<k>... x) {
+        const T *first = at[Step::first_operand(word)], *second = at[Step::second_operand(word)];
+        next(step, word, at, start, left,
+             value<F>(operand<a>(first, start + k * lanes, x),
+                      operand<b>(second, start + k * lanes, x))...);
+    }
+
+    template <Source a, Source b, Source c>
+    static void where(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                      Part<k>... x) {
+        const T *first = at[Step::first_operand(word)], *second = at[Step::second_operand(word)];
+        const T* third = at[step->third_operand()];
+        next(step, word, at, start, left,
+             value<functions::where>(operand<a>(first, start + k * lanes, x),
+                                     operand<b>(second, start + k * lanes, x),
+                                     operand<c>(third, start + k * lanes, x))...);
+    }
+
+    template <Compute<T> compute, Source a, Source b>
+    static void through_memory(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                               Part<k>... x) {
+        constexpr int64 least = numbers < LANES ? LANES : numbers;  // see `each`
+        alignas(64) T in[least], out[least];
+        if constexpr (a == ACCUMULATOR || b == ACCUMULATOR) (V::store(in + k * lanes, x), ...);
+        const T* first = a == ACCUMULATOR ? in : at[Step::first_operand(word)] + start;
+        const T* second = b == ACCUMULATOR ? in : at[Step::second_operand(word)] + start;
+        compute(first, second, left < numbers ? left : numbers, out);
+        next(step, word, at, start, left, V::load(out + k * lanes)...);
+    }
+};
+
+// The functions of steps, by the form of their operands. What no run holds ends it.
+template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k...>>::Table {
+    Perform* of[function::count * FORMS];
+
+    Perform*& at(function::Number f, Source a, Source b = ACCUMULATOR, Source c = ACCUMULATOR) {
+        return of[f * FORMS + form_of(a, b, c)];
+    }
+    template <typename F> void unary(function::Number f) {
+        at(f, ACCUMULATOR) = Strips::unary<F, ACCUMULATOR>;
+        at(f, REGISTER) = Strips::unary<F, REGISTER>;
+    }
+    template <typename F> void binary(function::Number f) {
+        at(f, ACCUMULATOR, REGISTER) = Strips::binary<F, ACCUMULATOR, REGISTER>;
+        at(f, REGISTER, ACCUMULATOR) = Strips::binary<F, REGISTER, ACCUMULATOR>;
+        at(f, REGISTER, REGISTER) = Strips::binary<F, REGISTER, REGISTER>;
+    }
+    template <typename F> void with_numbers(function::Number f) {
+        binary<F>(f);
+        at(f, ACCUMULATOR, NUMBER) = Strips::binary<F, ACCUMULATOR, NUMBER>;
+        at(f, NUMBER, ACCUMULATOR) = Strips::binary<F, NUMBER, ACCUMULATOR>;
+        at(f, REGISTER, NUMBER) = Strips::binary<F, REGISTER, NUMBER>;
+        at(f, NUMBER, REGISTER) = Strips::binary<F, NUMBER, REGISTER>;
+    }
+    template <Source a> void where(function::Number f) {
+        at(f, a, REGISTER, REGISTER) = Strips::where<a, REGISTER, REGISTER>;
+        at(f, a, REGISTER, NUMBER) = Strips::where<a, REGISTER, NUMBER>;
+        at(f, a, NUMBER, REGISTER) = Strips::where<a, NUMBER, REGISTER>;
+        at(f, a, NUMBER, NUMBER) = Strips::where<a, NUMBER, NUMBER>;
+    }
+    template <Compute<T> compute> void one(function::Number f) {
+        at(f, ACCUMULATOR) = through_memory<compute, ACCUMULATOR, REGISTER>;
+        at(f, REGISTER) = through_memory<compute, REGISTER, REGISTER>;
+    }
+    template <Compute<T> compute> void two(function::Number f) {
+        at(f, ACCUMULATOR, REGISTER) = through_memory<compute, ACCUMULATOR, REGISTER>;
+        at(f, REGISTER, ACCUMULATOR) = through_memory<compute, REGISTER, ACCUMULATOR>;
+        at(f, REGISTER, REGISTER) = through_memory<compute, REGISTER, REGISTER>;
+    }
+
+    Table() {
+        for (Perform*& perform : of) perform = end;
+#define UNARY(f) unary<functions::f>(function::f);
+#define LOOP(f) one<loop<T, functions::f>>(function::f);
+#define CALLS(f) one<calls<T, functions::f>>(function::f);
+#define BINARY(f) binary<functions::f>(function::f);
+#define WITH_NUMBERS(f) with_numbers<functions::f>(function::f);
+        UNARY(negative) UNARY(abs) UNARY(sign) UNARY(square) UNARY(reciprocal) UNARY(sqrt)
+        UNARY(relu) UNARY(floor) UNARY(ceil) UNARY(round) UNARY(isnan) UNARY(isinf)
+        UNARY(isfinite) UNARY(logical_not)
+        LOOP(expm1) LOOP(log1p)
+        CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
+        WITH_NUMBERS(add) WITH_NUMBERS(subtract) WITH_NUMBERS(multiply) WITH_NUMBERS(divide)
+        WITH_NUMBERS(maximum) WITH_NUMBERS(minimum) WITH_NUMBERS(equal) WITH_NUMBERS(not_equal)
+        WITH_NUMBERS(less) WITH_NUMBERS(less_equal) WITH_NUMBERS(greater)
+        WITH_NUMBERS(greater_equal)
+        BINARY(logical_and) BINARY(logical_or) BINARY(logical_xor)
+        where<ACCUMULATOR>(function::where);
+        where<REGISTER>(function::where);
+        if constexpr (std::is_same_v<T, float>) {
+            UNARY(sigmoid) UNARY(exp) UNARY(log) UNARY(tanh) LOOP(sinh) LOOP(cosh)
+            one<angles<functions::sin, polynomials::sin_near>>(function::sin);
+            one<angles<functions::cos, polynomials::cos_near>>(function::cos);
+            one<angles<functions::tan, polynomials::tan_near>>(function::tan);
+            two<loop_of_two<T, functions::power>>(function::power);
+            two<loop_of_two<T, functions::logaddexp>>(function::logaddexp);
+        } else {
+            LOOP(sigmoid) LOOP(exp) LOOP(log) LOOP(tanh)
+            CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
+            two<calls_of_two<T, functions::power>>(function::power);
+            two<calls_of_two<T, functions::logaddexp>>(function::logaddexp);
+        }
+        two<calls_of_two<T, functions::floor_divide>>(function::floor_divide);
+        two<calls_of_two<T, functions::mod>>(function::mod);
+        two<calls_of_two<T, functions::arctan2>>(function::arctan2);
+#undef UNARY
+#undef LOOP
+#undef CALLS
+#undef BINARY
+#undef WITH_NUMBERS
+    }
+};
+template <typename T, std::size_t... k>
+const typename Strips<T, std::index_sequence<k...>>::Table
+    Strips<T, std::index_sequence<k...>>::table;
+
+}  // namespace
