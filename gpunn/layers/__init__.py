@@ -2,11 +2,11 @@
 """Layers: the parts a model is made of."""
 
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-from .convolution import Conv2D
+from .convolution import Conv2D, Conv2DTranspose
 from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
 from .dense import Dense
 from .group_normalization import GroupNormalization, UnitNormalization
-from .images import ZeroPadding2D
+from .images import UpSampling2D, ZeroPadding2D
 from .layer import Layer, deserialize, get, serialize
 from .merging import (
     Add,
@@ -31,17 +31,18 @@ from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2
 
 AvgPool2D = AveragePooling2D
 Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
 GlobalAvgPool2D = GlobalAveragePooling2D
 GlobalMaxPool2D = GlobalMaxPooling2D
 MaxPool2D = MaxPooling2D
 
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "Concatenate", "Conv2D", "Convolution2D", "Dense", "Dropout", "Flatten", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
-    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
-    "Multiply", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
-    "UnitNormalization", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "get",
-    "maximum", "minimum", "multiply", "serialize", "subtract",
+    "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose", "Dense",
+    "Dropout", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D",
+    "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "Input",
+    "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D",
+    "Maximum", "Minimum", "Multiply", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape",
+    "Softmax", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D", "add", "average",
+    "concatenate", "deserialize", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The convolution of images."""
+"""The convolution of images, and the transposed one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
 
 from .arguments import (
     check_activation,
@@ -181,6 +182,77 @@ class Conv2D(_ImageLayer):
         n, channels, height, width = call.x.shape
         x = call.array("x", (n, height, width, channels))
         return x, call.array("y", (n, *call.y.shape[2:], self.filters))
+
+
+def _check_none(name: str, value: Any) -> None:
+    if value is not None:
+        raise ValueError(f"{name} must be None: the size follows from strides; got {value!r}.")
+
+
+class Conv2DTranspose(_ImageLayer):
+    """y = activation(z + b), where z is what the backward pass of a `Conv2D` makes of x: each input
+    pixel adds W, times its numbers, to a window of a larger image.
+
+    It makes images larger, as the decoder of an autoencoder wants (Dumoulin, Visin, "A guide to
+    convolution arithmetic for deep learning", 2016, chapter 4).
+
+    Args:
+        filters: number of output channels.
+        kernel_size: (height, width) of the window, or one number for both.
+        strides: pixels from one window to the next: how many times larger images become.
+        padding: ``"valid"``: windows lie on the larger image whole; ``"same"``: it is ``strides``
+            times as large.
+        output_padding: None, as the size follows from the others.
+        data_format: as of `Conv2D`.
+        activation: name or object; None is linear.
+        use_bias: whether to add b.
+        kernel_initializer: of W (height, width, filters, channels).
+        bias_initializer: of b (filters,).
+        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
+        kernel_constraint, bias_constraint: what W and b are brought back to after each
+            update, see `gpunn.constraints`.
+
+    >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")
+    >>> layer([[[[1.0], [2.0]]]])[0, ..., 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    """
+
+    aliases = ("Convolution2DTranspose",)
+    examples = (
+        {"filters": 3, "kernel_size": (2, 2)},
+        {"filters": 2, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same",
+         "activation": "relu", "bias_initializer": "normal"},
+        {"filters": 2, "kernel_size": (2, 1), "strides": (2, 2), "use_bias": False,
+         "data_format": "channels_first", "activation": "tanh"},
+    )  # fmt: skip
+
+    filters: int = field(check=check_positive_integer)
+    kernel_size: Any = field(check=check_pair)
+    strides: Any = field(default=(1, 1), check=check_pair)
+    padding: str = field(default="valid", check=check_padding)
+    output_padding: Any = field(default=None, check=_check_none)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    activation: Any = field(default=None, check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+
+    def build(self, input_shape: Shape) -> None:
+        _, channels = self.image(input_shape)
+        self.kernel = declared(self, "kernel", (*self.kernel_size, self.filters, channels))
+        self.bias = declared(self, "bias", (self.filters,)) if self.use_bias else None
+
+    def call(self, x: Any) -> Any:
+        sizes = self.strides, self.padding, None, self.data_format
+        y = ops.conv_transpose(x, self.kernel, *sizes)
+        if self.bias is not None:
+            shape = (-1,) if self.channels_last else (-1, 1, 1)
+            y = y + ops.reshape(self.bias, shape)
+        return self.activation(y)
 
 
 def _as_first(x: Array) -> Array:

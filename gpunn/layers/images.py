@@ -6,8 +6,10 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
+from gpunn.common.arguments import check_choice
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
 
 from .arguments import check_data_format, check_pair
 from .layer import Layer
@@ -70,6 +72,36 @@ def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
     if len(sides) != 2:
         raise ValueError(f"{name} must be an integer, two of them or two pairs; got {value!r}.")
     return tuple(check_pair(name, side, 0) for side in sides)
+
+
+def _check_nearest(name: str, value: Any) -> str:
+    return check_choice(name, value, ("nearest",))
+
+
+class UpSampling2D(_ImageLayer):
+    """y = x with each row and column repeated.
+
+    Args:
+        size: how often, (rows, columns), or one number for both.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        interpolation: ``"nearest"``; there is no other.
+
+    >>> UpSampling2D((1, 2))([[[[5.0], [6.0]]]])[0, ..., 0].tolist()
+    [[5.0, 5.0, 6.0, 6.0]]
+    """
+
+    examples = ({}, {"size": (1, 3), "data_format": "channels_first"})
+
+    size: Any = field(default=(2, 2), check=check_pair)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    interpolation: str = field(default="nearest", check=_check_nearest)
+
+    def call(self, x: Any) -> Any:
+        self.image(x.shape)
+        first = 1 if self.channels_last else 2
+        for axis, often in enumerate(self.size, start=first):
+            x = ops.repeat(x, often, axis)
+        return x
 
 
 class ZeroPadding2D(_ImageLayer):

@@ -371,8 +371,17 @@ class Model(PredictingModel):
 
     # -- files
 
-    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
-        """Write architecture, weights and training state; see `gpunn.saving.save_model`."""
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        include_optimizer: bool = True,
+        save_format: Any = None,
+    ) -> None:
+        """Write architecture, weights and training state; see `gpunn.saving.save_model`.
+
+        ``save_format`` is accepted as in Keras, without effect: there is one format.
+        """
         saving.save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
     def to_json(self, **options: Any) -> str:

@@ -33,6 +33,7 @@ class Variable(Operators):
         dtype: floatx by default.
         trainable: accepted as in Keras; gradients are those of layers' weights only.
         name: in messages.
+        initial_value: TensorFlow's name of the first argument.
 
     >>> v = Variable([1.0, 2.0])
     >>> v.assign_add([1.0, 1.0]).tolist(), (v * 2).tolist()
@@ -46,8 +47,12 @@ class Variable(Operators):
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
+        *,
+        initial_value: Any = None,
     ) -> None:
         dtype = standard(dtype)
+        if initial_value is not None:
+            initializer = initial_value
         if isinstance(initializer, str):
             initializer = registry.get("initializer", initializer)
         if callable(initializer):

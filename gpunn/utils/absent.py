@@ -56,11 +56,10 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "SpatialDropout1D SpatialDropout3D SeparableConv1D DepthwiseConv1D",
         ),
         (
-            "transposed, separable or depthwise convolutions, nor layers that enlarge or crop; "
-            "write it with gpunn.ops (conv_transpose, separable_conv, depthwise_conv, repeat) in "
-            "a layer's call",
-            "Conv2DTranspose Conv1DTranspose Conv3DTranspose Convolution2DTranspose "
-            "SeparableConv2D SeparableConvolution2D DepthwiseConv2D UpSampling2D Cropping2D",
+            "separable or depthwise convolutions, nor layers that crop; write it with gpunn.ops "
+            "(separable_conv, depthwise_conv, x[:, 1:-1]) in a layer's call",
+            "Conv1DTranspose Conv3DTranspose SeparableConv2D SeparableConvolution2D "
+            "DepthwiseConv2D Cropping2D",
         ),
         (
             "layers of other frameworks inside its own",

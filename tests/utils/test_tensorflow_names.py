@@ -50,6 +50,7 @@ CASES: dict[str, Any] = {
     "constant": (lambda: tf.constant(2, shape=(2, 3), dtype=tf.float32), np.full((2, 3), 2.0)),
     "newaxis": (lambda: tf.constant(X)[:, tf.newaxis], X[:, None]),
     "Variable": (lambda: tf.Variable(X, name="v").assign_sub(X) + 1.0, np.ones_like(X)),
+    "initial_value": (lambda: tf.Variable(initial_value=X) * 1.0, X),
     "backend.mean": (lambda: keras.backend.mean(X, axis=-1), X.mean(-1)),
 }  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""Conv2D and ZeroPadding2D: shapes, values and refusals that Keras 3 asserts in its unit tests
-(of those with one group)."""
+"""Conv2D, Conv2DTranspose, UpSampling2D and ZeroPadding2D: shapes, values and refusals that Keras 3
+asserts in its unit tests (of those with one group), and training beside it."""
 
 from __future__ import annotations
 
@@ -141,3 +141,47 @@ def test_no_padding(padding: Any) -> None:
 def test_zero_padding_as_a_config() -> None:
     config = layers.ZeroPadding2D(padding=(1, 2), name="mine").get_config()
     assert (config["padding"], config["data_format"]) == (((1, 1), (2, 2)), "channels_last")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("larger", ["transposed", "upsampling"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_an_autoencoder_is_trained_as_by_keras(
+    keras: Any, backend: str, larger: str, data_format: str
+) -> None:
+    """Made smaller by a convolution, and larger again; a ragged last batch."""
+    random = np.random.default_rng(0)
+    shape = (6, 4, 1) if data_format == "channels_last" else (1, 6, 4)
+    x = random.normal(size=(11, *shape)).astype(np.float32)
+
+    def made(module: Any, **options: Any) -> Any:
+        named = {"data_format": data_format}
+        conv, up = module.layers.Conv2D, module.layers.UpSampling2D
+        if larger == "transposed":
+            layer = module.layers.Conv2DTranspose
+            decoder = [
+                layer(3, 3, strides=2, padding="same", activation="relu", **named),
+                layer(1, (1, 2), bias_initializer="ones", **named), conv(1, (1, 2), **named),
+            ]  # fmt: skip
+        else:
+            decoder = [up(**named), conv(1, 3, padding="same", **named), up((1, 1), **named)]
+        encoder = conv(4, 3, strides=2, padding="same", activation="tanh", **named)
+        model = module.Sequential([module.Input(shape), encoder, *decoder], **options)
+        model.compile(module.optimizers.SGD(0.05), "mse")
+        return model
+
+    theirs, ours = made(keras), made(gpunn, backend=backend)
+    ours.set_weights(theirs.get_weights())
+    logs = [m.fit(x, x, batch_size=4, epochs=3, shuffle=False, verbose=0) for m in (theirs, ours)]
+    assert_allclose(logs[1].history["loss"], logs[0].history["loss"], 1e-5)
+    for own, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_allclose(own, other, 1e-4, 1e-5)
+
+
+def test_what_enlarges_refuses() -> None:
+    with pytest.raises(ValueError, match="output_padding must be None"):
+        layers.Conv2DTranspose(2, 3, output_padding=1)
+    with pytest.raises(ValueError, match=r"interpolation must be .*nearest.*'bilinear'"):
+        layers.UpSampling2D(interpolation="bilinear")
+    with pytest.raises(ValueError, match=r"x must have the shape \(batch, height, width"):
+        layers.UpSampling2D()(np.ones((2, 3)))
