@@ -33,7 +33,7 @@ __all__ = ["POISON", "HostKernels", "compile_file", "compile_library", "compile_
 
 HEADER = Path(__file__).parents[1] / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parents[3] / "build" / "host"
-# A fifth less for a small kernel. It is looked for where it is installed, whatever PATH a test sets.
+# A fifth less for a small kernel. Looked for where it is installed, whatever PATH a test sets.
 LINKER = ["-fuse-ld=gold"] if shutil.which("ld.gold", path=os.defpath) else []
 COMPILER = (
     *("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=3"),
