@@ -33,6 +33,8 @@ ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line
 CPU = "compiled" if cpu_kernels.why_not() is None else "numpy"  # what "auto" takes without a card
 
+WITH_COMPILER = os.environ.get("PATH", os.defpath)  # which the emulated card wants
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -377,7 +379,7 @@ def test_two_backends_in_one_process_do_not_meet(run: Run) -> None:
     machine = LACKING["CuPy not installed"]
 
     def found(*which: str) -> Any:
-        done = run(machine, "-c", SIDE_BY_SIDE, *which)
+        done = run(machine, "-c", SIDE_BY_SIDE, *which, PATH=WITH_COMPILER)
         assert not done.stderr, "nothing was left to choose"
         return result(done)
 
@@ -409,7 +411,7 @@ print(json.dumps([model.backend.name for model in (late, first, second)]))
 
 def test_a_model_stays_where_it_was_made(run: Run) -> None:
     """Built late or given its layers back, after another backend was chosen."""
-    found = result(run(LACKING["CuPy not installed"], "-c", STAYS))
+    found = result(run(LACKING["CuPy not installed"], "-c", STAYS, PATH=WITH_COMPILER))
     assert found == ["emulated", "emulated", "numpy"]
 
 
