@@ -9,7 +9,6 @@ from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_choice
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
-from gpunn.ops.table import ops
 
 from .arguments import check_data_format, check_pair
 from .layer import Layer
@@ -96,12 +95,37 @@ class UpSampling2D(_ImageLayer):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     interpolation: str = field(default="nearest", check=_check_nearest)
 
-    def call(self, x: Any) -> Any:
-        self.image(x.shape)
-        first = 1 if self.channels_last else 2
-        for axis, often in enumerate(self.size, start=first):
-            x = ops.repeat(x, often, axis)
-        return x
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        (height, width), channels = self.image(input_shape)
+        (down, across) = self.size
+        return self.shape_of(input_shape[0], (height * down, width * across), channels)
+
+    def _parts(self, larger: Array) -> tuple[int, int]:
+        """The numbers that are repeated together: those of a pixel, and of a larger row."""
+        _, _, width, channels = self.planes(larger).shape
+        return channels, width * channels
+
+    def forward(self, call: Call) -> None:
+        pixel, row = self._parts(call.y)
+        down, across = self.size
+        wide = call.array("wide", (call.x.size // pixel, across * pixel))
+        for k in range(across):
+            call.backend.copy_columns(call.x.reshape(-1, pixel), 0, wide, k * pixel, pixel)
+        rows = call.y.reshape(-1, down * row)
+        for k in range(down):
+            call.backend.copy_columns(wide.reshape(-1, row), 0, rows, k * row, row)
+
+    def backward(self, call: Call) -> None:
+        pixel, row = self._parts(call.y)
+        down, across = self.size
+        wide = call.array("wide", (call.x.size // pixel, across * pixel))
+        rows, dx = call.dy.reshape(-1, down * row), call.dx.reshape(-1, pixel)
+        for k in range(down):
+            part = rows, k * row, wide.reshape(-1, row), 0, row
+            call.backend.copy_columns(*part, accumulate=k > 0)
+        for k in range(across):
+            adds = call.accumulate_dx or k > 0
+            call.backend.copy_columns(wide, k * pixel, dx, 0, pixel, accumulate=adds)
 
 
 class ZeroPadding2D(_ImageLayer):

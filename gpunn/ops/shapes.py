@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert
+from .dtypes import is_float
 from .primitive import Gradients, Primitive
 from .table import operation, ops
 from .tensor import Shape, Tensor
@@ -87,8 +88,24 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 # -- another order
 
 
+def _exchanged(shape: Shape, axes: tuple[int, ...]) -> Shape | None:
+    """Where two neighbouring groups of axes change places behind all others: how many numbers are
+    in the others, in the first group and in the second."""
+    first = next((a for a, to in enumerate(axes) if a != to), len(axes))
+    second = axes[first] if first < len(axes) else first
+    parts = shape[:first], shape[first:second], shape[second:]
+    kept, moved = tuple(range(first)), tuple(range(first, len(axes)))
+    turned = (*kept, *moved[len(parts[1]) :], *moved[: len(parts[1])])
+    return tuple(map(math.prod, parts)) if turned == tuple(axes) else None
+
+
 def _compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, ...]) -> None:
-    backend.xp.copyto(out, x.transpose(axes))
+    sizes = _exchanged(x.shape, axes) if x.size and is_float(x.dtype.name) else None
+    if sizes is None or not (x.flags.c_contiguous and out.flags.c_contiguous):
+        backend.xp.copyto(out, x.transpose(axes))
+    else:
+        others, a, b = sizes
+        backend.swap_axes(x.reshape(others, a, b), out.reshape(others, b, a))
 
 
 _transpose = Primitive(

@@ -21,6 +21,7 @@ from .objective import Objective
 from .step import Batch, ModelStep
 
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
+KEPT_BATCHES = 2  # sizes whose arrays further data use too: of an epoch's batches, and its last
 Entry = tuple[Batch, Program]
 
 
@@ -48,18 +49,20 @@ class Programs:
         self.pool = Pool(self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
+        self._batches: dict[tuple[int, bool], Batch] = {}  # where each size is computed
         self._on_batch: dict[tuple[int, frozenset[str], bool], Entry] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
 
     def forget_programs(self) -> None:
-        self._on_batch.clear()
-        self._on_rows.clear()
+        for cache in (self._batches, self._on_batch, self._on_rows):
+            cache.clear()
+        self.backend.forget_kept()
 
     def room(self, size: int, *caches: Cache) -> Any:
         """See `room_for_batch`."""
         objective = self.objective
-        caches = (*caches, self._on_batch, self._on_rows, self.pool)
+        caches = (*caches, self._batches, self._on_batch, self._on_rows, self.pool)
         bound = objective.plan, self.backend, objective.spec.dtype
         return room_for_batch(size, *bound, self.training, *caches)
 
@@ -130,8 +133,7 @@ class Programs:
         order: Order | None = None,
     ) -> Entry:
         """The arrays of a batch size and a program of its step; arguments as of `ModelStep`."""
-        objective, control = self.objective, self.control
-        batch = Batch(objective, self.backend, control, self.pool, size, self.training)
+        objective, batch = self.objective, self._batch(size)
         step = ModelStep(batch, self.totals, given, source, order)
         with eagerly(self._eager):
             program = self.backend.program(step, objective.traceable)
@@ -139,6 +141,19 @@ class Programs:
         # A schedule without a functor is computed by the host, before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return batch, HostRates(program, optimizer) if by_host else program
+
+    def _batch(self, size: int) -> Batch:
+        """The arrays of a batch size. Programs on any data use the same: what a user has written
+        is traced once for them."""
+        key = size, self._eager
+        batch = self._batches.pop(key, None)
+        if batch is None:
+            of = self.objective, self.backend, self.control, self.pool
+            batch = Batch(*of, size, self.training)
+            while len(self._batches) >= KEPT_BATCHES:
+                del self._batches[next(iter(self._batches))]
+        self._batches[key] = batch  # the last place: most recently used
+        return batch
 
     # -- the sums
 

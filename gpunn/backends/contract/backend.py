@@ -114,7 +114,6 @@ class Backend(Contract, Device):
         """
         if self.root is self:
             raise RuntimeError("A program is made on a backend of its own: backend.isolated().")
-        self._forget_kept()  # of numbers that formulas have no longer
         return EagerProgram(self, step) if runs_eagerly() else self._program(step, traceable)
 
     @abstractmethod

@@ -191,9 +191,7 @@ class Device(ABC):
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """What a formula has made for arrays: ``make()`` is called where there is none of this key
-        in this thread, and in eager steps each time. A program that is made begins without: its
-        formulas may have got other numbers, and what was made of those before is not wanted
-        again."""
+        in this thread, and in eager steps each time."""
         return make() if runs_eagerly() else self._kept(key, make)
 
     def _kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
@@ -203,7 +201,8 @@ class Device(ABC):
             found = arrays[key] = make()
         return found
 
-    def _forget_kept(self) -> None:
+    def forget_kept(self) -> None:
+        """Forget what formulas have made: they have got other numbers."""
         arrays = self._scratch.arrays
         for key in [key for key in arrays if key[0] == "kept"]:
             del arrays[key]
