@@ -293,6 +293,7 @@ def test_a_layer_inside_learns_from_constants_too(backend: str) -> None:
     assert_allclose(model.get_weights()[0], [[1.5], [1.5]], rtol=1e-6)
 
 
+@pytest.mark.traced
 def test_of_a_relu_only_its_result_is_kept(backend: str) -> None:
     """The derivative is told from it: what it was computed from is written nowhere."""
 
