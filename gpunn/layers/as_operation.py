@@ -136,6 +136,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
             fewer tensors than it takes.
+        ValueError: where one of its weights was assigned to, which is done behind the call.
     """
     trace = current()
     if trace is None:
@@ -143,6 +144,13 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
+    weights = {id(p) for p in layer.own_parameters}
+    for held in trace.assigned:
+        if id(held.source) in weights:
+            raise ValueError(
+                f"{held.source.path} is assigned to before {layer.name} computes, which finds what "
+                f"it held when the step began: assign to it behind {layer.name}(x)."
+            )
     number = trace.next_draw()
     dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]

@@ -21,7 +21,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
 from gpunn.ops.running.computation import Target
-from gpunn.ops.running.eager import Stages, stages_of, trace_for
+from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace_for
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
@@ -224,8 +224,8 @@ class TracedCall:
 
     def backward(self, call: Call) -> None:
         """Write the gradients of parameters and of ``call.xs`` from ``call.dy``."""
-        if runs_eagerly():
-            stages_of(self._trace, call.backend, [self._gradients()], call).run(0)
+        if isinstance(self._trace, EagerTrace):
+            Stored(self._trace.computed, [self._gradients()]).run(0)
         else:
             assert self._stages is not None
             self._stages.run(1)

@@ -110,6 +110,36 @@ def test_a_gradient_is_by_what_was_read(backend: str, behind: bool) -> None:
     assert model.layers[1].count.numpy() == 4.0
 
 
+def test_a_layer_that_stands_twice_assigns_twice(backend: str) -> None:
+    """In each step, in the order of the forward passes: y = n (n + 1) w x by hand."""
+    twice, inputs = Counting(), gpunn.Input((1,))
+    y = layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs)
+    model = gpunn.Model(inputs, twice(twice(y)), backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.001), "mse")
+    x, weight = np.float32([[1.0], [2.0]]), 1.0
+    model.fit(x, np.zeros_like(x), batch_size=2, epochs=2, verbose=0)
+    for factor in (1.0 * 2.0, 3.0 * 4.0):
+        weight -= 0.001 * float(np.mean(2 * (factor * weight * x) * factor * x))
+    assert twice.count.numpy() == 5.0
+    assert_allclose(model.get_weights()[0], [[weight]], 1e-5)
+
+
+def test_a_weight_is_not_assigned_before_its_layer_computes() -> None:
+    """A built-in layer computes from what its weights held at the beginning of the step."""
+
+    class Clipped(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.dense = layers.Dense(2, name="inner")
+            self.dense.build(input_shape)
+
+        def call(self, x: Any) -> Any:
+            self.dense.kernel.assign(ops.clip(self.dense.kernel, -0.1, 0.1))
+            return self.dense(x)
+
+    with pytest.raises(ValueError, match=r"inner/kernel.*assigned to before.*behind"):
+        Clipped()(np.ones((3, 2), np.float32))
+
+
 def test_it_is_saved_and_goes_on(backend: str, tmp_path: Path) -> None:
     x = np.linspace(-1, 1, 10, dtype=np.float32)[:, None]
     with registry.restored():

@@ -33,10 +33,6 @@ class Program(Protocol):
 class EagerProgram:
     """A program that calls its step each time: see `gpunn.config.run_eagerly`."""
 
-    mode = "eager"
-    launches = kernels = ()
-    steps_per_launch = 1
-
     def __init__(self, backend: Backend, step: Step) -> None:
         self._backend, self._step = backend, step
 
