@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
 from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
@@ -22,6 +21,7 @@ from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
 from gpunn.ops.running.computation import Target
 from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace_for
+from gpunn.ops.running.functions import or_zero
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
@@ -235,7 +235,7 @@ class TracedCall:
         call, y, loss = self._call, self._y, self._loss
         found = [Target(y, call.y.reshape(y.shape))]
         if call.adds_loss:
-            found.append(_target(loss, call.loss.reshape(()), False))
+            found.append(Target(or_zero(loss, call.loss), call.loss.reshape(())))
         elif loss is not None:
             raise ValueError(
                 f"{call.layer.name} adds a loss in this step, but added none when its call was "
@@ -262,19 +262,14 @@ class TracedCall:
         targets = [Target(token) for token in trace.calls] if call.trains else []
         written = {id(p) for t in trace.calls for p in t.attributes["layer"].own_parameters}
         for k, gradient in zip(inputs, found, strict=False):
-            targets.append(_target(gradient, call.dxs[k], call.accumulate_dxs[k]))
+            dx = call.dxs[k]
+            targets.append(Target(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
-            targets.append(_target(gradient, p.gradient, more))
+            targets.append(Target(or_zero(gradient, p.gradient), p.gradient, more))
         known = written | set(map(id, read))
         if call.trains and not call.accumulate_gradients:
             for p in call.layer.weights:
                 if p.trainable and id(p) not in known:
-                    targets.append(_target(None, p.gradient, False))
+                    targets.append(Target(or_zero(None, p.gradient), p.gradient))
         return targets
-
-
-def _target(value: Tensor | None, array: Array, accumulate: bool) -> Target:
-    if value is None:
-        value = constant(0.0, array.dtype.name)
-    return Target(value, array, accumulate)

@@ -144,8 +144,8 @@ class Group:
         """The value of an operand, which may be a new input."""
         known = self._known.get(id(t))
         if known is None:
-            if t.is_constant and t.value is not None and t.size == 1:
-                return self.constant(float(t.value.item()))
+            if t.is_constant and t.size == 1:
+                return self.constant(float(t))
             self.inputs.append(t)
             known = self._known[id(t)] = Member(Value("input", extent), extent)
         return known.value
