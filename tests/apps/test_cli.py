@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,19 @@ def test_a_new_run_does_not_take_up_the_old_one(unfinished, trained, tmp_path, c
     assert not result(trained[0])["history.csv"].startswith(history)  # that of another seed
 
 
+def test_an_earlier_model_is_kept_unless_force_is_said(trained, tmp_path, capsys):
+    options = ["train", "mnist", *SMALL, "--epochs", "1", "--out", str(tmp_path)]
+    for name in ("model.gpunn", "history.csv", "history-1.csv"):
+        shutil.copy(trained[0] / name.replace("-1", ""), tmp_path / name)
+    assert main(options) == 0
+    kept = {name: (tmp_path / name.replace(".", "-2.")).read_bytes() for name in result(tmp_path)}
+    assert kept == result(trained[0]) != result(tmp_path)
+    assert "are kept as model-2.gpunn and history-2.csv" in capsys.readouterr().err
+    assert main([*options, "--force"]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(os.listdir(tmp_path)) == 5
+
+
 def test_there_is_nothing_to_resume(tmp_path, capsys):
     assert main(["train", "mnist", "--out", str(tmp_path), "--resume"]) == 1
     assert "nothing to resume" in capsys.readouterr().err
@@ -227,14 +241,19 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
     ("arguments", "said"),
     [
         ("", "COMMAND"),
-        ("trian mnist", "trian"),
+        ("trian mnist", "Did you mean 'train'?"),
+        ("--verison", "Did you mean '--version'?"),
+        ("train mnist --lr 0.1", "Did you mean '--learning-rate'?"),
+        ("train --drop-out=0.1 mnist", "Did you mean '--dropout'?"),
+        ("train mnist --backend gpu", "Did you mean 'cupy'?"),
+        ("check-data x.csv --fail-on eror", "Did you mean 'error'?"),
         ("train", "dataset"),
         ("train mnits", "Did you mean 'mnist'?"),
         ("train mnist --optimizer adm", "Did you mean 'adam'?"),
         ("train mnist --epochs 0", "at least 1"),
         ("train mnist --batch-size many", "at least 1"),
         ("train mnist --hidden 16 -3", "-3"),
-        ("train mnist --backend numpi", "numpi"),
+        ("train mnist --backend numpi", "Did you mean 'numpy'?"),
         ("evaluate model.gpunn --data fashon-mnist", "Did you mean 'fashion-mnist'?"),
         ("predict model.gpunn", "FILE"),
     ],

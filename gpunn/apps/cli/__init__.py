@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gpunn import __version__
 
 from . import bench, check_data, doctor, evaluate, predict, train
+from .parser import Parser
 
 __all__ = ["main"]
 
@@ -66,8 +67,8 @@ def _said(error: Exception) -> str:
     return str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="gpunn",
         description="Trains small neural networks on the NVIDIA card you own, or on none.",
         epilog=EXAMPLES,

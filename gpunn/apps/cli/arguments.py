@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from gpunn.backends import use_backend
 from gpunn.common import registry
-from gpunn.common.names import closest, snake_case
+from gpunn.common.names import snake_case
 from gpunn.datasets import fashion_mnist, mnist
 from gpunn.models import Model
 from gpunn.saving import load_model
+
+from .parser import unknown
 
 DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
 
@@ -43,8 +48,7 @@ def dataset_or_folder(text: str) -> str:
 
 
 def _unknown_dataset(text: str) -> str:
-    known = list(DATASETS)
-    return f"unknown data set: {text!r}.{closest(text, known)} Known: {', '.join(known)}."
+    return unknown("data set", text, DATASETS)
 
 
 def optimizer(text: str) -> str:
@@ -103,3 +107,21 @@ def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:
     """Grey images (rows, height, width) with the channel that a convolutional model wants."""
     grey = images.shape[1:] == grey_shape(sample)
     return images.reshape(len(images), *sample) if grey else images
+
+
+def keep_earlier(folder: str, names: Iterable[str]) -> None:
+    """Rename what an earlier run left under these names, all with one free number; say so."""
+    there = [name for name in names if os.path.exists(os.path.join(folder, name))]
+    for number in itertools.count(1):
+        kept = [f"-{number}".join(os.path.splitext(name)) for name in there]
+        if not any(os.path.exists(os.path.join(folder, name)) for name in kept):
+            break
+    for name, other in zip(there, kept, strict=True):
+        os.rename(os.path.join(folder, name), os.path.join(folder, other))
+    if there:
+        print(
+            f"gpunn: {' and '.join(there)} of an earlier run in {folder} "
+            f"{'is' if len(there) == 1 else 'are'} kept as {' and '.join(kept)} "
+            f"(--force overwrites).",
+            file=sys.stderr,
+        )

@@ -22,7 +22,7 @@ from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
 
-from .arguments import DATASETS, add_backend, dataset, optimizer, positive
+from .arguments import DATASETS, add_backend, dataset, keep_earlier, optimizer, positive
 
 HELP = "train a network on MNIST or Fashion-MNIST"
 EXAMPLES = """\
@@ -34,6 +34,7 @@ examples:
 
 Each epoch that is complete is kept: a run that was stopped, however that came
 about, goes on with --resume and ends with the same bits as if nothing had been.
+What an earlier run left is kept, as model-1.gpunn and history-1.csv.
 The images stay bytes from 0 to 255; their scaling is part of the saved model.
 """
 
@@ -61,6 +62,7 @@ SETTINGS = {
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="of weights, order and dropout (default: 0): the same seed, the same bits"),
 }  # fmt: skip
+RESULTS = MODEL, HISTORY = "model.gpunn", "history.csv"
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 
@@ -74,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for model.gpunn, history.csv and the checkpoint (default: runs/DATASET)")
     add("--resume", action="store_true",
         help="go on with the run in DIR, under its settings; only --epochs may differ")
+    add("--force", action="store_true",
+        help="overwrite what an earlier run left in DIR (else it is kept under another name)")
 
 
 class _Run(Callback):
@@ -106,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     (x_train, y_train), (x_test, y_test) = DATASETS[args.dataset].load_data()
     if not args.resume:
         _begin(out, backup)
+    if not args.force:
+        keep_earlier(out, RESULTS[: 1 if args.resume else None])
     print(_summary(settings, model), flush=True)
     try:
         model.fit(
@@ -114,8 +120,8 @@ def run(args: argparse.Namespace) -> int:
             batch_size=settings["batch_size"],
             epochs=settings["epochs"],
             callbacks=[
-                CSVLogger(os.path.join(out, "history.csv")),
-                _Run(settings, os.path.join(out, "model.gpunn")),
+                CSVLogger(os.path.join(out, HISTORY)),
+                _Run(settings, os.path.join(out, MODEL)),
                 backup,
             ],
         )
@@ -123,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(_how_to_go_on(args, backup.path)) from None
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
-    print(f"Saved {os.path.join(out, 'model.gpunn')}")
+    print(f"Saved {os.path.join(out, MODEL)}")
     return 0
 
 

@@ -1,0 +1,81 @@
+"""The parser of the command line, which knows what a mistyped command or option was to be."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gpunn.common.names import closest
+
+# What other programs call it.
+_ELSEWHERE = {
+    "gpu": "cupy",
+    "cuda": "cupy",
+    "cpu": "compiled",
+    "fit": "train",
+    "test": "evaluate",
+    "check": "check-data",
+    "info": "doctor",
+    "--device": "--backend",
+    "--units": "--hidden",
+    "--layers": "--hidden",
+    "--output": "--out",
+    "--iterations": "--epochs",
+    "--label": "--target",
+}
+
+
+def hint(text: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for what ``text`` was to be among the ``known``, or nothing.
+
+    That is what another program calls so, the first letters of its words, or the nearest name.
+
+    >>> hint("--lr", ["--learning-rate", "--out"]), hint("gpu", ["numpy", "cupy"])
+    (" Did you mean '--learning-rate'?", " Did you mean 'cupy'?")
+    """
+    names = list(known)
+    initials = {
+        "--" + "".join(word[0] for word in name[2:].split("-")): name
+        for name in names
+        if name.startswith("--") and "-" in name[2:]
+    }
+    for meant in (_ELSEWHERE.get(text), initials.get(text)):
+        if meant in names:
+            return f" Did you mean {meant!r}?"
+    return closest(text, names)
+
+
+def unknown(what: str, text: str, known: Iterable[str]) -> str:
+    """The sentence about a name that is not among the ``known``, with a hint.
+
+    >>> unknown("command", "trian", ["train", "predict"])
+    "unknown command: 'trian'. Did you mean 'train'? Known: train, predict."
+    """
+    names = list(known)
+    return f"unknown {what}: {text!r}.{hint(text, names)} Known: {', '.join(names)}."
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that says which of its commands, options or choices a wrong one is near.
+
+    Unknown options are looked for first: argparse would take the value of one for a file, and
+    complain of that.
+    """
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        known = self._option_string_actions
+        for text in args or ():
+            command = self._subparsers is not None and not text.startswith("-")
+            if text == "--" or command:  # what follows is no option, or a command's
+                break
+            name = text.partition("=")[0]
+            if text.startswith("--") and not any(option.startswith(name) for option in known):
+                offered = [option for option in known if option.startswith("--")]
+                self.error(unknown("option", name, offered))
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = "command" if action.metavar == "COMMAND" else "value"
+            raise argparse.ArgumentError(action, unknown(what, str(value), action.choices))
