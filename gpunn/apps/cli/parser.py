@@ -63,7 +63,9 @@ class Parser(argparse.ArgumentParser):
     complain of that.
     """
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         known = self._option_string_actions
         for text in args or ():
             command = self._subparsers is not None and not text.startswith("-")
