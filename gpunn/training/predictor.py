@@ -50,16 +50,17 @@ class Forward:
 
         ``number``: of the random numbers, if some are drawn.
         """
-        if self._eager and not runs_eagerly():
+        eager = runs_eagerly()
+        if self._eager and not eager:
             with eagerly(True):
                 return self.run(xs, number)
-        key = len(xs[0]), runs_eagerly()
-        if key not in self._programs:
+        key = len(xs[0]), eager
+        entry = self._programs.pop(key, None)
+        if entry is None:
             with self.room(key[0]):
                 self._programs[key] = self._program(key[0])
                 return self.run(xs, number)
-        workspace, program = entry = self._programs.pop(key)
-        self._programs[key] = entry  # last: most recently used
+        self._programs[key] = workspace, program = entry  # last: most recently used
         workspace.put(xs)
         if self._control is not None:
             self._control.set(BATCHES, number)

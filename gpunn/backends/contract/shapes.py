@@ -56,13 +56,18 @@ def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
     >>> fits("rows *window", (8, 3, 5), sizes), sizes
     (True, {'window': (3, 5), 'rows': 8})
     """
+    parts = _parts(declared)
+    if len(parts) == 1:
+        starred, name, attribute = parts[0]
+        if starred and not attribute:  # one whole shape: of each elementwise operation
+            return bool(values.setdefault(name, tuple(shape)) == tuple(shape))
     sizes = _sizes(declared, values)
-    starred = [i for i, (has_star, _, _) in enumerate(sizes) if has_star]
-    if starred:
+    stars = [i for i, (has_star, _, _) in enumerate(sizes) if has_star]
+    if stars:
         count = len(shape) - (len(sizes) - 1)
         if count < 0:
             return False
-        at = starred[0]
+        at = stars[0]
         values[sizes[at][1]] = shape[at : at + count]
         shape = (*shape[:at], *shape[at + count :])
         sizes = [*sizes[:at], *sizes[at + 1 :]]
