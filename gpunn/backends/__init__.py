@@ -38,8 +38,9 @@ def use_backend(name: str) -> None:
     Args:
         name: ``"numpy"``; ``"compiled"``, NumPy with compiled kernels in place of array
             passes; ``"cupy"``, on a card; or ``"auto"``: cupy where a card is usable,
-            otherwise compiled where the kernels were built, otherwise numpy. That it is
-            not a card is announced once, with the reason.
+            otherwise compiled where the kernels were built, otherwise numpy. Where there is a
+            card that cannot be used, that is announced once, with the reason; `gpunn doctor`
+            says it anywhere.
 
     Raises:
         ValueError: for an unknown name.
@@ -108,7 +109,7 @@ def _automatic() -> Backend:
     no_card, no_kernels = card.why_not(), cpu_kernels.why_not()
     if no_card is None:
         return get_backend("cupy")
-    if once.first_time("the backend"):
+    if once.first_time("the backend") and card.is_seen():
         if no_kernels is None:
             said = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
         else:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
+from html import escape
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from gpunn.common.fields import field
 
 from .callback import Callback, Logs
+from .streams import COLUMNS, columns, is_live, is_notebook, is_terminal
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_COLUMNS = 80
 _LEGEND = "Training figures are running means over the epoch; val_ figures are validation."
+_SECONDS = 0.2  # from one picture of the bar to the next; each reads the figures from the device
+_BAR = 10  # characters that the bar itself has at least
 
 
 class ProgressBar(Callback):
-    """Prints one line an epoch; `fit` adds it by itself.
+    """Prints one line an epoch, and shows how far it is while it runs; `fit` adds it by itself.
 
-    ``verbose`` of `fit` says how: 0 nothing, 1 a bar while the epoch runs if the stream is
-    a terminal, 2 only the line at its end. Samples a second count training alone.
+    ``verbose`` of `fit` says how: 0 nothing; 1 a bar with the loss and the metrics so far, five
+    times a second, if the stream is a terminal or that of a notebook; 2 only the line at the
+    epoch's end; ``"auto"`` is 1 where a bar can be shown and 2 elsewhere. Samples a second count
+    training alone. The bar is as wide as the terminal, also after its window has changed.
 
     Args:
         stream: where to print, ``sys.stdout`` by default.
@@ -38,51 +44,52 @@ class ProgressBar(Callback):
     aliases = ("ProgbarLogger",)  # Keras's name
 
     stream: TextIO | None = field(default=None)
-    _bar = cast("tqdm | None", None)
+    _place = cast("_Terminal | _Notebook | None", None)  # where the bar is shown
+    _shown = cast("float | None", None)  # when it was shown last
     _epoch_seconds = cast("float | None", None)  # the last whole epoch took
     _done = 0
     _begun = _trained = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._epoch_seconds = None
+        self._epoch_seconds = self._shown = None
+        if self._verbose == 1 and is_notebook(self._out):
+            self._place = _Notebook()
+            return
+        self._place = _Terminal(self._out) if self._verbose == 1 and is_live(self._out) else None
         self._print(_LEGEND)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._close_bar()
         self._epoch = epoch
         self._done = 0
         self._begun = self._trained = time.perf_counter()
-        if self._verbose == 1 and self._out.isatty():
-            self._bar = _tqdm()(
-                desc=f"Epoch {epoch + 1}/{self._epochs}",
-                total=self._param("samples"),
-                unit=" samples",
-                unit_scale=True,
-                leave=False,
-                file=self._out,
-                mininterval=0,
-                ncols=_COLUMNS - 1,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}",
-            )
 
     def on_train_progress(self, done: int, total: int | None) -> None:
         self._done = done
-        self._trained = time.perf_counter()
-        if self._bar is None:
+        self._trained = now = time.perf_counter()
+        if self._place is None or (self._shown is not None and now - self._shown < _SECONDS):
             return
-        self._bar.total = total
-        self._bar.set_postfix_str(self._left(done, total), refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._shown = now
+        trainer = getattr(self.model, "trainer", None)
+        figures = _figures(trainer.training.logs() if trainer else {})
+        end = [self._rate(now - self._begun), self._left(done, total)]
+        self._place.show(self._head, done, total, figures, [part for part in end if part])
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._close_bar()
+        if self._place is not None:
+            self._place.clear()
         self._epoch_seconds = time.perf_counter() - self._begun
-        figures = dict(logs or {})
         end = [self._rate(self._trained - self._begun), self._left(0, 0)]
-        self._print(_line(f"Epoch {epoch + 1}/{self._epochs}", figures, end))
+        width = columns(self._out) if is_terminal(self._out) else COLUMNS
+        self._print(_line([self._head, *_figures(logs or {}), *filter(None, end)], width))
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._close_bar()
+        self.release()
+
+    def release(self) -> None:
+        """Take the bar away, also where training ends by an error or by Ctrl-C."""
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     def _param(self, name: str) -> Any:
         return (self.params or {}).get(name)
@@ -90,6 +97,10 @@ class ProgressBar(Callback):
     @property
     def _epochs(self) -> int:
         return self._param("epochs") or 1
+
+    @property
+    def _head(self) -> str:
+        return f"Epoch {self._epoch + 1}/{self._epochs}"
 
     @property
     def _verbose(self) -> int:
@@ -123,10 +134,84 @@ class ProgressBar(Callback):
             later_each = self._epoch_seconds or 0.0
         return f"{_tqdm().format_interval(seconds + later * later_each)} left"
 
-    def _close_bar(self) -> None:
+
+class _Terminal:
+    """The bar in the last line of a terminal.
+
+    Args:
+        out: the terminal.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._bar: tqdm | None = None
+
+    def show(
+        self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
+    ) -> None:
+        """Show the bar in place of the one before.
+
+        Args:
+            head: which epoch it is.
+            done: samples that are through.
+            total: of so many, None if that is not known.
+            figures: loss and metrics so far.
+            end: samples a second and the time that is left, as far as they are known.
+        """
+        width = columns(self._out) - 1
+        begins = f"{head} {{percentage:3.0f}}%|{{bar}}|" if total else f"{head}  {done} samples"
+        fixed = len(f"{head} 100%||") + _BAR if total else len(begins)
+        said = "".join(f"  {part}" for part in _fitting(figures, end, width - fixed))
+        look = begins + said.replace("{", "{{").replace("}", "}}")
+        if self._bar is None:
+            self._bar = _tqdm()(
+                total=total, initial=done, ncols=width, bar_format=look, file=self._out, leave=False
+            )
+            return
+        bar = self._bar
+        bar.n, bar.total, bar.ncols, bar.bar_format = done, total, width, look
+        bar.refresh()
+
+    def clear(self) -> None:
+        """Take it away."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    close = clear
+
+
+class _Notebook:
+    """The bar in an output of a notebook's cell, above the lines of the epochs."""
+
+    def __init__(self) -> None:
+        from IPython import display  # a kernel runs, so it is there
+
+        self._display = display
+        self._name = f"gpunn-{uuid.uuid4().hex}"
+        self._put(_LEGEND, f"<small>{escape(_LEGEND)}</small>", new=True)
+
+    def show(
+        self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
+    ) -> None:
+        """Show the bar in place of the one before; arguments as of `_Terminal.show`."""
+        share = f"{100 * done / total:3.0f}%" if total else f"{done} samples"
+        text = "  ".join([head, share, *figures, *end])
+        known = f'max="{total}" value="{done}"' if total else ""
+        bar = f'<progress {known} style="width: 12em; vertical-align: middle"></progress>'
+        style = "font-family: monospace; white-space: pre-wrap"
+        self._put(text, f'<div style="{style}">{bar} {escape(text)}</div>')
+
+    def clear(self) -> None:
+        """Nothing: the next epoch shows its bar in this place, and the line is printed below."""
+
+    def close(self) -> None:
+        """Leave what the figures mean."""
+        self._put(_LEGEND, f"<small>{escape(_LEGEND)}</small>")
+
+    def _put(self, text: str, html: str, new: bool = False) -> None:
+        put = self._display.display if new else self._display.update_display
+        put({"text/plain": text, "text/html": html}, raw=True, display_id=self._name)
 
 
 def _tqdm() -> type[tqdm]:
@@ -135,17 +220,37 @@ def _tqdm() -> type[tqdm]:
     return tqdm
 
 
-def _line(head: str, figures: dict[str, Any], end: list[str]) -> str:
-    """The figures in one line of 80 columns: shortened, then broken, if they are many."""
-    values = [f"{name} {_number(value)}" for name, value in figures.items()]
-    parts = [head, *values, *filter(None, end)]
+def _fitting(figures: list[str], end: list[str], width: int) -> list[str]:
+    """Of these parts as many as fit, shortened if that helps; the loss and the time first."""
+    for shorten in (str, _short):
+        parts = [shorten(part) for part in (*figures, *end)]
+        if sum(len(part) + 2 for part in parts) <= width:
+            return parts
+    kept, left = set[int](), width
+    order = dict.fromkeys([0, len(parts) - 1, *range(len(parts))])
+    for at in order:
+        if len(parts[at]) + 2 <= left:
+            kept.add(at)
+            left -= len(parts[at]) + 2
+    return [parts[at] for at in sorted(kept)]
+
+
+def _short(part: str) -> str:
+    return part.removeprefix("Epoch ").replace("accuracy", "acc").replace(" samples/s", "/s")
+
+
+def _figures(logs: Any) -> list[str]:
+    return [f"{name} {_number(value)}" for name, value in logs.items()]
+
+
+def _line(parts: list[str], width: int) -> str:
+    """The parts in one line of this width: shortened, then broken, if they are many."""
     line = "  ".join(parts)
-    if len(line) <= _COLUMNS:
+    if len(line) <= width:
         return line
     lines = [""]
-    for part in parts:
-        part = part.removeprefix("Epoch ").replace("accuracy", "acc").replace(" samples/s", "/s")
-        if len(lines[-1]) + 1 + len(part) > _COLUMNS:
+    for part in map(_short, parts):
+        if len(lines[-1]) + 1 + len(part) > width:
             lines.append("   ")
         lines[-1] += f" {part}" if lines[-1] else part
     return "\n".join(lines)

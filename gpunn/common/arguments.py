@@ -144,15 +144,6 @@ def check_epochs(name: str, value: Any) -> int | Container[int]:
     return {check_integer(f"{name}: each entry", entry, 1) for entry in value}
 
 
-def check_verbose(value: Any) -> int:
-    """0, 1 or 2; ``"auto"`` is a bar on a terminal, otherwise a line an epoch."""
-    if isinstance(value, str) and value == "auto":
-        return 1 if sys.stderr.isatty() else 2
-    if not isinstance(value, int) or value not in (0, 1, 2):
-        raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {value!r}.")
-    return int(value)
-
-
 def warn(message: str) -> None:
     """A UserWarning at the line outside gpunn that led here."""
     frame, level = sys._getframe(1), 2

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from gpunn import saving
 from gpunn.callbacks import CallbackList, History
+from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import (
     check_choice,
     check_epochs,
     check_fraction,
     check_integer,
-    check_verbose,
 )
 from gpunn.common.overrides import PAGE
 from gpunn.feeding import classes, data
@@ -183,7 +183,9 @@ class Model(PredictingModel):
             batch_size: samples a step; the last batch may be smaller. By default 32, or where
                 ``steps_per_epoch`` is given, as many as divide the rows among that many steps.
             epochs: number of the last epoch (counted from ``initial_epoch``).
-            verbose: 0 nothing, 1 a progress bar, 2 a line an epoch.
+            verbose: 0 nothing; 1 a line an epoch, and in a terminal or notebook a bar with the
+                figures so far while it runs; 2 only the line; ``"auto"`` 1 in a terminal or
+                notebook, otherwise 2.
             callbacks: a callback or a list of them.
             validation_split: share of the rows to validate on.
             validation_data: ``(x, y)``, ``(x, y, weight)`` or batches.

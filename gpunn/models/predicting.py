@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import CallbackList
-from gpunn.common.arguments import check_integer, check_verbose
+from gpunn.callbacks.streams import check_verbose
+from gpunn.common.arguments import check_integer
 from gpunn.common.result import result
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once

@@ -41,3 +41,18 @@ def test_a_cupy_without_metadata_is_told_of_too(
     monkeypatch.syspath_prepend(tmp_path)
     reason = card.why_not.__wrapped__()
     assert reason is not None and reason.endswith(f"): {INSTALL_12}.")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "there"),
+    [("0x10de", "0x030000", True), ("0x10de", "0x040300", False), ("0x8086", "0x030000", False)],
+)
+def test_a_card_on_the_bus(vendor: str, kind: str, there: bool, tmp_path: Path) -> None:
+    """Not the sound device on an NVIDIA card, nor another maker's card."""
+    assert not card.is_on_bus(tmp_path / "nothing such")
+    (tmp_path / "0000:00:00.0").mkdir()  # gone before it is read
+    device = tmp_path / "0000:01:00.0"
+    device.mkdir()
+    (device / "vendor").write_text(f"{vendor}\n")
+    (device / "class").write_text(f"{kind}\n")
+    assert card.is_on_bus(tmp_path) is there

@@ -21,6 +21,7 @@ import pytest
 from machines import COMPLETE, LACKING, Machine
 
 from gpunn.backends.compiled import cpu_kernels
+from gpunn.backends.cupy.driver import card
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
@@ -31,6 +32,7 @@ ENVIRONMENT = {
 } | {"OPENBLAS_NUM_THREADS": "1"}
 ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line
+OLD_DRIVER = "driver too old for CUDA 13"  # a machine with a card
 CPU = "compiled" if cpu_kernels.why_not() is None else "numpy"  # what "auto" takes without a card
 
 WITH_COMPILER = os.environ.get("PATH", os.defpath)  # which the emulated card wants
@@ -97,10 +99,14 @@ def result(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def announced(line: str | None) -> str:
-    if CPU == "compiled":
-        return f"gpunn: using the compiled backend ({cpu_kernels.chosen()}). {line}\n"
-    return f"gpunn: using the NumPy backend. {line} {NOT_BUILT}\n"
+def announced(name: str, compiled: bool = CPU == "compiled") -> str:
+    """What is said on that machine of the backend that is taken: nothing without a card."""
+    machine = LACKING[name]
+    if not (machine.nvidia_smi or (machine.distributions and card.is_on_bus())):
+        return ""
+    if compiled:
+        return f"gpunn: using the compiled backend ({cpu_kernels.chosen()}). {machine.line}\n"
+    return f"gpunn: using the NumPy backend. {machine.line} {NOT_BUILT}\n"
 
 
 NOT_BUILT = "The compiled kernels were not built: install a C++ compiler, then gpunn again."
@@ -157,11 +163,13 @@ print(json.dumps({{
 
 
 @pytest.mark.parametrize("name", LACKING)
-def test_auto_trains_on_the_cpu_after_saying_so_once_and_cupy_refuses(name: str, run: Run) -> None:
+def test_auto_takes_the_cpu_and_says_so_once_if_there_is_a_card_and_cupy_refuses(
+    name: str, run: Run
+) -> None:
     machine = LACKING[name]
     done = run(machine, "-c", AUTO_AND_CUPY)
     found = result(done)
-    assert done.stderr == announced(machine.line)
+    assert done.stderr == announced(name)
     assert found["untouched"], "import gpunn imports CuPy"
     assert found["models"] == [CPU] * 3 and found["chosen"] == CPU
     assert all(losses[-1] < losses[0] for losses in found["losses"])
@@ -201,9 +209,9 @@ def test_the_command_line_trains_on_the_cpu_after_saying_so(
     run: Run, mnist: tuple, tmp_path: Path
 ) -> None:
     arguments = ("train", "mnist", "--hidden", "--batch-size", "1000", "--epochs", "1")
-    done = run(LACKING["no driver"], "-m", "gpunn", *arguments, "--out", str(tmp_path / "run"))
+    done = run(LACKING[OLD_DRIVER], "-m", "gpunn", *arguments, "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert announced(NO_DRIVER) in done.stderr and done.stderr.count("gpunn:") == 1
+    assert announced(OLD_DRIVER) in done.stderr and done.stderr.count("gpunn:") == 1
     assert f", {CPU}\n" in done.stdout
 
 
@@ -238,17 +246,16 @@ ORDERS = {
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_order_of_imports_does_not_matter(order: str, run: Run) -> None:
-    done = run(LACKING["no driver"], "-c", ORDERS[order] + AUTO_AND_CUPY)
+    done = run(LACKING[OLD_DRIVER], "-c", ORDERS[order] + AUTO_AND_CUPY)
     found = result(done)
-    assert done.stderr == announced(NO_DRIVER)
+    assert done.stderr == announced(OLD_DRIVER)
     assert found["models"] == [CPU] * 3
-    assert found["refused"] == [["RuntimeError", refused(NO_DRIVER)]] * 3
+    assert found["refused"] == [["RuntimeError", refused(LACKING[OLD_DRIVER].line)]] * 3
 
 
 def test_a_broken_cupy_that_was_tried_before(run: Run) -> None:
-    machine = LACKING["CuPy broken"]
     program = "try:\n    import cupy\nexcept ImportError:\n    pass" + AUTO_AND_CUPY
-    assert run(machine, "-c", program).stderr == announced(machine.line)
+    assert run(LACKING["CuPy broken"], "-c", program).stderr == announced("CuPy broken")
 
 
 # -- without compiled kernels
@@ -266,9 +273,9 @@ print(json.dumps([before, [model.backend.name for model in models], losses]))
 def test_numpy_takes_over_where_there_are_no_compiled_kernels(
     run: Run, without_kernels: Path
 ) -> None:
-    done = run(LACKING["no driver"], "-c", WITHOUT, packages=without_kernels)
+    done = run(LACKING[OLD_DRIVER], "-c", WITHOUT, packages=without_kernels)
     refusals, names, losses = result(done)
-    assert done.stderr == f"gpunn: using the NumPy backend. {NO_DRIVER} {NOT_BUILT}\n"
+    assert done.stderr == announced(OLD_DRIVER, compiled=False)
     assert refusals == [["RuntimeError", NOT_BUILT]] * 2
     assert names == ["numpy"] * 3
     assert losses[0] == losses[1] == losses[2] and losses[0][-1] < losses[0][0]
@@ -291,7 +298,7 @@ def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     kernels = broken / "gpunn" / "backends" / "compiled" / f"_kernels_baseline{suffix}"
     kernels.write_bytes(b"no library")
-    done = run(LACKING["no driver"], "-c", WITHOUT, packages=broken)
+    done = run(LACKING[OLD_DRIVER], "-c", WITHOUT, packages=broken)
     refusals, names, _ = result(done)
     assert [kind for kind, _ in refusals] == ["RuntimeError"] * 2 and names == ["numpy"] * 3
     assert refusals[0][1].startswith("The compiled kernels do not load: ")
@@ -336,8 +343,8 @@ def test_the_environments_choice_is_taken_at_first_use(
 
 @pytest.mark.parametrize("value", ["", "auto"])
 def test_the_environment_says_auto(value: str, run: Run) -> None:
-    done = run(LACKING["no driver"], "-c", AUTO_AND_CUPY, GPUNN_BACKEND=value)
-    assert result(done)["chosen"] == CPU and done.stderr == announced(NO_DRIVER)
+    done = run(LACKING[OLD_DRIVER], "-c", AUTO_AND_CUPY, GPUNN_BACKEND=value)
+    assert result(done)["chosen"] == CPU and done.stderr == announced(OLD_DRIVER)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,20 @@
 """The line that an epoch has while it runs, and when it is over."""
 
 import io
+import os
 import re
 from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gpunn
 from gpunn import callbacks
 from gpunn.callbacks import progress_bar
+from gpunn.callbacks.streams import check_verbose
 
 
 class Terminal(io.StringIO):
@@ -18,16 +22,33 @@ class Terminal(io.StringIO):
         return True
 
 
-def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4):
+@pytest.fixture
+def clock():
+    """Time that passes only where a test says so."""
+    now = SimpleNamespace(seconds=0.0)
+    fake = SimpleNamespace(perf_counter=lambda: now.seconds)
+    with mock.patch.object(progress_bar, "time", fake):
+        yield now
+
+
+LOGS = {"loss": 0.29824, "accuracy": 0.91345}
+
+
+def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4, clock=None, each=1.0):
     bar = callbacks.ProgressBar(stream)
     bar.set_params({"epochs": epochs, "samples": samples, "verbose": verbose})
+    bar.set_model(
+        SimpleNamespace(trainer=SimpleNamespace(training=SimpleNamespace(logs=LOGS.copy)))
+    )
     bar.on_train_begin()
-    logs = {"loss": 0.29824, "accuracy": 0.91345}
+    logs = dict(LOGS)
     if validation:
         logs |= {"val_loss": 0.14216, "val_accuracy": 0.95768}
     for epoch in range(epochs):
         bar.on_epoch_begin(epoch)
         for step in range(1, steps + 1):
+            if clock:
+                clock.seconds += each
             bar.on_train_progress(samples * step // steps if samples else step, samples)
         bar.on_epoch_end(epoch, logs)
     bar.on_train_end(logs)
@@ -45,14 +66,90 @@ def test_one_plain_line_an_epoch_where_there_is_no_terminal(verbose):
     assert all(len(line) <= 80 for line in (legend, *lines))
 
 
-def test_one_line_an_epoch_on_a_terminal_too():
-    text = show(Terminal(), 1)
+def bars_of(text):
+    return [part for part in text.split("\r") if "%|" in part]
+
+
+def test_a_bar_while_an_epoch_runs_and_one_line_when_it_is_over(clock):
+    text = show(Terminal(), 1, clock=clock)
     visible = [line.split("\r")[-1] for line in text.split("\n")]
     assert [line.split(" loss")[0] for line in visible[1:-1]] == ["1/2", "2/2"]
-    bars = [part for part in text.split("\r") if "%|" in part]
-    assert any("Epoch 1/2  50%|" in bar for bar in bars)
-    assert all(len(bar) <= 80 and "samples/s" in bar for bar in bars)
-    assert sum(" left" in bar for bar in bars) == 8
+    bars = bars_of(text)
+    assert len(bars) == 8
+    assert "Epoch 1/2  50%|" in bars[1]
+    assert bars[1].rstrip().endswith("|  loss 0.2982  acc 0.9134  15.0k/s  00:06 left")
+    assert all(len(bar) <= 80 for bar in bars)
+
+
+def test_the_bar_is_not_drawn_with_every_step(clock):
+    """A thousand steps of a millisecond each: the first, and five a second."""
+    text = show(Terminal(), 1, clock=clock, epochs=4, steps=250, each=0.001)
+    assert 4 <= len(bars_of(text)) <= 6 and text.count("loss 0.2982") >= 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such terminals")
+def test_the_bar_is_as_wide_as_the_terminal(clock):
+    """A terminal of the operating system, whose window is changed while an epoch runs."""
+    import fcntl
+    import struct
+    import termios
+    import tty
+
+    def resize(width):
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+
+    theirs, ours = os.openpty()
+    tty.setraw(ours)
+    with open(ours, "w", encoding="utf-8") as stream:
+        bar = callbacks.ProgressBar(stream)
+        bar.set_params({"epochs": 1, "verbose": 1})
+        bar.set_model(
+            SimpleNamespace(trainer=SimpleNamespace(training=SimpleNamespace(logs=LOGS.copy)))
+        )
+        bar.on_train_begin()
+        bar.on_epoch_begin(0)
+        for width in (120, 40, 25):
+            resize(width)
+            clock.seconds += 1
+            bar.on_train_progress(600, 1000)
+        bar.release()
+        stream.flush()
+        text = os.read(theirs, 10_000).decode()
+    os.close(theirs)
+    wide, narrow, least = (shown.strip("\n ") for shown in bars_of(text))
+    assert "loss 0.2982  accuracy 0.9134  600 samples/s  00:00 left" in wide
+    assert len(wide) == 119
+    assert len(narrow) <= 39 and "loss 0.2982" in narrow and "accuracy" not in narrow
+    assert len(least) <= 24 and "60%" in least
+
+
+def test_the_bar_is_gone_after_an_error(clock):
+    stream = Terminal()
+    x, y = np.ones((64, 2)), np.ones((64, 1))
+    model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+
+    def stop(batch, logs):
+        clock.seconds += 1
+        if batch == 2:
+            raise RuntimeError
+
+    watch = callbacks.LambdaCallback(on_train_batch_end=stop)
+    with pytest.raises(RuntimeError):
+        model.fit(x, y, batch_size=8, verbose=1, callbacks=[callbacks.ProgressBar(stream), watch])
+    text = stream.getvalue()
+    assert re.search(r"25%\|.*\|  loss \d+\.\d{4}  mae \d", text)
+    assert text.endswith("\r") and not text.split("\r")[-2].strip()
+
+
+@pytest.mark.parametrize(("stream", "taken"), [(Terminal(), 1), (io.StringIO(), 2), (None, 2)])
+def test_auto_is_a_bar_where_somebody_looks_on(stream, taken):
+    with mock.patch("sys.stdout", stream):
+        assert check_verbose("auto") == taken
+    assert [check_verbose(value) for value in (0, 1, 2, True)] == [0, 1, 2, 1]
+    for wrong in (3, "loud", None):
+        with pytest.raises(ValueError, match="verbose must be 0, 1, 2 or 'auto'"):
+            check_verbose(wrong)
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
@@ -62,7 +159,8 @@ def test_silence(stream):
 
 
 def test_the_number_of_samples_may_be_unknown():
-    assert "1/2 loss" in show(Terminal(), 1, samples=None)
+    text = show(Terminal(), 1, samples=None)
+    assert "1/2 loss" in text and "Epoch 1/2  1 samples  loss 0.2982" in text
 
 
 @given(

@@ -147,6 +147,7 @@ LACKING = {
     "CuPy broken": Machine(
         f"CuPy cannot be imported (libcudart.so.12: cannot open shared object file): {CUPY_12}.",
         on_import=BROKEN,
+        nvidia_smi="8.6, 550.54.14, NVIDIA GeForce RTX 3060",
     ),
     "two distributions": Machine(
         "Several CuPy distributions are installed (cupy-cuda12x, cupy-cuda13x): "
@@ -167,6 +168,7 @@ LACKING = {
         "The NVIDIA driver is too old for this CuPy and its CUDA 12: install driver 525 or newer.",
         driver=11080,  # what driver 520 says
         cards=NO_DRIVER,
+        nvidia_smi='Field "compute_cap" is not a valid field to query.',
     ),
     "driver too old for CUDA 13": Machine(
         "The NVIDIA driver is too old for this CuPy and its CUDA 13: "
@@ -175,6 +177,7 @@ LACKING = {
         cuda=13000,
         driver=12090,  # what driver 575 says
         cards=NO_DRIVER,
+        nvidia_smi="8.6, 575.51.03, NVIDIA GeForce RTX 3060",
     ),
     "no card": Machine(
         f"The NVIDIA driver finds no usable card ({NO_CARD}): "
@@ -192,6 +195,7 @@ LACKING = {
         cuda=13000,
         driver=13000,
         capability="61",
+        nvidia_smi="6.1, 580.65.06, NVIDIA GeForce GTX 1080",
     ),
     "no NVRTC": Machine(
         "CUDA's library NVRTC is missing (Failure finding libnvrtc.so.13 or libnvrtc.so.12: "

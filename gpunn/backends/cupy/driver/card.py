@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 
-from .cuda_extra import NEEDS, explain_extra, query_nvidia_smi
+from .cuda_extra import NEEDS, explain_extra, lists_a_card, query_nvidia_smi
 
 DISTRIBUTIONS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 # What brings the libraries: under one name until CUDA 12, under the other from 13 on.
@@ -14,6 +15,7 @@ LIBRARIES = ("nvidia-cublas", "nvidia-cuda-nvrtc")
 LIBRARY_DISTRIBUTIONS = tuple(
     f"{name}{suffix}" for name in LIBRARIES for suffix in ("", "-cu11", "-cu12", "-cu13")
 )
+_NVIDIA, _DISPLAY = "0x10de", "0x03"  # on the PCI bus: the vendor, and the class of graphics cards
 
 
 @cache
@@ -88,6 +90,28 @@ def why_not() -> str | None:
                 said += f", or pip uninstall -y {' '.join(cupys)}, then {_install(found)}"
             return f"CUDA's library {library} is of CUDA {found}, this CuPy of {cuda}: {said}."
     return None
+
+
+def is_seen() -> bool:
+    """Whether this machine has an NVIDIA card that somebody wants to use, usable or not: one that
+    the driver lists, or where CuPy is installed one that is on the bus."""
+    return lists_a_card(query_nvidia_smi()) or (any(map(_version, DISTRIBUTIONS)) and is_on_bus())
+
+
+def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Whether there is an NVIDIA card on the PCI bus; False where this is not Linux.
+
+    Args:
+        devices: the folder in which Linux describes what is on the bus.
+    """
+    for device in devices.glob("*"):
+        try:
+            vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()
+        except OSError:  # it was taken away meanwhile, or may not be read
+            continue
+        if vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY):
+            return True
+    return False
 
 
 def cublas_library(name: str = "cublas") -> ctypes.CDLL:

@@ -31,6 +31,7 @@ class Needs(NamedTuple):
 NEEDS = {12: Needs(525, (5, 0)), 13: Needs(580, (7, 5))}
 
 _QUERY = "--query-gpu=compute_cap,driver_version,name"
+_UNKNOWN_FIELD = "is not a valid field"  # what a driver says that is older than the question
 _CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
 
 
@@ -51,6 +52,16 @@ def query_nvidia_smi() -> str:
 def name_cards() -> list[str]:
     """The names of this machine's cards, as ``nvidia-smi`` has them."""
     return [name for _, _, _, name in _CARD.findall(query_nvidia_smi())]
+
+
+def lists_a_card(nvidia_smi_output: str) -> bool:
+    """Whether the output of :func:`query_nvidia_smi` is that of a machine with a card.
+
+    >>> lists_a_card("8.9, 580.65.06, NVIDIA GeForce RTX 4090"), lists_a_card("No devices found")
+    (True, False)
+    """
+    # A driver that does not know the field yet is there because a card is.
+    return bool(_CARD.search(nvidia_smi_output)) or _UNKNOWN_FIELD in nvidia_smi_output
 
 
 def choose_extra(nvidia_smi_output: str) -> str | None:
@@ -77,7 +88,7 @@ def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
         ((int(major), int(minor)), int(driver), name)
         for major, minor, driver, name in _CARD.findall(nvidia_smi_output)
     ]
-    if "is not a valid field" in nvidia_smi_output:
+    if _UNKNOWN_FIELD in nvidia_smi_output:
         return None, f"the NVIDIA driver is too old: CUDA 12 needs {NEEDS[12].driver} or newer"
     if not cards:
         said = nvidia_smi_output.strip().split("\n")[0]
