@@ -51,6 +51,16 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     return array
 
 
+def value_range(array: np.ndarray, rows: int = 256) -> list[float]:
+    """The least and the largest value of some rows, evenly spaced, of an array of numbers.
+
+    >>> value_range(np.array([[3.0, 1.0], [2.0, 7.0]]))
+    [1.0, 7.0]
+    """
+    some = array[:: -(-len(array) // rows)]
+    return [float(some.min()), float(some.max())]
+
+
 def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
     """The map of a file that an array lies in, where in the file it begins, and its name."""
     start, name = 0, "a file"

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn import saving
 from gpunn.callbacks import CallbackList, History
 from gpunn.callbacks.streams import check_verbose
@@ -18,6 +20,7 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.overrides import PAGE
 from gpunn.feeding import classes, data
+from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches, check_ends, peek
 from gpunn.feeding.rows import Rows
 from gpunn.layers.symbolic import Sample
@@ -227,6 +230,8 @@ class Model(PredictingModel):
         validation_freq = check_epochs("validation_freq", validation_freq)
         with self._training("fit"):
             trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
+            if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+                self.trained_on = {**self.trained_on, "range": value_range(x)}
             validation: Any = None
             if validation_data is not None:
                 validation = self._validation_source(validation_data)

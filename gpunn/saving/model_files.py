@@ -105,6 +105,7 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
         return model
 
     model = with_room_for(sum(array.size for array in document["weights"].values()), build)
+    model.trained_on = document.get("trained_on", {})
     if compile and document["compile"] is not None:
         model.compile_from_config(document["compile"])
         if document["training"] is not None:
@@ -202,6 +203,8 @@ def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
     }
     if model.has_call and model.built:
         document["input_shape"] = _lists(model.input_shape)
+    if model.trained_on:
+        document["trained_on"] = model.trained_on
     if compiled is not None and include_training and model.built:
         tensors, values = model.training_state()
         document["training"] = {"tensors": tensors, "values": values}
@@ -323,7 +326,10 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
         "training": (dict, type(None)),
     },
 }
-_OF_CALLS: dict[str, tuple[type, ...]] = {"input_shape": (list, dict)}  # of a model with a call
+_OF_SOME: dict[str, tuple[type, ...]] = {
+    "input_shape": (list, dict),  # of a model with a call
+    "trained_on": (dict,),
+}
 _PARTS["checkpoint"] = {
     **_PARTS["model"],
     "callbacks": (list,),
@@ -351,7 +357,8 @@ def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
     kind = document.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.")
-    parts = _PARTS[kind] if "input_shape" not in document else {**_PARTS[kind], **_OF_CALLS}
+    optional = _OF_SOME if kind != "weights" else {}
+    parts = _PARTS[kind] | {name: optional[name] for name in optional.keys() & document.keys()}
     for name in sorted(set(parts) ^ set(document)):
         state = "missing" if name in parts else "unknown"
         raise ValueError(f"the entry {name!r} is {state}.")

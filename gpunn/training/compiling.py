@@ -45,6 +45,9 @@ class CompilableModel(Structure):
     resume_from: tuple[int, int] | None = None
     """Epoch and batch to go on with, set by BackupAndRestore when training begins."""
     history: History | None = None
+    trained_on: Mapping[str, Any] = {}
+    """What is known of the data it was trained on, saved with it: ``fit`` notes the ``range`` of
+    its first input, and the command line what it needs to prepare other data likewise."""
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
     matmul_precision: str | None = None

@@ -32,7 +32,14 @@ def test_training_prints_and_saves_what_came_of_it(trained, mnist):
     accuracy = (model.predict(images).argmax(axis=1) == labels).mean()
     assert accuracy > 0.85
     assert lines[8].startswith(f"Test accuracy {accuracy:.4f}, loss ")
-    assert lines[9] == f"Saved {folder / 'model.gpunn'}"
+    assert lines[10] == f"Saved {folder / 'model.gpunn'}"
+    held_out, right = mnist[0][0][-5000:], mnist[0][1][-5000:]
+    outputs = model.predict(held_out)
+    below = model.trained_on["unsure_below"]
+    wrong = outputs[outputs.argmax(axis=1) != right].max(axis=1)
+    assert abs((wrong < below).mean() - 0.5) < 1 / len(wrong)
+    assert lines[9].startswith(f"Answers of a probability below {below:.4f} are called unsure: ")
+    assert model.trained_on["range"] == [0.0, 255.0]
     assert sorted(os.listdir(folder)) == ["history.csv", "model.gpunn"]
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -211,7 +218,7 @@ def test_evaluate_agrees_with_training(trained, capsys):
     folder, printed = trained
     assert main(["evaluate", str(folder / "model.gpunn")]) == 0
     said = capsys.readouterr().out
-    accuracy, loss = (word.strip(",") for word in printed.splitlines()[-2].split()[2:5:2])
+    accuracy, loss = (word.strip(",") for word in printed.splitlines()[-3].split()[2:5:2])
     assert said == f"mnist: loss {loss}, accuracy {accuracy} (10,000 images)\n"
 
 

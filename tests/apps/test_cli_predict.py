@@ -9,20 +9,27 @@ from PIL import Image
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.pictures import as_mnist, read_image
 from gpunn.datasets import idx
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
 
+def others(row):
+    return ", ".join(f"{i}: {row[i]:.4f}" for i in row.argsort()[::-1][1:3])
+
+
 def test_predict_says_class_and_probability(trained, mnist, tmp_path, capsys):
     images, _ = mnist[1]
     path = str(trained[0] / "model.gpunn")
-    rows = gpunn.saving.load_model(path).predict(images[:3])
+    model = gpunn.saving.load_model(path)
+    rows, below = model.predict(images[:3]), model.trained_on["unsure_below"]
     idx.write(tmp_path / "three", images[:3])
     np.save(tmp_path / "one.npy", images[0])
     assert main(["predict", path, str(tmp_path / "three"), str(tmp_path / "one.npy")]) == 0
     expected = [
-        f"{tmp_path / name}: class {row.argmax()}, probability {row.max():.4f}"
+        f"{tmp_path / name}: class {row.argmax()}, probability {row.max():.4f} ({others(row)})"
+        + ", unsure" * int(row.max() < below)
         for name, row in zip(("three[0]", "three[1]", "three[2]", "one.npy"), rows[[0, 1, 2, 0]],
                              strict=True)
     ]  # fmt: skip
@@ -82,32 +89,115 @@ def test_images_of_every_kind_become_the_same_pixels(tmp_path, mnist, kind):
     pixels = mnist[1][0][0]
     path = tmp_path / ("digit.tif" if kind in ("CMYK", "F") else "digit.png")
     picture(pixels, kind).save(path)
-    read = gpunn.apps.cli.predict.image_to_array(str(path), (28, 28))
+    read, _ = read_image(str(path), (28, 28))
     # Some conversions round: by 1 of 255.
     assert abs(read.astype(int) - pixels).max() <= 1
     assert read.dtype == np.uint8
 
 
-def test_images_are_padded_and_scaled(tmp_path, capsys):
+def test_images_are_padded_and_scaled(tmp_path):
     page = np.full((300, 200), 250, np.uint8)
     page[60:240, 90:110] = 10  # a dark bar in the middle
     Image.fromarray(page).save(tmp_path / "bar.png")
-    read = gpunn.apps.cli.predict.image_to_array(str(tmp_path / "bar.png"), (28, 28)).astype(int)
+    read, done = read_image(str(tmp_path / "bar.png"), (28, 28))
+    read = read.astype(int)
     assert read.shape == (28, 28)
     heights, widths = np.nonzero(read > 128)
     assert np.ptp(heights) + 1 == pytest.approx(28 * 180 / 300, abs=1)
     assert np.ptp(widths) + 1 == pytest.approx(28 * 20 / 300, abs=1)
     assert abs(read - read[:, ::-1]).max() <= 1
     assert read[0].tolist() == [5] * 28
-    said = capsys.readouterr().err
-    assert said == "bar.png: 200x300 L image, padded to a square, scaled to 28x28, inverted\n"
+    said = ["200x300 L image", "padded to a square", "scaled to 28x28", "inverted"]
+    assert done == said
+
+
+def pages(images, seed=0):
+    """Digits as pictures of 280 x 280, at random size and place."""
+    random = np.random.default_rng(seed)
+    for image in images:
+        side = int(random.integers(40, 201))
+        digit = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
+        page = Image.new("L", (280, 280))
+        page.paste(digit, tuple(random.integers(0, 281 - side, 2).tolist()))
+        yield page
+
+
+def test_digits_of_any_size_and_place_are_read(trained, mnist):
+    """As many as of the digits themselves, of a network that is right about 93% of them."""
+    images, labels = mnist[1][0][:200], mnist[1][1][:200]
+    model = gpunn.saving.load_model(trained[0] / "model.gpunn")
+    found = np.stack([as_mnist(page) for page in pages(images)])
+    same = (model.predict(found).argmax(axis=1) == labels).mean()
+    assert same >= (model.predict(images).argmax(axis=1) == labels).mean() - 0.01
+    assert same >= 0.94
+
+
+def test_pictures_of_digits_are_prepared_as_the_model_says(trained, mnist, tmp_path, capsys):
+    path, page, blank = (str(tmp_path / name) for name in ("m.gpunn", "page.png", "blank.png"))
+    dark = np.asarray(next(pages(mnist[1][0])))
+    Image.fromarray(255 - dark).save(page)  # ink on paper
+    Image.new("L", (280, 280), "white").save(blank)
+    model = gpunn.saving.load_model(trained[0] / "model.gpunn")
+
+    def answers(path, *options):
+        assert main(["predict", path, page, blank, *options, "--json"]) == 0
+        printed, said = capsys.readouterr()
+        return [entry["top"] for entry in json.loads(printed)], said
+
+    prepared = as_mnist(Image.fromarray(dark))
+    row = model.predict(prepared[None])[0]
+    expected = [[int(i), float(row[i])] for i in row.argsort()[::-1][:3]]
+    assert expected[0][0] == 7
+    tops, said = answers(str(trained[0] / "model.gpunn"))
+    assert tops == [expected, []]
+    assert "page.png: 280x280 L image, inverted, cropped, scaled and centred" in said
+    assert main(["predict", str(trained[0] / "model.gpunn"), blank]) == 0
+    assert capsys.readouterr().out == f"{blank}: blank\n"
+    model.trained_on = {}
+    model.save(path)
+    assert answers(path)[0][0] != expected and "cropped" not in said.replace("cropped", "", 1)
+    assert answers(path, "--like", "mnist")[0] == [expected, []]
+    whole, said = answers(str(trained[0] / "model.gpunn"), "--as-is")
+    assert whole == answers(path)[0] and "cropped" not in said
+
+
+@pytest.mark.parametrize(("low", "factor"), [(0.0, 1 / 255), (-1.0, 2 / 255)])
+def test_values_have_the_range_of_training(tmp_path, capsys, low, factor):
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    x = (images * factor + low).astype(np.float32)
+    model = gpunn.Sequential([gpunn.layers.Flatten(), gpunn.layers.Dense(10, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, np.arange(60) % 10, verbose=0)
+    path, names = str(tmp_path / "m.gpunn"), ("good.npy", "bytes.npy", "a.png")
+    good, wrong, picture = (str(tmp_path / name) for name in names)
+    model.save(path)
+    np.save(good, x[0])
+    np.save(wrong, images[0])
+    Image.fromarray(images[0]).save(picture)
+    assert main(["predict", path, good, wrong, picture, "--invert", "no", "--json"]) == 0
+    printed, said = capsys.readouterr()
+    found = [entry["probability"] for entry in json.loads(printed)]
+    assert [found[0], found[2]] == pytest.approx([model.predict(x[:1]).max()] * 2)
+    assert said.count("warning") == 1
+    assert f"{wrong} has values from 0 to 255, and the model was trained on values from " in said
+    assert f"scaled to values from {low:g} to 1" in said
+
+
+@pytest.mark.parametrize(("name", "value"), [("range", ["a"]), ("unsure_below", "x")])
+def test_what_a_model_says_of_its_data_is_checked(trained, tmp_path, mnist, capsys, name, value):
+    model = gpunn.saving.load_model(trained[0] / "model.gpunn")
+    model.trained_on = {name: value}
+    model.save(tmp_path / "m.gpunn")
+    np.save(tmp_path / "x.npy", mnist[1][0][:1])
+    assert main(["predict", str(tmp_path / "m.gpunn"), str(tmp_path / "x.npy")]) == 1
+    assert f"the entry 'trained_on/{name}" in capsys.readouterr().err
 
 
 def test_inversion_can_be_asked_for(tmp_path):
     Image.fromarray(np.full((28, 28), 40, np.uint8)).save(tmp_path / "even.png")
     path = str(tmp_path / "even.png")
     values = [
-        int(gpunn.apps.cli.predict.image_to_array(path, (28, 28), invert)[0, 0])
+        int(read_image(path, (28, 28), invert)[0][0, 0])
         for invert in ("auto", "no", "yes")
     ]
     assert values == [40, 40, 215]

@@ -1,16 +1,17 @@
-"""Print the class that a saved model sees in an image, and its probability."""
+"""Print the classes that a saved model sees in images, with their probabilities."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gpunn.apps import trained_on
+from gpunn.apps.pictures import MAX_PIXELS, read_image
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model
@@ -26,7 +27,7 @@ from .arguments import (
     with_channel,
 )
 
-MAX_PIXELS = 25_000_000  # of an image, by default
+TOP = 3  # classes that are shown
 
 HELP = "classes of images, by a saved model"
 EXAMPLES = """\
@@ -35,11 +36,13 @@ examples:
   gpunn predict runs/mnist/model.gpunn t10k-images-idx3-ubyte --json
   gpunn predict runs/mnist/model.gpunn digits.npy
 
-An image of any size and kind is made what MNIST's are: grey, padded to a
-square, scaled to the model's 28 x 28, light on dark (inverted if its edge is
-light). What was done is said on standard error. Scaling keeps the margin: crop
-an image until the digit fills some 7 tenths of it. Arrays (.npy, IDX) are taken
-as they are, in the values that the model was trained on: bytes from 0 to 255.
+An image of any size and kind is made what the model was trained on: grey, light
+on dark (inverted if its edge is light), and for a model of MNIST's digits (the
+file says so) cropped to the ink, scaled into 20 x 20 and centred by its mass;
+else padded to a square and scaled. What was done is said on standard error.
+Arrays (.npy, IDX) are taken as they are; values of another range than that of
+training are warned of. Shown are the three most probable classes, "blank" for
+an image without ink, and "unsure" below a probability that training found.
 """
 
 
@@ -49,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("files", metavar="FILE", nargs="+", help="image, IDX file or .npy")
     add("--invert", choices=("auto", "yes", "no"), default="auto",
         help="whether to make dark light in images (default: auto, if the edge is light)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--as-is", action="store_true",
+        help="do not crop and centre images, whatever the model was trained on")
+    how.add_argument("--like", choices=("mnist",),
+        help="prepare images as MNIST's digits, for a model whose file does not say so")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
         help="that an image may have (default: 25,000,000)")
     add_backend(parser)
@@ -57,20 +65,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = chosen_model(args)
+    known = trained_on.known(model)
+    mnist = not args.as_is and (args.like or known.get("prepared")) == "mnist"
+    read = partial(_read, model, known.get("range"), args.invert, args.max_pixels, mnist)
     names: list[str] = []
-    batches: list[np.ndarray] = []
+    batches: list[np.ndarray | None] = []
     for path in args.files:
-        rows = _read(path, model, args.invert, args.max_pixels)
-        names += [path] if len(rows) == 1 else [f"{path}[{i}]" for i in range(len(rows))]
+        rows = read(path)
+        count = 1 if rows is None else len(rows)
+        names += [path] if count == 1 else [f"{path}[{i}]" for i in range(count)]
         batches.append(rows)
-    outputs = np.concatenate([_probabilities(model, rows) for rows in batches])
-    result = [
-        {"image": name, "class": int(row.argmax()), "probability": float(row.max())}
-        for name, row in zip(names, outputs, strict=True)
-    ]
-    line = "{image}: class {class}, probability {probability:.4f}"
-    print_result(args, result, "\n".join(line.format(**row) for row in result))
+    result = []
+    for rows in batches:
+        result += [_BLANK] if rows is None else _classes(model, rows, known)
+    result = [{"image": name, **entry} for name, entry in zip(names, result, strict=True)]
+    print_result(args, result, "\n".join(map(_line, result)))
+    below = known.get("unsure_below")
+    if below is not None and any(entry["unsure"] for entry in result):
+        print(
+            f"unsure: below {below:.4f}; half of the model's mistakes on "
+            f"{known.get('validated_on', 0):,} images held out from training were.",
+            file=sys.stderr,
+        )
     return 0
+
+
+_BLANK: dict[str, Any] = {"class": None, "probability": None, "top": [], "unsure": False}
+
+
+def _classes(model: Model, rows: np.ndarray, known: dict[str, Any]) -> list[dict[str, Any]]:
+    """What there is to say of each row."""
+    outputs = _probabilities(model, rows)
+    names: Any = known.get("classes") or range(outputs.shape[1])
+    if len(names) != outputs.shape[1]:
+        raise ValueError(f"The model has {outputs.shape[1]} outputs, and {len(names)} classes.")
+    result = []
+    for row in outputs:
+        best = np.argsort(-row, kind="stable")[:TOP]
+        top = [[names[i], float(row[i])] for i in best]
+        unsure = top[0][1] < known.get("unsure_below", 0)
+        result.append(
+            {"class": top[0][0], "probability": top[0][1], "top": top, "unsure": unsure}
+        )
+    return result
+
+
+def _line(entry: dict[str, Any]) -> str:
+    """
+    >>> _line({"image": "a.png", "class": 7, "top": [[7, 0.6], [1, 0.3]], "unsure": True})
+    'a.png: class 7, probability 0.6000 (1: 0.3000), unsure'
+    """
+    if entry["class"] is None:
+        return f"{entry['image']}: blank"
+    (name, most), *others = entry["top"]
+    more = ", ".join(f"{other}: {probability:.4f}" for other, probability in others)
+    unsure = ", unsure" if entry["unsure"] else ""
+    return f"{entry['image']}: class {name}, probability {most:.4f} ({more}){unsure}"
 
 
 def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
@@ -80,8 +130,15 @@ def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def _read(path: str, model: Model, invert: str, max_pixels: int) -> np.ndarray:
-    """Samples for the model (rows, ...), whatever kind of file they are in."""
+def _read(
+    model: Model,
+    trained_range: list[float] | None,
+    invert: str,
+    max_pixels: int,
+    mnist: bool,
+    path: str,
+) -> np.ndarray | None:
+    """Samples for the model (rows, ...), whatever kind of file they are in; None of a blank one."""
     sample = model.input_shape[1:]
     with open(path, "rb") as file:
         start = file.read(8)
@@ -90,7 +147,15 @@ def _read(path: str, model: Model, invert: str, max_pixels: int) -> np.ndarray:
     elif start.startswith(b"\x1f\x8b") or (start.startswith(b"\0\0") and start[2:3] in _IDX_TYPES):
         rows = idx.read(path)
     else:
-        rows = image_to_array(path, grey_shape(sample), invert, max_pixels)
+        shape = grey_shape(sample)
+        image, done = read_image(path, shape, invert, max_pixels, mnist)
+        if image is not None:
+            image, scaled = _scaled(image, trained_range)
+            done += scaled
+        print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
+        if image is None:
+            return None
+        rows = image
     if rows.shape in (sample, grey_shape(sample)):
         rows = rows[np.newaxis]
     rows = with_channel(rows, sample)
@@ -99,94 +164,23 @@ def _read(path: str, model: Model, invert: str, max_pixels: int) -> np.ndarray:
             f"{path} holds an array of shape {rows.shape} and dtype {rows.dtype}; one sample of "
             f"the model is {sample}, several are (rows, {', '.join(map(str, sample))}), numbers."
         )
+    strange = trained_on.strange_range((float(rows.min()), float(rows.max())), trained_range)
+    if strange:
+        print(f"gpunn: warning: {path} has {strange}: scale them likewise.", file=sys.stderr)
     return rows
 
 
-_IDX_TYPES = b"\x08\x09\x0b\x0c\x0d\x0e"  # third byte of an IDX file
+def _scaled(pixels: np.ndarray, trained: list[float] | None) -> tuple[np.ndarray, list[str]]:
+    """An image's bytes as numbers from 0 to 1, or from -1 to 1, if the model was trained on such.
 
-
-def image_to_array(
-    path: str, shape: tuple[Any, ...], invert: str = "auto", max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """An image file as bytes of shape (height, width), light on dark; says what it did.
-
-    Args:
-        path: anything that Pillow reads; of several frames the first.
-        shape: the height and width that are wanted.
-        invert: "yes", "no", or "auto": if the image's edge is light.
-        max_pixels: that it may have.
-
-    Raises:
-        ImportError: without Pillow.
-        ValueError: if the file is no image, or too large a one, or ``shape`` is not that of one.
+    >>> _scaled(np.array([[0, 255]], np.uint8), [0.0, 1.0])[0].tolist()
+    [[0.0, 1.0]]
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError:
-        raise ImportError(f'{path}: images need Pillow: pip install "gpunn[image]"') from None
-    if len(shape) != 2:
-        raise ValueError(f"{path}: the model takes samples of shape {shape}, not grey images.")
-    try:
-        with _without_limit(Image), Image.open(path) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise _TooLarge(
-                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, and "
-                    f"--max-pixels is {max_pixels:,}. Scale it down, or give a larger number."
-                )
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-    except UnidentifiedImageError:
-        raise ValueError(
-            f"{path} is no image that Pillow knows, no IDX file and no .npy."
-        ) from None
-    except _TooLarge:
-        raise
-    except Exception as error:  # a damaged image makes its decoder raise anything
-        raise ValueError(f"{path} is damaged: {error}") from None
-    done = [f"{image.width}x{image.height} {image.mode} image"]
-    if image.mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
-        values = np.asarray(image, np.float64)
-        low, span = values.min(), np.ptp(values) or 1.0
-        image = Image.fromarray(((values - low) * (255 / span)).round().astype(np.uint8))
-        done.append(f"values from {low:g} to {low + span:g} made 0 to 255")
-    elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-        done.append("put on white")
-    if image.mode != "L":
-        image = image.convert("L")
-        done.append("made grey")
-    height, width = shape
-    if image.size != (width, height):
-        if image.width != image.height:
-            done.append("padded to a square")
-        side = max(image.size)
-        square = Image.new("L", (side, side), int(np.median(_edge(np.asarray(image)))))
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = square.resize((width, height), Image.Resampling.BILINEAR)
-        done.append(f"scaled to {width}x{height}")
-    pixels = np.array(image)
-    if invert == "yes" or (invert == "auto" and np.median(_edge(pixels)) > 127):
-        pixels = 255 - pixels
-        done.append("inverted")
-    print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
-    return pixels
+    for low in (0.0, -1.0):
+        if trained is not None and abs(trained[0] - low) < 0.1 and 0.5 < trained[1] <= 1.0:
+            scaled = pixels.astype(np.float32) * ((1 - low) / 255) + low
+            return scaled, [f"scaled to values from {low:g} to 1, as in training"]
+    return pixels, []
 
 
-class _TooLarge(ValueError):
-    pass
-
-
-@contextmanager
-def _without_limit(image: Any) -> Iterator[None]:
-    """Without Pillow's own limit of pixels, which is one of the process."""
-    before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        image.MAX_IMAGE_PIXELS = before
-
-
-def _edge(pixels: np.ndarray) -> np.ndarray:
-    """The outermost pixels."""
-    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+_IDX_TYPES = b"\x08\x09\x0b\x0c\x0d\x0e"  # third byte of an IDX file

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.apps import trained_on
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
@@ -35,6 +36,8 @@ examples:
 Each epoch that is complete is kept: a run that was stopped, however that came
 about, goes on with --resume and ends with the same bits as if nothing had been.
 What an earlier run left is kept, as model-1.gpunn and history-1.csv.
+The last 5,000 training images are held out: they say below which probability
+an answer is called unsure (gpunn predict --help).
 The images stay bytes from 0 to 255; their scaling is part of the saved model.
 """
 
@@ -62,6 +65,7 @@ SETTINGS = {
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="of weights, order and dropout (default: 0): the same seed, the same bits"),
 }  # fmt: skip
+HELD_OUT = 5000  # of the training images, the last: they say when an answer is unsure
 RESULTS = MODEL, HISTORY = "model.gpunn", "history.csv"
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
@@ -81,16 +85,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class _Run(Callback):
-    """Puts a run's settings into its checkpoints, and saves the model at its end."""
+    """Puts a run's settings into its checkpoints, and saves the model at its end.
 
-    def __init__(self, settings: dict[str, Any], path: str) -> None:
+    With it is stored what the rows held out, ``x`` and ``y``, say of its doubts.
+    """
+
+    def __init__(self, settings: dict[str, Any], path: str, x: np.ndarray, y: np.ndarray) -> None:
         self.settings = settings
         self.path = path
+        self.held_out = x, y
+        self.said = ""
 
     def get_state(self) -> dict[str, Any]:
         return self.settings
 
     def on_train_end(self, logs: Logs = None) -> None:
+        x, y = self.held_out
+        outputs = self.model.predict(x, verbose=0)
+        found = trained_on.doubt(outputs, y)
+        self.said = trained_on.said_of_doubt(outputs, found["unsure_below"])
+        data = self.settings["dataset"]
+        prepared = {"prepared": data} if data == "mnist" else {}
+        self.model.trained_on = {**self.model.trained_on, "data": data, **prepared, **found}
         self.model.save(self.path)  # the checkpoint is deleted after this, not before
 
 
@@ -113,15 +129,17 @@ def run(args: argparse.Namespace) -> int:
     if not args.force:
         keep_earlier(out, RESULTS[: 1 if args.resume else None])
     print(_summary(settings, model), flush=True)
+    held_out = x_train[-HELD_OUT:], y_train[-HELD_OUT:]
+    saver = _Run(settings, os.path.join(out, MODEL), *held_out)
     try:
         model.fit(
-            x_train,
-            y_train,
+            x_train[:-HELD_OUT],
+            y_train[:-HELD_OUT],
             batch_size=settings["batch_size"],
             epochs=settings["epochs"],
             callbacks=[
                 CSVLogger(os.path.join(out, HISTORY)),
-                _Run(settings, os.path.join(out, MODEL)),
+                saver,
                 backup,
             ],
         )
@@ -129,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(_how_to_go_on(args, backup.path)) from None
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
+    print(f"{saver.said}.")
     print(f"Saved {os.path.join(out, MODEL)}")
     return 0
 

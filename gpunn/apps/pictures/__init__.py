@@ -1,0 +1,8 @@
+"""Pictures in files as arrays that a model takes, by Pillow (extra ``image``)."""
+
+from __future__ import annotations
+
+from .digits import as_mnist
+from .reading import MAX_PIXELS, read_image
+
+__all__ = ["MAX_PIXELS", "as_mnist", "read_image"]

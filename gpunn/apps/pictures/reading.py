@@ -1,0 +1,121 @@
+"""Image files of any kind as arrays of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .digits import as_mnist, edge
+
+MAX_PIXELS = 25_000_000  # of an image, by default
+
+
+def read_image(
+    path: str,
+    shape: tuple[Any, ...],
+    invert: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    mnist: bool = False,
+) -> tuple[np.ndarray | None, list[str]]:
+    """An image file as bytes of one shape, and what was done to make it so.
+
+    Args:
+        path: anything that Pillow reads; of several frames the first.
+        shape: (height, width) for a grey image, (height, width, 3) for one in colour.
+        invert: ``"yes"``, ``"no"``, or ``"auto"``: a grey image, if its edge is light.
+        max_pixels: that it may have.
+        mnist: prepare it as MNIST's digits were, see `as_mnist`; else it is padded to a
+            square and scaled.
+
+    Returns:
+        The pixels, None for a digit in a blank image; and a list of texts.
+
+    Raises:
+        ImportError: without Pillow.
+        ValueError: if the file is no image, or too large a one, or ``shape`` is not that of one.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError(f'{path}: images need Pillow: pip install "gpunn[image]"') from None
+    if len(shape) != 2 and not (len(shape) == 3 and shape[2] == 3):
+        raise ValueError(f"{path}: the model takes samples of shape {shape}, not images.")
+    image, done = _opened(path, max_pixels)
+    mode = "L" if len(shape) == 2 else "RGB"
+    if image.mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
+        values = np.asarray(image, np.float64)
+        low, span = values.min(), np.ptp(values) or 1.0
+        image = Image.fromarray(((values - low) * (255 / span)).round().astype(np.uint8))
+        done.append(f"values from {low:g} to {low + span:g} made 0 to 255")
+    elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+        done.append("put on white")
+    if image.mode != mode:
+        image = image.convert(mode)
+        done.append("made grey" if mode == "L" else "put in colour")
+    light = mode == "L" and np.median(edge(np.asarray(image))) > 127
+    inverted = invert == "yes" or (invert == "auto" and bool(light))
+    if mnist:
+        if inverted:
+            image = Image.fromarray(255 - np.asarray(image))
+            done.append("inverted")
+        pixels = as_mnist(image, shape[:2])
+        if pixels is not None:
+            done.append("cropped, scaled and centred as MNIST's digits (--as-is leaves that out)")
+        return pixels, done
+    height, width = shape[:2]
+    if image.size != (width, height):
+        if image.width != image.height:
+            done.append("padded to a square")
+        side = max(image.size)
+        around = np.median(edge(np.asarray(image)), axis=0).astype(int)
+        square = Image.new(mode, (side, side), tuple(np.atleast_1d(around).tolist()))
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = square.resize((width, height), Image.Resampling.BILINEAR)
+        done.append(f"scaled to {width}x{height}")
+    pixels = np.array(image)
+    if inverted:
+        pixels = 255 - pixels
+        done.append("inverted")
+    return pixels, done
+
+
+def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with _without_limit(Image), Image.open(path) as opened:
+            if opened.width * opened.height > max_pixels:
+                raise _TooLarge(
+                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, and "
+                    f"--max-pixels is {max_pixels:,}. Scale it down, or give a larger number."
+                )
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{path} is no image that Pillow knows, no IDX file and no .npy."
+        ) from None
+    except _TooLarge:
+        raise
+    except Exception as error:  # a damaged image makes its decoder raise anything
+        raise ValueError(f"{path} is damaged: {error}") from None
+    return image, [f"{image.width}x{image.height} {image.mode} image"]
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+@contextmanager
+def _without_limit(image: Any) -> Iterator[None]:
+    """Without Pillow's own limit of pixels, which is one of the process."""
+    before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        image.MAX_IMAGE_PIXELS = before
