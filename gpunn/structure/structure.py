@@ -11,7 +11,7 @@ from gpunn.common.names import closest
 from gpunn.layers.symbolic import SymbolicTensor
 
 from .buildable import BuildableModel
-from .summary import summary_text
+from .summary import summary_html, summary_text
 
 
 class Structure(BuildableModel):
@@ -87,8 +87,7 @@ class Structure(BuildableModel):
         names = [layer.name for layer in self.layers]
         if name not in names:
             raise ValueError(
-                f"No layer named {name!r}.{closest(str(name), names)} "
-                f"Layers: {', '.join(names)}."
+                f"No layer named {name!r}.{closest(str(name), names)} Layers: {', '.join(names)}."
             )
         return self.layers[names.index(name)]
 
@@ -111,6 +110,10 @@ class Structure(BuildableModel):
         """
         text = summary_text(self, line_length or 80, show_trainable, expand_nested)
         (print_fn or print)(text)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, their shapes and parameters, and a drawing."""
+        return summary_html(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""

@@ -1,12 +1,17 @@
-"""The table that ``model.summary()`` prints."""
+"""The table that ``model.summary()`` prints, and that a notebook shows."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import numpy as np
+
+from .drawing import draw
+
+DRAWN = 60  # layers of a model at most, of which a notebook shows a drawing too
 
 
 def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bool = False) -> str:
@@ -52,19 +57,57 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
 
     table = [line for row in rows for line in lines_of(row)]
     lines = [f'Model: "{model.name}"', rule, *lines_of(header), rule, *table, rule]
-    if built:
-        trained = sum(p.count for p in model.trainable_weights)
-        frozen = sum(p.count for p in model.non_trainable_weights)
-        itemsize = np.dtype(model.dtype).itemsize
-        counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
-        if model.trainer is not None and model.trainer.updates:
-            # As Keras counts them: the slots, the number of updates, the learning rate.
-            counts.append(("Optimizer params", len(model.arena.slots) * trained + 2))
-        for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
-            lines.append(f"{label}: {count:,} ({readable_bytes(count * itemsize)})")
-    else:
-        lines.append("Not built yet: the input shape is not known.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_totals(model) if built else [NOT_BUILT])])
+
+
+NOT_BUILT = "Not built yet: the input shape is not known."
+
+
+def summary_html(model: Any) -> str:
+    """The same for a notebook: of a graph of some layers with a drawing in place of the column
+    that says what each reads. All text in it is escaped."""
+    built = model.built  # as above
+    drawn = built and len(model.operations) <= DRAWN
+    connected = model.is_graph and not drawn
+    header = ["Layer (type)", "Output shape", "Param #", *["Connected to"] * connected]
+    table = []
+    for tag, row in [
+        ("th", header),
+        *(("td", row) for row in _rows(model, connected, False, False, "")),
+    ]:
+        cells = [
+            f"<{tag} style='text-align: {_side(i)}; {_wrap(i)}'>{escape(cell)}</{tag}>"
+            for i, cell in enumerate(row)
+        ]
+        table.append(f"<tr>{''.join(cells)}</tr>")
+    below = "<br>".join(map(escape, _totals(model) if built else [NOT_BUILT]))
+    drawing = f"<div>{draw(model, shapes=False).to_svg(inline=True)}</div>" if drawn else ""
+    return (
+        f"<div style='display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start'>"
+        f"<div><strong>{escape(type(model).__name__)}: {escape(model.name)}</strong>"
+        f"<table>{''.join(table)}</table>{below}</div>{drawing}</div>"
+    )
+
+
+def _wrap(column: int) -> str:
+    return "white-space: nowrap" if column in (1, 2) else "overflow-wrap: anywhere"
+
+
+def _side(column: int) -> str:
+    return "right" if column == 2 else "left"
+
+
+def _totals(model: Any) -> Iterator[str]:
+    """Lines that count the parameters."""
+    trained = sum(p.count for p in model.trainable_weights)
+    frozen = sum(p.count for p in model.non_trainable_weights)
+    itemsize = np.dtype(model.dtype).itemsize
+    counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
+    if model.trainer is not None and model.trainer.updates:
+        # As Keras counts them: the slots, the number of updates, the learning rate.
+        counts.append(("Optimizer params", len(model.arena.slots) * trained + 2))
+    for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
+        yield f"{label}: {count:,} ({readable_bytes(count * itemsize)})"
 
 
 def _indent(cell: str) -> int:

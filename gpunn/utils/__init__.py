@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps.data_checks import DataCheckError, check_data
 from gpunn.common.random import set_random_seed
+from gpunn.structure.drawing import draw
 
 __all__ = ["DataCheckError", "check_data", "plot_model", "set_random_seed", "to_categorical"]
 
@@ -43,7 +45,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
 def plot_model(
     model: Any,
-    to_file: str | os.PathLike[str] = "model.png",
+    to_file: str | os.PathLike[str] | None = "model.png",
     show_shapes: bool = False,
     show_dtype: bool = False,
     show_layer_names: bool = False,
@@ -54,11 +56,14 @@ def plot_model(
     show_trainable: bool = False,
     splines: str = "ortho",
 ) -> Any:
-    """A picture of a model's layers, by `gpunn.plots.network`, in a file.
+    """A picture of a model's layers in a file: boxes, with arrows to those that read them.
+
+    SVG is written without any other package; other kinds by matplotlib, as `gpunn.plots.network`
+    draws them. Graphviz is not needed.
 
     Args:
         model: of which. Its input shape must be known.
-        to_file: the picture; its ending says what kind: png, svg, pdf.
+        to_file: the picture; its ending says what kind: svg, png, pdf. None writes no file.
         show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable: what
             stands in a layer's box beside its class.
         rankdir: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
@@ -67,23 +72,29 @@ def plot_model(
         splines: taken and without effect; lines are straight.
 
     Returns:
-        The figure, which a notebook shows.
+        What a notebook shows: of SVG, or without a file, a drawing whose ``to_svg()`` is its
+        text; otherwise the figure.
 
     Raises:
         ValueError: if the input shape is not known.
-        ImportError: without matplotlib.
+        ImportError: without matplotlib, for another kind than SVG.
     """
+    choices: dict[str, Any] = {
+        "shapes": show_shapes,
+        "names": show_layer_names,
+        "activations": show_layer_activations,
+        "dtypes": show_dtype,
+        "trainable": show_trainable,
+        "expand_nested": expand_nested,
+        "direction": rankdir,
+    }
+    if to_file is None or os.fspath(to_file).lower().endswith(".svg"):
+        drawing = draw(model, **choices)
+        if to_file is not None:
+            Path(to_file).write_text(drawing.to_svg(), encoding="utf-8")
+        return drawing
     from gpunn.apps import plots
 
-    figure = plots.network(
-        model,
-        shapes=show_shapes,
-        names=show_layer_names,
-        activations=show_layer_activations,
-        dtypes=show_dtype,
-        trainable=show_trainable,
-        expand_nested=expand_nested,
-        direction=rankdir,
-    )
+    figure = plots.network(model, **choices)
     figure.savefig(to_file, dpi=dpi)
     return figure

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.patches import Rectangle
 
 import gpunn
 from gpunn import layers, plots
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def branches() -> Any:
@@ -110,8 +113,8 @@ def test_what_stands_in_a_box() -> None:
     assert text_of(plots.network(model, shapes=False, names=False), "Add") == ["Add"]
     figure = plots.network(model, activations=True, dtypes=True, trainable=True)
     assert text_of(figure, "shared") == [
-        "shared (Dense)", "activation: Tanh", "input: (None, 8)", "output: (None, 4)",
-        "dtype: float32", "trained",
+        "shared (Dense)", "shared: use 1 of 2", "activation: Tanh", "input: (None, 8)",
+        "output: (None, 4)", "dtype: float32", "trained",
     ]  # fmt: skip
     assert text_of(figure, "above")[-1] == "not trained"
     assert "input: (None, 8), (None, 8)" in text_of(figure, "sum")
@@ -136,12 +139,50 @@ def test_a_model_with_a_call_is_one_box() -> None:
     assert "own (Own)" in boxes(plots.network(model))
 
 
-@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_plot_model_writes_a_file(ending: str, start: bytes, tmp_path: Path) -> None:
-    path = tmp_path / f"model.{ending}"
+def texts_of(svg: str) -> list[str]:
+    return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_plot_model_writes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.png"
     figure = gpunn.utils.plot_model(branches(), to_file=path, show_shapes=True, dpi=50)
-    assert path.read_bytes().startswith(start)
-    assert text_of(figure, "Dense") == ["Dense", "input: (None, 8)", "output: (None, 4)"]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    lines = ["Dense", "shared: use 1 of 2", "input: (None, 8)", "output: (None, 4)"]
+    assert text_of(figure, "Dense") == lines
+    path = tmp_path / "model.SVG"
+    drawing = gpunn.utils.plot_model(branches(), to_file=path, show_shapes=True)
+    written = path.read_bytes().decode("utf-8")
+    assert written == drawing.to_svg() and texts_of(written)[4:8] == lines
+    assert gpunn.utils.plot_model(branches(), None, show_shapes=True).to_svg() == written
+
+
+def test_svg_has_what_the_figure_has() -> None:
+    """Boxes of the same size at the same places, with the same text, and as many arrows."""
+    model = branches()
+    figure = plots.network(model)
+    root = ElementTree.fromstring(gpunn.utils.plot_model(model, None, True, False, True).to_svg())
+    places = [[float(r.get(k)) / 96 for k in ("x", "y", "width", "height")]
+              for r in root.iter(f"{SVG}rect") if r.get("x")]  # fmt: skip
+    height = figure.get_figheight()
+    expected = [(*box.get_xy(), box.get_width(), box.get_height())
+                for box in figure.axes[0].patches if isinstance(box, Rectangle)]  # fmt: skip
+    for (x, y, wide, high), other in zip(places, expected, strict=True):
+        assert (x, height - y - high, wide, high) == pytest.approx(other, abs=1e-3)
+    said = [line for text in figure.axes[0].texts for line in text.get_text().splitlines()]
+    assert texts_of(ElementTree.tostring(root, "unicode")) == said
+    assert len(list(root.iter(f"{SVG}polyline"))) == len(figure.axes[0].lines)
+
+
+def test_names_that_would_be_markup_or_too_long() -> None:
+    name = "<b>&amp;\x07" + "long_" * 30
+    model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1, name=name)])
+    texts = texts_of(gpunn.utils.plot_model(model, None, show_layer_names=True).to_svg())
+    whole = "".join(text.strip() for text in texts[1:]).replace("\ufffd", "\x07")
+    assert whole == f"{name} (Dense)"
+    assert max(map(len, texts)) <= 50
+    name = r"$\frac$ \sum"
+    model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1, name=name)])
+    assert f"{name} (Dense)" in boxes(plots.network(model)) and model._repr_html_()
 
 
 def test_what_cannot_be_drawn() -> None:

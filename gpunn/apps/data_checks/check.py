@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from gpunn.common.arguments import check_choice, check_integer
@@ -36,7 +37,7 @@ class DataCheckError(ValueError):
 
 @dataclass
 class DataReport:
-    """What `check_data` found; ``print`` it, or iterate over its findings.
+    """What `check_data` found: ``print`` it, look at it in a notebook, iterate over its findings.
 
     Attributes:
         findings: the worst first.
@@ -81,6 +82,22 @@ class DataReport:
         if not self.findings:
             lines.append("Nothing was found.")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the findings as a table. All text in it is escaped."""
+        rows = []
+        for finding in self.findings:
+            cells = escape(finding.check), escape(finding.text)
+            mark = f"<td style='color: {_COLORS[finding.severity]}'>&#9679;</td>"
+            said = f"<td><strong>{escape(finding.severity)}</strong></td>"
+            rest = "".join(f"<td style='text-align: left'>{cell}</td>" for cell in cells)
+            rows.append(f"<tr style='vertical-align: top'>{mark}{said}{rest}</tr>")
+        found = f"<table>{''.join(rows)}</table>" if rows else "<div>Nothing was found.</div>"
+        return f"<div><div>{escape(self.summary)}</div>{found}</div>"
+
+
+# Of the marks of findings; legible on white and on black.
+_COLORS = {"note": "#3a87c8", "warning": "#d99000", "error": "#e04a3f"}
 
 
 def check_data(

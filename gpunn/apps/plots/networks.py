@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from gpunn.common.arguments import check_choice
-from gpunn.structure.calls import ModelCall
-from gpunn.structure.graph import Graph
+from gpunn.structure.drawing import draw
 
 from .style import FONT, INK, figure_class
 
 __all__ = ["network"]
-
-CHARACTER, LINE, MARGIN = 0.085, 0.17, 0.12  # inches, of the text in boxes and around it
-GAP, SPACE = 0.4, 0.3  # inches between boxes: one after the other, side by side
-
-
-@dataclass(eq=False)
-class _Box:
-    """A layer's box, or where an arrow passes a row of boxes if it has no text.
-
-    Attributes:
-        lines: of its text.
-        sources: the boxes that it reads.
-        row: how many boxes lie before it at the most.
-        across, along: where its middle lies in its row, and where its row does.
-    """
-
-    lines: list[str] = field(default_factory=list)
-    sources: list[_Box] = field(default_factory=list)
-    row: int = 0
-    across: float = 0.0
-    along: float = 0.0
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Width and height."""
-        if not self.lines:
-            return 0.0, 0.0
-        width = max(map(len, self.lines)) * CHARACTER + 2 * MARGIN
-        return width, len(self.lines) * LINE + 2 * MARGIN
 
 
 def network(
@@ -56,6 +24,8 @@ def network(
 ) -> Any:
     """The layers of a model as boxes, with an arrow from each to those that read it.
 
+    A layer that is applied several times has a box for each, which says so.
+
     Args:
         model: of which. Its input shape must be known.
         shapes, names, activations, dtypes, trainable: what stands in a box beside the layer's
@@ -65,7 +35,8 @@ def network(
         direction: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
 
     Returns:
-        The figure: ``network(model).savefig("model.png")``.
+        The figure: ``network(model).savefig("model.png")``. `utils.plot_model` writes the same
+        as SVG, without matplotlib.
 
     Raises:
         ValueError: if the input shape is not known.
@@ -76,144 +47,40 @@ def network(
     >>> [text.get_text() for text in network(model, shapes=False).axes[0].texts][1]
     'out (Dense)'
     """
-    check_choice("direction", direction, ("TB", "BT", "LR", "RL"))
     figure = figure_class()
-
-    def text(layer: Any, application: Any) -> list[str]:
-        shown = model if isinstance(layer, ModelCall) else layer
-        kind = type(shown).__name__
-        lines = [f"{shown.name} ({kind})" if names else kind]
-        if activations and getattr(layer, "activation", None) is not None:
-            lines.append(f"activation: {type(layer.activation).__name__}")
-        if shapes and application.inputs:
-            lines.append(f"input: {_shapes(application.inputs)}")
-        if shapes:
-            lines.append(f"output: {_shapes(application.outputs)}")
-        if dtypes:
-            lines.append(f"dtype: {', '.join(t.dtype for t in application.outputs)}")
-        if trainable and layer.weights:
-            lines.append("trained" if layer.trainable else "not trained")
-        return lines
-
-    if not model.built:
-        raise ValueError(f"The input shape of the model {model.name!r} is not known yet.")
-    boxes: list[_Box] = []
-    graph: Graph = model.graph
-    of_tensors: dict[int, _Box] = {}
-    for layer, tensor in zip(graph.input_layers, graph.inputs, strict=True):
-        boxes.append(_Box(text(layer, layer.applications[0])))
-        of_tensors[id(tensor)] = boxes[-1]
-    _add(graph, of_tensors, boxes, text, expand_nested)
-    vertical = direction in ("TB", "BT")
-    rows = _rows(boxes)
-    width, height = _place(rows, vertical)
-    size = (width, height) if vertical else (height, width)
-    ax = figure(figsize=size).add_axes((0, 0, 1, 1))
+    drawing = draw(
+        model,
+        shapes=shapes,
+        names=names,
+        activations=activations,
+        dtypes=dtypes,
+        trainable=trainable,
+        expand_nested=expand_nested,
+        direction=direction,
+    )
+    ax = figure(figsize=(drawing.width, drawing.height)).add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     ax.set(xticks=[], yticks=[])
-    ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
+    ax.set(xlim=(0, drawing.width), ylim=(0, drawing.height))
 
-    def at(across: float, along: float) -> tuple[float, float]:
-        along = height - along if direction in ("TB", "RL") else along
-        return (across, along) if vertical else (along, across)
+    def up(point: tuple[float, float]) -> tuple[float, float]:
+        return point[0], drawing.height - point[1]
 
-    for row in rows:
-        for box in row:
-            _draw(ax, box, rows, vertical, at)
-    return ax.figure
-
-
-def _shapes(tensors: Any) -> str:
-    return ", ".join(str((None, *tensor.sample)) for tensor in tensors)
-
-
-def _add(
-    graph: Graph, of_tensors: dict[int, _Box], boxes: list[_Box], text: Any, expand: bool
-) -> None:
-    """The boxes of what a graph applies; ``of_tensors`` has those that made each tensor."""
-    for application in graph.applications:
-        inner = getattr(application.layer, "graph", None) if expand else None
-        if inner is not None and getattr(application.layer, "layers", None):
-            pairs = zip(inner.inputs, application.inputs, strict=True)
-            inside = {id(own): of_tensors[id(given)] for own, given in pairs}
-            _add(inner, inside, boxes, text, expand)
-            for own, made in zip(inner.outputs, application.outputs, strict=True):
-                of_tensors[id(made)] = inside[id(own)]
-            continue
-        sources = list(dict.fromkeys(of_tensors[id(tensor)] for tensor in application.inputs))
-        row = max((source.row for source in sources), default=-1) + 1
-        boxes.append(_Box(text(application.layer, application), sources, row))
-        for tensor in application.outputs:
-            of_tensors.setdefault(id(tensor), boxes[-1])
-
-
-def _rows(boxes: list[_Box]) -> list[list[_Box]]:
-    """The boxes row by row, in an order in which few arrows cross; arrows that pass a row have
-    a place in it."""
-    rows: list[list[_Box]] = [[] for _ in range(max(box.row for box in boxes) + 1)]
-    for box in boxes:
-        rows[box.row].append(box)
-    for box in boxes:
-        for number, source in enumerate(box.sources):
-            for passed in rows[source.row + 1 : box.row]:
-                source = _Box([], [source], source.row + 1)
-                passed.append(source)
-            box.sources[number] = source
-    places = {id(box): place for row in rows for place, box in enumerate(row)}
-    for row in rows[1:]:
-        row.sort(key=lambda box: sum(places[id(s)] for s in box.sources) / max(1, len(box.sources)))
-        places.update({id(box): place for place, box in enumerate(row)})
-    return rows
-
-
-def _place(rows: list[list[_Box]], vertical: bool) -> tuple[float, float]:
-    """Give boxes their places; returns how much room they take across and along the arrows."""
-    across = 0 if vertical else 1
-    widths = [sum(box.size[across] + SPACE for box in row) for row in rows]
-    along = 0.0
-    for row, width in zip(rows, widths, strict=True):
-        left = (max(widths) - width) / 2
-        deep = max(box.size[1 - across] for box in row)
-        for box in row:
-            box.across = left + (box.size[across] + SPACE) / 2
-            box.along = along + (GAP + deep) / 2
-            left += box.size[across] + SPACE
-        along += deep + GAP
-    return max(widths), along
-
-
-def _draw(ax: Any, box: _Box, rows: list[list[_Box]], vertical: bool, at: Any) -> None:
-    """A box and the arrows into it.
-
-    An arrow leaves and reaches a row straight, so that it passes beside the boxes there.
-    """
-
-    def deep(other: _Box) -> float:
-        return other.size[1 if vertical else 0] / 2
-
-    def half(row: int) -> float:
-        return max(map(deep, rows[row]))
-
-    if box.lines:
-        ax.text(*at(box.across, box.along), "\n".join(box.lines), ha="center", va="center",
-                fontsize=FONT, family="monospace", color=INK, linespacing=1.25)  # fmt: skip
-        width, height = box.size
-        x, y = at(box.across, box.along)
+    for middle, (width, height), lines in drawing.boxes:
+        x, y = up(middle)
+        # A dollar sign in a name begins no formula.
+        ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=FONT, color=INK,
+                family="monospace", linespacing=1.25, parse_math=False)  # fmt: skip
         ax.add_patch(_rectangle(x - width / 2, y - height / 2, width, height))
-    for source in box.sources:
-        places = [
-            (source.across, source.along + deep(source)),
-            (source.across, source.along + half(source.row)),
-            (box.across, box.along - half(box.row)),
-            (box.across, box.along - deep(box) if box.lines else box.along + half(box.row)),
-        ]
-        points = [at(*place) for place in places]
+    for line, head in drawing.arrows:
+        points = [up(point) for point in line]
         ax.plot(*zip(*points, strict=True), color=INK, linewidth=0.9, solid_joinstyle="round")
-        if box.lines:
+        if head:
             start = points[-2] if points[-2] != points[-1] else points[-3]
             ax.annotate("", points[-1], start, arrowprops={
                 "arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0,
             })  # fmt: skip
+    return ax.figure
 
 
 def _rectangle(x: float, y: float, width: float, height: float) -> Any:

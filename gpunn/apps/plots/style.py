@@ -30,13 +30,13 @@ FONT = 9
 
 
 def figure_class() -> Any:
-    """matplotlib's `Figure`.
+    """`figures.Figure`, matplotlib's with a picture for notebooks.
 
     Raises:
         ImportError: without matplotlib; it names the extra.
     """
     try:
-        from matplotlib.figure import Figure
+        from .figures import Figure
     except ImportError:
         raise ImportError('Pictures need matplotlib: pip install "gpunn[plot]"') from None
     return Figure
