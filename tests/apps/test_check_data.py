@@ -391,6 +391,25 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     assert main(["check-data", bare, "--fail-on", "warning"]) == 1
 
 
+def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
+    """An index without a name, a year as a name, one bad cell, texts, and a large target."""
+    random = np.random.default_rng(0)
+    years, kinds = random.standard_normal((2, 200)), random.integers(0, 3, 200)
+    rows = [f"{i},{a},{b},{'abc'[k]},{5000 + 800 * a + k}" for i, (a, b, k) in
+            enumerate(zip(*years, kinds, strict=True))]  # fmt: skip
+    rows[7] = rows[7].replace(f",{years[0, 7]},", ",x,")
+    path = tmp_path / "frame.csv"
+    path.write_text("\n".join([",1990,1991,kind,price", *rows]))
+    assert main(["check-data", str(path), "--json", "--target", "price"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["summary"].startswith("200 rows of 3 features, targets from ")
+    found = {(f["check"], *f["columns"]): f["text"] for f in result["findings"]}
+    assert found["columns", 0].startswith("Unnamed: 0 says nothing to a model: an identifier")
+    assert found["columns", 1] == "1990: 1 cell is no number and taken as missing: 'x' in row 8."
+    assert "in the features 1990:" in found["missing", 1]
+    assert "the mean 5" in found["targets",] and "dtype" not in {check for check, *_ in found}
+
+
 def test_command_on_an_npz_file(tmp_path, capsys):
     x, y = clean(200)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:50] + 9, y_test=y[:50])
@@ -403,9 +422,11 @@ def test_command_on_an_npz_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        ("", [], "has no rows"),
+        ("", [], "is empty"),
         ("a,b\n", [], "names of columns, and no rows"),
-        ("1,2\n3\n", [], "row 2 has 1 values, the first one has 2"),
+        ("1,2\n3\n", [], "the row in line 2 has 1 cells, the first row has 2"),
+        ("a,b,a\n1,2,3\n", [], "2 columns are named 'a' (numbers 1, 3)"),
+        ("a," * 20_000 + "b\n", [], "20,001 columns"),
         ("a\n1\n", [], "a single column"),
         ("a,b\n1,2\n", ["--target", "c"], "no column 'c'; its columns are a, b"),
         (None, [], "is no file, and no data set that is known: mnist"),

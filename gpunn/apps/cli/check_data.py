@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-from typing import Any
-
-import numpy as np
+import sys
+import zipfile
 
 from gpunn.apps.data_checks import check_data
+from gpunn.apps.data_checks.checked_data import SEVERITIES
+from gpunn.apps.data_checks.tables import Given, read_tables
 from gpunn.datasets.arrays import read_npz
-from gpunn.datasets.tables import read_rows
 
 from .arguments import DATASETS, add_json, positive, print_result
 
@@ -25,25 +24,23 @@ examples:
 
 Found are missing values, duplicates, labels that contradict each other or come
 in order, classes of very different size, features that say nothing, outliers,
-too little data, and test data unlike the training data or among them.
+targets far from 0, too little data, and test data unlike the training data or
+among them.
 
-A CSV file has a row for each sample; its first line may hold names. An .npz
-file holds x and y, or x_train, y_train, x_test, y_test. The exit status is 1 if
-something as severe as --fail-on says was found.
+A table (CSV with any separator, Parquet, Excel) has a row for each sample; its
+first line may hold names. An .npz file holds x and y, or x_train, y_train,
+x_test, y_test. The exit status is 1 if something as severe as --fail-on says
+was found.
 """
 
-MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
 ROWS_SHOWN = 20  # of a finding, in JSON
-
-Table = tuple[np.ndarray, "np.ndarray | None", "list[str] | None"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("data", metavar="NAME|FILE", help="mnist, fashion-mnist, a .csv or an .npz file")
+    add("data", metavar="NAME|FILE", help="mnist, fashion-mnist, a table or an .npz file")
     add("--test", metavar="FILE", help="test data, in a file of the same form")
     add("--target", metavar="COLUMN",
-        help="name or number of a CSV file's column of labels (default: the last; 'none': none)")
+        help="name or number of a table's column of labels (default: the last; 'none': none)")
     add("--task", choices=("classification", "regression"), help="default: told from the labels")
     add("--fail-on", choices=("note", "warning", "error"), default="error",
         help="the least severity that makes the exit status 1 (default: error)")
@@ -53,8 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    (x, y, names), (x_test, y_test) = _read(args)
-    report = check_data(x, y, x_test, y_test, task=args.task, names=names)
+    given = _read(args)
+    report = check_data(
+        given.x, given.y, given.x_test, given.y_test,
+        task=args.task, names=given.names, categories=given.categories,
+    )  # fmt: skip
+    if given.places is not None:
+        for finding in report:
+            finding.columns = given.places[finding.columns]
+    report.findings = sorted(
+        [*given.findings, *report], key=lambda f: -SEVERITIES.index(f.severity)
+    )
     result = {
         "summary": report.summary,
         "findings": [
@@ -72,35 +78,33 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(report.at_least(args.fail_on)))
 
 
-def _read(args: argparse.Namespace) -> tuple[Table, tuple[Any, Any]]:
-    if args.data in DATASETS:
-        (x, y), test = DATASETS[args.data].load_data()
-        return (x, y, None), test
+def _read(args: argparse.Namespace) -> Given:
+    if not os.path.exists(args.data) and args.data in DATASETS:
+        train, test = DATASETS[args.data].load_data()
+        return Given(*train, *test)
     if not os.path.exists(args.data):
         raise ValueError(
             f"{args.data} is no file, and no data set that is known: {', '.join(DATASETS)}."
         )
-    train, test = _read_file(args.data, args.target, args.max_bytes)
+    if args.data in DATASETS:
+        print(f"gpunn: {args.data} is a file here; it is taken.", file=sys.stderr)
+    if not _is_npz(args.data):
+        return read_tables(args.data, args.test, args.target)
+    given = _read_npz(args.data, args.max_bytes)
     if args.test is not None:
-        (x, y, names), _ = _read_file(args.test, args.target, args.max_bytes)
-        if names != train[2]:
-            raise ValueError(f"{args.test} has the columns {names}, {args.data} has {train[2]}.")
-        test = x, y
-    return train, test
+        test = _read_npz(args.test, args.max_bytes)
+        given.x_test, given.y_test = test.x, test.y
+    return given
 
 
-def _read_file(
-    path: str, target: str | None, max_bytes: int | None
-) -> tuple[Table, tuple[Any, Any]]:
-    """x, y and names of the features; and x and y for testing, where the file has them."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if start.startswith(b"PK"):
-        return _read_npz(path, max_bytes)
-    return _read_csv(path, target), (None, None)
+def _is_npz(path: str) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())
 
 
-def _read_npz(path: str, max_bytes: int | None) -> tuple[Table, tuple[Any, Any]]:
+def _read_npz(path: str, max_bytes: int | None) -> Given:
     arrays = read_npz(path, max_bytes=max_bytes)
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if names[0] not in arrays:
@@ -108,63 +112,4 @@ def _read_npz(path: str, max_bytes: int | None) -> tuple[Table, tuple[Any, Any]]
             f"{path} holds the arrays {', '.join(arrays) or 'none'}; x or x_train is expected."
         )
     x, y = (arrays.get(name) for name in names)
-    assert x is not None
-    return (x, y, None), (arrays.get("x_test"), arrays.get("y_test"))
-
-
-def _read_csv(path: str, target: str | None) -> Table:
-    lines = read_rows(path)
-    if not lines:
-        raise ValueError(f"{path} has no rows.")
-    width = len(lines[0])
-    for number, row in enumerate(lines, 1):
-        if len(row) != width:
-            raise ValueError(
-                f"{path}: row {number} has {len(row)} values, the first one has {width}."
-            )
-    head = all(_number(cell) is None for cell in lines[0])
-    names = [cell.strip() for cell in lines[0]] if head else [str(i) for i in range(width)]
-    rows = lines[head:]
-    if not rows:
-        raise ValueError(f"{path} has names of columns, and no rows.")
-    columns = [_column([row[i] for row in rows]) for i in range(width)]
-    at = _target(path, names, target)
-    y = None if at is None else columns.pop(at)
-    if at is not None:
-        names.pop(at)
-    if not columns:
-        raise ValueError(f"{path} has a single column, the labels: there are no features.")
-    mixed = any(column.dtype.kind == "O" for column in columns)
-    return np.column_stack([c.astype(object) if mixed else c for c in columns]), y, names
-
-
-def _target(path: str, names: list[str], target: str | None) -> int | None:
-    if target is None:
-        return len(names) - 1
-    if target in names:
-        return names.index(target)
-    if target.isdecimal() and int(target) < len(names):
-        return int(target)
-    if target.lower() == "none":
-        return None
-    raise ValueError(f"{path} has no column {target!r}; its columns are {', '.join(names)}.")
-
-
-def _column(cells: list[str]) -> np.ndarray:
-    """The cells as numbers, missing ones as NaN; as texts if one is neither."""
-    numbers = [_number(cell) for cell in cells]
-    if any(number is None for number in numbers):
-        return np.array([cell.strip() for cell in cells], object)
-    values = np.array(numbers, np.float64)
-    whole = all(math.isfinite(v) and cell.strip().lstrip("+-").isdecimal()
-                for v, cell in zip(values, cells, strict=True))
-    return values.astype(np.int64) if whole else values
-
-
-def _number(cell: str) -> float | None:
-    if cell.strip().lower() in MISSING:
-        return math.nan
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    return Given(x, y, arrays.get("x_test"), arrays.get("y_test"))

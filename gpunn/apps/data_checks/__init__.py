@@ -1,6 +1,6 @@
 """What may be wrong with data, before a model is trained on them: `gpunn.utils.check_data`.
 
-It imports `gpunn.common`.
+The checks import `gpunn.common`; `tables` reads files for the command line, by `gpunn.apps.tables`.
 """
 
 from __future__ import annotations

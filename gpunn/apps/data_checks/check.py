@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from gpunn.common.arguments import check_choice, check_integer
 
 from . import checks, train_and_test
@@ -25,6 +27,7 @@ CHECKS = (
     checks.relevance,
     checks.outliers,
     checks.scales,
+    checks.targets,
     checks.order,
     train_and_test.leakage,
     train_and_test.shift,
@@ -110,15 +113,16 @@ def check_data(
     parameters: Any = None,
     names: Sequence[str] | None = None,
     seed: int = 0,
+    categories: Sequence[int] = (),
 ) -> DataReport:
     """Look for what commonly goes wrong with data. Nothing is changed.
 
     Looked for are: missing values; labels and dtypes that training would not take as meant;
     duplicates, contradicting labels among them; classes of very different size; too little
     data; features that are constant or have no visible relation to y (a G-test of independence
-    on at most ten bins); outliers; features on very different scales; labels that come in order;
-    and, with test data, rows of them among the training data, exact and near, and features or
-    labels that are distributed otherwise (Kolmogorov-Smirnov and G-test).
+    on at most ten bins); outliers; features on very different scales; targets far from 0; labels
+    that come in order; and, with test data, rows of them among the training data, exact and near,
+    and features or labels that are distributed otherwise (Kolmogorov-Smirnov and G-test).
 
     A *note* is worth knowing, a *warning* worth a look before training, an *error* would make
     training fail or its result worthless. Where there are more than 10,000 rows, what needs
@@ -133,6 +137,7 @@ def check_data(
         parameters: how many a model has, or the model: is there enough data for it?
         names: of the features; by default their numbers, or the columns of a table.
         seed: of the rows that are drawn.
+        categories: numbers of features that hold numbered categories: they have no scale.
 
     Raises:
         ValueError: for shapes that do not belong together.
@@ -149,6 +154,7 @@ def check_data(
         check_integer("parameters", parameters, 0)
     count = parameters.count_params() if hasattr(parameters, "count_params") else parameters
     data = Data(x, y, x_test, y_test, task, count, names, check_integer("seed", seed, 0))
+    data.coded[np.isin(data.kept, categories)] = True
     findings = [*data.problems]
     if data.columns:
         for check in CHECKS:

@@ -54,6 +54,7 @@ class Data:
 
     Attributes:
         x, x_test: (rows, columns), numbers of their own dtype; x_test may be None.
+        coded: which of these columns are numbered categories.
         kept: which of the features given these columns are; others are no numbers.
         y, y_test: class numbers or float targets (rows,), None where there are none.
         labels: the classes, or None for regression.
@@ -82,6 +83,7 @@ class Data:
         self.kept = kept
         self.image = np.ndim(x) > 2
         self.columns = self.x.shape[1]
+        self.coded = np.zeros(self.columns, bool)
         self.names = [str(i) for i in kept] if given is None else [str(given[i]) for i in kept]
         self.x_test = None if x_test is None else self._features(x_test, "x_test", kept)[0]
         self.labels: np.ndarray | None = None

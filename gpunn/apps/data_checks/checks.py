@@ -196,7 +196,7 @@ def outliers(data: Data) -> Iterator[Finding]:
             largest, smallest = data.x.max(axis=0), data.x.min(axis=0)
     reach = np.fmax(largest - high, low - smallest)
     # A feature that mostly has one value (a pixel at the border) has no middle to be far from.
-    for column in np.flatnonzero((fence > 0) & (reach > 3 * fence)):
+    for column in np.flatnonzero((fence > 0) & (reach > 3 * fence) & ~data.coded):
         values = data.x[:, column].astype(np.float64)
         if reach[column] > 5 * width[column]:
             far = _isolated(values, low[column], high[column], 5 * width[column])
@@ -252,7 +252,7 @@ def scales(data: Data) -> Iterator[Finding]:
         )
         return
     sample = data.sampled()
-    spread, extent = sample.std(axis=0), np.ptp(sample, axis=0)
+    spread, extent = sample.std(axis=0), np.where(data.coded, 0, np.ptp(sample, axis=0))
     varied = np.flatnonzero(extent > 0)
     if not len(varied):
         return
@@ -276,6 +276,21 @@ def scales(data: Data) -> Iterator[Finding]:
         yield note(
             f"The mean is over 100 times the deviation in {data.name(offset)}: subtract it.",
             columns=offset,
+        )
+
+
+def targets(data: Data) -> Iterator[Finding]:
+    """Targets of regression that are large or small beside what a network gives at first."""
+    if data.y is None or data.labels is not None or not np.isfinite(data.y).all():
+        return
+    mean, spread = float(data.y.mean()), float(data.y.std())
+    size = float(np.hypot(mean, spread))
+    if size >= 20 or 0 < spread < 0.01:
+        yield finding(
+            "warning" if size >= 1000 else "note",
+            f"The targets have the mean {mean:.4g} and the deviation {spread:.3g}, and a network "
+            f"begins near 0 with steps of about the learning rate: train on (y - {mean:.4g}) / "
+            f"{spread:.3g}, and undo that after the prediction (gpunn train does so by itself).",
         )
 
 

@@ -1,0 +1,137 @@
+"""Tables in files as `check_data` takes them: numbers, numbered categories, and what is no use."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.apps.tables import Table, TableError, read_table
+from gpunn.apps.tables.cells import numbers
+from gpunn.apps.tables.kinds import NUMBERS, Column, column_of
+
+from .checked_data import Finding
+
+
+@dataclass
+class Given:
+    """What is to be checked: arguments of `check_data`, and what was found while reading.
+
+    Attributes:
+        places: of each column of x its number among the file's features.
+    """
+
+    x: Any
+    y: Any = None
+    x_test: Any = None
+    y_test: Any = None
+    names: list[str] | None = None
+    categories: list[int] = field(default_factory=list)
+    places: np.ndarray | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_tables(path: str, test: str | None, target: str | None) -> Given:
+    """The table at ``path``, with that at ``test`` as test data, its columns found by name.
+
+    Args:
+        path, test: of the files.
+        target: name or number of the column of labels; None for the last, "none" for none.
+
+    Raises:
+        TableError: if a file holds no table, or one without features or without the target.
+    """
+    table = _said(read_table(path))
+    label = _target(table, target)
+    features = [name for name in table.names if name != label]
+    if not features:
+        raise TableError(f"{path} has a single column, the labels: there are no features.")
+    kinds = [column_of(name, table.column(name), table.decimal) for name in features]
+    findings = [_about(i, column) for i, column in enumerate(kinds)]
+    constant = "constant"  # which the checks have something to say about
+    kept = [i for i, c in enumerate(kinds) if c.kind != "left out" or c.why.startswith(constant)]
+    kept = kept or list(range(len(kinds)))
+    tables = [table]
+    if test is not None:
+        tables.append(_said(read_table(test)))
+        wanted = [features[i] for i in kept] + ([] if label is None else [label])
+        lacking = [name for name in wanted if name not in tables[1].names]
+        if lacking:
+            raise TableError(
+                f"{test} has the columns {', '.join(tables[1].names)}, and lacks "
+                f"{', '.join(lacking)} of {path}."
+            )
+    columns, coded = [], []
+    for k, i in enumerate(kept):
+        made, categories = _numbered(tables, features[i], kinds[i].kind == "number")
+        columns.append(made)
+        if categories:
+            coded.append(k)
+    xs = [np.column_stack(own) for own in zip(*columns, strict=True)]
+    ys = [None if label is None else _labels(one, label) for one in tables]
+    return Given(
+        xs[0], ys[0], xs[-1] if test is not None else None, ys[-1] if test is not None else None,
+        names=[features[i] for i in kept], categories=coded, places=np.array(kept),
+        findings=[finding for finding in findings if finding is not None],
+    )  # fmt: skip
+
+
+def _said(table: Table) -> Table:
+    if table.notes:
+        print(f"{table.path}: {', '.join(table.notes)}", file=sys.stderr)
+    return table
+
+
+def _target(table: Table, target: str | None) -> str | None:
+    names = table.names
+    if target is None:
+        return names[-1]
+    if target in names:
+        return target
+    if target.isdecimal() and int(target) < len(names):
+        return names[int(target)]
+    if target.lower() == "none":
+        return None
+    raise TableError(
+        f"{table.path} has no column {target!r}; its columns are {', '.join(names[:50])}."
+    )
+
+
+def _about(number: int, column: Column) -> Finding | None:
+    at = np.array([number])
+    if column.kind == "left out":
+        if column.why.startswith("constant"):
+            return None
+        text = f"{column.name} says nothing to a model: {column.why}. It is not checked."
+        return Finding("note", "columns", text, columns=at)
+    if column.notes:
+        mistakes = column.kind == "number"
+        text = f"{column.name}: {'; '.join(column.notes)}."
+        return Finding("warning" if mistakes else "note", "columns", text, columns=at)
+    return None
+
+
+def _numbered(
+    tables: list[Table], name: str, is_number: bool
+) -> tuple[list[np.ndarray], list[str]]:
+    """A column of each table as numbers; and if it is of texts, these, by their numbers."""
+    cells = [table.column(name) for table in tables]
+    if is_number:
+        pairs = zip(cells, tables, strict=True)
+        return [numbers(own, table.decimal)[0] for own, table in pairs], []
+    texts = sorted({cell for own in cells for cell in own})
+    number = {text: float(i) for i, text in enumerate(texts)}
+    return [np.array([number[cell] for cell in own]) for own in cells], texts
+
+
+def _labels(table: Table, name: str) -> np.ndarray:
+    """Numbers, whole ones as such, if nearly all cells are; else texts."""
+    cells = table.column(name)
+    values, bad = numbers(cells, table.decimal)
+    if len(bad) > (1 - NUMBERS) * len(cells):
+        return np.array(cells, object)
+    whole = np.isfinite(values).all() and (values == np.floor(values)).all()
+    written = all(cell.lstrip("+-").isdecimal() for cell in cells)
+    return values.astype(np.int64) if whole and written else values

@@ -1,0 +1,101 @@
+"""What the cells of a table say: numbers, dates, nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+# What stands for nothing, as pandas has it, and a question mark, as the archives at Irvine have.
+MISSING = frozenset(
+    ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a")
+)
+_THOUSANDS = {
+    ".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
+    ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"),
+}
+_DATES = (
+    "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%Y/%m/%d %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S %Z", "%H:%M", "%H:%M:%S",
+)  # fmt: skip
+
+
+def is_missing(cell: str) -> bool:
+    return cell.strip().lower() in MISSING
+
+
+def number(cell: str, decimal: str = ".") -> float | None:
+    """The number in a cell, None if it is none; NaN for nothing.
+
+    >>> number("1,234.5"), number("1.234,5", ","), number("1e3"), number("1_0"), number("NA")
+    (1234.5, 1234.5, 1000.0, None, nan)
+    """
+    cell = cell.strip()
+    if cell.lower() in MISSING:
+        return math.nan
+    other = "," if decimal == "." else "."
+    if other in cell and _THOUSANDS[decimal].fullmatch(cell):
+        cell = cell.replace(other, "")
+    elif other == "." and "." in cell:
+        return None
+    cell = cell.replace(decimal, ".")
+    if "_" in cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, with a decimal point or a comma.
+
+    >>> is_number("-1,5"), is_number("1.5e-3"), is_number(""), is_number("a")
+    (True, True, False, False)
+    """
+    found = [number(cell, decimal) for decimal in ".,"]
+    return any(value is not None and not math.isnan(value) for value in found)
+
+
+def numbers(cells: Sequence[str], decimal: str = ".") -> tuple[np.ndarray, list[int]]:
+    """The numbers in cells, NaN where there is nothing or no finite number; and where there is
+    something that is no finite number.
+
+    >>> numbers(["1", "", "x", "inf"])
+    (array([ 1., nan, nan, nan]), [2, 3])
+    """
+    values = np.empty(len(cells))
+    bad = []
+    for i, cell in enumerate(cells):
+        value = number(cell, decimal)
+        if value is None or math.isinf(value):
+            bad.append(i)
+            value = math.nan
+        values[i] = value
+    return values, bad
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell holds a date or a time of day, in one of the usual ways to write them.
+
+    >>> is_date("2024-02-29"), is_date("29.2.2024"), is_date("2024-02-29 10:00"), is_date("12")
+    (True, True, True, False)
+    """
+    if not any(c.isdigit() for c in cell) or not any(c in "-/.: " for c in cell) or len(cell) > 40:
+        return False
+    try:
+        datetime.fromisoformat(cell)
+        return True
+    except ValueError:
+        pass
+    for form in _DATES:
+        try:
+            datetime.strptime(cell, form)
+            return True
+        except ValueError:
+            continue
+    return False

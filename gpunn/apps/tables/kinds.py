@@ -1,0 +1,198 @@
+"""What each column of a table is: numbers, categories, or nothing that a model learns from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .cells import is_date, is_missing, numbers
+from .reading import Table, TableError
+
+MOST_CATEGORIES = 50  # of a column, by default: rarer ones are one category together
+NUMBERS = 0.95  # of a column's cells that are no numbers, at most 1 in 20 are mistakes
+UNIQUE = 0.5  # of the cells of a column of texts: with more different ones it is no category
+FEW = 20  # as many different whole numbers at most are classes
+MOST_CLASSES = 1000
+_ID = re.compile(r"(?i)(.*[ _-])?(id|uuid|guid|index|key|nr|no)|Unnamed: 0|.*[a-z]I[dD]")
+
+
+@dataclass
+class Column:
+    """One column, and what is made of it.
+
+    Attributes:
+        name: in the header.
+        kind: ``"number"``, ``"category"`` or ``"left out"``.
+        why: it is left out.
+        values: of a number, float64 with NaN for what is missing.
+        cells: of a category, with an empty text for what is missing.
+        categories: of a category, the most frequent first.
+        notes: what to know of it.
+    """
+
+    name: str
+    kind: str
+    why: str = ""
+    values: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    cells: list[str] = field(default_factory=list, repr=False)
+    categories: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Which rows have nothing there."""
+        if self.kind == "number":
+            return np.isnan(self.values)
+        return np.array([not cell for cell in self.cells], bool)
+
+
+def column_of(
+    name: str, cells: Sequence[str], decimal: str = ".", most: int = MOST_CATEGORIES
+) -> Column:
+    """What a column is, by its cells.
+
+    Cells that are no numbers among at least 19 times as many numbers are mistakes: they are named,
+    and count as missing. A column of one value, of nothing, of dates, of numbers that only count
+    the rows, and of texts that hardly ever come again is left out.
+
+    >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
+    ["1 cell is no number and taken as missing: 'x' in row 3"]
+    >>> column_of("id", ["1", "2", "3"]).why, column_of("day", ["2024-01-31", "1.2.2024"]).why
+    ('an identifier: it counts the rows', 'dates')
+    >>> column_of("colour", ["red", "blue", "red", "red"]).categories
+    ['red', 'blue']
+    """
+    known = [cell for cell in cells if not is_missing(cell)]
+    if not known:
+        return Column(name, "left out", "empty")
+    different = Counter(known)
+    if len(different) == 1 and len(known) == len(cells):
+        return Column(name, "left out", f"constant: always {_short(known[0])}")
+    values, bad = numbers(cells, decimal)
+    if len(bad) <= (1 - NUMBERS) * len(known):
+        return _number(name, cells, values, bad)
+    if sum(map(is_date, _some(known))) >= NUMBERS * len(_some(known)):
+        return Column(name, "left out", "dates")
+    if len(different) > max(UNIQUE * len(known), 10) or (
+        len(different) == len(known) and _ID.fullmatch(name)
+    ):
+        share = f"{len(different):,} different ones in {len(known):,} rows"
+        return Column(name, "left out", f"texts that are nearly all different ({share})")
+    categories = [category for category, _ in different.most_common(most)]
+    made = ["" if is_missing(cell) else cell for cell in cells]
+    found = Column(name, "category", cells=made, categories=categories)
+    if len(different) > most:
+        found.notes.append(f"{len(different) - most:,} rare categories count as one")
+    return found
+
+
+def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int]) -> Column:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Column(name, "left out", "empty")
+    steps = np.diff(known)
+    counts = len(known) > 2 and (steps == steps[0]).all() and abs(steps[0]) == 1
+    whole = (known == np.floor(known)).all()
+    distinct = len(np.unique(known))
+    if counts and len(known) == len(cells):
+        return Column(name, "left out", "an identifier: it counts the rows")
+    if whole and distinct == len(known) == len(cells) > 2 and _ID.fullmatch(name):
+        return Column(name, "left out", "an identifier: whole numbers, all different")
+    if distinct == 1 and len(known) == len(cells):
+        return Column(name, "left out", f"constant: always {known[0]:g}")
+    found = Column(name, "number", values=values)
+    if bad:
+        shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
+        more = ", ..." if len(bad) > 3 else ""
+        are = "cell is no number" if len(bad) == 1 else "cells are no numbers"
+        found.notes.append(f"{len(bad):,} {are} and taken as missing: {shown}{more}")
+    return found
+
+
+def _some(cells: Sequence[str], most: int = 1000) -> Sequence[str]:
+    return cells[:: -(-len(cells) // most)]
+
+
+def _short(cell: str) -> str:
+    return repr(cell if len(cell) <= 30 else cell[:27] + "...")
+
+
+@dataclass
+class Target:
+    """The column that is to be predicted.
+
+    Attributes:
+        name: in the header.
+        task: ``"classification"`` or ``"regression"``.
+        rows: those that have a target.
+        y: of these rows the class numbers, or the numbers.
+        classes: their names, in the order of the numbers.
+        notes: what to know of it.
+    """
+
+    name: str
+    task: str
+    rows: np.ndarray
+    y: np.ndarray
+    classes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def target_of(table: Table, name: str, task: str | None = None) -> Target:
+    """The target of a table: classes if it has texts, or at most 20 different whole numbers.
+
+    Rows without a target are left out.
+
+    Raises:
+        TableError: if it says nothing: one value, no value, nearly as many classes as rows.
+    """
+    cells = table.column(name)
+    where = f"{table.path}: the target {name!r}"
+    present = np.array([i for i, cell in enumerate(cells) if not is_missing(cell)], int)
+    if not len(present):
+        raise TableError(f"{where} is empty in all {table.rows:,} rows.")
+    values, bad = numbers([cells[i] for i in present], table.decimal)
+    is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
+    known = values[~np.isnan(values)]
+    notes = []
+    if task is None:
+        few = is_numeric and not bad and len(np.unique(known)) <= FEW
+        classes = not is_numeric or (few and bool((known == np.floor(known)).all()))
+        task = "classification" if classes else "regression"
+    if task == "regression":
+        if not is_numeric:
+            raise TableError(
+                f"{where} is no number in {len(bad):,} of {len(present):,} rows, as "
+                f"{_short(cells[present[bad[0]]])}: regression needs numbers."
+            )
+        if bad:
+            notes.append(f"{len(bad):,} rows whose target is no number are left out")
+        good = ~np.isnan(values)
+        present, y, names = present[good], values[good], []
+    else:
+        texts = [cells[i] for i in present]
+        names = sorted(set(texts), key=lambda text: _order(text, table.decimal))
+        number = {text: i for i, text in enumerate(names)}
+        y = np.array([number[text] for text in texts], np.int32)
+        if len(names) > min(MOST_CLASSES, max(len(texts) // 2, 2)):
+            raise TableError(
+                f"{where} has {len(names):,} different values in {len(texts):,} rows: too many "
+                f"classes to learn. Is it another column"
+                + (", or --task regression?" if is_numeric else "?")
+            )
+    if len(present) < table.rows:
+        notes.insert(0, f"{table.rows - len(present):,} rows without a target are left out")
+    if len(np.unique(y)) < 2:
+        raise TableError(
+            f"{where} is {_short(cells[present[0]])} in all rows: there is nothing to learn."
+        )
+    return Target(name, task, present, y, names, notes)
+
+
+def _order(text: str, decimal: str) -> tuple[float, str]:
+    values, bad = numbers([text], decimal)
+    return (np.inf, text) if bad else (float(values[0]), text)

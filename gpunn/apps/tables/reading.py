@@ -1,0 +1,327 @@
+"""Tables in files as columns of texts: CSV in its many kinds, Parquet, Excel."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cells import MISSING, is_number
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+MAX_COLUMNS = 10_000  # by default
+LOOKED_AT = 200  # rows by which a separator is chosen
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
+_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+
+
+class TableError(ValueError):
+    """A file that holds no table, or none that can be used."""
+
+
+@dataclass
+class Table:
+    """Columns of texts.
+
+    Attributes:
+        path: of the file.
+        names: of the columns, all different.
+        columns: of each its cells, stripped of blanks around them.
+        decimal: ``"."`` or ``","``, between a number's whole and its fraction.
+        notes: how the file was read, where that had to be guessed.
+    """
+
+    path: str
+    names: list[str]
+    columns: list[list[str]]
+    decimal: str = "."
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0])
+
+    def column(self, name: str) -> list[str]:
+        return self.columns[self.names.index(name)]
+
+
+def is_table(path: str) -> bool:
+    """Whether the name of a file is that of a table.
+
+    >>> is_table("a.csv"), is_table("a.xlsx"), is_table("a.png")
+    (True, True, False)
+    """
+    return os.path.splitext(path)[1].lower() in (".csv", ".tsv", ".txt", ".tab", *_FRAMES)
+
+
+def read_table(
+    path: str | os.PathLike[str], header: bool | None = None, max_columns: int = MAX_COLUMNS
+) -> Table:
+    """The table in a file.
+
+    A text's encoding is UTF-8, or UTF-16 or UTF-32 if it begins with their mark or has the zeros
+    of UTF-16, else it is read as Windows-1252, of which Latin-1's printable part is a part.
+    The separator is the comma, semicolon, tab or bar that parts most rows into equally many
+    cells; decimals are written with a comma if cells such as ``1,5`` occur and none such as
+    ``1.5``. The first row has the names of the columns if it looks unlike the others.
+
+    Args:
+        path: a CSV file or its kin; .parquet, .xlsx and .xls need pandas or polars.
+        header: whether the first row has the names; by default it is guessed.
+        max_columns: more are refused before anything else is done.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TableError: if it is empty, or has rows of different length, more columns, two columns of
+            one name, or no rows.
+        ImportError: if it needs pandas or polars.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        start = file.read(8)
+    if not start:
+        raise TableError(f"{name} is empty.")
+    if start.startswith((b"PAR1", b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        table = _from_frame(name)
+        _check_names(name, table.names, max_columns)
+        return table
+    text, notes = _decoded(name)
+    separator = _separator(text)
+    first = text.partition("\n")[0]
+    count = first.count(separator) + 1
+    if count > max_columns and _cells_of(first, separator) > max_columns:
+        raise TableError(_too_many(name, count, max_columns))
+    rows = _rows(name, text, separator)
+    if not rows:
+        raise TableError(f"{name} holds no rows, only line ends.")
+    head = _is_header(rows) if header is None else header
+    names = _names(rows[0]) if head else [str(i) for i in range(len(rows[0]))]
+    _check_names(name, names, max_columns)
+    if len(rows) == head:
+        raise TableError(f"{name} has names of columns, and no rows.")
+    known: dict[str, str] = {}  # of equal cells one is kept
+    columns = [
+        [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
+        for cells in zip(*rows[head:], strict=True)
+    ]
+    if separator != ",":
+        notes.append(f"separated by {SEPARATORS[separator]}")
+    if not head:
+        notes.append("without names of columns in the first row: they are numbered from 0")
+    decimal = "," if separator != "," and _has_commas(columns) else "."
+    if decimal == ",":
+        notes.append("decimal commas")
+    return Table(name, names, columns, decimal, notes)
+
+
+def _decoded(name: str) -> tuple[str, list[str]]:
+    with open(name, "rb") as file:
+        data = file.read()
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            try:
+                text = data.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise TableError(f"{name} is no text in {encoding.upper()}: {error}.") from None
+            return text, [] if encoding == "utf-8-sig" else [f"read as {encoding.upper()}"]
+    start = data[:2000]
+    zeros = [start[i::2].count(0) for i in (0, 1)]
+    if max(zeros) > 0.3 * len(start) / 2 and len(data) % 2 == 0:
+        encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+        try:
+            return data.decode(encoding), ["read as UTF-16, by its zeros"]
+        except UnicodeDecodeError:
+            pass
+    if b"\0" in data:
+        raise TableError(f"{name} holds zero bytes: it is no text, or a damaged one.")
+    try:
+        return data.decode("utf-8"), []
+    except UnicodeDecodeError as error:
+        guessed = f"read as Windows-1252 (Latin-1), for it is no UTF-8 at byte {error.start:,}"
+    try:
+        return data.decode("cp1252"), [guessed]
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), [guessed]
+
+
+def _separator(text: str) -> str:
+    """The separator that parts most of the first rows into as many cells as the first, and many.
+
+    >>> _separator("a;b\\n1,5;2,5\\n3,5;4,5\\n") + _separator("a\\nb\\n")
+    ';,'
+    """
+    best = (0.0, 0), ","
+    start = text[: 1 << 20]
+    for separator in SEPARATORS:
+        if separator not in start:
+            continue
+        reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator)
+        try:
+            widths = [len(row) for row in itertools.islice(reader, LOOKED_AT) if row]
+        except csv.Error:
+            continue
+        if len(widths) > 1 and len(start) < len(text) and len(widths) < LOOKED_AT:
+            widths.pop()  # which was cut off
+        if not widths or widths[0] == 1:
+            continue
+        equal = sum(width == widths[0] for width in widths) / len(widths)
+        best = max(best, ((round(equal, 1), widths[0]), separator), key=lambda found: found[0])
+    return best[1]
+
+
+def _cells_of(line: str, separator: str) -> int:
+    csv.field_size_limit(max(csv.field_size_limit(), len(line) + 1))
+    return len(next(csv.reader([line], delimiter=separator), []))
+
+
+def _rows(name: str, text: str, separator: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        for row in reader:
+            if not row or (len(row) == 1 and not row[0].strip() and len(rows) != 1):
+                continue  # an empty line
+            if rows and len(row) != len(rows[0]):
+                raise TableError(
+                    f"{name}: the row in line {reader.line_num:,} has {len(row)} cells, the first "
+                    f"row has {len(rows[0])}. Is a separator or a quotation mark missing?"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise TableError(
+            f"{name}, after line {reader.line_num:,}: {error}. Is a quotation mark missing?"
+        ) from None
+    return rows
+
+
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row has names: texts over numbers, or texts that do not come again.
+
+    >>> _is_header([["", "a", "1990"], ["0", "x", "1.5"], ["1", "y", "2.5"]])
+    True
+    >>> _is_header([["5.1", "setosa"], ["4.9", "setosa"]]), _is_header([["", "0"], ["0", "1.5"]])
+    (False, True)
+    """
+    first = [cell.strip() for cell in rows[0]]
+    below = rows[1 : LOOKED_AT * 10]
+    texts = [i for i, cell in enumerate(first) if cell and not is_number(cell)]
+    if not below:
+        return len(texts) == len(first)
+    if not texts:  # numbers as names, as pandas writes a frame without names
+        numbers = [cell for cell in first if cell]
+        return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
+    if any(first[i] == row[i].strip() for i in texts for row in below):
+        return False
+    over_numbers = [i for i in texts if _share_of_numbers(row[i] for row in below) > 0.5]
+    numeric = [cell for i, cell in enumerate(first) if i not in texts and cell]
+    if over_numbers or not numeric:
+        return True
+    return len(set(numeric)) == len(numeric) and all(cell.isdecimal() for cell in numeric)
+
+
+def _share_of_numbers(cells: Iterable[str]) -> float:
+    known = [cell.strip() for cell in cells if cell.strip().lower() not in MISSING]
+    return sum(map(is_number, known)) / len(known) if known else 0.0
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """The names in a header, as pandas gives them to columns that have none.
+
+    >>> _names(["", " a ", ""])
+    ['Unnamed: 0', 'a', 'Unnamed: 2']
+    """
+    return [cell.strip() or f"Unnamed: {i}" for i, cell in enumerate(cells)]
+
+
+def _check_names(path: str, names: Sequence[str], most: int) -> None:
+    if len(names) > most:
+        raise TableError(_too_many(path, len(names), most))
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(names, 1):
+        places.setdefault(name, []).append(number)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    if twice:
+        name, where = next(iter(twice.items()))
+        raise TableError(
+            f"{path}: {len(where)} columns are named {name!r} (numbers "
+            f"{', '.join(map(str, where[:5]))}): rename or remove all but one."
+        )
+
+
+def _too_many(path: str, count: int, most: int) -> str:
+    return (
+        f"{path} has {count:,} columns in its first row, and --max-columns is {most:,}. Is it a "
+        f"table, with a row for each sample?"
+    )
+
+
+def _has_commas(columns: Sequence[Sequence[str]]) -> bool:
+    commas = False
+    for cells in columns:
+        some = cells[: LOOKED_AT * 5]
+        if any(map(_POINT.fullmatch, some)):
+            return False
+        commas = commas or any(map(_COMMA.fullmatch, some))
+    return commas
+
+
+# -- frames
+
+_FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
+
+
+def _from_frame(name: str) -> Table:
+    """A file that pandas or polars reads, its values as the texts that a CSV file would have."""
+    kind = "parquet" if _starts(name, b"PAR1") else "excel"
+    needs = "pandas and pyarrow" if kind == "parquet" else "pandas and openpyxl"
+    frame: Any = None
+    for library in ("pandas", "polars"):
+        try:
+            module = __import__(library)
+            frame = getattr(module, f"read_{kind}")(name)
+        except ImportError:
+            continue
+        except Exception as error:  # a damaged file makes a reader raise anything
+            raise TableError(f"{name} cannot be read by {library}: {error}") from None
+        break
+    if frame is None:
+        raise ImportError(
+            f'{name}: {kind.capitalize()} files need {needs}, or polars: pip install '
+            f'"gpunn[frames]"; or save it as CSV.'
+        )
+    if not len(frame) or not len(frame.columns):
+        raise TableError(f"{name} has no rows.")
+    columns = [[_text(value) for value in frame[column].to_list()] for column in frame.columns]
+    names = _names([str(column) for column in frame.columns])
+    return Table(name, names, columns, ".", [f"read by {library}"])
+
+
+def _starts(name: str, mark: bytes) -> bool:
+    with open(name, "rb") as file:
+        return file.read(len(mark)) == mark
+
+
+def _text(value: Any) -> str:
+    """What a CSV file would have of a value; nothing for what is missing.
+
+    >>> _text(1.5), _text(2.0), _text(None), _text(float("nan"))
+    ('1.5', '2', '', '')
+    """
+    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
