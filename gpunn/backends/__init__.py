@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common import once
+from gpunn.common.arguments import warn
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import closest
 from gpunn.common.tables import put_back
@@ -78,7 +81,29 @@ def get_backend(name: str | Backend | None = None) -> Backend:
         with _making:  # one of each, also where several threads are the first to ask
             if name not in _instances:
                 _instances[name] = _factories[name]()
+                copyreg.pickle(type(_instances[name]), _by_name)
     return _instances[name]
+
+
+def _by_name(backend: Backend) -> tuple[Any, ...]:
+    """How a backend is pickled and copied: it stands for a device, and is found by its name."""
+    name = next((name for name, one in _instances.items() if one is backend.root), None)
+    if name is None:
+        raise pickle.PicklingError(
+            f"{backend!r} has no name by which it could be found again: "
+            f"register_backend(name, factory) gives it one."
+        )
+    return _named_or_chosen, (name,)
+
+
+def _named_or_chosen(name: str) -> Backend:
+    """The backend of this name; where there is none, as no card, the one that is chosen here."""
+    try:
+        return get_backend(name)
+    except (RuntimeError, ValueError) as error:
+        chosen = get_backend()
+        warn(f"a model of the backend {name!r} goes on with {chosen.name!r}: {error}")
+        return chosen
 
 
 @contextmanager

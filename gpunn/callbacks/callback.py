@@ -66,6 +66,10 @@ class Callback(Entry):
     together = cast("Sequence[Callback]", ())  # all callbacks of the list that it runs in
     saves_states = False  # stores the states of others, so they have their turn before it
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without those beside it, which a copy of a model's history would bring along."""
+        return {name: value for name, value in vars(self).items() if name != "together"}
+
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
 

@@ -139,6 +139,9 @@ class Exclusive:
         self._last = Hold(sys._getframe())
         self._last.release()
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of what it guards has a lock of its own
+        return Exclusive, ()
+
     @property
     def holder(self) -> Hold | None:
         """The hold of the call that has the lock now; None if it is free."""
@@ -205,6 +208,9 @@ class Access:
         self._revision = 0  # odd while a writer writes
         self._readers: dict[Hold, None] = {}  # readers that writers wait for
         self._asking: dict[Hold, None] = {}  # readers that wait for a writer
+
+    def __reduce__(self) -> tuple[Any, ...]:  # likewise
+        return Access, ()
 
     def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """The result of ``work(*arguments)`` from arrays that no writer changed meanwhile. It may

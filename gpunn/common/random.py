@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random as _python_random
 import secrets
 from typing import Any
@@ -55,3 +56,27 @@ def check_seed(name: str, seed: Any) -> int | None:
     ):
         raise ValueError(f"{name} must be None or an integer from 0 to 2**64 - 1; got {seed!r}.")
     return int(seed)
+
+
+class Counter:
+    """0, 1, 2, ...: another number for each `next`, whichever threads ask.
+
+    `itertools.count` by itself cannot be pickled from Python 3.14 on.
+
+    >>> import pickle
+    >>> calls = Counter()
+    >>> next(calls), next(calls), next(pickle.loads(pickle.dumps(calls))), next(calls)
+    (0, 1, 2, 2)
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self._numbers = itertools.count(first)
+
+    def __iter__(self) -> Counter:
+        return self
+
+    def __next__(self) -> int:
+        return next(self._numbers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Counter, (int(repr(self._numbers).removeprefix("count(")[:-1]),)

@@ -72,6 +72,7 @@ class Parameter(Operators):
         value: the values on the device, a view of the arena's flat array.
         gradient: the gradient of the last step, likewise; None for state.
         connections: True where there is a value at all, on the host; None: everywhere.
+        kept: the values that a copy has (by pickle, say) before it lies in an arena; else None.
     """
 
     def __init__(
@@ -99,6 +100,12 @@ class Parameter(Operators):
         self.value: Array = None
         self.gradient: Array = None
         self.connections: np.ndarray | None = None
+        self.kept: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its values in place of the arena in which they lie: that may hold those of others."""
+        kept = self.kept if self.arena is None else self.numpy()
+        return {**vars(self), "arena": None, "value": None, "gradient": None, "kept": kept}
 
     @property
     def size(self) -> int:
@@ -144,7 +151,9 @@ class Parameter(Operators):
 
     @property
     def dtype(self) -> str | None:
-        return None if self.arena is None else self.arena.dtype
+        if self.arena is None:
+            return None if self.kept is None else self.kept.dtype.name
+        return self.arena.dtype
 
     def array_on(self, backend: Backend) -> Array:
         """Where steps find the values."""
@@ -192,6 +201,8 @@ class Parameter(Operators):
             )
 
     def _arena(self) -> Arena:
+        if self.arena is None and self.kept is not None and self.layer is not None:
+            self.layer.own_arena()
         if self.arena is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
         return self.arena
@@ -199,75 +210,20 @@ class Parameter(Operators):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self._arena().dtype, copy=False)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """A copy of the values for another library, on the device where they lie."""
+        arena = self._arena()
+        with arena.backend.turn:
+            return arena.access.read(lambda: self.value.copy()).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The device where they lie."""
+        self._arena()
+        device: tuple[int, int] = self.value.__dlpack_device__()
+        return device
+
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype}>"
-
-
-class ParameterHolder:
-    """What layers and models alike offer about their parameters."""
-
-    name: str
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, layer by layer, in the order of their declaration."""
-        raise TypeError(f"{type(self).__name__} must define weights.")
-
-    def require_values(self, method: str) -> None:
-        """Make sure that the parameters have values, or raise an error that names ``method``."""
-        raise TypeError(f"{type(self).__name__} must define require_values(method).")
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        """The parameters that updates change."""
-        return [p for p in self.weights if p.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        """State, and the parameters of frozen layers."""
-        return [p for p in self.weights if not p.trainable]
-
-    # Keras has all of these.
-    parameters = variables = weights
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
-
-    def count_params(self) -> int:
-        """Number of values in all parameters, of kernels with a mask that of the connections.
-
-        Raises:
-            ValueError: if the input shape is not known yet.
-        """
-        self.require_values("count_params")
-        return sum(p.count for p in self.weights)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameters as NumPy arrays."""
-        self.require_values("get_weights")
-        return self._access().read(lambda: [p.numpy() for p in self.weights])
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters.
-
-        Raises:
-            ValueError: if their number or a shape differs; nothing is changed then.
-        """
-        self.require_values("set_weights")
-        arrays = [np.asarray(w) for w in weights]
-        if len(arrays) != len(self.weights):
-            raise ValueError(
-                f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)} to set."
-            )
-        for parameter, array in zip(self.weights, arrays, strict=True):
-            parameter.check(array)
-        with self._access().writing():
-            for parameter, array in zip(self.weights, arrays, strict=True):
-                parameter.assign(array)
-
-    def _access(self) -> Access:
-        """To the arrays that hold the parameters: all lie in one arena, if there are any."""
-        arena = next((p.arena for p in self.weights if p.arena is not None), None)
-        return Access() if arena is None else arena.access
 
 
 @dataclass
@@ -328,9 +284,13 @@ class Arena:
             at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
             parameter.value = self.state[at].reshape(parameter.shape)
         for parameter, values in zip(self.parameters, initial, strict=True):
-            parameter.arena = self
+            parameter.arena, parameter.kept = self, None
             backend.write(parameter.value, values)
         self.refresh()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        slots = {name: self.backend.read(slot) for name, slot in self.slots.items()}
+        return _copied, (self.backend, self.dtype, self.parameters, slots)
 
     def _check_room(self) -> None:
         wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
@@ -352,6 +312,8 @@ class Arena:
     def _first_values(self, parameter: Parameter) -> np.ndarray:
         if parameter.arena is not None:
             return parameter.numpy().astype(self.dtype)
+        if parameter.kept is not None:
+            return parameter.kept.astype(self.dtype)
         if parameter.initializer is None:
             return np.zeros(parameter.shape, self.dtype)
         values = np.asarray(parameter.initializer(parameter.shape, self.dtype))
@@ -411,3 +373,14 @@ class Arena:
         index = [p for p in self.parameters if p.trained].index(parameter)
         offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
         return flat[offset : offset + size].reshape(parameter.shape)
+
+
+def _copied(
+    backend: Backend, dtype: str, parameters: list[Parameter], slots: dict[str, np.ndarray]
+) -> Arena:
+    """An arena of copies of parameters, with the slots that were beside them."""
+    arena = Arena(backend, dtype, parameters)
+    arena.add_slots(list(slots))
+    for name, values in slots.items():
+        backend.write(arena.slots[name], values)
+    return arena

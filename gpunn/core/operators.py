@@ -59,6 +59,15 @@ class Operators:
     """
 
     shape: Any
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """A copy of the numbers for another library: ``torch.from_dlpack(x)``."""
+        return np.array(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where the copy lies: on the host."""
+        return np.empty(0).__dlpack_device__()
+
     __array_priority__ = 1000  # so that NumPy's arrays leave ``array * x`` to ``x``
 
     __neg__, __abs__, __invert__ = _unary("negative"), _unary("abs"), _unary("logical_not")

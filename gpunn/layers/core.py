@@ -62,8 +62,16 @@ class InputLayer(Layer):
         super().__init__(dtype=dtype, name=name, input_shape=check_shape(shape, "shape"))
         self.shape = self.input_shape = check_shape(shape, "shape")
         self.batch_size = batch_size
+        self._give_output()
+
+    def _give_output(self) -> None:
         application = Application(self, ())
-        application.outputs = (SymbolicTensor(application, 0, (batch_size, *self.shape)),)
+        application.outputs = (SymbolicTensor(application, 0, (self.batch_size, *self.shape)),)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not self.applications:  # it was copied without a graph that has its output
+            self._give_output()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

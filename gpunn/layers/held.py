@@ -11,7 +11,8 @@ import numpy as np
 from gpunn.backends import get_backend
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
-from gpunn.core.arena import Arena, Parameter, ParameterHolder
+from gpunn.core.arena import Arena, Parameter
+from gpunn.core.holder import ParameterHolder
 from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -178,7 +179,10 @@ class Holder(ParameterHolder):
     def own_arena(self) -> Arena:
         """The arena that holds the parameters: the model's, or a small one of its own."""
         arena = next((p.arena for p in self.weights), None)
-        return arena or Arena(get_backend(), resolve_dtype(self.dtype), self.weights)
+        if arena is not None:
+            return arena
+        kept = next((p.dtype for p in self.weights), None)  # of a copy
+        return Arena(get_backend(), resolve_dtype(self.dtype or kept), self.weights)
 
 
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from gpunn.common.arguments import check_dtype, check_flag, check_number, option
 from gpunn.common.fields import HasFields, field
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
+from gpunn.common.random import Counter
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
@@ -116,7 +116,7 @@ class Layer(Applicable, registry.Entry, HasFields):
 
     def __post_init__(self) -> None:
         self._parameters: list[Parameter] = []
-        self._training_calls = itertools.count()
+        self._training_calls = Counter()
         self._outputs_known: list[Any] = []
         self.applications = []
         self.name = self.name or unique_name(snake_case(type(self).__name__))

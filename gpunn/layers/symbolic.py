@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import Node
@@ -128,6 +128,10 @@ class Application:
         self.dtype: Any = next(floats, None) if inputs else getattr(layer, "dtype", None)
         layer.applications.append(self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self.layer).setdefault("applications", []).append(self)
+
     @property
     def number(self) -> int:
         return self.layer.applications.index(self)
@@ -146,6 +150,16 @@ class GraphOperation:
     applications: list[Application]
     by_operator = False
     activity_regularizer: Any = None
+    not_copied: ClassVar[frozenset[str]] = frozenset({"applications"})
+    """Attributes that a copy, by `pickle` or `copy.deepcopy`, does not take along. A layer that is
+    copied alone leaves the models behind in which it stands; a graph brings its applications."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name not in self.not_copied}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).setdefault("applications", [])
+        vars(self).update(state)
 
     def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         """The tensors that it reads, of what it was called on.

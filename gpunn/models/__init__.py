@@ -6,6 +6,7 @@ from gpunn.feeding.memory import OutOfMemoryError
 from gpunn.saving import load_model, model_from_json, save_model
 from gpunn.training.loops import NonFiniteLossError
 
+from .cloning import clone_model
 from .model import Model
 from .sequential import Sequential
 
@@ -14,6 +15,7 @@ __all__ = [
     "NonFiniteLossError",
     "OutOfMemoryError",
     "Sequential",
+    "clone_model",
     "load_model",
     "model_from_json",
     "save_model",

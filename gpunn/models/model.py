@@ -76,7 +76,7 @@ class Model(PredictingModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self._graph: Graph | None = None
+        self._graph = None
         if self.has_call:
             if inputs is not None or outputs is not None:
                 raise TypeError(

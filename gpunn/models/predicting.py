@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from gpunn.callbacks import CallbackList
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import check_integer
+from gpunn.common.random import Counter
 from gpunn.common.result import result
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
@@ -35,12 +35,14 @@ class PredictingModel(CompilableModel):
     """`CompilableModel` with predictions; `Model` adds the graph, fit and evaluate."""
 
     abstract = True  # not an entry to look up
+    not_copied = CompilableModel.not_copied | {"_last_predictor"}
 
     def _reset(self) -> None:
         super()._reset()
         self._last_predictor = None
         self._added: list[np.ndarray] | None = None  # to the loss, in its last call
-        self._training_calls = itertools.count()  # calls in training so far
+        self._training_calls = Counter()  # calls in training so far
+        self._predictions = Counter()  # that draw random numbers, so far
 
     def predict(
         self,
@@ -94,7 +96,9 @@ class PredictingModel(CompilableModel):
                 if predictor is None or predictor.arena is not self._arena:
                     arena, form = self._arena, self.graph.output_form
                     assert arena is not None
-                    predictor = Predictor(plan, arena, self._spec(), form, self._seed)
+                    predictor = Predictor(
+                        plan, arena, self._spec(), form, self._seed, self._predictions
+                    )
                     self._last_predictor = predictor
         return predictor
 

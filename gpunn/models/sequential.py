@@ -47,7 +47,7 @@ class Sequential(Model):
         self._layers: list[Any] = []
         self._ends: list[Sample] | None = None  # shapes after the last layer, if they are known
         self._named: dict[str, Any] = {}  # the same by the names that they came with
-        self._graph: Graph | None = None
+        self._graph = None
         Structure.__init__(self, trainable, name, dtype, backend)
         alone = isinstance(layers, (GraphOperation, SymbolicTensor))
         for layer in [layers] if alone else layers or ():

@@ -78,6 +78,9 @@ class Tensor(Operators):
     def item(self) -> Any:
         return self._numbers("item()").item()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return constant, (self._numbers("pickle or copy.deepcopy"), self.dtype)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self._numbers("a NumPy function").astype(dtype or self.dtype)
 

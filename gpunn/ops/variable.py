@@ -98,6 +98,9 @@ class Variable(Operators):
             return backend.read(array)
         return self._value.numpy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_value": constant(self.numpy(), self.dtype), "_arrays": []}
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
 

@@ -188,6 +188,22 @@ class Optimizer(Formula):
         self._owner: weakref.ref[Any] | None = None
         self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model that it trains, which brings its slots; with the count of updates."""
+        control = self._control
+        counted = None if control is None else (control.backend.root, control.get())
+        return {**vars(self), "_control": counted, "_owner": None, "_slots": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if (counted := state["_control"]) is not None:
+            backend, counters = counted
+            self._control = Control(backend)
+            self._control.restore(counters)
+            self._control.set_learning_rate(self.learning_rate)
+        if (arena := state.get("_loose")) is not None:
+            self._slots = weakref.ref(arena), arena.slots
+
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate, if it is a number and not computed by a schedule."""

@@ -44,6 +44,9 @@ class FolderLock:
         self._own = weakref.ref(self, _give_back)
         hash(self._own)  # computed now, and known when this lock is gone
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy has to take it anew
+        return FolderLock, (self.folder,)
+
     def take(self, model: Any = None) -> bool:
         """Take the lock; False if another run has it.
 

@@ -15,7 +15,8 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import replaces
 from gpunn.common.random import draw_seed
-from gpunn.core.arena import Arena, Parameter, ParameterHolder
+from gpunn.core.arena import Arena, Parameter
+from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import Node, Plan
 from gpunn.layers import traced
 from gpunn.layers.held import layers_in, name_parameters, parameters_in
@@ -58,6 +59,12 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             "write a metric of your own, and pass it to compile(metrics=...)",
         ),
     }
+    not_copied = GraphOperation.not_copied | {"_plan", "_arena"}
+    _plan: Plan | None = None
+    _arena: Arena | None = None
+    _graph: Graph | None = None
+    _copied = False
+    """Whether it is the copy of a model that was built, and will be when it is first used."""
     is_graph = True
     """False for a chain, whose order says all about what its layers read."""
 
@@ -92,8 +99,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     def _reset(self) -> None:
         """Forget what was bound to arrays: the layers have changed."""
-        self._plan: Plan | None = None
-        self._arena: Arena | None = None
+        self._plan = self._arena = None
+        self._copied = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_copied": self._copied or self._plan is not None}
 
     @property
     def layers(self) -> list[Any]:
@@ -167,7 +177,9 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         if self._plan is None:
             with self._preparing:  # another thread may have been faster
                 if self._plan is None:
-                    plan = self.graph_for(shapes).plan()
+                    # The graph of a copy is there: its layers are applied already.
+                    graph = self._graph if self._copied else None
+                    plan = (graph or self.graph_for(shapes)).plan()
                     self._take_parameters(plan)
                     self._plan = plan
 

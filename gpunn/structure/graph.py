@@ -40,7 +40,7 @@ class Graph:
         if len({id(t) for t in self.inputs}) < len(self.inputs):
             raise ValueError("inputs: the same tensor stands there twice.")
         self.input_layers = [_input_layer(t) for t in self.inputs]
-        self._numbers = {id(t): INPUT - k for k, t in enumerate(self.inputs)}
+        self._number_inputs()
         self.layers: list[GraphOperation] = []
         self.applications: list[Application] = []
         self._sort()
@@ -50,6 +50,22 @@ class Graph:
                     f"The name {name!r} is used {count} times in the model: the "
                     f"names of its layers must differ. Pass name=."
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is known by identities. Applications come after those that they depend on,
+        so that a copy of a deep graph does not go deep."""
+        first = ("input_layers", "inputs", "applications")
+        state = {name: vars(self)[name] for name in first} | vars(self)
+        del state["_numbers"], state["_seen"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._number_inputs()
+
+    def _number_inputs(self) -> None:
+        self._numbers = {id(t): INPUT - k for k, t in enumerate(self.inputs)}
+        self._seen: dict[int, int] = {}
 
     @property
     def input_names(self) -> list[str]:
@@ -109,7 +125,6 @@ class Graph:
 
     def _walk(self) -> Iterator[Application]:
         """Depth first from the outputs: each application after those it depends on."""
-        self._seen: dict[int, int] = {}
         done: set[int] = set()
         for output in self.outputs:
             stack = [(self._origin(output), False)]

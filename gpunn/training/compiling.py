@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from gpunn.callbacks import History
 from gpunn.common import registry
 from gpunn.common.arguments import check_flag, warn
 from gpunn.common.config import eagerly
-from gpunn.common.holds import Exclusive, Hold
+from gpunn.common.holds import Exclusive
 from gpunn.common.random import draw_seed
 from gpunn.core.plan import Plan
 from gpunn.feeding import data
@@ -25,6 +24,7 @@ from gpunn.feeding.spec import Spec, Target
 from gpunn.layers.symbolic import Form, Sample
 from gpunn.structure.structure import Structure
 
+from .alone import TrainingOf, in_training
 from .matching import (
     given_loss_weights,
     given_losses,
@@ -61,10 +61,31 @@ class CompilableModel(Structure):
     _asked: dict[str, Any] | None = None  # of compile, before the outputs are known
 
     _last_predictor: Predictor | None = None
+    not_copied = Structure.not_copied | {"_trainer"}
+    _trainer: Trainer | None = None
+    _kept_training: tuple[Any, Any] | None = None
+    """Of a copy: the state of training, until there is a trainer."""
 
     def _reset(self) -> None:
         super()._reset()
-        self.trainer: Trainer | None = None
+        self._trainer = self._kept_training = None
+
+    @property
+    def trainer(self) -> Trainer | None:
+        """What trains it; None before it is built and compiled."""
+        if self._kept_training is not None:
+            self._make_trainer()
+        return self._trainer
+
+    def __getstate__(self) -> dict[str, Any]:
+        holder = self._trains.holder
+        if holder is not None and holder.thread != threading.get_ident():
+            raise RuntimeError(in_training(self, "copy or pickle"))
+        state, trainer = super().__getstate__(), self._trainer
+        if trainer is not None:
+            with trainer.arena.access.reading():
+                state["_kept_training"] = trainer.state()
+        return state
 
     def compile(
         self,
@@ -108,7 +129,7 @@ class CompilableModel(Structure):
                 does not have or a float64 model cannot use.
         """
         if self._trains.holder is not None:
-            raise RuntimeError(_in_training(self, "compile"))
+            raise RuntimeError(in_training(self, "compile"))
         self.run_eagerly = run_eagerly
         self._compile(optimizer, loss, loss_weights, metrics, weighted_metrics, matmul_precision)
 
@@ -142,6 +163,7 @@ class CompilableModel(Structure):
             }  # fmt: skip
             if any(map(_for_several, (loss, loss_weights))):
                 loss = loss_weights = metrics = weighted_metrics = None
+        _ = self.trainer  # of a copy: an optimizer that stays goes on
         names = self._target_names()
         compiled = {
             "metrics": given_metrics("metrics", metrics, names),
@@ -169,7 +191,7 @@ class CompilableModel(Structure):
             self.optimizer.take_owner(self)
         self._compiled = compiled
         self._loss_weights = weights
-        self.trainer = None
+        self._trainer = None
         self._warned = self._noted = False
         self._seed = draw_seed()
         if self._can_train():
@@ -185,22 +207,23 @@ class CompilableModel(Structure):
         return bool(self._compiled)
 
     def _take_parameters(self, plan: Plan) -> bool:
-        before = self.trainer
+        before = self._trainer
         moved = super()._take_parameters(plan)
         if moved and before is not None:
             state = before.state()
-            self.trainer = trainer = self._new_trainer()
+            self._trainer = trainer = self._new_trainer()
             trainer.set_state(*state)
         return moved
 
     def _make_trainer(self) -> Trainer:
         plan = self.plan
         assert plan is not None
-        trainer = self.trainer
+        trainer = self._trainer
         if trainer is None or not self._has_parameters() or not trainer.is_current:
             with self._preparing:
                 self._take_parameters(plan)
-                trainer = self.trainer = self.trainer or self._new_trainer()
+                trainer = self._trainer = self._trainer or self._new_trainer()
+                self._take_kept_training(trainer)
                 trainer.refresh()
                 trainer.follow_settings()
         if not self._noted:
@@ -223,13 +246,25 @@ class CompilableModel(Structure):
             self._loss_weights,
         )
 
-    def _training(self, method: str) -> _TrainingOf:
+    def _take_kept_training(self, trainer: Trainer) -> None:
+        """Let the trainer of a copy go on where that of the original was."""
+        kept, self._kept_training = self._kept_training, None
+        if kept is None:
+            return
+        tensors, document = kept
+        if self.optimizer is not None:
+            self.optimizer.take_owner(self)
+            # Its rate may have been set since the copy was made.
+            document = {**document, "learning_rate": self.optimizer.fixed_learning_rate}
+        trainer.set_state(tensors, document)
+
+    def _training(self, method: str) -> TrainingOf:
         """Around all that changes weights step by step: one call of it at a time.
 
         Raises:
             RuntimeError: if the model is being trained already.
         """
-        return _TrainingOf(self, method)
+        return TrainingOf(self, method)
 
     @property
     def in_training(self) -> bool:
@@ -360,37 +395,6 @@ class CompilableModel(Structure):
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """`compile` with what `get_compile_config` gave."""
         self.compile(**config)
-
-
-class _TrainingOf:
-    """See `CompilableModel._training`."""
-
-    def __init__(self, model: CompilableModel, method: str) -> None:
-        self._model, self._method = model, method
-        self._hold: Hold | None = None
-
-    def __enter__(self) -> None:
-        self._hold = self._model._trains.take(sys._getframe(1))
-        if self._hold is None:
-            raise RuntimeError(_in_training(self._model, self._method))
-
-    def __exit__(self, *error: object) -> None:
-        assert self._hold is not None
-        self._hold.release()
-
-
-def _in_training(model: CompilableModel, method: str) -> str:
-    holder = model._trains.holder
-    here = holder is not None and holder.thread == threading.get_ident()
-    return (
-        f"{method}: the model {model.name!r} is being trained just now, "
-        f"{'by the call that this one is part of' if here else 'by another thread'}. "
-        + (
-            "A callback cannot train or compile its own model; do that when fit has returned."
-            if here
-            else "Wait until that has ended, or train a copy: from_config(get_config())."
-        )
-    )
 
 
 def _for_several(given: Any) -> bool:

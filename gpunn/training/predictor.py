@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan, settings_of
@@ -92,15 +92,18 @@ class Predictor:
         spec: backend, dtype and shapes of the model.
         form: of its outputs.
         seed: of the model.
+        calls: counts those that draw random numbers.
     """
 
-    def __init__(self, plan: Plan, arena: Arena, spec: Spec, form: Form, seed: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, arena: Arena, spec: Spec, form: Form, seed: int, calls: Counter
+    ) -> None:
         self.plan = plan
         self.arena = arena
         self.spec = spec
         self.form = form
         self._contexts = Contexts(lambda: Forward(plan, spec, seed))
-        self._calls = itertools.count()
+        self._calls = calls
         self._draws = plan.has_calls
         self._called = [f for f in plan.formulas if self._draws and hasattr(f, "__dict__")]
         self._settings = settings_of(self._called)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from threading import local
 from typing import Any, TypeVar
 
@@ -70,7 +69,8 @@ class Device(ABC):
         >>> own.root is shared, own.scratch((2,), "float32") is shared.scratch((2,), "float32")
         (True, False)
         """
-        own = copy(self)
+        own = object.__new__(type(self))
+        vars(own).update(vars(self))
         own._scratch = _ScratchOfOneUser()
         return own
 

@@ -1,0 +1,52 @@
+"""A model of the same layers, with new weights."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+from gpunn.common import registry
+from gpunn.common.overrides import is_framework
+from gpunn.structure.buildable import BuildableModel
+
+
+def clone_model(model: Any) -> Any:
+    """A model of the same layers with new first weights, not compiled, as Keras's ``clone_model``.
+
+    Layers of classes that are not registered are cloned too. For a copy with the same weights,
+    the optimizer's state and all, there is ``copy.deepcopy(model)``.
+
+    Args:
+        model: built or not.
+
+    Raises:
+        TypeError: for what is no model.
+        ValueError: for a layer that cannot say how it was made, such as a Lambda.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    >>> clone = clone_model(model)
+    >>> clone.count_params(), clone.layers[0] is model.layers[0]
+    (8, False)
+    """
+    if not isinstance(model, BuildableModel):
+        raise TypeError(f"clone_model takes a model; got {model!r}.")
+    inside = chain.from_iterable(layer.with_layers_inside() for layer in _all(model))
+    classes = {type(part).__name__: type(part) for part in [model, *_all(model), *inside]}
+    own = {name: cls for name, cls in classes.items() if not is_framework(cls)}
+    return registry.also(own, lambda: _cloned(model))
+
+
+def _all(model: Any) -> list[Any]:
+    """Its layers and models that stand there as layers, at any depth."""
+    found: list[Any] = []
+    for layer in model.layers:
+        found += [layer, *(_all(layer) if isinstance(layer, BuildableModel) else [])]
+    return found
+
+
+def _cloned(model: Any) -> Any:
+    clone = type(model).from_config(model.get_config())
+    if model.has_call and model.built:
+        clone.build(model.input_shape)
+    return clone

@@ -1,0 +1,41 @@
+"""One call at a time trains a model."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from gpunn.common.holds import Hold
+
+
+class TrainingOf:
+    """See `CompilableModel._training`."""
+
+    def __init__(self, model: Any, method: str) -> None:
+        self._model, self._method = model, method
+        self._hold: Hold | None = None
+
+    def __enter__(self) -> None:
+        self._hold = self._model._trains.take(sys._getframe(1))
+        if self._hold is None:
+            raise RuntimeError(in_training(self._model, self._method))
+
+    def __exit__(self, *error: object) -> None:
+        assert self._hold is not None
+        self._hold.release()
+
+
+def in_training(model: Any, method: str) -> str:
+    """Why ``method`` cannot be done now, for an error."""
+    holder = model._trains.holder
+    here = holder is not None and holder.thread == threading.get_ident()
+    return (
+        f"{method}: the model {model.name!r} is being trained just now, "
+        f"{'by the call that this one is part of' if here else 'by another thread'}. "
+        + (
+            "A callback cannot train or compile its own model; do that when fit has returned."
+            if here
+            else "Wait until that has ended, or train a copy: from_config(get_config())."
+        )
+    )
