@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import runpy
@@ -30,6 +31,11 @@ EXAMPLES = ROOT / "examples"
 
 os.fsync = lambda fd: None  # a disk takes ten milliseconds, and no test takes its power away
 nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
+with contextlib.suppress(ImportError):  # `make gpu` does without it
+    import hypothesis
+
+    hypothesis.settings.register_profile("untimed", deadline=None)  # the machine may be busy
+    hypothesis.settings.load_profile("untimed")
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

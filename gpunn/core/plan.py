@@ -94,9 +94,11 @@ class Plan:
 
     @property
     def formulas(self) -> list[Any]:
-        """Its layers and their activations, None among them."""
+        """Its layers and their activations. What a user's `call` finds under that name may be any
+        function: then it is a part of the call."""
         layers = [layer for node in self.nodes for layer in node.layer.with_layers_inside()]
-        return [*layers, *(getattr(layer, "activation", None) for layer in layers)]
+        activations = (getattr(layer, "activation", None) for layer in layers)
+        return [*layers, *(a for a in activations if hasattr(a, "traceable"))]
 
     def folded_rescalings(self) -> dict[int, int]:
         """Of the inputs (counted from 0), the node whose scale the batch gather takes over.

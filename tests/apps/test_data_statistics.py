@@ -11,20 +11,20 @@ from scipy import special, stats
 from gpunn.apps.data_checks import statistics as own
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(x=st.floats(0, 500), freedom=st.integers(1, 200))
 def test_chi_squared_is_scipys(x, freedom):
     expected = stats.chi2.sf(x, freedom)
     assert own.chi2_sf(x, freedom) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(t=st.floats(0, 5))
 def test_kolmogorovs_distribution_is_scipys(t):
     assert own.kolmogorov_sf(t) == pytest.approx(special.kolmogorov(t), abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), a=st.integers(3, 50), b=st.integers(3, 50), ties=st.booleans())
 def test_the_distance_of_two_samples_is_scipys(seed, a, b, ties):
     random = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def test_the_distance_of_two_samples_is_scipys(seed, a, b, ties):
     assert own.ks_statistic(one, two)[0] == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 6), columns=st.integers(2, 6))
 def test_the_g_test_is_scipys(seed, rows, columns):
     table = np.random.default_rng(seed).integers(1, 40, (rows, columns))
@@ -45,7 +45,7 @@ def test_the_g_test_is_scipys(seed, rows, columns):
     assert own.g_test(padded) == pytest.approx((g, p))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     dtype=st.sampled_from(["uint8", "int64", "float32", "float64", "bool"]),

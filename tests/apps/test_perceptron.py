@@ -37,7 +37,7 @@ def test_rosenblatts_rule_is_scikit_learns(rate, epochs):
     assert ours.score(x, y) == theirs.score(x, y)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     inputs=st.integers(1, 6),

@@ -11,7 +11,7 @@ import pytest
 from products import KINDS, card, shares, trained
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, ops
 from gpunn.backends.shared.precision import PRECISIONS
 
 
@@ -56,6 +56,40 @@ def test_what_fits_no_epilogue_is_done_by_kernels(
     backend, spy = card(*KINDS)
     reference = trained(gpunn.backends.get_backend("numpy"), hidden())
     assert distance(trained(backend, hidden()), reference) < 1e-6
+    assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
+
+
+class OwnDense(layers.Layer):
+    """What Dense does, as a user writes it."""
+
+    def __init__(self, activation: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def build(self, input_shape: Any) -> None:
+        self.w = self.add_weight((input_shape[-1], 7), "glorot_uniform")
+        self.b = self.add_weight((7,), "zeros")
+
+    def call(self, x: Any) -> Any:
+        return self.activation(ops.matmul(x, self.w) + self.b)
+
+
+@pytest.mark.parametrize(
+    ("activation", "counts"),
+    [
+        # Its bias gradient is summed up along with what comes before it.
+        (ops.relu, {"relu": 2, "bias_gradient": 2, "plain": 3}),
+        (lambda y: y, {"bias": 2, "bias_gradient": 3, "plain": 2}),
+        (lambda y: ops.relu(y) + ops.tanh(y), {"bias_gradient": 2, "plain": 4}),
+    ],
+    ids=["relu", "none", "one that reads the sum twice"],
+)
+def test_a_layer_of_ones_own_has_the_forward_epilogues_of_dense(
+    activation: Callable[[Any], Any], counts: dict[str, int]
+) -> None:
+    backend, spy = card(*KINDS)
+    reference = trained(gpunn.backends.get_backend("numpy"), [OwnDense(activation)])
+    assert distance(trained(backend, [OwnDense(activation)]), reference) < 1e-6
     assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
 
 

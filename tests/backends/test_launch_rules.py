@@ -105,7 +105,7 @@ kinds = st.sampled_from(
 tasks = st.builds(
     lambda kind, some: task(*kind, *some), kinds, st.lists(regions, min_size=1, max_size=3)
 )
-thorough = hypothesis.settings(max_examples=500, deadline=None, derandomize=True, database=None)
+thorough = hypothesis.settings(max_examples=500, derandomize=True, database=None)
 
 
 @thorough

@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 2**64 - 1)
 
 
 @given(st.integers(1, 5000), SEEDS, st.integers(0, 2**40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_each_row_comes_once(rows: int, seed: int, pass_number: int) -> None:
     order = permutation(rows, seed, pass_number)
     assert order.dtype == np.int64
@@ -43,7 +43,7 @@ def test_mnists_sixty_thousand_rows() -> None:
 
 
 @given(st.integers(50, 3000), SEEDS, st.integers(0, 1000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_passes_and_seeds_differ(rows: int, seed: int, pass_number: int) -> None:
     order = permutation(rows, seed, pass_number)
     for other in (
@@ -158,7 +158,7 @@ def drop(
     st.sampled_from([0.0, 0.1, 0.5, 0.999, 1.0]),
     st.tuples(st.integers(1, 9), st.integers(1, 33)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_dropout_keeps_what_numpys_philox_says(
     seed: int, stream: int, batch: int, rate: float, shape: tuple[int, int]
 ) -> None:

@@ -165,7 +165,7 @@ def drive(kinds, values, epochs, model):
             callback.on_epoch_end(epoch, {"loss": values[epoch]})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=2, max_size=8),
     st.integers(0, 7),

@@ -85,7 +85,7 @@ def test_rings_and_spirals_have_the_radii_they_say():
     np.testing.assert_allclose(np.minimum(turn, 1 - turn), 0, atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**31), margin=st.floats(0.05, 0.5))
 def test_separable_has_its_margin(seed, margin):
     x, y = toy.separable(40, margin, seed)

@@ -359,7 +359,7 @@ ARGUMENTS = [
 
 
 @hypothesis.settings(
-    max_examples=400, deadline=None, derandomize=True, database=None,
+    max_examples=400, derandomize=True, database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
 @hypothesis.given(

@@ -36,7 +36,7 @@ every_kernel = pytest.mark.parametrize("backend", ["compiled", "emulated"])
 
 def some(examples: int) -> Any:
     return hypothesis.settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None
+        max_examples=examples, derandomize=True, database=None
     )
 
 

@@ -127,7 +127,7 @@ def test_the_equations_of_backpropagation(sizes, backend):
         np.testing.assert_allclose(found[2 * i + 1], d, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rows=st.integers(1, 40),
     batch=st.integers(1, 45),
@@ -158,7 +158,7 @@ class Downwards(gpunn.losses.Loss):
         gradient.fill(-1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(2, 12), features=st.integers(1, 5))
 def test_gradient_descent_is_as_fast_as_the_theorem_says_on_least_squares(seed, rows, features):
     """f convex, its gradient with Lipschitz constant L, t <= 1/L:
@@ -180,7 +180,7 @@ def test_gradient_descent_is_as_fast_as_the_theorem_says_on_least_squares(seed, 
         assert model.evaluate(x, y, verbose=0) - lowest <= bound * (1 + 1e-9) + 1e-12
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), penalty=st.sampled_from([0.0, 0.01, 0.3]))
 def test_gradient_descent_is_as_fast_as_the_theorem_says_on_logistic_regression(seed, penalty):
     """f = mean log(1 + exp(-t w x)) + penalty ||w||^2; its Hessian is at most

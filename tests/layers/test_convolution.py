@@ -159,7 +159,7 @@ axes = st.tuples(st.integers(1, 30), st.integers(1, 6), st.integers(1, 5), st.in
 
 
 @hypothesis.given(axes, st.sampled_from(["valid", "same"]))
-@hypothesis.settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=200, derandomize=True, database=None)
 def test_windows_on_an_axis(axis: tuple[int, int, int, int], padding: str) -> None:
     """Against the definition, cell by cell."""
     n, window, step, dilation = axis

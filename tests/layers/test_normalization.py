@@ -219,7 +219,7 @@ def test_a_mean_far_larger_than_the_deviation(offset: float, axis: int, backend:
     np.testing.assert_allclose(rows, rowwise / rowwise.std(1, keepdims=True), atol=1e-7 * offset)
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=40, derandomize=True, database=None)
 @hypothesis.given(
     shape=st.lists(st.integers(1, 7), min_size=2, max_size=4).map(tuple),
     place=st.integers(0, 2),

@@ -146,7 +146,7 @@ def graphs(draw: Any) -> tuple[Any, list[tuple[int, ...]], list[tuple[int, ...]]
     return gpunn.Model(used.inputs, outputs, dtype="float64", backend="numpy"), sizes, outputs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs(), st.integers(0, 2**31))
 def test_gradients_of_any_graph(drawn: Any, seed: int) -> None:
     model, sizes, outputs = drawn

@@ -187,7 +187,7 @@ def check(program: Program, backend: str, dtype: str) -> None:
 
 def many(examples: int) -> Any:
     return settings(
-        max_examples=examples, deadline=None, derandomize=True,
+        max_examples=examples, derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )  # fmt: skip
 

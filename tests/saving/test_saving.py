@@ -200,7 +200,7 @@ NONSENSE = [
 ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_nonsense_in_a_model_is_an_error_about_the_file_or_does_no_harm(
     tmp_path_factory, document, data

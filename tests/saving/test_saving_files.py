@@ -71,7 +71,7 @@ def tampered(path, change):
         stream.write(safetensors.numpy.save(tensors, {"gpunn": text}))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(keys, trees, max_size=4))
 def test_any_document_comes_back_bit_for_bit(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("files") / "any name"
@@ -300,7 +300,7 @@ def mutate(data, how, where, what):
     return data[:where]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(mutations, min_size=1, max_size=3))
 def test_a_damaged_file_is_an_error_that_names_it_or_does_no_harm(tmp_path_factory, damage):
     path = tmp_path_factory.mktemp("damaged") / "model.gpunn"

@@ -208,12 +208,22 @@ def _accumulates(given: Given) -> bool:
     return any(output.accumulate for output in given.expression.outputs)
 
 
+def _in_place(given: Given) -> tuple[str, ...]:
+    """The inputs whose place an output may take: the only one there is, element by element."""
+    expression: Expression = given.expression
+    if len(expression.outputs) != 1 or expression.extents[expression.outputs[0].value] != ELEMENTS:
+        return ()
+    return tuple(f"inputs[{k}]" for k, e in enumerate(expression.inputs) if e == ELEMENTS)
+
+
 class Expressions(Operations):
     """What a user has written, as one operation."""
 
     @operation(
         inputs=reads("? ?", "real", of=_numbered("inputs")),
-        outputs=Argument("? ?", "real", read=_accumulates, written=True, of=_numbered("outputs")),
+        outputs=Argument(
+            "? ?", "real", read=_accumulates, written=True, of=_numbered("outputs"), over=_in_place
+        ),
         where=("expression.fits(inputs, outputs, (rows, columns))",),
     )
     def expression(
@@ -228,5 +238,6 @@ class Expressions(Operations):
 
         Arrays have two axes: (rows, columns), (rows, 1), (1, columns) or (1, 1), as the value
         that they hold. In an expression in which something is computed from a fold of a row,
-        there are at most `MOST_COLUMNS` columns.
+        there are at most `MOST_COLUMNS` columns. If there is one output, and it differs from
+        element to element, it may lie in the place of an input that does so too.
         """

@@ -30,6 +30,13 @@ MOST_SHARED = 1 << 18
 """Elements of one long row that may share a launch with what comes in as many slices as a batch has
 rows: a group of threads does each slice."""
 
+_ADDITIONS = Instruction("add", (0, 1)), Instruction("add", (1, 0))
+_EPILOGUES: dict[Any, str] = {
+    **{((add,), (Output(2),)): "bias" for add in _ADDITIONS},
+    **{((add, Instruction("relu", (2,))), (Output(3),)): "relu" for add in _ADDITIONS},
+}
+"""Those of a product, by the instructions and outputs of an expression with two inputs."""
+
 Written = tuple[Output, Array]
 """A value, and where it goes."""
 
@@ -39,6 +46,8 @@ class CupyExpressions(CupySums):
 
     def _expression(self, given: Given) -> None:
         expression, rows, columns = given.expression, given.rows, given.columns
+        if self._is_epilogue(expression, given.inputs, given.outputs):
+            return
         sums: list[Written] = []
         others: list[Written] = []
         for output, array in zip(expression.outputs, given.outputs, strict=True):
@@ -49,6 +58,19 @@ class CupyExpressions(CupySums):
         for output, array in sums:
             summand = summands[_instruction(expression, output.value).operands[0]]
             self._sum(expression.dtype, summand, array, output.accumulate)
+
+    def _is_epilogue(
+        self, expression: Expression, inputs: Sequence[Array], outputs: Sequence[Array]
+    ) -> bool:
+        """Whether it adds a bias to the product before it, with relu perhaps, in place: then the
+        product does that too."""
+        kind = _EPILOGUES.get((expression.instructions, expression.outputs))
+        if kind is None or {*expression.inputs} != {ELEMENTS, COLUMNS}:
+            return False
+        at = expression.inputs.index(ELEMENTS)
+        x, bias, out = inputs[at], inputs[1 - at], outputs[0]
+        same = self.overlap(x, out) == "same" and x.dtype == bias.dtype == expression.dtype
+        return same and self._as_epilogue(kind, out, bias.reshape(-1))
 
     def _weigh(self, x: Array, weights: Array) -> None:
         """x *= the weight of each row, in place: a thread writes the elements that it has read."""

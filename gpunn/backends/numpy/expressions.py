@@ -67,8 +67,9 @@ class _Block:
         self._outputs = [self._part(array) for array in given.outputs]
         self._direct: dict[int, Array] = {}  # values that are computed where they belong
         for output, array in zip(self.expression.outputs, self._outputs, strict=True):
-            made = output.value >= len(given.inputs)
-            if made and not output.accumulate and array.dtype.name == self._dtype(output.value):
+            made = output.value >= len(given.inputs) and not output.accumulate
+            fits = made and array.dtype.name == self._dtype(output.value)
+            if fits and not self._is_read_late(output.value, array, given):
                 self._direct.setdefault(output.value, array)
         for number, array in enumerate(given.inputs):
             self.values[number] = self._read(number, self._part(array))
@@ -101,6 +102,11 @@ class _Block:
                 self.backend._do(np.add, array, value, out=array, casting="unsafe")
             elif value is not array and not self._was_written(output.value):
                 self.backend._do(np.copyto, array, value, casting="unsafe")
+
+    def _is_read_late(self, value: int, array: Array, given: Given) -> bool:
+        """Whether it is an input that is still read when the value is begun to be written."""
+        in_turn = self.expression.instructions[value - len(given.inputs)].function in _IN_TURN
+        return in_turn and any(self.backend.overlap(array, x) for x in given.inputs)
 
     def _is_continued(self, value: int) -> bool:
         """Whether it is a sum over rows that blocks before this one have begun."""

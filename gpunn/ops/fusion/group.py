@@ -203,6 +203,11 @@ class Group:
         value, extent = self._known[id(t)]
         return bool(value.operands) and value.extent == extent and t.primitive.loop != "same"
 
+    def is_in_place(self, source: Tensor, t: Tensor) -> bool:
+        """Whether a member may be written where an input is read, both element by element."""
+        extents = (self._in_matrix(self._known[id(x)].extent) for x in (source, t))
+        return all(extent == ELEMENTS for extent in extents)
+
     # -- the expression
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -58,6 +59,7 @@ class Computation:
         self._constants: list[Tensor] = []  # kept alive: arrays are known by their `id`
         self._owner = {key: key for key in leaves}  # whose memory a tensor's array is
         self._free: dict[tuple[int, str], list[Array]] = {}
+        self._over: dict[int, Tensor] = {}  # what takes the place of a tensor, by its `id`
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of what they give
         self.written = set[int]()  # layers that have written gradients
         orders: list[list[Tensor]] = []
@@ -124,7 +126,10 @@ class Computation:
                 self.array(t)
         written = list(plain.values())
         computed = [t for t in order if t.primitive is not None]
-        for step in scheduled(computed, self._arrays.keys(), needed):
+        steps = list(scheduled(computed, self._arrays.keys(), needed))
+        made = {id(t) for t in computed if not t.primitive.view}
+        self._in_place(steps, made - plain.keys(), set(added))
+        for step in steps:
             if isinstance(step, Fused):
                 written += self._fused(step, plain, added, work)
             else:
@@ -184,11 +189,36 @@ class Computation:
                 self._done_with(source, work)
         return summed
 
+    def _in_place(self, steps: Sequence[Tensor | Fused], made: set[int], added: set[int]) -> None:
+        """Find results that may be written over an operand which nothing else reads.
+
+        Args:
+            steps: of a stage, in order.
+            made: the ``id`` of the results that get memory in it.
+            added: of those that are added to what is there.
+        """
+        for fused in steps:
+            if not isinstance(fused, Fused) or len(fused.outputs) != 1:
+                continue
+            (t,), group = fused.outputs, fused.group
+            read = Counter(id(x) for member in group.members for x in member.inputs)
+            for source in group.inputs if id(t) not in added else ():
+                alone = id(source) in made and self._uses[id(source)] == read[id(source)]
+                alike = (source.shape, source.dtype) == (t.shape, t.dtype)
+                if alone and alike and not fused.later and group.is_in_place(source, t):
+                    self._over[id(source)] = t
+                    break
+
     def _place(self, t: Tensor, plain: dict[int, Target]) -> Array:
         """Where a result is written to."""
         if id(t) in plain:
             out = plain[id(t)].array
             self._kept.add(id(t))
+        elif id(t) in self._over:  # its memory is that of the result which takes its place
+            out = self._place(self._over[id(t)], plain)
+            self._kept.add(id(t))
+        elif id(t) in self._arrays:
+            return self._arrays[id(t)]
         else:
             out = self.empty(t.shape, t.dtype)
         self._arrays[id(t)], self._owner[id(t)] = out, id(t)

@@ -287,7 +287,7 @@ OPERATIONS: dict[str, Callable[[Any, Arrays], None]] = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@hypothesis.settings(max_examples=25, derandomize=True, database=None)
 @hypothesis.given(
     rows=st.sampled_from(PRIMES), columns=st.sampled_from(PRIMES[1:]), dtype=st.sampled_from(DTYPES)
 )

@@ -68,7 +68,7 @@ def to_pixels(cells: np.ndarray, g: Geometry) -> np.ndarray:
     return sums[1:].swapaxes(0, 1).reshape(n, *g.image, channels)
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
     geometry=geometries(), n=st.integers(1, 5), channels=st.sampled_from([1, 2, 3, 7, 16, 19]),
     filters=st.sampled_from([1, 3, 8, 16, 17, 32, 37]), dtype=st.sampled_from(["f4", "f8"]),
@@ -174,7 +174,7 @@ def test_threads_change_no_bit(backend: Any) -> None:
             np.testing.assert_array_equal(ours, first)
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
     geometry=geometries(dilated=False), channels=st.integers(1, 40), seed=st.integers(0, 9),
     dtype=st.sampled_from(["f4", "f8"]), adds=st.booleans(),

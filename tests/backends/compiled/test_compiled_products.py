@@ -60,7 +60,7 @@ SIZES = st.one_of(
 BOOLEANS = st.booleans()
 
 
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=150, derandomize=True)
 @hypothesis.given(
     m=SIZES, n=SIZES, k=SIZES, transpose_a=BOOLEANS, transpose_b=BOOLEANS, accumulate=BOOLEANS,
     gaps=st.tuples(*[st.sampled_from([0, 0, 1, 3, 16])] * 3),
