@@ -4,8 +4,8 @@ The table says for each what values it takes, whether it never falls, what line 
 close to far out on either side, and where its derivative is 0: there a unit learns
 nothing. Where an asymptote is a number, the derivative vanishes on that side too. Each
 entry is compared with numbers before it is printed (gpunn.activations.check_properties);
-one that is not so would stop the script. softmax and log_softmax, which work on rows,
-stand for the first output of the row (x, 0).
+one that is not so would stop the script. softmax and log_softmax work on rows: in the table
+each stands for the first output of the row (x, 0), in the picture for all three of (x, 1, 0).
 
 Run:       python examples/lessons/activations.py
 Takes:     about two seconds.
@@ -21,6 +21,7 @@ SHOWN = {a.__name__: a for a in vars(activations).values() if isinstance(a, acti
 del SHOWN["celu"]  # with alpha 1 the same as elu
 SHOWN["celu(2)"] = activations.Celu(2)
 SHOWN["gelu, approx."] = activations.Gelu(approximate=True)
+ROWS = {name: SHOWN[name] for name in ("softmax", "log_softmax")}
 
 
 def number(value):
@@ -73,6 +74,20 @@ def identities():
     print("sigmoid(3 (x - 5)) ", *(f"{v:9.4f}" for v in shaped(x)))
 
 
+def draw_row(ax, name):
+    """The outputs of a function of rows, while the first entry of the row changes."""
+    x = np.linspace(-4, 4, 201)
+    rows = np.column_stack([x, np.ones_like(x), np.zeros_like(x)])
+    outputs = ROWS[name](rows)
+    looks = {"for x": ("-", 165, (4, -10)), "for 1": ("--", 0, (2, 4)), "for 0": (":", 0, (2, 4))}
+    for (label, (look, at, beside)), output in zip(looks.items(), outputs.T, strict=True):
+        ax.plot(x, output, color="#0072b2", linestyle=look, linewidth=1.8)
+        place = {"textcoords": "offset points", "xytext": beside, "fontsize": 8}
+        ax.annotate(label, (x[at], output[at]), color="#0072b2", **place)
+    ax.set_title(f"{name}(x, 1, 0)", fontsize=11)
+    ax.set_xticks([-4, -2, 0, 2, 4])
+
+
 def gallery(path):
     """One panel for each: the curve as a solid line, its derivative dashed."""
     from matplotlib.figure import Figure
@@ -80,7 +95,10 @@ def gallery(path):
     columns = 6
     figure = Figure(figsize=(12, 8.4), layout="constrained")
     panels = figure.subplots(-(-len(SHOWN) // columns), columns)
-    for ax, (name, activation) in zip(panels.flat, SHOWN.items(), strict=True):
+    curves = {name: activation for name, activation in SHOWN.items() if name not in ROWS}
+    for ax, name in zip(panels.flat[len(curves) :], ROWS, strict=False):
+        draw_row(ax, name)
+    for ax, (name, activation) in zip(panels.flat, curves.items(), strict=False):
         edge = 8 if name == "relu6" else 4
         x = np.linspace(-edge, edge, 1601)
         y, slope = activations.curve(activation, x)
@@ -97,8 +115,9 @@ def gallery(path):
         high = min(np.nanmax([y, slope]), edge)
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         ax.set_xticks([-edge, -edge // 2, 0, edge // 2, edge])
-        ax.locator_params(axis="y", nbins=5)
         ax.set_title(name, fontsize=11)
+    for ax in panels.flat:
+        ax.locator_params(axis="y", nbins=5)
         ax.tick_params(labelsize=8)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)

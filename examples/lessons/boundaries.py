@@ -1,9 +1,9 @@
 """Where classes meet: the same network on six kinds of points, and slices of three inputs.
 
 Two layers of 32 rectified units learn exclusive or with noise, points that a line parts, rings,
-moons, spirals and a class that the other splits; beside each picture stands how many points
-a line would have right (a network without hidden layers). Then three inputs: points within a
-ball, whose border is drawn at three values of the third input.
+moons, spirals and a class that the other splits; above each picture stands how many points the
+network has right, and how many a line would have (a network without hidden layers). Then three
+inputs: points within a ball, whose border is drawn at three values of the third input.
 
 Run:       python examples/lessons/boundaries.py [--epochs 150]
 Takes:     about five seconds.
@@ -48,13 +48,19 @@ def learn(x, y, hidden, epochs):
     return model
 
 
-def picture(models):
+def picture(models, shares):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 7.6), layout="constrained")
+    shown = {}
     for ax, (name, model) in zip(figure.subplots(2, 3).flat, models.items(), strict=True):
-        plots.decision_boundary(model, *PROBLEMS[name](0), title=name.capitalize(), ax=ax)
-        ax.get_legend().remove()  # blue is class 0 in each
+        line, _, network, _ = shares[name]
+        title = f"{name.capitalize()}: {network:.1%} right, by a line {line:.1%}"
+        plots.decision_boundary(model, *PROBLEMS[name](0), title=title, ax=ax)
+        handles, labels = ax.get_legend_handles_labels()
+        shown.update(zip(labels, handles, strict=True))
+        ax.get_legend().remove()  # one for all
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=3, frameon=False)
     figure.savefig("boundaries.png", dpi=150)
 
 
@@ -63,10 +69,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=150, help="of each network")
     options = parser.parse_args()
 
-    models = {}
+    models, found = {}, {}
     print(f"{'share right':16}{'line':>10}{'new':>8}{'network':>10}{'new':>8}")
     for name, problem in {**PROBLEMS, "ball": ball}.items():
-        shares = []
+        shares = found[name] = []
         for hidden in ((), (32, 32)):
             models[name] = learn(*problem(0), hidden, options.epochs)
             shares += [models[name].evaluate(*problem(seed), verbose=0)[1] for seed in (0, 1)]
@@ -75,7 +81,7 @@ def main():
         )
     three = models.pop("ball")
     try:
-        picture(models)
+        picture(models, found)
         slices = plots.decision_slices(three, *ball(0), at=[-0.8, 0, 0.8])
     except ImportError as error:
         print(f"no picture: {error}")

@@ -132,8 +132,9 @@ def momenta():
             paths[key] = descend(optimizers.SGD(0.05, momentum), slope, start, 150)
             report(key, paths[key], surface, lowest)
         plots.error_surface(
-            surface, path=paths, names=("w1", "w2"), title=name.capitalize(), span=span, ax=ax
-        )
+            surface, path=paths, names=("w1", "w2"), title=name.capitalize(), span=span,
+            resolution=121, ax=ax,
+        )  # fmt: skip
     figure.savefig("momentum.png", dpi=150)
 
 

@@ -9,8 +9,8 @@ local: from some starts they end with a point on the wrong side. A solution is a
 each point is on its side and the cost is below 0.01.
 
 Run:       python examples/lessons/second_order.py [--starts 20] [--steps 20000]
-Takes:     about a minute on one CPU core. It needs SciPy and matplotlib:
-           pip install "gpunn[plot,scipy]".
+Takes:     about half a minute on one CPU core with the compiled kernels. It needs SciPy and
+           matplotlib: pip install "gpunn[plot,scipy]".
 Prints:    for both sets and each way the share of acceptable starts, costs, steps and time.
 Saves:     second_order.png: the costs in their order, and the best solutions.
 """
@@ -31,7 +31,7 @@ GOOD = 0.01
 def make_network(seed):
     gpunn.utils.set_random_seed(seed)
     start = gpunn.initializers.RandomNormal(stddev=0.5)
-    model = gpunn.Sequential([layers.Input((2,))], backend="numpy")
+    model = gpunn.Sequential([layers.Input((2,))])
     for units in (2, 3, 2):
         model.add(layers.Dense(units, "sigmoid", kernel_initializer=start, bias_initializer=start))
     model.compile(gpunn.optimizers.SGD(RATE), "half_squared_error")

@@ -34,8 +34,8 @@ def test_the_surface_of_a_line_is_its_mean_squared_error(monkeypatch):
     filled = next(c for c in figure.axes[0].collections if hasattr(c, "levels"))
     slope, offset = np.meshgrid(np.linspace(-1, 2, 7), np.linspace(0, 4, 7))
     expected = ((slope[..., None] * x[:, 0] + offset[..., None] - y[:, 0]) ** 2).mean(-1)
-    assert filled.levels[0] == pytest.approx(expected.min())
-    assert filled.levels[-1] == pytest.approx(expected.max())
+    levels = filled.levels
+    assert levels[0] <= expected.min() < levels[1] and levels[-2] < expected.max() <= levels[-1]
     assert model.weights_dict()["line/kernel"] == 1 and model.weights_dict()["line/bias"] == 3
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("line/kernel[0, 0]", "line/bias[0]")
@@ -62,6 +62,38 @@ def test_the_recorder_keeps_the_path_of_gradient_descent(every):
     again = plots.PathRecorder(weights)
     again.set_state(recorder.get_state())
     np.testing.assert_array_equal(again.path, recorder.path)
+
+
+def test_contours_are_smooth_and_their_numbers_round_and_legible():
+    """A valley narrower than the grid, with a path along and across it, as training takes."""
+    along = np.linspace(-0.8, 0.7, 40)
+    path = np.column_stack([along, 0.13 - along]) + np.linspace(1, 0, 40)[:, None] ** 6
+    figure = plots.error_surface(
+        lambda a, b: 1e-6 + (a + b - 0.13) ** 4 / 7, path=path, span=((-1.5, 1.2), (-1.1, 1.6))
+    )
+    figure.draw_without_rendering()
+    axes, bar = figure.axes
+    filled, lines = (c for c in axes.collections if hasattr(c, "levels"))
+    for contour in lines.get_paths():
+        a, b = contour.vertices.T
+        assert np.ptp(np.abs(a + b - 0.13)) < 2.7 / 40
+    assert len(lines.levels) >= 8
+    for level in filled.levels:
+        assert float(f"{level:.2g}") == pytest.approx(level, rel=1e-9, abs=1e-15)
+    inside = axes.get_window_extent()
+    labels = [t for t in axes.texts if t.get_text()]
+    assert len(labels) >= 3
+    passed = axes.transData.transform(np.column_stack(
+        [np.interp(np.linspace(0, 39, 2000), np.arange(40), column) for column in path.T]
+    ))  # fmt: skip
+    for label in labels:
+        box = label.get_window_extent()
+        assert inside.x0 < box.x0 and box.x1 < inside.x1
+        assert inside.y0 < box.y0 and box.y1 < inside.y1
+        assert not any(box.contains(*point) for point in passed)
+    assert [t.get_text() for t in bar.get_yticklabels()] == [
+        f"{level:.3g}".replace("-", "\N{MINUS SIGN}") for level in filled.levels[::2]
+    ]
 
 
 def test_a_surface_without_its_bar_has_axes_of_its_own_only():

@@ -36,6 +36,8 @@ def figure_class() -> Any:
         ImportError: without matplotlib; it names the extra.
     """
     try:
+        import matplotlib.figure  # noqa: F401  also where `figures` was imported before
+
         from .figures import Figure
     except ImportError:
         raise ImportError('Pictures need matplotlib: pip install "gpunn[plot]"') from None
@@ -85,10 +87,14 @@ def dress(
         ax.set_axisbelow(True)
 
 
-def legend(ax: Any, **options: Any) -> None:
-    """A legend, if there is more than one thing to tell apart."""
-    if len(ax.get_legend_handles_labels()[1]) > 1:
-        shown = ax.legend(fontsize=FONT - 1, framealpha=0.9, edgecolor=FAINT, **options)
+def legend(ax: Any, last: Sequence[str] = (), **options: Any) -> None:
+    """A legend, if there is more than one thing to tell apart; some labels come last in it."""
+    entries = list(zip(*ax.get_legend_handles_labels(), strict=True))
+    if len(entries) > 1:
+        entries.sort(key=lambda entry: entry[1] in last)
+        handles, labels = zip(*entries, strict=True)
+        options |= {"fontsize": FONT - 1, "framealpha": 0.9, "edgecolor": FAINT}
+        shown = ax.legend(handles, labels, **options)
         shown.get_frame().set_linewidth(0.7)
 
 

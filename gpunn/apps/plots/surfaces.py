@@ -14,7 +14,7 @@ from gpunn.common.names import closest
 from gpunn.common.stored import Number, Several
 from gpunn.core.arena import Parameter
 
-from .style import INK, dress, legend, line_style, new_axes
+from .style import FAINT, INK, dress, legend, line_style, new_axes
 
 __all__ = ["PathRecorder", "error_surface"]
 
@@ -147,13 +147,13 @@ def error_surface(
         heights = np.vectorize(model, otypes=[float])(*np.meshgrid(*axes))
     else:
         raise TypeError(f"model must be a gpunn model or a function of two numbers; got {model!r}.")
-    _draw_surface(ax, axes, heights, label if colorbar else None)
+    _draw_surface(ax, axes, heights, label if colorbar else None, list(paths.values()))
     for number, (name, taken) in enumerate(paths.items()):
         _draw_path(ax, taken, name, number)
     dress(ax, title, names[0], names[1], grid=False)
     ax.set_xlim(axes[0][0], axes[0][-1])
     ax.set_ylim(axes[1][0], axes[1][-1])
-    legend(ax, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=3)
+    legend(ax, last=("start", "end"), loc="upper left", bbox_to_anchor=(0, -0.14), ncols=4)
     return ax.figure
 
 
@@ -247,26 +247,93 @@ def _heights(
     return heights
 
 
+def _levels(heights: np.ndarray, resolution: int) -> np.ndarray:
+    """Round numbers for contours: by rank, closer where it is low, so that steep and flat both
+    show, and so does the valley.
+
+    What lies below the lowest is at least as wide as a few points of the grid, however long it
+    is: a narrower valley would have a zigzag of the grid's own as its contour.
+    """
+    shares = np.linspace(0, 1, 16)[1:-1] ** 1.7
+    shares = np.r_[0, shares[shares >= min(2.5 / resolution, 0.2)], 1]
+    wanted = np.unique(np.quantile(heights, shares))
+    if len(wanted) < 2:
+        return np.array([wanted[0], wanted[0] + 1])
+    gaps = np.diff(wanted)
+    steps = [_round_below(gap) for gap in np.minimum(np.r_[gaps[0], gaps], np.r_[gaps, gaps[-1]])]
+    inner = [float(f"{round(w / s) * s:.12g}") for w, s in zip(wanted, steps, strict=True)][1:-1]
+    low = np.floor(wanted[0] / steps[0]) * steps[0]
+    high = np.ceil(wanted[-1] / steps[-1]) * steps[-1]
+    return np.unique([low, *(level for level in inner if low < level < high), high])
+
+
+def _round_below(length: float) -> float:
+    """The largest of 1, 2, 5, 10, 20, ... and of 0.1, 0.2, 0.5, ... that is not above it."""
+    power = 10.0 ** np.floor(np.log10(length))
+    return float(power * max(n for n in (1, 2, 5) if n * power <= length * (1 + 1e-9)))
+
+
 def _draw_surface(
-    ax: Any, axes: Sequence[np.ndarray], heights: np.ndarray, label: str | None
+    ax: Any,
+    axes: Sequence[np.ndarray],
+    heights: np.ndarray,
+    label: str | None,
+    paths: Sequence[np.ndarray],
 ) -> None:
     finite = heights[np.isfinite(heights)]
     if not finite.size:
         raise ValueError("The function is finite nowhere in this span.")
-    # Levels by rank, closer where it is low: steep and flat both show, and so does the valley.
-    levels = np.unique(np.quantile(finite, np.linspace(0, 1, 16) ** 1.7))
-    if len(levels) < 2:
-        levels = np.array([levels[0], levels[0] + 1])
-    greys = np.linspace(1.0, 0.62, len(levels) - 1)  # low is light
+    levels = _levels(finite, min(map(len, axes)))
+    greys = np.linspace(1.0, 0.74, len(levels) - 1)  # low is light
     filled = ax.contourf(*axes, heights, levels=levels, colors=[(g, g, g) for g in greys])
-    lines = ax.contour(*axes, heights, levels=levels[1:-1], colors="#7d7d7d", linewidths=0.7)
-    ax.clabel(lines, lines.levels[::3], fontsize=6.5, fmt=lambda value: f"{value:.3g}")
+    lines = ax.contour(
+        *axes, heights, levels=levels[1:-1], colors="#6a6a6a", linewidths=0.7, linestyles="-"
+    )
+    places = _label_places(lines, axes, paths)
+    if places:
+        ax.clabel(lines, fontsize=7.5, colors=INK, fmt=_written, manual=places)
     if label is None:
         return
-    bar = ax.figure.colorbar(filled, ax=ax, format=lambda value, _: f"{value:.3g}")
+    bar = ax.figure.colorbar(filled, ax=ax, ticks=levels[::2], format=lambda v, _: _written(v))
     bar.set_label(label, fontsize=9, color=INK)
-    bar.ax.tick_params(labelsize=7)
-    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, color=FAINT)
+    bar.outline.set(edgecolor=FAINT, linewidth=0.7)
+
+
+def _written(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _label_places(
+    lines: Any, axes: Sequence[np.ndarray], paths: Sequence[np.ndarray]
+) -> list[tuple[float, float]]:
+    """Where labels of every third contour stand: well inside of the axes, away from the paths and
+    from each other. A contour without such a place has no label."""
+    low = np.array([axis[0] for axis in axes])
+    size = np.array([axis[-1] - axis[0] for axis in axes])
+    # Points along the paths, closer than a label is long.
+    taken = [np.empty((0, 2))]
+    for path in paths:
+        at = (path[np.isfinite(path).all(axis=1)] - low) / size
+        for share in np.linspace(0, 1, 9):
+            taken.append(at[:-1] + share * np.diff(at, axis=0) if len(at) > 1 else at)
+    places = []
+    for contour in lines.get_paths()[::3]:
+        vertices = (np.asarray(contour.vertices) - low) / size
+        inside = vertices[((vertices > 0.1) & (vertices < 0.9)).all(axis=1)]
+        if not len(inside):
+            continue
+        far = np.full(len(inside), np.inf)
+        for other in np.array_split(np.vstack(taken), 64):
+            if len(other):
+                distances = np.linalg.norm(inside[:, None] - other, axis=-1).min(axis=1)
+                far = np.minimum(far, distances)
+        # Not farther than need be, or all would stand in one corner.
+        best = int(np.argmax(np.minimum(far, 0.3)))
+        if far[best] > 0.07:
+            taken.append(inside[best : best + 1])
+            places.append(tuple(inside[best] * size + low))
+    return places
 
 
 def _draw_path(ax: Any, taken: np.ndarray, name: str, number: int) -> None:
