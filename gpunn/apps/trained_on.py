@@ -54,12 +54,15 @@ def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"unsure_below": below, "validated_on": len(labels)}
 
 
-def said_of_doubt(probabilities: np.ndarray, below: float) -> str:
-    """The sentence about `doubt`, for the rows that it was found on."""
+def said_of_doubt(probabilities: np.ndarray, labels: np.ndarray) -> str:
+    """The sentence about `doubt`, for the same rows."""
+    below = doubt(probabilities, labels)["unsure_below"]
+    right = (probabilities.argmax(axis=1) == labels).all()
     share = float((probabilities.max(axis=1) < below).mean())
+    because = "among which no answer was wrong" if right else "with half of the mistakes on them"
     return (
-        f'Answers of a probability below {below:.4f} are called unsure: {share:.1%} of the '
-        f"{len(probabilities):,} rows held out are, with half of the mistakes on them"
+        f"Answers of a probability below {below:.4f} are called unsure: {share:.1%} of the "
+        f"{len(probabilities):,} rows held out are, {because}"
     )
 
 

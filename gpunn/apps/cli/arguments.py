@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,17 +34,12 @@ def positive(text: str) -> int:
     return number
 
 
-def dataset(text: str) -> str:
-    """The name of a data set."""
-    if text not in DATASETS:
-        raise argparse.ArgumentTypeError(_unknown_dataset(text))
-    return text
-
-
-def dataset_or_folder(text: str) -> str:
-    """The name of a data set, or the path of a folder."""
-    if text not in DATASETS and not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"{_unknown_dataset(text)} Nor is there such a folder.")
+def data_or_path(text: str) -> str:
+    """The path of a file or a folder, or the name of a data set."""
+    if text not in DATASETS and not os.path.exists(text):
+        raise argparse.ArgumentTypeError(
+            f"{_unknown_dataset(text)} Nor is there such a file or folder."
+        )
     return text
 
 
@@ -107,6 +103,13 @@ def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:
     """Grey images (rows, height, width) with the channel that a convolutional model wants."""
     grey = images.shape[1:] == grey_shape(sample)
     return images.reshape(len(images), *sample) if grey else images
+
+
+def begin_folder(folder: str) -> None:
+    """Make a folder, and see that something can be written there."""
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def keep_earlier(folder: str, names: Iterable[str]) -> None:

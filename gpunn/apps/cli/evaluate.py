@@ -1,11 +1,18 @@
-"""Print loss and accuracy of a saved model on test images."""
+"""Print how good a saved model is on test images, or on a table."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from gpunn.apps import trained_on
+from gpunn.apps.tables import read_table
+from gpunn.apps.tables.kinds import answers_of
+from gpunn.apps.tables.learning import figures
+from gpunn.apps.tables.preparing import TableModel, matrix
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
 from gpunn.models import Model
@@ -16,18 +23,21 @@ from .arguments import (
     add_json,
     add_model,
     chosen_model,
-    dataset_or_folder,
+    data_or_path,
     print_result,
     with_channel,
 )
 
-HELP = "loss and accuracy of a saved model"
+HELP = "how good a saved model is"
 EXAMPLES = """\
 examples:
   gpunn evaluate runs/mnist/model.gpunn
   gpunn evaluate runs/mnist/model.gpunn --data fashion-mnist
   gpunn evaluate runs/mnist/model.gpunn --data my-digits --json
+  gpunn evaluate runs/flowers/model.gpunn --data more-flowers.csv
 
+A table is read as by gpunn train. Its columns are found by their names, in any
+order and among others; the target is one of them.
 A folder holds images and labels in the format and under the names of MNIST,
 plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
 """
@@ -37,9 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "--data",
-        type=dataset_or_folder,
-        metavar="NAME|DIR",
-        help="mnist, fashion-mnist or a folder (default: what `gpunn train` trained it on)",
+        type=data_or_path,
+        metavar="NAME|DIR|FILE",
+        help="mnist, fashion-mnist, a folder, or for a model of a table a table (default: the "
+        "data set that it was trained on)",
     )
     add_backend(parser)
     add_json(parser)
@@ -47,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = chosen_model(args)
+    table = TableModel.of(model)
+    if table is not None:
+        return _evaluate_table(args, model, table)
     data = args.data or _trained_on(model)
     x, y = _test_images(data)
     if len(model.inputs) == 1:
@@ -56,6 +70,32 @@ def run(args: argparse.Namespace) -> int:
     result = {"data": data, "images": len(x), **figures}
     print_result(args, result, f"{data}: {text} ({len(x):,} images)")
     return 0
+
+
+def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -> int:
+    if args.data is None or not os.path.isfile(args.data):
+        raise ValueError(
+            f"The model is one of tables: say --data FILE, a table with a column {known.target!r}."
+        )
+    table = read_table(args.data)
+    if known.target not in table.names:
+        raise ValueError(
+            f"{args.data} lacks the target {known.target!r}; without it there is `gpunn predict`."
+        )
+    x, said = matrix(known.features, table)
+    rows, y, strange = answers_of(table, known.target, classes_of(model))
+    for sentence in (*table.notes, *said, *strange):
+        print(f"{args.data}: {sentence}", file=sys.stderr)
+    found = figures(model.predict(x[rows], verbose=0), y, len(classes_of(model)))
+    text = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+    result = {"data": args.data, "rows": len(rows), **found}
+    print_result(args, result, f"{args.data}: {text} ({len(rows):,} rows)")
+    return 0
+
+
+def classes_of(model: Model) -> list[str]:
+    """The names of its classes, none of a model for numbers."""
+    return list(trained_on.known(model).get("classes", []))
 
 
 def _trained_on(model: Model) -> str:

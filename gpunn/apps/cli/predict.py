@@ -1,4 +1,4 @@
-"""Print the classes that a saved model sees in images, with their probabilities."""
+"""Print what a saved model sees in images, or says of the rows of a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS, read_image
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model
 
+from . import predict_table
 from .arguments import (
     add_backend,
     add_json,
@@ -29,12 +31,13 @@ from .arguments import (
 
 TOP = 3  # classes that are shown
 
-HELP = "classes of images, by a saved model"
+HELP = "what a saved model says of images or of a table"
 EXAMPLES = """\
 examples:
   gpunn predict runs/mnist/model.gpunn seven.png
   gpunn predict runs/mnist/model.gpunn t10k-images-idx3-ubyte --json
   gpunn predict runs/mnist/model.gpunn digits.npy
+  gpunn predict runs/flowers/model.gpunn new.csv --out predictions.csv
 
 An image of any size and kind is made what the model was trained on: grey, light
 on dark (inverted if its edge is light), and for a model of MNIST's digits (the
@@ -43,13 +46,18 @@ else padded to a square and scaled. What was done is said on standard error.
 Arrays (.npy, IDX) are taken as they are; values of another range than that of
 training are warned of. Shown are the three most probable classes, "blank" for
 an image without ink, and "unsure" below a probability that training found.
+
+For a model of tables the file is a table: its columns are found by their names,
+in any order and among others. Printed is CSV: the table with the prediction,
+probabilities by class, and whether it is unsure. Texts that begin with = + - @,
+which a spreadsheet would compute, get an apostrophe (--raw: not).
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
-    add("files", metavar="FILE", nargs="+", help="image, IDX file or .npy")
+    add("files", metavar="FILE", nargs="+", help="image, IDX file, .npy; or a table")
     add("--invert", choices=("auto", "yes", "no"), default="auto",
         help="whether to make dark light in images (default: auto, if the edge is light)")
     how = parser.add_mutually_exclusive_group()
@@ -59,12 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prepare images as MNIST's digits, for a model whose file does not say so")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
         help="that an image may have (default: 25,000,000)")
+    add("--out", metavar="FILE", help="of a table: write the CSV there, and not on the terminal")
+    add("--raw", action="store_true", help="of a table: write texts as they are")
+    add("--force", action="store_true", help="overwrite the file of --out")
     add_backend(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     model = chosen_model(args)
+    table = TableModel.of(model)
+    if table is not None:
+        return predict_table.run(args, model, table)
     known = trained_on.known(model)
     mnist = not args.as_is and (args.like or known.get("prepared")) == "mnist"
     read = partial(_read, model, known.get("range"), args.invert, args.max_pixels, mnist)

@@ -1,4 +1,4 @@
-"""Train a network of dense layers on a data set, and save it."""
+"""Train a network on a table or a data set, and save it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.tables.kinds import MOST_CATEGORIES
+from gpunn.apps.tables.learning import Settings
+from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
@@ -23,18 +25,38 @@ from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
 
-from .arguments import DATASETS, add_backend, dataset, keep_earlier, optimizer, positive
+from . import train_table
+from .arguments import (
+    DATASETS,
+    add_backend,
+    begin_folder,
+    data_or_path,
+    keep_earlier,
+    optimizer,
+    positive,
+)
 
-HELP = "train a network on MNIST or Fashion-MNIST"
+HELP = "train a network on a table, MNIST or Fashion-MNIST"
 EXAMPLES = """\
 examples:
+  gpunn train flowers.csv --target species
+  gpunn train sales.xlsx --target price --split order --leave-out customer
   gpunn train mnist
   gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
   gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
   gpunn train mnist --resume                go on with a run that was stopped
 
-Each epoch that is complete is kept: a run that was stopped, however that came
-about, goes on with --resume and ends with the same bits as if nothing had been.
+A table is CSV or its kin (any separator, decimal commas, UTF-8, UTF-16 or
+Latin-1), Parquet or Excel. What each column is taken as is printed before the
+training: numbers are scaled and categories encoded, gaps filled with medians;
+identifiers, dates, constants and texts that are nearly all different are left
+out. Width and batches follow the number of rows, training stops when it is no
+longer better on rows held out, and the result is shown beside a constant and a
+linear model. One file is saved, which prepares other tables likewise.
+
+On a data set each epoch that is complete is kept: a run that was stopped,
+however that came about, goes on with --resume and ends with the same bits as
+if nothing had been.
 What an earlier run left is kept, as model-1.gpunn and history-1.csv.
 The last 5,000 training images are held out: they say below which probability
 an answer is called unsure (gpunn predict --help).
@@ -51,17 +73,18 @@ class Setting:
 
 SETTINGS = {
     "hidden": Setting([128], Several(Integer(1)), type=positive, nargs="*", metavar="UNITS",
-        help="units of each hidden layer, relu (default: 128; nothing: no hidden layer)"),
+        help="units of each hidden layer, relu (default: 128, of a table by its rows)"),
     "dropout": Setting(0.2, Number(0, finite=True), type=float, metavar="RATE",
-        help="share of each hidden layer's outputs left out in training (default: 0.2)"),
+        help="share of each hidden layer's outputs left out in training (default: 0.2, of a "
+        "table 0.1)"),
     "optimizer": Setting("adam", Text(), type=optimizer, metavar="NAME",
         help="adam (the default), sgd, rmsprop, ..."),
     "learning_rate": Setting(None, Number(0, finite=True, or_none=True), type=float,
         metavar="RATE", help="default: the optimizer's own"),
     "batch_size": Setting(32, Integer(1), type=positive, metavar="N",
-        help="images a step (default: 32)"),
+        help="rows a step (default: 32, of a table by its rows)"),
     "epochs": Setting(5, Integer(1), type=positive, metavar="N",
-        help="passes over the images (default: 5)"),
+        help="passes over the rows (default: 5, of a table at most 500)"),
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="of weights, order and dropout (default: 0): the same seed, the same bits"),
 }  # fmt: skip
@@ -72,12 +95,24 @@ DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("dataset", type=dataset, help="mnist or fashion-mnist")
+    add("dataset", type=data_or_path, metavar="NAME|FILE",
+        help="mnist, fashion-mnist, or a table; what exists as a file is taken as that")
+    add("--target", metavar="COLUMN", help="of a table: what is to be predicted")
+    add("--task", choices=("classification", "regression"),
+        help="of a table (default: told from the target)")
+    add("--split", choices=("stratified", "order"), default="stratified",
+        help="of a table: rows to test on, drawn from each class (the default), or the last")
+    add("--leave-out", metavar="COLUMN", nargs="+", default=[], help="of a table: do not use these")
+    add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
+        help=f"of a column of a table; rarer ones count as one (default: {MOST_CATEGORIES})")
+    add("--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
+        help="that a table may have (default: 10,000)")
     for name, setting in SETTINGS.items():
         add(_option(name), **setting.option)
     add_backend(parser)
     add("--out", metavar="DIR",
-        help="folder for model.gpunn, history.csv and the checkpoint (default: runs/DATASET)")
+        help="folder for model.gpunn, of a data set history.csv and the checkpoint too "
+        "(default: runs/NAME)")
     add("--resume", action="store_true",
         help="go on with the run in DIR, under its settings; only --epochs may differ")
     add("--force", action="store_true",
@@ -103,7 +138,7 @@ class _Run(Callback):
         x, y = self.held_out
         outputs = self.model.predict(x, verbose=0)
         found = trained_on.doubt(outputs, y)
-        self.said = trained_on.said_of_doubt(outputs, found["unsure_below"])
+        self.said = trained_on.said_of_doubt(outputs, y)
         data = self.settings["dataset"]
         prepared = {"prepared": data} if data == "mnist" else {}
         self.model.trained_on = {**self.model.trained_on, "data": data, **prepared, **found}
@@ -111,6 +146,8 @@ class _Run(Callback):
 
 
 def run(args: argparse.Namespace) -> int:
+    if os.path.exists(args.dataset):
+        return _run_file(args)
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -152,6 +189,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_file(args: argparse.Namespace) -> int:
+    if args.resume:
+        raise ValueError("--resume goes on with runs on data sets; begin anew on a table.")
+    if args.dataset in DATASETS:
+        print(
+            f"gpunn: {args.dataset} is a file here, and is taken, not the data set of this name.",
+            file=sys.stderr,
+        )
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    return train_table.run(args, Settings(**given))
+
+
 def make_model(settings: dict[str, Any]) -> Sequential:
     """The compiled network; it bears the name of its data set."""
     model = Sequential(name=settings["dataset"])
@@ -186,9 +235,7 @@ def _summary(settings: dict[str, Any], model: Sequential) -> str:
 def _begin(out: str, backup: BackupAndRestore) -> None:
     """Make sure that the results can be written; begin without a checkpoint."""
     checkpoint = backup.path
-    os.makedirs(out, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+    begin_folder(out)
     if os.path.exists(checkpoint):
         backup.take()  # not under the feet of a run that goes on
         print(f"gpunn: the unfinished run in {out} is begun anew.", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cells import is_date, is_missing, numbers
+from .cells import is_date, is_missing, number, numbers
 from .reading import Table, TableError
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones are one category together
@@ -175,9 +175,11 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
         present, y, names = present[good], values[good], []
     else:
         texts = [cells[i] for i in present]
+        if is_numeric and not bad:
+            texts = [_plain(text, table.decimal) for text in texts]
         names = sorted(set(texts), key=lambda text: _order(text, table.decimal))
-        number = {text: i for i, text in enumerate(names)}
-        y = np.array([number[text] for text in texts], np.int32)
+        place = {text: i for i, text in enumerate(names)}
+        y = np.array([place[text] for text in texts], np.int32)
         if len(names) > min(MOST_CLASSES, max(len(texts) // 2, 2)):
             raise TableError(
                 f"{where} has {len(names):,} different values in {len(texts):,} rows: too many "
@@ -193,6 +195,47 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
     return Target(name, task, present, y, names, notes)
 
 
+def answers_of(
+    table: Table, name: str, classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The rows whose target is known to a model, their class numbers or numbers, and what to say
+    of the others.
+
+    Raises:
+        TableError: if there is no such row.
+    """
+    cells = table.column(name)
+    if classes:
+        place = {text: float(i) for i, text in enumerate(classes)}
+        named = (c if c in place else _plain(c, table.decimal) for c in cells)
+        values = np.array([place.get(cell, np.nan) for cell in named])
+    else:
+        values, _ = numbers(cells, table.decimal)
+    rows = np.flatnonzero(~np.isnan(values))
+    unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
+    others = sorted(cell for cell in unknown if not is_missing(cell))
+    said = []
+    if others:
+        what = "no class of the model" if classes else "no number"
+        shown = ", ".join(map(_short, others[:5])) + (", ..." if len(others) > 5 else "")
+        said.append(f"{name}: {what}: {shown}; these rows are left out")
+    if not len(rows):
+        raise TableError(f"{table.path}: no row has a target {name!r} that the model knows.")
+    return rows, values[rows].astype(np.int64 if classes else np.float64), said
+
+
+def _plain(text: str, decimal: str) -> str:
+    """A number in one way of writing it, a text as it is.
+
+    >>> _plain("1.0", "."), _plain("1,5", ","), _plain("a", ".")
+    ('1', '1.5', 'a')
+    """
+    value = number(text, decimal)
+    if value is None or not np.isfinite(value):
+        return text
+    return str(int(value)) if value == int(value) else str(value)
+
+
 def _order(text: str, decimal: str) -> tuple[float, str]:
-    values, bad = numbers([text], decimal)
-    return (np.inf, text) if bad else (float(values[0]), text)
+    value = number(text, decimal)
+    return (np.inf if value is None else value, text)

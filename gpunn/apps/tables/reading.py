@@ -95,6 +95,8 @@ def read_table(
     if not start:
         raise TableError(f"{name} is empty.")
     if start.startswith((b"PAR1", b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        if start.startswith(b"PK") and os.path.splitext(name)[1].lower() not in _FRAMES:
+            raise TableError(f"{name} is an archive, no table. Is it to be called .xlsx?")
         table = _from_frame(name)
         _check_names(name, table.names, max_columns)
         return table
@@ -139,7 +141,7 @@ def _decoded(name: str) -> tuple[str, list[str]]:
             return text, [] if encoding == "utf-8-sig" else [f"read as {encoding.upper()}"]
     start = data[:2000]
     zeros = [start[i::2].count(0) for i in (0, 1)]
-    if max(zeros) > 0.3 * len(start) / 2 and len(data) % 2 == 0:
+    if max(zeros) > 0.4 * len(start) / 2 and len(data) % 2 == 0:
         encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
         try:
             return data.decode(encoding), ["read as UTF-16, by its zeros"]
@@ -286,7 +288,7 @@ _FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
 def _from_frame(name: str) -> Table:
     """A file that pandas or polars reads, its values as the texts that a CSV file would have."""
     kind = "parquet" if _starts(name, b"PAR1") else "excel"
-    needs = "pandas and pyarrow" if kind == "parquet" else "pandas and openpyxl"
+    needs = "pandas pyarrow" if kind == "parquet" else "pandas openpyxl"
     frame: Any = None
     for library in ("pandas", "polars"):
         try:
@@ -299,8 +301,8 @@ def _from_frame(name: str) -> Table:
         break
     if frame is None:
         raise ImportError(
-            f'{name}: {kind.capitalize()} files need {needs}, or polars: pip install '
-            f'"gpunn[frames]"; or save it as CSV.'
+            f"{name}: {kind.capitalize()} files need pandas or polars: pip install {needs}. Or "
+            f"save it as CSV."
         )
     if not len(frame) or not len(frame.columns):
         raise TableError(f"{name} has no rows.")

@@ -1,0 +1,92 @@
+"""`gpunn predict model.gpunn table.csv`: the table with what a model says of its rows, as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+import numpy as np
+
+from gpunn.apps import trained_on
+from gpunn.apps.tables import Table, read_table
+from gpunn.apps.tables.cells import is_number
+from gpunn.apps.tables.preparing import TableModel, matrix
+from gpunn.models import Model
+
+
+def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
+    """Write the rows of the table ``args.files`` with their predictions."""
+    if len(args.files) > 1:
+        raise ValueError("One table at a time: each gets a CSV file of its own.")
+    if args.out is not None and os.path.exists(args.out) and not args.force:
+        raise FileExistsError(f"{args.out} is there already: name another, or say --force.")
+    table = read_table(args.files[0])
+    x, said = matrix(known.features, table)
+    for sentence in (*table.notes, *said):
+        print(f"{table.path}: {sentence}", file=sys.stderr)
+    about = trained_on.known(model)
+    made = predicted(model.predict(x, verbose=0), known.target, about)
+    if args.json:
+        rows = zip(*made.values(), strict=True)
+        print(json.dumps([dict(zip(made, row, strict=True)) for row in rows]))
+        return 0
+    if args.out is None:
+        _write(sys.stdout, table, made, args.raw)
+        return 0
+    with open(args.out, "w", encoding="utf-8", newline="") as file:
+        _write(file, table, made, args.raw)
+    print(f"Wrote {args.out}, {table.rows:,} rows")
+    return 0
+
+
+def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[str, list[Any]]:
+    """The columns that a model adds: the prediction, probabilities by class, whether it is unsure.
+
+    >>> predicted(np.array([[0.75, 0.25]]), "kind", {"classes": ["a", "b"], "unsure_below": 0.8})
+    {'predicted kind': ['a'], 'probability of a': [0.75], 'probability of b': [0.25], \
+'unsure': ['yes']}
+    """
+    classes = about.get("classes")
+    if not classes:
+        return {f"predicted {target}": [float(v) for v in outputs.reshape(-1)]}
+    if outputs.shape[1] != len(classes):
+        raise ValueError(f"The model has {outputs.shape[1]} outputs, and {len(classes)} classes.")
+    best = outputs.argmax(axis=1)
+    made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
+    for i, name in enumerate(classes):
+        made[f"probability of {name}"] = [float(p) for p in outputs[:, i]]
+    unsure = outputs.max(axis=1) < about.get("unsure_below", 0)
+    made["unsure"] = ["yes" if one else "no" for one in unsure]
+    return made
+
+
+def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) -> None:
+    taken = set(table.names)
+    names = [f"{name} (2)" if name in taken else name for name in made]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_safe([*table.names, *names], raw))
+    for row in zip(*table.columns, *made.values(), strict=True):
+        writer.writerow(_safe(row, raw))
+
+
+def _safe(cells: Iterable[Any], raw: bool) -> list[Any]:
+    """Cells of which a spreadsheet computes none.
+
+    >>> _safe(["=1+1", "-0.5", "-", "a", 0.25], raw=False)
+    ["'=1+1", '-0.5', "'-", 'a', 0.25]
+    """
+    if raw:
+        return list(cells)
+    return [f"'{cell}" if _computed(cell) else cell for cell in cells]
+
+
+def _computed(cell: Any) -> bool:
+    """Whether a spreadsheet would take a text for a formula, and it is no number."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return False
+    return not is_number(cell)

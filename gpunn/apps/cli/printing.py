@@ -1,0 +1,17 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def as_lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of texts, in columns as wide as their longest text.
+
+    >>> print(as_lines([("", "accuracy"), ("mean", "0.5")]))
+          accuracy
+    mean  0.5
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ([cell.ljust(widths[i]) for i, cell in enumerate(row)] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)

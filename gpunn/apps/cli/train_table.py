@@ -1,0 +1,195 @@
+"""`gpunn train table.csv`: a network for a table, beside what is simpler."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from gpunn.apps import trained_on
+from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
+from gpunn.apps.tables.learning import (
+    Part,
+    Settings,
+    figures,
+    simple_predictions,
+    train,
+)
+from gpunn.apps.tables.preparing import TableModel, feature_of, matrix
+from gpunn.apps.tables.reading import Table
+from gpunn.apps.tables.splitting import split
+from gpunn.backends import get_backend, use_backend
+from gpunn.common.random import set_random_seed
+
+from .arguments import begin_folder, keep_earlier
+from .parser import hint
+from .printing import as_lines
+
+MODEL = "model.gpunn"
+SHOWN = 40  # columns in the table that is printed
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Train on the table ``args.dataset``; what can be wrong with it is found before."""
+    table = read_table(args.dataset, max_columns=args.max_columns)
+    target = target_of(table, _target_name(table, args.target), args.task)
+    _check_names(table, args.leave_out, "--leave-out")
+    columns = _columns(table, target.name, args)
+    used = [column for column in columns if column.kind != "left out"]
+    if not used:
+        raise TableError(
+            f"{table.path} has no column to learn from: "
+            f"{'; '.join(f'{c.name} is left out ({c.why})' for c in columns[:10]) or 'one only'}."
+        )
+    classes = len(target.classes)
+    rows = split(target.y, classes, args.split == "order", settings.seed)
+    known = TableModel(
+        target.name, target.task, [feature_of(c, target.rows[rows["train"]]) for c in used]
+    )
+    x, _ = matrix(known.features, table)
+    y = target.y if classes else target.y.astype(np.float32)
+    parts = {name: Part(x[target.rows[at]], y[at]) for name, at in rows.items()}
+    settings = settings.for_data(len(rows["train"]))
+    use_backend(get_backend(args.backend).name)
+    set_random_seed(settings.seed)
+    out = args.out or os.path.join("runs", os.path.splitext(os.path.basename(args.dataset))[0])
+    begin_folder(out)
+    print(_about(table, target, columns, rows, args.split), flush=True)
+    model, best, epochs = train(parts, classes, settings, "table")
+    print(_network(model, settings, best, epochs))
+    test = parts["test"]
+    found = {**simple_predictions(parts, classes, settings.seed)}
+    found["network"] = model.predict(test.x, verbose=0)
+    results = {name: figures(p, test.y, classes) for name, p in found.items()}
+    print(f"On the {len(test.y):,} test rows:\n{as_lines(_results(results))}")
+    about: dict[str, Any] = {"table": known.document()}
+    if classes:
+        held_out = parts["validation"]
+        outputs = model.predict(held_out.x, verbose=0)
+        about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
+        print(f"{trained_on.said_of_doubt(outputs, held_out.y)}.")
+    model.trained_on = about
+    if not args.force:
+        keep_earlier(out, [MODEL])
+    path = os.path.join(out, MODEL)
+    model.save(path, include_optimizer=False)
+    print(f"Saved {path}, with {_held(known, target)}")
+    return 0
+
+
+def _target_name(table: Table, given: str | None) -> str:
+    if given in table.names:
+        return str(given)
+    if given is None:
+        raise TableError(
+            f"Which column of {table.path} is to be predicted? Say --target NAME, one of: "
+            f"{_listed(table.names)}."
+        )
+    raise TableError(
+        f"{table.path} has no column {given!r}.{hint(given, table.names)} Its columns are "
+        f"{_listed(table.names)}."
+    )
+
+
+def _check_names(table: Table, names: list[str], option: str) -> None:
+    for name in names:
+        if name not in table.names:
+            raise TableError(
+                f"{option}: {table.path} has no column {name!r}.{hint(name, table.names)}"
+            )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 30:,} more" if len(names) > 30 else ""
+    return ", ".join(names[:30]) + more
+
+
+def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column]:
+    columns = []
+    for name in table.names:
+        if name in args.leave_out:
+            columns.append(Column(name, "left out", "as --leave-out says"))
+        elif name != target:
+            cells = table.column(name)
+            columns.append(column_of(name, cells, table.decimal, args.max_categories))
+    return columns
+
+
+# -- what is said
+
+
+def _about(
+    table: Table, target: Target, columns: list[Column], rows: dict[str, Any], how: str
+) -> str:
+    lines = [f"{table.path}: {table.rows:,} rows, {len(table.names):,} columns"]
+    if table.notes:
+        lines[0] += f" ({', '.join(table.notes)})"
+    counts = Counter(target.y.tolist())
+    if target.classes:
+        shown = [f"{name} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
+        more = ", ..." if len(target.classes) > 10 else ""
+        kind = "binary classification" if len(target.classes) == 2 else "classification"
+        lines.append(f"target {target.name}: {kind}, {', '.join(shown)}{more}")
+    else:
+        lines.append(
+            f"target {target.name}: regression, from {target.y.min():g} to {target.y.max():g}, "
+            f"scaled for training"
+        )
+    lines += [f"  {note}" for note in target.notes]
+    head = ("column", "taken as", "range or values", "missing")
+    lines.append(as_lines([head, *(_row(column) for column in columns[:SHOWN])]))
+    if len(columns) > SHOWN:
+        kinds = Counter(column.kind for column in columns[SHOWN:])
+        lines.append("and " + ", ".join(f"{n:,} more: {kind}" for kind, n in kinds.items()))
+    parts = [f"{len(at):,} {name}" for name, at in rows.items()]
+    drawn = {
+        "order": "in their order", "stratified": "each class in these shares",
+    }[how] if how == "order" or target.classes else "drawn at random"  # fmt: skip
+    lines.append(f"rows: {', '.join(parts)}, {drawn}")
+    return "\n".join(lines)
+
+
+def _row(column: Column) -> tuple[str, ...]:
+    notes = f" ({'; '.join(column.notes)})" if column.notes else ""
+    if column.kind == "left out":
+        return column.name, "left out", column.why, ""
+    missing = int(column.missing.sum())
+    if column.kind == "number":
+        low, high = np.nanmin(column.values), np.nanmax(column.values)
+        text = f"{low:g} to {high:g}{notes}"
+    else:
+        shown = ", ".join(column.categories[:4]) + (", ..." if len(column.categories) > 4 else "")
+        text = f"{len(column.categories)}: {shown[:40]}{notes}"
+    return column.name, column.kind, text, f"{missing:,}" if missing else ""
+
+
+def _network(model: Any, settings: Settings, best: int, epochs: int) -> str:
+    first, last = model.input_shape[1], model.output_shape[1]
+    sizes = "-".join(map(str, (first, *(settings.hidden or []), last)))
+    return (
+        f"network {sizes}, {model.count_params():,} parameters, {settings.optimizer} at "
+        f"{model.optimizer.learning_rate:g}, dropout {settings.dropout:g}, batches of "
+        f"{settings.batch_size}, seed {settings.seed}\n"
+        f"trained for {epochs} epochs; epoch {best} was the best on the validation rows and is kept"
+    )
+
+
+def _results(results: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+    names = list(next(iter(results.values())))
+    rows = [(name, *(f"{found[n]:.4g}" for n in names)) for name, found in results.items()]
+    return [("", *names), *rows]
+
+
+def _held(known: TableModel, target: Target) -> str:
+    """What the file has of the data's values: somebody may not want to give that away."""
+    categories = sum(f.categories is not None for f in known.features)
+    held = ["the columns' names", "medians, means and deviations"]
+    if categories:
+        held.append(f"the categories of {categories} columns")
+    if target.classes:
+        held.append("the names of the classes")
+    return f"{', '.join(held[:-1])} and {held[-1]}: no rows"

@@ -1,0 +1,56 @@
+"""Rows parted into those for training, validation and testing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .reading import TableError
+
+SHARES = {"train": 0.65, "validation": 0.15, "test": 0.20}
+FEWEST = 10  # rows that can be parted
+
+
+def split(
+    y: np.ndarray, classes: int = 0, by_order: bool = False, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Row numbers by part: 65% for training, 15% for validation, 20% for testing.
+
+    Args:
+        y: targets, of classes their numbers.
+        classes: how many there are: each is parted in these shares; 0 for numbers.
+        by_order: the last rows are tested on, those before them validated on: for rows in the
+            order of time. Else they are drawn at random.
+        seed: of the draw.
+
+    Raises:
+        TableError: if there are fewer than 10 rows.
+
+    >>> parts = split(np.arange(100) % 2, 2)
+    >>> {name: (len(rows), int((rows % 2).sum())) for name, rows in parts.items()}
+    {'train': (64, 32), 'validation': (16, 8), 'test': (20, 10)}
+    >>> split(np.arange(20.0), by_order=True)["test"].tolist()
+    [16, 17, 18, 19]
+    """
+    if len(y) < FEWEST:
+        raise TableError(
+            f"There {'is 1 row' if len(y) == 1 else f'are {len(y)} rows'} with a target; at least "
+            f"{FEWEST} are needed to train on some and test on others."
+        )
+    if by_order:
+        return dict(zip(SHARES, _parted(np.arange(len(y))), strict=True))
+    random = np.random.default_rng(seed)
+    groups = [np.flatnonzero(y == c) for c in range(classes)] if classes else [np.arange(len(y))]
+    parted = [_parted(random.permutation(group)) for group in groups]
+    return {
+        name: random.permutation(np.concatenate(parts))
+        for name, parts in zip(SHARES, zip(*parted, strict=True), strict=True)
+    }
+
+
+def _parted(rows: np.ndarray) -> list[np.ndarray]:
+    """A group's rows in their order; the smallest group is for training first, then testing."""
+    test = round(SHARES["test"] * len(rows)) if len(rows) > 2 else len(rows) // 2
+    validation = round(SHARES["validation"] * len(rows)) if len(rows) > 3 else 0
+    validation = max(validation, int(len(rows) > 3))
+    train = len(rows) - test - validation
+    return [rows[:train], rows[train : train + validation], rows[train + validation :]]

@@ -1,0 +1,297 @@
+"""Tables of one's own on the command line: read, trained on, evaluated, predicted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from sklearn import datasets
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import gpunn
+from gpunn.apps.cli import main
+from gpunn.apps.tables import read_table
+from gpunn.apps.tables.kinds import column_of
+from gpunn.apps.tables.preparing import feature_of, matrix
+
+pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
+
+
+def table(path, names, rows, separator=","):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows([names, *rows])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    """A folder with iris.csv, and gpunn's model of it; and what was printed."""
+    folder = tmp_path_factory.mktemp("iris")
+    found = datasets.load_iris()
+    names = ["sepal length", "sepal width", "petal length", "petal width", "species"]
+    rows = [
+        [*x, found.target_names[y]] for x, y in zip(found.data.tolist(), found.target, strict=True)
+    ]
+    path = table(folder / "iris.csv", names, rows)
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
+        patch.setattr("sys.stdout", out)
+        patch.setenv("GPUNN_BACKEND", "numpy")
+        options = ["--target", "species", "--epochs", "60", "--out", str(folder / "out")]
+        assert main(["train", path, *options]) == 0
+        return folder, names, rows, out.getvalue()
+
+
+# -- reading
+
+CELLS = [["größe", "art", "preis"], ["1.5", "a;b", "1"], ["-2.25", "ä", ""], ["1e3", "c", "7"]]
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding", "decimal"),
+    [
+        (",", "utf-8", "."), (",", "utf-8-sig", "."), ("\t", "utf-16", "."),
+        (";", "latin-1", ","), ("\t", "utf-16-le", "."), ("|", "utf-32", ","),
+    ],
+)  # fmt: skip
+def test_tables_of_every_kind_are_the_same(tmp_path, separator, encoding, decimal):
+    path = tmp_path / "a.csv"
+    text = io.StringIO(newline="")
+    rows = [[c.replace(".", decimal) for c in row] for row in CELLS]
+    csv.writer(text, delimiter=separator).writerows(rows)
+    path.write_bytes(text.getvalue().encode(encoding))
+    found = read_table(path)
+    assert found.names == CELLS[0]
+    assert [list(row) for row in zip(*found.columns, strict=True)] == rows[1:]
+    assert found.decimal == decimal
+    said = ", ".join(found.notes)
+    assert ("Latin-1" in said) == (encoding == "latin-1")
+    assert ("UTF-16" in said) == encoding.startswith("utf-16")
+    assert ("decimal commas" in said) == (decimal == ",")
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        (",0,1\n0,1.5,2\n", ["Unnamed: 0", "0", "1"]),  # a frame without names, by pandas
+        ("country,1990,1991\nA,1,2\nB,3,4\n", ["country", "1990", "1991"]),
+        ("5.1,setosa\n4.9,setosa\n", ["0", "1"]),
+        ("1,2\n3,4\n", ["0", "1"]),
+        ("a,b\nx,y\nz,x\n", ["a", "b"]),
+    ],
+)
+def test_a_header_is_told_from_a_row(tmp_path, rows, names):
+    (tmp_path / "a.csv").write_text(rows)
+    assert read_table(tmp_path / "a.csv").names == names
+
+
+@pytest.mark.parametrize("kind", ["parquet", "excel"])
+def test_files_of_other_kinds_are_read_by_pandas(tmp_path, kind):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow" if kind == "parquet" else "openpyxl")
+    frame = pandas.DataFrame({"a": [1.5, None], "b": ["x", "y"], "c": [3, 4]})
+    path = str(tmp_path / ("a.parquet" if kind == "parquet" else "a.xlsx"))
+    getattr(frame, f"to_{kind}")(path, index=False)
+    found = read_table(path)
+    assert (found.names, found.columns) == (["a", "b", "c"], [["1.5", ""], ["x", "y"], ["3", "4"]])
+
+
+# -- preparing
+
+
+def test_columns_become_what_scikit_learn_makes_of_them(tmp_path):
+    random = np.random.default_rng(0)
+    numbers = random.standard_normal(60) * 30 + 5000
+    texts = random.choice(["red", "green", "blue"], 60)
+    shown = ["" if i % 7 == 0 else str(value) for i, value in enumerate(numbers)]
+    cells = zip(shown, texts, strict=True)
+    found = read_table(table(tmp_path / "a.csv", ["n", "t"], cells))
+    rows = np.arange(40)
+    columns = [column_of(name, found.column(name)) for name in found.names]
+    x, said = matrix([feature_of(column, rows) for column in columns], found)
+    numbers[::7] = np.nan
+    filled = SimpleImputer(strategy="median").fit(numbers[rows, None]).transform(numbers[:, None])
+    assert x[:, 0] == pytest.approx(StandardScaler().fit(filled[rows]).transform(filled)[:, 0])
+    assert x[:, 1].tolist() == np.isnan(numbers).tolist()
+    encoded = OneHotEncoder(categories=[columns[1].categories]).fit_transform(texts[:, None])
+    assert x[:, 2].max() == 0 and x[:, 3:].tolist() == encoded.toarray().tolist() and not said
+
+
+def messy(path, rows=160, seed=0):
+    """What people have: an index, dates, names, gaps, a mistake, a constant, many categories."""
+    random = np.random.default_rng(seed)
+    x, kind = random.standard_normal(rows), random.integers(0, 3, rows)
+    price = 5000 + 900 * x + 400 * kind
+    cells = [
+        [i, f"2024-01-{i % 28 + 1:02}", f"Person {i}", "" if i % 9 == 0 else f"{x[i]:.4f}",
+         ["=low", "mid", "high"][kind[i]], "EUR", f"c{i % 60}", f"{price[i]:.2f}"]
+        for i in range(rows)
+    ]  # fmt: skip
+    cells[4][3] = "oops"
+    names = ["", "day", "name", "size", "grade", "currency", "shop", "price"]
+    return table(path, names, cells)
+
+
+def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
+    path = messy(tmp_path / "sales.csv")
+    options = ["--target", "price", "--epochs", "40", "--out", str(tmp_path), "--batch-size", "8"]
+    assert main(["train", path, *options, "--max-categories", "20"]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split("  ")[0]: re.sub(" +", " ", line) for line in said.splitlines()}
+    assert rows["Unnamed: 0"] == "Unnamed: 0 left out an identifier: it counts the rows"
+    assert rows["day"] == "day left out dates"
+    assert rows["name"].startswith("name left out texts that are nearly all different (160 differ")
+    assert rows["size"].endswith("('oops' in row 5) 19") or "'oops' in row 5) 19" in rows["size"]
+    assert rows["grade"].startswith("grade category 3: ")
+    assert rows["currency"] == "currency left out constant: always 'EUR'"
+    assert "40 rare categories count as one" in rows["shop"]
+    assert "target price: regression, from " in said
+    assert "with the columns' names, medians, means and deviations and the categories of 2" in said
+    results = {k: float(v.split()[-1]) for k, v in rows.items() if k in ("mean", "network")}
+    assert results["network"] > 0.6 > results["mean"]  # R2, of a target about 5,000
+
+
+def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, capsys):
+    path = messy(tmp_path / "sales.csv")
+    options = ["--target", "price", "--split", "order", "--leave-out", "shop"]
+    short = ["--epochs", "30", "--hidden", "16", "--out", str(tmp_path)]
+    assert main(["train", path, *options, *short]) == 0
+    said = capsys.readouterr().out
+    assert "shop        left out  as --leave-out says" in said
+    assert "104 train, 24 validation, 32 test, in their order" in said
+    model = str(tmp_path / "model.gpunn")
+    messy(tmp_path / "sales.csv")
+    lines = (tmp_path / "sales.csv").read_text().splitlines()
+    (tmp_path / "last.csv").write_text("\n".join([lines[0], *lines[-32:]]))
+    assert main(["evaluate", model, "--data", str(tmp_path / "last.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    network = next(line.split() for line in said.splitlines() if line.startswith("network  "))
+    assert [f"{found[k]:.4g}" for k in ("MAE", "RMSE", "R2")] == network[1:]
+    assert main(["predict", model, path]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    prices = np.array([[float(r["price"]), float(r["predicted price"])] for r in rows])
+    assert abs(prices[:, 1].mean() - 5400) < 500
+    assert {row["grade"] for row in rows} == {"'=low", "mid", "high"}
+    assert main(["predict", model, path, "--raw"]) == 0
+    assert ",=low," in capsys.readouterr().out
+    # The file holds what the training did: a target that the table lacks is not needed.
+    rows = [["", "new", "x"], [1, "mid", 0]]
+    short = table(tmp_path / "new.csv", ["price", "grade", "size"], rows)
+    assert main(["predict", model, short]) == 0
+    printed, warned = capsys.readouterr()
+    assert "size: 1 cells no numbers, as 'x'" in warned
+    assert "grade: not among the categories of training: 'new'" in warned
+    assert len(printed.splitlines()) == 3
+
+
+def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys):
+    folder, names, rows, said = iris
+    lines = said.splitlines()
+    assert lines[1] == "target species: classification, setosa 50, versicolor 50, virginica 50"
+    assert "rows: 96 train, 24 validation, 30 test, each class in these shares" in lines
+    found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
+    assert float(found["network"]) >= 0.9 and float(found["majority class"]) == 0.3333
+    model = str(folder / "out" / "model.gpunn")
+    assert os.listdir(folder / "out") == ["model.gpunn"]
+    assert main(["evaluate", model, "--data", str(folder / "iris.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] > 0.93
+    assert main(["predict", model, str(folder / "iris.csv"), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    # Columns in another order, with others among them, and without the target.
+    other = table(tmp_path / "b.csv", ["colour", *names[3::-1]], [["red", *r[3::-1]] for r in rows])
+    out = str(tmp_path / "out.csv")
+    assert main(["predict", model, other, "--out", out]) == 0
+    with open(out, newline="") as file:
+        written = list(csv.DictReader(file))
+    assert list(written[0])[5:] == list(plain[0])
+    assert [{k: str(v) for k, v in row.items()} for row in plain] == [
+        {k: row[k] for k in plain[0]} for row in written
+    ]
+    capsys.readouterr()
+    assert main(["predict", model, other, "--out", out]) == 1
+    assert "there already: name another, or say --force" in capsys.readouterr().err
+
+
+def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").write_bytes((iris[0] / "iris.csv").read_bytes())
+    assert main(["train", "mnist", "--target", "species", "--epochs", "1"]) == 0
+    printed, said = capsys.readouterr()
+    assert "mnist is a file here, and is taken" in said
+    assert "mnist: 150 rows" in printed and (tmp_path / "runs/mnist/model.gpunn").exists()
+
+
+# -- mistakes
+
+
+def _numbered(count, targets):
+    rows = (f"{i * i % 7},{i % 3}.5,{targets[i]}" for i in range(count))
+    return "\n".join(["a,b,t", *rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", "--target t", "is empty"),
+        ("\n\n", "--target t", "only line ends"),
+        ("a,b,t\n", "--target t", "names of columns, and no rows"),
+        ("a,b,t\n1,2.5,x\n", "--target t", "'x' in all rows: there is nothing to learn"),
+        (_numbered(4, "xyxy"), "--target t", "There are 4 rows with a target; at least 10"),
+        (_numbered(30, "x" * 30), "--target t", "the target 't' is 'x' in all rows"),
+        (_numbered(30, [""] * 30), "--target t", "the target 't' is empty in all 30 rows"),
+        (_numbered(30, range(30)), "--target t --task classification", "too many classes"),
+        (_numbered(30, "xy" * 15), "--target t --task regression", "regression needs numbers"),
+        (_numbered(30, "xy" * 15), "", "Say --target NAME, one of: a, b, t"),
+        (_numbered(30, "xy" * 15), "--target T", "no column 'T'. Did you mean 't'?"),
+        (_numbered(30, "xy" * 15), "--target t --leave-out c", "--leave-out: "),
+        (_numbered(30, "xy" * 15), "--target t --leave-out a b", "no column to learn from"),
+        ("a,b,b\n1,2,3\n", "--target a", "2 columns are named 'b' (numbers 2, 3)"),
+        ("a," * 10**6 + "t\n1", "--target t", "1,000,001 columns"),
+        ("a,t\n1,2\n3\n", "--target t", "the row in line 3 has 1 cells, the first row has 2"),
+        ('a,t\n"1,2\n3,4\n', "--target t", "the row in line 3 has 1 cells"),
+        ("a\0b,t\n", "--target t", "zero bytes"),
+        ("PK\3\4", "--target t", "is an archive, no table"),
+    ],
+)  # fmt: skip
+def test_tables_that_cannot_be_learnt_from(tmp_path, capsys, text, options, said):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    assert main(["train", str(path), *options.split(), "--out", str(tmp_path / "out")]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("gpunn: error: ") and complaint.count("\n") == 1
+    assert said in complaint
+    assert not (tmp_path / "out").exists()  # before any work
+
+
+def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
+    folder, names, rows, _ = iris
+    model = str(folder / "out" / "model.gpunn")
+    path = table(tmp_path / "a.csv", [*names[:3], "x"], [row[:4] for row in rows])
+    for command in (["predict", model, path], ["evaluate", model, "--data", path]):
+        assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "lacks the column 'petal width'; it has 'sepal length'" in said
+    assert "lacks the target 'species'" in said
+    strange = table(tmp_path / "b.csv", names, [[*r[:4], "rose"] for r in rows[:20]])
+    assert main(["evaluate", model, "--data", strange]) == 1
+    assert "no row has a target 'species' that the model knows" in capsys.readouterr().err
+    assert main(["evaluate", model]) == 1
+    assert "say --data FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["target", "columns", "columns/0/name", "columns/0/mean"])
+def test_what_a_model_says_of_its_table_is_checked(iris, tmp_path, capsys, place):
+    model = gpunn.saving.load_model(iris[0] / "out" / "model.gpunn")
+    *way, last = (int(k) if k.isdecimal() else k for k in place.split("/"))
+    inside = model.trained_on["table"]
+    for key in way:
+        inside = inside[key]
+    inside[last] = None
+    model.save(tmp_path / "m.gpunn")
+    assert main(["predict", str(tmp_path / "m.gpunn"), str(iris[0] / "iris.csv")]) == 1
+    assert f"the entry 'trained_on/table/{place}' is None" in capsys.readouterr().err
