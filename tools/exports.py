@@ -8,6 +8,7 @@ so this also works while an ``__init__`` names something that is gone.
 from __future__ import annotations
 
 import ast
+import itertools
 import runpy
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,6 +61,10 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
 }
 
 
+# Folders of a package whose parts are the package's own.
+JOINED = ("layers/preprocessing",)
+
+
 def assigned(body: Iterable[ast.stmt], name: str) -> Any:
     """The literal that a module or a class assigns to ``name``; None if it does not."""
     for node in body:
@@ -106,18 +111,27 @@ def import_from(module: str, names: Iterable[str]) -> str:
 
 def statements(folder: Path) -> str:
     """The imports of a package, what stands beside its classes, and ``__all__``."""
+    name = folder.relative_to(PACKAGE).as_posix()
+    joined = [inner for inner in JOINED if inner.rpartition("/")[0] == name]
+    paths = [folder.glob("[!_]*.py"), *((PACKAGE / inner).glob("[!_]*.py") for inner in joined)]
     modules = {
-        path.stem: ast.parse(path.read_text(encoding="utf-8")).body
-        for path in sorted(folder.glob("[!_]*.py"))
+        ".".join(path.relative_to(folder).with_suffix("").parts): ast.parse(
+            path.read_text(encoding="utf-8")
+        ).body
+        for path in sorted(itertools.chain(*paths))
     }
     found = list(parts(modules))
     names = {module: assigned(body, "__all__") for module, body in modules.items()}
     for module, listed in names.items():
         if listed is None:
             names[module] = [part.name for part in found if part.module == module]
-    beside = PACKAGES[folder.relative_to(PACKAGE).as_posix()]
+    beside = PACKAGES[name]
     lines = [line for part in found if (line := beside(part))]
-    inner = [path.parent.name for path in sorted(folder.glob("*/__init__.py"))]
+    inner = [
+        path.parent.name
+        for path in sorted(folder.glob("*/__init__.py"))
+        if path.parent.relative_to(PACKAGE).as_posix() not in joined
+    ]
     public = {*inner, *(name for listed in names.values() for name in listed)}
     public.update(name for line in lines for name in line.split(" = ")[:-1])
 

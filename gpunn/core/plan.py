@@ -8,7 +8,7 @@ node becomes a `Call`: all that a layer sees when it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,34 @@ class Node:
     given: Any = None
 
 
+@dataclass
+class HostPart:
+    """What is done with data on the host, before a step reads them.
+
+    Data are numbered as nodes are: `INPUT` and below the inputs, from 0 what the steps give.
+
+    Attributes:
+        steps: a layer and the number of what it encodes, each after those it reads.
+        fed: the numbers of what steps of the model read.
+        checks: a layer, and the number of what it looks at before the first step.
+    """
+
+    steps: list[tuple[Any, int]]
+    fed: list[int]
+    checks: list[tuple[Any, int]] = field(default_factory=list)
+
+    def source(self, number: int) -> int:
+        """The input, counted from 0, that something is made of."""
+        while number >= 0:
+            number = self.steps[number][1]
+        return INPUT - number
+
+    @property
+    def encoded(self) -> set[int]:
+        """The inputs, counted from 0, that are encoded."""
+        return {INPUT - number for _, number in self.steps if number < 0}
+
+
 class Plan:
     """The nodes of a model in the order in which they run.
 
@@ -51,6 +79,7 @@ class Plan:
         nodes: in an order in which every node comes after those it reads.
         input_shapes: of one sample of each input.
         outputs: numbers of the nodes whose outputs are the model's; the last by default.
+        host: what is done before; its ``fed`` are the inputs then. None: nothing.
     """
 
     def __init__(
@@ -58,8 +87,10 @@ class Plan:
         nodes: Sequence[Node],
         input_shapes: Iterable[tuple[int, ...]],
         outputs: Iterable[int] | None = None,
+        host: HostPart | None = None,
     ) -> None:
         self.nodes = list(nodes)
+        self.host = host
         self.input_shapes = tuple(input_shapes)
         self.outputs = (len(self.nodes) - 1,) if outputs is None else tuple(outputs)
         self.output_shapes = tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunn.backends.contract.backend import Backend
+from gpunn.core.plan import HostPart
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Spec:
         targets: of each output.
         names: of the inputs.
         eager: whether what a user writes is called in each step.
+        given: as ``inputs``, of what users give; ``inputs`` are what steps read.
+        host: what makes these of those; None where they are the same.
+        by_name: whether inputs were declared by their names.
     """
 
     backend: Backend
@@ -63,3 +67,6 @@ class Spec:
     targets: tuple[Target, ...]
     names: tuple[str, ...] = ("x",)
     eager: bool = False
+    given: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    host: HostPart | None = None
+    by_name: bool = False

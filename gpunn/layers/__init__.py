@@ -28,6 +28,10 @@ from .noise import Dropout, GaussianDropout, GaussianNoise
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .operations import Lambda
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+from .preprocessing.discretization import Discretization
+from .preprocessing.encoding import CategoryEncoding
+from .preprocessing.lookups import IntegerLookup, StringLookup
+from .preprocessing.normalization import Normalization
 
 AvgPool2D = AveragePooling2D
 Convolution2D = Conv2D
@@ -38,11 +42,13 @@ MaxPool2D = MaxPooling2D
 
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose", "Dense",
-    "Dropout", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D",
-    "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "Input",
-    "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D",
-    "Maximum", "Minimum", "Multiply", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape",
-    "Softmax", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D", "add", "average",
-    "concatenate", "deserialize", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
+    "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
+    "Convolution2DTranspose", "Dense", "Discretization", "Dropout", "Flatten", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
+    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "IntegerLookup", "Lambda",
+    "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
+    "Multiply", "Normalization", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape",
+    "Softmax", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+    "add", "average", "concatenate", "deserialize", "get", "maximum", "minimum", "multiply",
+    "serialize", "subtract",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
-from gpunn.core.plan import INPUT, Call, Node, Plan
+from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
 from gpunn.core.workspace import run_once
 from gpunn.ops.given import Given, Place, with_tensors
 from gpunn.ops.primitive import place_in_user_code
@@ -37,6 +37,9 @@ class Applicable(Holder, GraphOperation):
     reshapes: bool
     folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+    on_host = False
+    """True for a layer that makes numbers of data while they are fed, by ``encode(x, argument)``:
+    it stands behind inputs of a model, and `call` does what remains to be done in the step."""
     has_call = False
     """True for a user's class that writes `call`: then that is traced and differentiated."""
     activity_regularizer: Any = None
@@ -175,6 +178,11 @@ class Applicable(Holder, GraphOperation):
                 raise TypeError(
                     f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
                 )
+            if entry.dtype == "string" and not self.on_host:
+                raise TypeError(
+                    f"{self.name} takes numbers, and {entry.name!r} holds texts: put "
+                    f"layers.StringLookup between them."
+                )
         if self.has_call:
             return given
         if self.takes_list and not isinstance(x, (list, tuple)):
@@ -185,6 +193,10 @@ class Applicable(Holder, GraphOperation):
                 f"layers.Concatenate or layers.Add."
             )
         return given
+
+    @property
+    def host_part(self) -> HostPart | None:
+        return HostPart([(self, INPUT)], [0]) if self.on_host else None
 
     def _shape_argument(self, shapes: Sequence[Sample]) -> Any:
         return list(shapes) if self.takes_list else shapes[0]

@@ -22,13 +22,28 @@ from .symbolic import Application, SymbolicTensor
 __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]
 
 
+DATA_DTYPES = (
+    "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+)  # fmt: skip
+"""What inputs may hold that steps do not compute with: texts are encoded before, whole numbers
+become floats."""
+
+
+def _data_dtype(given: Any) -> str | None:
+    """The one of these that an argument ``dtype`` names, as text or as a type; else None."""
+    name = getattr(given, "__name__", None) or getattr(given, "name", given)
+    name = {"str": "string", "int": "int64", "bool_": "bool"}.get(name, name)
+    return name if isinstance(name, str) and name in DATA_DTYPES else None
+
+
 class InputLayer(Layer):
     """The shape of one input sample. Made by `Input`; does nothing when run.
 
     Args:
         shape: of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None.
+        dtype: ``"float32"``, ``"float64"`` or None; of data, ``"string"`` for texts, which
+            `StringLookup` reads, and ``"int64"`` and its kin for whole numbers.
         name: of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
         input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
@@ -59,7 +74,12 @@ class InputLayer(Layer):
         if shape is None:
             assert batch_shape is not None
             batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
-        super().__init__(dtype=dtype, name=name, input_shape=check_shape(shape, "shape"))
+        self.data_dtype = _data_dtype(dtype)
+        super().__init__(
+            dtype=None if self.data_dtype else dtype,
+            name=name,
+            input_shape=check_shape(shape, "shape"),
+        )
         self.shape = self.input_shape = check_shape(shape, "shape")
         self.batch_size = batch_size
         self._give_output()
@@ -77,7 +97,31 @@ class InputLayer(Layer):
         config = super().get_config()
         config["shape"] = list(config.pop("input_shape"))
         del config["trainable"]
+        if self.data_dtype is not None:
+            config["dtype"] = self.data_dtype
         return config
+
+    @property
+    def gives_on_host(self) -> bool:
+        return True
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether its data are texts."""
+        return self.data_dtype == "string"
+
+    @property
+    def check_values(self) -> Any:
+        """See `Layer`; of an input that was declared to be of whole numbers."""
+        return None if self.data_dtype in (None, "string") else self._check_whole
+
+    def _check_whole(self, array: np.ndarray, argument: str) -> None:
+        if array.dtype.kind == "f" and (np.floor(array) != array).any():
+            at = np.argwhere(np.floor(array) != array)[0].tolist()
+            raise ValueError(
+                f"{argument} holds {array[tuple(at)]} at {at}; the input {self.name!r} was "
+                f"declared with dtype={self.data_dtype!r}: whole numbers are expected."
+            )
 
 
 def Input(
@@ -94,7 +138,8 @@ def Input(
     Args:
         shape: of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None.
+        dtype: ``"float32"``, ``"float64"`` or None; of data, ``"string"`` for texts, which
+            `StringLookup` reads, and ``"int64"`` and its kin for whole numbers.
         name: of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gpunn.common.config import resolve_dtype
-from gpunn.core.plan import Node
+from gpunn.core.plan import HostPart, Node
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given
 from gpunn.ops.tensor import Symbolic
@@ -63,6 +63,8 @@ class SymbolicTensor(Symbolic):
         dtype: that the layer asks for, or the default; of an operation, that of its result.
         name: of the layer.
         application: of which layer to what it is an output; its ``index``-th.
+        on_host: whether it is known while data are fed, before a step: an input, or what layers
+            that compute on the host make of inputs.
     """
 
     def __init__(self, application: Application, index: int, shape: tuple[int | None, ...]) -> None:
@@ -72,6 +74,9 @@ class SymbolicTensor(Symbolic):
         layer = application.layer
         self.dtype = resolve_dtype(getattr(layer, "dtype_given", None) or application.dtype)
         self.name = layer.name
+        self.on_host = layer.gives_on_host
+        if layer.gives_text:
+            self.dtype = "string"
 
     @property
     def layer(self) -> Any:
@@ -160,6 +165,25 @@ class GraphOperation:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).setdefault("applications", [])
         vars(self).update(state)
+
+    check_values: Any = None
+    """A function of a layer that looks at the data where it reads an input: it is called with an
+    array and the argument's name, and raises a ValueError."""
+
+    @property
+    def gives_on_host(self) -> bool:
+        """Whether what it gives is known while data are fed, see `SymbolicTensor`."""
+        return False
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether texts come out, which no step reads."""
+        return False
+
+    @property
+    def host_part(self) -> HostPart | None:
+        """What it does with its inputs while data are fed; None for nothing."""
+        return None
 
     def check_inputs(self, x: Any) -> list[SymbolicTensor]:
         """The tensors that it reads, of what it was called on.

@@ -59,6 +59,8 @@ def is_traced(x: Any) -> bool:
 
 def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool | None) -> Any:
     """A layer applied to tensors inside a trace."""
+    if layer.on_host:
+        raise TypeError(not_in_a_call(layer))
     if layer.has_call:
         tensors, given = Given.of(args, kwargs, lambda x: isinstance(x, Tensor))
         layer.build_for([t.shape[1:] for t in tensors], given)
@@ -66,6 +68,14 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
     else:
         y = apply_own(layer, args[0], training)
     return penalized(y, layer.activity_regularizer)
+
+
+def not_in_a_call(layer: Any) -> str:
+    """What is said of a layer that computes on the host, applied inside a call."""
+    return (
+        f"{layer.name} encodes data while they are fed, and cannot be applied inside a call. Put "
+        f"it in front: x = gpunn.Input((1,)), gpunn.Model(x, mine({layer.name}(x)))."
+    )
 
 
 def add_loss(loss: Any) -> None:

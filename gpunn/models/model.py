@@ -308,7 +308,7 @@ class Model(PredictingModel):
 
     def _validation_source(self, given: Any) -> Rows | Batches:
         assert self.plan is not None
-        x, y, weight = data.validation_parts(given, len(self.plan.input_shapes))
+        x, y, weight = data.validation_parts(given, len(self.graph.inputs))
         return self._source(x, y, weight, None, "validation_data")[1]
 
     def evaluate(

@@ -106,7 +106,7 @@ class PredictingModel(CompilableModel):
         """The arrays of a batch of inputs, on the device."""
         self._build_for(x)
         rows = data.to_rows(self._spec(), x, needs_y=False)
-        return [rows.arrays[name_of("x", k)] for k in range(len(self.graph.inputs))]
+        return [rows.arrays[name_of("x", k)] for k in range(len(self._spec().inputs))]
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Outputs for one batch, as arrays that have ``numpy()``; with ``training``, dropout drops

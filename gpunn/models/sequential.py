@@ -157,7 +157,7 @@ class Sequential(Model):
         if self.dtype_given is not None or self.built:
             config["dtype"] = self.dtype_given or self.dtype
         if self.built:
-            config["build_input_shape"] = [None, *self._known_plan("input_shape").input_shapes[0]]
+            config["build_input_shape"] = [None, *self.graph.inputs[0].sample]
         return config
 
     @classmethod

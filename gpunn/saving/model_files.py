@@ -284,12 +284,22 @@ def _check_parts(document: dict[str, Any], most: int) -> None:
 
 
 def _parts(value: Any) -> int:
-    """How many names and dictionaries stand in lists, anywhere in ``value``."""
+    """How many names and dictionaries stand in lists, anywhere in ``value``.
+
+    The entries of a vocabulary are texts as they were read: nothing is made of them.
+    """
+    if isinstance(value, dict):
+        plain = (key for key, entry in value.items() if key == "vocabulary" and _is_plain(entry))
+        value = {key: entry for key, entry in value.items() if key not in set(plain)}
     entries = value.values() if isinstance(value, dict) else value
     if not isinstance(value, (dict, list)):
         return 0
     own = isinstance(value, list) and sum(isinstance(e, (dict, str)) for e in value)
     return own + sum(map(_parts, entries))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(e, (dict, list)) for e in value)
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -17,7 +17,7 @@ from gpunn.common.overrides import replaces
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.holder import ParameterHolder
-from gpunn.core.plan import Node, Plan
+from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.layers import traced
 from gpunn.layers.held import layers_in, name_parameters, parameters_in
 from gpunn.layers.shapes import check_shape
@@ -168,7 +168,8 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return self.graph.input_names if self.declared_inputs() is not None else ["x"]
 
     def _build(self, shapes: Sequence[Sample]) -> None:
-        known = list(self._plan.input_shapes) if self._plan else self.declared_inputs()
+        built = self._plan is not None
+        known = [t.sample for t in self.graph.inputs] if built else self.declared_inputs()
         if known is not None and known != list(shapes):
             names = [", ".join(map(str, given)) for given in (known, shapes)]
             raise ValueError(
@@ -214,6 +215,10 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
                 )
         return tensors
 
+    @property
+    def host_part(self) -> HostPart | None:
+        return None if self.plan is None else self.plan.host
+
     def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
         self._build(shapes)
         return list(self._known_plan("output_shape").output_shapes)
@@ -255,12 +260,17 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return run_graph(self.graph, x, training)
 
     def call_in_trace(self, x: Any, training: bool | None) -> Any:
-        """The model applied to tensors inside a call."""
+        """The model applied to tensors inside a call.
+
+        Raises:
+            TypeError: if layers of it compute on the host.
+        """
         if self._plan is None and self.declared_inputs() is None:
             form = Form.of(x)
             self._input_names_for(x)
             self._build([tuple(t.shape[1:]) for t in form.unpack(x)])
-        _ = self.plan
+        if self.host_part is not None and self.host_part.steps:
+            raise TypeError(traced.not_in_a_call(self.host_part.steps[0][0]))
         options = {"training": training} if traced.takes_training(self) else {}
         return self.call(x, **options)
 

@@ -14,6 +14,8 @@ from gpunn.layers.operations import Operation
 from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
 from gpunn.ops.given import Given
 
+from .host import Fed
+
 
 class Graph:
     """What lies between symbolic inputs and outputs.
@@ -143,17 +145,33 @@ class Graph:
         return any(application is layer.applications[0] for layer in self.input_layers)
 
     def plan(self) -> Plan:
-        """What runs in which order."""
-        numbers, nodes = dict(self._numbers), list[Node]()
+        """What runs in which order, and what is done on the host before."""
+        fed = Fed(self.inputs, self._read_in_steps())
+        nodes = list[Node]()
         for application in self.applications:
-            sources = [numbers[id(t)] for t in application.inputs]
+            layer = application.layer
+            sources = fed.sources(application)
+            if layer.gives_on_host:
+                continue
             shapes = [t.sample for t in application.inputs]
-            append = application.layer.append_nodes
+            append = layer.append_nodes
             appended = append(nodes, sources, shapes, "", application.training, application.given)
             for tensor, number in zip(application.outputs, appended, strict=True):
-                numbers.setdefault(id(tensor), number)
-        outputs = [numbers[id(t)] for t in self.outputs]
-        return Plan(nodes, [t.sample for t in self.inputs], outputs)
+                fed.numbers.setdefault(id(tensor), number)
+        outputs = [fed.number(t) for t in self.outputs]
+        return Plan(nodes, fed.shapes, outputs, fed.part())
+
+    def _read_in_steps(self) -> list[bool]:
+        """Of each input, whether anything reads it that is not encoded before, or nothing does."""
+        encoded, read = set[int](), {id(t) for t in self.outputs}
+        for application in self.applications:
+            host = application.layer.host_part
+            direct = list(range(len(application.inputs)))
+            if host is not None:
+                encoded |= {id(application.inputs[k]) for k in host.encoded}
+                direct = [INPUT - number for number in host.fed if number < 0]
+            read |= {id(application.inputs[k]) for k in direct}
+        return [id(t) in read or id(t) not in encoded for t in self.inputs]
 
     # -- files
 
@@ -222,7 +240,8 @@ def _input_layer(tensor: SymbolicTensor) -> InputLayer:
     """The layer of an input; a new one for a tensor in the middle of other models."""
     if isinstance(tensor.layer, InputLayer):
         return tensor.layer
-    return InputLayer(tensor.sample, tensor.shape[0], name=f"{tensor.name}_input")
+    dtype = tensor.dtype if tensor.dtype == "string" else None
+    return InputLayer(tensor.sample, tensor.shape[0], dtype, name=f"{tensor.name}_input")
 
 
 def _form_name(form: Form) -> str:

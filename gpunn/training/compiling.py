@@ -280,13 +280,24 @@ class CompilableModel(Structure):
         targets = [
             Target(name, shape, loss) for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
+        given = tuple(
+            (name, tensor.sample) for name, tensor in zip(arguments, self.graph.inputs, strict=True)
+        )
+        host = plan.host
+        fed = given
+        if host is not None:
+            names = [arguments[host.source(number)] for number in host.fed]
+            fed = tuple(zip(names, plan.input_shapes, strict=True))
         return Spec(
             self._arena.backend,
             self._arena.dtype,
-            tuple(zip(arguments, plan.input_shapes, strict=True)),
+            fed,
             tuple(targets),
             tuple(inputs),
             self._eager,
+            given,
+            host,
+            self.graph.input_form.kind is dict,
         )
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:

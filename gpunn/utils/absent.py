@@ -27,14 +27,14 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
         ),
         (
-            "layers for text; turn it into numbers before, as with scikit-learn's "
+            "layers for running text; turn it into numbers before, as with scikit-learn's "
             "CountVectorizer",
-            "TextVectorization StringLookup Embedding ReversibleEmbedding",
+            "TextVectorization Embedding ReversibleEmbedding",
         ),
         (
-            "layers that prepare columns; prepare them before, as with scikit-learn's "
-            "preprocessing",
-            "Normalization Discretization CategoryEncoding Hashing HashedCrossing IntegerLookup",
+            "layers that hash; StringLookup and IntegerLookup with num_oov_indices put unknown "
+            "values into several codes by a hash",
+            "Hashing HashedCrossing",
         ),
         (
             "layers that change pictures at random, or cut and resize them; prepare the arrays "

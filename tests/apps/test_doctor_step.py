@@ -150,7 +150,7 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
 
 
 def test_every_kind_of_layer_keeps_to_the_width() -> None:
-    for name, arguments in registered.cases("layer"):
+    for name, arguments in registered.cases("layer", *parity.NO_CASE["layer"]):
         model = parity.network("numpy", "float32", "layer", name, arguments)
         text = step_profile.table(model, step_profile.profile_step(model))
         assert max(map(len, text.splitlines())) <= step_profile.WIDTH

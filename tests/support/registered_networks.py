@@ -16,11 +16,14 @@ from gpunn.backends.contract.control import BATCHES, PASS, POSITION, UPDATES
 # classes equally often: a gradient that is 0 but for rounding would be made large by Adam.
 ROWS, BATCH, EPOCHS = 51, 11, 4
 KINDS = ("layer", "activation", "loss", "metric", "optimizer")
-NO_METRIC = ("Mean", "MeanMetricWrapper")  # of numbers that are no predictions; of any function
+NO_CASE: dict[str, tuple[str, ...]] = {
+    "metric": ("Mean", "MeanMetricWrapper"),  # of numbers that are no predictions; of any function
+    "layer": ("IntegerLookup", "StringLookup"),  # stand in front of a network, not in it
+}
 CASES = [
     (kind, name, arguments)
     for kind in KINDS
-    for name, arguments in registered.cases(kind, *(NO_METRIC if kind == "metric" else ()))
+    for name, arguments in registered.cases(kind, *NO_CASE.get(kind, ()))
 ]
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 # The same, in every run the first of each name, and in `make test-more` the others too.

@@ -1,0 +1,93 @@
+"""What `adapt` is given: one array of all samples, or batches of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__")
+
+
+def batches(data: Any, steps: int | None = None) -> Iterator[Any]:
+    """What stands for one array each: ``data`` alone, or what it yields.
+
+    A list is one array if it holds numbers, texts or lists of such, and batches if it holds
+    arrays.
+
+    Raises:
+        TypeError: for a dictionary, or for something that yields nothing.
+
+    >>> [list(batches(given)) for given in ([1, 2], iter([[1], [2]]))]
+    [[[1, 2]], [[1], [2]]]
+    """
+    if isinstance(data, dict):
+        raise TypeError(f"adapt takes one array or column; got a dictionary, {list(data)}.")
+    is_list = isinstance(data, (list, tuple, range))
+    several = is_list and len(data) > 0 and all(len(_shape(entry)) > 0 for entry in data)
+    if any(hasattr(data, mark) for mark in ARRAY_MARKS) or (is_list and not several):
+        yield data
+        return
+    if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(
+            data, (str, bytes)
+        ):
+            raise TypeError(f"adapt takes an array, a column or batches of such; got {data!r}.")
+        data = (data[i] for i in range(len(data)))
+    for batch in itertools.islice(data, steps):
+        yield batch[0] if isinstance(batch, tuple) else batch
+
+
+def _shape(entry: Any) -> Any:
+    shape = getattr(entry, "shape", ())
+    return () if shape is None else shape
+
+
+def numbers(batch: Any, name: str) -> np.ndarray:
+    """A batch as an array of finite numbers, float64.
+
+    Raises:
+        TypeError: for texts and other objects; the first is named.
+        ValueError: for no rows, and for a value that is missing or not finite.
+    """
+    array = np.asarray(batch)
+    if array.dtype.kind not in "biuf":
+        array = _from_objects(array, name)
+    if array.ndim == 0 or not array.size:
+        raise ValueError(f"{name}.adapt: there are no values; the data's shape is {array.shape}.")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        at = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ValueError(
+            f"{name}.adapt: the data hold {array[tuple(at)]} at {at}; every value must be finite. "
+            f"Leave such rows out, or fill them in."
+        )
+    return array
+
+
+def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    found = np.empty(array.shape)
+    for at, value in np.ndenumerate(array):
+        if is_missing(value):
+            found[at] = np.nan
+        elif isinstance(value, (bool, int, float, np.number)):
+            found[at] = value
+        else:
+            raise TypeError(
+                f"{name}.adapt: the data must be real numbers; at {list(at)} there is {value!r}. "
+                f"Texts go through StringLookup."
+            )
+    return found
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an entry of a column stands for none: None, NaN, pandas's NA and NaT.
+
+    >>> [is_missing(value) for value in (None, float("nan"), "", 0)]
+    [True, True, False, False]
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(value != value)

@@ -1,0 +1,184 @@
+"""Numbers as the bins that they are in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_integer, check_positive, optional
+from gpunn.common.fields import field
+from gpunn.layers.layer import Layer
+from gpunn.ops.table import ops
+
+from .adapting import batches, numbers
+from .encoding import alone, encoded, mode_check, refuse_sparse
+
+__all__ = ["Discretization"]
+
+
+ONE_LOOP = 64
+"""Up to so many boundaries a number is compared with each in turn."""
+
+
+def _check_boundaries(name: str, value: Any) -> tuple[float, ...]:
+    array = np.asarray(value)
+    rising = array.ndim == 1 and array.dtype.kind in "biuf" and bool((np.diff(array) >= 0).all())
+    if not rising or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers that rise; got {value!r}.")
+    return tuple(array.astype(np.float64).tolist())
+
+
+class Discretization(Layer):
+    """Numbers as the bins that they are in: bin k holds those from boundary k-1 up to, but not
+    including, boundary k.
+
+    The boundaries are said, or `adapt` finds them: quantiles of data, so that each bin gets about
+    as many numbers. It is computed inside the step.
+
+    Args:
+        bin_boundaries: where bins end, rising; there is one bin more.
+        num_bins: how many bins `adapt` makes; one of the two is given.
+        epsilon: how exact quantiles are: data are kept as about 1 / epsilon of their values.
+        output_mode: ``"int"``: the number of the bin; ``"one_hot"``, ``"multi_hot"`` and
+            ``"count"`` make rows of it as `CategoryEncoding` does.
+        sparse: taken as in Keras; must be False.
+
+    Raises:
+        ValueError: for both or none of bin_boundaries and num_bins.
+
+    >>> Discretization([0.0, 1.0])([[-1.5, 0.0, 0.5, 3.4]]).tolist()
+    [[0, 1, 1, 2]]
+    >>> layer = Discretization(num_bins=4)
+    >>> layer.adapt(range(1, 9))
+    >>> layer.bin_boundaries
+    [2.0, 4.0, 6.0]
+    """
+
+    examples = (
+        {"bin_boundaries": [-0.5, 0.25, 1.0]},
+        {"bin_boundaries": [0.1], "output_mode": "count"},
+    )
+
+
+    bin_boundaries: Any = field(
+        default=None, check=optional(_check_boundaries), attribute="_boundaries",
+        managed=property(lambda layer: layer._boundaries and list(layer._boundaries)),
+    )  # fmt: skip
+    num_bins: int | None = field(
+        default=None, check=optional(lambda name, value: check_integer(name, value, 2))
+    )
+    epsilon: float = field(default=0.01, check=check_positive)
+    output_mode: str = field(
+        default="int", check=mode_check("int", "one_hot", "multi_hot", "count")
+    )
+    sparse: bool = field(default=False, check=refuse_sparse)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._boundaries: tuple[float, ...] | None
+        if (self._boundaries is None) == (self.num_bins is None):
+            raise ValueError(
+                f"{self.name} needs either bin_boundaries or num_bins; got "
+                f"{'neither' if self.num_bins is None else 'both'}."
+            )
+
+    @property
+    def depth(self) -> int:
+        """How many bins there are."""
+        return len(self._known()) + 1
+
+    def _known(self) -> tuple[float, ...]:
+        if self._boundaries is None:
+            raise ValueError(
+                f"{self.name} has no boundaries yet: call {self.name}.adapt(data) first, or pass "
+                f"bin_boundaries."
+            )
+        return self._boundaries
+
+    def call(self, x: Any) -> Any:
+        bounds = np.asarray(self._known(), x.dtype)
+        if len(bounds) > ONE_LOOP:
+            codes = ops.cast(ops.digitize(x, bounds), x.dtype)
+        else:  # comparisons with numbers are parts of one loop
+            codes = ops.zeros_like(x)
+            for bound in bounds:
+                codes = codes + ops.cast(ops.greater_equal(x, bound), x.dtype)
+        return encoded(codes, self.output_mode, self.depth)
+
+    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        if args and alone(self, args[0]):
+            return super().run(np.asarray(args[0])[None], training=training)[0]
+        y = super().run(*args, training=training, **kwargs)
+        return y.astype(np.int64) if self.output_mode == "int" else y
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Find boundaries between which about as many numbers of the data lie.
+
+        Args:
+            data: numbers of any shape: an array, a list, a column of a frame, or batches of them.
+            steps: how many batches are read; all by default.
+
+        Raises:
+            TypeError, ValueError: for what holds no finite numbers, where bin_boundaries were
+                said, and where the number of bins would change in a model.
+        """
+        if self.num_bins is None:
+            raise ValueError(f"{self.name}.adapt: bin_boundaries were given; give num_bins.")
+        summary = np.zeros((2, 0))
+        for batch in batches(data, steps):
+            values = _summary(numbers(batch, self.name).reshape(-1), self.epsilon)
+            summary = _compressed(_merged(values, summary), self.epsilon)
+        if not summary.shape[1]:
+            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+        found = tuple(_compressed(summary, 1.0 / self.num_bins)[0, :-1].tolist())
+        if self.output_mode != "int" and self.input_shape and len(found) + 1 != self.depth:
+            raise ValueError(
+                f"{self.name}.adapt: the data make {len(found) + 1} bins, and the layer stands in "
+                f"a model that was built for {self.depth}. Build the model anew."
+            )
+        self._boundaries = found
+
+    def data_held(self) -> dict[str, str]:
+        """What it keeps of the values of the data, in words."""
+        if not self._boundaries:
+            return {}
+        low, high = self._boundaries[0], self._boundaries[-1]
+        return {"boundaries": f"{len(self._boundaries)}, from {low:g} to {high:g}"}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        found = config.pop("bin_boundaries", None)
+        if config.get("num_bins") is None or found is None:
+            return cls(bin_boundaries=found, **config)
+        layer = cls(**config)
+        layer._boundaries = _check_boundaries("bin_boundaries", found)
+        return layer
+
+
+# A summary is a table of two rows: some of the values in their order, and for how many each of
+# them stands. The three functions give the numbers that Keras's do.
+
+
+def _summary(values: np.ndarray, epsilon: float) -> np.ndarray:
+    """About 1 / epsilon of the values, at equal distances."""
+    step = max(values.size * epsilon, 1)
+    kept = np.sort(values)[int(step - 1) :: int(step)]
+    return np.stack([kept, np.full(kept.size, float(step))])
+
+
+def _merged(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    both = np.concatenate([a, b], axis=1)
+    return both[:, np.argsort(both[0])]
+
+
+def _compressed(summary: np.ndarray, epsilon: float) -> np.ndarray:
+    """A summary of 1 / epsilon values, between those that were there; a shorter one as it is."""
+    if summary.shape[1] * epsilon < 1:
+        return summary
+    shares = epsilon + np.arange(0.0, 1.0, epsilon)
+    counts = summary[1].cumsum()
+    of_whole = counts / counts[-1]
+    values = np.interp(shares, of_whole, summary[0])
+    return np.stack([values, np.diff(np.interp(shares, of_whole, counts), prepend=0.0)])

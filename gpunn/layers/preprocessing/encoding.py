@@ -1,0 +1,129 @@
+"""Codes of categories as rows of numbers, and the layer that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_choice, check_positive_integer
+from gpunn.common.fields import field
+from gpunn.layers.layer import Layer
+from gpunn.ops.table import ops
+
+__all__ = ["CategoryEncoding"]
+
+MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+OLD_NAMES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+MOST_CODES = 1 << 24
+"""Up to here float32 holds each whole number."""
+
+
+def mode_check(*modes: str) -> Any:
+    """A check of an argument ``output_mode``, by Keras's older names too."""
+    return lambda name, value: check_choice(name, OLD_NAMES.get(value, value), modes)
+
+
+def refuse_sparse(name: str, value: Any) -> bool:
+    """``sparse``, which must be False."""
+    if value:
+        raise ValueError(f"{name}=True: there are no sparse tensors; leave it out.")
+    return False
+
+
+def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
+    """Codes (batch, ...) as ``mode`` says, in terms of `gpunn.ops`.
+
+    Args:
+        codes: whole numbers; one that is not from 0 to ``depth`` - 1 counts nowhere.
+        mode: "int" leaves them as they are. "one_hot": a row with a 1 for each code, in the place
+            of a last axis of one, else along a new one. Of the codes along the last axis
+            "multi_hot" makes a row with a 1 for each that is there, "count" one of how often it
+            is, and "tf_idf" that times a weight.
+        depth: length of a row.
+        weights: for "count" the weight of each code; for "tf_idf" that of each place.
+    """
+    if mode == "int":
+        return codes
+    dtype = codes.dtype
+    if mode == "one_hot":
+        if codes.ndim > 1 and codes.shape[-1] == 1:
+            codes = ops.reshape(codes, codes.shape[:-1])
+        return ops.one_hot(codes, depth, dtype=dtype)
+    if codes.ndim == 1:  # a sample is one code
+        codes = ops.expand_dims(codes, 1)
+    counts: Any = 0.0
+    for k in range(codes.shape[-1]):  # each a part of one loop over the rows
+        row = ops.one_hot(codes[..., k], depth, dtype=dtype)
+        if mode == "count" and weights is not None:
+            row = row * weights[..., k : k + 1]
+        counts = counts + row
+    if mode == "multi_hot":
+        return ops.minimum(counts, 1.0)
+    return counts * np.asarray(weights, counts.dtype) if mode == "tf_idf" else counts
+
+
+def alone(layer: Any, x: Any) -> bool:
+    """Whether an array that a layer is called on is one sample, as Keras has it: a vector of which
+    one row is made."""
+    return layer.output_mode in ("multi_hot", "count", "tf_idf") and np.ndim(x) == 1
+
+
+class CategoryEncoding(Layer):
+    """Whole numbers from 0 as rows with a 1 at their places, or with counts.
+
+    Computed inside the step. Where the layer reads an input of the model, data that hold other
+    numbers are refused before the first step.
+
+    Args:
+        num_tokens: how many categories there are: numbers are from 0 to one less.
+        output_mode: ``"one_hot"``: a row for each number, in the place of a last axis of one, else
+            along a new axis. ``"multi_hot"``: of the numbers along the last axis one row, with a 1
+            for each that is there; ``"count"``: with how often it is.
+        sparse: taken as in Keras; must be False.
+
+    Call it with ``count_weights`` of the shape of the numbers, to count weights.
+
+    >>> CategoryEncoding(3, "one_hot")([[2], [0]]).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    >>> CategoryEncoding(3, "count")([[2, 2], [0, 1]]).tolist()
+    [[0.0, 0.0, 2.0], [1.0, 1.0, 0.0]]
+    """
+
+    examples = ({"num_tokens": 3}, {"num_tokens": 2, "output_mode": "count"})
+
+    num_tokens: int = field(check=check_positive_integer)
+    output_mode: str = field(default="multi_hot", check=mode_check("one_hot", "multi_hot", "count"))
+    sparse: bool = field(default=False, check=refuse_sparse)
+
+    def call(self, x: Any, count_weights: Any = None) -> Any:
+        if count_weights is not None and self.output_mode != "count":
+            raise ValueError(
+                f"{self.name}: count_weights go with output_mode='count'; it is "
+                f"{self.output_mode!r}."
+            )
+        return encoded(x, self.output_mode, self.num_tokens, count_weights)
+
+    def check_values(self, array: np.ndarray, argument: str) -> None:
+        """Refuse data that are no whole numbers from 0 to ``num_tokens`` - 1."""
+        if array.size == 0:
+            return
+        low, high = array.min(), array.max()
+        whole = array.dtype.kind in "biu" or bool((np.floor(array) == array).all())
+        if not (whole and low >= 0 and high < self.num_tokens):
+            wrong = (array < 0) | (array >= self.num_tokens) | (np.floor(array) != array)
+            at = np.argwhere(wrong)[0].tolist()
+            raise ValueError(
+                f"{argument} holds {array[tuple(at)]} at {at}; {self.name} takes whole numbers "
+                f"from 0 to {self.num_tokens - 1}. Numbers of any size go through IntegerLookup."
+            )
+
+    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        x = np.asarray(args[0] if args else kwargs["x"])
+        if x.dtype.kind in "biuf":
+            self.check_values(x, self.name)
+        if not alone(self, x):
+            return super().run(*args, training=training, **kwargs)
+        given = [np.asarray(entry)[None] for entry in args]
+        named = {key: np.asarray(entry)[None] for key, entry in kwargs.items()}
+        return super().run(*given, training=training, **named)[0]

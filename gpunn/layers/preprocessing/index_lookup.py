@@ -1,0 +1,336 @@
+"""Values as their numbers in a vocabulary: what lookups of texts and of integers share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.common.arguments import check_count, check_flag, check_integer, optional
+from gpunn.common.fields import field
+
+from .adapting import batches
+from .encoding import MODES, MOST_CODES, alone, encoded, mode_check, refuse_sparse
+from .on_host import HostLayer
+
+UNKNOWN, DROPPED = -2, -1
+"""Codes of values out of the vocabulary, before they are placed, and of masked ones that count
+nowhere."""
+
+
+def refuse_salt(name: str, value: Any) -> None:
+    if value is not None:
+        raise ValueError(f"{name}: there is no salted hashing; leave it out.")
+
+
+class IndexLookup(HostLayer):
+    """The part of lookups that is about the vocabulary; arguments as of these."""
+
+    abstract = True
+    _given: ClassVar[Any]
+    _given_weights: ClassVar[Any]
+
+    max_tokens: int | None = field(
+        default=None, check=optional(lambda name, value: check_integer(name, value, 2))
+    )
+    num_oov_indices: int = field(default=1, check=check_count)
+    mask_token: Any = field(default=None)
+    oov_token: Any = field(default=None)
+    vocabulary: Any = field(
+        default=None, attribute="_given",
+        managed=property(lambda layer: list(layer._tokens) or None),
+    )  # fmt: skip
+    idf_weights: Any = field(
+        default=None, attribute="_given_weights",
+        managed=property(lambda layer: list(layer._weights[layer._token_start :]) or None),
+    )  # fmt: skip
+    invert: bool = field(default=False, check=check_flag)
+    output_mode: str = field(default="int", check=mode_check(*MODES))
+    pad_to_max_tokens: bool = field(default=False, check=check_flag)
+    sparse: bool = field(default=False, check=refuse_sparse)
+    salt: Any = field(default=None, check=refuse_salt, attribute=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.invert and self.output_mode != "int":
+            raise ValueError(
+                f"{self.name}: invert=True goes with output_mode='int'; got {self.output_mode!r}."
+            )
+        if self.pad_to_max_tokens and self.max_tokens is None:
+            raise ValueError(f"{self.name}: pad_to_max_tokens=True needs max_tokens.")
+        if self._given_weights is not None and self.output_mode != "tf_idf":
+            raise ValueError(
+                f"{self.name}: idf_weights go with output_mode='tf_idf'; it is "
+                f"{self.output_mode!r}."
+            )
+        self._tokens: list[Any] = []
+        self._weights: tuple[float, ...] = ()
+        given, weights = self._given, self._given_weights
+        del self._given, self._given_weights
+        if given is not None:
+            self.set_vocabulary(given, weights)
+
+    # -- what a subclass says
+
+    def as_tokens(self, values: Any) -> list[Any]:
+        """Entries of a vocabulary as they are kept."""
+        raise TypeError(f"{type(self).__name__} must define as_tokens(values).")
+
+    def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
+        """The codes of an array, `UNKNOWN` for what is not in the vocabulary, and the values."""
+        raise TypeError(f"{type(self).__name__} must define found(x, argument).")
+
+    def buckets(self, values: list[Any]) -> list[int]:
+        """Which of several numbers for unknown values each gets."""
+        raise TypeError(f"{type(self).__name__} must define buckets(values).")
+
+    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
+        """The values of each row of an array, missing ones left out, and the number of rows."""
+        raise TypeError(f"{type(self).__name__} must define counted(x, argument).")
+
+    def _changed(self) -> None:
+        """The vocabulary has changed."""
+
+    # -- the vocabulary
+
+    @property
+    def _oov_start(self) -> int:
+        return int(self.mask_token is not None and self.output_mode == "int")
+
+    @property
+    def _token_start(self) -> int:
+        return self._oov_start + self.num_oov_indices
+
+    def vocabulary_size(self) -> int:
+        """How many entries the vocabulary has, with those for masks and unknown values."""
+        return len(self._tokens) + self._token_start
+
+    @property
+    def depth(self) -> int:
+        """Length of a row of the output, where that is not a code."""
+        if self.pad_to_max_tokens:
+            assert self.max_tokens is not None
+            return self.max_tokens
+        self._require()
+        return self.vocabulary_size()
+
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
+        """The vocabulary: an entry's place is its code.
+
+        Args:
+            include_special_tokens: whether the entries for masks and unknown values stand there.
+        """
+        special = [self.mask_token] * self._oov_start + [self.oov_token] * self.num_oov_indices
+        return [*special, *self._tokens] if include_special_tokens else list(self._tokens)
+
+    def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
+        """Set the vocabulary, in the order of the codes.
+
+        Args:
+            vocabulary: an array or a list, with the entries for masks and unknown values in front
+                or without; or the path of a text file with an entry in each line.
+            idf_weights: with ``output_mode="tf_idf"``, a weight for each entry.
+
+        Raises:
+            ValueError: for an empty one, entries that stand there twice or are those for masks,
+                more than max_tokens, weights that are missing or too many, and where the number of
+                entries would change in a model that was built.
+        """
+        if isinstance(vocabulary, str):
+            with open(vocabulary, encoding="utf-8") as lines:
+                vocabulary = self.as_tokens(lines.read().splitlines())
+        entries = self.as_tokens(vocabulary)
+        if not entries:
+            raise ValueError(f"{self.name}: the vocabulary is empty.")
+        special = self.get_vocabulary()[: self._token_start]
+        has_special = bool(special) and entries[: len(special)] == special
+        tokens = entries[len(special) :] if has_special else entries
+        twice = [token for token, count in Counter(tokens).items() if count > 1]
+        if twice:
+            raise ValueError(f"{self.name}: the vocabulary holds {twice[0]!r} more than once.")
+        for reserved in (self.mask_token, self.oov_token if self.invert else None):
+            if reserved is not None and reserved in tokens:
+                raise ValueError(
+                    f"{self.name}: {reserved!r} is reserved and stands inside the vocabulary; it "
+                    f"may stand at its start, as in {special!r}, or be left out."
+                )
+        weights: tuple[float, ...] = ()
+        if self.output_mode == "tf_idf":
+            weights = self._checked_weights(idf_weights, len(entries))
+            if not has_special:
+                weights = (float(np.mean(weights)),) * self._token_start + weights
+        elif idf_weights is not None:
+            raise ValueError(f"{self.name}: idf_weights go with output_mode='tf_idf'.")
+        self._take(tokens, weights)
+
+    def _checked_weights(self, given: Any, count: int) -> tuple[float, ...]:
+        if given is None:
+            raise ValueError(f"{self.name}: output_mode='tf_idf' needs idf_weights.")
+        array = np.asarray(given)
+        if array.shape != (count,) or array.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{self.name}: idf_weights must be {count} numbers, one for each entry of the "
+                f"vocabulary; got an array of shape {array.shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{self.name}: idf_weights must be finite.")
+        return tuple(array.astype(np.float64).tolist())
+
+    def _take(self, tokens: list[Any], weights: tuple[float, ...]) -> None:
+        size = len(tokens) + self._token_start
+        if self.max_tokens is not None and size > self.max_tokens:
+            raise ValueError(
+                f"{self.name}: the vocabulary has {size} entries, and max_tokens is "
+                f"{self.max_tokens}."
+            )
+        if size > MOST_CODES:
+            raise ValueError(
+                f"{self.name}: {size:,} entries are more than float32 can number, {MOST_CODES:,}."
+            )
+        fixed = self.output_mode != "int" and not self.pad_to_max_tokens
+        if fixed and self.input_shape is not None and self._tokens and size != self.depth:
+            raise ValueError(
+                f"{self.name}: the vocabulary would have {size} entries, and the layer stands in a "
+                f"model that was built for {self.depth}. Build the model anew."
+            )
+        self._tokens, self._weights = tokens, weights
+        self._changed()
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Take the values of data as the vocabulary: the most frequent first, of equally frequent
+        ones the last in their order first. Missing values are left out.
+
+        Args:
+            data: values of any shape: an array, a list, a column of a frame, or batches of them;
+                for ``"tf_idf"`` a row is a document.
+            steps: how many batches are read; all by default.
+
+        Raises:
+            TypeError: for values of another kind.
+            ValueError: for no values at all, and as of `set_vocabulary`.
+        """
+        counts: Counter[Any] = Counter()
+        in_documents: Counter[Any] = Counter()
+        documents = 0
+        for batch in batches(data, steps):
+            rows, many = self.counted(batch, f"{self.name}.adapt: the data")
+            documents += many
+            for row in rows:
+                counts.update(row)
+                if self.output_mode == "tf_idf":
+                    in_documents.update(set(row))
+        for special in (self.mask_token, self.oov_token):
+            counts.pop(special, None)
+        if not counts:
+            raise ValueError(f"{self.name}.adapt: the data hold no value to take over.")
+        tokens = sorted(counts, key=lambda token: (counts[token], token), reverse=True)
+        if self.max_tokens is not None:
+            tokens = tokens[: max(self.max_tokens - self._token_start, 0)]
+        weights: tuple[float, ...] = ()
+        if self.output_mode == "tf_idf":
+            of_tokens = [np.log(1 + documents / (1 + in_documents[token])) for token in tokens]
+            weights = (float(np.mean(of_tokens)),) * self._token_start
+            weights += tuple(map(float, of_tokens))
+        self._take(tokens, weights)
+
+    def _require(self) -> None:
+        if not self._tokens:
+            raise ValueError(
+                f"{self.name} has no vocabulary yet: call {self.name}.adapt(data) first, or pass "
+                f"vocabulary=[...]."
+            )
+
+    # -- codes
+
+    @property
+    def gives_on_host(self) -> bool:
+        return self.output_mode == "int"
+
+    def encode(self, x: Any, argument: str = "x") -> np.ndarray:
+        self._require()
+        if self.invert:
+            return self._decoded(x, argument)
+        codes, values = self.found(x, argument)
+        unknown = codes == UNKNOWN
+        if unknown.any():
+            if not self.num_oov_indices:
+                at = np.argwhere(unknown)[0].tolist()
+                raise ValueError(
+                    f"{argument} holds {values[tuple(at)]!r} at {at}, which is not in the "
+                    f"vocabulary of {self.name}, and num_oov_indices is 0. With "
+                    f"num_oov_indices=1 all such values get one code."
+                )
+            codes[unknown] = self._oov_start
+            if self.num_oov_indices > 1:
+                codes[unknown] += np.asarray(self.buckets(values[unknown].tolist()), codes.dtype)
+        return codes
+
+    def _decoded(self, x: Any, argument: str) -> np.ndarray:
+        codes = np.asarray(x)
+        if codes.dtype.kind not in "biuf" or (np.floor(codes) != codes).any():
+            raise TypeError(
+                f"{argument} must hold whole numbers, codes; its dtype is {codes.dtype}."
+            )
+        entries = np.asarray([*self.get_vocabulary(), self.oov_token])
+        inside = (codes >= 0) & (codes < len(entries) - 1)
+        return entries[np.where(inside, codes, len(entries) - 1).astype(np.int64)]
+
+    def masked_code(self) -> int:
+        """The code of the mask token."""
+        return 0 if self.output_mode == "int" else DROPPED
+
+    def missing_code(self, argument: str, place: list[int]) -> int:
+        """The code of a value that is missing: that of the mask token, or of unknown values."""
+        if self.mask_token is not None:
+            return self.masked_code()
+        if self.num_oov_indices:
+            return self._oov_start
+        raise ValueError(
+            f"{argument} holds no value at {place}, and {self.name} has neither a mask_token nor "
+            f"codes for unknown values. Fill it in, or leave its row out."
+        )
+
+    def call(self, x: Any) -> Any:
+        mode = self.output_mode
+        return encoded(x, mode, 0 if mode == "int" else self.depth, self._padded_weights())
+
+    def _padded_weights(self) -> Any:
+        if self.output_mode != "tf_idf":
+            return None
+        return np.pad(np.asarray(self._weights), (0, self.depth - len(self._weights)))
+
+    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        codes = self.encode(args[0] if args else kwargs["x"], self.name)
+        if self.gives_on_host:
+            return codes if self.invert else codes.astype(np.int64)
+        if codes.ndim == 0:
+            codes = codes[None]
+        run = super(HostLayer, self).run
+        if alone(self, codes):
+            return run(codes[None], training=training)[0]
+        return run(codes, training=training)
+
+    # -- files
+
+    def data_held(self) -> dict[str, str]:
+        """What it keeps of the values of the data, in words."""
+        if not self._tokens:
+            return {}
+        first: Iterable[str] = map(repr, self._tokens[:3])
+        more = ", ..." if len(self._tokens) > 3 else ""
+        return {"vocabulary": f"{len(self._tokens)} categories: {', '.join(first)}{more}"}
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._weights:
+            config["vocabulary"] = self.get_vocabulary()
+            config["idf_weights"] = list(self._weights)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        if isinstance(config.get("vocabulary"), str):
+            raise ValueError("'vocabulary' names a file; a stored layer holds its vocabulary.")
+        return cls(**config)

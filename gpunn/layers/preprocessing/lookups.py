@@ -1,0 +1,272 @@
+"""Texts and integers of a vocabulary as codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import choice
+from gpunn.common.fields import field
+
+from .adapting import is_missing
+from .fingerprint import fingerprint
+from .index_lookup import UNKNOWN, IndexLookup
+
+__all__ = ["IntegerLookup", "StringLookup"]
+
+
+def _as_array(x: Any) -> np.ndarray:
+    """An array of NumPy, whatever holds the values; masked ones are None."""
+    if isinstance(x, np.ma.MaskedArray):
+        x = np.where(np.ma.getmaskarray(x), np.asarray(None, object), x.data)
+    if not isinstance(x, (list, tuple)):
+        return np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different length: their lists are named in the error
+        return np.asarray(x, dtype=object)
+    # Beside a text NumPy makes texts of numbers too.
+    return array if array.dtype.kind in "biuf" else np.asarray(x, dtype=object)
+
+
+class StringLookup(IndexLookup):
+    """Texts as their numbers in a vocabulary, or as rows made of these.
+
+    Texts are encoded on the host while data are fed; rows of codes are made in the step. So the
+    layer stands behind an input: ``gpunn.Input((1,), dtype="string")``. The codes begin with that
+    of the mask token, if there is one, and those of unknown texts. A text that is missing (None,
+    NaN, pandas's NA) counts as the mask token, or as unknown where there is none.
+
+    Args:
+        max_tokens: how many entries the vocabulary may have, with those for masks and unknown
+            texts.
+        num_oov_indices: how many codes unknown texts get: one; several, which are chosen by a hash
+            (FarmHash, as in TensorFlow); or none, then they are refused.
+        mask_token: a text that stands for a missing one. Its code is 0; in rows it counts nowhere.
+        oov_token: what `invert` gives for unknown codes.
+        vocabulary: the texts, or the path of a file with one in each line; else call `adapt`.
+        idf_weights: with ``"tf_idf"``, a weight for each text.
+        invert: codes to texts instead.
+        output_mode: ``"int"``; or ``"one_hot"``, ``"multi_hot"``, ``"count"``: rows as
+            `CategoryEncoding` makes them; ``"tf_idf"``: counts times log(1 + documents / (1 +
+            documents that have the text)).
+        pad_to_max_tokens: whether rows have max_tokens places.
+        sparse: taken as in Keras; must be False.
+        encoding: of texts that come as bytes.
+
+    >>> layer = StringLookup(vocabulary=["oak", "elm"])
+    >>> layer(["elm", "ash", "oak"]).tolist()
+    [2, 0, 1]
+    >>> StringLookup(vocabulary=["oak", "elm"], output_mode="one_hot")([["elm"], ["ash"]]).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+
+    examples = (
+        {"vocabulary": ["a", "b"]},
+        {"vocabulary": ["a", "b"], "output_mode": "one_hot", "num_oov_indices": 2},
+        {"vocabulary": ["a", "b"], "output_mode": "tf_idf", "idf_weights": [0.5, 2.0]},
+    )
+
+    max_tokens: int | None = None
+    num_oov_indices: int = 1
+    mask_token: Any = None
+    oov_token: Any = "[UNK]"
+    vocabulary: Any = None
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: str = "int"
+    pad_to_max_tokens: bool = False
+    sparse: bool = False
+    encoding: str = "utf-8"
+    salt: Any = None
+
+    def __post_init__(self) -> None:
+        self._codes: dict[Any, int] = {}
+        super().__post_init__()
+
+    @property
+    def gives_text(self) -> bool:
+        return self.invert
+
+    def as_tokens(self, values: Any) -> list[Any]:
+        found = _as_array(values)
+        if found.ndim != 1:
+            raise ValueError(
+                f"{self.name}: the vocabulary must be a list of texts; its shape is {found.shape}."
+            )
+        for k, token in enumerate(found.tolist()):
+            if not isinstance(token, (str, bytes)):
+                raise TypeError(
+                    f"{self.name}: the vocabulary must hold texts; entry {k} is {token!r}."
+                )
+        return [self._text(token) for token in found.tolist()]
+
+    def _text(self, value: Any) -> str:
+        return value.decode(self.encoding) if isinstance(value, bytes) else str(value)
+
+    def _changed(self) -> None:
+        start = self._token_start
+        self._codes = {token: start + k for k, token in enumerate(self._tokens)}
+
+    def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
+        array = _as_array(x)
+        table = dict(self._codes)
+        if self.mask_token is not None:
+            table[self.mask_token] = self.masked_code()
+        values = array.reshape(-1).tolist()
+        try:
+            codes = [table.get(value, UNKNOWN) for value in values]
+        except TypeError:  # something that has no hash
+            codes = [UNKNOWN] * len(values)
+        for k, code in enumerate(codes):
+            if code == UNKNOWN and type(values[k]) is not str:
+                place = [int(n) for n in np.unravel_index(k, array.shape)]
+                if is_missing(values[k]):
+                    codes[k] = self.missing_code(argument, place)
+                else:
+                    values[k] = self._checked(values[k], argument, place)
+                    codes[k] = table.get(values[k], UNKNOWN)
+        kept = np.empty(len(values), object)
+        kept[:] = values
+        return np.asarray(codes, np.int32).reshape(array.shape), kept.reshape(array.shape)
+
+    def _checked(self, value: Any, argument: str, place: list[int]) -> str:
+        if isinstance(value, (str, bytes)):
+            return self._text(value)
+        raise TypeError(
+            f"{argument} holds {value!r} at {place}, a {type(value).__name__}; {self.name} takes "
+            f"texts. Make texts of the column, as by x.astype(str), or use IntegerLookup."
+        )
+
+    def buckets(self, values: list[Any]) -> list[int]:
+        hashes = {value: fingerprint(value.encode()) for value in set(values)}
+        return [hashes[value] % self.num_oov_indices for value in values]
+
+    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
+        array = _as_array(x)
+        rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+        kept = []
+        for k, row in enumerate(rows.tolist()):
+            kept.append(
+                [
+                    value if type(value) is str else self._checked(value, argument, [k])
+                    for value in row
+                    if not is_missing(value)
+                ]
+            )
+        return kept, len(rows)
+
+
+class IntegerLookup(IndexLookup):
+    """Integers of any size as their numbers in a vocabulary, or as rows made of these.
+
+    As `StringLookup`, for integers: they are encoded on the host while data are fed, in 64 bits,
+    so that large ones are told apart. Floats are taken where they are whole numbers.
+
+    Args:
+        max_tokens, mask_token, vocabulary, idf_weights, invert, output_mode, pad_to_max_tokens,
+            sparse: as of `StringLookup`.
+        num_oov_indices: how many codes unknown integers get: one; several, the remainder of their
+            division; or none, then they are refused.
+        oov_token: what `invert` gives for unknown codes.
+        vocabulary_dtype: taken as in Keras: integers of 64 bits.
+        oov_method: ``"floormod"``, the remainder, or ``"farmhash"``, a hash as in TensorFlow.
+
+    >>> IntegerLookup(vocabulary=[12, 36])([[36, 7], [12, 12]]).tolist()
+    [[2, 0], [1, 1]]
+    """
+
+    examples = (
+        {"vocabulary": [3, 10**12]},
+        {"vocabulary": [3, 4], "output_mode": "count", "num_oov_indices": 2, "mask_token": 0},
+    )
+
+    max_tokens: int | None = None
+    num_oov_indices: int = 1
+    mask_token: Any = None
+    oov_token: Any = -1
+    vocabulary: Any = None
+    vocabulary_dtype: str = field(default="int64", check=choice("int64", "int32"))
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: str = "int"
+    sparse: bool = False
+    pad_to_max_tokens: bool = False
+    oov_method: str = field(default="floormod", check=choice("floormod", "farmhash"))
+    salt: Any = None
+
+    def as_tokens(self, values: Any) -> list[Any]:
+        if isinstance(values, list) and values and all(isinstance(v, str) for v in values):
+            values = [int(value) for value in values]  # lines of a file
+        array, missing = self._integers(values, f"{self.name}: the vocabulary")
+        if array.ndim != 1 or missing.any():
+            raise ValueError(
+                f"{self.name}: the vocabulary must be a list of integers; got {values!r:.80}."
+            )
+        return array.tolist()
+
+    def _integers(self, x: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
+        """An array of integers of 64 bits, and where it holds none."""
+        array = _as_array(x)
+        missing = np.zeros(array.shape, bool)
+        if array.dtype.kind == "O":
+            found = np.zeros(array.shape, np.int64)
+            for at, value in np.ndenumerate(array):
+                missing[at] = is_missing(value)
+                if not missing[at]:
+                    found[at] = self._integer(value, argument, list(at))
+            return found, missing
+        if array.dtype.kind == "f":
+            missing = np.isnan(array)
+            array = np.where(missing, 0, array)
+            for at in np.argwhere((np.floor(array) != array) | (np.abs(array) >= 2**63))[:1]:
+                self._integer(array[tuple(at)], argument, at.tolist())
+        elif array.dtype.kind not in "biu":
+            if array.size == 0:
+                return array.astype(np.int64), missing
+            self._integer(array.reshape(-1)[0], argument, [0] * array.ndim)
+        elif array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any():
+            at = np.argwhere(array > np.iinfo(np.int64).max)[0]
+            self._integer(array[tuple(at)], argument, at.tolist())
+        return array.astype(np.int64), missing
+
+    def _integer(self, value: Any, argument: str, place: list[int]) -> int:
+        whole = isinstance(value, (bool, int, np.integer, np.bool_)) or (
+            isinstance(value, (float, np.floating)) and float(value).is_integer()
+        )
+        if whole and -(2**63) <= int(value) < 2**63:
+            return int(value)
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise TypeError(
+            f"{argument} holds {shown!r} at {place}; {self.name} takes integers of 64 bits. Texts "
+            f"go through StringLookup, other numbers through Discretization."
+        )
+
+    def _changed(self) -> None:
+        tokens = np.asarray(self._tokens, np.int64)
+        order = np.argsort(tokens)
+        self._sorted, self._sorted_codes = tokens[order], order + self._token_start
+
+    def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
+        array, missing = self._integers(x, argument)
+        places = np.minimum(np.searchsorted(self._sorted, array), len(self._sorted) - 1)
+        known = self._sorted[places] == array
+        codes = np.where(known, self._sorted_codes[places], UNKNOWN).astype(np.int32)
+        if self.mask_token is not None:
+            codes[array == self.mask_token] = self.masked_code()
+        if missing.any():
+            codes[missing] = self.missing_code(argument, np.argwhere(missing)[0].tolist())
+        return codes, array
+
+    def buckets(self, values: list[Any]) -> list[int]:
+        n = self.num_oov_indices
+        if self.oov_method == "floormod":
+            return [value % n for value in values]
+        return [fingerprint(str(value).encode()) % n for value in values]
+
+    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
+        array, missing = self._integers(x, argument)
+        rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+        there = ~missing.reshape(rows.shape)
+        return [row[kept].tolist() for row, kept in zip(rows, there, strict=True)], len(rows)

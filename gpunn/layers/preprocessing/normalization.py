@@ -1,0 +1,245 @@
+"""Numbers brought to mean 0 and variance 1, as the data say."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.common.arguments import check_flag
+from gpunn.common.fields import field
+from gpunn.core.arena import Parameter
+from gpunn.layers.layer import Layer
+from gpunn.layers.shapes import Shape
+from gpunn.ops.table import ops
+
+from .adapting import batches, numbers
+
+__all__ = ["Normalization"]
+
+EPSILON = 1e-7
+"""The smallest standard deviation that is divided by, as `keras.config.epsilon` has it."""
+
+
+def _check_axis(name: str, value: Any) -> tuple[int, ...]:
+    given = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not all(hasattr(n, "__index__") and not isinstance(n, bool) and n != 0 for n in given):
+        raise ValueError(
+            f"{name} must be None, an axis or several, none of them 0, the batch; got {value!r}."
+        )
+    return tuple(map(int, given))
+
+
+def _check_moment(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers; got {value!r}.")
+    if name == "variance" and (array < 0).any():
+        raise ValueError(f"variance must be at least 0; got {value!r}.")
+    return array.astype(np.float64).tolist()
+
+
+def _moment(name: str) -> property:
+    def read(layer: Any) -> np.ndarray | None:
+        given = getattr(layer, f"input_{name}")
+        if not layer.built:
+            return given
+        parameter: Parameter | None = getattr(layer, f"adapt_{name}")
+        if parameter is None:
+            return layer._constant(given)
+        layer.own_arena()
+        return parameter.numpy().reshape(layer._spread)
+
+    return property(read, doc=f"The {name} as it is applied to a batch, once the layer is built.")
+
+
+class Normalization(Layer):
+    """y = (x - mean) / sqrt(variance), with the mean and the variance of the data.
+
+    They are those of what `adapt` was given, one for each place along ``axis``, kept as weights
+    that no update changes; or they are said here, and are constants. As in Keras a standard
+    deviation below 1e-7 counts as that. Without either, numbers stay as they are. It is computed
+    inside the step: a saved model takes numbers as they are in the data.
+
+    Args:
+        axis: the axis, or several, whose places each have a mean and a variance of their own;
+            None: one mean and one variance for all.
+        mean, variance: of the data, both or none: numbers, or arrays that fit to the axes.
+        invert: undo it: y = x sqrt(variance) + mean.
+
+    Raises:
+        ValueError: for one of mean and variance alone, or where their shapes differ.
+
+    >>> layer = Normalization()
+    >>> layer.adapt([[1.0, 10.0], [3.0, 30.0]])
+    >>> layer([[1.0, 10.0], [2.0, 30.0]]).tolist()
+    [[-1.0, -1.0], [0.0, 1.0]]
+    """
+
+    examples = (
+        {"mean": 0.5, "variance": 4.0},
+        {"axis": [1], "mean": -1.0, "variance": 0.25, "invert": True},
+        {},
+    )
+
+    input_mean: ClassVar[Any]
+    input_variance: ClassVar[Any]
+
+    axis: Any = field(default=-1, check=_check_axis)
+    mean: Any = field(
+        default=None, check=_check_moment, attribute="input_mean", managed=_moment("mean")
+    )
+    variance: Any = field(
+        default=None, check=_check_moment, attribute="input_variance", managed=_moment("variance")
+    )
+    invert: bool = field(default=False, check=check_flag)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.adapt_mean: Parameter | None = None
+        self.adapt_variance: Parameter | None = None
+        given = self.input_mean, self.input_variance
+        if (given[0] is None) != (given[1] is None):
+            raise ValueError(
+                f"{self.name}: mean and variance are given both, or neither; got "
+                f"mean={given[0]!r}, variance={given[1]!r}."
+            )
+        if given[0] is not None and np.shape(given[0]) != np.shape(given[1]):
+            raise ValueError(
+                f"{self.name}: mean and variance must have one shape; got {np.shape(given[0])} and "
+                f"{np.shape(given[1])}."
+            )
+        if given[0] is not None and np.ndim(given[0]) > len(self.axis):
+            raise ValueError(
+                f"{self.name}: mean has {np.ndim(given[0])} axes, and axis={self.axis} names "
+                f"{len(self.axis)}."
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        rank = len(input_shape)
+        axes = sorted(n + rank if n < 0 else n for n in self.axis)
+        if any(not 1 <= n < rank for n in axes) or len(set(axes)) < len(axes):
+            raise ValueError(
+                f"{self.name}: axis={self.axis} does not fit inputs of shape {tuple(input_shape)}: "
+                f"it must name different axes behind that of the batch."
+            )
+        self._axes = tuple(axes)
+        self._spread = tuple(
+            int(n or 1) if k in axes else 1 for k, n in enumerate(input_shape)
+        )  # the shape in which they are applied to a batch
+        if self.input_mean is not None:
+            self._check_fit()
+            return
+        shape = tuple(int(input_shape[n] or 1) for n in axes)
+        self.adapt_mean = self.parameter(shape, "zeros", "mean", trained=False)
+        self.adapt_variance = self.parameter(shape, "ones", "variance", trained=False)
+        # Keras's layer has it, and counts nothing in it: so lists of weights fit each other.
+        self.count = self.parameter((), "zeros", "count", trained=False)
+
+    def _check_fit(self) -> None:
+        try:
+            for given in (self.input_mean, self.input_variance):
+                self._constant(given)
+        except ValueError:
+            raise ValueError(
+                f"{self.name}: mean and variance of shape {np.shape(self.input_mean)} do not fit "
+                f"samples of shape {self._spread[1:]} along axis={self.axis}."
+            ) from None
+
+    def _constant(self, given: Any, dtype: str = "float64") -> np.ndarray:
+        """What was said of the data, in the shape in which it is applied."""
+        values = np.asarray(given, dtype)
+        expanded = [1] * len(self._spread)
+        for k in range(1, values.ndim + 1):
+            expanded[self._axes[-k]] = values.shape[-k]
+        return np.broadcast_to(values.reshape(expanded), self._spread)
+
+    def call(self, x: Any) -> Any:
+        if self.adapt_mean is None:
+            mean = self._constant(self.input_mean, x.dtype)
+            deviation = np.maximum(np.sqrt(self._constant(self.input_variance, x.dtype)), EPSILON)
+        else:
+            mean = ops.reshape(self.adapt_mean, self._spread)
+            deviation = ops.maximum(
+                ops.sqrt(ops.reshape(self.adapt_variance, self._spread)), EPSILON
+            )
+        return x * deviation + mean if self.invert else (x - mean) / deviation
+
+    def adapt(self, data: Any) -> None:
+        """Take over the mean and the variance of data, computed in float64.
+
+        Args:
+            data: samples (rows, ...): an array, a list, a column of a frame, or batches of them.
+
+        Raises:
+            TypeError, ValueError: for what holds no finite numbers, has other sample shapes than
+                the layer was built for, or where mean and variance were said.
+        """
+        if self.input_mean is not None:
+            raise ValueError(f"{self.name}.adapt: mean and variance were given to the layer.")
+        count, mean, squares = 0, np.float64(0.0), np.float64(0.0)
+        for batch in batches(data):
+            array = numbers(batch, self.name)
+            self._build_for_data(array)
+            around = tuple(k for k in range(array.ndim) if k not in self._axes)
+            n = int(np.prod([array.shape[k] for k in around]))
+            here = array.mean(around, keepdims=True)
+            difference = here - mean
+            squares = squares + ((array - here) ** 2).sum(around, keepdims=True)
+            # Sums of two parts put together (Chan, Golub and LeVeque, 1983).
+            squares = squares + difference**2 * (count * n / (count + n))
+            mean = mean + difference * (n / (count + n))
+            count += n
+        if not count:
+            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+        assert self.adapt_mean is not None and self.adapt_variance is not None
+        for parameter, values in ((self.adapt_mean, mean), (self.adapt_variance, squares / count)):
+            _set(parameter, np.asarray(values).reshape(parameter.shape))
+
+    def _build_for_data(self, array: np.ndarray) -> None:
+        shape = array.shape[1:]
+        if not self.built:
+            if array.ndim == 1 and self.axis:  # a column of a frame: a number a sample
+                shape = (1,)
+            self.build((None, *shape))
+        known = self._spread
+        if array.ndim != len(known) and (array.ndim, known) == (1, (1, 1)):
+            array.shape = (-1, 1)
+        fits = array.ndim == len(known) and all(array.shape[n] == known[n] for n in self._axes)
+        if not fits:
+            raise ValueError(
+                f"{self.name}.adapt: samples of shape {array.shape[1:]} came; the layer is built "
+                f"for {self.input_shape}."
+            )
+
+    def data_held(self) -> dict[str, str]:
+        """What it keeps of the values of the data, in words."""
+        if self.adapt_mean is None:
+            return {} if self.input_mean is None else {"mean, variance": "as given to the layer"}
+        n = self.adapt_mean.size
+        return {"mean, variance": f"of {n} column{'s' * (n > 1)} of numbers"}
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config["axis"] = list(self.axis) if self.axis else None
+        config["mean"], config["variance"] = self.input_mean, self.input_variance
+        return config
+
+
+class _Values:
+    """Begins a parameter with known values, rounded to no dtype before that of its model."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __call__(self, shape: Any, dtype: Any) -> np.ndarray:
+        return self.values.astype(dtype).reshape(shape)
+
+
+def _set(parameter: Parameter, values: np.ndarray) -> None:
+    if parameter.arena is None:
+        parameter.initializer = _Values(values)
+    else:
+        parameter.assign(values)

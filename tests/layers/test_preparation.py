@@ -1,0 +1,126 @@
+"""What Keras 3's preparation layers give: its worked examples, and numbers of its version 3.15."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+
+layers = gpunn.layers
+CODES = np.array([[0, 1], [0, 0], [1, 2], [3, 1]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "codes", "expected"),
+    [
+        ("one_hot", [3, 2, 0, 1], np.eye(4)[[3, 2, 0, 1]]),
+        ("one_hot", [[3], [1]], np.eye(4)[[3, 1]]),
+        ("one_hot", CODES, np.eye(4)[CODES]),
+        ("multi_hot", CODES, [[1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]]),
+        ("multi_hot", [0, 3, 3], [1, 0, 0, 1]),
+        ("count", CODES, np.eye(4)[CODES].sum(1)),
+    ],
+)
+def test_category_encoding(mode: str, codes: Any, expected: Any) -> None:
+    assert_array_equal(layers.CategoryEncoding(4, mode)(codes), expected)
+
+
+def test_category_encoding_counts_weights() -> None:
+    weights = np.array([[0.1, 0.2], [0.1, 0.1], [0.2, 0.3], [0.4, 0.2]])
+    found = layers.CategoryEncoding(4, "count")(CODES, count_weights=weights)
+    expected = [[0.1, 0.2, 0, 0], [0.2, 0, 0, 0], [0, 0.2, 0.3, 0], [0, 0.2, 0, 0.4]]
+    assert_allclose(found, expected, rtol=1e-6)
+
+
+TEXTS = [["a", "c", "d"], ["d", "z", "b"]]
+UNKNOWN = ["new", "é1", "zz" * 5, "q" * 17, "x" * 33, "y" * 65, "t" * 200]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, [[1, 3, 4], [4, 0, 2]]),
+        ({"mask_token": "d"}, [[2, 4, 0], [0, 1, 3]]),
+        ({"mask_token": "", "num_oov_indices": 2}, [[3, 5, 6], [6, 2, 4]]),
+        ({"output_mode": "multi_hot"}, [[0, 1, 0, 1, 1], [1, 0, 1, 0, 1]]),
+        ({"output_mode": "count", "mask_token": "d"}, [[0, 1, 0, 1], [1, 0, 1, 0]]),
+        (
+            {"output_mode": "tf_idf", "idf_weights": [0.25, 0.75, 0.6, 0.4]},
+            [[0, 0.25, 0, 0.6, 0.4], [0.5, 0, 0.75, 0, 0.4]],
+        ),
+    ],
+)
+def test_string_lookup(arguments: Any, expected: Any) -> None:
+    words = ["a", "b", "c", *(["d"] if arguments.get("mask_token") != "d" else [])]
+    layer = layers.StringLookup(vocabulary=words, **arguments)
+    assert_allclose(layer(TEXTS), expected, rtol=1e-6)
+
+
+def test_unknown_texts_take_the_codes_that_tensorflow_gives_them() -> None:
+    layer = layers.StringLookup(vocabulary=["a"], num_oov_indices=1000)
+    assert layer(UNKNOWN).tolist() == [279, 24, 194, 545, 935, 76, 581]
+    numbers = layers.IntegerLookup(vocabulary=[1], num_oov_indices=4, oov_method="farmhash")
+    assert numbers([5, 6, 7, -9]).tolist() == [3, 3, 0, 0]
+    assert layers.IntegerLookup(vocabulary=[1], num_oov_indices=4)([5, 6, 7, -9]).tolist() == [
+        1, 2, 3, 3,
+    ]  # fmt: skip
+
+
+def test_a_vocabulary_is_ordered_by_how_often_its_entries_occur() -> None:
+    layer = layers.StringLookup(max_tokens=4, mask_token="m")
+    layer.adapt([["b", "a", "c"], ["c", "a", "m"], ["b", "d", "[UNK]"]])
+    assert layer.get_vocabulary() == ["m", "[UNK]", "c", "b"]
+    assert layer.vocabulary_size() == 4
+    back = layers.StringLookup(vocabulary=layer.get_vocabulary(), mask_token="m", invert=True)
+    assert back(layer([["b", "c", "d"]])).tolist() == [["b", "c", "[UNK]"]]
+    numbers = layers.IntegerLookup(output_mode="tf_idf")
+    numbers.adapt([[7, 7], [7, 10**15]])
+    weights = np.log(1 + 2 / (1 + np.array([2, 1])))
+    assert_allclose(numbers([[7, 10**15, 7]]), [[0, 2 * weights[0], weights[1]]], rtol=1e-6)
+
+
+VALUES = np.random.default_rng(5).normal(5, 3, (200, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("bins", "epsilon", "parts", "boundaries"),
+    [
+        (5, 0.2, 1, [2.297616, 4.1118269, 5.6675892, 7.4190893]),
+        (5, 0.2, 2, [2.4134312, 4.1978369, 5.7555733, 7.4956894]),
+    ],
+)
+def test_discretization(bins: int, epsilon: float, parts: int, boundaries: Any) -> None:
+    layer = layers.Discretization(num_bins=bins, epsilon=epsilon)
+    layer.adapt(VALUES if parts == 1 else iter([VALUES[:50], VALUES[50:]]))
+    assert_allclose(layer.bin_boundaries, boundaries, rtol=1e-6)
+    assert_array_equal(layer(VALUES[:5]), np.digitize(VALUES[:5], layer.bin_boundaries))
+
+
+@pytest.mark.parametrize("axis", [-1, None, 1, (1, 2)])
+@pytest.mark.parametrize("batches", [False, True])
+def test_normalization(axis: Any, batches: bool) -> None:
+    data = VALUES.reshape(50, 4, 3)
+    layer = layers.Normalization(axis=axis)
+    layer.adapt(iter([data[:20], data[20:]]) if batches else data)
+    kept = {None: (), -1: (2,), 1: (1,)}.get(axis, axis)
+    around = tuple(k for k in range(3) if k not in kept)
+    exact = data.astype(np.float64)
+    mean, variance = exact.mean(around, keepdims=True), exact.var(around, keepdims=True)
+    assert_allclose(layer.mean, mean, rtol=1e-6)
+    assert_allclose(layer.variance, variance, rtol=1e-6)
+    assert_allclose(layer(data[:3]), (exact[:3] - mean) / np.sqrt(variance), rtol=1e-4, atol=1e-5)
+    assert [w.name for w in layer.weights] == ["mean", "variance", "count"]
+
+
+def test_normalization_by_given_numbers() -> None:
+    x = np.array([[1.0, 2.0, 3.0], [5.0, 4.0, 3.5]])
+    layer = layers.Normalization(mean=[1, 2, 3], variance=[4, 5, 0])
+    expected = (x - [1, 2, 3]) / np.maximum(np.sqrt([4, 5, 0]), 1e-7)
+    assert_allclose(layer(x), expected, rtol=1e-6)
+    back = layers.Normalization(mean=3, variance=2, invert=True)
+    assert_allclose(back(x), x * np.sqrt(2) + 3, rtol=1e-6)
+    assert not back.weights
