@@ -100,6 +100,8 @@ def __getattr__(name: str) -> Any:
     """What scripts written for TensorFlow use, which completion does not offer."""
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "sklearn":  # which imports scikit-learn
+        return importlib.import_module(f"{__name__}.sklearn")
     from .utils.tensorflow import named
 
     return named(name)

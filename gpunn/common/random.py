@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import random as _python_random
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 _MASK64 = (1 << 64) - 1
 _source = np.random.Generator(np.random.PCG64(secrets.randbits(64)))
+_of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a block", default=None)
 
 
 def set_random_seed(seed: int) -> None:
@@ -36,9 +40,26 @@ def set_random_seed(seed: int) -> None:
 set_seed = set_random_seed  # by TensorFlow's name
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the block, in this thread, seeds are drawn as if ``seed`` had been set.
+
+    >>> with seeded(1):
+    ...     first = draw_seed()
+    >>> with seeded(1):
+    ...     draw_seed() == first
+    True
+    """
+    before = _of_block.set(np.random.Generator(np.random.PCG64(seed)))
+    try:
+        yield
+    finally:
+        _of_block.reset(before)
+
+
 def draw_seed() -> int:
-    """A fresh 63-bit seed from the process-wide source."""
-    return int(_source.integers(0, 2**63))
+    """A fresh 63-bit seed from the block around it, else from the process-wide source."""
+    return int((_of_block.get() or _source).integers(0, 2**63))
 
 
 def check_seed(name: str, seed: Any) -> int | None:

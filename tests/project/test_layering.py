@@ -37,7 +37,7 @@ FLOORS = (
     ("training",),
     ("models",),
     ("testing", "apps"),
-    ("utils",),
+    ("utils", "sklearn"),
     ("__init__", "__main__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -1,0 +1,13 @@
+"""Networks as estimators of scikit-learn: public as `gpunn.sklearn`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+if find_spec("sklearn") is None:
+    raise ImportError("gpunn.sklearn needs scikit-learn 1.5 or newer: pip install 'gpunn[sklearn]'")
+
+from .classifier import GpunnClassifier
+from .regressor import GpunnRegressor
+
+__all__ = ["GpunnClassifier", "GpunnRegressor"]

@@ -1,0 +1,281 @@
+"""A network as a classifier of scikit-learn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from gpunn import losses
+
+from .estimator import GpunnEstimator, Targets
+
+SEVERAL = ("multiclass-multioutput", "multilabel-indicator")
+
+
+class GpunnClassifier(ClassifierMixin, GpunnEstimator):
+    """A network that tells classes apart.
+
+    Inputs are scaled inside: of each column its mean is subtracted, and it is divided by its
+    standard deviation, in float64, as weighted by ``sample_weight``; ``scale=False`` leaves that
+    out.
+
+    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, in the scaling
+    too, and sums over rows are divided by the total weight. Where all different rows fit into one
+    batch, as they do by default up to 200, the results are equal to the last bit.
+
+    Args:
+        hidden_layer_sizes: the widths of the hidden layers.
+        activation: of the hidden layers.
+        dropout: share of the outputs of each hidden layer that is dropped in training.
+        model: in place of these a function ``model(inputs, outputs)`` of the numbers of columns
+            and of output units that gives a `gpunn.Model`, compiled or not. There is one unit for
+            two classes, else one for each; ``outputs`` is a list for several outputs. It may end
+            with probabilities or with logits.
+        optimizer, learning_rate: name or object; the rate counts where it is given.
+        loss: name or object; by default the cross-entropy that belongs to the targets.
+        metrics, weighted_metrics, run_eagerly, matmul_precision: as of `gpunn.Model.compile`.
+        epochs: how often the rows are passed over, at most.
+        batch_size: rows of a step; "auto": 200, or all if there are fewer.
+        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as of `gpunn.Model.fit`.
+            Unless ``shuffle`` is False, data of up to 2048 rows are sorted first, and equal rows
+            put together with the sum of their weights.
+        class_weight: a dictionary by class, "balanced" (total weight / (classes * weight of the
+            class)), or a list of dictionaries for several outputs; multiplied into the weights.
+        early_stopping: hold out ``validation_split`` of the rows, stratified, watch the loss on
+            these, and end with the weights of the best epoch. Else the training loss is watched.
+        validation_split: that share.
+        n_iter_no_change, tol: training ends when the loss has not become less by ``tol`` in more
+            than so many epochs in a row; None: not before ``epochs``.
+        scale: whether inputs are scaled.
+        warm_start: whether `fit` goes on with the weights of the last one.
+        random_state: of first weights, order, dropout and what is held out.
+        dtype: "float32" or "float64", of the network.
+        backend: as of `gpunn.Model`.
+
+    Attributes:
+        classes_: the classes; of several outputs a list.
+        model_: the trained `gpunn.Model`; it takes scaled inputs.
+        history_: figures by epoch, as of `gpunn.callbacks.History`.
+        loss_curve_: the training loss by epoch.
+        n_iter_: epochs of the last call.
+        n_features_in_: number of columns.
+        feature_names_in_: their names, if ``X`` was a frame.
+        n_outputs_: number of columns of ``y``.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = GpunnClassifier(16, epochs=100, learning_rate=0.02, random_state=0)
+    >>> classifier.fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        dropout: float = 0.0,
+        model: Any = None,
+        optimizer: Any = "adam",
+        learning_rate: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        epochs: int = 200,
+        batch_size: Any = "auto",
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        validation_split: float = 0.1,
+        validation_freq: int = 1,
+        n_iter_no_change: int | None = 10,
+        tol: float = 1e-4,
+        scale: bool = True,
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Any = None,
+        verbose: Any = 0,
+        dtype: str = "float32",
+        backend: Any = None,
+        run_eagerly: bool = False,
+        matmul_precision: str | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.model = model
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.loss = loss
+        self.metrics = metrics
+        self.weighted_metrics = weighted_metrics
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.steps_per_epoch = steps_per_epoch
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_split = validation_split
+        self.validation_freq = validation_freq
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scale = scale
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.dtype = dtype
+        self.backend = backend
+        self.run_eagerly = run_eagerly
+        self.matmul_precision = matmul_precision
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
+        return {"multilabel": True}
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
+        """Train one epoch on these rows. The first call decides the scaling.
+
+        Args:
+            X, y, sample_weight: as of `fit`.
+            classes: all that there will be, for the first call; by default those of ``y``.
+
+        Returns:
+            The estimator.
+        """
+        if not hasattr(self, "model_"):
+            self._known_classes = None if classes is None else np.unique(classes)
+        try:
+            return self._partial_fit(X, y, sample_weight)
+        finally:
+            self._known_classes = None
+
+    _known_classes: np.ndarray | None = None
+
+    # -- targets
+
+    def _targets(self, y: np.ndarray, first: bool) -> Targets:
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if first:
+            self._kind = kind if y.ndim == 2 else "classes"
+            self.n_outputs_ = y.shape[1] if y.ndim == 2 else 1
+            if self._kind == "multilabel-indicator":
+                self.classes_: Any = np.arange(y.shape[1])
+                self._class_lists = [np.array([0, 1])] * y.shape[1]
+            else:
+                columns = y.reshape(len(y), -1).T
+                known = self._known_classes
+                self._class_lists = [np.unique(column) if known is None else known
+                                     for column in columns]  # fmt: skip
+                self.classes_ = self._class_lists if y.ndim == 2 else self._class_lists[0]
+        columns = y.reshape(len(y), -1).T
+        if len(columns) != self.n_outputs_:
+            raise ValueError(f"y has {len(columns)} columns; {self.n_outputs_} were fitted.")
+        values = np.stack([_numbers(c, of) for c, of in zip(columns, self._class_lists,
+                                                            strict=True)], 1)  # fmt: skip
+        if self._kind == "multilabel-indicator":
+            return Targets(values, [values.shape[1]])
+        units = [1 if len(of) <= 2 else len(of) for of in self._class_lists]
+        return Targets(values, units, values[:, 0] if y.ndim == 1 else None)
+
+    def _weights_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
+        given = self.class_weight
+        if given is None:
+            return weights
+        several = isinstance(given, (list, tuple))
+        if several and len(given) != self.n_outputs_:
+            raise ValueError(
+                f"class_weight has {len(given)} entries; y has {self.n_outputs_} columns."
+            )
+        factor = np.ones(len(weights))
+        for k, (column, of) in enumerate(zip(targets.values.T, self._class_lists, strict=True)):
+            by_class = given[k] if several else given
+            counts = np.bincount(column.astype(np.int64), weights, len(of))
+            if isinstance(by_class, str) and by_class == "balanced":
+                there = max(int(np.count_nonzero(counts)), 1)
+                factors = weights.sum() / (there * np.maximum(counts, np.finfo(float).tiny))
+            elif isinstance(by_class, Mapping):
+                unknown = [key for key in by_class if key not in of.tolist()]
+                if unknown and not several:
+                    raise ValueError(
+                        f"The classes, {unknown}, are not in class_weight's classes {of.tolist()}."
+                    )
+                factors = np.array([float(by_class.get(c, 1.0)) for c in of.tolist()])
+            else:
+                raise ValueError(
+                    f"class_weight must be None, 'balanced' or a dictionary; got {by_class!r}."
+                )
+            factor *= factors[column.astype(np.int64)]
+        return weights * factor
+
+    def _loss(self, output: int, linear: bool) -> Any:
+        if self.loss is not None:
+            return copy.deepcopy(self.loss)
+        units = self._plan.output_shapes[output][-1]
+        if self._kind == "multilabel-indicator" or units == 1:
+            return losses.BinaryCrossentropy(from_logits=linear)
+        return losses.SparseCategoricalCrossentropy(from_logits=linear)
+
+    # -- predict
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class, (rows, classes); of each label, (rows, labels); of
+        several outputs a list."""
+        found = []
+        outputs = self._outputs(X)
+        for y, linear, of in zip(outputs, self._linear(), self._class_lists, strict=False):
+            if self._kind == "multilabel-indicator":
+                return expit(y) if linear else y
+            if y.shape[1] > 1:
+                found.append(softmax(y, axis=1) if linear else y)
+                continue
+            second = expit(y) if linear else y
+            first = expit(-y) if linear else 1.0 - y
+            found.append(np.ones((len(y), 1)) if len(of) == 1 else np.hstack([first, second]))
+        return found if self._kind in SEVERAL else found[0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class of each row, (rows,) or (rows, outputs)."""
+        found = self.predict_proba(X)
+        if self._kind == "multilabel-indicator":
+            return (found > 0.5).astype(np.int64)
+        if self._kind not in SEVERAL:
+            chosen: np.ndarray = self.classes_[found.argmax(axis=1)]
+            return chosen
+        columns = [of[p.argmax(axis=1)] for p, of in zip(found, self.classes_, strict=True)]
+        return np.stack(columns, 1)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows that are predicted rightly, of several outputs in all of them."""
+        y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        right = self.predict(X).reshape(len(y), -1) == y.reshape(len(y), -1)
+        return float(np.average(right.all(axis=1), weights=sample_weight))
+
+
+def _numbers(column: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The number of the class of each row.
+
+    Raises:
+        ValueError: for one that is none of the classes.
+    """
+    places = np.minimum(np.searchsorted(classes, column), len(classes) - 1)
+    wrong = classes[places] != column
+    if wrong.any():
+        unknown = np.unique(column[wrong])[:5].tolist()
+        raise ValueError(f"y has classes that were not there before: {unknown}; known: "
+                         f"{classes.tolist()}.")  # fmt: skip
+    return places

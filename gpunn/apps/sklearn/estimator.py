@@ -1,0 +1,342 @@
+"""What both estimators do: check, scale, build, train and predict."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+import gpunn
+from gpunn import layers, optimizers
+from gpunn.callbacks import Callback
+from gpunn.common.arguments import check_flag, check_fraction, check_integer, check_not_negative
+from gpunn.common.random import seeded
+
+from .preparation import MERGED, Scaling, merged
+from .stopping import Patience
+
+AUTO_BATCH = 200  # rows of a batch, as of scikit-learn's networks
+
+
+@dataclass
+class Targets:
+    """What a network learns.
+
+    Attributes:
+        values: (rows, columns): class numbers, 0 and 1, or numbers.
+        units: of each output of the network.
+        stratify: the class of each row for a split, or None.
+    """
+
+    values: np.ndarray
+    units: list[int]
+    stratify: np.ndarray | None = None
+
+
+class GpunnEstimator(BaseEstimator):
+    """Base of both. A subclass says what the targets are, which loss they have, and what the
+    network's outputs mean."""
+
+    hidden_layer_sizes: Any
+    activation: Any
+    dropout: float
+    model: Any
+    optimizer: Any
+    learning_rate: Any
+    loss: Any
+    metrics: Any
+    weighted_metrics: Any
+    epochs: int
+    batch_size: Any
+    shuffle: bool
+    steps_per_epoch: int | None
+    early_stopping: bool
+    validation_split: float
+    validation_freq: int
+    n_iter_no_change: int | None
+    tol: float
+    scale: bool
+    warm_start: bool
+    random_state: Any
+    callbacks: Any
+    verbose: Any
+    dtype: str
+    backend: Any
+    run_eagerly: bool
+    matmul_precision: str | None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
+        return {"multioutput": True}
+
+    # -- what a subclass says
+
+    def _targets(self, y: np.ndarray, first: bool) -> Targets:
+        raise NotImplementedError
+
+    def _scale(self, X: Any, values: np.ndarray, weights: np.ndarray) -> None:
+        """Find out how inputs are scaled, and in a subclass targets."""
+        self._scaling = Scaling.of(X, weights) if self.scale else Scaling.none(X.shape[1])
+
+    def _learned(self, values: np.ndarray) -> np.ndarray:
+        """The values of `Targets` as the network learns them."""
+        return values
+
+    def _loss(self, output: int, linear: bool) -> Any:
+        raise NotImplementedError
+
+    def _weights_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
+        return weights
+
+    # -- fit
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train a network, from new weights unless ``warm_start`` is set.
+
+        Args:
+            X: (rows, columns): an array, a frame, or sparse rows.
+            y: (rows,) or (rows, outputs).
+            sample_weight: (rows,), how often each row counts; a row of weight 0 is left out.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError, TypeError: for parameters or data that do not fit, before any work.
+        """
+        self._check_parameters()
+        again = self.warm_start and hasattr(self, "model_")
+        return self._train(X, y, sample_weight, int(self.epochs), first=not again, stops=True)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        self._check_parameters()
+        if self.early_stopping:
+            raise ValueError("partial_fit trains one epoch: early_stopping must be False.")
+        return self._train(X, y, sample_weight, 1, not hasattr(self, "model_"), stops=False)
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool, stops: bool
+    ) -> Any:
+        X, y = _validated(
+            self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
+            reset=first,
+        )  # fmt: skip
+        weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        if (weights < 0).any():
+            raise ValueError("Negative values in data passed to `sample_weight`.")
+        if not weights.any():
+            raise ValueError("sample_weight is 0 for all rows: there is nothing to train on.")
+        if sparse.issparse(y):
+            y = y.toarray()
+        X, y, weights = _counting(X, y, weights)
+        targets = self._targets(y, first)
+        weights = self._weights_by_class(targets, weights)
+        X, values, weights = _counting(X, targets.values, weights)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if first else 0
+        held = None
+        if self.early_stopping:
+            X, held, values, held_values, weights, held_weights = self._split(
+                X, targets, values, weights, seed
+            )
+        if self.shuffle and X.shape[0] <= MERGED:
+            X = X.toarray() if sparse.issparse(X) else X
+            X, values, weights = merged(X, values, weights)
+        if first:
+            self._values: dict[str, list[Any]] = {}
+            self._scale(X, values, weights)
+        x, values = self._scaling(X, self.dtype), self._learned(values)
+        rows = len(x)
+        batch = min(AUTO_BATCH, rows) if self.batch_size == "auto" else int(self.batch_size)
+        with seeded(seed) if first else nullcontext():
+            if first:
+                self._build(x.shape[1], targets.units)
+            given: dict[str, Any] = {}
+            if held is not None:
+                held_x = self._scaling(held, self.dtype)
+                given["validation_data"] = (
+                    held_x, self._columns(self._learned(held_values)), self._each(held_weights),
+                )  # fmt: skip
+                given["validation_freq"] = self.validation_freq
+            history = self.model_.fit(
+                x, self._columns(values), batch_size=batch, epochs=epochs,
+                verbose=self.verbose, callbacks=self._callbacks(held is not None, stops),
+                shuffle=bool(self.shuffle), sample_weight=self._each(weights),
+                steps_per_epoch=self.steps_per_epoch, **given,
+            )  # fmt: skip
+        for name, found in history.history.items():
+            self._values.setdefault(name, []).extend(found)
+        self.history_ = self._values
+        self.loss_curve_ = self._values["loss"]
+        self.n_iter_ = len(history.epoch)
+        return self
+
+    def _split(
+        self, X: Any, targets: Targets, values: np.ndarray, weights: np.ndarray, seed: int
+    ) -> Any:
+        stratify = targets.stratify if len(values) == len(targets.values) else None
+        if stratify is not None and np.unique(stratify, return_counts=True)[1].min() < 2:
+            stratify = None
+        return train_test_split(
+            X, values, weights, test_size=self.validation_split, random_state=seed,
+            stratify=stratify,
+        )  # fmt: skip
+
+    def _columns(self, values: np.ndarray) -> Any:
+        """The targets of each output of the network."""
+        outputs = len(self.model_.outputs)
+        if outputs == 1:
+            return values
+        return [np.ascontiguousarray(column) for column in values.T]
+
+    def _each(self, weights: np.ndarray) -> np.ndarray | None:
+        """Weights whose mean is 1, so that sums are divided by the total weight; None for ones."""
+        weights = weights * (len(weights) / weights.sum())
+        return None if np.all(weights == 1.0) else weights
+
+    def _callbacks(self, held: bool, stops: bool) -> list[Callback]:
+        given = self.callbacks if self.callbacks is not None else []
+        callbacks = list(given) if isinstance(given, (list, tuple)) else [given]
+        if stops and self.n_iter_no_change is not None:
+            monitor = "val_loss" if held else "loss"
+            callbacks.append(Patience(monitor, self.tol, self.n_iter_no_change, held))
+        return callbacks
+
+    # -- the network
+
+    def _build(self, inputs: int, units: Sequence[int]) -> None:
+        if self.model is not None:
+            model = self.model(inputs, units[0] if len(units) == 1 else list(units))
+            if not isinstance(model, gpunn.Model):
+                raise TypeError(f"model must give a gpunn.Model; it gave {model!r}.")
+            if not model.built:
+                model.build((None, inputs))
+        else:
+            model = self._network(inputs, units)
+        self.model_ = model
+        self._check_outputs(units)
+        if not model.compiled:
+            losses = [self._loss(k, linear) for k, linear in enumerate(self._linear())]
+            model.compile(
+                self._optimizer(), losses if len(losses) > 1 else losses[0],
+                metrics=copy.deepcopy(self.metrics),
+                weighted_metrics=copy.deepcopy(self.weighted_metrics),
+                run_eagerly=self.run_eagerly, matmul_precision=self.matmul_precision,
+            )  # fmt: skip
+
+    def _network(self, inputs: int, units: Sequence[int]) -> gpunn.Model:
+        chain: list[Any] = [gpunn.Input((inputs,), name="features")]
+        for number, width in enumerate(_sizes(self.hidden_layer_sizes), 1):
+            chain.append(layers.Dense(width, activation=self.activation, name=f"hidden_{number}"))
+            if self.dropout:
+                chain.append(layers.Dropout(self.dropout, name=f"dropout_{number}"))
+        known: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
+        if len(units) == 1:
+            chain.append(layers.Dense(units[0], name="output"))
+            return gpunn.Sequential(chain, name="network", **known)
+        x = start = chain[0]
+        for layer in chain[1:]:
+            x = layer(x)
+        ends = [layers.Dense(n, name=f"output_{k}")(x) for k, n in enumerate(units)]
+        return gpunn.Model(start, ends, name="network", **known)
+
+    def _optimizer(self) -> Any:
+        given = optimizers.get(copy.deepcopy(self.optimizer))
+        optimizer = type(given).from_config(given.get_config())
+        if self.learning_rate is not None:
+            optimizer.learning_rate = self.learning_rate
+        return optimizer
+
+    @property
+    def _plan(self) -> Any:
+        return self.model_.plan
+
+    def _linear(self) -> list[bool]:
+        """Of each output, whether it ends without an activation, with logits."""
+        plan = self._plan
+        found = [plan.activation(number) for number in plan.outputs]
+        return [getattr(activation, "functor", None) in (None, "Linear") for activation in found]
+
+    def _check_outputs(self, units: Sequence[int]) -> None:
+        found = [shape[-1] for shape in self._plan.output_shapes]
+        if found != list(units):
+            raise ValueError(f"model gave a network with outputs of {found} units; {list(units)} "
+                             f"are needed.")  # fmt: skip
+
+    # -- predict
+
+    def _outputs(self, X: Any) -> list[np.ndarray]:
+        """What each output of the network gives for rows."""
+        check_is_fitted(self, "model_")
+        X = _validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        found = self.model_.predict(self._scaling(X, self.dtype), verbose=0)
+        return [np.asarray(y, np.float64) for y in (found if isinstance(found, list) else [found])]
+
+    # -- parameters
+
+    def _check_parameters(self) -> None:
+        """Look at all of them before any work is done."""
+        _sizes(self.hidden_layer_sizes)
+        if self.model is not None and not callable(self.model):
+            raise TypeError(
+                f"model must be None or a function of the numbers of inputs and outputs that gives "
+                f"a gpunn.Model; got {self.model!r}."
+            )
+        gpunn.activations.get(self.activation)
+        if self.loss is not None:
+            gpunn.losses.get(self.loss)
+        optimizers.get(self.optimizer)
+        check_fraction("dropout", self.dropout, below_one=True)
+        check_fraction("validation_split", self.validation_split, below_one=True)
+        check_integer("epochs", self.epochs, 1)
+        check_integer("n_iter_no_change", self.n_iter_no_change, 1, None)
+        check_not_negative("tol", self.tol)
+        for name in ("shuffle", "scale", "early_stopping", "warm_start"):
+            check_flag(name, getattr(self, name))
+        if self.batch_size != "auto":
+            check_integer("batch_size", self.batch_size, 1)
+        if self.early_stopping and not self.validation_split:
+            raise ValueError("early_stopping needs a validation_split above 0.")
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64'; got {self.dtype!r}.")
+
+
+def _sizes(given: Any) -> list[int]:
+    sizes = [given] if isinstance(given, numbers.Integral) else given
+    if not isinstance(sizes, (list, tuple, np.ndarray)):
+        raise TypeError(
+            f"hidden_layer_sizes must be a number or a sequence of them; got {given!r}."
+        )
+    return [int(check_integer("hidden_layer_sizes", int(n) if isinstance(n, np.integer) else n, 1))
+            for n in sizes]  # fmt: skip
+
+
+def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+    """The rows whose weight is not 0."""
+    if weights.all():
+        return X, y, weights
+    rows = np.flatnonzero(weights)
+    return X[rows], y[rows], weights[rows]
+
+
+def _validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
+    """X, or X and y, checked as scikit-learn does, by the name of the function of its release."""
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:  # scikit-learn 1.5
+        return estimator._validate_data(X, *y, **options)
+    return validate_data(estimator, X, *y, **options)

@@ -1,0 +1,80 @@
+"""Rows before they get to a network: scaled, weighted, repetitions put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+MERGED = 2048
+"""Data of at most as many rows are sorted, and equal rows of them put together."""
+
+
+@dataclass
+class Scaling:
+    """(values - mean) / deviation, column by column, in float64.
+
+    Attributes:
+        mean: (columns,).
+        deviation: (columns,), 1 of a column that does not vary.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, values: Any, weights: np.ndarray) -> Scaling:
+        """That of data (rows, columns), dense or sparse; rows count by their weights (rows,)."""
+        share = weights / weights.sum()
+        if sparse.issparse(values):
+            mean = np.asarray(values.T @ share, np.float64).ravel()
+            squares = np.asarray(values.multiply(values).T @ share, np.float64).ravel()
+            variance = np.maximum(squares - mean**2, 0.0)
+            noise = 16 * np.finfo(np.float64).eps * squares
+        else:
+            values = np.asarray(values, np.float64)
+            mean = share @ values
+            variance = share @ (values - mean) ** 2
+            noise = (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
+        varies = variance > noise
+        return cls(mean, np.sqrt(np.where(varies, variance, 1.0)))
+
+    @classmethod
+    def none(cls, columns: int) -> Scaling:
+        """That changes nothing."""
+        return cls(np.zeros(columns), np.ones(columns))
+
+    def __call__(self, values: Any, dtype: str) -> np.ndarray:
+        """The values scaled; those of sparse rows are made dense."""
+        if sparse.issparse(values):
+            values = values.toarray()
+        scaled = np.subtract(values, self.mean, dtype=np.float64)
+        scaled /= self.deviation
+        return scaled.astype(dtype)
+
+    def undone(self, scaled: np.ndarray) -> np.ndarray:
+        return scaled * self.deviation + self.mean
+
+
+def merged(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Equal rows put together, with the sum of their weights, in an order of their own.
+
+    So data in which a row stands twice, and data in which it has the weight 2, are the same.
+
+    >>> x, y, weights = np.array([[2.0], [1.0], [2.0]]), np.array([[1], [0], [1]]), np.ones(3)
+    >>> x, y, weights = merged(x, y, weights)
+    >>> x.ravel().tolist(), y.ravel().tolist(), weights.tolist()
+    ([2.0, 1.0], [1, 0], [2.0, 1.0])
+    """
+    both = np.concatenate([x, y], axis=1, dtype=np.float64) + 0.0  # there is one zero
+    rows = np.ascontiguousarray(both).view(f"V{both.itemsize * both.shape[1]}")[:, 0]
+    order = np.argsort(rows, kind="stable")
+    new = np.ones(len(x), bool)
+    new[1:] = rows[order[1:]] != rows[order[:-1]]
+    first = np.flatnonzero(new)
+    chosen = order[first]
+    return x[chosen], y[chosen], np.add.reduceat(weights[order], first)

@@ -1,0 +1,40 @@
+"""When an estimator's training ends."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunn.callbacks import Callback
+
+
+class Patience(Callback):
+    """Ends training when a figure has not become less by ``tol`` in more than ``patience`` epochs
+    in a row: the rule of scikit-learn's MLPClassifier.
+
+    Args:
+        monitor: ``"loss"`` or ``"val_loss"``.
+        tol, patience: as said.
+        restores: whether the weights of the best epoch come back at the end.
+    """
+
+    abstract = True  # not an entry to look up
+
+    def __init__(self, monitor: str, tol: float, patience: float, restores: bool) -> None:
+        self.monitor, self.tol, self.patience, self.restores = monitor, tol, patience, restores
+        self.best, self.waited = math.inf, 0
+        self.weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        value = logs[self.monitor]
+        self.waited = self.waited + 1 if value > self.best - self.tol else 0
+        if value < self.best:
+            self.best = value
+            if self.restores:
+                self.weights = self.model.get_weights()
+        if self.waited > self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.weights is not None:
+            self.model.set_weights(self.weights)

@@ -1,0 +1,8 @@
+"""Estimators for scikit-learn; needs the extra ``sklearn``. `import gpunn` does not import it."""
+
+from __future__ import annotations
+
+from gpunn.apps.sklearn import GpunnClassifier as GpunnClassifier
+from gpunn.apps.sklearn import GpunnRegressor as GpunnRegressor
+
+__all__ = ["GpunnClassifier", "GpunnRegressor"]

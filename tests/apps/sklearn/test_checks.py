@@ -1,0 +1,40 @@
+"""Every check that scikit-learn has of estimators, none excused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import gpunn
+from gpunn.sklearn import GpunnClassifier, GpunnRegressor
+
+# The estimators do not warn; checks try what scikit-learn itself warns of.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@parametrize_with_checks([GpunnClassifier(), GpunnRegressor()])
+def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.more
+def test_the_oldest_release_checks_it_too(tmp_path: Path) -> None:
+    """The test above, with scikit-learn 1.5 in an environment of its own."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = next((tmp_path / "venv").glob("*/python*"))
+    wanted = ("scikit-learn==1.5.*", "pytest", "safetensors", "threadpoolctl", "tqdm", "joblib")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    root = Path(gpunn.__file__).parents[1]
+    subprocess.run(
+        [python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--noconftest",
+         "-o", "addopts=", "-c", "/dev/null", f"--rootdir={root}", "-W", "ignore", __file__,
+         "-k", "scikit_learn_checks"],
+        env={"PYTHONPATH": str(root), "PATH": str(python.parent)}, cwd=tmp_path, check=True,
+        stdout=sys.stderr,
+    )  # fmt: skip

@@ -1,0 +1,230 @@
+"""Networks where scikit-learn's estimators go: pipelines, searches, weights, labels, copies."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, validation_curve
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
+
+import gpunn
+from gpunn.sklearn import GpunnClassifier, GpunnRegressor
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
+RANDOM = np.random.default_rng(3)
+QUICK: dict[str, Any] = {"hidden_layer_sizes": 12, "learning_rate": 0.03, "random_state": 0}
+LINE = RANDOM.normal(size=(60, 3))
+SUMS = LINE @ [[1.0, 300.0], [2.0, 0.0], [0.0, -100.0]] + [5000.0, 0.0]
+
+
+def classifier(**given: Any) -> GpunnClassifier:
+    return GpunnClassifier(**{**QUICK, "epochs": 60, **given})
+
+
+def regressor(**given: Any) -> GpunnRegressor:
+    return GpunnRegressor(**{**QUICK, "epochs": 100, **given})
+
+
+def test_importing_gpunn_does_not_import_scikit_learn() -> None:
+    code = "import gpunn, sys; assert 'sklearn' not in sys.modules; gpunn.sklearn.GpunnRegressor"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_classes() -> None:
+    fitted = classifier().fit(X, NAMES)
+    assert fitted.classes_.tolist() == sorted(set(NAMES))
+    assert fitted.score(X, NAMES) == accuracy_score(NAMES, fitted.predict(X)) > 0.93
+    assert np.allclose(fitted.predict_proba(X).sum(axis=1), 1)
+    assert fitted.predict_proba(X).argmax(axis=1).tolist() == np.searchsorted(
+        fitted.classes_, fitted.predict(X)
+    ).tolist()  # fmt: skip
+    two = classifier().fit(X[:100], NAMES[:100])
+    assert two.predict_proba(X[:100]).shape == (100, 2) and two.score(X[:100], NAMES[:100]) == 1
+    only = classifier(epochs=2).fit(X[:50], NAMES[:50])
+    assert set(only.predict(X)) == {"setosa"} and only.predict_proba(X).shape == (150, 1)
+
+
+def test_targets_are_scaled_and_predictions_are_in_their_units() -> None:
+    fitted = regressor().fit(LINE, SUMS)
+    assert fitted.predict(LINE).shape == SUMS.shape and fitted.n_outputs_ == 2
+    assert fitted.score(LINE, SUMS) == r2_score(SUMS, fitted.predict(LINE)) > 0.97
+    one = regressor().fit(LINE, SUMS[:, 0])
+    assert one.predict(LINE).shape == (60,) and abs(one.predict(LINE).mean() - 5000) < 1
+    assert regressor(scale=False).fit(LINE, SUMS[:, 0]).score(LINE, SUMS[:, 0]) < 0
+
+
+def test_several_labels_and_several_outputs() -> None:
+    x, labels = make_multilabel_classification(80, 6, n_classes=4, random_state=0)
+    fitted = classifier(epochs=100).fit(x, labels)
+    assert fitted.predict_proba(x).shape == labels.shape == fitted.predict(x).shape
+    assert (fitted.predict(x) == (fitted.predict_proba(x) > 0.5)).all()
+    assert fitted.score(x, labels) == accuracy_score(labels, fitted.predict(x)) > 0.6
+    assert (classifier(epochs=100).fit(x, sparse.csr_array(labels)).predict(x)
+            == fitted.predict(x)).all()  # fmt: skip
+    several = np.stack([NAMES, (Y == 0).astype(str), NAMES[::-1]], 1)
+    fitted = classifier().fit(X, several)
+    assert [list(c) for c in fitted.classes_] == [sorted(set(c)) for c in several.T]
+    assert [p.shape for p in fitted.predict_proba(X)] == [(150, 3), (150, 2), (150, 3)]
+    assert (fitted.predict(X)[:, :2] == several[:, :2]).mean() > 0.9
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_weights_are_repetitions_to_the_last_bit(make: Any) -> None:
+    times = RANDOM.integers(0, 4, 150)
+    weighted = make(epochs=20).fit(X, Y, sample_weight=times)
+    order = RANDOM.permutation(times.sum())
+    repeated = make(epochs=20).fit(np.repeat(X, times, 0)[order], np.repeat(Y, times)[order])
+    quarters = make(epochs=20).fit(X, Y, sample_weight=times / 4)
+    for other in (repeated, quarters):
+        for a, b in zip(other.model_.get_weights(), weighted.model_.get_weights(), strict=True):
+            assert a.tobytes() == b.tobytes()
+        assert other.predict(X).tobytes() == weighted.predict(X).tobytes()
+
+
+def test_balanced_classes_weigh_the_same() -> None:
+    x = np.concatenate([RANDOM.normal(0, 1, (90, 1)), RANDOM.normal(1.5, 1, (10, 1))])
+    y = np.repeat([0, 1], [90, 10])
+    found = [classifier(class_weight=w).fit(x, y).predict(x).mean() for w in (None, "balanced")]
+    by_hand = classifier(class_weight={0: 100 / 180, 1: 5.0}).fit(x, y).predict(x).mean()
+    assert found[0] < 0.1 < 0.15 < found[1] == by_hand
+
+
+def test_pipelines_searches_and_processes(tmp_path: Any) -> None:
+    table = np.concatenate([X, NAMES[:, None]], axis=1).astype(object)
+    steps = ColumnTransformer([("n", MinMaxScaler(), [0, 1, 2, 3]), ("c", OneHotEncoder(), [4])])
+    pipeline = make_pipeline(steps, classifier(epochs=30))
+    assert pipeline.fit(table, NAMES).score(table, NAMES) > 0.95
+    joblib.dump(pipeline, tmp_path / "pipeline.joblib")
+    again = joblib.load(tmp_path / "pipeline.joblib")
+    assert again.predict_proba(table).tobytes() == pipeline.predict_proba(table).tobytes()
+    search = GridSearchCV(classifier(), {"hidden_layer_sizes": [(4,), (8, 4)], "dropout": [0.1]},
+                          cv=2).fit(X, NAMES)  # fmt: skip
+    assert search.best_score_ > 0.85 and search.best_estimator_.dropout == 0.1
+    scores = cross_val_score(classifier(), X, NAMES, cv=2, n_jobs=2)
+    assert scores.tolist() == cross_val_score(classifier(), X, NAMES, cv=2).tolist()
+    train, test = validation_curve(
+        classifier(), X, Y, param_name="epochs", param_range=[1, 60], cv=2
+    )
+    assert train.mean(axis=1)[0] < train.mean(axis=1)[1] and test.shape == (2, 2)
+
+
+def test_clones_and_copies() -> None:
+    stop = gpunn.callbacks.TerminateOnNaN()
+    original = classifier(
+        optimizer=gpunn.optimizers.SGD(0.1, momentum=0.9), learning_rate=None, callbacks=[stop],
+        loss=gpunn.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"],
+    )  # fmt: skip
+    fitted = clone(original).fit(X, NAMES)
+    assert not hasattr(original, "model_")
+    assert clone(fitted).fit(X, NAMES).history_ == fitted.history_
+    assert set(fitted.history_) == {"loss", "accuracy"} and len(fitted.loss_curve_) == 60
+    file = io.BytesIO()
+    joblib.dump(fitted, file)
+    file.seek(0)
+    assert joblib.load(file).predict_proba(X).tobytes() == fitted.predict_proba(X).tobytes()
+
+
+def test_random_state_decides_and_disturbs_no_one() -> None:
+    before = np.random.get_state()[1].tobytes()  # noqa: NPY002
+    one, same, other = (classifier(random_state=s, dropout=0.2).fit(X, Y) for s in (1, 1, 2))
+    assert one.history_ == same.history_ != other.history_
+    assert np.random.get_state()[1].tobytes() == before  # noqa: NPY002
+
+
+def test_warm_start_and_partial_fit_go_on() -> None:
+    warm = classifier(epochs=3, warm_start=True).fit(X, Y)
+    losses = [warm.loss_curve_[-1]]
+    for _ in range(3):
+        losses.append(warm.fit(X, Y).loss_curve_[-1])
+    assert losses == sorted(losses, reverse=True) and len(warm.loss_curve_) == 12
+    part = classifier()
+    with pytest.raises(ValueError, match="not there before: \\['virginica'\\]"):
+        part.partial_fit(X[:100], NAMES[:100]).partial_fit(X, NAMES)
+    part = classifier()
+    for start in (0, 50, 100) * 12:
+        part.partial_fit(X[start : start + 50], NAMES[start : start + 50], np.unique(NAMES))
+    assert len(part.loss_curve_) == 36 and part.n_iter_ == 1
+    line = regressor()
+    for _ in range(80):
+        line.partial_fit(LINE, SUMS)
+    assert line.score(LINE, SUMS) > 0.9
+
+
+def test_training_stops_by_the_loss_or_by_rows_held_out() -> None:
+    by_loss = classifier(epochs=500, tol=0.01, n_iter_no_change=3).fit(X, Y)
+    curve, best, waited = by_loss.loss_curve_, np.inf, 0
+    for epoch, loss in enumerate(curve, 1):  # the rule of MLPClassifier
+        waited, best = waited + 1 if loss > best - 0.01 else 0, min(best, loss)
+        assert (waited > 3) == (epoch == len(curve))
+    assert len(curve) < 100
+    held = classifier(epochs=300, early_stopping=True, validation_split=0.4, n_iter_no_change=5)
+    held.fit(X, NAMES)
+    found = held.history_["val_loss"]
+    assert held.n_iter_ == len(found) < 300 and held.score(X, NAMES) > 0.9
+    assert classifier(epochs=40, n_iter_no_change=None, tol=9).fit(X, Y).n_iter_ == 40
+
+
+def test_a_function_that_builds_the_network() -> None:
+    seen = []
+
+    def with_probabilities(inputs: int, outputs: int) -> gpunn.Model:
+        seen.append((inputs, outputs))
+        return gpunn.Sequential([
+            gpunn.layers.Dense(8, activation="tanh"),
+            gpunn.layers.Dense(outputs, activation="softmax" if outputs > 1 else "sigmoid"),
+        ])  # fmt: skip
+
+    def compiled(inputs: int, outputs: int) -> gpunn.Model:
+        model = gpunn.Sequential([gpunn.Input((inputs,)), gpunn.layers.Dense(outputs)])
+        model.compile(gpunn.optimizers.Adam(0.3), "mse")
+        return model
+
+    fitted = classifier(model=with_probabilities).fit(X, NAMES)
+    assert fitted.score(X, NAMES) > 0.93 and np.allclose(fitted.predict_proba(X).sum(axis=1), 1)
+    assert classifier(model=with_probabilities).fit(X[:100], Y[:100]).score(X[:100], Y[:100]) == 1
+    assert seen == [(4, 3), (4, 1)]
+    line = regressor(model=compiled, n_iter_no_change=None).fit(LINE, SUMS)
+    assert np.allclose(
+        line.predict(LINE), LinearRegression().fit(LINE, SUMS).predict(LINE), 1e-2, 9
+    )
+    with pytest.raises(ValueError, match=r"outputs of \[3\] units; \[1\] are needed"):
+        regressor(model=lambda inputs, outputs: compiled(inputs, 3)).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"hidden_layer_sizes": (4, 0)}, ValueError, "hidden_layer_sizes must be"),
+        ({"hidden_layer_sizes": "4"}, TypeError, "hidden_layer_sizes must be a number or"),
+        ({"activation": "relv"}, ValueError, "Did you mean 'relu'"),
+        ({"optimizer": "adm"}, ValueError, "Did you mean 'adam'"),
+        ({"loss": "msee"}, ValueError, "Did you mean"),
+        ({"dropout": 1.0}, ValueError, "dropout must be"),
+        ({"epochs": 0}, ValueError, "epochs must be"),
+        ({"batch_size": -1}, ValueError, "batch_size must be"),
+        ({"class_weight": "equal"}, ValueError, "'balanced' or a dictionary"),
+        ({"class_weight": {7: 1.0}}, ValueError, "not in class_weight"),
+        ({"early_stopping": True, "validation_split": 0.0}, ValueError, "validation_split above 0"),
+        ({"model": 3}, TypeError, "model must be None or a function"),
+        ({"dtype": "float16"}, ValueError, "dtype must be"),
+    ],
+)
+def test_errors_come_before_any_work(given: Any, error: Any, match: str) -> None:
+    estimator = classifier(**given)
+    with pytest.raises(error, match=match):
+        estimator.fit(X, Y)
+    assert not hasattr(estimator, "model_")
