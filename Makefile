@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint docs exports wheel clean
+.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint docs notebooks exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,9 @@ lint: $(VENV)/.for-test ## check style and types
 
 docs: $(VENV)/.for-test ## write what the documents take from the program
 	$(BIN)/python tools/docs.py
+
+notebooks: $(VENV)/.for-test ## run the notebooks of examples/ and write their outputs into them
+	$(BIN)/python tools/notebooks.py
 
 exports: | $(BIN)/python ## write what packages export, after a part was added, renamed or removed
 	$(BIN)/python tools/exports.py

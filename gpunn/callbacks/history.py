@@ -97,6 +97,9 @@ def _chart(name: str, lines: dict[str, list[float]]) -> str:
     parts.append(_text((LEFT + right) / 2, HEIGHT - 5, "epoch"))
     title = name if len(name) <= 30 else f"{name[:29]}\u2026"
     parts.append(f"<title>{escape(name)}</title>" + _text(LEFT, 14, title, "start"))
+    ends = [v for values in lines.values() for v in values[-len(values) // 3 :] if math.isfinite(v)]
+    high_at_the_end = ends and sum(map(y, ends)) / len(ends) < (ABOVE + bottom) / 2
+    key = bottom - 25 if high_at_the_end else ABOVE + 8  # where the lines do not end
     for number, (label, values) in enumerate(lines.items()):
         look = f'stroke="{COLORS[label]}"' + ' stroke-dasharray="5 3"' * (label == "held out")
         for points in _runs(values):
@@ -106,7 +109,7 @@ def _chart(name: str, lines: dict[str, list[float]]) -> str:
                 at = f'cx="{x(points[0][0]):.1f}" cy="{y(points[0][1]):.1f}"'
                 parts.append(f'<circle {at} r="3" fill="{COLORS[label]}"/>')
         if len(lines) > 1:
-            start, line = right - 62, ABOVE + 8 + 15 * number
+            start, line = right - 62, key + 15 * number
             parts.append(f'<path d="M{start - 24} {line - 4}h18" stroke-width="1.6" {look}/>')
             parts.append(_text(start, line, label, "start"))
     return "".join([*parts, "</svg>"])

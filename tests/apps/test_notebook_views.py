@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import runpy
+import textwrap
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
+import nbformat
 import pytest
-from scripts import execute
 
 import gpunn
 from gpunn import layers, plots
 from gpunn.callbacks import History
 
+ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -93,7 +97,7 @@ def test_figures_are_matplotlibs() -> None:
     assert png.startswith(b"\x89PNG") and size == {"width": 360, "height": 300}
 
 
-def test_each_shows_itself_once_in_a_notebook() -> None:
+def test_each_shows_itself_once_in_a_notebook(tmp_path: Path) -> None:
     """Executed by Jupyter's own kernel; the last with pyplot, which draws figures of its own."""
     cells = [
         """
@@ -109,7 +113,9 @@ def test_each_shows_itself_once_in_a_notebook() -> None:
         "gpunn.utils.check_data(np.ones((8, 2)))",
         "import matplotlib.pyplot; gpunn.plots.history(history)",
     ]
-    notebook = execute(cells)
+    made = [nbformat.v4.new_code_cell(textwrap.dedent(cell).strip()) for cell in cells]
+    execute = runpy.run_path(str(ROOT / "tools" / "notebooks.py"))["execute"]
+    notebook = execute(nbformat.v4.new_notebook(cells=made), tmp_path)
     kinds = [[set(output.get("data", {"stream": 0})) - {"text/plain"} for output in cell.outputs]
              for cell in notebook.cells]  # fmt: skip
     html, png = {"text/html"}, {"image/png"}

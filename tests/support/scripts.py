@@ -1,6 +1,4 @@
-"""Scripts and notebooks, each in a process of its own.
-
-A script's has already imported what most of them need.
+"""Scripts, each in a process of its own that has already imported what most of them need.
 
 To import gpunn and Matplotlib takes longer than most examples do. One process, this file as a
 program, imports them and waits; for each script it forks, and the child becomes that script.
@@ -14,10 +12,8 @@ import runpy
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 
 class Scripts:
@@ -52,28 +48,6 @@ class Scripts:
             os.killpg(self._waiting.pid, signal.SIGKILL)
             with self._waiting:
                 self._waiting = None
-
-
-def execute(notebook: Any, folder: Path | None = None) -> Any:
-    """The notebook with the outputs that its cells have in Jupyter's own kernel.
-
-    Args:
-        notebook: as nbformat reads it, or the text of its cells.
-        folder: where it runs.
-
-    An error in a cell is raised here.
-    """
-    import nbclient  # where it is needed: scripts do without
-    import nbformat
-
-    if isinstance(notebook, list):
-        cells = [nbformat.v4.new_code_cell(textwrap.dedent(cell).strip()) for cell in notebook]
-        notebook = nbformat.v4.new_notebook(cells=cells)
-    resources = {"metadata": {"path": str(folder)}} if folder else {}
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources=resources
-    )
-    return client.execute()
 
 
 def wait_for_scripts() -> None:

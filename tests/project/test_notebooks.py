@@ -1,0 +1,48 @@
+"""The notebooks run, on little data, and are shipped with the outputs of today."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOL = runpy.run_path(str(ROOT / "tools" / "notebooks.py"))
+# What the cell of parameters says here.
+SMALL = {
+    "first_steps": "ROWS, EPOCHS = 300, 2",
+}
+
+
+def kinds(notebook: Any) -> list[list[Any]]:
+    """Of each cell what is shown, and whether something is printed."""
+    return [
+        [sorted(output.get("data", {"print": ""})) for output in cell.get("outputs", ())]
+        for cell in notebook.cells
+    ]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_notebook_runs_and_shows_what_it_is_shipped_with(name: str, tmp_path: Path) -> None:
+    path = TOOL["FOLDER"] / f"{name}.ipynb"
+    shipped = nbformat.read(path, as_version=4)
+    nbformat.validate(shipped)
+    (parameters,) = (c for c in shipped.cells if "parameters" in c.metadata.get("tags", ()))
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[shipped.cells.index(parameters)].source = SMALL[name]
+    assert kinds(TOOL["execute"](notebook, tmp_path)) == kinds(shipped)
+
+
+def test_all_notebooks_are_run_and_small() -> None:
+    paths = sorted(TOOL["FOLDER"].glob("*.ipynb"))
+    assert [path.stem for path in paths] == sorted(SMALL)
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert len(text) < 250_000 and str(Path.home()) not in text
+        for cell in nbformat.reads(text, as_version=4).cells:
+            links = re.findall(r"\]\(([^)#:]+)\)", cell.source)
+            assert cell.cell_type == "code" or all((path.parent / k).exists() for k in links)
