@@ -14,7 +14,7 @@ from gpunn.common.stored import Integer, Kept, Number, Several, Text
 KEPT: dict[str, Kept] = {
     "range": Several(Number(finite=True), 2),
     "data": Text(),
-    "prepared": Text(),
+    "prepared": Text(),  # "mnist" or "scaled"
     "classes": Several(Text()),
     "unsure_below": Number(0, finite=True),
     "validated_on": Integer(),

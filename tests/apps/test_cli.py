@@ -254,7 +254,7 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
         ("train --drop-out=0.1 mnist", "Did you mean '--dropout'?"),
         ("train mnist --backend gpu", "Did you mean 'cupy'?"),
         ("check-data x.csv --fail-on eror", "Did you mean 'error'?"),
-        ("train", "NAME|FILE"),
+        ("train", "NAME|PATH"),
         ("train mnits", "Did you mean 'mnist'?"),
         ("train mnist --optimizer adm", "Did you mean 'adam'?"),
         ("train mnist --epochs 0", "at least 1"),

@@ -211,6 +211,7 @@ def test_images_without_pillow(monkeypatch, tmp_path, trained, capsys):
 
 
 def _files(folder, images):
+    (folder / "empty").mkdir()
     (folder / "text.png").write_text("no image")
     (folder / "empty.npy").write_bytes(b"")
     Image.fromarray(images[0]).resize((200, 200)).save(folder / "whole.jpg")
@@ -234,7 +235,7 @@ def _files(folder, images):
         ("objects.npy", "allow_pickle"),
         ("nan.npy", "nan"),
         ("part-idx3-ubyte", "truncated"),
-        ("", "Is a directory"),
+        ("empty", "a folder without pictures"),
     ],
 )
 def test_files_that_cannot_be_predicted(tmp_path, trained, mnist, capsys, name, said):

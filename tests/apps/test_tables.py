@@ -241,7 +241,7 @@ def _numbered(count, targets):
         ("\n\n", "--target t", "only line ends"),
         ("a,b,t\n", "--target t", "names of columns, and no rows"),
         ("a,b,t\n1,2.5,x\n", "--target t", "'x' in all rows: there is nothing to learn"),
-        (_numbered(4, "xyxy"), "--target t", "There are 4 rows with a target; at least 10"),
+        (_numbered(4, "xyxy"), "--target t", "There are 4 rows to learn from; at least 10"),
         (_numbered(30, "x" * 30), "--target t", "the target 't' is 'x' in all rows"),
         (_numbered(30, [""] * 30), "--target t", "the target 't' is empty in all 30 rows"),
         (_numbered(30, range(30)), "--target t --task classification", "too many classes"),

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.apps import trained_on
+from gpunn.apps.learning import figures
+from gpunn.apps.pictures import folder
 from gpunn.apps.tables import read_table
 from gpunn.apps.tables.kinds import answers_of
-from gpunn.apps.tables.learning import figures
 from gpunn.apps.tables.preparing import TableModel, matrix
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
@@ -24,6 +25,7 @@ from .arguments import (
     add_model,
     chosen_model,
     data_or_path,
+    grey_shape,
     print_result,
     with_channel,
 )
@@ -38,7 +40,8 @@ examples:
 
 A table is read as by gpunn train. Its columns are found by their names, in any
 order and among others; the target is one of them.
-A folder holds images and labels in the format and under the names of MNIST,
+For a model of a folder of pictures, DIR has a subfolder for each class. Else it
+holds images and labels in the format and under the names of MNIST,
 plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
 """
 
@@ -62,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if table is not None:
         return _evaluate_table(args, model, table)
     data = args.data or _trained_on(model)
-    x, y = _test_images(data)
+    classes = classes_of(model)
+    x, y = _test_images(data, model.input_shape[1:], classes)
     if len(model.inputs) == 1:
         x = with_channel(x, model.input_shape[1:])
     figures = model.evaluate(x, y, verbose=0, return_dict=True)
@@ -104,9 +108,15 @@ def _trained_on(model: Model) -> str:
     return model.name
 
 
-def _test_images(data: str) -> tuple[Any, Any]:
-    if data in DATASETS:
+def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tuple[Any, Any]:
+    if data in DATASETS and not os.path.exists(data):
         return DATASETS[data].load_data()[1]
+    if classes:
+        found = folder.find(data, classes)
+        folder.load(found, grey_shape(sample))
+        for reason in found.left_out:
+            print(f"left out: {reason}", file=sys.stderr)
+        return found.x, found.labels
     images = locate(Path(data), "t10k-images-idx3-ubyte")
     labels = locate(Path(data), "t10k-labels-idx1-ubyte")
     return idx.read(images), idx.read(labels)

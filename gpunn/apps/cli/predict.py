@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS, read_image
+from gpunn.apps.pictures.folder import pictures_in
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
@@ -57,7 +58,8 @@ which a spreadsheet would compute, get an apostrophe (--raw: not).
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
-    add("files", metavar="FILE", nargs="+", help="image, IDX file, .npy; or a table")
+    add("files", metavar="FILE", nargs="+",
+        help="image, folder of images, IDX file, .npy; or a table")
     add("--invert", choices=("auto", "yes", "no"), default="auto",
         help="whether to make dark light in images (default: auto, if the edge is light)")
     how = parser.add_mutually_exclusive_group()
@@ -81,10 +83,12 @@ def run(args: argparse.Namespace) -> int:
         return predict_table.run(args, model, table)
     known = trained_on.known(model)
     mnist = not args.as_is and (args.like or known.get("prepared")) == "mnist"
-    read = partial(_read, model, known.get("range"), args.invert, args.max_pixels, mnist)
+    scaled = known.get("prepared") == "scaled" and args.invert == "auto"
+    invert = "no" if scaled else args.invert
+    read = partial(_read, model, known.get("range"), invert, args.max_pixels, mnist)
     names: list[str] = []
     batches: list[np.ndarray | None] = []
-    for path in args.files:
+    for path in _files(args.files):
         rows = read(path)
         count = 1 if rows is None else len(rows)
         names += [path] if count == 1 else [f"{path}[{i}]" for i in range(count)]
@@ -102,6 +106,17 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _files(paths: list[str]) -> list[str]:
+    """The files, and those of folders the pictures in them."""
+    files = []
+    for path in paths:
+        found = pictures_in(path) if os.path.isdir(path) else [path]
+        if not found:
+            raise ValueError(f"{path} is a folder without pictures.")
+        files += found
+    return files
 
 
 _BLANK: dict[str, Any] = {"class": None, "probability": None, "top": [], "unsure": False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def as_lines(rows: Sequence[Sequence[str]]) -> str:
@@ -15,3 +15,14 @@ def as_lines(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ([cell.ljust(widths[i]) for i, cell in enumerate(row)] for row in rows)
     return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """A row for each model, a column for each figure.
+
+    >>> results({"mean": {"MAE": 0.123456}})
+    [('', 'MAE'), ('mean', '0.1235')]
+    """
+    names = list(next(iter(compared.values())))
+    rows = [(name, *(f"{found[n]:.4g}" for n in names)) for name, found in compared.items()]
+    return [("", *names), *rows]

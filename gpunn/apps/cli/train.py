@@ -1,4 +1,4 @@
-"""Train a network on a table or a data set, and save it."""
+"""Train a network on a table, a folder of pictures or a data set, and save it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.learning import Settings
+from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.tables.kinds import MOST_CATEGORIES
-from gpunn.apps.tables.learning import Settings
 from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
@@ -25,7 +26,7 @@ from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
 
-from . import train_table
+from . import train_pictures, train_table
 from .arguments import (
     DATASETS,
     add_backend,
@@ -36,11 +37,12 @@ from .arguments import (
     positive,
 )
 
-HELP = "train a network on a table, MNIST or Fashion-MNIST"
+HELP = "train a network on a table, a folder of pictures, or MNIST"
 EXAMPLES = """\
 examples:
   gpunn train flowers.csv --target species
   gpunn train sales.xlsx --target price --split order --leave-out customer
+  gpunn train photos/                       photos/cat/*.jpg, photos/dog/*.jpg
   gpunn train mnist
   gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
   gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
@@ -53,6 +55,9 @@ identifiers, dates, constants and texts that are nearly all different are left
 out. Width and batches follow the number of rows, training stops when it is no
 longer better on rows held out, and the result is shown beside a constant and a
 linear model. One file is saved, which prepares other tables likewise.
+
+Pictures are padded to squares and scaled, grey if all are; a network of
+convolutions is trained on them, in the same way.
 
 On a data set each epoch that is complete is kept: a run that was stopped,
 however that came about, goes on with --resume and ends with the same bits as
@@ -95,18 +100,23 @@ DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("dataset", type=data_or_path, metavar="NAME|FILE",
-        help="mnist, fashion-mnist, or a table; what exists as a file is taken as that")
+    add("dataset", type=data_or_path, metavar="NAME|PATH",
+        help="mnist, fashion-mnist, a table, or a folder with a subfolder of pictures for each "
+        "class; what exists as a file or a folder is taken as that")
     add("--target", metavar="COLUMN", help="of a table: what is to be predicted")
     add("--task", choices=("classification", "regression"),
         help="of a table (default: told from the target)")
     add("--split", choices=("stratified", "order"), default="stratified",
-        help="of a table: rows to test on, drawn from each class (the default), or the last")
+        help="rows to test on, drawn from each class (the default), or the last")
     add("--leave-out", metavar="COLUMN", nargs="+", default=[], help="of a table: do not use these")
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
         help=f"of a column of a table; rarer ones count as one (default: {MOST_CATEGORIES})")
     add("--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
         help="that a table may have (default: 10,000)")
+    add("--size", type=positive, metavar="N",
+        help="side that pictures are scaled to (default: 28, 32 or 64, by their own)")
+    add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+        help="that a picture may have (default: 25,000,000)")
     for name, setting in SETTINGS.items():
         add(_option(name), **setting.option)
     add_backend(parser)
@@ -147,7 +157,8 @@ class _Run(Callback):
 
 def run(args: argparse.Namespace) -> int:
     if os.path.exists(args.dataset):
-        return _run_file(args)
+        return _run_path(args)
+    _refuse(args, "a data set", "target", "task", "leave_out", "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -189,16 +200,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_file(args: argparse.Namespace) -> int:
+def _run_path(args: argparse.Namespace) -> int:
+    folder = os.path.isdir(args.dataset)
+    what = "folder" if folder else "file"
     if args.resume:
-        raise ValueError("--resume goes on with runs on data sets; begin anew on a table.")
+        raise ValueError("--resume goes on with runs on data sets: begin anew on your own data.")
+    if folder:
+        _refuse(args, "a folder of pictures", "target", "task", "leave_out")
+    else:
+        _refuse(args, "a table", "size")
     if args.dataset in DATASETS:
         print(
-            f"gpunn: {args.dataset} is a file here, and is taken, not the data set of this name.",
+            f"gpunn: {args.dataset} is a {what} here, and is taken, not the data set of this name.",
             file=sys.stderr,
         )
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    return train_table.run(args, Settings(**given))
+    if not folder:
+        return train_table.run(args, Settings(**given))
+    return train_pictures.run(args, Settings(**{"epochs": train_pictures.EPOCHS, **given}))
+
+
+def _refuse(args: argparse.Namespace, what: str, *names: str) -> None:
+    for name in names:
+        if getattr(args, name):
+            raise ValueError(f"{_option(name)} says nothing about {what}, as {args.dataset} is.")
 
 
 def make_model(settings: dict[str, Any]) -> Sequential:

@@ -10,24 +10,19 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.learning import Part, Settings, figures
+from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
-from gpunn.apps.tables.learning import (
-    Part,
-    Settings,
-    figures,
-    simple_predictions,
-    train,
-)
+from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, matrix
 from gpunn.apps.tables.reading import Table
-from gpunn.apps.tables.splitting import split
 from gpunn.backends import get_backend, use_backend
 from gpunn.common.random import set_random_seed
 
 from .arguments import begin_folder, keep_earlier
 from .parser import hint
-from .printing import as_lines
+from .printing import as_lines, results
 
 MODEL = "model.gpunn"
 SHOWN = 40  # columns in the table that is printed
@@ -64,8 +59,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     test = parts["test"]
     found = {**simple_predictions(parts, classes, settings.seed)}
     found["network"] = model.predict(test.x, verbose=0)
-    results = {name: figures(p, test.y, classes) for name, p in found.items()}
-    print(f"On the {len(test.y):,} test rows:\n{as_lines(_results(results))}")
+    compared = {name: figures(p, test.y, classes) for name, p in found.items()}
+    print(f"On the {len(test.y):,} test rows:\n{as_lines(results(compared))}")
     about: dict[str, Any] = {"table": known.document()}
     if classes:
         held_out = parts["validation"]
@@ -176,12 +171,6 @@ def _network(model: Any, settings: Settings, best: int, epochs: int) -> str:
         f"{settings.batch_size}, seed {settings.seed}\n"
         f"trained for {epochs} epochs; epoch {best} was the best on the validation rows and is kept"
     )
-
-
-def _results(results: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
-    names = list(next(iter(results.values())))
-    rows = [(name, *(f"{found[n]:.4g}" for n in names)) for name, found in results.items()]
-    return [("", *names), *rows]
 
 
 def _held(known: TableModel, target: Target) -> str:

@@ -35,15 +35,14 @@ def read_image(
 
     Raises:
         ImportError: without Pillow.
-        ValueError: if the file is no image, or too large a one, or ``shape`` is not that of one.
+        DamagedImage: if the file is no image.
+        ValueError: if it is too large a one, or ``shape`` is not that of one.
     """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError(f'{path}: images need Pillow: pip install "gpunn[image]"') from None
     if len(shape) != 2 and not (len(shape) == 3 and shape[2] == 3):
         raise ValueError(f"{path}: the model takes samples of shape {shape}, not images.")
     image, done = _opened(path, max_pixels)
+    from PIL import Image
+
     mode = "L" if len(shape) == 2 else "RGB"
     if image.mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
         values = np.asarray(image, np.float64)
@@ -85,8 +84,37 @@ def read_image(
 
 
 def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with _image(path, max_pixels) as opened:
+        from PIL import ImageOps
 
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+    return image, [f"{image.width}x{image.height} {image.mode} image"]
+
+
+class DamagedImage(ValueError):
+    """A file that is no image, or not all of one."""
+
+
+def look_at(path: str, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], str]:
+    """Width and height of an image and its mode, as the file's beginning says.
+
+    Raises:
+        ImportError: without Pillow.
+        DamagedImage: if the file is no image.
+        ValueError: if it claims more than ``max_pixels``.
+    """
+    with _image(path, max_pixels) as opened:
+        return opened.size, opened.mode
+
+
+@contextmanager
+def _image(path: str, max_pixels: int) -> Iterator[Any]:
+    """An image that is open, not yet decoded; what is wrong with it is said."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise ImportError(f'{path}: images need Pillow: pip install "gpunn[image]"') from None
     try:
         with _without_limit(Image), Image.open(path) as opened:
             if opened.width * opened.height > max_pixels:
@@ -94,17 +122,15 @@ def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
                     f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, and "
                     f"--max-pixels is {max_pixels:,}. Scale it down, or give a larger number."
                 )
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
+            yield opened
     except UnidentifiedImageError:
-        raise ValueError(
+        raise DamagedImage(
             f"{path} is no image that Pillow knows, no IDX file and no .npy."
         ) from None
-    except _TooLarge:
+    except (_TooLarge, FileNotFoundError):
         raise
     except Exception as error:  # a damaged image makes its decoder raise anything
-        raise ValueError(f"{path} is damaged: {error}") from None
-    return image, [f"{image.width}x{image.height} {image.mode} image"]
+        raise DamagedImage(f"{path} is damaged: {error}") from None
 
 
 class _TooLarge(ValueError):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reading import TableError
-
 SHARES = {"train": 0.65, "validation": 0.15, "test": 0.20}
 FEWEST = 10  # rows that can be parted
 
@@ -23,7 +21,7 @@ def split(
         seed: of the draw.
 
     Raises:
-        TableError: if there are fewer than 10 rows.
+        ValueError: if there are fewer than 10 rows.
 
     >>> parts = split(np.arange(100) % 2, 2)
     >>> {name: (len(rows), int((rows % 2).sum())) for name, rows in parts.items()}
@@ -32,8 +30,8 @@ def split(
     [16, 17, 18, 19]
     """
     if len(y) < FEWEST:
-        raise TableError(
-            f"There {'is 1 row' if len(y) == 1 else f'are {len(y)} rows'} with a target; at least "
+        raise ValueError(
+            f"There {'is 1 row' if len(y) == 1 else f'are {len(y)} rows'} to learn from; at least "
             f"{FEWEST} are needed to train on some and test on others."
         )
     if by_order:

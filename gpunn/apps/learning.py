@@ -1,0 +1,130 @@
+"""What the roads to one's own data share: settings, a training that stops in time, figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.callbacks.callback import Logs
+from gpunn.common import registry
+from gpunn.models import Model
+
+# Units of a hidden layer and rows of a batch, by the least number of rows that is too many.
+SIZES = ((1_000, 32, 16), (10_000, 64, 32), (50_000, 128, 128), (np.inf, 256, 256))
+SECONDS = 2.0  # between two lines about the training
+
+
+@dataclass
+class Settings:
+    """How a network is trained; None and empty for what the data decide."""
+
+    hidden: list[int] | None = None
+    dropout: float | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    epochs: int = 500
+    seed: int = 0
+
+    def for_data(self, rows: int) -> Settings:
+        """The settings with what was not said: widths, dropout and batches by the number of rows.
+
+        >>> small, large = Settings().for_data(100), Settings(hidden=[8]).for_data(100_000)
+        >>> small.hidden, small.batch_size, large.hidden, large.batch_size
+        ([32, 32], 16, [8], 256)
+        """
+        width, batch = next(sizes for most, *sizes in SIZES if rows < most)
+        return Settings(
+            [width, width] if self.hidden is None else self.hidden,
+            0.1 if self.dropout is None else self.dropout,
+            self.optimizer,
+            self.learning_rate,
+            self.batch_size or batch,
+            self.epochs,
+            self.seed,
+        )
+
+
+@dataclass
+class Part:
+    """Rows that a network takes, with their targets."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def compile_for(model: Model, classes: int, settings: Settings) -> None:
+    """Compile for classes (their number), or for numbers (0)."""
+    chosen = registry.lookup("optimizer", settings.optimizer)
+    rate = settings.learning_rate
+    model.compile(
+        chosen() if rate is None else chosen(rate),
+        "sparse_categorical_crossentropy" if classes else "mse",
+        metrics=["accuracy"] if classes else ["mae", "r2_score"],
+    )
+
+
+def fit_best(
+    model: Model, train: Part, validation: Part, classes: int, settings: Settings
+) -> tuple[int, int]:
+    """Train until the validation part's loss has not become better for long; keep the best weights.
+
+    Returns:
+        The best epoch, counted from 1, and how many there were.
+    """
+    compile_for(model, classes, settings)
+    patience = max(10, min(30, 30_000 // len(train.y) + 10))
+    stopping = EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
+    history = model.fit(
+        train.x,
+        train.y,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        validation_data=(validation.x, validation.y),
+        verbose=0,
+        callbacks=[stopping, _Lines()],
+    )
+    losses = history.history["val_loss"]
+    return int(np.argmin(losses)) + 1, len(losses)
+
+
+class _Lines(Callback):
+    """A line now and then, so that somebody who waits sees how it goes."""
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.last = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if time.monotonic() - self.last >= SECONDS and logs:
+            self.last = time.monotonic()
+            shown = f"loss {logs['loss']:.4f}, on the validation rows {logs['val_loss']:.4f}"
+            print(f"Epoch {epoch + 1}: {shown}", flush=True)
+
+
+def shares(train: Part, test: Part, classes: int) -> np.ndarray:
+    """What the simplest model of classes says of each test row: the classes' shares in training."""
+    return np.tile(np.bincount(train.y, minlength=classes) / len(train.y), (len(test.y), 1))
+
+
+def figures(predicted: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:
+    """How good predictions are.
+
+    >>> figures(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), 2)
+    {'accuracy': 0.5, 'log loss': 0.5697171415941824}
+    >>> figures(np.array([1.0, 3.0]), np.array([1.0, 2.0]), 0)
+    {'MAE': 0.5, 'RMSE': 0.7071067811865476, 'R2': -1.0}
+    """
+    if classes:
+        likely = np.clip(predicted[np.arange(len(y)), y].astype(np.float64), 1e-7, None)
+        right = predicted.argmax(axis=1) == y
+        return {"accuracy": float(right.mean()), "log loss": float(-np.log(likely).mean())}
+    wrong = predicted.reshape(-1).astype(np.float64) - y
+    spread = float(((y - y.mean()) ** 2).sum())
+    return {
+        "MAE": float(np.abs(wrong).mean()),
+        "RMSE": float(np.sqrt((wrong**2).mean())),
+        "R2": 1 - float((wrong**2).sum()) / spread if spread else float("nan"),
+    }

@@ -1,0 +1,71 @@
+"""A convolutional network for pictures, and what it is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.apps.learning import Part, Settings, fit_best, shares
+from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
+from gpunn.models import Sequential
+
+FILTERS = 32  # of the first convolution; twice as many after each pooling, at most 128
+SMALLEST = 8  # rows that the last map has at most
+
+
+def defaults(settings: Settings, rows: int) -> Settings:
+    """The settings with what was not said: one hidden layer, dropout, batches by the rows."""
+    found = settings.for_data(rows)
+    found.hidden = [128] if settings.hidden is None else settings.hidden
+    found.dropout = 0.3 if settings.dropout is None else settings.dropout
+    return found
+
+
+def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequential:
+    """Convolutions of 3 x 3 and poolings until the map is small, then dense layers.
+
+    >>> network((28, 28, 1), 3, Settings(hidden=[16], dropout=0.1)).output_shape
+    (None, 3)
+    """
+    model = Sequential(name="pictures")
+    model.add(Input(shape))
+    model.add(Rescaling(1 / 255))
+    side, filters = min(shape[:2]), FILTERS
+    while side > SMALLEST:
+        model.add(Conv2D(filters, 3, padding="same", activation="relu"))
+        model.add(MaxPooling2D(2))
+        side, filters = side // 2, min(2 * filters, 128)
+    model.add(Flatten())
+    for units in settings.hidden or []:
+        model.add(Dense(units, activation="relu"))
+        if settings.dropout:
+            model.add(Dropout(settings.dropout))
+    model.add(Dense(classes, activation="softmax"))
+    return model
+
+
+def train(parts: dict[str, Part], classes: int, settings: Settings) -> tuple[Sequential, int, int]:
+    """The network that was best on the validation part; its epoch, and how many there were."""
+    model = network(parts["train"].x.shape[1:], classes, settings)
+    best, epochs = fit_best(model, parts["train"], parts["validation"], classes, settings)
+    return model, best, epochs
+
+
+def simple_predictions(
+    parts: dict[str, Part], classes: int, settings: Settings
+) -> dict[str, np.ndarray]:
+    """What the classes' shares and a linear model of the pixels say of the test part, by name."""
+    test = parts["test"]
+    linear = Sequential(name="linear")
+    for layer in (
+        Input(parts["train"].x.shape[1:]),
+        Rescaling(1 / 255),
+        Flatten(),
+        Dense(classes, activation="softmax"),
+    ):
+        linear.add(layer)
+    plain = Settings(batch_size=settings.batch_size, epochs=min(settings.epochs, 50))
+    fit_best(linear, parts["train"], parts["validation"], classes, plain)
+    return {
+        "majority class": shares(parts["train"], test, classes),
+        "linear model": linear.predict(test.x, verbose=0),
+    }
