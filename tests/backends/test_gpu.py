@@ -126,10 +126,11 @@ def test_kernels_agree_with_numpy(card: str, name: str) -> None:
     The emulated one is compared on many shapes in `test_kernels_on_cpu.py`.
     """
     shapes = [(33, 31), (2, 10), (97, 1000), (2000, 33)]
-    for rows, columns in shapes[: 1 if card == "emulated" else None]:
-        for dtype in DTYPES:
-            for values in VALUES:
-                COMPARISONS[name](get_backend(card), Sample(rows, columns, dtype, values))
+    some = slice(1 if card == "emulated" else None)
+    for (rows, columns), dtype, values in itertools.product(
+        shapes[some], DTYPES[some], VALUES[some]
+    ):
+        COMPARISONS[name](get_backend(card), Sample(rows, columns, dtype, values))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -179,8 +180,13 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:The metric .* reads softmax:UserWarning")
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [  # each run has every network in one mode, in turn
+        pytest.param(name, mode, marks=[pytest.mark.more] if (i + k) % len(MODES) else [])
+        for (i, name), (k, mode) in itertools.product(enumerate(NETWORKS), enumerate(MODES))
+    ],
+)
 def test_every_kind_of_step_is_that_of_numpy(name: str, mode: str) -> None:
     make = NETWORKS[name]
     host, card = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", CARDS[mode]))

@@ -106,11 +106,6 @@ def test_training_is_that_of_numpy(
     assert_trains_as_numpy(other, dtype, EPOCHS, kind, name, arguments)
 
 
-@every_name
-def test_two_epochs_are_those_of_numpy(kind: str, name: str, arguments: dict) -> None:
-    assert_trains_as_numpy("emulated", "float32", 2, kind, name, arguments)
-
-
 def assert_trains_as_numpy(other: str, dtype: str, epochs: int, *case: Any) -> None:
     host, device = (outcome(b, dtype, epochs, *case) for b in ("numpy", other))
     assert host.keys() == device.keys()

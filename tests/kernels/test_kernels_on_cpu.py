@@ -35,9 +35,7 @@ every_kernel = pytest.mark.parametrize("backend", ["compiled", "emulated"])
 
 
 def some(examples: int) -> Any:
-    return hypothesis.settings(
-        max_examples=examples, derandomize=True, database=None
-    )
+    return hypothesis.settings(max_examples=examples, derandomize=True, database=None)
 
 
 def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
@@ -47,7 +45,7 @@ def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
 
 @every_kernel
 @every_comparison
-@some(8)
+@some(5)
 @hypothesis.given(sample=samples, blocks=st.integers(1, 4))
 def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
     check(name, backend, sample, blocks)
@@ -56,7 +54,7 @@ def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, block
 @pytest.mark.more
 @every_kernel
 @every_comparison
-@some(15)
+@some(20)
 @hypothesis.given(sample=samples, blocks=st.integers(1, 4))
 def test_on_more_samples_too(name: str, backend: str, sample: Sample, blocks: int) -> None:
     check(name, backend, sample, blocks)

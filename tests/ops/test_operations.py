@@ -66,20 +66,33 @@ def check_all(name: str, backend: str, *dtypes: str) -> None:
             check(case, backend, dtype, f"case {number} of {name} {shapes} {dtype}")
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_an_operation(name: str, backend: str) -> None:
-    check_all(name, backend, "float32", "float64")
-
-
 NAMES = sorted(CASES)
+more = pytest.mark.more
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        ("numpy", "float64"),
+        ("compiled", "float32"),
+        pytest.param("numpy", "float32", marks=more),
+        pytest.param("compiled", "float64", marks=more),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation(name: str, backend: str, dtype: str) -> None:
+    check_all(name, backend, dtype)
+
+
+EACH_RUN = NAMES[::4]  # the others wait for `make test-more`
+BY_TURN = [*EACH_RUN, *(name for name in NAMES if name not in EACH_RUN)]
 TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
 
 
 @functools.cache
 def compile_kernels(group: int, dtype: str) -> None:
     def ask(backend: Backend) -> None:
-        for name in NAMES[group * TOGETHER :][:TOGETHER]:
+        for name in BY_TURN[group * TOGETHER :][:TOGETHER]:
             for case in CASES[name]:
                 with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
                     in_steps(case.ours, case.given(dtype), backend, case.smooth)
@@ -87,8 +100,10 @@ def compile_kernels(group: int, dtype: str) -> None:
     compile_together(emulated.launched(ask))
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.more)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=more)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in EACH_RUN else more) for n in BY_TURN]
+)
 def test_an_operation_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
-    compile_kernels(NAMES.index(name) // TOGETHER, dtype)
+    compile_kernels(BY_TURN.index(name) // TOGETHER, dtype)
     check_all(name, "emulated", dtype)

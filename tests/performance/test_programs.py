@@ -128,6 +128,7 @@ def test_a_program_that_breaks_down_stops_no_other(found: Found) -> None:
     assert found[0]["ends.py"]["error"]["message"].startswith("status -6")
 
 
+@pytest.mark.more
 def test_one_that_takes_too_long_is_ended_and_data_sets_are_made_up(tmp_path: Path) -> None:
     text = "from keras.datasets import imdb\nassert len(imdb.load_data()[1][0]) == 1000"
     programs = [

@@ -5,12 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import emulated
 import numpy as np
 import pytest
-from host_kernels import compile_together
+from comparisons.expression_functions import (
+    BACKENDS,
+    EXTENTS,
+    FOLDS,
+    SIZES,
+    assert_near,
+    perform,
+    value_of,
+)
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -24,238 +30,16 @@ from gpunn.backends.contract.expression import (
     OPERANDS,
     ROW_FOLDS,
     ROWS,
-    TRUTHS,
     Expression,
     Extent,
     Instruction,
     Output,
 )
 
-EXTENTS = (ELEMENTS, ROWS, COLUMNS, ONE)
-SIZES = [
-    (1, 1), (7, 5), (3, 700), (40, 10), (2000, 3), (1, 100_000), (0, 4), (5, MOST_COLUMNS),
-    (600, 1), (9, 33),
-]  # fmt: skip
-NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint", "copy": "positive"}
-FOLDS: dict[str, Any] = {
-    "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
-}  # fmt: skip
-ROUNDED = {  # functions that libraries compute to a few units in the last place; how many
-    **dict.fromkeys(
-        ("exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
-         "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "power", "arctan2"),
-        4,
-    ),
-    "sigmoid": 5,
-    "logaddexp": 5,
-}  # fmt: skip
-PLAIN = [name for name in OPERANDS if name not in FOLDS and OPERANDS[name]]
-
-
-BACKENDS = "numpy", "compiled", "emulated"
-
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     return get_backend(request.param)
-
-
-def perform(
-    backend: Backend,
-    expression: Expression,
-    size: tuple[int, int],
-    inputs: Sequence[np.ndarray],
-    outputs: Sequence[np.ndarray],
-) -> list[np.ndarray]:
-    """What the outputs hold afterwards."""
-    out = [backend.upload(array.copy()) for array in outputs]
-    with np.errstate(all="ignore"):
-        backend.expression(expression, *size, [backend.upload(x) for x in inputs], out)
-    return [backend.read(array) for array in out]
-
-
-def value_of(function: str, operands: Sequence[Any], number: float = 0.0) -> Any:
-    """What NumPy makes of arrays."""
-    if function == "constant":
-        return np.full((1, 1), number)
-    if function in FOLDS:
-        axis = 0 if function == "column_sum" else 1
-        return FOLDS[function](operands[0], axis=axis, keepdims=True)
-    if function == "where":
-        return np.where(operands[0] != 0, *operands[1:])
-    if function == "relu":
-        return np.maximum(operands[0], 0)
-    if function == "sigmoid":
-        return 1 / (1 + np.exp(-operands[0]))
-    value = getattr(np, NAMES.get(function, function))(*operands)
-    return value.astype(operands[0].dtype) if function in TRUTHS else value
-
-
-def draw(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
-    """Numbers of all sizes, and special ones."""
-    x = rng.choice([0.3, 1, 4, 30], shape) * rng.normal(size=shape)
-    some = rng.random(shape)
-    x = np.where(some < 0.2, np.round(x), x)
-    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-310, -1e-40, 3e-45, 1.0, -1.0, 1e30, 3e6]
-    with np.errstate(all="ignore"):
-        return np.where(some > 0.85, rng.choice(special, shape), x).astype(dtype)
-
-
-def assert_near(got: np.ndarray, exact: np.ndarray, units: float, size: Any = 0.0) -> None:
-    """Alike to some units in the last place of what is exact, or of this size if that is more."""
-    with np.errstate(all="ignore"):
-        expected = exact.astype(got.dtype)
-        np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
-        same = (got == expected) | np.isnan(expected)
-        unit = np.spacing(np.maximum(np.abs(expected), np.asarray(size, got.dtype)))
-        difference = np.abs(got.astype(np.longdouble) - exact)
-        near = same | (difference <= units * unit)
-    assert near.all(), (got[~near][:5], exact[~near][:5])
-
-
-def check(
-    backend: Backend,
-    function: str,
-    dtype: str,
-    size: tuple[int, int],
-    extents: tuple[Extent, ...],
-    computed: int | None = None,
-) -> None:
-    """That it gives what NumPy does; the operand `computed` is what the step before has made."""
-    rng = np.random.default_rng(len(function) + 7 * sum(map(ord, function)))
-    inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
-    operands, given, steps = [*range(len(extents))], [*inputs], list[Instruction]()
-    if computed is not None:
-        operands[computed], given[computed] = len(extents), -inputs[computed]
-        steps.append(Instruction("negative", (computed,)))
-    steps.append(Instruction(function, tuple(operands)))
-    result = Output(len(extents) + len(steps) - 1)
-    expression = Expression(dtype, extents, tuple(steps), (result,))
-    out = np.full(expression.extents[-1].shape(*size), -7, dtype)
-    (got,) = perform(backend, expression, size, given, [out])
-    wide = np.longdouble if dtype == "float64" else np.float64
-    with np.errstate(all="ignore"):
-        if function not in ROUNDED:
-            expected = value_of(function, inputs)
-            np.testing.assert_array_equal(got, np.broadcast_to(expected, got.shape))
-            return
-        expected = value_of(function, [x.astype(wide) for x in inputs])
-    expected = np.broadcast_to(expected, got.shape)
-    size_of: Any = 0.0
-    if function == "logaddexp":  # which is a sum of its operands and less than 1
-        size_of = np.nan_to_num(np.abs(np.broadcast_to(np.maximum(*inputs), got.shape))) + 1
-    elif function == "sigmoid":  # as NumPy has it: 0 where 1 + exp(-x) is infinite
-        size_of = np.finfo(dtype).tiny / np.finfo(dtype).eps
-    assert_near(got, expected, ROUNDED[function], size_of)
-
-
-@pytest.fixture(scope="module")
-def compiled_together() -> None:
-    """The kernels of what `test_each_function` begins with."""
-
-    def ask(backend: Backend) -> None:
-        for function, dtype in itertools.product(PLAIN, ("float32", "float64")):
-            count = OPERANDS[function]
-            step = Instruction(function, tuple(range(count)))
-            expression = Expression(dtype, (ELEMENTS,) * count, (step,), (Output(count),))
-            array = np.ones((7, 5), dtype)
-            backend.expression(expression, 7, 5, [array] * count, [array.copy()])
-
-    compile_together(emulated.launched(ask))
-
-
-@pytest.mark.usefixtures("compiled_together")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", PLAIN)
-def test_each_function(backend: Backend, function: str, dtype: str) -> None:
-    for size in SIZES:
-        check(backend, function, dtype, size, (ELEMENTS,) * OPERANDS[function])
-    if backend.name == "emulated" and function not in ("negative", "subtract"):
-        return  # what is read where is the same text for each function
-    for extents in itertools.product(EXTENTS, repeat=OPERANDS[function]):
-        for size in ((7, 5), (3, 700), (1, 1)):
-            check(backend, function, dtype, size, extents)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", PLAIN)
-def test_each_function_of_what_was_just_computed(
-    backend: Backend, function: str, dtype: str
-) -> None:
-    count = OPERANDS[function]
-    if backend.name == "emulated" and function not in ("negative", "subtract"):
-        return
-    for computed in range(count):
-        for extents in itertools.product(EXTENTS, repeat=count):
-            for size in ((7, 50), (1, 1)):
-                check(backend, function, dtype, size, extents, computed)
-
-
-@pytest.mark.parametrize("function", PLAIN)
-def test_a_result_may_take_the_place_of_an_operand(backend: Backend, function: str) -> None:
-    """Alone, and behind a softmax-like fold of its rows."""
-    if backend.name == "emulated" and function not in ("negative", "where"):
-        return  # what is written where is the same text for each function
-    count, rng = OPERANDS[function], np.random.default_rng(1)
-    step = Instruction(function, tuple(range(count)))
-    folded = Instruction("row_max", (count,)), Instruction("subtract", (count, count + 1))
-    for size, steps in itertools.product([(40, 10), (3, 700), (600, 500)], [(), folded]):
-        inputs = [rng.normal(size=size).astype(np.float32) for _ in range(count)]
-        result = Output(count + len(steps))
-        made = Expression("float32", (ELEMENTS,) * count, (step, *steps), (result,))
-        (expected,) = perform(backend, made, size, inputs, [np.zeros(size, np.float32)])
-        for place in range(count):
-            arrays = [backend.upload(x.copy()) for x in inputs]
-            with np.errstate(all="ignore"):
-                backend.expression(made, *size, arrays, [arrays[place]])
-            np.testing.assert_array_equal(backend.read(arrays[place]), expected)
-
-
-def test_no_other_result_takes_the_place_of_an_operand(backend: Backend) -> None:
-    step = Instruction("add", (0, 1))
-    x, column = backend.zeros((4, 3), "float32"), backend.zeros((4, 1), "float32")
-    y = backend.zeros((4, 3), "float32")
-    two = Expression("float32", (ELEMENTS, ROWS), (step,), (Output(2), Output(2)))
-    sums = Expression("float32", (COLUMNS, COLUMNS), (step,), (Output(2),))
-    for expression, inputs, outputs in (
-        (two, [x, column], [x, y]), (sums, [x[:1], y[:1]], [x[:1]]),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match="memory in common"):
-            backend.expression(expression, len(outputs[0]), 3, inputs, outputs)
-
-
-@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
-    x = draw(np.random.default_rng(0), (40, 50), dtype)
-    if exponent == 0.5:  # of -infinity, NumPy takes a root, where C has a power
-        x = np.abs(x)
-    steps = Instruction("constant", (), exponent), Instruction("power", (0, 1))
-    expression = Expression(dtype, (ELEMENTS,), steps, (Output(2),))
-    (got,) = perform(backend, expression, x.shape, [x], [np.zeros_like(x)])
-    with np.errstate(all="ignore"):
-        assert_near(got, np.power(x, exponent), 2)
-
-
-NUMBERS = (0.1, 1 / 3, 1e300, -1e300, np.inf, np.nan, 0.0, -0.0, 1.0, 1e-310, 16777217.0)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_constants_are_rounded_to_what_is_computed_in(backend: Backend, dtype: str) -> None:
-    """One expression has many, and others have the same text on a card: each has its own."""
-    x = np.array([[1.0, -1.0, 1.5]], dtype)
-    for numbers in (NUMBERS * 5, NUMBERS[::-1] * 5):
-        steps = [Instruction("constant", (), number) for number in numbers]
-        steps += [Instruction("multiply", (0, k + 1)) for k in range(len(numbers))]
-        outputs = tuple(Output(1 + len(numbers) + k) for k in range(len(NUMBERS)))
-        expression = Expression(dtype, (ELEMENTS,), tuple(steps), outputs)
-        got = perform(backend, expression, x.shape, [x], [np.ones_like(x) for _ in outputs])
-        with np.errstate(all="ignore"):
-            expected = [x * np.asarray(number).astype(dtype) for number in numbers]
-        for array, exact in zip(got, expected, strict=False):
-            np.testing.assert_array_equal(array, exact)
-            signs = [np.signbit(a)[~np.isnan(exact)] for a in (array, exact)]
-            np.testing.assert_array_equal(*signs)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,194 @@
+"""Each function of expressions on every backend, held against NumPy's own."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import emulated
+import numpy as np
+import pytest
+from comparisons.expression_functions import (
+    BACKENDS,
+    EXTENTS,
+    PLAIN,
+    ROUNDED,
+    SIZES,
+    assert_near,
+    draw,
+    perform,
+    value_of,
+)
+from host_kernels import compile_together
+
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    OPERANDS,
+    ROWS,
+    Expression,
+    Extent,
+    Instruction,
+    Output,
+)
+
+each_backend = pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        pytest.param(b, d, marks=[pytest.mark.more] if (b, d) == ("emulated", "float64") else [])
+        for b, d in itertools.product(BACKENDS, ("float32", "float64"))
+    ],
+    indirect=["backend"],
+)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return get_backend(request.param)
+
+
+def check(
+    backend: Backend,
+    function: str,
+    dtype: str,
+    size: tuple[int, int],
+    extents: tuple[Extent, ...],
+    computed: int | None = None,
+) -> None:
+    """That it gives what NumPy does; the operand `computed` is what the step before has made."""
+    rng = np.random.default_rng(len(function) + 7 * sum(map(ord, function)))
+    inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
+    operands, given, steps = [*range(len(extents))], [*inputs], list[Instruction]()
+    if computed is not None:
+        operands[computed], given[computed] = len(extents), -inputs[computed]
+        steps.append(Instruction("negative", (computed,)))
+    steps.append(Instruction(function, tuple(operands)))
+    result = Output(len(extents) + len(steps) - 1)
+    expression = Expression(dtype, extents, tuple(steps), (result,))
+    out = np.full(expression.extents[-1].shape(*size), -7, dtype)
+    (got,) = perform(backend, expression, size, given, [out])
+    wide = np.longdouble if dtype == "float64" else np.float64
+    with np.errstate(all="ignore"):
+        if function not in ROUNDED:
+            expected = value_of(function, inputs)
+            np.testing.assert_array_equal(got, np.broadcast_to(expected, got.shape))
+            return
+        expected = value_of(function, [x.astype(wide) for x in inputs])
+    expected = np.broadcast_to(expected, got.shape)
+    size_of: Any = 0.0
+    if function == "logaddexp":  # which is a sum of its operands and less than 1
+        size_of = np.nan_to_num(np.abs(np.broadcast_to(np.maximum(*inputs), got.shape))) + 1
+    elif function == "sigmoid":  # as NumPy has it: 0 where 1 + exp(-x) is infinite
+        size_of = np.finfo(dtype).tiny / np.finfo(dtype).eps
+    assert_near(got, expected, ROUNDED[function], size_of)
+
+
+@pytest.fixture(scope="module")
+def compiled_together() -> None:
+    """The kernels of what `test_each_function` begins with."""
+
+    def ask(backend: Backend) -> None:
+        for function, dtype in itertools.product(PLAIN, ("float32", "float64")):
+            count = OPERANDS[function]
+            step = Instruction(function, tuple(range(count)))
+            expression = Expression(dtype, (ELEMENTS,) * count, (step,), (Output(count),))
+            array = np.ones((7, 5), dtype)
+            backend.expression(expression, 7, 5, [array] * count, [array.copy()])
+
+    compile_together(emulated.launched(ask))
+
+
+@pytest.mark.usefixtures("compiled_together")
+@each_backend
+@pytest.mark.parametrize("function", PLAIN)
+def test_each_function(backend: Backend, function: str, dtype: str) -> None:
+    for size in SIZES:
+        check(backend, function, dtype, size, (ELEMENTS,) * OPERANDS[function])
+    if backend.name == "emulated" and function not in ("negative", "subtract"):
+        return  # what is read where is the same text for each function
+    for extents in itertools.product(EXTENTS, repeat=OPERANDS[function]):
+        for size in ((7, 5), (3, 700), (1, 1)):
+            check(backend, function, dtype, size, extents)
+
+
+@each_backend
+@pytest.mark.parametrize("function", PLAIN)
+def test_each_function_of_what_was_just_computed(
+    backend: Backend, function: str, dtype: str
+) -> None:
+    count = OPERANDS[function]
+    if backend.name == "emulated" and function not in ("negative", "subtract"):
+        return
+    for computed in range(count):
+        for extents in itertools.product(EXTENTS, repeat=count):
+            for size in ((7, 50), (1, 1)):
+                check(backend, function, dtype, size, extents, computed)
+
+
+@pytest.mark.parametrize("function", PLAIN)
+def test_a_result_may_take_the_place_of_an_operand(backend: Backend, function: str) -> None:
+    """Alone, and behind a softmax-like fold of its rows."""
+    if backend.name == "emulated" and function not in ("negative", "where"):
+        return  # what is written where is the same text for each function
+    count, rng = OPERANDS[function], np.random.default_rng(1)
+    step = Instruction(function, tuple(range(count)))
+    folded = Instruction("row_max", (count,)), Instruction("subtract", (count, count + 1))
+    for size, steps in itertools.product([(40, 10), (3, 700), (600, 500)], [(), folded]):
+        inputs = [rng.normal(size=size).astype(np.float32) for _ in range(count)]
+        result = Output(count + len(steps))
+        made = Expression("float32", (ELEMENTS,) * count, (step, *steps), (result,))
+        (expected,) = perform(backend, made, size, inputs, [np.zeros(size, np.float32)])
+        for place in range(count):
+            arrays = [backend.upload(x.copy()) for x in inputs]
+            with np.errstate(all="ignore"):
+                backend.expression(made, *size, arrays, [arrays[place]])
+            np.testing.assert_array_equal(backend.read(arrays[place]), expected)
+
+
+def test_no_other_result_takes_the_place_of_an_operand(backend: Backend) -> None:
+    step = Instruction("add", (0, 1))
+    x, column = backend.zeros((4, 3), "float32"), backend.zeros((4, 1), "float32")
+    y = backend.zeros((4, 3), "float32")
+    two = Expression("float32", (ELEMENTS, ROWS), (step,), (Output(2), Output(2)))
+    sums = Expression("float32", (COLUMNS, COLUMNS), (step,), (Output(2),))
+    for expression, inputs, outputs in (
+        (two, [x, column], [x, y]), (sums, [x[:1], y[:1]], [x[:1]]),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="memory in common"):
+            backend.expression(expression, len(outputs[0]), 3, inputs, outputs)
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
+    x = draw(np.random.default_rng(0), (40, 50), dtype)
+    if exponent == 0.5:  # of -infinity, NumPy takes a root, where C has a power
+        x = np.abs(x)
+    steps = Instruction("constant", (), exponent), Instruction("power", (0, 1))
+    expression = Expression(dtype, (ELEMENTS,), steps, (Output(2),))
+    (got,) = perform(backend, expression, x.shape, [x], [np.zeros_like(x)])
+    with np.errstate(all="ignore"):
+        assert_near(got, np.power(x, exponent), 2)
+
+
+NUMBERS = (0.1, 1 / 3, 1e300, -1e300, np.inf, np.nan, 0.0, -0.0, 1.0, 1e-310, 16777217.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constants_are_rounded_to_what_is_computed_in(backend: Backend, dtype: str) -> None:
+    """One expression has many, and others have the same text on a card: each has its own."""
+    x = np.array([[1.0, -1.0, 1.5]], dtype)
+    for numbers in (NUMBERS * 5, NUMBERS[::-1] * 5):
+        steps = [Instruction("constant", (), number) for number in numbers]
+        steps += [Instruction("multiply", (0, k + 1)) for k in range(len(numbers))]
+        outputs = tuple(Output(1 + len(numbers) + k) for k in range(len(NUMBERS)))
+        expression = Expression(dtype, (ELEMENTS,), tuple(steps), outputs)
+        got = perform(backend, expression, x.shape, [x], [np.ones_like(x) for _ in outputs])
+        with np.errstate(all="ignore"):
+            expected = [x * np.asarray(number).astype(dtype) for number in numbers]
+        for array, exact in zip(got, expected, strict=False):
+            np.testing.assert_array_equal(array, exact)
+            signs = [np.signbit(a)[~np.isnan(exact)] for a in (array, exact)]
+            np.testing.assert_array_equal(*signs)
