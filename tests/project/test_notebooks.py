@@ -15,6 +15,8 @@ TOOL = runpy.run_path(str(ROOT / "tools" / "notebooks.py"))
 # What the cell of parameters says here.
 SMALL = {
     "first_steps": "ROWS, EPOCHS = 300, 2",
+    "your_own_pictures": "COUNT, EPOCHS = 12, 1",
+    "your_own_table": "ROWS, EPOCHS = 120, 2",
 }
 
 
@@ -26,7 +28,12 @@ def kinds(notebook: Any) -> list[list[Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", SMALL)
+LONG = {"your_own_pictures", "your_own_table"}  # seconds each, of processes and imports
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.more] if n in LONG else []) for n in SMALL]
+)
 def test_a_notebook_runs_and_shows_what_it_is_shipped_with(name: str, tmp_path: Path) -> None:
     path = TOOL["FOLDER"] / f"{name}.ipynb"
     shipped = nbformat.read(path, as_version=4)
