@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from .data import inputs, to_rows
+from .data import to_rows
+from .inputs import inputs
 from .rows import Rows
 from .spec import Spec
 

@@ -116,11 +116,15 @@ class InputLayer(Layer):
         return None if self.data_dtype in (None, "string") else self._check_whole
 
     def _check_whole(self, array: np.ndarray, argument: str) -> None:
-        if array.dtype.kind == "f" and (np.floor(array) != array).any():
-            at = np.argwhere(np.floor(array) != array)[0].tolist()
+        wrong = np.floor(array) != array if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+        if self.data_dtype == "bool" and array.dtype != bool:
+            wrong |= (array != 0) & (array != 1)
+        if wrong.any():
+            at = np.argwhere(wrong)[0].tolist()
+            expected = "0 and 1" if self.data_dtype == "bool" else "whole numbers"
             raise ValueError(
                 f"{argument} holds {array[tuple(at)]} at {at}; the input {self.name!r} was "
-                f"declared with dtype={self.data_dtype!r}: whole numbers are expected."
+                f"declared with dtype={self.data_dtype!r}: {expected} are expected."
             )
 
 

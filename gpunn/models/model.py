@@ -230,7 +230,7 @@ class Model(PredictingModel):
         validation_freq = check_epochs("validation_freq", validation_freq)
         with self._training("fit"):
             trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
-            if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+            if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
                 self.trained_on = {**self.trained_on, "range": value_range(x)}
             validation: Any = None
             if validation_data is not None:

@@ -18,6 +18,7 @@ from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, inputs_of, peek
+from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
@@ -68,7 +69,7 @@ class PredictingModel(CompilableModel):
             self._build_for(x)
             predictor = self._predictor()
             spec = predictor.spec
-            xs = data.inputs(spec, x)
+            xs = inputs(spec, x)
             if callback_list:  # they are told of no batch before all are known to be good
                 for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                     check_finite(self.backend, array, self.dtype, argument)
@@ -123,7 +124,7 @@ class PredictingModel(CompilableModel):
             self._build_for(x)
             predictor = self._predictor()
             added: list[np.ndarray] = []
-            outputs = predictor.predict(data.inputs(predictor.spec, x), added=added)
+            outputs = predictor.predict(inputs(predictor.spec, x), added=added)
             self._added = added
             return predictor.form.pack([result(y) for y in outputs])
         xs = self._inputs(x)
@@ -151,7 +152,7 @@ class PredictingModel(CompilableModel):
         """Outputs for one batch."""
         self._build_for(x)
         predictor = self._predictor()
-        outputs = predictor.predict(data.inputs(predictor.spec, x))
+        outputs = predictor.predict(inputs(predictor.spec, x))
         return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:

@@ -205,6 +205,8 @@ def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
         document["input_shape"] = _lists(model.input_shape)
     if model.trained_on:
         document["trained_on"] = model.trained_on
+    if held := model.data_held():
+        document["data_held"] = held
     if compiled is not None and include_training and model.built:
         tensors, values = model.training_state()
         document["training"] = {"tensors": tensors, "values": values}
@@ -339,6 +341,7 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
 _OF_SOME: dict[str, tuple[type, ...]] = {
     "input_shape": (list, dict),  # of a model with a call
     "trained_on": (dict,),
+    "data_held": (dict,),  # for who looks at the file: nothing is made of it
 }
 _PARTS["checkpoint"] = {
     **_PARTS["model"],

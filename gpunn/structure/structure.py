@@ -11,6 +11,7 @@ from gpunn.common.names import closest
 from gpunn.layers.symbolic import SymbolicTensor
 
 from .buildable import BuildableModel
+from .data_held import data_held
 from .summary import summary_html, summary_text
 
 
@@ -114,6 +115,19 @@ class Structure(BuildableModel):
     def _repr_html_(self) -> str:
         """What a notebook shows: the layers, their shapes and parameters, and a drawing."""
         return summary_html(self)
+
+    def data_held(self) -> dict[str, str]:
+        """Which values of the data the model, and so its file, holds beside its weights.
+
+        These are vocabularies, boundaries, means and variances of layers that prepare data, and
+        what `trained_on` knows, as names of classes: by their places, in words.
+
+        >>> import gpunn
+        >>> lookup = gpunn.layers.StringLookup(vocabulary=["oak", "elm"], name="tree")
+        >>> gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup]).data_held()
+        {'tree/vocabulary': "2 categories: 'oak', 'elm'"}
+        """
+        return data_held(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by their path, ``"dense/kernel"``."""

@@ -1,4 +1,5 @@
-"""Keras's ``utils``: seeds, one-hot targets, a look at data, and pictures of models."""
+"""Keras's ``utils``: seeds, one-hot targets, columns of tables, a look at data, and pictures of
+models."""
 
 from __future__ import annotations
 
@@ -12,7 +13,16 @@ from gpunn.apps.data_checks import DataCheckError, check_data
 from gpunn.common.random import set_random_seed
 from gpunn.structure.drawing import draw
 
-__all__ = ["DataCheckError", "check_data", "plot_model", "set_random_seed", "to_categorical"]
+from .feature_space import FeatureSpace
+
+__all__ = [
+    "DataCheckError",
+    "FeatureSpace",
+    "check_data",
+    "plot_model",
+    "set_random_seed",
+    "to_categorical",
+]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

@@ -108,7 +108,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "loaders of files and texts; read them with NumPy, pandas or Pillow and pass arrays",
             "image_dataset_from_directory text_dataset_from_directory load_img img_to_array "
             "array_to_img save_img pad_sequences get_file timeseries_dataset_from_array "
-            "audio_dataset_from_directory FeatureSpace",
+            "audio_dataset_from_directory",
         ),
     ],
     "": [

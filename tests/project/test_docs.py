@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import runpy
 from pathlib import Path
@@ -39,6 +40,12 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     folders = ROOT, page.parent, ROOT / "tests"
     assert not [name for name in named if not any((folder / name).exists() for folder in folders)]
     assert not [link for link in LINKED.findall(text) if not (page.parent / link).exists()]
+
+
+def test_the_code_of_the_page_on_preparation_runs() -> None:
+    page = ROOT / "docs" / "preparation.md"
+    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert done.attempted > 20 and not done.failed
 
 
 def test_each_question_names_a_few_files() -> None:

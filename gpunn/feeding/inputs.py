@@ -1,0 +1,164 @@
+"""What users give for a model's inputs, as one checked array for each that a step reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.names import closest
+from gpunn.core.plan import INPUT, HostPart
+from gpunn.structure.graph import by_name
+
+from .arrays import as_array
+from .frames import columns_of
+from .spec import Spec
+
+
+def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
+    """``x`` as one array of samples for each input, on the host or the device.
+
+    The values in the arrays are not checked.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what came and what was expected.
+    """
+    if x.__class__ is not np.ndarray:
+        x = columns(spec, x, f"{where}x")
+    host = spec.host
+    if len(spec.given) == 1:
+        argument, shape = spec.given[0]
+        if x.__class__ in (list, tuple, dict):
+            x = _alone(spec, x, len(shape))
+        if host is None:
+            return [_input(spec, where + argument, shape, x)]
+        given = [x]
+    else:
+        given = by_name(spec.names, x, f"{where}x")
+    encoded = host.encoded if host is not None else ()
+    arrays = [
+        (_input if k not in encoded else _to_encode)(spec, where + argument, shape, given[k])
+        for k, (argument, shape) in enumerate(spec.given)
+    ]
+    for array, (argument, _) in zip(arrays, spec.given, strict=True):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{where}{argument} has {len(array)} rows, {where}{spec.given[0][0]} "
+                f"{len(arrays[0])}; they must be as many."
+            )
+    return arrays if host is None else _on_host(spec, host, arrays, where)
+
+
+def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[Any]:
+    """What steps read, of what users gave: some of it is encoded, some looked at."""
+    made: list[Any] = []
+
+    def found(number: int) -> Any:
+        return made[number] if number >= 0 else given[INPUT - number]
+
+    def name(number: int) -> str:
+        return where + spec.given[host.source(number)][0]
+
+    for layer, number in host.checks:
+        array = found(number) if number < 0 else None  # codes are what they should be
+        if array is not None:
+            on_host = isinstance(array, np.ndarray)
+            layer.check_values(array if on_host else spec.backend.read(array), name(number))
+    for layer, number in host.steps:
+        made.append(layer.encode(found(number), name(number)))
+    fed = []
+    for number, (argument, shape) in zip(host.fed, spec.inputs, strict=True):
+        array = found(number)
+        if number < 0 and INPUT - number in host.encoded:  # read as it is, too
+            array = _input(spec, where + argument, shape, array)
+        fed.append(array)
+    return fed
+
+
+def columns(spec: Spec, x: Any, argument: str) -> Any:
+    """``x``, of a frame the columns that inputs are called after, if they are.
+
+    Surplus columns are left out, and their order does not count.
+
+    Raises:
+        ValueError: naming the columns that a frame lacks.
+    """
+    there = columns_of(x)
+    if there is None:
+        return x
+    if len(spec.given) == 1 and not spec.by_name:
+        shape = spec.given[0][1]
+        if spec.names[0] not in there or shape not in ((), (1,)):
+            return x
+    missing = [name for name in spec.names if name not in there]
+    if missing:
+        raise ValueError(
+            f"{argument} lacks the columns {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, there[:20]))}{', ...' if len(there) > 20 else ''}."
+            f"{closest(str(missing[0]), list(map(str, there)))}"
+        )
+    return {name: x[name] for name in spec.names}
+
+
+def _to_encode(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> np.ndarray:
+    """What is encoded on the host, as an array of anything."""
+    if x is None:
+        raise ValueError(f"{argument} is missing.")
+    if spec.backend.owns(x) and not isinstance(x, np.ndarray):
+        x = spec.backend.read(x)
+    if isinstance(x, (str, bytes, set, Mapping)):
+        raise TypeError(f"{argument} must be an array or a list of values; got {x!r:.80}.")
+    if isinstance(x, (list, tuple)):
+        plain = np.asarray(x, dtype=object)
+        numbers = np.asarray(x) if plain.ndim else plain
+        x = numbers if numbers.dtype.kind in "biuf" else plain
+    array = x if isinstance(x, np.ma.MaskedArray) else np.asarray(x)
+    return _shaped(array, shape, argument, x)
+
+
+def _alone(spec: Spec, given: Any, axes: int) -> Any:
+    """The array for a model's only input, also if it is given in a dictionary or a list."""
+    if isinstance(given, Mapping) and set(given) == set(spec.names):
+        return given[spec.names[0]]
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        shape = getattr(given[0], "shape", ())
+        return given[0] if len(shape) == axes + 1 else given
+    return given
+
+
+def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
+    return _shaped(as_array(x, argument, spec.backend), shape, argument, x)
+
+
+def _shaped(array: Any, shape: tuple[int, ...], argument: str, x: Any) -> Any:
+    """An array under the shape of samples that an input has; ``x`` is what the user gave."""
+    if array.shape[1:] != shape or not array.shape:
+        # A last axis of one number may be left out or be too many, as in Keras.
+        if array.ndim and (*array.shape[1:], 1) == shape:
+            array = array.reshape(*array.shape, 1)
+        elif array.ndim and array.shape[1:] == (*shape, 1):
+            array = array.reshape(array.shape[:-1])
+        else:
+            raise _wrong_x(shape, array.shape, x, argument)
+    if not len(array):
+        raise ValueError(
+            f"{argument} is empty: its shape is {array.shape}. It needs a row or more."
+        )
+    return array
+
+
+def _wrong_x(wanted: tuple[int, ...], shape: tuple[int, ...], x: Any, argument: str) -> ValueError:
+    if isinstance(x, tuple):
+        hint = " It is a tuple: pass its parts as x, y and sample_weight."
+    elif shape == wanted:
+        hint = " Add the batch axis: x[numpy.newaxis]."
+    elif shape[::-1][1:] == wanted and len(shape) == 2:
+        hint = " It looks transposed: pass x.T."
+    elif shape and math.prod(shape[1:]) == math.prod(wanted):
+        hint = f" Its values fit: x.reshape({', '.join(map(str, (-1, *wanted)))})."
+    else:
+        hint = ""
+    expected = ", ".join(("batch", *map(str, wanted)))
+    return ValueError(f"{argument} has shape {shape}; the model takes ({expected}).{hint}")

@@ -1,0 +1,379 @@
+"""Columns of a table, each prepared as is said of it: Keras's `FeatureSpace`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn import layers
+from gpunn.common.arguments import check_choice
+from gpunn.common.names import closest
+from gpunn.common.stored import ByName, Several, Text, check
+from gpunn.common.whole_files import Path
+from gpunn.feeding.frames import columns_of
+from gpunn.layers.layer import Layer
+from gpunn.models import Model, load_model
+
+KINDS = (
+    "float", "float_normalized", "float_rescaled", "float_discretized", "integer_categorical",
+    "string_categorical", "boolean",
+)  # fmt: skip
+
+
+@dataclass
+class Feature:
+    """How a column is prepared.
+
+    Attributes:
+        dtype: of its values: "float32", "int64", "string" or "bool".
+        preprocessor: a layer, or None for numbers that stay as they are.
+        output_mode: "float"; "int": the codes that the layer gives; "one_hot": rows of them.
+    """
+
+    dtype: str
+    preprocessor: Any = None
+    output_mode: str = "float"
+
+    def __post_init__(self) -> None:
+        check_choice("output_mode", self.output_mode, ("float", "int", "one_hot"))
+
+
+def _absent(what: str, instead: str) -> Callable[..., Any]:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"FeatureSpace has no {what}: {instead}.")
+
+    refuse.__doc__ = f"There are no {what}; raises an error that says so."
+    return refuse
+
+
+HASHES = "use string_categorical or integer_categorical, with max_tokens and num_oov_indices"
+
+
+class FeatureSpace:
+    """Prepares the columns of a table, each as is said of it, and puts them together.
+
+    `adapt` learns vocabularies, means and boundaries. Then the space is called on columns, and
+    gives rows of numbers; or it stands in front of a model, which takes the table itself::
+
+        space.adapt(table)
+        x = layers.Dense(16, activation="relu")(space.get_encoded_features())
+        model = gpunn.Model(space.get_inputs(), layers.Dense(1)(x))
+        model.fit(table, y)
+
+    In rows the columns stand in the order of their names, as in Keras.
+
+    Args:
+        features: by the names of columns, how each is prepared: ``"float"``,
+            ``"float_normalized"`` (to mean 0 and variance 1), ``"float_rescaled"``,
+            ``"float_discretized"`` (one-hot bins), ``"integer_categorical"`` and
+            ``"string_categorical"`` (one-hot), ``"boolean"``; or what the method of this name
+            gives, which takes arguments: ``FeatureSpace.string_categorical(max_tokens=10)``.
+        output_mode: ``"concat"``: one row; ``"dict"``: a dictionary by column.
+        crosses: there are none; only None is taken.
+        crossing_dim, hashing_dim: taken as in Keras, and of no effect.
+        num_discretization_bins: how many bins ``"float_discretized"`` makes.
+        name: of the space.
+
+    Raises:
+        NotImplementedError: for crosses and hashed features.
+        ValueError: for a feature of another kind.
+
+    >>> space = FeatureSpace({"age": "float_normalized", "city": "string_categorical"})
+    >>> space.adapt({"age": [20.0, 40.0], "city": ["Oslo", "Rome"]})
+    >>> space({"age": [30.0, 40.0], "city": ["Rome", "Lima"]}).tolist()
+    [[0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, Any],
+        output_mode: str = "concat",
+        crosses: Any = None,
+        crossing_dim: int = 32,
+        hashing_dim: int = 32,
+        num_discretization_bins: int = 32,
+        name: str | None = None,
+    ) -> None:
+        if crosses:
+            self.cross()
+        if not isinstance(features, Mapping) or not features:
+            raise ValueError(
+                f"features must be a dictionary of columns and how each is prepared; got "
+                f"{features!r}."
+            )
+        self.name = name or "feature_space"
+        self.output_mode = check_choice("output_mode", output_mode, ("concat", "dict"))
+        self.num_discretization_bins = num_discretization_bins
+        self.features = {name: self._feature(name, given) for name, given in features.items()}
+        self.inputs = {
+            column: layers.Input(
+                (1,),
+                dtype=None if feature.dtype.startswith("float") else feature.dtype,
+                name=column.replace("/", "_"),
+            )
+            for column, feature in self.features.items()
+        }
+        self._adapted = not list(self._to_adapt())
+        self._model: Model | None = None
+
+    def _feature(self, name: str, given: Any) -> Feature:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"features: columns are named by texts; got {name!r}.")
+        if isinstance(given, Feature):
+            return given
+        if given in ("string_hashed", "integer_hashed"):
+            self.string_hashed()
+        check_choice(f"features[{name!r}]", given, KINDS)
+        if given == "float_discretized":
+            return self.float_discretized(self.num_discretization_bins, name=name)
+        made: Feature = getattr(self, given)(name=name)
+        return made
+
+    # -- how a column is prepared
+
+    @staticmethod
+    def float(name: str | None = None) -> Feature:
+        """Numbers as they are."""
+        return Feature("float32")
+
+    @staticmethod
+    def boolean(name: str | None = None) -> Feature:
+        """True and False as 1 and 0; Keras has no such feature."""
+        return Feature("bool")
+
+    @staticmethod
+    def float_rescaled(scale: Any = 1.0, offset: Any = 0.0, name: str | None = None) -> Feature:
+        """Numbers times ``scale`` plus ``offset``."""
+        return Feature("float32", layers.Rescaling(scale, offset, name=_named(name)))
+
+    @staticmethod
+    def float_normalized(name: str | None = None) -> Feature:
+        """Numbers brought to mean 0 and variance 1."""
+        return Feature("float32", layers.Normalization(name=_named(name)))
+
+    @staticmethod
+    def float_discretized(
+        num_bins: int | None = None,
+        bin_boundaries: Any = None,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """Numbers as the bins that they are in; either ``bin_boundaries``, or ``num_bins`` of about
+        as many numbers each."""
+        bins = None if bin_boundaries is not None else num_bins
+        made = layers.Discretization(bin_boundaries, bins, name=_named(name))
+        return Feature("float32", made, output_mode)
+
+    @staticmethod
+    def integer_categorical(
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """Integers that are categories; see `gpunn.layers.IntegerLookup`."""
+        made = layers.IntegerLookup(max_tokens, num_oov_indices, name=_named(name))
+        return Feature("int64", made, output_mode)
+
+    @staticmethod
+    def string_categorical(
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """Texts that are categories; see `gpunn.layers.StringLookup`."""
+        made = layers.StringLookup(max_tokens, num_oov_indices, name=_named(name))
+        return Feature("string", made, output_mode)
+
+    @staticmethod
+    def feature(dtype: str, preprocessor: Layer, output_mode: str) -> Feature:
+        """A column that a layer of your own choice prepares."""
+        return Feature(dtype, preprocessor, output_mode)
+
+    cross = staticmethod(_absent("crosses", "a hidden layer behind the columns learns of pairs"))
+    string_hashed = integer_hashed = staticmethod(_absent("hashed features", HASHES))
+
+    # -- what it learns
+
+    @property
+    def preprocessors(self) -> dict[str, Any]:
+        """The layers by column; None for numbers that stay as they are."""
+        return {name: feature.preprocessor for name, feature in self.features.items()}
+
+    def _to_adapt(self) -> Iterator[tuple[str, Any]]:
+        for name, layer in self.preprocessors.items():
+            said = any(
+                getattr(layer, known, None) is not None
+                for known in ("input_mean", "bin_boundaries", "vocabulary")
+            )
+            if hasattr(layer, "adapt") and not said:
+                yield name, layer
+
+    def adapt(self, dataset: Any) -> None:
+        """Learn from data what the columns' layers need to know.
+
+        Args:
+            dataset: columns: a dictionary of arrays or lists, or a frame; or batches of such, each
+                alone or in front of targets. Surplus columns are left out.
+
+        Raises:
+            TypeError: for something else.
+            ValueError: for columns that are missing, or values that a layer does not take.
+        """
+        tables = [dataset] if _is_table(dataset) else _tables(dataset)
+        parts: dict[str, list[Any]] = {name: [] for name in self.features}
+        for table in tables:
+            self._check_columns(table)
+            for name, kept in parts.items():
+                kept.append(table[name])
+        if not next(iter(parts.values())):
+            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+        for name, feature in self.features.items():
+            layer = feature.preprocessor
+            if hasattr(layer, "adapt") and getattr(layer, "input_mean", None) is None:
+                if isinstance(layer, layers.Discretization) and layer.num_bins is None:
+                    continue
+                try:
+                    layer.adapt(iter(parts[name]))
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"The column {name!r}: {error}") from None
+        self._adapted, self._model = True, None
+
+    def _check_columns(self, table: Any) -> None:
+        there = columns_of(table) or list(table)
+        missing = [name for name in self.features if name not in there]
+        if missing:
+            raise ValueError(
+                f"{self.name}: the data lack columns {', '.join(map(repr, missing))}; there are "
+                f"{', '.join(map(repr, there[:20]))}.{closest(missing[0], list(map(str, there)))}"
+            )
+
+    # -- what it gives
+
+    def get_inputs(self) -> dict[str, Any]:
+        """The symbolic inputs by column, for ``gpunn.Model(inputs, outputs)``."""
+        self._built()
+        return self.inputs
+
+    def get_encoded_features(self) -> Any:
+        """The symbolic rows, or with ``output_mode="dict"`` those of each column.
+
+        Raises:
+            ValueError: before `adapt`.
+        """
+        return self._built().output
+
+    def _built(self) -> Model:
+        if not self._adapted:
+            names = ", ".join(repr(name) for name, _ in self._to_adapt())
+            raise ValueError(f"{self.name}: call adapt(data) first: {names} learn from data.")
+        if self._model is None:
+            found = {name: self._encoded(name) for name in sorted(self.features)}
+            rows: Any = found
+            if self.output_mode == "concat":
+                many = list(found.values())
+                rows = layers.concatenate(many) if len(many) > 1 else many[0]
+            self._model = Model(self.inputs, rows, name=self.name)
+        return self._model
+
+    def _encoded(self, name: str) -> Any:
+        feature, x = self.features[name], self.inputs[name]
+        layer = feature.preprocessor
+        if layer is None:
+            return x
+        y = layer(x)
+        if feature.output_mode != "one_hot":
+            return y
+        size = getattr(layer, "vocabulary_size", None)
+        depth = size() if size else getattr(layer, "depth", getattr(layer, "num_tokens", None))
+        if depth is None:
+            raise ValueError(
+                f"The column {name!r}: how many categories {layer.name} gives is not known; "
+                f"choose output_mode='int' or 'float'."
+            )
+        return layers.CategoryEncoding(depth, name=f"{layer.name}_one_hot")(y)
+
+    def __call__(self, data: Any) -> Any:
+        """The columns of a dictionary or frame, prepared: an array (rows, numbers), or a dictionary
+        of such. Of single values one row without its axis comes out.
+
+        Raises:
+            TypeError, ValueError: for data without these columns, or before `adapt`.
+        """
+        model = self._built()
+        if not _is_table(data):
+            raise TypeError(f"{self.name} takes a dictionary of columns or a frame; got {data!r}.")
+        self._check_columns(data)
+        columns = {name: data[name] for name in self.features}
+        single = all(np.ndim(values) == 0 for values in columns.values())
+        if single:
+            columns = {name: [values] for name, values in columns.items()}
+        y = model(columns)
+        if not single:
+            return y
+        return {name: row[0] for name, row in y.items()} if isinstance(y, dict) else y[0]
+
+    # -- files
+
+    def save(self, filepath: Path, overwrite: bool = True) -> None:
+        """Write it to a file, without code: a model that makes rows of columns.
+
+        Raises:
+            FileExistsError: with ``overwrite=False``, if there is something already.
+            ValueError: before `adapt`.
+        """
+        model = self._built()
+        kept = {}
+        for name, feature in self.features.items():
+            layer = getattr(feature.preprocessor, "name", "")
+            kept[name] = [feature.dtype, feature.output_mode, layer]
+        model.trained_on = {"feature_space": kept}
+        model.save(filepath, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, filepath: Path) -> FeatureSpace:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: for a file of something else.
+        """
+        model = load_model(filepath)
+        stored = model.trained_on.get("feature_space")
+        place = "trained_on/feature_space"
+        found = ByName(Several(Text(), 3)).check(stored, place)
+        check({name: Several() for name in model.input_names}, found, place)
+        features = {
+            name: Feature(dtype, model.get_layer(layer) if layer else None, mode)
+            for name, (dtype, mode, layer) in found.items()
+        }
+        mode = "concat" if model.graph.output_form.kind is None else "dict"
+        space = cls(features, mode, name=model.name)
+        space._model, space._adapted = model, True
+        space.inputs = dict(zip(model.input_names, model.inputs, strict=True))
+        return space
+
+
+def _named(name: str | None) -> str | None:
+    return None if name is None else f"{name.replace('/', '_')}_preprocessor"
+
+
+def _is_table(data: Any) -> bool:
+    return isinstance(data, Mapping) or columns_of(data) is not None
+
+
+def _tables(batches: Any) -> Iterator[Any]:
+    if not isinstance(batches, Iterable) or hasattr(batches, "__array__"):
+        raise TypeError(
+            f"adapt takes a dictionary of columns, a frame, or batches of such; got "
+            f"{type(batches).__name__}."
+        )
+    for batch in batches:
+        table = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if not _is_table(table):
+            raise TypeError(f"adapt: a batch is no dictionary of columns; got {table!r:.80}.")
+        yield table
