@@ -30,6 +30,7 @@ from .operations import Lambda
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from .preprocessing.discretization import Discretization
 from .preprocessing.encoding import CategoryEncoding
+from .preprocessing.imputation import MissingIndicator, SimpleImputer
 from .preprocessing.lookups import IntegerLookup, StringLookup
 from .preprocessing.normalization import Normalization
 
@@ -47,8 +48,8 @@ __all__ = [
     "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
     "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "IntegerLookup", "Lambda",
     "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
-    "Multiply", "Normalization", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape",
-    "Softmax", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
-    "add", "average", "concatenate", "deserialize", "get", "maximum", "minimum", "multiply",
-    "serialize", "subtract",
+    "MissingIndicator", "Multiply", "Normalization", "PReLU", "RMSNormalization", "ReLU",
+    "Rescaling", "Reshape", "SimpleImputer", "Softmax", "StringLookup", "Subtract",
+    "UnitNormalization", "UpSampling2D", "ZeroPadding2D", "add", "average", "concatenate",
+    "deserialize", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.impute import SimpleImputer
 
 import gpunn
 
@@ -124,3 +125,27 @@ def test_normalization_by_given_numbers() -> None:
     back = layers.Normalization(mean=3, variance=2, invert=True)
     assert_allclose(back(x), x * np.sqrt(2) + 3, rtol=1e-6)
     assert not back.weights
+
+
+@pytest.mark.parametrize("strategy", ["median", "mean", "constant"])
+def test_gaps_are_filled_as_scikit_learn_does(tmp_path: Any, strategy: str) -> None:
+    random = np.random.default_rng(0)
+    x = np.where(random.random((40, 3)) < 0.3, np.nan, random.standard_normal((40, 3)))
+    theirs = SimpleImputer(strategy=strategy, fill_value=7.0, add_indicator=True).fit(x)
+    own = layers.SimpleImputer(strategy, 7.0 if strategy == "constant" else None)
+    own.adapt(x)
+    inputs = gpunn.Input((3,))
+    outputs = layers.Concatenate()([own(inputs), layers.MissingIndicator()(inputs)])
+    model = gpunn.Model(inputs, outputs)
+    model.save(tmp_path / "m.gpunn")
+    gaps = np.array([[None, 1, 2.0], [3.0, np.nan, None]], object)
+    for made in (model, gpunn.saving.load_model(tmp_path / "m.gpunn")):
+        assert_allclose(made.predict(x, verbose=0), theirs.transform(x), rtol=1e-6)
+        expected = theirs.transform(gaps.astype(float))
+        assert_allclose(made.predict(gaps, verbose=0), expected, rtol=1e-6)
+    with pytest.raises(TypeError, match=r"x holds 'a' at \[0, 1\]; numbers are expected"):
+        model.predict(np.array([[1.0, "a", None]], object), verbose=0)
+    with pytest.raises(ValueError, match=r"no number at place 1 of the last axis"):
+        layers.SimpleImputer().adapt([[1.0, None], [2.0, None]])
+    with pytest.raises(ValueError, match=r"call simple_imputer.*\.adapt\(data\) first"):
+        layers.SimpleImputer()([[1.0]])

@@ -66,7 +66,7 @@ for _name in NumpyBackend.operations:
 
 NOT_IN_A_CHAIN = (
     "InputLayer", "Flatten",
-    "StringLookup", "IntegerLookup",  # encode data before a step
+    "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
     "CategoryEncoding",  # of several columns takes one after the other, each a copy
     "Discretization",  # nothing learns through it: zeros are copied
 )  # fmt: skip

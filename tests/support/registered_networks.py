@@ -18,7 +18,8 @@ ROWS, BATCH, EPOCHS = 51, 11, 4
 KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
     "metric": ("Mean", "MeanMetricWrapper"),  # of numbers that are no predictions; of any function
-    "layer": ("IntegerLookup", "StringLookup"),  # stand in front of a network, not in it
+    # These stand in front of a network, not in it.
+    "layer": ("IntegerLookup", "MissingIndicator", "SimpleImputer", "StringLookup"),
 }
 CASES = [
     (kind, name, arguments)

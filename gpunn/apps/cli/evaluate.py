@@ -13,7 +13,7 @@ from gpunn.apps.learning import figures
 from gpunn.apps.pictures import folder
 from gpunn.apps.tables import read_table
 from gpunn.apps.tables.kinds import answers_of
-from gpunn.apps.tables.preparing import TableModel, matrix
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
 from gpunn.models import Model
@@ -86,11 +86,11 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
         raise ValueError(
             f"{args.data} lacks the target {known.target!r}; without it there is `gpunn predict`."
         )
-    x, said = matrix(known.features, table)
+    given, said = known.inputs(table)
     rows, y, strange = answers_of(table, known.target, classes_of(model))
     for sentence in (*table.notes, *said, *strange):
         print(f"{args.data}: {sentence}", file=sys.stderr)
-    found = figures(model.predict(x[rows], verbose=0), y, len(classes_of(model)))
+    found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))
     text = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
     result = {"data": args.data, "rows": len(rows), **found}
     print_result(args, result, f"{args.data}: {text} ({len(rows):,} rows)")

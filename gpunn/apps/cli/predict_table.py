@@ -15,7 +15,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.tables import Table, read_table
 from gpunn.apps.tables.cells import is_number
-from gpunn.apps.tables.preparing import TableModel, matrix
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.models import Model
 
 
@@ -26,11 +26,11 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     if args.out is not None and os.path.exists(args.out) and not args.force:
         raise FileExistsError(f"{args.out} is there already: name another, or say --force.")
     table = read_table(args.files[0])
-    x, said = matrix(known.features, table)
+    given, said = known.inputs(table)
     for sentence in (*table.notes, *said):
         print(f"{table.path}: {sentence}", file=sys.stderr)
     about = trained_on.known(model)
-    made = predicted(model.predict(x, verbose=0), known.target, about)
+    made = predicted(model.predict(given, verbose=0), known.target, about)
     if args.json:
         rows = zip(*made.values(), strict=True)
         print(json.dumps([dict(zip(made, row, strict=True)) for row in rows]))

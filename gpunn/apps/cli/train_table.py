@@ -15,10 +15,11 @@ from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
 from gpunn.apps.tables.learning import simple_predictions, train
-from gpunn.apps.tables.preparing import TableModel, feature_of, matrix
+from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
 from gpunn.backends import get_backend, use_backend
 from gpunn.common.random import set_random_seed
+from gpunn.models import Model
 
 from .arguments import begin_folder, keep_earlier
 from .parser import hint
@@ -42,29 +43,33 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         )
     classes = len(target.classes)
     rows = split(target.y, classes, args.split == "order", settings.seed)
-    known = TableModel(
-        target.name, target.task, [feature_of(c, target.rows[rows["train"]]) for c in used]
-    )
-    x, _ = matrix(known.features, table)
+    features = [feature_of(c, target.rows[rows["train"]]) for c in used]
+    columns_read = {f.name: f.kind for f in features}
+    categories = {f.name: f.categories for f in features if f.categories is not None}
+    known = TableModel(target.name, target.task, columns_read, categories)
     y = target.y if classes else target.y.astype(np.float32)
-    parts = {name: Part(x[target.rows[at]], y[at]) for name, at in rows.items()}
     settings = settings.for_data(len(rows["train"]))
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)
     out = args.out or os.path.join("runs", os.path.splitext(os.path.basename(args.dataset))[0])
     begin_folder(out)
     print(_about(table, target, columns, rows, args.split), flush=True)
-    model, best, epochs = train(parts, classes, settings, "table")
-    print(_network(model, settings, best, epochs))
+    ends = prepared(features)
+    given, _ = known.inputs(table)
+    x = Model(*ends).predict(given, verbose=0)
+    parts = {name: Part(x[target.rows[at]], y[at]) for name, at in rows.items()}
+    model, best, epochs = train(parts, classes, settings, "table", ends)
+    print(_network(model, x.shape[1], settings, best, epochs))
     test = parts["test"]
     found = {**simple_predictions(parts, classes, settings.seed)}
-    found["network"] = model.predict(test.x, verbose=0)
+    everything = model.predict(given, verbose=0)[target.rows]
+    found["network"] = everything[rows["test"]]
     compared = {name: figures(p, test.y, classes) for name, p in found.items()}
     print(f"On the {len(test.y):,} test rows:\n{as_lines(results(compared))}")
     about: dict[str, Any] = {"table": known.document()}
     if classes:
         held_out = parts["validation"]
-        outputs = model.predict(held_out.x, verbose=0)
+        outputs = everything[rows["validation"]]
         about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
         print(f"{trained_on.said_of_doubt(outputs, held_out.y)}.")
     model.trained_on = about
@@ -162,9 +167,9 @@ def _row(column: Column) -> tuple[str, ...]:
     return column.name, column.kind, text, f"{missing:,}" if missing else ""
 
 
-def _network(model: Any, settings: Settings, best: int, epochs: int) -> str:
-    first, last = model.input_shape[1], model.output_shape[1]
-    sizes = "-".join(map(str, (first, *(settings.hidden or []), last)))
+def _network(model: Model, width: int, settings: Settings, best: int, epochs: int) -> str:
+    sizes = "-".join(map(str, (width, *(settings.hidden or []), model.output_shape[1])))
+    assert model.optimizer is not None
     return (
         f"network {sizes}, {model.count_params():,} parameters, {settings.optimizer} at "
         f"{model.optimizer.learning_rate:g}, dropout {settings.dropout:g}, batches of "
@@ -175,7 +180,7 @@ def _network(model: Any, settings: Settings, best: int, epochs: int) -> str:
 
 def _held(known: TableModel, target: Target) -> str:
     """What the file has of the data's values: somebody may not want to give that away."""
-    categories = sum(f.categories is not None for f in known.features)
+    categories = len(known.categories)
     held = ["the columns' names", "medians, means and deviations"]
     if categories:
         held.append(f"the categories of {categories} columns")

@@ -17,6 +17,7 @@ NUMBERS = 0.95  # of a column's cells that are no numbers, at most 1 in 20 are m
 UNIQUE = 0.5  # of the cells of a column of texts: with more different ones it is no category
 FEW = 20  # as many different whole numbers at most are classes
 MOST_CLASSES = 1000
+FLOAT32 = 1e5  # times the deviation: numbers of this size have two digits of it left
 _ID = re.compile(r"(?i)(.*[ _-])?(id|uuid|guid|index|key|nr|no)|Unnamed: 0|.*[a-z]I[dD]")
 
 
@@ -105,6 +106,8 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
     if distinct == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {known[0]:g}")
     found = Column(name, "number", values=values)
+    if np.abs(known).max() > FLOAT32 * known.std():
+        found.notes.append("differences so small beside the numbers that float32 loses them")
     if bad:
         shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
         more = ", ..." if len(bad) > 3 else ""

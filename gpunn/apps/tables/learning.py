@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gpunn.apps.learning import Part, Settings, compile_for, fit_best, shares
+from gpunn.apps.tables.preparing import Names
 from gpunn.layers import Dense, Dropout, Input, Rescaling
 from gpunn.models import Model, Sequential
 
@@ -12,15 +15,26 @@ RIDGE = 1.0  # penalty on the weights of the linear model for numbers
 
 
 def train(
-    parts: dict[str, Part], classes: int, settings: Settings, name: str
+    parts: dict[str, Part],
+    classes: int,
+    settings: Settings,
+    name: str,
+    ends: tuple[Any, Any] | None = None,
 ) -> tuple[Model, int, int]:
     """The network that was best on the validation part; its epoch, and how many there were.
 
     For numbers (``classes`` 0) it learns the target scaled to mean 0 and deviation 1, and a last
     layer undoes that.
+
+    Args:
+        parts: rows that were prepared, with their targets.
+        classes, settings: as they say.
+        name: of the model.
+        ends: inputs of the model, and the tensor that the rows of ``parts`` were made by; by
+            default the model takes such rows.
     """
     first, check = parts["train"], parts["validation"]
-    net = Sequential(name=f"{name}_network")
+    net = Sequential(name=Names(ends[0] if ends else ()).free(f"{name} network"))
     net.add(Input((first.x.shape[1],)))
     for units in settings.hidden or []:
         net.add(Dense(units, activation="relu"))
@@ -31,8 +45,11 @@ def train(
     if not classes:
         first, check = (Part(p.x, ((p.y - mean) / deviation)[:, None]) for p in (first, check))
     best, epochs = fit_best(net, first, check, classes, settings)
-    inputs = Input((first.x.shape[1],))
-    outputs = net(inputs) if classes else Rescaling([deviation], [mean])(net(inputs))
+    plain = Input((first.x.shape[1],))
+    inputs, encoded = ends or (plain, plain)
+    outputs = net(encoded)
+    if not classes:
+        outputs = Rescaling([deviation], [mean], name="in the target's units")(outputs)
     model = Model(inputs, outputs, name=name)
     compile_for(model, classes, settings)
     return model, best, epochs

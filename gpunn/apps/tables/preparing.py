@@ -1,14 +1,23 @@
-"""The columns of a table as the numbers that a network takes, and back from a model's file."""
+"""The columns of a table as inputs of a model, and the layers that prepare them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunn.common.stored import ByName, Number, Several, Text
+from gpunn.common.names import closest
+from gpunn.common.stored import ByName, Several, Text
+from gpunn.layers import (
+    Concatenate,
+    Input,
+    MissingIndicator,
+    Normalization,
+    SimpleImputer,
+    StringLookup,
+)
 
 from .cells import is_missing, numbers
 from .kinds import Column
@@ -17,14 +26,14 @@ from .reading import Table, TableError
 
 @dataclass
 class Feature:
-    """A column that the model reads.
+    """A column that a model reads, and what training knows of it.
 
     Attributes:
         name: of the column.
         median: of a number, what stands for a missing one.
         mean, deviation: of a number, what it is scaled by.
         categories: of a category, those that have a place; None for a number.
-        gaps: whether something was missing in training: then a place says that it is.
+        gaps: of a number, whether one was missing in training: then the model is told where.
     """
 
     name: str
@@ -35,110 +44,74 @@ class Feature:
     gaps: bool = False
 
     @property
-    def width(self) -> int:
-        """Numbers that are made of it."""
-        if self.categories is None:
-            return 1 + self.gaps
-        return len(self.categories) + 1
+    def kind(self) -> str:
+        return "number" if self.categories is None else "category"
 
 
 def feature_of(column: Column, rows: np.ndarray) -> Feature:
     """What training needs to know of a column, by these rows of it alone."""
     if column.kind == "category":
         known = {column.cells[i] for i in rows}
-        found = [c for c in column.categories if c in known]
-        return Feature(column.name, categories=found, gaps=bool(column.missing[rows].any()))
+        found = [category for category in column.categories if category in known]
+        return Feature(column.name, categories=found or column.categories)
     values = column.values[rows]
-    known = values[~np.isnan(values)]
-    median = float(np.median(known)) if len(known) else 0.0
-    filled = np.where(np.isnan(values), median, values)
+    missing = np.isnan(values)
+    median = float(np.median(values[~missing])) if not missing.all() else 0.0
+    filled = np.where(missing, median, values)
     deviation = float(filled.std()) or 1.0
-    return Feature(
-        column.name, median, float(filled.mean()), deviation, gaps=bool(column.missing[rows].any())
-    )
+    return Feature(column.name, median, float(filled.mean()), deviation, gaps=bool(missing.any()))
 
 
-def matrix(features: Sequence[Feature], table: Table) -> tuple[np.ndarray, list[str]]:
-    """Rows of float32 for a network, and what is to be said of the table.
+class Names:
+    """Names of layers, each given once: a column's as it is, but that they have no ``/``.
 
-    Columns are found by their names; their order and surplus ones do not count.
-
-    Raises:
-        TableError: naming the columns that are not there.
+    >>> names = Names(["km/h", "a", "a filled"])
+    >>> names.inputs, names.free("a filled"), names.free("b filled")
+    (['km|h', 'a', 'a filled'], 'a filled_', 'b filled')
     """
-    lacking = [f.name for f in features if f.name not in table.names]
-    if lacking:
-        are = "the column" if len(lacking) == 1 else "the columns"
-        raise TableError(
-            f"{table.path} lacks {are} {', '.join(map(repr, lacking[:20]))}; it has "
-            f"{', '.join(map(repr, table.names[:20]))}{', ...' if len(table.names) > 20 else ''}."
-        )
-    result = np.zeros((table.rows, sum(f.width for f in features)), np.float32)
-    said = []
-    at = 0
-    for feature in features:
-        cells = table.column(feature.name)
-        if feature.categories is None:
-            values, bad = numbers(cells, table.decimal)
-            missing = np.isnan(values)
-            if bad:
-                said.append(f"{feature.name}: {len(bad):,} cells no numbers, as {cells[bad[0]]!r}")
-            values = np.where(missing, feature.median, values)
-            result[:, at] = (values - feature.mean) / feature.deviation
-            if feature.gaps:
-                result[:, at + 1] = missing
-        else:
-            place = {category: i + 1 for i, category in enumerate(feature.categories)}
-            codes = np.array([place.get(cell, 0) for cell in cells])
-            result[np.arange(table.rows), at + codes] = 1
-            unknown = sorted({c for c in cells if c not in place and not is_missing(c)})
-            if unknown:
-                shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-                said.append(f"{feature.name}: not among the categories of training: {shown}")
-        at += feature.width
-    return result, said
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self._taken: set[str] = set()
+        self.inputs = [self.free(column.replace("/", "|")) for column in columns]
+
+    def free(self, name: str) -> str:
+        """The name, with as many ``_`` behind it as make it new."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
 
-# -- in a model's file
+def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
+    """Inputs of a model by column, and one tensor of all that is made of them.
 
-_COLUMN = {
-    "name": Text(),
-    "median": Number(finite=True),
-    "mean": Number(finite=True),
-    "deviation": Number(0, finite=True),
-}
+    A number is filled with its median and scaled; a category becomes a row with a 1 in its place,
+    or in the first one if it is unknown or missing.
 
-
-def to_document(features: Sequence[Feature]) -> list[dict[str, Any]]:
-    return [
-        {"name": f.name, "categories": f.categories, "gaps": f.gaps}
-        if f.categories is not None
-        else {"name": f.name, "median": f.median, "mean": f.mean, "deviation": f.deviation,
-              "gaps": f.gaps}
-        for f in features
-    ]  # fmt: skip
-
-
-def from_document(document: Any, place: str) -> list[Feature]:
-    """The features that `to_document` described.
-
-    Raises:
-        ValueError: naming an entry that is not what it should be.
+    >>> from gpunn.models import Model
+    >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
+    >>> model = Model(*prepared([age, kind]))
+    >>> model.predict({"age": [50.0, None], "kind": ["b", "z"]}, verbose=0).tolist()
+    [[1.0, 0.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 0.0]]
     """
-    features = []
-    for i, entry in enumerate(Several(ByName()).check(document, place)):
-        where = f"{place}/{i}"
-        gaps = entry.get("gaps")
-        if not isinstance(gaps, bool):
-            raise ValueError(f"the entry '{where}/gaps' is {gaps!r}: true or false expected.")
-        if "categories" in entry:
-            names = Several(Text()).check(entry["categories"], f"{where}/categories")
-            name = Text().check(entry.get("name"), f"{where}/name")
-            features.append(Feature(name, categories=names, gaps=gaps))
-        else:
-            values = {k: kept.check(entry.get(k), f"{where}/{k}") for k, kept in _COLUMN.items()}
-            features.append(Feature(**values, gaps=gaps))
-    return features
+    inputs, parts = {}, []
+    names = Names(feature.name for feature in features)
+    for name, feature in zip(names.inputs, features, strict=True):
+        if feature.categories is not None:
+            x = inputs[name] = Input((1,), dtype="string", name=name)
+            own = names.free(f"{name} encoded")
+            lookup = StringLookup(vocabulary=feature.categories, output_mode="one_hot", name=own)
+            parts.append(lookup(x))
+            continue
+        x = inputs[name] = Input((1,), name=name)
+        filled = SimpleImputer(statistics=feature.median, name=names.free(f"{name} filled"))(x)
+        own = names.free(f"{name} scaled")
+        scaled = Normalization(mean=feature.mean, variance=feature.deviation**2, name=own)
+        parts.append(scaled(filled))
+        if feature.gaps:
+            parts.append(MissingIndicator(name=names.free(f"{name} missing"))(x))
+    joined = Concatenate(name=names.free("all columns"))
+    return inputs, parts[0] if len(parts) == 1 else joined(parts)
 
 
 @dataclass
@@ -148,16 +121,18 @@ class TableModel:
     Attributes:
         target: name of the column that it predicts.
         task: ``"classification"`` or ``"regression"``.
-        features: the columns that it reads, in their order.
+        columns: kind of each column that it reads, by name: ``"number"`` or ``"category"``.
+        categories: those that it knows, by column.
     """
 
     target: str
     task: str
-    features: list[Feature]
+    columns: dict[str, str]
+    categories: dict[str, list[str]]
 
     def document(self) -> dict[str, Any]:
-        """As it stands in the model's file."""
-        columns = to_document(self.features)
+        """As it stands in the model's file; the categories are the layers'."""
+        columns = [{"name": name, "kind": kind} for name, kind in self.columns.items()]
         return {"target": self.target, "task": self.task, "columns": columns}
 
     @classmethod
@@ -172,14 +147,63 @@ class TableModel:
             return None
         place = "trained_on/table"
         entries = ByName().check(document, place)
-        texts = [Text().check(entries.get(k), f"{place}/{k}") for k in ("target", "task")]
-        if texts[1] not in ("classification", "regression"):
-            raise ValueError(f"the entry '{place}/task' is {texts[1]!r}.")
-        features = from_document(entries.get("columns"), f"{place}/columns")
-        width = sum(f.width for f in features)
-        if model.input_shape[1:] != (width,):
-            raise ValueError(
-                f"the columns in '{place}' make {width} numbers, the model takes "
-                f"{model.input_shape[1:]}."
+        target = Text().check(entries.get("target"), f"{place}/target")
+        task = _one_of(entries.get("task"), f"{place}/task", "classification", "regression")
+        columns = {}
+        listed = Several(ByName()).check(entries.get("columns"), f"{place}/columns")
+        for i, entry in enumerate(listed):
+            here = f"{place}/columns/{i}"
+            name = Text().check(entry.get("name"), f"{here}/name")
+            columns[name] = _one_of(entry.get("kind"), f"{here}/kind", "number", "category")
+        if Names(columns).inputs != list(model.graph.input_names):
+            raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
+        lookups = [layer for layer in model.layers if isinstance(layer, StringLookup)]
+        named = [name for name, kind in columns.items() if kind == "category"]
+        if len(lookups) != len(named):
+            raise ValueError(f"the categories in '{place}/columns' are not those of the model.")
+        categories = {
+            name: lookup.get_vocabulary(include_special_tokens=False)
+            for name, lookup in zip(named, lookups, strict=True)
+        }
+        return cls(target, task, columns, categories)
+
+    def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
+        """What the model is given of a table, and what is to be said of it.
+
+        Columns are found by their names; their order and surplus ones do not count.
+
+        Raises:
+            TableError: naming the columns that are not there.
+        """
+        lacking = [name for name in self.columns if name not in table.names]
+        if lacking:
+            are = "the column" if len(lacking) == 1 else "the columns"
+            there = ", ".join(map(repr, table.names[:20])) + (", ..." * (len(table.names) > 20))
+            raise TableError(
+                f"{table.path} lacks {are} {', '.join(map(repr, lacking[:20]))}; it has {there}."
+                f"{closest(lacking[0], table.names)}"
             )
-        return cls(texts[0], texts[1], features)
+        found: dict[str, np.ndarray] = {}
+        said = []
+        for to, (name, kind) in zip(Names(self.columns).inputs, self.columns.items(), strict=True):
+            cells = table.column(name)
+            if kind == "number":
+                values, bad = numbers(cells, table.decimal)
+                found[to] = values[:, None]
+                if bad:
+                    are = "1 cell is no number" if len(bad) == 1 else f"{len(bad):,} are no numbers"
+                    said.append(f"{name}: {are}, as {cells[bad[0]]!r}")
+                continue
+            made = [None if is_missing(cell) else cell for cell in cells]
+            found[to] = np.array(made, object)[:, None]
+            unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
+            if unknown:
+                shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+                said.append(f"{name}: not among the categories of training: {shown}")
+        return found, said
+
+
+def _one_of(value: Any, place: str, *known: str) -> str:
+    if value not in known:
+        raise ValueError(f"the entry {place!r} is {value!r}: {' or '.join(known)} expected.")
+    return str(value)

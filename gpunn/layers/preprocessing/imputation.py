@@ -1,0 +1,145 @@
+"""Missing numbers: filled in, and told from those that are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import choice
+from gpunn.common.fields import field
+
+from .adapting import batches, is_missing
+from .on_host import HostLayer
+
+__all__ = ["MissingIndicator", "SimpleImputer"]
+
+
+def _with_gaps(x: Any, argument: str) -> np.ndarray:
+    """An array of float64 with NaN for what is missing.
+
+    Raises:
+        TypeError: for what is no number; the first is named.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        x = np.ma.filled(x.astype(np.float64), np.nan)
+    array = np.asarray(x)
+    if array.dtype.kind in "biuf":
+        return array.astype(np.float64)
+    found = np.empty(array.shape)
+    for at, value in np.ndenumerate(array):
+        if is_missing(value):
+            found[at] = np.nan
+        elif isinstance(value, (bool, int, float, np.number, np.bool_)):
+            found[at] = value
+        else:
+            raise TypeError(
+                f"{argument} holds {value!r} at {list(at)}; numbers are expected, and None or NaN "
+                f"for what is missing. Texts go through StringLookup."
+            )
+    return found
+
+
+def _check_statistics(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or array.ndim > 1 or not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must be a finite number, or one for each place along the last axis; got "
+            f"{value!r}."
+        )
+    return array.astype(np.float64).tolist()
+
+
+class SimpleImputer(HostLayer):
+    """Missing numbers (NaN, None, pandas's NA) filled in with the median or mean of the others.
+
+    It stands behind an input and fills while data are fed: a saved model takes data with gaps. The
+    names are scikit-learn's; in scikit-learn the default strategy is the mean.
+
+    Args:
+        strategy: ``"median"``, ``"mean"``, or ``"constant"``.
+        fill_value: with ``"constant"``, the number.
+        statistics: what gaps are filled with: a number, or one for each place along the last axis;
+            else call `adapt`.
+
+    Raises:
+        ValueError: for ``"constant"`` without a number.
+
+    >>> layer = SimpleImputer()
+    >>> layer.adapt([[1.0], [None], [2.0], [9.0]])
+    >>> layer([[None], [5.0]]).tolist()
+    [[2.0], [5.0]]
+    """
+
+    examples = ({"statistics": 0.5}, {"strategy": "constant", "fill_value": -1.0})
+
+    strategy: str = field(default="median", check=choice("median", "mean", "constant"))
+    fill_value: Any = field(default=None, check=_check_statistics)
+    statistics: Any = field(default=None, check=_check_statistics)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strategy == "constant":
+            if self.fill_value is None:
+                raise ValueError(f"{self.name}: strategy='constant' needs fill_value, a number.")
+            self.statistics = self.fill_value
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Take the medians or means of data, of each place along the last axis.
+
+        Args:
+            data: numbers (rows, ...), with gaps: an array, a list, a column, or batches of them.
+            steps: how many batches are read; all by default.
+
+        Raises:
+            TypeError: for what is no number.
+            ValueError: where a place has no number at all.
+        """
+        if self.strategy == "constant":
+            return
+        argument = f"{self.name}.adapt: the data"
+        parts = [_with_gaps(batch, argument) for batch in batches(data, steps)]
+        if not parts or not sum(part.size for part in parts):
+            raise ValueError(f"{argument} hold no values.")
+        whole = np.concatenate([np.atleast_1d(part) for part in parts])
+        flat = whole.reshape(-1, whole.shape[-1] if whole.ndim > 1 else 1)
+        empty = np.flatnonzero(np.isnan(flat).all(axis=0))
+        if len(empty):
+            raise ValueError(f"{argument} have no number at place {empty[0]} of the last axis.")
+        found = (np.nanmedian if self.strategy == "median" else np.nanmean)(flat, axis=0)
+        self.statistics = found.tolist() if whole.ndim > 1 else float(found[0])
+
+    def encode(self, x: Any, argument: str = "x") -> np.ndarray:
+        if self.statistics is None:
+            raise ValueError(
+                f"{self.name} does not know yet what to fill in: call {self.name}.adapt(data) "
+                f"first, or pass statistics=."
+            )
+        array = _with_gaps(x, argument)
+        return np.where(np.isnan(array), np.asarray(self.statistics), array)
+
+    def data_held(self) -> dict[str, str]:
+        """What it keeps of the values of the data, in words."""
+        if self.statistics is None or self.strategy == "constant":
+            return {}
+        first = np.atleast_1d(self.statistics)
+        shown = ", ".join(f"{value:g}" for value in first[:3]) + (", ..." if len(first) > 3 else "")
+        return {"statistics": f"the {self.strategy}: {shown}"}
+
+
+class MissingIndicator(HostLayer):
+    """1 where a number is missing (NaN, None, pandas's NA), else 0.
+
+    It stands behind an input, beside a `SimpleImputer`, so that a model can tell what was filled
+    in from what was there. The name is scikit-learn's.
+
+    >>> MissingIndicator()([[1.0], [None]]).tolist()
+    [[0.0], [1.0]]
+    """
+
+    examples = ({},)
+
+    def encode(self, x: Any, argument: str = "x") -> np.ndarray:
+        return np.isnan(_with_gaps(x, argument)).astype(np.float32)
