@@ -42,6 +42,8 @@ class Applicable(Holder, GraphOperation):
     it stands behind inputs of a model, and `call` does what remains to be done in the step."""
     has_call = False
     """True for a user's class that writes `call`: then that is traced and differentiated."""
+    may_add_losses = True
+    """False for a class whose `call` never adds to the loss."""
     activity_regularizer: Any = None
     input_shape: Any
     trainable: Any

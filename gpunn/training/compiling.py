@@ -373,7 +373,8 @@ class CompilableModel(Structure):
     def _may_add_losses(plan: Plan) -> bool:
         """Whether a layer may add to the loss: by its call, or by a regularizer of its weights."""
         penalized = any(p.regularizer is not None for p in plan.parameters.values())
-        return penalized or plan.has_calls
+        called = (node.layer for node in plan.nodes if node.layer.has_call)
+        return penalized or any(layer.may_add_losses for layer in called)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """What `compile` was given, as values that JSON can hold; None before that."""

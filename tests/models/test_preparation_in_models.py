@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,57 @@ def test_a_saved_model_takes_raw_data_without_code(tmp_path: Path) -> None:
     assert again.input_names == ["city", "age", "number"]
     copy = gpunn.Model.from_config(model.get_config())
     assert copy.get_layer("numbers").get_vocabulary() == [-1, 4, 3, 3 * 10**15 + 1, 3 * 10**15]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize("trained", [False, True])
+def test_copies_hold_what_was_learnt(copied: Callable[[Any], Any], trained: bool) -> None:
+    model = network()
+    model.compile("sgd", "mse")
+    if trained:
+        model.fit(TABLE, Y, verbose=0)
+    assert_array_equal(copied(model).predict(TABLE), model.predict(TABLE))
+    for again in (gpunn.models.clone_model(model), gpunn.models.model_from_json(model.to_json())):
+        again.set_weights(model.get_weights())
+        assert_array_equal(again.predict(TABLE), model.predict(TABLE))
+    again = gpunn.models.model_from_json(model.to_json())
+    assert_array_equal(again.get_layer("scale").mean, model.get_layer("scale").mean)
+
+
+def test_threads_predict_at_the_same_time() -> None:
+    model = network()
+    expected = model.predict(TABLE)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: model.predict(TABLE), range(16)):
+            assert_array_equal(found, expected)
+
+
+class _Scaled(gpunn.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.out = layers.Normalization(), layers.Dense(1)
+        self.scale.adapt(AGES)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return self.out(self.scale(x))
+
+
+def test_numbers_are_prepared_inside_a_call_too(backend: str) -> None:
+    with gpunn.backends.choice_put_back():
+        gpunn.use_backend(backend)
+        model = _Scaled()
+        model.compile("sgd", "mse")
+        model.fit(AGES[:, None], Y, verbose=0)
+        kernel, bias = model.out.get_weights()
+        expected = (AGES[:, None] - AGES.mean()) / AGES.std() @ kernel + bias
+        assert_allclose(model.predict(AGES[:, None]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_prepares_data_needs_a_loss_as_any_other() -> None:
+    model = network()
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="compiled without a loss"):
+        model.fit(TABLE, Y, verbose=0)
 
 
 MISSING = [None, float("nan"), np.nan]

@@ -61,6 +61,8 @@ class Discretization(Layer):
     )
 
 
+    may_add_losses = False
+
     bin_boundaries: Any = field(
         default=None, check=optional(_check_boundaries), attribute="_boundaries",
         managed=property(lambda layer: layer._boundaries and list(layer._boundaries)),

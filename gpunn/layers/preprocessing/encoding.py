@@ -92,6 +92,8 @@ class CategoryEncoding(Layer):
 
     examples = ({"num_tokens": 3}, {"num_tokens": 2, "output_mode": "count"})
 
+    may_add_losses = False
+
     num_tokens: int = field(check=check_positive_integer)
     output_mode: str = field(default="multi_hot", check=mode_check("one_hot", "multi_hot", "count"))
     sparse: bool = field(default=False, check=refuse_sparse)

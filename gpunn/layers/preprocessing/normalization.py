@@ -87,6 +87,8 @@ class Normalization(Layer):
     input_mean: ClassVar[Any]
     input_variance: ClassVar[Any]
 
+    may_add_losses = False
+
     axis: Any = field(default=-1, check=_check_axis)
     mean: Any = field(
         default=None, check=_check_moment, attribute="input_mean", managed=_moment("mean")
@@ -222,10 +224,36 @@ class Normalization(Layer):
         return {"mean, variance": f"of {n} column{'s' * (n > 1)} of numbers"}
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer; ``adapted`` has what `adapt` found, which clones
+        and descriptions without weights keep."""
         config = super().get_config()
         config["axis"] = list(self.axis) if self.axis else None
         config["mean"], config["variance"] = self.input_mean, self.input_variance
+        if self.adapt_mean is not None and self.adapt_variance is not None:
+            found = _values(self.adapt_mean), _values(self.adapt_variance)
+            if found[0].any() or (found[1] != 1).any():
+                shape = [None, *(self.input_shape or ())]
+                config["adapted"] = [shape, *(values.tolist() for values in found)]
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        adapted = config.pop("adapted", None)
+        layer = cls(**config)
+        if adapted is not None:
+            shape, mean, variance = adapted
+            layer.build(tuple(shape))
+            pairs: Any = ((layer.adapt_mean, mean), (layer.adapt_variance, variance))
+            for parameter, values in pairs:
+                array = np.asarray(values, np.float64)
+                if array.shape != parameter.shape or not np.isfinite(array).all():
+                    raise ValueError(
+                        f"'adapted' of {layer.name!r} must hold finite numbers of shape "
+                        f"{parameter.shape}; got {values!r:.80}."
+                    )
+                _set(parameter, array)
+        return layer
 
 
 class _Values:
@@ -238,7 +266,14 @@ class _Values:
         return self.values.astype(dtype).reshape(shape)
 
 
-def _set(parameter: Parameter, values: np.ndarray) -> None:
+def _values(parameter: Any) -> np.ndarray:
+    """The values of a parameter, also before it has a place."""
+    if parameter.arena is not None:
+        return np.asarray(parameter.numpy(), np.float64)
+    return np.asarray(parameter.initializer(parameter.shape, np.float64))
+
+
+def _set(parameter: Any, values: np.ndarray) -> None:
     if parameter.arena is None:
         parameter.initializer = _Values(values)
     else:

@@ -22,6 +22,7 @@ class HostLayer(Layer):
 
     abstract = True
     on_host = True
+    may_add_losses = False
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         """The numbers for an array as users bring it; ``argument`` names it in messages.
