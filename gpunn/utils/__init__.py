@@ -105,6 +105,9 @@ def plot_model(
         return drawing
     from gpunn.apps import plots
 
-    figure = plots.network(model, **choices)
+    try:
+        figure = plots.network(model, **choices)
+    except ImportError as error:
+        raise ImportError(f'{error}; to_file="model.svg" needs nothing.') from None
     figure.savefig(to_file, dpi=dpi)
     return figure

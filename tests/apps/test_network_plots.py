@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -183,6 +184,14 @@ def test_names_that_would_be_markup_or_too_long() -> None:
     name = r"$\frac$ \sum"
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1, name=name)])
     assert f"{name} (Dense)" in boxes(plots.network(model)) and model._repr_html_()
+
+
+def test_without_matplotlib_there_is_svg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'"gpunn\[plot\]".*to_file="model.svg"'):
+        gpunn.utils.plot_model(branches(), tmp_path / "model.png")
+    gpunn.utils.plot_model(branches(), tmp_path / "model.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.svg"]
 
 
 def test_what_cannot_be_drawn() -> None:

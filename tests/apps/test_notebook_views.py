@@ -106,7 +106,14 @@ def test_each_shows_itself_once_in_a_notebook(tmp_path: Path) -> None:
         model.compile("sgd", "mse")
         model
         """,
-        "history = model.fit(np.ones((8, 2)), np.ones((8, 1)), epochs=2)",
+        """
+        shown = []
+        hook = lambda message: shown.append(message["content"]["data"]["text/html"]) or message
+        get_ipython().display_pub.register_hook(hook)
+        history = model.fit(np.ones((8, 2)), np.ones((8, 1)), epochs=2)
+        get_ipython().display_pub.unregister_hook(hook)
+        print([text for text in shown if "<progress" in text])
+        """,
         "history",
         "gpunn.plots.history(history)",
         "gpunn.utils.plot_model(model, None)",
@@ -122,5 +129,6 @@ def test_each_shows_itself_once_in_a_notebook(tmp_path: Path) -> None:
     assert kinds[:1] + kinds[2:] == [[html], [html], [png], [{"image/svg+xml"}], [html], [png]]
     bar, *lines = notebook.cells[1].outputs
     assert "running means" in bar.data["text/html"] and "<progress" not in bar.data["text/html"]
-    text = "".join(line.text for line in lines)
-    assert text.startswith("Epoch 1/2  loss") and text.count("\n") == 2
+    first, second, bars = "".join(line.text for line in lines).splitlines()
+    assert first.startswith("Epoch 1/2  loss") and second.startswith("Epoch 2/2  loss")
+    assert "Epoch 1/2  100%  loss" in bars  # which was shown while the first epoch ran
