@@ -156,7 +156,7 @@ def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
     assert rows["currency"] == "currency left out constant: always 'EUR'"
     assert "40 rare categories count as one" in rows["shop"]
     assert "target price: regression, from " in said
-    assert "with the columns' names, medians, means and deviations and the categories of 2" in said
+    assert "deviations and the categories of 2 columns: no rows" in said
     results = {k: float(v.split()[-1]) for k, v in rows.items() if k in ("mean", "network")}
     assert results["network"] > 0.6 > results["mean"]  # R2, of a target about 5,000
 

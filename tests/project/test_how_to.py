@@ -1,15 +1,22 @@
-"""The code of the how-to pages runs as it stands there, from the first block to the last."""
+"""The how-to pages: their code and their commands run as they stand there, from first to last."""
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpunn.apps.cli import main
+
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("notebooks",)
+PAGES = ("notebooks", "pictures", "tables")
+LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -18,8 +25,17 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    blocks = re.findall(r"```(python|console)\n(.*?)```", text, flags=re.DOTALL)
     assert blocks
     names: dict[str, Any] = {"__name__": name}
-    for block in blocks:
-        exec(compile(block, f"{name}.md", "exec"), names)
+    for kind, block in blocks:
+        if kind == "python":
+            exec(compile(block, f"{name}.md", "exec"), names)
+            continue
+        for command in re.split(r"^\$ gpunn ", block, flags=re.MULTILINE)[1:]:
+            line, _, expected = command.partition("\n")
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                assert main(shlex.split(line)) == 0, printed.getvalue()
+            shown = printed.getvalue()
+            assert doctest.OutputChecker().check_output(expected, shown, LOOSELY), shown

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.data_checks.checked_data import counted
 from gpunn.apps.learning import Part, Settings, figures
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
@@ -183,7 +184,7 @@ def _held(known: TableModel, target: Target) -> str:
     categories = len(known.categories)
     held = ["the columns' names", "medians, means and deviations"]
     if categories:
-        held.append(f"the categories of {categories} columns")
+        held.append(f"the categories of {counted(categories, 'column')}")
     if target.classes:
         held.append("the names of the classes")
     return f"{', '.join(held[:-1])} and {held[-1]}: no rows"
