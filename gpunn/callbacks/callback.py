@@ -64,6 +64,8 @@ class Callback(Entry):
     model = cast("Any", None)
     params = cast("dict[str, Any] | None", None)
     together = cast("Sequence[Callback]", ())  # all callbacks of the list that it runs in
+    # Told of epochs alone, of which it changes nothing; a subclass has to say so anew.
+    only_watches = False
     saves_states = False  # stores the states of others, so they have their turn before it
 
     def __getstate__(self) -> dict[str, Any]:

@@ -64,9 +64,9 @@ class CallbackList(Callback):
         return next((c for c in self.callbacks if isinstance(c, History)), None)
 
     @property
-    def only_history(self) -> bool:
-        """Whether the only callback is a `History`, which changes nothing."""
-        return all(type(callback) is History for callback in self.callbacks)
+    def only_watch(self) -> bool:
+        """Whether all callbacks, by their own classes, only watch the epochs."""
+        return all(vars(type(callback)).get("only_watches") for callback in self.callbacks)
 
     def set_model(self, model: Any) -> None:
         self.model = model

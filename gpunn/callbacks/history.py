@@ -31,6 +31,7 @@ class History(Callback):
     {'loss': [0.25]}
     """
 
+    only_watches = True
     epoch: list[int] = state(Several(Integer()), list)
     history: dict[str, list[Any]] = state(ByName(Several()), dict)
 

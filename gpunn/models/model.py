@@ -274,7 +274,7 @@ class Model(PredictingModel):
                 batch_size=batch_size if isinstance(rows, Rows) else None,
             )
             # If no user code runs between epochs, the preparations are made once for all of them.
-            alone = callback_list.only_history and isinstance(rows, Rows)
+            alone = callback_list.only_watch and isinstance(rows, Rows)
             with (
                 callback_list,
                 trainer.train() as programs,

@@ -264,7 +264,7 @@ def fit(
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
-    told = None if callbacks.only_history else callbacks  # for batches, and for validation
+    told = None if callbacks.only_watch else callbacks  # for batches, and for validation
     trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False

@@ -109,9 +109,9 @@ def test_a_history_alone_changes_nothing():
         def on_epoch_end(self, epoch, logs=None):
             self.model.stop_training = True
 
-    assert callbacks.CallbackList(add_history=True).only_history
+    assert callbacks.CallbackList(add_history=True).only_watch
     for other in (callbacks.LambdaCallback(), callbacks.TerminateOnNaN(), Saver()):
-        assert not callbacks.CallbackList([other], add_history=True).only_history
+        assert not callbacks.CallbackList([other], add_history=True).only_watch
 
 
 def test_logs_of_a_batch_are_handed_on_unread():

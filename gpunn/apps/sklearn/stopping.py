@@ -19,6 +19,7 @@ class Patience(Callback):
     """
 
     abstract = True  # not an entry to look up
+    only_watches = True
 
     def __init__(self, monitor: str, tol: float, patience: float, restores: bool) -> None:
         self.monitor, self.tol, self.patience, self.restores = monitor, tol, patience, restores
