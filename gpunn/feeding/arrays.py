@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.result import Result
 
+from .frames import from_column, from_frame, is_column, is_frame
 from .memory import room_for_data
 
 CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
@@ -105,6 +106,10 @@ def read(x: Any, argument: str) -> np.ndarray:
         raise TypeError(f"{argument} must be an array of numbers; got {x!r}.")
     if hasattr(x, "toarray"):
         raise TypeError(f"{argument} is a sparse matrix; pass its toarray().")
+    if is_frame(x):
+        return from_frame(x, argument)
+    if is_column(x):
+        return from_column(x, argument)
     try:
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
             return np.from_dlpack(x)

@@ -1,9 +1,16 @@
-"""Frames: tables whose columns have names, of pandas, polars, Arrow and their kin."""
+"""Tables of pandas, polars and Arrow as arrays, column by column; labels as they give them.
+
+No such library is imported: a frame is told by what it has. A column is read by itself, since a
+table of several kinds (numbers beside truth values, say) is an array of objects as a whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import numbers
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 
 def columns_of(x: Any) -> list[Any] | None:
@@ -17,3 +24,90 @@ def columns_of(x: Any) -> list[Any] | None:
     names = getattr(x, "column_names", None)  # Arrow, whose ``columns`` are the columns themselves
     names = getattr(x, "columns", None) if names is None else names
     return None if names is None else list(names)
+
+
+def is_frame(x: Any) -> bool:
+    """Whether ``x`` is a table with named columns."""
+    if isinstance(x, np.ndarray) or len(getattr(x, "shape", ())) != 2:
+        return False
+    return hasattr(x, "column_names") or (hasattr(x, "columns") and hasattr(x, "dtypes"))
+
+
+def is_column(x: Any) -> bool:
+    """Whether ``x`` is a column of such a table, or its index."""
+    return not isinstance(x, np.ndarray) and hasattr(x, "to_numpy") and not is_frame(x)
+
+
+def each_column(frame: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a frame with their names, which may occur twice."""
+    if hasattr(frame, "column_names"):  # of Arrow
+        yield from ((str(n), frame.column(k)) for k, n in enumerate(frame.column_names))
+    elif hasattr(frame, "iloc"):  # of pandas
+        yield from ((str(n), frame.iloc[:, k]) for k, n in enumerate(frame.columns))
+    else:  # of polars
+        yield from ((str(n), frame[:, k]) for k, n in enumerate(frame.columns))
+
+
+def from_frame(frame: Any, argument: str) -> np.ndarray:
+    """The numbers of a frame (rows, columns), in a dtype that holds those of each column.
+
+    Raises:
+        TypeError: naming the first column that holds text, dates or the like.
+    """
+    found = [
+        from_column(column, f"{argument}: the column {name!r}")
+        for name, column in each_column(frame)
+    ]
+    return np.stack(found, axis=1) if found else np.empty(tuple(frame.shape))
+
+
+def from_column(column: Any, what: str) -> np.ndarray:
+    """The numbers of a column (rows,), NaN where one is missing; ``what`` names it in errors.
+
+    Raises:
+        TypeError: for text, dates and the like.
+    """
+    array = np.asarray(column)
+    if array.dtype.kind in "biuf":
+        return array
+    if array.dtype.kind != "O" or array.ndim != 1:
+        raise _no_numbers(what, array.dtype, array[0] if array.size else None)
+    missing = np.array([_is_missing(value) for value in array], bool)
+    for value in array[~missing]:
+        if not isinstance(value, (numbers.Number, np.bool_)):
+            kind = "text" if isinstance(value, str) else type(value).__name__
+            raise _no_numbers(what, kind, value)
+    if missing.any():
+        array = np.where(missing, np.nan, array).astype(np.float64)
+    found = np.array(array.tolist()) if len(array) else array
+    return found if found.dtype.kind in "biuf" else array.astype(np.float64)  # as decimals
+
+
+def labels_of(x: Any) -> np.ndarray:
+    """Labels as an array; categories become their numbers, as they are ordered.
+
+    >>> labels_of([2, 0]).tolist()
+    [2, 0]
+    """
+    codes = getattr(getattr(x, "cat", x), "codes", None)  # of pandas, a Series or a Categorical
+    if codes is not None:
+        found = np.asarray(codes)
+        if (found < 0).any():
+            raise ValueError(f"labels: row {int((found < 0).argmax())} has no category.")
+        return found
+    if str(getattr(x, "dtype", "")).startswith(("Categorical", "Enum")):  # of polars
+        return np.asarray(x.to_physical())
+    return from_column(x, "labels") if is_column(x) else np.asarray(x)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
+
+
+def _no_numbers(what: str, kind: Any, value: Any) -> TypeError:
+    return TypeError(
+        f"{what} holds {kind} ({value!r}), and numbers are expected: leave it out, or make numbers "
+        f"of it, as pandas.get_dummies and layers.StringLookup do."
+    )

@@ -23,6 +23,7 @@ from gpunn.feeding import classes, data
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches, check_ends, peek
 from gpunn.feeding.rows import Rows
+from gpunn.feeding.sparse import fed
 from gpunn.layers.symbolic import Sample
 from gpunn.structure.calls import arguments_of
 from gpunn.structure.graph import Graph, restore_graph
@@ -179,9 +180,10 @@ class Model(PredictingModel):
         """Train for some epochs.
 
         Args:
-            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; of
-                several inputs a list, or a dictionary by their names; or something that
-                yields batches ``(x, y)`` or ``(x, y, weight)``.
+            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; a frame of
+                pandas, polars or Arrow; sparse rows of SciPy, which are made dense batch by
+                batch; of several inputs a list, or a dictionary by their names; or something
+                that yields batches ``(x, y)`` or ``(x, y, weight)``.
             y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
             batch_size: samples a step; the last batch may be smaller. By default 32, or where
                 ``steps_per_epoch`` is given, as many as divide the rows among that many steps.
@@ -229,6 +231,9 @@ class Model(PredictingModel):
         verbose = check_verbose(verbose)
         validation_freq = check_epochs("validation_freq", validation_freq)
         with self._training("fit"):
+            some, order = batch_size or DEFAULT_BATCH, self._seed if shuffle else None
+            divided = None if batch_size else steps
+            x, y, sample_weight = fed(x, y, sample_weight, some, order, divided)
             trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
             if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
                 self.trained_on = {**self.trained_on, "range": value_range(x)}
@@ -308,7 +313,7 @@ class Model(PredictingModel):
 
     def _validation_source(self, given: Any) -> Rows | Batches:
         assert self.plan is not None
-        x, y, weight = data.validation_parts(given, len(self.graph.inputs))
+        x, y, weight = fed(*data.validation_parts(given, len(self.graph.inputs)), PREDICT_BATCH)
         return self._source(x, y, weight, None, "validation_data")[1]
 
     def evaluate(
@@ -340,6 +345,7 @@ class Model(PredictingModel):
         steps = check_integer("steps", steps, 1, None)
         verbose = check_verbose(verbose)
         check_ends(x, steps, "x", "steps")
+        x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
         size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
         feed = loops.Feed(trainer, rows, size, False, limit=steps)

@@ -20,6 +20,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
+from gpunn.feeding.sparse import fed
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -64,6 +65,7 @@ class PredictingModel(CompilableModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
+        x = fed(x, None, None, size or PREDICT_BATCH)[0]
         callback_list = CallbackList(callbacks, model=self) if callbacks else None
         if data.is_array(x):
             self._build_for(x)

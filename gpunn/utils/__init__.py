@@ -31,7 +31,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     A last axis of length one is dropped first, as in Keras.
 
     Args:
-        x: whole numbers from 0.
+        x: whole numbers from 0, as an array or a column of a frame; or a column of categories,
+            which count as they are ordered.
         num_classes: length of a row; the largest class number plus one by default.
 
     Raises:
@@ -40,9 +41,10 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    from gpunn.feeding.frames import labels_of
     from gpunn.losses.rows import check_labels
 
-    labels = np.asarray(x)
+    labels = labels_of(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if num_classes is None:

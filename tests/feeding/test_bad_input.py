@@ -126,7 +126,7 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "something else": (
         "sparse", {"x": object(), "y": None}, ["x must be arrays, or yield batches", "object"]),
     "a sparse matrix": (
-        "sparse", {"x": scipy.sparse.csr_array(X)}, ["x is a sparse matrix", "toarray()"]),
+        "sparse", {"y": scipy.sparse.csr_array(X)}, ["y is a sparse matrix", "toarray()"]),
     "x and y as one tuple": (
         "regression", {"x": (X, X), "y": None}, ["x has shape (2, 12, 4)", "tuple", "x, y"]),
     # y

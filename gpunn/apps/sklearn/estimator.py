@@ -21,6 +21,8 @@ from gpunn import layers, optimizers
 from gpunn.callbacks import Callback
 from gpunn.common.arguments import check_flag, check_fraction, check_integer, check_not_negative
 from gpunn.common.random import seeded
+from gpunn.feeding.frames import each_column, from_column, is_frame
+from gpunn.feeding.sparse import SparseBatches, is_small
 
 from .preparation import MERGED, Scaling, merged
 from .stopping import Patience
@@ -159,23 +161,29 @@ class GpunnEstimator(BaseEstimator):
         if first:
             self._values: dict[str, list[Any]] = {}
             self._scale(X, values, weights)
-        x, values = self._scaling(X, self.dtype), self._learned(values)
-        rows = len(x)
+        values, rows = self._learned(values), X.shape[0]
         batch = min(AUTO_BATCH, rows) if self.batch_size == "auto" else int(self.batch_size)
         with seeded(seed) if first else nullcontext():
             if first:
-                self._build(x.shape[1], targets.units)
+                self._build(X.shape[1], targets.units)
             given: dict[str, Any] = {}
             if held is not None:
-                held_x = self._scaling(held, self.dtype)
-                given["validation_data"] = (
-                    held_x, self._columns(self._learned(held_values)), self._each(held_weights),
-                )  # fmt: skip
+                held_y = self._columns(self._learned(held_values))
+                dense = self._scaling(held, self.dtype)
+                given["validation_data"] = dense, held_y, self._each(held_weights)
                 given["validation_freq"] = self.validation_freq
+            y, each = self._columns(values), self._each(weights)
+            if sparse.issparse(X) and not is_small(X):
+                order = int(check_random_state(seed).randint(2**31)) if self.shuffle else None
+                x: Any = SparseBatches(
+                    X, y, each, batch, order, lambda some: self._scaling(some, self.dtype)
+                )
+            else:
+                x = self._scaling(X, self.dtype)
+                given |= {"y": y, "sample_weight": each, "batch_size": batch}
             history = self.model_.fit(
-                x, self._columns(values), batch_size=batch, epochs=epochs,
-                verbose=self.verbose, callbacks=self._callbacks(held is not None, stops),
-                shuffle=bool(self.shuffle), sample_weight=self._each(weights),
+                x, epochs=epochs, verbose=self.verbose, shuffle=bool(self.shuffle),
+                callbacks=self._callbacks(held is not None, stops),
                 steps_per_epoch=self.steps_per_epoch, **given,
             )  # fmt: skip
         for name, found in history.history.items():
@@ -283,7 +291,13 @@ class GpunnEstimator(BaseEstimator):
         """What each output of the network gives for rows."""
         check_is_fitted(self, "model_")
         X = _validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
-        found = self.model_.predict(self._scaling(X, self.dtype), verbose=0)
+        if sparse.issparse(X) and not is_small(X):
+            x: Any = SparseBatches(
+                X, None, None, 1024, prepare=lambda some: self._scaling(some, self.dtype)
+            )
+        else:
+            x = self._scaling(X, self.dtype)
+        found = self.model_.predict(x, verbose=0)
         return [np.asarray(y, np.float64) for y in (found if isinstance(found, list) else [found])]
 
     # -- parameters
@@ -335,8 +349,30 @@ def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarr
 
 def _validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     """X, or X and y, checked as scikit-learn does, by the name of the function of its release."""
+    if is_frame(X):
+        _check_columns(X)
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn 1.5
         return estimator._validate_data(X, *y, **options)
     return validate_data(estimator, X, *y, **options)
+
+
+def _check_columns(frame: Any) -> None:
+    """Look at each column: scikit-learn's own errors do not say which one it is.
+
+    Raises:
+        ValueError: naming a column that holds text, or has missing values.
+    """
+    for name, column in each_column(frame):
+        what = f"X: the column {name!r}"
+        try:
+            values = from_column(column, what)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(1, bool)
+        if missing.any():
+            raise ValueError(
+                f"{what} has {int(missing.sum())} missing values (NaN), the first in row "
+                f"{int(missing.argmax())}: fill them in, as sklearn.impute.SimpleImputer does."
+            )
