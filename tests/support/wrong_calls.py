@@ -6,7 +6,6 @@ another one, and each number another value.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -159,22 +158,26 @@ def wrong_numbers(value: Any) -> Iterator[tuple[str, Any]]:
     yield "text", "text"
 
 
+def changed(holder: Any, **attributes: Any) -> Any:
+    """An object with all that ``holder`` has, but for these."""
+    made = object.__new__(type(holder))
+    vars(made).update({**vars(holder), **attributes})
+    return made
+
+
 def wrong_holders(backend: Backend, holder: Any) -> Iterator[tuple[str, Any]]:
     """Arenas and control blocks of which one array is another."""
     for name in ("values", "gradients", "counters"):
         if hasattr(holder, name):
             size, dtype = getattr(holder, name).size, getattr(holder, name).dtype
             for wrong in (np.zeros(size + 1, dtype), np.zeros(size, "int8"), [0.0]):
-                changed = copy.copy(holder)
-                setattr(changed, name, wrong if type(wrong) is list else backend.upload(wrong))
-                yield f"{name} {np.shape(wrong)}", changed
+                array = wrong if type(wrong) is list else backend.upload(wrong)
+                yield f"{name} {np.shape(wrong)}", changed(holder, **{name: array})
     for name in getattr(holder, "slots", {}):
-        changed = copy.copy(holder)
-        changed.slots = {n: slot for n, slot in holder.slots.items() if n != name}
-        yield f"no slot {name}", changed
-        changed = copy.copy(holder)
-        changed.slots = {**holder.slots, name: holder.slots[name][:-1]}
-        yield f"short slot {name}", changed
+        without = {n: slot for n, slot in holder.slots.items() if n != name}
+        yield f"no slot {name}", changed(holder, slots=without)
+        short = {**holder.slots, name: holder.slots[name][:-1]}
+        yield f"short slot {name}", changed(holder, slots=short)
 
 
 def wrong_calls(backend: Backend, operation: Operation, valid: Arguments) -> Iterator[Any]:

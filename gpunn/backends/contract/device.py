@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from threading import local
 from typing import Any, TypeVar
 
@@ -60,6 +61,12 @@ class Device(ABC):
         self.root: Device = self
         self._scratch: _ScratchOfOneUser = _ScratchOfEachThread()
 
+    def __copy__(self: Own) -> Own:
+        """Another object for the same device; pickle and `deepcopy` find the one of its name."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        return made
+
     def isolated(self: Own) -> Own:
         """The same backend for one user at a time, with work arrays of its own.
 
@@ -69,8 +76,7 @@ class Device(ABC):
         >>> own.root is shared, own.scratch((2,), "float32") is shared.scratch((2,), "float32")
         (True, False)
         """
-        own = object.__new__(type(self))
-        vars(own).update(vars(self))
+        own = copy(self)
         own._scratch = _ScratchOfOneUser()
         return own
 
