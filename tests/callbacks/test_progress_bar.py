@@ -113,9 +113,9 @@ def test_the_bar_is_as_wide_as_the_terminal(clock):
             clock.seconds += 1
             bar.on_train_progress(600, 1000)
         bar.release()
-        print("over", file=stream, flush=True)
+        print("finished", file=stream, flush=True)
         written = b""
-        while b"over" not in written:  # it comes in pieces
+        while b"finished" not in written:  # it comes in pieces
             written += os.read(theirs, 1000)
     os.close(theirs)
     text = written.decode()
