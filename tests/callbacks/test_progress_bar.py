@@ -188,3 +188,31 @@ def test_every_line_fits_and_holds_everything(epochs, figures):
         assert name in words or name.replace("accuracy", "acc") in words
         shown = [float(word) for word in words if re.fullmatch(r"-?\d[\d.e+-]*", word)]
         assert any(abs(number - value) <= max(5e-5, 5e-4 * abs(value)) for number in shown)
+
+
+def test_the_bar_changes_no_number(every_backend, clock):
+    """Though it reads the figures from the device between the steps of an epoch."""
+
+    def train(**how):
+        gpunn.utils.set_random_seed(0)
+        hidden = gpunn.layers.Dense(4, "relu", name="hidden")
+        layers = [gpunn.Input((3,)), hidden, gpunn.layers.Dense(1, name="out")]
+        model = gpunn.Sequential(layers, backend=every_backend)
+        model.compile("adam", "mse", metrics=["mae"])
+        x = np.random.default_rng(0).random((90, 3), np.float32)
+        history = model.fit(x, x[:, :1], batch_size=8, epochs=3, **how).history
+        return history, model.weights_dict()
+
+    stream = Terminal()
+    bar = callbacks.ProgressBar(stream)
+    on_train_progress = bar.on_train_progress
+
+    def later(done, total):
+        clock.seconds += 1
+        on_train_progress(done, total)
+
+    bar.on_train_progress = later
+    (expected, weights), (history, same) = train(verbose=0), train(verbose=1, callbacks=[bar])
+    assert history == expected and len(bars_of(stream.getvalue())) >= 6
+    for path, values in weights.items():
+        np.testing.assert_array_equal(same[path], values)
