@@ -397,6 +397,33 @@ class Model(PredictingModel):
         """
         saving.save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
+    def export(
+        self, filepath: Any, format: str | None = None, verbose: Any = None, **options: Any
+    ) -> None:
+        """Write the model as a file of ONNX (opset 17, float32), which other programs run.
+
+        It takes raw data as the model does: numbers are prepared inside, texts are looked up by
+        ``ai.onnx.ml`` (opset 2). Inputs and outputs have the model's names for them, and any number
+        of rows. Values of a float64 model are rounded.
+
+        Args:
+            filepath: the file.
+            format: ``"onnx"``, or None; Keras's other formats are refused.
+            verbose: taken as in Keras, without effect.
+
+        Raises:
+            ImportError: without the package onnx (``pip install 'gpunn[onnx]'``).
+            ValueError: for another format, a model that is not built, and, naming them all, for
+                layers and operations that ONNX has no counterpart of; nothing is written then.
+        """
+        from gpunn.saving.onnx.export import export_onnx
+
+        if format not in (None, "onnx"):
+            raise ValueError(f"export: format must be 'onnx'; got {format!r}.")
+        if options:
+            raise TypeError(f"export takes no {', '.join(options)}: any batch size can be run.")
+        export_onnx(self, filepath)
+
     def to_json(self, **options: Any) -> str:
         """Its layers without weights, as text; see `gpunn.saving.model_to_json`."""
         return saving.model_to_json(self, **options)

@@ -64,7 +64,8 @@ BENCHMARKS = {
     "studies": {"gpunn", "common", "contestants"},
 }
 EXTRAS = (
-    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "pandas", "scipy", "sklearn",
+    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "onnxruntime", "pandas",
+    "polars", "pyarrow", "scipy", "sklearn",
     "tensorboard", "tensorboardX", "tensorflow", "torch",
 )  # fmt: skip
 

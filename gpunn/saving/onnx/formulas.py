@@ -1,0 +1,297 @@
+"""What layers and activations compute outside training, in terms of `gpunn.ops`.
+
+It is stated here once more than in the layers, which have kernels of their own; the tests compare
+each with the layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations, layers
+from gpunn.layers.noise import Dropout, GaussianDropout, GaussianNoise
+from gpunn.layers.traced import call_of
+from gpunn.ops.table import ops
+
+Formula = Callable[..., Any]
+
+
+class NotExportable(ValueError):
+    """Something has no counterpart in ONNX; the message names it."""
+
+
+def values(parameter: Any) -> np.ndarray | None:
+    """The numbers of a weight, float32; None for none."""
+    return None if parameter is None else np.asarray(parameter.numpy(), np.float32)
+
+
+# -- activations
+
+
+def _relu(f: Any, x: Any) -> Any:
+    below = f.negative_slope * (x - f.threshold)
+    y = ops.where(x >= f.threshold, x, below)
+    return y if f.max_value is None else ops.minimum(y, f.max_value)
+
+
+def _softplus(x: Any) -> Any:
+    return ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+def _gelu(f: Any, x: Any) -> Any:
+    if f.approximate:
+        u = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+        return 0.5 * x * (1.0 + ops.tanh(u))
+    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
+
+
+def _softmax(f: Any, x: Any, log: bool = False) -> Any:
+    axes = f.axis if isinstance(f.axis, tuple) else (f.axis,)
+    z = x - ops.max(x, axes, keepdims=True)
+    e = ops.exp(z)
+    total = ops.sum(e, axes, keepdims=True)
+    return z - ops.log(total) if log else e / total
+
+
+def _step(f: Any, x: Any) -> Any:
+    high = x >= f.threshold if f.high_at_threshold else x > f.threshold
+    return ops.where(high, f.high, ops.where(x == x, f.low, x))
+
+
+def _sigmoid(f: Any, x: Any) -> Any:
+    return ops.sigmoid(f.slope * x - f.shift) + f.offset
+
+
+
+def _elu(f: Any, x: Any) -> Any:
+    below = f.depth * (ops.exp(f.rate * ops.minimum(x, 0.0)) - 1.0)
+    return ops.where(x > 0, f.scale * x, below)
+
+
+ACTIVATIONS: dict[type, Formula] = {
+    activations.Linear: lambda f, x: x,
+    activations.Relu: _relu,
+    activations.Ramp: lambda f, x: ops.clip(f.slope * x + f.intercept, f.least, f.most),
+    activations.Sigmoid: _sigmoid,
+    activations.Tanh: lambda f, x: ops.tanh(x),
+    activations.Softsign: lambda f, x: x / (1.0 + ops.abs(x)),
+    activations.Gaussian: lambda f, x: (
+        f.height * ops.exp(-0.5 * ops.square((x - f.mu) / f.sigma))
+    ),
+    activations.Silu: lambda f, x: x * ops.sigmoid(x),
+    activations.HardSilu: lambda f, x: x * ops.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    activations.Gelu: _gelu,
+    activations.Mish: lambda f, x: x * ops.tanh(_softplus(x)),
+    activations.Elu: _elu,
+    activations.Celu: _elu,
+    activations.Selu: _elu,
+    activations.Exponential: lambda f, x: ops.exp(x),
+    activations.Softplus: lambda f, x: _softplus(x),
+    activations.Softmax: _softmax,
+    activations.LogSoftmax: lambda f, x: _softmax(f, x, log=True),
+    activations.Step: _step,
+}
+
+
+def activation(f: Any, x: Any, where: str) -> Any:
+    """f(x) of an activation.
+
+    Raises:
+        NotExportable: for one of a user's own that has a forward pass by hand.
+    """
+    if f is None:
+        return x
+    formula = next((ACTIVATIONS[c] for c in type(f).__mro__ if c in ACTIVATIONS), None)
+    if formula is not None and type(f).__module__.startswith("gpunn."):
+        return formula(f, x)
+    function = getattr(f, "function", None)
+    if function is None:
+        raise NotExportable(f"{where}: the activation {type(f).__name__}, a forward pass by hand")
+    return function(x)
+
+
+# -- layers
+
+
+def _dense(layer: Any, x: Any) -> Any:
+    y = ops.matmul(x, values(layer.kernel))
+    if layer.bias is not None:
+        y = y + values(layer.bias)
+    return activation(layer.activation, y, layer.name)
+
+
+def _images(layer: Any, x: Any, work: Formula) -> Any:
+    """What ``work`` makes of images with channels last, in the layer's own format."""
+    if layer.channels_last:
+        return work(x)
+    y = work(ops.transpose(x, (0, 2, 3, 1)))
+    return ops.transpose(y, (0, 3, 1, 2)) if y.ndim == 4 else y
+
+
+def _conv(layer: Any, x: Any) -> Any:
+    def work(x: Any) -> Any:
+        y = ops.conv(
+            x, values(layer.kernel), layer.strides, layer.padding, "channels_last",
+            layer.dilation_rate,
+        )  # fmt: skip
+        y = y if layer.bias is None else y + values(layer.bias)
+        return activation(layer.activation, y, layer.name)
+
+    return _images(layer, x, work)
+
+
+def _pool(kind: str) -> Formula:
+    def formula(layer: Any, x: Any) -> Any:
+        sizes = layer.pool_size, layer.strides, layer.padding, "channels_last"
+        return _images(layer, x, lambda x: getattr(ops, kind)(x, *sizes))
+
+    return formula
+
+
+def _global_pool(kind: str) -> Formula:
+    def formula(layer: Any, x: Any) -> Any:
+        axes = (1, 2) if layer.channels_last else (2, 3)
+        return getattr(ops, kind)(x, axes, keepdims=layer.keepdims)
+
+    return formula
+
+
+def _spread(x: Any, place: int, array: np.ndarray | None) -> Any:
+    """Numbers of each place along an axis, as they are broadcast against x."""
+    if array is None:
+        return None
+    return array.reshape([-1 if k == place else 1 for k in range(x.ndim)])
+
+
+def _scaled(layer: Any, x: Any, place: int) -> Any:
+    gamma, beta = values(layer.gamma), values(layer.beta)
+    x = x if gamma is None else x * _spread(x, place, gamma)
+    return x if beta is None else x + _spread(x, place, beta)
+
+
+def _batch_norm(layer: Any, x: Any) -> Any:
+    place = layer.axis % x.ndim
+    mean, variance = values(layer.moving_mean), values(layer.moving_variance)
+    assert mean is not None and variance is not None
+    y = (x - _spread(x, place, mean)) / _spread(x, place, np.sqrt(variance + layer.epsilon))
+    return _scaled(layer, y, place)
+
+
+def _axes_of(layer: Any, x: Any) -> tuple[int, ...]:
+    given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return tuple(sorted(n % x.ndim for n in given))
+
+
+def _layer_norm(layer: Any, x: Any) -> Any:
+    axes = _axes_of(layer, x)
+    if layer.centered:
+        x = x - ops.mean(x, axes, keepdims=True)
+    y = x / ops.sqrt(ops.mean(ops.square(x), axes, keepdims=True) + layer.epsilon)
+    gamma, beta = values(layer.gamma), values(layer.beta)
+    y = y if gamma is None else y * gamma
+    return y if beta is None else y + beta
+
+
+def _unit_norm(layer: Any, x: Any) -> Any:
+    axes = _axes_of(layer, x)
+    return x / ops.sqrt(ops.sum(ops.square(x), axes, keepdims=True) + layer.epsilon)
+
+
+def _group_norm(layer: Any, x: Any) -> Any:
+    place = layer.axis % x.ndim
+    order = [0, place, *(k for k in range(1, x.ndim) if k != place)]
+    moved = ops.transpose(x, order)
+    groups = ops.reshape(moved, (x.shape[0], layer._count, -1))
+    groups = groups - ops.mean(groups, -1, keepdims=True)
+    groups = groups / ops.sqrt(ops.mean(ops.square(groups), -1, keepdims=True) + layer.epsilon)
+    back = ops.transpose(ops.reshape(groups, moved.shape), np.argsort(order).tolist())
+    return _scaled(layer, back, place)
+
+
+def _prelu(layer: Any, x: Any) -> Any:
+    return ops.maximum(x, 0.0) + values(layer.alpha) * ops.minimum(x, 0.0)
+
+
+def _flatten(layer: Any, x: Any) -> Any:
+    if layer.data_format == "channels_first" and x.ndim > 2:
+        x = ops.moveaxis(x, 1, -1)
+    return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+def _upsampling(layer: Any, x: Any) -> Any:
+    first = 1 if layer.channels_last else 2
+    for axis, times in zip((first, first + 1), layer.size, strict=True):
+        x = ops.repeat(x, times, axis)
+    return x
+
+
+def _padding(layer: Any, x: Any) -> Any:
+    sides = [(0, 0), *layer.padding, (0, 0)] if layer.channels_last else [
+        (0, 0), (0, 0), *layer.padding,
+    ]  # fmt: skip
+    return ops.pad(x, sides)
+
+
+def _together(function: str, mean: bool = False) -> Formula:
+    def formula(layer: Any, xs: Sequence[Any]) -> Any:
+        y = xs[0]
+        for x in xs[1:]:
+            y = getattr(ops, function)(y, x)
+        return y / float(len(xs)) if mean else y
+
+    return formula
+
+
+FORMULAS: dict[type, Formula] = {
+    layers.Dense: _dense,
+    layers.Conv2D: _conv,
+    layers.MaxPooling2D: _pool("max_pool"),
+    layers.AveragePooling2D: _pool("average_pool"),
+    layers.GlobalMaxPooling2D: _global_pool("max"),
+    layers.GlobalAveragePooling2D: _global_pool("mean"),
+    layers.BatchNormalization: _batch_norm,
+    **dict.fromkeys((layers.LayerNormalization, layers.RMSNormalization), _layer_norm),
+    layers.GroupNormalization: _group_norm,
+    layers.UnitNormalization: _unit_norm,
+    layers.PReLU: _prelu,
+    layers.Flatten: _flatten,
+    layers.Reshape: lambda layer, x: ops.reshape(
+        x, (x.shape[0], *layer.compute_output_shape((None, *x.shape[1:]))[1:])
+    ),
+    layers.Rescaling: lambda layer, x: (
+        x * np.asarray(layer.scale, np.float32) + np.asarray(layer.offset, np.float32)
+    ),
+    layers.UpSampling2D: _upsampling,
+    layers.ZeroPadding2D: _padding,
+    layers.Add: _together("add"),
+    layers.Subtract: _together("subtract"),
+    layers.Multiply: _together("multiply"),
+    layers.Average: _together("add", mean=True),
+    layers.Maximum: _together("maximum"),
+    layers.Minimum: _together("minimum"),
+    layers.Concatenate: lambda layer, xs: ops.concatenate(xs, layer.axis),
+    layers.InputLayer: lambda layer, x: x,
+    **dict.fromkeys((Dropout, GaussianDropout, GaussianNoise), lambda layer, x: x),
+    **dict.fromkeys(
+        (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax),
+        lambda layer, x: activation(layer.activation, x, layer.name),
+    ),
+}
+
+
+def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    """What a layer gives for tensors: by its `call`, or as stated here.
+
+    Raises:
+        NotExportable: for a layer whose passes are written by hand.
+    """
+    if layer.has_call:
+        return call_of(layer, args, kwargs, False)
+    formula = FORMULAS.get(type(layer))
+    if formula is None:
+        raise NotExportable(f"{layer.name}, a {type(layer).__name__} with passes by hand")
+    return formula(layer, *args)

@@ -1,0 +1,132 @@
+"""`model.export`: what onnxruntime computes of the file is what the model predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+from numpy.testing import assert_allclose
+
+import gpunn
+from gpunn import layers, ops
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+RANDOM = np.random.default_rng(11)
+ON_HOST = ("InputLayer", "IntegerLookup", "StringLookup", "SimpleImputer", "MissingIndicator")
+CASES = [
+    *(("layer", *case) for case in registered.cases("layer", *ON_HOST)),
+    *(("activation", *case) for case in registered.cases("activation")),
+]
+
+
+def run(model: Any, path: Path, fed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    model.export(path)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [given.name for given in session.get_inputs()] == model.input_names
+    return session.run(None, fed)
+
+
+def randomized(model: Any) -> None:
+    """Weights as of a trained model: none of them 0 or 1."""
+    model.set_weights([RANDOM.uniform(0.2, 1.0, w.shape) for w in model.get_weights()])
+
+
+@pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
+def test_everything_registered(kind: str, name: str, arguments: Any, tmp_path: Path) -> None:
+    part = registered.make(kind, name, arguments)
+    chain = [layers.Activation(part)] if kind == "activation" else registered.in_a_chain(part, 12)
+    model = gpunn.Sequential([gpunn.Input((12,)), *chain], name="model")
+    randomized(model)
+    x = RANDOM.normal(0, 2, (1000, 12)).astype("float32")
+    if name == "CategoryEncoding":
+        x = RANDOM.integers(0, part.num_tokens, (1000, 12)).astype("float32")
+    (found,) = run(model, tmp_path / "m.onnx", {model.input_names[0]: x})
+    assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_table_goes_in_as_it_is(tmp_path: Path) -> None:
+    city = gpunn.Input((1,), dtype="string", name="city")
+    number = gpunn.Input((1,), dtype="int64", name="number")
+    area, gaps = gpunn.Input((2,), name="area"), gpunn.Input((1,), name="gaps")
+    scale = layers.Normalization()
+    scale.adapt(RANDOM.normal(80.0, 30.0, (50, 2)))
+    table = {
+        "city": RANDOM.choice(["Oslo", "Rome", "Kyiv", "-"], (1000, 1)),
+        "number": RANDOM.choice([3, 5 * 10**12, 7], (1000, 1)),
+        "area": RANDOM.normal(80.0, 30.0, (1000, 2)).astype("float32"),
+        "gaps": np.where(RANDOM.random((1000, 1)) < 0.3, np.nan, 2.0).astype("float32"),
+    }
+    x = layers.concatenate(
+        [
+            layers.StringLookup(vocabulary=["Oslo", "Rome"], output_mode="one_hot")(city),
+            layers.StringLookup(vocabulary=["Oslo"], mask_token="-")(city),
+            layers.IntegerLookup(vocabulary=[3, 5 * 10**12], output_mode="multi_hot")(number),
+            scale(area),
+            layers.Discretization([60.0, 90.0], output_mode="count")(area),
+            layers.SimpleImputer(statistics=0.5)(gaps),
+            layers.MissingIndicator()(gaps),
+        ]
+    )
+    outputs = {"a": layers.Dense(3, "softmax", name="a")(x), "b": layers.Dense(1, name="b")(x)}
+    model = gpunn.Model([city, number, area, gaps], outputs)
+    fed = {**table, "city": table["city"].astype(object)}
+    found = run(model, tmp_path / "m.onnx", fed)
+    for ours, theirs in zip(model.predict(table).values(), found, strict=True):
+        assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+    stated = {entry.domain: entry.version for entry in onnx.load(tmp_path / "m.onnx").opset_import}
+    assert stated == {"": 17, "ai.onnx.ml": 2}
+
+
+class _Own(layers.Layer):
+    def build(self, input_shape: Any) -> None:
+        self.inner = layers.Dense(4, activation="gelu")
+        self.factor = self.add_weight((4,), "ones", name="factor")
+
+    def call(self, x: Any) -> Any:
+        y = self.inner(x) * self.factor
+        first, rest = y[:, :1], y[:, 1:]
+        return [ops.concatenate([rest, ops.tanh(first)], -1), ops.max(x, -1, keepdims=True)]
+
+
+def test_parts_of_ones_own_and_models_in_models(tmp_path: Path) -> None:
+    x = gpunn.Input((5,), name="x")
+    one, two = _Own()(x)
+    inner = gpunn.Sequential(
+        [gpunn.Input((4,)), layers.Dense(3), layers.Lambda(lambda x: ops.square(x) - 1.0)]
+    )
+    y = ops.exp(inner(one) * 0.1) + two
+    model = gpunn.Model(x, layers.Dense(2, activation=lambda x: x * ops.sigmoid(x))(y))
+    randomized(model)
+    data = RANDOM.normal(0, 1, (1000, 5)).astype("float32")
+    (found,) = run(model, tmp_path / "m.onnx", {"x": data})
+    assert_allclose(found, model.predict(data), rtol=1e-5, atol=1e-5)
+
+
+class _ByHand(layers.Layer):
+    def forward(self, call: Any) -> None:
+        call.backend.xp.negative(call.x, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        call.backend.xp.negative(call.dy, out=call.dx)
+
+
+def test_what_cannot_be_exported_is_named_and_nothing_written(tmp_path: Path) -> None:
+    text, x = gpunn.Input((1,), dtype="string"), gpunn.Input((2,))
+    lookup = layers.StringLookup(
+        vocabulary=["a"], num_oov_indices=3, output_mode="one_hot", name="hashed"
+    )
+    sorting = layers.Lambda(lambda x: ops.sort(x), name="sorting")
+    y = layers.concatenate([lookup(text), sorting(_ByHand(name="hand")(x))])
+    model = gpunn.Model([text, x], layers.Dense(1)(y))
+    with pytest.raises(ValueError, match=r"hashed.*num_oov_indices=3.*hand.*sorting.*Nothing was"):
+        model.export(tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+    with pytest.raises(ValueError, match="format must be 'onnx'"):
+        model.export(tmp_path / "m", format="tf_saved_model")
+    with pytest.raises(ValueError, match="not built"):
+        gpunn.Sequential([layers.Dense(1)]).export(tmp_path / "m.onnx")
