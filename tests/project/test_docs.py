@@ -42,8 +42,9 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     assert not [link for link in LINKED.findall(text) if not (page.parent / link).exists()]
 
 
-def test_the_code_of_the_page_on_preparation_runs() -> None:
-    page = ROOT / "docs" / "preparation.md"
+@pytest.mark.parametrize("name", ["preparation", "scikit-learn"])
+def test_the_code_of_a_page_runs(name: str) -> None:
+    page = ROOT / "docs" / f"{name}.md"
     done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert done.attempted > 20 and not done.failed
 

@@ -27,7 +27,7 @@ def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
 def test_the_oldest_release_checks_it_too(tmp_path: Path) -> None:
     """The test above, with scikit-learn 1.5 in an environment of its own."""
     venv.create(tmp_path / "venv", with_pip=True)
-    python = next((tmp_path / "venv").glob("*/python*"))
+    python = next((tmp_path / "venv").glob("[bS]*/python*"))  # in bin or in Scripts
     wanted = ("scikit-learn==1.5.*", "pytest", "safetensors", "threadpoolctl", "tqdm", "joblib")
     subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     root = Path(gpunn.__file__).parents[1]

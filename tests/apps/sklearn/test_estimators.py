@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from typing import Any
 
 import joblib
@@ -37,11 +35,6 @@ def classifier(**given: Any) -> GpunnClassifier:
 
 def regressor(**given: Any) -> GpunnRegressor:
     return GpunnRegressor(**{**QUICK, "epochs": 100, **given})
-
-
-def test_importing_gpunn_does_not_import_scikit_learn() -> None:
-    code = "import gpunn, sys; assert 'sklearn' not in sys.modules; gpunn.sklearn.GpunnRegressor"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_names_of_classes() -> None:
