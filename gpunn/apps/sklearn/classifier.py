@@ -166,8 +166,9 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
     # -- targets
 
     def _targets(self, y: np.ndarray, first: bool) -> Targets:
-        check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
+        if kind.startswith("continuous") or kind == "unknown":
+            check_classification_targets(y)  # which says so
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if first:
