@@ -35,6 +35,12 @@ class Fed:
     def number(self, tensor: SymbolicTensor) -> int:
         """Of the node whose output it is, or of what is fed."""
         if id(tensor) not in self.numbers:
+            if tensor.dtype == "string":
+                raise ValueError(
+                    f"{tensor.name!r} gives texts, which no step reads and no model gives: put "
+                    f"layers.StringLookup behind an input, and call a layer that gives texts on "
+                    f"what the model predicts."
+                )
             self.numbers[id(tensor)] = self._feed(self._on_host[id(tensor)], tensor.sample)
         return self.numbers[id(tensor)]
 

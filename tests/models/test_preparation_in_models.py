@@ -268,6 +268,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: layers.CategoryEncoding(2)([[0, 2]]), r"holds 2 at \[0, 1\]"
     ),
     "of boundaries that fall": (lambda: layers.Discretization([2.0, 1.0]), "that rise"),
+    "of texts that come out": (
+        lambda: gpunn.Model(NUMBER, layers.StringLookup(**LOOKUP, invert=True)(NUMBER)).summary(),
+        "no model gives",
+    ),
+    "of more codes than float32 has": (
+        lambda: layers.StringLookup(**LOOKUP, num_oov_indices=10**9), "at most 16,777,216"
+    ),
     "of sparse rows": (lambda: layers.CategoryEncoding(2, sparse=True), "no sparse tensors"),
     "of a stored path": (
         lambda: layers.deserialize(

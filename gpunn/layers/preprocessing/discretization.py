@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer, check_positive, optional
+from gpunn.common.arguments import check_positive, optional
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
 from gpunn.ops.table import ops
 
 from .adapting import batches, numbers
-from .encoding import alone, encoded, mode_check, refuse_sparse
+from .encoding import alone, check_codes, encoded, mode_check, refuse_sparse
 
 __all__ = ["Discretization"]
 
@@ -68,7 +69,7 @@ class Discretization(Layer):
         managed=property(lambda layer: layer._boundaries and list(layer._boundaries)),
     )  # fmt: skip
     num_bins: int | None = field(
-        default=None, check=optional(lambda name, value: check_integer(name, value, 2))
+        default=None, check=optional(partial(check_codes, least=2))
     )
     epsilon: float = field(default=0.01, check=check_positive)
     output_mode: str = field(

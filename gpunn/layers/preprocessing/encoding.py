@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_choice, check_positive_integer
+from gpunn.common.arguments import check_choice, check_integer
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
 from gpunn.ops.table import ops
@@ -17,6 +17,16 @@ MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 OLD_NAMES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 MOST_CODES = 1 << 24
 """Up to here float32 holds each whole number."""
+
+
+def check_codes(name: str, value: Any, least: int = 1) -> int:
+    """``value``, a number of codes: an integer of at least ``least``, and not too large."""
+    if check_integer(name, value, least) > MOST_CODES:
+        raise ValueError(
+            f"{name} must be at most {MOST_CODES:,}, which is how many whole numbers float32 tells "
+            f"apart; got {value!r}."
+        )
+    return int(value)
 
 
 def mode_check(*modes: str) -> Any:
@@ -94,7 +104,7 @@ class CategoryEncoding(Layer):
 
     may_add_losses = False
 
-    num_tokens: int = field(check=check_positive_integer)
+    num_tokens: int = field(check=check_codes)
     output_mode: str = field(default="multi_hot", check=mode_check("one_hot", "multi_hot", "count"))
     sparse: bool = field(default=False, check=refuse_sparse)
 

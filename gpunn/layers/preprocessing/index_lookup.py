@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_count, check_flag, check_integer, optional
+from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
 
 from .adapting import batches
-from .encoding import MODES, MOST_CODES, alone, encoded, mode_check, refuse_sparse
+from .encoding import (
+    MODES,
+    MOST_CODES,
+    alone,
+    check_codes,
+    encoded,
+    mode_check,
+    refuse_sparse,
+)
 from .on_host import HostLayer
 
 UNKNOWN, DROPPED = -2, -1
@@ -33,9 +42,9 @@ class IndexLookup(HostLayer):
     _given_weights: ClassVar[Any]
 
     max_tokens: int | None = field(
-        default=None, check=optional(lambda name, value: check_integer(name, value, 2))
+        default=None, check=optional(partial(check_codes, least=2))
     )
-    num_oov_indices: int = field(default=1, check=check_count)
+    num_oov_indices: int = field(default=1, check=partial(check_codes, least=0))
     mask_token: Any = field(default=None)
     oov_token: Any = field(default=None)
     vocabulary: Any = field(
@@ -86,9 +95,9 @@ class IndexLookup(HostLayer):
         """Which of several numbers for unknown values each gets."""
         raise TypeError(f"{type(self).__name__} must define buckets(values).")
 
-    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
-        """The values of each row of an array, missing ones left out, and the number of rows."""
-        raise TypeError(f"{type(self).__name__} must define counted(x, argument).")
+    def rows_of(self, x: Any, argument: str, apart: bool) -> list[list[Any]]:
+        """The values of an array, missing ones left out: row by row, or in one list."""
+        raise TypeError(f"{type(self).__name__} must define rows_of(x, argument, apart).")
 
     def _changed(self) -> None:
         """The vocabulary has changed."""
@@ -215,12 +224,12 @@ class IndexLookup(HostLayer):
         in_documents: Counter[Any] = Counter()
         documents = 0
         for batch in batches(data, steps):
-            rows, many = self.counted(batch, f"{self.name}.adapt: the data")
-            documents += many
-            for row in rows:
+            weighs = self.output_mode == "tf_idf"
+            for row in self.rows_of(batch, f"{self.name}.adapt: the data", weighs):
                 counts.update(row)
-                if self.output_mode == "tf_idf":
+                if weighs:
                     in_documents.update(set(row))
+                    documents += 1
         for special in (self.mask_token, self.oov_token):
             counts.pop(special, None)
         if not counts:

@@ -30,6 +30,13 @@ def _as_array(x: Any) -> np.ndarray:
     return array if array.dtype.kind in "biuf" else np.asarray(x, dtype=object)
 
 
+def _rows(array: np.ndarray, apart: bool) -> np.ndarray:
+    """The rows of an array, a vector's of one value each, or all values in one row."""
+    if array.size == 0:
+        return array.reshape(0, 1)
+    return array.reshape(len(array) if apart and array.ndim else 1, -1)
+
+
 class StringLookup(IndexLookup):
     """Texts as their numbers in a vocabulary, or as rows made of these.
 
@@ -143,19 +150,16 @@ class StringLookup(IndexLookup):
         hashes = {value: fingerprint(value.encode()) for value in set(values)}
         return [hashes[value] % self.num_oov_indices for value in values]
 
-    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
-        array = _as_array(x)
-        rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-        kept = []
-        for k, row in enumerate(rows.tolist()):
-            kept.append(
-                [
-                    value if type(value) is str else self._checked(value, argument, [k])
-                    for value in row
-                    if not is_missing(value)
-                ]
-            )
-        return kept, len(rows)
+    def rows_of(self, x: Any, argument: str, apart: bool) -> list[list[Any]]:
+        rows = _rows(_as_array(x), apart)
+        return [
+            [
+                value if type(value) is str else self._checked(value, argument, [k + n])
+                for n, value in enumerate(row)
+                if type(value) is str or not is_missing(value)
+            ]
+            for k, row in enumerate(rows.tolist())
+        ]
 
 
 class IntegerLookup(IndexLookup):
@@ -265,8 +269,7 @@ class IntegerLookup(IndexLookup):
             return [value % n for value in values]
         return [fingerprint(str(value).encode()) % n for value in values]
 
-    def counted(self, x: Any, argument: str) -> tuple[list[list[Any]], int]:
+    def rows_of(self, x: Any, argument: str, apart: bool) -> list[list[Any]]:
         array, missing = self._integers(x, argument)
-        rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-        there = ~missing.reshape(rows.shape)
-        return [row[kept].tolist() for row, kept in zip(rows, there, strict=True)], len(rows)
+        rows, there = _rows(array, apart), _rows(~missing, apart)
+        return [row[kept].tolist() for row, kept in zip(rows, there, strict=True)]
