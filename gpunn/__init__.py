@@ -93,7 +93,7 @@ del _name
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "sklearn"]  # which is imported when it is asked for
+    return __all__
 
 
 def __getattr__(name: str) -> Any:
