@@ -13,7 +13,7 @@ from gpunn.common import registry
 from gpunn.models import Model
 
 # Units of a hidden layer and rows of a batch, by the least number of rows that is too many.
-SIZES = ((1_000, 32, 16), (10_000, 64, 32), (50_000, 128, 128), (np.inf, 256, 256))
+SIZES = ((1_000, 64, 16), (10_000, 64, 32), (50_000, 128, 128), (np.inf, 256, 256))
 SECONDS = 2.0  # between two lines about the training
 
 
@@ -34,7 +34,7 @@ class Settings:
 
         >>> small, large = Settings().for_data(100), Settings(hidden=[8]).for_data(100_000)
         >>> small.hidden, small.batch_size, large.hidden, large.batch_size
-        ([32, 32], 16, [8], 256)
+        ([64, 64], 16, [8], 256)
         """
         width, batch = next(sizes for most, *sizes in SIZES if rows < most)
         return Settings(

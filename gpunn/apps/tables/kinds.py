@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cells import is_date, is_missing, number, numbers
+from .cells import is_date, is_missing, missing_among, number, numbers
 from .reading import Table, TableError
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones are one category together
@@ -67,15 +67,18 @@ def column_of(
     >>> column_of("colour", ["red", "blue", "red", "red"]).categories
     ['red', 'blue']
     """
-    known = [cell for cell in cells if not is_missing(cell)]
+    nothing = missing_among(cells)
+    known = [cell for cell in cells if cell not in nothing]
     if not known:
         return Column(name, "left out", "empty")
     different = Counter(known)
     if len(different) == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {_short(known[0])}")
-    values, bad = numbers(cells, decimal)
-    if len(bad) <= (1 - NUMBERS) * len(known):
-        return _number(name, cells, values, bad)
+    _, others = numbers(_some(known), decimal)
+    if len(others) <= len(_some(known)) / 2:  # else it is no matter what the rest is
+        values, bad = numbers(cells, decimal)
+        if len(bad) <= (1 - NUMBERS) * len(known):
+            return _number(name, cells, values, bad)
     if sum(map(is_date, _some(known))) >= NUMBERS * len(_some(known)):
         return Column(name, "left out", "dates")
     if len(different) > max(UNIQUE * len(known), 10) or (
@@ -84,7 +87,7 @@ def column_of(
         share = f"{len(different):,} different ones in {len(known):,} rows"
         return Column(name, "left out", f"texts that are nearly all different ({share})")
     categories = [category for category, _ in different.most_common(most)]
-    made = ["" if is_missing(cell) else cell for cell in cells]
+    made = ["" if cell in nothing else cell for cell in cells]
     found = Column(name, "category", cells=made, categories=categories)
     if len(different) > most:
         found.notes.append(f"{len(different) - most:,} rare categories count as one")
@@ -155,7 +158,8 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
     """
     cells = table.column(name)
     where = f"{table.path}: the target {name!r}"
-    present = np.array([i for i, cell in enumerate(cells) if not is_missing(cell)], int)
+    nothing = missing_among(cells)
+    present = np.array([i for i, cell in enumerate(cells) if cell not in nothing], int)
     if not len(present):
         raise TableError(f"{where} is empty in all {table.rows:,} rows.")
     values, bad = numbers([cells[i] for i in present], table.decimal)

@@ -19,9 +19,11 @@ from gpunn.layers import (
     StringLookup,
 )
 
-from .cells import is_missing, numbers
+from .cells import missing_among, numbers
 from .kinds import Column
 from .reading import Table, TableError
+
+WIDEST = 20.0  # deviations between the least and the largest number of a column
 
 
 @dataclass
@@ -58,7 +60,8 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     missing = np.isnan(values)
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
     filled = np.where(missing, median, values)
-    deviation = float(filled.std()) or 1.0
+    # What is nearly always the same, as a pixel at the border, is not made large where it is not.
+    deviation = max(float(filled.std()), float(np.ptp(filled)) / WIDEST) or 1.0
     return Feature(column.name, median, float(filled.mean()), deviation, gaps=bool(missing.any()))
 
 
@@ -194,7 +197,8 @@ class TableModel:
                     are = "1 cell is no number" if len(bad) == 1 else f"{len(bad):,} are no numbers"
                     said.append(f"{name}: {are}, as {cells[bad[0]]!r}")
                 continue
-            made = [None if is_missing(cell) else cell for cell in cells]
+            nothing = missing_among(cells)
+            made = [None if cell in nothing else cell for cell in cells]
             found[to] = np.array(made, object)[:, None]
             unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
             if unknown:
