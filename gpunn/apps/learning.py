@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.callbacks.callback import Logs
 from gpunn.common import registry
+from gpunn.layers import Dropout
 from gpunn.models import Model
 
 # Units of a hidden layer and rows of a batch, by the least number of rows that is too many.
@@ -48,6 +50,16 @@ class Settings:
         )
 
 
+    def check(self) -> None:
+        """Raise a ValueError for what no layer and no optimizer takes, before any work."""
+        Dropout(self.dropout or 0.0)
+        self.made_optimizer()
+
+    def made_optimizer(self) -> Any:
+        chosen = registry.lookup("optimizer", self.optimizer)
+        return chosen() if self.learning_rate is None else chosen(self.learning_rate)
+
+
 @dataclass
 class Part:
     """Rows that a network takes, with their targets."""
@@ -58,10 +70,8 @@ class Part:
 
 def compile_for(model: Model, classes: int, settings: Settings) -> None:
     """Compile for classes (their number), or for numbers (0)."""
-    chosen = registry.lookup("optimizer", settings.optimizer)
-    rate = settings.learning_rate
     model.compile(
-        chosen() if rate is None else chosen(rate),
+        settings.made_optimizer(),
         "sparse_categorical_crossentropy" if classes else "mse",
         metrics=["accuracy"] if classes else ["mae", "r2_score"],
     )

@@ -229,6 +229,8 @@ def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, ca
     printed, said = capsys.readouterr()
     assert "mnist is a file here, and is taken" in said
     assert "mnist: 150 rows" in printed and (tmp_path / "runs/mnist/model.gpunn").exists()
+    assert main(["train", str(tmp_path / "mnits.csv")]) == 2
+    assert "Did you mean 'mnist'?" in capsys.readouterr().err
 
 
 # -- mistakes
@@ -261,6 +263,8 @@ def _numbered(count, targets):
         ('a,t\n"1,2\n3,4\n', "--target t", "the row in line 3 has 1 cells"),
         ("a\0b,t\n", "--target t", "zero bytes"),
         ("PK\3\4", "--target t", "is an archive, no table"),
+        (_numbered(30, "xy" * 15), "--target t --dropout 2", "rate must be from 0 to 1; got 2.0"),
+        (_numbered(30, "xy" * 15), "--target t --learning-rate -1", "learning_rate must be"),
     ],
 )  # fmt: skip
 def test_tables_that_cannot_be_learnt_from(tmp_path, capsys, text, options, said):

@@ -18,7 +18,7 @@ from gpunn.datasets import fashion_mnist, mnist
 from gpunn.models import Model
 from gpunn.saving import load_model
 
-from .parser import unknown
+from .parser import hint, unknown
 
 DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
 
@@ -36,11 +36,17 @@ def positive(text: str) -> int:
 
 def data_or_path(text: str) -> str:
     """The path of a file or a folder, or the name of a data set."""
-    if text not in DATASETS and not os.path.exists(text):
+    if text in DATASETS or os.path.exists(text):
+        return text
+    folder, name = os.path.split(text)
+    if not folder and not os.path.splitext(name)[1]:
         raise argparse.ArgumentTypeError(
             f"{_unknown_dataset(text)} Nor is there such a file or folder."
         )
-    return text
+    there = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
+    raise argparse.ArgumentTypeError(
+        f"there is no file {text!r}.{hint(name, there)} Data sets are {', '.join(DATASETS)}."
+    )
 
 
 def _unknown_dataset(text: str) -> str:

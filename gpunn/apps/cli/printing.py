@@ -12,9 +12,19 @@ def as_lines(rows: Sequence[Sequence[str]]) -> str:
           accuracy
     mean  0.5
     """
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ([cell.ljust(widths[i]) for i, cell in enumerate(row)] for row in rows)
     return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def shown(text: str) -> str:
+    """A text of somebody's data on one line, without what would move a terminal's cursor.
+
+    >>> shown("a\\nb\\x1b[2J")
+    'a b [2J'
+    """
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:

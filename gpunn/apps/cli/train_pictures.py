@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     x = found.x if found.x.ndim == 4 else found.x[..., np.newaxis]
     parts = {name: Part(x[at], found.labels[at]) for name, at in rows.items()}
     settings = defaults(settings, len(rows["train"]))
+    settings.check()
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)
     out = args.out or os.path.join("runs", os.path.basename(os.path.abspath(args.dataset)))

@@ -24,7 +24,7 @@ from gpunn.models import Model
 
 from .arguments import begin_folder, keep_earlier
 from .parser import hint
-from .printing import as_lines, results
+from .printing import as_lines, results, shown
 
 MODEL = "model.gpunn"
 SHOWN = 40  # columns in the table that is printed
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     known = TableModel(target.name, target.task, columns_read, categories)
     y = target.y if classes else target.y.astype(np.float32)
     settings = settings.for_data(len(rows["train"]))
+    settings.check()
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)
     out = args.out or os.path.join("runs", os.path.splitext(os.path.basename(args.dataset))[0])
@@ -131,10 +132,10 @@ def _about(
         lines[0] += f" ({', '.join(table.notes)})"
     counts = Counter(target.y.tolist())
     if target.classes:
-        shown = [f"{name} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
+        named = [f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
         more = ", ..." if len(target.classes) > 10 else ""
         kind = "binary classification" if len(target.classes) == 2 else "classification"
-        lines.append(f"target {target.name}: {kind}, {', '.join(shown)}{more}")
+        lines.append(f"target {target.name}: {kind}, {', '.join(named)}{more}")
     else:
         lines.append(
             f"target {target.name}: regression, from {target.y.min():g} to {target.y.max():g}, "
@@ -163,8 +164,8 @@ def _row(column: Column) -> tuple[str, ...]:
         low, high = np.nanmin(column.values), np.nanmax(column.values)
         text = f"{low:g} to {high:g}{notes}"
     else:
-        shown = ", ".join(column.categories[:4]) + (", ..." if len(column.categories) > 4 else "")
-        text = f"{len(column.categories)}: {shown[:40]}{notes}"
+        some = ", ".join(column.categories[:4]) + (", ..." if len(column.categories) > 4 else "")
+        text = f"{len(column.categories)}: {some[:40]}{notes}"
     return column.name, column.kind, text, f"{missing:,}" if missing else ""
 
 

@@ -109,7 +109,7 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
     if distinct == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {known[0]:g}")
     found = Column(name, "number", values=values)
-    if np.abs(known).max() > FLOAT32 * known.std():
+    if known.std() and np.abs(known).max() > FLOAT32 * known.std():
         found.notes.append("differences so small beside the numbers that float32 loses them")
     if bad:
         shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
