@@ -64,8 +64,7 @@ def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[A
     for layer, number in host.checks:
         array = found(number) if number < 0 else None  # codes are what they should be
         if array is not None:
-            on_host = isinstance(array, np.ndarray)
-            layer.check_values(array if on_host else spec.backend.read(array), name(number))
+            layer.check_values(_read(spec, array), name(number))
     for layer, number in host.steps:
         made.append(layer.encode(found(number), name(number)))
     fed = []
@@ -102,12 +101,19 @@ def columns(spec: Spec, x: Any, argument: str) -> Any:
     return {name: x[name] for name in spec.names}
 
 
+def _read(spec: Spec, x: Any) -> Any:
+    """An array of the device as one of the host; anything else as it is."""
+    if type(x) is np.ndarray or not spec.backend.owns(x):
+        return x
+    spec.backend.wait_for_caller()
+    return spec.backend.read(x)
+
+
 def _to_encode(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> np.ndarray:
     """What is encoded on the host, as an array of anything."""
     if x is None:
         raise ValueError(f"{argument} is missing.")
-    if spec.backend.owns(x) and not isinstance(x, np.ndarray):
-        x = spec.backend.read(x)
+    x = _read(spec, x)
     if isinstance(x, (str, bytes, set, Mapping)):
         raise TypeError(f"{argument} must be an array or a list of values; got {x!r:.80}.")
     if isinstance(x, (list, tuple)):

@@ -314,6 +314,19 @@ def test_data_that_do_not_fit_are_refused_before_a_step() -> None:
                 method({**good, **wrong})
 
 
+def test_arrays_of_the_device_are_looked_at_and_encoded(backend: str) -> None:
+    codes, number = gpunn.Input((1,), dtype="int32"), gpunn.Input((1,))
+    encoded = layers.CategoryEncoding(5, "one_hot")(codes)
+    looked_up = layers.IntegerLookup(vocabulary=[3, 4], output_mode="one_hot")(number)
+    model = gpunn.Model([codes, number], layers.concatenate([encoded, looked_up]), backend=backend)
+    column = np.array([[3], [4], [0]])
+    given = [model.backend.upload(column.astype("int32")) for _ in range(2)]
+    expected = np.concatenate([np.eye(5)[[3, 4, 0]], np.eye(3)[[1, 2, 0]]], 1)
+    assert_array_equal(model.predict(given), expected)
+    with pytest.raises(ValueError, match=r"holds 7 at \[0, 0\]"):
+        model.predict([model.backend.upload(column + 4), given[1]])
+
+
 def test_the_vocabulary_of_a_built_model_keeps_its_size() -> None:
     layer = layers.StringLookup(**LOOKUP, output_mode="one_hot")
     model = gpunn.Model(TEXT, layers.Dense(1, kernel_initializer="ones")(layer(TEXT)))
