@@ -125,7 +125,7 @@ def test_a_copy_goes_on_as_the_original(backend: str, name: str, stage: str) -> 
         model(X, training=True)
     else:
         model(X)  # its weights are there
-    for copied in COPIES:
+    for copied in COPIES[:2] if stage == "trained" else COPIES[:1]:
         again = copied(model)
         assert again.built and again.backend is model.backend and again.name == model.name
         assert bits(again) == bits(model)
