@@ -76,6 +76,7 @@ class GpunnEstimator(BaseEstimator):
     backend: Any
     run_eagerly: bool
     matmul_precision: str | None
+    _seed: int
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -149,13 +150,14 @@ class GpunnEstimator(BaseEstimator):
         targets = self._targets(y, first)
         weights = self._weights_by_class(targets, weights)
         X, values, weights = _counting(X, targets.values, weights)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if first else 0
+        seed = self._seed = _seed_of(self.random_state) if first else self._seed
         held = None
         if self.early_stopping:
             X, held, values, held_values, weights, held_weights = self._split(
                 X, targets, values, weights, seed
             )
-        if self.shuffle and X.shape[0] <= MERGED:
+        large = sparse.issparse(X) and not is_small(X)
+        if self.shuffle and X.shape[0] <= MERGED and not large:
             X = X.toarray() if sparse.issparse(X) else X
             X, values, weights = merged(X, values, weights)
         if first:
@@ -173,7 +175,7 @@ class GpunnEstimator(BaseEstimator):
                 given["validation_data"] = dense, held_y, self._each(held_weights)
                 given["validation_freq"] = self.validation_freq
             y, each = self._columns(values), self._each(weights)
-            if sparse.issparse(X) and not is_small(X):
+            if large:
                 order = int(check_random_state(seed).randint(2**31)) if self.shuffle else None
                 x: Any = SparseBatches(
                     X, y, each, batch, order, lambda some: self._scaling(some, self.dtype)
@@ -345,6 +347,13 @@ def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarr
         return X, y, weights
     rows = np.flatnonzero(weights)
     return X[rows], y[rows], weights[rows]
+
+
+def _seed_of(random_state: Any) -> int:
+    """A seed: the number itself, which takes less time than to make a generator of it."""
+    if isinstance(random_state, (int, np.integer)) and 0 <= random_state < 2**32:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:

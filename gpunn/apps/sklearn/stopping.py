@@ -27,7 +27,9 @@ class Patience(Callback):
         self.weights: list[Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        value = logs[self.monitor]
+        value = logs.get(self.monitor)
+        if value is None:  # an epoch without validation
+            return
         self.waited = self.waited + 1 if value > self.best - self.tol else 0
         if value < self.best:
             self.best = value

@@ -168,6 +168,12 @@ def test_training_stops_by_the_loss_or_by_rows_held_out() -> None:
     held.fit(X, NAMES)
     found = held.history_["val_loss"]
     assert held.n_iter_ == len(found) < 300 and held.score(X, NAMES) > 0.9
+    warm = classifier(epochs=4, early_stopping=True, warm_start=True, random_state=None)
+    rows = np.random.default_rng(0).permutation(150)
+    seen = [warm.fit(X[rows], Y[rows]).history_["val_loss"][-1] for _ in range(30)]
+    assert seen[-1] < 0.4 * seen[0] and len(warm.history_["val_loss"]) <= 120
+    rarely = classifier(epochs=6, early_stopping=True, validation_freq=3).fit(X, Y)
+    assert len(rarely.history_["val_loss"]) == 2
     assert classifier(epochs=40, n_iter_no_change=None, tol=9).fit(X, Y).n_iter_ == 40
 
 
