@@ -1,5 +1,6 @@
-"""What is made with the engine and is no part of it: the command line, plots, data checks,
-the roofline, the perceptron and least squares.
+"""What is made with the engine and is no part of it: the command line, models of
+one's own tables and pictures, scikit-learn's estimators, plots, data checks, the roofline, the
+perceptron and least squares.
 
 Nothing below imports it.
 """

@@ -111,6 +111,8 @@ def _trained_on(model: Model) -> str:
 def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tuple[Any, Any]:
     if data in DATASETS and not os.path.exists(data):
         return DATASETS[data].load_data()[1]
+    if data in DATASETS:
+        print(f"gpunn: {data} is a folder here, and is taken.", file=sys.stderr)
     if classes:
         found = folder.find(data, classes)
         folder.load(found, grey_shape(sample))
