@@ -407,6 +407,7 @@ def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
     assert found["columns", 0].startswith("Unnamed: 0 says nothing to a model: an identifier")
     assert found["columns", 1] == "1990: 1 cell is no number and taken as missing: 'x' in row 8."
     assert "in the features 1990:" in found["missing", 1]
+    assert [f["names"] for f in result["findings"] if f["check"] == "missing"] == [["1990"]]
     assert "the mean 5" in found["targets",] and "dtype" not in {check for check, *_ in found}
 
 

@@ -70,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
                 "text": finding.text,
                 "rows": finding.rows[:ROWS_SHOWN].tolist(),
                 "columns": finding.columns[:ROWS_SHOWN].tolist(),
+                "names": [given.features[i] for i in finding.columns[:ROWS_SHOWN]]
+                if given.features
+                else [],
             }
             for finding in report
         ],

@@ -21,6 +21,7 @@ class Given:
 
     Attributes:
         places: of each column of x its number among the file's features.
+        features: the names of these.
     """
 
     x: Any
@@ -30,6 +31,7 @@ class Given:
     names: list[str] | None = None
     categories: list[int] = field(default_factory=list)
     places: np.ndarray | None = None
+    features: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -74,6 +76,7 @@ def read_tables(path: str, test: str | None, target: str | None) -> Given:
     return Given(
         xs[0], ys[0], xs[-1] if test is not None else None, ys[-1] if test is not None else None,
         names=[features[i] for i in kept], categories=coded, places=np.array(kept),
+        features=features,
         findings=[finding for finding in findings if finding is not None],
     )  # fmt: skip
 
