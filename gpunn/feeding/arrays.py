@@ -52,14 +52,17 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     return array
 
 
-def value_range(array: np.ndarray, rows: int = 256) -> list[float]:
-    """The least and the largest value of some rows, evenly spaced, of an array of numbers.
+def value_range(array: np.ndarray, rows: int = 256) -> list[float] | None:
+    """The least and the largest finite value of some rows, evenly spaced, of an array of numbers;
+    None if there is none.
 
-    >>> value_range(np.array([[3.0, 1.0], [2.0, 7.0]]))
-    [1.0, 7.0]
+    >>> value_range(np.array([[3.0, 1.0], [2.0, np.nan]]))
+    [1.0, 3.0]
     """
     some = array[:: -(-len(array) // rows)]
-    return [float(some.min()), float(some.max())]
+    if some.dtype.kind == "f":
+        some = some[np.isfinite(some)]
+    return [float(some.min()), float(some.max())] if some.size else None
 
 
 def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:

@@ -236,7 +236,9 @@ class Model(PredictingModel):
             x, y, sample_weight = fed(x, y, sample_weight, some, order, divided)
             trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
             if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
-                self.trained_on = {**self.trained_on, "range": value_range(x)}
+                rest = {name: v for name, v in self.trained_on.items() if name != "range"}
+                found = value_range(x)
+                self.trained_on = {"range": found, **rest} if found else rest
             validation: Any = None
             if validation_data is not None:
                 validation = self._validation_source(validation_data)

@@ -258,3 +258,16 @@ def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, no_backend_ye
 def test_our_own_names_are_saved_without_a_word(tmp_path, no_backend_yet):
     for name in ("model.gpunn", "model", "model.safetensors", "h5", "folder.h5.d/"):
         trained().save(tmp_path / name)  # a warning is an error here
+
+
+def test_a_model_knows_the_range_of_what_it_was_trained_on(tmp_path):
+    inputs = gpunn.Input((2,))
+    outputs = gpunn.layers.Dense(1)(gpunn.layers.SimpleImputer(statistics=0.0)(inputs))
+    model = gpunn.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    x = np.array([[np.nan, -3.0], [0.5, 2.0]])
+    model.fit(x, np.ones(2), verbose=0)
+    model.save(tmp_path / "m.gpunn")
+    assert gpunn.saving.load_model(tmp_path / "m.gpunn").trained_on == {"range": [-3.0, 2.0]}
+    model.fit(np.full((2, 2), np.nan), np.ones(2), verbose=0)
+    assert model.trained_on == {}
