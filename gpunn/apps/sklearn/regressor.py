@@ -26,7 +26,8 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
     batch, as they do by default up to 200, the results are equal to the last bit.
 
     Args:
-        hidden_layer_sizes: the widths of the hidden layers.
+        hidden_layer_sizes: the widths of the hidden layers. First weights are Glorot's, and
+            biases are drawn from the same range.
         activation: of the hidden layers.
         dropout: share of the outputs of each hidden layer that is dropped in training.
         model: in place of these a function ``model(inputs, outputs)`` of the numbers of columns

@@ -62,11 +62,11 @@ def test_targets_are_scaled_and_predictions_are_in_their_units() -> None:
 
 def test_several_labels_and_several_outputs() -> None:
     x, labels = make_multilabel_classification(80, 6, n_classes=4, random_state=0)
-    fitted = classifier(epochs=100).fit(x, labels)
+    fitted = classifier(epochs=300).fit(x, labels)
     assert fitted.predict_proba(x).shape == labels.shape == fitted.predict(x).shape
     assert (fitted.predict(x) == (fitted.predict_proba(x) > 0.5)).all()
     assert fitted.score(x, labels) == accuracy_score(labels, fitted.predict(x)) > 0.6
-    assert (classifier(epochs=100).fit(x, sparse.csr_array(labels)).predict(x)
+    assert (classifier(epochs=300).fit(x, sparse.csr_array(labels)).predict(x)
             == fitted.predict(x)).all()  # fmt: skip
     several = np.stack([NAMES, (Y == 0).astype(str), NAMES[::-1]], 1)
     fitted = classifier().fit(X, several)
