@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,11 +46,17 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
             f"Convert it first (texts to numbers, missing values filled)."
         )
     plain = type(array) is np.ndarray  # NumPy imports its masked arrays when they are asked for
-    if not plain and isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+    if not plain and _is_masked(array):
         raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def _is_masked(array: Any) -> bool:
+    """Whether numbers are missing in it. Who made it has imported numpy.ma, which is large."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and bool(masked.is_masked(array))
 
 
 def value_range(array: np.ndarray, rows: int = 256) -> list[float] | None:

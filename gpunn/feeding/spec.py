@@ -56,7 +56,7 @@ class Spec:
         targets: of each output.
         names: of the inputs.
         eager: whether what a user writes is called in each step.
-        given: as ``inputs``, of what users give; ``inputs`` are what steps read.
+        given: as ``inputs``, of what users give, if that differs: ``inputs`` are what steps read.
         host: what makes these of those; None where they are the same.
         by_name: whether inputs were declared by their names.
     """
@@ -70,3 +70,7 @@ class Spec:
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()
     host: HostPart | None = None
     by_name: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.given:
+            object.__setattr__(self, "given", self.inputs)

@@ -14,6 +14,7 @@ from .arithmetic import equal
 from .conversion import convert
 from .dtypes import standard
 from .elementwise import cast, where
+from .fusion.storing import fill
 from .making import arange
 from .primitive import Gradients, Primitive
 from .products import matmul
@@ -22,8 +23,42 @@ from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
 
 
+def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
+    """Of a part that is less along one axis alone: as columns of a matrix, how many these are,
+    where the part begins, and how wide it is. None: it is another part.
+
+    >>> _columns((5, 4, 3), (Ellipsis, slice(1, 3), slice(None)))
+    (12, 3, 6)
+    """
+    if None in key:
+        return None
+    at = key.index(Ellipsis) if Ellipsis in key else len(key)
+    rest = [slice(None)] * (len(shape) - len(key) + (Ellipsis in key))
+    whole = [*key[:at], *rest, *key[at + 1 :]]
+    parts = [
+        range(n)[e] if isinstance(e, slice) else range(n)[e:][:1]
+        for n, e in zip(shape, whole, strict=True)
+    ]
+    cut = [axis for axis, n in enumerate(shape) if len(parts[axis]) != n]
+    if len(cut) != 1 or any(part.step != 1 for part in parts):
+        return None
+    behind = math.prod(shape[cut[0] + 1 :])
+    part = parts[cut[0]]
+    return shape[cut[0]] * behind, part.start * behind, len(part) * behind
+
+
 def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) -> None:
-    backend.xp.copyto(out, x[key])
+    columns = _columns(x.shape, key) if _is_plain(x) and _is_plain(out) else None
+    if columns is None:
+        backend.xp.copyto(out, x[key])
+        return
+    n, start, width = columns
+    backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
+
+
+def _is_plain(x: Array) -> bool:
+    """Whether operations of the contract take it."""
+    return x.dtype.kind == "f" and x.size > 0 and bool(x.flags.c_contiguous)
 
 
 def _part_shape(shape: Shape, key: tuple[Any, ...]) -> Shape:
@@ -40,6 +75,12 @@ def _part_gradient(dy: Tensor, y: Tensor, x: Tensor, key: tuple[Any, ...]) -> Gr
 def _compute_placed(
     backend: Backend, out: Array, x: Array, shape: Shape, key: tuple[Any, ...]
 ) -> None:
+    columns = _columns(shape, key) if _is_plain(x) and _is_plain(out) else None
+    if columns is not None:
+        n, start, width = columns
+        fill(backend, 0.0, out)
+        backend.copy_columns(x.reshape(-1, width), 0, out.reshape(-1, n), start, width)
+        return
     backend.xp.copyto(out, 0)
     part = out[key if Ellipsis in key else (*key, ...)]  # an array, even of one number
     backend.xp.copyto(part, x)

@@ -50,12 +50,12 @@ class Adagrad(Optimizer):
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
-        step, move = backend.scratch((2, *w.shape), w.dtype, "step and move")
+        step = backend.scratch(w.shape, w.dtype, "step")
         s = slots["accumulator"]
         xp.multiply(g, g, out=step)
         xp.add(s, step, out=s)
         xp.add(s, self.epsilon, out=step)
         xp.sqrt(step, out=step)
-        xp.multiply(g, rate, out=move)
-        xp.divide(move, step, out=step)
+        xp.divide(g, step, out=step)
+        xp.multiply(step, rate, out=step)
         xp.subtract(w, step, out=w)

@@ -41,7 +41,6 @@ class Lamb(_TwoMeans):
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
-        move = backend.scratch(w.shape, w.dtype, "move")
         m, v, direction = slots["m"], slots["v"], slots["direction"]
         approach(backend, m, g, 1 - self.beta_1, direction)
         xp.multiply(g, g, out=direction)
@@ -49,5 +48,5 @@ class Lamb(_TwoMeans):
         xp.multiply(v, 1 / one_minus_power(backend, self.beta_2, t), out=direction)
         xp.sqrt(direction, out=direction)
         xp.add(direction, self.epsilon, out=direction)
-        xp.multiply(m, 1 / one_minus_power(backend, self.beta_1, t), out=move)
-        xp.divide(move, direction, out=direction)
+        xp.divide(m, direction, out=direction)
+        xp.multiply(direction, 1 / one_minus_power(backend, self.beta_1, t), out=direction)

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from functools import lru_cache, partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import ELEMENTS, ONE, Expression, Instruction, Output
 from gpunn.ops.primitive import Work
+
+
+@lru_cache(256)
+def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Expression:
+    """One number in each column."""
+    steps = (
+        Instruction("constant", number=math.copysign(number, sign)),
+        Instruction("column_index"),
+        Instruction("minimum", (0, 1)),
+        Instruction("maximum", (0, 2)),
+    )
+    return Expression(dtype, (), steps, (Output(3, accumulate),))
+
+
+def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
+    """Write a number to all of an array of floats, or add it: as an expression, which a step can
+    be listed with."""
+    made = _filled(array.dtype.name, number, math.copysign(1.0, number), accumulate)
+    backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
 
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
@@ -16,10 +36,8 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
     if not is_number and source.size == array.size:
         source = source.reshape(array.shape)
     fits = dtype in ("float32", "float64") and array.flags.c_contiguous and array.size > 0
-    if is_number and fits and array.size == 1:
-        constant = Instruction("constant", number=float(source))
-        made = Expression(dtype, (), (constant,), (Output(0, accumulate),))
-        return partial(backend.expression, made, 1, 1, [], [array.reshape(1, 1)])
+    if is_number and fits:
+        return partial(fill, backend, float(source), array, accumulate)
     like = not is_number and source.size == array.size and source.flags.c_contiguous
     if fits and like and backend.overlap(source, array) is None:
         copy = Instruction("copy", (0,))
