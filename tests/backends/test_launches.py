@@ -157,7 +157,7 @@ def test_clipping_touches_the_gradients_alone() -> None:
 
 
 @parity.unusual
-@parity.every_name
+@parity.names_in_turn(1)
 def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
     case = ("float32", kind, name, arguments)
     host, card = (parity.network(backend, *case) for backend in ("numpy", CARD))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import registered
 import threadpoolctl
-from registered_networks import assert_same_bits, drive, every_name, unusual
+from registered_networks import assert_same_bits, drive, names_in_turn, unusual
 
 import gpunn
 from gpunn import layers
@@ -33,7 +33,7 @@ from gpunn.backends.shared.threads import (
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 @unusual
-@every_name
+@names_in_turn(1)
 def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:

@@ -62,7 +62,9 @@ def chi_square(counts: np.ndarray) -> float:
     return (((counts - expected) ** 2).sum() / expected - freedom) / math.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("rows", [10, 16, 33, 100, 128])
+@pytest.mark.parametrize(
+    "rows", [10, 33, *(pytest.param(n, marks=pytest.mark.more) for n in (16, 100, 128))]
+)
 def test_every_row_is_as_likely_at_every_place(rows: int) -> None:
     passes = 3000
     counts = np.zeros((rows, rows))

@@ -25,7 +25,7 @@ from registered_networks import (
     data,
     drive,
     every_case,
-    every_name,
+    names_in_turn,
     network,
     state,
     unusual,
@@ -91,13 +91,13 @@ def outcome(backend: Any, dtype: str, epochs: int, *case: Any) -> dict[str, np.n
 
 
 @every_case
-@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
-    "other",
+    ("other", "dtype"),
     [
-        "compiled",
-        pytest.param("cupy", marks=pytest.mark.gpu),
-        pytest.param("emulated", marks=pytest.mark.more),
+        ("compiled", "float32"),
+        pytest.param("compiled", "float64", marks=pytest.mark.more),
+        *(pytest.param("cupy", dtype, marks=pytest.mark.gpu) for dtype in TOLERANCE),
+        *(pytest.param("emulated", dtype, marks=pytest.mark.more) for dtype in TOLERANCE),
     ],
 )
 def test_training_is_that_of_numpy(
@@ -119,7 +119,7 @@ def assert_trains_as_numpy(other: str, dtype: str, epochs: int, *case: Any) -> N
 # -- captured steps
 
 
-@every_name
+@names_in_turn(0)
 def test_a_replayed_step_is_the_eager_one(card: str, kind: str, name: str, arguments: dict) -> None:
     """Bit for bit, with data, rate, position, pass and counters that have changed since."""
     backend = get_backend(card)

@@ -53,6 +53,7 @@ def bomb(tmp_path_factory):
     return npz(path, {"x": ((150_000, 1000), "<f8"), "y": ((10,), "<i8")})
 
 
+@pytest.mark.more
 def test_an_npz_that_grows_is_refused_before_it_does(bomb, peak):
     def read():
         with pytest.raises(DataFileError, match=r"bomb\.npz: .* would become 1,200,000,080, .*"

@@ -92,6 +92,7 @@ def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
         model.fit(x, y, batch_size=20, verbose=0)
 
 
+@pytest.mark.more
 def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> None:
     """Of a memory map only pieces are ever in the host's memory, whatever their order."""
     numbers = np.random.default_rng(0).integers(0, 256, (3_000, 300))

@@ -33,7 +33,10 @@ from gpunn.backends.cupy.launch.kernel_source import OPTIONS, part_named, source
 
 CARD = make_card()
 CASES = [
-    pytest.param(case, size, id=f"{dtype}, {case.name}, {size[0]} by {size[1]}")
+    pytest.param(
+        case, size, id=f"{dtype}, {case.name}, {size[0]} by {size[1]}",
+        marks=[pytest.mark.more] if dtype == "float64" else [],
+    )
     for dtype in ("float32", "float64")
     for case in every_case(dtype)
     for size in case.sizes

@@ -45,7 +45,7 @@ def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
 
 @every_kernel
 @every_comparison
-@some(5)
+@some(4)
 @hypothesis.given(sample=samples, blocks=st.integers(1, 4))
 def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, blocks: int) -> None:
     check(name, backend, sample, blocks)

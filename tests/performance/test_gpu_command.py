@@ -153,7 +153,7 @@ OUTCOMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.more), 2])
 def test_a_test_that_takes_its_process_along_is_noted(processes: int, tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     wanted = gpu_tests.Wanted([str(tmp_path / "test_some.py")], "emulated")
