@@ -51,8 +51,8 @@ OTHERS = (
     "tests/feeding/test_streaming.py",
 )  # fmt: skip
 NEEDY = (  # left out, unless more is installed
-    "tests/layers/test_convolution.py", "tests/training/test_own_functions.py",
-    "tests/training/test_own_parts.py",
+    "tests/callbacks/test_progress_bar.py", "tests/layers/test_convolution.py",
+    "tests/training/test_own_functions.py", "tests/training/test_own_parts.py",
 )  # fmt: skip
 
 Tell = Callable[[Report], None]
