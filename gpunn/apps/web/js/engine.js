@@ -1,0 +1,116 @@
+// Networks that learn in a browser: gpunn's own kernels, compiled to WebAssembly, and the names that
+// pages use. This file says what a network is given and what it gives; `network.js` beside it plans
+// the step.
+
+/**
+ * A layer of a network: x W + b, then, as far as asked for, batch normalization, the activation and
+ * dropout, in this order.
+ * @typedef {Object} LayerSettings
+ * @property {number} units
+ * @property {string} [activation] its name in Python, "relu"; "linear" by default
+ * @property {number} [dropout] which part of the outputs is dropped in training, from 0 to below 1
+ * @property {boolean} [normalize] whether the batch is normalized before the activation
+ * @property {number} [l1] factor of the sum of the weights' sizes that is added to the loss
+ * @property {number} [l2] factor of the sum of their squares
+ * @property {string} [initializer] of W, by its name in Python; "glorot_uniform" by default
+ * @property {Float32Array} [kernel] W itself, (inputs, units) row by row, in place of a draw
+ * @property {Float32Array} [bias] b, zeros by default
+ */
+
+/**
+ * @typedef {Object} NetworkSettings
+ * @property {number} inputs numbers in a row of x
+ * @property {number} outputs numbers in a row of y; the units of the last layer
+ * @property {LayerSettings[]} layers the last one gives the outputs
+ * @property {string} loss its name in Python, "mean_squared_error"
+ * @property {{name: string, learning_rate?: number, [setting: string]: unknown}} optimizer its name
+ *   in Python and what differs from the defaults there
+ * @property {number} batch rows of a step
+ * @property {number} [seed] of weights, order and dropout; 0 by default
+ * @property {boolean} [shuffle] whether each epoch has an order of its own; true by default
+ */
+
+/**
+ * What a layer holds. All arrays are views of the engine's memory: they change as the network
+ * learns, and what is written to `kernel` and `bias` counts from the next step on. Views end with
+ * the network: take them anew from one that was made since.
+ * @typedef {Object} NetworkLayer
+ * @property {number} inputs
+ * @property {number} units
+ * @property {Float32Array} kernel W (inputs, units), row by row
+ * @property {Float32Array} bias b (units)
+ * @property {Float32Array} kernelGradient of the last step
+ * @property {Float32Array} biasGradient
+ * @property {Float32Array} output of the last batch (batch, units), behind the activation
+ * @property {Float32Array} gradient of the loss by that output, or, where loss and activation are
+ *   computed as one, by what the activation is given
+ */
+
+/**
+ * A network and its training.
+ * @typedef {Object} Network
+ * @property {NetworkSettings} settings
+ * @property {NetworkLayer[]} layers
+ * @property {number} loss mean over the rows since the epoch began, with the penalties
+ * @property {number} epochs that are done
+ * @property {number} steps that are done
+ * @property {(x: Float32Array, y: Float32Array, rows: number) => void} setData (rows, inputs) and
+ *   (rows, outputs): what is learned from; copied
+ * @property {(count?: number) => void} step the next batch, or so many; the last one of an epoch may
+ *   be smaller
+ * @property {(count?: number) => void} epoch the rest of this epoch, or so many epochs
+ * @property {(x: Float32Array, rows: number) => Float32Array} predict (rows, outputs), a copy, as
+ *   outside training
+ * @property {(x: Float32Array, rows: number) => Float32Array[]} outputs of each layer for these rows,
+ *   (rows, units), copies, as outside training
+ * @property {(x: Float32Array, y: Float32Array, rows: number) => number} evaluate the mean loss of
+ *   rows, without penalties
+ * @property {(x: Float32Array, y: Float32Array, rows: number) => {outputs: Float32Array[], gradients:
+ *   Float32Array[], loss: number}} explain one pass forward and backward that changes nothing: of
+ *   each layer its outputs, and the gradients of the loss by them
+ * @property {() => NetworkState} save
+ * @property {(state: NetworkState) => void} restore go on from there; refuses the state of a network
+ *   with other layers
+ * @property {(name: string, value: number) => void} setOptimizer change a number of the optimizer,
+ *   "learning_rate", while it learns
+ * @property {() => void} free give its memory back
+ */
+
+/**
+ * All that changes in training: weights, moments, counters, the order's place. Plain data.
+ * @typedef {Object} NetworkState
+ * @property {Float32Array} values
+ * @property {Float32Array} state moving averages
+ * @property {Float32Array[]} slots
+ * @property {number[]} counters
+ * @property {number} totals
+ */
+
+/**
+ * @typedef {Object} Engine
+ * @property {(settings: NetworkSettings) => Network} network refuses settings in words, by an Error
+ * @property {Parts} parts
+ */
+
+/**
+ * What there is to choose from, by name, as Python's registry has it
+ * (`gpunn.apps.web.parts.parts()`).
+ * @typedef {Object} Parts
+ * @property {Object<string, {functor: string, saves: "input"|"output", rowwise: boolean, parameters:
+ *   number[]}>} activations
+ * @property {Object<string, {functor: string, parameters: number[], fuses: string|null, fused:
+ *   string|null}>} losses
+ * @property {Object<string, {functor: string, parameters: string[], defaults: Object<string,
+ *   number>, slots: number, products?: number[]}>} optimizers
+ * @property {Object<string, Object<string, unknown>>} initializers
+ */
+
+/**
+ * The engine of a page: `load(bytes, parts)` gives it.
+ * @callback Load
+ * @param {BufferSource} bytes gpunn.wasm
+ * @param {Parts} parts
+ * @returns {Promise<Engine>}
+ */
+
+export {};
