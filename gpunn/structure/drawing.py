@@ -5,15 +5,14 @@ Lengths are inches, from the left and from the top.
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from gpunn.common.arguments import check_choice
+from gpunn.common.markup import escaped
 
 from .calls import ModelCall
 from .graph import Graph
@@ -23,7 +22,6 @@ GAP, SPACE = 0.4, 0.3  # between boxes: one after the other, side by side
 WIDEST = 44  # characters of a line in a box; longer ones are broken
 PIXELS = 96  # an inch of SVG
 HEAD = 0.07  # of an arrow
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Point = tuple[float, float]
 
@@ -101,8 +99,7 @@ class Drawing:
             first = y - (len(lines) - 1) * LINE / 2 + 0.042  # the base line is below the middle
             for number, line in enumerate(lines):
                 place = f'x="{PIXELS * x:.1f}" y="{PIXELS * (first + number * LINE):.1f}"'
-                said = escape(NOT_XML.sub("\ufffd", line))
-                parts.append(f'<text {place} xml:space="preserve">{said}</text>')
+                parts.append(f'<text {place} xml:space="preserve">{escaped(line)}</text>')
         return "\n".join([*parts, "</g></svg>\n"])
 
     def _repr_svg_(self) -> str:

@@ -1,0 +1,117 @@
+"""ES modules that import each other, as one script, since a page from disk can import none.
+
+What is written is what a browser runs from files too, with these forms at the beginning of a line:
+
+    import { a, b as c } from "./other.js";
+    import * as other from "./other.js";
+    export function f() {}   export async function g() {}   export class C {}   export const x = 1;
+    export { d, e as f };
+
+Each module that is imported becomes a function that is called once and returns its exports. So an
+export is what its name had when the module was done, and only the first module may ``await``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+STATEMENT = re.compile(r"^(?:import|export)\b", re.MULTILINE)
+IMPORT = re.compile(
+    r"""import\s+(?:\{(?P<names>[^{}]*)\}|\*\s+as\s+(?P<all>[\w$]+))\s+from\s+"""
+    r"""(?P<quote>["'])(?P<source>\.{1,2}/[^"'\n]+)(?P=quote);"""
+)
+EXPORT = re.compile(
+    r"export\s+(?:(?P<kind>(?:async\s+)?function\s*\*?|class|const)\s+(?P<name>[\w$]+)"
+    r"|\{(?P<names>[^{}]*)\};)"
+)
+PAIR = re.compile(r"([\w$]+)(?:\s+as\s+([\w$]+))?")
+
+
+def inlined(script: str | Path) -> str:
+    """A module with all that it imports, as the text of one module.
+
+    Args:
+        script: its path, or its text if it imports nothing.
+
+    Raises:
+        ValueError: for an import or an export of another form than those above, or modules that
+            import each other in a circle.
+        OSError: if a file cannot be read.
+
+    >>> inlined("const a = 1;")
+    'const a = 1;'
+    """
+    done: dict[Path, str] = {}
+    if isinstance(script, Path):
+        first = script.resolve()
+        return "\n".join([*_before(first, done, []), _rewritten(first, done)[0]])
+    if STATEMENT.search(script):
+        raise ValueError("A script given as text neither imports nor exports; give its path.")
+    return script
+
+
+def _before(path: Path, done: dict[Path, str], above: list[Path]) -> list[str]:
+    """The modules that the one at ``path`` imports, each after those that it imports itself.
+
+    ``done`` gets the name of the constant that holds the exports of each.
+    """
+    if path in above:
+        circle = " -> ".join(p.name for p in [*above[above.index(path) :], path])
+        raise ValueError(f"Modules import each other in a circle: {circle}.")
+    texts = []
+    for source in _sources(path):
+        if source not in done:
+            texts += _before(source, done, [*above, path])
+            body, exports = _rewritten(source, done)
+            done[source] = f"module${len(done) + 1}"
+            texts.append(
+                f"const {done[source]} = (() => {{ // {source.name}\n{body}\n"
+                f"return Object.freeze({{ {', '.join(exports)} }});\n}})();"
+            )
+    return texts
+
+
+def _sources(path: Path) -> list[Path]:
+    text = path.read_text(encoding="utf-8")
+    found = (IMPORT.match(text, statement.start()) for statement in STATEMENT.finditer(text))
+    return [(path.parent / match["source"]).resolve() for match in found if match]
+
+
+def _rewritten(path: Path, done: dict[Path, str]) -> tuple[str, list[str]]:
+    """The text of a module without its statements of import and export, and what it exports."""
+    text = path.read_text(encoding="utf-8")
+    parts, exports, end = [], [], 0
+    for statement in STATEMENT.finditer(text):
+        begin = statement.start()
+        if match := IMPORT.match(text, begin):
+            module = done[(path.parent / match["source"]).resolve()]
+            pairs = [] if match["all"] else _pairs(match["names"], path)
+            named = ", ".join(f"{name}: {new}" if new else name for name, new in pairs)
+            taken = match["all"] or f"{{ {named} }}"
+            parts += [text[end:begin], f"const {taken} = {module};"]
+        elif match := EXPORT.match(text, begin):
+            if match["name"]:
+                exports.append(match["name"])
+                parts += [text[end:begin], f"{match['kind']} {match['name']}"]
+            else:
+                pairs = _pairs(match["names"], path)
+                exports += [f"{new}: {name}" if new else name for name, new in pairs]
+                parts.append(text[end:begin])
+        else:
+            line = text.count("\n", 0, begin) + 1
+            shown = text[begin:].splitlines()[0]
+            raise ValueError(f"{path.name}, line {line}: cannot be inlined: {shown}")
+        end = match.end()
+    return "".join([*parts, text[end:]]), exports
+
+
+def _pairs(names: str, path: Path) -> list[tuple[str, str | None]]:
+    """``a, b as c`` as ``[("a", None), ("b", "c")]``."""
+    found = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        match = PAIR.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{path.name}: cannot be inlined: {name!r} among its names.")
+        found.append((match[1], match[2]))
+    return found
