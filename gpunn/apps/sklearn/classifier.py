@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -18,6 +19,7 @@ from .estimator import GpunnEstimator, Targets
 SEVERAL = ("multiclass-multioutput", "multilabel-indicator")
 
 
+@dataclass(eq=False, repr=False)
 class GpunnClassifier(ClassifierMixin, GpunnEstimator):
     """A network that tells classes apart.
 
@@ -76,66 +78,8 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        dropout: float = 0.0,
-        model: Any = None,
-        optimizer: Any = "adam",
-        learning_rate: Any = None,
-        loss: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        epochs: int = 200,
-        batch_size: Any = "auto",
-        shuffle: bool = True,
-        steps_per_epoch: int | None = None,
-        class_weight: Any = None,
-        early_stopping: bool = False,
-        validation_split: float = 0.1,
-        validation_freq: int = 1,
-        n_iter_no_change: int | None = 10,
-        tol: float = 1e-4,
-        scale: bool = True,
-        warm_start: bool = False,
-        random_state: Any = None,
-        callbacks: Any = None,
-        verbose: Any = 0,
-        dtype: str = "float32",
-        backend: Any = None,
-        run_eagerly: bool = False,
-        matmul_precision: str | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.model = model
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.loss = loss
-        self.metrics = metrics
-        self.weighted_metrics = weighted_metrics
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.steps_per_epoch = steps_per_epoch
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_split = validation_split
-        self.validation_freq = validation_freq
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.scale = scale
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.dtype = dtype
-        self.backend = backend
-        self.run_eagerly = run_eagerly
-        self.matmul_precision = matmul_precision
+    _: KW_ONLY
+    class_weight: Any = None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -162,7 +106,8 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         finally:
             self._known_classes = None
 
-    _known_classes: np.ndarray | None = None
+    # Without a type: what has one is a parameter.
+    _known_classes = cast("np.ndarray | None", None)
 
     # -- targets
 

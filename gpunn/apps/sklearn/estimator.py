@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -47,38 +47,40 @@ class Targets:
     stratify: np.ndarray | None = None
 
 
+@dataclass(eq=False, repr=False)
 class GpunnEstimator(BaseEstimator):
-    """Base of both. A subclass says what the targets are, which loss they have, and what the
-    network's outputs mean."""
+    """Base of both, with the parameters that they share: a dataclass, whose ``__init__`` names
+    them one by one, as scikit-learn wants it. A subclass says what the targets are, which loss they
+    have, and what the network's outputs mean."""
 
-    hidden_layer_sizes: Any
-    activation: Any
-    dropout: float
-    model: Any
-    optimizer: Any
-    learning_rate: Any
-    loss: Any
-    metrics: Any
-    weighted_metrics: Any
-    epochs: int
-    batch_size: Any
-    shuffle: bool
-    steps_per_epoch: int | None
-    early_stopping: bool
-    validation_split: float
-    validation_freq: int
-    n_iter_no_change: int | None
-    tol: float
-    scale: bool
-    warm_start: bool
-    random_state: Any
-    callbacks: Any
-    verbose: Any
-    dtype: str
-    backend: Any
-    run_eagerly: bool
-    matmul_precision: str | None
-    _seed: int
+    hidden_layer_sizes: Any = (100,)
+    activation: Any = "relu"
+    _: KW_ONLY
+    dropout: float = 0.0
+    model: Any = None
+    optimizer: Any = "adam"
+    learning_rate: Any = None
+    loss: Any = None
+    metrics: Any = None
+    weighted_metrics: Any = None
+    epochs: int = 200
+    batch_size: Any = "auto"
+    shuffle: bool = True
+    steps_per_epoch: int | None = None
+    early_stopping: bool = False
+    validation_split: float = 0.1
+    validation_freq: int = 1
+    n_iter_no_change: int | None = 10
+    tol: float = 1e-4
+    scale: bool = True
+    warm_start: bool = False
+    random_state: Any = None
+    callbacks: Any = None
+    verbose: Any = 0
+    dtype: str = "float32"
+    backend: Any = None
+    run_eagerly: bool = False
+    matmul_precision: str | None = None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -92,7 +94,7 @@ class GpunnEstimator(BaseEstimator):
     # -- what a subclass says
 
     def _targets(self, y: np.ndarray, first: bool) -> Targets:
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _targets(y, first).")
 
     def _scale(self, X: Any, values: np.ndarray, weights: np.ndarray) -> None:
         """Find out how inputs are scaled, and in a subclass targets."""
@@ -103,7 +105,7 @@ class GpunnEstimator(BaseEstimator):
         return values
 
     def _loss(self, output: int, linear: bool) -> Any:
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _loss(output, linear).")
 
     def _weights_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
         return weights
@@ -152,7 +154,9 @@ class GpunnEstimator(BaseEstimator):
         targets = self._targets(y, first)
         weights = self._weights_by_class(targets, weights)
         X, values, weights = _counting(X, targets.values, weights)
-        seed = self._seed = _seed_of(self.random_state) if first else self._seed
+        if first:
+            self._seed = _seed_of(self.random_state)
+        seed = self._seed
         held = None
         if self.early_stopping:
             X, held, values, held_values, weights, held_weights = self._split(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .estimator import GpunnEstimator, Targets
 from .preparation import Scaling
 
 
+@dataclass(eq=False, repr=False)
 class GpunnRegressor(RegressorMixin, GpunnEstimator):
     """A network that predicts numbers.
 
@@ -67,64 +69,8 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        dropout: float = 0.0,
-        model: Any = None,
-        optimizer: Any = "adam",
-        learning_rate: Any = None,
-        loss: Any = "mean_squared_error",
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        epochs: int = 200,
-        batch_size: Any = "auto",
-        shuffle: bool = True,
-        steps_per_epoch: int | None = None,
-        early_stopping: bool = False,
-        validation_split: float = 0.1,
-        validation_freq: int = 1,
-        n_iter_no_change: int | None = 10,
-        tol: float = 1e-4,
-        scale: bool = True,
-        warm_start: bool = False,
-        random_state: Any = None,
-        callbacks: Any = None,
-        verbose: Any = 0,
-        dtype: str = "float32",
-        backend: Any = None,
-        run_eagerly: bool = False,
-        matmul_precision: str | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.model = model
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.loss = loss
-        self.metrics = metrics
-        self.weighted_metrics = weighted_metrics
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.steps_per_epoch = steps_per_epoch
-        self.early_stopping = early_stopping
-        self.validation_split = validation_split
-        self.validation_freq = validation_freq
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.scale = scale
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.dtype = dtype
-        self.backend = backend
-        self.run_eagerly = run_eagerly
-        self.matmul_precision = matmul_precision
+    _: KW_ONLY
+    loss: Any = "mean_squared_error"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train one epoch on these rows; arguments as of `fit`. The first call decides the
