@@ -41,15 +41,20 @@ class Feature:
         check_choice("output_mode", self.output_mode, ("float", "int", "one_hot"))
 
 
-def _absent(what: str, instead: str) -> Callable[..., Any]:
+_HASHED = (
+    "hashed features; use string_categorical or integer_categorical, with max_tokens and "
+    "num_oov_indices"
+)
+
+
+def _absent(name: str, reason: str) -> Callable[..., Any]:
+    """What stands in the place of a method that Keras has, and says so when it is called."""
+
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"FeatureSpace has no {what}: {instead}.")
+        raise ValueError(f"FeatureSpace.{name}: gpunn has no {reason}.")
 
-    refuse.__doc__ = f"There are no {what}; raises an error that says so."
+    refuse.__doc__ = f"gpunn has no {reason}.\n\nRaises:\n    ValueError: always, to say so."
     return refuse
-
-
-HASHES = "use string_categorical or integer_categorical, with max_tokens and num_oov_indices"
 
 
 class FeatureSpace:
@@ -78,8 +83,7 @@ class FeatureSpace:
         name: of the space.
 
     Raises:
-        NotImplementedError: for crosses and hashed features.
-        ValueError: for a feature of another kind.
+        ValueError: for a feature of another kind, crosses and hashed features among them.
 
     >>> space = FeatureSpace({"age": "float_normalized", "city": "string_categorical"})
     >>> space.adapt({"age": [20.0, 40.0], "city": ["Oslo", "Rome"]})
@@ -125,7 +129,7 @@ class FeatureSpace:
         if isinstance(given, Feature):
             return given
         if given in ("string_hashed", "integer_hashed"):
-            self.string_hashed()
+            getattr(self, given)()
         check_choice(f"features[{name!r}]", given, KINDS)
         if given == "float_discretized":
             return self.float_discretized(self.num_discretization_bins, name=name)
@@ -194,8 +198,11 @@ class FeatureSpace:
         """A column that a layer of your own choice prepares."""
         return Feature(dtype, preprocessor, output_mode)
 
-    cross = staticmethod(_absent("crosses", "a hidden layer behind the columns learns of pairs"))
-    string_hashed = integer_hashed = staticmethod(_absent("hashed features", HASHES))
+    cross = staticmethod(
+        _absent("cross", "crosses of columns; a hidden layer behind the columns learns of pairs")
+    )
+    string_hashed = staticmethod(_absent("string_hashed", _HASHED))
+    integer_hashed = staticmethod(_absent("integer_hashed", _HASHED))
 
     # -- what it learns
 
