@@ -107,6 +107,30 @@ def test_parts_of_ones_own_and_models_in_models(tmp_path: Path) -> None:
     assert_allclose(found, model.predict(data), rtol=1e-5, atol=1e-5)
 
 
+class _Wide(layers.Layer):
+    """One column for all, times numbers of its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def call(self, x: Any) -> Any:
+        places = ops.convert_to_tensor(np.linspace(-1, 1, self.width, dtype="float32"))
+        return ops.broadcast_to(x[:, :1], (x.shape[0], self.width)) * places
+
+
+@pytest.mark.parametrize("width", [7919, 7927, 2 * 7919])
+def test_an_axis_as_long_as_a_trace(width: int, tmp_path: Path) -> None:
+    """The batch is a number in a trace: an axis of the model's own may be of the same."""
+    model = gpunn.Sequential(
+        [gpunn.Input((3,), name="x"), _Wide(width), layers.Reshape((width, 1)), layers.Flatten(),
+         layers.Dense(2)]
+    )  # fmt: skip
+    x = RANDOM.normal(0, 1, (5, 3)).astype("float32")
+    (found,) = run(model, tmp_path / "m.onnx", {"x": x})
+    assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-5)
+
+
 class _ByHand(layers.Layer):
     def forward(self, call: Any) -> None:
         call.backend.xp.negative(call.x, out=call.y)

@@ -18,8 +18,10 @@ from gpunn.ops.trace import ShapeTrace
 from gpunn.ops.variable import Variable
 
 from .formulas import NotExportable, activation, layer_formula
-from .operators import BATCH, OPSET, OnnxGraph
+from .operators import OPSET, OnnxGraph
 
+BATCHES = 7919, 7927, 7933
+"""Samples of a trace: primes, by which the batch axis is told from others."""
 ML = "ai.onnx.ml"
 ML_OPSET = 2
 
@@ -33,19 +35,43 @@ def export_onnx(model: Any, filepath: Path) -> None:
             "export needs the package onnx: pip install 'gpunn[onnx]' (or pip install onnx)."
         ) from error
     model.require_values("export")
-    made = _model(model, onnx)
+    made = _made(model, onnx)
     onnx.checker.check_model(made)
     write_whole(str(filepath), [made.SerializeToString()])
+
+
+def _made(model: Any, onnx: Any) -> Any:
+    """The model as two traces of different numbers of samples have it alike: in one alone, an axis
+    of the model's own may be as long as the batch.
+
+    Raises:
+        ValueError: for what cannot be exported.
+    """
+    found: list[Any] = []
+    refused = None
+    for batch in BATCHES:
+        try:
+            made = _model(model, onnx, batch)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        if made in found:
+            return made
+        found.append(made)
+    raise refused or ValueError(
+        f"export: the batch axis cannot be told from others, whose sizes are multiples of "
+        f"{' and '.join(map(str, BATCHES))}. Nothing was written."
+    )
 
 
 class _Exporter:
     """One export: the trace of a plan, and the graph that it becomes."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Any, batch: int) -> None:
         self.plan: Plan = model.plan
-        self.trace = ShapeTrace(False, BATCH)
-        self.graph = OnnxGraph(self._inside)
+        self.batch = batch
+        self.trace = ShapeTrace(False, batch)
+        self.graph = OnnxGraph(batch, self._inside)
         self.cannot: list[str] = []
 
     def _inside(self, part: Any, inputs: Any) -> Tensor:
@@ -75,7 +101,7 @@ class _Exporter:
 
         for node in self.plan.nodes:
             xs = [found(n) for n in node.sources]
-            shape = (BATCH, *node.output_shape)
+            shape = (self.batch, *node.output_shape)
             try:
                 made.append(self._node(node, xs))
             except NotExportable as error:
@@ -90,10 +116,10 @@ class _Exporter:
             if isinstance(layer, ActivityPenalty):
                 return xs[0]
             if isinstance(layer, Part):
-                row = ops.reshape(xs[0], (BATCH, -1))
+                row = ops.reshape(xs[0], (self.batch, -1))
                 size = int(np.prod(node.output_shape, dtype=int))
                 part = row[:, layer.start : layer.start + size]
-                return ops.reshape(part, (BATCH, *node.output_shape))
+                return ops.reshape(part, (self.batch, *node.output_shape))
             args: Any = (xs if layer.takes_list or len(xs) > 1 else xs[0],)
             kwargs: Any = {}
             if node.given is not None and layer.has_call:
@@ -101,7 +127,7 @@ class _Exporter:
             y = self._applied(layer, args, kwargs)
             tensors = _flat(y)
             if len(tensors) > 1:  # as a plan keeps them: side by side
-                rows = [ops.reshape(ops.cast(t, "float32"), (BATCH, -1)) for t in tensors]
+                rows = [ops.reshape(ops.cast(t, "float32"), (self.batch, -1)) for t in tensors]
                 y = ops.concatenate(rows, -1)
             else:
                 y = ops.convert_to_tensor(tensors[0])
@@ -118,9 +144,9 @@ def _flat(y: Any) -> list[Any]:
     return [t for entry in y for t in _flat(entry)] if isinstance(y, (list, tuple)) else [y]
 
 
-def _model(model: Any, onnx: Any) -> Any:
+def _model(model: Any, onnx: Any, batch: int) -> Any:
     helper, types = onnx.helper, onnx.TensorProto
-    exporter = _Exporter(model)
+    exporter = _Exporter(model, batch)
     graph, host = exporter.graph, exporter.plan.host
     inputs, names = [], []
     for k, (name, tensor) in enumerate(zip(model.input_names, model.inputs, strict=True)):
@@ -147,7 +173,7 @@ def _model(model: Any, onnx: Any) -> Any:
             encoded.append("")
     numbers = range(INPUT, INPUT - len(names), -1) if host is None else host.fed
     for number, shape in zip(numbers, exporter.plan.input_shapes, strict=True):
-        leaf = exporter.trace.leaf((BATCH, *shape), "float32")
+        leaf = exporter.trace.leaf((batch, *shape), "float32")
         name = found(number)
         whole = host is not None and number < 0 and INPUT - number in host.encoded
         graph.put(leaf, graph.add("Cast", name, to=types.FLOAT) if whole and name else name)

@@ -12,9 +12,6 @@ from gpunn.ops.tensor import Tensor
 from .formulas import NotExportable
 
 OPSET = 17
-BATCH = 7919
-"""Samples of the trace that is exported: a prime, by which the batch axis is told from others."""
-
 TYPES = {"bool": 9, "int32": 6, "int64": 7, "float32": 1, "float64": 1}  # of onnx.TensorProto
 ONE_TO_ONE = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
@@ -34,14 +31,16 @@ class OnnxGraph:
     """Nodes and constants of a graph of ONNX, put together tensor by tensor.
 
     Args:
+        batch: samples of the trace: a prime, by which the batch axis is told from others.
         apply: called with a layer and the tensors that it is applied to inside a trace; gives
             what comes out, in terms of tensors.
     """
 
-    def __init__(self, apply: Callable[..., Tensor]) -> None:
+    def __init__(self, batch: int, apply: Callable[..., Tensor]) -> None:
         from onnx import helper, numpy_helper
 
         self._helper, self._numpy = helper, numpy_helper
+        self._batch = batch
         self._apply = apply
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
@@ -70,7 +69,7 @@ class OnnxGraph:
 
     def _known(self, array: np.ndarray) -> str:
         """A constant of a trace; one that has the batch axis is repeated for each sample."""
-        if array.shape[:1] != (BATCH,):
+        if array.shape[:1] != (self._batch,):
             return self.constant(array)
         if not (array == array[:1]).all():
             raise NotExportable("numbers that differ from sample to sample, as places in the batch")
@@ -126,7 +125,7 @@ class OnnxGraph:
 
     def _shape(self, shape: Any) -> str:
         """A shape as ONNX is told it: the axis that grows with the batch is -1."""
-        found = [-1 if n and n % BATCH == 0 else int(n) for n in shape]
+        found = [-1 if n and n % self._batch == 0 else int(n) for n in shape]
         if found.count(-1) > 1:
             raise NotExportable("a shape with the batch in two axes")
         return self.integers(found)
@@ -170,9 +169,9 @@ class OnnxGraph:
 
     def _broadcast_to(self, t: Tensor, x: str) -> str:
         shape = t.attributes["shape"]
-        if shape[:1] == (BATCH,) and t.inputs[0].shape[:1] != (BATCH,):
+        if shape[:1] == (self._batch,) and t.inputs[0].shape[:1] != (self._batch,):
             return self._repeated(x, shape)
-        return self.add("Expand", x, self.integers(1 if n == BATCH else n for n in shape))
+        return self.add("Expand", x, self.integers(1 if n == self._batch else n for n in shape))
 
     def _concatenate(self, t: Tensor, *xs: str) -> str:
         return self.add("Concat", *xs, axis=int(t.attributes["axis"]))
@@ -200,7 +199,8 @@ class OnnxGraph:
                 continue
             if isinstance(entry, slice) and entry != slice(None):
                 start, stop, step = entry.indices(given[axis])
-                if step < 0 or (given[axis] == BATCH and (start, stop, step) != (0, BATCH, 1)):
+                whole = (start, stop, step) == (0, given[axis], 1)
+                if step < 0 or (given[axis] == self._batch and not whole):
                     raise NotExportable("a part of the batch, or one that is turned round")
                 parts = map(self.integers, ([start], [stop], [axis], [step]))
                 x = self.add("Slice", x, *parts)
