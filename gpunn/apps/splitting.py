@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunn.common.names import counted, either
+
 SHARES = {"train": 0.65, "validation": 0.15, "test": 0.20}
 FEWEST = 10  # rows that can be parted
 
@@ -31,7 +33,7 @@ def split(
     """
     if len(y) < FEWEST:
         raise ValueError(
-            f"There {'is 1 row' if len(y) == 1 else f'are {len(y)} rows'} to learn from; at least "
+            f"There {either(len(y), 'is', 'are')} {counted(len(y), 'row')} to learn from; at least "
             f"{FEWEST} are needed to train on some and test on others."
         )
     if by_order:

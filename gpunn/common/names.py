@@ -1,4 +1,4 @@
-"""How names are written, and which known name is nearest to an unknown one."""
+"""How names and numbers of things are written, and which known name is nearest to another."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def closest(name: str, known: list[str]) -> str:
     by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
     match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """``number`` with its noun; of several ``several``, by default the noun with an s.
+
+    >>> counted(1, "row"), counted(1200, "row"), counted(0, "class", "classes")
+    ('1 row', '1,200 rows', '0 classes')
+    """
+    return f"{number:,} {either(number, noun, several or f'{noun}s')}"
+
+
+def either(number: int, one: str, several: str) -> str:
+    """The form of a word that goes with ``number`` things.
+
+    >>> either(1, "has", "have"), either(2, "has", "have")
+    ('has', 'have')
+    """
+    return one if number == 1 else several
 
 
 def unique_name(base: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_missing_values_in_the_test_data_only():
     x_test, y_test = clean(100, seed=9)
     x_test[7, 0] = np.nan
     (finding,) = check_data(x, y, x_test, y_test).at_least("warning")
-    assert finding.text.startswith("x_test has 1 values") and finding.rows.tolist() == [7]
+    assert finding.text.startswith("x_test has 1 value that") and finding.rows.tolist() == [7]
 
 
 def test_duplicates_and_contradictions():
@@ -308,6 +309,27 @@ def test_columns_that_are_no_numbers():
     assert check_data(x + 1j, y).of("dtype")
 
 
+def test_what_is_found_once_is_said_of_one():
+    x, y = clean(40, 6)
+    x[:, 1] = 3
+    x[2, 2] = np.nan
+    x[5, 3] = 1e6
+    x[11], y[11] = x[10], y[10]
+    report = check_data(x, y, x[11:12], y[11:12])
+    found = " ".join([str(report), *(finding.text for finding in report)]).replace("\n", " ")
+    for said in (
+        "; 1 row of test data", "x has 1 value that is missing", "fill it in, or leave the row out",
+        "1 row equal to an earlier one (2.5%): it counts", "1 of 6 features has one value",
+        "and says nothing", "1 row has values far from all others", "missing? Feature: 3.",
+        "1 of 1 test row (100.0%) stands in", "what is measured on it is memory",
+    ):  # fmt: skip
+        assert said in found
+    assert not re.search(r"\b1 (rows|values|features|classes|entries|columns)\b", found)
+    alone = check_data([[1.0, 2.0]], [0])
+    assert "1 row of 2 features, 1 class (1)" in alone.summary
+    assert "There is only 1 row:" in alone.of("amount")[0].text
+
+
 def test_the_report():
     x, y = clean()
     x[0, 0] = np.nan
@@ -342,7 +364,7 @@ def test_the_data_are_not_changed():
         ({"x_test": np.ones((9, 4)), "y_test": [1]}, "y_test must have a row for each of the 9"),
         ({"task": "ranking"}, "task must be one of classification, regression"),
         ({"parameters": -1}, "parameters must be an integer of at least 0"),
-        ({"names": ["a"]}, "names has 1 entries"),
+        ({"names": ["a"]}, "names has 1 entry"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments, said):
@@ -372,7 +394,7 @@ def test_command_on_a_csv_file(tmp_path, capsys):
     assert main(["check-data", path, "--json"]) == 1
     result = json.loads(capsys.readouterr().out)
     found = next(f for f in result["findings"] if f["check"] == "missing")
-    assert (found["rows"], found["columns"]) == ([3], [1]) and "features b:" in found["text"]
+    assert (found["rows"], found["columns"]) == ([3], [1]) and "feature b:" in found["text"]
 
 
 def test_command_with_test_data_target_and_limit(tmp_path, capsys):
@@ -381,7 +403,8 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     train = csv_file(tmp_path / "train.csv", x[:150], y[:150], names)
     leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
     assert main(["check-data", train, "--test", leaky]) == 1
-    assert "stand in the training data too" in capsys.readouterr().out.replace("\n         ", " ")
+    said = capsys.readouterr().out.replace("\n         ", " ")
+    assert "1 of 51 test rows (2.0%) stands in the training data too" in said
     assert main(["check-data", train, "--target", "none"]) == 0
     assert "150 rows of 5 features." in capsys.readouterr().out
     assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
@@ -406,7 +429,7 @@ def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
     found = {(f["check"], *f["columns"]): f["text"] for f in result["findings"]}
     assert found["columns", 0].startswith("Unnamed: 0 says nothing to a model: an identifier")
     assert found["columns", 1] == "1990: 1 cell is no number and taken as missing: 'x' in row 8."
-    assert "in the features 1990:" in found["missing", 1]
+    assert "in the feature 1990:" in found["missing", 1]
     assert [f["names"] for f in result["findings"] if f["check"] == "missing"] == [["1990"]]
     assert "the mean 5" in found["targets",] and "dtype" not in {check for check, *_ in found}
 

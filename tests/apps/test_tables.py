@@ -161,6 +161,21 @@ def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
     assert results["network"] > 0.6 > results["mean"]  # R2, of a target about 5,000
 
 
+def test_one_row_is_no_rows(tmp_path, capsys):
+    prices = [*range(100, 160), "", "unknown"]
+    shops = [*"ab" * 30, "c", "a"]
+    cells = [[i % 7, shop, price] for i, (shop, price) in
+             enumerate(zip(shops, prices, strict=True))]  # fmt: skip
+    path = table(tmp_path / "sales.csv", ["stock", "shop", "price"], cells)
+    options = ["--target", "price", "--epochs", "1", "--out", str(tmp_path)]
+    assert main(["train", path, *options, "--max-categories", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "  1 row without a target is left out\n" in said
+    assert "  1 row whose target is no number is left out\n" in said
+    assert "1 rare category counts as unknown" in said
+    assert "trained for 1 epoch; epoch 1" in said
+
+
 def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--split", "order", "--leave-out", "shop"]

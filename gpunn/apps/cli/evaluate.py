@@ -14,6 +14,7 @@ from gpunn.apps.pictures import folder
 from gpunn.apps.tables import read_table
 from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
+from gpunn.common.names import counted
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
 from gpunn.models import Model
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     figures = model.evaluate(x, y, verbose=0, return_dict=True)
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     result = {"data": data, "images": len(x), **figures}
-    print_result(args, result, f"{data}: {text} ({len(x):,} images)")
+    print_result(args, result, f"{data}: {text} ({counted(len(x), 'image')})")
     return 0
 
 
@@ -93,7 +94,7 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
     found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))
     text = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
     result = {"data": args.data, "rows": len(rows), **found}
-    print_result(args, result, f"{args.data}: {text} ({len(rows):,} rows)")
+    print_result(args, result, f"{args.data}: {text} ({counted(len(rows), 'row')})")
     return 0
 
 

@@ -16,6 +16,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.tables import Table, read_table
 from gpunn.apps.tables.cells import is_number
 from gpunn.apps.tables.preparing import TableModel
+from gpunn.common.names import counted
 from gpunn.models import Model
 
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         return 0
     with open(args.out, "w", encoding="utf-8", newline="") as file:
         _write(file, table, made, args.raw)
-    print(f"Wrote {args.out}, {table.rows:,} rows")
+    print(f"Wrote {args.out}, {counted(table.rows, 'row')}")
     return 0
 
 

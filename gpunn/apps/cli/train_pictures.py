@@ -13,6 +13,7 @@ from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
 from gpunn.backends import get_backend, use_backend
+from gpunn.common.names import counted
 from gpunn.common.random import set_random_seed
 
 from .arguments import begin_folder, keep_earlier
@@ -48,14 +49,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for reason in found.left_out[:5]:
         print(f"left out: {reason}")
     if len(found.left_out) > 5:
-        print(f"left out: {len(found.left_out) - 5:,} more files")
+        print(f"left out: {counted(len(found.left_out) - 5, 'more file')}")
     drawn = "in their order" if args.split == "order" else "each class in these shares"
     print(f"rows: {', '.join(f'{len(at):,} {n}' for n, at in rows.items())}, {drawn}", flush=True)
     model, best, epochs = train(parts, classes, settings)
     print(
         f"{model.count_params():,} parameters, {settings.optimizer}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
-        f"trained for {epochs} epochs; epoch {best} was the best on the validation rows and is kept"
+        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
+        f"and is kept"
     )
     test, held_out = parts["test"], parts["validation"]
     outputs = simple_predictions(parts, classes, settings)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.data_checks.checked_data import counted
 from gpunn.apps.learning import Part, Settings, figures
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
@@ -19,6 +18,7 @@ from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
 from gpunn.backends import get_backend, use_backend
+from gpunn.common.names import counted
 from gpunn.common.random import set_random_seed
 from gpunn.models import Model
 
@@ -127,7 +127,7 @@ def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column
 def _about(
     table: Table, target: Target, columns: list[Column], rows: dict[str, Any], how: str
 ) -> str:
-    lines = [f"{table.path}: {table.rows:,} rows, {len(table.names):,} columns"]
+    lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
     if table.notes:
         lines[0] += f" ({', '.join(table.notes)})"
     counts = Counter(target.y.tolist())
@@ -176,7 +176,8 @@ def _network(model: Model, width: int, settings: Settings, best: int, epochs: in
         f"network {sizes}, {model.count_params():,} parameters, {settings.optimizer} at "
         f"{model.optimizer.learning_rate:g}, dropout {settings.dropout:g}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
-        f"trained for {epochs} epochs; epoch {best} was the best on the validation rows and is kept"
+        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
+        f"and is kept"
     )
 
 

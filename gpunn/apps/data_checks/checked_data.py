@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.names import counted, either
+
 SEVERITIES = ("note", "warning", "error")
 SAMPLE = 10_000  # rows that are sorted
 FEW = 20  # as many different whole numbers at most are classes
@@ -79,7 +81,10 @@ class Data:
         self.width = int(np.prod(np.shape(x)[1:]))
         self.x, kept = self._features(x, "x")
         if given is not None and len(given) != self.width:
-            raise ValueError(f"names has {len(given)} entries, x has {self.width} features.")
+            raise ValueError(
+                f"names has {counted(len(given), 'entry', 'entries')}, x has "
+                f"{counted(self.width, 'feature')}."
+            )
         self.kept = kept
         self.image = np.ndim(x) > 2
         self.columns = self.x.shape[1]
@@ -107,8 +112,8 @@ class Data:
         flat = array.reshape(len(array), -1)
         if kept is not None and flat.shape[1] != self.width:
             raise ValueError(
-                f"{argument} has {flat.shape[1]} features a row, x has {self.width}; they must "
-                f"agree."
+                f"{argument} has {counted(flat.shape[1], 'feature')} a row, x has {self.width}; "
+                f"they must agree."
             )
         if kept is None and flat.dtype.kind not in "biuf":
             kept = np.array([i for i in range(flat.shape[1]) if _is_numeric(flat[:, i])], int)
@@ -116,8 +121,9 @@ class Data:
             if len(wrong):
                 self.problems.append(
                     error(
-                        f"{_some(wrong, 'column')} of {argument} {_hold(wrong)} no real numbers, "
-                        f"as {flat[0, wrong[0]]!r}: make numbers of them, for categories one "
+                        f"{_some(wrong, 'column')} of {argument} "
+                        f"{either(len(wrong), 'holds', 'hold')} no real numbers, as "
+                        f"{flat[0, wrong[0]]!r}: make numbers of them, for categories one "
                         f"column each. They are left out of the other checks.",
                         columns=wrong,
                         check="dtype",
@@ -161,16 +167,16 @@ class Data:
         return listed([self.names[i] for i in columns])
 
     def summary(self) -> str:
-        text = f"{len(self.x):,} rows of {self.columns:,} features"
+        text = f"{counted(len(self.x), 'row')} of {counted(self.columns, 'feature')}"
         if self.labels is not None and self.y is not None:
             counts = np.bincount(self.y, minlength=self.classes)
             shares = ", ".join(f"{n:,}" for n in counts[:10])
             more = ", ..." if self.classes > 10 else ""
-            text += f", {self.classes} classes ({shares}{more})"
+            text += f", {counted(self.classes, 'class', 'classes')} ({shares}{more})"
         elif self.y is not None:
             text += f", targets from {np.nanmin(self.y):.4g} to {np.nanmax(self.y):.4g}"
         if self.x_test is not None:
-            text += f"; {len(self.x_test):,} rows of test data"
+            text += f"; {counted(len(self.x_test), 'row')} of test data"
         return text + "."
 
     def sampled(self, test: bool = False) -> np.ndarray:
@@ -226,19 +232,10 @@ def _are_classes(y: np.ndarray) -> bool:
     return len(distinct) <= max(FEW, 0) and bool((distinct == np.floor(distinct)).all())
 
 
-def counted(number: int, noun: str) -> str:
-    """``number`` with its noun, which gets an s if there are several."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(entries: Sequence[Any], most: int = 6) -> str:
     more = f" and {len(entries) - most:,} more" if len(entries) > most else ""
     return ", ".join(map(str, entries[:most])) + more
 
 
 def _some(numbers: np.ndarray, noun: str) -> str:
-    return f"{noun}{'s' if len(numbers) > 1 else ''} {listed(numbers.tolist())}"
-
-
-def _hold(numbers: np.ndarray) -> str:
-    return "hold" if len(numbers) > 1 else "holds"
+    return f"{either(len(numbers), noun, f'{noun}s')} {listed(numbers.tolist())}"

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .checked_data import Data, Finding, counted, error, finding, listed, note, warning
+from gpunn.common.names import counted, either
+
+from .checked_data import Data, Finding, error, finding, listed, note, warning
 from .statistics import BINS, binned, counts_table, equal_rows, g_test
 
 
@@ -19,16 +21,19 @@ def missing(data: Data) -> Iterator[Finding]:
         rows, columns = np.flatnonzero(bad.any(axis=1)), np.flatnonzero(bad.any(axis=0))
         if len(rows):
             yield error(
-                f"{argument} has {bad.sum():,} values that are missing or infinite, in "
-                f"{len(rows):,} of {len(values):,} rows and in the features {data.name(columns)}: "
-                f"fill them in, or leave the rows out.",
+                f"{argument} has {counted(bad.sum(), 'value')} that "
+                f"{either(bad.sum(), 'is', 'are')} missing or infinite, in {len(rows):,} of "
+                f"{counted(len(values), 'row')} and in the "
+                f"{either(len(columns), 'feature', 'features')} {data.name(columns)}: fill "
+                f"{either(bad.sum(), 'it', 'them')} in, or leave the "
+                f"{either(len(rows), 'row', 'rows')} out.",
                 rows,
                 columns,
             )
     if data.raw_y is not None and data.raw_y.dtype.kind == "f":
         rows = np.flatnonzero(~np.isfinite(data.raw_y.reshape(len(data.raw_y), -1)).all(axis=1))
         if len(rows):
-            yield error(f"y is missing in {len(rows):,} rows.", rows)
+            yield error(f"y is missing in {counted(len(rows), 'row')}.", rows)
 
 
 def labels(data: Data) -> Iterator[Finding]:
@@ -83,7 +88,8 @@ def duplicates(data: Data) -> Iterator[Finding]:
     yield finding(
         "warning" if many else "note",
         f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}): "
-        f"they count several times, and a random split puts some on both sides.",
+        f"{either(len(copies), 'it counts', 'they count')} several times, and a random split puts "
+        f"some on both sides.",
         copies,
     )
 
@@ -112,7 +118,8 @@ def amount(data: Data) -> Iterator[Finding]:
     """Too few rows, for the features, the classes or a model."""
     rows, columns = data.x.shape
     if rows < 50:
-        yield warning(f"There are only {rows} rows: any figure is a guess.")
+        there = f"There {either(rows, 'is', 'are')} only {counted(rows, 'row')}"
+        yield warning(f"{there}: any figure is a guess.")
     elif rows < 10 * columns:
         yield finding(
             "warning" if rows < 5 * columns else "note",
@@ -144,8 +151,9 @@ def constant(data: Data) -> Iterator[Finding]:
     everything = len(same) == data.columns
     yield finding(
         "error" if everything else "note",
-        f"{len(same):,} of {data.columns:,} features have one value in all rows and say nothing: "
-        f"{data.name(same)}.",
+        f"{len(same):,} of {counted(data.columns, 'feature')} "
+        f"{either(len(same), 'has', 'have')} one value in all rows and "
+        f"{either(len(same), 'says', 'say')} nothing: {data.name(same)}.",
         columns=same,
     )
 
@@ -174,8 +182,10 @@ def relevance(data: Data) -> Iterator[Finding]:
         )
     elif len(unrelated):
         yield note(
-            f"{len(unrelated):,} of {len(varied):,} features have no visible relation to y by "
-            f"themselves ({how}, p > 0.05): {data.name(unrelated)}.",
+            f"{len(unrelated):,} of {counted(len(varied), 'feature')} "
+            f"{either(len(unrelated), 'has', 'have')} no visible relation to y by "
+            f"{either(len(unrelated), 'itself', 'themselves')} ({how}, p > 0.05): "
+            f"{data.name(unrelated)}.",
             columns=unrelated,
         )
 
@@ -209,19 +219,22 @@ def outliers(data: Data) -> Iterator[Finding]:
             heavy.append(int(column))
     if alone:
         first, value = rows[0][0], data.x[rows[0][0], alone[0]]
+        concerned = np.unique(np.concatenate(rows))
         yield warning(
-            f"{len(np.unique(np.concatenate(rows))):,} rows have values far from all others, such "
-            f"as {value:g} in feature {data.names[alone[0]]}, row {first}, where 90% lie from "
-            f"{low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes for something "
-            f"missing? Features: {data.name(np.array(alone))}.",
-            np.unique(np.concatenate(rows)),
+            f"{counted(len(concerned), 'row')} {either(len(concerned), 'has', 'have')} values far "
+            f"from all others, such as {value:g} in feature {data.names[alone[0]]}, row {first}, "
+            f"where 90% lie from {low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes "
+            f"for something missing? {either(len(alone), 'Feature', 'Features')}: "
+            f"{data.name(np.array(alone))}.",
+            concerned,
             np.array(alone),
         )
     if heavy and not data.image:
         yield note(
-            f"{len(heavy):,} of {data.columns:,} features have values beyond three times the "
-            f"distance of their quartiles: {data.name(np.array(heavy))}. A logarithm, or "
-            f"clipping, may help.",
+            f"{len(heavy):,} of {counted(data.columns, 'feature')} "
+            f"{either(len(heavy), 'has', 'have')} values beyond three times the distance of "
+            f"{either(len(heavy), 'its', 'their')} quartiles: {data.name(np.array(heavy))}. A "
+            f"logarithm, or clipping, may help.",
             columns=np.array(heavy),
         )
 
@@ -318,7 +331,7 @@ def order(data: Data) -> Iterator[Finding]:
         absent = data.labels[(last == 0) & (shares > 0)]
         ends = f" The last fifth has none of {listed(absent.tolist())}." if len(absent) else ""
         yield warning(
-            f"The rows come sorted by label: neighbours differ {changes:,} times, {expected:,.0f} "
-            f"in random order.{ends} Shuffle them, or split with "
+            f"The rows come sorted by label: neighbours differ {counted(changes, 'time')}, "
+            f"{expected:,.0f} in random order.{ends} Shuffle them, or split with "
             f"validation_strategy='stratified': validation_split takes the last rows.",
         )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gpunn.common.names import counted, either
+
 from .checked_data import Data, Finding, error, finding, warning
 from .statistics import equal_rows, g_test, ks_statistic
 
@@ -23,16 +25,18 @@ def leakage(data: Data) -> Iterator[Finding]:
     if len(rows):
         yield finding(
             "error" if len(rows) > 0.01 * len(data.x_test) else "warning",
-            f"{len(rows):,} of {len(data.x_test):,} test rows ({len(rows) / len(data.x_test):.1%}) "
-            f"stand in the training data too, as test row {rows[0]}, which is training row "
-            f"{first[rows[0]]}: what is measured on them is memory.",
+            f"{len(rows):,} of {counted(len(data.x_test), 'test row')} "
+            f"({len(rows) / len(data.x_test):.1%}) {either(len(rows), 'stands', 'stand')} in the "
+            f"training data too, as test row {rows[0]}, which is training row {first[rows[0]]}: "
+            f"what is measured on {either(len(rows), 'it', 'them')} is memory.",
             rows,
         )
     near, looked = _near_copies(data, np.setdiff1d(data.sample_test, rows))
     if len(near):
         yield warning(
-            f"{len(near):,} of {looked:,} test rows looked at are nearly equal to a training row, "
-            f"as test row {near[0]}: less than {NEAR:.0%} of the usual distance of neighbours.",
+            f"{len(near):,} of {counted(looked, 'test row')} looked at "
+            f"{either(len(near), 'is', 'are')} nearly equal to a training row, as test row "
+            f"{near[0]}: less than {NEAR:.0%} of the usual distance of neighbours.",
             near,
         )
 
@@ -103,8 +107,9 @@ def shift(data: Data) -> Iterator[Finding]:
         worst = apart[distance[apart].argmax()]
         yield finding(
             "warning" if distance[worst] >= 0.2 else "note",
-            f"{len(apart):,} of {data.columns:,} features are distributed otherwise in the test "
-            f"data, most of all {data.names[worst]}: Kolmogorov-Smirnov distance "
+            f"{len(apart):,} of {counted(data.columns, 'feature')} "
+            f"{either(len(apart), 'is', 'are')} distributed otherwise in the test data, most of "
+            f"all {data.names[worst]}: Kolmogorov-Smirnov distance "
             f"{distance[worst]:.2f}, means {train[:, worst].mean():.4g} and "
             f"{test[:, worst].mean():.4g}. Figures on it say little about data like the "
             f"training data.",

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gpunn.common.names import counted, either
+
 from .cells import is_date, is_missing, missing_among, number, numbers
 from .reading import Table, TableError
 
@@ -84,13 +86,15 @@ def column_of(
     if len(different) > max(UNIQUE * len(known), 10) or (
         len(different) == len(known) and _ID.fullmatch(name)
     ):
-        share = f"{len(different):,} different ones in {len(known):,} rows"
+        share = f"{len(different):,} different ones in {counted(len(known), 'row')}"
         return Column(name, "left out", f"texts that are nearly all different ({share})")
     categories = [category for category, _ in different.most_common(most)]
     made = ["" if cell in nothing else cell for cell in cells]
     found = Column(name, "category", cells=made, categories=categories)
     if len(different) > most:
-        found.notes.append(f"{len(different) - most:,} rare categories count as one")
+        rare = len(different) - most
+        text = f"{rare:,} rare categories count as one"
+        found.notes.append("1 rare category counts as unknown" if rare == 1 else text)
     return found
 
 
@@ -114,7 +118,7 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
     if bad:
         shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
         more = ", ..." if len(bad) > 3 else ""
-        are = "cell is no number" if len(bad) == 1 else "cells are no numbers"
+        are = either(len(bad), "cell is no number", "cells are no numbers")
         found.notes.append(f"{len(bad):,} {are} and taken as missing: {shown}{more}")
     return found
 
@@ -161,11 +165,14 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
     nothing = missing_among(cells)
     present = np.array([i for i, cell in enumerate(cells) if cell not in nothing], int)
     if not len(present):
-        raise TableError(f"{where} is empty in all {table.rows:,} rows.")
+        raise TableError(f"{where} is empty in all {counted(table.rows, 'row')}.")
     values, bad = numbers([cells[i] for i in present], table.decimal)
     is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
     known = values[~np.isnan(values)]
     notes = []
+    if nothing_there := table.rows - len(present):
+        are = either(nothing_there, "is", "are")
+        notes.append(f"{counted(nothing_there, 'row')} without a target {are} left out")
     if task is None:
         few = is_numeric and not bad and len(np.unique(known)) <= FEW
         classes = not is_numeric or (few and bool((known == np.floor(known)).all()))
@@ -173,11 +180,12 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
     if task == "regression":
         if not is_numeric:
             raise TableError(
-                f"{where} is no number in {len(bad):,} of {len(present):,} rows, as "
+                f"{where} is no number in {len(bad):,} of {counted(len(present), 'row')}, as "
                 f"{_short(cells[present[bad[0]]])}: regression needs numbers."
             )
         if bad:
-            notes.append(f"{len(bad):,} rows whose target is no number are left out")
+            are = either(len(bad), "is", "are")
+            notes.append(f"{counted(len(bad), 'row')} whose target is no number {are} left out")
         good = ~np.isnan(values)
         present, y, names = present[good], values[good], []
     else:
@@ -193,8 +201,6 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
                 f"classes to learn. Is it another column"
                 + (", or --task regression?" if is_numeric else "?")
             )
-    if len(present) < table.rows:
-        notes.insert(0, f"{table.rows - len(present):,} rows without a target are left out")
     if len(np.unique(y)) < 2:
         raise TableError(
             f"{where} is {_short(cells[present[0]])} in all rows: there is nothing to learn."

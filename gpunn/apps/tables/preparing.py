@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.names import closest
+from gpunn.common.names import closest, either
 from gpunn.common.stored import ByName, Several, Text
 from gpunn.layers import (
     Concatenate,
@@ -180,7 +180,7 @@ class TableModel:
         """
         lacking = [name for name in self.columns if name not in table.names]
         if lacking:
-            are = "the column" if len(lacking) == 1 else "the columns"
+            are = either(len(lacking), "the column", "the columns")
             there = ", ".join(map(repr, table.names[:20])) + (", ..." * (len(table.names) > 20))
             raise TableError(
                 f"{table.path} lacks {are} {', '.join(map(repr, lacking[:20]))}; it has {there}."
