@@ -96,7 +96,7 @@ def check_gradients(
     random = np.random.default_rng(seed)
     check = _Check(directions, step, tolerance, random)
     first = subject[0] if isinstance(subject, (list, tuple)) else subject
-    several = isinstance(x, list) and all(map(_is_array_or_shape, x))
+    several = isinstance(x, list) and all(_is_shape(e) or isinstance(e, np.ndarray) for e in x)
     if getattr(first, "takes_list", False) or (several and getattr(first, "has_call", False)):
         arrays = [_array(entry, random) for entry in x]
     elif isinstance(subject, Model):
@@ -118,10 +118,6 @@ def check_gradients(
 
 def _is_shape(x: Any) -> bool:
     return isinstance(x, tuple) and all(isinstance(n, int) for n in x)
-
-
-def _is_array_or_shape(x: Any) -> bool:
-    return _is_shape(x) or isinstance(x, np.ndarray)
 
 
 def _array(x: Any, random: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ node becomes a `Call`: all that a layer sees when it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,32 @@ class Plan:
             for name, p in node.layer.named_parameters():
                 found.setdefault(id(p), (f"{node.name}/{name}", p))
         return dict(found.values())
+
+    def nodes_from(
+        self, start: int, sources: Sequence[int], path: str = "", training: bool | None = None
+    ) -> tuple[list[Node], list[int]]:
+        """Its nodes as those of another plan from number ``start`` on, and there its outputs.
+
+        Args:
+            start: how many nodes the other plan has.
+            sources: numbers, in the other plan, of what this one's inputs are.
+            path: what is put before the nodes' names.
+            training: as of `Node`, where not each node's own.
+        """
+
+        def there(number: int) -> int:
+            return start + number if number >= 0 else sources[INPUT - number]
+
+        nodes = [
+            replace(
+                node,
+                sources=tuple(map(there, node.sources)),
+                name=f"{path}{node.name}",
+                training=node.training if training is None else training,
+            )
+            for node in self.nodes
+        ]
+        return nodes, [there(number) for number in self.outputs]
 
     def readers(self, number: int) -> list[int]:
         """Numbers of the nodes that read this node or input, or the model's output so often."""

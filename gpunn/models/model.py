@@ -1,39 +1,20 @@
-"""`Model`: layers put together as a graph, trained, evaluated and saved."""
+"""`Model`: layers put together as a graph, and written to files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
 from gpunn import saving
-from gpunn.callbacks import CallbackList, History
-from gpunn.callbacks.streams import check_verbose
-from gpunn.common.arguments import (
-    check_choice,
-    check_epochs,
-    check_fraction,
-    check_integer,
-)
 from gpunn.common.overrides import PAGE
-from gpunn.feeding import classes, data
-from gpunn.feeding.arrays import value_range
-from gpunn.feeding.batches import Batches, check_ends, peek
-from gpunn.feeding.rows import Rows
-from gpunn.feeding.sparse import fed
 from gpunn.layers.symbolic import Sample
 from gpunn.structure.calls import arguments_of
 from gpunn.structure.graph import Graph, restore_graph
-from gpunn.training import loops
-from gpunn.training.programs import Programs
 
-from .predicting import DEFAULT_BATCH, PREDICT_BATCH, PredictingModel, rows_of_a_batch
+from .fitting import FittingModel
 
 
-class Model(PredictingModel):
+class Model(FittingModel):
     """Layers put together as any graph without a cycle, from its inputs to its outputs.
 
     Each layer is called on what `gpunn.Input` or other layers gave; the model is what lies
@@ -156,234 +137,6 @@ class Model(PredictingModel):
         inputs, outputs = restore_graph(graph)
         return cls(inputs, outputs, **config)
 
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
-        *,
-        validation_strategy: str = "tail",
-    ) -> History:
-        """Train for some epochs.
-
-        Args:
-            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; a frame of
-                pandas, polars or Arrow; sparse rows of SciPy, which are made dense batch by
-                batch; of several inputs a list, or a dictionary by their names; or something
-                that yields batches ``(x, y)`` or ``(x, y, weight)``.
-            y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
-            batch_size: samples a step; the last batch may be smaller. By default 32, or where
-                ``steps_per_epoch`` is given, as many as divide the rows among that many steps.
-            epochs: number of the last epoch (counted from ``initial_epoch``).
-            verbose: 0 nothing; 1 a line an epoch, and in a terminal or notebook a bar with the
-                figures so far while it runs; 2 only the line; ``"auto"`` 1 in a terminal or
-                notebook, otherwise 2.
-            callbacks: a callback or a list of them.
-            validation_split: share of the rows to validate on.
-            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches.
-            shuffle: whether each epoch visits the rows in a new order.
-            class_weight: factor on the loss by class.
-            sample_weight: factor on the loss by row.
-            initial_epoch: epoch to begin with, to go on with a loaded model.
-            steps_per_epoch: batches an epoch; all by default.
-            validation_steps, validation_batch_size, validation_freq: as they say; the batch is
-                ``batch_size`` by default, or what divides the rows among the steps.
-            validation_strategy: which rows validation_split takes: ``"tail"`` (as
-                Keras), ``"shuffled"`` or ``"stratified"``.
-
-        Returns:
-            A History whose ``history`` maps each figure to its values by epoch. The
-            figures without ``val_`` are means over the epoch while the weights change.
-
-        Raises:
-            ValueError, TypeError: for data or arguments that do not fit, before the
-                first step.
-            RuntimeError: if the model is being trained already, by another thread or by the
-                call that a callback is part of.
-            gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
-            gpunn.models.OutOfMemoryError: if the device has no room for a batch; it says
-                which batch size would fit. Data that it has no room for are streamed from
-                the host, which is announced.
-        """
-        batch_size = check_integer("batch_size", batch_size, 1, None)
-        epochs = check_integer("epochs", epochs, 0)
-        initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
-        steps = check_integer("steps_per_epoch", steps_per_epoch, 1, None)
-        validation_steps = check_integer("validation_steps", validation_steps, 1, None)
-        validation_batch = check_integer(
-            "validation_batch_size", validation_batch_size, 1, batch_size
-        )
-        check_fraction("validation_split", validation_split, below_one=True)
-        check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
-        verbose = check_verbose(verbose)
-        validation_freq = check_epochs("validation_freq", validation_freq)
-        with self._training("fit"):
-            some, order = batch_size or DEFAULT_BATCH, self._seed if shuffle else None
-            divided = None if batch_size else steps
-            x, y, sample_weight = fed(x, y, sample_weight, some, order, divided)
-            trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
-            if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
-                rest = {name: v for name, v in self.trained_on.items() if name != "range"}
-                found = value_range(x)
-                self.trained_on = {"range": found, **rest} if found else rest
-            validation: Any = None
-            if validation_data is not None:
-                validation = self._validation_source(validation_data)
-            elif validation_split:
-                if not isinstance(rows, Rows):
-                    raise ValueError(
-                        "validation_split needs arrays; x yields batches. Use validation_data."
-                    )
-                rows, validation = classes.split(
-                    rows, validation_split, validation_strategy, trainer.spec, trainer.seed
-                )
-            for argument, given, option, limit in (
-                ("x", rows, "steps_per_epoch", steps),
-                ("validation_data", validation, "validation_steps", validation_steps),
-            ):
-                check_ends(getattr(given, "source", None), limit, argument, option)
-                once = isinstance(given, Batches) and given.once
-                if once and limit is None and epochs > initial_epoch + 1:
-                    raise ValueError(
-                        f"{argument} is a generator, which can be read only once: pass {option}, "
-                        f"or something that can be iterated anew each epoch."
-                    )
-            size = rows_of_a_batch(batch_size, rows, steps)
-            feed = loops.Feed(trainer, rows, size, True, bool(shuffle), steps)
-            size = rows_of_a_batch(validation_batch, validation, validation_steps)
-            check = validation and loops.Feed(
-                trainer, validation, size, False, limit=validation_steps
-            )
-            run = range(initial_epoch, epochs)
-            callback_list = CallbackList(
-                callbacks,
-                add_history=True,
-                add_progbar=verbose != 0,
-                model=self,
-                epochs=epochs,
-                steps=steps or feed.steps(),
-                verbose=verbose,
-                samples=feed.samples(),
-                initial_epoch=initial_epoch,
-                batch_size=batch_size if isinstance(rows, Rows) else None,
-            )
-            # If no user code runs between epochs, the preparations are made once for all of them.
-            alone = callback_list.only_watch and isinstance(rows, Rows)
-            with (
-                callback_list,
-                trainer.train() as programs,
-                feed.at_work(programs) if alone else nullcontext(),
-            ):
-                loops.fit(self, programs, feed, check, callback_list, run, validation_freq)
-            assert self.history is not None
-            return self.history
-
-    def _source(
-        self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
-    ) -> tuple[Any, Rows | Batches]:
-        """The trainer, and the data as rows or batches."""
-        if data.is_array(x):
-            trainer = self._ready(argument, x, y)
-            where = "validation_data: " if argument == "validation_data" else ""
-            rows = data.to_rows(
-                trainer.spec, x, y, weight, class_weight, where=where, call=argument
-            )
-            return trainer, rows
-        if y is not None or weight is not None:
-            extra = "y" if y is not None else "sample_weight"
-            raise ValueError(
-                f"{argument}: x yields batches, which bring their own {extra}; leave it out."
-            )
-        source, first = peek(x, "validation_data" if argument == "validation_data" else "x")
-        trainer = self._ready(
-            argument, *(first[:2] if isinstance(first, (tuple, list)) else [first])
-        )
-        return trainer, Batches(trainer.spec, source, first, argument, class_weight)
-
-    def _validation_source(self, given: Any) -> Rows | Batches:
-        assert self.plan is not None
-        x, y, weight = fed(*data.validation_parts(given, len(self.graph.inputs)), PREDICT_BATCH)
-        return self._source(x, y, weight, None, "validation_data")[1]
-
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Loss and metrics on data, with the weights as they are.
-
-        Args:
-            x, y, sample_weight: as for `fit`.
-            batch_size: rows at a time; by default a good number, or where ``steps`` is given,
-                as many as divide the rows among that many steps.
-            steps: number of batches; all by default.
-            verbose, callbacks: as for `fit`.
-            return_dict: whether to return a dictionary.
-
-        Returns:
-            The loss, or with metrics a list ``[loss, metric, ...]``; with
-            ``return_dict`` a dictionary by name.
-        """
-        batch_size = check_integer("batch_size", batch_size, 1, None)
-        steps = check_integer("steps", steps, 1, None)
-        verbose = check_verbose(verbose)
-        check_ends(x, steps, "x", "steps")
-        x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
-        trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
-        size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
-        feed = loops.Feed(trainer, rows, size, False, limit=steps)
-        callback_list = CallbackList(
-            callbacks, model=self, steps=steps or feed.steps(), verbose=verbose
-        )
-        evaluated = partial(loops.evaluate, self)
-        logs = trainer.evaluations.call(evaluated, feed, callback_list)
-        if verbose:
-            print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
-        return _result(logs, return_dict)
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """One update on one batch; returns its loss (before the update) and metrics."""
-        with self._training("train_on_batch"):
-            trainer = self._ready("train_on_batch", x, y)
-            rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
-            with trainer.train() as programs:
-                logs = programs.on_batch(rows)
-        return _result(logs, return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """Loss and metrics of one batch."""
-        trainer = self._ready("test_on_batch", x, y)
-        rows = data.to_rows(trainer.spec, x, y, sample_weight)
-        return _result(trainer.evaluations.call(Programs.on_batch, rows), return_dict)
-
     # -- files
 
     def save(
@@ -437,10 +190,3 @@ class Model(PredictingModel):
     def load_weights(self, filepath: Any, **options: Any) -> None:
         """Read what `save_weights` or `save` wrote; see `gpunn.saving.load_weights`."""
         saving.load_weights(self, filepath, **options)
-
-
-def _result(logs: dict[str, float], return_dict: bool) -> Any:
-    if return_dict:
-        return logs
-    values = list(logs.values())
-    return values if len(values) > 1 else values[0]

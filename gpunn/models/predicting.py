@@ -34,7 +34,7 @@ PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not 
 
 
 class PredictingModel(CompilableModel):
-    """`CompilableModel` with predictions; `Model` adds the graph, fit and evaluate."""
+    """`CompilableModel` with predictions; `FittingModel` adds fit and evaluate."""
 
     abstract = True  # not an entry to look up
     not_copied = CompilableModel.not_copied | {"_last_predictor"}

@@ -1,12 +1,17 @@
-"""What reading an optimizer's learning rate gives."""
+"""What an optimizer's learning rate is set to, and what reading it gives."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from gpunn.common.arguments import check_number
 from gpunn.common.config import floatx
+
+from . import schedules
+from .schedules import LearningRateSchedule
 
 
 class LearningRate(float):
@@ -36,3 +41,35 @@ class LearningRate(float):
     def assign(self, value: Any) -> None:
         """Set the optimizer's learning rate to ``value``."""
         self._optimizer.learning_rate = value
+
+
+def given_schedule(value: Any) -> LearningRateSchedule | None:
+    """The schedule that ``value`` is or makes: an object, a configuration or a function; None if
+    it is a number."""
+    if isinstance(value, (LearningRateSchedule, dict)) or callable(value):
+        return schedules.get(value)
+    return None
+
+
+def checked_rate(
+    value: Any, before: float | LearningRateSchedule
+) -> float | LearningRateSchedule:
+    """What a learning rate becomes that is set to ``value``, a number or a schedule.
+
+    Raises:
+        TypeError: for a number where a schedule was ``before``.
+        ValueError: for a number below 0, or one that is not finite.
+    """
+    schedule = given_schedule(value)
+    if schedule is not None:
+        return schedule
+    if isinstance(before, LearningRateSchedule):
+        raise TypeError(
+            f"learning_rate={value!r}: this optimizer was created with a "
+            f"{type(before).__name__}, which computes the rate anew for each update. Set another "
+            f"schedule, or compile with a number to set it yourself."
+        )
+    rate = float(check_number("learning_rate", value))
+    if not rate >= 0 or math.isinf(rate):
+        raise ValueError(f"learning_rate must be a finite number of at least 0; got {rate!r}.")
+    return rate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -20,7 +19,6 @@ from gpunn.common.arguments import (
     check_fraction,
     check_integer,
     check_not_negative,
-    check_number,
     check_positive,
     optional,
 )
@@ -30,8 +28,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.core.arena import Arena, Parameter
 
-from . import schedules
-from .learning_rate import LearningRate
+from .learning_rate import LearningRate, checked_rate
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
@@ -147,22 +144,9 @@ class Optimizer(Formula):
         return LearningRate(now, self)
 
     def _set_rate(self, value: Any) -> None:
-        schedule = given_schedule(value)
-        if schedule is not None:
-            self._learning_rate = schedule
-            return
-        if isinstance(self._learning_rate, LearningRateSchedule):
-            raise TypeError(
-                f"learning_rate={value!r}: this optimizer was created with a "
-                f"{type(self._learning_rate).__name__}, which computes the rate anew for each "
-                f"update. Set another schedule, or compile with a number to set it yourself."
-            )
-        value = float(check_number("learning_rate", value))
-        if not value >= 0 or math.isinf(value):
-            raise ValueError(f"learning_rate must be a finite number of at least 0; got {value!r}.")
-        self._learning_rate = value
-        if self._control is not None:
-            self._control.set_learning_rate(value)
+        self._learning_rate = rate = checked_rate(value, self._learning_rate)
+        if self._control is not None and not isinstance(rate, LearningRateSchedule):
+            self._control.set_learning_rate(rate)
 
     learning_rate: Any = field(managed=property(_rate_now, _set_rate))
     # Without a type here too: each optimizer has it as an argument at another place.
@@ -395,14 +379,6 @@ class Optimizer(Formula):
         schedule = self.schedules.get(LEARNING_RATE)
         rate = float(self.learning_rate) if schedule is None else registry.serialize(schedule)
         return {**super().get_config(), "learning_rate": rate}
-
-
-def given_schedule(value: Any) -> LearningRateSchedule | None:
-    """The schedule that ``value`` is or makes: an object, a configuration or a function; None if
-    it is a number."""
-    if isinstance(value, (LearningRateSchedule, dict)) or callable(value):
-        return schedules.get(value)
-    return None
 
 
 get, serialize, deserialize = lookups(Optimizer)

@@ -11,7 +11,8 @@ from gpunn.backends.contract.control import PARAMETERS
 from gpunn.common.arguments import check_flag, check_fraction
 from gpunn.common.fields import field
 
-from .optimizer import Optimizer, Slots, given_schedule
+from .learning_rate import given_schedule
+from .optimizer import Optimizer, Slots
 from .schedules import LearningRateSchedule
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -233,21 +232,10 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         given: Any = None,
     ) -> list[int]:
         self._build(shapes)
-        plan, start = self._known_plan("plan"), len(nodes)
-
-        def here(number: int) -> int:
-            return start + number if number >= 0 else sources[-1 - number]
-
-        nodes += [
-            replace(
-                node,
-                sources=tuple(map(here, node.sources)),
-                name=f"{path}{self.name}/{node.name}",
-                training=node.training if training is None else training,
-            )
-            for node in plan.nodes
-        ]
-        return [here(number) for number in plan.outputs]
+        plan = self._known_plan("plan")
+        more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{self.name}/", training)
+        nodes += more
+        return outputs
 
     # -- inside the call of a layer or of another model
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import metrics as metrics_module
 from gpunn import optimizers
 from gpunn.backends.shared.precision import check_precision
 from gpunn.callbacks import History
@@ -25,19 +24,14 @@ from gpunn.layers.symbolic import Form, Sample
 from gpunn.structure.structure import Structure
 
 from .alone import TrainingOf, in_training
-from .matching import (
-    given_loss_weights,
-    given_losses,
-    given_metrics,
-    warn_of_zero_gradients,
-)
+from .matching import Compiled, warn_of_zero_gradients
 from .predictor import Predictor
 from .readings import constant_outputs
 from .trainer import Trainer
 
 
 class CompilableModel(Structure):
-    """`Structure` with `compile` and the `Trainer` that it leads to; `Model` adds the loops."""
+    """`Structure` with `compile` and the `Trainer` that it leads to."""
 
     abstract = True  # not an entry to look up
     stop_training = stop_evaluating = stop_predicting = False
@@ -55,9 +49,7 @@ class CompilableModel(Structure):
     _trains: Exclusive
     _warned = False  # of layers through which nothing learns, since compile
     _noted = False  # whether the notes of `readings` were printed, since compile
-    _compiled: Mapping[str, list[list[Any]]] | None = None  # the metrics of each output
-    _losses: list[Any] | None = None  # of each output
-    _loss_weights: list[float] | None = None
+    _compiled: Compiled | None = None
     _asked: dict[str, Any] | None = None  # of compile, before the outputs are known
 
     _last_predictor: Predictor | None = None
@@ -165,32 +157,14 @@ class CompilableModel(Structure):
                 loss = loss_weights = metrics = weighted_metrics = None
         _ = self.trainer  # of a copy: an optimizer that stays goes on
         names = self._target_names()
-        compiled = {
-            "metrics": given_metrics("metrics", metrics, names),
-            "weighted_metrics": given_metrics("weighted_metrics", weighted_metrics, names),
-        }
-        weights = given_loss_weights(loss_weights, names)
+        compiled = Compiled.of(names, loss, loss_weights, metrics, weighted_metrics)
         check_precision(matmul_precision)
-        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
-        self.matmul_precision = matmul_precision
-        self._losses = given_losses(loss, names)
-        self.loss = self._losses[0] if len(names) == 1 else self._losses
-        if not any(self._losses):
-            self.loss = None
-        for k, name in enumerate(names):
-            if (
-                self._losses[k] is None
-                and (compiled["metrics"][k] or compiled["weighted_metrics"][k])
-                and len(names) > 1
-            ):
-                raise ValueError(
-                    f"The output {name!r} has metrics but no loss: nothing compares it with "
-                    f"targets. Give it a loss, with 0 in loss_weights if it shall not count."
-                )
-        if self.optimizer is not None:
-            self.optimizer.take_owner(self)
-        self._compiled = compiled
-        self._loss_weights = weights
+        optimizer = None if optimizer is None else optimizers.get(optimizer)
+        if optimizer is not None:
+            optimizer.take_owner(self)
+        self.optimizer, self.matmul_precision = optimizer, matmul_precision
+        self._compiled, losses = compiled, compiled.losses
+        self.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
         self._trainer = None
         self._warned = self._noted = False
         self._seed = draw_seed()
@@ -204,7 +178,7 @@ class CompilableModel(Structure):
 
     @property
     def compiled(self) -> bool:
-        return bool(self._compiled)
+        return self._compiled is not None
 
     def _take_parameters(self, plan: Plan) -> bool:
         before = self._trainer
@@ -239,11 +213,11 @@ class CompilableModel(Structure):
             self._arena,
             self._spec(),
             self.optimizer,
-            self._compiled["metrics"],
-            self._compiled["weighted_metrics"],
+            self._compiled.metrics,
+            self._compiled.weighted_metrics,
             self._seed,
             self.matmul_precision,
-            self._loss_weights,
+            self._compiled.loss_weights,
         )
 
     def _take_kept_training(self, trainer: Trainer) -> None:
@@ -276,7 +250,7 @@ class CompilableModel(Structure):
         inputs, plan = self.graph.input_names, self._plan
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
-        losses = self._losses if self._losses is not None else [None] * len(plan.outputs)
+        losses = self._compiled.losses if self._compiled else [None] * len(plan.outputs)
         targets = [
             Target(name, shape, loss) for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
@@ -366,8 +340,8 @@ class CompilableModel(Structure):
         """Whether there is a loss, or a layer that may add one and no metric without a loss."""
         if self.plan is None or not self._compiled:
             return False
-        measured = any(metrics for given in self._compiled.values() for metrics in given)
-        return self.loss is not None or (not measured and self._may_add_losses(self.plan))
+        penalized = not self._compiled.measures and self._may_add_losses(self.plan)
+        return self.loss is not None or penalized
 
     @staticmethod
     def _may_add_losses(plan: Plan) -> bool:
@@ -380,27 +354,9 @@ class CompilableModel(Structure):
         """What `compile` was given, as values that JSON can hold; None before that."""
         if not self._compiled:
             return None
-        assert self._losses is not None
-
-        def each(values: list[Any]) -> Any:
-            return values if len(values) > 1 else values[0]
-
         return {
             "optimizer": registry.serialize(self.optimizer),
-            "loss": each([registry.serialize(loss) for loss in self._losses]),
-            "loss_weights": self._loss_weights,
-            **{
-                key: each(
-                    [
-                        [
-                            m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
-                            for m in metrics
-                        ]
-                        for metrics in given
-                    ]
-                )
-                for key, given in self._compiled.items()
-            },
+            **self._compiled.get_config(),
             "matmul_precision": self.matmul_precision,
         }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gpunn import losses
 from gpunn import metrics as metrics_module
+from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
@@ -18,6 +20,75 @@ from gpunn.ops.reductions import argmax
 from gpunn.ops.shapes import squeeze
 from gpunn.ops.tensor import Tensor
 from gpunn.structure.graph import by_name
+
+
+@dataclass
+class Compiled:
+    """What `compile` was given of the outputs, each entry for one of them.
+
+    Attributes:
+        losses: None of an output that is left alone.
+        loss_weights: factors in the sum of the losses; None if none were given.
+        metrics, weighted_metrics: lists, as they were given.
+    """
+
+    losses: list[Loss | None]
+    loss_weights: list[float] | None
+    metrics: list[list[Any]]
+    weighted_metrics: list[list[Any]]
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
+    ) -> Compiled:
+        """Of outputs with these names; of a single one the name is empty.
+
+        Raises:
+            ValueError: for what is unknown, too much or too little, and metrics without a loss.
+        """
+        found = cls(
+            metrics=given_metrics("metrics", metrics, names),
+            weighted_metrics=given_metrics("weighted_metrics", weighted_metrics, names),
+            loss_weights=given_loss_weights(loss_weights, names),
+            losses=given_losses(loss, names),
+        )
+        for k, name in enumerate(names):
+            measured = found.metrics[k] or found.weighted_metrics[k]
+            if found.losses[k] is None and measured and len(names) > 1:
+                raise ValueError(
+                    f"The output {name!r} has metrics but no loss: nothing compares it with "
+                    f"targets. Give it a loss, with 0 in loss_weights if it shall not count."
+                )
+        return found
+
+    @property
+    def measures(self) -> bool:
+        """Whether there is a metric."""
+        return any(self.metrics) or any(self.weighted_metrics)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `compile`, as values that JSON can hold."""
+
+        def each(values: list[Any]) -> Any:
+            return values if len(values) > 1 else values[0]
+
+        def named(given: list[list[Any]]) -> Any:
+            return each(
+                [
+                    [
+                        m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
+                        for m in metrics
+                    ]
+                    for metrics in given
+                ]
+            )
+
+        return {
+            "loss": each([registry.serialize(loss) for loss in self.losses]),
+            "loss_weights": self.loss_weights,
+            "metrics": named(self.metrics),
+            "weighted_metrics": named(self.weighted_metrics),
+        }
 
 
 def _several(given: Any) -> bool:
