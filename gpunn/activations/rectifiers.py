@@ -212,13 +212,10 @@ class _Exponential(Activation):
         xp.add(slope, self.depth, out=slope)
         if self.rate != 1.0:
             xp.multiply(slope, self.rate, out=slope)
-        missing = self.scale - self.rate * self.depth  # of the slope above 0
-        if missing:
+        if self.scale != self.rate * self.depth:
             above = backend.scratch(saved.shape, bool, "above")
-            more = backend.scratch(saved.shape, saved.dtype, "more")
             xp.greater(saved, 0.0, out=above)
-            xp.multiply(above, missing, out=more, dtype=saved.dtype)
-            xp.add(slope, more, out=slope)
+            xp.copyto(slope, self.scale, where=above)
         xp.multiply(dy, slope, out=out)
 
 

@@ -103,7 +103,7 @@ class BinaryCrossentropy(_Crossentropy):
                 xp.copysign(gradient, y_pred, out=gradient)
                 xp.add(gradient, 0.5, out=gradient)  # sigmoid(z)
                 xp.subtract(gradient, target, out=gradient)
-                xp.multiply(gradient, 1.0 / n, out=gradient)
+                xp.divide(gradient, n, out=gradient)
             # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0.
             mask = backend.scratch(shape, bool, "mask")
             xp.greater(y_pred, 0.0, out=mask)
@@ -113,7 +113,7 @@ class BinaryCrossentropy(_Crossentropy):
             xp.copyto(a, 0.0, where=mask)
             xp.add(b, a, out=b)
             backend.row_sums(b, values)
-            xp.multiply(values, 1.0 / n, out=values)
+            xp.divide(values, n, out=values)
             return
         p = backend.scratch(shape, dtype, "p")
         xp.clip(y_pred, epsilon(), 1.0 - epsilon(), out=p)
@@ -130,12 +130,12 @@ class BinaryCrossentropy(_Crossentropy):
             xp.divide(inside, gradient, out=gradient)
             xp.subtract(p, target, out=p)
             xp.multiply(gradient, p, out=gradient)
-            xp.multiply(gradient, 1.0 / n, out=gradient)
+            xp.divide(gradient, n, out=gradient)
         xp.subtract(1.0, target, out=p)
         xp.multiply(b, p, out=b)
         xp.add(a, b, out=a)
         backend.row_sums(a, values)
-        xp.multiply(values, -1.0 / n, out=values)
+        xp.divide(values, -n, out=values)
 
 
 class CategoricalCrossentropy(_Crossentropy):

@@ -280,9 +280,9 @@ class ElementLoss(BothAtOnce):
         backend.row_sums(terms, values)
         n = y_pred.shape[-1]
         if self.mean and n > 1:
-            backend.xp.multiply(values, 1.0 / n, out=values)
+            backend.xp.divide(values, n, out=values)
             if gradient is not None:
-                backend.xp.multiply(gradient, 1.0 / n, out=gradient)
+                backend.xp.divide(gradient, n, out=gradient)
 
 
 _row_functions: dict[str, Callable[..., np.ndarray]] = {}

@@ -25,11 +25,11 @@ class MeanSquaredError(ReductionFirst):
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         _half_squares(backend, y_true, y_pred, values)
-        backend.xp.multiply(values, 2.0 / y_pred.shape[-1], out=values)
+        backend.xp.divide(values, y_pred.shape[-1] / 2, out=values)
 
     def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
         backend.xp.subtract(y_pred, y_true, out=gradient)
-        backend.xp.multiply(gradient, 2.0 / y_pred.shape[-1], out=gradient)
+        backend.xp.divide(gradient, y_pred.shape[-1] / 2, out=gradient)
 
 
 class HalfSquaredError(ReductionFirst):

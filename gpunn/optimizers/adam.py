@@ -59,6 +59,7 @@ class Adam(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
+        scaled = backend.scratch(w.shape, w.dtype, "scaled")
         m, v = slots["m"], slots["v"]
         rate = rate * one_minus_power(backend, self.beta_2, t) ** 0.5
         rate = rate / one_minus_power(backend, self.beta_1, t)
@@ -71,6 +72,6 @@ class Adam(Optimizer):
             v = v_max
         xp.sqrt(v, out=step)
         xp.add(step, self.epsilon, out=step)
-        xp.divide(m, step, out=step)
-        xp.multiply(step, rate, out=step)
+        xp.multiply(m, rate, out=scaled)
+        xp.divide(scaled, step, out=step)
         xp.subtract(w, step, out=w)

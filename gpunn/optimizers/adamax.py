@@ -37,12 +37,13 @@ class Adamax(_TwoMeans):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
+        scaled = backend.scratch(w.shape, w.dtype, "scaled")
         m, u = slots["m"], slots["u"]
         approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(u, self.beta_2, out=u)
         xp.abs(g, out=step)
         xp.maximum(u, step, out=u)
         xp.add(u, self.epsilon, out=step)
-        xp.divide(m, step, out=step)
-        xp.multiply(step, rate / one_minus_power(backend, self.beta_1, t), out=step)
+        xp.multiply(m, rate / one_minus_power(backend, self.beta_1, t), out=scaled)
+        xp.divide(scaled, step, out=step)
         xp.subtract(w, step, out=w)

@@ -42,11 +42,12 @@ class Lamb(_TwoMeans):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         m, v, direction = slots["m"], slots["v"], slots["direction"]
+        scaled = backend.scratch(w.shape, w.dtype, "scaled")
         approach(backend, m, g, 1 - self.beta_1, direction)
         xp.multiply(g, g, out=direction)
         approach(backend, v, direction, 1 - self.beta_2, direction)
         xp.multiply(v, 1 / one_minus_power(backend, self.beta_2, t), out=direction)
         xp.sqrt(direction, out=direction)
         xp.add(direction, self.epsilon, out=direction)
-        xp.divide(m, direction, out=direction)
-        xp.multiply(direction, 1 / one_minus_power(backend, self.beta_1, t), out=direction)
+        xp.multiply(m, 1 / one_minus_power(backend, self.beta_1, t), out=scaled)
+        xp.divide(scaled, direction, out=direction)

@@ -50,10 +50,12 @@ class Nadam(_TwoMeans):
         step = backend.scratch(w.shape, w.dtype, "step")
         ahead = backend.scratch(w.shape, w.dtype, "ahead")
         m, v = slots["m"], slots["v"]
-        mu, mu_next = (self.beta_1 * (1 - 0.5 * 0.96**i) for i in (t, t + 1))
-        product = self.beta_1**t * self.products[min(int(t), self.product_count) - 1]
-        of_mean = rate * mu_next / (1 - product * mu_next)
-        of_gradient = rate * (1 - mu) / (1 - product)
+        now, following = (min(int(i), self.product_count - 1) for i in (t - 1, t))
+        products, power = self.products, 1 - one_minus_power(backend, self.beta_1, t)
+        mu = self.beta_1 * (products[now] / products[now - 1] if now else products[0])
+        mu_next = self.beta_1 * products[following] / products[now]
+        of_mean = rate * mu_next / (1 - power * self.beta_1 * products[following])
+        of_gradient = rate * (1 - mu) / (1 - power * products[now])
         approach(backend, m, g, 1 - self.beta_1, step)
         xp.multiply(g, g, out=step)
         approach(backend, v, step, 1 - self.beta_2, step)

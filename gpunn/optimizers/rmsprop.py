@@ -60,6 +60,7 @@ class RMSprop(Optimizer):
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp = backend.xp
         step = backend.scratch(w.shape, w.dtype, "step")
+        scaled = backend.scratch(w.shape, w.dtype, "scaled")
         v = slots["velocity"]
         xp.multiply(g, g, out=step)
         averaged(backend, v, step, self.rho, step)
@@ -71,8 +72,8 @@ class RMSprop(Optimizer):
             v = step
         xp.add(v, self.epsilon, out=step)
         xp.sqrt(step, out=step)
-        xp.divide(g, step, out=step)
-        xp.multiply(step, rate, out=step)
+        xp.multiply(g, rate, out=scaled)
+        xp.divide(scaled, step, out=step)
         if self.momentum:
             m = slots["momentum"]
             xp.multiply(m, self.momentum, out=m)

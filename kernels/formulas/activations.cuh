@@ -164,7 +164,7 @@ template <typename T> struct Silu : Activation {
     HD T forward(T x) const { return gates::above_far(x) * math::sigmoid(x); }
     HD T gradient(T x, T dy) const {
         const T z = gates::near(x), g = math::sigmoid(z);
-        return dy * (g + z * g * (T(1) - g));
+        return dy * (g + (T(1) - g) * g * z);
     }
 };
 
@@ -185,7 +185,7 @@ template <typename T> struct Gelu : Activation {
     HD T forward(T x) const { return gates::above_far(x) * gate(x); }
     HD T gradient(T x, T dy) const {
         const T z = gates::near(x);
-        return dy * (gate(z) + z * math::exp(z * z * T(-0.5)) * T(0.39894228040143267794));
+        return dy * (gate(z) + math::exp(z * z * T(-0.5)) * T(0.39894228040143267794) * z);
     }
 };
 
@@ -199,7 +199,7 @@ template <typename T> struct GeluTanh : Activation {
     HD T gradient(T x, T dy) const {
         const T z = gates::near(x), g = gate(z);
         const T slope = (z * z * T(3 * 0.044715) + T(1)) * T(1.5957691216057307117);
-        return dy * (g + z * slope * g * (T(1) - g));
+        return dy * (g + slope * ((T(1) - g) * g) * z);
     }
 };
 
@@ -216,7 +216,7 @@ template <typename T> struct Mish : Activation {
     }
     HD T gradient(T x, T dy) const {
         const T z = gates::near(x), e = power(z), n = e * (e + T(2)), m = n + T(2);
-        return dy * (n / m + z * (T(4) * e * (e + T(1)) / (m * m)));
+        return dy * (n / m + T(4) * e * (e + T(1)) / (m * m) * z);
     }
 };
 

@@ -203,11 +203,12 @@ template <typename T> struct Adagrad : Optimizer {
 // + epsilon) / (mean square of the gradients + epsilon).
 template <typename T> struct Adadelta : Optimizer {
     enum { RHO, EPSILON, WEIGHT_DECAY };
-    T rate, rho, epsilon, decay;
+    T rate, rho, one_minus_rho, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
         rho = T(parameters[RHO]);
+        one_minus_rho = T(1 - parameters[RHO]);
         epsilon = T(parameters[EPSILON]);
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
@@ -215,10 +216,10 @@ template <typename T> struct Adadelta : Optimizer {
     HD void apply(int64 i, T g, T* weights, T* gradients, T* steps, T*) const {
         T w = weights[i];
         w -= w * decay;
-        const T s = rho * gradients[i] + (T(1) - rho) * (g * g);
+        const T s = rho * gradients[i] + one_minus_rho * (g * g);
         const T step = math::sqrt(steps[i] + epsilon) * g / math::sqrt(s + epsilon);
         gradients[i] = s;
-        steps[i] = rho * steps[i] + (T(1) - rho) * (step * step);
+        steps[i] = rho * steps[i] + one_minus_rho * (step * step);
         weights[i] = w - rate * step;
     }
 };
@@ -228,12 +229,13 @@ template <typename T> struct Adadelta : Optimizer {
 // m = momentum m + step, w -= m.
 template <typename T> struct RMSprop : Optimizer {
     enum { RHO, MOMENTUM, EPSILON, CENTERED, WEIGHT_DECAY };
-    T rate, rho, momentum, epsilon, decay;
+    T rate, rho, one_minus_rho, momentum, epsilon, decay;
     bool centered, has_momentum;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
         rho = T(parameters[RHO]);
+        one_minus_rho = T(1 - parameters[RHO]);
         momentum = T(parameters[MOMENTUM]);
         epsilon = T(parameters[EPSILON]);
         centered = parameters[CENTERED] != 0;
@@ -245,10 +247,10 @@ template <typename T> struct RMSprop : Optimizer {
     HD void apply(int64 i, T g, T* weights, T* squares, T* second, T* third) const {
         T w = weights[i];
         w -= w * decay;
-        T v = rho * squares[i] + (T(1) - rho) * (g * g);
+        T v = rho * squares[i] + one_minus_rho * (g * g);
         squares[i] = v;
         if (centered) {
-            const T mean = rho * second[i] + (T(1) - rho) * g;
+            const T mean = rho * second[i] + one_minus_rho * g;
             second[i] = mean;
             v -= mean * mean;
         }
@@ -266,20 +268,22 @@ template <typename T> struct RMSprop : Optimizer {
 // w -= rate sign(b1 m + (1 - b1) g),  m = b2 m + (1 - b2) g
 template <typename T> struct Lion : Optimizer {
     enum { BETA_1, BETA_2, WEIGHT_DECAY };
-    T rate, beta_1, beta_2, decay;
+    T rate, beta_1, one_minus_beta_1, beta_2, one_minus_beta_2, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         rate = T(learning_rate);
         beta_1 = T(parameters[BETA_1]);
+        one_minus_beta_1 = T(1 - parameters[BETA_1]);
         beta_2 = T(parameters[BETA_2]);
+        one_minus_beta_2 = T(1 - parameters[BETA_2]);
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
     }
 
     HD void apply(int64 i, T g, T* weights, T* mean, T*, T*) const {
         T w = weights[i];
         w -= w * decay;
-        const T m = mean[i], c = beta_1 * m + (T(1) - beta_1) * g;
-        mean[i] = beta_2 * m + (T(1) - beta_2) * g;
+        const T m = mean[i], c = beta_1 * m + one_minus_beta_1 * g;
+        mean[i] = beta_2 * m + one_minus_beta_2 * g;
         weights[i] = c == T(0) ? w : w - (c > T(0) ? rate : c < T(0) ? -rate : c);  // NaN: NaN
     }
 };

@@ -15,7 +15,8 @@ from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
 from .program import TracingBackend
 from .trace import without_blas
 
-# Weights that a thread updates at a time: what it reads stays in its cache from pass to pass.
+# Weights that are updated at a time: what is read stays in the cache from pass to pass, and work
+# arrays are of this size.
 UPDATE_PIECE = 1 << 16
 
 
@@ -36,7 +37,7 @@ class NumpyUpdates(TracingBackend):
         updates = int(control.counters[UPDATES])
         for group in arena.groups:
             rate, w, g = learning_rate * group.multiplier, group.values, group.gradients
-            if w.size < SIZE_WORTH_THREADS:
+            if w.size <= 2 * UPDATE_PIECE:  # to go through several pieces takes Python longer
                 optimizer.update(self, w, g, group.slots, rate, updates, group.decay)
                 continue
 
@@ -46,7 +47,12 @@ class NumpyUpdates(TracingBackend):
                 w, g = group.values[at], group.gradients[at]
                 optimizer.update(self, w, g, slots, rate, updates, group.decay)
 
-            workers.share(-(-w.size // UPDATE_PIECE), piece)
+            pieces = -(-w.size // UPDATE_PIECE)
+            if w.size < SIZE_WORTH_THREADS:
+                for number in range(pieces):
+                    piece(number)
+            else:
+                workers.share(pieces, piece)
 
     @without_blas
     def _update_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:

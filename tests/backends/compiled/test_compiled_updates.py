@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from comparisons.formulas import OPTIMIZERS, label
+from numpy.testing import assert_array_equal
 
 from gpunn import constraints, optimizers, regularizers
 from gpunn.backends import get_backend
@@ -123,6 +124,21 @@ def test_many_steps_agree_with_numpy(backend: Backend, optimizer: Any, dtype: st
     assert a.keys() == b.keys()
     for name in a:
         assert difference(a[name], b[name]) < TOLERANCE[dtype], name
+
+
+# Sums are added up in another order there: norms.
+WITHOUT_NORMS = [o for o in OPTIMIZERS if not isinstance(o, optimizers.Lamb) and o.clipnorm is None]
+
+
+@pytest.mark.parametrize("optimizer", WITHOUT_NORMS, ids=label)
+def test_an_update_is_the_same_operations_in_the_same_order_as_on_numpy(
+    backend: Backend, optimizer: Any
+) -> None:
+    """Each of which rounds alike in double precision: so equal to the last bit."""
+    how: Any = (5, "float64", SMALL)
+    a, b = (trained(each, optimizer, *how) for each in (get_backend("numpy"), backend))
+    for name in a.keys() - {"totals"}:
+        assert_array_equal(a[name], b[name], err_msg=name)
 
 
 @pytest.mark.parametrize(
