@@ -61,6 +61,9 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
 }
 
 
+# Names of a package whose modules stand above it: `gpunn/__init__.py` finds them when asked for.
+ABOVE = {"callbacks": ("Report",)}
+
 # Folders of a package whose parts are the package's own.
 JOINED = ("layers/preprocessing",)
 
@@ -135,15 +138,19 @@ def statements(folder: Path) -> str:
     public = {*inner, *(name for listed in names.values() for name in listed)}
     public.update(name for line in lines for name in line.split(" = ")[:-1])
 
+    above = [f"{one}: Any  # of a module above" for one in ABOVE.get(name, ())]
+    public.update(ABOVE.get(name, ()))
+
     if beside is row_function:
         names["loss"] = [*names["loss"], row_function.__name__]
-    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
+    imports = ["from typing import Any\n\n"] if above else []
+    imports += [f"from . import {', '.join(inner)}\n"] if inner else []
     imports += [import_from(module, listed) for module, listed in names.items() if listed]
     quoted = ", ".join(f'"{name}"' for name in sorted(public, key=lambda n: (rank(n), n)))
     wrapped = textwrap.indent(textwrap.fill(quoted, WIDTH - 4), "    ")
     sections = [
         "".join(imports),
-        "".join(f"{line}\n" for line in lines),
+        "".join(f"{line}\n" for line in [*lines, *above]),
         f"__all__ = [\n{wrapped},\n]  # fmt: skip\n",
     ]
     return "\n".join(filter(None, sections))

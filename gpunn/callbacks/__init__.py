@@ -1,6 +1,8 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
 """Callbacks: what happens at the seams of training. Names and defaults are Keras's."""
 
+from typing import Any
+
 from .backup_and_restore import BackupAndRestore
 from .callback import Callback
 from .callback_list import CallbackList
@@ -19,10 +21,11 @@ from .tensorboard import TensorBoard
 from .terminate_on_nan import TerminateOnNaN
 
 ProgbarLogger = ProgressBar
+Report: Any  # of a module above
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
     "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "ProgbarLogger",
-    "ProgressBar", "ReduceLROnPlateau", "StopAfter", "StopAtTarget", "StopOnSmallChange",
+    "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter", "StopAtTarget", "StopOnSmallChange",
     "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
 ]  # fmt: skip

@@ -78,6 +78,10 @@ class Callback(Entry):
     def set_model(self, model: Any) -> None:
         self.model = model
 
+    def set_data(self, training: Any, validation: Any) -> None:
+        """What `fit` trains on and validates on (or None), as gpunn prepared it: `Rows`, whose
+        ``arrays`` have "x" and "y", or batches that are read once. Called before training."""
+
     def get_config(self) -> dict[str, Any]:
         """Nothing: a model is saved without its callbacks."""
         return {}

@@ -80,6 +80,9 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.set_params(params)
 
+    def set_data(self, training: Any, validation: Any) -> None:
+        self._call("set_data", training, validation)
+
     @property
     def needs_train_batches(self) -> bool:
         return any(callback.needs_train_batches for callback in self.callbacks)

@@ -157,6 +157,7 @@ class FittingModel(PredictingModel):
                 initial_epoch=initial_epoch,
                 batch_size=batch_size if isinstance(rows, Rows) else None,
             )
+            callback_list.set_data(rows, validation)
             # If no user code runs between epochs, the preparations are made once for all of them.
             alone = callback_list.only_watch and isinstance(rows, Rows)
             with (

@@ -1,0 +1,303 @@
+"""Callbacks that keep what a run was, and write its report."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from gpunn.apps.data_checks import check_data
+from gpunn.callbacks import Callback, GradientMonitor
+from gpunn.callbacks.callback import Logs, state
+from gpunn.common.arguments import check_flag, check_path, optional
+from gpunn.common.fields import field
+from gpunn.common.stored import Several, Text
+from gpunn.common.whole_files import write_whole
+
+from .environment import code, command, environment, peak_memory
+from .record import EPOCH, LAYER, VERSION, Entries, Record, finite
+from .report import report
+from .results import Shown, results, weights_seen
+
+SECONDS = 2.0  # from one writing of a file to the next, while a run goes on
+CHECKED = 20_000  # rows of the data that are checked
+
+
+class Recorder(Callback):
+    """Keeps a run, and writes it as JSON lines, which `gpunn report` reads.
+
+    Args:
+        record: the file; None for none.
+        data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
+            what it trains on.
+        part: what these rows are called.
+        classes: names of the classes; by default those that the model knows.
+        show_data: whether rows, as the worst mistakes, may be in it.
+        cells: a row of ``data`` as columns and texts, by its number.
+        command: what began the run, if it was not a script.
+    """
+
+    abstract = True
+    record: str | os.PathLike[str] | None = field(
+        default=None, check=optional(check_path), kw_only=True
+    )
+    data: Any = field(default=None, kw_only=True)
+    part: str = field(default="the rows given", kw_only=True)
+    classes: Sequence[str] | None = field(default=None, kw_only=True)
+    show_data: bool = field(default=True, check=check_flag, kw_only=True)
+    cells: Shown | None = field(default=None, kw_only=True)
+    command: str | None = field(default=None, kw_only=True)
+    epochs: list[dict[str, Any]] = state(Several(Entries(EPOCH)), list)
+    findings: list[str] = state(Several(Text()), list)
+    run = cast("Record | None", None)
+    _rows = cast("tuple[Any, Any]", (None, None))
+    _trained = False
+
+    def __post_init__(self) -> None:
+        self._monitor = GradientMonitor(verbose=0)
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        self._monitor.set_model(model)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params)
+        self._monitor.set_params(params)
+
+    def set_data(self, training: Any, validation: Any) -> None:
+        self._rows = training, validation
+
+    @property
+    def needs_train_batches(self) -> bool:
+        return True
+
+    def next_train_batch(self, batch: int) -> int | None:
+        return self._monitor.next_train_batch(batch)
+
+    def _files(self) -> list[str | os.PathLike[str]]:
+        return [] if self.record is None else [self.record]
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        for path in self._files():
+            folder = os.path.dirname(os.path.abspath(path))
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"There is no folder {folder} for {os.fspath(path)}.")
+        self._reset()
+        self._monitor.on_train_begin(logs)
+        self._trained, self._seen = False, 0
+        self._began = self._written = time.monotonic()
+        self.run = Record(self._begin())
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._monitor.on_epoch_begin(epoch, logs)
+        self._epoch_began = time.perf_counter()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._monitor.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._monitor.on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        new, self._seen = self._monitor.records[self._seen :], len(self._monitor.records)
+        self.findings += self._monitor.findings[len(self.findings) :]
+        line = {
+            "epoch": epoch + 1,
+            "seconds": time.perf_counter() - self._epoch_began,
+            "memory": peak_memory(),
+            "logs": {name: float(value) for name, value in (logs or {}).items()},
+            "gradients": [{name: one[name] for name in LAYER} for one in new],
+        }
+        self.epochs.append(finite(line))
+        if self.record is not None and time.monotonic() - self._written > SECONDS:
+            self._written = time.monotonic()
+            self._write(self._run())
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._trained = True
+
+    def release(self) -> None:
+        """Write what there is, however the run has ended."""
+        run, self.run = self.run, None
+        if run is None:  # it has not begun
+            return
+        error = None if self._trained else sys.exc_info()[1]
+        self.run = run
+        run = self._run()
+        run.end = finite(self._end(error))
+        self._rows = (None, None)
+        self._write(run)
+
+    def _run(self) -> Record:
+        assert self.run is not None
+        self.run.epochs = self.epochs
+        return self.run
+
+    def _write(self, run: Record) -> None:
+        if self.record is not None:
+            run.write(self.record)
+
+    # -- the first line and the last
+
+    def _begin(self) -> dict[str, Any]:
+        model, params = self.model, self.params or {}
+        optimizer = model.optimizer
+        said = {k: v for k, v in optimizer.get_config().items() if v not in (None, False)}
+        how = [f"{name} {_short(value)}" for name, value in said.items() if name != "name"]
+        counts = {
+            "rows to train on": params.get("samples"),
+            "batch size": params.get("batch_size"),
+            "steps an epoch": params.get("steps"),
+        }
+        layers = [
+            [f"{one.name} ({type(one).__name__})", str(getattr(one, "output_shape", "")),
+             f"{one.count_params():,}"]
+            for one in model.operations
+        ]  # fmt: skip
+        return {
+            "gpunn_run": VERSION,
+            "name": str(model.name),
+            "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "epochs": int(params.get("epochs") or 0),
+            "settings": {
+                "parameters": f"{model.count_params():,}",
+                "loss": _named(model.loss),
+                "optimizer": ", ".join([type(optimizer).__name__, *how]),
+                **{name: f"{value:,}" for name, value in counts.items() if value},
+                "seed": str(model.trainer.seed),
+            },
+            "layers": layers,
+            "environment": environment(model),
+            "command": command() if self.command is None else self.command,
+            "code": code(model, params),
+        }
+
+    def _end(self, error: BaseException | None) -> dict[str, Any]:
+        done, wanted = len(self.epochs), (self.params or {}).get("epochs")
+        epochs = f"{done} of {wanted} epochs" if wanted else f"{done} epochs"
+        if isinstance(error, KeyboardInterrupt):
+            ended = f"Interrupted after {epochs}."
+        elif error is not None:
+            ended = f"Ended by an error after {epochs}: {type(error).__name__}: {error}"
+        else:
+            ended = f"Trained for {epochs}."
+        found, why = self._results()
+        return {
+            "ended": ended[:2000],
+            "complete": int(error is None),
+            "seconds": time.monotonic() - self._began,
+            "findings": self.findings,
+            "data": self._checked(),
+            "results": found,
+            "why_none": why,
+            "weights": weights_seen(self.model),
+        }
+
+    def _results(self) -> tuple[dict[str, Any] | None, str]:
+        """How good the model is, or why that is not said."""
+        try:
+            if self.data is not None:
+                (x, y), part = self.data, self.part
+            elif (held_out := self._arrays(self._rows[1])) is not None:
+                x, y, part = *held_out, "the rows held out"
+            elif (trained := self._arrays(self._rows[0])) is not None:
+                x, y, part = *trained, "the rows trained on"
+            else:
+                return None, "The rows were batches, which are read once: give Report data=(x, y)."
+            xs = [np.asarray(a) for a in (x if isinstance(x, (list, tuple)) else [x])]
+            known = self.model.trained_on.get("classes", ())
+            names = known if self.classes is None else self.classes
+            return results(self.model, xs, np.asarray(y), part, classes=[*map(str, names)],
+                           show_data=self.show_data, cells=self.cells), ""  # fmt: skip
+        except (ValueError, TypeError, AttributeError, IndexError) as error:
+            # A report of what there is, rather than none.
+            return None, f"Left out: {error}"
+
+    def _arrays(self, rows: Any) -> tuple[list[np.ndarray], np.ndarray] | None:
+        """The inputs and targets of rows that `fit` got, if they are as the user gave them."""
+        arrays = getattr(rows, "arrays", None)
+        host = self.model.host_part
+        if arrays is None or "y" not in arrays or "y_1" in arrays or (host and host.steps):
+            return None
+        backend = self.model.backend
+
+        def read(name: str) -> np.ndarray:
+            array = arrays[name]
+            array = backend.read(array) if backend.owns(array) else np.asarray(array)
+            return array if rows.chosen is None else array[rows.chosen]
+
+        return [read(n) for n in arrays if n == "x" or n.startswith("x_")], read("y")
+
+    def _checked(self) -> dict[str, Any] | None:
+        """What the data checks say of the rows that it was trained on."""
+        try:
+            given = self._arrays(self._rows[0])
+            if given is None or len(given[0]) != 1:
+                return None
+            x, y = given[0][0][:CHECKED], given[1][:CHECKED]
+            found = check_data(x.reshape(len(x), -1), y if y.ndim < 3 else None)
+        except (ValueError, TypeError):
+            return None
+        return {
+            "summary": found.summary,
+            "findings": [[one.severity, one.check, one.text] for one in found],
+        }
+
+
+class Report(Recorder):
+    """Writes one HTML file that says how the training went, to be opened in any browser.
+
+    It is written when training is over, also if that is by Ctrl-C or an error, and needs neither
+    a network nor a script: settings, what may be wrong with the data, curves, confusion matrix and
+    calibration (or predictions and residuals), the worst mistakes, the first layer's weights,
+    gradients by layer, time and memory, versions, and what repeats the run.
+
+    Args:
+        filepath: the file.
+        record: a file for the same as JSON lines, which `gpunn report` reads, or None.
+        data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
+            what it trains on.
+        part: what these rows are called.
+        classes: names of the classes.
+        show_data: whether rows of the data, as the worst mistakes, may be in it.
+
+    >>> import gpunn, os, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "report.html")
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> _ = model.fit(x, y, verbose=0, callbacks=[gpunn.callbacks.Report(path)])
+    >>> os.path.getsize(path) > 10_000
+    True
+    >>> folder.cleanup()
+    """
+
+    filepath: str | os.PathLike[str] = field(check=check_path)
+
+    def _files(self) -> list[str | os.PathLike[str]]:
+        return [*super()._files(), self.filepath]
+
+    def _write(self, run: Record) -> None:
+        super()._write(run)
+        if run.end is not None:
+            write_whole(self.filepath, [report([run], self.show_data).encode()])
+
+
+def _named(loss: Any) -> str:
+    if isinstance(loss, dict):
+        return ", ".join(f"{name}: {_named(one)}" for name, one in loss.items())
+    if isinstance(loss, (list, tuple)):
+        return ", ".join(map(_named, loss))
+    return str(getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value.get("class_name", value)) if isinstance(value, dict) else str(value)

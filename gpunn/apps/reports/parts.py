@@ -1,0 +1,67 @@
+"""The pieces that sections of a report are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gpunn.common.markup import Markup, element
+from gpunn.structure.summary import readable_bytes
+
+__all__ = ["duration", "figure", "number", "pairs", "readable_bytes", "section", "table"]
+
+
+def section(title: str, *content: Any) -> Markup:
+    """A part of the page with its heading; nothing without content."""
+    return element("section", element("h2", title), *content) if any(content) else Markup("")
+
+
+def table(
+    head: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: str | None = None,
+    numbers: bool = True,
+    class_: str = "wide",
+) -> Markup:
+    """Cells in rows, the first of each its heading; numbers to the right."""
+    kind = "number" if numbers else None
+    lines = []
+    for first, *cells in rows:
+        tags = [element("td", cell, class_=kind) for cell in cells]
+        lines.append(element("tr", element("th", first, scope="row"), tags))
+    tags = [element("th", cell, scope="col", class_=kind if i else None)
+            for i, cell in enumerate(head)]  # fmt: skip
+    top = [element("thead", element("tr", tags))] if head else []
+    said = [element("caption", caption)] if caption else []
+    whole = element("table", said, top, element("tbody", lines), class_=class_)
+    return element("div", whole, class_="scroll")
+
+
+def pairs(found: Iterable[tuple[str, Any]]) -> Markup:
+    """Names and what belongs to them."""
+    return table((), found, numbers=False)
+
+
+def figure(picture: Markup, caption: Any = None) -> Markup:
+    return element("figure", picture, [element("figcaption", caption)] if caption else [])
+
+
+def number(value: float | None) -> str:
+    """
+    >>> number(0.123456), number(None), number(1234567.0)
+    ('0.1235', '-', '1.235e+06')
+    """
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(0.25), duration(75), duration(7322)
+    ('0.25 s', '1 min 15 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

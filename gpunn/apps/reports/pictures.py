@@ -1,0 +1,55 @@
+"""Arrays as PNG files inside a page: a dozen lines, so that a report needs no further package."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+BEGIN = "data:image/png;base64,"
+PICTURE = re.compile(re.escape(BEGIN) + r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
+
+
+def png(pixels: np.ndarray) -> str:
+    """Bytes (height, width) of grey, or (height, width, 3) of RGB, as the address of a picture."""
+    height, width = pixels.shape[:2]
+    kind = 2 if pixels.ndim == 3 else 0
+    rows = np.ascontiguousarray(pixels, np.uint8).reshape(height, -1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)  # 0: pixels as they are
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines, 9)),
+        (b"IEND", b""),
+    )
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return BEGIN + base64.b64encode(content).decode()
+
+
+def is_image(sample: tuple[Any, ...]) -> bool:
+    """Whether rows of this shape are pictures: (height, width), (..., 1) or (..., 3)."""
+    return (len(sample) == 2 or (len(sample) == 3 and sample[2] in (1, 3))) and min(sample) >= 4
+
+
+def image(values: np.ndarray, low: float, high: float) -> str:
+    """A picture (height, width) or (..., 1 or 3) of values: ``low`` is black, ``high`` white."""
+    values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+    scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
+    return png(np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8))
+
+
+def tiles(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Grey pictures (count, height, width) side by side, with white between them."""
+    count, height, width = pictures.shape
+    rows = -(-count // columns)
+    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        whole[top : top + height, left : left + width] = picture
+    return whole

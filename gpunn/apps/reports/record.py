@@ -1,0 +1,249 @@
+"""What is kept of a run: JSON lines, one for what is known when it begins, one for each epoch, one
+for its end.
+
+A run that is killed leaves a file without its last line. Whatever a file holds is checked before
+it is used (`docs/reports.md` says what there is).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpunn.common.stored import ByName, Integer, Kept, Number, Several, Text, check
+from gpunn.common.whole_files import write_whole
+
+from .pictures import PICTURE
+
+NAME = "run.jsonl"
+VERSION = 1
+MOST_BYTES = 64 << 20  # of a file that is read
+
+FIGURE = Number(or_none=True)  # None: not finite
+
+
+@dataclass(frozen=True)
+class Picture(Text):
+    """A PNG file as an address, which loads nothing."""
+
+    expected = "a PNG file in base64"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, str) and PICTURE.fullmatch(value) is not None
+
+
+@dataclass(frozen=True)
+class Entries(Kept):
+    """A dictionary whose entries are declared, each by its name."""
+
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    expected = "a dictionary"
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, dict)
+
+    def _check(self, value: Any, entry: str) -> Any:
+        return check(self.kept, value, entry)
+
+
+BEGIN = {
+    "gpunn_run": Integer(VERSION, VERSION),
+    "name": Text(),
+    "began": Text(),
+    "epochs": Integer(),
+    "settings": ByName(Text()),
+    "layers": Several(Several(Text(), 3)),
+    "environment": ByName(Text()),
+    "command": Text(),
+    "code": Text(),
+}
+LAYER = {
+    "layer": Text(),
+    "gradient_norm": FIGURE,
+    "weight_norm": FIGURE,
+    "update_ratio": FIGURE,
+    "dead": FIGURE,
+    "saturated": FIGURE,
+}
+EPOCH = {
+    "epoch": Integer(1),
+    "seconds": Number(0, finite=True),
+    "memory": Integer(or_none=True),
+    "logs": ByName(FIGURE),
+    "gradients": Several(Entries(LAYER)),
+}
+ROW: dict[str, Kept] = {
+    "row": Integer(),
+    "picture": Picture(or_none=True),
+    "cells": Several(Several(Text(), 2)),
+}
+PART: dict[str, Kept] = {
+    "part": Text(), "rows": Integer(1), "of": Integer(1), "kind": Text(), "figures": ByName(FIGURE)
+}  # fmt: skip
+CLASSES = {
+    **PART,
+    "classes": Several(Text()),
+    "confusion": Several(Several(Integer()), or_none=True),
+    "confused": Several(Several(Integer(), 3)),
+    "calibration": Several(Several(Number(0, finite=True), 3), or_none=True),
+    "wrong": Integer(),
+    "mistakes": Several(
+        Entries({**ROW, "true": Integer(), "said": Integer(), "probability": FIGURE})
+    ),
+}
+NUMBERS = {
+    **PART,
+    "points": Several(Several(Number(finite=True), 2)),
+    "edges": Several(Number(finite=True)),
+    "residuals": Several(Integer()),
+    "mistakes": Several(Entries({**ROW, "true": FIGURE, "said": FIGURE, "error": FIGURE})),
+}
+WEIGHTS = {
+    "layer": Text(), "units": Integer(), "shown": Integer(), "bound": Number(0, finite=True),
+    "table": Integer(0, 1), "picture": Picture(),
+    "width": Integer(1, 4000), "height": Integer(1, 4000),
+}  # fmt: skip
+
+
+class Results(Entries):
+    """What `results.results` gives."""
+
+    def _check(self, value: Any, entry: str) -> Any:
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if kind not in ("classes", "numbers"):
+            raise ValueError(f"the entry {entry!r} is of a kind that is not known.")
+        found = check(CLASSES if kind == "classes" else NUMBERS, value, entry)
+        if kind == "classes":
+            _check_classes(found, entry)
+        elif len(found["edges"]) != len(found["residuals"]) + 1:
+            raise ValueError(f"the entry '{entry}/edges' does not fit the residuals.")
+        return found
+
+
+def _check_classes(found: dict[str, Any], entry: str) -> None:
+    count = len(found["classes"])
+    numbers = [n for m in found["mistakes"] for n in (m["true"], m["said"])]
+    numbers += [n for pair in found["confused"] for n in pair[:2]]
+    if any(n >= count for n in numbers):
+        raise ValueError(f"the entry {entry!r} names a class that it does not list.")
+    rows = found["confusion"]
+    if rows is not None and [len(row) for row in rows] != [count] * count:
+        raise ValueError(f"the entry '{entry}/confusion' is not of {count} x {count} numbers.")
+
+
+END = {
+    "ended": Text(),
+    "complete": Integer(0, 1),
+    "seconds": Number(0, finite=True),
+    "findings": Several(Text()),
+    "data": Entries({"summary": Text(), "findings": Several(Several(Text(), 3))}, or_none=True),
+    "results": Results(or_none=True),
+    "why_none": Text(),
+    "weights": Entries(WEIGHTS, or_none=True),
+}
+
+
+@dataclass
+class Record:
+    """A run: what its file says.
+
+    Attributes:
+        begin, epochs, end: as declared above; ``end`` is None while the run goes on, or if it
+            was killed.
+        path: where it was read from.
+    """
+
+    begin: dict[str, Any]
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    path: str = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.begin["name"])
+
+    def lines(self) -> list[str]:
+        parts = [self.begin, *self.epochs, *([self.end] if self.end is not None else [])]
+        return [json.dumps(finite(part), allow_nan=False) + "\n" for part in parts]
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Replace a file by it, atomically."""
+        write_whole(path, [line.encode() for line in self.lines()])
+
+    def figures(self) -> dict[str, list[float]]:
+        """The values of each figure of the logs, by epochs; NaN where there is none."""
+        names = dict.fromkeys(name for epoch in self.epochs for name in epoch["logs"])
+        return {name: [_number(e["logs"].get(name)) for e in self.epochs] for name in names}
+
+    def gradients(self, figure: str) -> dict[str, list[float]]:
+        """A figure of each layer by epochs; NaN where nobody looked."""
+        names = dict.fromkeys(one["layer"] for e in self.epochs for one in e["gradients"])
+        found = [{one["layer"]: one for one in e["gradients"]} for e in self.epochs]
+        return {n: [_number(e.get(n, {}).get(figure)) for e in found] for n in names}
+
+
+def read(path: str | os.PathLike[str]) -> Record:
+    """The run in a folder, or in a file.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no run, naming the line that is not as it should be.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = os.path.join(path, NAME)
+    if os.path.getsize(path) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes: it is no record of a run.")
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    if lines[-1] == b"":
+        del lines[-1]
+    record: Record | None = None
+    for number, line in enumerate(lines, 1):
+        try:
+            found = _parsed(line)
+            if record is None:
+                record = Record(check(BEGIN, found, ""), path=path)
+            elif record.end is not None:
+                raise ValueError("there is nothing after the end of a run.")
+            elif isinstance(found, dict) and "ended" in found:
+                record.end = check(END, found, "")
+            else:
+                record.epochs.append(check(EPOCH, found, ""))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    if record is None:
+        raise ValueError(f"{path} is empty: it is no record of a run.")
+    return record
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8"), parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise ValueError("not a line of JSON, as a record of a run has.") from None
+
+
+def _integer(text: str) -> int:
+    if len(text) > 18:
+        raise ValueError
+    return int(text)
+
+
+def finite(value: Any) -> Any:
+    """The value with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, bool) else value
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,244 @@
+"""The page: one run with all that is known of it, or several side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpunn.apps.web.page import page
+from gpunn.callbacks.history import paired
+from gpunn.common.markup import Markup, element, joined
+from gpunn.common.markup.charts import curves
+
+from .judged import judged
+from .parts import duration, figure, number, pairs, readable_bytes, section, table
+from .record import Record
+
+STYLE = Path(__file__).parent / "report.css"
+DRAWN = 6  # lines in a chart: no two look alike
+EPOCHS = 30  # in the table of epochs
+
+
+def report(runs: Sequence[Record], show_data: bool = True) -> str:
+    """A report as the text of a page that needs no script.
+
+    Args:
+        runs: one, or several to be compared.
+        show_data: whether rows of the data are shown.
+    """
+    if len(runs) == 1:
+        title, body = f"Report: {runs[0].name}", _one(runs[0], show_data)
+    else:
+        title, body = f"Report of {len(runs)} runs", _several(runs)
+    return page(title, element("main", element("h1", title), body), styles=[STYLE])
+
+
+def _one(run: Record, show_data: bool) -> Markup:
+    begin, end = run.begin, run.end
+    return joined(
+        _state(run),
+        section("Curves", element("div", _charts(run), class_="row"), _epochs(run)),
+        [judged(end, show_data)] if end else [],
+        section("Settings", pairs(begin["settings"].items()),
+                table(("layer", "output shape", "parameters"), begin["layers"])),
+        _data(end) if end else None,
+        _weights(end["weights"]) if end and end["weights"] else None,
+        _gradients(run),
+        _time(run),
+        section("Where it ran", pairs(begin["environment"].items())),
+        _again(begin),
+    )  # fmt: skip
+
+
+def _state(run: Record) -> Markup:
+    end = run.end
+    if end is None:
+        text = f"Not at its end: {len(run.epochs)} of {run.begin['epochs']} epochs are known."
+    else:
+        text = f"{end['ended']} It took {duration(end['seconds'])}."
+    begun = f"Begun {run.begin['began']}."
+    kind = "state" if end and end["complete"] else "state stopped"
+    return element("p", text, " ", begun, class_=kind)
+
+
+def _charts(run: Record) -> list[Markup]:
+    found = []
+    for name, lines in paired(run.figures()).items():
+        ends = [f"{label} {number(values[-1])}" for label, values in lines.items()]
+        label = f"{name} over {len(run.epochs)} epochs; at the end: {', '.join(ends)}"
+        found.append(figure(curves(name, lines, label=label, size=(360, 220))))
+    return found
+
+
+def _epochs(run: Record) -> Markup | None:
+    """The figures as numbers: of many epochs some, the last one among them."""
+    count = len(run.epochs)
+    if not count:
+        return None
+    step = -(-count // EPOCHS)
+    shown = sorted({*range(0, count, step), count - 1})
+    names = list(run.figures())
+    lines = [
+        (run.epochs[i]["epoch"], *[number(_nan(run.epochs[i]["logs"].get(n))) for n in names])
+        for i in shown
+    ]
+    summary = "The same as numbers" + ("" if step == 1 else f", every {step} epochs")
+    return element("details", element("summary", summary), table(("epoch", *names), lines))
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _data(end: dict[str, Any]) -> Markup:
+    found = end["data"]
+    if found is None:
+        return Markup("")
+    rows = [(severity, check, text) for severity, check, text in found["findings"]]
+    checks = (
+        table(("", "check", "what was found"), rows, numbers=False, class_="findings")
+        if rows
+        else element("p", "The data checks found nothing.")
+    )
+    return section("The data", element("p", found["summary"]), checks)
+
+
+def _weights(found: dict[str, Any]) -> Markup:
+    shown = f"{found['shown']} of {found['units']}" if found["shown"] < found["units"] else "all"
+    what = (
+        "a line for each input, a column for each unit"
+        if found["table"]
+        else "a picture for each unit"
+    )
+    label = f"Weights of the first layer, {found['layer']}: {what}"
+    picture = element("img", src=found["picture"], alt=label, width=found["width"],
+                      height=found["height"])  # fmt: skip
+    said = (
+        f"{label} ({shown} units). Black is {-found['bound']:.3g}, white {found['bound']:.3g}, "
+        f"grey zero."
+    )
+    return section("What the first layer looks at", figure(picture, said))
+
+
+def _gradients(run: Record) -> Markup:
+    norms = {n: v for n, v in run.gradients("gradient_norm").items()
+             if any(map(math.isfinite, v))}  # fmt: skip
+    if not norms:
+        return Markup("")
+    last = {one["layer"]: one for epoch in run.epochs for one in epoch["gradients"]}
+    looked = {name: _filled(values) for name, values in [*norms.items()][:DRAWN]}
+    ends = ", ".join(f"{name} {number(last[name]['gradient_norm'])}" for name in looked)
+    picture = curves("norm of the gradient", looked, powers=True, size=(360, 240),
+                     label=f"Norm of the gradient by layer over epochs; at the end: {ends}")
+    lines = [
+        (name, *[number(_nan(one[f])) for f in ("gradient_norm", "weight_norm", "update_ratio")],
+         *["" if one[f] is None else f"{one[f]:.0%}" for f in ("dead", "saturated")])
+        for name, one in last.items()
+    ]  # fmt: skip
+    said = [element("p", text) for text in (run.end or {"findings": []})["findings"]]
+    told = said or [element("p", "Nothing was found to be wrong with them.")]
+    head = ("layer", "gradient", "weights", "update / weights", "dead", "saturated")
+    return section(
+        "Gradients by layer", *told,
+        element("div", figure(picture),
+                table(head, lines, caption="Norms in the step that was looked at last."),
+                class_="row"),
+    )  # fmt: skip
+
+
+def _filled(values: list[float]) -> list[float]:
+    """Values with what was seen last where nobody looked, so that a line goes through."""
+    found, last = [], math.nan
+    for value in values:
+        last = value if math.isfinite(value) else last
+        found.append(last)
+    return found
+
+
+def _time(run: Record) -> Markup:
+    seconds = [epoch["seconds"] for epoch in run.epochs]
+    if not seconds:
+        return Markup("")
+    memory = max((epoch["memory"] or 0 for epoch in run.epochs), default=0)
+    rows = [("an epoch", f"{duration(sum(seconds) / len(seconds))} on average")]
+    if run.end:
+        rows.append(("in all", duration(run.end["seconds"])))
+    if memory:
+        rows.append(("memory", f"{readable_bytes(memory)} at most, of the whole process"))
+    label = f"Seconds an epoch: from {min(seconds):.3g} to {max(seconds):.3g}"
+    drawn = figure(curves("seconds an epoch", {"": seconds}, label=label))
+    return section("Time and memory", element("div", pairs(rows), drawn, class_="row"))
+
+
+def _again(begin: dict[str, Any]) -> Markup:
+    parts = []
+    if begin["command"]:
+        parts.append(element("pre", element("code", begin["command"])))
+    if begin["code"]:
+        head = element("summary", "The model in Python, with its first weights drawn anew")
+        parts.append(element("details", head, element("pre", element("code", begin["code"]))))
+    return section("To repeat it", *parts)
+
+
+# -- several runs
+
+
+def _several(runs: Sequence[Record]) -> Markup:
+    labels = _labels(runs)
+    figures = [run.figures() for run in runs]
+    names = list(dict.fromkeys(name for found in figures for name in found))
+    rows = []
+    for label, run, found in zip(labels, runs, figures, strict=True):
+        last = [number(found[n][-1]) if n in found else "-" for n in names]
+        rows.append((label, f"{len(run.epochs)} of {run.begin['epochs']}", *last,
+                     duration(run.end["seconds"]) if run.end else "-"))  # fmt: skip
+    tested = [(label, run) for label, run in zip(labels, runs, strict=True)
+              if run.end and run.end["results"]]  # fmt: skip
+    kinds = list(dict.fromkeys(n for _, run in tested for n in run.end["results"]["figures"]))  # type: ignore[index]
+    results = [
+        (label, run.end["results"]["part"],  # type: ignore[index]
+         *[number(_nan(run.end["results"]["figures"].get(n))) for n in kinds])  # type: ignore[index]
+        for label, run in tested
+    ]  # fmt: skip
+    charts = []
+    for name in names:
+        lines = {label: found[name] for label, found in zip(labels, figures, strict=True)
+                 if name in found}  # fmt: skip
+        shown = dict([*lines.items()][:DRAWN])
+        text = f"{name} over the epochs; at the end: " + ", ".join(
+            f"{label} {number(values[-1])}" for label, values in shown.items()
+        )
+        charts.append(figure(curves(name, shown, label=text, size=(360, 240))))
+    said = [element("p", f"The charts show the first {DRAWN} runs.")] if len(runs) > DRAWN else []
+    return joined(
+        section("The last epoch of each", table(("run", "epochs", *names, "time"), rows)),
+        section("How good they are", table(("run", "on", *kinds), results)) if results else None,
+        section("Curves", said, element("div", charts, class_="row")),
+        section("What differs", _differing(labels, runs)),
+    )  # fmt: skip
+
+
+def _labels(runs: Sequence[Record]) -> list[str]:
+    """A name for each run: of its folder if that tells them apart, else with its path."""
+    short = [Path(run.path).parent.name or run.name for run in runs]
+    return short if len(set(short)) == len(runs) else [run.path for run in runs]
+
+
+def _differing(labels: list[str], runs: Sequence[Record]) -> Markup:
+    """Settings and circumstances that are not the same in all runs."""
+    said = [
+        {"command": r.begin["command"], **r.begin["settings"], **r.begin["environment"],
+         "layers": ", ".join(f"{name} {shape}" for name, shape, _ in r.begin["layers"])}
+        for r in runs
+    ]  # fmt: skip
+    names = dict.fromkeys(name for one in said for name in one)
+    rows = []
+    for name in names:
+        values = [one.get(name, "-") for one in said]
+        if len(set(values)) > 1:
+            rows.append((name, *values))
+    if not rows:
+        return element("p", "Nothing that is recorded: the seeds may.")
+    return table(("", *labels), rows, numbers=False)

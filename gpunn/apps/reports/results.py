@@ -1,0 +1,251 @@
+"""How good a model is on rows: the figures, counts and mistakes that a report shows.
+
+All of it is values that JSON can hold. `record` declares what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.apps.learning import figures
+from gpunn.apps.plots.scores import probabilities
+
+from .pictures import image, is_image, png, tiles
+
+ROWS = 20_000  # that are looked at, spread over all
+MISTAKES = 16  # that are shown
+POINTS = 300  # of what was predicted against what is true
+BINS = 10  # of probabilities and of residuals
+MATRIX = 30  # classes, at most, of which all pairs are counted
+CELLS = 12  # columns of a row that is shown
+
+Shown = Callable[[int], list[tuple[str, str]]]
+Showing = Callable[[int], dict[str, Any]]
+
+
+def results(
+    model: Any,
+    x: list[np.ndarray],
+    y: np.ndarray,
+    part: str,
+    *,
+    classes: Sequence[str] = (),
+    show_data: bool = True,
+    cells: Shown | None = None,
+) -> dict[str, Any]:
+    """What a model makes of some rows.
+
+    Args:
+        model: with one output.
+        x: its inputs, (rows, ...) each.
+        y: (rows,) or (rows, values).
+        part: what these rows are, as "validation".
+        classes: their names; their numbers by default.
+        show_data: whether rows of ``x`` and values of ``y`` may be in it.
+        cells: a row of the data as columns and texts, by its number; by default the columns of
+            an ``x`` that is a table.
+
+    Raises:
+        ValueError: if there is nothing to say of this model, in words.
+    """
+    count = len(y)
+    if not count:
+        raise ValueError("there are no rows to look at")
+    chosen = np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+    show = _rows_shown(x, chosen, cells) if show_data else None
+    if len(chosen) < count:
+        x, y = [a[chosen] for a in x], y[chosen]
+    given = x if len(x) > 1 else x[0]
+    labels = _labels(type(model.loss).__name__, y, model.output_shape)
+    rows = {"part": part, "rows": len(y), "of": count}
+    if labels is None:
+        outputs = np.asarray(model.predict(given, verbose=0))
+        return {**rows, **_numbers(outputs, y, show)}
+    width = int(model.output_shape[-1])
+    outputs, certain = _probabilities(model, given)
+    names = list(classes) if len(classes) == max(width, 2) else [*map(str, range(max(width, 2)))]
+    return {**rows, **_classes(outputs, labels, names, certain, show)}
+
+
+def _rows_shown(x: list[np.ndarray], chosen: np.ndarray, cells: Shown | None) -> Showing:
+    """What shows a row, by its number among those chosen: a picture, or columns and texts."""
+    picture = None
+    if cells is None and len(x) == 1 and x[0].dtype.kind in "biuf":
+        if is_image(x[0].shape[1:]):
+            byte = x[0].dtype == np.uint8
+            low, high = (0, 255) if byte else (float(x[0].min()), float(x[0].max()))
+            picture = partial(_picture, x[0], low, high)
+        elif x[0].ndim == 2:
+            cells = partial(_cells, x[0])
+
+    def show(i: int) -> dict[str, Any]:
+        number = int(chosen[i])
+        texts = [[str(name), str(text)] for name, text in cells(number)[:CELLS]] if cells else []
+        return {"row": number, "picture": picture and picture(number), "cells": texts}
+
+    return show
+
+
+def _picture(x: np.ndarray, low: float, high: float, number: int) -> str:
+    return image(x[number], low, high)
+
+
+def _cells(x: np.ndarray, number: int) -> list[tuple[str, str]]:
+    return [(str(n), f"{value:.4g}") for n, value in enumerate(x[number, :CELLS].tolist())]
+
+
+def _labels(loss: str, y: np.ndarray, output: tuple[Any, ...]) -> np.ndarray | None:
+    """The number of each row's class; None where y are numbers to be predicted."""
+    if len(output) != 2:
+        if "entropy" in loss.lower():
+            raise ValueError("the model gives several answers a row")
+        return None
+    width = int(output[1])
+    if loss == "SparseCategoricalCrossentropy":
+        return y.reshape(len(y)).astype(np.int64)
+    if loss in ("CategoricalCrossentropy", "CategoricalHinge", "KLDivergence") and width > 1:
+        return y.reshape(len(y), -1).argmax(axis=1)
+    if loss == "BinaryCrossentropy" or "Hinge" in loss:
+        if width > 1:
+            raise ValueError("the model gives several answers of yes or no a row")
+        middle = 0.5 if "Binary" in loss else 0.0  # hinges take -1 and 1, or 0 and 1
+        return (y.reshape(len(y)) > middle).astype(np.int64)
+    return None
+
+
+def _probabilities(model: Any, x: Any) -> tuple[np.ndarray, bool]:
+    """Probabilities (rows, classes), or scores, and whether they are probabilities."""
+    try:
+        if isinstance(x, list):
+            raise ValueError
+        return probabilities(model, x), True
+    except ValueError:
+        outputs = np.asarray(model.predict(x, verbose=0), np.float64)
+        if not np.isfinite(outputs).all():
+            raise ValueError("the model gives values that are not finite") from None
+        if outputs.shape[1] == 1:
+            half = 0.0 if outputs.min() < 0 else 0.5
+            outputs = np.hstack([half - outputs, outputs - half])
+        sums = outputs.sum(axis=1)
+        certain = bool(outputs.min() >= 0 and np.allclose(sums, 1, atol=1e-3))
+        return outputs, certain
+
+
+def _classes(
+    outputs: np.ndarray, labels: np.ndarray, names: list[str], certain: bool, show: Showing | None
+) -> dict[str, Any]:
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise ValueError("there are labels that are no class of the model")
+    said, every = outputs.argmax(axis=1), np.arange(len(labels))
+    wrong = said != labels
+    count = len(names)
+    pairs, counts = np.unique(labels[wrong] * count + said[wrong], return_counts=True)
+    often = np.argsort(-counts, kind="stable")[:10]
+    shown = np.flatnonzero(wrong)
+    shown = shown[np.argsort(outputs[shown, labels[shown]], kind="stable")][:MISTAKES]
+    found = figures(outputs, labels, count)
+    matrix = np.bincount(labels * count + said, minlength=count * count).reshape(count, count)
+    return {
+        "kind": "classes",
+        "classes": names,
+        "figures": found if certain else {"accuracy": found["accuracy"]},
+        "confusion": matrix.tolist() if count <= MATRIX else None,
+        "confused": [[int(p // count), int(p % count), int(n)]
+                     for p, n in zip(pairs[often], counts[often], strict=True)],
+        "calibration": _calibration(outputs[every, said], ~wrong) if certain else None,
+        "wrong": int(wrong.sum()),
+        "mistakes": [
+            {**show(int(i)), "true": int(labels[i]), "said": int(said[i]),
+             "probability": float(outputs[i, said[i]]) if certain else None}
+            for i in shown
+        ] if show else [],
+    }  # fmt: skip
+
+
+def _calibration(stated: np.ndarray, right: np.ndarray) -> list[list[float]]:
+    """For each tenth of the probabilities stated: rows, their mean, and the share that is right."""
+    bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
+    found = []
+    for number in range(BINS):
+        inside = bins == number
+        if inside.any():
+            found.append([float(inside.sum()), float(stated[inside].mean()),
+                          float(right[inside].mean())])  # fmt: skip
+    return found
+
+
+def _numbers(
+    outputs: np.ndarray, y: np.ndarray, show: Showing | None
+) -> dict[str, Any]:
+    if outputs.size != y.size:
+        raise ValueError("the model's outputs are not of the shape of y")
+    if not np.isfinite(outputs).all():
+        raise ValueError("the model gives values that are not finite")
+    outputs = outputs.reshape(len(y), -1).astype(np.float64)
+    y = y.reshape(len(y), -1).astype(np.float64)
+    residuals = outputs - y
+    low, high = np.quantile(residuals, (0.005, 0.995))
+    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+    edges = np.linspace(low, high, 2 * BINS + 1)
+    counts, _ = np.histogram(np.clip(residuals, low, high), edges)
+    some = np.unique(np.linspace(0, y.size - 1, min(y.size, POINTS)).astype(np.int64))
+    points = np.stack([y.reshape(-1)[some], outputs.reshape(-1)[some]], axis=1)
+    worst = np.argsort(-np.abs(residuals).mean(axis=1), kind="stable")[:MISTAKES]
+    return {
+        "kind": "numbers",
+        "figures": figures(outputs.reshape(-1), y.reshape(-1), 0),
+        "points": points.tolist() if show else [],
+        "edges": edges.tolist(),
+        "residuals": counts.tolist(),
+        "mistakes": [
+            {**show(int(i)), "true": float(y[i, 0]), "said": float(outputs[i, 0]),
+             "error": float(np.abs(residuals[i]).mean())}
+            for i in worst
+        ] if show else [],
+    }  # fmt: skip
+
+
+def weights_seen(model: Any) -> dict[str, Any] | None:
+    """The weights that lead to the units of the first layer that has some, as one picture.
+
+    Black is the most negative, white the most positive. Of pictures each unit's weights are a
+    picture, of a table each unit's are a column; of a convolution each filter is drawn.
+    """
+    layer = next((one for one in model.layers if hasattr(one, "kernel")), None)
+    if layer is None:
+        return None
+    kernel = layer.kernel.numpy().astype(np.float64)
+    units, sample = kernel.shape[-1], tuple(model.input_shape[1:])
+    if sample[-1:] == (1,) and len(sample) == 3:
+        sample = sample[:-1]
+    if kernel.ndim == 4:
+        parts = kernel.sum(axis=2).transpose(2, 0, 1)
+    elif kernel.ndim == 2 and len(sample) == 2 and sample[0] * sample[1] == len(kernel):
+        parts = kernel.T.reshape(units, *sample)
+    elif kernel.ndim == 2 and len(kernel) <= 200:
+        parts = kernel[np.newaxis, :, :100]
+    else:
+        return None
+    parts = parts[:64]
+    bound = float(np.abs(parts).max())
+    if not np.isfinite(bound):
+        return None
+    grey = (127.5 + parts * (127.5 / (bound or 1.0))).round().astype(np.uint8)
+    table = kernel.ndim == 2 and len(parts) == 1 and units > 1
+    columns = min(len(parts), 16 if parts.shape[2] <= 32 else 8)
+    whole = tiles(grey, columns)
+    scale = max(1, min(16, 960 // max(whole.shape)))
+    return {
+        "layer": layer.name,
+        "units": units,
+        "shown": min(units, 100) if table else len(parts),
+        "bound": bound,
+        "table": table,
+        "picture": png(whole),
+        "width": whole.shape[1] * scale,
+        "height": whole.shape[0] * scale,
+    }
