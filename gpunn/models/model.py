@@ -145,12 +145,20 @@ class Model(FittingModel):
         overwrite: bool = True,
         include_optimizer: bool = True,
         save_format: Any = None,
+        *,
+        announce: bool = True,
     ) -> None:
         """Write architecture, weights and training state; see `gpunn.saving.save_model`.
 
         ``save_format`` is accepted as in Keras, without effect: there is one format.
         """
-        saving.save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
+        saving.save_model(
+            self,
+            filepath,
+            overwrite=overwrite,
+            include_optimizer=include_optimizer,
+            announce=announce,
+        )
 
     def export(
         self, filepath: Any, format: str | None = None, verbose: Any = None, **options: Any

@@ -11,21 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import once, registry
-from gpunn.common.arguments import warn
+from gpunn.common import registry
 from gpunn.common.whole_files import Path
 from gpunn.core.arena import with_room_for
 
 from . import files
+from .announcing import say_what_is_held, say_whose_format
 from .files import MAX_HEADER
 
 MAX_PARTS = 10_000  # of a model that is loaded, by default
 
-_KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
-
 
 def save_model(
-    model: Any, filepath: Path, overwrite: bool = True, include_optimizer: bool = True
+    model: Any,
+    filepath: Path,
+    overwrite: bool = True,
+    include_optimizer: bool = True,
+    *,
+    announce: bool = True,
 ) -> None:
     """Save a model: architecture, weights, and if it is compiled all that training needs.
 
@@ -37,21 +40,26 @@ def save_model(
         overwrite: replace what is there.
         include_optimizer: store the optimizer's state too, so that training can go on
             exactly as if there had been no break.
+        announce: say on standard error, once in a process, which of the data's values the file
+            holds, as categories and names of classes: see `gpunn.Model.data_held`.
 
     Raises:
         FileExistsError: with ``overwrite=False``, if there is something already.
         ValueError: for a part that is not registered and could not be loaded again.
     """
     _check_overwrite(filepath, overwrite)
-    files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
-    _say_whose_format(filepath)
+    document = describe(model, include_optimizer)
+    files.write(filepath, {"kind": "model", **document})
+    say_whose_format(filepath)
+    if announce:
+        say_what_is_held(filepath, document.get("data_held", {}))
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     """Save the weights of a model and nothing else. Arguments as of `save_model`."""
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
-    _say_whose_format(filepath)
+    say_whose_format(filepath)
 
 
 def load_model(
@@ -310,17 +318,6 @@ def _integers(value: Any) -> Iterator[int]:
             yield from _integers(entry)
     elif isinstance(value, int):
         yield value
-
-
-def _say_whose_format(path: Path) -> None:
-    """Warn once of a file whose name says that Keras can read it. It is written by then."""
-    ending = os.path.splitext(os.fspath(path))[1]
-    if ending not in _KERAS_ENDINGS or not once.first_time("a name that is one of Keras's"):
-        return
-    warn(
-        f"{os.fspath(path)} is in gpunn's own format, a safetensors file, though names in "
-        f"{ending} are those of Keras's files: gpunn reads it, Keras does not. Name it .gpunn."
-    )
 
 
 def _check_overwrite(path: Path, overwrite: bool) -> None:

@@ -271,3 +271,31 @@ def test_a_model_knows_the_range_of_what_it_was_trained_on(tmp_path):
     assert gpunn.saving.load_model(tmp_path / "m.gpunn").trained_on == {"range": [-3.0, 2.0]}
     model.fit(np.full((2, 2), np.nan), np.ones(2), verbose=0)
     assert model.trained_on == {}
+
+
+def test_saving_says_once_which_values_of_the_data_are_held(tmp_path, capsys, no_backend_yet):
+    def model_of(towns):
+        lookup = layers.StringLookup(output_mode="one_hot", name="city")
+        lookup.adapt(towns)
+        return gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup, layers.Dense(2)])
+
+    def said():
+        return capsys.readouterr().err.replace(str(tmp_path), "")
+
+    model = model_of(["Oslo", "Rome", "Rome"])
+    path = tmp_path / "m.gpunn"
+    model.save(path, announce=False)
+    assert not said()
+    model.save(path)
+    held = "holds values of the data: city/vocabulary (2 categories: 'Rome', 'Oslo')"
+    assert said() == f"gpunn: /m.gpunn {held}. model.data_held() lists them.\n"
+    model.save(path)
+    gpunn.saving.load_model(path).save(tmp_path / "again.gpunn")
+    assert not said()
+    gpunn.saving.save_model(model_of(["Kyiv"]), path)
+    assert "/m.gpunn holds values of the data: city/vocabulary (1 category: 'Kyiv')." in said()
+    model.trained_on = dict.fromkeys("abcd", 1)
+    model.save(path)
+    assert "'Oslo'), trained_on/a (1), trained_on/b (1) and 2 more. model." in said()
+    trained().save(path)
+    assert not said()

@@ -152,7 +152,8 @@ class _Run(Callback):
         data = self.settings["dataset"]
         prepared = {"prepared": data} if data == "mnist" else {}
         self.model.trained_on = {**self.model.trained_on, "data": data, **prepared, **found}
-        self.model.save(self.path)  # the checkpoint is deleted after this, not before
+        # The checkpoint is deleted after this, not before.
+        self.model.save(self.path, announce=False)
 
 
 def run(args: argparse.Namespace) -> int:

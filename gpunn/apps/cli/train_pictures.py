@@ -75,6 +75,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not args.force:
         keep_earlier(out, [MODEL])
     path = os.path.join(out, MODEL)
-    model.save(path, include_optimizer=False)
+    model.save(path, include_optimizer=False, announce=False)  # the next line does
     print(f"Saved {path}, with the names of the classes: no pictures")
     return 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
+from gpunn.common.names import counted
 
 from .adapting import batches
 from .encoding import (
@@ -329,7 +330,8 @@ class IndexLookup(HostLayer):
             return {}
         first: Iterable[str] = map(repr, self._tokens[:3])
         more = ", ..." if len(self._tokens) > 3 else ""
-        return {"vocabulary": f"{len(self._tokens)} categories: {', '.join(first)}{more}"}
+        count = counted(len(self._tokens), "category", "categories")
+        return {"vocabulary": f"{count}: {', '.join(first)}{more}"}
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

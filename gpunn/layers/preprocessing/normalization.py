@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
+from gpunn.common.names import counted
 from gpunn.core.arena import Parameter
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
@@ -220,8 +221,7 @@ class Normalization(Layer):
         """What it keeps of the values of the data, in words."""
         if self.adapt_mean is None:
             return {} if self.input_mean is None else {"mean, variance": "as given to the layer"}
-        n = self.adapt_mean.size
-        return {"mean, variance": f"of {n} column{'s' * (n > 1)} of numbers"}
+        return {"mean, variance": f"of {counted(self.adapt_mean.size, 'column')} of numbers"}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer; ``adapted`` has what `adapt` found, which clones

@@ -16,6 +16,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import ShapeTrace
 from gpunn.ops.variable import Variable
+from gpunn.saving.announcing import say_what_is_held
 
 from .formulas import NotExportable, activation, layer_formula
 from .operators import OPSET, OnnxGraph
@@ -38,6 +39,9 @@ def export_onnx(model: Any, filepath: Path) -> None:
     made = _made(model, onnx)
     onnx.checker.check_model(made)
     write_whole(str(filepath), [made.SerializeToString()])
+    held = model.data_held()
+    inside = {place: held[place] for place in held if not place.startswith("trained_on/")}
+    say_what_is_held(filepath, inside)
 
 
 def _made(model: Any, onnx: Any) -> Any:
