@@ -122,15 +122,7 @@ def draw(
 ) -> Drawing:
     """The layers of a model as boxes, with an arrow from each to those that read it.
 
-    A layer that is applied several times has a box for each, which says so.
-
-    Args:
-        model: of which. Its input shape must be known.
-        shapes, names, activations, dtypes, trainable: what stands in a box beside the layer's
-            class: shapes of its inputs and outputs, its name, its activation, the dtype of its
-            output, whether it is trained.
-        expand_nested: draw the layers of models that stand here as layers.
-        direction: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
+    Arguments are those of `gpunn.plots.network`, which says what they do.
 
     Raises:
         ValueError: if the input shape is not known, or for another direction.

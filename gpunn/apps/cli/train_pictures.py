@@ -8,18 +8,14 @@ import os
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.learning import Part, Settings, figures
+from gpunn.apps.learning import Part, Settings
 from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
-from gpunn.backends import get_backend, use_backend
 from gpunn.common.names import counted
-from gpunn.common.random import set_random_seed
 
-from .arguments import begin_folder, keep_earlier
-from .printing import as_lines, results
+from .own_data import begin, save, say_results, stopped_at
 
-MODEL = "model.gpunn"
 EPOCHS = 50
 
 
@@ -37,11 +33,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     x = found.x if found.x.ndim == 4 else found.x[..., np.newaxis]
     parts = {name: Part(x[at], found.labels[at]) for name, at in rows.items()}
     settings = defaults(settings, len(rows["train"]))
-    settings.check()
-    use_backend(get_backend(args.backend).name)
-    set_random_seed(settings.seed)
-    out = args.out or os.path.join("runs", os.path.basename(os.path.abspath(args.dataset)))
-    begin_folder(out)
+    out = begin(args, settings, os.path.basename(os.path.abspath(args.dataset)))
     shown = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(found.classes[:10]))
     kind = "in colour" if len(shape) == 3 else "grey"
     print(f"{args.dataset}: {len(x):,} pictures, {kind}, scaled to {shape[1]}x{shape[0]}")
@@ -56,14 +48,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     print(
         f"{model.count_params():,} parameters, {settings.optimizer}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
-        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
-        f"and is kept"
+        f"{stopped_at(best, epochs)}"
     )
     test, held_out = parts["test"], parts["validation"]
     outputs = simple_predictions(parts, classes, settings)
     outputs["network"] = model.predict(test.x, verbose=0)
-    compared = {name: figures(p, test.y, classes) for name, p in outputs.items()}
-    print(f"On the {len(test.y):,} test rows:\n{as_lines(results(compared))}")
+    say_results(outputs, test.y, classes)
     validated = model.predict(held_out.x, verbose=0)
     print(f"{trained_on.said_of_doubt(validated, held_out.y)}.")
     model.trained_on = {
@@ -72,9 +62,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         "classes": found.classes,
         **trained_on.doubt(validated, held_out.y),
     }
-    if not args.force:
-        keep_earlier(out, [MODEL])
-    path = os.path.join(out, MODEL)
-    model.save(path, include_optimizer=False, announce=False)  # the next line does
-    print(f"Saved {path}, with the names of the classes: no pictures")
+    save(model, args, out, "the names of the classes: no pictures")
     return 0

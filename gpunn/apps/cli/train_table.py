@@ -10,23 +10,20 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.learning import Part, Settings, figures
+from gpunn.apps.learning import Part, Settings
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
 from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
-from gpunn.backends import get_backend, use_backend
 from gpunn.common.names import counted
-from gpunn.common.random import set_random_seed
 from gpunn.models import Model
 
-from .arguments import begin_folder, keep_earlier
+from .own_data import begin, save, say_results, stopped_at
 from .parser import hint
-from .printing import as_lines, results, shown
+from .printing import as_lines, shown
 
-MODEL = "model.gpunn"
 SHOWN = 40  # columns in the table that is printed
 
 
@@ -50,11 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     known = TableModel(target.name, target.task, columns_read, categories)
     y = target.y if classes else target.y.astype(np.float32)
     settings = settings.for_data(len(rows["train"]))
-    settings.check()
-    use_backend(get_backend(args.backend).name)
-    set_random_seed(settings.seed)
-    out = args.out or os.path.join("runs", os.path.splitext(os.path.basename(args.dataset))[0])
-    begin_folder(out)
+    out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     print(_about(table, target, columns, rows, args.split), flush=True)
     ends = prepared(features)
     given, _ = known.inputs(table)
@@ -66,8 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     found = {**simple_predictions(parts, classes, settings.seed)}
     everything = model.predict(given, verbose=0)[target.rows]
     found["network"] = everything[rows["test"]]
-    compared = {name: figures(p, test.y, classes) for name, p in found.items()}
-    print(f"On the {len(test.y):,} test rows:\n{as_lines(results(compared))}")
+    say_results(found, test.y, classes)
     about: dict[str, Any] = {"table": known.document()}
     if classes:
         held_out = parts["validation"]
@@ -75,11 +67,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
         print(f"{trained_on.said_of_doubt(outputs, held_out.y)}.")
     model.trained_on = about
-    if not args.force:
-        keep_earlier(out, [MODEL])
-    path = os.path.join(out, MODEL)
-    model.save(path, include_optimizer=False, announce=False)  # the next line does
-    print(f"Saved {path}, with {_held(known, target)}")
+    save(model, args, out, _held(known, target))
     return 0
 
 
@@ -176,8 +164,7 @@ def _network(model: Model, width: int, settings: Settings, best: int, epochs: in
         f"network {sizes}, {model.count_params():,} parameters, {settings.optimizer} at "
         f"{model.optimizer.learning_rate:g}, dropout {settings.dropout:g}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
-        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
-        f"and is kept"
+        f"{stopped_at(best, epochs)}"
     )
 
 

@@ -1,0 +1,58 @@
+"""What `gpunn train` does alike for a table and for pictures of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpunn.apps.learning import Settings, figures
+from gpunn.backends import get_backend, use_backend
+from gpunn.common.names import counted
+from gpunn.common.random import set_random_seed
+from gpunn.models import Model
+
+from .arguments import begin_folder, keep_earlier
+from .printing import as_lines, results
+
+MODEL = "model.gpunn"
+
+
+def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
+    """Check the settings, choose backend and seed; make the folder of the results, and give it.
+
+    Args:
+        args: of the command.
+        settings: as they are for these data.
+        name: of the folder, if ``args`` has none.
+    """
+    settings.check()
+    use_backend(get_backend(args.backend).name)
+    set_random_seed(settings.seed)
+    out = args.out or os.path.join("runs", name)
+    begin_folder(out)
+    return out
+
+
+def stopped_at(best: int, epochs: int) -> str:
+    return (
+        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
+        f"and is kept"
+    )
+
+
+def say_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int) -> None:
+    """Print how good models are on the rows to test on, by the models' names."""
+    compared = {name: figures(outputs, y, classes) for name, outputs in predicted.items()}
+    print(f"On the {counted(len(y), 'test row')}:\n{as_lines(results(compared))}")
+
+
+def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:
+    """Write the model, beside that of an earlier run; say what it holds of the data."""
+    if not args.force:
+        keep_earlier(out, [MODEL])
+    path = os.path.join(out, MODEL)
+    model.save(path, include_optimizer=False, announce=False)
+    print(f"Saved {path}, with {held}")
