@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more bench bench-full gpu kernels counters coverage lint docs notebooks exports wheel clean
+.PHONY: help train test test-more bench bench-full gpu kernels web counters coverage lint docs notebooks exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,7 +36,7 @@ test: lint ## run the tests: ten minutes
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test ## run what takes too long for every run, as sanitizers and every line: half an hour
+test-more: $(VENV)/.for-test $(VENV)/.for-web ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
@@ -58,6 +58,9 @@ gpu: ## test and measure on the NVIDIA card of this machine: ARGS="--minutes 10"
 kernels: $(VENV)/.for-test ## list what each kernel takes of a card, as the compiler says
 	$(BIN)/python -m benchmarks.card.kernel_table
 	$(BIN)/python -m benchmarks.card.hot_kernels
+
+web: $(VENV)/.for-web ## compile the kernels for browsers, after one has changed: three minutes
+	$(BIN)/python tools/web.py
 
 counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in benchmarks/results
 	$(BIN)/python -m benchmarks.counts.counters
@@ -107,4 +110,8 @@ $(VENV)/.for-bench: $(PACKAGE) | $(BIN)/python
 $(VENV)/.for-test: export GPUNN_BUILD := $(or $(GPUNN_BUILD),all)
 $(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[test]'
+	@touch $@
+
+$(VENV)/.for-web: pyproject.toml | $(BIN)/python
+	@$(INSTALL) '.[web]'
 	@touch $@

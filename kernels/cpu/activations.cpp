@@ -51,8 +51,7 @@ template <typename T> void add_activations() {
 }
 
 const Registration registration([] {
-    add_activations<float>();
-    add_activations<double>();
+    EACH_FLOAT(add_activations)
 });
 
 }  // namespace

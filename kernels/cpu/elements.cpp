@@ -95,7 +95,9 @@ void prelu_gradient(const T* x, const T* slopes, const T* dy, int64 rows, int64 
 
 template <typename Source> void add_affine(const char* source) {
     add<&affine<Source, float>>("affine", {source, "float32"});
+#ifndef FOR_BROWSERS
     add<&affine<Source, double>>("affine", {source, "float64"});
+#endif
     add<&affine<Source, int32>>("affine", {source, "int32"});
 }
 
@@ -111,20 +113,8 @@ template <typename T> void add_passes() {
 }
 
 const Registration registration([] {
-    add_passes<float>();
-    add_passes<double>();
-    add_affine<bool>("bool");
-    add_affine<int8>("int8");
-    add_affine<int16>("int16");
-    add_affine<int32>("int32");
-    add_affine<int64>("int64");
-    add_affine<uint8>("uint8");
-    add_affine<uint16>("uint16");
-    add_affine<uint32>("uint32");
-    add_affine<uint64>("uint64");
-    add_affine<float16>("float16");
-    add_affine<float>("float32");
-    add_affine<double>("float64");
+    EACH_FLOAT(add_passes)
+    EACH_SOURCE(add_affine)
 });
 
 }  // namespace

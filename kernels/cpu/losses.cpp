@@ -154,8 +154,7 @@ template <typename T> void add_losses() {
 }
 
 const Registration registration([] {
-    add_losses<float>();
-    add_losses<double>();
+    EACH_FLOAT(add_losses)
 });
 
 }  // namespace

@@ -143,8 +143,7 @@ template <typename T> void add_metrics() {
 }
 
 const Registration registration([] {
-    add_metrics<float>();
-    add_metrics<double>();
+    EACH_FLOAT(add_metrics)
 });
 
 }  // namespace

@@ -139,8 +139,7 @@ template <typename T> void add_noise() {
 }
 
 const Registration registration([] {
-    add_noise<float>();
-    add_noise<double>();
+    EACH_FLOAT(add_noise)
 });
 
 }  // namespace

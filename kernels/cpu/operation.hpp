@@ -133,3 +133,31 @@ struct Registration {
 template <typename T> inline const char* name_of() {
     return std::is_same_v<T, float> ? "float32" : "float64";
 }
+
+// adds<T>() for each type of numbers that operations compute with. Browsers have float alone, and of
+// data what pages hold: a page is to be small.
+#ifdef FOR_BROWSERS
+#define EACH_FLOAT(adds) adds<float>();
+#define EACH_SOURCE(adds) \
+    adds<bool>("bool");   \
+    adds<uint8>("uint8"); \
+    adds<int32>("int32"); \
+    adds<float>("float32");
+#else
+#define EACH_FLOAT(adds) \
+    adds<float>();       \
+    adds<double>();
+#define EACH_SOURCE(adds)     \
+    adds<bool>("bool");       \
+    adds<int8>("int8");       \
+    adds<int16>("int16");     \
+    adds<int32>("int32");     \
+    adds<int64>("int64");     \
+    adds<uint8>("uint8");     \
+    adds<uint16>("uint16");   \
+    adds<uint32>("uint32");   \
+    adds<uint64>("uint64");   \
+    adds<float16>("float16"); \
+    adds<float>("float32");   \
+    adds<double>("float64");
+#endif

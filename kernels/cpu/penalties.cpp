@@ -88,8 +88,7 @@ template <typename T> void add_penalties() {
 }
 
 const Registration registration([] {
-    add_penalties<float>();
-    add_penalties<double>();
+    EACH_FLOAT(add_penalties)
 });
 
 }  // namespace

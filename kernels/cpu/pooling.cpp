@@ -287,8 +287,7 @@ template <typename T> void add_all() {
 }
 
 const Registration registration([] {
-    add_all<float>();
-    add_all<double>();
+    EACH_FLOAT(add_all)
 });
 
 }  // namespace

@@ -4,9 +4,12 @@
 
 namespace {
 
+template <typename T> void add_products() {
+    add<&matmul<T>>("matmul", {name_of<T>()});
+}
+
 const Registration registration([] {
-    add<&matmul<float>>("matmul", {name_of<float>()});
-    add<&matmul<double>>("matmul", {name_of<double>()});
+    EACH_FLOAT(add_products)
 });
 
 }  // namespace

@@ -104,8 +104,7 @@ template <typename T> void add_row_activations() {
 }
 
 const Registration registration([] {
-    add_row_activations<float>();
-    add_row_activations<double>();
+    EACH_FLOAT(add_row_activations)
 });
 
 }  // namespace

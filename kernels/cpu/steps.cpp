@@ -59,23 +59,14 @@ void advance(int64* counters, int64 rows, const double* totals) {
 
 template <typename Source> void add_gather(const char* source) {
     add<&gather<Source, float>>("gather", {source, "float32"});
+#ifndef FOR_BROWSERS
     add<&gather<Source, double>>("gather", {source, "float64"});
+#endif
     add<&gather<Source, int32>>("gather", {source, "int32"});
 }
 
 const Registration registration([] {
-    add_gather<bool>("bool");
-    add_gather<int8>("int8");
-    add_gather<int16>("int16");
-    add_gather<int32>("int32");
-    add_gather<int64>("int64");
-    add_gather<uint8>("uint8");
-    add_gather<uint16>("uint16");
-    add_gather<uint32>("uint32");
-    add_gather<uint64>("uint64");
-    add_gather<float16>("float16");
-    add_gather<float>("float32");
-    add_gather<double>("float64");
+    EACH_SOURCE(add_gather)
     add<&advance>("advance");
 });
 

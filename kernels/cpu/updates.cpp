@@ -143,8 +143,7 @@ template <typename T> void add_updates() {
 }
 
 const Registration registration([] {
-    add_updates<float>();
-    add_updates<double>();
+    EACH_FLOAT(add_updates)
 });
 
 }  // namespace

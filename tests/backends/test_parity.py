@@ -21,7 +21,9 @@ from registered_networks import (
     EPOCHS,
     KINDS,
     NO_CASE,
+    TOLERANCE,
     assert_same_bits,
+    assert_trains_as_numpy,
     data,
     drive,
     every_case,
@@ -38,8 +40,6 @@ from gpunn.backends.contract.backend import Step
 from gpunn.backends.contract.control import BATCHES, LEARNING_RATE, PASS, POSITION, UPDATES
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS
-
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 pytestmark = unusual
 
@@ -75,21 +75,6 @@ def test_everything_registered_has_a_case() -> None:
         assert {n for k, n, _ in CASES if k == kind} | {*left_out} == {*registered.names(kind)}
 
 
-def outcome(backend: Any, dtype: str, epochs: int, *case: Any) -> dict[str, np.ndarray]:
-    """What comes of so many epochs, of five steps each."""
-    model = network(backend, dtype, *case)
-    x, y = data(model)
-    history = model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
-    assert model.optimizer.iterations == 5 * epochs
-    logs = {f"{key} of fit": np.array(values) for key, values in history.history.items()}
-    return {
-        **state(model),
-        **logs,
-        "evaluate": np.array(model.evaluate(x, y, batch_size=BATCH, verbose=0)),
-        "predict": model.predict(x, batch_size=BATCH, verbose=0),
-    }
-
-
 @every_case
 @pytest.mark.parametrize(
     ("other", "dtype"),
@@ -104,16 +89,6 @@ def test_training_is_that_of_numpy(
     other: str, dtype: str, kind: str, name: str, arguments: dict
 ) -> None:
     assert_trains_as_numpy(other, dtype, EPOCHS, kind, name, arguments)
-
-
-def assert_trains_as_numpy(other: str, dtype: str, epochs: int, *case: Any) -> None:
-    host, device = (outcome(b, dtype, epochs, *case) for b in ("numpy", other))
-    assert host.keys() == device.keys()
-    for what, expected in host.items():
-        assert device[what].dtype == expected.dtype
-        assert np.isfinite(expected).all()
-        difference = np.linalg.norm(np.subtract(device[what], expected, dtype=np.float64))
-        assert difference <= TOLERANCE[dtype] * np.linalg.norm(expected), what
 
 
 # -- captured steps

@@ -15,6 +15,7 @@ from gpunn.backends.contract.control import BATCHES, PASS, POSITION, UPDATES
 # 20 steps, every fifth on the 7 rows that are left. Neither 11 nor 7 rows can hold each of five
 # classes equally often: a gradient that is 0 but for rounding would be made large by Adam.
 ROWS, BATCH, EPOCHS = 51, 11, 4
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
     "metric": ("Mean", "MeanMetricWrapper"),  # of numbers that are no predictions; of any function
@@ -111,6 +112,31 @@ def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
         for slot, values in trainer.arena.slots.items() if p.trained else ():
             arrays[f"{slot} of {len(arrays)}"] = trainer.arena.segment(values, p)
     return {name: model.backend.read(array) for name, array in arrays.items()}
+
+
+def outcome(backend: Any, dtype: str, epochs: int, *case: Any) -> dict[str, np.ndarray]:
+    """What comes of so many epochs, of five steps each."""
+    model = network(backend, dtype, *case)
+    x, y = data(model)
+    history = model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
+    assert model.optimizer.iterations == 5 * epochs
+    logs = {f"{key} of fit": np.array(values) for key, values in history.history.items()}
+    return {
+        **state(model),
+        **logs,
+        "evaluate": np.array(model.evaluate(x, y, batch_size=BATCH, verbose=0)),
+        "predict": model.predict(x, batch_size=BATCH, verbose=0),
+    }
+
+
+def assert_trains_as_numpy(other: str, dtype: str, epochs: int, *case: Any) -> None:
+    host, device = (outcome(b, dtype, epochs, *case) for b in ("numpy", other))
+    assert host.keys() == device.keys()
+    for what, expected in host.items():
+        assert device[what].dtype == expected.dtype
+        assert np.isfinite(expected).all()
+        difference = np.linalg.norm(np.subtract(device[what], expected, dtype=np.float64))
+        assert difference <= TOLERANCE[dtype] * np.linalg.norm(expected), what
 
 
 def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 // Networks that learn in a browser: gpunn's own kernels, compiled to WebAssembly, and the names that
-// pages use. This file says what a network is given and what it gives; `network.js` beside it plans
-// the step.
+// pages use: what a network is given and what it gives.
+import { Kernels } from "./engine/memory.js";
+import { Network } from "./engine/network.js";
 
 /**
  * A layer of a network: x W + b, then, as far as asked for, batch normalization, the activation and
@@ -26,7 +27,9 @@
  * @property {{name: string, learning_rate?: number, [setting: string]: unknown}} optimizer its name
  *   in Python and what differs from the defaults there
  * @property {number} batch rows of a step
- * @property {number} [seed] of weights, order and dropout; 0 by default
+ * @property {number} [seed] of weights, order and dropout, 0 by default. Order and dropout are those of
+ *   a model in Python that was compiled right after `gpunn.utils.set_random_seed(seed)`; layer k,
+ *   from 0 on, begins as with the seed `seed + k` in its initializer, if that is a uniform one
  * @property {boolean} [shuffle] whether each epoch has an order of its own; true by default
  */
 
@@ -65,9 +68,8 @@
  *   (rows, units), copies, as outside training
  * @property {(x: Float32Array, y: Float32Array, rows: number) => number} evaluate the mean loss of
  *   rows, without penalties
- * @property {(x: Float32Array, y: Float32Array, rows: number) => {outputs: Float32Array[], gradients:
- *   Float32Array[], loss: number}} explain one pass forward and backward that changes nothing: of
- *   each layer its outputs, and the gradients of the loss by them
+ * @property {(x: Float32Array, y: Float32Array, rows: number) => Explanation} explain one pass forward
+ *   and backward, as outside training, that changes nothing
  * @property {() => NetworkState} save
  * @property {(state: NetworkState) => void} restore go on from there; refuses the state of a network
  *   with other layers
@@ -77,13 +79,30 @@
  */
 
 /**
+ * Of each layer what a pass computed: sums x W + b (rows, units), outputs behind the activation, and
+ * the gradients of the loss by both, by W and by b. Where loss and activation are computed as one,
+ * the last layer's `gradients` are those by its sums too.
+ * @typedef {Object} Explanation
+ * @property {number} loss
+ * @property {Float32Array[]} sums
+ * @property {Float32Array[]} outputs
+ * @property {Float32Array[]} gradients
+ * @property {Float32Array[]} sumGradients
+ * @property {Float32Array[]} kernelGradients
+ * @property {Float32Array[]} biasGradients
+ */
+
+/**
  * All that changes in training: weights, moments, counters, the order's place. Plain data.
  * @typedef {Object} NetworkState
  * @property {Float32Array} values
  * @property {Float32Array} state moving averages
  * @property {Float32Array[]} slots
  * @property {number[]} counters
- * @property {number} totals
+ * @property {number[]} totals of the epoch: losses, rows
+ * @property {number} steps
+ * @property {number} epochs
+ * @property {number} pass
  */
 
 /**
@@ -93,24 +112,26 @@
  */
 
 /**
- * What there is to choose from, by name, as Python's registry has it
- * (`gpunn.apps.web.parts.parts()`).
+ * What there is to choose from, by name, as Python's registry has it: `gpunn.apps.web.parts` writes
+ * it. Functors are names of formulas in the kernels, parameters their numbers.
  * @typedef {Object} Parts
  * @property {Object<string, {functor: string, saves: "input"|"output", rowwise: boolean, parameters:
  *   number[]}>} activations
  * @property {Object<string, {functor: string, parameters: number[], fuses: string|null, fused:
- *   string|null}>} losses
+ *   [string, number[]]|null, predictions: string|null, targets: string|null}>} losses
  * @property {Object<string, {functor: string, parameters: string[], defaults: Object<string,
- *   number>, slots: number, products?: number[]}>} optimizers
+ *   number>, constants: number[], first: (string|null)[], by_norms: boolean}>} optimizers
  * @property {Object<string, Object<string, unknown>>} initializers
+ * @property {{momentum: number, epsilon: number}} batch_normalization
  */
 
 /**
- * The engine of a page: `load(bytes, parts)` gives it.
- * @callback Load
+ * The engine of a page.
  * @param {BufferSource} bytes gpunn.wasm
  * @param {Parts} parts
  * @returns {Promise<Engine>}
  */
-
-export {};
+export async function load(bytes, parts) {
+  const kernels = await Kernels.load(bytes);
+  return { parts, network: (settings) => new Network(kernels, parts, settings) };
+}

@@ -1,0 +1,188 @@
+// The memory of gpunn.wasm, and programs in it: lists of calls, each an operation of the kernels and
+// where its arguments lie.
+
+const WORD = 8; // bytes of an argument, and of a call
+
+/**
+ * @typedef {[string, ...(number|bigint|boolean|null)[]]} Call an operation with its choices, "matmul
+ *   float32", and its arguments in order; an array is where it lies, null for none
+ */
+
+/**
+ * The kernels and their memory.
+ */
+export class Kernels {
+  #exports;
+  /** @type {Map<string, {number: number, kinds: string}>} */
+  #operations = new Map();
+
+  /** @param {WebAssembly.Exports} exports of gpunn.wasm */
+  constructor(exports) {
+    this.#exports = /** @type {any} */ (exports);
+    this.#exports._initialize();
+    const count = this.#exports.operation_count();
+    for (let number = 0; number < count; number++) {
+      const [name, kinds] = this.#text(this.#exports.operation_text(number)).split(": ");
+      this.#operations.set(name, { number, kinds });
+    }
+  }
+
+  /**
+   * @param {BufferSource} bytes gpunn.wasm
+   * @returns {Promise<Kernels>}
+   */
+  static async load(bytes) {
+    // What a C library asks of its system: there is nothing to write to.
+    const refuse = () => 8; // "bad file descriptor"
+    const wasi = { fd_close: refuse, fd_seek: refuse, fd_write: refuse };
+    const { instance } = await WebAssembly.instantiate(bytes, { wasi_snapshot_preview1: wasi });
+    return new Kernels(instance.exports);
+  }
+
+  /** @returns {ArrayBuffer} another one after each growth: views of an older one are empty */
+  get buffer() {
+    return this.#exports.memory.buffer;
+  }
+
+  /** @param {string} name an operation with its choices */
+  has(name) {
+    return this.#operations.has(name);
+  }
+
+  /** @param {string} name */
+  operation(name) {
+    const found = this.#operations.get(name);
+    if (!found) throw new Error(`The kernels have no operation "${name}".`);
+    return found;
+  }
+
+  /**
+   * @param {number} bytes
+   * @returns {number} where so many zeros lie
+   */
+  allocate(bytes) {
+    const at = this.#exports.allocate(bytes);
+    if (!at) throw new Error(`There is no memory for ${bytes.toLocaleString("en")} bytes more.`);
+    return at;
+  }
+
+  /** @param {number} at */
+  release(at) {
+    this.#exports.release(at);
+  }
+
+  /**
+   * @param {number} calls
+   * @param {number} count
+   * @param {number} steps
+   */
+  run(calls, count, steps) {
+    this.#exports.run(calls, count, steps);
+  }
+
+  /** @param {number} at */
+  #text(at) {
+    const bytes = new Uint8Array(this.buffer);
+    return new TextDecoder().decode(bytes.subarray(at, bytes.indexOf(0, at)));
+  }
+}
+
+/**
+ * Arrays that are given back together.
+ */
+export class Room {
+  /** @type {number[]} */
+  #taken = [];
+
+  /** @param {Kernels} kernels */
+  constructor(kernels) {
+    this.kernels = kernels;
+  }
+
+  /** @param {number} bytes */
+  bytes(bytes) {
+    const at = this.kernels.allocate(Math.max(bytes, 1));
+    this.#taken.push(at);
+    return at;
+  }
+
+  /** @param {number} count */
+  floats(count) {
+    return this.bytes(4 * count);
+  }
+
+  /**
+   * @param {ArrayLike<number>} numbers
+   * @returns {number} where they lie as doubles
+   */
+  doubles(numbers) {
+    const at = this.bytes(8 * numbers.length);
+    new Float64Array(this.kernels.buffer, at, numbers.length).set(numbers);
+    return at;
+  }
+
+  /**
+   * @param {number[]} numbers
+   * @returns {number} where they lie as integers of 64 bits
+   */
+  integers(numbers) {
+    const at = this.bytes(8 * numbers.length);
+    new BigInt64Array(this.kernels.buffer, at, numbers.length).set(numbers.map(BigInt));
+    return at;
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} count
+   */
+  view(at, count) {
+    return new Float32Array(this.kernels.buffer, at, count);
+  }
+
+  free() {
+    for (const at of this.#taken) this.kernels.release(at);
+    this.#taken = [];
+  }
+}
+
+/**
+ * Calls, written to memory once and performed as often as wanted.
+ */
+export class Program {
+  #kernels;
+  #calls;
+  #count;
+
+  /**
+   * @param {Room} room whose memory it takes
+   * @param {Call[]} calls
+   */
+  constructor(room, calls) {
+    const kernels = room.kernels;
+    const found = calls.map(([name]) => kernels.operation(name));
+    const words = found.reduce((sum, operation) => sum + operation.kinds.length, 0);
+    this.#kernels = kernels;
+    this.#count = calls.length;
+    this.#calls = room.bytes(WORD * (calls.length + words));
+    let word = this.#calls + WORD * calls.length;
+    const memory = new DataView(kernels.buffer);
+    calls.forEach(([name, ...values], k) => {
+      const { number, kinds } = found[k];
+      if (values.length !== kinds.length)
+        throw new Error(`${name} takes ${kinds.length} arguments, not ${values.length}.`);
+      memory.setUint32(this.#calls + WORD * k, number, true);
+      memory.setUint32(this.#calls + WORD * k + 4, word, true);
+      values.forEach((value, i) => {
+        if (kinds[i] === "a") memory.setUint32(word, Number(value ?? 0), true);
+        else if (kinds[i] === "n") memory.setFloat64(word, Number(value), true);
+        else memory.setBigInt64(word, BigInt.asIntN(64, BigInt(value ?? 0)), true);
+        word += WORD;
+      });
+    });
+  }
+
+  /** @param {number} [steps] */
+  run(steps = 1) {
+    this.#kernels.run(this.#calls, this.#count, steps);
+  }
+}

@@ -1,0 +1,86 @@
+// What a network is asked for, checked, as parts that the kernels know.
+import { Activation, BatchNormalization, Dense, Dropout } from "./layers.js";
+
+/**
+ * @template T
+ * @param {Object<string, T>} known
+ * @param {string} name
+ * @param {string} what
+ * @returns {T}
+ */
+export function find(known, name, what) {
+  if (Object.hasOwn(known, name)) return known[name];
+  throw new Error(`There is no ${what} "${name}"; there are ${Object.keys(known).join(", ")}.`);
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} what
+ * @param {number} least
+ * @param {number} [most]
+ */
+export function checkWhole(value, what, least, most = 2 ** 31) {
+  if (!Number.isInteger(value) || Number(value) < least || Number(value) > most)
+    throw new Error(`${what} must be a whole number from ${least} to ${most}; got ${value}.`);
+  return Number(value);
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} what
+ */
+export function checkNotNegative(value, what) {
+  if (typeof value !== "number" || !(value >= 0 && value < Infinity))
+    throw new Error(`${what} must be a number from 0 on; got ${value}.`);
+  return value;
+}
+
+/**
+ * The parts of each layer. The activation is one with the dense part where nothing stands between.
+ * @param {import("../engine.js").NetworkSettings} settings
+ * @param {any} parts see `Parts`
+ */
+export function partsOf(settings, parts) {
+  if (!settings.layers?.length) throw new Error("A network needs a layer at least.");
+  let inputs = checkWhole(settings.inputs, "inputs", 1);
+  let number = 0;
+  const layers = settings.layers.map((layer, k) => {
+    const units = checkWhole(layer.units, `units of layer ${k + 1}`, 1, 65536);
+    const activation = find(parts.activations, layer.activation ?? "linear", "activation");
+    const rate = checkNotNegative(layer.dropout ?? 0, `dropout of layer ${k + 1}`);
+    if (rate >= 1) throw new Error(`dropout of layer ${k + 1} must be below 1; got ${rate}.`);
+    const dense = new Dense(inputs, units, layer.normalize ? null : activation);
+    /** @type {any[]} */
+    const own = [dense];
+    if (layer.normalize)
+      own.push(new BatchNormalization(units, parts.batch_normalization), new Activation(units, activation));
+    const shown = own[own.length - 1];
+    if (rate > 0) own.push(new Dropout(units, rate));
+    for (const part of own) part.number = number++;
+    inputs = units;
+    return { dense, shown, activation, parts: own, settings: layer };
+  });
+  if (inputs !== settings.outputs)
+    throw new Error(`The last layer has ${inputs} units; there are ${settings.outputs} outputs.`);
+  return layers;
+}
+
+/**
+ * The optimizer: what it computes, and its numbers by name.
+ * @param {import("../engine.js").NetworkSettings} settings
+ * @param {any} parts
+ */
+export function optimizerOf(settings, parts) {
+  const { name, ...given } = settings.optimizer ?? {};
+  const found = find(parts.optimizers, name ?? "none", "optimizer");
+  /** @type {Object<string, number>} */
+  const numbers = { ...found.defaults };
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(numbers, key))
+      throw new Error(`${name} has no ${key}; it has ${Object.keys(numbers).join(", ")}.`);
+    numbers[key] = checkNotNegative(Number(value ?? 0), `${key} of ${name}`);
+  }
+  const parameters = () =>
+    [...found.parameters.map((/** @type {string} */ key) => numbers[key]), ...found.constants];
+  return { name, functor: found.functor, numbers, parameters, first: found.first, byNorms: found.by_norms };
+}

@@ -1,0 +1,138 @@
+"""What a page may choose from, as data: activations, losses, optimizers, initializers.
+
+All of it follows from registration. `engine.js` in ``js/`` says what the entries mean.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from gpunn import initializers, layers
+from gpunn.common import registry
+from gpunn.common.names import snake_case
+from gpunn.common.overrides import is_framework
+
+_OF_ALL = ("clipvalue", "clipnorm", "global_clipnorm")  # settings of each optimizer, beside its own
+
+
+def parts() -> dict[str, Any]:
+    """Everything that the kernels of a page compute, by its name in Python.
+
+    >>> found = parts()
+    >>> found["activations"]["relu"]["functor"], found["optimizers"]["SGD"]["defaults"]["momentum"]
+    ('Relu', 0.0)
+    """
+    normalization = layers.BatchNormalization()
+    return {
+        "activations": dict(_activations()),
+        "losses": dict(_losses()),
+        "optimizers": dict(_optimizers()),
+        "initializers": dict(_initializers()),
+        "batch_normalization": {
+            "momentum": normalization.momentum, "epsilon": normalization.epsilon,
+        },
+    }  # fmt: skip
+
+
+def _made(kind: str) -> Iterator[tuple[str, Any]]:
+    """gpunn's own parts of a kind, each with its defaults, by the names that it is found under;
+    those that need an argument are left out."""
+    for name, cls in sorted(registry.entries(kind).items()):
+        needed = (p.default is p.empty for p in inspect.signature(cls).parameters.values())
+        if is_framework(cls) and not any(needed):
+            yield name, cls()
+
+
+def _activations() -> Iterator[tuple[str, Any]]:
+    for name, activation in _made("activation"):
+        if activation.functor:
+            yield (
+                snake_case(name),
+                {
+                    "functor": activation.functor, "saves": activation.saves,
+                    "rowwise": activation.rowwise, "parameters": activation.parameters,
+                },
+            )  # fmt: skip
+
+
+def _losses() -> Iterator[tuple[str, Any]]:
+    """Those of a row of targets for each row; `fused` is what takes over the activation `fuses`."""
+    for name, loss in _made("loss"):
+        if not loss.functor or loss.sparse:
+            continue
+        fused = loss.on_logits() if loss.fuses else None
+        yield (
+            snake_case(name),
+            {
+                "functor": loss.functor, "parameters": loss.parameters, "fuses": loss.fuses,
+                "fused": fused and [fused.functor, fused.parameters],
+                "predictions": loss.predictions, "targets": loss.targets,
+            },
+        )  # fmt: skip
+
+
+def _optimizers() -> Iterator[tuple[str, Any]]:
+    """``defaults`` are the settings that are numbers (None: 0), ``parameters`` which of them the
+    functor is given, ``constants`` what it gets behind them, ``first`` the settings that slots
+    begin with."""
+    for name, optimizer in _made("optimizer"):
+        of_functor = [p.removeprefix("next_") for p in optimizer.parameter_names]
+        own = [*inspect.signature(type(optimizer)).parameters]
+        settings = [p for p in own if p in ("learning_rate", *of_functor, *_OF_ALL)]
+        begins = {
+            slot: next(p for p in own if p.startswith("initial_") and slot in p)
+            for slot in optimizer.first_values
+        }
+        settings += [p for p in begins.values() if p not in settings]
+        constants = [p for p in of_functor if p not in settings]
+        values = dict(zip(of_functor, _numbers(optimizer), strict=True))
+        yield (
+            name,
+            {
+                "functor": optimizer.functor,
+                "parameters": [p for p in of_functor if p in settings],
+                "defaults": {p: float(getattr(optimizer, p) or 0) for p in settings},
+                "constants": [number for p in constants for number in values[p]],
+                "first": [begins.get(slot) for slot in optimizer.slot_names],
+                "by_norms": optimizer.steps_by_norms,
+            },
+        )  # fmt: skip
+
+
+def _numbers(formula: Any) -> list[list[float]]:
+    """What a functor is given for each of the formula's parameters."""
+    found = (getattr(formula, name) for name in formula.parameter_names)
+    return [
+        [float(n) for n in value] if isinstance(value, (list, tuple)) else [float(value or 0)]
+        for value in found
+    ]
+
+
+def _initializers() -> Iterator[tuple[str, Any]]:
+    for name, initializer in _made("initializer"):
+        if isinstance(initializer, initializers.VarianceScaling):
+            how: dict[str, Any] = {
+                "distribution": _DISTRIBUTIONS[initializer.distribution],
+                "scale": initializer.scale, "mode": initializer.mode,
+            }  # fmt: skip
+        elif isinstance(initializer, initializers.TruncatedNormal):
+            how = {"distribution": "truncated", "mean": initializer.mean}
+            how["deviation"] = initializer.stddev
+        elif isinstance(initializer, initializers.RandomNormal):
+            how = {"distribution": "normal", "mean": initializer.mean}
+            how["deviation"] = initializer.stddev
+        elif isinstance(initializer, initializers.RandomUniform):
+            how = {"distribution": "uniform"}
+            how |= {"low": initializer.minval, "high": initializer.maxval}
+        elif isinstance(initializer, (initializers.Zeros, initializers.Ones)):
+            how = {"distribution": "constant", "value": float(initializer((1,))[0])}
+        else:
+            continue
+        yield snake_case(name), how
+
+
+_DISTRIBUTIONS = {
+    "uniform": "uniform", "untruncated_normal": "normal", "truncated_normal": "truncated",
+}  # fmt: skip

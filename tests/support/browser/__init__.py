@@ -1,0 +1,183 @@
+"""The kernels of pages, gpunn.wasm, as a backend: wasmtime is the browser.
+
+Arrays lie in the module's memory, which NumPy sees too. So what the module has no operation for, as
+float64, NumPy computes on the same arrays; `Library.Program.run` performs in the module what a page
+would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn.apps.web
+from gpunn.backends import register_backend
+from gpunn.backends.compiled.backend import CompiledBackend
+from gpunn.backends.numpy.backend import NumpyBackend
+
+MODULE = Path(gpunn.apps.web.__file__).parent / "gpunn.wasm"
+WORD = 8
+
+
+class Library:
+    """What the compiled backend asks of an extension module."""
+
+    def __init__(self) -> None:
+        import wasmtime
+
+        engine = wasmtime.Engine()
+        self.store = wasmtime.Store(engine)
+        self.store.set_wasi(wasmtime.WasiConfig())
+        linker = wasmtime.Linker(engine)
+        linker.define_wasi()
+        module = wasmtime.Module.from_file(engine, str(MODULE))
+        self.exports: Any = linker.instantiate(self.store, module).exports(self.store)
+        self.call("_initialize")
+        self.memory = self._memory()
+        self.start = ctypes.addressof(self.memory.data_ptr(self.store).contents)
+        self.operations: dict[tuple[str, ...], Operation] = {}
+        for number in range(self.call("operation_count")):
+            at = self.call("operation_text", number)
+            text = ctypes.string_at(self.start + at).decode()
+            names, kinds = text.split(": ")
+            key = tuple(names.split(" "))
+            self.operations[key] = Operation(self, key, number, kinds)
+        self.Bound, self.Program = Call, functools.partial(Program, self)
+
+    def _memory(self) -> Any:
+        return self.exports["memory"]
+
+    def call(self, name: str, *arguments: int) -> Any:
+        return self.exports[name](self.store, *arguments)
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        dtype = np.dtype(dtype)
+        n = int(np.prod(shape, dtype=np.int64))
+        at = self.call("allocate", n * dtype.itemsize) & 0xFFFFFFFF
+        assert at, "the module has no memory left"
+        assert ctypes.addressof(self.memory.data_ptr(self.store).contents) == self.start
+        held = (ctypes.c_ubyte * max(n * dtype.itemsize, 1)).from_address(self.start + at)
+        return np.frombuffer(held, dtype, n).reshape(shape)
+
+    def place(self, array: np.ndarray | None) -> int:
+        """Where an array lies in the module's memory."""
+        if array is None:
+            return 0
+        assert array.flags.c_contiguous
+        place = array.__array_interface__["data"][0] - self.start
+        assert 0 < place < self.memory.data_len(self.store) or not array.size
+        return place if array.size else 0
+
+    def within(self, array: np.ndarray, limit: float) -> bool:
+        return bool((np.abs(array) <= limit).all())
+
+    def set_threads(self, count: int) -> None:
+        """A page has one."""
+
+
+class Operation:
+    def __init__(self, library: Library, key: tuple[str, ...], number: int, kinds: str) -> None:
+        self.library, self.key, self.number, self.kinds = library, key, number, kinds
+
+    def bind(self, *arguments: Any) -> Call:
+        return Call(self, arguments)
+
+    def __call__(self, *arguments: Any) -> None:
+        self.library.Program([self.bind(*arguments)]).run(1)
+
+
+class Call:
+    """An operation with its arguments."""
+
+    def __init__(self, operation: Operation, arguments: tuple[Any, ...]) -> None:
+        assert len(arguments) == len(operation.kinds), operation.key
+        self.operation, self.arguments = operation, arguments
+
+    def __call__(self) -> None:
+        self.operation(*self.arguments)
+
+    def words(self) -> bytes:
+        found = b""
+        for kind, value in zip(self.operation.kinds, self.arguments, strict=True):
+            if kind == "a":
+                found += struct.pack("<Q", self.operation.library.place(value))
+            elif kind == "n":
+                found += struct.pack("<d", value)
+            else:
+                found += struct.pack("<Q", int(value) & (1 << 64) - 1)
+        return found
+
+
+class Program:
+    """Calls in the module's memory."""
+
+    def __init__(self, library: Library, calls: Sequence[Call]) -> None:
+        self.library, self.calls = library, [*calls]
+        words = [call.words() for call in self.calls]
+        self.memory = library.array((sum(map(len, words)) + WORD * len(words),), np.uint8)
+        at = library.place(self.memory) + WORD * len(words)
+        table = b""
+        for call, own in zip(self.calls, words, strict=True):
+            table += struct.pack("<II", call.operation.number, at)
+            at += len(own)
+        self.memory[:] = np.frombuffer(table + b"".join(words), np.uint8)
+
+    def run(self, steps: int) -> None:
+        self.library.call("run", self.library.place(self.memory), len(self.calls), steps)
+
+
+class BrowserBackend(CompiledBackend):
+    """The compiled backend with the operations of gpunn.wasm, and arrays in its memory."""
+
+    name = "browser"
+
+    def __init__(self) -> None:
+        NumpyBackend.__init__(self)
+        self.library, self.instructions = Library(), "browser"
+        self.compiled_operations = self.library.operations  # type: ignore[assignment]
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return self.library.array(shape, dtype)
+
+    zeros = empty
+
+    def upload(self, source: Any) -> np.ndarray:
+        array = super().upload(source)
+        if self.owns(array):
+            return array
+        copy = self.empty(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def owns(self, array: Any) -> bool:
+        if not isinstance(array, np.ndarray):
+            return False
+        place = array.__array_interface__["data"][0] - self.library.start
+        return 0 <= place < self.library.memory.data_len(self.library.store)
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Why there is no such backend, in one line; None if there is."""
+    try:
+        import wasmtime  # noqa: F401
+    except ImportError:
+        return "the kernels of pages are run by wasmtime: pip install 'gpunn[test]'"
+    return None
+
+
+def needed() -> None:
+    """Skip the test where wasmtime is missing; fail it where tests must not be left out."""
+    if reason := why_not():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+register_backend("browser", BrowserBackend)

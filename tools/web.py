@@ -1,0 +1,73 @@
+"""Compiles the kernels for browsers, gpunn/apps/web/gpunn.wasm: `make web`.
+
+The compiler is that of the package ``ziglang``, in the one version that pyproject.toml names, so
+that the same sources give the same bytes on each machine. With the module come the hashes of its
+sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MODULE = Path("gpunn/apps/web/gpunn.wasm")
+HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
+
+# The extension module for Python, its threads, and what users write: pages have none of them.
+LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp")
+LEFT_OUT += ("expressions.cpp", "expressions.hpp", "strips.hpp")
+# As for the CPU in setup.py: no fast mathematics, nothing contracted.
+FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-O3", "-std=c++17", "-DFOR_BROWSERS"]
+FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-ffp-contract=off", "-fvisibility=hidden", "-g0", "-w"]
+LINK = ["-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-Wl,--strip-all"]
+
+
+def sources() -> list[Path]:
+    """What the module is made of, relative to the root."""
+    folders = {"formulas": "*.cuh", "cpu": "*.[ch]pp", "web": "*.[ch]pp"}
+    found = [path for name, of in folders.items() for path in (ROOT / "kernels" / name).glob(of)]
+    return sorted(path.relative_to(ROOT) for path in found if path.name not in LEFT_OUT)
+
+
+def hashes() -> str:
+    """A line for each source and for the module, as `sha256sum --check` takes them."""
+    found = [*sources(), MODULE]
+    digests = (hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in found)
+    return "".join(f"{d}  {path.as_posix()}\n" for d, path in zip(digests, found, strict=True))
+
+
+def build(target: Path) -> None:
+    """Write the module to ``target``."""
+    with tempfile.TemporaryDirectory() as folder:
+        objects: list[str] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = []
+            for source in (path for path in sources() if path.suffix == ".cpp"):
+                objects.append(str(Path(folder, f"{len(objects):02}_{source.stem}.o")))
+                command = [*FLAGS, "-c", str(source), "-o", objects[-1]]
+                waiting.append(pool.submit(_compiler, command))
+            for done in waiting:
+                done.result()
+        _compiler([*LINK, *objects, "-o", str(target.resolve())])
+
+
+def _compiler(arguments: list[str]) -> None:
+    subprocess.run([sys.executable, "-m", "ziglang", "c++", *arguments], cwd=ROOT, check=True)
+
+
+def main() -> None:
+    build(ROOT / MODULE)
+    (ROOT / MODULE).chmod(0o644)
+    (ROOT / HASHES).write_text(hashes(), encoding="utf-8")
+    print(f"{MODULE}: {(ROOT / MODULE).stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
