@@ -75,7 +75,7 @@ class Page(HTMLParser):
 def classifier(sample: tuple[int, ...] = (4, 4), classes: int = 3, name: str = "small") -> Any:
     model = gpunn.Sequential(
         [gpunn.Input(sample), layers.Flatten(), layers.Dense(5, activation="relu", name="hidden"),
-         layers.Dense(classes, activation="softmax")],
+         layers.Dense(classes, activation="softmax", name="answer")],
         name=name,
     )  # fmt: skip
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -124,7 +124,7 @@ def test_a_report_says_what_the_run_was(tmp_path: Path, data: Any) -> None:
     assert [float(row[0]) for row in bins] == pytest.approx(stated.tolist(), abs=1e-3)
     assert [float(row[1]) for row in bins] == pytest.approx(right.tolist(), abs=1e-3)
     assert f"{(said == y[60:]).mean():.4g}" in page.text and "30 rows" in page.text
-    assert [row[0] for row in page.table("layer", "gradient")] == ["hidden", "dense"]
+    assert [row[0] for row in page.table("layer", "gradient")] == ["hidden", "answer"]
     assert gpunn.__version__ in page.text and np.__version__ in page.text
     assert "adam" in page.text.lower() and "Trained for 3 of 3 epochs." in page.text
     assert "90 features" not in page.text and "60 rows of 16 features" in page.text
