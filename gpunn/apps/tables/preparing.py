@@ -88,33 +88,44 @@ class Names:
 def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
     """Inputs of a model by column, and one tensor of all that is made of them.
 
-    A number is filled with its median and scaled; a category becomes a row with a 1 in its place,
-    or in the first one if it is unknown or missing.
+    Numbers come first, filled with their medians and scaled; then where they were missing; then a
+    row for each category with a 1 in its place, or in the first one if it is unknown or missing.
 
     >>> from gpunn.models import Model
     >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
-    >>> model = Model(*prepared([age, kind]))
+    >>> model = Model(*prepared([kind, age]))
     >>> model.predict({"age": [50.0, None], "kind": ["b", "z"]}, verbose=0).tolist()
     [[1.0, 0.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 0.0]]
     """
-    inputs, parts = {}, []
+    inputs: dict[str, Any] = {}
+    filled, missing, encoded = [], [], []
     names = Names(feature.name for feature in features)
     for name, feature in zip(names.inputs, features, strict=True):
         if feature.categories is not None:
             x = inputs[name] = Input((1,), dtype="string", name=name)
             own = names.free(f"{name} encoded")
             lookup = StringLookup(vocabulary=feature.categories, output_mode="one_hot", name=own)
-            parts.append(lookup(x))
+            encoded.append(lookup(x))
             continue
         x = inputs[name] = Input((1,), name=name)
-        filled = SimpleImputer(statistics=feature.median, name=names.free(f"{name} filled"))(x)
-        own = names.free(f"{name} scaled")
-        scaled = Normalization(mean=feature.mean, variance=feature.deviation**2, name=own)
-        parts.append(scaled(filled))
+        imputer = SimpleImputer(statistics=feature.median, name=names.free(f"{name} filled"))
+        filled.append(imputer(x))
         if feature.gaps:
-            parts.append(MissingIndicator(name=names.free(f"{name} missing"))(x))
-    joined = Concatenate(name=names.free("all columns"))
-    return inputs, parts[0] if len(parts) == 1 else joined(parts)
+            missing.append(MissingIndicator(name=names.free(f"{name} missing"))(x))
+
+    def joined(parts: list[Any], name: str) -> Any:
+        return parts[0] if len(parts) == 1 else Concatenate(name=names.free(name))(parts)
+
+    scaled = []
+    if filled:  # all at once: a layer for each of many columns takes long
+        of = [feature for feature in features if feature.categories is None]
+        scale = Normalization(
+            mean=[feature.mean for feature in of],
+            variance=[feature.deviation**2 for feature in of],
+            name=names.free("numbers scaled"),
+        )
+        scaled = [scale(joined(filled, "all numbers"))]
+    return inputs, joined(scaled + missing + encoded, "all columns")
 
 
 @dataclass

@@ -229,9 +229,8 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
     if any(first[i] == row[i].strip() for i in texts for row in below):
         return False
-    over_numbers = [i for i in texts if _share_of_numbers(row[i] for row in below) > 0.5]
     numeric = [cell for i, cell in enumerate(first) if i not in texts and cell]
-    if over_numbers or not numeric:
+    if not numeric or any(_share_of_numbers(row[i] for row in below) > 0.5 for i in texts):
         return True
     return len(set(numeric)) == len(numeric) and all(cell.isdecimal() for cell in numeric)
 
