@@ -261,13 +261,13 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
     rows = saved.reshape(-1, saved.shape[-1])
     slope = np.empty_like(rows)
     activation.gradient(get_backend("numpy"), rows, np.ones_like(rows), slope)
-    steepest = _steepest(activation)
+    steepest = steepest_slope(activation)
     if steepest is None:
         return {**none, "dead": float(np.mean(~slope.any(axis=0)))}
     return {**none, "saturated": float(np.mean(np.abs(slope) < FLAT * steepest))}
 
 
-def _steepest(activation: Any) -> float | None:
+def steepest_slope(activation: Any) -> float | None:
     """The largest slope of a function that rises from one flat end to another, else None."""
     known = activation.properties
     ends = known and (known.left, known.right)

@@ -1,4 +1,4 @@
-"""The command ``gpunn``: train, evaluate, predict, check-data, doctor, bench."""
+"""The command ``gpunn``: train, evaluate, predict, check-data, playground, doctor, bench."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gpunn import __version__
 
-from . import bench, check_data, doctor, evaluate, predict, train
+from . import bench, check_data, doctor, evaluate, playground, predict, train
 from .parser import Parser
 
 __all__ = ["main"]
@@ -20,6 +20,7 @@ examples:
   gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
   gpunn check-data flowers.csv              what may be wrong with data
+  gpunn playground                          see a network learn, in the browser
   gpunn doctor                              what this machine can do
   gpunn bench --quick                       how fast it trains, beside others
 
@@ -76,7 +77,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, check_data, doctor, bench):
+    for module in (train, evaluate, predict, check_data, playground, doctor, bench):
         command = commands.add_parser(
             module.__name__.rpartition(".")[2].replace("_", "-"),
             help=module.HELP,

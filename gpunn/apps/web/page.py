@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -23,6 +24,8 @@ POLICY = (
     ("form-action", "'none'"),
     ("require-trusted-types-for", "'script'"),
 )
+# What runs the scripts of a packed page.
+UNPACKER = Path(__file__).parent / "js" / "unpacker.js"
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
@@ -34,6 +37,7 @@ def page(
     data: Any = None,
     *,
     wasm: bool = False,
+    packed: bool = False,
 ) -> str:
     """A whole page, to be written as UTF-8 and opened from disk.
 
@@ -54,6 +58,8 @@ def page(
         data: what JSON can say, for scripts:
             ``JSON.parse(document.getElementById("data").textContent)``.
         wasm: whether scripts may compile WebAssembly.
+        packed: whether scripts stand in the page by gzip, to make it smaller: they run all the
+            same, and only they.
 
     Raises:
         TypeError: for a body that is no `Markup`, or data that are not JSON.
@@ -74,6 +80,10 @@ def page(
     style = _inside("style", "\n".join([STYLE, *map(_text, styles)]))
     modules = [_inside("script", inlined(script)) for script in scripts]
     policy = [*POLICY, ("style-src", _hash(style))]
+    shown = modules
+    if packed:
+        shown = [_inside("script", inlined(UNPACKER))]
+        modules = [*modules, *shown]  # allowed, all of them
     allowed = [*map(_hash, modules), *(["'wasm-unsafe-eval'"] if wasm else [])]
     policy += [("script-src", " ".join(allowed))] if allowed else []
     head = [
@@ -89,13 +99,25 @@ def page(
     ]  # fmt: skip
     last = [] if data is None else [element("script", as_json(data), type="application/json",
                                             id="data")]  # fmt: skip
-    last += [element("script", module, type="module") for module in modules]
+    if packed:
+        texts = [pack(module.encode()) for module in modules if module not in shown]
+        last.append(element("script", as_json(texts), type="application/json", id="packed"))
+    last += [element("script", module, type="module") for module in shown]
     return joined(
         Markup('<!DOCTYPE html>\n<html lang="en">\n'),
         element("head", *_lines(head)), Markup("\n"),
         element("body", Markup("\n"), body, Markup("\n"), *_lines(last)),
         Markup("\n</html>\n"),
     )  # fmt: skip
+
+
+def pack(content: bytes) -> str:
+    """Bytes as a page holds them packed: by gzip, in base64. Equal bytes give equal texts.
+
+    >>> gzip.decompress(base64.b64decode(pack(b"engine")))
+    b'engine'
+    """
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def as_json(data: Any) -> Markup:

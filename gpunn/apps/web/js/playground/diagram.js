@@ -1,0 +1,160 @@
+// The network as a picture: each unit with what it says of all places, each weight as a line, the
+// thicker the larger, dashed below 0.
+import { css, ofPage, ofValue } from "./colours.js";
+import { fill, make, makeSvg, set, written } from "./dom.js";
+
+export const DETAIL = 20; // places in each direction of a unit's picture
+const [COLUMN, ROW, UNIT] = [92, 46, 36];
+
+/** @typedef {import("./words.js").UnitState} UnitState */
+
+export class Diagram {
+  /**
+   * @param {HTMLElement} container
+   * @param {(layer: number, unit: number, input: number | null) => void} chosen of a layer of the
+   *   network; with an input: the weight of it
+   */
+  constructor(container, chosen) {
+    this.container = container;
+    this.chosen = chosen;
+    /** @type {HTMLCanvasElement[][]} of the inputs, then of each layer */
+    this.pictures = [];
+    /** @type {SVGLineElement[][]} of each layer, as its kernel */
+    this.lines = [];
+    this.svg = makeSvg("svg", { "aria-hidden": "true", class: "edges" });
+    this.svg.addEventListener("click", (/** @type {MouseEvent} */ event) => this.clicked(event));
+  }
+
+  /**
+   * @param {number[]} sizes of the inputs and of each layer
+   * @param {string[]} inputNames
+   * @param {string[]} outputNames
+   */
+  build(sizes, inputNames, outputNames) {
+    this.sizes = sizes;
+    const [width, height] = [COLUMN * sizes.length, ROW * Math.max(...sizes) + 22];
+    set(this.svg, { viewBox: `0 0 ${width} ${height}`, width, height });
+    this.lines = sizes.slice(1).map((units, l) => Array.from({ length: sizes[l] * units }, (_, i) => {
+      const [x1, y1] = this.place(l, Math.floor(i / units));
+      const [x2, y2] = this.place(l + 1, i % units);
+      return makeSvg("line", { x1: x1 + UNIT / 2, y1, x2: x2 - UNIT / 2, y2 });
+    }));
+    fill(this.svg, ...this.lines.flat());
+    const nodes = [];
+    this.buttons = sizes.map((count, l) => Array.from({ length: count }, (_, unit) => {
+      const canvas = make("canvas", { width: DETAIL, height: DETAIL, "aria-hidden": "true" });
+      const last = l === sizes.length - 1;
+      const name = l === 0 ? inputNames[unit] : last ? outputNames[unit] : "";
+      const button = l === 0 ? make("div", { class: "unit input" }, canvas)
+        : make("button", { type: "button", class: "unit", "aria-pressed": "false",
+          "aria-label": last ? `Output ${name}` : `Layer ${l}, unit ${unit + 1}`,
+          onclick: () => this.chosen(l - 1, unit, null) }, canvas);
+      const [x, y] = this.place(l, unit);
+      button.style.left = `${x - UNIT / 2}px`;
+      button.style.top = `${y - UNIT / 2}px`;
+      nodes.push(button);
+      if (name) {
+        const text = make("span", { class: "unit-name", title: name }, name);
+        text.style.left = `${x - COLUMN / 2}px`;
+        text.style.top = `${y + UNIT / 2 - 2}px`;
+        nodes.push(text);
+      }
+      return button;
+    }));
+    this.pictures = this.buttons.map((column) => column.map((b) => b.firstChild));
+    const inner = make("div", { class: "net-inner" }, this.svg, nodes);
+    inner.style.width = `${width}px`;
+    inner.style.height = `${height}px`;
+    fill(this.container, inner);
+  }
+
+  /**
+   * @param {number} column
+   * @param {number} unit
+   * @returns {[number, number]}
+   */
+  place(column, unit) {
+    const sizes = /** @type {number[]} */ (this.sizes);
+    const height = ROW * Math.max(...sizes);
+    return [COLUMN * (column + 0.5), height / 2 + ROW * (unit - (sizes[column] - 1) / 2) + 2];
+  }
+
+  /**
+   * @param {Float32Array} places (rows, inputs)
+   * @param {Float32Array[]} outputs of each layer there
+   * @param {number} inputs
+   */
+  paint(places, outputs, inputs) {
+    const { paper, ink } = ofPage();
+    this.pictures.forEach((column, l) => {
+      const values = l ? outputs[l - 1] : places;
+      column.forEach((canvas, unit) => {
+        const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+        const found = values.filter((_, i) => i % column.length === unit);
+        const most = found.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-30);
+        if (inputs === 1) {
+          context.fillStyle = css(paper);
+          context.fillRect(0, 0, DETAIL, DETAIL);
+          context.fillStyle = css(ink);
+          found.forEach((v, i) => context.fillRect(i, (DETAIL / 2) * (1 - (0.9 * v) / most) - 1, 1, 2));
+          return;
+        }
+        const image = context.createImageData(DETAIL, DETAIL);
+        found.forEach((v, i) => {
+          const colour = ofValue(v / most, paper);
+          for (let c = 0; c < 3; c++) image.data[4 * i + c] = colour[c];
+          image.data[4 * i + 3] = 255;
+        });
+        context.putImageData(image, 0, 0);
+      });
+    });
+  }
+
+  /** @param {import("../engine.js").NetworkLayer[]} layers */
+  weigh(layers) {
+    layers.forEach(({ kernel }, l) => {
+      const most = kernel.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-30);
+      this.lines[l].forEach((line, i) => {
+        line.setAttribute("stroke-width", (0.4 + (4.6 * Math.abs(kernel[i])) / Math.max(most, 1)).toFixed(1));
+        line.setAttribute("class", kernel[i] < 0 ? "low" : "high");
+      });
+    });
+  }
+
+  /**
+   * @param {UnitState[][]} states of the layers in between
+   * @param {{layer: number, unit: number} | null} selected
+   */
+  mark(states, selected) {
+    this.buttons?.slice(1).forEach((column, l) => column.forEach((button, unit) => {
+      const state = states[l]?.[unit];
+      const word = state?.dead ? "dead" : state && state.saturated >= 0.5 ? "saturated" : "";
+      button.classList.toggle("dead", word === "dead");
+      button.classList.toggle("saturated", word === "saturated");
+      const here = selected?.layer === l && selected.unit === unit;
+      button.setAttribute("aria-pressed", String(here));
+      if (state) {
+        button.setAttribute("aria-label",
+          `Layer ${l + 1}, unit ${unit + 1}${word && `, ${word}`}, mean ${written(state.mean)}`);
+        button.title = word;
+      }
+    }));
+  }
+
+  /** @param {MouseEvent} event */
+  clicked(event) {
+    const box = this.svg.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    let best = { far: 12, layer: -1, at: 0 };
+    this.lines.forEach((lines, layer) => lines.forEach((line, at) => {
+      const [x1, y1, x2, y2] = ["x1", "y1", "x2", "y2"].map((n) => Number(line.getAttribute(n)));
+      const t = Math.min(1, Math.max(0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1))
+        / ((x2 - x1) ** 2 + (y2 - y1) ** 2)));
+      const far = Math.hypot(x1 + t * (x2 - x1) - x, y1 + t * (y2 - y1) - y);
+      if (far < best.far) best = { far, layer, at };
+    }));
+    if (best.layer < 0) return;
+    const units = /** @type {number[]} */ (this.sizes)[best.layer + 1];
+    this.chosen(best.layer, best.at % units, Math.floor(best.at / units));
+  }
+}

@@ -1,0 +1,125 @@
+// The playground begins: its engine is unpacked, and buttons, keys and files are listened to.
+import { load } from "../engine.js";
+import { find } from "./dom.js";
+import { copy, loadWeights, save, saveWeights, tables } from "./out.js";
+import { Playground } from "./playground.js";
+import { pythonScript } from "./python.js";
+import { toAddress } from "./settings.js";
+
+/** @param {Playground} playground */
+function listen(playground) {
+  const on = (/** @type {string} */ id, /** @type {() => unknown} */ act) => find(id).addEventListener("click", async () => {
+    playground.say("");
+    try {
+      await act();
+    } catch (error) {
+      playground.say(/** @type {Error} */ (error).message);
+    }
+  });
+  const say = (/** @type {string} */ message) => playground.say(message);
+  on("run", () => (playground.running ? playground.once(() => {}) : playground.start()));
+  on("step", () => playground.once(() => playground.training?.step()));
+  on("epoch", () => playground.once(() => playground.training?.epoch()));
+  on("back", () => playground.once(() => playground.training?.back()));
+  on("reset", () => {
+    playground.stop();
+    playground.renew("network");
+  });
+  on("copy-address", () => {
+    const { text, complete } = toAddress(playground.settings);
+    const here = location.href.split("#")[0];
+    return copy("The address", `${here}#${text}`, say).then(() => complete
+      || say("The address has all settings, but not the points: these are too many for it."));
+  });
+  on("copy-python", () => playground.training
+    && copy("The script", pythonScript(playground.training, playground.settings), say));
+  on("save-weights", () => playground.training && saveWeights(playground.training));
+  on("save-picture", () => playground.plane.canvas.toBlob((blob) => blob && save(blob, "playground.png", "image/png")));
+  const weights = find("weights-file");
+  weights.addEventListener("change", () => {
+    takeFile(playground, weights.files[0], openTable);
+    weights.value = "";
+  });
+  const openTable = tables((own, notes) => {
+    playground.settings.own = own;
+    playground.settings.data = "own";
+    playground.say([`Taken: ${own.points.length} points.`, ...notes].join(" "));
+    playground.renew("points");
+  }, say);
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    const file = event.dataTransfer?.files[0];
+    if (file) takeFile(playground, file, openTable);
+  });
+  addEventListener("keydown", (event) => key(event));
+  addEventListener("hashchange", () => {
+    if (location.hash.slice(1) === toAddress(playground.settings).text) return;
+    playground.readAddress();
+    playground.renew("points");
+  });
+  addEventListener("resize", () => playground.draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => playground.draw(true));
+}
+
+/** @param {KeyboardEvent} event */
+function key(event) {
+  const { target } = event;
+  const typing = target instanceof HTMLElement && target.closest("input, select, textarea, button, summary, a");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const id = { " ": "run", s: "step", e: "epoch", b: "back" }[event.key];
+  if (!id) return;
+  event.preventDefault();
+  find(id).click();
+}
+
+/**
+ * @param {Playground} playground
+ * @param {File | undefined} file weights or a table
+ * @param {(file: File) => unknown} openTable
+ */
+async function takeFile(playground, file, openTable) {
+  if (!file) return;
+  if (!/\.(gpunn|safetensors)$/i.test(file.name)) {
+    await openTable(file);
+    return;
+  }
+  try {
+    if (!playground.training) throw new Error("There are no points yet.");
+    const { layers, activations } = await loadWeights(file, playground.data, playground.training.output.units);
+    playground.stop();
+    const known = playground.settings.layers;
+    playground.settings.layers = layers.slice(0, -1).map(({ units }, i) => ({
+      units, activation: "tanh", initializer: "glorot_uniform", dropout: 0, normalize: false, l1: 0, l2: 0,
+      ...(known[i] && { ...known[i], units, normalize: false }),
+      ...(activations && playground.catalogue.activations[activations[i]] && { activation: activations[i] }),
+    }));
+    const last = activations?.[activations.length - 1];
+    if (last && playground.catalogue.activations[last] && last !== playground.training.output.activation) {
+      playground.settings.output = last;
+    }
+    playground.renew("network", layers);
+    playground.say(`Taken: the weights of ${layers.length} layers.`);
+  } catch (error) {
+    playground.say(`The weights were not taken. ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** @param {string} text in base64, packed by gzip */
+async function unpacked(text) {
+  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+try {
+  const { catalogue, parts, engine } = JSON.parse(find("data").textContent);
+  const playground = new Playground(await load(await unpacked(engine), parts), catalogue);
+  listen(playground);
+  document.documentElement.dataset.ready = "true";
+  Object.assign(globalThis, { playground });
+} catch (error) {
+  find("message").textContent = `The playground could not start: ${/** @type {Error} */ (error).message} `
+    + "It needs a browser of 2023 or newer.";
+  throw error;
+}

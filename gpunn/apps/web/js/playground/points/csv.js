@@ -1,0 +1,169 @@
+// Tables as text: which separator they have, what their columns are, and points made of them.
+
+export const MOST_TEXT = 4_000_000; // characters
+export const MOST_ROWS = 2000; // that are learned from
+export const MOST_CLASSES = 6;
+const MOST_COLUMNS = 500;
+const MOST_CATEGORIES = 10; // whole numbers of so few values are taken as classes
+
+/**
+ * @typedef {Object} Table
+ * @property {string[]} names of the columns
+ * @property {string[][]} rows
+ * @property {boolean} comma whether numbers have a decimal comma
+ * @property {number[]} numeric columns that are numbers, but for gaps
+ */
+
+/**
+ * @param {string} text
+ * @returns {Table}
+ */
+export function readTable(text) {
+  if (text.length > MOST_TEXT) {
+    throw new Error(`The table has ${text.length.toLocaleString("en")} characters; at most `
+      + `${MOST_TEXT.toLocaleString("en")} are read here. Take some of its rows.`);
+  }
+  if (text.includes("\0")) throw new Error("This is no text, so it is no CSV file.");
+  text = text.replace(/^\ufeff/, "");
+  const first = text.slice(0, text.search(/[\r\n]|$/));
+  const separators = ["\t", ";", ",", "|"];
+  const counts = separators.map((s) => first.split(s).length);
+  const separator = separators[counts.indexOf(Math.max(...counts))];
+  const lines = cells(text, separator).filter((row) => row.some((cell) => cell !== ""));
+  if (lines.length < 2) throw new Error("The table has fewer than two lines with something in them.");
+  const width = lines[0].length;
+  if (width < 2) throw new Error("The table has a single column; inputs and an answer are needed.");
+  if (width > MOST_COLUMNS) throw new Error(`The table has ${width} columns; at most ${MOST_COLUMNS}.`);
+  const odd = lines.findIndex((row) => row.length !== width);
+  if (odd >= 0) {
+    throw new Error(`Line ${odd + 1} of the table has ${lines[odd].length} cells, the first has ${width}.`);
+  }
+  const comma = separator !== ",";
+  const headless = lines[0].every((cell) => asNumber(cell, comma) !== null);
+  const names = headless ? lines[0].map((_, i) => `column ${i + 1}`)
+    : lines[0].map((name, i) => name || `column ${i + 1}`);
+  const rows = headless ? lines : lines.slice(1);
+  const numeric = names.map((_, i) => i).filter((i) => {
+    const given = rows.filter((row) => row[i] !== "");
+    return given.length > 0 && given.every((row) => asNumber(row[i], comma) !== null);
+  });
+  return { names, rows, comma, numeric };
+}
+
+/**
+ * @param {string} text
+ * @param {string} separator
+ * @returns {string[][]} trimmed; quotes around cells are read as CSV has them
+ */
+function cells(text, separator) {
+  const rows = [];
+  let row = [];
+  let cell = "";
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (quoted) {
+      if (c !== '"') cell += c;
+      else if (text[i + 1] === '"') cell += text[++i];
+      else quoted = false;
+    } else if (c === '"' && cell.trim() === "") {
+      cell = "";
+      quoted = true;
+    } else if (c === separator || c === "\n" || c === "\r") {
+      row.push(cell.trim());
+      cell = "";
+      if (c !== separator) {
+        rows.push(row);
+        row = [];
+      }
+    } else cell += c;
+  }
+  if (quoted) throw new Error('The table has a quotation mark (") that nothing closes.');
+  row.push(cell.trim());
+  rows.push(row);
+  return rows;
+}
+
+/**
+ * @param {string} cell
+ * @param {boolean} comma
+ * @returns {number | null}
+ */
+function asNumber(cell, comma) {
+  const text = comma && /^[^.]*,[^.,]*$/.test(cell) ? cell.replace(",", ".") : cell;
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return null;
+  const value = Number(text);
+  return Number.isFinite(value) ? value : null;
+}
+
+/**
+ * Which columns to begin with: the last one is the answer, the first two other numbers the inputs.
+ * @param {Table} table
+ * @returns {{inputs: number[], answer: number}}
+ */
+export function suggested(table) {
+  const words = table.names.map((_, i) => i).filter((i) => !table.numeric.includes(i));
+  const answer = words.length ? words[words.length - 1] : table.names.length - 1;
+  const inputs = table.numeric.filter((i) => i !== answer).slice(0, 2);
+  if (!inputs.length) throw new Error("The table has no column of numbers to learn from.");
+  return { inputs, answer };
+}
+
+/**
+ * Points of a table: inputs scaled to mean 0 and deviation 1, so numbers to be learned.
+ * @param {Table} table
+ * @param {{inputs: number[], answer: number}} columns
+ * @returns {{task: "classes" | "numbers", points: number[][], classes: string[], names: string[],
+ *   scales: {mean: number, deviation: number}[], notes: string[]}} notes say what was left out
+ */
+export function tablePoints(table, { inputs, answer }) {
+  const notes = [];
+  const wanted = new Set(inputs);
+  if (wanted.size !== inputs.length || wanted.has(answer)) {
+    throw new Error("The axes and the answer must be different columns.");
+  }
+  const values = new Set(table.rows.map((row) => row[answer]).filter((cell) => cell !== ""));
+  const numbers = table.numeric.includes(answer);
+  const whole = numbers && [...values].every((cell) => Number.isInteger(asNumber(cell, table.comma)));
+  const task = !numbers || (whole && values.size <= MOST_CATEGORIES) ? "classes" : "numbers";
+  let rows = table.rows.filter((row) => [...inputs, answer].every((i) => row[i] !== ""));
+  if (rows.length < table.rows.length) {
+    notes.push(`${table.rows.length - rows.length} rows with gaps were left out.`);
+  }
+  const counts = new Map();
+  for (const row of rows) counts.set(row[answer], (counts.get(row[answer]) ?? 0) + 1);
+  let classes = task === "classes" ? [...counts.keys()] : [];
+  if (task === "classes") {
+    if (classes.length < 2) throw new Error(`All rows have one answer, “${classes[0] ?? ""}”.`);
+    classes.sort((a, b) => counts.get(b) - counts.get(a));
+    if (classes.length > MOST_CLASSES) {
+      notes.push(`Of ${classes.length} classes the ${MOST_CLASSES} largest were taken.`);
+      classes = classes.slice(0, MOST_CLASSES);
+      rows = rows.filter((row) => classes.includes(row[answer]));
+    }
+    classes.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  }
+  if (rows.length > MOST_ROWS) {
+    notes.push(`Of ${rows.length.toLocaleString("en")} rows ${MOST_ROWS} were taken, evenly spread.`);
+    rows = Array.from({ length: MOST_ROWS }, (_, i) => rows[Math.floor((i * rows.length) / MOST_ROWS)]);
+  }
+  if (rows.length < 2) throw new Error("Fewer than two rows are complete.");
+  const scaled = [...inputs, ...(task === "numbers" ? [answer] : [])];
+  const columns = scaled.map((i) => rows.map((row) => /** @type {number} */ (asNumber(row[i], table.comma))));
+  const scales = columns.map(scaleOf);
+  const points = rows.map((row, r) => [
+    ...columns.map((column, i) => (column[r] - scales[i].mean) / scales[i].deviation),
+    ...(task === "classes" ? [classes.indexOf(row[answer])] : []),
+  ]);
+  return { task, points, classes, names: [...inputs, answer].map((i) => table.names[i]), scales, notes };
+}
+
+/**
+ * @param {number[]} values
+ * @returns {{mean: number, deviation: number}} deviation 1 for values that are all equal
+ */
+function scaleOf(values) {
+  const mean = values.reduce((sum, v) => sum + v / values.length, 0);
+  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2 / values.length, 0);
+  return { mean, deviation: Math.sqrt(variance) || 1 };
+}

@@ -1,0 +1,167 @@
+// A network with its data while it learns: steps, curves, the last states to go back to, and from
+// where it could be repeated.
+import { accuracy, inputsOf, outputOf, probabilities, targetsOf } from "./points/data.js";
+
+/** @typedef {import("../engine.js").Engine} Engine */
+/** @typedef {import("../engine.js").Network} Network */
+/** @typedef {import("../engine.js").NetworkState} NetworkState */
+/** @typedef {import("./settings.js").Settings} Settings */
+/** @typedef {import("./settings.js").Catalogue} Catalogue */
+/** @typedef {import("./points/data.js").Data} Data */
+
+/**
+ * @typedef {Object} Moment
+ * @property {number} step
+ * @property {number} epoch with its part
+ * @property {number} train mean loss of the points that are learned from
+ * @property {number} test of those held out, NaN without any
+ * @property {number} trainRight which part is right, NaN for numbers
+ * @property {number} testRight
+ */
+
+const STATES = 100;
+const MOMENTS = 600;
+
+export class Training {
+  /**
+   * @param {Engine} engine
+   * @param {Catalogue} catalogue
+   * @param {Settings} settings
+   * @param {Data} data
+   * @param {{kernel: Float32Array, bias: Float32Array}[] | null} [weights] to begin with
+   */
+  constructor(engine, catalogue, settings, data, weights = null) {
+    this.catalogue = catalogue;
+    this.data = data;
+    this.output = outputOf(settings, data, catalogue);
+    this.batch = Math.min(settings.batch, data.train.length);
+    const last = { units: this.output.units, activation: this.output.activation };
+    this.network = engine.network({
+      inputs: data.inputs,
+      outputs: this.output.units,
+      layers: [...settings.layers, last].map((layer, i) => ({ ...layer, ...weights?.[i] })),
+      loss: this.output.loss,
+      optimizer: { name: settings.optimizer.name, ...settings.optimizer.settings },
+      batch: this.batch,
+
+      seed: settings.seed,
+    });
+    this.sets = {
+      train: { x: inputsOf(data, data.train), y: targetsOf(data, data.train, this.output, catalogue) },
+      test: { x: inputsOf(data, data.test), y: targetsOf(data, data.test, this.output, catalogue) },
+    };
+    this.network.setData(this.sets.train.x, this.sets.train.y, data.train.length);
+    this.stepsPerEpoch = Math.ceil(data.train.length / this.batch);
+    /** @type {{state: NetworkState, moment: Moment}[]} */
+    this.past = [];
+    /** @type {Moment[]} */
+    this.moments = [];
+    this.start = this.weights();
+    this.startSteps = 0;
+    this.look();
+  }
+
+  /** @returns {{kernel: Float32Array, bias: Float32Array}[]} copies */
+  weights() {
+    return this.network.layers.map(({ kernel, bias }) => ({ kernel: kernel.slice(), bias: bias.slice() }));
+  }
+
+  /** @returns {Moment} where it stands, measured when it was last looked at */
+  get now() {
+    return this.moments[this.moments.length - 1];
+  }
+
+  /** @returns {boolean} whether it still has numbers */
+  get finite() {
+    return Number.isFinite(this.now.train);
+  }
+
+  /** @param {number} [steps] */
+  step(steps = 1) {
+    this.keep();
+    this.network.step(steps);
+    this.look();
+  }
+
+  epoch() {
+    this.keep();
+    this.network.epoch();
+    this.look();
+  }
+
+  /**
+   * Learn for about so long: whole epochs where they are short.
+   * @param {number} milliseconds
+   * @param {() => number} clock in milliseconds
+   * @returns {number} steps
+   */
+  run(milliseconds, clock) {
+    this.keep();
+    const [before, begin] = [this.network.steps, clock()];
+    do {
+      if (this.stepsPerEpoch <= 100) this.network.epoch();
+      else this.network.step(100);
+    } while (clock() - begin < milliseconds);
+    this.look();
+    return this.network.steps - before;
+  }
+
+  /** Go back to the state before the last step, epoch or picture; false if there is none. */
+  back() {
+    const last = this.past.pop();
+    if (!last) return false;
+    this.network.restore(last.state);
+    this.moments = this.moments.filter((m) => m.step < last.moment.step);
+    this.moments.push(last.moment);
+    return true;
+  }
+
+  /** What it does from here on is to be repeated from these weights, which were changed by hand. */
+  edited() {
+    this.start = this.weights();
+    this.startSteps = this.network.steps;
+    this.look();
+  }
+
+  /**
+   * @param {Float32Array} x (rows, inputs)
+   * @param {number} rows
+   * @returns {Float32Array} (rows, classes), or (rows, 1) of numbers
+   */
+  answers(x, rows) {
+    return this.read(this.network.predict(x, rows));
+  }
+
+  /** @param {Float32Array} outputs */
+  read(outputs) {
+    return this.data.task === "classes" ? probabilities(outputs, this.output, this.catalogue) : outputs;
+  }
+
+  free() {
+    this.network.free();
+  }
+
+  keep() {
+    this.past.push({ state: this.network.save(), moment: this.now });
+    if (this.past.length > STATES) this.past.shift();
+  }
+
+  /** Measure losses, for the curves. */
+  look() {
+    const { data, network } = this;
+    const [train, test] = /** @type {const} */ (["train", "test"]).map((name) => {
+      const { x, y } = this.sets[name];
+      const rows = data[name].length;
+      if (!rows) return { loss: NaN, right: NaN };
+      const right = data.task === "classes" ? accuracy(data, data[name], this.answers(x, rows)) : NaN;
+      return { loss: network.evaluate(x, y, rows), right };
+    });
+    const moment = {
+      step: network.steps, epoch: network.steps / this.stepsPerEpoch,
+      train: train.loss, test: test.loss, trainRight: train.right, testRight: test.right,
+    };
+    if (this.moments.length && this.now.step === moment.step) this.moments.pop();
+    this.moments.push(moment);
+    if (this.moments.length > MOMENTS) this.moments = this.moments.filter((_, i, all) => i % 2 === 0 || i === all.length - 1);
+  }
+}

@@ -1,0 +1,12 @@
+// Runs the scripts that stand packed in the page, one after another. The page's policy allows those
+// alone, by their hashes.
+const policy = globalThis.trustedTypes?.createPolicy("packed", { createScript: (text) => text });
+for (const packed of JSON.parse(document.getElementById("packed").textContent)) {
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const text = await new Response(stream).text();
+  const script = document.createElement("script");
+  script.type = "module";
+  script.textContent = policy ? policy.createScript(text) : text;
+  document.body.append(script);
+}

@@ -1,0 +1,97 @@
+"""The playground: a page on which networks learn, in one file that needs no network."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+from gpunn.activations import Activation
+from gpunn.callbacks.gradient_monitor import FAR_APART, FLAT, MANY, steepest_slope
+from gpunn.common import registry
+from gpunn.common.markup import Markup
+from gpunn.common.names import snake_case
+
+from .page import pack, page
+from .parts import parts
+
+_HERE = Path(__file__).parent
+_INFINITE = 1e300  # in place of an infinite bound, which JSON does not have
+
+
+def playground_page() -> str:
+    """The page, to be written as UTF-8 and opened from disk.
+
+    >>> shown = playground_page()
+    >>> shown.startswith("<!DOCTYPE html>"), len(shown.encode()) <= 400_000
+    (True, True)
+    """
+    known = parts()
+    return page(
+        "gpunn playground",
+        Markup((_HERE / "playground.html").read_text(encoding="utf-8")),
+        scripts=[_HERE / "js" / "playground" / "main.js"],
+        styles=[_HERE / "playground.css"],
+        data={
+            "catalogue": catalogue(known),
+            "parts": known,
+            "engine": pack((_HERE / "gpunn.wasm").read_bytes()),
+        },
+        wasm=True,
+        packed=True,
+    )
+
+
+def catalogue(known: dict[str, Any]) -> dict[str, Any]:
+    """What there is to choose from, as the page shows it; ``known`` is what its kernels compute.
+
+    >>> found = catalogue(parts())
+    >>> found["activations"]["tanh"]["range"], found["optimizers"]["SGD"]["flags"]
+    ([-1.0, 1.0], ['nesterov'])
+    """
+    activations = {name: registry.get("activation", name) for name in known["activations"]}
+    return {
+        "activations": {name: _activation(each) for name, each in activations.items()},
+        "losses": {name: _loss(name, entry) for name, entry in known["losses"].items()},
+        "optimizers": {
+            name: _optimizer(name, entry["defaults"]) for name, entry in known["optimizers"].items()
+        },
+        "initializers": sorted(known["initializers"]),
+        "bounds": {"flat": FLAT, "many": MANY, "far_apart": FAR_APART},
+    }
+
+
+def _activation(activation: Activation) -> dict[str, Any]:
+    properties = activation.properties
+    return {
+        "range": properties and [_finite(bound) for bound in properties.range],
+        "rowwise": activation.rowwise,
+        "steepest": None if activation.rowwise else steepest_slope(activation),
+    }
+
+
+def _finite(bound: float) -> float:
+    return math.copysign(_INFINITE, bound) if math.isinf(bound) else float(bound)
+
+
+# Of losses that compare a row of scores or shares, one for each class.
+_OF_SEVERAL = ("categorical_hinge", "kl_divergence", "cosine_similarity")
+
+
+def _loss(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    fuses = entry["fuses"] and snake_case(entry["fuses"])
+    return {
+        "predictions": entry["predictions"],
+        "targets": entry["targets"],
+        "several": fuses == "softmax" or name in _OF_SEVERAL,
+        "fuses": fuses,
+    }
+
+
+def _optimizer(name: str, defaults: dict[str, float]) -> dict[str, Any]:
+    declared = inspect.signature(registry.entries("optimizer")[name]).parameters
+    return {
+        "settings": defaults,
+        "flags": [setting for setting in defaults if isinstance(declared[setting].default, bool)],
+    }

@@ -1,0 +1,72 @@
+"""A browser for tests of pages: Debian's Chromium, driven by Playwright, without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def _missing(what):
+    """A test without its tool fails where all are to be there, and is skipped elsewhere."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Chromium, started once."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        _missing("There is no chromium: apt install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("There is no playwright: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """Pages that were opened, what they asked for, and what went wrong on them."""
+
+    def __init__(self, browser):
+        self._browser, self._contexts = browser, []
+        self.asked, self.errors = [], []
+
+    def __call__(self, address, ready="html", **options):
+        context = self._browser.new_context(offline=True, accept_downloads=True, **options)
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note)
+        page.goto(address)
+        page.wait_for_selector(ready, state="attached", timeout=30_000)
+        return page
+
+    def _note(self, message):
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def close(self):
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens a page from disk; at the end of the test nothing went wrong, nothing was asked for."""
+    pages = Opened(chromium)
+    yield pages
+    pages.close()
+    assert pages.errors == []
+    own = ("file:", "data:", "blob:")
+    assert [url for url in pages.asked if not url.startswith(own)] == []
