@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +79,16 @@ def compile_for(model: Model, classes: int, settings: Settings) -> None:
 
 
 def fit_best(
-    model: Model, train: Part, validation: Part, classes: int, settings: Settings
+    model: Model,
+    train: Part,
+    validation: Part,
+    classes: int,
+    settings: Settings,
+    told: Sequence[Callback] = (),
 ) -> tuple[int, int]:
     """Train until the validation part's loss has not become better for long; keep the best weights.
+
+    ``told`` are further callbacks.
 
     Returns:
         The best epoch, counted from 1, and how many there were.
@@ -95,7 +103,7 @@ def fit_best(
         epochs=settings.epochs,
         validation_data=(validation.x, validation.y),
         verbose=0,
-        callbacks=[stopping, _Lines()],
+        callbacks=[stopping, _Lines(), *told],
     )
     losses = history.history["val_loss"]
     return int(np.argmin(losses)) + 1, len(losses)

@@ -14,6 +14,7 @@ from command_line import SMALL, result, run, start, stop
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.reports import read
 from gpunn.datasets import idx
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
@@ -40,7 +41,8 @@ def test_training_prints_and_saves_what_came_of_it(trained, mnist):
     assert abs((wrong < below).mean() - 0.5) < 1 / len(wrong)
     assert lines[9].startswith(f"Answers of a probability below {below:.4f} are called unsure: ")
     assert model.trained_on["range"] == [0.0, 255.0]
-    assert sorted(os.listdir(folder)) == ["history.csv", "model.gpunn"]
+    assert sorted(os.listdir(folder)) == ["history.csv", "model.gpunn", "run.jsonl"]
+    assert lines[11].startswith(f"Saved {folder / 'run.jsonl'}, with 16 rows of the data: gpunn r")
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
@@ -75,8 +77,11 @@ def test_killed_and_resumed_gives_the_bits_of_the_undisturbed_run(tmp_path, trai
     assert (tmp_path / "checkpoint" / "checkpoint.gpunn").exists()
     status, printed, _ = run("train", "mnist", "--out", tmp_path, "--resume")
     assert status == 0
-    assert printed.splitlines()[-1] == f"Saved {tmp_path / 'model.gpunn'}"
+    assert printed.splitlines()[-2] == f"Saved {tmp_path / 'model.gpunn'}"
     assert result(tmp_path) == result(trained[0])
+    runs = [read(folder).epochs for folder in (tmp_path, trained[0])]
+    assert [one["logs"] for one in runs[0]] == [one["logs"] for one in runs[1]]
+    assert [one["epoch"] for one in runs[0]] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "checkpoint").exists()
 
 
@@ -163,7 +168,7 @@ def test_an_earlier_model_is_kept_unless_force_is_said(trained, tmp_path, capsys
     assert "are kept as model-2.gpunn and history-2.csv" in capsys.readouterr().err
     assert main([*options, "--force"]) == 0
     assert capsys.readouterr().err == ""
-    assert len(os.listdir(tmp_path)) == 5
+    assert len(os.listdir(tmp_path)) == 6
 
 
 def test_there_is_nothing_to_resume(tmp_path, capsys):
@@ -218,7 +223,7 @@ def test_evaluate_agrees_with_training(trained, capsys):
     folder, printed = trained
     assert main(["evaluate", str(folder / "model.gpunn")]) == 0
     said = capsys.readouterr().out
-    accuracy, loss = (word.strip(",") for word in printed.splitlines()[-3].split()[2:5:2])
+    accuracy, loss = (word.strip(",") for word in printed.splitlines()[-4].split()[2:5:2])
     assert said == f"mnist: loss {loss}, accuracy {accuracy} (10,000 images)\n"
 
 

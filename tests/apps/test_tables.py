@@ -217,7 +217,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
     assert float(found["network"]) >= 0.9 and float(found["majority class"]) == 0.3333
     model = str(folder / "out" / "model.gpunn")
-    assert os.listdir(folder / "out") == ["model.gpunn"]
+    assert sorted(os.listdir(folder / "out")) == ["model.gpunn", "run.jsonl"]
     assert main(["evaluate", model, "--data", str(folder / "iris.csv"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.93
     assert main(["predict", model, str(folder / "iris.csv"), "--json"]) == 0

@@ -1,4 +1,4 @@
-"""The command ``gpunn``: train, evaluate, predict, check-data, playground, doctor, bench."""
+"""The command ``gpunn``: train, evaluate, predict, report, check-data, playground, doctor, bench."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gpunn import __version__
 
-from . import bench, check_data, doctor, evaluate, playground, predict, train
+from . import bench, check_data, doctor, evaluate, playground, predict, report, train
 from .parser import Parser
 
 __all__ = ["main"]
@@ -19,6 +19,7 @@ examples:
   gpunn train mnist                         a network on MNIST, into runs/mnist
   gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn report runs/mnist                   a page about the training
   gpunn check-data flowers.csv              what may be wrong with data
   gpunn playground                          see a network learn, in the browser
   gpunn doctor                              what this machine can do
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
+        args.words = [*(sys.argv[1:] if argv is None else argv)]
     except SystemExit as stop:  # --help and --version, or wrong usage
         return int(stop.code or 0)
     try:
@@ -77,7 +79,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, check_data, playground, doctor, bench):
+    for module in (train, evaluate, predict, report, check_data, playground, doctor, bench):
         command = commands.add_parser(
             module.__name__.rpartition(".")[2].replace("_", "-"),
             help=module.HELP,

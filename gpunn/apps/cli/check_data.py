@@ -7,7 +7,7 @@ import os
 import sys
 import zipfile
 
-from gpunn.apps.data_checks import check_data
+from gpunn.apps.data_checks import DataReport, check_data
 from gpunn.apps.data_checks.checked_data import SEVERITIES
 from gpunn.apps.data_checks.tables import Given, read_tables
 from gpunn.datasets.arrays import read_npz
@@ -51,16 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     given = _read(args)
-    report = check_data(
-        given.x, given.y, given.x_test, given.y_test,
-        task=args.task, names=given.names, categories=given.categories,
-    )  # fmt: skip
-    if given.places is not None:
-        for finding in report:
-            finding.columns = given.places[finding.columns]
-    report.findings = sorted(
-        [*given.findings, *report], key=lambda f: -SEVERITIES.index(f.severity)
-    )
+    report = checked(given, args.task)
     result = {
         "summary": report.summary,
         "findings": [
@@ -79,6 +70,21 @@ def run(args: argparse.Namespace) -> int:
     }
     print_result(args, result, str(report))
     return int(bool(report.at_least(args.fail_on)))
+
+
+def checked(given: Given, task: str | None) -> DataReport:
+    """What is wrong with data that were read, and what was found when they were."""
+    report = check_data(
+        given.x, given.y, given.x_test, given.y_test,
+        task=task, names=given.names, categories=given.categories,
+    )  # fmt: skip
+    if given.places is not None:
+        for finding in report:
+            finding.columns = given.places[finding.columns]
+    report.findings = sorted(
+        [*given.findings, *report], key=lambda f: -SEVERITIES.index(f.severity)
+    )
+    return report
 
 
 def _read(args: argparse.Namespace) -> Given:

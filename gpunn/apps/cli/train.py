@@ -36,6 +36,7 @@ from .arguments import (
     optimizer,
     positive,
 )
+from .recording import RUN, recorder, said_of_record
 
 HELP = "train a network on a table, a folder of pictures, or MNIST"
 EXAMPLES = """\
@@ -63,6 +64,7 @@ On a data set each epoch that is complete is kept: a run that was stopped,
 however that came about, goes on with --resume and ends with the same bits as
 if nothing had been.
 What an earlier run left is kept, as model-1.gpunn and history-1.csv.
+What happened is kept in run.jsonl, of which `gpunn report` makes a page.
 The last 5,000 training images are held out: they say below which probability
 an answer is called unsure (gpunn predict --help).
 The images stay bytes from 0 to 255; their scaling is part of the saved model.
@@ -94,7 +96,7 @@ SETTINGS = {
         help="of weights, order and dropout (default: 0): the same seed, the same bits"),
 }  # fmt: skip
 HELD_OUT = 5000  # of the training images, the last: they say when an answer is unsure
-RESULTS = MODEL, HISTORY = "model.gpunn", "history.csv"
+RESULTS = MODEL, HISTORY, _ = "model.gpunn", "history.csv", RUN
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 
@@ -121,10 +123,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(_option(name), **setting.option)
     add_backend(parser)
     add("--out", metavar="DIR",
-        help="folder for model.gpunn, of a data set history.csv and the checkpoint too "
+        help="folder for model.gpunn and run.jsonl, of a data set history.csv and the checkpoint "
+        "too "
         "(default: runs/NAME)")
     add("--resume", action="store_true",
         help="go on with the run in DIR, under its settings; only --epochs may differ")
+    add("--no-data", action="store_true",
+        help="keep no row of the data for `gpunn report` (else the worst mistakes are kept)")
     add("--force", action="store_true",
         help="overwrite what an earlier run left in DIR (else it is kept under another name)")
 
@@ -180,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
     print(_summary(settings, model), flush=True)
     held_out = x_train[-HELD_OUT:], y_train[-HELD_OUT:]
     saver = _Run(settings, os.path.join(out, MODEL), *held_out)
+    told = recorder(args, out, data=(x_test, y_test))
     try:
         model.fit(
             x_train[:-HELD_OUT],
@@ -189,6 +195,7 @@ def run(args: argparse.Namespace) -> int:
             callbacks=[
                 CSVLogger(os.path.join(out, HISTORY)),
                 saver,
+                told,
                 backup,
             ],
         )
@@ -198,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
     print(f"{saver.said}.")
     print(f"Saved {os.path.join(out, MODEL)}")
+    print(said_of_record(told))
     return 0
 
 

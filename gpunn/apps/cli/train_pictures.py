@@ -15,6 +15,7 @@ from gpunn.apps.splitting import split
 from gpunn.common.names import counted
 
 from .own_data import begin, save, say_results, stopped_at
+from .recording import recorder, said_of_record
 
 EPOCHS = 50
 
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"left out: {counted(len(found.left_out) - 5, 'more file')}")
     drawn = "in their order" if args.split == "order" else "each class in these shares"
     print(f"rows: {', '.join(f'{len(at):,} {n}' for n, at in rows.items())}, {drawn}", flush=True)
-    model, best, epochs = train(parts, classes, settings)
+    told = recorder(args, out, classes=found.classes, data=(parts["test"].x, parts["test"].y))
+    model, best, epochs = train(parts, classes, settings, [told])
     print(
         f"{model.count_params():,} parameters, {settings.optimizer}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
@@ -63,4 +65,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         **trained_on.doubt(validated, held_out.y),
     }
     save(model, args, out, "the names of the classes: no pictures")
+    print(said_of_record(told))
     return 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.data_checks import DataReport
+from gpunn.apps.data_checks.tables import read_tables
 from gpunn.apps.learning import Part, Settings
+from gpunn.apps.reports.results import CELLS
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
@@ -20,9 +24,11 @@ from gpunn.apps.tables.reading import Table
 from gpunn.common.names import counted
 from gpunn.models import Model
 
+from .check_data import checked
 from .own_data import begin, save, say_results, stopped_at
 from .parser import hint
 from .printing import as_lines, shown
+from .recording import recorder, said_of_record
 
 SHOWN = 40  # columns in the table that is printed
 
@@ -53,7 +59,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     given, _ = known.inputs(table)
     x = Model(*ends).predict(given, verbose=0)
     parts = {name: Part(x[target.rows[at]], y[at]) for name, at in rows.items()}
-    model, best, epochs = train(parts, classes, settings, "table", ends)
+    told = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
+    model, best, epochs = train(parts, classes, settings, "table", ends, [told])
     print(_network(model, x.shape[1], settings, best, epochs))
     test = parts["test"]
     found = {**simple_predictions(parts, classes, settings.seed)}
@@ -68,7 +75,30 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"{trained_on.said_of_doubt(outputs, held_out.y)}.")
     model.trained_on = about
     save(model, args, out, _held(known, target))
+    cells = _Cells(table, [column.name for column in used], target.rows[rows["test"]])
+    told.judge(model, test.x, test.y, found["network"], "the test rows", cells)
+    print(said_of_record(told))
     return 0
+
+
+def _checked(args: argparse.Namespace) -> DataReport:
+    """What `gpunn check-data` says of the table, whose classes are numbered here."""
+    given = read_tables(args.dataset, None, args.target)
+    if given.y is not None and np.asarray(given.y).dtype.kind not in "biuf":
+        given.y = np.unique(np.asarray(given.y).astype(str), return_inverse=True)[1]
+    return checked(given, args.task)
+
+
+class _Cells:
+    """Rows of a table as their columns and texts."""
+
+    def __init__(self, table: Table, names: list[str], rows: np.ndarray) -> None:
+        self.names, self.rows = names[:CELLS], rows
+        self.columns = [table.column(name) for name in self.names]
+
+    def __call__(self, number: int) -> list[tuple[str, str]]:
+        at = int(self.rows[number])
+        return [(n, str(c[at])) for n, c in zip(self.names, self.columns, strict=True)]
 
 
 def _target_name(table: Table, given: str | None) -> str:

@@ -5,6 +5,6 @@ The checks import `gpunn.common`; `tables` reads files for the command line, by 
 
 from __future__ import annotations
 
-from .check import DataCheckError, check_data
+from .check import DataCheckError, DataReport, check_data
 
-__all__ = ["DataCheckError", "check_data"]
+__all__ = ["DataCheckError", "DataReport", "check_data"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from gpunn.apps.learning import Part, Settings, fit_best, shares
+from gpunn.callbacks import Callback
 from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
 from gpunn.models import Sequential
 
@@ -43,10 +46,16 @@ def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequent
     return model
 
 
-def train(parts: dict[str, Part], classes: int, settings: Settings) -> tuple[Sequential, int, int]:
-    """The network that was best on the validation part; its epoch, and how many there were."""
+def train(
+    parts: dict[str, Part], classes: int, settings: Settings, told: Iterable[Callback] = ()
+) -> tuple[Sequential, int, int]:
+    """The network that was best on the validation part; its epoch, and how many there were.
+
+    ``told`` are callbacks of the training.
+    """
     model = network(parts["train"].x.shape[1:], classes, settings)
-    best, epochs = fit_best(model, parts["train"], parts["validation"], classes, settings)
+    data = parts["train"], parts["validation"]
+    best, epochs = fit_best(model, *data, classes, settings, [*told])
     return model, best, epochs
 
 

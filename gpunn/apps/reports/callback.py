@@ -6,12 +6,12 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
-from gpunn.apps.data_checks import check_data
+from gpunn.apps.data_checks import DataReport, check_data
 from gpunn.callbacks import Callback, GradientMonitor
 from gpunn.callbacks.callback import Logs, state
 from gpunn.common.arguments import check_flag, check_path, optional
@@ -35,11 +35,13 @@ class Recorder(Callback):
         record: the file; None for none.
         data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
             what it trains on.
+        name: of the run; by default the model's.
         part: what these rows are called.
         classes: names of the classes; by default those that the model knows.
         show_data: whether rows, as the worst mistakes, may be in it.
         cells: a row of ``data`` as columns and texts, by its number.
         command: what began the run, if it was not a script.
+        checks: what gives the data checks' report; by default they look at what is trained on.
     """
 
     abstract = True
@@ -47,11 +49,13 @@ class Recorder(Callback):
         default=None, check=optional(check_path), kw_only=True
     )
     data: Any = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
     part: str = field(default="the rows given", kw_only=True)
     classes: Sequence[str] | None = field(default=None, kw_only=True)
     show_data: bool = field(default=True, check=check_flag, kw_only=True)
     cells: Shown | None = field(default=None, kw_only=True)
     command: str | None = field(default=None, kw_only=True)
+    checks: Callable[[], DataReport] | None = field(default=None, kw_only=True)
     epochs: list[dict[str, Any]] = state(Several(Entries(EPOCH)), list)
     findings: list[str] = state(Several(Text()), list)
     run = cast("Record | None", None)
@@ -123,15 +127,29 @@ class Recorder(Callback):
 
     def release(self) -> None:
         """Write what there is, however the run has ended."""
-        run, self.run = self.run, None
-        if run is None:  # it has not begun
+        if self.run is None:  # it has not begun
             return
-        error = None if self._trained else sys.exc_info()[1]
-        self.run = run
         run = self._run()
-        run.end = finite(self._end(error))
+        run.end = finite(self._end(None if self._trained else sys.exc_info()[1]))
         self._rows = (None, None)
         self._write(run)
+
+    def judge(
+        self, model: Any, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, part: str,
+        cells: Shown | None = None,
+    ) -> None:
+        """After `fit`: how good a model is that was made of the one trained, and write that.
+
+        Args:
+            model: compiled; x, y: rows that it was not trained on; outputs: what it makes of them.
+            part, cells: as of the class.
+        """
+        if self.run is None or self.run.end is None:
+            return
+        found = results(model, [x], y, part, classes=[*(self.classes or ())], cells=cells,
+                        show_data=self.show_data, outputs=outputs)  # fmt: skip
+        self.run.end["results"] = finite(found)
+        self._write(self.run)
 
     def _run(self) -> Record:
         assert self.run is not None
@@ -161,7 +179,7 @@ class Recorder(Callback):
         ]  # fmt: skip
         return {
             "gpunn_run": VERSION,
-            "name": str(model.name),
+            "name": str(model.name) if self.name is None else self.name,
             "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "epochs": int(params.get("epochs") or 0),
             "settings": {
@@ -236,11 +254,14 @@ class Recorder(Callback):
     def _checked(self) -> dict[str, Any] | None:
         """What the data checks say of the rows that it was trained on."""
         try:
-            given = self._arrays(self._rows[0])
-            if given is None or len(given[0]) != 1:
-                return None
-            x, y = given[0][0][:CHECKED], given[1][:CHECKED]
-            found = check_data(x.reshape(len(x), -1), y if y.ndim < 3 else None)
+            if self.checks is not None:
+                found = self.checks()
+            else:
+                given = self._arrays(self._rows[0])
+                if given is None or len(given[0]) != 1:
+                    return None
+                x, y = given[0][0][:CHECKED], given[1][:CHECKED]
+                found = check_data(x.reshape(len(x), -1), y if y.ndim < 3 else None)
         except (ValueError, TypeError):
             return None
         return {
@@ -262,8 +283,9 @@ class Report(Recorder):
         record: a file for the same as JSON lines, which `gpunn report` reads, or None.
         data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
             what it trains on.
+        name: of the run; by default the model's.
         part: what these rows are called.
-        classes: names of the classes.
+        classes: names of the classes; by default those that the model knows.
         show_data: whether rows of the data, as the worst mistakes, may be in it.
 
     >>> import gpunn, os, tempfile

@@ -204,12 +204,10 @@ def _several(runs: Sequence[Record]) -> Markup:
     ]  # fmt: skip
     charts = []
     for name in names:
-        lines = {label: found[name] for label, found in zip(labels, figures, strict=True)
-                 if name in found}  # fmt: skip
-        shown = dict([*lines.items()][:DRAWN])
-        text = f"{name} over the epochs; at the end: " + ", ".join(
-            f"{label} {number(values[-1])}" for label, values in shown.items()
-        )
+        several = [*zip(labels, figures, strict=True)][:DRAWN]
+        shown = {label: found.get(name, []) for label, found in several}
+        ends = [f"{label} {number(values[-1])}" for label, values in shown.items() if values]
+        text = f"{name} over the epochs; at the end: {', '.join(ends)}"
         charts.append(figure(curves(name, shown, label=text, size=(360, 240))))
     said = [element("p", f"The charts show the first {DRAWN} runs.")] if len(runs) > DRAWN else []
     return joined(

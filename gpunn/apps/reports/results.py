@@ -36,6 +36,7 @@ def results(
     classes: Sequence[str] = (),
     show_data: bool = True,
     cells: Shown | None = None,
+    outputs: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What a model makes of some rows.
 
@@ -48,6 +49,7 @@ def results(
         show_data: whether rows of ``x`` and values of ``y`` may be in it.
         cells: a row of the data as columns and texts, by its number; by default the columns of
             an ``x`` that is a table.
+        outputs: what the model makes of these rows, if that is known.
 
     Raises:
         ValueError: if there is nothing to say of this model, in words.
@@ -59,14 +61,19 @@ def results(
     show = _rows_shown(x, chosen, cells) if show_data else None
     if len(chosen) < count:
         x, y = [a[chosen] for a in x], y[chosen]
+        outputs = None if outputs is None else outputs[chosen]
     given = x if len(x) > 1 else x[0]
     labels = _labels(type(model.loss).__name__, y, model.output_shape)
     rows = {"part": part, "rows": len(y), "of": count}
     if labels is None:
-        outputs = np.asarray(model.predict(given, verbose=0))
+        outputs = model.predict(given, verbose=0) if outputs is None else outputs
         return {**rows, **_numbers(outputs, y, show)}
     width = int(model.output_shape[-1])
-    outputs, certain = _probabilities(model, given)
+    certain = outputs is not None
+    if outputs is None:
+        outputs, certain = _probabilities(model, given)
+    elif width == 1:
+        outputs = np.hstack([1 - outputs, outputs])
     names = list(classes) if len(classes) == max(width, 2) else [*map(str, range(max(width, 2)))]
     return {**rows, **_classes(outputs, labels, names, certain, show)}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps.learning import Part, Settings, compile_for, fit_best, shares
 from gpunn.apps.tables.preparing import Names
+from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Dropout, Input, Rescaling
 from gpunn.models import Model, Sequential
 
@@ -20,6 +22,7 @@ def train(
     settings: Settings,
     name: str,
     ends: tuple[Any, Any] | None = None,
+    told: Sequence[Callback] = (),
 ) -> tuple[Model, int, int]:
     """The network that was best on the validation part; its epoch, and how many there were.
 
@@ -32,6 +35,7 @@ def train(
         name: of the model.
         ends: inputs of the model, and the tensor that the rows of ``parts`` were made by; by
             default the model takes such rows.
+        told: callbacks of the training.
     """
     first, check = parts["train"], parts["validation"]
     net = Sequential(name=Names(ends[0] if ends else ()).free(f"{name} network"))
@@ -44,7 +48,7 @@ def train(
     mean, deviation = (0.0, 1.0) if classes else (float(first.y.mean()), float(first.y.std()))
     if not classes:
         first, check = (Part(p.x, ((p.y - mean) / deviation)[:, None]) for p in (first, check))
-    best, epochs = fit_best(net, first, check, classes, settings)
+    best, epochs = fit_best(net, first, check, classes, settings, told)
     plain = Input((first.x.shape[1],))
     inputs, encoded = ends or (plain, plain)
     outputs = net(encoded)

@@ -76,7 +76,7 @@ class Frame:
 
     def lines(self, lines: Mapping[str, Sequence[Point]], *, dots: bool = False) -> None:
         """A line through points for each name, broken where a value is not finite; with several
-        names a key, where the lines do not end."""
+        names a key, where the lines do not end. A name without points has a look and no line."""
         for number, points in enumerate(lines.values()):
             color, dashes = LOOKS[number % len(LOOKS)]
             for run in _runs(points):
@@ -88,7 +88,8 @@ class Frame:
             ends = [y for points in lines.values() for _, y in points[-len(points) // 3 :]]
             ends = [self.at_y(y) for y in ends if math.isfinite(y)]
             high = ends and sum(ends) / len(ends) < (ABOVE + self.bottom) / 2
-            self._key(list(lines), self.bottom - 15 * len(lines) + 5 if high else ABOVE + 8)
+            shown = {name: i for i, name in enumerate(lines) if lines[name]}
+            self._key(shown, self.bottom - 15 * len(shown) + 5 if high else ABOVE + 8)
 
     def dots(self, points: Sequence[Point], radius: float = 2, color: str = LOOKS[0][0]) -> None:
         for x, y in points:
@@ -116,11 +117,11 @@ class Frame:
                        viewBox=f"0 0 {self.width} {self.height}", fill="currentColor",
                        font_family="sans-serif", font_size=11)  # fmt: skip
 
-    def _key(self, names: Sequence[str], top: float) -> None:
-        longest = min(max(map(len, names)) * LETTER, (self.right - LEFT) / 2)
+    def _key(self, names: Mapping[str, int], top: float) -> None:
+        longest = min(max(map(len, names), default=0) * LETTER, (self.right - LEFT) / 2)
         start = self.right - max(longest, 62)
-        for number, name in enumerate(names):
-            line = top + 15 * number
+        for place, (name, number) in enumerate(names.items()):
+            line = top + 15 * place
             color, dashes = LOOKS[number % len(LOOKS)]
             self.parts.append(element("path", d=f"M{start - 24:.1f} {line - 4:.1f}h18",
                                       stroke_width="1.6", stroke=color,
@@ -146,7 +147,7 @@ def curves(
         lines: the values, by the name of their line.
         powers: draw logarithms; what is not positive leaves a gap then.
     """
-    drawn = {name: over_epochs(values) for name, values in lines.items() if len(values)}
+    drawn = {name: over_epochs(values) for name, values in lines.items()}
     if powers:
         drawn = {
             name: [(x, math.log10(y) if y > 0 else math.nan) for x, y in points]

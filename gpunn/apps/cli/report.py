@@ -1,0 +1,86 @@
+"""Make a page about a run of `gpunn train`, or about several side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from gpunn.apps.reports import Record, read, report
+from gpunn.apps.reports.record import NAME
+from gpunn.common.names import counted
+from gpunn.common.whole_files import write_whole
+
+HELP = "a page about a run, or several beside each other"
+EXAMPLES = """\
+examples:
+  gpunn report runs/mnist                   writes runs/mnist/report.html
+  gpunn report runs/*                       compares them, in runs/report.html
+  gpunn report runs/mnist -o mnist.html --no-data
+
+The page is one file for any browser, without a script and without a network, to
+be printed too: curves, which classes are taken for which, how far probabilities
+can be believed, the worst mistakes (of numbers: predictions and residuals),
+settings, what the data checks said, the first layer's weights, gradients by
+layer, time and memory, versions, and the command. A run that was interrupted
+or goes on has one too.
+
+It is made of run.jsonl, which `gpunn train` and callbacks.Report(record=...)
+write. The worst mistakes are rows of your data: --no-data leaves them out.
+"""
+PAGE = "report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help=f"a folder with a {NAME}, or such a file"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help=f"the page (default: {PAGE} in the folder of the "
+        "run, of several in the one around them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-data", action="store_true", help="leave rows of the data out of the page"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    runs = _read(args.runs)
+    path = args.output or os.path.join(_folder(runs), PAGE)
+    text = report(runs, not args.no_data).encode()
+    write_whole(path, [text])
+    rows = 0
+    if len(runs) == 1 and not args.no_data and runs[0].end and runs[0].end["results"]:
+        rows = len(runs[0].end["results"]["mistakes"])
+    held = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
+    print(f"Saved {path}, {len(text) / 1000:,.0f} KB, {held}")
+    return 0
+
+
+def _read(paths: list[str]) -> list[Record]:
+    """The runs; of several paths, those that are runs."""
+    found = []
+    for path in paths:
+        place = os.path.join(path, NAME) if os.path.isdir(path) else path
+        if os.path.isdir(path) and not os.path.exists(place):
+            said = f"{path} has no {NAME}, which `gpunn train` writes."
+        elif len(paths) > 1 and not place.endswith(".jsonl"):
+            said = f"{path} is no run."
+        else:
+            found.append(read(place))
+            continue
+        if len(paths) == 1:
+            raise ValueError(said)
+        if os.path.basename(path) == PAGE:
+            continue  # of an earlier call, found by runs/*
+        print(f"gpunn: left out: {said}", file=sys.stderr)
+    if not found:
+        raise ValueError("There is no run among them.")
+    return found
+
+
+def _folder(runs: list[Record]) -> str:
+    folders = [os.path.dirname(os.path.abspath(run.path)) for run in runs]
+    if len(folders) == 1:
+        return os.path.dirname(runs[0].path) or "."
+    return os.path.relpath(os.path.commonpath(folders))
