@@ -1,4 +1,4 @@
-"""The command ``gpunn``: train, evaluate, predict, report, check-data, playground, doctor, bench."""
+"""The command ``gpunn``: one module for each of its commands, and what they share."""
 
 from __future__ import annotations
 
