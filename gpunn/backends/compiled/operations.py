@@ -21,13 +21,16 @@ _TYPES = {dtype: dtype.name for dtype in REALS}
 class CompiledOperations(NumpyBackend):
     """NumPy's backend with the compiled operations at hand.
 
+    Args:
+        given: the library, and what it was built for; by default what suits this CPU.
+
     Attributes:
         compiled_operations: those of the library, each by its name and choices.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: tuple[Any, str] | None = None) -> None:
         super().__init__()
-        self.library, self.instructions = library(), chosen()
+        self.library, self.instructions = given or (library(), chosen())
         self.compiled_operations: dict[tuple[str | None, ...], Callable[..., None]]
         self.compiled_operations = self.library.operations
 

@@ -7,8 +7,10 @@ would.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import functools
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -19,9 +21,8 @@ import numpy as np
 import pytest
 
 import gpunn.apps.web
-from gpunn.backends import register_backend
+from gpunn.backends import get_backend, register_backend
 from gpunn.backends.compiled.backend import CompiledBackend
-from gpunn.backends.numpy.backend import NumpyBackend
 
 MODULE = Path(gpunn.apps.web.__file__).parent / "gpunn.wasm"
 WORD = 8
@@ -140,9 +141,7 @@ class BrowserBackend(CompiledBackend):
     name = "browser"
 
     def __init__(self) -> None:
-        NumpyBackend.__init__(self)
-        self.library, self.instructions = Library(), "browser"
-        self.compiled_operations = self.library.operations  # type: ignore[assignment]
+        super().__init__((Library(), "wasm"))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return self.library.array(shape, dtype)
@@ -162,6 +161,32 @@ class BrowserBackend(CompiledBackend):
             return False
         place = array.__array_interface__["data"][0] - self.library.start
         return 0 <= place < self.library.memory.data_len(self.library.store)
+
+
+def run_document(document: dict[str, Any], *inputs: np.ndarray) -> list[np.ndarray]:
+    """The outputs of a `forward_program`, by the module."""
+    library = get_backend("browser").library  # type: ignore[attr-defined]
+    memory = library.array((document["bytes"],), np.uint8)
+    constants = base64.b64decode(document["constants"])
+    memory[: len(constants)] = np.frombuffer(constants, np.uint8)
+
+    def array(place: dict[str, Any]) -> np.ndarray:
+        size = math.prod(place["shape"])
+        return memory[place["at"] :][: 4 * size].view(np.float32).reshape(place["shape"])
+
+    calls = []
+    for name, *values in document["calls"]:
+        operation = library.operations[tuple(name.split(" "))]
+        arguments = [
+            memory[value:] if kind == "a" and value is not None else
+            value if kind == "a" else (float if kind == "n" else int)(value)
+            for kind, value in zip(operation.kinds, values, strict=True)
+        ]  # fmt: skip
+        calls.append(operation.bind(*arguments))
+    for place, x in zip(document["inputs"], inputs, strict=True):
+        array(place)[...] = x
+    library.Program(calls).run(1)
+    return [array(place).copy() for place in document["outputs"]]
 
 
 @functools.cache

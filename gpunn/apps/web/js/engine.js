@@ -1,5 +1,6 @@
 // Networks that learn in a browser: gpunn's own kernels, compiled to WebAssembly, and the names that
 // pages use: what a network is given and what it gives.
+import { ForwardProgram } from "./engine/forward.js";
 import { Kernels } from "./engine/memory.js";
 import { Network } from "./engine/network.js";
 
@@ -108,6 +109,8 @@ import { Network } from "./engine/network.js";
 /**
  * @typedef {Object} Engine
  * @property {(settings: NetworkSettings) => Network} network refuses settings in words, by an Error
+ * @property {(document: import("./engine/forward.js").ForwardDocument) => ForwardProgram} forward a
+ *   trained model's forward pass, as Python has written it down
  * @property {Parts} parts
  */
 
@@ -133,5 +136,9 @@ import { Network } from "./engine/network.js";
  */
 export async function load(bytes, parts) {
   const kernels = await Kernels.load(bytes);
-  return { parts, network: (settings) => new Network(kernels, parts, settings) };
+  return {
+    parts,
+    network: (settings) => new Network(kernels, parts, settings),
+    forward: (document) => new ForwardProgram(kernels, document),
+  };
 }

@@ -1,0 +1,84 @@
+// A trained model's forward pass, as Python has written it down: `forward_program` of
+// gpunn/apps/web/program.py.
+import { Program, Room } from "./memory.js";
+
+/**
+ * @typedef {{at: number, shape: number[]}} Place where an array lies in the program's memory
+ * @typedef {Object} ForwardDocument
+ * @property {number} bytes of memory, 4 or more for each number
+ * @property {string} constants what the memory begins with, in base64
+ * @property {[string, ...(number|string|boolean|null)[]][]} calls operations and their arguments
+ * @property {Place[]} inputs
+ * @property {Place[]} outputs
+ * @property {({name: string} & Place)[]} layers what each gives
+ */
+
+/** @param {number[]} shape */
+const size = (shape) => shape.reduce((product, n) => product * n, 1);
+
+export class ForwardProgram {
+  #room;
+  #begin;
+  #program;
+  #document;
+
+  /**
+   * @param {import("./memory.js").Kernels} kernels
+   * @param {ForwardDocument} document
+   */
+  constructor(kernels, document) {
+    const room = (this.#room = new Room(kernels));
+    this.#document = document;
+    this.#begin = room.bytes(document.bytes);
+    const constants = Uint8Array.from(atob(document.constants), (c) => c.charCodeAt(0));
+    if (constants.length > document.bytes) throw new Error("The model's program is damaged.");
+    new Uint8Array(kernels.buffer, this.#begin, constants.length).set(constants);
+    /** @type {import("./memory.js").Call[]} */
+    const calls = document.calls.map(([name, ...given]) => {
+      const { kinds } = kernels.operation(name);
+      const values = given.map((value, i) => {
+        if (kinds[i] !== "a" || value === null)
+          return kinds[i] === "i" && typeof value === "string" ? BigInt(value) : value;
+        if (!(Number(value) >= 0 && Number(value) < document.bytes))
+          throw new Error("The model's program is damaged.");
+        return this.#begin + Number(value);
+      });
+      return /** @type {any} */ ([name, ...values]);
+    });
+    this.#program = new Program(room, calls);
+  }
+
+  get inputs() {
+    return this.#document.inputs.map(({ shape }) => shape);
+  }
+
+  /**
+   * @param {...ArrayLike<number>} inputs numbers of each, as the shapes in `inputs` say
+   * @returns {Float32Array[]} the outputs
+   */
+  run(...inputs) {
+    this.#document.inputs.forEach(({ at, shape }, k) => {
+      if (inputs[k]?.length !== size(shape))
+        throw new Error(`Input ${k + 1} must hold ${size(shape)} numbers; got ${inputs[k]?.length}.`);
+      this.#room.view(this.#begin + at, size(shape)).set(inputs[k]);
+    });
+    this.#program.run();
+    return this.#document.outputs.map((place) => this.#copy(place));
+  }
+
+  /** @returns {{name: string, shape: number[], values: Float32Array}[]} what each gave last */
+  get layers() {
+    return this.#document.layers.map((layer) => ({
+      name: layer.name, shape: layer.shape, values: this.#copy(layer),
+    }));
+  }
+
+  free() {
+    this.#room.free();
+  }
+
+  /** @param {Place} place */
+  #copy({ at, shape }) {
+    return this.#room.view(this.#begin + at, size(shape)).slice();
+  }
+}

@@ -1,0 +1,96 @@
+"""A model's forward pass as a page runs it: the numbers of `predict`, or why there is no page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import browser
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers, ops
+from gpunn.apps.web.program import forward_program
+from gpunn.backends import choice_put_back, use_backend
+
+
+@pytest.fixture(autouse=True)
+def _module() -> None:
+    browser.needed()
+
+
+def dense() -> Any:
+    inputs = [layers.Input((4,)), layers.Dense(8, "tanh"), layers.BatchNormalization()]
+    return gpunn.Sequential([*inputs, layers.Dropout(0.4), layers.Dense(3, "softmax")])
+
+
+def pictures() -> Any:
+    return gpunn.Sequential(
+        [
+            layers.Input((12, 12, 2)),
+            layers.Rescaling(1 / 255, offset=-0.5),
+            layers.Conv2D(6, 3, activation="relu", padding="same"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(4, 3, strides=2, activation="gelu", use_bias=False),
+            layers.LayerNormalization(),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+
+
+def graph() -> Any:
+    a, b = layers.Input((3,)), layers.Input((5,))
+    both = layers.Concatenate()([layers.Dense(4, "elu")(a), b])
+    middle = layers.Add()([layers.Dense(4)(both), layers.Dense(4, "selu")(a)])
+    return gpunn.Model([a, b], [layers.Dense(2)(middle), middle])
+
+
+@pytest.mark.parametrize("make", [dense, pictures, graph])
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_a_page_gives_what_predict_gives(make: Any, backend: str) -> None:
+    with choice_put_back():
+        use_backend(backend)
+        gpunn.utils.set_random_seed(5)
+        model = make()
+    rng = np.random.default_rng(0)
+    shapes = [tensor.sample for tensor in model.inputs]
+    xs = [(255 * rng.random((6, *shape))).astype(np.float32) for shape in shapes]
+    expected = model.predict(xs if len(xs) > 1 else xs[0], verbose=0)
+    document = json.loads(json.dumps(forward_program(model, rows=6)))
+    seen = browser.run_document(document, *xs)
+    for page, own in zip(seen, expected if isinstance(expected, list) else [expected], strict=True):
+        assert np.linalg.norm(page - own) <= 1e-5 * np.linalg.norm(own)
+    assert [layer["name"] for layer in document["layers"]] == [
+        layer.name for layer in model.layers if not isinstance(layer, layers.InputLayer)
+    ]
+
+
+class Twice(layers.Layer):
+    def forward(self, call: Any) -> None:
+        call.backend.xp.multiply(call.x, 2.0, out=call.y)
+
+
+class Cubed(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return ops.power(x, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("chain", "dtype", "said"),
+    [
+        ([Twice()], "float32", "multiply"),
+        ([Cubed()], "float32", "layer of yours"),
+        ([layers.Dense(2)], "float64", "float32; this model is one of float64"),
+    ],
+)
+def test_what_a_page_cannot_compute_is_said(chain: Any, dtype: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        forward_program(gpunn.Sequential([layers.Input((2,)), *chain], dtype=dtype))
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="not built"):
+        forward_program(gpunn.Sequential([layers.Dense(2)]))
