@@ -83,6 +83,8 @@ def test_tables_of_every_kind_are_the_same(tmp_path, separator, encoding, decima
         ("5.1,setosa\n4.9,setosa\n", ["0", "1"]),
         ("1,2\n3,4\n", ["0", "1"]),
         ("a,b\nx,y\nz,x\n", ["a", "b"]),
+        ("a,b,y\n1,2,x\n3,4,y\n", ["a", "b", "y"]),  # a name that is one of the classes
+        ("oops,2,y\n1,2,x\n3,4,y\n", ["0", "1", "2"]),  # a mistake in the first row
     ],
 )
 def test_a_header_is_told_from_a_row(tmp_path, rows, names):
@@ -235,6 +237,17 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     capsys.readouterr()
     assert main(["predict", model, other, "--out", out]) == 1
     assert "there already: name another, or say --force" in capsys.readouterr().err
+
+
+def test_each_command_takes_as_many_columns_as_it_is_told(iris, capsys):
+    folder = iris[0]
+    path, model = str(folder / "iris.csv"), str(folder / "out" / "model.gpunn")
+    for command in (["evaluate", model, "--data", path], ["predict", model, path],
+                    ["check-data", path, "--fail-on", "error"]):  # fmt: skip
+        assert main([*command, "--max-columns", "4"]) == 1
+        assert "has 5 columns in its first row, and --max-columns is 4" in capsys.readouterr().err
+        main([*command, "--max-columns", "5"])
+        assert "max-columns" not in capsys.readouterr().err
 
 
 def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
+from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.backends import use_backend
 from gpunn.common import registry
 from gpunn.common.names import snake_case
@@ -68,6 +69,13 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         help="where to compute: auto (the default) takes a usable card (cupy), else compiled "
         "kernels on the CPU if they were built, else numpy",
     )
+
+
+def add_max_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
+        help="that a table may have (default: 10,000)",
+    )  # fmt: skip
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from gpunn.apps.data_checks.checked_data import SEVERITIES
 from gpunn.apps.data_checks.tables import Given, read_tables
 from gpunn.datasets.arrays import read_npz
 
-from .arguments import DATASETS, add_json, positive, print_result
+from .arguments import DATASETS, add_json, add_max_columns, positive, print_result
 
 HELP = "what may be wrong with data"
 EXAMPLES = """\
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the least severity that makes the exit status 1 (default: error)")
     add("--max-bytes", type=positive, metavar="N",
         help="that the arrays of an .npz file may have (default: 2**30, or 16 times the file)")
+    add_max_columns(parser)
     add_json(parser)
 
 
@@ -98,7 +99,7 @@ def _read(args: argparse.Namespace) -> Given:
     if args.data in DATASETS:
         print(f"gpunn: {args.data} is a file here; it is taken.", file=sys.stderr)
     if not _is_npz(args.data):
-        return read_tables(args.data, args.test, args.target)
+        return read_tables(args.data, args.test, args.target, args.max_columns)
     given = _read_npz(args.data, args.max_bytes)
     if args.test is not None:
         test = _read_npz(args.test, args.max_bytes)

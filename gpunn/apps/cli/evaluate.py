@@ -23,6 +23,7 @@ from .arguments import (
     DATASETS,
     add_backend,
     add_json,
+    add_max_columns,
     add_model,
     chosen_model,
     data_or_path,
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mnist, fashion-mnist, a folder, or for a model of a table a table (default: the "
         "data set that it was trained on)",
     )
+    add_max_columns(parser)
     add_backend(parser)
     add_json(parser)
 
@@ -82,7 +84,7 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
         raise ValueError(
             f"The model is one of tables: say --data FILE, a table with a column {known.target!r}."
         )
-    table = read_table(args.data)
+    table = read_table(args.data, max_columns=args.max_columns)
     if known.target not in table.names:
         raise ValueError(
             f"{args.data} lacks the target {known.target!r}; without it there is `gpunn predict`."

@@ -22,6 +22,7 @@ from . import predict_table
 from .arguments import (
     add_backend,
     add_json,
+    add_max_columns,
     add_model,
     chosen_model,
     grey_shape,
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", help="of a table: write the CSV there, and not on the terminal")
     add("--raw", action="store_true", help="of a table: write texts as they are")
     add("--force", action="store_true", help="overwrite the file of --out")
+    add_max_columns(parser)
     add_backend(parser)
     add_json(parser)
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         raise ValueError("One table at a time: each gets a CSV file of its own.")
     if args.out is not None and os.path.exists(args.out) and not args.force:
         raise FileExistsError(f"{args.out} is there already: name another, or say --force.")
-    table = read_table(args.files[0])
+    table = read_table(args.files[0], max_columns=args.max_columns)
     given, said = known.inputs(table)
     for sentence in (*table.notes, *said):
         print(f"{table.path}: {sentence}", file=sys.stderr)

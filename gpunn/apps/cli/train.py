@@ -14,7 +14,6 @@ from gpunn.apps import trained_on
 from gpunn.apps.learning import Settings
 from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.tables.kinds import MOST_CATEGORIES
-from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
@@ -30,6 +29,7 @@ from . import train_pictures, train_table
 from .arguments import (
     DATASETS,
     add_backend,
+    add_max_columns,
     begin_folder,
     data_or_path,
     keep_earlier,
@@ -113,8 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--leave-out", metavar="COLUMN", nargs="+", default=[], help="of a table: do not use these")
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
         help=f"of a column of a table; rarer ones count as one (default: {MOST_CATEGORIES})")
-    add("--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
-        help="that a table may have (default: 10,000)")
+    add_max_columns(parser)
     add("--size", type=positive, metavar="N",
         help="side that pictures are scaled to (default: 28, 32 or 64, by their own)")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",

@@ -44,7 +44,8 @@ def labels(data: Data) -> Iterator[Finding]:
     if kind not in "biuf":
         yield error(
             f"The labels are no numbers ({listed(known.tolist())}): number them from 0, "
-            f"numpy.unique(y, return_inverse=True)[1].",
+            f"numpy.unique(y, return_inverse=True)[1] (gpunn train and gpunn.sklearn do so by "
+            f"themselves).",
         )
         return
     if len(known) == 1:

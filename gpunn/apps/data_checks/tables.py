@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.cells import numbers
 from gpunn.apps.tables.kinds import NUMBERS, Column, column_of
+from gpunn.apps.tables.reading import MAX_COLUMNS
 
 from .checked_data import Finding
 
@@ -35,17 +36,20 @@ class Given:
     findings: list[Finding] = field(default_factory=list)
 
 
-def read_tables(path: str, test: str | None, target: str | None) -> Given:
+def read_tables(
+    path: str, test: str | None, target: str | None, max_columns: int = MAX_COLUMNS
+) -> Given:
     """The table at ``path``, with that at ``test`` as test data, its columns found by name.
 
     Args:
         path, test: of the files.
         target: name or number of the column of labels; None for the last, "none" for none.
+        max_columns: that a table may have.
 
     Raises:
         TableError: if a file holds no table, or one without features or without the target.
     """
-    table = _said(read_table(path))
+    table = _said(read_table(path, max_columns=max_columns))
     label = _target(table, target)
     features = [name for name in table.names if name != label]
     if not features:
@@ -57,7 +61,7 @@ def read_tables(path: str, test: str | None, target: str | None) -> Given:
     kept = kept or list(range(len(kinds)))
     tables = [table]
     if test is not None:
-        tables.append(_said(read_table(test)))
+        tables.append(_said(read_table(test, max_columns=max_columns)))
         wanted = [features[i] for i in kept] + ([] if label is None else [label])
         lacking = [name for name in wanted if name not in tables[1].names]
         if lacking:

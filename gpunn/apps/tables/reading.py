@@ -218,6 +218,11 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     True
     >>> _is_header([["5.1", "setosa"], ["4.9", "setosa"]]), _is_header([["", "0"], ["0", "1.5"]])
     (False, True)
+
+    A name may come again as a value, where enough other texts stand over numbers:
+
+    >>> _is_header([["a", "b", "x"], ["1", "2", "x"], ["3", "4", "y"]])
+    True
     """
     first = [cell.strip() for cell in rows[0]]
     below = rows[1 : LOOKED_AT * 10]
@@ -227,10 +232,12 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     if not texts:  # numbers as names, as pandas writes a frame without names
         numbers = [cell for cell in first if cell]
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
-    if any(first[i] == row[i].strip() for i in texts for row in below):
-        return False
     numeric = [cell for i, cell in enumerate(first) if i not in texts and cell]
-    if not numeric or any(_share_of_numbers(row[i] for row in below) > 0.5 for i in texts):
+    over_numbers = (i for i in texts if _share_of_numbers(row[i] for row in below) > 0.5)
+    again = sum(any(first[i] == row[i].strip() for row in below) for i in texts)
+    if again:
+        return not numeric and len([*itertools.islice(over_numbers, again + 1)]) > again
+    if not numeric or any(True for _ in over_numbers):
         return True
     return len(set(numeric)) == len(numeric) and all(cell.isdecimal() for cell in numeric)
 
