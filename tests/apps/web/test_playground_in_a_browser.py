@@ -370,6 +370,47 @@ def test_dead_units_are_named(playground):
     assert "unit 2 is dead" in page.inner_text("#words")
 
 
+def test_every_control_is_changed(playground):
+    page = playground("net=4:tanh,4:tanh&rows=60")
+    for text in page.locator("summary").all():
+        text.click()
+    rooms = ("#data-controls", "#layer-controls", "#training-controls", "#pen-controls")
+    tried = 0
+    for room in rooms:
+        for kind, change in (("select", _each_option), ("[type=number]", _ends), ("[type=checkbox]", _both)):
+            for place in range(page.locator(f"{room} {kind}").count()):
+                for act in change(page.locator(f"{room} {kind}").nth(place)):
+                    act()
+                    page.click("#epoch")
+                    tried += 1
+                    assert page.inner_text("#message") == ""
+                    assert int(page.inner_text("#figures dd >> nth=1").replace(",", "")) > 0
+    assert tried > 200
+    page.click("text=Remove layer 1")
+    page.click("#reset")
+    assert page.inner_text("#figures dd >> nth=1") == "0"
+
+
+def _each_option(select):
+    values = select.evaluate("e => [...e.options].map(o => o.value)")
+    now = select.input_value()
+    return [lambda value=value: select.select_option(value) for value in [*values, now]]
+
+
+def _ends(field):
+    least, most, now = field.evaluate("e => [e.min, e.max, e.value]")
+
+    def fill(value):
+        field.fill(value)
+        field.press("Enter")
+
+    return [lambda value=value: fill(value) for value in (least, str(min(40.0, float(most))), now)]
+
+
+def _both(field):
+    return [field.click, field.click]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
 def test_no_serious_fault_for_those_who_do_not_see_it(playground, scheme, width):
