@@ -377,7 +377,7 @@ def test_every_control_is_changed(playground):
     rooms = ("#data-controls", "#layer-controls", "#training-controls", "#pen-controls")
     tried = 0
     for room in rooms:
-        for kind, change in (("select", _each_option), ("[type=number]", _ends), ("[type=checkbox]", _both)):
+        for kind, change in CHANGES.items():
             for place in range(page.locator(f"{room} {kind}").count()):
                 for act in change(page.locator(f"{room} {kind}").nth(place)):
                     act()
@@ -409,6 +409,9 @@ def _ends(field):
 
 def _both(field):
     return [field.click, field.click]
+
+
+CHANGES = {"select": _each_option, "[type=number]": _ends, "[type=checkbox]": _both}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,8 +3,11 @@
 import { css, ofPage, ofValue } from "./colours.js";
 import { fill, make, makeSvg, set, written } from "./dom.js";
 
+/** @typedef {import("./backprop.js").Passed} Passed */
+
 export const DETAIL = 20; // places in each direction of a unit's picture
-const [COLUMN, ROW, UNIT] = [92, 46, 36];
+const [COLUMN, ROW, UNIT] = [112, 50, 34];
+const ALONG = 0.36; // where on a line its values stand
 
 /** @typedef {import("./words.js").UnitState} UnitState */
 
@@ -21,6 +24,8 @@ export class Diagram {
     this.pictures = [];
     /** @type {SVGLineElement[][]} of each layer, as its kernel */
     this.lines = [];
+    /** @type {{layer: number, unit: number}} whose values stand on lines */
+    this.shown = { layer: -1, unit: -1 };
     this.svg = makeSvg("svg", { "aria-hidden": "true", class: "edges" });
     this.svg.addEventListener("click", (/** @type {MouseEvent} */ event) => this.clicked(event));
   }
@@ -39,7 +44,8 @@ export class Diagram {
       const [x2, y2] = this.place(l + 1, i % units);
       return makeSvg("line", { x1: x1 + UNIT / 2, y1, x2: x2 - UNIT / 2, y2 });
     }));
-    fill(this.svg, ...this.lines.flat());
+    this.along = makeSvg("g", {});
+    fill(this.svg, ...this.lines.flat(), this.along);
     const nodes = [];
     this.buttons = sizes.map((count, l) => Array.from({ length: count }, (_, unit) => {
       const canvas = make("canvas", { width: DETAIL, height: DETAIL, "aria-hidden": "true" });
@@ -53,12 +59,11 @@ export class Diagram {
       button.style.left = `${x - UNIT / 2}px`;
       button.style.top = `${y - UNIT / 2}px`;
       nodes.push(button);
-      if (name) {
-        const text = make("span", { class: "unit-name", title: name }, name);
-        text.style.left = `${x - COLUMN / 2}px`;
-        text.style.top = `${y + UNIT / 2 - 2}px`;
-        nodes.push(text);
-      }
+      const text = make("span", { class: "unit-name", title: name }, name);
+      text.style.left = `${x - COLUMN / 2}px`;
+      text.style.top = `${y + UNIT / 2 - 1}px`;
+      nodes.push(text);
+      button.dataset.name = name;
       return button;
     }));
     this.pictures = this.buttons.map((column) => column.map((b) => b.firstChild));
@@ -110,13 +115,42 @@ export class Diagram {
     });
   }
 
+  /**
+   * What passes for the chosen point: what each unit gives, and on the lines to one unit what they
+   * bring it forward (w x) and carry back (w dL/dz).
+   * @param {Passed[] | null} passed of each layer; null without a point
+   * @param {import("../engine.js").NetworkLayer[]} layers
+   * @param {{layer: number, unit: number}} shown
+   */
+  show(passed, layers, shown) {
+    this.shown = shown;
+    this.buttons?.forEach((column, l) => column.forEach((button, unit) => {
+      const value = !passed ? "" : written(l ? passed[l - 1].outputs[unit] : passed[0].inputs[unit]);
+      const text = /** @type {HTMLElement} */ (button.nextSibling);
+      text.textContent = [button.dataset.name, value].filter(Boolean).join(" ");
+    }));
+    if (!passed || !this.along) return fill(/** @type {Element} */ (this.along));
+    const { inputs, byZ } = passed[shown.layer];
+    const { kernel, units } = layers[shown.layer];
+    const [x2, y2] = this.place(shown.layer + 1, shown.unit);
+    fill(this.along, [...inputs].map((value, i) => {
+      const [x1, y1] = this.place(shown.layer, i);
+      const x = x1 + UNIT / 2 + ALONG * (x2 - x1 - UNIT);
+      const y = y1 + ALONG * (y2 - y1);
+      const w = kernel[i * units + shown.unit];
+      return [makeSvg("text", { x, y: y - 1 }, `→ ${written(w * value, 2)}`),
+        makeSvg("text", { x, y: y + 9 }, `← ${written(w * byZ[shown.unit], 2)}`)];
+    }).flat());
+  }
+
   /** @param {import("../engine.js").NetworkLayer[]} layers */
   weigh(layers) {
     layers.forEach(({ kernel }, l) => {
       const most = kernel.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-30);
       this.lines[l].forEach((line, i) => {
         line.setAttribute("stroke-width", (0.4 + (4.6 * Math.abs(kernel[i])) / Math.max(most, 1)).toFixed(1));
-        line.setAttribute("class", kernel[i] < 0 ? "low" : "high");
+        const picked = l === this.shown.layer && i % layers[l].units === this.shown.unit;
+        line.setAttribute("class", `${kernel[i] < 0 ? "low" : "high"}${picked ? " picked" : ""}`);
       });
     });
   }

@@ -189,6 +189,7 @@ export class Playground {
         training.edited();
         this.draw(true);
       },
+      shown: (passed) => this.diagram.show(passed, training.network.layers, { layer, unit }),
     });
     this.renewUnit = panel;
     return panel;
@@ -279,6 +280,7 @@ export class Playground {
     const time = performance.now();
     if (!all && this.running && time - this.told < WORDS_EVERY) return;
     this.told = time;
+    this.renewUnit?.();
     this.diagram.weigh(network.layers);
     drawCurves(find("curves"), training.moments);
     find("curves").setAttribute("aria-label", `Loss after ${Math.floor(now.epoch)} epochs: training `
@@ -287,7 +289,6 @@ export class Playground {
       percent(now.trainRight) || `: loss ${written(now.train)}`}. Arrow keys move a cursor, Enter ${
       this.pen.mode === "choose" ? "chooses the nearest point" : "acts there"}.`);
     this.tell();
-    this.renewUnit?.();
   }
 
   tell() {

@@ -8,10 +8,11 @@ import { fill, make, number, written } from "./dom.js";
 /**
  * @param {HTMLElement} place
  * @param {{training: Training, slopes: import("./slopes.js").Slopes, layer: number, unit: number,
- *   point: number | null, inputNames: string[], outputNames: string[], changed: () => void}} of
+ *   point: number | null, inputNames: string[], outputNames: string[], changed: () => void,
+ *   shown: (passed: import("./backprop.js").Passed[] | null) => void}} of
  * @returns {(() => void)} writes the numbers anew, after steps
  */
-export function unitPanel(place, { training, slopes, layer, unit, point, inputNames, outputNames, changed }) {
+export function unitPanel(place, { training, slopes, layer, unit, point, inputNames, outputNames, changed, shown }) {
   const { network, data, catalogue, output } = training;
   const settings = network.settings.layers.map(({ activation = "linear", normalize = false }) => ({ activation, normalize }));
   const last = layer === network.layers.length - 1;
@@ -43,6 +44,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
       if (document.activeElement !== field) field.value = String(Number(read().toPrecision(5)));
     }
     if (point === null) {
+      shown(null);
       fill(about, "Choose a point of the plane to see what passes here, forward and backward.");
       return;
     }
@@ -52,6 +54,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
     const wanted = y.slice(row * output.units, (row + 1) * output.units);
     const { layers, loss } = passed(network, slopes, catalogue, settings,
       x.slice(row * data.inputs, (row + 1) * data.inputs), wanted);
+    shown(layers);
     const here = layers[layer];
     const answers = Array.from(layers[layers.length - 1].outputs, (v) => written(v)).join(", ");
     fill(about, `The chosen point: answer ${answers}, wanted ${Array.from(wanted, (v) => written(v)).join(", ")}, `
