@@ -25,7 +25,7 @@ from .report import report
 from .results import Shown, results, weights_seen
 
 SECONDS = 2.0  # from one writing of a file to the next, while a run goes on
-CHECKED = 20_000  # rows of the data that are checked
+CHECKED = 50_000_000  # values of the data that are checked
 
 
 class Recorder(Callback):
@@ -74,7 +74,7 @@ class Recorder(Callback):
         self._monitor.set_params(params)
 
     def set_data(self, training: Any, validation: Any) -> None:
-        self._rows = training, validation
+        self._rows, self.run = (training, validation), None
 
     @property
     def needs_train_batches(self) -> bool:
@@ -127,12 +127,13 @@ class Recorder(Callback):
 
     def release(self) -> None:
         """Write what there is, however the run has ended."""
-        if self.run is None:  # it has not begun
-            return
-        run = self._run()
-        run.end = finite(self._end(None if self._trained else sys.exc_info()[1]))
-        self._rows = (None, None)
-        self._write(run)
+        try:
+            if self.run is not None:  # else it has not begun
+                run = self._run()
+                run.end = finite(self._end(None if self._trained else sys.exc_info()[1]))
+                self._write(run)
+        finally:
+            self._rows = (None, None)
 
     def judge(
         self, model: Any, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, part: str,
@@ -146,9 +147,12 @@ class Recorder(Callback):
         """
         if self.run is None or self.run.end is None:
             return
-        found = results(model, [x], y, part, classes=[*(self.classes or ())], cells=cells,
-                        show_data=self.show_data, outputs=outputs)  # fmt: skip
-        self.run.end["results"] = finite(found)
+        try:
+            found = results(model, [x], y, part, classes=[*(self.classes or ())], cells=cells,
+                            show_data=self.show_data, outputs=outputs)  # fmt: skip
+            self.run.end |= {"results": finite(found), "why_none": ""}
+        except ValueError as error:
+            self.run.end |= {"results": None, "why_none": f"Left out: {error}"}
         self._write(self.run)
 
     def _run(self) -> Record:
@@ -260,8 +264,11 @@ class Recorder(Callback):
                 given = self._arrays(self._rows[0])
                 if given is None or len(given[0]) != 1:
                     return None
-                x, y = given[0][0][:CHECKED], given[1][:CHECKED]
-                found = check_data(x.reshape(len(x), -1), y if y.ndim < 3 else None)
+                x, y = given[0][0].reshape(len(given[1]), -1), given[1]
+                some = min(len(x), max(CHECKED // max(x.shape[1], 1), 1000))
+                found = check_data(x[:some], y[:some] if y.ndim < 3 else None)
+                if some < len(x):
+                    found.summary = f"The first of {len(x):,} rows: {found.summary}"
         except (ValueError, TypeError):
             return None
         return {

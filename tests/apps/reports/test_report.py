@@ -254,6 +254,23 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
     assert "give Report data=(x, y)" in page_of(path).text
 
 
+def test_a_callback_that_is_used_again_tells_of_the_last_run(tmp_path: Path, data: Any) -> None:
+    path = tmp_path / "report.html"
+    told, model = Report(path), classifier()
+    model.fit(*data, epochs=4, verbose=0, callbacks=[told])
+    model.fit(*data, epochs=2, verbose=0, callbacks=[told])
+    assert "Trained for 2 of 2 epochs." in page_of(path).text
+    path.unlink()
+    with pytest.raises(ZeroDivisionError):  # before it begins
+        model.fit(*data, verbose=0, callbacks=[_Broken(), told])
+    assert not path.exists()
+
+
+class _Broken(gpunn.callbacks.Callback):
+    def on_train_begin(self, logs: Any = None) -> None:
+        raise ZeroDivisionError
+
+
 def test_a_report_changes_no_bit_of_a_training(tmp_path: Path, data: Any) -> None:
     kernels = []
     for callbacks in ([], [Report(tmp_path / "report.html")]):
