@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from gpunn.apps.web.playground import playground_page
+
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -70,3 +72,21 @@ def opened(chromium):
     assert pages.errors == []
     own = ("file:", "data:", "blob:")
     assert [url for url in pages.asked if not url.startswith(own)] == []
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """Where the playground lies on disk."""
+    file = tmp_path_factory.mktemp("playground") / "page.html"
+    file.write_text(playground_page(), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture
+def playground(opened, address):
+    """Opens the playground, with settings as its address has them."""
+
+    def open_it(settings="", **options):
+        return opened(f"{address}#{settings}", "html[data-ready]", **options)
+
+    return open_it

@@ -93,7 +93,7 @@ export function defaults() {
  */
 export function toAddress(settings) {
   const found = new URLSearchParams();
-  const usual = defaults();
+  const usual = { ...defaults(), noise: SHAPES[settings.data]?.noise ?? defaults().noise };
   for (const name of /** @type {const} */ (
     ["data", "rows", "noise", "classes", "held", "draw", "output", "loss", "each", "batch", "seed"])) {
     if (settings[name] !== usual[name]) found.set(name, String(settings[name]));
@@ -128,7 +128,10 @@ export function fromAddress(text, catalogue) {
   const settings = defaults();
   /** @type {string[]} */
   const refused = [];
-  for (const [name, value] of new URLSearchParams(text)) {
+  const given = new URLSearchParams(text);
+  const shape = given.get("data") ?? settings.data;
+  if (Object.hasOwn(SHAPES, shape)) settings.noise = SHAPES[shape].noise ?? settings.noise;
+  for (const [name, value] of given) {
     const change = read(name, value, catalogue);
     if (change) Object.assign(settings, change);
     else refused.push(name);
