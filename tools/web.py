@@ -23,9 +23,11 @@ HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp")
 LEFT_OUT += ("expressions.cpp", "expressions.hpp", "strips.hpp")
 # As for the CPU in setup.py: no fast mathematics, nothing contracted.
-FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-O3", "-std=c++17", "-DFOR_BROWSERS"]
+FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-ffp-contract=off", "-fvisibility=hidden", "-g0", "-w"]
+# What a step does little of is compiled to be small: a page has to be.
+SMALL = ("losses.cpp", "metrics.cpp", "rows.cpp")
 LINK = ["-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-Wl,--strip-all"]
 
 
@@ -51,7 +53,8 @@ def build(target: Path) -> None:
             waiting = []
             for source in (path for path in sources() if path.suffix == ".cpp"):
                 objects.append(str(Path(folder, f"{len(objects):02}_{source.stem}.o")))
-                command = [*FLAGS, "-c", str(source), "-o", objects[-1]]
+                level = "-Os" if source.name in SMALL else "-O3"
+                command = [*FLAGS, level, "-c", str(source), "-o", objects[-1]]
                 waiting.append(pool.submit(_compiler, command))
             for done in waiting:
                 done.result()

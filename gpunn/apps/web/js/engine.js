@@ -2,7 +2,7 @@
 // pages use: what a network is given and what it gives.
 import { ForwardProgram } from "./engine/forward.js";
 import { Kernels } from "./engine/memory.js";
-import { Network } from "./engine/network.js";
+import { Network as Trained } from "./engine/network.js";
 
 /**
  * A layer of a network: x W + b, then, as far as asked for, batch normalization, the activation and
@@ -138,7 +138,7 @@ export async function load(bytes, parts) {
   const kernels = await Kernels.load(bytes);
   return {
     parts,
-    network: (settings) => new Network(kernels, parts, settings),
+    network: (settings) => new Trained(kernels, parts, settings),
     forward: (document) => new ForwardProgram(kernels, document),
   };
 }

@@ -74,8 +74,11 @@ function applied(activation, room, rows, units) {
  * @implements {Part}
  */
 export class Dense {
+  /** @type {Object<string, number>} */
   at = {};
+  /** @type {Object<string, number>} */
   state = {};
+  /** @type {Object<string, number>} */
   stateAt = {};
   number = 0;
 
@@ -88,6 +91,7 @@ export class Dense {
     this.inputs = inputs;
     this.units = units;
     this.activation = activation;
+    /** @type {Object<string, number>} */
     this.parameters = { kernel: inputs * units, bias: units };
   }
 
@@ -98,7 +102,7 @@ export class Dense {
   calls(pass, activation = this.activation) {
     const { x, y, dx, dy, rows, room } = pass;
     const { inputs, units } = this;
-    const at = /** @type {{kernel: number, bias: number}} */ (this.at);
+    const { at } = this;
     const kernel = pass.values + bytes(at.kernel);
     const bias = pass.values + bytes(at.bias);
     const plain = !activation || activation.functor === "Linear";
@@ -146,7 +150,9 @@ export class Dense {
  * @implements {Part}
  */
 export class BatchNormalization {
+  /** @type {Object<string, number>} */
   at = {};
+  /** @type {Object<string, number>} */
   stateAt = {};
   number = 0;
 
@@ -166,8 +172,7 @@ export class BatchNormalization {
     const { x, y, dx, dy, rows, room, training } = pass;
     const { units } = this;
     const { momentum, epsilon } = this.numbers;
-    const at = /** @type {{gamma: number, beta: number}} */ (this.at);
-    const stateAt = /** @type {{mean: number, variance: number}} */ (this.stateAt);
+    const { at, stateAt } = this;
     const gamma = pass.values + bytes(at.gamma);
     const beta = pass.values + bytes(at.beta);
     const moving = [pass.state + bytes(stateAt.mean), pass.state + bytes(stateAt.variance)];
@@ -205,9 +210,13 @@ export class BatchNormalization {
  * @implements {Part}
  */
 export class Activation {
+  /** @type {Object<string, number>} */
   at = {};
+  /** @type {Object<string, number>} */
   stateAt = {};
+  /** @type {Object<string, number>} */
   parameters = {};
+  /** @type {Object<string, number>} */
   state = {};
   number = 0;
 
@@ -238,9 +247,13 @@ export class Activation {
  * @implements {Part}
  */
 export class Dropout {
+  /** @type {Object<string, number>} */
   at = {};
+  /** @type {Object<string, number>} */
   stateAt = {};
+  /** @type {Object<string, number>} */
   parameters = {};
+  /** @type {Object<string, number>} */
   state = {};
   number = 0;
 

@@ -12,6 +12,7 @@ const MULTIPLIER = 0x2360ed051fc65da44385df649fccf645n;
  * @returns {bigint[]}
  */
 function seedWords(seed, count) {
+  /** @type {number[]} */
   const entropy = [];
   for (let rest = seed; rest > 0n || !entropy.length; rest >>= 32n)
     entropy.push(Number(rest & MASK32));
