@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more bench bench-full gpu kernels web counters coverage lint docs notebooks exports wheel clean
+.PHONY: help train test test-more bench bench-full gpu kernels web picture counters coverage lint docs notebooks exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ gpu: ## test and measure on the NVIDIA card of this machine: ARGS="--minutes 10"
 kernels: $(VENV)/.for-test ## list what each kernel takes of a card, as the compiler says
 	$(BIN)/python -m benchmarks.card.kernel_table
 	$(BIN)/python -m benchmarks.card.hot_kernels
+
+picture: $(VENV)/.for-test ## take the picture of the playground in the README, by Chromium
+	$(BIN)/python tools/playground_picture.py
 
 web: $(VENV)/.for-web ## compile the kernels for browsers, after one has changed: three minutes
 	$(BIN)/python tools/web.py
