@@ -88,7 +88,9 @@ def list_of_parts() -> str:
     lines = []
     for name in MODULES:
         lines += [f"### `gpunn.{name}`", "", "| part | what it is |", "| --- | --- |"]
-        public = vars(importlib.import_module(f"gpunn.{name}")).values()
+        module = importlib.import_module(f"gpunn.{name}")
+        names = {*vars(module), *getattr(module, "__all__", ())}
+        public = [getattr(module, one) for one in names]
         parts = {value.__name__: value for value in public if is_part(value)}
         for part, cls in sorted(parts.items()):
             meaning = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
