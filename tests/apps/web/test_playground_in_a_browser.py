@@ -92,3 +92,29 @@ def test_no_serious_fault_for_those_who_do_not_see_it(playground, scheme, width)
     found = axe.run(page)["violations"]
     bad = ("serious", "critical")
     assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad] == []
+
+
+@pytest.mark.parametrize(("shape", "answer"), [("moons", 1), ("hills", 1.0), ("sine", None)])
+def test_points_are_drawn_from_none(playground, shape, answer):
+    page = playground(f"data={shape}&held=0")
+    page.select_option("#pen-controls select", "draw")
+    page.click("text=Take all away")
+    assert page.evaluate("playground.data.points") == []
+    assert "two points" in page.inner_text("#message")
+    plane = page.locator("#plane")
+    plane.click(position={"x": 100, "y": 200})
+    if shape == "moons":
+        page.select_option("#pen-controls select >> nth=1", "1")
+    plane.click(position={"x": 250, "y": 120})
+    plane.press("ArrowLeft")
+    plane.press("Enter")
+    points = page.evaluate("playground.data.points")
+    assert len(points) == 3
+    assert points[0][0] < points[1][0] and points[0][1] < points[1][1]
+    if answer is not None:
+        assert points[1][2] == answer
+    page.click("#epoch")
+    assert page.inner_text("#figures dd >> nth=0") == "1"
+    page.select_option("#pen-controls select", "erase")
+    plane.click(position={"x": 250, "y": 120})
+    assert len(page.evaluate("playground.data.points")) == 2

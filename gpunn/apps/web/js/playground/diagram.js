@@ -46,6 +46,7 @@ export class Diagram {
     }));
     this.along = makeSvg("g", {});
     fill(this.svg, ...this.lines.flat(), this.along);
+    /** @type {HTMLElement[]} */
     const nodes = [];
     this.buttons = sizes.map((count, l) => Array.from({ length: count }, (_, unit) => {
       const canvas = make("canvas", { width: DETAIL, height: DETAIL, "aria-hidden": "true" });

@@ -4,7 +4,7 @@ import { find } from "./dom.js";
 import { copy, loadWeights, save, saveWeights, tables } from "./out.js";
 import { Playground } from "./playground.js";
 import { pythonScript } from "./python.js";
-import { toAddress } from "./settings.js";
+import { newLayer, toAddress } from "./settings.js";
 
 /** @param {Playground} playground */
 function listen(playground) {
@@ -55,7 +55,7 @@ function listen(playground) {
   addEventListener("keydown", (event) => key(event));
   addEventListener("hashchange", () => {
     if (location.hash.slice(1) === toAddress(playground.settings).text) return;
-    playground.readAddress();
+    playground.settings = playground.readAddress();
     playground.renew("points");
   });
   addEventListener("resize", () => playground.draw());
@@ -90,8 +90,7 @@ async function takeFile(playground, file, openTable) {
     playground.stop();
     const known = playground.settings.layers;
     playground.settings.layers = layers.slice(0, -1).map(({ units }, i) => ({
-      units, activation: "tanh", initializer: "glorot_uniform", dropout: 0, normalize: false, l1: 0, l2: 0,
-      ...(known[i] && { ...known[i], units, normalize: false }),
+      ...(known[i] ?? newLayer()), units, normalize: false,
       ...(activations && playground.catalogue.activations[activations[i]] && { activation: activations[i] }),
     }));
     const last = activations?.[activations.length - 1];

@@ -51,7 +51,7 @@ export function saveWeights(training) {
     throw new Error("A file has weights of Dense layers alone; this network normalizes batches. "
       + "“Copy as Python” repeats its training.");
   }
-  save(writeWeights([...network.layers]), "playground.gpunn", "application/octet-stream");
+  save(/** @type {Uint8Array<ArrayBuffer>} */ (writeWeights([...network.layers])), "playground.gpunn", "application/octet-stream");
 }
 
 /**

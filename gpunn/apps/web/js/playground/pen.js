@@ -65,8 +65,9 @@ export class Pen {
 
   /** @param {KeyboardEvent} event */
   key(event) {
+    /** @type {{[key: string]: [number, number]}} */
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const move = moves[/** @type {keyof moves} */ (event.key)];
+    const move = moves[event.key];
     const { plane } = this;
     if (event.key === "Escape") this.cursor = null;
     else if (move) {

@@ -49,14 +49,22 @@ export class Playground {
       take: (drawn, classes) => this.takeDrawn(drawn, classes),
       redraw: () => this.draw(),
     });
-    this.readAddress();
+    /** @type {import("./points/data.js").Data} */
+    this.data = makeData({ task: "numbers", points: [] }, 0, 0);
+    /** @type {string[]} */
+    this.outputNames = [];
+    /** @type {Float32Array} */
+    this.details = new Float32Array();
+    this.drawn = false;
+    this.settings = this.readAddress();
     this.renew("points");
   }
 
+  /** @returns {import("./settings.js").Settings} */
   readAddress() {
     const { settings, refused } = fromAddress(location.hash.slice(1), this.catalogue);
-    this.settings = settings;
     if (refused.length) this.say(`Not understood in the address, and left out: ${refused.join(", ").slice(0, 200)}.`);
+    return settings;
   }
 
   /** @param {string} message */
@@ -79,13 +87,14 @@ export class Playground {
       if (what === "points") this.makeData();
       this.begin(weights);
     }
-    if (this.training) {
+    const { training } = this;
+    if (training) {
       rebuilt(find("data-controls"), (place) => dataControls(place, this.settings, (w) => this.renew(w)));
       rebuilt(find("layer-controls"), (place) =>
         layerControls(place, this.settings, this.catalogue, (w) => this.renew(w)));
       rebuilt(find("training-controls"), (place) =>
-        trainingControls(place, this.settings, this.catalogue, this.training.output, this.data, (w) => this.renew(w)));
-      find("advice").textContent = mismatch(this.training.output, this.data, this.catalogue);
+        trainingControls(place, this.settings, this.catalogue, training.output, this.data, (w) => this.renew(w)));
+      find("advice").textContent = mismatch(training.output, this.data, this.catalogue);
     }
     const address = toAddress(this.settings).text;
     try {
@@ -266,7 +275,7 @@ export class Playground {
     }
     const { network } = training;
     plane.draw(data, training.answers(plane.places, plane.rows), { chosen: this.point, cursor: this.pen.cursor });
-    const places = /** @type {Float32Array} */ (this.details);
+    const places = this.details;
     this.diagram.paint(places, network.outputs(places, places.length / data.inputs), data.inputs);
     const { now } = training;
     const percent = (/** @type {number} */ v) => (Number.isNaN(v) ? "" : `, ${(100 * v).toFixed(1)}% right`);

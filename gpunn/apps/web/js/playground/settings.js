@@ -55,7 +55,9 @@ import { SHAPES } from "./points/shapes.js";
  * @property {{mean: number, deviation: number}[]} [scales]
  */
 
-export const LIMITS = {
+/** @typedef {{least: number, most: number, whole?: boolean, step?: number | "any"}} Bounds */
+
+export const LIMITS = bounds({
   rows: { least: 10, most: 2000, whole: true },
   noise: { least: 0, most: 1, step: 0.01 },
   classes: { least: 2, most: 6, whole: true },
@@ -68,9 +70,17 @@ export const LIMITS = {
   dropout: { least: 0, most: 0.95, step: 0.05 },
   l1: { least: 0, most: 10, step: "any" },
   l2: { least: 0, most: 10, step: "any" },
-};
+});
 export const MOST_OWN = 2000; // points
 const MOST_IN_ADDRESS = 30_000; // characters of points
+
+/**
+ * @template {string} Name
+ * @param {{[name in Name]: Bounds}} given
+ */
+function bounds(given) {
+  return given;
+}
 
 /** @returns {LayerChoice} */
 export function newLayer(units = 8, activation = "tanh") {

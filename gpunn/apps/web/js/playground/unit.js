@@ -10,7 +10,7 @@ import { fill, make, number, written } from "./dom.js";
  * @param {{training: Training, slopes: import("./slopes.js").Slopes, layer: number, unit: number,
  *   point: number | null, inputNames: string[], outputNames: string[], changed: () => void,
  *   shown: (passed: import("./backprop.js").Passed[] | null) => void}} of
- * @returns {(() => void)} writes the numbers anew, after steps
+ * @returns {(() => void) & {focus: (input: number) => void}} writes the numbers anew, after steps
  */
 export function unitPanel(place, { training, slopes, layer, unit, point, inputNames, outputNames, changed, shown }) {
   const { network, data, catalogue, output } = training;

@@ -49,6 +49,7 @@ export function writeWeights(layers) {
   const weights = {};
   /** @type {{[name: string]: unknown}} */
   const header = {};
+  /** @type {Uint8Array[]} */
   const parts = [];
   let offset = 0;
   layers.forEach(({ kernel, bias, inputs, units }, i) => {

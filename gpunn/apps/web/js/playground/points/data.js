@@ -109,7 +109,7 @@ export function inputsOf(data, places) {
 /**
  * @param {Data} data
  * @param {number[]} places
- * @param {{units: number, loss: string, each: boolean}} output
+ * @param {{units: number, activation: string, loss: string, each: boolean}} output
  * @param {Catalogue} catalogue
  * @returns {Float32Array} (rows, outputs): numbers, or 1 for the class and 0 (or -1) for others
  */
