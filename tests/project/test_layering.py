@@ -60,6 +60,7 @@ BENCHMARKS = {
     "scale": {"gpunn", "common"},
     "counts": {"gpunn"},
     "faults": set(),
+    "pages": {"gpunn", "common"},
     "programs": {"common", "gpunn"},
     "studies": {"gpunn", "common", "contestants"},
 }

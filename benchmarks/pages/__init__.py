@@ -1,0 +1,4 @@
+"""How fast networks learn on a page.
+
+It imports gpunn and `common`.
+"""
