@@ -1,7 +1,7 @@
 """Takes the picture of the playground that the documents show, `docs/playground.png`.
 
-`make picture`, after the page has changed. It needs Chromium (`apt install chromium`), Playwright and
-Pillow, as the tests of pages do.
+`make picture`, after the page has changed. It needs Chromium (`apt install chromium`), Playwright
+and Pillow, as the tests of pages do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 // Runs the scripts that stand packed in the page, one after another. The page's policy allows those
 // alone, by their hashes.
-const policy = globalThis.trustedTypes?.createPolicy("packed", { createScript: (text) => text });
-for (const packed of JSON.parse(document.getElementById("packed").textContent)) {
+const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("packed", {
+  createScript: (/** @type {string} */ text) => text,
+});
+/** @type {string[]} */
+const scripts = JSON.parse(document.getElementById("packed")?.textContent ?? "[]");
+for (const packed of scripts) {
   const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const text = await new Response(stream).text();
@@ -10,3 +14,5 @@ for (const packed of JSON.parse(document.getElementById("packed").textContent)) 
   script.textContent = policy ? policy.createScript(text) : text;
   document.body.append(script);
 }
+
+export {};
