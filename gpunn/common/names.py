@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+LOOKED_AT = 1_000  # names that a mistyped one is compared with
 _taken: dict[str, Iterator[int]] = {}
 
 
@@ -23,10 +24,12 @@ def snake_case(name: str) -> str:
 def closest(name: str, known: list[str]) -> str:
     """`` Did you mean 'x'?`` for the known name nearest to ``name``, or an empty string.
 
+    Only the first of very many names are looked at, for it takes a while.
+
     >>> closest("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"
     """
-    by_lower = {entry.lower(): entry for entry in sorted(known, reverse=True)}
+    by_lower = {entry.lower(): entry for entry in sorted(known[:LOOKED_AT], reverse=True)}
     match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
 

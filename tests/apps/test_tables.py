@@ -92,6 +92,15 @@ def test_a_header_is_told_from_a_row(tmp_path, rows, names):
     assert read_table(tmp_path / "a.csv").names == names
 
 
+def test_work_grows_with_the_columns_not_with_their_square(tmp_path):
+    """Else this would end at the time limit."""
+    names = [f"c{i}" for i in range(100_000)]
+    (tmp_path / "wide.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n")
+    found = read_table(tmp_path / "wide.csv", max_columns=len(names))
+    assert found.names == names
+    assert all(found.column(name) == ["1"] for name in names)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "excel"])
 def test_files_of_other_kinds_are_read_by_pandas(tmp_path, kind):
     pandas = pytest.importorskip("pandas")

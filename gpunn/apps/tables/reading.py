@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from .cells import MISSING, is_number
@@ -55,7 +56,11 @@ class Table:
         return len(self.columns[0])
 
     def column(self, name: str) -> list[str]:
-        return self.columns[self.names.index(name)]
+        return self.columns[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
 
 def is_table(path: str) -> bool:
@@ -232,7 +237,7 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     if not texts:  # numbers as names, as pandas writes a frame without names
         numbers = [cell for cell in first if cell]
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
-    numeric = [cell for i, cell in enumerate(first) if i not in texts and cell]
+    numeric = [cell for cell in first if cell and is_number(cell)]
     over_numbers = (i for i in texts if _share_of_numbers(row[i] for row in below) > 0.5)
     again = sum(any(first[i] == row[i].strip() for row in below) for i in texts)
     if again:
