@@ -22,7 +22,8 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Tests of the engine, run once more on each backend: fit, its logs and callbacks, files, resuming.
 ENGINE = (
     "callbacks/test_callbacks.py", "callbacks/test_tensorboard.py",
-    "training/test_fit.py", "training/test_weighted_rows.py",
+    "training/test_fit.py", "training/test_validation_splits.py",
+    "training/test_weighted_rows.py",
     "saving/test_saving.py", "saving/test_resume.py", "layers/test_shared_layers.py",
     "references/keras",
 )  # fmt: skip

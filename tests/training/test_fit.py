@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from small_models import LABELS, ROWS, SPARSE, TARGETS, X, classifier, linear
+from small_models import LABELS, ROWS, TARGETS, X, classifier, linear
 
 import gpunn
-from gpunn.feeding import data
-from gpunn.feeding.classes import split
-from gpunn.feeding.spec import Spec, Target
 
 layers = gpunn.layers
 NUMBERED = np.arange(ROWS, dtype="float64")[:, None]
@@ -313,49 +309,6 @@ def test_validation_split(strategy: str, backend: str) -> None:
     assert (trained_on == list(range(15))) is (strategy == "tail")
     others = round(history["val_loss"][0] * 5)
     assert others + sum(2**row for row in trained_on) == 2**ROWS - 1
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("loss", [SPARSE, "categorical_crossentropy", "binary_crossentropy"])
-def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
-    """40 rows of class 0, 40 of class 1, 20 of class 2, if there is one: a fifth of each."""
-    shares = [40, 60] if loss == "binary_crossentropy" else [40, 40, 20]
-    labels = np.repeat(range(len(shares)), shares)
-    x = np.arange(100, dtype="float32")[:, None]
-    shape = (3,) if loss != "binary_crossentropy" else (1,)
-    given = gpunn.losses.get(loss)
-    target = Target("", shape, given)
-    spec = Spec(
-        gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
-    )
-    rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])
-    parts = split(rows, 0.2, "stratified", spec, seed=3)
-    numbers = [spec.backend.read(part.x)[:, 0].astype(int) for part in parts]
-    assert sorted(np.concatenate(numbers)) == list(range(100))
-    for part, of, share in zip(parts, numbers, (0.8, 0.2), strict=True):
-        assert np.bincount(labels[of]).tolist() == [share * n for n in shares]
-        assert_array_equal(spec.backend.read(part.arrays["weights"]), of)
-    again = split(rows, 0.2, "stratified", spec, seed=4)[1]
-    assert not np.array_equal(spec.backend.read(again.x)[:, 0], numbers[1])
-
-
-def test_a_tail_that_lacks_a_class_is_announced() -> None:
-    x = np.zeros((ROWS, 4))
-    with pytest.warns(UserWarning, match=r"validation part has no row of class 0, 1\.") as caught:
-        classifier().fit(x, np.sort(LABELS), validation_split=0.25, verbose=0)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
-    one_hot = np.eye(3)[np.repeat([0, 1, 2], [8, 7, 5])]
-    with pytest.warns(UserWarning, match="validation_split") as caught:
-        classifier(loss="categorical_crossentropy").fit(
-            x, one_hot, validation_split=0.25, verbose=0
-        )
-    texts = [str(warning.message) for warning in caught]
-    assert ["training part has no row of class 2." in text for text in texts] == [True, False]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        classifier().fit(x, LABELS, validation_split=0.25, verbose=0)
-        linear(2, 4).fit(x, np.sort(TARGETS, axis=0), validation_split=0.25, verbose=0)
 
 
 # -- what comes back

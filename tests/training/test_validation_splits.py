@@ -1,0 +1,104 @@
+"""Which rows `validation_split` holds out, and how many."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from small_models import LABELS, ROWS, SPARSE, TARGETS, classifier, linear
+
+import gpunn
+from gpunn import callbacks, layers
+from gpunn.feeding import data
+from gpunn.feeding.classes import split
+from gpunn.feeding.spec import Spec, Target
+from gpunn.optimizers import SGD
+
+BACKENDS = ["numpy", "compiled", "emulated"]
+
+# Keras keeps floor(rows * (1 - fraction)), computed in floating point.
+SPLITS = [
+    (10, 0.25, 7), (10, 0.2, 8), (10, 0.1, 9), (10, 0.7, 3), (3, 0.5, 1), (7, 0.4, 4),
+    (15, 0.8, 2), (100, 0.29, 71), (101, 0.5, 50), (10, 0.001, 9), (5, 0.6, 2), (20, 0.35, 13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "fraction", "kept"), SPLITS)
+@pytest.mark.parametrize("strategy", ["tail", "shuffled"])
+def test_a_split_keeps_as_many_rows_as_in_keras(
+    rows: int, fraction: float, kept: int, strategy: str
+) -> None:
+    model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile(SGD(0.0), "mae")
+    model.set_weights([[[0.0]]])
+    trained, tested = [], []
+    count = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: trained.append(b))
+    # Row k has the loss 2^k: the sum of those that were trained on says which they were.
+    y = 2.0 ** np.arange(rows)[:, None]
+
+    class Count(callbacks.Callback):
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            tested.append(batch)
+
+    log = model.fit(
+        np.ones((rows, 1)), y, batch_size=1, verbose=0, callbacks=[count, Count()],
+        validation_split=fraction, validation_strategy=strategy,
+    ).history  # fmt: skip
+    assert (len(trained), len(tested)) == (kept, rows - kept)
+    if strategy == "tail":
+        assert_allclose(log["loss"][0] * kept, y[:kept].sum(), rtol=1e-6)
+        assert_allclose(log["val_loss"][0] * (rows - kept), y[kept:].sum(), rtol=1e-6)
+
+
+def test_the_splits_are_those_of_keras(keras: Any) -> None:
+    from keras.src.trainers.data_adapters.array_slicing import train_validation_split
+
+    for rows, fraction, kept in SPLITS:
+        (train, _), (test, _) = train_validation_split((np.zeros(rows), None), fraction)
+        assert (len(train), len(test)) == (kept, rows - kept)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", [SPARSE, "categorical_crossentropy", "binary_crossentropy"])
+def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
+    """40 rows of class 0, 40 of class 1, 20 of class 2, if there is one: a fifth of each."""
+    shares = [40, 60] if loss == "binary_crossentropy" else [40, 40, 20]
+    labels = np.repeat(range(len(shares)), shares)
+    x = np.arange(100, dtype="float32")[:, None]
+    shape = (3,) if loss != "binary_crossentropy" else (1,)
+    given = gpunn.losses.get(loss)
+    target = Target("", shape, given)
+    spec = Spec(
+        gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
+    )
+    rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])
+    parts = split(rows, 0.2, "stratified", spec, seed=3)
+    numbers = [spec.backend.read(part.x)[:, 0].astype(int) for part in parts]
+    assert sorted(np.concatenate(numbers)) == list(range(100))
+    for part, of, share in zip(parts, numbers, (0.8, 0.2), strict=True):
+        assert np.bincount(labels[of]).tolist() == [share * n for n in shares]
+        assert_array_equal(spec.backend.read(part.arrays["weights"]), of)
+    again = split(rows, 0.2, "stratified", spec, seed=4)[1]
+    assert not np.array_equal(spec.backend.read(again.x)[:, 0], numbers[1])
+
+
+def test_a_tail_that_lacks_a_class_is_announced() -> None:
+    x = np.zeros((ROWS, 4))
+    with pytest.warns(UserWarning, match=r"validation part has no row of class 0, 1\.") as caught:
+        classifier().fit(x, np.sort(LABELS), validation_split=0.25, verbose=0)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    one_hot = np.eye(3)[np.repeat([0, 1, 2], [8, 7, 5])]
+    with pytest.warns(UserWarning, match="validation_split") as caught:
+        classifier(loss="categorical_crossentropy").fit(
+            x, one_hot, validation_split=0.25, verbose=0
+        )
+    texts = [str(warning.message) for warning in caught]
+    assert ["training part has no row of class 2." in text for text in texts] == [True, False]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier().fit(x, LABELS, validation_split=0.25, verbose=0)
+        linear(2, 4).fit(x, np.sort(TARGETS, axis=0), validation_split=0.25, verbose=0)
