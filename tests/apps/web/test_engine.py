@@ -271,6 +271,14 @@ def test_a_network_goes_on_from_what_was_saved(engine: Any) -> None:
     assert found["then"] == {"same": True, "steps": 7}
 
 
+def test_a_network_that_is_too_large_is_refused_in_words(engine: Any) -> None:
+    huge = job()
+    huge["settings"] |= {"layers": [{"units": 65_536}, {"units": 65_536}, {"units": 4}]}
+    refused, other = engine(huge, job())
+    assert "no memory for" in refused["error"]
+    assert "error" not in other
+
+
 def test_settings_that_make_no_sense_are_refused_in_words(engine: Any) -> None:
     changes: dict[str, Any] = {
         'no activation "rellu"': {"layers": [{"units": 4, "activation": "rellu"}]},

@@ -138,7 +138,7 @@ export async function load(bytes, parts) {
   const kernels = await Kernels.load(bytes);
   return {
     parts,
-    network: (settings) => new Trained(kernels, parts, settings),
-    forward: (document) => new ForwardProgram(kernels, document),
+    network: (settings) => kernels.attempt(() => new Trained(kernels, parts, settings)),
+    forward: (document) => kernels.attempt(() => new ForwardProgram(kernels, document)),
   };
 }

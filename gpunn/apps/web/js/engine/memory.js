@@ -1,6 +1,7 @@
 // The memory of gpunn.wasm, and programs in it: lists of calls, each an operation of the kernels and
 // where its arguments lie.
 
+const MOST = 2 ** 32;
 const WORD = 8; // bytes of an argument, and of a call
 
 /**
@@ -13,6 +14,8 @@ const WORD = 8; // bytes of an argument, and of a call
  */
 export class Kernels {
   #exports;
+  /** @type {Set<number>|undefined} */
+  #taken;
   /** @type {Map<string, {number: number, kinds: string}>} */
   #operations = new Map();
 
@@ -61,14 +64,38 @@ export class Kernels {
    * @returns {number} where so many zeros lie
    */
   allocate(bytes) {
-    const at = this.#exports.allocate(bytes);
+    // Beyond 4 GB a number of bytes would lose its upper bits on the way.
+    const at = bytes < MOST ? this.#exports.allocate(bytes) >>> 0 : 0;
     if (!at) throw new Error(`There is no memory for ${bytes.toLocaleString("en")} bytes more.`);
+    this.#taken?.add(at);
     return at;
   }
 
   /** @param {number} at */
   release(at) {
+    this.#taken?.delete(at);
     this.#exports.release(at);
+  }
+
+  /**
+   * The result of some work. Where it fails, the memory that it took is given back.
+   * @template T
+   * @param {() => T} work
+   * @returns {T}
+   */
+  attempt(work) {
+    const around = this.#taken;
+    const taken = (this.#taken = new Set());
+    try {
+      const made = work();
+      for (const at of taken) around?.add(at);
+      return made;
+    } catch (error) {
+      for (const at of taken) this.release(at);
+      throw error;
+    } finally {
+      this.#taken = around;
+    }
   }
 
   /**

@@ -277,7 +277,8 @@ export class Network {
   #plan(kind, rows) {
     checkWhole(rows, "rows", 1);
     const key = `${kind} ${rows}`;
-    return this.#plans.get(key) ?? this.#keep(key, new Plan(this.#shared, rows, kind));
+    const made = () => this.#kernels.attempt(() => new Plan(this.#shared, rows, kind));
+    return this.#plans.get(key) ?? this.#keep(key, made());
   }
 
   /**
