@@ -25,7 +25,7 @@ from .report import report
 from .results import Shown, results, weights_seen
 
 SECONDS = 2.0  # from one writing of a file to the next, while a run goes on
-CHECKED = 50_000_000  # values of the data that are checked
+CHECKED = 4_000_000  # values of the data that are checked: a fifth of a second for images
 
 
 class Recorder(Callback):
@@ -266,9 +266,11 @@ class Recorder(Callback):
                     return None
                 x, y = given[0][0].reshape(len(given[1]), -1), given[1]
                 some = min(len(x), max(CHECKED // max(x.shape[1], 1), 1000))
-                found = check_data(x[:some], y[:some] if y.ndim < 3 else None)
+                rows = np.linspace(0, len(x) - 1, some).astype(np.int64)
+                found = check_data(x[rows], y[rows] if y.ndim < 3 else None)
                 if some < len(x):
-                    found.summary = f"The first of {len(x):,} rows: {found.summary}"
+                    found.summary = f"Of {len(x):,} rows, these spread over them: {found.summary}"
+                    found.findings = [one for one in found if one.check != "amount"]
         except (ValueError, TypeError):
             return None
         return {

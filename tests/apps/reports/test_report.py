@@ -271,6 +271,20 @@ class _Broken(gpunn.callbacks.Callback):
         raise ZeroDivisionError
 
 
+def test_of_much_data_some_rows_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpunn.apps.reports.callback.CHECKED", 1)
+    x = np.random.default_rng(0).standard_normal((1050, 500))
+    model = gpunn.Sequential([gpunn.Input((500,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    path = tmp_path / "report.html"
+    model.fit(x, x[:, :1], verbose=0, steps_per_epoch=1, callbacks=[Report(path)])
+    page = page_of(path)
+    assert "Of 1,050 rows, these spread over them: 1,000 rows of 500 features" in page.text
+    assert "amount" not in page.text  # it would be said of the 1,000
+
+
 def test_a_report_changes_no_bit_of_a_training(tmp_path: Path, data: Any) -> None:
     kernels = []
     for callbacks in ([], [Report(tmp_path / "report.html")]):
