@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import webbrowser
 from pathlib import Path
 
 from gpunn.apps.web.playground import playground_page
 from gpunn.common.whole_files import write_whole
+from gpunn.datasets.dataset import cache_folder
 
 HELP = "a page on which networks learn before your eyes"
 EXAMPLES = """\
@@ -30,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     text = playground_page()
     # Opened from a place that stays: the browser may read it after this command has ended.
-    folder = Path(tempfile.gettempdir()) if args.save is None else None
-    file = Path(args.save) if folder is None else folder / "gpunn-playground.html"
+    file = Path(args.save) if args.save is not None else cache_folder() / "playground.html"
+    if args.save is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, [text.encode()])
     if args.save is not None:
         print(f"Saved {file} ({len(text.encode()) / 1000:,.0f} kB): open it in a browser.")
     elif webbrowser.open(file.resolve().as_uri()):
-        print(f"Opened {file}.")
+        print(f"Opened {file}. If the browser may not read that, as one from a snap may not:")
+        print("gpunn playground --save playground.html, and open this.")
     else:
         print(f"No browser was found to open {file} with: open it yourself.")
     return 0

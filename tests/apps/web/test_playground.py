@@ -65,10 +65,10 @@ def test_the_command_writes_it(tmp_path):
 
 def test_the_command_opens_it(monkeypatch, tmp_path):
     asked: list[str] = []
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(webbrowser, "open", lambda url: asked.append(url) or True)
     assert main(["playground"]) == 0
-    assert asked[0].startswith("file:") and asked[0].endswith(".html")
+    assert asked == [(tmp_path / "cache" / "playground.html").as_uri()]
 
 
 def test_a_folder_that_is_not_there(tmp_path):

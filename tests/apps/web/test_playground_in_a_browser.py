@@ -118,3 +118,14 @@ def test_points_are_drawn_from_none(playground, shape, answer):
     page.select_option("#pen-controls select", "erase")
     plane.click(position={"x": 250, "y": 120})
     assert len(page.evaluate("playground.data.points")) == 2
+
+
+def test_a_line_is_clicked(playground):
+    page = playground("net=3:tanh")
+    line = page.locator("#net svg line").nth(4)  # of the second input, to the second unit
+    x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
+    place = {"x": x1 + 0.9 * (x2 - x1), "y": y1 + 0.9 * (y2 - y1)}
+    page.locator("#net svg").click(position=place, force=True)
+    assert page.inner_text("#unit h3") == "Layer 1, unit 2"
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert page.evaluate(focused) == "weight from x₂"

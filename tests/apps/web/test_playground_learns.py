@@ -151,3 +151,22 @@ def test_dead_units_are_named(playground):
       playground.draw(true);
     }""")
     assert "unit 2 is dead" in page.inner_text("#words")
+
+
+def test_what_no_script_repeats_is_said(playground):
+    page = playground("net=4:tanh:normalize=true")
+    page.click("#step")
+    page.click("#copy-python")
+    assert "whole epochs" in page.inner_text("#message")
+    page.click("#epoch")
+    assert "epochs=1" in script_of(page)
+
+
+def test_a_script_within_an_epoch_has_the_weights_of_the_page(playground):
+    page = playground("net=4:tanh:dropout=0.3")
+    page.click("#epoch")
+    page.click("#step")
+    _, printed = executed(script_of(page))
+    now = page.evaluate("playground.training.now")
+    assert float(printed["training"]) == pytest.approx(now["train"], rel=1e-4)
+    assert float(printed["test"]) == pytest.approx(now["test"], rel=1e-4)

@@ -31,6 +31,7 @@ export class Playground {
     /** @type {Training | null} */
     this.training = null;
     this.running = false;
+    find("words").setAttribute("aria-live", "polite");
     /** @type {number | null} */
     this.point = null;
     /** @type {{layer: number, unit: number} | null} */
@@ -225,6 +226,7 @@ export class Playground {
   start() {
     if (!this.training || this.running) return;
     this.running = true;
+    find("words").setAttribute("aria-live", "off"); // figures in it change with each picture
     this.rate = { steps: 0, since: performance.now(), text: "" };
     find("run").textContent = "Pause";
     requestAnimationFrame((now) => this.frame(now));

@@ -15,6 +15,11 @@ export function pythonScript(training, settings) {
   const whole = network.steps % training.stepsPerEpoch === 0;
   const repeats = whole && training.startSteps === 0;
   const epochs = network.steps / training.stepsPerEpoch;
+  if (!repeats && settings.layers.some((layer) => layer.normalize)) {
+    throw new Error(whole
+      ? "Something was changed by hand, and batches are normalized: no script repeats that. Begin anew."
+      : "Batches are normalized: a script repeats whole epochs. Finish this one: “Epoch”.");
+  }
   const weights = repeats ? training.start : training.weights();
   const optimizer = catalogue.optimizers[settings.optimizer.name];
   const chosen = Object.entries(settings.optimizer.settings)
