@@ -59,8 +59,9 @@ kernels: $(VENV)/.for-test ## list what each kernel takes of a card, as the comp
 	$(BIN)/python -m benchmarks.card.kernel_table
 	$(BIN)/python -m benchmarks.card.hot_kernels
 
-picture: $(VENV)/.for-test ## take the picture of the playground in the README, by Chromium
+picture: $(VENV)/.for-test ## take the pictures of pages in the README, by Chromium
 	$(BIN)/python tools/playground_picture.py
+	$(BIN)/python tools/report_picture.py
 
 web: $(VENV)/.for-web ## compile the kernels for browsers, after one has changed: three minutes
 	$(BIN)/python tools/web.py
