@@ -3,7 +3,7 @@
 import { readTable, suggested, tablePoints, MOST_TEXT } from "./points/csv.js";
 import { choice, fill, find, labelled, make } from "./dom.js";
 import { LIMITS } from "./settings.js";
-import { readWeights, writeWeights } from "./weights.js";
+import { MOST_BYTES, readWeights, writeWeights } from "./weights.js";
 
 /**
  * Offer a file for saving.
@@ -61,6 +61,7 @@ export function saveWeights(training) {
  * @returns {Promise<ReturnType<typeof readWeights>>}
  */
 export async function loadWeights(file, data, outputs) {
+  if (file.size > MOST_BYTES) throw new Error(`The file has ${file.size.toLocaleString("en")} bytes: too many.`);
   const found = readWeights(new Uint8Array(await file.arrayBuffer()));
   const [first, last] = [found.layers[0], found.layers[found.layers.length - 1]];
   if (first.inputs !== data.inputs) {
