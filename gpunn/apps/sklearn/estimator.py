@@ -23,11 +23,11 @@ from gpunn import initializers, layers, optimizers
 from gpunn.callbacks import Callback
 from gpunn.common.arguments import check_flag, check_fraction, check_integer, check_not_negative
 from gpunn.common.random import seeded
-from gpunn.feeding.frames import each_column, from_column, is_frame
 from gpunn.feeding.sparse import SparseBatches, is_small
 
 from .preparation import MERGED, Scaling, merged
 from .stopping import Patience
+from .validation import validated
 
 AUTO_BATCH = 200  # rows of a batch, as of scikit-learn's networks
 
@@ -139,7 +139,7 @@ class GpunnEstimator(BaseEstimator):
     def _train(
         self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool, stops: bool
     ) -> Any:
-        X, y = _validated(
+        X, y = validated(
             self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
             reset=first,
         )  # fmt: skip
@@ -301,7 +301,7 @@ class GpunnEstimator(BaseEstimator):
     def _outputs(self, X: Any) -> list[np.ndarray]:
         """What each output of the network gives for rows."""
         check_is_fitted(self, "model_")
-        X = _validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        X = validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if sparse.issparse(X) and not is_small(X):
             x: Any = SparseBatches(
                 X, None, None, 1024, prepare=lambda some: self._scaling(some, self.dtype)
@@ -371,34 +371,3 @@ def _seed_of(random_state: Any) -> int:
     if isinstance(random_state, (int, np.integer)) and 0 <= random_state < 2**32:
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
-    """X, or X and y, checked as scikit-learn does, by the name of the function of its release."""
-    if is_frame(X):
-        _check_columns(X)
-    try:
-        from sklearn.utils.validation import validate_data
-    except ImportError:  # scikit-learn 1.5
-        return estimator._validate_data(X, *y, **options)
-    return validate_data(estimator, X, *y, **options)
-
-
-def _check_columns(frame: Any) -> None:
-    """Look at each column: scikit-learn's own errors do not say which one it is.
-
-    Raises:
-        ValueError: naming a column that holds text, or has missing values.
-    """
-    for name, column in each_column(frame):
-        what = f"X: the column {name!r}"
-        try:
-            values = from_column(column, what)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(1, bool)
-        if missing.any():
-            raise ValueError(
-                f"{what} has {int(missing.sum())} missing values (NaN), the first in row "
-                f"{int(missing.argmax())}: fill them in, as sklearn.impute.SimpleImputer does."
-            )
