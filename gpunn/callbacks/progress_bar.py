@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from html import escape
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from gpunn.common.fields import field
+from gpunn.common.markup import escaped
 
 from .callback import Callback, Logs
 from .streams import COLUMNS, columns, is_live, is_notebook, is_terminal
@@ -189,7 +189,7 @@ class _Notebook:
 
         self._display = display
         self._name = f"gpunn-{uuid.uuid4().hex}"
-        self._put(_LEGEND, f"<small>{escape(_LEGEND)}</small>", new=True)
+        self._put(_LEGEND, f"<small>{escaped(_LEGEND)}</small>", new=True)
 
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
@@ -200,14 +200,14 @@ class _Notebook:
         known = f'max="{total}" value="{done}"' if total else ""
         bar = f'<progress {known} style="width: 12em; vertical-align: middle"></progress>'
         style = "font-family: monospace; white-space: pre-wrap"
-        self._put(text, f'<div style="{style}">{bar} {escape(text)}</div>')
+        self._put(text, f'<div style="{style}">{bar} {escaped(text)}</div>')
 
     def clear(self) -> None:
         """Nothing: the next epoch shows its bar in this place, and the line is printed below."""
 
     def close(self) -> None:
         """Leave what the figures mean."""
-        self._put(_LEGEND, f"<small>{escape(_LEGEND)}</small>")
+        self._put(_LEGEND, f"<small>{escaped(_LEGEND)}</small>")
 
     def _put(self, text: str, html: str, new: bool = False) -> None:
         put = self._display.display if new else self._display.update_display

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 import numpy as np
+
+from gpunn.common.markup import escaped
 
 from .drawing import draw
 
@@ -76,15 +77,15 @@ def summary_html(model: Any) -> str:
         *(("td", row) for row in _rows(model, connected, False, False, "")),
     ]:
         cells = [
-            f"<{tag} style='text-align: {_side(i)}; {_wrap(i)}'>{escape(cell)}</{tag}>"
+            f"<{tag} style='text-align: {_side(i)}; {_wrap(i)}'>{escaped(cell)}</{tag}>"
             for i, cell in enumerate(row)
         ]
         table.append(f"<tr>{''.join(cells)}</tr>")
-    below = "<br>".join(map(escape, _totals(model) if built else [NOT_BUILT]))
+    below = "<br>".join(map(escaped, _totals(model) if built else [NOT_BUILT]))
     drawing = f"<div>{draw(model, shapes=False).to_svg(inline=True)}</div>" if drawn else ""
     return (
         f"<div style='display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start'>"
-        f"<div><strong>{escape(type(model).__name__)}: {escape(model.name)}</strong>"
+        f"<div><strong>{escaped(type(model).__name__)}: {escaped(model.name)}</strong>"
         f"<table>{''.join(table)}</table>{below}</div>{drawing}</div>"
     )
 

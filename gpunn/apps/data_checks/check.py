@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.markup import escaped
 
 from . import checks, train_and_test
 from .checked_data import SEVERITIES, Data, Finding
@@ -90,13 +90,13 @@ class DataReport:
         """What a notebook shows: the findings as a table. All text in it is escaped."""
         rows = []
         for finding in self.findings:
-            cells = escape(finding.check), escape(finding.text)
+            cells = escaped(finding.check), escaped(finding.text)
             mark = f"<td style='color: {_COLORS[finding.severity]}'>&#9679;</td>"
-            said = f"<td><strong>{escape(finding.severity)}</strong></td>"
+            said = f"<td><strong>{escaped(finding.severity)}</strong></td>"
             rest = "".join(f"<td style='text-align: left'>{cell}</td>" for cell in cells)
             rows.append(f"<tr style='vertical-align: top'>{mark}{said}{rest}</tr>")
         found = f"<table>{''.join(rows)}</table>" if rows else "<div>Nothing was found.</div>"
-        return f"<div><div>{escape(self.summary)}</div>{found}</div>"
+        return f"<div><div>{escaped(self.summary)}</div>{found}</div>"
 
 
 # Of the marks of findings; legible on white and on black.

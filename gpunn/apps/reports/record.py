@@ -7,6 +7,7 @@ it is used (`docs/reports.md` says what there is).
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpunn.common.markup.charts import LARGEST
 from gpunn.common.stored import ByName, Integer, Kept, Number, Several, Text, check
 from gpunn.common.whole_files import write_whole
 
@@ -119,8 +121,8 @@ class Results(Entries):
         found = check(CLASSES if kind == "classes" else NUMBERS, value, entry)
         if kind == "classes":
             _check_classes(found, entry)
-        elif len(found["edges"]) != len(found["residuals"]) + 1:
-            raise ValueError(f"the entry '{entry}/edges' does not fit the residuals.")
+        else:
+            _check_numbers(found, entry)
         return found
 
 
@@ -133,6 +135,15 @@ def _check_classes(found: dict[str, Any], entry: str) -> None:
     rows = found["confusion"]
     if rows is not None and [len(row) for row in rows] != [count] * count:
         raise ValueError(f"the entry '{entry}/confusion' is not of {count} x {count} numbers.")
+
+
+def _check_numbers(found: dict[str, Any], entry: str) -> None:
+    edges = found["edges"]
+    rising = all(low < high for low, high in itertools.pairwise(edges))
+    if not rising or len(edges) < 2 or len(edges) != len(found["residuals"]) + 1:
+        raise ValueError(f"the entry '{entry}/edges' does not fit the residuals.")
+    if any(abs(value) > LARGEST for values in (edges, *found["points"]) for value in values):
+        raise ValueError(f"the entry {entry!r} has values beyond {LARGEST:g}, which are not drawn.")
 
 
 END = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.apps.learning import figures
 from gpunn.apps.plots.scores import probabilities
+from gpunn.common.markup.charts import LARGEST
 
 from .pictures import image, is_image, png, tiles
 
@@ -190,10 +191,10 @@ def _numbers(
 ) -> dict[str, Any]:
     if outputs.size != y.size:
         raise ValueError("the model's outputs are not of the shape of y")
-    if not np.isfinite(outputs).all():
-        raise ValueError("the model gives values that are not finite")
     outputs = outputs.reshape(len(y), -1).astype(np.float64)
     y = y.reshape(len(y), -1).astype(np.float64)
+    if not all((np.abs(values) < LARGEST / 4).all() for values in (outputs, y)):
+        raise ValueError("the model gives values that are not finite, or y has such")
     residuals = outputs - y
     low, high = np.quantile(residuals, (0.005, 0.995))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)

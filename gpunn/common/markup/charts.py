@@ -20,6 +20,7 @@ LOOKS = (  # colours that are legible on white and on black, and dashes
     ("#8a8a52", "12 4"),
 )
 SHOWN = 400  # points of a line at most
+LARGEST = 1e150  # of what is drawn; what is beyond counts as not finite
 LETTER = 6.2  # width of a letter, about
 
 Point = tuple[float, float]
@@ -173,9 +174,9 @@ def over_epochs(values: Sequence[float]) -> list[Point]:
     found: list[Point] = []
     for start in range(0, len(values), width):
         near: list[Point] = list(enumerate(values[start : start + width], start + 1))
-        finite = [point for point in near if math.isfinite(point[1])]
+        finite = [point for point in near if abs(point[1]) <= LARGEST]
         both = {min(finite, key=lambda p: p[1]), max(finite, key=lambda p: p[1])} if finite else ()
-        found += sorted(both) or near[:1]
+        found += sorted(both) or [(start + 1, math.nan)]
     return found
 
 

@@ -359,6 +359,7 @@ CHANGES: list[tuple[int, str, Any, str]] = [
     (1, "logs", {"loss": "1"}, "line 2: the entry 'logs/loss' is '1'"),
     (1, "more", 1, "line 2: the entry 'more' is not known."),
     (3, "weights", {"picture": 1}, "line 4: the entry 'weights/"),
+    (3, "data", {"summary": 1, "findings": []}, "line 4: the entry 'data/summary' is 1"),
     (3, "results", {"kind": []}, "line 4: the entry 'results' is of a kind that is not known."),
 ]
 
@@ -390,6 +391,53 @@ def test_a_mistake_that_was_changed_is_refused(record: Path, entry: str, value: 
     record.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     with pytest.raises(ValueError, match="line 4"):
         read(record)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something stands in a value of JSON."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for name, one in entries:
+        found.append((*path, name))
+        if isinstance(one, (dict, list)):
+            found += places(one, (*path, name))
+    return found
+
+
+HOSTILE = [
+    None, True, 0, 1, -1, 10**17, 1e308, -1e308, 5e-324, math.nan, math.inf, "", EVIL, "a" * 10_000,
+    "data:image/png;base64,", [], [[]], {}, {"": 1}, {EVIL: EVIL}, [1e308, -1e308], [EVIL] * 3,
+]  # fmt: skip
+
+
+def test_whatever_stands_in_a_record_there_is_a_page_or_a_sentence(
+    tmp_path: Path, record: Path
+) -> None:
+    """Every sixth entry is replaced in turn, of a run on numbers and of one on classes."""
+    model = gpunn.Sequential([gpunn.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    other = tmp_path / "numbers.jsonl"
+    model.fit(x, x[:, :1], verbose=0, callbacks=[Report(tmp_path / "r.html", record=other)])
+    random, pages = np.random.default_rng(0), 0
+    for path in (record, other):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for place in places(lines)[::6]:
+            changed = json.loads(json.dumps(lines))
+            into = changed
+            for name in place[:-1]:
+                into = into[name]
+            into[place[-1]] = HOSTILE[random.integers(len(HOSTILE))]
+            path.write_text("\n".join(map(json.dumps, changed)), encoding="utf-8")
+            try:
+                run = read(path)
+            except ValueError as error:
+                assert f"{path}, line {place[0] + 1}: " in str(error)
+                continue
+            pages += 1
+            page = Page(report([run]))
+            assert "script" not in page.tags and "<h1>" in report([run, run])
+    assert pages > 5
 
 
 def test_runs_are_compared(tmp_path: Path, data: Any) -> None:
