@@ -19,15 +19,14 @@ ROOT = Path(__file__).parents[1]
 MODULE = Path("gpunn/apps/web/gpunn.wasm")
 HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 
-# The extension module for Python, its threads, and what users write: pages have none of them.
+# The extension module for Python, and its threads: pages have none.
 LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp")
-LEFT_OUT += ("expressions.cpp", "expressions.hpp", "strips.hpp")
 # As for the CPU in setup.py: no fast mathematics, nothing contracted.
 FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-ffp-contract=off", "-fvisibility=hidden", "-g0", "-w"]
 # What a step does little of is compiled to be small: a page has to be.
-SMALL = ("losses.cpp", "metrics.cpp", "rows.cpp")
+SMALL = ("expressions.cpp", "losses.cpp", "metrics.cpp", "rows.cpp")
 LINK = ["-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-Wl,--strip-all"]
 
 

@@ -261,9 +261,12 @@ void expression(const int64* code, int64 once, int64 column, int64 block, int64 
     });
 }
 
+template <typename T> void add_expressions() {
+    add<&expression<T>>("expression", {name_of<T>()});
+}
+
 const Registration registration([] {
-    add<&expression<float>>("expression", {"float32"});
-    add<&expression<double>>("expression", {"float64"});
+    EACH_FLOAT(add_expressions)
 });
 
 }  // namespace

@@ -17,12 +17,17 @@ import numpy as np
 from gpunn.backends import choice_put_back, use_backend
 from gpunn.backends.compiled.backend import CompiledBackend
 from gpunn.backends.contract.backend import Array, NotTraceableError
+from gpunn.backends.contract.control import Control
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.models.cloning import clone_model
 
 ALIGNMENT = 64  # bytes
 _NAMES = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # of numbers in JavaScript
-NOT_IN_PAGES = ("expression",)  # operations that are left out of gpunn.wasm
+# Types of arrays of any type, as kernels/cpu/operation.hpp numbers them.
+TYPES = (
+    "none", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,7 @@ class _Operations:
 
     def get(self, key: tuple[str | None, ...]) -> _Operation | None:
         names = tuple(name for name in key if name is not None)
-        known = len(names) == len(key) and names[0] not in NOT_IN_PAGES and "float64" not in names
+        known = len(names) == len(key) and "float64" not in names
         return _Operation(names) if known else None
 
 
@@ -101,10 +106,11 @@ def forward_program(model: Any, rows: int = 1) -> dict[str, Any]:
         raise ValueError(
             "A page cannot compute this model yet: it encodes texts or whole numbers on the host."
         )
-    if plan.has_calls:
-        raise ValueError("A page cannot compute this model: a layer of yours draws or has a call.")
     backend = RecordingBackend().isolated()
-    workspace = Workspace(plan, backend, "float32", rows, Pool(backend), assigns=False)
+    control = Control(backend) if plan.has_calls else None
+    workspace = Workspace(
+        plan, backend, "float32", rows, Pool(backend), control=control, assigns=False
+    )
     scaled = [*zip(workspace.xs, workspace.scalings, strict=True)]
     given = [x if by == (1.0, 0.0) else np.zeros_like(x) for x, by in scaled]
     layers = [(node.name, c.y) for node, c in zip(plan.nodes, workspace.calls, strict=True)]
@@ -151,7 +157,9 @@ class _Memory:
     """Gives each array of the calls its place in one block of memory, constants first."""
 
     def __init__(self, calls: Sequence[Recorded], others: Sequence[Array]) -> None:
-        arrays = [a for c in calls for a in c.arguments if isinstance(a, np.ndarray)]
+        values = [value for call in calls for value in call.arguments]
+        values += [value for several in values if isinstance(several, tuple) for value in several]
+        arrays = [value for value in values if isinstance(value, np.ndarray)]
         roots = {id(root): root for root in map(_root, [*arrays, *others])}
         ordered = sorted(roots.values(), key=lambda root: not root.any())  # constants first
         self.places: dict[int, int] = {}
@@ -196,6 +204,8 @@ def _laid_out(
     def number(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return memory.at(value) if value.size else None
+        if isinstance(value, tuple):
+            return [[memory.at(a), TYPES.index(a.dtype.name), a.size] for a in value]
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, (float, np.floating)):

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import gpunn.apps.web
+from gpunn.apps.web.program import TYPES
 from gpunn.backends import get_backend, register_backend
 from gpunn.backends.compiled.backend import CompiledBackend
 
@@ -69,13 +70,25 @@ class Library:
         return np.frombuffer(held, dtype, n).reshape(shape)
 
     def place(self, array: np.ndarray | None) -> int:
-        """Where an array lies in the module's memory."""
-        if array is None:
+        """Where an array lies in the module's memory; a constant of the host is copied there."""
+        if array is None or not array.size:
             return 0
         assert array.flags.c_contiguous
         place = array.__array_interface__["data"][0] - self.start
-        assert 0 < place < self.memory.data_len(self.store) or not array.size
-        return place if array.size else 0
+        if 0 < place < self.memory.data_len(self.store):
+            return place
+        copy = self.array(array.shape, array.dtype)
+        copy[...] = array
+        return self.place(copy)
+
+    def listed(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Several arrays of any types, as an operation takes them."""
+        table = b"".join(
+            struct.pack("<Iiq", self.place(a), TYPES.index(a.dtype.name), a.size) for a in arrays
+        )
+        kept = self.array((len(table),), np.uint8)
+        kept[:] = np.frombuffer(table, np.uint8)
+        return kept
 
     def within(self, array: np.ndarray, limit: float) -> bool:
         return bool((np.abs(array) <= limit).all())
@@ -108,7 +121,9 @@ class Call:
     def words(self) -> bytes:
         found = b""
         for kind, value in zip(self.operation.kinds, self.arguments, strict=True):
-            if kind == "a":
+            if kind == "l":
+                value = self.operation.library.listed(value)
+            if kind in "al":
                 found += struct.pack("<Q", self.operation.library.place(value))
             elif kind == "n":
                 found += struct.pack("<d", value)
@@ -178,6 +193,10 @@ def run_document(document: dict[str, Any], *inputs: np.ndarray) -> list[np.ndarr
     for name, *values in document["calls"]:
         operation = library.operations[tuple(name.split(" "))]
         arguments = [
+            tuple(
+                memory[at:][: size * np.dtype(TYPES[number]).itemsize].view(TYPES[number])
+                for at, number, size in value
+            ) if kind == "l" else
             memory[value:] if kind == "a" and value is not None else
             value if kind == "a" else (float if kind == "n" else int)(value)
             for kind, value in zip(operation.kinds, values, strict=True)

@@ -7,7 +7,8 @@ import { Program, Room } from "./memory.js";
  * @typedef {Object} ForwardDocument
  * @property {number} bytes of memory, 4 or more for each number
  * @property {string} constants what the memory begins with, in base64
- * @property {[string, ...(number|string|boolean|null)[]][]} calls operations and their arguments
+ * @property {[string, ...(number|string|boolean|null|number[][])[]][]} calls operations and their
+ *   arguments
  * @property {Place[]} inputs
  * @property {Place[]} outputs
  * @property {({name: string} & Place)[]} layers what each gives
@@ -33,15 +34,19 @@ export class ForwardProgram {
     const constants = Uint8Array.from(atob(document.constants), (c) => c.charCodeAt(0));
     if (constants.length > document.bytes) throw new Error("The model's program is damaged.");
     new Uint8Array(kernels.buffer, this.#begin, constants.length).set(constants);
+    const place = (/** @type {unknown} */ at) => {
+      if (!(Number(at) >= 0 && Number(at) < document.bytes))
+        throw new Error("The model's program is damaged.");
+      return this.#begin + Number(at);
+    };
     /** @type {import("./memory.js").Call[]} */
     const calls = document.calls.map(([name, ...given]) => {
       const { kinds } = kernels.operation(name);
       const values = given.map((value, i) => {
-        if (kinds[i] !== "a" || value === null)
-          return kinds[i] === "i" && typeof value === "string" ? BigInt(value) : value;
-        if (!(Number(value) >= 0 && Number(value) < document.bytes))
-          throw new Error("The model's program is damaged.");
-        return this.#begin + Number(value);
+        if (Array.isArray(value))
+          return room.listed(value.map(([at, type, size]) => [place(at), type, size]));
+        if (kinds[i] === "a" && value !== null) return place(value);
+        return kinds[i] === "i" && typeof value === "string" ? BigInt(value) : value;
       });
       return /** @type {any} */ ([name, ...values]);
     });

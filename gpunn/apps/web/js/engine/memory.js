@@ -6,7 +6,8 @@ const WORD = 8; // bytes of an argument, and of a call
 
 /**
  * @typedef {[string, ...(number|bigint|boolean|null)[]]} Call an operation with its choices, "matmul
- *   float32", and its arguments in order; an array is where it lies, null for none
+ *   float32", and its arguments in order; an array is where it lies, null for none, and several
+ *   together are where `Room.listed` has put them
  */
 
 /**
@@ -159,6 +160,22 @@ export class Room {
   }
 
   /**
+   * @param {number[][]} arrays of each where it lies, the number of its type in
+   *   kernels/cpu/operation.hpp, and how many numbers it has
+   * @returns {number} where that lies, for an operation that takes several
+   */
+  listed(arrays) {
+    const at = this.bytes(16 * arrays.length);
+    const memory = new DataView(this.kernels.buffer);
+    arrays.forEach(([data, type, size], k) => {
+      memory.setUint32(at + 16 * k, data, true);
+      memory.setInt32(at + 16 * k + 4, type, true);
+      memory.setBigInt64(at + 16 * k + 8, BigInt(size), true);
+    });
+    return at;
+  }
+
+  /**
    * @param {number} at
    * @param {number} count
    */
@@ -200,7 +217,7 @@ export class Program {
       memory.setUint32(this.#calls + WORD * k, number, true);
       memory.setUint32(this.#calls + WORD * k + 4, word, true);
       values.forEach((value, i) => {
-        if (kinds[i] === "a") memory.setUint32(word, Number(value ?? 0), true);
+        if ("al".includes(kinds[i])) memory.setUint32(word, Number(value ?? 0), true);
         else if (kinds[i] === "n") memory.setFloat64(word, Number(value), true);
         else memory.setBigInt64(word, BigInt.asIntN(64, BigInt(value ?? 0)), true);
         word += WORD;
