@@ -1,4 +1,5 @@
 // A network and its training: `Network` of ../engine.js.
+import { stepEnds } from "./ends.js";
 import { Room } from "./memory.js";
 import { checkLength, Plan } from "./plan.js";
 import { firstWeights, Generator } from "./random.js";
@@ -7,7 +8,6 @@ import { checkNotNegative, checkWhole, find, optimizerOf, partsOf } from "./sett
 /** @typedef {import("./memory.js").Call} Call */
 
 const ALIGNMENT = 16; // numbers: parameters begin on a cache line
-const PIECE = 65536; // numbers that are summed up at a time
 const [PASS, POSITION, BAD_BATCH, COUNTERS] = [2, 3, 4, 8]; // updates and batches come before
 const MOST_PLANS = 6;
 
@@ -18,7 +18,6 @@ export class Network {
   #optimizer;
   #shared;
   #slots;
-  #places;
   #rates;
   #parameters;
   #ends;
@@ -49,7 +48,6 @@ export class Network {
     this.#optimizer = optimizerOf(settings, parts);
     const room = (this.#room = new Room(kernels));
     const { size, stateSize, places } = layOut(layers);
-    this.#places = places;
     this.#slots = [0, 1, 2].map(() => room.floats(size));
     this.#optimizer.first.forEach((/** @type {string|null} */ name, /** @type {number} */ slot) => {
       if (name) room.view(this.#slots[slot], size).fill(this.#optimizer.numbers[name]);
@@ -62,7 +60,10 @@ export class Network {
     this.#rates = room.doubles(new Array(16).fill(0));
     this.#parameters = room.doubles([...this.#optimizer.parameters(), 0]);
     this.#totals = room.bytes(24);
-    this.#ends = this.#stepEnds();
+    this.#ends = stepEnds(room, this.#optimizer, {
+      ...this.#shared, places, slots: this.#slots, rates: this.#rates, totals: this.#totals,
+      parameters: this.#parameters,
+    });
     this.#begin(layers);
     this.layers = layers.map((layer, k) => this.#layer(layer, k));
     this.#writeOptimizer();
@@ -299,65 +300,6 @@ export class Network {
   #drop(key, plan) {
     plan.free();
     this.#plans.delete(key);
-  }
-
-  /** What ends a step, by its rows: penalties, limits, the update, the counters. */
-  #stepEnds() {
-    const room = this.#room;
-    const optimizer = this.#optimizer;
-    const { values, gradients, size, counters, layers } = this.#shared;
-    const rates = this.#rates;
-    const cut = (/** @type {{at: number, size: number}[]} */ places) => {
-      const rows = places.flatMap(({ at, size: n }) => {
-        const first = Math.ceil(n / PIECE);
-        return Array.from({ length: first }, (_, k) => [at + k * PIECE, Math.min(at + n, at + (k + 1) * PIECE), first]);
-      });
-      let begin = 0;
-      return rows.map(([start, stop, count], k) => {
-        if (k >= begin + count) begin = k;
-        return [start, stop, begin, begin + count];
-      });
-    };
-    /** @type {Call[]} */
-    const update = [];
-    const groups = room.doubles([0, size, 1, 1]);
-    const { clipvalue, clipnorm, global_clipnorm: clipall } = optimizer.numbers;
-    if (clipvalue) update.push(["clip_values float32", gradients, groups, 1, clipvalue]);
-    else if (clipnorm || clipall) {
-      const pieces = cut(this.#places);
-      if (!clipnorm) for (const piece of pieces) [piece[2], piece[3]] = [0, pieces.length];
-      update.push(["clip_norms float32", gradients, room.integers(pieces.flat()), pieces.length,
-        room.bytes(8 * pieces.length), clipnorm || clipall]);
-    }
-    update.push([`update float32 ${optimizer.functor}`, values, gradients, ...this.#slots, groups, 1,
-      this.#parameters, 1, counters, rates]);
-    if (optimizer.byNorms) {
-      const pieces = cut(this.#places);
-      update.push(["step_by_norms float32", values, this.#slots[2], room.integers(pieces.flat()),
-        pieces.length, room.bytes(8 * pieces.length), room.bytes(8 * pieces.length),
-        room.doubles(pieces.map(() => 1)), 1, counters, rates]);
-    }
-    /** @type {number[][]} */
-    const penalized = [];
-    const factors = layers.flatMap(({ dense, settings }) => {
-      const [l1, l2] = [settings.l1 ?? 0, settings.l2 ?? 0];
-      checkNotNegative(l1, "l1");
-      checkNotNegative(l2, "l2");
-      if (!l1 && !l2) return [];
-      const pieces = cut([{ at: dense.at.kernel, size: dense.parameters.kernel }]);
-      penalized.push(...pieces);
-      return pieces.flatMap(() => [l1, l2]);
-    });
-    const count = penalized.length;
-    const table = count ? room.integers(penalized.flat()) : 0;
-    const [places, sums] = [count ? room.doubles(factors) : 0, count ? room.bytes(8 * count) : 0];
-    return (/** @type {number} */ rows) => {
-      /** @type {Call[]} */
-      const calls = count
-        ? [["penalties float32", values, gradients, table, places, count, sums, rows, this.#totals]]
-        : [];
-      return [...calls, ...update, /** @type {Call} */ (["advance", counters, rows, this.#totals])];
-    };
   }
 
   #writeOptimizer() {
