@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 
 from gpunn.common import once
@@ -26,7 +25,7 @@ def say_whose_format(path: Path) -> None:
 
 
 def say_what_is_held(path: Path, held: Mapping[str, str]) -> None:
-    """Say in a line on standard error which of the data's values a file holds, as
+    """Print in a line which of the data's values a file holds, as
     `Model.data_held` has it; once for the same values, so that checkpoints do not repeat it.
 
     The range alone, which `fit` notes of any data, is not worth a line.
@@ -37,6 +36,5 @@ def say_what_is_held(path: Path, held: Mapping[str, str]) -> None:
     more = len(held) - len(listed)
     print(
         f"gpunn: {os.fspath(path)} holds values of the data: {', '.join(listed)}"
-        f"{f' and {more} more' if more else ''}. model.data_held() lists them.",
-        file=sys.stderr,
+        f"{f' and {more} more' if more else ''}. model.data_held() lists them."
     )

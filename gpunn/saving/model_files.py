@@ -40,7 +40,7 @@ def save_model(
         overwrite: replace what is there.
         include_optimizer: store the optimizer's state too, so that training can go on
             exactly as if there had been no break.
-        announce: say on standard error, once in a process, which of the data's values the file
+        announce: print, once in a process, which of the data's values the file
             holds, as categories and names of classes: see `gpunn.Model.data_held`.
 
     Raises:

@@ -280,7 +280,7 @@ def test_saving_says_once_which_values_of_the_data_are_held(tmp_path, capsys, no
         return gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup, layers.Dense(2)])
 
     def said():
-        return capsys.readouterr().err.replace(str(tmp_path), "")
+        return capsys.readouterr().out.replace(str(tmp_path), "")
 
     model = model_of(["Oslo", "Rome", "Rome"])
     path = tmp_path / "m.gpunn"
