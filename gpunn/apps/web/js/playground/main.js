@@ -1,5 +1,6 @@
 // The playground begins: its engine is unpacked, and buttons, keys and files are listened to.
 import { load } from "../engine.js";
+import { unpacked } from "../packed.js";
 import { find } from "./dom.js";
 import { copy, loadWeights, save, saveWeights, tables } from "./out.js";
 import { Playground } from "./playground.js";
@@ -102,13 +103,6 @@ async function takeFile(playground, file, openTable) {
   } catch (error) {
     playground.say(`The weights were not taken. ${/** @type {Error} */ (error).message}`);
   }
-}
-
-/** @param {string} text in base64, packed by gzip */
-async function unpacked(text) {
-  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
 }
 
 try {

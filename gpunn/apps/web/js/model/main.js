@@ -1,0 +1,29 @@
+// A model's page begins: its engine is unpacked, and what it takes is shown, by its kind.
+import { ForwardProgram } from "../engine/forward.js";
+import { Kernels } from "../engine/memory.js";
+import { unpacked } from "../packed.js";
+import { find } from "../playground/dom.js";
+
+/**
+ * What a page knows of its model, from `gpunn.apps.web.model_page`; each kind adds its own.
+ * @typedef {Object} Description
+ * @property {"picture" | "plane" | "table"} kind what it takes
+ * @property {"shares" | "share" | "number"} answer of the one output: probabilities of classes, that
+ *   of the second of two, or a number
+ * @property {string[]} classes their names; none of a number
+ */
+
+/** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => unknown}} */
+const SHOWN = {};
+
+try {
+  const { description, program, engine } = JSON.parse(find("data").textContent);
+  const model = new ForwardProgram(await Kernels.load(await unpacked(engine)), program);
+  const shown = SHOWN[description.kind](find("model"), model, description);
+  Object.assign(globalThis, { model, shown });
+  document.documentElement.dataset.ready = "true";
+} catch (error) {
+  find("message").textContent = `The model could not be shown: ${/** @type {Error} */ (error).message} `
+    + "The page needs a browser of 2023 or newer.";
+  throw error;
+}
