@@ -80,6 +80,9 @@ def checked(given: Given, task: str | None) -> DataReport:
         task=task, names=given.names, categories=given.categories,
     )  # fmt: skip
     if given.places is not None:
+        if given.y is not None and given.y.dtype.kind not in "biuf" and len(set(given.y)) > 1:
+            # Names of classes, which `gpunn train` numbers by itself.
+            report.findings = [finding for finding in report if finding.check != "labels"]
         for finding in report:
             finding.columns = given.places[finding.columns]
     report.findings = sorted(

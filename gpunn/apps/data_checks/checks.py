@@ -41,6 +41,8 @@ def labels(data: Data) -> Iterator[Finding]:
     if data.labels is None or data.raw_y is None or data.raw_y.ndim == 2:
         return
     known, kind = data.labels, data.raw_y.dtype.kind
+    if len(known) == 1:
+        yield error(f"All labels are {known[0]}: there is nothing to learn.")
     if kind not in "biuf":
         yield error(
             f"The labels are no numbers ({listed(known.tolist())}): number them from 0, "
@@ -48,8 +50,6 @@ def labels(data: Data) -> Iterator[Finding]:
             f"themselves).",
         )
         return
-    if len(known) == 1:
-        yield error(f"All labels are {known[0]}: there is nothing to learn.")
     if kind == "f" and np.isfinite(known).all():
         yield note(
             f"The labels are whole numbers stored as {data.raw_y.dtype}; if they are quantities "
