@@ -37,7 +37,7 @@ def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
     """As `gpunn train` takes them; with one class there is nothing to learn of them either."""
     x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
     names = ["a", "b", "c", "d", "kind"]
-    path = csv_file(tmp_path / "a.csv", x, np.array(["oak", "elm", "fir"])[y], names)
+    path = csv_file(tmp_path / "a.csv", x, np.array(["elm", "fir", "oak"])[y], names)
     assert main(["check-data", path]) == 0
     assert "3 classes (67, 67, 66)" in capsys.readouterr().out
     assert main(["check-data", csv_file(tmp_path / "b.csv", x, ["oak"] * 200, names)]) == 1
