@@ -316,6 +316,17 @@ def test_a_loss_is_of_what_the_model_predicts(
     assert found[0] != pytest.approx(tensorflows, rel=0.1)
 
 
+def test_outputs_are_divided_by_their_sum_in_both_categorical_crossentropies(keras: Any) -> None:
+    """With Keras on PyTorch too. On TensorFlow, Keras clips those of the sparse one at 1 before,
+    and comes to 0.8524."""
+    p, labels = np.array([[2.0, 1.0, 0.5], [0.2, 4.0, 1.0]], "float32"), np.array([0, 2])
+    for name, y in (("Sparse", labels), ("", np.eye(3, dtype="float32")[labels])):
+        loss = f"{name}CategoricalCrossentropy"
+        found, theirs = (float(getattr(m.losses, loss)()(y, p)) for m in (gpunn, keras))
+        assert found == pytest.approx(theirs, rel=1e-6)
+        assert found == pytest.approx(-np.mean(np.log([2 / 3.5, 1 / 5.2])), rel=1e-6)
+
+
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_the_first_step_of_adam_is_exact(keras: Any, backend: str) -> None:
     """1 - beta_2 ** t is computed in double precision; in float32, as Keras does it, it is
