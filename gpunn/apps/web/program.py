@@ -21,6 +21,8 @@ from gpunn.backends.contract.control import Control
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.models.cloning import clone_model
 
+from .encodings import encodings
+
 ALIGNMENT = 64  # bytes
 _NAMES = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # of numbers in JavaScript
 # Types of arrays of any type, as kernels/cpu/operation.hpp numbers them.
@@ -81,7 +83,8 @@ def forward_program(model: Any, rows: int = 1) -> dict[str, Any]:
     """The forward pass of ``model`` on so many samples, as JSON can say it.
 
     `ForwardProgram` in ``js/engine/forward.js`` runs it. Arrays lie in one block of memory, which
-    begins with ``constants``, the weights among them. ``layers`` says what each layer gives.
+    begins with ``constants``, the weights among them. ``layers`` says what each layer gives,
+    ``given`` how the inputs are made of what users give: texts, numbers with gaps (`encodings`).
 
     Args:
         model: whose weights have values.
@@ -101,25 +104,21 @@ def forward_program(model: Any, rows: int = 1) -> dict[str, Any]:
     if np.dtype(model.dtype) != np.float32:
         raise ValueError(f"A page computes in float32; this model is one of {model.dtype}.")
     model = _on_host(model)
-    plan = model.plan
-    if plan.host is not None:
-        raise ValueError(
-            "A page cannot compute this model yet: it encodes texts or whole numbers on the host."
-        )
+    plan, given = model.plan, encodings(model)
     backend = RecordingBackend().isolated()
     control = Control(backend) if plan.has_calls else None
     workspace = Workspace(
         plan, backend, "float32", rows, Pool(backend), control=control, assigns=False
     )
     scaled = [*zip(workspace.xs, workspace.scalings, strict=True)]
-    given = [x if by == (1.0, 0.0) else np.zeros_like(x) for x, by in scaled]
+    fed = [x if by == (1.0, 0.0) else np.zeros_like(x) for x, by in scaled]
     layers = [(node.name, c.y) for node, c in zip(plan.nodes, workspace.calls, strict=True)]
-    calls = _calls(backend, partial(_forward, workspace, given))
-    return _laid_out(calls, given, workspace.ys, layers)
+    calls = _calls(backend, partial(_forward, workspace, fed))
+    return {"given": given, **_laid_out(calls, fed, workspace.ys, layers)}
 
 
-def _forward(workspace: Workspace, given: Sequence[Array]) -> None:
-    for raw, x, scaling in zip(given, workspace.xs, workspace.scalings, strict=True):
+def _forward(workspace: Workspace, fed: Sequence[Array]) -> None:
+    for raw, x, scaling in zip(fed, workspace.xs, workspace.scalings, strict=True):
         if raw is not x:
             workspace.backend.affine(raw, *scaling, x)
     workspace.forward()

@@ -9,6 +9,7 @@ import { Program, Room } from "./memory.js";
  * @property {string} constants what the memory begins with, in base64
  * @property {[string, ...(number|string|boolean|null|number[][])[]][]} calls operations and their
  *   arguments
+ * @property {import("../model/encodings.js").Encodings} given how the inputs are made of what users give
  * @property {Place[]} inputs
  * @property {Place[]} outputs
  * @property {({name: string} & Place)[]} layers what each gives
@@ -51,6 +52,11 @@ export class ForwardProgram {
       return /** @type {any} */ ([name, ...values]);
     });
     this.#program = new Program(room, calls);
+  }
+
+  /** How the inputs are made of what users give: see `encoded` of model/encodings.js. */
+  get given() {
+    return this.#document.given;
   }
 
   get inputs() {

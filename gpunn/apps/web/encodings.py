@@ -1,0 +1,97 @@
+"""What is done with data on the host, before a model's forward pass, as JSON can say it.
+
+`encoded` in ``js/model/encodings.js`` does the same in a page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.core.plan import INPUT
+from gpunn.layers import (
+    CategoryEncoding,
+    InputLayer,
+    IntegerLookup,
+    MissingIndicator,
+    SimpleImputer,
+    StringLookup,
+)
+
+
+def encodings(model: Any) -> dict[str, Any]:
+    """Which steps make what a model is fed with of the data that it is given.
+
+    Data are numbered as in `gpunn.core.plan.HostPart`: -1 and below are the inputs, from 0 on what
+    the steps give. ``of`` is the number of what a step reads.
+
+    Raises:
+        ValueError: for a layer whose encoding a page cannot do.
+
+    >>> from gpunn import Sequential, layers
+    >>> lookup = layers.StringLookup(vocabulary=["oak", "elm"])
+    >>> found = encodings(Sequential([layers.Input((1,), dtype="string"), lookup,
+    ...                               layers.CategoryEncoding(3)]))
+    >>> found["inputs"][0]["shape"], found["steps"][0]["tokens"], found["fed"]
+    ([1], ['oak', 'elm'], [0])
+    """
+    graph, host = model.graph, model.plan.host
+    inputs = [
+        {"name": name, "shape": [*tensor.sample]}
+        for name, tensor in zip(graph.input_names, graph.inputs, strict=True)
+    ]
+    if host is None:
+        fed = [INPUT - k for k in range(len(inputs))]
+        return {"inputs": inputs, "steps": [], "checks": [], "fed": fed}
+    return {
+        "inputs": inputs,
+        "steps": [{"layer": layer.name, "of": n, **_step(layer)} for layer, n in host.steps],
+        "checks": [{"layer": layer.name, "of": n, **_check(layer)} for layer, n in host.checks],
+        "fed": [*host.fed],
+    }
+
+
+def _step(layer: Any) -> dict[str, Any]:
+    if type(layer) is SimpleImputer:
+        if layer.statistics is None:
+            raise ValueError(f"{layer.name} does not know yet what to fill in: adapt it first.")
+        return {"kind": "fill", "with": np.atleast_1d(layer.statistics).tolist()}
+    if type(layer) is MissingIndicator:
+        return {"kind": "missing"}
+    if type(layer) in (StringLookup, IntegerLookup):
+        return _lookup(layer)
+    raise _not_in_a_page(f"what {type(layer).__name__} does on the host")
+
+
+def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:
+    """Integers stand there as texts: they have 64 bits, and numbers of JSON may have fewer."""
+    if layer.invert:
+        raise _not_in_a_page(f"{layer.name}, which makes values of codes")
+    hashes = isinstance(layer, StringLookup) or layer.oov_method == "farmhash"
+    if layer.num_oov_indices > 1 and hashes:
+        raise _not_in_a_page(f"the hashes by which {layer.name} tells unknown values apart")
+    tokens = layer.get_vocabulary(include_special_tokens=False)
+    if not tokens:
+        raise ValueError(f"{layer.name} has no vocabulary yet: adapt it first.")
+    first = layer.vocabulary_size() - len(tokens)
+    mask = layer.mask_token
+    return {
+        "kind": "text" if isinstance(layer, StringLookup) else "integer",
+        "tokens": [str(token) for token in tokens],
+        "first": first,  # code of the first of them; those of unknown values are before it
+        "unknown": layer.num_oov_indices,
+        "mask": None if mask is None else [str(mask), layer.masked_code()],
+    }
+
+
+def _check(layer: Any) -> dict[str, Any]:
+    if type(layer) is CategoryEncoding:
+        return {"below": layer.num_tokens}
+    if type(layer) is InputLayer:
+        return {"below": 2 if layer.data_dtype == "bool" else None}
+    raise _not_in_a_page(f"how {type(layer).__name__} checks data")
+
+
+def _not_in_a_page(what: str) -> ValueError:
+    return ValueError(f"A page cannot compute this model: it has no counterpart of {what}.")

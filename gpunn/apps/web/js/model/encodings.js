@@ -1,0 +1,133 @@
+// What is done with data before a model's forward pass: missing numbers are filled in, texts and
+// whole numbers become codes. As the layers in Python do it; `encodings` of
+// gpunn/apps/web/encodings.py writes down which.
+
+/**
+ * What users give: null, undefined and NaN are missing.
+ * @typedef {number | bigint | boolean | string | null | undefined} Value
+ */
+
+/**
+ * A step reads data by their number: -1 and below are the inputs, from 0 on what steps give.
+ * @typedef {Object} Step
+ * @property {"fill" | "missing" | "text" | "integer"} kind
+ * @property {string} layer its name
+ * @property {number} of what it reads
+ * @property {number[]} [with] what gaps are filled with, by place along the last axis
+ * @property {string[]} [tokens] the vocabulary of a lookup
+ * @property {number} [first] code of its first entry
+ * @property {number} [unknown] how many codes before that are for values not in it
+ * @property {[string, number] | null} [mask] an entry that stands for a missing one, and its code
+ *
+ * @typedef {Object} Encodings
+ * @property {{name: string, shape: number[]}[]} inputs with the shape of one sample
+ * @property {Step[]} steps
+ * @property {{layer: string, of: number, below: number | null}[]} checks data that must be whole
+ *   numbers, and from 0 to below a bound if there is one
+ * @property {number[]} fed what the forward pass reads
+ */
+
+/**
+ * @param {Encodings} encodings
+ * @param {Value[][]} inputs of each input its values, sample by sample
+ * @returns {Float32Array[]} what the forward pass is fed with
+ * @throws {Error} for values that the model does not take, in words
+ */
+export function encoded({ inputs: known, steps, checks, fed }, inputs) {
+  if (inputs.length !== known.length)
+    throw new Error(`The model takes ${known.length} inputs; got ${inputs.length}.`);
+  /** @type {Value[][]} */
+  const made = [];
+  const numbered = (/** @type {number} */ n) => (n < 0 ? inputs[-1 - n] : made[n]);
+  const named = (/** @type {number} */ n) => {
+    while (n >= 0) n = steps[n].of;
+    return known[-1 - n].name;
+  };
+  for (const step of steps) made.push(STEPS[step.kind](numbered(step.of), step, named(step.of)));
+  for (const { of, below, layer } of checks) {
+    const wrong = numbered(of).find((v) => !(Number.isInteger(v) || typeof v === "boolean")
+      || (below !== null && !(Number(v) >= 0 && Number(v) < below)));
+    if (wrong !== undefined) {
+      const bounds = below === null ? "" : ` from 0 to ${below - 1}`;
+      throw new Error(`${named(of)} holds ${shown(wrong)}; ${layer} takes whole numbers${bounds}.`);
+    }
+  }
+  return fed.map((n) => Float32Array.from(numbered(n), (v) => number(v, named(n))));
+}
+
+/** @param {Value} value */
+const isMissing = (value) => value === null || value === undefined || Number.isNaN(value);
+
+/** @param {Value} value */
+const shown = (value) => (typeof value === "string" ? JSON.stringify(value.slice(0, 80)) : String(value));
+
+/**
+ * @param {Value} value
+ * @param {string} input its name
+ * @returns {number} NaN for what is missing
+ */
+function number(value, input) {
+  if (isMissing(value)) return NaN;
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
+    return Number(value);
+  throw new Error(`${input} holds ${shown(value)}; numbers are expected.`);
+}
+
+/**
+ * @param {Value} value
+ * @param {string} input
+ */
+function integer(value, input) {
+  const whole = typeof value === "bigint" || typeof value === "boolean" || Number.isInteger(value);
+  const found = whole ? BigInt(/** @type {number} */ (value)) : null;
+  if (found === null || BigInt.asIntN(64, found) !== found)
+    throw new Error(`${input} holds ${shown(value)}; integers of 64 bits are expected.`);
+  return found;
+}
+
+/**
+ * @param {Value} value
+ * @param {string} input
+ */
+function text(value, input) {
+  if (typeof value !== "string") throw new Error(`${input} holds ${shown(value)}; texts are expected.`);
+  return value;
+}
+
+/**
+ * @template {string | bigint} T
+ * @param {Value[]} values
+ * @param {Step} step
+ * @param {string} input
+ * @param {(value: Value, input: string) => T} read a value that is there
+ * @param {(token: string) => T} token
+ * @returns {number[]} codes
+ */
+function codes(values, { layer, tokens = [], first = 0, unknown = 0, mask = null }, input, read, token) {
+  const table = new Map(tokens.map((entry, k) => [token(entry), first + k]));
+  if (mask) table.set(token(mask[0]), mask[1]);
+  const start = first - unknown;
+  return values.map((value) => {
+    if (isMissing(value)) {
+      if (mask) return mask[1];
+      if (unknown) return start;
+      throw new Error(`${input} holds no value, and ${layer} has no code for that.`);
+    }
+    const entry = read(value, input);
+    const code = table.get(entry);
+    if (code !== undefined) return code;
+    if (!unknown) throw new Error(`${input} holds ${shown(value)}, which is not in the vocabulary of ${layer}.`);
+    if (typeof entry !== "bigint") return start;
+    const count = BigInt(unknown); // the remainder has the divisor's sign, as in Python
+    return start + Number(((entry % count) + count) % count);
+  });
+}
+
+/** @type {{[kind: string]: (values: Value[], step: Step, input: string) => Value[]}} */
+const STEPS = {
+  fill: (values, { with: by = [0] }, input) =>
+    values.map((value, k) => (isMissing(value) ? by[k % by.length] : number(value, input))),
+  missing: (values, _, input) => values.map((value) => (Number.isNaN(number(value, input)) ? 1 : 0)),
+  text: (values, step, input) => codes(values, step, input, text, (token) => token),
+  integer: (values, step, input) => codes(values, step, input, integer, BigInt),
+};

@@ -1,0 +1,150 @@
+"""Data as a page encodes them for a model, in JavaScript, beside what Python makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import Input, layers
+from gpunn.apps.web.program import forward_program
+
+WEB = Path(gpunn.__file__).parent / "apps" / "web"
+HOSTILE = [
+    "<img src=x onerror=alert(1)>", "</script>", "__proto__", "constructor", "toString", "",
+    "\u2028 \u202e", "naïve", "nai\u0308ve", "🌳", "\x00", " oak", "Oak",
+]  # fmt: skip
+
+# Node reads models and what they are given, and prints what they say.
+SCRIPT = """
+import { readFileSync } from "node:fs";
+import { encoded } from "./js/model/encodings.js";
+import { Kernels } from "./js/engine/memory.js";
+import { ForwardProgram } from "./js/engine/forward.js";
+const kernels = await Kernels.load(readFileSync("gpunn.wasm"));
+const jobs = JSON.parse(readFileSync(0, "utf8"), (_, v) => v?.bigint ? BigInt(v.bigint) : v);
+console.log(JSON.stringify(jobs.map(({ document, inputs }) => {
+  const model = new ForwardProgram(kernels, document);
+  try {
+    return [...model.run(...encoded(model.given, inputs))[0]];
+  } catch (error) {
+    return error.message;
+  }
+})));
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A function of a model and its inputs, flat: what a page makes of them."""
+    node = shutil.which("node")
+    if node is None:
+        reason = "node runs the modules of pages here: apt install nodejs"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    folder = tmp_path_factory.mktemp("encodings")
+    shutil.copytree(WEB / "js", folder / "js")
+    shutil.copy(WEB / "gpunn.wasm", folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "run.js").write_text(SCRIPT)
+
+    def run(model: Any, rows: int, *inputs: list[Any]) -> Any:
+        large = [
+            [{"bigint": str(v)} if type(v) is int and abs(v) > 2**53 else v for v in values]
+            for values in inputs
+        ]
+        jobs = [{"document": forward_program(model, rows=rows), "inputs": large}]
+        done = subprocess.run(
+            [str(node), "run.js"], cwd=folder, input=json.dumps(jobs), capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)[0]
+
+    return run
+
+
+def flat(values: Any) -> list[Any]:
+    return np.asarray(values, object).reshape(-1).tolist()
+
+
+TEXTS = [["oak"], ["elm"], ["ash"], [None], *([text] for text in HOSTILE)]
+NUMBERS = [[1.5, None], [None, -2.0], [0.0, 3.25]]
+LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
+
+
+@pytest.mark.parametrize(
+    ("made", "data"),
+    [
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["oak", "elm"])], TEXTS),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=[*HOSTILE[:5], "oak"],
+          output_mode="one_hot")], TEXTS),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=HOSTILE, mask_token="oak")],
+         TEXTS),
+        ([Input((2,), dtype="string"), layers.StringLookup(vocabulary=["a", "b"],
+          output_mode="tf_idf", idf_weights=[0.5, 2.0], mask_token="-")],
+         [["a", "a"], ["b", None], ["-", "c"]]),
+        ([Input((1,)), layers.IntegerLookup(vocabulary=[2**62, -7, 3])], LARGE),
+        ([Input((2,)), layers.IntegerLookup(vocabulary=[2**62, 12], num_oov_indices=3,
+          mask_token=3, output_mode="count")], np.reshape(LARGE, (3, 2)).tolist()),
+        ([Input((2,)), layers.SimpleImputer(statistics=[0.5, -1.25])], NUMBERS),
+        ([Input((2,)), layers.MissingIndicator()], NUMBERS),
+        ([Input((3,)), layers.CategoryEncoding(4, "count")], [[0, 3, 3], [1, 2, 0]]),
+        ([Input((2,)), layers.Discretization([-0.5, 0.25, 1.0])], [[-0.5, 0.2], [0.25, 7.0]]),
+        ([Input((2,)), layers.Discretization([0.1], output_mode="one_hot")],
+         [[-0.5, 0.1], [0.25, 7.0]]),
+    ],
+)  # fmt: skip
+def test_a_page_encodes_as_predict_does(page: Any, made: list[Any], data: list[Any]) -> None:
+    model = gpunn.Sequential(made)
+    expected = model.predict(np.array(data, object) if None in flat(data) else data, verbose=0)
+    seen = page(model, len(data), flat(data))
+    np.testing.assert_allclose(seen, expected.reshape(-1), rtol=1e-6)
+
+
+def test_inputs_meet_in_one_model(page: Any) -> None:
+    """Also where the order in which they are read is not theirs, and one is read twice."""
+    age, kind, code = Input((1,), name="age"), Input((1,), dtype="string"), Input((1,))
+    lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    parts = [lookup(kind), layers.SimpleImputer(statistics=30.0)(age)]
+    parts += [layers.MissingIndicator()(age), layers.Rescaling(0.5)(code)]
+    model = gpunn.Model([age, kind, code], layers.Dense(2)(layers.Concatenate()(parts)))
+    data = [[50.0], [None]], [["b"], ["?"]], [[1.0], [4.0]]
+    expected = model.predict([np.array(values, object) for values in data[:2]] + [data[2]],
+                             verbose=0)  # fmt: skip
+    np.testing.assert_allclose(page(model, 2, *map(flat, data)), expected.reshape(-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("made", "value", "said"),
+    [
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"], num_oov_indices=0)],
+         "</script>", "not in the vocabulary"),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"])], 3.5, "texts"),
+        ([Input((1,)), layers.IntegerLookup(vocabulary=[1])], 1.5, "integers of 64 bits"),
+        ([Input((1,)), layers.IntegerLookup(vocabulary=[1])], 2**63, "integers of 64 bits"),
+        ([Input((1,)), layers.IntegerLookup(vocabulary=[1], num_oov_indices=0)], None, "no value"),
+        ([Input((1,)), layers.SimpleImputer(statistics=1.0)], "two", "numbers"),
+        ([Input((1,)), layers.CategoryEncoding(3, "one_hot")], 3, "whole numbers from 0 to 2"),
+        ([Input((1,)), layers.CategoryEncoding(3, "one_hot")], 0.5, "whole numbers from 0 to 2"),
+        ([Input((1,), dtype="int32"), layers.Dense(1)], 0.5, "whole numbers"),
+    ],
+)  # fmt: skip
+def test_what_predict_refuses_a_page_refuses(page: Any, made: Any, value: Any, said: str) -> None:
+    model = gpunn.Sequential(made)
+    with pytest.raises((TypeError, ValueError), match=said):
+        model.predict(np.array([[value]], object if value is None else None), verbose=0)
+    assert said in page(model, 1, [value])
+
+
+def test_hashes_of_unknown_texts_are_said_to_be_missing() -> None:
+    lookup = layers.StringLookup(vocabulary=["a"], num_oov_indices=2)
+    with pytest.raises(ValueError, match="hashes"):
+        forward_program(gpunn.Sequential([Input((1,), dtype="string"), lookup]))
