@@ -25,7 +25,7 @@ function cut(places) {
 /**
  * The calls that end a step, as a function of its rows.
  * @param {import("./memory.js").Room} room
- * @param {ReturnType<import("./settings.js").optimizerOf>} optimizer
+ * @param {ReturnType<typeof import("./settings.js").optimizerOf>} optimizer
  * @param {{values: number, gradients: number, size: number, counters: number, layers: any[], places:
  *   {at: number, size: number}[], slots: number[], rates: number, totals: number, parameters: number}}
  *   network where its arrays lie
