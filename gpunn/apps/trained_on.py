@@ -85,3 +85,16 @@ def strange_range(found: tuple[float, float], trained: list[float] | None) -> st
         f"values from {found[0]:g} to {found[1]:g}, and the model was trained on values from "
         f"{trained[0]:g} to {trained[1]:g}"
     )
+
+
+def scaled(pixels: np.ndarray, trained: list[float] | None) -> tuple[np.ndarray, list[str]]:
+    """An image's bytes as numbers from 0 to 1, or from -1 to 1, if the model was trained on such.
+
+    >>> scaled(np.array([[0, 255]], np.uint8), [0.0, 1.0])[0].tolist()
+    [[0.0, 1.0]]
+    """
+    for low in (0.0, -1.0):
+        if trained is not None and abs(trained[0] - low) < 0.1 and 0.5 < trained[1] <= 1.0:
+            numbers = pixels.astype(np.float32) * ((1 - low) / 255) + low
+            return numbers, [f"scaled to values from {low:g} to 1, as in training"]
+    return pixels, []

@@ -15,7 +15,7 @@ import pytest
 from gpunn.apps.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("notebooks", "pictures", "playground", "reports", "tables")
+PAGES = ("notebooks", "pages", "pictures", "playground", "reports", "tables")
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gpunn import __version__
 
-from . import bench, check_data, doctor, evaluate, playground, predict, report, train
+from . import bench, check_data, doctor, evaluate, export, playground, predict, report, train
 from .parser import Parser
 
 __all__ = ["main"]
@@ -19,6 +19,7 @@ examples:
   gpunn train mnist                         a network on MNIST, into runs/mnist
   gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn export runs/mnist/model.gpunn page.html   draw, and it answers
   gpunn report runs/mnist                   a page about the training
   gpunn check-data flowers.csv              what may be wrong with data
   gpunn playground                          see a network learn, in the browser
@@ -79,7 +80,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, report, check_data, playground, doctor, bench):
+    for module in (train, evaluate, predict, export, report, check_data, playground, doctor, bench):
         command = commands.add_parser(
             module.__name__.rpartition(".")[2].replace("_", "-"),
             help=module.HELP,

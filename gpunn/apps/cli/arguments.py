@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
+from gpunn.apps.pictures.shapes import grey_shape
 from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.backends import use_backend
 from gpunn.common import registry
@@ -100,17 +101,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
     """Print ``text``, or with ``--json`` the ``result``."""
     print(json.dumps(result) if args.json else text)
-
-
-def grey_shape(sample: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A model's sample without the channel, if it has but one; else as it is.
-
-    >>> grey_shape((28, 28, 1)), grey_shape((1, 28, 28)), grey_shape((28, 28, 3))
-    ((28, 28), (28, 28), (28, 28, 3))
-    """
-    if len(sample) == 3 and 1 in (sample[0], sample[2]):
-        return sample[:2] if sample[2] == 1 else sample[1:]
-    return sample
 
 
 def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:

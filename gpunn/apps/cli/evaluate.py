@@ -11,6 +11,7 @@ from typing import Any
 from gpunn.apps import trained_on
 from gpunn.apps.learning import figures
 from gpunn.apps.pictures import folder
+from gpunn.apps.pictures.shapes import grey_shape
 from gpunn.apps.tables import read_table
 from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
@@ -27,7 +28,6 @@ from .arguments import (
     add_model,
     chosen_model,
     data_or_path,
-    grey_shape,
     print_result,
     with_channel,
 )

@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS, read_image
 from gpunn.apps.pictures.folder import pictures_in
+from gpunn.apps.pictures.shapes import grey_shape
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
@@ -25,7 +26,6 @@ from .arguments import (
     add_max_columns,
     add_model,
     chosen_model,
-    grey_shape,
     positive,
     print_result,
     with_channel,
@@ -181,7 +181,7 @@ def _read(
         shape = grey_shape(sample)
         image, done = read_image(path, shape, invert, max_pixels, mnist)
         if image is not None:
-            image, scaled = _scaled(image, trained_range)
+            image, scaled = trained_on.scaled(image, trained_range)
             done += scaled
         print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
         if image is None:
@@ -199,19 +199,6 @@ def _read(
     if strange:
         print(f"gpunn: warning: {path} has {strange}: scale them likewise.", file=sys.stderr)
     return rows
-
-
-def _scaled(pixels: np.ndarray, trained: list[float] | None) -> tuple[np.ndarray, list[str]]:
-    """An image's bytes as numbers from 0 to 1, or from -1 to 1, if the model was trained on such.
-
-    >>> _scaled(np.array([[0, 255]], np.uint8), [0.0, 1.0])[0].tolist()
-    [[0.0, 1.0]]
-    """
-    for low in (0.0, -1.0):
-        if trained is not None and abs(trained[0] - low) < 0.1 and 0.5 < trained[1] <= 1.0:
-            scaled = pixels.astype(np.float32) * ((1 - low) / 255) + low
-            return scaled, [f"scaled to values from {low:g} to 1, as in training"]
-    return pixels, []
 
 
 _IDX_TYPES = b"\x08\x09\x0b\x0c\x0d\x0e"  # third byte of an IDX file

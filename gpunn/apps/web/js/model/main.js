@@ -3,6 +3,8 @@ import { ForwardProgram } from "../engine/forward.js";
 import { Kernels } from "../engine/memory.js";
 import { unpacked } from "../packed.js";
 import { find } from "../playground/dom.js";
+import { area } from "./area.js";
+import { picture } from "./picture.js";
 
 /**
  * What a page knows of its model, from `gpunn.apps.web.model_page`; each kind adds its own.
@@ -14,7 +16,7 @@ import { find } from "../playground/dom.js";
  */
 
 /** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => unknown}} */
-const SHOWN = {};
+const SHOWN = { picture, plane: area };
 
 try {
   const { description, program, engine } = JSON.parse(find("data").textContent);

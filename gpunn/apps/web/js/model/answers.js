@@ -1,0 +1,59 @@
+// What a model answers, in words and bars.
+import { fill, make, written } from "../playground/dom.js";
+
+const TOP = 3; // classes that are shown
+
+/** @param {number} share */
+export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+
+/**
+ * The answer as shares of the classes.
+ * @param {import("./main.js").Description} description
+ * @param {ArrayLike<number>} output of one sample
+ * @returns {number[]} none for a number
+ */
+export function shares({ answer }, output) {
+  if (answer === "share") return [1 - output[0], output[0]];
+  return answer === "shares" ? Array.from(output) : [];
+}
+
+export class Answers {
+  #text = "";
+
+  /** @param {import("./main.js").Description & {unsure_below?: number}} description */
+  constructor(description) {
+    this.description = description;
+    this.said = make("output", { id: "answer", "aria-live": "polite" });
+    this.bars = make("table", { id: "bars", "aria-label": "The most probable classes" });
+    this.element = make("div", { class: "answers" }, this.said, this.bars);
+  }
+
+  /** @param {ArrayLike<number> | string} output of one sample, or why there is none */
+  show(output) {
+    if (typeof output === "string") {
+      fill(this.bars);
+      this.#say(output);
+      return;
+    }
+    const found = shares(this.description, output);
+    if (!found.length) {
+      this.#say(written(output[0], 5));
+      return;
+    }
+    const names = this.description.classes;
+    const best = found.map((_, k) => k).sort((a, b) => found[b] - found[a] || a - b).slice(0, TOP);
+    const unsure = found[best[0]] < (this.description.unsure_below ?? 0);
+    this.#say(`${names[best[0]]}${unsure ? ", unsure" : ""}`);
+    fill(this.bars, ...best.map((k) => make("tr", {},
+      make("th", { scope: "row" }, names[k]),
+      make("td", {}, make("progress", { max: 1, value: found[k], "aria-label": names[k] })),
+      make("td", { class: "number" }, percent(found[k])),
+    )));
+  }
+
+  /** @param {string} text read aloud, so only when it is another one */
+  #say(text) {
+    if (text !== this.#text) fill(this.said, text);
+    this.#text = text;
+  }
+}

@@ -1,0 +1,154 @@
+// A pad to draw on by mouse, touch, pen or keyboard: light ink on dark, as white chalk.
+import { make } from "../playground/dom.js";
+
+export const SIDE = 280; // its pixels in each direction
+const BRUSH = 20; // of them
+const MOVE = 8; // of an arrow key
+
+/** @typedef {[x: number, y: number]} Point */
+
+export class Pad {
+  /** @type {Point[][]} */
+  #strokes = [];
+  /** @type {Point[] | null} */
+  #open = null;
+  /** @type {Point | null} */
+  #cursor = null;
+
+  /** @param {() => void} changed */
+  constructor(changed) {
+    this.changed = changed;
+    this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {
+      id: "pad", width: SIDE, height: SIDE, tabindex: 0, role: "application",
+      "aria-label": "Pad to draw on. Arrow keys move the pen, space lowers or lifts it.",
+    }));
+    const options = { willReadFrequently: true };
+    this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", options));
+    const button = (/** @type {string} */ id, /** @type {string} */ text, /** @type {() => void} */ act) =>
+      make("button", { type: "button", id, onclick: act }, text);
+    this.buttons = make("p", {}, button("undo", "Undo", () => this.undo()), " ",
+      button("clear", "Clear", () => this.clear()));
+    this.#listen();
+    this.#draw();
+  }
+
+  undo() {
+    this.#open = null;
+    this.#strokes.pop();
+    this.#draw();
+    this.changed();
+  }
+
+  clear() {
+    this.#open = null;
+    this.#strokes = [];
+    this.#draw();
+    this.changed();
+  }
+
+  /** @returns {import("./preparing.js").Grey} what is drawn, ink as 255 */
+  get picture() {
+    this.#draw();
+    const { data } = this.context.getImageData(0, 0, SIDE, SIDE);
+    const values = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
+    if (this.#cursor) this.#drawCursor(this.#cursor);
+    return { height: SIDE, width: SIDE, values };
+  }
+
+  get empty() {
+    return this.#strokes.length === 0;
+  }
+
+  #listen() {
+    const { canvas } = this;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button > 0 || !event.isPrimary) return;
+      event.preventDefault();
+      canvas.setPointerCapture(event.pointerId);
+      canvas.focus({ preventScroll: true });
+      this.#cursor = null;
+      this.#begin(this.#at(event));
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!this.#open || !event.isPrimary || !event.buttons) return;
+      const passed = event.getCoalescedEvents?.() ?? [];
+      for (const one of passed.length ? passed : [event]) this.#open.push(this.#at(one));
+      this.#draw();
+      this.changed();
+    });
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (this.#open = null));
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => {
+      this.#open = this.#cursor = null;
+      this.#draw();
+    });
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @returns {Point}
+   */
+  #at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * SIDE) / box.width, ((event.clientY - box.top) * SIDE) / box.height];
+  }
+
+  /** @param {Point} point */
+  #begin(point) {
+    this.#open = [point];
+    this.#strokes.push(this.#open);
+    this.#draw();
+    this.changed();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    /** @type {{[key: string]: Point}} */
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const move = moves[event.key];
+    const undo = (event.ctrlKey || event.metaKey) && event.key === "z";
+    if (undo) this.undo();
+    else if (move) {
+      const [x, y] = this.#cursor ?? [SIDE / 2, SIDE / 2];
+      const within = (/** @type {number} */ v) => Math.min(SIDE, Math.max(0, v));
+      this.#cursor = [within(x + MOVE * move[0]), within(y + MOVE * move[1])];
+      this.#open?.push(this.#cursor);
+      if (this.#open) this.changed();
+    } else if (event.key === " ") {
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      if (this.#open) this.#open = null;
+      else this.#begin(this.#cursor);
+    } else return;
+    event.preventDefault();
+    this.#draw();
+    if (this.#cursor) this.#drawCursor(this.#cursor);
+  }
+
+  #draw() {
+    const { context } = this;
+    context.fillStyle = "black";
+    context.fillRect(0, 0, SIDE, SIDE);
+    context.strokeStyle = "white";
+    context.lineWidth = BRUSH;
+    context.lineCap = context.lineJoin = "round";
+    for (const points of this.#strokes) {
+      context.beginPath();
+      context.moveTo(...points[0]);
+      for (let i = 1; i < points.length - 1; i++) { // curves through the middles: no corners
+        const [[x, y], [x2, y2]] = [points[i], points[i + 1]];
+        context.quadraticCurveTo(x, y, (x + x2) / 2, (y + y2) / 2);
+      }
+      context.lineTo(...points[points.length - 1]);
+      context.stroke();
+    }
+  }
+
+  /** @param {Point} point */
+  #drawCursor([x, y]) {
+    this.context.strokeStyle = this.#open ? "#f0883e" : "#58a6ff";
+    this.context.lineWidth = 2;
+    this.context.beginPath();
+    this.context.arc(x, y, BRUSH / 2 + 2, 0, 2 * Math.PI);
+    this.context.stroke();
+  }
+}

@@ -1,0 +1,156 @@
+"""A page for a trained model: what it says of what is drawn, or of the plane, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations, layers
+from gpunn.apps import trained_on
+from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.common.markup import element, joined
+
+from .page import pack, page
+from .program import forward_program
+
+_HERE = Path(__file__).parent
+PLACES = 72 * 72  # of the plane that are computed at once: SIDE of js/playground/plane.js
+COLOURS = 6  # classes that have one on the plane
+# Layers that hand on what they are given: their pictures would be those of the layer before.
+_SILENT = (layers.Flatten, layers.Reshape, layers.Dropout, layers.Rescaling)
+
+
+def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
+    """The page of a model, to be written as UTF-8 and opened from disk.
+
+    A model of grey pictures gets a pad to draw on, one of two numbers the plane.
+
+    Args:
+        model: whose weights have values; it is not changed.
+        name: the page's title.
+        like: ``"mnist"`` for a model whose pictures are to be prepared as MNIST's digits, though
+            its file does not say so.
+
+    Raises:
+        ValueError: for a model that no page can show, and why.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(3, "softmax")])
+    >>> model_page(model, "<three>").split("<title>")[1].split("</title>")[0]
+    '&lt;three&gt;'
+    """
+    description = described(model, like)
+    rows = PLACES if description["kind"] == "plane" else 1
+    return page(
+        name,
+        joined(
+            element("header", element("h1", name)),
+            element("main", element("p", id="message", role="status"), element("div", id="model")),
+            element(
+                "footer",
+                element(
+                    "p",
+                    "Made by gpunn. The model computes in this page, by the same formulas as in "
+                    "Python; nothing leaves it.",
+                    class_="quiet",
+                ),
+            ),
+        ),
+        scripts=[_HERE / "js" / "model" / "main.js"],
+        styles=[_HERE / "model.css"],
+        data={
+            "description": description,
+            "program": forward_program(model, rows),
+            "engine": pack((_HERE / "gpunn.wasm").read_bytes()),
+        },
+        wasm=True,
+        packed=True,
+    )
+
+
+def described(model: Any, like: str | None = None) -> dict[str, Any]:
+    """What the page knows of the model beside its weights, as `js/model/main.js` says.
+
+    Raises:
+        ValueError: for a model that no page can show, and why.
+    """
+    model.require_values("A page")
+    if "table" in model.trained_on:
+        raise ValueError("A page cannot show this model: it was trained on a table.")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"A page shows models of one input and one output; this one has {len(model.inputs)} "
+            f"and {len(model.outputs)}."
+        )
+    sample = tuple(model.inputs[0].sample)
+    if sample == (2,):
+        return _plane(model)
+    shape = grey_shape(sample)
+    if len(shape) == 2 and None not in shape:
+        return _picture(model, shape, like)
+    colour = " Pictures in colour cannot be drawn there." if len(shape) == 3 else ""
+    raise ValueError(
+        f"A page shows models of grey pictures (height, width) or (height, width, 1), and of two "
+        f"numbers (2,); the samples of this one are {sample}.{colour}"
+    )
+
+
+def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, Any]:
+    known = trained_on.known(model)
+    low, high = trained_on.scaled(np.array([0, 255], np.uint8), known.get("range"))[0].tolist()
+    answer = _answer(model, (low, high))
+    if answer["answer"] == "number":
+        raise ValueError(
+            "The model's outputs are no probabilities of classes: a page of a model of pictures "
+            "needs a softmax, or a sigmoid of one unit."
+        )
+    return {
+        "kind": "picture",
+        **answer,
+        "height": shape[0],
+        "width": shape[1],
+        "centred": (like or known.get("prepared")) == "mnist",
+        "scale": [(high - low) / 255, low],
+        "hidden": [layer.name for layer in model.layers if isinstance(layer, _SILENT)],
+    }
+
+
+def _plane(model: Any) -> dict[str, Any]:
+    low, high = trained_on.known(model).get("range") or (-1.0, 1.0)
+    edge = 0.05 * (high - low) or 1.0
+    answer = _answer(model, (low, high))
+    if len(answer["classes"]) > COLOURS:
+        raise ValueError(
+            f"The plane shows up to {COLOURS} classes; this model has {len(answer['classes'])}."
+        )
+    bounds = [[low - edge, high + edge]] * 2
+    return {"kind": "plane", **answer, "bounds": bounds, "names": ["x₁", "x₂"]}
+
+
+def _answer(model: Any, values: tuple[float, float]) -> dict[str, Any]:
+    """What the outputs are, and of which classes."""
+    known = trained_on.known(model)
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(*values, (4, *model.inputs[0].sample)).astype(np.float32)
+    outputs = model.predict(rows, verbose=0)
+    width = outputs.shape[1] if outputs.ndim == 2 else 0
+    sums = outputs.sum(axis=1) if width > 1 else np.zeros(1)
+    if width == 1:
+        last = getattr(model.layers[-1], "activation", None)
+        kind = "share" if isinstance(last, activations.Sigmoid) else "number"
+    elif width and outputs.min() >= 0 and np.allclose(sums, 1, atol=1e-3):
+        kind = "shares"
+    else:
+        raise ValueError(
+            "The model's outputs are no probabilities of classes, nor one number: it needs a "
+            "softmax, or one unit."
+        )
+    if kind == "number":
+        return {"answer": kind, "classes": []}
+    count = max(width, 2)
+    names = known.get("classes") or [str(k) for k in range(count)]
+    if len(names) != count:
+        raise ValueError(f"The model tells {count} classes apart, and has names of {len(names)}.")
+    return {"answer": kind, "classes": names, "unsure_below": known.get("unsure_below", 0.0)}

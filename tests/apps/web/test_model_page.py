@@ -1,0 +1,91 @@
+"""The page of a trained model: its size, what it holds of the data, and which models get none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.apps.cli import main
+from gpunn.apps.web.model_page import described, model_page
+
+
+def model_of(shape: tuple[int, ...], *chain: Any, **about: Any) -> Any:
+    flat = [layers.Flatten()] if len(shape) > 1 else []
+    model = gpunn.Sequential([layers.Input(shape), *flat, *chain])
+    model.trained_on = about
+    return model
+
+
+@pytest.mark.parametrize("units", [10, 400])
+def test_a_page_is_the_weights_and_300_kilobytes(units: int) -> None:
+    model = model_of((28, 28), layers.Dense(units, "relu"), layers.Dense(10, "softmax"))
+    weights = 4 * model.count_params() * 4 / 3
+    assert len(model_page(model).encode()) <= weights + 300_000
+
+
+def test_the_command_says_what_the_page_holds_of_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaled = layers.Normalization(mean=30.0, variance=4.0)
+    about = {"range": [0.0, 1.0], "classes": ["a</script>", "b"]}
+    model = model_of((9, 9, 1), scaled, layers.Dense(1, "sigmoid"), **about)
+    model.save(tmp_path / "m.gpunn", announce=False)
+    page = tmp_path / "m.html"
+    assert main(["export", str(tmp_path / "m.gpunn"), str(page)]) == 0
+    said = capsys.readouterr().out
+    assert "the names of 2 classes ('a</script>', 'b')" in said
+    assert "normalization" in said and "mean" in said and "(0 to 1)" in said
+    assert f"({len(page.read_bytes()) / 1000:,.0f} kB)" in said
+    assert "a</script>" not in page.read_text(encoding="utf-8")
+
+
+def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
+    model = model_of((28, 28, 1), layers.Dense(3, "softmax"), range=[0.0, 255.0])
+    found = described(model)
+    assert (found["scale"], found["centred"], found["classes"]) == ([1.0, 0.0], False, [*"012"])
+    model.trained_on = {"range": [-1.0, 1.0], "prepared": "mnist"}
+    found = described(model)
+    assert found["centred"] and np.allclose(found["scale"], [2 / 255, -1.0])
+    assert described(model_of((5, 5), layers.Dense(1, "sigmoid")), "mnist")["centred"]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (model_of((8, 8, 3), layers.Dense(2, "softmax")), "colour"),
+        (model_of((784,), layers.Dense(2, "softmax")), r"\(784,\)"),
+        (model_of((8, 8), layers.Dense(3)), "no probabilities"),
+        (model_of((8, 8), layers.Dense(1)), "no probabilities"),
+        (model_of((2,), layers.Dense(3)), "no probabilities"),
+        (model_of((2,), layers.Dense(9, "softmax")), "up to 6 classes"),
+        (model_of((2,), layers.Dense(3, "softmax"), classes=["a"]), "names of 1"),
+        (gpunn.Sequential([layers.Dense(2)]), "not built"),
+    ],
+)
+def test_a_model_without_a_page_is_told_why(model: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        model_page(model)
+
+
+def test_a_model_of_two_inputs_has_no_page() -> None:
+    a, b = layers.Input((2,)), layers.Input((2,))
+    with pytest.raises(ValueError, match="one input and one output; this one has 2 and 1"):
+        model_page(gpunn.Model([a, b], layers.Dense(1)(layers.Add()([a, b]))))
+
+
+def test_no_page_is_written_of_a_wrong_name_or_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, page = tmp_path / "m.gpunn", tmp_path / "m.html"
+    model_of((8, 8, 3), layers.Dense(2, "softmax")).save(file)
+    before = file.read_bytes()
+    assert main(["export", str(file), str(file)]) == 1
+    assert "ends in .html" in capsys.readouterr().err
+    assert main(["export", str(file), str(page)]) == 1
+    assert "colour" in capsys.readouterr().err
+    assert file.read_bytes() == before and not page.exists()

@@ -1,0 +1,216 @@
+"""A model's page in a browser: it answers as `predict` does, by mouse, touch and keyboard."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser.pages import until
+from PIL import Image
+
+import gpunn
+from gpunn import layers
+from gpunn.apps.pictures import as_mnist
+from gpunn.apps.web.model_page import model_page
+from gpunn.datasets import mnist
+
+pytestmark = pytest.mark.more
+
+EVIL = (
+    "<img src=x onerror=document.title='run'>",
+    "</script><script>document.title='run'</script>",
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    """A model of MNIST's digits."""
+    gpunn.utils.set_random_seed(0)
+    (x, y), _ = mnist.load_data()
+    chain = [layers.Conv2D(8, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()]
+    model = gpunn.Sequential(
+        [layers.Input((28, 28, 1)), *chain, layers.Dense(32, "relu"), layers.Dense(10, "softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x[:10000, ..., None] / np.float32(255), y[:10000], epochs=3, verbose=0)
+    model.trained_on = {**model.trained_on, "prepared": "mnist"}
+    return model
+
+
+@pytest.fixture
+def shown(opened: Any, tmp_path: Path) -> Any:
+    def show(model: Any, **options: Any) -> Any:
+        path = tmp_path / "page.html"
+        path.write_text(model_page(model, EVIL[0]), encoding="utf-8")
+        return opened(path.as_uri(), "html[data-ready]", **options)
+
+    return show
+
+
+def grey(pixels: np.ndarray) -> dict[str, Any]:
+    height, width = pixels.shape
+    return {"height": height, "width": width, "values": pixels.ravel().tolist()}
+
+
+def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> None:
+    page = shown(digits)
+    images, labels = mnist.load_data()[1]
+    random = np.random.default_rng(0)
+    right = 0
+    for image, label in zip(images[:20], labels[:20], strict=True):
+        paper = Image.new("L", (280, 280))
+        side = int(random.integers(60, 220))
+        place = tuple(int(v) for v in random.integers(0, 280 - side, 2))
+        paper.paste(Image.fromarray(image).resize((side, side)), place)
+        own = as_mnist(paper)
+        assert own is not None
+        found = page.evaluate("p => [...shown.prepared(p).values]", grey(np.asarray(paper)))
+        near = np.abs(np.reshape(found, (28, 28)) - own.astype(int))
+        # Rows or columns first: versions of Pillow differ in it, and so in how they round.
+        assert near.max() <= 8 and near.mean() < 0.1
+        answer = page.evaluate("p => [...shown.answer(p)]", grey(own))
+        expected = digits.predict(own[None, ..., None] / np.float32(255), verbose=0)[0]
+        assert np.allclose(answer, expected, atol=1e-5)
+        right += int(np.argmax(answer) == label)
+    assert right >= 19
+
+
+def test_each_layer_is_shown_as_it_is(shown: Any, digits: Any) -> None:
+    page = shown(digits)
+    image = mnist.load_data()[1][0][3]
+    page.evaluate("p => shown.answer(p)", grey(image))
+    found = page.evaluate("model.layers.map(l => ({name: l.name, values: [...l.values]}))")
+    x = image[None, ..., None] / np.float32(255)
+    for layer, entry in zip(digits.layers, found, strict=True):
+        x = np.asarray(layer(x))
+        assert entry["name"] == layer.name
+        assert np.allclose(entry["values"], x.ravel(), atol=1e-5)
+
+
+SEVEN = [[(80, 80), (130, 82), (190, 80), (165, 130), (140, 180), (125, 220)]]
+ONE = [[(140, 60), (138, 140), (136, 220)]]
+ZERO = [[(140 + 55 * math.sin(a / 5), 140 - 75 * math.cos(a / 5)) for a in range(33)]]
+
+
+def by_mouse(page: Any, strokes: Any) -> None:
+    box, mouse = page.locator("#pad").bounding_box(), page.mouse
+    for points in strokes:
+        for i, (x, y) in enumerate(points):
+            mouse.move(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280)
+            if i == 0:
+                mouse.down()
+        mouse.up()
+
+
+def by_touch(page: Any, strokes: Any) -> None:
+    session = page.context.new_cdp_session(page)
+    box = page.locator("#pad").bounding_box()
+    for points in strokes:
+        for i, (x, y) in enumerate(points):
+            at = {"x": box["x"] + x * box["width"] / 280, "y": box["y"] + y * box["height"] / 280}
+            kind = "touchMove" if i else "touchStart"
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+ANSWER = "document.getElementById('answer').textContent"
+
+
+@pytest.mark.parametrize("strokes", [SEVEN, ONE, ZERO])
+@pytest.mark.parametrize("draw", [by_mouse, by_touch])
+def test_a_digit_is_drawn(shown: Any, digits: Any, draw: Any, strokes: Any) -> None:
+    label = "710"[[SEVEN, ONE, ZERO].index(strokes)]
+    options = {"has_touch": True, "viewport": {"width": 390, "height": 600}}
+    page = shown(digits, **(options if draw is by_touch else {}))
+    draw(page, strokes)
+    until(page, f"{ANSWER} === '{label}'", 10)
+    assert page.evaluate("scrollY") == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#bars tr").count() == 3
+    assert page.locator("#bars th").first.inner_text() == label
+    drawn = np.reshape(page.evaluate("[...shown.pad.picture.values]"), (280, 280))
+    own = as_mnist(Image.fromarray(drawn.astype(np.uint8)))
+    assert own is not None
+    expected = digits.predict(own[None, ..., None] / np.float32(255), verbose=0)[0]
+    bar = page.locator("#bars progress").first.evaluate("e => e.value")
+    assert abs(bar - expected.max()) < 0.02
+    page.click("#undo")
+    until(page, f"{ANSWER} === 'Nothing is drawn yet.'", 10)
+
+
+def test_a_digit_is_drawn_by_keyboard_alone(shown: Any, digits: Any) -> None:
+    page = shown(digits)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "pad"
+    for _ in range(9):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")
+    for _ in range(18):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    until(page, f"{ANSWER} === '1'", 10)
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(ANSWER) == "1"
+    page.keyboard.press("Control+z")
+    until(page, f"{ANSWER} === 'Nothing is drawn yet.'", 10)
+
+
+@pytest.mark.parametrize("shape", [(12, 20), (300, 290, 1)])
+def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) -> None:
+    model = gpunn.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(2, "softmax")])
+    model.trained_on = {"range": [0.0, 255.0], "prepared": "scaled", "classes": [*EVIL]}
+    page = shown(model)
+    pixels = np.random.default_rng(0).integers(0, 256, (280, 280)).astype(np.uint8)
+    image = Image.fromarray(pixels).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    found = page.evaluate("p => [...shown.prepared(p).values]", grey(pixels))
+    assert np.abs(np.reshape(found, shape[:2]) - np.asarray(image).astype(int)).max() <= 1
+    by_mouse(page, SEVEN)
+    until(page, f"{ANSWER}.startsWith('<')", 10)  # names are texts
+    assert {*page.locator("#bars th").all_inner_texts()} == {*EVIL}
+    corner = "seen.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    assert page.evaluate(corner) == 0
+    page.click("text=dark ink on light paper")
+    until(page, f"{corner} === 255", 10)
+    assert page.inner_text("h1") == page.title() == EVIL[0]
+
+
+@pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid"), (1, None)])
+def test_the_plane_is_what_predict_says(shown: Any, units: int, activation: Any) -> None:
+    chain = [layers.Input((2,)), layers.Dense(8, "tanh"), layers.Dense(units, activation)]
+    model = gpunn.Sequential(chain)
+    model.trained_on = {"range": [-3.0, 5.0]}
+    page = shown(model)
+    places = np.array(page.evaluate("[...shown.plane.places]"), np.float32).reshape(-1, 2)
+    assert places.min() < -3 and places.max() > 5
+    found = np.reshape(page.evaluate("[...shown.all(shown.plane.places)]"), (-1, units))
+    assert np.allclose(found, model.predict(places, verbose=0), atol=1e-5)
+    before = page.inner_text("#where")
+    page.locator("#plane").click(position={"x": 60, "y": 60})
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#where") != before
+    assert page.locator("#bars tr").count() == (0 if activation is None else max(units, 2))
+    field = page.locator("input").first
+    field.fill("9")
+    field.press("Enter")
+    assert "smaller" in page.inner_text("#model [role=status]")
+    field.fill("-9")
+    field.press("Enter")
+    assert page.evaluate("shown.plane.bounds[0][0]") == -9
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_serious_fault_for_those_who_do_not_see_it(
+    shown: Any, digits: Any, scheme: str, width: int
+) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    view = {"width": width, "height": 900}
+    page = shown(digits, color_scheme=scheme, viewport=view, bypass_csp=True)
+    by_mouse(page, SEVEN)
+    until(page, f"{ANSWER} === '7'", 10)
+    found = axe.run(page)["violations"]
+    bad = ("serious", "critical")
+    assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad] == []
