@@ -84,6 +84,11 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
             f"A page shows models of one input and one output; this one has {len(model.inputs)} "
             f"and {len(model.outputs)}."
         )
+    if model.plan.host is not None:
+        raise ValueError(
+            "A page cannot show this model: it takes texts, whole numbers or gaps, which have no "
+            "pad and no plane."
+        )
     sample = tuple(model.inputs[0].sample)
     if sample == (2,):
         return _plane(model)

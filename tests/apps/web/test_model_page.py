@@ -64,6 +64,7 @@ def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
         (model_of((2,), layers.Dense(3)), "no probabilities"),
         (model_of((2,), layers.Dense(9, "softmax")), "up to 6 classes"),
         (model_of((2,), layers.Dense(3, "softmax"), classes=["a"]), "names of 1"),
+        (model_of((2,), layers.SimpleImputer(statistics=0.0), layers.Dense(1)), "texts"),
         (gpunn.Sequential([layers.Dense(2)]), "not built"),
     ],
 )
