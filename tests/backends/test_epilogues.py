@@ -27,8 +27,8 @@ def expected(**counts: int) -> dict[str, float]:
 @pytest.mark.parametrize("offered", [KINDS, ("bias",), ("relu",), ("bias_gradient",), ()])
 def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...]) -> None:
     backend, spy = card(*offered)
-    reference = trained(gpunn.backends.get_backend("numpy"), [])
-    assert distance(trained(backend, []), reference) < 1e-6
+    reference = trained(gpunn.backends.get_backend("numpy"))
+    assert distance(trained(backend), reference) < 1e-6
     counts = {"bias": 1, "relu": 1, "bias_gradient": 2}
     done = {kind: count for kind, count in counts.items() if kind in offered}
     assert shares(spy) == expected(**done, plain=5 - sum(done.values()))
@@ -54,8 +54,8 @@ def test_what_fits_no_epilogue_is_done_by_kernels(
     hidden: Callable[[], list[Any]], counts: dict[str, int]
 ) -> None:
     backend, spy = card(*KINDS)
-    reference = trained(gpunn.backends.get_backend("numpy"), hidden())
-    assert distance(trained(backend, hidden()), reference) < 1e-6
+    reference = trained(gpunn.backends.get_backend("numpy"), hidden)
+    assert distance(trained(backend, hidden), reference) < 1e-6
     assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
 
 
@@ -88,8 +88,12 @@ def test_a_layer_of_ones_own_has_the_forward_epilogues_of_dense(
     activation: Callable[[Any], Any], counts: dict[str, int]
 ) -> None:
     backend, spy = card(*KINDS)
-    reference = trained(gpunn.backends.get_backend("numpy"), [OwnDense(activation)])
-    assert distance(trained(backend, [OwnDense(activation)]), reference) < 1e-6
+
+    def hidden() -> list[Any]:
+        return [OwnDense(activation)]
+
+    reference = trained(gpunn.backends.get_backend("numpy"), hidden)
+    assert distance(trained(backend, hidden), reference) < 1e-6
     assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
 
 
@@ -127,6 +131,6 @@ def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_factors_are_rounded_there_too(precision: str) -> None:
     backend, spy = card(*KINDS)
-    plain = trained(emulated.make_backend("plain"), [], precision)
-    assert distance(trained(backend, [], precision), plain) < 1e-6
+    plain = trained(emulated.make_backend("plain"), precision=precision)
+    assert distance(trained(backend, precision=precision), plain) < 1e-6
     assert spy.done["relu"] > 0

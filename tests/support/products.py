@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import emulated
@@ -34,11 +35,13 @@ def card(*epilogues: str) -> tuple[Any, Spy]:
     return backend, spy
 
 
-def trained(backend: Backend, hidden: list[Any], precision: str | None = None) -> list[np.ndarray]:
+def trained(
+    backend: Backend, hidden: Callable[[], list[Any]] = list, precision: str | None = None
+) -> list[np.ndarray]:
     """The weights after 10 steps; a batch of 8 of 20 numbers, then 2 layers of 6 and 5."""
-    gpunn.utils.set_random_seed(1)
+    gpunn.utils.set_random_seed(1)  # before layers are made, as each draws its seed then
     model = gpunn.Sequential(
-        [layers.Input((20,)), *hidden, layers.Dense(6, activation="relu"), layers.Dense(5)],
+        [layers.Input((20,)), *hidden(), layers.Dense(6, activation="relu"), layers.Dense(5)],
         backend=backend,
     )
     loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -173,21 +173,16 @@ class NumpyBackend(
 
     @without_blas
     def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
-        generator = self._scratch.arrays.get(_GENERATOR)
-        if generator is None:  # it has a state of its own, as work arrays have
+        held = self._scratch.arrays.get(_GENERATOR)
+        if held is None:  # each thread its own, as it has work arrays of its own
             generator = np.random.Generator(np.random.Philox(key=0))
-            self._scratch.arrays[_GENERATOR] = generator
-        generator.bit_generator.state = {
-            "bit_generator": "Philox",
-            "state": {
-                "counter": np.array([0, 0, counters[BATCHES], stream], np.uint64),
-                "key": np.array([seed, 0], np.uint64),
-            },
-            "buffer": np.zeros(4, np.uint64),
-            "buffer_pos": 4,
-            "has_uint32": 0,
-            "uinteger": 0,
-        }
+            state = generator.bit_generator.state
+            held = self._scratch.arrays[_GENERATOR] = generator, generator.bit_generator, state
+        generator, philox, state = held  # the state is that of a buffer used up
+        counter = state["state"]["counter"]
+        counter[2], counter[3] = counters[BATCHES], stream
+        state["state"]["key"][0] = seed
+        philox.state = state
         generator.random(out=uniform, dtype=np.float32)
 
     def _dropout_gradient(self, given: Given) -> None:
