@@ -1,100 +1,102 @@
-"""How fast networks learn on a page, without anything drawn.
+"""How fast networks learn on a page, by gpunn and by others, and what such pages weigh.
 
-    python -m benchmarks.pages.steps             # in Chromium, driven by Playwright
-    python -m benchmarks.pages.steps --in node
-    python -m benchmarks.pages.steps --publish   # writes results/pages.json too
+    python -m benchmarks.pages.steps                     # in Chromium, driven by Playwright
+    python -m benchmarks.pages.steps --publish           # writes results/pages.json and pages.md
 
-- `playground`: epochs a second of 2-8-8-8-8-8-8-1 on 250 points, batch 10;
-- `w2`: milliseconds of a step of 784-128-dropout 0.2-10, Adam, batch 32, on made-up data.
+- `playground`: the network 2-8-8-8-8-8-8-1 with tanh on 250 points, batch 10, SGD;
+- `w2`: 784-128-dropout 0.2-10, Adam, batch 32, on made-up rows;
+- pictures a second of the playground while it learns, as it is when it is opened;
+- bytes of the pages and of what they load.
 
-Of nine rounds the median counts, and the best one is beside it. Nothing else may run meanwhile.
+npm installs TensorFlow.js into runs/pages. ``--network-code`` names the network code of
+tensorflow/playground (``src/nn.ts``) as an ES module; without it that contestant is absent.
+Each has a page of its own, with the same rows and first weights, and takes turns with the others;
+the losses after the first steps stand beside the times. Nothing else may run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import gpunn.apps.web
 from benchmarks import RESULTS
 from benchmarks.common import machine
-from gpunn.apps.web.modules import inlined
-from gpunn.apps.web.parts import parts
 
-MODULE = Path(gpunn.apps.web.__file__).parent / "gpunn.wasm"
-SCRIPT = Path(__file__).with_suffix(".js")
-IN_NODE = """
-const { readFileSync } = await import("node:fs");
-const { wasm, parts } = JSON.parse(readFileSync(0, "utf8"));
-console.log(JSON.stringify(await measure(Buffer.from(wasm, "base64"), parts)));
-"""
-IN_BROWSER = """({ wasm, parts }) =>
-    globalThis.measure(Uint8Array.from(atob(wasm), (c) => c.charCodeAt(0)), parts)"""
+from .browser import chromium, frames, opened
+from .contestants import NETWORK_CODE, PACKAGES, contestants, sizes
+from .table import markdown
 
-
-def given() -> dict[str, Any]:
-    return {"wasm": base64.b64encode(MODULE.read_bytes()).decode(), "parts": parts()}
-
-
-def in_node() -> tuple[str, dict[str, list[float]]]:
-    done = subprocess.run(
-        ["node", "--input-type=module", "--eval", inlined(SCRIPT) + IN_NODE],
-        input=json.dumps(given()), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
-    return f"node {version.stdout.strip()}", json.loads(done.stdout)
-
-
-def in_chromium() -> tuple[str, dict[str, list[float]]]:
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        raise SystemExit("There is no chromium: apt install chromium, or --in node.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_context(offline=True).new_page()
-        text = inlined(SCRIPT) + "\nglobalThis.measure = measure;"
-        page.add_script_tag(content=text, type="module")
-        page.wait_for_function("() => Boolean(globalThis.measure)")
-        found = page.evaluate(IN_BROWSER, given())
-        version = f"Chromium {browser.version}"
-        browser.close()
-    return version, found
-
-
-def table(where: str, found: dict[str, Sequence[float]]) -> dict[str, Any]:
-    """What the rounds' milliseconds come to."""
-    epochs = sorted(1e6 / ms for ms in found["playground"])  # of a thousand each
-    steps = sorted(ms / 200 for ms in found["w2"])
-    return {
-        "in": where,
-        "machine": machine.describe(),
-        "epochs a second": {"median": round(median(epochs)), "best": round(epochs[-1])},
-        "ms of a step of W2": {"median": round(median(steps), 3), "best": round(steps[0], 3)},
-        "bytes of gpunn.wasm": MODULE.stat().st_size,
-    }
+FIRST = {"playground": 20, "w2": 100}  # epochs, steps: after these the losses are compared
+SECONDS = 0.5  # about so long is a sample
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--in", dest="where", choices=("chromium", "node"), default="chromium")
-    parser.add_argument("--publish", action="store_true", help="write results/pages.json")
+    parser.add_argument("--network-code", type=Path, help="the playground's nn.ts, as ES module")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--publish", action="store_true", help="write results/pages.*")
     asked = parser.parse_args(arguments)
     before = machine.load()
-    found = table(*(in_node() if asked.where == "node" else in_chromium()))
-    found["complaint"] = machine.complaint(before, None)
-    text = json.dumps(found, indent=1) + "\n"
-    print(text, end="")
+    there, absent = contestants(asked.network_code)
+    with chromium() as browser:
+        pages = {name: opened(browser, each) for name, each in there.items()}
+        found: dict[str, Any] = {
+            "machine": machine.describe(),
+            "in": f"Chromium {browser.version}",
+            "packages": {} if "TensorFlow.js" in absent else PACKAGES,
+            "absent": absent,
+            "speed": speed(pages, asked.rounds),
+        }
+        for page in pages.values():
+            page.context.close()
+        found["frames"] = frames(browser, asked.rounds)
+    found |= {"sizes": sizes(), "complaint": machine.complaint(before, None)}
+    print(markdown(found), end="")
     if asked.publish:
+        text = json.dumps(found, indent=1) + "\n"
         (RESULTS / "pages.json").write_text(text, encoding="utf-8")
+        (RESULTS / "pages.md").write_text(markdown(found), encoding="utf-8")
+
+
+def speed(pages: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Milliseconds of an epoch of the playground's network and of a step of W2, by contestant."""
+    found = {}
+    for workload in FIRST:
+        racing = {
+            name: page
+            for name, page in pages.items()
+            if workload == "playground" or name != NETWORK_CODE
+        }
+        losses = {name: first(page, workload) for name, page in racing.items()}
+        counts = {name: warmed(page, workload) for name, page in racing.items()}
+        samples: dict[str, list[float]] = {name: [] for name in racing}
+        for _ in range(rounds):
+            for name, page in racing.items():
+                samples[name].append(timed(page, workload, counts[name]))
+        found[workload] = {"samples": samples, "loss": losses, "first": FIRST[workload]}
+    return found
+
+
+def first(page: Any, workload: str) -> float:
+    """The loss after the first few."""
+    timed(page, workload, FIRST[workload])
+    return float(page.evaluate("(workload) => loss(workload)", workload))
+
+
+def warmed(page: Any, workload: str) -> int:
+    """How many make a sample, when the browser has compiled what there is to compile."""
+    count = 1
+    for _ in range(4):
+        count = max(1, round(1000 * SECONDS / timed(page, workload, count)))
+    return count
+
+
+def timed(page: Any, workload: str, count: int) -> float:
+    """Milliseconds of one, as a mean of so many."""
+    return float(page.evaluate("(asked) => timed(asked)", [workload, count])) / count
 
 
 if __name__ == "__main__":
