@@ -330,7 +330,21 @@ def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
     assert "say --data FILE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", ["target", "columns", "columns/0/name", "columns/0/kind"])
+def test_the_file_knows_the_ranges_of_the_training_rows(iris):
+    model = gpunn.saving.load_model(iris[0] / "out" / "model.gpunn")
+    x = np.array([row[:4] for row in iris[2]])
+    for column, values in zip(model.trained_on["table"]["columns"], x.T, strict=True):
+        low, high = column["range"]
+        assert values.min() <= low < values.mean() < high <= values.max()
+        assert {low, high} <= {*values} and column["whole"] is False
+    found = column_of("floor", ["3", "0", "", "7", "3", "12", "4"])
+    assert feature_of(found, np.arange(5)).range == (0, 7, True)
+    assert feature_of(found, np.array([2])).range is None
+
+
+@pytest.mark.parametrize(
+    "place", ["target", "columns", "columns/0/name", "columns/0/kind", "columns/0/range"]
+)
 def test_what_a_model_says_of_its_table_is_checked(iris, tmp_path, capsys, place):
     model = gpunn.saving.load_model(iris[0] / "out" / "model.gpunn")
     *way, last = (int(k) if k.isdecimal() else k for k in place.split("/"))

@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 from gpunn.apps import trained_on
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.web.model_page import model_page
+from gpunn.apps.web.table_form import said_of_table
 from gpunn.common.names import counted
 from gpunn.common.whole_files import write_whole
 from gpunn.saving import load_model
@@ -25,6 +27,8 @@ the browser. A model of grey pictures gets a pad to draw on by mouse, touch, pen
 or keys, what it says of the drawing with probabilities, and what each of its
 layers makes of it; drawings are prepared as `gpunn predict` prepares pictures.
 A model of two numbers gets the plane and what it says of each place there.
+A model of tables gets a form with a field for each column, and how the answer
+changes along each.
 
 Who has the page has the model: its weights and the names of its classes. What
 it holds of the data is printed.
@@ -45,12 +49,22 @@ def run(args: argparse.Namespace) -> int:
     if not args.page.lower().endswith(ENDINGS):
         raise ValueError(f"{args.page}: the name of a page ends in {' or '.join(ENDINGS)}.")
     model = load_model(args.model)
-    name = os.path.splitext(os.path.basename(args.model))[0]
-    text = model_page(model, name, args.like).encode()
+    text = model_page(model, _name(args.model), args.like).encode()
     write_whole(args.page, [text])
     print(f"Saved {args.page} ({len(text) / 1000:,.0f} kB): open it in a browser.")
     print(_said_of_data(model))
     return 0
+
+
+def _name(path: str) -> str:
+    """What a page is called: by its model's file, or where all are called alike by the folder.
+
+    >>> _name("digits.gpunn"), _name("runs/mnist/model.gpunn")
+    ('digits', 'mnist')
+    """
+    folder, file = os.path.split(os.path.abspath(path))
+    name = os.path.splitext(file)[0]
+    return os.path.basename(folder) or name if name == "model" else name
 
 
 def _said_of_data(model: Any) -> str:
@@ -60,11 +74,14 @@ def _said_of_data(model: Any) -> str:
     if names := known.get("classes"):
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         held.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
-    held += [
-        f"{place} ({said})"
-        for place, said in model.data_held().items()
-        if not place.startswith("trained_on/")
-    ]
+    if table := TableModel.of(model):  # layers for each column: told together
+        held += said_of_table(table)
+    else:
+        held += [
+            f"{place} ({said})"
+            for place, said in model.data_held().items()
+            if not place.startswith("trained_on/")
+        ]
     if "range" in known:
         held.append(f"the range of its values ({known['range'][0]:g} to {known['range'][1]:g})")
     return f"It holds of the data: {', '.join(held) or 'nothing but what the weights learned'}."

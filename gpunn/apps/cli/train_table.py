@@ -48,9 +48,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     classes = len(target.classes)
     rows = split(target.y, classes, args.split == "order", settings.seed)
     features = [feature_of(c, target.rows[rows["train"]]) for c in used]
-    columns_read = {f.name: f.kind for f in features}
-    categories = {f.name: f.categories for f in features if f.categories is not None}
-    known = TableModel(target.name, target.task, columns_read, categories)
+    known = TableModel.to_learn(target.name, target.task, features)
     y = target.y if classes else target.y.astype(np.float32)
     settings = settings.for_data(len(rows["train"]))
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
@@ -201,7 +199,7 @@ def _network(model: Model, width: int, settings: Settings, best: int, epochs: in
 def _held(known: TableModel, target: Target) -> str:
     """What the file has of the data's values: somebody may not want to give that away."""
     categories = len(known.categories)
-    held = ["the columns' names", "medians, means and deviations"]
+    held = ["the columns' names", "ranges, medians, means and deviations"]
     if categories:
         held.append(f"the categories of {counted(categories, 'column')}")
     if target.classes:

@@ -53,7 +53,7 @@ def train(
     inputs, encoded = ends or (plain, plain)
     outputs = net(encoded)
     if not classes:
-        outputs = Rescaling([deviation], [mean], name="in the target's units")(outputs)
+        outputs = Rescaling(deviation, mean, name="in the target's units")(outputs)
     model = Model(inputs, outputs, name=name)
     compile_for(model, classes, settings)
     return model, best, epochs

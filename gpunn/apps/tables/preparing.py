@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn.common.names import closest, either
-from gpunn.common.stored import ByName, Several, Text
+from gpunn.common.stored import ByName, Number, Several, Text
 from gpunn.layers import (
     Concatenate,
     Input,
@@ -26,6 +26,14 @@ from .reading import Table, TableError
 WIDEST = 20.0  # deviations between the least and the largest number of a column
 
 
+class Range(NamedTuple):
+    """From where to where the numbers of a column went in training, and whether all were whole."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+
 @dataclass
 class Feature:
     """A column that a model reads, and what training knows of it.
@@ -36,6 +44,7 @@ class Feature:
         mean, deviation: of a number, what it is scaled by.
         categories: of a category, those that have a place; None for a number.
         gaps: of a number, whether one was missing in training: then the model is told where.
+        range: of a number, the least and the largest; None if none is known.
     """
 
     name: str
@@ -44,6 +53,7 @@ class Feature:
     deviation: float = 1.0
     categories: list[str] | None = None
     gaps: bool = False
+    range: Range | None = None
 
     @property
     def kind(self) -> str:
@@ -62,7 +72,17 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     filled = np.where(missing, median, values)
     # What is nearly always the same, as a pixel at the border, is not made large where it is not.
     deviation = max(float(filled.std()), float(np.ptp(filled)) / WIDEST) or 1.0
-    return Feature(column.name, median, float(filled.mean()), deviation, gaps=bool(missing.any()))
+    return Feature(
+        column.name, median, float(filled.mean()), deviation, gaps=bool(missing.any()),
+        range=_range(values[np.isfinite(values)]),
+    )  # fmt: skip
+
+
+def _range(values: np.ndarray) -> Range | None:
+    if not len(values):
+        return None
+    whole = bool((values == np.floor(values)).all())
+    return Range(float(values.min()), float(values.max()), whole)
 
 
 class Names:
@@ -137,16 +157,34 @@ class TableModel:
         task: ``"classification"`` or ``"regression"``.
         columns: kind of each column that it reads, by name: ``"number"`` or ``"category"``.
         categories: those that it knows, by column.
+        ranges: of the numbers that it was trained on, by column.
     """
 
     target: str
     task: str
     columns: dict[str, str]
     categories: dict[str, list[str]]
+    ranges: dict[str, Range] = field(default_factory=dict)
+
+    @classmethod
+    def to_learn(cls, target: str, task: str, features: Sequence[Feature]) -> TableModel:
+        """That of a model that is trained on these columns."""
+        return cls(
+            target,
+            task,
+            {feature.name: feature.kind for feature in features},
+            {f.name: f.categories for f in features if f.categories is not None},
+            {f.name: f.range for f in features if f.range is not None},
+        )
 
     def document(self) -> dict[str, Any]:
         """As it stands in the model's file; the categories are the layers'."""
-        columns = [{"name": name, "kind": kind} for name, kind in self.columns.items()]
+        columns: list[dict[str, Any]] = []
+        for name, kind in self.columns.items():
+            columns.append({"name": name, "kind": kind})
+            if name in self.ranges:
+                low, high, whole = self.ranges[name]
+                columns[-1] |= {"range": [low, high], "whole": whole}
         return {"target": self.target, "task": self.task, "columns": columns}
 
     @classmethod
@@ -163,12 +201,15 @@ class TableModel:
         entries = ByName().check(document, place)
         target = Text().check(entries.get("target"), f"{place}/target")
         task = _one_of(entries.get("task"), f"{place}/task", "classification", "regression")
-        columns = {}
+        columns, ranges = {}, {}
         listed = Several(ByName()).check(entries.get("columns"), f"{place}/columns")
         for i, entry in enumerate(listed):
             here = f"{place}/columns/{i}"
             name = Text().check(entry.get("name"), f"{here}/name")
             columns[name] = _one_of(entry.get("kind"), f"{here}/kind", "number", "category")
+            if "range" in entry:
+                ends = Several(Number(finite=True), 2).check(entry["range"], f"{here}/range")
+                ranges[name] = Range(min(ends), max(ends), entry.get("whole") is True)
         if Names(columns).inputs != list(model.graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
         lookups = [layer for layer in model.layers if isinstance(layer, StringLookup)]
@@ -179,7 +220,7 @@ class TableModel:
             name: lookup.get_vocabulary(include_special_tokens=False)
             for name, lookup in zip(named, lookups, strict=True)
         }
-        return cls(target, task, columns, categories)
+        return cls(target, task, columns, categories, ranges)
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
         """What the model is given of a table, and what is to be said of it.

@@ -10,10 +10,12 @@ import numpy as np
 from gpunn import activations, layers
 from gpunn.apps import trained_on
 from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.common.markup import element, joined
 
-from .page import pack, page
+from .page import as_json, pack, page
 from .program import forward_program
+from .table_form import POINTS, table_form
 
 _HERE = Path(__file__).parent
 PLACES = 72 * 72  # of the plane that are computed at once: SIDE of js/playground/plane.js
@@ -25,7 +27,8 @@ _SILENT = (layers.Flatten, layers.Reshape, layers.Dropout, layers.Rescaling)
 def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
     """The page of a model, to be written as UTF-8 and opened from disk.
 
-    A model of grey pictures gets a pad to draw on, one of two numbers the plane.
+    A model of grey pictures gets a pad to draw on, one of two numbers the plane, one that was
+    trained on a table a form.
 
     Args:
         model: whose weights have values; it is not changed.
@@ -42,7 +45,8 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
     '&lt;three&gt;'
     """
     description = described(model, like)
-    rows = PLACES if description["kind"] == "plane" else 1
+    rows = {"plane": PLACES, "table": POINTS}.get(description["kind"], 1)
+    program = forward_program(model, rows)
     return page(
         name,
         joined(
@@ -59,10 +63,10 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
             ),
         ),
         scripts=[_HERE / "js" / "model" / "main.js"],
-        styles=[_HERE / "model.css"],
+        styles=[_HERE / "model.css", _HERE / "form.css"],
         data={
-            "description": description,
-            "program": forward_program(model, rows),
+            "constants": program.pop("constants"),  # weights, which no packing makes smaller
+            "known": pack(as_json({"description": description, "program": program}).encode()),
             "engine": pack((_HERE / "gpunn.wasm").read_bytes()),
         },
         wasm=True,
@@ -77,8 +81,9 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
         ValueError: for a model that no page can show, and why.
     """
     model.require_values("A page")
-    if "table" in model.trained_on:
-        raise ValueError("A page cannot show this model: it was trained on a table.")
+    table = TableModel.of(model)
+    if table is not None:
+        return table_form(model, table)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"A page shows models of one input and one output; this one has {len(model.inputs)} "

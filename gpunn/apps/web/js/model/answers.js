@@ -1,10 +1,25 @@
 // What a model answers, in words and bars.
-import { fill, make, written } from "../playground/dom.js";
+import { fill, make } from "../playground/dom.js";
 
 const TOP = 3; // classes that are shown
 
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+
+const LARGEST = 1e15; // from where on numbers are written by powers of ten
+
+/**
+ * A number for readers, as 0.0123, 1,234,500 or 1.2e-7.
+ * @param {number} value
+ * @param {number} [digits] that count
+ */
+export function readable(value, digits = 5) {
+  const size = Math.abs(value);
+  const power = size !== 0 && (size < 1e-4 || size >= LARGEST);
+  const text = power ? value.toExponential(digits - 1)
+    : new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value);
+  return text.replace(/^-/, "−");
+}
 
 /**
  * The answer as shares of the classes.
@@ -37,7 +52,7 @@ export class Answers {
     }
     const found = shares(this.description, output);
     if (!found.length) {
-      this.#say(written(output[0], 5));
+      this.#say(readable(output[0]));
       return;
     }
     const names = this.description.classes;

@@ -4,6 +4,7 @@ import { Kernels } from "../engine/memory.js";
 import { unpacked } from "../packed.js";
 import { find } from "../playground/dom.js";
 import { area } from "./area.js";
+import { form } from "./form.js";
 import { picture } from "./picture.js";
 
 /**
@@ -16,11 +17,12 @@ import { picture } from "./picture.js";
  */
 
 /** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => unknown}} */
-const SHOWN = { picture, plane: area };
+const SHOWN = { picture, plane: area, table: form };
 
 try {
-  const { description, program, engine } = JSON.parse(find("data").textContent);
-  const model = new ForwardProgram(await Kernels.load(await unpacked(engine)), program);
+  const { constants, known, engine } = JSON.parse(find("data").textContent);
+  const { description, program } = JSON.parse(new TextDecoder().decode(await unpacked(known)));
+  const model = new ForwardProgram(await Kernels.load(await unpacked(engine)), { ...program, constants });
   const shown = SHOWN[description.kind](find("model"), model, description);
   Object.assign(globalThis, { model, shown });
   document.documentElement.dataset.ready = "true";

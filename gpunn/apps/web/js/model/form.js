@@ -1,0 +1,248 @@
+// A model of tables: a form with a field for each column, the answer, and how that changes with each
+// column while the others stay.
+import { choice, fill, labelled, make, makeSvg, tick } from "../playground/dom.js";
+import { Answers, percent, readable, shares } from "./answers.js";
+import { curve, said } from "./curve.js";
+import { encoded } from "./encodings.js";
+
+/** @typedef {import("./encodings.js").Value} Value null is missing */
+
+/**
+ * @typedef {{kind: "number", name: string, first: number, low: number, high: number, step: number,
+ *   gaps: boolean}} NumberColumn the slider's bounds and step, where it begins, and whether the model
+ *   was told where numbers were missing
+ * @typedef {{kind: "category", name: string, categories: string[]}} CategoryColumn
+ * @typedef {NumberColumn | CategoryColumn} Column
+ * @typedef {import("./main.js").Description & {target: string, unsure_below?: number,
+ *   columns: Column[], most?: number[]}} TableDescription
+ *   `most` are the columns that matter most, where there are too many to show all
+ */
+
+const POINTS = 41; // of a curve over numbers
+const FRAME = 12; // milliseconds of computing between two pictures of the browser
+const MISSING = "missing or another";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../engine/forward.js").ForwardProgram} model of as many rows as there shall be at once
+ * @param {TableDescription} description
+ */
+export function form(root, model, description) {
+  return new Form(root, model, description);
+}
+
+class Form {
+  #model;
+  #description;
+  #answers;
+  #said = make("p", { class: "quiet" });
+  #count = make("p", { class: "quiet", role: "status" });
+  #grid = make("div", { class: "columns" });
+  #shown = /** @type {{k: number, drawing: SVGElement}[]} */ ([]);
+  #frame = 0;
+
+  /**
+   * @param {HTMLElement} root
+   * @param {import("../engine/forward.js").ForwardProgram} model
+   * @param {TableDescription} description
+   */
+  constructor(root, model, description) {
+    this.#model = model;
+    this.#description = description;
+    this.#answers = new Answers(description);
+    const { columns, target, most } = description;
+    /** @type {Value[]} what is in the fields */
+    this.values = columns.map(first);
+    const search = make("input", { type: "search", autocomplete: "off", oninput: () => this.#find(search.value) });
+    const again = make("button", { type: "button", onclick: () => {
+      this.values = columns.map(first);
+      this.#find(search.value);
+    } }, "Begin again");
+    fill(root,
+      make("section", { class: "told" }, make("h2", {}, target), this.#answers.element),
+      make("div", { class: "fields" }, most && labelled(`Find one of the ${readable(columns.length)} columns`, search), again),
+      this.#count,
+      this.#said,
+      this.#grid);
+    this.#find("");
+  }
+
+  /**
+   * Show the columns whose names have a text in them, as many as there is room for.
+   * @param {string} text none for those that matter most
+   */
+  #find(text) {
+    const { columns, most } = this.#description;
+    let found = columns.map((_, k) => k);
+    const room = most ? most.length : columns.length;
+    const note = "An empty number counts as missing; the model puts the median of its training there.";
+    if (most && !text.trim()) {
+      fill(this.#count, `Shown are the ${room} columns along which the answer changes most from where the form begins. `
+        + `The others have middle values; find them by their names to change them. ${note}`);
+      found = most;
+    } else if (most) {
+      const wanted = text.trim().toLowerCase();
+      found = found.filter((k) => columns[k].name.toLowerCase().includes(wanted));
+      const first = found.length > room ? `, of which the first ${room} are shown` : "";
+      fill(this.#count, `${readable(found.length)} ${found.length === 1 ? "column has" : "columns have"} that in the name${first}.`);
+    } else {
+      fill(this.#count, note);
+    }
+    this.#shown = found.slice(0, room).map((k) => ({ k, drawing: makeSvg("svg", { role: "img", class: "curve" }) }));
+    fill(this.#grid, this.#shown.map(({ k, drawing }) => {
+      const column = columns[k];
+      const controls = column.kind === "number" ? this.#number(column, k) : this.#category(column, k);
+      const ends = column.kind === "number" && make("div", { class: "ends", "aria-hidden": "true" },
+        make("span", {}, readable(column.low)), make("span", {}, readable(column.high)));
+      return make("div", { class: "column" }, controls, drawing, ends);
+    }));
+    this.#changed();
+  }
+
+  /**
+   * @param {NumberColumn} column
+   * @param {number} k
+   */
+  #number({ name, low, high, step, gaps }, k) {
+    const now = this.values[k];
+    const slider = make("input", {
+      type: "range", min: low, max: high, step, value: now ?? first(this.#description.columns[k]),
+      "aria-label": `${name}, slider`,
+      oninput: () => {
+        box.value = slider.value;
+        set(Number(slider.value));
+      },
+    });
+    const box = make("input", {
+      type: "number", step: "any", value: now, inputmode: "decimal",
+      oninput: () => {
+        if (box.validity.badInput) return; // half of a number
+        const empty = box.value === "";
+        if (!empty) slider.value = box.value;
+        set(empty ? null : Number(box.value));
+      },
+    });
+    const missing = tick(now === null, (value) => {
+      box.value = value ? "" : slider.value;
+      set(value ? null : Number(box.value));
+    });
+    missing.setAttribute("aria-label", `${name} is missing`);
+    const set = (/** @type {Value} */ value) => {
+      missing.checked = value === null;
+      this.#changed(k, value);
+    };
+    const gap = gaps && make("label", { class: "gap" }, missing, " missing");
+    return [make("div", { class: "entry" }, labelled(name, box), gap), slider];
+  }
+
+  /**
+   * @param {CategoryColumn} column
+   * @param {number} k
+   */
+  #category({ name, categories }, k) {
+    const options = categories.map((category, i) => /** @type {[string, string]} */ ([String(i), category]));
+    options.push(["missing", `(${MISSING})`]);
+    const now = this.values[k];
+    const chosen = now === null ? "missing" : String(categories.indexOf(String(now)));
+    return [labelled(name, choice(options, chosen, (i) => this.#changed(k, i === "missing" ? null : categories[Number(i)])))];
+  }
+
+  /**
+   * Show the answer at once, and the curves when there is time for them.
+   * @param {number} [k] of the field that was changed
+   * @param {Value} [value] that it has now
+   */
+  #changed(k, value) {
+    if (k !== undefined) this.values[k] = value;
+    cancelAnimationFrame(this.#frame);
+    const [output] = this.outputs([this.values]);
+    this.#answers.show(output);
+    const found = shares(this.#description, output);
+    this.#begin(found.indexOf(Math.max(...found)));
+  }
+
+  /** @param {number} best the class whose probability the curves show, -1 for a number */
+  #begin(best) {
+    const curves = /** @type {import("./curve.js").Curve[]} */ ([]);
+    const on = () => {
+      const begin = performance.now();
+      while (curves.length < this.#shown.length && performance.now() - begin < FRAME)
+        curves.push(this.#curve(this.#shown[curves.length].k, best));
+      if (curves.length < this.#shown.length) this.#frame = requestAnimationFrame(on);
+      else this.#draw(curves, best);
+    };
+    this.#frame = requestAnimationFrame(on);
+  }
+
+  /**
+   * @param {number} k
+   * @param {number} best
+   */
+  #curve(k, best) {
+    const column = this.#description.columns[k];
+    const { name, kind } = column;
+    /** @type {Value[]} */
+    const points = column.kind === "category" ? [...column.categories, null] : places(column);
+    const outputs = this.outputs(points.map((point) => this.values.with(k, point)));
+    const answers = outputs.map((output) => (best < 0 ? output[0] : shares(this.#description, output)[best]));
+    const labels = points.map((point) => (point === null ? MISSING : typeof point === "number" ? readable(point) : String(point)));
+    const now = this.values[k];
+    const at = kind === "category" ? points.indexOf(now)
+      : now === null ? NaN : ((Number(now) - column.low) / (column.high - column.low)) * (points.length - 1);
+    return { name, kind, labels, answers, at };
+  }
+
+  /**
+   * What the model says of samples.
+   * @param {Value[][]} samples each the values of all columns
+   * @returns {Float32Array[]} the output for each
+   */
+  outputs(samples) {
+    const rows = this.#model.inputs[0][0];
+    const found = [];
+    for (let at = 0; at < samples.length; at += rows) {
+      const inputs = this.values.map((_, k) =>
+        Array.from({ length: rows }, (_, i) => samples[Math.min(at + i, samples.length - 1)][k]));
+      const [output] = this.#model.run(...encoded(this.#model.given, inputs));
+      const width = output.length / rows;
+      for (let i = 0; i < rows && at + i < samples.length; i++)
+        found.push(output.subarray(i * width, (i + 1) * width));
+    }
+    return found;
+  }
+
+  /**
+   * All curves have one scale, so that what matters more is seen to.
+   * @param {import("./curve.js").Curve[]} curves
+   * @param {number} best
+   */
+  #draw(curves, best) {
+    const { classes, target } = this.#description;
+    const all = curves.flatMap(({ answers }) => answers).filter(Number.isFinite);
+    const [low, high] = best < 0 ? [Math.min(...all), Math.max(...all)] : [0, 1];
+    const what = best < 0 ? target : `the probability of ${classes[best]}`;
+    const number = best < 0 ? (/** @type {number} */ v) => readable(v, 4) : percent;
+    const scale = best < 0 ? `${number(low)} to ${number(high)}` : "0 to 100 %";
+    fill(this.#said, curves.length > 0 && `Below each field: how ${what} changes with it while the others stay, from ${scale}.`);
+    curves.forEach((one, i) => {
+      const { drawing } = this.#shown[i];
+      drawing.setAttribute("aria-label", said(one, what, number));
+      curve(drawing, one, [low, high], number);
+    });
+  }
+}
+
+/**
+ * Where a curve is computed: at each step of the slider, if there are few.
+ * @param {NumberColumn} column
+ */
+function places({ low, high, step }) {
+  const steps = Math.min(POINTS - 1, Math.max(1, Math.round((high - low) / step)));
+  return Array.from({ length: steps + 1 }, (_, i) => low + ((high - low) * i) / steps);
+}
+
+/**
+ * @param {Column} column
+ * @returns {Value} where its field begins
+ */
+const first = (column) => (column.kind === "number" ? column.first : column.categories[0] ?? null);

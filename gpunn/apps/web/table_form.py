@@ -1,0 +1,179 @@
+"""What the page of a model that was trained on a table knows of its columns: fields of a form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.apps import trained_on
+from gpunn.apps.tables.preparing import Range, TableModel
+from gpunn.common.names import counted
+from gpunn.core.plan import INPUT
+from gpunn.layers import MissingIndicator, Normalization, SimpleImputer
+
+POINTS = 41  # of a curve: rows of the page's program
+FIELDS = 24  # that are shown at once: of wider tables those that matter most
+DEVIATIONS = 3  # from the mean, where a slider ends whose column's range is not known
+FARTHEST = 1e30  # from 0, where one ends: a model computes in float32
+_ROWS = 8192  # that are predicted at once
+
+
+def table_form(model: Any, table: TableModel) -> dict[str, Any]:
+    """The description of a page of kind ``"table"``, as ``js/model/form.js`` says.
+
+    A slider goes over the range of the training rows, or where the model's file does not have that
+    as far from the mean as nearly all numbers are; it begins at the median.
+
+    Args:
+        model: that was trained on a table, as `gpunn train` does it; it is not changed.
+        table: what it says of that.
+
+    Raises:
+        ValueError: for a model whose outputs or layers are not those of such a one.
+    """
+    about = trained_on.known(model)
+    classes = about.get("classes", []) if table.task == "classification" else []
+    width = int(np.prod(model.output_shape[1:]))
+    if width != (len(classes) or 1):
+        raise ValueError(f"The model has {width} outputs, and {len(classes)} classes.")
+    columns = [*_columns(model, table)]
+    description = {
+        "kind": "table",
+        "answer": "shares" if classes else "number",
+        "classes": classes,
+        "unsure_below": about.get("unsure_below", 0.0),
+        "target": table.target,
+        "columns": columns,
+    }
+    if len(columns) > FIELDS:
+        description["most"] = _order(model, columns)[:FIELDS]
+    return description
+
+
+def said_of_table(table: TableModel) -> list[str]:
+    """What the page of a model holds of its table, in words.
+
+    >>> from gpunn.apps.tables.preparing import Feature
+    >>> features = [Feature("age", 30.0, 40.0, 10.0, range=Range(18, 81, True)),
+    ...             Feature("tree", categories=["oak", "elm"])]
+    >>> table = TableModel.to_learn("rent", "regression", features)
+    >>> print(*said_of_table(table), sep="\\n")
+    the name of the target ('rent')
+    the names of 2 columns ('age', 'tree')
+    the median, mean and deviation of 1 column
+    the range of 1 column ('age' 18 to 81)
+    the categories of 1 column ('tree' 'oak', 'elm')
+    """
+    said = [
+        f"the name of the target ({table.target!r})",
+        f"the names of {counted(len(table.columns), 'column')} "
+        f"({_some([*map(repr, table.columns)])})",
+    ]
+    count = [*table.columns.values()].count("number")
+    if count:
+        said.append(f"the median, mean and deviation of {counted(count, 'column')}")
+    ends = {name: f"{low:.10g} to {high:.10g}" for name, (low, high, _) in table.ranges.items()}
+    listed = {name: _some([*map(repr, found)]) for name, found in table.categories.items()}
+    for what, found in (("the range", ends), ("the categories", listed)):
+        if found:
+            shown = _some([f"{name!r} {text}" for name, text in found.items()], "; ")
+            said.append(f"{what} of {counted(len(found), 'column')} ({shown})")
+    return said
+
+
+def _some(texts: list[str], between: str = ", ", most: int = 5) -> str:
+    return between.join([*texts[:most], *(["..."] if len(texts) > most else [])])
+
+
+def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
+    """Of each column its field."""
+    steps = [] if model.plan.host is None else model.plan.host.steps
+    medians = {
+        INPUT - n: float(np.ravel(layer.statistics)[0])
+        for layer, n in steps
+        if isinstance(layer, SimpleImputer)
+    }
+    gaps = {INPUT - n for layer, n in steps if isinstance(layer, MissingIndicator)}
+    moments = iter(_moments(model, [*table.columns.values()].count("number")))
+    for k, (name, kind) in enumerate(table.columns.items()):
+        own: dict[str, Any] = {"name": name, "kind": kind}
+        if kind == "category":
+            yield own | {"categories": table.categories[name]}
+            continue
+        mean, deviation = next(moments)
+        far = DEVIATIONS * deviation
+        ends = table.ranges.get(name, Range(mean - far, mean + far))
+        yield own | _slider(ends, medians.get(k, mean)) | {"gaps": k in gaps}
+
+
+def _moments(model: Any, count: int) -> list[tuple[float, float]]:
+    """Mean and deviation of each column of numbers."""
+    scaled = [x for x in model.layers if isinstance(x, Normalization) and not x.invert]
+    found: list[tuple[float, float]] = []
+    if scaled and scaled[0].mean is not None:
+        means, variances = np.ravel(scaled[0].mean), np.ravel(scaled[0].variance)
+        pairs = zip(means.tolist(), variances.tolist(), strict=True)
+        found = [(mean, math.sqrt(variance)) for mean, variance in pairs]
+    if count and len(found) != count:
+        raise ValueError(
+            f"The model was trained on a table with {count} columns of numbers, and knows the "
+            f"means of {len(found)}."
+        )
+    return found
+
+
+def _slider(ends: Range, first: float) -> dict[str, float]:
+    """Bounds, step and begin of a slider, in round numbers.
+
+    >>> _slider(Range(4.3, 7.9), 5.8)
+    {'first': 5.8, 'low': 4.3, 'high': 7.9, 'step': 0.01}
+    >>> _slider(Range(0, 8e5), 12.3456)
+    {'first': 12.3, 'low': 0.0, 'high': 800000.0, 'step': 1000.0}
+    >>> _slider(Range(0, 5, whole=True), 2.5)
+    {'first': 2.0, 'low': 0.0, 'high': 5.0, 'step': 1.0}
+    """
+    low, high, first = (min(max(v, -FARTHEST), FARTHEST) for v in (ends.low, ends.high, first))
+    low, high = min(low, first), max(high, first)
+    if low == high:
+        low, high = low - (abs(low) or 1.0), high + (abs(high) or 1.0)
+    places = -math.floor(math.log10((high - low) / 100))
+    if ends.whole:
+        places, first = min(places, 0), round(first)
+    step = 10.0**-places
+    found = {"low": math.floor(low / step) * step, "high": math.ceil(high / step) * step}
+    found = {name: round(v, max(places, 0)) for name, v in (found | {"step": step}).items()}
+    digits = 2 - math.floor(math.log10(abs(first))) if first else 0
+    return {"first": float(round(first, max(places, digits)))} | found
+
+
+def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
+    """Columns by how far the answer goes along each from where the form begins, farthest first."""
+    first = [c["first"] if c["kind"] == "number" else c["categories"][0] for c in columns]
+    tried = [
+        (k, value)
+        for k, column in enumerate(columns)
+        for value in column.get("categories", ())
+        or (column["low"], (column["low"] + column["high"]) / 2, column["high"])
+    ]
+    least = np.full((len(columns), int(np.prod(model.output_shape[1:]))), np.inf)
+    most = -least
+    for begin in range(0, len(tried), _ROWS):
+        some = tried[begin : begin + _ROWS]
+        changed: list[dict[int, Any]] = [{} for _ in columns]
+        for row, (k, value) in enumerate(some):
+            changed[k][row] = value
+        given = {}
+        for k, name in enumerate(model.graph.input_names):
+            kind = np.float64 if columns[k]["kind"] == "number" else object
+            given[name] = np.full((len(some), 1), first[k], kind)
+            for row, value in changed[k].items():
+                given[name][row] = value
+        outputs = model.predict(given, verbose=0).reshape(len(some), -1)
+        at = [k for k, _ in some]
+        np.minimum.at(least, at, outputs)
+        np.maximum.at(most, at, outputs)
+    spread = np.nan_to_num((most - least).max(axis=1))
+    return [int(k) for k in np.argsort(-spread, kind="stable")]

@@ -1,0 +1,98 @@
+"""The form of a model of tables: its fields, which of many are shown, what it holds of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser.tables import CLASSES, FEATURES, HOSTILE, table_model
+
+import gpunn
+from gpunn.apps.cli import main
+from gpunn.apps.tables.preparing import Feature, Range
+from gpunn.apps.web.model_page import described, model_page
+from gpunn.layers import Dense
+
+
+def ends(column: dict[str, Any]) -> tuple[float, ...]:
+    return tuple(column[name] for name in ("low", "high", "first", "step"))
+
+
+def test_fields_go_over_the_ranges_of_training() -> None:
+    found = described(table_model(CLASSES))
+    height, soil, girth, rings = found["columns"]
+    assert [column["name"] for column in found["columns"]] == [f.name for f in FEATURES]
+    assert ends(height) == pytest.approx((2.2, 40.5, 20, 0.1))
+    assert ends(rings) == (0, 12, 7, 1)
+    assert ends(girth) == pytest.approx((0.5, 3.5, 1.5, 0.01))  # an old file: 3 deviations
+    assert (height["gaps"], girth["gaps"]) == (True, False)
+    assert soil["categories"] == ["clay", HOSTILE, "__proto__"]
+    assert (found["kind"], found["answer"], found["classes"]) == ("table", "shares", CLASSES)
+    assert described(table_model([]))["answer"] == "number"
+
+
+@pytest.mark.parametrize(
+    "range_", [Range(0, 0), Range(5, 5, True), Range(-3e38, 3e38), Range(0, 1e-30)]
+)
+def test_a_slider_has_two_ends_and_a_step(range_: Range) -> None:
+    feature = Feature("x", range_.high, range_.high, 1.0, range=range_)
+    low, high, first, step = ends(described(table_model([], [feature]))["columns"][0])
+    assert low <= first <= high and 0 < step <= high - low < 1e38
+
+
+def test_of_many_columns_those_are_shown_that_change_the_answer_most() -> None:
+    features = [Feature(f"c{i}", 0.0, 0.0, 1.0, range=Range(-1, 1)) for i in range(40)]
+    features[9] = Feature("c9", categories=["a", "b"])
+    model = table_model([], features, Dense(3))
+    kernel = np.zeros((42, 3), np.float32)  # the numbers in their order, then the categories
+    kernel[30, 0], kernel[3, 1], kernel[-1, 2] = 5, -3, 40  # c31, c3, category b of c9
+    model.set_weights([kernel, np.zeros(3), np.ones((3, 1)), np.zeros(1)])
+    most = described(model)["most"]
+    assert most[:3] == [9, 31, 3]
+    assert len({*most}) == len(most) < 40
+    assert "most" not in described(table_model([], features[:9]))
+
+
+def test_a_wide_table_has_a_page_of_the_weights_and_300_kilobytes() -> None:
+    features = [Feature(f"c{i}", gaps=i % 2 == 0, range=Range(-1, 1)) for i in range(100)]
+    model = table_model([*"ab"], features, Dense(64, "relu"))
+    assert len(model_page(model).encode()) <= 16 / 3 * model.count_params() + 300_000
+
+
+def test_the_command_says_what_the_page_holds_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    table_model(CLASSES).save(tmp_path / "m.gpunn", announce=False)
+    assert main(["export", str(tmp_path / "m.gpunn"), str(page)]) == 0
+    said = capsys.readouterr().out
+    assert f"the names of 3 classes ({HOSTILE!r}, 'elm', '</td>')" in said
+    assert "the name of the target ('kind & more')" in said
+    assert "the names of 4 columns ('height', '</script><b>soil', 'girth/cm', 'rings')" in said
+    assert "the median, mean and deviation of 3 columns" in said
+    assert "the range of 2 columns ('height' 2.25 to 40.5; 'rings' 0 to 12)" in said
+    assert f"the categories of 1 column ('</script><b>soil' 'clay', {HOSTILE!r}, " in said
+    text = page.read_text(encoding="utf-8")
+    assert HOSTILE not in text and "</script><b>" not in text
+
+
+def test_a_file_that_contradicts_itself_is_refused() -> None:
+    model = table_model(CLASSES)
+    model.trained_on["classes"] = ["a", "b"]
+    with pytest.raises(ValueError, match="3 outputs, and 2 classes"):
+        model_page(model)
+    model = table_model(CLASSES)
+    model.trained_on["table"]["columns"][0]["range"] = [1.0, float("nan")]
+    with pytest.raises(ValueError, match=r"columns/0/range/1.* is nan"):
+        model_page(model)
+
+
+def test_exporting_leaves_the_model_as_it_is() -> None:
+    model = table_model(CLASSES)
+    before = model.get_weights()
+    model_page(model)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert np.array_equal(old, new)
+    assert isinstance(model, gpunn.Model)

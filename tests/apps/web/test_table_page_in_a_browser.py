@@ -1,0 +1,252 @@
+"""The page of a model of a table, in a browser: its fields, its answer, and curves of that."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser.pages import until
+from browser.tables import CLASSES, FEATURES, FIRST, HOSTILE, table_model
+
+import gpunn
+from gpunn.apps.cli import main
+from gpunn.apps.tables.preparing import Feature, Range
+from gpunn.apps.web.model_page import model_page
+from gpunn.layers import Dense
+
+pytestmark = pytest.mark.more
+
+SOIL = FEATURES[1].name
+# Of each row: the fields are filled in, as by a user, and what the page says is read.
+FILLED = """rows => rows.map(row => {
+  const columns = document.querySelectorAll(".column");
+  row.forEach((cell, k) => {
+    const field = columns[k].querySelector("select, input[type=number]");
+    if (field.tagName === "SELECT") {
+      const chosen = [...field.options].find(option => option.text === cell);
+      field.value = chosen ? chosen.value : "missing";
+      field.dispatchEvent(new Event("change"));
+    } else {
+      field.value = cell;
+      field.dispatchEvent(new Event("input"));
+    }
+  });
+  return {
+    answer: document.getElementById("answer").textContent,
+    shares: [...document.querySelectorAll("#bars tr")].map(
+      tr => [tr.querySelector("th").textContent, tr.querySelector("progress").value]),
+  };
+})"""
+
+
+def predicted(model: Any, *values: Any) -> np.ndarray:
+    given = {
+        name: np.array([[value]], object)
+        for name, value in zip(model.graph.input_names, values, strict=True)
+    }
+    return model.predict(given, verbose=0)[0]
+
+
+@pytest.fixture
+def shown(opened: Any, tmp_path: Path) -> Any:
+    """A function that opens a model's page."""
+
+    def show(model: Any, **options: Any) -> Any:
+        file = tmp_path / "page.html"
+        file.write_text(model_page(model, HOSTILE), encoding="utf-8")
+        return opened(file.as_uri(), "html[data-ready]", **options)
+
+    return show
+
+
+def number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", "").removesuffix(" %"))
+
+
+def iris() -> tuple[list[str], list[list[Any]]]:
+    found = pytest.importorskip("sklearn.datasets").load_iris()
+    rows = zip(found.data.tolist(), found.target, strict=True)
+    return [*found.feature_names, "species"], [[*x, found.target_names[y]] for x, y in rows]
+
+
+def diabetes() -> tuple[list[str], list[list[Any]]]:
+    found = pytest.importorskip("sklearn.datasets").load_diabetes(scaled=False)
+    rows = zip(found.data.tolist(), found.target.tolist(), strict=True)
+    return [*found.feature_names, "progression"], [[*x, y] for x, y in rows]
+
+
+def messy() -> tuple[list[str], list[list[Any]]]:
+    """Texts and gaps: many shops, of which rare ones have no place, and prices above a million."""
+    random = np.random.default_rng(0)
+    rows: list[list[Any]] = []
+    for i in range(260):
+        size = round(random.uniform(25, 140), 1)
+        shop = [f"shop {min(i % 30, 7)}", HOSTILE, "</script>", "__proto__", ""][i % 5]
+        shop = f"rare {i}" if i % 43 == 0 else shop
+        price = 9000 * size + 90_000 * (i % 5) + float(random.normal(0, 9000))
+        rows.append(["" if i % 7 == 3 else size, i % 6, shop, round(price)])
+    return ["size</script>", "floor/level", HOSTILE, "price"], rows
+
+
+@pytest.mark.parametrize("table", [iris, messy, diabetes])
+def test_rows_are_answered_as_predict_does(
+    opened: Any,
+    table: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+    names, rows = table()
+    for file, some in (("all.csv", rows), ("some.csv", rows[:: len(rows) // 50][:50])):
+        with open(tmp_path / file, "w", newline="", encoding="utf-8") as out:
+            csv.writer(out).writerows([names, *some])
+    options = ["--target", names[-1], "--epochs", "20", "--out", str(tmp_path)]
+    assert main(["train", str(tmp_path / "all.csv"), *options]) == 0
+    model, html = str(tmp_path / "model.gpunn"), tmp_path / "page.html"
+    assert main(["export", model, str(html)]) == 0
+    capsys.readouterr()
+    assert main(["predict", model, str(tmp_path / "some.csv"), "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    page = opened(html.as_uri(), "html[data-ready]")
+    found = page.evaluate(FILLED, [[str(cell) for cell in row[:-1]] for row in some])
+    assert len(found) == len(expected) == 50
+    name = f"predicted {names[-1]}"
+    for one, other in zip(found, expected, strict=True):
+        if table is iris:
+            assert one["answer"].removesuffix(", unsure") == other[name]
+            assert one["answer"].endswith(", unsure") == (other["unsure"] == "yes")
+            shares = {key: other[f"probability of {key}"] for key, _ in one["shares"]}
+            assert dict(one["shares"]) == pytest.approx(shares, abs=1e-5)
+        else:
+            assert number(one["answer"]) == pytest.approx(other[name], rel=1e-4)
+    assert len({one["answer"] for one in found}) >= (3 if table is iris else 40)
+
+
+def test_the_answer_follows_the_keyboard(shown: Any) -> None:
+    model = table_model(CLASSES)
+    page = shown(model)
+
+    def same(*values: Any) -> None:
+        rows = page.locator("#bars tr").all()
+        found = {
+            row.locator("th").inner_text(): row.locator("progress").evaluate("bar => bar.value")
+            for row in rows
+        }
+        expected = dict(zip(CLASSES, predicted(model, *values).tolist(), strict=True))
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert page.locator("#answer").inner_text() == max(expected, key=expected.__getitem__)
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.labels[0]?.textContent.trim() "
+                             "|| document.activeElement.textContent")  # fmt: skip
+
+    keys = page.keyboard
+    same(*FIRST)
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Begin again"
+    keys.press("Tab")
+    assert focused() == "height"
+    keys.press("Control+a")
+    keys.type("31.25")
+    same(31.25, *FIRST[1:])
+    keys.press("Tab")
+    assert focused() == "missing"
+    keys.press("Space")
+    same(None, *FIRST[1:])
+    keys.press("Tab")  # the slider
+    keys.press("End")
+    same(40.5, *FIRST[1:])
+    assert not page.get_by_label("height is missing").is_checked()
+    keys.press("Tab")
+    assert focused() == SOIL
+    keys.press("ArrowDown")
+    same(40.5, HOSTILE, *FIRST[2:])
+    keys.press("End")
+    same(40.5, None, *FIRST[2:])
+    keys.press("Tab")
+    keys.press("Control+a")
+    keys.press("Delete")  # an empty field is a missing number
+    same(40.5, None, None, FIRST[3])
+    page.get_by_role("button", name="Begin again").focus()
+    keys.press("Enter")
+    same(*FIRST)
+    assert page.get_by_label("height", exact=True).input_value() == "20"
+
+
+def test_names_are_texts(shown: Any) -> None:
+    page = shown(table_model(CLASSES))
+    assert page.locator("main img, main b, main script").count() == 0
+    assert page.inner_text("h1") == page.title() == HOSTILE
+    assert {*page.locator("#bars th").all_inner_texts()} == {*CLASSES}
+    assert page.inner_text("main h2") == "kind & more"
+    until(page, "document.querySelectorAll('.curve rect.bar').length === 4", 20)
+    titles = page.locator(".curve rect.bar title").all_text_contents()
+    assert [title.split(":")[0] for title in titles[:3]] == FEATURES[1].categories
+
+
+def test_curves_say_how_the_answer_changes(shown: Any) -> None:
+    model = table_model([])
+    page = shown(model)
+    first = float(predicted(model, *FIRST)[0])
+    assert number(page.inner_text("#answer")) == pytest.approx(first, rel=1e-4)
+    until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
+    said = page.locator(".curve").evaluate_all("all => all.map((c) => c.ariaLabel)")
+    answers = [text.removesuffix(".").split(" is ", 1)[1].split(", ") for text in said]
+    for k, value in ((0, 40.5), (2, 3.5), (3, 12.0)):
+        last, at = answers[k][-1].split(" at ")
+        values = [*FIRST[:k], value, *FIRST[k + 1 :]]
+        assert number(at) == value
+        assert number(last) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
+    for text, category in zip(answers[1], [*(FEATURES[1].categories or []), None], strict=True):
+        values = [FIRST[0], category, *FIRST[2:]]
+        told, name = text.split(" for ")
+        assert number(told) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
+        assert name == (category or "missing or another")
+    drawn = page.locator(".curve polyline").evaluate_all(
+        "all => all.map((line) => line.getAttribute('points').split(' ').length)"
+    )
+    assert drawn == [41, 41, 13]  # of whole numbers each
+    assert page.locator(".curve circle.now").count() == 3
+
+
+def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
+    gpunn.utils.set_random_seed(0)
+    features = [Feature(f"c{i}", range=Range(-1, 1), gaps=i == 7) for i in range(300)]
+    model = table_model([], features, Dense(4, "tanh"))
+    page = shown(model)
+    assert page.locator(".column").count() == 24
+    assert "the 24 columns" in page.inner_text("main [role=status] >> nth=-1")
+    search = page.get_by_label("Find one of the 300 columns")
+    search.fill("C29")
+    names = page.locator(".column .field label").all_inner_texts()
+    assert names == ["c29", *(f"c29{i}" for i in range(10))]
+    page.get_by_label("c295", exact=True).fill("0.75")
+    values = [0.75 if i == 295 else 0.0 for i in range(300)]
+    expected = float(predicted(model, *values)[0])
+    assert number(page.inner_text("#answer")) == pytest.approx(expected, rel=1e-4)
+    search.fill("nothing")
+    assert page.locator(".column").count() == 0
+    assert "0 columns have" in page.inner_text("main [role=status] >> nth=-1")
+    search.fill("295")
+    assert page.get_by_label("c295", exact=True).input_value() == "0.75"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("classes", [CLASSES, []])
+def test_no_serious_fault_for_those_who_do_not_see_it(
+    shown: Any, scheme: str, width: int, classes: list[str]
+) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    view = {"width": width, "height": 844}
+    page = shown(table_model(classes), color_scheme=scheme, viewport=view, bypass_csp=True)
+    until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
+    found = axe.run(page)["violations"]
+    bad = ("serious", "critical")
+    assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,33 @@
+"""Models of tables whose names are hostile, for tests of their pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gpunn
+from gpunn.apps.tables.preparing import Feature, Range, TableModel, prepared
+from gpunn.layers import Dense
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+CLASSES = [HOSTILE, "elm", "</td>"]
+FEATURES = [
+    Feature("height", 20.0, 21.0, 5.0, gaps=True, range=Range(2.25, 40.5)),
+    Feature("</script><b>soil", categories=["clay", HOSTILE, "__proto__"]),
+    Feature("girth/cm", 1.5, 2.0, 0.5),
+    Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True)),
+]
+FIRST = (20.0, "clay", 1.5, 7.0)  # what the form begins with
+
+
+def table_model(classes: list[str], features: list[Feature] = FEATURES, *hidden: Any) -> Any:
+    """A model as `gpunn train` makes them of tables, with weights as they come."""
+    gpunn.utils.set_random_seed(3)
+    inputs, values = prepared(features)
+    for layer in hidden or (Dense(8, "tanh"),):
+        values = layer(values)
+    last = Dense(len(classes), "softmax") if classes else Dense(1)
+    model = gpunn.Model(inputs, last(values))
+    task = "classification" if classes else "regression"
+    model.trained_on = {"table": TableModel.to_learn("kind & more", task, features).document()}
+    model.trained_on |= {"classes": classes} if classes else {}
+    return model
