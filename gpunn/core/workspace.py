@@ -56,12 +56,14 @@ class Workspace:
         learned: which outputs a loss looks at, counted from 0; all by default.
         loss_scale: what the gradients of losses are multiplied by.
         assigns: whether a `call` may assign to parameters.
+        by_inputs: whether gradients by the inputs are kept, in place of those by parameters.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
         ys: its outputs (logits where the loss takes over the activation).
-        dys: the gradients of the outputs, written by the losses; empty in inference, and
-            None for an output that no loss looks at.
+        dys: the gradients of the outputs, written by the losses; None for an output that no loss
+            looks at. Empty without gradients, as in inference.
+        dxs: the gradients by ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each of the whole batch.
     """
@@ -81,6 +83,7 @@ class Workspace:
         learned: Iterable[int] | None = None,
         loss_scale: float = 1.0,
         assigns: bool = True,
+        by_inputs: bool = False,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -121,9 +124,14 @@ class Workspace:
             self.calls.append(call)
         self.ys = [self._output(number) for number in plan.outputs]
         self.dys: list[Array] = []
+        self.dxs: list[Array] = []
+        if by_inputs:
+            self.dxs = [
+                pool.array(f"input {k} gradient", x.shape, dtype) for k, x in enumerate(self.xs)
+            ]
         self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
         self._zeroed: list[Array] = []  # gradients of parameters that two layers read in part
-        if training:
+        if training or by_inputs:
             outputs = range(len(plan.outputs)) if learned is None else learned
             self._bind_gradients(pool, dtype, set(outputs))
         self.losses = [call.loss for call in self.calls if call.adds_loss]
@@ -138,11 +146,15 @@ class Workspace:
     def _output(self, number: int) -> Array:
         return self._inputs[number] if number < 0 else self.calls[number].y
 
+    def _gradient(self, number: int) -> Array:
+        return self.dxs[INPUT - number] if number < 0 else self.calls[number].dy
+
     def _bind_gradients(self, pool: Pool, dtype: str, learned: set[int]) -> None:
         """Give each call the arrays of its gradients, back to front where it matters.
 
         A node's output needs a gradient only if a loss depends on it and it or something
-        before it is trained; the first to write a gradient overwrites, the others add.
+        before it is trained, or an input whose gradient is wanted; the first to write a gradient
+        overwrites, the others add.
         """
         nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
         matters = {outputs[k] for k in learned}
@@ -150,15 +162,17 @@ class Workspace:
         for i in reversed(range(len(nodes))):
             if i in matters:
                 matters.update(nodes[i].sources)
-        needed = set[int]()
+        inputs = [INPUT - k for k, _ in enumerate(self.dxs)]
+        needed = set(inputs)
         for i, (node, call) in enumerate(zip(nodes, calls, strict=True)):
-            call.trains = i in matters and any(p.trainable for p in node.layer.parameters)
+            learns = i in matters and not inputs
+            call.trains = learns and any(p.trainable for p in node.layer.parameters)
             before = needed.intersection(node.sources)
             if not call.trains and not (before and i in matters):
                 continue
             needed.add(i)
             if i in views and before:
-                call.dy = calls[node.sources[0]].dy.reshape(call.y.shape)
+                call.dy = self._gradient(node.sources[0]).reshape(call.y.shape)
             else:
                 call.dy = pool.array(f"{i} gradient", call.y.shape, dtype)
 
@@ -172,12 +186,12 @@ class Workspace:
         for k, n in enumerate(outputs):
             gradient: Array = None
             if k in learned and n in needed and written_in(n) not in written:
-                gradient = calls[n].dy
+                gradient = self._gradient(n)
                 written.add(written_in(n))
             elif k in learned:
                 gradient = pool.array(f"output {k} gradient", self._output(n).shape, dtype)
                 if n in needed:
-                    self._added.append((gradient, calls[n].dy))
+                    self._added.append((gradient, self._gradient(n)))
             self.dys.append(gradient)
         seen: set[int] = set()  # parameters whose gradients are written by then
         for i in reversed(range(len(nodes))):
@@ -191,11 +205,9 @@ class Workspace:
                 continue
             for k, source in enumerate(node.sources):
                 if source in needed:
-                    call.writes(k, calls[source].dy, written_in(source) in written)
+                    call.writes(k, self._gradient(source), written_in(source) in written)
                     written.add(written_in(source))
-        self._unread = [
-            call.dy for i, call in enumerate(calls) if i in needed and written_in(i) not in written
-        ]
+        self._unread = [self._gradient(n) for n in sorted(needed) if written_in(n) not in written]
 
     # Of models with one input and one output.
 
@@ -220,7 +232,7 @@ class Workspace:
             forward(call)
 
     def backward(self) -> None:
-        """From ``dys`` to the gradients of all trainable parameters."""
+        """From ``dys`` to the gradients of all trainable parameters, or to ``dxs``."""
         for gradient in (*self._zeroed, *self._unread):
             self.backend.xp.copyto(gradient, 0)
         for gradient, total in self._added:

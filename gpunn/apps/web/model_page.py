@@ -45,8 +45,9 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
     '&lt;three&gt;'
     """
     description = described(model, like)
-    rows = {"plane": PLACES, "table": POINTS}.get(description["kind"], 1)
-    program = forward_program(model, rows)
+    kind = description["kind"]
+    rows = {"plane": PLACES, "table": POINTS}.get(kind, 1)
+    program = forward_program(model, rows, gradient=kind == "picture")
     return page(
         name,
         joined(
@@ -122,6 +123,7 @@ def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, 
         "height": shape[0],
         "width": shape[1],
         "centred": (like or known.get("prepared")) == "mnist",
+        "as_is": known.get("prepared") == "scaled",
         "scale": [(high - low) / 255, low],
         "hidden": [layer.name for layer in model.layers if isinstance(layer, _SILENT)],
     }

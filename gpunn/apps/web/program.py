@@ -1,4 +1,5 @@
-"""What a page runs of a model: its forward pass as calls of the kernels in gpunn.wasm.
+"""What a page runs of a model: its forward pass as calls of the kernels in gpunn.wasm, and where
+wanted its gradients by the inputs.
 
 The calls are those of the compiled backend, which here writes them down instead of performing them.
 """
@@ -9,15 +10,17 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gpunn import activations
 from gpunn.backends import choice_put_back, use_backend
 from gpunn.backends.compiled.backend import CompiledBackend
 from gpunn.backends.contract.backend import Array, NotTraceableError
 from gpunn.backends.contract.control import Control
+from gpunn.common.overrides import replaces
+from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.models.cloning import clone_model
 
@@ -79,16 +82,20 @@ class RecordingBackend(CompiledBackend):
         return np.zeros(shape, dtype)  # what is not zero later is a constant
 
 
-def forward_program(model: Any, rows: int = 1) -> dict[str, Any]:
+def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[str, Any]:
     """The forward pass of ``model`` on so many samples, as JSON can say it.
 
     `ForwardProgram` in ``js/engine/forward.js`` runs it. Arrays lie in one block of memory, which
     begins with ``constants``, the weights among them. ``layers`` says what each layer gives,
     ``given`` how the inputs are made of what users give: texts, numbers with gaps (`encodings`).
+    ``gradient`` has the calls that, after those, make of gradients of the outputs, ``by``, the
+    gradients of the inputs. They are gradients of the logits where an output's layer ends with a
+    softmax or sigmoid (``logits``), whose own gradients vanish where an answer is sure.
 
     Args:
         model: whose weights have values.
         rows: samples of a call.
+        gradient: whether it is wanted.
 
     Raises:
         ValueError: for a model that cannot be computed in a page, and why.
@@ -107,21 +114,85 @@ def forward_program(model: Any, rows: int = 1) -> dict[str, Any]:
     plan, given = model.plan, encodings(model)
     backend = RecordingBackend().isolated()
     control = Control(backend) if plan.has_calls else None
+    ends = {n: end for n in plan.outputs if (end := _end(plan, n))} if gradient else {}
     workspace = Workspace(
-        plan, backend, "float32", rows, Pool(backend), control=control, assigns=False
+        plan, backend, "float32", rows, Pool(backend), control=control, assigns=False,
+        activations=dict.fromkeys(ends, activations.linear), by_inputs=gradient, loss_scale=0.0,
+    )  # fmt: skip
+    shown = {n: np.zeros_like(workspace.calls[n].y) for n in ends}  # behind the activations
+    run = _Run(
+        workspace,
+        [_own(x, by) for x, by in zip(workspace.xs, workspace.scalings, strict=True)],
+        [shown.get(n, y) for n, y in zip(plan.outputs, workspace.ys, strict=True)],
+        [_own(dx, by) for dx, by in zip(workspace.dxs, workspace.scalings, strict=False)],
+        [(ends[n], workspace.calls[n].y, y) for n, y in shown.items()],
     )
-    scaled = [*zip(workspace.xs, workspace.scalings, strict=True)]
-    fed = [x if by == (1.0, 0.0) else np.zeros_like(x) for x, by in scaled]
-    layers = [(node.name, c.y) for node, c in zip(plan.nodes, workspace.calls, strict=True)]
-    calls = _calls(backend, partial(_forward, workspace, fed))
-    return {"given": given, **_laid_out(calls, fed, workspace.ys, layers)}
+    layers = [
+        (node.name, shown.get(n, call.y))
+        for n, (node, call) in enumerate(zip(plan.nodes, workspace.calls, strict=True))
+    ]
+    calls = _calls(backend, run.forward)
+    back = _calls(backend, run.backward) if gradient else []
+    memory = _Memory(
+        [*calls, *back], [*run.xs, *run.ys, *run.dxs, *workspace.dys, *(y for _, y in layers)]
+    )
+    return {
+        "given": given,
+        "bytes": memory.bytes,
+        "constants": base64.b64encode(memory.constants()).decode(),
+        "calls": [*map(memory.written, calls)],
+        "inputs": [*map(memory.place, run.xs)],
+        "outputs": [*map(memory.place, run.ys)],
+        "layers": [{"name": name, **memory.place(y)} for name, y in layers],
+        "gradient": {
+            "logits": len(ends) == len(plan.outputs),
+            "calls": [*map(memory.written, back)],
+            "by": [*map(memory.place, workspace.dys)],
+            "inputs": [*map(memory.place, run.dxs)],
+        } if gradient else None,
+    }  # fmt: skip
 
 
-def _forward(workspace: Workspace, fed: Sequence[Array]) -> None:
-    for raw, x, scaling in zip(fed, workspace.xs, workspace.scalings, strict=True):
-        if raw is not x:
-            workspace.backend.affine(raw, *scaling, x)
-    workspace.forward()
+def _end(plan: Plan, number: int) -> Any:
+    """The softmax or sigmoid that the layer of an output ends with, which alone gives it."""
+    end = plan.activation(number)
+    if not isinstance(end, (activations.Softmax, activations.Sigmoid)):
+        return None
+    alone = len(plan.readers(number)) == 1
+    return None if not alone or replaces(type(plan.nodes[number].layer), "forward") else end
+
+
+def _own(array: Array, scaling: tuple[float, float]) -> Array:
+    """The array, or another where its numbers are to be scaled."""
+    return array if scaling == (1.0, 0.0) else np.zeros_like(array)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A workspace with the arrays of a page: of the inputs as they are given, of the outputs, and
+    of the gradients by the inputs; ``ends`` are activations, of what, and where to."""
+
+    workspace: Workspace
+    xs: Sequence[Array]
+    ys: Sequence[Array]
+    dxs: Sequence[Array]
+    ends: Sequence[tuple[Any, Array, Array]]
+
+    def forward(self) -> None:
+        workspace = self.workspace
+        for raw, x, scaling in zip(self.xs, workspace.xs, workspace.scalings, strict=True):
+            if raw is not x:
+                workspace.backend.affine(raw, *scaling, x)
+        workspace.forward()
+        for end, logits, y in self.ends:
+            workspace.backend.bias_activation(logits, None, end, y)
+
+    def backward(self) -> None:
+        workspace = self.workspace
+        workspace.backward()
+        for raw, dx, (scale, _) in zip(self.dxs, workspace.dxs, workspace.scalings, strict=True):
+            if raw is not dx:
+                workspace.backend.affine(dx, scale, 0.0, raw)
 
 
 def _on_host(model: Any) -> Any:
@@ -183,42 +254,27 @@ class _Memory:
                 image[at : at + root.nbytes] = np.ascontiguousarray(root).tobytes()
         return bytes(image)
 
+    def place(self, array: Array) -> dict[str, Any]:
+        return {"at": self.at(array), "shape": [*array.shape]}
 
-def _root(array: Array) -> Array:
-    """The array that owns the memory of another."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    def written(self, call: Recorded) -> list[Any]:
+        """A call as JSON can say it."""
+        return [" ".join(call.key), *map(self._argument, call.arguments)]
 
-
-def _laid_out(
-    calls: Sequence[Recorded],
-    inputs: Sequence[Array],
-    outputs: Sequence[Array],
-    layers: Sequence[tuple[str, Array]],
-) -> dict[str, Any]:
-    ys = [y for _, y in layers]
-    memory = _Memory(calls, [*inputs, *outputs, *ys])
-
-    def number(value: Any) -> Any:
+    def _argument(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
-            return memory.at(value) if value.size else None
+            return self.at(value) if value.size else None
         if isinstance(value, tuple):
-            return [[memory.at(a), TYPES.index(a.dtype.name), a.size] for a in value]
+            return [[self.at(a), TYPES.index(a.dtype.name), a.size] for a in value]
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, (float, np.floating)):
             return float(value) if math.isfinite(value) else _NAMES[str(float(value))]
         return int(value) if abs(int(value)) < 2**53 else str(int(value))
 
-    def place(array: Array) -> dict[str, Any]:
-        return {"at": memory.at(array), "shape": [*array.shape]}
 
-    return {
-        "bytes": memory.bytes,
-        "constants": base64.b64encode(memory.constants()).decode(),
-        "calls": [[" ".join(call.key), *map(number, call.arguments)] for call in calls],
-        "inputs": [place(x) for x in inputs],
-        "outputs": [place(y) for y in outputs],
-        "layers": [{"name": name, **place(y)} for name, y in layers],
-    }
+def _root(array: Array) -> Array:
+    """The array that owns the memory of another."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from browser.pages import until
 from PIL import Image
 
 import gpunn
 from gpunn import layers
-from gpunn.apps.pictures import as_mnist
+from gpunn.apps.pictures import as_mnist, read_image
 from gpunn.apps.web.model_page import model_page
 from gpunn.datasets import mnist
 
@@ -88,6 +91,35 @@ def test_each_layer_is_shown_as_it_is(shown: Any, digits: Any) -> None:
         x = np.asarray(layer(x))
         assert entry["name"] == layer.name
         assert np.allclose(entry["values"], x.ravel(), atol=1e-5)
+
+
+def test_saliency_is_the_gradient_of_the_answer(shown: Any, digits: Any) -> None:
+    page = shown(digits)
+    image = mnist.load_data()[1][0][3]
+    found = page.evaluate("p => [...shown.saliency.show(shown.answer(p))]", grey(image))
+    x = torch.tensor(image[None, None] / np.float32(255), requires_grad=True)
+    weights = [torch.tensor(w) for w in digits.get_weights()]
+    z = torch.relu(torch.conv2d(x, weights[0].permute(3, 2, 0, 1), weights[1]))
+    z = torch.max_pool2d(z, 2).permute(0, 2, 3, 1).reshape(1, -1)
+    logits = torch.relu(z @ weights[2] + weights[3]) @ weights[4] + weights[5]
+    logits.max().backward()
+    assert np.allclose(found, x.grad.numpy().ravel(), atol=1e-5)
+    name = str(int(logits.argmax()))
+    assert f"The gradient of the logit, its score before the probabilities, of {name} " in (
+        page.inner_text("#saliency-said")
+    )
+
+
+@pytest.mark.parametrize("bias", [2.0, -2.0])
+def test_saliency_is_that_of_the_one_of_two_classes_that_is_shown(shown: Any, bias: float) -> None:
+    chain = [layers.Flatten(), layers.Dense(1, "sigmoid")]
+    model = gpunn.Sequential([layers.Input((5, 6)), *chain])
+    kernel = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32)
+    model.set_weights([kernel, np.float32([bias])])
+    page = shown(model)
+    black = grey(np.zeros((5, 6)))
+    found = page.evaluate("p => [...shown.saliency.show(shown.answer(p))]", black)
+    assert np.allclose(found, np.sign(bias) * kernel[:, 0], atol=1e-6)
 
 
 SEVEN = [[(80, 80), (130, 82), (190, 80), (165, 130), (140, 180), (125, 220)]]
@@ -175,6 +207,128 @@ def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) 
     page.click("text=dark ink on light paper")
     until(page, f"{corner} === 255", 10)
     assert page.inner_text("h1") == page.title() == EVIL[0]
+
+
+SAID = "document.querySelector('#model [role=status]').textContent"
+
+
+def opened_file(page: Any, name: str, content: bytes, kind: str = "image/png") -> str:
+    """What the page says of a file that it is given, when all is shown."""
+    with page.expect_file_chooser() as chooser:
+        page.click("#open")
+    chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
+    until(page, f"{SAID}.includes({json.dumps(name)})", 10)
+    page.evaluate("new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
+    return str(page.evaluate(SAID))
+
+
+def as_png(image: Image.Image) -> bytes:
+    held = io.BytesIO()
+    image.save(held, "png")
+    return held.getvalue()
+
+
+def given(page: Any) -> np.ndarray:
+    """The picture that the model is given, as it is shown."""
+    data = "seen.getContext('2d').getImageData(0, 0, seen.width, seen.height).data"
+    height, width, *values = page.evaluate(
+        f"[seen.height, seen.width, ...{data}.filter((_, i) => !(i % 4))]"
+    )
+    return np.reshape(values, (height, width))
+
+
+def test_a_file_is_taken_as_predict_takes_it(shown: Any, digits: Any, tmp_path: Path) -> None:
+    page = shown(digits)
+    images, labels = mnist.load_data()[1]
+    answers = []
+    for number in range(10):
+        image = Image.fromarray(images[number])
+        if number % 2:  # coloured, dark on light, larger, off the centre
+            paper = Image.new("RGB", (200, 260), (250, 240, 230))
+            ink = Image.new("RGB", (120, 120), (20, 30, 90))
+            paper.paste(ink, (9 * number, 130 - 9 * number), image.resize((120, 120)))
+            image = paper
+        content = as_png(image)
+        (tmp_path / "a.png").write_bytes(content)
+        own, _ = read_image(str(tmp_path / "a.png"), (28, 28), mnist=True)
+        said = opened_file(page, f"{number}.png", content)
+        assert ("inverted" in said) == bool(number % 2)
+        near = np.abs(given(page) - np.asarray(own).astype(int))
+        assert near.max() <= 8 and near.mean() < 0.1
+        answers.append(page.evaluate(ANSWER))
+    assert np.mean(np.array(answers, int) == labels[:10]) >= 0.9
+    page.click("#undo")
+    until(page, f"{ANSWER} === '{answers[8]}'", 10)
+
+
+@pytest.mark.parametrize("prepared", ["scaled", None])
+def test_a_file_is_scaled_as_predict_scales_it(
+    shown: Any, tmp_path: Path, prepared: str | None
+) -> None:
+    chain = [layers.Flatten(), layers.Dense(2, "softmax")]
+    model = gpunn.Sequential([layers.Input((12, 20)), *chain])
+    model.trained_on = {"range": [0.0, 255.0], **({"prepared": prepared} if prepared else {})}
+    page = shown(model)
+    noise = np.random.default_rng(0).integers(120, 256, (60, 91, 4)).astype(np.uint8)
+    content = as_png(Image.fromarray(noise))
+    (tmp_path / "a.png").write_bytes(content)
+    invert = "no" if prepared else "auto"
+    own, _ = read_image(str(tmp_path / "a.png"), (12, 20), invert)
+    opened_file(page, "a.png", content)
+    assert np.abs(given(page) - np.asarray(own).astype(int)).max() <= 2
+
+
+def test_a_file_that_is_no_picture_is_told_why_and_takes_nothing(shown: Any, digits: Any) -> None:
+    page = shown(digits)
+    by_mouse(page, SEVEN)
+    until(page, f"{ANSWER} === '7'", 10)
+    random = np.random.default_rng(0)
+    whole = as_png(Image.fromarray(random.integers(0, 256, (90, 90)).astype(np.uint8)))
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload=\"document.title='run'\"/>"
+    for name, content, kind, why in (
+        (f"{EVIL[0]}.png", random.bytes(999), "image/png", "damaged, or no picture"),
+        ("half.png", whole[:3000], "image/png", "damaged"),
+        ("no.svg", svg, "image/svg+xml", "no picture: PNG"),
+        ("svg.png", svg, "image/png", "damaged, or no picture"),
+        ("empty.png", b"", "image/png", "damaged, or no picture"),
+        (
+            "huge.png",
+            as_png(Image.new("1", (6000, 6000))),
+            "image/png",
+            "6,000 \u00d7 6,000 pixels",
+        ),
+        (f"{EVIL[1]}.csv", b"a,b", "text/csv", "no picture: PNG"),
+    ):
+        assert why in opened_file(page, name, content, kind)
+        assert page.evaluate(ANSWER) == "7"
+    large = "new File([new Uint8Array(51e6)], 'large.png', {type: 'image/png'})"
+    page.evaluate(f"shown.take({large})")
+    assert "at most 50 MB" in page.evaluate(SAID)
+    assert page.evaluate(ANSWER) == "7"
+
+
+@pytest.mark.parametrize("kind", ["picture", "plane"])
+def test_what_is_dropped_leaves_the_page_where_it_is(shown: Any, digits: Any, kind: str) -> None:
+    chain = [layers.Input((2,)), layers.Dense(1)]
+    page = shown(digits if kind == "picture" else gpunn.Sequential(chain))
+    content = [*as_png(Image.fromarray(mnist.load_data()[1][0][0]))]
+    left = page.evaluate(
+        """content => {
+          const dataTransfer = new DataTransfer();
+          const file = new File([Uint8Array.from(content)], "seven.png", {type: "image/png"});
+          dataTransfer.items.add(file);
+          const options = {dataTransfer, cancelable: true, bubbles: true};
+          return ["dragover", "drop"].map(name =>
+            document.body.dispatchEvent(new DragEvent(name, options)));
+        }""",
+        content,
+    )
+    assert left == [False, False]  # the browser does nothing of its own
+    if kind == "picture":
+        until(page, f"{ANSWER} === '7'", 10)
+        assert page.evaluate(SAID) == "seven.png: 28 \u00d7 28."
+    else:
+        assert page.inner_text("#message") == "This page takes no files."
 
 
 @pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid"), (1, None)])

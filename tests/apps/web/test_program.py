@@ -87,6 +87,77 @@ def test_a_page_gives_what_predict_gives(make: Any, backend: str) -> None:
     ]
 
 
+def numbers() -> Any:
+    """Outputs that end without a softmax; one is read by another, one is of the input alone."""
+    a = layers.Input((3,))
+    b = layers.Dropout(0.5)(layers.Dense(4, "swish")(a))
+    return gpunn.Model(a, [layers.Dense(2)(b), layers.Flatten()(b), layers.Rescaling(3.0)(a)])
+
+
+def with_weights_of(model: Any, make: Any) -> Any:
+    """The same model in float64."""
+    before = gpunn.config.floatx()
+    gpunn.config.set_floatx("float64")
+    try:
+        copy = make()
+        copy.set_weights(model.get_weights())
+    finally:
+        gpunn.config.set_floatx(before)
+    return copy
+
+
+def by_differences(model: Any, score: Any, xs: list[np.ndarray]) -> list[np.ndarray]:
+    """The gradients by the inputs of a score of each row."""
+
+    def scores() -> np.ndarray:
+        ys = model.predict(xs if len(xs) > 1 else xs[0], verbose=0)
+        return score(ys if isinstance(ys, list) else [ys])
+
+    found = []
+    for x in xs:
+        gradient, rows = np.zeros_like(x), x.reshape(len(x), -1)
+        for k in range(rows.shape[1]):
+            kept, step = rows[:, k].copy(), 1e-6 * np.abs(rows[:, k]).max()
+            rows[:, k] = kept + step
+            above = scores()
+            rows[:, k] = kept - step
+            gradient.reshape(rows.shape)[:, k] = (above - scores()) / (2 * step)
+            rows[:, k] = kept
+        found.append(gradient)
+    return found
+
+
+@pytest.mark.parametrize("make", [dense, pictures, graph, table, numbers])
+def test_a_page_gives_the_gradients_by_its_inputs(make: Any) -> None:
+    gpunn.utils.set_random_seed(5)
+    model = make()
+    rng = np.random.default_rng(0)
+    shapes = [tensor.sample for tensor in model.inputs]
+    xs = [rng.normal(100, 50, (4, *shape)).astype(np.float32) for shape in shapes]
+    document = json.loads(json.dumps(forward_program(model, rows=4, gradient=True)))
+    ys = browser.run_document(document, *xs)
+    factors = [rng.normal(size=y.shape) for y in ys]
+    logits = document["gradient"]["logits"]
+
+    def score(ys: list[np.ndarray]) -> np.ndarray:
+        """Of logits z a sum: softmax and sigmoid give them but for a constant of the row."""
+        if logits:
+            (y,) = ys
+            ys = [np.log(y) - (np.log1p(-y) if y.shape[1] == 1 else np.mean(np.log(y), 1)[:, None])]
+        terms = [(y * f).reshape(len(y), -1).sum(1) for y, f in zip(ys, factors, strict=True)]
+        return np.sum(terms, axis=0)
+
+    by = factors
+    if logits and factors[0].shape[1] > 1:
+        by = [factors[0] - factors[0].mean(1)[:, None]]
+    assert logits == (make in (dense, pictures))
+    found = browser.run_document(document, *xs, by=by)
+    exact = with_weights_of(model, make)
+    expected = by_differences(exact, score, [x.astype(np.float64) for x in xs])
+    for page, own in zip(found, expected, strict=True):
+        assert np.linalg.norm(page - own) <= 1e-4 * np.linalg.norm(own)
+
+
 class Twice(layers.Layer):
     def forward(self, call: Any) -> None:
         call.backend.xp.multiply(call.x, 2.0, out=call.y)

@@ -178,8 +178,9 @@ class BrowserBackend(CompiledBackend):
         return 0 <= place < self.library.memory.data_len(self.library.store)
 
 
-def run_document(document: dict[str, Any], *inputs: np.ndarray) -> list[np.ndarray]:
-    """The outputs of a `forward_program`, by the module."""
+def run_document(document: dict[str, Any], *inputs: np.ndarray, by: Any = None) -> list[np.ndarray]:
+    """The outputs of a `forward_program`, by the module; or, from gradients ``by`` these, those of
+    the inputs."""
     library = get_backend("browser").library  # type: ignore[attr-defined]
     memory = library.array((document["bytes"],), np.uint8)
     constants = base64.b64decode(document["constants"])
@@ -189,8 +190,7 @@ def run_document(document: dict[str, Any], *inputs: np.ndarray) -> list[np.ndarr
         size = math.prod(place["shape"])
         return memory[place["at"] :][: 4 * size].view(np.float32).reshape(place["shape"])
 
-    calls = []
-    for name, *values in document["calls"]:
+    def call(name: str, *values: Any) -> Call:
         operation = library.operations[tuple(name.split(" "))]
         arguments = [
             tuple(
@@ -201,11 +201,19 @@ def run_document(document: dict[str, Any], *inputs: np.ndarray) -> list[np.ndarr
             value if kind == "a" else (float if kind == "n" else int)(value)
             for kind, value in zip(operation.kinds, values, strict=True)
         ]  # fmt: skip
-        calls.append(operation.bind(*arguments))
-    for place, x in zip(document["inputs"], inputs, strict=True):
-        array(place)[...] = x
-    library.Program(calls).run(1)
-    return [array(place).copy() for place in document["outputs"]]
+        return operation.bind(*arguments)
+
+    def run(calls: Any, given: Any, numbers: Any, wanted: Any) -> list[np.ndarray]:
+        for place, x in zip(given, numbers, strict=True):
+            array(place)[...] = x
+        library.Program([call(*values) for values in calls]).run(1)
+        return [array(place).copy() for place in wanted]
+
+    outputs = run(document["calls"], document["inputs"], inputs, document["outputs"])
+    if by is None:
+        return outputs
+    back = document["gradient"]
+    return run(back["calls"], back["by"], by, back["inputs"])
 
 
 @functools.cache

@@ -4,15 +4,17 @@ import { Program, Room } from "./memory.js";
 
 /**
  * @typedef {{at: number, shape: number[]}} Place where an array lies in the program's memory
+ * @typedef {[string, ...(number|string|boolean|null|number[][])[]]} Recorded
  * @typedef {Object} ForwardDocument
  * @property {number} bytes of memory, 4 or more for each number
  * @property {string} constants what the memory begins with, in base64
- * @property {[string, ...(number|string|boolean|null|number[][])[]][]} calls operations and their
- *   arguments
+ * @property {Recorded[]} calls operations and their arguments
  * @property {import("../model/encodings.js").Encodings} given how the inputs are made of what users give
  * @property {Place[]} inputs
  * @property {Place[]} outputs
  * @property {({name: string} & Place)[]} layers what each gives
+ * @property {{logits: boolean, calls: Recorded[], by: Place[], inputs: Place[]} | null} gradient of the
+ *   inputs, from those of the outputs, `by`: those of the logits, before a softmax or sigmoid
  */
 
 /** @param {number[]} shape */
@@ -22,6 +24,8 @@ export class ForwardProgram {
   #room;
   #begin;
   #program;
+  /** @type {Program | null} */
+  #back = null;
   #document;
 
   /**
@@ -35,14 +39,21 @@ export class ForwardProgram {
     const constants = Uint8Array.from(atob(document.constants), (c) => c.charCodeAt(0));
     if (constants.length > document.bytes) throw new Error("The model's program is damaged.");
     new Uint8Array(kernels.buffer, this.#begin, constants.length).set(constants);
+    this.#program = this.#made(document.calls);
+    if (document.gradient) this.#back = this.#made(document.gradient.calls);
+  }
+
+  /** @param {Recorded[]} recorded */
+  #made(recorded) {
+    const room = this.#room;
     const place = (/** @type {unknown} */ at) => {
-      if (!(Number(at) >= 0 && Number(at) < document.bytes))
+      if (!(Number(at) >= 0 && Number(at) < this.#document.bytes))
         throw new Error("The model's program is damaged.");
       return this.#begin + Number(at);
     };
     /** @type {import("./memory.js").Call[]} */
-    const calls = document.calls.map(([name, ...given]) => {
-      const { kinds } = kernels.operation(name);
+    const calls = recorded.map(([name, ...given]) => {
+      const { kinds } = room.kernels.operation(name);
       const values = given.map((value, i) => {
         if (Array.isArray(value))
           return room.listed(value.map(([at, type, size]) => [place(at), type, size]));
@@ -51,7 +62,7 @@ export class ForwardProgram {
       });
       return /** @type {any} */ ([name, ...values]);
     });
-    this.#program = new Program(room, calls);
+    return new Program(room, calls);
   }
 
   /** How the inputs are made of what users give: see `encoded` of model/encodings.js. */
@@ -68,13 +79,40 @@ export class ForwardProgram {
    * @returns {Float32Array[]} the outputs
    */
   run(...inputs) {
-    this.#document.inputs.forEach(({ at, shape }, k) => {
-      if (inputs[k]?.length !== size(shape))
-        throw new Error(`Input ${k + 1} must hold ${size(shape)} numbers; got ${inputs[k]?.length}.`);
-      this.#room.view(this.#begin + at, size(shape)).set(inputs[k]);
-    });
+    this.#put("Input", this.#document.inputs, inputs);
     this.#program.run();
     return this.#document.outputs.map((place) => this.#copy(place));
+  }
+
+  /** Whether gradients are those of logits, before a softmax or sigmoid; null if there are none. */
+  get logits() {
+    return this.#document.gradient?.logits ?? null;
+  }
+
+  /**
+   * @param {...ArrayLike<number>} gradients of something by each output: where `logits` says so, by
+   *   what the output's softmax or sigmoid is given
+   * @returns {Float32Array[]} its gradients by the inputs of the last run
+   */
+  gradient(...gradients) {
+    const { gradient } = this.#document;
+    if (!gradient || !this.#back) throw new Error("The model's program has no gradients.");
+    this.#put("Gradient", gradient.by, gradients);
+    this.#back.run();
+    return gradient.inputs.map((place) => this.#copy(place));
+  }
+
+  /**
+   * @param {string} what
+   * @param {Place[]} places
+   * @param {ArrayLike<number>[]} given
+   */
+  #put(what, places, given) {
+    places.forEach(({ at, shape }, k) => {
+      if (given[k]?.length !== size(shape))
+        throw new Error(`${what} ${k + 1} must hold ${size(shape)} numbers; got ${given[k]?.length}.`);
+      this.#room.view(this.#begin + at, size(shape)).set(given[k]);
+    });
   }
 
   /** @returns {{name: string, shape: number[], values: Float32Array}[]} what each gave last */

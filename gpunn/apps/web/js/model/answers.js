@@ -4,7 +4,7 @@ import { fill, make } from "../playground/dom.js";
 const TOP = 3; // classes that are shown
 
 /** @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9895 ? 0 : 1)} %`;
 
 const LARGEST = 1e15; // from where on numbers are written by powers of ten
 

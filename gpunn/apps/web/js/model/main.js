@@ -16,7 +16,7 @@ import { picture } from "./picture.js";
  * @property {string[]} classes their names; none of a number
  */
 
-/** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => unknown}} */
+/** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => object}} */
 const SHOWN = { picture, plane: area, table: form };
 
 try {
@@ -25,9 +25,28 @@ try {
   const model = new ForwardProgram(await Kernels.load(await unpacked(engine)), { ...program, constants });
   const shown = SHOWN[description.kind](find("model"), model, description);
   Object.assign(globalThis, { model, shown });
+  const { take } = /** @type {{take?: (file: File) => void}} */ (shown);
+  onFiles(take ?? (() => (find("message").textContent = "This page takes no files.")));
   document.documentElement.dataset.ready = "true";
 } catch (error) {
   find("message").textContent = `The model could not be shown: ${/** @type {Error} */ (error).message} `
     + "The page needs a browser of 2023 or newer.";
   throw error;
+}
+
+/**
+ * A file that is dropped must not take the place of the page.
+ * @param {(file: File) => void} take
+ */
+function onFiles(take) {
+  const has = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => {
+    if (has(event)) event.preventDefault();
+  });
+  addEventListener("drop", (event) => {
+    if (!has(event)) return;
+    event.preventDefault();
+    const file = event.dataTransfer?.files[0];
+    if (file) take(file);
+  });
 }

@@ -1,15 +1,31 @@
-// A pad to draw on by mouse, touch, pen or keyboard: light ink on dark, as white chalk.
+// A pad to draw on by mouse, touch, pen or keyboard: light ink on dark, as white chalk; or to put a
+// picture on.
 import { make } from "../playground/dom.js";
+import { squared } from "./preparing.js";
 
 export const SIDE = 280; // its pixels in each direction
 const BRUSH = 20; // of them
 const MOVE = 8; // of an arrow key
 
 /** @typedef {[x: number, y: number]} Point */
+/** @typedef {import("./preparing.js").Grey} Grey */
+/** @typedef {{picture: Grey, canvas: HTMLCanvasElement}} Laid a picture, and the same to be drawn */
+
+/**
+ * @param {Grey} picture
+ * @param {HTMLCanvasElement} [canvas] of the picture's size
+ */
+export function canvasOf({ height, width, values }, canvas = make("canvas", { width, height })) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < 4 * height * width; i++) image.data[i] = i % 4 === 3 ? 255 : values[i >> 2];
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
 
 export class Pad {
-  /** @type {Point[][]} */
-  #strokes = [];
+  /** @type {(Point[] | Laid)[]} */
+  #strokes = []; // and pictures, each over what was there before
   /** @type {Point[] | null} */
   #open = null;
   /** @type {Point | null} */
@@ -20,7 +36,7 @@ export class Pad {
     this.changed = changed;
     this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {
       id: "pad", width: SIDE, height: SIDE, tabindex: 0, role: "application",
-      "aria-label": "Pad to draw on. Arrow keys move the pen, space lowers or lifts it.",
+      "aria-label": "Pad to draw on. Arrow keys move the pen, space lowers or lifts it, Control and Z take the last stroke away.",
     }));
     const options = { willReadFrequently: true };
     this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", options));
@@ -46,8 +62,18 @@ export class Pad {
     this.changed();
   }
 
-  /** @returns {import("./preparing.js").Grey} what is drawn, ink as 255 */
+  /** @param {Grey} picture light on dark; `undo` takes it away */
+  put(picture) {
+    this.#open = null;
+    this.#strokes.push({ picture, canvas: canvasOf(squared(picture)) });
+    this.#draw();
+    this.changed();
+  }
+
+  /** @returns {Grey} what is drawn, ink as 255; of a picture alone the picture itself */
   get picture() {
+    const last = this.#strokes[this.#strokes.length - 1];
+    if (last && "picture" in last) return last.picture;
     this.#draw();
     const { data } = this.context.getImageData(0, 0, SIDE, SIDE);
     const values = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
@@ -132,6 +158,10 @@ export class Pad {
     context.lineWidth = BRUSH;
     context.lineCap = context.lineJoin = "round";
     for (const points of this.#strokes) {
+      if ("canvas" in points) {
+        context.drawImage(points.canvas, 0, 0, SIDE, SIDE);
+        continue;
+      }
       context.beginPath();
       context.moveTo(...points[0]);
       for (let i = 1; i < points.length - 1; i++) { // curves through the middles: no corners

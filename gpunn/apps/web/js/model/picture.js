@@ -3,15 +3,19 @@
 import { fill, make, tick } from "../playground/dom.js";
 import { Activations } from "./activations.js";
 import { Answers } from "./answers.js";
-import { Pad } from "./pad.js";
-import { asMnist, resized } from "./preparing.js";
+import { ACCEPTED, opened } from "./opened.js";
+import { canvasOf, Pad } from "./pad.js";
+import { asMnist, resized, squared } from "./preparing.js";
+import { Saliency } from "./saliency.js";
 
 /** @typedef {import("./preparing.js").Grey} Grey */
 
 /**
  * @typedef {import("./main.js").Description & {height: number, width: number, centred: boolean,
- *   scale: [factor: number, offset: number], unsure_below: number, hidden: string[]}} PictureDescription
- *   centred: whether pictures are prepared as MNIST's digits; scale: what bytes become
+ *   as_is: boolean, scale: [factor: number, offset: number], unsure_below: number, hidden: string[]}}
+ *   PictureDescription
+ *   centred: whether pictures are prepared as MNIST's digits; as_is: whether it knows dark ink on
+ *   light paper, if only in files; scale: what bytes become
  */
 
 /**
@@ -24,6 +28,7 @@ export function picture(root, model, description) {
   let dark = false; // ink on light paper
   const answers = new Answers(description);
   const activations = new Activations(description.hidden);
+  const saliency = new Saliency(model, description);
   const seen = /** @type {HTMLCanvasElement} */ (make("canvas", {
     id: "seen", width, height, role: "img", "aria-label": "What the model is given",
   }));
@@ -33,12 +38,12 @@ export function picture(root, model, description) {
     activations.element);
 
   /**
-   * @param {Grey} drawn light ink on dark
+   * @param {Grey} drawn of any size
    * @returns {Grey | null} bytes of the size that the model takes
    */
   function prepared(drawn) {
     if (centred) return asMnist(drawn, height, width);
-    const small = resized(drawn, height, width, "bilinear");
+    const small = resized(squared(drawn), height, width, "bilinear");
     return dark ? { ...small, values: Uint8Array.from(small.values, (v) => 255 - v) } : small;
   }
 
@@ -51,10 +56,11 @@ export function picture(root, model, description) {
     waiting = false;
     const given = pad.empty ? null : prepared(pad.picture);
     pictures.hidden = !given;
-    show(seen, given ?? { height, width, values: new Uint8Array(height * width) });
-    if (!given) return answers.show("Nothing is drawn yet.");
-    answers.show(answer(given));
-    activations.show(model.layers);
+    canvasOf(given ?? { height, width, values: new Uint8Array(height * width) }, seen);
+    const output = given && answer(given);
+    answers.show(output ?? "Nothing is drawn yet.");
+    saliency.show(output);
+    if (output) activations.show(model.layers);
   }
 
   let waiting = false;
@@ -63,31 +69,43 @@ export function picture(root, model, description) {
     waiting = true;
   };
   const pad = new Pad(soon);
+
+  let files = 0;
+  const said = make("p", { role: "status", class: "quiet" });
+  /** @param {File} file a picture; another file leaves all as it was, and is told why */
+  async function take(file) {
+    const number = ++files;
+    try {
+      const { picture, said: done } = await opened(file, description.as_is);
+      if (number !== files) return; // another one was opened since
+      pad.put(picture);
+      fill(said, done);
+    } catch (error) {
+      if (number === files) fill(said, /** @type {Error} */ (error).message);
+    }
+  }
+  pad.buttons.append(" ", make("button", { type: "button", id: "open", onclick: () => field.click() }, "Open a picture"));
+  const field = make("input", {
+    type: "file", accept: ACCEPTED, hidden: true, onchange: () => {
+      if (field.files.length) take(field.files[0]);
+      field.value = "";
+    },
+  });
   const light = !centred && make("label", { class: "tick" }, tick(false, (on) => {
     dark = on;
     soon();
   }), " Give it dark ink on light paper");
   fill(root,
     make("div", { class: "rooms" },
-      make("section", {}, make("h2", {}, "Draw"), pad.canvas, pad.buttons, light),
+      make("section", {}, make("h2", {}, "Draw"), pad.canvas, pad.buttons, field,
+        make("p", { class: "quiet" }, "A picture can be dropped on the page too."), said, light),
       make("section", {}, make("h2", {}, "It says"), answers.element,
         make("h2", {}, "It is given"),
         make("p", { class: "quiet" }, centred
           ? `Cropped, scaled and centred as MNIST's digits: ${width} × ${height}.` : `Scaled to ${width} × ${height}.`),
-        seen)),
+        seen, saliency.element)),
     pictures);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", soon);
   update();
-  return { pad, prepared, answer };
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Grey} picture
- */
-function show(canvas, { height, width, values }) {
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(width, height);
-  for (let i = 0; i < height * width; i++) image.data.set([values[i], values[i], values[i], 255], 4 * i);
-  context.putImageData(image, 0, 0);
+  return { pad, prepared, answer, saliency, take };
 }

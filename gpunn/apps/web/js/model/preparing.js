@@ -82,12 +82,27 @@ export function resized(picture, height, width, how) {
 }
 
 /** @param {Grey} picture */
-function edgeMedian({ height, width, values }) {
+export function edgeMedian({ height, width, values }) {
   const edge = [];
   for (let i = 0; i < width; i++) edge.push(values[i], values[(height - 1) * width + i]);
   for (let i = 0; i < height; i++) edge.push(values[i * width], values[i * width + width - 1]);
   edge.sort((a, b) => a - b);
   return (edge[edge.length / 2 - 1] + edge[edge.length / 2]) / 2;
+}
+
+/**
+ * @param {Grey} picture
+ * @returns {Grey} a square with the picture in its middle, around it what its edge has
+ */
+export function squared(picture) {
+  const { height, width, values } = picture;
+  if (height === width) return picture;
+  const side = Math.max(height, width);
+  const [top, left] = [Math.floor((side - height) / 2), Math.floor((side - width) / 2)];
+  const found = new Uint8Array(side * side).fill(Math.trunc(edgeMedian(picture)));
+  for (let i = 0; i < height * width; i++)
+    found[(top + Math.floor(i / width)) * side + left + (i % width)] = values[i];
+  return { height: side, width: side, values: found };
 }
 
 /**
