@@ -111,28 +111,40 @@ def _numbers(formula: Any) -> list[list[float]]:
 
 
 def _initializers() -> Iterator[tuple[str, Any]]:
+    """``draw`` is what it does, ``settings`` what is chosen of it, ``fixed`` what its name says,
+    ``choices`` the texts that a setting may be."""
     for name, initializer in _made("initializer"):
-        if isinstance(initializer, initializers.VarianceScaling):
-            how: dict[str, Any] = {
-                "distribution": _DISTRIBUTIONS[initializer.distribution],
-                "scale": initializer.scale, "mode": initializer.mode,
-            }  # fmt: skip
-        elif isinstance(initializer, initializers.TruncatedNormal):
-            how = {"distribution": "truncated", "mean": initializer.mean}
-            how["deviation"] = initializer.stddev
-        elif isinstance(initializer, initializers.RandomNormal):
-            how = {"distribution": "normal", "mean": initializer.mean}
-            how["deviation"] = initializer.stddev
-        elif isinstance(initializer, initializers.RandomUniform):
-            how = {"distribution": "uniform"}
-            how |= {"low": initializer.minval, "high": initializer.maxval}
-        elif isinstance(initializer, (initializers.Zeros, initializers.Ones)):
-            how = {"distribution": "constant", "value": float(initializer((1,))[0])}
-        else:
+        draw = next((draw for cls, draw in _DRAWS if isinstance(initializer, cls)), None)
+        if draw is None:
             continue
-        yield snake_case(name), how
+        own = [p for p in inspect.signature(type(initializer)).parameters if p != "seed"]
+        fixed: dict[str, Any] = {}
+        if draw == "scaled" and not own:
+            fixed = {p: getattr(initializer, p) for p in ("scale", *_CHOICES)}
+        elif draw == "constant" and not own:
+            fixed = {"value": float(initializer((1,))[0])}
+        settings = {p: getattr(initializer, p) for p in own}
+        yield (
+            snake_case(name),
+            {
+                "draw": draw, "settings": settings, "fixed": fixed,
+                "choices": {p: _CHOICES[p] for p in settings if p in _CHOICES},
+            },
+        )  # fmt: skip
 
 
-_DISTRIBUTIONS = {
-    "uniform": "uniform", "untruncated_normal": "normal", "truncated_normal": "truncated",
-}  # fmt: skip
+_CHOICES = {
+    "mode": ["fan_in", "fan_out", "fan_avg"],
+    "distribution": ["truncated_normal", "untruncated_normal", "uniform"],
+}
+_DRAWS: tuple[tuple[type, str], ...] = (
+    (initializers.VarianceScaling, "scaled"),
+    (initializers.TruncatedNormal, "truncated"),  # a RandomNormal, so before it
+    (initializers.RandomNormal, "normal"),
+    (initializers.RandomUniform, "uniform"),
+    (initializers.Orthogonal, "orthogonal"),
+    (initializers.Identity, "identity"),
+    (initializers.Constant, "constant"),
+    (initializers.Zeros, "constant"),
+    (initializers.Ones, "constant"),
+)

@@ -57,7 +57,9 @@ def catalogue(known: dict[str, Any]) -> dict[str, Any]:
         "optimizers": {
             name: _optimizer(name, entry["defaults"]) for name, entry in known["optimizers"].items()
         },
-        "initializers": sorted(known["initializers"]),
+        "initializers": {
+            name: _initializer(name, entry) for name, entry in known["initializers"].items()
+        },
         "bounds": {"flat": FLAT, "many": MANY, "far_apart": FAR_APART},
     }
 
@@ -95,3 +97,22 @@ def _optimizer(name: str, defaults: dict[str, float]) -> dict[str, Any]:
         "settings": defaults,
         "flags": [setting for setting in defaults if isinstance(declared[setting].default, bool)],
     }
+
+
+def _initializer(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """``least`` is the lowest number that the page offers for a setting: one that Python takes."""
+    made = registry.lookup("initializer", name)
+    numbers = [p for p in entry["settings"] if p not in entry["choices"]]
+    least = {setting: next(n for n in _LOWEST if _takes(made, setting, n)) for setting in numbers}
+    return {"settings": entry["settings"], "choices": entry["choices"], "least": least}
+
+
+_LOWEST = (-1000, 0, 0.001)
+
+
+def _takes(cls: type, setting: str, value: float) -> bool:
+    try:
+        cls(**{setting: value})
+    except ValueError:
+        return False
+    return True

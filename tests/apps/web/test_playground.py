@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import webbrowser
@@ -9,9 +10,12 @@ import webbrowser
 import pytest
 from command_line import run
 
-from gpunn import activations, losses, optimizers
+from gpunn import activations, initializers, losses, optimizers
 from gpunn.apps.cli import main
 from gpunn.apps.web.playground import playground_page
+from gpunn.common import registry
+from gpunn.common.names import snake_case
+from gpunn.common.overrides import is_framework
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,35 @@ def test_losses_and_optimizers_can_be_made_by_their_names(data):
         flags = {flag: bool(entry["settings"][flag]) for flag in entry["flags"]}
         made = getattr(optimizers, name)(**{**entry["settings"], **_none_for_zero(entry), **flags})
         assert type(made).__name__ == name
+
+
+# Of gpunn's own parts those that the playground does not offer, and why.
+ABSENT = {
+    "activation": {},
+    "loss": {"sparse_categorical_crossentropy": "categorical_crossentropy, of targets as integers"},
+    "optimizer": {},
+    "initializer": {},
+}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
+def test_all_that_is_registered_is_offered(data, kind):
+    offered = data["catalogue"][{"loss": "losses"}.get(kind, f"{kind}s")]
+    own = {name for name, cls in registry.entries(kind).items() if is_framework(cls)}
+    names = {name if name in offered else snake_case(name) for name in own}
+    assert names == set(offered) | set(ABSENT[kind])
+
+
+def test_initializers_take_what_is_offered(data):
+    for name, entry in data["catalogue"]["initializers"].items():
+        cls = type(initializers.get(name))
+        own = {p for p in inspect.signature(cls).parameters if p != "seed"}
+        assert own == set(entry["settings"]) == set(entry["choices"]) | set(entry["least"])
+        cls(**entry["settings"])
+        cls(**entry["least"])
+        for setting, options in entry["choices"].items():
+            for option in options:
+                assert getattr(cls(**{setting: option}), setting) == option
 
 
 def _none_for_zero(entry):

@@ -17,10 +17,18 @@ pytestmark = pytest.mark.more
 
 def test_the_address_holds_the_settings(playground, opened, address):
     page = playground(
-        "data=spirals&classes=3&net=5:relu:dropout=0.1&batch=20&optimizer=SGD:learning_rate=0.2"
+        "data=spirals&classes=3&net=5:relu:initializer=constant:value=-2:dropout=0.1&batch=20&optimizer=SGD:learning_rate=0.2"
     )
     page.select_option("#training-controls select >> nth=0", "RMSprop")
     page.click("#layer-controls >> text=Add a layer")
+    page.get_by_label("First weights").nth(1).select_option("variance_scaling")
+    page.get_by_label("mode").select_option("fan_avg")
+    page.get_by_label("scale").fill("3")
+    page.get_by_label("scale").press("Enter")
+    assert page.evaluate("playground.settings.layers.map((layer) => layer.initializer)") == [
+        {"name": "constant", "settings": {"value": -2}},
+        {"name": "variance_scaling", "settings": {"mode": "fan_avg", "scale": 3}},
+    ]
     again = opened(page.url, "html[data-ready]")
     for name in ("data", "classes", "layers", "batch", "optimizer"):
         path = f"playground.settings.{name}"
@@ -43,6 +51,10 @@ NO_POINTS = {
         "data=<img src=x onerror=alert(1)>&rows=1e9&noise=NaN&classes=-1",
         "net=9999:tanh&optimizer=__proto__&loss=constructor&output=toString",
         "net=8:tanh:dropout=7&batch=0.5&seed=-3&%FF%FE=1",
+        "net=8:tanh:initializer=orthogonal:stddev=1",
+        "net=8:tanh:initializer=variance_scaling:mode=toString",
+        "net=8:tanh:initializer=constant:value=1e9",
+        "net=8:tanh:initializer=__proto__:constructor=1",
         f"data=own&own={quote(json.dumps(NO_POINTS))}",
         f"data=own&own={quote('[' * 5000)}",
     ],

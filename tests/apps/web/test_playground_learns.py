@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser.pages import executed, script_of, until
 
-from gpunn import layers
+from gpunn import initializers, layers
 
 pytestmark = pytest.mark.more
 
@@ -35,6 +35,10 @@ SCRIPTS = (
                        "&batch=1&held=0&optimizer=SGD:learning_rate=0.05"),
     ("chessboard", 3, "net=8:hard_silu,8:celu&rows=400&noise=0"
                       "&optimizer=Adam:learning_rate=0.01:amsgrad=1"),
+    ("split", 4, "net=8:tanh:initializer=orthogonal:gain=1.5,8:tanh:initializer=identity,"
+                 "8:tanh:initializer=constant:value=-0.1"),
+    ("saddle", 4, "net=8:tanh:initializer=variance_scaling:scale=2:distribution=untruncated_normal,"
+                  "8:tanh:initializer=random_normal:mean=-0.1:stddev=0.5"),
     ("separable", 5, "net=&optimizer=Adadelta:learning_rate=1&loss=squared_hinge&seed=99"),
 )  # fmt: skip
 
@@ -56,6 +60,15 @@ def test_a_copied_script_gives_the_same_numbers(playground, shape, epochs, more)
     assert float(printed["training"]) == pytest.approx(penalized(names, losses[0]), rel=2e-4)
     if "test" in printed:
         assert float(printed["test"]) == pytest.approx(penalized(names, losses[1]), rel=2e-4)
+
+
+def test_orthogonal_weights_begin_as_in_python(playground):
+    page = playground("net=8:tanh:initializer=orthogonal,5:tanh:initializer=orthogonal&seed=3")
+    model = executed(script_of(page))[0]["model"]
+    for k, layer in enumerate(model.layers[-3:-1]):
+        weights = layer.get_weights()[0]
+        expected = initializers.Orthogonal(seed=3 + k)(weights.shape)
+        np.testing.assert_allclose(weights, expected, atol=1e-5)
 
 
 def penalized(names, loss):

@@ -14,7 +14,8 @@ import { Network as Trained } from "./engine/network.js";
  * @property {boolean} [normalize] whether the batch is normalized before the activation
  * @property {number} [l1] factor of the sum of the weights' sizes that is added to the loss
  * @property {number} [l2] factor of the sum of their squares
- * @property {string} [initializer] of W, by its name in Python; "glorot_uniform" by default
+ * @property {{name: string, [setting: string]: number|string}} [initializer] of W: its name in Python
+ *   and what differs from the defaults there; "glorot_uniform" by default
  * @property {Float32Array} [kernel] W itself, (inputs, units) row by row, in place of a draw
  * @property {Float32Array} [bias] b, zeros by default
  */
@@ -30,7 +31,7 @@ import { Network as Trained } from "./engine/network.js";
  * @property {number} batch rows of a step
  * @property {number} [seed] of weights, order and dropout, 0 by default. Order and dropout are those of
  *   a model in Python that was compiled right after `gpunn.utils.set_random_seed(seed)`; layer k,
- *   from 0 on, begins as with the seed `seed + k` in its initializer, if that is a uniform one
+ *   from 0 on, begins as with the seed `seed + k` in its initializer
  * @property {boolean} [shuffle] whether each epoch has an order of its own; true by default
  */
 
@@ -124,7 +125,7 @@ import { Network as Trained } from "./engine/network.js";
  *   [string, number[]]|null, predictions: string|null, targets: string|null}>} losses
  * @property {Object<string, {functor: string, parameters: string[], defaults: Object<string,
  *   number>, constants: number[], first: (string|null)[], by_norms: boolean}>} optimizers
- * @property {Object<string, Object<string, unknown>>} initializers
+ * @property {Object<string, import("./engine/initializers.js").Initializer>} initializers
  * @property {{momentum: number, epsilon: number}} batch_normalization
  */
 

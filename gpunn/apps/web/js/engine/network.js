@@ -1,9 +1,10 @@
 // A network and its training: `Network` of ../engine.js.
 import { stepEnds } from "./ends.js";
+import { firstWeights } from "./initializers.js";
 import { Room } from "./memory.js";
 import { checkLength, Plan } from "./plan.js";
-import { firstWeights, Generator } from "./random.js";
-import { checkNotNegative, checkWhole, find, optimizerOf, partsOf } from "./settings.js";
+import { Generator } from "./random.js";
+import { checkNotNegative, checkWhole, find, initializerOf, optimizerOf, partsOf } from "./settings.js";
 
 /** @typedef {import("./memory.js").Call} Call */
 
@@ -314,9 +315,9 @@ export class Network {
     const { values, state, counters } = this.#shared;
     layers.forEach(({ dense, parts, settings }, k) => {
       const { kernel, bias } = settings;
-      const how = find(this.#parts.initializers, settings.initializer ?? "glorot_uniform", "initializer");
+      const { how, given } = initializerOf(settings, this.#parts);
       const { inputs, units } = dense;
-      const drawn = kernel ?? firstWeights(/** @type {any} */ (how), inputs, units, this.#seed + k);
+      const drawn = kernel ?? firstWeights(how, given, inputs, units, this.#seed + k);
       checkLength(drawn, inputs * units, `kernel of layer ${k + 1} must hold ${inputs} rows of ${units} numbers`);
       this.#room.view(values + 4 * dense.at.kernel, drawn.length).set(drawn);
       if (bias) {

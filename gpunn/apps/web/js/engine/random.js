@@ -1,4 +1,4 @@
-// The numbers that numpy.random.Generator(PCG64(seed)) draws, and the first weights made of them.
+// The numbers that numpy.random.Generator(PCG64(seed)) draws.
 
 const MASK32 = 0xffffffffn;
 const MASK64 = (1n << 64n) - 1n;
@@ -42,6 +42,29 @@ function seedWords(seed, count) {
   }
   return words;
 }
+
+/** Where the ziggurat's tail begins, and the area of each of its layers. */
+const TAIL = 3.6541528853610088;
+const AREA = 0.004928673233974658;
+
+/**
+ * The 256 layers of the ziggurat under exp(-x^2 / 2) (Marsaglia and Tsang, 2000): of each its width
+ * for a draw of 52 bits, below which draw it is inside for certain, and the curve's height there.
+ */
+const LAYERS = (() => {
+  const curve = (/** @type {number} */ x) => Math.exp(-0.5 * x * x);
+  const base = AREA / curve(TAIL);
+  const edges = new Float64Array(257);
+  edges[256] = base;
+  edges[255] = TAIL;
+  for (let i = 254; i > 0; i--)
+    edges[i] = Math.sqrt(-2 * Math.log(AREA / edges[i + 1] + curve(edges[i + 1])));
+  edges[0] = 0;
+  return Array.from({ length: 256 }, (_, i) => {
+    const [inner, outer] = i ? [edges[i - 1], edges[i]] : [TAIL, base];
+    return { width: outer / 2 ** 52, inside: Math.floor((inner / outer) * 2 ** 52), height: curve(edges[i]) };
+  });
+})();
 
 /**
  * PCG64 (O'Neill, 2014), as NumPy seeds it.
@@ -89,47 +112,25 @@ export class Generator {
     return low + (high - low) * this.random();
   }
 
-  /** A normal number (Box and Muller, 1958): distributed as NumPy's, but not the same one. */
+  /** @returns {number} what standard_normal() is, but for the last bits of a double */
   normal() {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.random()));
-    return radius * Math.cos(2 * Math.PI * this.random());
-  }
-}
-
-/** The deviation of a standard normal cut off at two deviations. */
-const TRUNCATED = 0.87962566103423978;
-
-/**
- * The first weights of a layer. Uniform ones are those of gpunn's initializer with this seed.
- * @param {{distribution: string, scale?: number, mode?: string, low?: number, high?: number, mean?:
- *   number, deviation?: number, value?: number}} how as `parts` names it
- * @param {number} inputs
- * @param {number} units
- * @param {number} seed
- * @returns {Float32Array} (inputs, units)
- */
-export function firstWeights(how, inputs, units, seed) {
-  const generator = new Generator(seed);
-  const fan = { fan_in: inputs, fan_out: units, fan_avg: (inputs + units) / 2 };
-  const mode = /** @type {keyof typeof fan} */ (how.mode ?? "fan_in");
-  const variance = (how.scale ?? 1) / Math.max(1, fan[mode]);
-  const scaled = how.mode !== undefined;
-  const deviation = scaled ? Math.sqrt(variance) : how.deviation ?? 1;
-  const limit = Math.sqrt(3 * variance);
-  const [low, high] = scaled ? [-limit, limit] : [how.low ?? 0, how.high ?? 0];
-  const cut = () => {
     for (;;) {
-      const drawn = generator.normal();
-      if (Math.abs(drawn) <= 2) return drawn;
+      const word = this.#word();
+      const layer = Number(word & 255n);
+      const magnitude = Number((word >> 9n) & 0xfffffffffffffn);
+      const { width, inside, height } = LAYERS[layer];
+      const x = (word & 256n ? -1 : 1) * magnitude * width;
+      if (magnitude < inside) return x;
+      if (layer) {
+        const above = LAYERS[layer - 1].height;
+        if ((above - height) * this.random() + height < Math.exp(-0.5 * x * x)) return x;
+        continue;
+      }
+      for (;;) {
+        const beyond = -Math.log1p(-this.random()) / TAIL;
+        const y = -Math.log1p(-this.random());
+        if (2 * y > beyond * beyond) return (word & (1n << 17n) ? -1 : 1) * (TAIL + beyond);
+      }
     }
-  };
-  /** @type {Object<string, () => number>} */
-  const draw = {
-    constant: () => how.value ?? 0,
-    uniform: () => generator.uniform(low, high),
-    normal: () => (how.mean ?? 0) + deviation * generator.normal(),
-    truncated: () => (how.mean ?? 0) + (deviation / (scaled ? TRUNCATED : 1)) * cut(),
-  };
-  if (!draw[how.distribution]) throw new Error(`There is no distribution "${how.distribution}".`);
-  return Float32Array.from({ length: inputs * units }, draw[how.distribution]);
+  }
 }

@@ -84,3 +84,23 @@ export function optimizerOf(settings, parts) {
     [...found.parameters.map((/** @type {string} */ key) => numbers[key]), ...found.constants];
   return { name, functor: found.functor, numbers, parameters, first: found.first, byNorms: found.by_norms };
 }
+
+/**
+ * The initializer of a layer, and what differs from its usual settings.
+ * @param {import("../engine.js").LayerSettings} settings
+ * @param {any} parts
+ */
+export function initializerOf(settings, parts) {
+  const { name, ...given } = settings.initializer ?? { name: "glorot_uniform" };
+  /** @type {import("./initializers.js").Initializer} */
+  const how = find(parts.initializers, name, "initializer");
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(how.settings, key))
+      throw new Error(`${name} has no ${key}; it has ${Object.keys(how.settings).join(", ") || "no settings"}.`);
+    if (how.choices[key] && !how.choices[key].includes(String(value)))
+      throw new Error(`${key} of ${name} must be ${how.choices[key].join(" or ")}; got ${value}.`);
+    if (typeof value !== typeof how.settings[key] || (typeof value === "number" && !Number.isFinite(value)))
+      throw new Error(`${key} of ${name} must be a ${typeof how.settings[key]}; got ${value}.`);
+  }
+  return { how, given: /** @type {Object<string, number|string>} */ (given) };
+}

@@ -1,6 +1,6 @@
 // The controls of data, network and training, made anew from the settings when these change.
 import { choice, fill, labelled, make, number, tick } from "./dom.js";
-import { LIMITS, newLayer } from "./settings.js";
+import { LARGEST, LIMITS, newLayer } from "./settings.js";
 import { SHAPES } from "./points/shapes.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -55,7 +55,6 @@ export function dataControls(place, settings, changed) {
  */
 export function layerControls(place, settings, catalogue, changed) {
   const activations = named(catalogue.activations);
-  const initializers = catalogue.initializers.map((name) => /** @type {[string, string]} */ ([name, name]));
   const boxes = settings.layers.map((layer, i) => {
     /**
      * @param {string} text
@@ -66,10 +65,11 @@ export function layerControls(place, settings, catalogue, changed) {
       changed("network");
     }));
     const more = make("details", { open: uncommon(layer) }, make("summary", {}, "More"),
-      labelled("First weights", choice(initializers, layer.initializer, (name) => {
-        layer.initializer = name;
+      labelled("First weights", choice(named(catalogue.initializers), layer.initializer.name, (name) => {
+        layer.initializer = { name, settings: {} };
         changed("network");
       })),
+      initializerControls(layer.initializer, catalogue, () => changed("network")),
       field("Dropout", "dropout"), field("Penalty L1", "l1"), field("Penalty L2", "l2"),
       labelled("Batch normalization", tick(layer.normalize, (value) => {
         layer.normalize = value;
@@ -88,7 +88,7 @@ export function layerControls(place, settings, catalogue, changed) {
   const full = settings.layers.length >= LIMITS.layers.most;
   fill(place, boxes, make("button", { type: "button", disabled: full, onclick: () => {
     const last = settings.layers[settings.layers.length - 1];
-    settings.layers.push(last ? { ...last } : newLayer());
+    settings.layers.push(last ? structuredClone(last) : newLayer());
     changed("network");
   } }, "Add a layer"));
 }
@@ -112,9 +112,9 @@ export function trainingControls(place, settings, catalogue, output, data, chang
       else optimizer.settings[name] = now;
       changed(name === "learning_rate" ? "rate" : "network");
     };
-    const text = name === "learning_rate" ? "Learning rate" : name.replaceAll("_", " ");
+    const text = name === "learning_rate" ? "Learning rate" : words(name);
     return labelled(text, kind.flags.includes(name) ? tick(value !== 0, (on) => take(on ? 1 : 0))
-      : number(value, { least: 0, most: 1000 }, take));
+      : number(value, { least: 0, most: LARGEST }, take));
   });
   /**
    * @param {"loss" | "output"} name
@@ -151,6 +151,32 @@ export function trainingControls(place, settings, catalogue, output, data, chang
       changed("network");
     })),
   );
+}
+
+/**
+ * @param {import("./settings.js").LayerChoice["initializer"]} initializer
+ * @param {Catalogue} catalogue
+ * @param {() => void} changed
+ */
+function initializerControls({ name: how, settings }, catalogue, changed) {
+  const known = catalogue.initializers[how];
+  return Object.entries(known.settings).map(([name, usual]) => {
+    /** @param {number | string} now */
+    const take = (now) => {
+      if (now === usual) delete settings[name];
+      else settings[name] = now;
+      changed();
+    };
+    const value = settings[name] ?? usual;
+    return labelled(words(name), known.choices[name]
+      ? choice(known.choices[name].map((option) => [option, words(option)]), String(value), take)
+      : number(Number(value), { least: known.least[name], most: LARGEST }, take));
+  });
+}
+
+/** @param {string} name of a setting */
+function words(name) {
+  return name.replaceAll("_", " ");
 }
 
 /**

@@ -12,7 +12,9 @@ import { SHAPES } from "./points/shapes.js";
  *   targets: string | null, several: boolean, fuses: string | null}}} losses
  * @property {{[name: string]: {settings: {[name: string]: number}, flags: string[]}}} optimizers
  *   flags: of the settings those that are yes (1) or no (0)
- * @property {string[]} initializers
+ * @property {{[name: string]: {settings: {[name: string]: number | string},
+ *   choices: {[name: string]: string[]}, least: {[name: string]: number}}}} initializers choices: of
+ *   settings that are texts; least: of those that are numbers
  * @property {{flat: number, many: number, far_apart: number}} bounds of `GradientMonitor`
  */
 
@@ -20,7 +22,8 @@ import { SHAPES } from "./points/shapes.js";
  * @typedef {Object} LayerChoice
  * @property {number} units
  * @property {string} activation
- * @property {string} initializer
+ * @property {{name: string, settings: {[name: string]: number | string}}} initializer and what differs
+ *   from its defaults
  * @property {number} dropout
  * @property {boolean} normalize
  * @property {number} l1
@@ -71,6 +74,7 @@ export const LIMITS = bounds({
   l1: { least: 0, most: 10, step: "any" },
   l2: { least: 0, most: 10, step: "any" },
 });
+export const LARGEST = 1000; // number of an optimizer or an initializer
 export const MOST_OWN = 2000; // points
 const MOST_IN_ADDRESS = 30_000; // characters of points
 
@@ -84,7 +88,7 @@ function bounds(given) {
 
 /** @returns {LayerChoice} */
 export function newLayer(units = 8, activation = "tanh") {
-  return { units, activation, initializer: "glorot_uniform", dropout: 0, normalize: false, l1: 0, l2: 0 };
+  return { units, activation, initializer: { name: "glorot_uniform", settings: {} }, dropout: 0, normalize: false, l1: 0, l2: 0 };
 }
 
 /** @returns {Settings} */
@@ -109,8 +113,7 @@ export function toAddress(settings) {
     if (settings[name] !== usual[name]) found.set(name, String(settings[name]));
   }
   found.set("net", settings.layers.map(layerText).join(","));
-  found.set("optimizer", [settings.optimizer.name,
-    ...Object.entries(settings.optimizer.settings).map(([name, value]) => `${name}=${value}`)].join(":"));
+  found.set("optimizer", [settings.optimizer.name, ...settingTexts(settings.optimizer.settings)].join(":"));
   let complete = true;
   if (settings.data === "own" && settings.own) {
     const points = settings.own.points.map((p) => p.map((v) => Number(v.toPrecision(5))));
@@ -121,11 +124,18 @@ export function toAddress(settings) {
   return { text: found.toString(), complete };
 }
 
+/** @param {{[name: string]: number | string}} settings */
+function settingTexts(settings) {
+  return Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+}
+
 /** @param {LayerChoice} layer */
 function layerText(layer) {
   const usual = newLayer();
-  const more = /** @type {const} */ (["initializer", "dropout", "normalize", "l1", "l2"])
+  const { name: how, settings } = layer.initializer;
+  const more = /** @type {const} */ (["dropout", "normalize", "l1", "l2"])
     .filter((name) => layer[name] !== usual[name]).map((name) => `${name}=${layer[name]}`);
+  if (how !== usual.initializer.name) more.unshift(`initializer=${how}`, ...settingTexts(settings));
   return [layer.units, layer.activation, ...more].join(":");
 }
 
@@ -185,7 +195,7 @@ function read(name, value, catalogue) {
       const chosen = {};
       for (const part of parts) {
         const [setting, number] = part.split("=");
-        const found = within(number ?? "", { least: 0, most: 1000 });
+        const found = within(number ?? "", { least: 0, most: LARGEST });
         if (found === null || !Object.hasOwn(catalogue.optimizers[kind].settings, setting)) return null;
         chosen[setting] = found;
       }
@@ -223,14 +233,33 @@ function readLayer(text, catalogue) {
   for (const part of parts) {
     const [name, value = ""] = part.split("=");
     if (name === "normalize") layer.normalize = value === "true";
-    else if (name === "initializer" && catalogue.initializers.includes(value)) layer.initializer = value;
+    else if (name === "initializer" && Object.hasOwn(catalogue.initializers, value)) {
+      layer.initializer = { name: value, settings: {} };
+    }
     else if (name === "dropout" || name === "l1" || name === "l2") {
       const found = within(value, LIMITS[name]);
       if (found === null) return null;
       layer[name] = found;
-    } else return null;
+    } else {
+      const found = ofInitializer(catalogue.initializers[layer.initializer.name], name, value);
+      if (found === null) return null;
+      layer.initializer.settings[name] = found;
+    }
   }
   return layer;
+}
+
+/**
+ * @param {Catalogue["initializers"][string]} known
+ * @param {string} name of a setting
+ * @param {string} value
+ * @returns {number | string | null}
+ */
+function ofInitializer(known, name, value) {
+  if (!Object.hasOwn(known.settings, name)) return null;
+  const { [name]: options } = known.choices;
+  if (options) return options.includes(value) ? value : null;
+  return within(value, { least: known.least[name], most: LARGEST });
 }
 
 /**

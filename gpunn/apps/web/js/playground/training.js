@@ -39,11 +39,11 @@ export class Training {
     this.network = engine.network({
       inputs: data.inputs,
       outputs: this.output.units,
-      layers: [...settings.layers, last].map((layer, i) => ({ ...layer, ...weights?.[i] })),
+      layers: [...settings.layers.map(({ initializer: { name, settings: own }, ...layer }) =>
+        ({ ...layer, initializer: { name, ...own } })), last].map((layer, i) => ({ ...layer, ...weights?.[i] })),
       loss: this.output.loss,
       optimizer: { name: settings.optimizer.name, ...settings.optimizer.settings },
       batch: this.batch,
-
       seed: settings.seed,
     });
     this.sets = {
