@@ -3,6 +3,7 @@
 #include "formulas.hpp"
 #include "operation.hpp"
 #include "pieces.hpp"
+#include "subnormals.hpp"
 
 namespace {
 
@@ -31,6 +32,11 @@ void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
         formula.prepare(parameters, rates[LEARNING_RATE] * group->multiplier,
                         updates(counters, every), group->decay != 0);
         in_pieces(int64(group->start), int64(group->stop), [&](int64 first, int64 last) {
+            if (slot_0 == nullptr) {  // no running means
+                apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
+                return;
+            }
+            const SubnormalsAreZero scope;
             apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
         });
     }
