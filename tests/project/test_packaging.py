@@ -52,6 +52,13 @@ assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 print(model.backend.name, history["loss"][0], history["loss"][-1], history["accuracy"][-1])
 """
 
+PLANE = """
+import gpunn as keras
+
+chain = [keras.Input((2,)), keras.layers.Dense(3, activation="softmax")]
+keras.Sequential(chain).save("plane.gpunn")
+"""
+
 LIST = """
 import importlib.util, json
 from importlib.resources import files
@@ -123,7 +130,7 @@ def sources(folder: str) -> set[str]:
     """Return the files below a folder of the tree that an installation has to hold."""
     return {
         path.relative_to(ROOT / folder).as_posix()
-        for suffix in ("py", "cu", "cuh", "typed")
+        for suffix in ("py", "cu", "cuh", "typed", "js", "css", "html", "wasm")
         for path in (ROOT / folder).rglob(f"*.{suffix}")
     }
 
@@ -233,6 +240,10 @@ def test_wheel_trains_from_another_folder(
     said = run(scripts / "gpunn", "doctor", cwd=tmp_path, PATH=path)
     assert ("Compiled   baseline (there are baseline)" in said) == has_kernels
     assert "train" in run(scripts / "gpunn", "--help", cwd=tmp_path)
+    run(scripts / "python", "-c", PLANE, cwd=tmp_path, PATH=path)
+    run(scripts / "gpunn", "export", "plane.gpunn", "plane.html", cwd=tmp_path, PATH=path)
+    run(scripts / "gpunn", "playground", "--save", "play.html", cwd=tmp_path, PATH=path)
+    assert all((tmp_path / f"{name}.html").stat().st_size > 99_000 for name in ("plane", "play"))
     assert "Get gpunn's source tree" in refusal(scripts / "gpunn", "bench", cwd=tmp_path)
     if which == "oldest":
         little = ("--quick", "--tier", "step", "--rows", "64")

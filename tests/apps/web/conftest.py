@@ -1,9 +1,13 @@
-"""A browser for tests of pages: Debian's Chromium, driven by Playwright, without a network."""
+"""Browsers for tests of pages: Debian's Chromium, driven by Playwright, without a network; and its
+Firefox, which Playwright does not drive: Puppeteer does."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+PUPPETEER = "puppeteer-core@24.43.1"
 
 
 def _missing(what):
@@ -34,6 +39,29 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory):
+    """Opens an address in Firefox, and returns what a script of this folder finds there."""
+    tools = {name: shutil.which(name) for name in ("firefox-esr", "node", "npm")}
+    absent = [name for name, path in tools.items() if path is None]
+    if absent:
+        _missing(f"There is no {' and no '.join(absent)}: apt install firefox-esr npm")
+    folder, here = tmp_path_factory.mktemp("puppeteer"), Path(__file__).parent
+    install = [tools["npm"], "install", "--silent", "--no-audit", "--no-fund", PUPPETEER]
+    subprocess.run(install, cwd=folder, check=True)
+    module = folder / "node_modules" / "puppeteer-core"
+
+    def found(script, address, *given):
+        command = [tools["node"], here / "firefox.cjs", module, tools["firefox-esr"], here / script]
+        done = subprocess.run(
+            [*map(str, [*command, address, *given])], capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return found
 
 
 class Opened:

@@ -1,5 +1,6 @@
-// The playground in Firefox: node firefox.cjs PUPPETEER FIREFOX ADDRESS. Prints what was found as JSON.
-const [puppeteerPath, executablePath, address] = process.argv.slice(2);
+// A page in Firefox: node firefox.cjs PUPPETEER FIREFOX WORK ADDRESS ARGUMENT... Prints as JSON what
+// the function of the module WORK finds there, and the page's errors.
+const [puppeteerPath, executablePath, work, address, ...given] = process.argv.slice(2);
 const puppeteer = require(puppeteerPath);
 
 (async () => {
@@ -19,23 +20,8 @@ const puppeteer = require(puppeteerPath);
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     };
-    await page.click("#run");
-    await until("playground.training.now.trainRight > 0.98");
-    await page.click("#run");
-    const right = await page.evaluate("playground.training.now.trainRight");
-    await page.evaluate("scrollTo(0, 0)");
-    const box = await (await page.$("#plane")).boundingBox();
-    await page.mouse.click(box.x + 100, box.y + 100);
-    const point = await page.evaluate("playground.point");
-    await page.focus("#plane");
-    await page.keyboard.press("ArrowLeft");
-    await page.keyboard.press("Enter");
-    const after = await page.evaluate("playground.point");
-    await page.click("#copy-python");
-    const script = await page.$eval("#copied textarea", (area) => area.value);
-    const answers = await page.evaluate(
-      "[...playground.training.network.predict(playground.training.sets.train.x, playground.data.train.length)]");
-    console.log(JSON.stringify({ right, point, after, script, answers, errors }));
+    const found = await require(work)(page, until, ...given);
+    console.log(JSON.stringify({ ...found, errors }));
   } finally {
     await browser.close();
   }

@@ -21,9 +21,24 @@ def model_of(shape: tuple[int, ...], *chain: Any, **about: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("units", [10, 400])
-def test_a_page_is_the_weights_and_300_kilobytes(units: int) -> None:
-    model = model_of((28, 28), layers.Dense(units, "relu"), layers.Dense(10, "softmax"))
+def deep() -> Any:
+    chain: list[Any] = [layers.Input((28, 28, 1))]
+    for filters in (8, 16, 32):
+        chain += [layers.Conv2D(filters, 3, padding="same"), layers.BatchNormalization()]
+        chain += [layers.Activation("gelu"), layers.MaxPooling2D(2), layers.Dropout(0.3)]
+    chain += [layers.Flatten(), layers.Dense(200, "relu"), layers.Dense(47, "softmax")]
+    return gpunn.Sequential(chain)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        model_of((28, 28), layers.Dense(10, "relu"), layers.Dense(10, "softmax")),
+        model_of((28, 28), layers.Dense(400, "relu"), layers.Dense(10, "softmax")),
+        deep(),
+    ],
+)
+def test_a_page_is_the_weights_and_300_kilobytes(model: Any) -> None:
     weights = 4 * model.count_params() * 4 / 3
     assert len(model_page(model).encode()) <= weights + 300_000
 

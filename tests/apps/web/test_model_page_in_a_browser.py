@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -55,7 +56,12 @@ def shown(opened: Any, tmp_path: Path) -> Any:
 
 def grey(pixels: np.ndarray) -> dict[str, Any]:
     height, width = pixels.shape
-    return {"height": height, "width": width, "values": pixels.ravel().tolist()}
+    values = base64.b64encode(np.ascontiguousarray(pixels, np.uint8)).decode()
+    return {"height": height, "width": width, "values": values}
+
+
+# What a page makes of that.
+GREY = "({values, ...p}) => ({...p, values: Uint8Array.from(atob(values), c => c.charCodeAt(0))})"
 
 
 def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> None:
@@ -70,11 +76,13 @@ def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> No
         paper.paste(Image.fromarray(image).resize((side, side)), place)
         own = as_mnist(paper)
         assert own is not None
-        found = page.evaluate("p => [...shown.prepared(p).values]", grey(np.asarray(paper)))
+        found = page.evaluate(
+            f"p => [...shown.prepared(({GREY})(p)).values]", grey(np.asarray(paper))
+        )
         near = np.abs(np.reshape(found, (28, 28)) - own.astype(int))
         # Rows or columns first: versions of Pillow differ in it, and so in how they round.
         assert near.max() <= 8 and near.mean() < 0.1
-        answer = page.evaluate("p => [...shown.answer(p)]", grey(own))
+        answer = page.evaluate(f"p => [...shown.answer(({GREY})(p))]", grey(own))
         expected = digits.predict(own[None, ..., None] / np.float32(255), verbose=0)[0]
         assert np.allclose(answer, expected, atol=1e-5)
         right += int(np.argmax(answer) == label)
@@ -84,7 +92,7 @@ def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> No
 def test_each_layer_is_shown_as_it_is(shown: Any, digits: Any) -> None:
     page = shown(digits)
     image = mnist.load_data()[1][0][3]
-    page.evaluate("p => shown.answer(p)", grey(image))
+    page.evaluate(f"p => shown.answer(({GREY})(p))", grey(image))
     found = page.evaluate("model.layers.map(l => ({name: l.name, values: [...l.values]}))")
     x = image[None, ..., None] / np.float32(255)
     for layer, entry in zip(digits.layers, found, strict=True):
@@ -93,10 +101,13 @@ def test_each_layer_is_shown_as_it_is(shown: Any, digits: Any) -> None:
         assert np.allclose(entry["values"], x.ravel(), atol=1e-5)
 
 
+SALIENCY = f"p => [...shown.saliency.show(shown.answer(({GREY})(p)))]"
+
+
 def test_saliency_is_the_gradient_of_the_answer(shown: Any, digits: Any) -> None:
     page = shown(digits)
     image = mnist.load_data()[1][0][3]
-    found = page.evaluate("p => [...shown.saliency.show(shown.answer(p))]", grey(image))
+    found = page.evaluate(SALIENCY, grey(image))
     x = torch.tensor(image[None, None] / np.float32(255), requires_grad=True)
     weights = [torch.tensor(w) for w in digits.get_weights()]
     z = torch.relu(torch.conv2d(x, weights[0].permute(3, 2, 0, 1), weights[1]))
@@ -118,7 +129,7 @@ def test_saliency_is_that_of_the_one_of_two_classes_that_is_shown(shown: Any, bi
     model.set_weights([kernel, np.float32([bias])])
     page = shown(model)
     black = grey(np.zeros((5, 6)))
-    found = page.evaluate("p => [...shown.saliency.show(shown.answer(p))]", black)
+    found = page.evaluate(SALIENCY, black)
     assert np.allclose(found, np.sign(bias) * kernel[:, 0], atol=1e-6)
 
 
@@ -197,7 +208,7 @@ def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) 
     page = shown(model)
     pixels = np.random.default_rng(0).integers(0, 256, (280, 280)).astype(np.uint8)
     image = Image.fromarray(pixels).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    found = page.evaluate("p => [...shown.prepared(p).values]", grey(pixels))
+    found = page.evaluate(f"p => [...shown.prepared(({GREY})(p)).values]", grey(pixels))
     assert np.abs(np.reshape(found, shape[:2]) - np.asarray(image).astype(int)).max() <= 1
     by_mouse(page, SEVEN)
     until(page, f"{ANSWER}.startsWith('<')", 10)  # names are texts
@@ -259,6 +270,22 @@ def test_a_file_is_taken_as_predict_takes_it(shown: Any, digits: Any, tmp_path: 
     assert np.mean(np.array(answers, int) == labels[:10]) >= 0.9
     page.click("#undo")
     until(page, f"{ANSWER} === '{answers[8]}'", 10)
+
+
+def test_it_is_drawn_on_in_firefox(firefox: Any, digits: Any, tmp_path: Path) -> None:
+    page, picture, damaged = (tmp_path / name for name in ("a.html", "a.png", "b.png"))
+    page.write_text(model_page(digits, EVIL[0]), encoding="utf-8")
+    image = mnist.load_data()[1][0][1]
+    Image.fromarray(image).resize((300, 300)).save(picture)
+    damaged.write_bytes(np.random.default_rng(0).bytes(999))
+    found = firefox("model_in_firefox.cjs", page.as_uri(), picture, damaged)
+    assert found["errors"] == []
+    assert found["drawn"] == found["back"] == "7" and found["opened"] == "2"
+    assert np.count_nonzero(found["saliency"]) > 99
+    assert "b.png is damaged, or no picture" in found["refused"]
+    own, _ = read_image(str(picture), (28, 28), mnist=True)
+    near = np.abs(np.reshape(found["given"], (28, 28)) - np.asarray(own).astype(int))
+    assert near.max() <= 8 and near.mean() < 0.1
 
 
 @pytest.mark.parametrize("prepared", ["scaled", None])

@@ -1,38 +1,15 @@
-"""The playground in Firefox, which Playwright does not drive as Debian has it: Puppeteer does."""
+"""The playground in Firefox: it learns, and its script gives its answers."""
 
 from __future__ import annotations
-
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 from browser.pages import executed
 
-PUPPETEER = "puppeteer-core@24.43.1"
-DRIVER = Path(__file__).parent / "firefox.cjs"
-
 
 @pytest.fixture(scope="module")
-def found(address, tmp_path_factory):
-    tools = {name: shutil.which(name) for name in ("firefox-esr", "node", "npm")}
-    absent = [name for name, path in tools.items() if path is None]
-    if absent:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            f"There is no {' and no '.join(absent)}: apt install firefox-esr npm"
-        )
-    folder = tmp_path_factory.mktemp("puppeteer")
-    install = [tools["npm"], "install", "--silent", "--no-audit", "--no-fund", PUPPETEER]
-    subprocess.run(install, cwd=folder, check=True)
-    module = folder / "node_modules" / "puppeteer-core"
-    settings = f"{address}#data=moons&net=8:tanh,8:tanh"
-    command = [tools["node"], str(DRIVER), str(module), tools["firefox-esr"], settings]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def found(firefox, address):
+    return firefox("playground_in_firefox.cjs", f"{address}#data=moons&net=8:tanh,8:tanh")
 
 
 @pytest.mark.more

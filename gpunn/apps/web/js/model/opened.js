@@ -26,7 +26,7 @@ export async function opened(file, asIs) {
       throw new Error(`${file.name} has ${wide.toLocaleString("en")} × ${high.toLocaleString("en")} pixels; `
         + `at most ${MOST_PIXELS.toLocaleString("en")} are read here. Scale it down.`);
     }
-    // An element shows what there is of half a picture; this does not.
+    // An element shows what there is of half a picture; this does not, but in Firefox.
     const whole = await createImageBitmap(file).catch(() => { throw new Error(`${file.name} is damaged.`); });
     const picture = grey(whole);
     const light = !asIs && edgeMedian(picture) > 127;
