@@ -314,6 +314,23 @@ def test_tables_that_cannot_be_learnt_from(tmp_path, capsys, text, options, said
     assert not (tmp_path / "out").exists()  # before any work
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_model_of_tables_says_what_it_is_to_be_given(iris, tmp_path, capsys, command):
+    model = str(iris[0] / "out" / "model.gpunn")
+    (tmp_path / "leaf.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "broken.csv").write_bytes(b"a,b\n1,\0\n")
+    data = ["--data"] if command == "evaluate" else []
+    for file, why in (("leaf.png", "is a picture"), ("broken.csv", "holds zero bytes")):
+        assert main([command, model, *data, str(tmp_path / file)]) == 1
+        said = capsys.readouterr().err
+        assert f"{file} {why}" in said
+        assert "This model was trained on a table, to predict 'species'" in said
+        assert "with the columns 'sepal length', 'sepal width', 'petal length', 'petal" in said
+    if command == "predict":
+        assert main([command, model, str(tmp_path)]) == 1
+        assert "is a folder. This model was trained on a table" in capsys.readouterr().err
+
+
 def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
     folder, names, rows, _ = iris
     model = str(folder / "out" / "model.gpunn")

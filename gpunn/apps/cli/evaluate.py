@@ -12,7 +12,6 @@ from gpunn.apps import trained_on
 from gpunn.apps.learning import figures
 from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import grey_shape
-from gpunn.apps.tables import read_table
 from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.common.names import counted
@@ -31,6 +30,7 @@ from .arguments import (
     print_result,
     with_channel,
 )
+from .predict_table import read_for
 
 HELP = "how good a saved model is"
 EXAMPLES = """\
@@ -84,7 +84,7 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
         raise ValueError(
             f"The model is one of tables: say --data FILE, a table with a column {known.target!r}."
         )
-    table = read_table(args.data, max_columns=args.max_columns)
+    table = read_for(known, args.data, args.max_columns)
     if known.target not in table.names:
         raise ValueError(
             f"{args.data} lacks the target {known.target!r}; without it there is `gpunn predict`."

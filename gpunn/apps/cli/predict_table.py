@@ -13,10 +13,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.tables import Table, read_table
+from gpunn.apps.pictures.folder import is_picture
+from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.cells import is_number
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.common.names import counted
+from gpunn.common.names import counted, either
 from gpunn.models import Model
 
 
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         raise ValueError("One table at a time: each gets a CSV file of its own.")
     if args.out is not None and os.path.exists(args.out) and not args.force:
         raise FileExistsError(f"{args.out} is there already: name another, or say --force.")
-    table = read_table(args.files[0], max_columns=args.max_columns)
+    table = read_for(known, args.files[0], args.max_columns)
     given, said = known.inputs(table)
     for sentence in (*table.notes, *said):
         print(f"{table.path}: {sentence}", file=sys.stderr)
@@ -43,6 +44,26 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         _write(file, table, made, args.raw)
     print(f"Wrote {args.out}, {counted(table.rows, 'row')}")
     return 0
+
+
+def read_for(known: TableModel, path: str, max_columns: int) -> Table:
+    """The table in a file, for a model.
+
+    Raises:
+        TableError: if there is none, with what the model is to be given.
+    """
+    names = [*map(repr, known.columns)]
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    wanted = (
+        f"This model was trained on a table, to predict {known.target!r}: give it a table, as a "
+        f"CSV file, with {either(len(names), 'the column', 'the columns')} {listed}."
+    )
+    if os.path.isdir(path) or is_picture(os.path.basename(path)):
+        raise TableError(f"{path} is a {'folder' if os.path.isdir(path) else 'picture'}. {wanted}")
+    try:
+        return read_table(path, max_columns=max_columns)
+    except TableError as error:
+        raise TableError(f"{error} {wanted}") from error
 
 
 def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[str, list[Any]]:
