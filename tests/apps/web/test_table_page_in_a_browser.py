@@ -42,6 +42,13 @@ FILLED = """rows => rows.map(row => {
   };
 })"""
 
+# Of the plane: left and right, above, and left and right, below.
+COLOURS = """(() => {
+  const plane = document.getElementById("plane"), context = plane.getContext("2d");
+  return [[0.3, 0.3], [0.8, 0.3], [0.3, 0.7], [0.8, 0.7]].map(
+    at => [...context.getImageData(...at.map(share => share * plane.width), 1, 1).data]);
+})()"""
+
 
 def predicted(model: Any, *values: Any) -> np.ndarray:
     given = {
@@ -65,6 +72,14 @@ def shown(opened: Any, tmp_path: Path) -> Any:
 
 def number(text: str) -> float:
     return float(text.replace("\N{MINUS SIGN}", "-").replace(",", "").removesuffix(" %"))
+
+
+def faults(page: Any) -> list[Any]:
+    """What is serious for those who do not see the page."""
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    found = axe.run(page)["violations"]
+    bad = ("serious", "critical")
+    return [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad]
 
 
 def iris() -> tuple[list[str], list[list[Any]]]:
@@ -216,16 +231,16 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
 
 def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     gpunn.utils.set_random_seed(0)
-    features = [Feature(f"c{i}", range=Range(-1, 1), gaps=i == 7) for i in range(300)]
+    features = [Feature(f"Col {i}", range=Range(-1, 1), gaps=i == 7) for i in range(300)]
     model = table_model([], features, Dense(4, "tanh"))
     page = shown(model)
     assert page.locator(".column").count() == 24
     assert "the 24 columns" in page.inner_text("main [role=status] >> nth=-1")
     search = page.get_by_label("Find one of the 300 columns")
-    search.fill("C29")
+    search.fill("cOL 29")
     names = page.locator(".column .field label").all_inner_texts()
-    assert names == ["c29", *(f"c29{i}" for i in range(10))]
-    page.get_by_label("c295", exact=True).fill("0.75")
+    assert names == ["Col 29", *(f"Col 29{i}" for i in range(10))]
+    page.get_by_label("Col 295", exact=True).fill("0.75")
     values = [0.75 if i == 295 else 0.0 for i in range(300)]
     expected = float(predicted(model, *values)[0])
     assert number(page.inner_text("#answer")) == pytest.approx(expected, rel=1e-4)
@@ -233,7 +248,55 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     assert page.locator(".column").count() == 0
     assert "0 columns have" in page.inner_text("main [role=status] >> nth=-1")
     search.fill("295")
-    assert page.get_by_label("c295", exact=True).input_value() == "0.75"
+    assert page.get_by_label("Col 295", exact=True).input_value() == "0.75"
+
+
+@pytest.mark.parametrize("classes", [CLASSES, []])
+def test_two_columns_of_numbers_have_a_plane(shown: Any, classes: list[str]) -> None:
+    features = [
+        Feature("x", 4.0, 4.0, 2.0, range=Range(0, 8)),
+        Feature("floor", 2.0, 2.0, 1.0, range=Range(0, 5, whole=True)),
+    ]
+    model = table_model(classes, features, Dense(1))  # where x is small, the first class
+    kernel = [[-9.0, 9.0, 0.0]] if classes else [[1.0]]
+    model.set_weights([np.array([[1.0], [0.05]]), np.zeros(1), kernel, np.zeros(len(kernel[0]))])
+    page = shown(model, viewport={"width": 390, "height": 844}, bypass_csp=True)
+
+    def label() -> str:
+        return str(page.locator("#plane").get_attribute("aria-label"))
+
+    def same() -> None:
+        labels = [page.get_by_label(name, exact=True) for name in ("x", "floor")]
+        values = [float(label.input_value()) for label in labels]
+        expected = predicted(model, *values)
+        if classes:
+            best = page.locator("#bars progress").first.evaluate("bar => bar.value")
+            assert best == pytest.approx(float(expected.max()), abs=1e-5)
+            assert page.inner_text("#answer") == classes[int(expected.argmax())]
+        else:
+            assert number(page.inner_text("#answer")) == pytest.approx(expected[0], rel=1e-4)
+        assert label().endswith(f": x {values[0]:g}, floor {values[1]:g}.")
+
+    same()
+    page.locator("#plane").click(position={"x": 60, "y": 60})
+    same()
+    low = page.get_by_label("floor", exact=True).input_value()
+    page.keyboard.press("ArrowDown")
+    assert float(page.get_by_label("floor", exact=True).input_value()) == float(low) - 1
+    same()
+    page.get_by_label("x", exact=True).fill("1.5")
+    same()
+    page.get_by_label("x", exact=True).fill("")
+    assert label().endswith("none is chosen.")
+    legend = page.inner_text("#legend")
+    assert all(name in legend for name in classes) and ("Orange" in legend) == (not classes)
+    assert faults(page) == []
+    colours = page.evaluate(COLOURS)
+    blue, orange = [0, 114, 178], [230, 159, 0]  # a quarter of the way along x, and three
+    for found, expected in zip(colours, [blue, orange, blue, orange], strict=True):
+        near = [np.abs(np.subtract(found[:3], colour)).sum() for colour in (blue, orange)]
+        assert near[0] < near[1] if expected == blue else near[1] < near[0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -242,11 +305,8 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
 def test_no_serious_fault_for_those_who_do_not_see_it(
     shown: Any, scheme: str, width: int, classes: list[str]
 ) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     view = {"width": width, "height": 844}
     page = shown(table_model(classes), color_scheme=scheme, viewport=view, bypass_csp=True)
     until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
-    found = axe.run(page)["violations"]
-    bad = ("serious", "critical")
-    assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad] == []
+    assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,7 +1,9 @@
 // A model of tables: a form with a field for each column, the answer, and how that changes with each
 // column while the others stay.
 import { choice, fill, labelled, make, makeSvg, tick } from "../playground/dom.js";
+import { CLASSES } from "../playground/colours.js";
 import { Answers, percent, readable, shares } from "./answers.js";
+import { Boundary } from "./boundary.js";
 import { curve, said } from "./curve.js";
 import { encoded } from "./encodings.js";
 
@@ -39,6 +41,7 @@ class Form {
   #count = make("p", { class: "quiet", role: "status" });
   #grid = make("div", { class: "columns" });
   #shown = /** @type {{k: number, drawing: SVGElement}[]} */ ([]);
+  #boundary = /** @type {Boundary | null} */ (null);
   #frame = 0;
 
   /**
@@ -64,7 +67,30 @@ class Form {
       this.#count,
       this.#said,
       this.#grid);
+    this.#plane(root);
     this.#find("");
+  }
+
+  /**
+   * Of two columns of numbers, what the model says of all their values.
+   * @param {HTMLElement} root
+   */
+  #plane(root) {
+    const { columns, classes } = this.#description;
+    const numbers = columns.filter((column) => column.kind === "number");
+    if (numbers.length !== 2 || columns.length !== 2 || classes.length > CLASSES.length) return;
+    const description = { ...this.#description, names: numbers.map(({ name }) => name) };
+    const boundary = new Boundary(description, (places) => {
+      const rows = Array.from({ length: places.length / 2 }, (_, i) => [places[2 * i], places[2 * i + 1]]);
+      return Float32Array.from(this.outputs(rows).flatMap((output) => Array.from(output)));
+    }, (place) => {
+      this.values = place.map((value, k) => rounded(value, numbers[k]));
+      this.#find("");
+    }, /** @type {[number, number]} */ (numbers.map(({ step }) => step)));
+    root.append(make("section", {}, make("h2", {}, "The plane"), boundary.element,
+      make("p", { class: "quiet" }, "Click, touch or use the arrow keys to choose another place.")));
+    boundary.compute(numbers.map(({ low, high }) => [low, high]));
+    this.#boundary = boundary;
   }
 
   /**
@@ -157,6 +183,8 @@ class Form {
     cancelAnimationFrame(this.#frame);
     const [output] = this.outputs([this.values]);
     this.#answers.show(output);
+    this.#boundary?.show(this.values.includes(null) ? null
+      : /** @type {[number, number]} */ (this.values.map(Number)));
     const found = shares(this.#description, output);
     this.#begin(found.indexOf(Math.max(...found)));
   }
@@ -240,6 +268,13 @@ function places({ low, high, step }) {
   const steps = Math.min(POINTS - 1, Math.max(1, Math.round((high - low) / step)));
   return Array.from({ length: steps + 1 }, (_, i) => low + ((high - low) * i) / steps);
 }
+
+/**
+ * @param {number} value
+ * @param {NumberColumn} column
+ * @returns {number} the nearest one that its slider has
+ */
+const rounded = (value, { step }) => Number((Math.round(value / step) * step).toPrecision(9));
 
 /**
  * @param {Column} column
