@@ -60,6 +60,7 @@ def catalogue(known: dict[str, Any]) -> dict[str, Any]:
         "initializers": {
             name: _initializer(name, entry) for name, entry in known["initializers"].items()
         },
+        "epsilon": known["batch_normalization"]["epsilon"],
         "bounds": {"flat": FLAT, "many": MANY, "far_apart": FAR_APART},
     }
 
@@ -69,6 +70,7 @@ def _activation(activation: Activation) -> dict[str, Any]:
     return {
         "range": properties and [_finite(bound) for bound in properties.range],
         "rowwise": activation.rowwise,
+        "settings": activation.get_config(),
         "steepest": None if activation.rowwise else steepest_slope(activation),
     }
 

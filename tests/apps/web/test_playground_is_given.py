@@ -22,7 +22,7 @@ def test_the_address_holds_the_settings(playground, opened, address):
     page.select_option("#training-controls select >> nth=0", "RMSprop")
     page.click("#layer-controls >> text=Add a layer")
     page.get_by_label("First weights").nth(1).select_option("variance_scaling")
-    page.get_by_label("mode").select_option("fan_avg")
+    page.get_by_label("mode", exact=True).select_option("fan_avg")
     page.get_by_label("scale").fill("3")
     page.get_by_label("scale").press("Enter")
     assert page.evaluate("playground.settings.layers.map((layer) => layer.initializer)") == [
@@ -197,5 +197,5 @@ def test_broken_weights_lose_nothing(playground, tmp_path):
         bad.write_bytes(content)
         page.evaluate("document.getElementById('message').textContent = ''")
         page.set_input_files("#weights-file", bad)
-        until(page, "document.getElementById('message').textContent.includes('were not taken')")
+        until(page, "document.getElementById('message').textContent.includes('was not taken')")
     assert page.evaluate("[...playground.training.network.layers[0].kernel]") == before

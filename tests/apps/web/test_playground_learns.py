@@ -166,17 +166,9 @@ def test_dead_units_are_named(playground):
     assert "unit 2 is dead" in page.inner_text("#words")
 
 
-def test_what_no_script_repeats_is_said(playground):
-    page = playground("net=4:tanh:normalize=true")
-    page.click("#step")
-    page.click("#copy-python")
-    assert "whole epochs" in page.inner_text("#message")
-    page.click("#epoch")
-    assert "epochs=1" in script_of(page)
-
-
-def test_a_script_within_an_epoch_has_the_weights_of_the_page(playground):
-    page = playground("net=4:tanh:dropout=0.3")
+@pytest.mark.parametrize("more", ["dropout=0.3", "normalize=true"])
+def test_a_script_within_an_epoch_has_the_weights_of_the_page(playground, more):
+    page = playground(f"net=4:tanh:{more}")
     page.click("#epoch")
     page.click("#step")
     _, printed = executed(script_of(page))

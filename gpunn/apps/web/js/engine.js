@@ -18,6 +18,18 @@ import { Network as Trained } from "./engine/network.js";
  *   and what differs from the defaults there; "glorot_uniform" by default
  * @property {Float32Array} [kernel] W itself, (inputs, units) row by row, in place of a draw
  * @property {Float32Array} [bias] b, zeros by default
+ * @property {Normalization | null} [normalization] what batch normalization begins with; ones and
+ *   zeros by default
+ */
+
+/**
+ * What batch normalization holds, of each unit: factor and summand, which are learned, and the moving
+ * mean and variance, by which it normalizes outside training.
+ * @typedef {Object} Normalization
+ * @property {Float32Array} gamma
+ * @property {Float32Array} beta
+ * @property {Float32Array} mean
+ * @property {Float32Array} variance
  */
 
 /**
@@ -37,13 +49,14 @@ import { Network as Trained } from "./engine/network.js";
 
 /**
  * What a layer holds. All arrays are views of the engine's memory: they change as the network
- * learns, and what is written to `kernel` and `bias` counts from the next step on. Views end with
- * the network: take them anew from one that was made since.
+ * learns, and what is written to `kernel`, `bias` and `normalization` counts from the next step on.
+ * Views end with the network: take them anew from one that was made since.
  * @typedef {Object} NetworkLayer
  * @property {number} inputs
  * @property {number} units
  * @property {Float32Array} kernel W (inputs, units), row by row
  * @property {Float32Array} bias b (units)
+ * @property {Normalization | null} normalization null without
  * @property {Float32Array} kernelGradient of the last step
  * @property {Float32Array} biasGradient
  * @property {Float32Array} output of the last batch (batch, units), behind the activation

@@ -4,11 +4,10 @@ import { firstWeights } from "./initializers.js";
 import { Room } from "./memory.js";
 import { checkLength, Plan } from "./plan.js";
 import { Generator } from "./random.js";
-import { checkNotNegative, checkWhole, find, initializerOf, optimizerOf, partsOf } from "./settings.js";
+import { checkNotNegative, checkWhole, find, initializerOf, layOut, optimizerOf, partsOf } from "./settings.js";
 
 /** @typedef {import("./memory.js").Call} Call */
 
-const ALIGNMENT = 16; // numbers: parameters begin on a cache line
 const [PASS, POSITION, BAD_BATCH, COUNTERS] = [2, 3, 4, 8]; // updates and batches come before
 const MOST_PLANS = 6;
 
@@ -312,7 +311,7 @@ export class Network {
 
   /** First weights. @param {any[]} layers */
   #begin(layers) {
-    const { values, state, counters } = this.#shared;
+    const { values, counters } = this.#shared;
     layers.forEach(({ dense, parts, settings }, k) => {
       const { kernel, bias } = settings;
       const { how, given } = initializerOf(settings, this.#parts);
@@ -324,12 +323,32 @@ export class Network {
         checkLength(bias, units, `bias of layer ${k + 1} must hold ${units} numbers`);
         this.#room.view(values + 4 * dense.at.bias, units).set(bias);
       }
-      for (const part of parts) {
-        if (part.parameters.gamma) this.#room.view(values + 4 * part.at.gamma, units).fill(1);
-        if (part.state.variance) this.#room.view(state + 4 * part.stateAt.variance, units).fill(1);
+      const normalization = this.#normalization(parts);
+      if (!normalization) return;
+      normalization.gamma.fill(1);
+      normalization.variance.fill(1);
+      for (const [name, array] of Object.entries(settings.normalization ?? {})) {
+        checkLength(array, units, `${name} of layer ${k + 1} must hold ${units} numbers`);
+        normalization[/** @type {"gamma"} */ (name)].set(array);
       }
     });
     new BigInt64Array(this.#kernels.buffer, counters, COUNTERS)[BAD_BATCH] = -1n;
+  }
+
+  /**
+   * @param {any[]} parts of a layer
+   * @returns {import("../engine.js").Normalization | null}
+   */
+  #normalization(parts) {
+    const part = parts.find((each) => each.state.variance);
+    if (!part) return null;
+    const { values, state } = this.#shared;
+    const { at, stateAt, units } = part;
+    const view = (/** @type {number} */ where) => this.#room.view(where, units);
+    return {
+      gamma: view(values + 4 * at.gamma), beta: view(values + 4 * at.beta),
+      mean: view(state + 4 * stateAt.mean), variance: view(state + 4 * stateAt.variance),
+    };
   }
 
   /**
@@ -337,7 +356,7 @@ export class Network {
    * @param {number} k
    * @returns {import("../engine.js").NetworkLayer}
    */
-  #layer({ dense }, k) {
+  #layer({ dense, parts }, k) {
     const { values, gradients } = this.#shared;
     const { inputs, units, at, parameters } = dense;
     const view = (/** @type {number} */ where, /** @type {number} */ n) => this.#room.view(where, n);
@@ -347,8 +366,10 @@ export class Network {
       plan.finish?.run();
       return view(plan.layers[k][name], plan.rows * units);
     };
+    const normalization = () => this.#normalization(parts);
     return {
       inputs, units,
+      get normalization() { return normalization(); },
       get kernel() { return view(values + 4 * at.kernel, parameters.kernel); },
       get bias() { return view(values + 4 * at.bias, units); },
       get kernelGradient() { return view(gradients + 4 * at.kernel, parameters.kernel); },
@@ -357,26 +378,4 @@ export class Network {
       get gradient() { return last("dy"); },
     };
   }
-}
-
-/**
- * Gives the parameters of all parts their places in the flat arrays.
- * @param {any[]} layers
- */
-function layOut(layers) {
-  let [size, stateSize] = [0, 0];
-  const places = [];
-  const whole = (/** @type {number} */ n) => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
-  for (const part of layers.flatMap((layer) => layer.parts)) {
-    for (const [name, n] of Object.entries(part.parameters)) {
-      part.at[name] = size;
-      places.push({ at: size, size: /** @type {number} */ (n) });
-      size += whole(/** @type {number} */ (n));
-    }
-    for (const [name, n] of Object.entries(part.state)) {
-      part.stateAt[name] = stateSize;
-      stateSize += whole(/** @type {number} */ (n));
-    }
-  }
-  return { size, stateSize, places };
 }

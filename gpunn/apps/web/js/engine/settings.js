@@ -1,6 +1,8 @@
 // What a network is asked for, checked, as parts that the kernels know.
 import { Activation, BatchNormalization, Dense, Dropout } from "./layers.js";
 
+const ALIGNMENT = 16; // numbers: parameters begin on a cache line
+
 /**
  * @template T
  * @param {Object<string, T>} known
@@ -103,4 +105,26 @@ export function initializerOf(settings, parts) {
       throw new Error(`${key} of ${name} must be a ${typeof how.settings[key]}; got ${value}.`);
   }
   return { how, given: /** @type {Object<string, number|string>} */ (given) };
+}
+
+/**
+ * Gives the parameters of all parts their places in the flat arrays.
+ * @param {any[]} layers
+ */
+export function layOut(layers) {
+  let [size, stateSize] = [0, 0];
+  const places = [];
+  const whole = (/** @type {number} */ n) => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
+  for (const part of layers.flatMap((layer) => layer.parts)) {
+    for (const [name, n] of Object.entries(part.parameters)) {
+      part.at[name] = size;
+      places.push({ at: size, size: /** @type {number} */ (n) });
+      size += whole(/** @type {number} */ (n));
+    }
+    for (const [name, n] of Object.entries(part.state)) {
+      part.stateAt[name] = stateSize;
+      stateSize += whole(/** @type {number} */ (n));
+    }
+  }
+  return { size, stateSize, places };
 }

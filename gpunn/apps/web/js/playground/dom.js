@@ -129,6 +129,15 @@ export function tick(value, changed) {
 }
 
 /**
+ * @param {number} count
+ * @param {string} what
+ * @returns {string} as "1 row" or "2,000 rows"
+ */
+export function counted(count, what) {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/**
  * @param {number} value
  * @param {number} [digits] that count
  * @returns {string} for readers, as 0.0123, 1,234 or 1.2e-7

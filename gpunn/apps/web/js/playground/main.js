@@ -1,8 +1,8 @@
 // The playground begins: its engine is unpacked, and buttons, keys and files are listened to.
 import { load } from "../engine.js";
 import { unpacked } from "../packed.js";
-import { find } from "./dom.js";
-import { copy, loadWeights, save, saveWeights, tables } from "./out.js";
+import { counted, find } from "./dom.js";
+import { copy, loadModel, save, saveModel, tables } from "./out.js";
 import { Playground } from "./playground.js";
 import { pythonScript } from "./python.js";
 import { newLayer, toAddress } from "./settings.js";
@@ -34,7 +34,7 @@ function listen(playground) {
   });
   on("copy-python", () => playground.training
     && copy("The script", pythonScript(playground.training, playground.settings), say));
-  on("save-weights", () => playground.training && saveWeights(playground.training));
+  on("save-weights", () => playground.training && saveModel(playground.training, playground.settings));
   on("save-picture", () => playground.plane.canvas.toBlob((blob) => blob && save(blob, "playground.png", "image/png")));
   const weights = find("weights-file");
   weights.addEventListener("change", () => {
@@ -87,21 +87,18 @@ async function takeFile(playground, file, openTable) {
   }
   try {
     if (!playground.training) throw new Error("There are no points yet.");
-    const { layers, activations } = await loadWeights(file, playground.data, playground.training.output.units);
+    const { layers, whole, notes } = await loadModel(file, playground.training);
     playground.stop();
-    const known = playground.settings.layers;
-    playground.settings.layers = layers.slice(0, -1).map(({ units }, i) => ({
-      ...(known[i] ?? newLayer()), units, normalize: false,
-      ...(activations && playground.catalogue.activations[activations[i]] && { activation: activations[i] }),
-    }));
-    const last = activations?.[activations.length - 1];
-    if (last && playground.catalogue.activations[last] && last !== playground.training.output.activation) {
-      playground.settings.output = last;
-    }
-    playground.renew("network", layers);
-    playground.say(`Taken: the weights of ${layers.length} layers.`);
+    const { settings } = playground;
+    const known = whole ? [] : settings.layers;
+    settings.layers = layers.slice(0, -1).map(({ units, choice }, i) => ({ ...(known[i] ?? newLayer()), ...choice, units }));
+    const { units, choice } = layers[layers.length - 1];
+    if (playground.data.classes.length === 2) settings.each = units === 2;
+    if (whole && choice.activation !== playground.training.output.activation) settings.output = choice.activation ?? "auto";
+    playground.renew("network", layers.map((layer) => layer.weights));
+    playground.say([`Taken: ${whole ? "a model" : "the weights"} of ${counted(layers.length, "layer")}.`, ...notes].join(" "));
   } catch (error) {
-    playground.say(`The weights were not taken. ${/** @type {Error} */ (error).message}`);
+    playground.say(`The file was not taken. ${/** @type {Error} */ (error).message}`);
   }
 }
 

@@ -1,9 +1,10 @@
 // What goes out of the page and comes in: the address, a script for Python, weights, a picture, a
 // table. Nothing is sent anywhere: files are made here and saved by the browser.
 import { readTable, suggested, tablePoints, MOST_TEXT } from "./points/csv.js";
-import { choice, fill, find, labelled, make } from "./dom.js";
+import { choice, counted, fill, find, labelled, make } from "./dom.js";
+import { MOST_BYTES } from "./files/format.js";
+import { modelFile, readModel } from "./files/model.js";
 import { LIMITS } from "./settings.js";
-import { MOST_BYTES, readWeights, writeWeights } from "./weights.js";
 
 /**
  * Offer a file for saving.
@@ -44,31 +45,28 @@ export async function copy(title, text, say) {
 
 /**
  * @param {import("./training.js").Training} training
+ * @param {import("./settings.js").Settings} settings
  */
-export function saveWeights(training) {
-  const { network } = training;
-  if (network.settings.layers.some((layer) => layer.normalize)) {
-    throw new Error("A file has weights of Dense layers alone; this network normalizes batches. "
-      + "“Copy as Python” repeats its training.");
-  }
-  save(/** @type {Uint8Array<ArrayBuffer>} */ (writeWeights([...network.layers])), "playground.gpunn", "application/octet-stream");
+export function saveModel(training, settings) {
+  const file = /** @type {Uint8Array<ArrayBuffer>} */ (modelFile(training, settings));
+  save(file, "playground.gpunn", "application/octet-stream");
 }
 
 /**
  * @param {File} file
- * @param {import("./points/data.js").Data} data
- * @param {number} outputs of the network as it is
- * @returns {Promise<ReturnType<typeof readWeights>>}
+ * @param {import("./training.js").Training} training of the network as it is
+ * @returns {Promise<ReturnType<typeof readModel>>}
  */
-export async function loadWeights(file, data, outputs) {
+export async function loadModel(file, { data, catalogue, output }) {
   if (file.size > MOST_BYTES) throw new Error(`The file has ${file.size.toLocaleString("en")} bytes: too many.`);
-  const found = readWeights(new Uint8Array(await file.arrayBuffer()));
+  const found = readModel(new Uint8Array(await file.arrayBuffer()), catalogue);
   const [first, last] = [found.layers[0], found.layers[found.layers.length - 1]];
   if (first.inputs !== data.inputs) {
-    throw new Error(`The file's network takes ${first.inputs} inputs, and these points have ${data.inputs}.`);
+    throw new Error(`The file's network takes ${counted(first.inputs, "input")}, and these points have ${data.inputs}.`);
   }
-  if (last.units !== outputs) {
-    throw new Error(`The file's network gives ${last.units} outputs, and these points want ${outputs}.`);
+  const fits = last.units === output.units || (data.classes.length === 2 && last.units <= 2);
+  if (!fits) {
+    throw new Error(`The file's network gives ${counted(last.units, "output")}, and these points want ${output.units}.`);
   }
   if (found.layers.length - 1 > LIMITS.layers.most
     || found.layers.slice(0, -1).some(({ units }) => units > LIMITS.units.most)) {

@@ -75,7 +75,7 @@ export class Playground {
 
   /**
    * @param {"points" | "network" | "rate"} what has changed
-   * @param {{kernel: Float32Array, bias: Float32Array}[] | null} [weights] to begin with
+   * @param {import("./training.js").Weights[] | null} [weights] to begin with
    */
   renew(what, weights = null) {
     if (what === "rate") {
@@ -127,7 +127,7 @@ export class Playground {
     this.legend();
   }
 
-  /** @param {{kernel: Float32Array, bias: Float32Array}[] | null} weights */
+  /** @param {import("./training.js").Weights[] | null} weights */
   begin(weights) {
     this.training?.free();
     this.training = null;

@@ -15,12 +15,9 @@ export function pythonScript(training, settings) {
   const whole = network.steps % training.stepsPerEpoch === 0;
   const repeats = whole && training.startSteps === 0;
   const epochs = network.steps / training.stepsPerEpoch;
-  if (!repeats && settings.layers.some((layer) => layer.normalize)) {
-    throw new Error(whole
-      ? "Something was changed by hand, and batches are normalized: no script repeats that. Begin anew."
-      : "Batches are normalized: a script repeats whole epochs. Finish this one: “Epoch”.");
-  }
   const weights = repeats ? training.start : training.weights();
+  const normalized = settings.layers.some((layer) => layer.normalize);
+  const parts = ["weights", "biases", ...(normalized ? ["gamma", "beta, moving mean and variance"] : [])];
   const optimizer = catalogue.optimizers[settings.optimizer.name];
   const chosen = Object.entries(settings.optimizer.settings)
     .map(([name, value]) => `${name}=${optimizer.flags.includes(name) ? (value ? "True" : "False") : value}`);
@@ -46,15 +43,14 @@ export function pythonScript(training, settings) {
     `gpunn.utils.set_random_seed(${settings.seed})  # of the order of points, and of dropout`,
     `model.compile(gpunn.optimizers.${settings.optimizer.name}(${chosen.join(", ")}), "${output.loss}")`,
     "",
-    "start = [  # weights and biases of each layer",
-    ...weights.flatMap(({ kernel, bias }) => [
+    `start = [  # ${parts.join(", ")} of each layer`,
+    ...weights.flatMap(({ kernel, bias, normalization: n }) => [
       ...numbers(kernel, "    np.array([", `], "float32").reshape(-1, ${bias.length}),`),
-      ...numbers(bias, "    np.array([", '], "float32"),'),
+      ...[bias, ...(n ? [n.gamma, n.beta, n.mean, n.variance] : [])]
+        .flatMap((array) => numbers(array, "    np.array([", '], "float32"),')),
     ]),
     "]",
-    "dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]",
-    "for i, layer in enumerate(dense):",
-    "    layer.set_weights(start[2 * i : 2 * i + 2])",
+    "model.set_weights(start)",
     "",
   ];
   if (repeats) {

@@ -7,7 +7,8 @@ import { SHAPES } from "./points/shapes.js";
  * Bounds that are infinite are of size 1e300.
  * @typedef {Object} Catalogue
  * @property {{[name: string]: {range: [number, number] | null, rowwise: boolean,
- *   steepest: number | null}}} activations steepest: the largest slope of one with two flat ends
+ *   steepest: number | null, settings: {[name: string]: unknown}}}} activations steepest: the largest
+ *   slope of one with two flat ends
  * @property {{[name: string]: {predictions: string | null,
  *   targets: string | null, several: boolean, fuses: string | null}}} losses
  * @property {{[name: string]: {settings: {[name: string]: number}, flags: string[]}}} optimizers
@@ -16,6 +17,7 @@ import { SHAPES } from "./points/shapes.js";
  *   choices: {[name: string]: string[]}, least: {[name: string]: number}}}} initializers choices: of
  *   settings that are texts; least: of those that are numbers
  * @property {{flat: number, many: number, far_apart: number}} bounds of `GradientMonitor`
+ * @property {number} epsilon of batch normalization
  */
 
 /**

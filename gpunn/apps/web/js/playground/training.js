@@ -10,6 +10,13 @@ import { accuracy, inputsOf, outputOf, probabilities, targetsOf } from "./points
 /** @typedef {import("./points/data.js").Data} Data */
 
 /**
+ * @typedef {Object} Weights of a layer
+ * @property {Float32Array} kernel
+ * @property {Float32Array} bias
+ * @property {import("../engine.js").Normalization | null} [normalization]
+ */
+
+/**
  * @typedef {Object} Moment
  * @property {number} step
  * @property {number} epoch with its part
@@ -28,7 +35,7 @@ export class Training {
    * @param {Catalogue} catalogue
    * @param {Settings} settings
    * @param {Data} data
-   * @param {{kernel: Float32Array, bias: Float32Array}[] | null} [weights] to begin with
+   * @param {Weights[] | null} [weights] to begin with
    */
   constructor(engine, catalogue, settings, data, weights = null) {
     this.catalogue = catalogue;
@@ -61,9 +68,14 @@ export class Training {
     this.look();
   }
 
-  /** @returns {{kernel: Float32Array, bias: Float32Array}[]} copies */
+  /** @returns {Weights[]} copies */
   weights() {
-    return this.network.layers.map(({ kernel, bias }) => ({ kernel: kernel.slice(), bias: bias.slice() }));
+    return this.network.layers.map(({ kernel, bias, normalization: n }) => ({
+      kernel: kernel.slice(), bias: bias.slice(),
+      normalization: n && {
+        gamma: n.gamma.slice(), beta: n.beta.slice(), mean: n.mean.slice(), variance: n.variance.slice(),
+      },
+    }));
   }
 
   /** @returns {Moment} where it stands, measured when it was last looked at */

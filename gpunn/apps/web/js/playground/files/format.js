@@ -1,7 +1,7 @@
-// Files of weights, as Python's `save_weights` writes and `load_weights` reads them: a safetensors
-// file with checksums (docs/file-format.md). What is read is checked, all of it.
+// gpunn's files, as Python writes and reads them: a safetensors file with checksums
+// (docs/file-format.md). What is read is checked, all of it.
 
-/** @typedef {{kernel: Float32Array, bias: Float32Array, inputs: number, units: number}} Weights */
+/** @typedef {{values: Float32Array, shape: number[]}} Tensor */
 
 const KEY = "gpunn";
 const VERSION = 2;
@@ -24,7 +24,7 @@ export function crc32(bytes) {
 }
 
 /**
- * JSON as Python's `json.dumps` writes it, of texts, whole numbers, lists and objects.
+ * JSON as Python's `json.dumps` writes it.
  * @param {any} value
  * @returns {string}
  */
@@ -32,6 +32,9 @@ export function pythonJson(value) {
   if (Array.isArray(value)) return `[${value.map(pythonJson).join(", ")}]`;
   if (value && typeof value === "object") {
     return `{${Object.entries(value).map(([k, v]) => `${pythonJson(k)}: ${pythonJson(v)}`).join(", ")}}`;
+  }
+  if (typeof value === "number" && value !== 0 && Math.abs(value) < 1e-4) {
+    return value.toExponential().replace(/e-(\d)$/, "e-0$1");
   }
   return JSON.stringify(value).replace(/[\u007f-\uffff]/g,
     (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
@@ -41,32 +44,26 @@ export function pythonJson(value) {
 const bytesOf = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 /**
- * @param {Weights[]} layers of a stack of Dense layers
+ * @param {{[name: string]: unknown}} document all but its weights
+ * @param {Map<string, Tensor>} tensors by "layer/weight"
  * @returns {Uint8Array} the file
  */
-export function writeWeights(layers) {
+export function writeFile(document, tensors) {
   /** @type {{[name: string]: unknown}} */
   const weights = {};
   /** @type {{[name: string]: unknown}} */
   const header = {};
-  /** @type {Uint8Array[]} */
-  const parts = [];
   let offset = 0;
-  layers.forEach(({ kernel, bias, inputs, units }, i) => {
-    const layer = i ? `dense_${i}` : "dense";
-    for (const [name, values, shape] of /** @type {[string, Float32Array, number[]][]} */ (
-      [["kernel", kernel, [inputs, units]], ["bias", bias, [units]]])) {
-      const place = `weights/${layer}/${name}`;
-      const bytes = bytesOf(values);
-      weights[`${layer}/${name}`] = { $tensor: place, dtype: "float32", shape, crc32: crc32(bytes) };
-      header[place] = { dtype: "F32", shape, data_offsets: [offset, offset + bytes.length] };
-      offset += bytes.length;
-      parts.push(bytes);
-    }
-  });
-  const document = { kind: "weights", weights };
-  const checksum = crc32(new TextEncoder().encode(pythonJson(document)));
-  const envelope = pythonJson({ version: VERSION, crc32: checksum, document });
+  for (const [name, { values, shape }] of tensors) {
+    const place = `weights/${name}`;
+    const bytes = bytesOf(values);
+    weights[name] = { $tensor: place, dtype: "float32", shape, crc32: crc32(bytes) };
+    header[place] = { dtype: "F32", shape, data_offsets: [offset, offset + bytes.length] };
+    offset += bytes.length;
+  }
+  const whole = { ...document, weights };
+  const checksum = crc32(new TextEncoder().encode(pythonJson(whole)));
+  const envelope = pythonJson({ version: VERSION, crc32: checksum, document: whole });
   let text = JSON.stringify({ __metadata__: { [KEY]: envelope }, ...header });
   text += " ".repeat(-new TextEncoder().encode(text).length & 7);
   const head = new TextEncoder().encode(text);
@@ -74,20 +71,18 @@ export function writeWeights(layers) {
   new DataView(file.buffer).setBigUint64(0, BigInt(head.length), true);
   file.set(head, 8);
   let at = 8 + head.length;
-  for (const bytes of parts) {
-    file.set(bytes, at);
-    at += bytes.length;
+  for (const { values } of tensors.values()) {
+    file.set(bytesOf(values), at);
+    at += values.byteLength;
   }
   return file;
 }
 
 /**
- * The Dense layers of a file of weights, a model or a checkpoint.
  * @param {Uint8Array} file
- * @returns {{layers: Weights[], activations: string[] | null}} activations of a model whose layers
- *   are Dense, one after another
+ * @returns {{document: any, weights: Map<string, Tensor>}} of a file of weights, a model or a checkpoint
  */
-export function readWeights(file) {
+export function readFile(file) {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const length = file.length < 9 ? NaN : Number(view.getBigUint64(0, true));
   if (!(length <= file.length - 8) || file[8] !== 0x7b) {
@@ -99,31 +94,8 @@ export function readWeights(file) {
   const document = checked(text);
   const entries = Object.entries(document.weights ?? {});
   if (!entries.length) throw new Error("The file holds no weights.");
-  /** @type {Map<string, {kernel?: [Float32Array, number[]], bias?: [Float32Array, number[]]}>} */
-  const found = new Map();
-  for (const [place, entry] of entries) {
-    const cut = place.lastIndexOf("/");
-    const [layer, name] = [place.slice(0, cut), place.slice(cut + 1)];
-    if (name !== "kernel" && name !== "bias") {
-      throw new Error(`The file has the weights “${place}”; only kernels and biases of Dense layers are read here.`);
-    }
-    const of = found.get(layer) ?? {};
-    of[name] = tensor(entry, header, file.subarray(8 + length));
-    found.set(layer, of);
-  }
-  const layers = [...found].map(([name, { kernel, bias }]) => {
-    if (!kernel || kernel[1].length !== 2) throw new Error(`The layer “${name}” is not a Dense layer.`);
-    const [inputs, units] = kernel[1];
-    const values = bias ? bias[0] : new Float32Array(units);
-    if (values.length !== units) throw new Error(`The bias of the layer “${name}” has another length than its units.`);
-    return { kernel: kernel[0], bias: values, inputs, units };
-  });
-  layers.forEach((layer, i) => {
-    if (i && layer.inputs !== layers[i - 1].units) {
-      throw new Error(`The layers are not one behind another: ${layers[i - 1].units} outputs meet ${layer.inputs} inputs.`);
-    }
-  });
-  return { layers, activations: activationsOf(document, layers.length) };
+  const data = file.subarray(8 + length);
+  return { document, weights: new Map(entries.map(([name, entry]) => [name, tensor(entry, header, data)])) };
 }
 
 /**
@@ -173,7 +145,7 @@ function checked(text) {
  * @param {any} entry of the document
  * @param {any} header
  * @param {Uint8Array} data
- * @returns {[Float32Array, number[]]} values and shape
+ * @returns {Tensor}
  */
 function tensor(entry, header, data) {
   const name = String(entry?.$tensor);
@@ -190,21 +162,5 @@ function tensor(entry, header, data) {
   if (entry.crc32 !== crc32(bytes)) throw new Error(`The values of “${name}” are damaged (wrong checksum).`);
   const values = new Float32Array(bytes.buffer);
   if (!values.every(Number.isFinite)) throw new Error(`“${name}” has values that are not finite.`);
-  return [values, shape];
-}
-
-/**
- * @param {any} document
- * @param {number} count
- * @returns {string[] | null}
- */
-function activationsOf(document, count) {
-  const layers = document.config?.layers;
-  if (!Array.isArray(layers)) return null;
-  const found = layers.filter((layer) => layer?.class_name === "Dense").map((layer) => {
-    const activation = layer.config?.activation;
-    const name = typeof activation === "string" ? activation : activation?.class_name;
-    return typeof name === "string" ? name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase() : "linear";
-  });
-  return found.length === count ? found : null;
+  return { values, shape };
 }
