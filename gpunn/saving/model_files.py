@@ -280,7 +280,7 @@ def _check_parts(document: dict[str, Any], most: int) -> None:
             raise ValueError(
                 f"the entry {place!r} has {found:,} parts (layers, their applications, losses, "
                 f"metrics), and max_parts is {most:,}. If it comes from somebody you trust, "
-                f"pass max_parts={found}."
+                f"pass max_parts={found}; commands take --max-parts {found}."
             )
     compiled = document["compile"] or {}
     for place in ("metrics", "weighted_metrics"):

@@ -331,6 +331,17 @@ def test_a_model_of_tables_says_what_it_is_to_be_given(iris, tmp_path, capsys, c
         assert "is a folder. This model was trained on a table" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_a_model_of_many_parts_is_taken_when_that_is_said(iris, tmp_path, capsys, command):
+    model, table_ = str(iris[0] / "out" / "model.gpunn"), str(iris[0] / "iris.csv")
+    last = {"predict": [table_], "evaluate": ["--data", table_],
+            "export": [str(tmp_path / "page.html")]}  # fmt: skip
+    assert main([command, model, *last[command], "--max-parts", "9"]) == 1
+    wanted = re.search(r"commands take (--max-parts \d+)\.", capsys.readouterr().err)
+    assert wanted is not None
+    assert main([command, model, *last[command], *wanted[1].split()]) == 0
+
+
 def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
     folder, names, rows, _ = iris
     model = str(folder / "out" / "model.gpunn")

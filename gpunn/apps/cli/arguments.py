@@ -19,6 +19,7 @@ from gpunn.common.names import snake_case
 from gpunn.datasets import fashion_mnist, mnist
 from gpunn.models import Model
 from gpunn.saving import load_model
+from gpunn.saving.model_files import MAX_PARTS
 
 from .parser import hint, unknown
 
@@ -81,6 +82,16 @@ def add_max_columns(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="what `gpunn train` or model.save wrote")
+    parser.add_argument(
+        "--max-parts", type=positive, default=MAX_PARTS, metavar="N",
+        help="layers, losses and metrics that it may have (default: 10,000)",
+    )  # fmt: skip
+
+
+def saved_model(args: argparse.Namespace) -> Model:
+    """The model of `add_model`."""
+    model: Model = load_model(args.model, max_parts=args.max_parts)
+    return model
 
 
 def chosen_model(args: argparse.Namespace) -> Model:
@@ -90,8 +101,7 @@ def chosen_model(args: argparse.Namespace) -> Model:
     """
     if args.backend is not None:
         use_backend(args.backend)
-    model: Model = load_model(args.model)
-    return model
+    return saved_model(args)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -12,9 +12,8 @@ from gpunn.apps.web.model_page import model_page
 from gpunn.apps.web.table_form import said_of_table
 from gpunn.common.names import counted
 from gpunn.common.whole_files import write_whole
-from gpunn.saving import load_model
 
-from .arguments import add_model
+from .arguments import add_model, saved_model
 
 HELP = "a page on which a saved model answers"
 EXAMPLES = """\
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not args.page.lower().endswith(ENDINGS):
         raise ValueError(f"{args.page}: the name of a page ends in {' or '.join(ENDINGS)}.")
-    model = load_model(args.model)
+    model = saved_model(args)
     text = model_page(model, _name(args.model), args.like).encode()
     write_whole(args.page, [text])
     print(f"Saved {args.page} ({len(text) / 1000:,.0f} kB): open it in a browser.")
