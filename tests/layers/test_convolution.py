@@ -333,11 +333,11 @@ def test_products_take_epilogues() -> None:
         return [layers.Reshape((4, 5, 1)), convolution, layers.Flatten()]
 
     device, spy = products.card(*products.KINDS)
-    weights = products.trained(device, hidden())
+    weights = products.trained(device, hidden)
     assert products.shares(spy) == {
         "relu": 2 / 8, "bias": 1 / 8, "bias_gradient": 3 / 8, "": 2 / 8
     }  # fmt: skip
-    assert_near(tuple(weights), products.trained(get_backend("numpy"), hidden()), 1e-5)
+    assert_near(tuple(weights), products.trained(get_backend("numpy"), hidden), 1e-5)
 
 
 def test_the_profile_of_a_step() -> None:
