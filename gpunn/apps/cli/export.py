@@ -22,7 +22,7 @@ examples:
   gpunn export digits.gpunn digits.html --like mnist
 
 The page is one file that needs no network and no Python: the model computes in
-the browser. A model of grey pictures gets a pad to draw on by mouse, touch, pen
+the browser. A model of pictures gets a pad to draw on by mouse, touch, pen
 or keys, what it says of the drawing with probabilities, and what each of its
 layers makes of it; drawings are prepared as `gpunn predict` prepares pictures.
 A model of two numbers gets the plane and what it says of each place there.

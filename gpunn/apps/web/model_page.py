@@ -27,7 +27,7 @@ _SILENT = (layers.Flatten, layers.Reshape, layers.Dropout, layers.Rescaling)
 def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
     """The page of a model, to be written as UTF-8 and opened from disk.
 
-    A model of grey pictures gets a pad to draw on, one of two numbers the plane, one that was
+    A model of pictures gets a pad to draw on, one of two numbers the plane, one that was
     trained on a table a form.
 
     Args:
@@ -99,17 +99,20 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
     if sample == (2,):
         return _plane(model)
     shape = grey_shape(sample)
-    if len(shape) == 2 and None not in shape:
+    if None not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
         return _picture(model, shape, like)
-    colour = " Pictures in colour cannot be drawn there." if len(shape) == 3 else ""
     raise ValueError(
-        f"A page shows models of grey pictures (height, width) or (height, width, 1), and of two "
-        f"numbers (2,); the samples of this one are {sample}.{colour}"
+        f"A page shows models of tables, of pictures, grey (height, width) or in colour (height, "
+        f"width, 3), and of two numbers (2,); the samples of this one are {sample}."
     )
 
 
 def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, Any]:
     known = trained_on.known(model)
+    channels = 1 if len(shape) == 2 else 3
+    centred = (like or known.get("prepared")) == "mnist"
+    if centred and channels == 3:
+        raise ValueError("MNIST's digits are grey: a model of pictures in colour is not like them.")
     low, high = trained_on.scaled(np.array([0, 255], np.uint8), known.get("range"))[0].tolist()
     answer = _answer(model, (low, high))
     if answer["answer"] == "number":
@@ -122,8 +125,9 @@ def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, 
         **answer,
         "height": shape[0],
         "width": shape[1],
-        "centred": (like or known.get("prepared")) == "mnist",
-        "as_is": known.get("prepared") == "scaled",
+        "channels": channels,
+        "centred": centred,
+        "as_is": channels == 3 or known.get("prepared") == "scaled",
         "scale": [(high - low) / 255, low],
         "hidden": [layer.name for layer in model.layers if isinstance(layer, _SILENT)],
     }

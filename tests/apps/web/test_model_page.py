@@ -72,7 +72,8 @@ def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (model_of((8, 8, 3), layers.Dense(2, "softmax")), "colour"),
+        (model_of((8, 8, 4), layers.Dense(2, "softmax")), r"in colour .*\(8, 8, 4\)"),
+        (model_of((8, 8, 3), layers.Dense(2, "softmax"), prepared="mnist"), "digits are grey"),
         (model_of((784,), layers.Dense(2, "softmax")), r"\(784,\)"),
         (model_of((8, 8), layers.Dense(3)), "no probabilities"),
         (model_of((8, 8), layers.Dense(1)), "no probabilities"),
@@ -98,7 +99,7 @@ def test_no_page_is_written_of_a_wrong_name_or_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, page = tmp_path / "m.gpunn", tmp_path / "m.html"
-    model_of((8, 8, 3), layers.Dense(2, "softmax")).save(file)
+    model_of((8, 8, 4), layers.Dense(2, "softmax")).save(file)
     before = file.read_bytes()
     assert main(["export", str(file), str(file)]) == 1
     assert "ends in .html" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def grey(pixels: np.ndarray) -> dict[str, Any]:
 
 
 # What a page makes of that.
-GREY = "({values, ...p}) => ({...p, values: Uint8Array.from(atob(values), c => c.charCodeAt(0))})"
+GREY = "({values, ...p}) => [{...p, values: Uint8Array.from(atob(values), c => c.charCodeAt(0))}]"
 
 
 def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> None:
@@ -77,7 +77,7 @@ def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> No
         own = as_mnist(paper)
         assert own is not None
         found = page.evaluate(
-            f"p => [...shown.prepared(({GREY})(p)).values]", grey(np.asarray(paper))
+            f"p => [...shown.prepared(({GREY})(p))[0].values]", grey(np.asarray(paper))
         )
         near = np.abs(np.reshape(found, (28, 28)) - own.astype(int))
         # Rows or columns first: versions of Pillow differ in it, and so in how they round.
@@ -121,16 +121,19 @@ def test_saliency_is_the_gradient_of_the_answer(shown: Any, digits: Any) -> None
     )
 
 
-@pytest.mark.parametrize("bias", [2.0, -2.0])
-def test_saliency_is_that_of_the_one_of_two_classes_that_is_shown(shown: Any, bias: float) -> None:
+@pytest.mark.parametrize(("bias", "channels"), [(2.0, 1), (-2.0, 1), (2.0, 3)])
+def test_saliency_is_that_of_the_one_of_two_classes_that_is_shown(
+    shown: Any, bias: float, channels: int
+) -> None:
     chain = [layers.Flatten(), layers.Dense(1, "sigmoid")]
-    model = gpunn.Sequential([layers.Input((5, 6)), *chain])
-    kernel = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32)
+    model = gpunn.Sequential([layers.Input((5, 6, channels)), *chain])
+    kernel = np.random.default_rng(0).normal(size=(30 * channels, 1)).astype(np.float32)
     model.set_weights([kernel, np.float32([bias])])
     page = shown(model)
-    black = grey(np.zeros((5, 6)))
-    found = page.evaluate(SALIENCY, black)
-    assert np.allclose(found, np.sign(bias) * kernel[:, 0], atol=1e-6)
+    black = "Array(3).fill({height: 5, width: 6, values: new Uint8Array(30)})"
+    found = page.evaluate(f"[...shown.saliency.show(shown.answer({black}))]")
+    light = kernel.reshape(30, channels).sum(axis=1)  # in all colours
+    assert np.allclose(found, np.sign(bias) * light, atol=1e-6)
 
 
 SEVEN = [[(80, 80), (130, 82), (190, 80), (165, 130), (140, 180), (125, 220)]]
@@ -174,7 +177,7 @@ def test_a_digit_is_drawn(shown: Any, digits: Any, draw: Any, strokes: Any) -> N
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("#bars tr").count() == 3
     assert page.locator("#bars th").first.inner_text() == label
-    drawn = np.reshape(page.evaluate("[...shown.pad.picture.values]"), (280, 280))
+    drawn = np.reshape(page.evaluate("[...shown.pad.picture[0].values]"), (280, 280))
     own = as_mnist(Image.fromarray(drawn.astype(np.uint8)))
     assert own is not None
     expected = digits.predict(own[None, ..., None] / np.float32(255), verbose=0)[0]
@@ -208,7 +211,7 @@ def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) 
     page = shown(model)
     pixels = np.random.default_rng(0).integers(0, 256, (280, 280)).astype(np.uint8)
     image = Image.fromarray(pixels).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    found = page.evaluate(f"p => [...shown.prepared(({GREY})(p)).values]", grey(pixels))
+    found = page.evaluate(f"p => [...shown.prepared(({GREY})(p))[0].values]", grey(pixels))
     assert np.abs(np.reshape(found, shape[:2]) - np.asarray(image).astype(int)).max() <= 1
     by_mouse(page, SEVEN)
     until(page, f"{ANSWER}.startsWith('<')", 10)  # names are texts
@@ -286,6 +289,28 @@ def test_it_is_drawn_on_in_firefox(firefox: Any, digits: Any, tmp_path: Path) ->
     own, _ = read_image(str(picture), (28, 28), mnist=True)
     near = np.abs(np.reshape(found["given"], (28, 28)) - np.asarray(own).astype(int))
     assert near.max() <= 8 and near.mean() < 0.1
+
+
+def test_a_picture_in_colour(shown: Any, tmp_path: Path) -> None:
+    chain = [layers.Conv2D(4, 3, activation="tanh"), layers.Flatten(), layers.Dense(3, "softmax")]
+    model = gpunn.Sequential([layers.Input((16, 12, 3)), *chain])
+    model.trained_on = {"range": [0.0, 1.0], "classes": ["a", "b", "c"]}
+    page = shown(model)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)
+    content = as_png(Image.fromarray(noise))
+    (tmp_path / "a.png").write_bytes(content)
+    own, _ = read_image(str(tmp_path / "a.png"), (16, 12, 3))
+    assert "inverted" not in opened_file(page, "a.png", content)
+    found = page.evaluate("shown.prepared(shown.pad.picture).map(p => [...p.values])")
+    found = np.moveaxis(np.reshape(found, (3, 16, 12)), 0, 2)
+    assert np.abs(found - np.asarray(own).astype(int)).max() <= 2
+    x = (found / 255).astype(np.float32)[None]
+    answer = page.evaluate("[...shown.answer(shown.prepared(shown.pad.picture))]")
+    assert np.allclose(answer, model.predict(x, verbose=0)[0], atol=1e-5)
+    by_mouse(page, SEVEN)  # chalk over it
+    chalk = page.evaluate("shown.pad.picture.map(p => [...p.values])")
+    assert np.reshape(chalk, (3, 280, 280))[:, 81, 120].tolist() == [255, 255, 255]
+    assert len({*map(tuple, chalk)}) == 3  # and the picture is there still
 
 
 @pytest.mark.parametrize("prepared", ["scaled", None])

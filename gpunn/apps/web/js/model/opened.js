@@ -7,14 +7,15 @@ const LONGEST = 1000; // pixels of a side: what is larger is scaled down first
 const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"];
 export const ACCEPTED = KINDS.join(",");
 
-/** @typedef {import("./preparing.js").Grey} Grey */
+/** @typedef {import("./preparing.js").Planes} Planes */
 
 /**
  * @param {File} file
+ * @param {number} channels 1, or 3 for red, green and blue
  * @param {boolean} asIs whether dark ink on light paper is left so
- * @returns {Promise<{picture: Grey, said: string}>} light ink on dark, and what was done to it
+ * @returns {Promise<{picture: Planes, said: string}>} light ink on dark, and what was done to it
  */
-export async function opened(file, asIs) {
+export async function opened(file, channels, asIs) {
   if (!KINDS.includes(file.type)) throw new Error(`${file.name} is no picture: PNG, JPEG, GIF, WebP and BMP are.`);
   if (file.size > MOST_BYTES)
     throw new Error(`${file.name} is too large: pictures here have at most ${MOST_BYTES / 1e6} MB.`);
@@ -28,9 +29,9 @@ export async function opened(file, asIs) {
     }
     // An element shows what there is of half a picture; this does not, but in Firefox.
     const whole = await createImageBitmap(file).catch(() => { throw new Error(`${file.name} is damaged.`); });
-    const picture = grey(whole);
-    const light = !asIs && edgeMedian(picture) > 127;
-    if (light) picture.values = Uint8Array.from(picture.values, (v) => 255 - v);
+    const picture = planes(whole, channels);
+    const light = !asIs && edgeMedian(picture[0]) > 127;
+    if (light) for (const one of picture) one.values = Uint8Array.from(one.values, (v) => 255 - v);
     return { picture, said: `${file.name}: ${wide} × ${high}${light ? ", inverted" : ""}.` };
   } finally {
     URL.revokeObjectURL(address);
@@ -53,9 +54,10 @@ function loaded(address, name) {
 
 /**
  * @param {ImageBitmap} image
- * @returns {Grey} on white, in the weights that Pillow gives to red, green and blue
+ * @param {number} channels
+ * @returns {Planes} on white; grey in the weights that Pillow gives to red, green and blue
  */
-function grey(image) {
+function planes(image, channels) {
   const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));
   const canvas = document.createElement("canvas");
   const width = (canvas.width = Math.max(1, Math.round(image.width * scale)));
@@ -66,7 +68,9 @@ function grey(image) {
   context.fillRect(0, 0, width, height);
   context.drawImage(image, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);
-  const values = Uint8Array.from({ length: width * height }, (_, i) =>
-    (19595 * data[4 * i] + 38470 * data[4 * i + 1] + 7471 * data[4 * i + 2] + 32768) >> 16);
-  return { height, width, values };
+  const weights = channels === 1 ? [[19595, 38470, 7471]] : [[65536, 0, 0], [0, 65536, 0], [0, 0, 65536]];
+  return weights.map(([r, g, b]) => ({
+    height, width, values: Uint8Array.from({ length: width * height }, (_, i) =>
+      (r * data[4 * i] + g * data[4 * i + 1] + b * data[4 * i + 2] + 32768) >> 16),
+  }));
 }

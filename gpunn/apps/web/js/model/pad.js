@@ -8,17 +8,20 @@ const BRUSH = 20; // of them
 const MOVE = 8; // of an arrow key
 
 /** @typedef {[x: number, y: number]} Point */
-/** @typedef {import("./preparing.js").Grey} Grey */
-/** @typedef {{picture: Grey, canvas: HTMLCanvasElement}} Laid a picture, and the same to be drawn */
+/** @typedef {import("./preparing.js").Planes} Planes */
+/** @typedef {{picture: Planes, canvas: HTMLCanvasElement}} Laid a picture, and the same to be drawn */
 
 /**
- * @param {Grey} picture
+ * @param {Planes} picture
  * @param {HTMLCanvasElement} [canvas] of the picture's size
  */
-export function canvasOf({ height, width, values }, canvas = make("canvas", { width, height })) {
+export function canvasOf(picture, canvas) {
+  const [{ height, width }] = picture;
+  canvas ??= /** @type {HTMLCanvasElement} */ (make("canvas", { width, height }));
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(width, height);
-  for (let i = 0; i < 4 * height * width; i++) image.data[i] = i % 4 === 3 ? 255 : values[i >> 2];
+  const planes = [0, 1, 2].map((k) => picture[k % picture.length].values);
+  for (let i = 0; i < 4 * height * width; i++) image.data[i] = i % 4 === 3 ? 255 : planes[i % 4][i >> 2];
   context.putImageData(image, 0, 0);
   return canvas;
 }
@@ -31,9 +34,13 @@ export class Pad {
   /** @type {Point | null} */
   #cursor = null;
 
-  /** @param {() => void} changed */
-  constructor(changed) {
+  /**
+   * @param {() => void} changed
+   * @param {number} channels 1, or 3 for red, green and blue
+   */
+  constructor(changed, channels) {
     this.changed = changed;
+    this.channels = channels;
     this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {
       id: "pad", width: SIDE, height: SIDE, tabindex: 0, role: "application",
       "aria-label": "Pad to draw on. Arrow keys move the pen, space lowers or lifts it, Control and Z take the last stroke away.",
@@ -62,23 +69,24 @@ export class Pad {
     this.changed();
   }
 
-  /** @param {Grey} picture light on dark; `undo` takes it away */
+  /** @param {Planes} picture light on dark; `undo` takes it away */
   put(picture) {
     this.#open = null;
-    this.#strokes.push({ picture, canvas: canvasOf(squared(picture)) });
+    this.#strokes.push({ picture, canvas: canvasOf(picture.map(squared)) });
     this.#draw();
     this.changed();
   }
 
-  /** @returns {Grey} what is drawn, ink as 255; of a picture alone the picture itself */
+  /** @returns {Planes} what is drawn, ink as 255; of a picture alone the picture itself */
   get picture() {
     const last = this.#strokes[this.#strokes.length - 1];
     if (last && "picture" in last) return last.picture;
     this.#draw();
     const { data } = this.context.getImageData(0, 0, SIDE, SIDE);
-    const values = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
     if (this.#cursor) this.#drawCursor(this.#cursor);
-    return { height: SIDE, width: SIDE, values };
+    return Array.from({ length: this.channels }, (_, k) => ({
+      height: SIDE, width: SIDE, values: Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i + k]),
+    }));
   }
 
   get empty() {

@@ -1,4 +1,4 @@
-// The page of a model that takes grey pictures: a pad, what the model says of what is drawn on it,
+// The page of a model that takes pictures: a pad, what the model says of what is drawn on it,
 // and what each of its layers makes of it.
 import { fill, make, tick } from "../playground/dom.js";
 import { Activations } from "./activations.js";
@@ -8,12 +8,12 @@ import { canvasOf, Pad } from "./pad.js";
 import { asMnist, resized, squared } from "./preparing.js";
 import { Saliency } from "./saliency.js";
 
-/** @typedef {import("./preparing.js").Grey} Grey */
+/** @typedef {import("./preparing.js").Planes} Planes */
 
 /**
- * @typedef {import("./main.js").Description & {height: number, width: number, centred: boolean,
- *   as_is: boolean, scale: [factor: number, offset: number], unsure_below: number, hidden: string[]}}
- *   PictureDescription
+ * @typedef {import("./main.js").Description & {height: number, width: number, channels: number,
+ *   centred: boolean, as_is: boolean, scale: [factor: number, offset: number], unsure_below: number,
+ *   hidden: string[]}} PictureDescription
  *   centred: whether pictures are prepared as MNIST's digits; as_is: whether it knows dark ink on
  *   light paper, if only in files; scale: what bytes become
  */
@@ -24,7 +24,7 @@ import { Saliency } from "./saliency.js";
  * @param {PictureDescription} description
  */
 export function picture(root, model, description) {
-  const { height, width, centred, scale: [factor, offset] } = description;
+  const { height, width, channels, centred, scale: [factor, offset] } = description;
   let dark = false; // ink on light paper
   const answers = new Answers(description);
   const activations = new Activations(description.hidden);
@@ -38,25 +38,34 @@ export function picture(root, model, description) {
     activations.element);
 
   /**
-   * @param {Grey} drawn of any size
-   * @returns {Grey | null} bytes of the size that the model takes
+   * @param {Planes} drawn of any size
+   * @returns {Planes | null} bytes of the size that the model takes
    */
   function prepared(drawn) {
-    if (centred) return asMnist(drawn, height, width);
-    const small = resized(squared(drawn), height, width, "bilinear");
-    return dark ? { ...small, values: Uint8Array.from(small.values, (v) => 255 - v) } : small;
+    if (centred) {
+      const digit = asMnist(drawn[0], height, width);
+      return digit && [digit];
+    }
+    return drawn.map((plane) => {
+      const small = resized(squared(plane), height, width, "bilinear");
+      return dark ? { ...small, values: Uint8Array.from(small.values, (v) => 255 - v) } : small;
+    });
   }
 
-  /** @param {Grey} given bytes */
-  function answer({ values }) {
-    return model.run(Float32Array.from(values, (v) => Math.fround(Math.fround(v * factor) + offset)))[0];
+  /** @param {Planes} given bytes */
+  function answer(given) {
+    const all = Float32Array.from({ length: height * width * channels }, (_, i) => {
+      const value = given[i % channels].values[Math.floor(i / channels)];
+      return Math.fround(value * factor) + offset;
+    });
+    return model.run(all)[0];
   }
 
   function update() {
     waiting = false;
     const given = pad.empty ? null : prepared(pad.picture);
     pictures.hidden = !given;
-    canvasOf(given ?? { height, width, values: new Uint8Array(height * width) }, seen);
+    canvasOf(given ?? [{ height, width, values: new Uint8Array(height * width) }], seen);
     const output = given && answer(given);
     answers.show(output ?? "Nothing is drawn yet.");
     saliency.show(output);
@@ -68,7 +77,7 @@ export function picture(root, model, description) {
     if (!waiting) requestAnimationFrame(update);
     waiting = true;
   };
-  const pad = new Pad(soon);
+  const pad = new Pad(soon, channels);
 
   let files = 0;
   const said = make("p", { role: "status", class: "quiet" });
@@ -76,7 +85,7 @@ export function picture(root, model, description) {
   async function take(file) {
     const number = ++files;
     try {
-      const { picture, said: done } = await opened(file, description.as_is);
+      const { picture, said: done } = await opened(file, channels, description.as_is);
       if (number !== files) return; // another one was opened since
       pad.put(picture);
       fill(said, done);
@@ -91,7 +100,7 @@ export function picture(root, model, description) {
       field.value = "";
     },
   });
-  const light = !centred && make("label", { class: "tick" }, tick(false, (on) => {
+  const light = !centred && channels === 1 && make("label", { class: "tick" }, tick(false, (on) => {
     dark = on;
     soon();
   }), " Give it dark ink on light paper");

@@ -9,6 +9,8 @@ const ONE = 2 ** 22; // of weights as whole numbers, as Pillow has them
 /**
  * A grey picture, row by row.
  * @typedef {{height: number, width: number, values: ArrayLike<number>}} Grey
+ * A picture: one for grey, or one each for red, green and blue.
+ * @typedef {Grey[]} Planes
  */
 
 /** @param {number} x from 0 on; a half goes to the even number, as in Python */

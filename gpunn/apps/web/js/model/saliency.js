@@ -31,7 +31,11 @@ export class Saliency {
     const best = found.indexOf(Math.max(...found));
     const by = this.description.answer === "share" ? [best ? 1 : -1]
       : Float32Array.from(output, (_, k) => Number(k === best));
-    const [gradient] = this.model.gradient(by);
+    const [each] = this.model.gradient(by);
+    const { channels } = this.description;
+    // More light is more of each colour.
+    const gradient = Float32Array.from({ length: each.length / channels }, (_, i) =>
+      each.subarray(i * channels, (i + 1) * channels).reduce((sum, v) => sum + v, 0));
     const what = this.model.logits ? "logit, its score before the probabilities," : "probability";
     fill(this.said, "The gradient of the ", what, " of ", make("b", {}, this.description.classes[best]),
       " by each pixel of what it is given: where more light would raise it, orange, and lower it, blue; ",
