@@ -193,6 +193,20 @@ def test_the_answer_follows_the_keyboard(shown: Any) -> None:
     assert page.get_by_label("height", exact=True).input_value() == "20"
 
 
+def test_numbers_beyond_those_of_training_are_said_to_be(shown: Any) -> None:
+    model = table_model(CLASSES)
+    page = shown(model)
+    field, notes = page.get_by_label("rings"), page.locator(".column .advice:not(:empty)")
+    for value, said in (("12", 0), ("12.5", 1), ("1e6", 1), ("0", 0), ("-1", 1), ("", 0)):
+        field.first.fill(value)
+        assert notes.count() == said, value
+    field.first.fill("-1")
+    assert notes.inner_text() == "The model has hardly seen such numbers."
+    best = page.locator("#bars progress").first.evaluate("bar => bar.value")
+    expected = predicted(model, *FIRST[:3], -1.0)
+    assert best == pytest.approx(float(expected.max()), abs=1e-5)
+
+
 def test_names_are_texts(shown: Any) -> None:
     page = shown(table_model(CLASSES))
     assert page.locator("main img, main b, main script").count() == 0
@@ -235,7 +249,7 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     model = table_model([], features, Dense(4, "tanh"))
     page = shown(model)
     assert page.locator(".column").count() == 24
-    assert "the 24 columns" in page.inner_text("main [role=status] >> nth=-1")
+    assert "the 24 columns" in page.inner_text("#count")
     search = page.get_by_label("Find one of the 300 columns")
     search.fill("cOL 29")
     names = page.locator(".column .field label").all_inner_texts()
@@ -246,7 +260,7 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     assert number(page.inner_text("#answer")) == pytest.approx(expected, rel=1e-4)
     search.fill("nothing")
     assert page.locator(".column").count() == 0
-    assert "0 columns have" in page.inner_text("main [role=status] >> nth=-1")
+    assert "0 columns have" in page.inner_text("#count")
     search.fill("295")
     assert page.get_by_label("Col 295", exact=True).input_value() == "0.75"
 

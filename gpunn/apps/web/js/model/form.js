@@ -38,7 +38,7 @@ class Form {
   #description;
   #answers;
   #said = make("p", { class: "quiet" });
-  #count = make("p", { class: "quiet", role: "status" });
+  #count = make("p", { class: "quiet", id: "count", role: "status" });
   #grid = make("div", { class: "columns" });
   #shown = /** @type {{k: number, drawing: SVGElement}[]} */ ([]);
   #boundary = /** @type {Boundary | null} */ (null);
@@ -153,12 +153,17 @@ class Form {
       set(value ? null : Number(box.value));
     });
     missing.setAttribute("aria-label", `${name} is missing`);
+    const note = make("p", { class: "advice", role: "status" });
+    const judge = (/** @type {Value} */ value) =>
+      fill(note, typeof value === "number" && (value < low || value > high) && "The model has hardly seen such numbers.");
+    judge(now);
     const set = (/** @type {Value} */ value) => {
       missing.checked = value === null;
+      judge(value);
       this.#changed(k, value);
     };
     const gap = gaps && make("label", { class: "gap" }, missing, " missing");
-    return [make("div", { class: "entry" }, labelled(name, box), gap), slider];
+    return [make("div", { class: "entry" }, labelled(name, box), gap), note, slider];
   }
 
   /**
