@@ -23,6 +23,7 @@ import { encoded } from "./encodings.js";
 const POINTS = 41; // of a curve over numbers
 const FRAME = 12; // milliseconds of computing between two pictures of the browser
 const MISSING = "missing or another";
+const NAMED = 6; // bars that have their names below them
 
 /**
  * @param {HTMLElement} root
@@ -118,9 +119,7 @@ class Form {
     fill(this.#grid, this.#shown.map(({ k, drawing }) => {
       const column = columns[k];
       const controls = column.kind === "number" ? this.#number(column, k) : this.#category(column, k);
-      const ends = column.kind === "number" && make("div", { class: "ends", "aria-hidden": "true" },
-        make("span", {}, readable(column.low)), make("span", {}, readable(column.high)));
-      return make("div", { class: "column" }, controls, drawing, ends);
+      return make("div", { class: "column" }, controls, drawing, below(column));
     }));
     this.#changed();
   }
@@ -272,6 +271,17 @@ class Form {
 function places({ low, high, step }) {
   const steps = Math.min(POINTS - 1, Math.max(1, Math.round((high - low) / step)));
   return Array.from({ length: steps + 1 }, (_, i) => low + ((high - low) * i) / steps);
+}
+
+/**
+ * What stands below a column's curve: its ends, or what its bars are of, if there is room for that.
+ * @param {Column} column
+ */
+function below(column) {
+  const names = column.kind === "number" ? [column.low, column.high].map((end) => readable(end))
+    : [...column.categories, MISSING];
+  return names.length <= NAMED && make("div", { class: `ends of-${column.kind}`, "aria-hidden": "true" },
+    names.map((name) => make("span", { title: name }, name)));
 }
 
 /**
