@@ -13,6 +13,7 @@ from typing import Any
 
 from gpunn.apps.pictures.shapes import grey_shape
 from gpunn.apps.tables.reading import MAX_COLUMNS
+from gpunn.apps.web.page import is_page
 from gpunn.backends import use_backend
 from gpunn.common import registry
 from gpunn.common.names import snake_case
@@ -124,6 +125,27 @@ def begin_folder(folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite a file that is no page of gpunn's too"
+    )
+
+
+def check_page(path: str | os.PathLike[str], force: bool) -> None:
+    """Refuse to write a page over a file that gpunn did not make, as it cannot be made again.
+
+    Raises:
+        FileExistsError: for such a file, without ``--force``.
+    """
+    if force or not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        if not is_page(file.read(4000)):
+            raise FileExistsError(
+                f"{path} is there already, and is no page of gpunn's: name another, or say --force."
+            )
 
 
 def keep_earlier(folder: str, names: Iterable[str]) -> None:

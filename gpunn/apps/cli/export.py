@@ -13,7 +13,7 @@ from gpunn.apps.web.table_form import said_of_table
 from gpunn.common.names import counted
 from gpunn.common.whole_files import write_whole
 
-from .arguments import add_model, saved_model
+from .arguments import add_force, add_model, check_page, saved_model
 
 HELP = "a page on which a saved model answers"
 EXAMPLES = """\
@@ -42,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--like", choices=("mnist",),
         help="prepare drawings as MNIST's digits, for a model whose file does not say so",
     )  # fmt: skip
+    add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.page.lower().endswith(ENDINGS):
         raise ValueError(f"{args.page}: the name of a page ends in {' or '.join(ENDINGS)}.")
+    check_page(args.page, args.force)
     model = saved_model(args)
     text = model_page(model, _name(args.model), args.like).encode()
     write_whole(args.page, [text])

@@ -10,6 +10,8 @@ from gpunn.apps.web.playground import playground_page
 from gpunn.common.whole_files import write_whole
 from gpunn.datasets.dataset import cache_folder
 
+from .arguments import add_force, check_page
+
 HELP = "a page on which networks learn before your eyes"
 EXAMPLES = """\
 examples:
@@ -25,9 +27,12 @@ script for gpunn. It works in Chromium, Firefox and Safari from 2023 on.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write the page there, and do not open it")
+    add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.save is not None:
+        check_page(args.save, args.force)
     text = playground_page()
     # Opened from a place that stays: the browser may read it after this command has ended.
     file = Path(args.save) if args.save is not None else cache_folder() / "playground.html"

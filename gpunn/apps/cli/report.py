@@ -11,6 +11,8 @@ from gpunn.apps.reports.record import NAME
 from gpunn.common.names import counted
 from gpunn.common.whole_files import write_whole
 
+from .arguments import add_force, check_page
+
 HELP = "a page about a run, or several beside each other"
 EXAMPLES = """\
 examples:
@@ -42,11 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-data", action="store_true", help="leave rows of the data out of the page"
     )
+    add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     runs = _read(args.runs)
     path = args.output or os.path.join(_folder(runs), PAGE)
+    check_page(path, args.force)
     text = report(runs, not args.no_data).encode()
     write_whole(path, [text])
     rows = 0

@@ -24,6 +24,7 @@ POLICY = (
     ("form-action", "'none'"),
     ("require-trusted-types-for", "'script'"),
 )
+GENERATOR = "gpunn"  # by which a page is known again
 # What runs the scripts of a packed page.
 UNPACKER = Path(__file__).parent / "js" / "unpacker.js"
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -90,6 +91,7 @@ def page(
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy",
                 content="; ".join(" ".join(part) for part in policy)),
+        element("meta", name="generator", content=GENERATOR),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
@@ -109,6 +111,15 @@ def page(
         element("body", Markup("\n"), body, Markup("\n"), *_lines(last)),
         Markup("\n</html>\n"),
     )  # fmt: skip
+
+
+def is_page(beginning: bytes) -> bool:
+    """Whether a file is a page of gpunn's, by its first 4,000 bytes.
+
+    >>> is_page(page("mine", Markup("")).encode()[:4000]), is_page(b"<!DOCTYPE html>")
+    (True, False)
+    """
+    return element("meta", name="generator", content=GENERATOR).encode() in beginning
 
 
 def pack(content: bytes) -> str:
