@@ -142,6 +142,20 @@ def test_rows_are_answered_as_predict_does(
     assert len({one["answer"] for one in found}) >= (3 if table is iris else 40)
 
 
+def test_rows_are_answered_in_firefox(firefox: Any, tmp_path: Path) -> None:
+    model, file = table_model(CLASSES), tmp_path / "page.html"
+    file.write_text(model_page(model, HOSTILE), encoding="utf-8")
+    rows = [FIRST, (2.5, HOSTILE, 0.25, 1.0), (33.0, "__proto__", 3.5, 12.0)]
+    given = json.dumps([[str(cell) for cell in row] for row in rows])
+    page = firefox("table_in_firefox.cjs", file.as_uri(), FILLED, given)
+    assert page["errors"] == []
+    for row, found in zip(rows, page["found"], strict=True):
+        expected = dict(zip(CLASSES, predicted(model, *row).tolist(), strict=True))
+        assert dict(found["shares"]) == pytest.approx(expected, abs=1e-5)
+        assert found["answer"].removesuffix(", unsure") == max(expected, key=expected.__getitem__)
+    assert 2 < float(page["moved"]) <= 2.25  # the slider begins where the range does, or a step before
+
+
 def test_the_answer_follows_the_keyboard(shown: Any) -> None:
     model = table_model(CLASSES)
     page = shown(model)
