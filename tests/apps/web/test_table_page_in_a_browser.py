@@ -153,7 +153,7 @@ def test_rows_are_answered_in_firefox(firefox: Any, tmp_path: Path) -> None:
         expected = dict(zip(CLASSES, predicted(model, *row).tolist(), strict=True))
         assert dict(found["shares"]) == pytest.approx(expected, abs=1e-5)
         assert found["answer"].removesuffix(", unsure") == max(expected, key=expected.__getitem__)
-    assert 2 < float(page["moved"]) <= 2.25  # the slider begins where the range does, or a step before
+    assert 2 < float(page["moved"]) <= 2.25  # where the range begins, or a step before
 
 
 def test_the_answer_follows_the_keyboard(shown: Any) -> None:
