@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.activations import Activation
+from gpunn.apps.tables.cells import MISSING
 from gpunn.callbacks.gradient_monitor import FAR_APART, FLAT, MANY, steepest_slope
 from gpunn.common import registry
 from gpunn.common.markup import Markup
@@ -61,6 +62,7 @@ def catalogue(known: dict[str, Any]) -> dict[str, Any]:
             name: _initializer(name, entry) for name, entry in known["initializers"].items()
         },
         "epsilon": known["batch_normalization"]["epsilon"],
+        "missing": sorted(MISSING),
         "bounds": {"flat": FLAT, "many": MANY, "far_apart": FAR_APART},
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytestmark = pytest.mark.more
@@ -26,6 +28,44 @@ def test_by_keyboard_alone(playground):
         if page.evaluate("document.activeElement.getAttribute('aria-label')") == "weight from x₁":
             break
     assert {"plane", "unit", "pace"} <= seen
+
+
+@pytest.mark.parametrize("layers", [2, 8])
+def test_a_network_at_phone_width(playground, layers):
+    """One of the usual depth is seen whole; a deeper one is scrolled within its frame."""
+    net = ",".join(["24:tanh"] * layers)
+    page = playground(f"net={net}", viewport={"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    room, width = page.evaluate("[net.clientWidth, net.scrollWidth]")
+    assert (width <= room) == (layers == 2)
+    page.locator("#net button").last.focus()
+    box = page.locator("#net button").last.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_bar_hides_nothing_that_has_the_focus(playground, width):
+    page = playground("", viewport={"width": width, "height": 600})
+    fields = page.locator("select, input, summary, button")
+    bottom = page.locator("#bar").evaluate("bar => bar.getBoundingClientRect().height")
+    for place in reversed(range(fields.count())):
+        if fields.nth(place).is_visible():
+            fields.nth(place).focus()
+            if not fields.nth(place).evaluate("field => !!field.closest('#bar')"):
+                assert fields.nth(place).bounding_box()["y"] >= bottom
+
+
+def test_numbers_are_short(playground):
+    """Of units under their pictures, whatever their size, and in fields."""
+    points = [[1e5, 1e-5, 1], [2e5, 7e-6, -3]]
+    own = {"task": "numbers", "inputs": 2, "classes": [], "points": points}
+    page = playground(f"data=own&held=0&own={json.dumps(own)}")
+    page.click("#epoch")
+    shown = page.locator("#net .unit-name").all_inner_texts()
+    assert shown and all(len(text.split()[-1]) <= 8 for text in shown), shown
+    page.click("[aria-label^='Layer 1, unit 2']")
+    fields = page.locator("#unit input").evaluate_all("all => all.map((field) => field.value)")
+    assert all(len(text.strip("-0.").replace(".", "")) <= 8 for text in fields), fields
 
 
 def test_points_are_drawn_by_touch(playground):

@@ -126,6 +126,8 @@ def test_a_table_is_dropped(playground):
         ('a,b,c\n"1,2,3\n', "quotation mark"),
         ("a,b,c\nx,y,z\nx,y,z\n", "no column of numbers"),
         ("a,b,c\n1,2,same\n3,4,same\n", "one answer"),
+        ("a,b,c\n1,2,3\n", "single row"),
+        ("a,b,c\n1,x,u\n3,y,v\n", "choose two columns of numbers"),
     ],
 )
 def test_a_table_that_is_none_is_refused_in_words(playground, text, said):
@@ -199,3 +201,38 @@ def test_broken_weights_lose_nothing(playground, tmp_path):
         page.set_input_files("#weights-file", bad)
         until(page, "document.getElementById('message').textContent.includes('was not taken')")
     assert page.evaluate("[...playground.training.network.layers[0].kernel]") == before
+
+
+def _rows(*columns):
+    return "\n".join(",".join(map(str, row)) for row in zip(*columns, strict=True))
+
+
+KINDS = ["a", "b"] * 20
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "names", "points"),
+    [
+        (f"x,y,kind\n{_rows(range(40), range(40), KINDS)}\nn/a,3,a\n4,NULL,b",
+         "2 rows with gaps", ["x", "y", "kind"], 40),
+        (f"x,y,kind\n{_rows(range(40), range(40), KINDS)}\nmuch,3,a",
+         "1 row left out where “x” is no number, as “much”", ["x", "y", "kind"], 40),
+        (f"day,x,y\n{_rows([f'2024-01-{d + 1:02}' for d in range(30)], range(30), range(30))}",
+         "Taken: 30 points.", ["x", "y"], 30),
+        ("x;y;z\n" + "\n".join(f"{i}.234,5;{i};{i},5" for i in range(1, 21)),
+         "Taken: 20 points.", ["x", "y", "z"], 20),
+        ("a,b,c\n" + "0.5,0.25,1\n0.25,0.5,0\n" * 50_000,
+         "Of 100,000 rows 2,000", ["a", "b", "c"], 2000),
+    ],
+    ids=["gaps", "text in a column of numbers", "dates", "thousands", "100,000 rows"],
+)  # fmt: skip
+def test_a_table_as_it_comes(playground, text, said, names, points):
+    page = playground()
+    page.evaluate(DROP, ["table.csv", text])
+    until(page, "playground.settings.data === 'own'")
+    assert said in page.inner_text("#message")
+    assert page.evaluate("playground.data.names") == names
+    assert page.evaluate("playground.data.points.length") == points
+    assert page.is_visible("#table-columns select")  # what was taken can be changed
+    page.click("#epoch")
+    assert page.inner_text("#figures dd >> nth=0") == "1"

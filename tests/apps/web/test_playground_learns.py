@@ -157,6 +157,16 @@ def test_backpropagation_in_numbers(playground):
         )
 
 
+def test_saturated_units_are_counted(playground):
+    page = playground("net=8:tanh")
+    page.evaluate("""() => {
+      playground.training.network.layers[0].bias[1] = 1000;
+      playground.draw(true);
+    }""")
+    assert "One unit is saturated, no layer as a whole." in page.inner_text("#words")
+    assert page.locator("#net .saturated").count() == 1
+
+
 def test_dead_units_are_named(playground):
     page = playground("net=3:relu")
     page.evaluate("""() => {

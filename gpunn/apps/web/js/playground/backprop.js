@@ -55,8 +55,10 @@ export function chainRule(layers, network, activations, loss, at, unit, written)
   const last = at === layers.length - 1;
   const activation = activations[at];
   const lines = [];
-  const terms = [...inputs].map((v, i) => `${written(kernel[i * units + unit])} · ${written(v)}`);
-  lines.push(`z = Σ w x + b = ${shortened(terms).join(" + ")} + ${written(bias[unit])} = ${written(z[unit])}`);
+  /** @param {number} v within a sum or a product */
+  const inside = (v) => (v < 0 ? `(${written(v)})` : written(v));
+  const terms = [...inputs].map((v, i) => `${inside(kernel[i * units + unit])} · ${inside(v)}`);
+  lines.push(`z = Σ w x + b = ${shortened(terms).join(" + ")} + ${inside(bias[unit])} = ${written(z[unit])}`);
   const of = normalize ? "z, normalized" : slope ? written(z[unit]) : last && !byOutput ? "z" : "all z";
   lines.push(`a = ${activation}(${of}) = ${written(outputs[unit])}`);
   const delta = byZ[unit];
@@ -64,12 +66,12 @@ export function chainRule(layers, network, activations, loss, at, unit, written)
     if (last) lines.push(`∂L/∂a = ${written(byOutput[unit])}, of the loss ${loss}`);
     else {
       const later = network.layers[at + 1];
-      const parts = [...layers[at + 1].byZ].map((d, k) => `${written(later.kernel[unit * later.units + k])} · ${written(d)}`);
+      const parts = [...layers[at + 1].byZ].map((d, k) => `${inside(later.kernel[unit * later.units + k])} · ${inside(d)}`);
       lines.push(`∂L/∂a = Σ w ∂L/∂z behind it = ${shortened(parts).join(" + ")} = ${written(byOutput[unit])}`);
     }
     if (slope) {
       lines.push(`∂a/∂z = ${activation}′(${written(z[unit])}) = ${written(slope[unit])}`);
-      lines.push(`∂L/∂z = ∂L/∂a · ∂a/∂z = ${written(byOutput[unit])} · ${written(slope[unit])} = ${written(delta)}`);
+      lines.push(`∂L/∂z = ∂L/∂a · ∂a/∂z = ${inside(byOutput[unit])} · ${inside(slope[unit])} = ${written(delta)}`);
     } else {
       lines.push(`∂L/∂z = ${written(delta)}, ${normalize ? `back through ${activation} and the normalization`
         : `each output of ${activation} depends on all z`}`);

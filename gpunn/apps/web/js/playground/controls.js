@@ -122,7 +122,7 @@ export function trainingControls(place, settings, catalogue, output, data, chang
    * @param {string} taken
    */
   const open = (name, options, taken) => choice(
-    [["auto", `what suits: ${taken}`], ...options], settings[name], (value) => {
+    [["auto", `auto: ${taken}`], ...options], settings[name], (value) => {
       settings[name] = value;
       changed("network");
     });

@@ -6,7 +6,7 @@ import { fill, make, makeSvg, set, written } from "./dom.js";
 /** @typedef {import("./backprop.js").Passed} Passed */
 
 export const DETAIL = 20; // places in each direction of a unit's picture
-const [COLUMN, ROW, UNIT] = [112, 50, 34];
+const [COLUMN, NARROW, ROW, UNIT] = [112, 82, 50, 34]; // columns stand closer where there is less room
 const ALONG = 0.36; // where on a line its values stand
 
 /** @typedef {import("./words.js").UnitState} UnitState */
@@ -24,6 +24,7 @@ export class Diagram {
     this.pictures = [];
     /** @type {SVGLineElement[][]} of each layer, as its kernel */
     this.lines = [];
+    this.column = COLUMN;
     /** @type {{layer: number, unit: number}} whose values stand on lines */
     this.shown = { layer: -1, unit: -1 };
     this.svg = makeSvg("svg", { "aria-hidden": "true", class: "edges" });
@@ -37,7 +38,9 @@ export class Diagram {
    */
   build(sizes, inputNames, outputNames) {
     this.sizes = sizes;
-    const [width, height] = [COLUMN * sizes.length, ROW * Math.max(...sizes) + 22];
+    const room = Math.floor((this.container.clientWidth - 2) / sizes.length);
+    this.column = Math.min(COLUMN, Math.max(NARROW, room));
+    const [width, height] = [this.column * sizes.length, ROW * Math.max(...sizes) + 22];
     set(this.svg, { viewBox: `0 0 ${width} ${height}`, width, height });
     this.lines = sizes.slice(1).map((units, l) => Array.from({ length: sizes[l] * units }, (_, i) => {
       const [x1, y1] = this.place(l, Math.floor(i / units));
@@ -61,7 +64,8 @@ export class Diagram {
       button.style.top = `${y - UNIT / 2}px`;
       nodes.push(button);
       const text = make("span", { class: "unit-name", title: name }, name);
-      text.style.left = `${x - COLUMN / 2}px`;
+      text.style.left = `${x - this.column / 2}px`;
+      text.style.width = `${this.column}px`;
       text.style.top = `${y + UNIT / 2 - 1}px`;
       nodes.push(text);
       button.dataset.name = name;
@@ -82,7 +86,7 @@ export class Diagram {
   place(column, unit) {
     const sizes = /** @type {number[]} */ (this.sizes);
     const height = ROW * Math.max(...sizes);
-    return [COLUMN * (column + 0.5), height / 2 + ROW * (unit - (sizes[column] - 1) / 2) + 2];
+    return [this.column * (column + 0.5), height / 2 + ROW * (unit - (sizes[column] - 1) / 2) + 2];
   }
 
   /**
@@ -126,7 +130,7 @@ export class Diagram {
   show(passed, layers, shown) {
     this.shown = shown;
     this.buttons?.forEach((column, l) => column.forEach((button, unit) => {
-      const value = !passed ? "" : written(l ? passed[l - 1].outputs[unit] : passed[0].inputs[unit]);
+      const value = !passed ? "" : written(l ? passed[l - 1].outputs[unit] : passed[0].inputs[unit], 2);
       const text = /** @type {HTMLElement} */ (button.nextSibling);
       text.textContent = [button.dataset.name, value].filter(Boolean).join(" ");
     }));

@@ -44,9 +44,9 @@ function listen(playground) {
   const openTable = tables((own, notes) => {
     playground.settings.own = own;
     playground.settings.data = "own";
-    playground.say([`Taken: ${own.points.length} points.`, ...notes].join(" "));
+    playground.say([`Taken: ${counted(own.points.length, "point")}.`, ...notes].join(" "));
     playground.renew("points");
-  }, say);
+  }, say, playground.catalogue.missing);
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();

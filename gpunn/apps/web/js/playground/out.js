@@ -79,13 +79,14 @@ export async function loadModel(file, { data, catalogue, output }) {
  * The part of the page that takes tables: pasted, dropped or chosen.
  * @param {(own: import("./settings.js").OwnPoints, notes: string[]) => void} take
  * @param {(message: string) => void} say
+ * @param {string[]} missing what stands for nothing in a cell
  */
-export function tables(take, say) {
+export function tables(take, say, missing) {
   const [area, place] = [find("table-text"), find("table-columns")];
   /** @param {string} text */
   const read = (text) => {
     try {
-      const table = readTable(text);
+      const table = readTable(text, missing);
       columns(table, suggested(table));
     } catch (error) {
       fill(place);
@@ -110,7 +111,8 @@ export function tables(take, say) {
       try {
         const { notes, ...own } = tablePoints(table, chosen);
         if (own.task === "classes" && chosen.inputs.length < 2) {
-          throw new Error("For classes two different columns of numbers are needed as axes.");
+          throw new Error(`“${table.names[chosen.answer].slice(0, 40)}” is an answer of classes: choose two columns of numbers as `
+            + `axes.${numeric.length < 2 ? " This table has one." : ""}`);
         }
         take({ ...own, inputs: /** @type {1 | 2} */ (chosen.inputs.length) }, notes);
       } catch (error) {
@@ -122,6 +124,7 @@ export function tables(take, say) {
         chosen.answer = Number(value);
         use();
       })));
+    place.closest("details")?.setAttribute("open", ""); // what was dropped elsewhere shows its columns too
     use();
   };
   find("table-use").addEventListener("click", () => read(area.value));

@@ -6,7 +6,7 @@ import { CLASSES, MARKS, css, mixed, ofPage, ofShares, ofValue, trace } from "./
 
 export const SIDE = 72; // places in each direction
 const ALONG = 240; // places along a single input
-const MARGIN = 30; // for the axes, in CSS pixels
+const MARGIN = 38; // for the axes, in CSS pixels
 
 export class Plane {
   /** @param {HTMLCanvasElement} canvas */
@@ -140,14 +140,16 @@ export class Plane {
       for (const tick of ticks(low, high)) {
         const v = (tick - mean) / deviation;
         const [x, y] = axis ? this.toScreen(this.bounds[0][0], v) : this.toScreen(v, this.bounds[1][0]);
+        const text = tickText(tick);
+        const half = context.measureText(text).width / 2;
         context.textAlign = axis ? "right" : "center";
-        context.fillText(String(tick).replace("-", "−"), axis ? MARGIN - 4 : x, axis ? y : end + 8);
+        context.fillText(text, axis ? MARGIN - 3 : Math.min(x, size - half), axis ? y : end + 8, axis ? MARGIN - 3 : size);
       }
     }
     context.textAlign = "right";
     context.fillText(data.names[0].slice(0, 40), size - 8, size - 8);
     context.textAlign = "left";
-    context.fillText((data.inputs === 2 ? data.names[1] : data.names[1]).slice(0, 40), MARGIN + 6, 16);
+    context.fillText(data.names[1].slice(0, 40), MARGIN + 6, 16);
   }
 
   /**
@@ -298,4 +300,14 @@ export function ticks(low, high) {
   const found = [];
   for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(Number((i * step).toPrecision(6)));
   return found;
+}
+
+/**
+ * @param {number} tick
+ * @returns {string} short: 0.5, −20, 1.02e9
+ */
+function tickText(tick) {
+  const size = Math.abs(tick);
+  const text = size && (size < 1e-3 || size >= 1e5) ? tick.toExponential().replace("e+", "e") : String(tick);
+  return text.replaceAll("-", "−");
 }

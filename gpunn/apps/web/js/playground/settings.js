@@ -18,6 +18,7 @@ import { SHAPES } from "./points/shapes.js";
  *   settings that are texts; least: of those that are numbers
  * @property {{flat: number, many: number, far_apart: number}} bounds of `GradientMonitor`
  * @property {number} epsilon of batch normalization
+ * @property {string[]} missing what stands for nothing in a cell of a table
  */
 
 /**

@@ -24,7 +24,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
   const fields = [...before, "bias"].map((name, i) => {
     const array = () => (i < inputs ? network.layers[layer].kernel : network.layers[layer].bias);
     const at = i < inputs ? i * units + unit : unit;
-    const field = number(Number(array()[at].toPrecision(5)), { least: -1e4, most: 1e4 }, (value) => {
+    const field = number(Number(array()[at].toPrecision(4)), { least: -1e4, most: 1e4 }, (value) => {
       array()[at] = value;
       changed();
     });
@@ -41,7 +41,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
     make("div", { class: "unit-body" }, make("div", { class: "scroll" }, table), lines));
   const renew = () => {
     for (const { field, read } of fields) {
-      if (document.activeElement !== field) field.value = String(Number(read().toPrecision(5)));
+      if (document.activeElement !== field) field.value = String(Number(read().toPrecision(4)));
     }
     if (point === null) {
       shown(null);

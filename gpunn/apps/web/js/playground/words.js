@@ -45,6 +45,7 @@ export function findings(layers, gradients, finite, bounds) {
   if (!finite) {
     return ["The loss is not a number any more: the steps are too long. Begin anew with a smaller learning rate."];
   }
+  /** @type {string[]} */
   const found = [];
   layers.forEach((units, i) => {
     const dead = units.map((u, j) => (u.dead ? j + 1 : 0)).filter(Boolean);
@@ -58,6 +59,10 @@ export function findings(layers, gradients, finite, bounds) {
         + "where it hardly learns.");
     }
   });
+  const some = layers.flat().filter((u) => u.saturated >= bounds.many).length;
+  if (some && !found.some((text) => text.includes("saturated"))) {
+    found.push(`${some === 1 ? "One unit is" : `${some} units are`} saturated, no layer as a whole.`);
+  }
   const [first, last] = [gradients[0], gradients[gradients.length - 1]];
   if (gradients.length > 1 && first * bounds.far_apart < last) {
     found.push(`Vanishing gradients: a weight of layer 1 gets ${first.toExponential(1)} on average, one of the `

@@ -1,24 +1,27 @@
 // Tables as text: which separator they have, what their columns are, and points made of them.
+import { counted } from "../dom.js";
 
 export const MOST_TEXT = 4_000_000; // characters
 export const MOST_ROWS = 2000; // that are learned from
 export const MOST_CLASSES = 6;
 const MOST_COLUMNS = 500;
 const MOST_CATEGORIES = 10; // whole numbers of so few values are taken as classes
+const NUMBERS = 0.9; // the part of a column's cells that makes it one of numbers
 
 /**
  * @typedef {Object} Table
  * @property {string[]} names of the columns
  * @property {string[][]} rows
  * @property {boolean} comma whether numbers have a decimal comma
- * @property {number[]} numeric columns that are numbers, but for gaps
+ * @property {number[]} numeric columns that are numbers, but for gaps and a few texts
  */
 
 /**
  * @param {string} text
+ * @param {string[]} missing what stands for nothing in a cell, in small letters
  * @returns {Table}
  */
-export function readTable(text) {
+export function readTable(text, missing) {
   if (text.length > MOST_TEXT) {
     throw new Error(`The table has ${text.length.toLocaleString("en")} characters; at most `
       + `${MOST_TEXT.toLocaleString("en")} are read here. Take some of its rows.`);
@@ -42,10 +45,14 @@ export function readTable(text) {
   const headless = lines[0].every((cell) => asNumber(cell, comma) !== null);
   const names = headless ? lines[0].map((_, i) => `column ${i + 1}`)
     : lines[0].map((name, i) => name || `column ${i + 1}`);
-  const rows = headless ? lines : lines.slice(1);
+  const gaps = new Set(missing);
+  const rows = (headless ? lines : lines.slice(1))
+    .map((row) => row.map((cell) => (gaps.has(cell.toLowerCase()) ? "" : cell)));
+  if (rows.length < 2) throw new Error("The table has a single row below its names; two are needed at least.");
   const numeric = names.map((_, i) => i).filter((i) => {
     const given = rows.filter((row) => row[i] !== "");
-    return given.length > 0 && given.every((row) => asNumber(row[i], comma) !== null);
+    const numbers = given.filter((row) => asNumber(row[i], comma) !== null).length;
+    return numbers > 0 && numbers >= NUMBERS * given.length;
   });
   return { names, rows, comma, numeric };
 }
@@ -90,20 +97,26 @@ function cells(text, separator) {
  * @returns {number | null}
  */
 function asNumber(cell, comma) {
-  const text = comma && /^[^.]*,[^.,]*$/.test(cell) ? cell.replace(",", ".") : cell;
+  const plain = comma && /^[+-]?\d{1,3}(\.\d{3})+,\d+$/.test(cell) ? cell.replaceAll(".", "") : cell;
+  const text = comma && /^[^.]*,[^.,]*$/.test(plain) ? plain.replace(",", ".") : plain;
   if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return null;
   const value = Number(text);
   return Number.isFinite(value) ? value : null;
 }
 
 /**
- * Which columns to begin with: the last one is the answer, the first two other numbers the inputs.
+ * Which columns to begin with: the answer is the last one of texts that repeat, else the last one of
+ * numbers; the inputs are the first two others of numbers.
  * @param {Table} table
  * @returns {{inputs: number[], answer: number}}
  */
 export function suggested(table) {
-  const words = table.names.map((_, i) => i).filter((i) => !table.numeric.includes(i));
-  const answer = words.length ? words[words.length - 1] : table.names.length - 1;
+  const words = table.names.map((_, i) => i).filter((i) => {
+    const given = table.rows.map((row) => row[i]).filter((cell) => cell !== "");
+    const values = new Set(given).size;
+    return !table.numeric.includes(i) && values > 0 && (values <= MOST_CLASSES || 2 * values <= given.length);
+  });
+  const answer = [...table.numeric.slice(1), ...words].pop() ?? table.names.length - 1;
   const inputs = table.numeric.filter((i) => i !== answer).slice(0, 2);
   if (!inputs.length) throw new Error("The table has no column of numbers to learn from.");
   return { inputs, answer };
@@ -117,19 +130,28 @@ export function suggested(table) {
  *   scales: {mean: number, deviation: number}[], notes: string[]}} notes say what was left out
  */
 export function tablePoints(table, { inputs, answer }) {
+  /** @type {string[]} */
   const notes = [];
   const wanted = new Set(inputs);
   if (wanted.size !== inputs.length || wanted.has(answer)) {
     throw new Error("The axes and the answer must be different columns.");
   }
-  const values = new Set(table.rows.map((row) => row[answer]).filter((cell) => cell !== ""));
+  let rows = table.rows.filter((row) => [...inputs, answer].every((i) => row[i] !== ""));
+  if (rows.length < table.rows.length) {
+    notes.push(`${counted(table.rows.length - rows.length, "row")} with gaps left out.`);
+  }
+  for (const i of [...inputs, answer].filter((column) => table.numeric.includes(column))) {
+    const odd = rows.filter((row) => asNumber(row[i], table.comma) === null);
+    if (odd.length) {
+      notes.push(`${counted(odd.length, "row")} left out where “${table.names[i].slice(0, 40)}” is no number, `
+        + `as “${odd[0][i].slice(0, 40)}”.`);
+      rows = rows.filter((row) => asNumber(row[i], table.comma) !== null);
+    }
+  }
+  const values = new Set(rows.map((row) => row[answer]));
   const numbers = table.numeric.includes(answer);
   const whole = numbers && [...values].every((cell) => Number.isInteger(asNumber(cell, table.comma)));
   const task = !numbers || (whole && values.size <= MOST_CATEGORIES) ? "classes" : "numbers";
-  let rows = table.rows.filter((row) => [...inputs, answer].every((i) => row[i] !== ""));
-  if (rows.length < table.rows.length) {
-    notes.push(`${table.rows.length - rows.length} rows with gaps were left out.`);
-  }
   const counts = new Map();
   for (const row of rows) counts.set(row[answer], (counts.get(row[answer]) ?? 0) + 1);
   let classes = task === "classes" ? [...counts.keys()] : [];
@@ -144,7 +166,7 @@ export function tablePoints(table, { inputs, answer }) {
     classes.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   }
   if (rows.length > MOST_ROWS) {
-    notes.push(`Of ${rows.length.toLocaleString("en")} rows ${MOST_ROWS} were taken, evenly spread.`);
+    notes.push(`Of ${rows.length.toLocaleString("en")} rows ${MOST_ROWS.toLocaleString("en")} were taken, evenly spread.`);
     rows = Array.from({ length: MOST_ROWS }, (_, i) => rows[Math.floor((i * rows.length) / MOST_ROWS)]);
   }
   if (rows.length < 2) throw new Error("Fewer than two rows are complete.");
