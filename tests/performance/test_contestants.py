@@ -68,8 +68,9 @@ LIGHT = ("gpunn_fit", "numpy_tutorial")
 
 
 def rare(stem: str, name: str) -> bool:
-    """What compiles for many seconds, whoever asks: not in every run."""
-    return stem in ("jax_mlp", "keras_mlp") or "torch.compile" in name
+    """What compiles or starts processes for many seconds, whoever asks: not in every run."""
+    long = "torch.compile" in name or "DataLoader" in name
+    return stem in ("jax_mlp", "keras_mlp") or long
 
 
 def case(stem: str, name: str, *more: str) -> Any:

@@ -249,9 +249,9 @@ def write_messages(path, rows=400, seed=1):
 # Several seconds each.
 LONG = {
     "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer", "custom_layer",
-    "descent", "diabetes", "first_weights", "mnist_recipes", "noise_and_normalization",
-    "overfitting", "second_order", "training_choices", "vanishing_gradient",
-    "variational_autoencoder",
+    "descent", "diabetes", "first_weights", "mnist_classic", "mnist_recipes",
+    "noise_and_normalization", "overfitting", "second_order", "training_choices",
+    "vanishing_gradient", "variational_autoencoder",
 }  # fmt: skip
 
 
