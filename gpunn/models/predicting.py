@@ -65,7 +65,8 @@ class PredictingModel(CompilableModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
-        x = fed(x, None, None, size or PREDICT_BATCH)[0]
+        if x.__class__ is not np.ndarray:
+            x = fed(x, None, None, size or PREDICT_BATCH)[0]
         callback_list = CallbackList(callbacks, model=self) if callbacks else None
         if data.is_array(x):
             self._build_for(x)

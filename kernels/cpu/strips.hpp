@@ -10,7 +10,8 @@
 
 namespace {
 
-// What a step does: the functions of the contract's `OPERANDS` in their order, and some more.
+// What a step does: the functions of the contract's `OPERANDS` in their order, and some more. Of the
+// pairs at the end, such as multiply_add, the second function takes what the first one gives.
 namespace function {
 enum Number : int64 {
     constant, column_index, copy, negative, abs, sign, square, reciprocal, sqrt, relu, sigmoid, exp,
@@ -19,7 +20,8 @@ enum Number : int64 {
     divide, maximum, minimum, power, floor_divide, mod, arctan2, logaddexp, equal, not_equal, less,
     less_equal, greater, greater_equal, logical_and, logical_or, logical_xor, where, row_sum,
     row_max, row_min, column_sum, load, store, place, repeat, spread, begin_sum, end_sum, run,
-    end_run, count
+    end_run, multiply_add, multiply_subtract, multiply_subtract_from, multiply_multiply,
+    add_multiply, subtract_multiply, count
 };
 }  // namespace function
 
@@ -99,9 +101,24 @@ FUNCTION(power) FUNCTION(floor_divide) FUNCTION(mod) FUNCTION(arctan2) FUNCTION(
 FUNCTION(equal) FUNCTION(not_equal) FUNCTION(less) FUNCTION(less_equal) FUNCTION(greater)
 FUNCTION(greater_equal) FUNCTION(logical_and) FUNCTION(logical_or) FUNCTION(logical_xor)
 FUNCTION(where)
+struct subtract_from {  // the other one
+    template <typename T> static T of(T x, T y) { return y - x; }
+};
 }  // namespace functions
 #undef FUNCTION
 #undef FUNCTION_OF_DOUBLE
+
+// Operators, which vectors have as well: a function of these is fast to compile.
+template <typename F> constexpr bool OF_VECTORS = false;
+#if defined(__GNUC__)
+template <> constexpr bool OF_VECTORS<functions::negative> = true;
+template <> constexpr bool OF_VECTORS<functions::square> = true;
+template <> constexpr bool OF_VECTORS<functions::add> = true;
+template <> constexpr bool OF_VECTORS<functions::subtract> = true;
+template <> constexpr bool OF_VECTORS<functions::subtract_from> = true;
+template <> constexpr bool OF_VECTORS<functions::multiply> = true;
+template <> constexpr bool OF_VECTORS<functions::divide> = true;
+#endif
 
 template <typename T> using Compute = void (*)(const T* a, const T* b, int64 n, T* out);
 
@@ -196,9 +213,13 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         else return V::load(at + start);
     }
 
-    // One vector of what a function makes of its operands. Of the arrays nothing is left: compilers
-    // see that each is one vector.
+    // One vector of what a function makes of its operands.
     template <typename F, typename... More> static Values value(Values x, More... more) {
+        if constexpr (OF_VECTORS<F>) return F::of(x, more...);
+        else return by_lanes<F>(x, more...);
+    }
+    // Of the arrays nothing is left: compilers see that each is one vector.
+    template <typename F, typename... More> static Values by_lanes(Values x, More... more) {
         alignas(64) T in[1 + sizeof...(more)][lanes], out[lanes];
         V::store(in[0], x);
         int operand = 0;
@@ -226,6 +247,17 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         next(step, word, at, start, left,
              value<F>(operand<a>(first, start + k * lanes, x),
                       operand<b>(second, start + k * lanes, x))...);
+    }
+
+    template <typename First, typename Then, Source a, Source b, Source c>
+    static void pair(const Step* step, int64 word, T* const* at, int64 start, int64 left,
+                     Part<k>... x) {
+        const T *first = at[Step::first_operand(word)], *second = at[Step::second_operand(word)];
+        const T* third = at[step->third_operand()];
+        next(step, word, at, start, left,
+             value<Then>(value<First>(operand<a>(first, start + k * lanes, x),
+                                      operand<b>(second, start + k * lanes, x)),
+                         operand<c>(third, start + k * lanes, x))...);
     }
 
     template <Source a, Source b, Source c>
@@ -275,6 +307,22 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         at(f, REGISTER, NUMBER) = Strips::binary<F, REGISTER, NUMBER>;
         at(f, NUMBER, REGISTER) = Strips::binary<F, NUMBER, REGISTER>;
     }
+    template <typename First, typename Then, Source a, Source b>
+    void pair(function::Number f) {
+        at(f, a, b, REGISTER) = Strips::pair<First, Then, a, b, REGISTER>;
+        at(f, a, b, NUMBER) = Strips::pair<First, Then, a, b, NUMBER>;
+    }
+    template <typename First, typename Then> void pairs(function::Number f) {
+        pair<First, Then, ACCUMULATOR, REGISTER>(f);
+        pair<First, Then, REGISTER, REGISTER>(f);
+        pair<First, Then, ACCUMULATOR, NUMBER>(f);
+        pair<First, Then, REGISTER, NUMBER>(f);
+        if constexpr (std::is_same_v<First, functions::subtract>) {  // others in the order above
+            pair<First, Then, REGISTER, ACCUMULATOR>(f);
+            pair<First, Then, NUMBER, ACCUMULATOR>(f);
+            pair<First, Then, NUMBER, REGISTER>(f);
+        }
+    }
     template <Source a> void where(function::Number f) {
         at(f, a, REGISTER, REGISTER) = Strips::where<a, REGISTER, REGISTER>;
         at(f, a, REGISTER, NUMBER) = Strips::where<a, REGISTER, NUMBER>;
@@ -298,6 +346,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
 #define CALLS(f) one<calls<T, functions::f>>(function::f);
 #define BINARY(f) binary<functions::f>(function::f);
 #define WITH_NUMBERS(f) with_numbers<functions::f>(function::f);
+#define PAIR(f, then) pairs<functions::f, functions::then>(function::f##_##then);
         UNARY(negative) UNARY(abs) UNARY(sign) UNARY(square) UNARY(reciprocal) UNARY(sqrt)
         UNARY(relu) UNARY(floor) UNARY(ceil) UNARY(round) UNARY(isnan) UNARY(isinf)
         UNARY(isfinite) UNARY(logical_not)
@@ -308,6 +357,8 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         WITH_NUMBERS(less) WITH_NUMBERS(less_equal) WITH_NUMBERS(greater)
         WITH_NUMBERS(greater_equal)
         BINARY(logical_and) BINARY(logical_or) BINARY(logical_xor)
+        PAIR(multiply, add) PAIR(multiply, subtract) PAIR(multiply, subtract_from)
+        PAIR(multiply, multiply) PAIR(add, multiply) PAIR(subtract, multiply)
         where<ACCUMULATOR>(function::where);
         where<REGISTER>(function::where);
         if constexpr (std::is_same_v<T, float>) {
@@ -331,6 +382,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
 #undef CALLS
 #undef BINARY
 #undef WITH_NUMBERS
+#undef PAIR
     }
 };
 template <typename T, std::size_t... k>

@@ -3,7 +3,8 @@
 `kernels/cpu/expressions.cpp` performs them. Most go number by number. Of such steps those that
 follow each other make up a run, which is performed on a strip of a few vectors at a time, and the
 result of each is in the accumulator, a few registers of the CPU, when the next one begins. What
-nothing else reads is kept nowhere else.
+nothing else reads is kept nowhere else. A product or a sum that the next step alone takes is one
+step with that: a pair.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
+from operator import itemgetter
 
 from gpunn.backends.contract.expression import (
     COLUMNS,
@@ -24,14 +26,18 @@ from gpunn.backends.contract.expression import (
 )
 
 # What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
+_PAIRS = (
+    "multiply_add", "multiply_subtract", "multiply_subtract_from", "multiply_multiply",
+    "add_multiply", "subtract_multiply",
+)  # fmt: skip
 _FUNCTIONS = [
     *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
-    "end_run",
+    "end_run", *_PAIRS,
 ]  # fmt: skip
 _NUMBERS = {name: number for number, name in enumerate(_FUNCTIONS)}
 _EXTENTS = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
 _NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_FOLDS))
-IN_RUNS = frozenset(OPERANDS) - _NO_RUN
+IN_RUNS = frozenset((*OPERANDS, *_PAIRS)) - _NO_RUN
 """Functions that are computed number by number."""
 ACCUMULATOR, REGISTER, NUMBER = range(3)  # where an operand is
 _FORMS = 32
@@ -126,6 +132,27 @@ def use_accumulator(run: Sequence[Step], reads: Counter[Register]) -> None:
                 break
 
 
+def in_pairs(run: Sequence[Step]) -> list[Step]:
+    """A run with two steps as one where there is a function for both."""
+    found: list[Step] = []
+    for step in run:
+        before = found[-1] if found else None
+        if before is not None and before.out is None:
+            k = step.sources.index(ACCUMULATOR)
+            function = f"{before.function}_{step.function}"
+            function += "_from" if function == "multiply_subtract" and k == 1 else ""
+            if function in _PAIRS:
+                taken = [*zip(before.sources, before.operands, strict=True)]
+                if before.function != "subtract":  # as strips.hpp has them
+                    taken.sort(key=itemgetter(0))
+                taken.append((step.sources[1 - k], step.operands[1 - k]))
+                sources, operands = zip(*taken, strict=True)
+                found[-1] = Step(function, step.extent, step.out, operands, sources=[*sources])
+                continue
+        found.append(step)
+    return found
+
+
 @dataclass
 class Program:
     """The steps in order, by when they are done, with registers.
@@ -144,8 +171,9 @@ class Program:
         reads = Counter(read for section in sections for step in section for read in step.operands)
         program = Program([in_runs(section) for section in sections])
         for section in program.sections:
-            for run in section:
+            for k, run in enumerate(section):
                 use_accumulator(run, reads)
+                section[k] = in_pairs(run)
         program._allocate_all()
         return program
 

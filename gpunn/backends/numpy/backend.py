@@ -72,7 +72,7 @@ class NumpyBackend(
         return array if array.flags.aligned else array.copy()
 
     def write(self, target: Array, source: Any) -> None:
-        np.copyto(target, source, casting="unsafe")
+        target[...] = source
 
     def read(self, array: Array) -> np.ndarray:
         return np.array(array)

@@ -26,6 +26,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.expression import (
     COLUMNS,
     ELEMENTS,
+    ONE,
     OPERANDS,
     ROWS,
     Expression,
@@ -125,6 +126,36 @@ def test_each_function_of_what_was_just_computed(
         for extents in itertools.product(EXTENTS, repeat=count):
             for size in ((7, 50), (1, 1)):
                 check(backend, function, dtype, size, extents, computed)
+
+
+@each_backend
+@pytest.mark.parametrize("first", ["add", "subtract", "multiply", "divide"])
+@pytest.mark.parametrize("then", ["add", "subtract", "multiply"])
+def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: str) -> None:
+    """Wherever the operands come from: an array, one number, or what the step before has made."""
+    if backend.name == "emulated" and (first, then) != ("multiply", "subtract"):
+        return
+    rng = np.random.default_rng(3)
+    each = (ELEMENTS,) if backend.name == "emulated" else (ELEMENTS, ONE)
+    for extents in itertools.product(each, repeat=3):
+        for computed, side, size in itertools.product((None, 0, 1), (0, 1), ((7, 90), (1, 3))):
+            inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
+            a, b, c = inputs
+            steps, operands = list[Instruction](), [0, 1]
+            if computed is not None:
+                steps.append(Instruction("negative", (computed,)))
+                operands[computed] = 3
+            steps.append(Instruction(first, (operands[0], operands[1])))
+            made = 2 + len(steps)
+            steps.append(Instruction(then, (made, 2) if side == 0 else (2, made)))
+            expression = Expression(dtype, extents, tuple(steps), (Output(made + 1),))
+            out = np.full(expression.extents[-1].shape(*size), -7, dtype)
+            given = [-x if k == computed else x for k, x in enumerate(inputs)]
+            (got,) = perform(backend, expression, size, given, [out])
+            with np.errstate(all="ignore"):
+                inner = value_of(first, [a, b])
+                expected = value_of(then, [inner, c] if side == 0 else [c, inner])
+            np.testing.assert_array_equal(got, np.broadcast_to(expected, got.shape))
 
 
 @pytest.mark.parametrize("function", PLAIN)
