@@ -288,8 +288,10 @@ def get(kind: str, identifier: Any) -> Any:
     maker = _of_functions.get(kind)
     if maker and callable(identifier) and not isinstance(identifier, (type, Entry)):
         return maker(identifier)
+    a = "an" if kind[0] in "aeiou" else "a"
+    hint = " Put the layer behind this one." if getattr(identifier, "kind", "") == "layer" else ""
     raise TypeError(
-        f"{kind} must be a name, a {kind} object or its configuration; got {identifier!r}."
+        f"{kind} must be a name, {a} {kind} or its configuration; got {identifier!r}.{hint}"
     )
 
 

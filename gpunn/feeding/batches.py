@@ -50,7 +50,8 @@ class Batches:
 def iterate(source: Any) -> Iterator[Any]:
     """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
     if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
-        items = (source[i] for i in range(len(source)))
+        endless = getattr(source, "endless", False)
+        items = (source[i] for i in (itertools.count() if endless else range(len(source))))
     else:
         items = source
     # Not "yield from", which would close a generator that is left early.

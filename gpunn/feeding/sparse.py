@@ -85,8 +85,11 @@ def fed(
     x: Any, y: Any, weight: Any, size: int, seed: int | None = None, steps: int | None = None
 ) -> tuple[Any, Any, Any]:
     """Data to feed: as they came if ``x`` is not sparse, else dense rows or batches of them, of
-    ``size`` rows or of so many that there are ``steps`` of them."""
+    ``size`` rows or of so many that there are ``steps`` of them. Batches that can be shuffled
+    are, if there is a ``seed``."""
     if not is_sparse(x):
+        if seed is not None and callable(shuffled := getattr(x, "shuffled", None)):
+            x = shuffled(seed)
         return x, y, weight
     if is_small(x):
         return x.toarray(), y, weight

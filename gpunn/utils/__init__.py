@@ -14,10 +14,15 @@ from gpunn.common.random import set_random_seed
 from gpunn.structure.drawing import draw
 
 from .feature_space import FeatureSpace
+from .py_dataset import PyDataset
+
+Sequence = PyDataset  # as Keras called it before
 
 __all__ = [
     "DataCheckError",
     "FeatureSpace",
+    "PyDataset",
+    "Sequence",
     "check_data",
     "plot_model",
     "set_random_seed",

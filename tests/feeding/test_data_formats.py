@@ -284,6 +284,77 @@ def pairs(weights: np.ndarray | None = None, size: int = BATCH) -> list[Any]:
     return [tuple(a[at : at + size] for a in arrays) for at in range(0, ROWS, size)]
 
 
+class Numbered(gpunn.utils.PyDataset):
+    """As Keras's guides write them; notes which batches were asked for."""
+
+    def __init__(self, pairs: list[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.pairs = pairs
+        self.asked: list[int] = []
+        self.epochs = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Any:
+        self.asked.append(index)
+        return self.pairs[index]
+
+    def on_epoch_end(self) -> None:
+        self.epochs += 1
+
+
+def test_numbered_batches_come_in_another_order_each_epoch_unless_told_not_to() -> None:
+    data = Numbered(pairs(size=4), workers=2, use_multiprocessing=True)
+    count = len(data)
+    model_of().fit(data, epochs=3, verbose=0)
+    asked, rounds = data.asked[-3 * count :], [*range(count)]
+    orders = [asked[at : at + count] for at in range(0, 3 * count, count)]
+    assert all(sorted(order) == rounds for order in orders)
+    assert len({*map(tuple, orders)}) == 3
+    assert data.epochs == 3
+    again = Numbered(pairs(size=4))
+    model_of().fit(again, epochs=3, verbose=0)
+    assert again.asked == data.asked
+    data.asked.clear()
+    model_of().fit(data, epochs=2, shuffle=False, verbose=0)
+    assert data.asked[-2 * count :] == rounds * 2
+    data.asked.clear()
+    model_of().evaluate(data, verbose=0)
+    assert data.asked[-count:] == rounds
+
+
+def test_numbered_batches_without_end() -> None:
+    class Endless(Numbered):
+        num_batches = None  # type: ignore[assignment]
+
+        def __len__(self) -> int:
+            raise TypeError
+
+        def __getitem__(self, index: int) -> Any:
+            return super().__getitem__(index % len(self.pairs))
+
+    data = Endless(pairs(size=4))
+    with pytest.raises(ValueError, match="without end: pass steps_per_epoch"):
+        model_of().fit(data, verbose=0)
+    data.asked.clear()
+    model_of().fit(data, steps_per_epoch=12, verbose=0)
+    assert data.asked[-12:] == [number % len(data.pairs) for number in range(12)]
+
+
+def test_what_a_numbered_data_set_must_define() -> None:
+    class Half(gpunn.utils.Sequence):
+        def __getitem__(self, index: int) -> Any:
+            return X, LABELS
+
+    with pytest.raises(NotImplementedError, match=r"Half must define __len__\(self\)"):
+        model_of().fit(Half(), verbose=0)
+    with pytest.raises(NotImplementedError, match=r"PyDataset must define __getitem__"):
+        gpunn.utils.PyDataset()[0]
+    with pytest.raises(ValueError, match="workers must be"):
+        gpunn.utils.PyDataset(workers=-1)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("source", [list, tuple, Again, Items])
 @pytest.mark.parametrize("weighted", [False, True])

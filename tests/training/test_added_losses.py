@@ -92,7 +92,7 @@ def test_every_way_to_bring_data() -> None:
     def batches() -> Any:
         yield from (X[:10], X[10:])
 
-    class Data(gpunn.utils.PyDataset if hasattr(gpunn.utils, "PyDataset") else object):  # type: ignore
+    class Data(gpunn.utils.PyDataset):
         def __len__(self) -> int:
             return 2
 
