@@ -49,11 +49,12 @@ class Batches:
 
 def iterate(source: Any) -> Iterator[Any]:
     """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
-    if not hasattr(source, "__iter__") and hasattr(source, "__len__"):
-        endless = getattr(source, "endless", False)
-        items = (source[i] for i in (itertools.count() if endless else range(len(source))))
-    else:
-        items = source
+    if hasattr(source, "on_epoch_begin"):
+        source.on_epoch_begin()
+    items = source
+    if _by_number(source):
+        numbers = itertools.count() if getattr(source, "endless", False) else range(len(source))
+        items = (source[i] for i in numbers)
     # Not "yield from", which would close a generator that is left early.
     for batch in items:  # noqa: UP028
         yield batch
@@ -61,11 +62,19 @@ def iterate(source: Any) -> Iterator[Any]:
         source.on_epoch_end()
 
 
+def _by_number(source: Any) -> bool:
+    return not hasattr(source, "__iter__") and hasattr(source, "__len__")
+
+
 def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     """``source`` with its first batch still in it, and that batch."""
     if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
         raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
-    first = next(iterate(source), None)
+    if _by_number(source):  # no pass begins
+        there = getattr(source, "endless", False) or len(source)
+        first = source[0] if there else None
+    else:
+        first = next(iterate(source), None)
     if first is None:
         raise ValueError(f"{argument} yields no batch: there is no data.")
     if hasattr(source, "__next__"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ class PyDataset:
 
     A subclass has ``__getitem__(number)``, which gives a batch ``(x, y)`` or ``(x, y, weight)``,
     and ``__len__``, how many there are. ``fit`` takes them in a new order each epoch, unless it is
-    told ``shuffle=False``, and calls ``on_epoch_end()`` behind each.
+    told ``shuffle=False``. Each pass calls ``on_epoch_begin()`` and ``on_epoch_end()``.
 
     Args:
         workers, use_multiprocessing, max_queue_size: taken and without effect: batches are made
@@ -62,6 +61,9 @@ class PyDataset:
     def endless(self) -> bool:
         return self.num_batches is None
 
+    def on_epoch_begin(self) -> None:
+        """Called before each pass."""
+
     def on_epoch_end(self) -> None:
         """Called behind each pass."""
 
@@ -72,13 +74,16 @@ class PyDataset:
 
 class _Shuffled:
     def __init__(self, source: PyDataset, seed: int) -> None:
-        self._source, self._seed, self._passes = source, seed, 0
+        self._source, self._random = source, np.random.default_rng(seed)
+        self._order = list(range(len(source)))
         self.on_epoch_end = source.on_epoch_end
+
+    def on_epoch_begin(self) -> None:
+        self._source.on_epoch_begin()
+        self._order = self._random.permutation(len(self._source)).tolist()
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def __iter__(self) -> Iterator[Any]:
-        order = np.random.default_rng((self._seed, self._passes)).permutation(len(self))
-        self._passes += 1
-        return (self._source[int(number)] for number in order)
+    def __getitem__(self, index: int) -> Any:
+        return self._source[self._order[index]]

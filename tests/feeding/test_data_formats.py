@@ -291,7 +291,7 @@ class Numbered(gpunn.utils.PyDataset):
         super().__init__(**options)
         self.pairs = pairs
         self.asked: list[int] = []
-        self.epochs = 0
+        self.hooks: list[str] = []
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -300,8 +300,11 @@ class Numbered(gpunn.utils.PyDataset):
         self.asked.append(index)
         return self.pairs[index]
 
+    def on_epoch_begin(self) -> None:
+        self.hooks.append("begin")
+
     def on_epoch_end(self) -> None:
-        self.epochs += 1
+        self.hooks.append("end")
 
 
 def test_numbered_batches_come_in_another_order_each_epoch_unless_told_not_to() -> None:
@@ -312,7 +315,7 @@ def test_numbered_batches_come_in_another_order_each_epoch_unless_told_not_to() 
     orders = [asked[at : at + count] for at in range(0, 3 * count, count)]
     assert all(sorted(order) == rounds for order in orders)
     assert len({*map(tuple, orders)}) == 3
-    assert data.epochs == 3
+    assert data.hooks == ["begin", "end"] * 3
     again = Numbered(pairs(size=4))
     model_of().fit(again, epochs=3, verbose=0)
     assert again.asked == data.asked
