@@ -289,7 +289,8 @@ def get(kind: str, identifier: Any) -> Any:
     if maker and callable(identifier) and not isinstance(identifier, (type, Entry)):
         return maker(identifier)
     a = "an" if kind[0] in "aeiou" else "a"
-    hint = " Put the layer behind this one." if getattr(identifier, "kind", "") == "layer" else ""
+    of_layer = kind == "activation" and getattr(identifier, "kind", None) == "layer"
+    hint = " Put the layer behind this one." if of_layer else ""
     raise TypeError(
         f"{kind} must be a name, {a} {kind} or its configuration; got {identifier!r}.{hint}"
     )

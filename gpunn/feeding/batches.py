@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from .data import to_rows
 from .inputs import inputs
+from .py_dataset import PyDataset, Shuffled
 from .rows import Rows
+from .sparse import SparseBatches, is_small, is_sparse
 from .spec import Spec
 
 
@@ -47,34 +50,47 @@ class Batches:
         return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
 
 
+def fed(
+    x: Any, y: Any, weight: Any, size: int, seed: int | None = None, steps: int | None = None
+) -> tuple[Any, Any, Any]:
+    """Data to feed: of sparse rows dense ones, or batches of them, of ``size`` rows or of so many
+    that there are ``steps`` of them; anything else as it came. A ``seed`` shuffles the rows that
+    become batches, and a `PyDataset`."""
+    if isinstance(x, PyDataset) and seed is not None and not x.endless:
+        return Shuffled(x, seed), y, weight
+    if not is_sparse(x):
+        return x, y, weight
+    if is_small(x):
+        return x.toarray(), y, weight
+    if steps is not None:
+        size = math.ceil(x.shape[0] / steps)
+    return SparseBatches(x, y, weight, size, seed), None, None
+
+
 def iterate(source: Any) -> Iterator[Any]:
-    """Iterate over batches; a data set with a length and items (Keras's PyDataset) too."""
+    """One pass over batches."""
     if hasattr(source, "on_epoch_begin"):
         source.on_epoch_begin()
-    items = source
-    if _by_number(source):
-        numbers = itertools.count() if getattr(source, "endless", False) else range(len(source))
-        items = (source[i] for i in numbers)
     # Not "yield from", which would close a generator that is left early.
-    for batch in items:  # noqa: UP028
+    for batch in _items(source):  # noqa: UP028
         yield batch
     if hasattr(source, "on_epoch_end"):
         source.on_epoch_end()
 
 
-def _by_number(source: Any) -> bool:
-    return not hasattr(source, "__iter__") and hasattr(source, "__len__")
+def _items(source: Any) -> Iterator[Any]:
+    """The batches; of a data set with a length and items (as Keras's PyDataset) by their number."""
+    if hasattr(source, "__iter__") or not hasattr(source, "__len__"):
+        return iter(source)
+    endless = getattr(source, "endless", False)
+    return (source[number] for number in (itertools.count() if endless else range(len(source))))
 
 
 def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     """``source`` with its first batch still in it, and that batch."""
     if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
         raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
-    if _by_number(source):  # no pass begins
-        there = getattr(source, "endless", False) or len(source)
-        first = source[0] if there else None
-    else:
-        first = next(iterate(source), None)
+    first = next(_items(source), None)
     if first is None:
         raise ValueError(f"{argument} yields no batch: there is no data.")
     if hasattr(source, "__next__"):

@@ -79,20 +79,3 @@ class SparseBatches:
                 yield x, ys if self._several else ys[0]
             else:
                 yield x, ys if self._several else ys[0], self._weight[rows]
-
-
-def fed(
-    x: Any, y: Any, weight: Any, size: int, seed: int | None = None, steps: int | None = None
-) -> tuple[Any, Any, Any]:
-    """Data to feed: as they came if ``x`` is not sparse, else dense rows or batches of them, of
-    ``size`` rows or of so many that there are ``steps`` of them. Batches that can be shuffled
-    are, if there is a ``seed``."""
-    if not is_sparse(x):
-        if seed is not None and callable(shuffled := getattr(x, "shuffled", None)):
-            x = shuffled(seed)
-        return x, y, weight
-    if is_small(x):
-        return x.toarray(), y, weight
-    if steps is not None:
-        size = math.ceil(x.shape[0] / steps)
-    return SparseBatches(x, y, weight, size, seed), None, None

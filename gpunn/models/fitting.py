@@ -19,9 +19,8 @@ from gpunn.common.arguments import (
 )
 from gpunn.feeding import classes, data
 from gpunn.feeding.arrays import value_range
-from gpunn.feeding.batches import Batches, check_ends, peek
+from gpunn.feeding.batches import Batches, check_ends, fed, peek
 from gpunn.feeding.rows import Rows
-from gpunn.feeding.sparse import fed
 from gpunn.training import loops
 from gpunn.training.programs import Programs
 

@@ -17,10 +17,9 @@ from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
-from gpunn.feeding.batches import check_ends, inputs_of, peek
+from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
-from gpunn.feeding.sparse import fed
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced

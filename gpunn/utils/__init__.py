@@ -11,10 +11,10 @@ import numpy as np
 
 from gpunn.apps.data_checks import DataCheckError, check_data
 from gpunn.common.random import set_random_seed
+from gpunn.feeding.py_dataset import PyDataset
 from gpunn.structure.drawing import draw
 
 from .feature_space import FeatureSpace
-from .py_dataset import PyDataset
 
 Sequence = PyDataset  # as Keras called it before
 

@@ -414,3 +414,11 @@ def test_prelu_finds_the_slopes(backend: str) -> None:
     model.compile(gpunn.optimizers.SGD(2.0), "mse")
     model.fit(x, y, batch_size=64, epochs=60, verbose=0)
     np.testing.assert_allclose(model.get_weights()[0], [0.1, -0.5, 2.0], atol=1e-4)
+
+
+def test_a_layer_is_no_activation() -> None:
+    wanted = "activation must be a name, an activation or its configuration; .*behind this one"
+    with pytest.raises(TypeError, match=wanted):
+        layers.Dense(3, activation=layers.Dropout(0.5))
+    with pytest.raises(TypeError, match=r"initializer must be a name, an initializer .*Dropout>?"):
+        gpunn.initializers.get(layers.Dropout(0.5))

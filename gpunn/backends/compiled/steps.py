@@ -136,21 +136,30 @@ def in_pairs(run: Sequence[Step]) -> list[Step]:
     """A run with two steps as one where there is a function for both."""
     found: list[Step] = []
     for step in run:
-        before = found[-1] if found else None
-        if before is not None and before.out is None:
-            k = step.sources.index(ACCUMULATOR)
-            function = f"{before.function}_{step.function}"
-            function += "_from" if function == "multiply_subtract" and k == 1 else ""
-            if function in _PAIRS:
-                taken = [*zip(before.sources, before.operands, strict=True)]
-                if before.function != "subtract":  # as strips.hpp has them
-                    taken.sort(key=itemgetter(0))
-                taken.append((step.sources[1 - k], step.operands[1 - k]))
-                sources, operands = zip(*taken, strict=True)
-                found[-1] = Step(function, step.extent, step.out, operands, sources=[*sources])
-                continue
-        found.append(step)
+        pair = _pair(found[-1], step) if found else None
+        if pair is None:
+            found.append(step)
+        else:
+            found[-1] = pair
     return found
+
+
+def _pair(before: Step, step: Step) -> Step | None:
+    """Both as one step, if nothing else takes what the first one gives and they are of a kind."""
+    if before.out is not None:
+        return None
+    k = step.sources.index(ACCUMULATOR)
+    function = f"{before.function}_{step.function}"
+    if function == "multiply_subtract" and k == 1:
+        function += "_from"
+    if function not in _PAIRS:
+        return None
+    taken = [*zip(before.sources, before.operands, strict=True)]
+    if before.function != "subtract":  # strips.hpp has these in one order only
+        taken.sort(key=itemgetter(0))
+    taken.append((step.sources[1 - k], step.operands[1 - k]))
+    sources, operands = zip(*taken, strict=True)
+    return Step(function, step.extent, step.out, operands, sources=[*sources])
 
 
 @dataclass

@@ -42,7 +42,7 @@ class PyDataset:
 
     def __getitem__(self, index: int) -> Any:
         """The batch of this number, from 0 on."""
-        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(self, index).")
+        raise TypeError(f"{type(self).__name__} must define __getitem__(self, index).")
 
     def __len__(self) -> int:
         count = self.num_batches
@@ -54,7 +54,7 @@ class PyDataset:
     def num_batches(self) -> int | None:
         """How many batches there are; None: without end, so that `fit` needs steps_per_epoch."""
         if type(self).__len__ is PyDataset.__len__:
-            raise NotImplementedError(f"{type(self).__name__} must define __len__(self).")
+            raise TypeError(f"{type(self).__name__} must define __len__(self).")
         return len(self)
 
     @property
@@ -67,12 +67,10 @@ class PyDataset:
     def on_epoch_end(self) -> None:
         """Called behind each pass."""
 
-    def shuffled(self, seed: int) -> Any:
-        """Its batches for `fit`, in a new order each pass."""
-        return self if self.endless else _Shuffled(self, seed)
 
+class Shuffled:
+    """Its batches, in a new order each pass."""
 
-class _Shuffled:
     def __init__(self, source: PyDataset, seed: int) -> None:
         self._source, self._random = source, np.random.default_rng(seed)
         self._order = list(range(len(source)))
