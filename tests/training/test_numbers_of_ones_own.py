@@ -226,6 +226,6 @@ def test_nothing_is_kept_of_numbers_that_were(backend: str, kind: str) -> None:
             part.number += 1 / 1024
             model.fit(X, Y, batch_size=40, epochs=1, verbose=0)
         gc.collect()
-        ours = [type(x).__module__.startswith("gpunn.") for x in gc.get_objects()]
+        ours = [str(type(x).__module__).startswith("gpunn.") for x in gc.get_objects()]
         alive.append(sum(ours))
     assert alive[1] - alive[0] < 10

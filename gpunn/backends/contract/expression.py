@@ -34,6 +34,8 @@ class Extent(NamedTuple):
 
     def with_(self, other: Extent) -> Extent:
         """Of what is computed from two values."""
+        if self == other:  # as most often
+            return self
         return Extent(self.rows or other.rows, self.columns or other.columns)
 
 

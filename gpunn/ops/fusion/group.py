@@ -78,12 +78,19 @@ class Group:
         self._known: dict[int, Member] = {}  # of members and inputs
         self._values: list[Value] = []  # what instructions give
         self._same: dict[tuple[object, ...], Value] = {}
+        self._aligned: dict[Shape, Extent | None] = {}
+        self._flat = -1, True  # of so many inputs and values: whether it is flat
 
     # -- shapes
 
     def aligned(self, shape: Shape) -> Extent | None:
         """Along what a tensor of this shape differs that meets one of the largest; None: it does
         not fit."""
+        if shape not in self._aligned:
+            self._aligned[shape] = self._found_aligned(shape)
+        return self._aligned[shape]
+
+    def _found_aligned(self, shape: Shape) -> Extent | None:
         if math.prod(shape) == 1:
             return ONE
         whole = (1,) * (len(self.shape) - len(shape)) + shape
@@ -107,10 +114,10 @@ class Group:
 
     def extent_within(self, shape: Shape, t: Tensor, extent: Extent) -> Extent | None:
         """Along what an operand of this shape differs that is broadcast to the shape of ``t``."""
-        if math.prod(shape) == 1:
-            return ONE
         if t.shape == self.shape:
             return self.aligned(shape)
+        if math.prod(shape) == 1:
+            return ONE
         return extent if shape == t.shape else None
 
     def over(self, shape: Shape, extent: Extent, axes: Sequence[int]) -> Extent | None:
@@ -213,6 +220,12 @@ class Group:
     @property
     def is_flat(self) -> bool:
         """Whether nothing tells rows and columns apart."""
+        size = len(self.inputs) + len(self._values)
+        if self._flat[0] != size:
+            self._flat = size, self._found_flat()
+        return self._flat[1]
+
+    def _found_flat(self) -> bool:
         extents = {member.extent for member in map(self.known, self.inputs) if member}
         extents |= {value.extent for value in self._values}
         folds = any(value.function in (*ROW_FOLDS, "column_sum") for value in self._values)

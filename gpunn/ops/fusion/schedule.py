@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 
-from gpunn.backends.contract.expression import MOST_ARRAYS
+from gpunn.backends.contract.expression import MOST_ARRAYS, MOST_INSTRUCTIONS
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.tensor import Shape, Tensor
 
 from .group import Group
 from .rules import RULES, joins
+
+WINDOW = MOST_INSTRUCTIONS
+"""Among how many tensors that come next a group is looked for. So the time for a graph grows with
+its length, not with the square of it."""
 
 
 class Fused:
@@ -49,85 +56,159 @@ def scheduled(
         there: the ``id`` of those that are there before.
         needed: the ``id`` of those that are needed behind these.
     """
-    done = set(there)
-    readers: dict[int, list[Tensor]] = {}
-    for t in order:
-        for source in t.inputs:
-            readers.setdefault(id(source), []).append(t)
+    frontier = _Frontier(order, there)
 
     def used(group: Group) -> set[int]:
         """The members that something outside of the group needs."""
         inside = set(map(id, group.members))
         return {
             key for key in inside
-            if key in needed or any(id(reader) not in inside for reader in readers.get(key, ()))
+            if key in needed or any(id(reader) not in inside for reader in frontier.readers(key))
         }  # fmt: skip
 
-    rest = list(order)
-    while rest:
-        waiting = []
-        for t in rest:
-            alone = t.primitive.loop not in RULES or t.primitive.view or not t.size
-            if alone and _are_there(t.inputs, done):
-                done.add(id(t))
-                yield t
-            else:
-                waiting.append(t)
-        if not waiting:
+    while True:
+        while (t := frontier.next_alone()) is not None:
+            yield t
+            frontier.compute([t])
+        near = frontier.look_ahead()
+        if not near:
             return
-        found = _largest(waiting, done)
-        while found is not None and len(found.inputs) + len(used(found)) > MOST_ARRAYS:
-            found = _grown(found.empty(), found.members[: len(found.members) // 2], done)
+        found = _largest(near, frontier)
+        while found is not None and (arrays := len(found.inputs) + len(used(found))) > MOST_ARRAYS:
+            most = len(found.members) * MOST_ARRAYS // arrays  # less than there are
+            found = _grown(found.empty(), found.members[:most], frontier)
         if found is None:
-            yield waiting[0]
-            done.add(id(waiting[0]))
-            rest = waiting[1:]
+            yield near[0]
+            frontier.compute(near[:1])
             continue
         fused = Fused(found, used(found))
         yield fused
         yield from fused.later
-        inside = set(map(id, found.members))
-        done |= inside
-        rest = [t for t in waiting if id(t) not in inside]
+        frontier.compute(found.members)
 
 
-def _largest(waiting: Sequence[Tensor], done: Collection[int]) -> Group | None:
-    """The group of most work, of those tensors that can be computed now; None: there is none."""
-    reach, near = set(done), list[Tensor]()
-    for t in waiting:
-        fits = t.primitive.loop in RULES and t.size > 0
-        if fits and _are_there(t.inputs, reach):
-            reach.add(id(t))
-            near.append(t)
-    shapes: dict[Shape, Counter[str]] = {}
-    for t in near:
-        for x in (t, *t.inputs):
-            if is_float(x.dtype) and x.size:
-                shapes.setdefault(x.shape, Counter())[x.dtype] += 1
-    for shape in sorted(shapes, key=lambda s: (-_size(s), s)):
-        dtype = shapes[shape].most_common(1)[0][0]
-        cuts = [k for k in range(len(shape), -1, -1) if k == len(shape) or shape[k] > 1]
-        groups = [_grown(Group(shape, k, dtype), near, done) for k in cuts]
+class _Frontier:
+    """Which tensors can be computed next.
+
+    Args:
+        order: each tensor behind what it is made of.
+        there: the ``id`` of those that are there before.
+
+    Attributes:
+        lacking: of each tensor, by its ``id``, the ``id`` of operands that are not computed yet.
+        shapes: how many of the tensors ahead, and of their operands, have a shape and a dtype.
+    """
+
+    def __init__(self, order: Sequence[Tensor], there: Collection[int]) -> None:
+        self._order = order
+        self._number = {id(t): number for number, t in enumerate(order)}
+        self._readers: dict[int, list[Tensor]] = {}
+        self._fusible = {id(t) for t in order if t.primitive.loop in RULES and t.size > 0}
+        self._computed = set[int]()
+        self.lacking: dict[int, set[int]] = {}
+        self._unseen: dict[int, int] = {}  # how many of these are not among the tensors ahead
+        self._alone: list[int] = []  # a heap of numbers: what is computed alone, and can be now
+        self._next: list[int] = []  # a heap of numbers: what expressions can compute after these:
+        self._ahead: list[int] = []  # numbers, in order
+        self.shapes = Counter[tuple[Shape, str]]()
+        for t in order:
+            lacking = {id(x) for x in t.inputs if id(x) not in there and not x.is_constant}
+            for key in lacking:
+                self._readers.setdefault(key, []).append(t)
+            self.lacking[id(t)], self._unseen[id(t)] = lacking, len(lacking)
+            if not lacking:
+                self._can_compute(t)
+                self._can_see(t)
+
+    def readers(self, key: int) -> Sequence[Tensor]:
+        """The tensors that are made of the one with this ``id``."""
+        return self._readers.get(key, ())
+
+    def next_alone(self) -> Tensor | None:
+        """The first tensor that can be computed now and is in no expression."""
+        return self._order[heappop(self._alone)] if self._alone else None
+
+    def compute(self, tensors: Sequence[Tensor]) -> None:
+        """From here on, these are computed."""
+        keys = list(map(id, tensors))
+        self._computed.update(keys)
+        for t, key in zip(tensors, keys, strict=True):
+            for reader in self.readers(key):
+                self.lacking[id(reader)].discard(key)
+                if not self.lacking[id(reader)]:
+                    self._can_compute(reader)
+            if self._unseen.pop(key) >= 0:
+                self._see(t)
+
+    def look_ahead(self) -> list[Tensor]:
+        """The first tensors, in order, that expressions can compute from what is computed and from
+        each other."""
+        for number in self._ahead:
+            if id(self._order[number]) in self._computed:
+                self.shapes.subtract(_shapes(self._order[number]))
+        self._ahead = [n for n in self._ahead if id(self._order[n]) not in self._computed]
+        while self._next and len(self._ahead) < WINDOW:
+            number = heappop(self._next)
+            t = self._order[number]
+            if id(t) not in self._computed:
+                insort(self._ahead, number)
+                self.shapes.update(_shapes(t))
+                self._unseen[id(t)] = -1
+                self._see(t)
+        return [self._order[number] for number in self._ahead]
+
+    def _see(self, t: Tensor) -> None:
+        for reader in self.readers(id(t)):
+            self._unseen[id(reader)] -= 1
+            if not self._unseen[id(reader)]:
+                self._can_see(reader)
+
+    def _can_see(self, t: Tensor) -> None:
+        if id(t) in self._fusible:
+            heappush(self._next, self._number[id(t)])
+
+    def _can_compute(self, t: Tensor) -> None:
+        if id(t) not in self._computed and (id(t) not in self._fusible or t.primitive.view):
+            heappush(self._alone, self._number[id(t)])
+
+
+def _shapes(t: Tensor) -> Iterable[tuple[Shape, str]]:
+    return ((x.shape, x.dtype) for x in (t, *t.inputs))
+
+
+def _largest(near: Sequence[Tensor], frontier: _Frontier) -> Group | None:
+    """The group of most work, of tensors that can be computed now; None: there is none."""
+    dtypes: dict[Shape, dict[str, int]] = {}
+    for (shape, dtype), count in frontier.shapes.items():
+        if count and is_float(dtype) and math.prod(shape):
+            dtypes.setdefault(shape, {})[dtype] = count
+    for shape in sorted(dtypes, key=lambda s: (-math.prod(s), s)):
+        dtype = max(dtypes[shape], key=dtypes[shape].__getitem__)
+        groups = []
+        for k in [k for k in range(len(shape), -1, -1) if k == len(shape) or shape[k] > 1]:
+            group = _grown(Group(shape, k, dtype), near, frontier)
+            groups.append(group)
+            if group.is_flat and _has_refused_none(group, near):
+                break  # another cut makes no difference
         best = max(groups, key=lambda group: (len(group.members), -group.work))
         if best.work:
             return best
     return None
 
 
-def _size(shape: Shape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def _has_refused_none(group: Group, near: Sequence[Tensor]) -> bool:
+    """Whether the group took these tensors in a row, until it was full or had all."""
+    size = len(group.members)
+    in_a_row = size > 0 and group.members[-1] is near[size - 1]
+    return in_a_row and (group.is_full or size == len(near))
 
 
-def _grown(group: Group, near: Sequence[Tensor], done: Collection[int]) -> Group:
-    inside = set(done)
+def _grown(group: Group, near: Sequence[Tensor], frontier: _Frontier) -> Group:
+    """The group with all that fits of these tensors."""
+    inside, lacking = set[int](), frontier.lacking
     for t in near:
-        if _are_there(t.inputs, inside) and joins(group, t):
+        if lacking[id(t)] <= inside and joins(group, t):
             inside.add(id(t))
+            if group.is_full:
+                break
     return group
-
-
-def _are_there(tensors: Sequence[Tensor], done: Collection[int]) -> bool:
-    return all(id(t) in done or t.is_constant for t in tensors)
