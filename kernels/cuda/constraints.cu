@@ -27,7 +27,7 @@ BLOCK_PART void constrain_norms(ThreadGroup threads, T* weights, int64 outer, in
         }
         __syncthreads();
         const double norm = math::sqrt(partial[0][across]);
-        const double wanted = norm + rate * (math::clip(norm, low, high) - norm);
+        const double wanted = rate * math::clip(norm, low, high) + (1 - rate) * norm;
         const T factor = T(wanted / (norm + epsilon));
         if (line < lines)
             for (int64 i = down; i < n; i += LINE_THREADS) weight[i * inner] *= factor;
