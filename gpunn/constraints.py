@@ -121,20 +121,21 @@ class _Norm(_BuiltIn):
         xp = backend.xp
         outer, n, inner = self.lines(w.shape)
         lines = w.reshape(outer, n, inner)
-        squares = backend.scratch(lines.shape, w.dtype, "square")
-        norms = backend.scratch((outer, 1, inner), w.dtype, "norms")
-        wanted = backend.scratch((outer, 1, inner), w.dtype, "wanted norms")
-        xp.square(lines, out=squares)
+        squares = backend.scratch(lines.shape, np.float64, "square")  # of any float32 it is finite
+        norms = backend.scratch((outer, 1, inner), np.float64, "norms")
+        wanted = backend.scratch((outer, 1, inner), np.float64, "wanted norms")
+        kept = backend.scratch((outer, 1, inner), np.float64, "kept of norms")
+        xp.square(lines, out=squares, dtype=np.float64)
         xp.sum(squares, axis=1, keepdims=True, out=norms)
         xp.sqrt(norms, out=norms)
         xp.maximum(norms, self.low, out=wanted)
         xp.minimum(wanted, self.high, out=wanted)
-        xp.subtract(wanted, norms, out=wanted)
         xp.multiply(wanted, self.rate, out=wanted)
-        xp.add(wanted, norms, out=wanted)
+        xp.multiply(norms, 1 - self.rate, out=kept)
+        xp.add(wanted, kept, out=wanted)
         xp.add(norms, self.epsilon, out=norms)
         xp.divide(wanted, norms, out=wanted)
-        xp.multiply(lines, wanted, out=lines)
+        xp.multiply(lines, wanted, out=lines, casting="same_kind")
 
 
 class MaxNorm(_Norm):

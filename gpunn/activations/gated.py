@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.choices import select
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.common.normal import LONG, SHORT, SQUEEZE
@@ -123,6 +124,13 @@ class HardSilu(_Gated):
         xp.less(wide, 3.0, out=opening)
         xp.copyto(out, opening)
         xp.multiply(out, 1 / 6, out=out)
+
+    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        open_ = backend.scratch(saved.shape, bool, "open")
+        backend.xp.less_equal(saved, -3.0, out=open_)
+        backend.xp.logical_not(open_, out=open_)
+        super().gradient(backend, saved, dy, out)
+        select(backend, open_, out, out)
 
 
 class Gelu(_Gated):

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.choices import select
 from gpunn.common.arguments import check_above_zero, check_flag, check_number
 from gpunn.common.fields import field
 
@@ -144,9 +145,8 @@ class Ramp(Activation):
         xp = backend.xp
         if self.slope != 1.0:
             x = xp.multiply(x, self.slope, out=out)
-        if self.intercept != 0.0:
-            x = xp.add(x, self.intercept, out=out)
-        xp.maximum(x, self.least, out=out)
+        xp.add(x, self.intercept, out=out)  # of 0, too: -0 becomes 0
+        xp.maximum(out, self.least, out=out)
         xp.minimum(out, self.most, out=out)
 
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
@@ -156,7 +156,7 @@ class Ramp(Activation):
         xp.greater(saved, self.least, out=between)
         xp.less(saved, self.most, out=below)
         xp.logical_and(between, below, out=between)
-        xp.multiply(dy, between, out=out)
+        select(backend, between, dy, out)
         if self.slope != 1.0:
             xp.multiply(out, self.slope, out=out)
 

@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.choices import bits_of, select
 from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
@@ -13,9 +14,6 @@ from gpunn.common.registry import Examples
 from .activation import Activation
 from .neurons import Ramp
 from .properties import INFINITY, Properties
-
-SMALL = 4096  # elements: of fewer, to convert truth values takes longer than to find signs
-
 
 _check_bound = requirement("at least 0", lambda value: value >= 0)
 
@@ -96,13 +94,13 @@ class Relu(Activation):
         xp = backend.xp
         above = backend.scratch(x.shape, bool, "above")
         below = backend.scratch(x.shape, x.dtype, "below")
-        xp.greater(x, self.threshold, out=above)
+        xp.less_equal(x, self.threshold, out=above)
+        xp.logical_not(above, out=above)  # NaN stays NaN
         if self.negative_slope:
             xp.minimum(x, self.threshold, out=below)
             xp.subtract(below, self.threshold, out=below)
             xp.multiply(below, self.negative_slope, out=below)
-        xp.maximum(x, self.threshold, out=out)
-        xp.multiply(out, above, out=out)
+        select(backend, above, x, out)
         if self.negative_slope:
             xp.add(out, below, out=out)
         if self.max_value is not None:
@@ -111,32 +109,37 @@ class Relu(Activation):
     def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         xp = backend.xp
         if self.plain:
-            if saved.size <= SMALL:
-                slope = backend.scratch(saved.shape, saved.dtype, "slope")
-                xp.sign(saved, out=slope)  # of an output, which is not negative
-            else:  # a sign is found one by one
-                slope = backend.scratch(saved.shape, bool, "positive")
-                xp.greater(saved, 0.0, out=slope)
-            xp.multiply(dy, slope, out=out)
+            # As `select`, in fewer calls: an output is not below 0 and no -0, its bits count up.
+            outputs = bits_of(saved)
+            ones = backend.scratch(saved.shape, outputs.dtype, "ones", lambda array: array.fill(1))
+            mask = backend.scratch(saved.shape, outputs.dtype, "mask")
+            xp.minimum(outputs, ones, out=mask)
+            xp.negative(mask, out=mask)  # no bit is 1, or all are
+            xp.bitwise_and(bits_of(dy), mask, out=bits_of(out))
             return
         slope = backend.scratch(saved.shape, saved.dtype, "slope")
         where = backend.scratch(saved.shape, bool, "where")
-        if self.negative_slope <= 1:  # 1 above the threshold, the smaller slope elsewhere
+        if self.negative_slope == 0:
+            xp.greater(saved, self.threshold, out=where)
+            select(backend, where, dy, out)
+        elif self.negative_slope <= 1:  # 1 above the threshold, the smaller slope elsewhere
             xp.greater(saved, self.threshold, out=where)
             xp.copyto(slope, where)
             xp.maximum(slope, self.negative_slope, out=slope)
+            xp.multiply(dy, slope, out=out)
         else:
             xp.less_equal(saved, self.threshold, out=where)
             xp.copyto(slope, where)
             xp.multiply(slope, self.negative_slope, out=slope)
             xp.maximum(slope, 1.0, out=slope)
+            xp.multiply(dy, slope, out=out)
         if self.max_value is not None:
             if self.max_value > self.threshold:
-                xp.less(saved, self.max_value, out=where)
+                xp.greater_equal(saved, self.max_value, out=where)
             else:
-                xp.less_equal(saved, self.threshold, out=where)
-            xp.multiply(slope, where, out=slope)
-        xp.multiply(dy, slope, out=out)
+                xp.greater(saved, self.threshold, out=where)
+            xp.logical_not(where, out=where)
+            select(backend, where, out, out)
 
 
 class LeakyRelu(Relu):

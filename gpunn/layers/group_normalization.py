@@ -146,7 +146,7 @@ class GroupNormalization(_Normalization):
 
 
 class UnitNormalization(Layer):
-    """Each sample brought to length 1: y = x / sqrt(sum of x^2 + 1e-12) over ``axis``.
+    """Each sample brought to length 1: y = x / sqrt(sum of x^2 + 1e-24) over ``axis``.
 
     Args:
         axis: the last axis, or several that are the last ones, in any order.
@@ -155,7 +155,7 @@ class UnitNormalization(Layer):
     [[0.6 0.8]]
     """
 
-    epsilon = 1e-12  # a sample of zeros stays one
+    epsilon = 1e-24  # the square of the least length, as in Keras: a sample of zeros stays one
 
     axis: Any = field(default=-1, check=check_axes)
 

@@ -276,8 +276,10 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if self.reduction in ("sum_over_batch_size", "mean"):
             factor *= len(values) / xp.maximum(factor.sum(), 1)  # a mean over what counts
         xp.multiply(values, factor, out=values)
+        xp.copyto(values, 0.0, where=~counted)  # whatever is predicted there, NaN too
         if gradient is not None:
             xp.multiply(gradient, factor[:, None], out=gradient)
+            xp.copyto(gradient, 0.0, where=~counted[:, None])
 
     def _rows(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None

@@ -30,6 +30,8 @@ from .further import (  # noqa: F401
     mathematics,
     networks,
     normalization,
+    norms,
+    order,
     search,
     special,
     statistics,

@@ -16,13 +16,17 @@ _subtract = elementwise("subtract", lambda dy, y, a, b: (dy, -dy))
 _multiply = elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
 _divide = elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * (y / b)))
 _maximum = elementwise(
-    "maximum", lambda dy, y, a, b: (dy * (a >= b), dy * (a < b)),
-)  # fmt: skip
+    "maximum",
+    lambda dy, y, a, b: (where(a < b, 0.0, dy), where(a >= b, 0.0, dy)),
+)
 _minimum = elementwise(
-    "minimum", lambda dy, y, a, b: (dy * (a <= b), dy * (a > b)),
-)  # fmt: skip
+    "minimum",
+    lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy)),
+)
 _floor_divide = elementwise("floor_divide")
-_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor(a / b)), "remainder")
+_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * floor_divide(a, b)), "remainder")
+
+
 def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     squares = a * a + b * b
     slope = ops.divide_no_nan(1.0, squares)  # at (0, 0) there is none: 0
@@ -36,10 +40,12 @@ _logaddexp = elementwise(
 
 
 def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    of_a = dy * (b * _power(a, ops.where(b == 0, 0.0, b - 1)))
+    none = b == 0
+    of_a = where(none, 0.0, dy) * (b * _power(a, where(none, 0.0, b - 1)))
     if b.is_constant:
         return of_a, None
-    return of_a, dy * ops.where(a > 0, y * log(ops.where(a > 0, a, 1.0)), 0.0)
+    above = a > 0  # of other bases it is taken as 0
+    return of_a, where(above, dy * (y * log(where(above, a, 1.0))), 0.0)
 
 
 _power = elementwise("power", _power_gradient)

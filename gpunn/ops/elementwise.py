@@ -37,16 +37,29 @@ def elementwise(
 
 
 # -- of one tensor; floats are computed in floatx where integers come
+#
+# A derivative that is 0 for some numbers chooses it by `where`: a product of dy with 0 is not a
+# number where dy is infinite, as behind sqrt(relu(x)).
 
 _negative = elementwise("negative", lambda dy, y, x: (-dy,))
-_absolute = elementwise("abs", lambda dy, y, x: (dy * ops.sign(x),), "absolute")
+_absolute = elementwise(
+    "abs", lambda dy, y, x: (ops.where(x == 0, 0.0, dy * ops.sign(x)),), "absolute"
+)
 _sign = elementwise("sign")
 _exp = elementwise("exp", lambda dy, y, x: (dy * y,))
-_expm1 = elementwise("expm1", lambda dy, y, x: (dy * (y + 1),))
+_expm1 = elementwise("expm1", lambda dy, y, x: (dy * ops.exp(x),))  # y + 1 would round to 0
 _log = elementwise("log", lambda dy, y, x: (dy / x,))
 _log1p = elementwise("log1p", lambda dy, y, x: (dy / (x + 1),))
 _sqrt = elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,))
-_square = elementwise("square", lambda dy, y, x: (dy * 2 * x,))
+
+
+def _root_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+    none = y == 0
+    return (ops.where(none, 0.0, dy) * 0.5 / ops.where(none, 1.0, y),)
+
+
+_root = elementwise("sqrt", _root_gradient)
+_square = elementwise("square", lambda dy, y, x: (dy * (2 * x),))
 _reciprocal = elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,))
 _sin = elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),))
 _cos = elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),))
@@ -83,7 +96,7 @@ _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
     broadcast_shape,
-    gradient=lambda dy, y, x: (dy * (y > 0),),  # so that x need not be kept
+    gradient=lambda dy, y, x: (ops.where(y <= 0, 0.0, dy),),  # of y: x need not be kept
     loop="relu",
 )
 
@@ -118,6 +131,11 @@ arcsin, arccos, arctan, arcsinh, arccosh, arctanh, floor, ceil = (
         "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "floor", "ceil",
     )
 )  # fmt: skip
+
+
+def root(x: Tensor) -> Tensor:
+    """The square root, with 0 as its derivative at 0: of a sum of squares, whose length it is."""
+    return _root(x)
 
 
 @operation

@@ -10,10 +10,10 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .arithmetic import equal, maximum
+from .arithmetic import equal
 from .conversion import convert
-from .dtypes import floating
-from .elementwise import exp, isfinite, log, sqrt, square, stop_gradient, where
+from .dtypes import floating, is_float
+from .elementwise import exp, isfinite, isnan, log, root, square, stop_gradient, where
 from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
@@ -67,9 +67,11 @@ def _sum_gradient(
 def _extreme_gradient(
     dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
 ) -> Gradients:
-    """Shared evenly among those that are equal, as in TensorFlow."""
-    hits = convert(equal(x, _kept(y, x, axis)), x.dtype)
-    return (hits / sum_(hits, axis, keepdims=True) * _kept(dy, x, axis),)
+    """Shared evenly among those that are equal, as in TensorFlow; NaN where one is NaN."""
+    y = _kept(y, x, axis)
+    hits = equal(x, y)
+    share = _kept(dy, x, axis) / sum_(convert(hits, x.dtype), axis, keepdims=True)
+    return (where(hits, share, where(isnan(y), y, 0.0)),)
 
 
 _sum = _reduction("sum", "sum", _sum_gradient)
@@ -111,8 +113,8 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The square root of `var`."""
-    return sqrt(var(x, axis, keepdims))
+    """The square root of `var`; its derivative is 0 where all numbers are equal."""
+    return root(var(x, axis, keepdims))
 
 
 @operation
@@ -121,8 +123,7 @@ def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]
     return mean(x, axes, keepdims), var(x, axes, keepdims)
 
 
-def _extreme(primitive: Primitive, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    x = convert(x)
+def _extreme(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
@@ -131,16 +132,27 @@ def _extreme(primitive: Primitive, x: Any, axis: Axis, keepdims: bool) -> Tensor
     return primitive(x, axis=axes, keepdims=keepdims)
 
 
+def _unsigned(zero: Tensor) -> Tensor:
+    """+0 for -0: of zeros of both signs, each backend finds another one first."""
+    return zero + 0.0 if is_float(zero.dtype) else zero
+
+
 @operation_named("max")
 def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest along these axes, or of all."""
-    return _extreme(_max, x, axis, keepdims)
+    """The largest along these axes, or of all; NaN if one is. A largest zero is +0."""
+    return _unsigned(_extreme(_max, convert(x), axis, keepdims))
 
 
 @operation_named("min")
 def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest along these axes, or of all."""
-    return _extreme(_min, x, axis, keepdims)
+    """The smallest along these axes, or of all; NaN if one is. A smallest zero is +0."""
+    return _unsigned(_extreme(_min, convert(x), axis, keepdims))
+
+
+def _below_0(x: Tensor, axis: Axis) -> Tensor:
+    """x less its largest number along these axes, so that exp of it does not overflow. That number
+    is a constant to derivatives."""
+    return x - stop_gradient(_extreme(_max, x, axis, keepdims=True))
 
 
 amax, amin = operation(max_, "amax"), operation(min_, "amin")
@@ -179,17 +191,17 @@ def _prod_gradient(
     places = list(range(-len(axis), 0))
     apart = ops.moveaxis(x, axis, places)
     rows = reshape(apart, (*apart.shape[: x.ndim - len(axis)], -1)) if x.size else apart
-    before = cumprod(_shifted(rows, 1), -1)
-    behind = flip(cumprod(_shifted(flip(rows, -1), 1), -1), -1)
+    before = cumprod(_shifted(rows, 1, 1), -1)
+    behind = flip(cumprod(_shifted(flip(rows, -1), 1, 1), -1), -1)
     others = ops.moveaxis(reshape(before * behind, apart.shape), places, axis)
     return (others * _kept(dy, x, axis),)
 
 
-def _shifted(x: Tensor, by: int) -> Tensor:
-    """The last axis later by so much, with 1 in front."""
+def _shifted(x: Tensor, by: int, first: int) -> Tensor:
+    """The last axis later by so much, with a number in front."""
     n = x.shape[-1]
     widths = [(0, 0)] * (x.ndim - 1) + [(min(by, n), 0)]
-    return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=1)
+    return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=first)
 
 
 _prod = _reduction("prod", "prod", _prod_gradient)
@@ -249,24 +261,10 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return x
     if not math.prod(x.shape[a] for a in axes):
         return log(sum_(x, axes, keepdims))
-    top = stop_gradient(max_(x, axes, keepdims=True))
+    top = stop_gradient(_extreme(_max, x, axes, keepdims=True))
     top = where(isfinite(top), top, 0.0)
     found = log(sum_(exp(x - top), axes, keepdims=True)) + top
     return found if keepdims else squeeze(found, axes)
-
-
-@operation
-def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The length of vectors: of order 1, 2 or infinity; "fro" is 2."""
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
-    if ord in (None, 2, "fro", "euclidean"):
-        return sqrt(sum_(square(x), axis, keepdims))
-    if ord == 1:
-        return sum_(where(x < 0, -x, x), axis, keepdims)
-    if ord == math.inf:
-        return max_(where(x < 0, -x, x), axis, keepdims)
-    raise ValueError(f"ord must be 1, 2, 'fro' or infinity; got {ord!r}.")
 
 
 @operation
@@ -274,7 +272,9 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     """exp(x) / sum_(exp(x)) along an axis."""
     x = convert(x)
     x = convert(x, floating(x.dtype))
-    grown = exp(x - stop_gradient(max_(x, axis, keepdims=True)))
+    if not x.size:
+        return x
+    grown = exp(_below_0(x, axis))
     return grown / sum_(grown, axis, keepdims=True)
 
 
@@ -282,14 +282,11 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
     """log(softmax(x)), without overflow."""
     x = convert(x)
-    return x - logsumexp(x, axis, keepdims=True)
-
-
-@operation
-def normalize(x: Any, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
-    """x over its length along an axis, which counts as no less than a small number."""
-    x = convert(x)
-    return x / maximum(norm(x, order, axis, keepdims=True), 1e-12 if epsilon is None else epsilon)
+    x = convert(x, floating(x.dtype))
+    if not x.size:
+        return x
+    x = _below_0(x, axis)  # at once: beside a large number the logarithm would be lost
+    return x - log(sum_(exp(x), axis, keepdims=True))
 
 
 # -- along one axis
@@ -315,53 +312,32 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return _cumsum(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
 
 
+def _compute_cumprod(backend: Backend, out: Array, x: Array, axis: int) -> None:
+    backend.xp.cumprod(x, axis=axis, out=out)
+
+
+def _cumprod_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
+    """Of x_k what is before it, times what comes back from behind it:
+    h_k = dy_k + x_(k+1) h_(k+1)."""
+    before = _shifted(ops.moveaxis(y, axis, -1), 1, 1)
+    factors = _shifted(flip(ops.moveaxis(x, axis, -1), -1), 1, 0)
+    back, by = flip(ops.moveaxis(dy, axis, -1), -1), 1
+    while by < x.shape[axis]:  # over twice as many in each round
+        back = back + factors * _shifted(back, by, 0)
+        factors = factors * _shifted(factors, by, 0)
+        by *= 2
+    return (ops.moveaxis(before * flip(back, -1), -1, axis),)
+
+
+_cumprod = Primitive(
+    "cumprod", _compute_cumprod, lambda shape, axis: shape, gradient=_cumprod_gradient
+)
+
+
 @operation
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The products of all up to each along an axis."""
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    found = ops.moveaxis(convert(x, "int32") if x.dtype == "bool" else x, place, -1)
-    by = 1
-    while by < x.shape[place]:  # of twice as many in each round
-        found = found * _shifted(found, by)
-        by *= 2
-    return ops.moveaxis(found, -1, place)
-
-
-def _compute_argsort(backend: Backend, out: Array, x: Array, axis: int) -> None:
-    backend.apply(_order, x, out, axis)
-
-
-def _order(xp: Any, x: Array, out: Array, axis: int) -> None:
-    options = {"kind": "stable"} if xp is np else {}  # on a card every one is
-    xp.copyto(out, xp.argsort(x, axis=axis, **options), casting="unsafe")
-
-
-_argsort = Primitive(
-    "argsort", _compute_argsort, lambda shape, axis: shape, lambda dtype, axis: "int32"
-)
-
-
-@operation
-def argsort(x: Any, axis: int = -1) -> Tensor:
-    """The places of the elements along an axis, from the smallest on."""
-    x = convert(x)
-    return _argsort(x, axis=axes_of(axis, x.ndim)[0])
-
-
-@operation
-def sort(x: Any, axis: int = -1) -> Tensor:
-    """The elements along an axis, from the smallest on."""
-    x = convert(x)
-    return ops.take_along_axis(x, argsort(x, axis), axis)
-
-
-@operation
-def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest of each row, and their places: those of equals in order."""
-    x = convert(x)
-    if not 0 <= k <= x.shape[-1]:
-        raise ValueError(f"k must be from 0 to {x.shape[-1]}, the length of a row; got {k}.")
-    places = argsort(-x, -1)[..., :k]
-    return ops.take_along_axis(x, places, -1), places
+    return _cumprod(convert(x, "int32") if x.dtype == "bool" else x, axis=place)

@@ -24,7 +24,7 @@ template <typename T> void repeat(const T* x, int64 rows, int64 columns, T* out)
 template <typename T, typename Fold>
 void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold) {
     if (columns == 1) {
-        each(rows, out, [=](int64 r) { return x[r]; });
+        each(rows, out, [=](int64 r) { return fold(start, x[r]); });
         return;
     }
     if (columns <= ShortRows<T>::LONGEST) {
@@ -38,6 +38,8 @@ void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold
                 EACH_LANE
                 for (int l = 0; l < LANES; ++l) all[l] = fold(all[l], next[l]);
             }
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) all[l] = fold(start, all[l]);  // of -0 the sum is 0
             std::memcpy(out + r, all.at, sizeof all.at);
         }
         return;

@@ -46,7 +46,7 @@ void constrain_norms(T* weights, int64 outer, int64 n, int64 inner, double low, 
     constexpr int64 LINES = 64;  // neighbours, taken at a time
     const auto factor = [=](double squares) {
         const double norm = math::sqrt(squares);
-        const double wanted = norm + rate * (math::clip(norm, low, high) - norm);
+        const double wanted = rate * math::clip(norm, low, high) + (1 - rate) * norm;
         return T(wanted / (norm + epsilon));
     };
     if (inner == 1) {

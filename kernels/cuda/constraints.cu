@@ -10,25 +10,25 @@ constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that divide each of 
 template <typename T>
 BLOCK_PART void constrain_norms(ThreadGroup threads, T* weights, int64 outer, int64 n, int64 inner,
                                 double low, double high, double rate, double epsilon) {
-    __shared__ T partial[LINE_THREADS][LINE_TILE];
+    __shared__ double partial[LINE_THREADS][LINE_TILE];  // no square of a float is infinite there
     const int across = int(threads.rank) % LINE_TILE, down = int(threads.rank) / LINE_TILE;
     const int64 lines = outer * inner;
     for (int64 first : threads.tiles(lines, LINE_TILE)) {
         const int64 line = first + across;
         T* weight = weights + line / inner * n * inner + line % inner;
-        T sum = T(0);
+        double sum = 0;
         if (line < lines)
             for (int64 i = down; i < n; i += LINE_THREADS)
-                sum += weight[i * inner] * weight[i * inner];
+                sum += double(weight[i * inner]) * double(weight[i * inner]);
         partial[down][across] = sum;
         for (int half = LINE_THREADS / 2; half > 0; half /= 2) {
             __syncthreads();
             if (down < half) partial[down][across] += partial[down + half][across];
         }
         __syncthreads();
-        const T norm = math::sqrt(partial[0][across]);
-        const T wanted = norm + T(rate) * (math::clip(norm, T(low), T(high)) - norm);
-        const T factor = wanted / (norm + T(epsilon));
+        const double norm = math::sqrt(partial[0][across]);
+        const double wanted = rate * math::clip(norm, low, high) + (1 - rate) * norm;
+        const T factor = T(wanted / (norm + epsilon));
         if (line < lines)
             for (int64 i = down; i < n; i += LINE_THREADS) weight[i * inner] *= factor;
         __syncthreads();  // `partial` is filled anew for the next tile

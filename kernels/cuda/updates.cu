@@ -67,10 +67,10 @@ template <typename T>
 BLOCK_PART void square_sums(ThreadGroup threads, const T* x, const int64* starts,
                             const int64* stops, int64 segments, double* sums) {
     for (int64 k : threads.units(segments)) {
-        T mine = T(0);
+        double mine = 0;  // in which no square of a float is infinite
         for (int64 i : threads.across(starts[k], stops[k]))
-            mine += x[i] * x[i];
-        const double sum = block_sum(double(mine));
+            mine += double(x[i]) * double(x[i]);
+        const double sum = block_sum(mine);
         if (threads.rank == 0) sums[k] = sum;
     }
 }

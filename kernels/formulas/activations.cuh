@@ -26,8 +26,8 @@ template <typename T> struct Tanh : Activation {
 // y = max(x, 0),  y' = 1 where y > 0, else 0; saves y
 template <typename T> struct Relu : Activation {
     HD explicit Relu(const double*) {}
-    HD T forward(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays NaN
-    HD T gradient(T y, T dy) const { return y > T(0) ? dy : T(0); }
+    HD T forward(T x) const { return x <= T(0) ? T(0) : x; }  // of -0 it is 0; NaN stays NaN
+    HD T gradient(T y, T dy) const { return y <= T(0) ? T(0) : dy; }
 };
 
 // y = sigmoid(slope x - shift) + offset; saves x
@@ -112,12 +112,13 @@ template <typename T> struct BoundedRelu : Activation {
         : slope(T(p[NEGATIVE_SLOPE])), most(T(p[MOST])), threshold(T(p[THRESHOLD])) {}
     HD T forward(T x) const {
         // A slope of 0 makes minus infinity 0 too; NaN stays NaN.
-        const T below = slope == T(0) ? T(0) : (x - threshold) * slope;
+        const T below = slope == T(0) ? T(0) : (x - threshold) * slope + T(0);
         const T y = x <= threshold ? below : x;
         return y > most ? most : y;
     }
     HD T gradient(T x, T dy) const {
-        if (!(x > threshold)) return dy * slope;
+        const T below = slope == T(0) ? T(0) : dy * slope;  // 0, too, where dy is infinite
+        if (!(x > threshold)) return below;
         return x >= most ? T(0) : dy;
     }
 };
@@ -130,7 +131,7 @@ template <typename T> struct Elu : Activation {
     HD explicit Elu(const double* p)
         : scale(T(p[SCALE])), depth(T(p[DEPTH])), rate(T(p[RATE])) {}
     HD T forward(T x) const {
-        return x > T(0) ? x * scale : math::expm1(x * rate) * depth;
+        return x > T(0) ? x * scale : math::expm1(x * rate) * depth + T(0);  // of -0 it is 0
     }
     HD T gradient(T y, T dy) const { return dy * (y > T(0) ? scale : (y + depth) * rate); }
 };
@@ -174,7 +175,8 @@ template <typename T> struct HardSilu : Activation {
     HD T gate(T x) const { return math::clip(x * T(1.0 / 6) + T(0.5), T(0), T(1)); }
     HD T forward(T x) const { return gates::above_far(x) * gate(x); }
     HD T gradient(T x, T dy) const {
-        return dy * (gate(x) + (math::abs(x) < T(3) ? x : T(0)) * T(1.0 / 6));
+        const T slope = gate(x) + (math::abs(x) < T(3) ? x : T(0)) * T(1.0 / 6);
+        return x <= T(-3) ? T(0) : dy * slope;
     }
 };
 

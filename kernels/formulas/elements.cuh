@@ -16,7 +16,7 @@ template <typename T> HD T sign(T x) {
 template <typename T> HD T square(T x) { return x * x; }
 template <typename T> HD T reciprocal(T x) { return T(1) / x; }
 template <typename T> HD T sqrt(T x) { return math::sqrt(x); }
-template <typename T> HD T relu(T x) { return x < T(0) ? T(0) : x; }
+template <typename T> HD T relu(T x) { return x <= T(0) ? T(0) : x; }  // of -0 it is 0
 template <typename T> HD T sigmoid(T x) { return math::sigmoid(x); }
 template <typename T> HD T exp(T x) { return math::exp(x); }
 template <typename T> HD T expm1(T x) { return math::expm1(x); }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import emulated
@@ -21,7 +22,13 @@ from gpunn.backends.contract.backend import Backend
 
 INF, NAN = np.inf, np.nan
 
-ENDS = [0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 88.0, -104.0, 1e38, -1e38, 1e-30, -1e-35, INF, -INF, NAN]
+ENDS = [
+    0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 88.0, -104.0, 1e38, -1e38, 1e-30, -1e-35, -20.0, INF, -INF,
+    NAN,
+]  # fmt: skip
+# Where pieces of a function meet, too.
+JOINTS = [3.0, -3.0, 6.0, 0.2, -0.2, *ENDS]
+F = torch.nn.functional
 # Where a derivative is not as PyTorch's, which takes another of those that there are.
 OTHER_SLOPES = {
     "fmax": "PyTorch shares the gradient of equal numbers, TensorFlow gives it to the first",
@@ -30,6 +37,31 @@ OTHER_SLOPES = {
     "maximum": "PyTorch shares the gradient of equal numbers, TensorFlow gives it to the first",
     "minimum": "PyTorch shares the gradient of equal numbers, TensorFlow gives it to the first",
 }
+
+
+
+def hard_silu(x: torch.Tensor) -> torch.Tensor:
+    """0 at minus infinity, where PyTorch's is not a number, and not of single precision inside."""
+    bent = torch.where(x.abs() >= 3, 0.0, x)
+    return torch.where(x >= 3, x, bent * (bent / 6 + 0.5))
+
+
+def ramp(x: torch.Tensor) -> torch.Tensor:
+    """`torch.nn.functional.hardsigmoid`, which is of single precision inside."""
+    return torch.where(x.abs() >= 3, (x > 0).to(x.dtype), x / 6 + 0.5)
+
+
+def expm1(x: torch.Tensor) -> torch.Tensor:
+    """PyTorch's derivative is made of the result, and so has no digits where this is near -1."""
+    return torch.where(x < -1, torch.exp(torch.clamp(x, max=-1)) - 1, torch.expm1(x))
+
+
+PIECEWISE = {
+    "relu6": F.relu6, "hard_sigmoid": ramp, "hard_silu": hard_silu, "hard_tanh": F.hardtanh,
+    "hard_shrink": F.hardshrink, "soft_shrink": F.softshrink, "elu": F.elu, "selu": F.selu,
+    "celu": F.celu, "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "softsign": F.softsign,
+    "tanh_shrink": F.tanhshrink, "silu": F.silu, "log_sigmoid": F.logsigmoid,
+}  # fmt: skip
 
 # The others end where their parts end.
 NAMES = sorted({*BINARY, *DIVIDING, *COMPARING, "power"} - {"hypot", "logaddexp2", "fmod"})
@@ -78,10 +110,25 @@ def test_of_one(name: str, dtype: str, backend: str) -> None:
     compile_kernels(backend, name, tuple(UNARY), operands=1)
     (x,) = of_one(dtype)
     found = in_steps(getattr(ops, name), [x], backend, twice=False)
-    expected = by_torch(UNARY[name][0], [x], twice=False)
+    theirs = expm1 if name == "expm1" else UNARY[name][0]
+    expected = by_torch(theirs, [x], twice=False)
     there = slice(None, -1 if name == "sign" else None)  # PyTorch's sign of NaN is 0
     agree(found.values[0][there], expected.values[0][there], "value")
     # Of NaN there is none: NaN is as right as PyTorch's 0.
+    agree(found.first[0][:-1], expected.first[0][:-1], "gradient")
+
+
+@pytest.mark.parametrize(
+    "backend", ["numpy", "compiled", pytest.param("emulated", marks=pytest.mark.more)]
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_of_one_in_pieces(name: str, dtype: str, backend: str) -> None:
+    """Where these meet, the derivative is PyTorch's; what is not a number stays so."""
+    x = np.array(JOINTS, dtype)
+    found = in_steps(getattr(ops, name), [x], backend, twice=False)
+    expected = by_torch(PIECEWISE[name], [x], twice=False)
+    agree(found.values[0], expected.values[0], "value")
     agree(found.first[0][:-1], expected.first[0][:-1], "gradient")
 
 
@@ -106,3 +153,21 @@ def test_of_two(name: str, dtype: str, backend: str) -> None:
     if name == "power":
         there &= a > 0  # of others by the exponent it is 0, as in TensorFlow
     agree(found.first[1][there], expected.first[1][there], "gradient by the second")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_slope_of_sinc_has_its_digits_near_0(dtype: str, backend: str) -> None:
+    """Once it was not a number next to 0; PyTorch's has no digits below 1e-4."""
+    sizes = [0.0, 1e-30, 1e-8, 1e-4, 0.01, 0.1, 0.15, 0.16, 0.3, 0.7, 1.0, 1.3, 2.0, 50.25]
+    x = np.array([*sizes, *(-s for s in sizes)], dtype)
+    x[1] = np.finfo(dtype).smallest_subnormal
+    found = in_steps(lambda x: ops.sum(ops.sinc(x)), [x], backend, twice=False).first[0]
+    weight = in_steps(lambda x: ops.sum(x), [x], backend, twice=False).first[0]
+    z = math.pi * x.astype(np.longdouble)
+    near = np.abs(z) < 0.1
+    far = np.where(near, 1, z)
+    series = -z / 3 * (1 - z**2 / 10 + z**4 / 280 - z**6 / 15120 + z**8 / 1330560)
+    exact = math.pi * np.where(near, series, np.cos(far) / far - np.sin(far) / far**2)
+    tolerance = 2e-6 if dtype == "float32" else 2e-14
+    assert_allclose(found / weight, exact.astype(dtype), 2 * tolerance, tolerance * 1e-2)

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.choices import bits_of, select
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.threads import workers
 
@@ -358,9 +359,10 @@ def _chosen(geometry: Geometry, axis: int) -> Callable[..., None]:
             target = dx[cell]
             term = target if apart else backend.scratch(target.shape, dx.dtype, "chosen term")
             hit = backend.scratch(target.shape, bool, "chosen")
+            rest = bits_of(left[windows])
             np.equal(x[cell], y[windows], out=hit)
-            np.multiply(left[windows], hit, out=term)
-            np.subtract(left[windows], term, out=left[windows])
+            select(backend, hit, left[windows], term)
+            np.bitwise_xor(rest, bits_of(term), out=rest)  # 0 where it was taken
             if not apart:
                 np.add(target, term, out=target)
         if last is not None and not apart:

@@ -111,8 +111,8 @@ class NumpyUpdates(TracingBackend):
         for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
             squares = 0.0
             for g in group:
-                square = self.scratch(g.shape, g.dtype, "square")
-                np.square(g, out=square)
+                square = self.scratch(g.shape, np.float64, "square")  # of any float32 it is finite
+                np.square(g, out=square, dtype=np.float64)
                 squares = squares + np.sum(square)
             factor = limit / np.maximum(np.sqrt(squares), limit)
             for g in group:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.ops.arithmetic import clip, maximum
+from gpunn.ops.arithmetic import maximum, minimum
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.elementwise import abs_, exp, expm1, sigmoid, sqrt, square, tanh, where
+from gpunn.ops.elementwise import (
+    abs_,
+    exp,
+    expm1,
+    relu,
+    sigmoid,
+    sign,
+    sqrt,
+    square,
+    tanh,
+    where,
+)
 from gpunn.ops.further.networks import hard_silu, silu
+from gpunn.ops.further.order import sort
 from gpunn.ops.further.special import erfc
 from gpunn.ops.joining import split
-from gpunn.ops.reductions import cumsum, max_, sort, sum_
+from gpunn.ops.reductions import cumsum, max_, sum_
 from gpunn.ops.shapes import flip, moveaxis
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -41,7 +53,7 @@ def gelu(x: Any, approximate: bool = True) -> Tensor:
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where it is above 0, else alpha (exp(x / alpha) - 1)."""
     x = _floats(x)
-    return where(x > 0, x, alpha * expm1(where(x > 0, 0.0, x) / alpha))
+    return where(x > 0, x, alpha * expm1(minimum(x, 0.0) / alpha))
 
 
 @operation
@@ -54,21 +66,22 @@ def glu(x: Any, axis: int = -1) -> Tensor:
 @operation
 def hard_tanh(x: Any) -> Tensor:
     """x between -1 and 1."""
-    return clip(_floats(x), -1.0, 1.0)
+    x = _floats(x)
+    return where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x))
 
 
 @operation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x, but 0 where |x| is not above the threshold."""
     x = _floats(x)
-    return where(abs_(x) > threshold, x, 0.0)
+    return where(abs_(x) <= threshold, 0.0, x)
 
 
 @operation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x, closer to 0 by the threshold, but no further than 0."""
     x = _floats(x)
-    return where(x > threshold, x - threshold, where(x < -threshold, x + threshold, 0.0))
+    return where(abs_(x) <= threshold, 0.0, x - threshold * sign(x))
 
 
 @operation
@@ -82,7 +95,7 @@ def tanh_shrink(x: Any) -> Tensor:
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
     """x where it is above the threshold, else the default value."""
     x = _floats(x)
-    return where(x > threshold, x, default_value)
+    return where(x <= threshold, default_value, x)
 
 
 @operation
@@ -95,7 +108,8 @@ def sparse_plus(x: Any) -> Tensor:
 @operation
 def sparse_sigmoid(x: Any) -> Tensor:
     """(x + 1) / 2, between 0 and 1."""
-    return clip((_floats(x) + 1.0) * 0.5, 0.0, 1.0)
+    y = relu((_floats(x) + 1.0) * 0.5)
+    return where(y >= 1.0, 1.0, y)
 
 
 @operation

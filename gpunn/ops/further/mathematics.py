@@ -11,6 +11,7 @@ from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum,
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import floating, is_float, standard
 from gpunn.ops.elementwise import abs_, cast, elementwise, isinf, isnan, sin, where
+from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import all_
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -23,10 +24,16 @@ _exp2 = elementwise("exp2", lambda dy, y, x: (dy * (y * LN2),))
 _cbrt = elementwise("cbrt", lambda dy, y, x: (dy / (3.0 * y * y),))
 _trunc = elementwise("trunc")
 _signbit = elementwise("signbit", dtype=lambda *dtypes, **attributes: "bool")
-_hypot = elementwise(
-    "hypot", lambda dy, y, a, b: (dy * divide_no_nan(a, y), dy * divide_no_nan(b, y))
-)
-_fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.trunc(a / b)))
+
+
+def _hypot_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    dy = where(equal(y, 0.0), 0.0, dy)  # at (0, 0) there is none: 0
+    return dy * divide_no_nan(a, y), dy * divide_no_nan(b, y)
+
+
+_hypot = elementwise("hypot", _hypot_gradient)
+# (a - y) / b is whole but for rounding; a / b may be rounded up to the next whole number.
+_fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b)))
 
 
 def _floats(x: Any) -> Tensor:
@@ -129,12 +136,20 @@ def heaviside(x1: Any, x2: Any) -> Tensor:
     return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
 
 
+# sin(x) / x = 1 - x^2 / 3! + x^4 / 5! ...: so many terms give all digits of float64 up to NEAR.
+NEAR = 0.5
+SERIES = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
+
+
 @operation
 def sinc(x: Any) -> Tensor:
     """sin(pi x) / (pi x), 1 at 0."""
     x = _floats(x) * math.pi
-    zero = equal(x, 0.0)
-    return where(zero, 1.0, sin(x) / where(zero, 1.0, x))
+    near = abs_(x) < NEAR  # there a series: the derivative of the quotient would lose its digits
+    squares, y = where(near, x, 0.0) * x, SERIES[-1]
+    for coefficient in reversed(SERIES[:-1]):
+        y = y * squares + coefficient
+    return where(near, y, sin(x) / where(near, 1.0, x))
 
 
 @operation

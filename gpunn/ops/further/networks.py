@@ -30,7 +30,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
 @operation
 def relu6(x: Any) -> Tensor:
     """x between 0 and 6."""
-    return minimum(relu(x), 6.0)
+    x = relu(x)
+    return where(x >= 6.0, 6.0, x)
 
 
 @operation
@@ -49,14 +50,16 @@ def log_sigmoid(x: Any) -> Tensor:
 @operation
 def hard_sigmoid(x: Any) -> Tensor:
     """x / 6 + 1 / 2, between 0 and 1."""
-    return clip(_floats(x) / 6.0 + 0.5, 0.0, 1.0)
+    y = relu(_floats(x) / 6.0 + 0.5)
+    return where(y >= 1.0, 1.0, y)
 
 
 @operation
 def hard_silu(x: Any) -> Tensor:
     """x * hard_sigmoid(x)."""
     x = _floats(x)
-    return x * hard_sigmoid(x)
+    bent = where(abs_(x) >= 3.0, 0.0, x)  # further out it is 0 or x
+    return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
 
 
 @operation

@@ -4,30 +4,69 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn.ops.arithmetic import equal
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
-from gpunn.ops.elementwise import cast
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.dtypes import floating, is_float
+from gpunn.ops.elementwise import cast, isnan
+from gpunn.ops.further.order import argsort
 from gpunn.ops.indexing import one_hot, take_along_axis
-from gpunn.ops.reductions import any_, argsort, max_, sum_
-from gpunn.ops.shapes import expand_dims, reshape
+from gpunn.ops.reductions import any_, max_, sum_
+from gpunn.ops.shapes import expand_dims, flip, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
 
+def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two tensors of one dtype, which holds the numbers of both."""
+    a, b = convert(a), convert(b)
+    mixed = is_float(a.dtype) != is_float(b.dtype)
+    one, other = promoted(a, b, at_least="float64" if mixed else None)
+    return one, other
+
+
 @operation
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tensor:
-    """Where values belong in a sorted vector: before those that are equal, or behind them."""
+    """Where values belong in a sorted vector: before those that are equal, or behind them.
+
+    NaN belongs behind all numbers, as `sort` has it.
+
+    Raises:
+        ValueError: for another side than "left" and "right"; for a sequence that is no vector.
+    """
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}.")
-    sequence, sought = convert(sorted_sequence), expand_dims(values, -1)
-    return sum_(sequence < sought if side == "left" else sequence <= sought, -1)
+    sequence, sought = _comparable(sorted_sequence, values)
+    if sequence.ndim != 1:
+        raise ValueError(
+            f"searchsorted: sorted_sequence must have one axis; got shape {sequence.shape}."
+        )
+    sought = expand_dims(sought, -1)
+    before = sequence < sought if side == "left" else sequence <= sought
+    if is_float(sequence.dtype):
+        last = isnan(sought)
+        before = before | (last & ~isnan(sequence) if side == "left" else last)
+    return sum_(before, -1)
 
 
 @operation
 def digitize(x: Any, bins: Any) -> Tensor:
-    """In which of the bins with these rising bounds the numbers are."""
-    return searchsorted(bins, x, "right")
+    """In which of the bins with these rising, or falling, bounds the numbers are.
+
+    NaN is in the last of bins that rise, in the first of those that fall. Bounds of which each step
+    has other ones must rise.
+
+    Raises:
+        ValueError: for bounds that neither rise nor fall.
+    """
+    bins = convert(bins)
+    steps = None if bins.value is None or bins.ndim != 1 else np.diff(bins.value.astype("float64"))
+    if steps is None or not (steps < 0).any():
+        return searchsorted(bins, x, "right")
+    if (steps > 0).any():
+        raise ValueError("digitize: bins must be bounds that rise, or that fall.")
+    return bins.size - searchsorted(flip(bins), x, "right")
 
 
 @operation
@@ -62,10 +101,11 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 @operation
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
     """Whether the prediction for the target is among the k largest of its row; equal ones are
-    not larger."""
+    not larger. NaN is larger than any number, and never among the k largest itself."""
     predictions = convert(predictions)
     own = take_along_axis(predictions, expand_dims(targets, -1), -1)
-    return sum_(predictions > own, -1) < k
+    larger = (predictions > own) | isnan(predictions)
+    return (sum_(larger, -1) < k) & ~isnan(own)[..., 0]
 
 
 @operation

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.elementwise import cast, isnan, sqrt, square, where
-from gpunn.ops.reductions import Axis, all_, axes_of, max_, mean, min_, prod, sort, sum_
+from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
+from gpunn.ops.further.order import sort
+from gpunn.ops.reductions import Axis, all_, axes_of, max_, mean, min_, prod, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -37,26 +39,62 @@ def quantile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """What a share q of the numbers along these axes is not above; between two of them linear,
-    or as ``method`` says: "lower", "higher", "midpoint" or "nearest"."""
+    or as ``method`` says: "lower", "higher", "midpoint" or "nearest".
+
+    NaN if one of the numbers is NaN. Between a number and an infinite one it is the infinite one.
+    Integers are compared as integers, and what is between them is computed in float64.
+
+    Raises:
+        ValueError: for a q below 0 or above 1; of no numbers.
+    """
     methods = ("linear", "lower", "higher", "midpoint", "nearest")
     if method not in methods:
         raise ValueError(f"method must be one of {methods}; got {method!r}.")
-    x, shares = _floats(x), convert(q)
+    x, shares = convert(x), convert(q, "float64")
     axes = axes_of(axis, x.ndim)
+    n = math.prod(x.shape[a] for a in axes)
+    if not n:
+        raise ValueError(f"quantile: there is none of no elements; got shape {x.shape}.")
+    inside = (shares >= 0.0) & (shares <= 1.0)
+    if inside.value is not None and not inside.value.all():
+        raise ValueError(f"q must be from 0 to 1; got {q!r}.")
     rest = [a for a in range(x.ndim) if a not in axes]
     rows = ops.transpose(x, [*rest, *axes])
-    n = math.prod(x.shape[a] for a in axes)
     rows = sort(reshape(rows, [*(x.shape[a] for a in rest), n]))
-    place = reshape(convert(shares, x.dtype), (-1,)) * float(n - 1)
+    # In float64, which has a place for each of the numbers.
+    place = reshape(where(inside, shares, 0.0), (-1,)) * float(n - 1)
+    found = moveaxis(_at(rows, place, method), -1, 0)
+    if keepdims:
+        found = expand_dims(found, [a + 1 for a in axes])
+    found = reshape(found, [*shares.shape, *found.shape[1:]])
+    if inside.value is None:  # known in a step only
+        inside = reshape(inside, (*shares.shape, *(1,) * (found.ndim - shares.ndim)))
+        found = where(inside, found, math.nan)
+    return found
+
+
+def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
+    """What stands at places (k,) between those of the numbers of sorted rows (..., n): (..., k)."""
+    dtype = floating(rows.dtype)
     below, above = ops.floor(place), ops.ceil(place)
     if method == "nearest":
         below = above = ops.round(place)
-    share = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(method, place - below)
+    below, above = (above if method == "higher" else below), (below if method == "lower" else above)
     low, high = (ops.take(rows, cast(at, "int32"), -1) for at in (below, above))
-    found = moveaxis(low + (high - low) * share, -1, 0)
-    if keepdims:
-        found = expand_dims(found, [a + 1 for a in axes])
-    return reshape(found, [*shares.shape, *found.shape[1:]])
+    exact = "float64" if rows.dtype == "int32" else dtype
+    low, high = cast(low, exact), cast(high, exact)
+    if method in ("linear", "midpoint"):
+        share = cast(0.5 * (below != above) if method == "midpoint" else place - below, exact)
+        difference = high - low
+        between = where(
+            isfinite(difference), low + difference * share, low * (1.0 - share) + high * share
+        )
+        low = where(equal(share, 0.0), low, between)  # then high may be infinite
+    low = cast(low, dtype)
+    if rows.dtype == "int32":
+        return low
+    last = rows[..., -1:]  # NaN if one is
+    return where(isnan(last), last, low)
 
 
 @operation
@@ -64,7 +102,7 @@ def percentile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """`quantile` of q percent."""
-    return quantile(x, _floats(q) / 100.0, axis, method, keepdims)
+    return quantile(x, convert(q, "float64") / 100.0, axis, method, keepdims)
 
 
 @operation
@@ -112,7 +150,7 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The square root of `nanvar`."""
-    return sqrt(nanvar(x, axis, keepdims))
+    return root(nanvar(x, axis, keepdims))
 
 
 @operation

@@ -175,13 +175,15 @@ class Group:
 
     def fold(self, function: str, value: Value, over: Extent) -> Value:
         """The sum, or the largest or smallest, of each row or, of sums, of rows too."""
-        along = Extent(False, over.columns), Extent(over.rows, False)
+        along, alone = (Extent(False, over.columns), Extent(over.rows, False)), True
         for name, axis in zip((function, "column_sum"), along, strict=True):
             if (axis.rows and value.extent.rows) or (axis.columns and value.extent.columns):
-                value = self.do(name, value)
+                value, alone = self.do(name, value), False
             elif axis != ONE and function == "row_sum":
                 count = float(self.rows if axis.rows else self.columns)
                 value = self.do("multiply", value, self.constant(count))
+        if alone and function == "row_sum":  # a sum begins with 0: of -0 alone it is 0, too
+            value = self.do("add", value, self.constant(0.0))
         return value
 
     # -- members

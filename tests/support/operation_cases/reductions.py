@@ -109,12 +109,21 @@ case("max", called("max", axis=1), lambda x: x.amax(1), floats(3, 9).round())
 case("min", called("min"), lambda x: x.amin(), floats(3, 9).round())
 case("prod", called("prod", axis=1), lambda x: x.prod(1), floats(4, 5) * (floats(4, 5, seed=1) > 0))
 
-for order in (None, 1, 2, float("inf"), "fro"):
-    number = 2 if order in (None, "fro") else order
+INFINITY = float("inf")
+for order in (None, 1, 2, 3, 0.5, -1, INFINITY, -INFINITY):
+    number = 2 if order is None else order
     case(
         "norm", called("norm", ord=order, axis=-1),
         lambda x, n=number: torch.linalg.vector_norm(x, n, dim=-1), floats(3, 4),
     )  # fmt: skip
+for order in ("fro", 1, -1, INFINITY, -INFINITY):  # those by singular values are tried elsewhere
+    for axis in ((0, 2), (2, 1)):
+        case(
+            "norm", called("norm", ord=order, axis=axis, keepdims=True),
+            lambda x, n=order, a=axis: torch.linalg.matrix_norm(x, n, a, keepdim=True),
+            floats(2, 3, 4),
+        )  # fmt: skip
+    case("norm", called("norm", order), lambda x, n=order: torch.linalg.norm(x, n), floats(3, 4))
 
 case("moments", called("moments", axes=0), lambda x: (x.mean(0), variance(x, 0)), floats(3, 4))
 case(
@@ -232,7 +241,7 @@ for method in ("linear", "lower", "higher", "midpoint", "nearest"):
         case(
             "quantile", called("quantile", q, axis=-1, method=method),
             lambda x, q=q, m=method: torch.quantile(
-                x, torch.tensor(q, dtype=torch.float32).to(x.dtype), -1, interpolation=m
+                x, torch.tensor(q, dtype=x.dtype), -1, interpolation=m
             ),
             floats(3, 6),
         )  # fmt: skip

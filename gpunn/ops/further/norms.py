@@ -1,0 +1,196 @@
+"""Norms: of vectors, of matrices, and what is brought to a length of 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import epsilon as default_epsilon
+from gpunn.ops.arithmetic import equal, maximum, not_equal, power
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating
+from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
+from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
+from gpunn.ops.reductions import Axis, axes_of, max_, min_, sum_
+from gpunn.ops.shapes import expand_dims, moveaxis, reshape, squeeze
+from gpunn.ops.table import operation
+from gpunn.ops.tensor import Shape, Tensor
+
+# -- singular values, by LAPACK on the host
+
+
+class _OnHost(Primitive):
+    """One that NumPy alone computes."""
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        if not computation.backend.owns(np.empty(0)):  # its arrays are not those of the host
+            raise ValueError(
+                f"norm: ord 2, -2 and 'nuc' of matrices need {self.name}, which are computed on "
+                f"the host: no step on a card can wait for them. Train with backend='compiled', "
+                f"or take another norm, as ord='fro'."
+            )
+        return super().bind(computation, out, arrays, y)
+
+
+def _compute_values(backend: Backend, out: Array, x: Array) -> None:
+    backend.apply(_write_values, x, out)
+
+
+def _write_values(xp: Any, x: Array, out: Array) -> None:
+    """NaN for matrices in which something is not finite: LAPACK would give up on all of them."""
+    finite = xp.isfinite(x).all(axis=(-2, -1))
+    values = xp.linalg.svd(xp.where(finite[..., None, None], x, 0), compute_uv=False)
+    xp.copyto(out, xp.where(finite[..., None], values, math.nan))
+
+
+def _values_shape(shape: Shape) -> Shape:
+    return (*shape[:-2], min(shape[-2:]))
+
+
+def _values_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
+    return (_values_slope(dy, x),)
+
+
+def _compute_slope(backend: Backend, out: Array, dy: Array, x: Array) -> None:
+    backend.apply(_write_slope, dy, x, out)
+
+
+def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
+    """sum_k dy_k u_k v_k, of the vectors u and v that belong to the singular values."""
+    finite = xp.isfinite(x).all(axis=(-2, -1))[..., None, None]
+    u, _, v = xp.linalg.svd(xp.where(finite, x, 0), full_matrices=False)
+    xp.copyto(out, xp.where(finite, xp.matmul(u * dy[..., None, :], v), math.nan))
+
+
+_values = _OnHost("singular values", _compute_values, _values_shape, gradient=_values_gradient)
+_values_slope = _OnHost(
+    "singular vectors",
+    _compute_slope,
+    lambda dy, x: x,
+    gradient=unknown_derivative(lambda: "norm of matrices by singular values"),
+)
+
+
+# -- norms
+
+MATRIX_ORDERS = (None, "fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
+
+
+@operation
+def norm(
+    x: Any, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Tensor:
+    """Norms of vectors along one axis, or of matrices in two.
+
+    Of a vector: the root of the sum of squares by default, or for ``ord=2``; the largest and the
+    smallest |x| for infinity and -infinity; how many are not 0 for 0; for other numbers
+    sum(|x|^ord)^(1/ord).
+
+    Of a matrix: the root of the sum of squares ("fro", the default); the sum of the singular values
+    ("nuc"), the largest of them (2), the smallest (-2); the largest sum of |x| in a row for
+    infinity, in a column for 1, and the smallest for -infinity and -1. Singular values are computed
+    by NumPy: in steps on a card they are refused.
+
+    Where the root of a sum is 0, its derivative is 0.
+
+    Args:
+        x: a tensor.
+        ord: which norm.
+        axis: one axis, for vectors, or the axes of the rows and columns of matrices. By default a
+            tensor of one or two axes is a vector or a matrix; without an ``ord``, the norm is that
+            of all elements.
+        keepdims: whether these axes stay, with a length of 1.
+
+    Raises:
+        ValueError: for an ``ord`` that there is not; for more than two axes with an ``ord``.
+
+    >>> from gpunn import ops
+    >>> x = [[3.0, 4.0], [0.0, 0.0]]
+    >>> float(ops.norm(x)), float(ops.norm(x, ord=1)), ops.norm(x, axis=1).tolist()
+    (5.0, 4.0, [5.0, 0.0])
+    """
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    if axis is None:
+        axes = list(range(x.ndim))
+    else:
+        given = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+        axes_of(given, x.ndim)  # refuses what there is not
+        axes = [int(a) % x.ndim for a in given]
+    if ord is None:
+        return root(sum_(square(x), axes, keepdims))
+    if len(axes) == 1:
+        return _of_vectors(x, ord, axes[0], keepdims)
+    if len(axes) == 2:
+        return _of_matrices(x, ord, axes[0], axes[1], keepdims)
+    raise ValueError(
+        f"norm: ord={ord!r} is of vectors or matrices; name one axis or two of a tensor of shape "
+        f"{x.shape}. Got axis={axis!r}."
+    )
+
+
+def _of_vectors(x: Tensor, ord: Any, axis: int, keepdims: bool) -> Tensor:
+    if isinstance(ord, str) or not isinstance(ord, (int, float, np.number)):
+        raise ValueError(f"norm: ord of a vector is a number; got {ord!r}.")
+    if ord == 2:
+        return root(sum_(square(x), axis, keepdims))
+    if ord == 0:
+        return sum_(convert(not_equal(x, 0.0), x.dtype), axis, keepdims)
+    size = abs_(x)
+    if ord == 1:
+        return sum_(size, axis, keepdims)
+    if math.isinf(ord):
+        return (max_ if ord > 0 else min_)(size, axis, keepdims)
+    total = sum_(power(size, float(ord)), axis, keepdims)
+    nothing = equal(total, 0.0 if ord > 0 else math.inf)  # there the norm is 0
+    return where(nothing, 0.0, power(where(nothing, 1.0, total), 1.0 / float(ord)))
+
+
+def _of_matrices(x: Tensor, ord: Any, rows: int, columns: int, keepdims: bool) -> Tensor:
+    if ord not in MATRIX_ORDERS:
+        known = ", ".join(map(repr, MATRIX_ORDERS[1:]))
+        raise ValueError(f"norm: ord of a matrix is one of {known}; got {ord!r}.")
+    both = [rows, columns]
+    if ord == "fro":
+        return root(sum_(square(x), both, keepdims))
+    if ord in ("nuc", 2, -2):
+        values = _values(moveaxis(x, both, [-2, -1]))
+        found = {"nuc": sum_, 2: max_, -2: min_}[ord](values, -1)
+        return expand_dims(found, both) if keepdims else found
+    along, across = (columns, rows) if math.isinf(ord) else (rows, columns)
+    sums = sum_(abs_(x), along, keepdims=True)
+    found = (max_ if ord > 0 else min_)(sums, across, keepdims=True)
+    return found if keepdims else squeeze(found, both)
+
+
+@operation
+def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
+    """x over its norm along an axis, which counts as no less than epsilon; Keras's 1e-7 by default.
+
+    Args:
+        x: a tensor.
+        axis: along which, or several.
+        order: of the norm, from 1 on; 2 is the length, over several axes too.
+        epsilon: the least norm.
+
+    Raises:
+        ValueError: for an order that is no whole number from 1 on.
+
+    >>> from gpunn import ops
+    >>> ops.normalize([[3.0, 4.0], [0.0, 0.0]]).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    if not isinstance(order, (int, np.integer)) or order < 1:
+        raise ValueError(f"normalize: order must be a whole number from 1 on; got {order!r}.")
+    x = convert(x)
+    x = convert(x, floating(x.dtype))
+    x = x if x.ndim else reshape(x, (1,))
+    least = default_epsilon() if epsilon is None else epsilon
+    if order != 2:
+        return x / maximum(norm(x, order, axis, keepdims=True), least)
+    smallest = max(least * least, float(np.finfo(x.dtype).tiny))  # whose root has an inverse
+    return x * rsqrt(maximum(sum_(square(x), axis, keepdims=True), smallest))

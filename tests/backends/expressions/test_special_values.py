@@ -1,0 +1,215 @@
+"""Zeros of both signs, infinities and NaN: the same bits at once, fused, and on every backend."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import emulated  # noqa: F401  makes the backend known
+import numpy as np
+import pytest
+from comparisons.expression_functions import FOLDS, PLAIN, ROUNDED, perform, value_of
+from operation_cases.computed import at_once, in_steps
+from operation_cases.elementwise import BINARY, COMPARING, DIVIDING, UNARY
+
+from gpunn import ops
+from gpunn.backends import get_backend
+from gpunn.backends.compiled import cpu_kernels
+from gpunn.backends.compiled.backend import CompiledBackend
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.expression import (
+    ELEMENTS,
+    OPERANDS,
+    Expression,
+    Instruction,
+    Output,
+)
+
+more = pytest.mark.more
+MACHINES = ["numpy", *cpu_kernels.INSTRUCTIONS]
+
+
+@pytest.fixture(params=[*MACHINES, pytest.param("emulated", marks=more)])
+def machine(request: pytest.FixtureRequest) -> Backend:
+    """Each backend; the compiled one with each set of instructions that there is."""
+    name = request.param
+    if name not in cpu_kernels.INSTRUCTIONS:
+        return get_backend(name)
+    if cpu_kernels.why_not() is not None or name not in cpu_kernels.available():
+        pytest.skip(f"this machine has no {name}, or it was not built for it")
+    return CompiledBackend((cpu_kernels.load(name), name))
+
+
+each_dtype = pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=more)])
+
+
+def numbers(dtype: str) -> np.ndarray:
+    ends = np.finfo(dtype)
+    signed = [
+        0.0, ends.tiny, 0.4, 0.5, 1.0, 1.5, 2.5, 3.0, 7.0, 1e4, 1 / ends.eps, ends.max, np.inf,
+    ]  # fmt: skip
+    return np.array([*signed, *(-x for x in signed), np.nan, 2.0], dtype)
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray, what: str, exact: bool = True) -> None:
+    """The same bits, but for NaN's; of what is rounded, where it is 0, infinite or NaN."""
+    assert found.shape == expected.shape, what
+    found = found.astype(expected.dtype)
+    if not exact:
+        special = [~np.isfinite(x) | (x == 0) for x in (found, expected)]
+        found, expected = (np.where(special[0] | special[1], x, 1.0) for x in (found, expected))
+    np.testing.assert_array_equal(found, expected, what)
+    if expected.dtype.kind == "f":
+        there = ~np.isnan(expected)
+        signs = [np.signbit(x)[there] for x in (found, expected)]
+        np.testing.assert_array_equal(*signs, f"signs of {what}")
+
+
+# -- the functions of expressions
+
+
+@each_dtype
+def test_each_function_is_that_of_numpy(machine: Backend, dtype: str) -> None:
+    x = numbers(dtype)
+    for function in PLAIN:
+        count = OPERANDS[function]
+        operands = [grid.reshape(1, -1) for grid in np.meshgrid(*[x] * count)]
+        steps = (Instruction(function, tuple(range(count))),)
+        made = Expression(dtype, (ELEMENTS,) * count, steps, (Output(count),))
+        (found,) = perform(machine, made, operands[0].shape, operands, [operands[0]])
+        with np.errstate(all="ignore"):
+            expected = np.asarray(value_of(function, operands)).astype(dtype)
+        assert_same(found, expected, function, function not in ROUNDED)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 9, 40, 700])
+def test_sums_of_zeros_have_no_sign(machine: Backend, columns: int) -> None:
+    """As NumPy's, which begin with 0."""
+    x = np.full((5, columns), -0.0, np.float32)
+    x[1, columns // 2] = 0.0
+    for function in ("row_sum", "column_sum"):
+        given = x if function == "row_sum" else x.T.copy()
+        fold = (Instruction(function, (0,)),)
+        made = Expression("float32", (ELEMENTS,), fold, (Output(1),))
+        expected = FOLDS[function](given, axis=int(function == "row_sum"), keepdims=True)
+        (found,) = perform(machine, made, given.shape, [given], [np.ones_like(expected)])
+        assert_same(found, expected, function)
+
+
+# -- operations, which become expressions in steps
+
+FURTHER = {
+    name: (getattr(ops, name), None)
+    for name in (
+        "cbrt", "sinc", "silu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu",
+        "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink",
+        "softsign", "log_sigmoid", "squareplus", "sparse_plus", "sparse_sigmoid",
+    )
+}  # fmt: skip
+OF_ONE: dict[str, Callable[..., Any]] = {
+    **{name: getattr(ops, name) for name in (*UNARY, *FURTHER)},
+    "relu twice": lambda x: ops.relu(ops.relu(-x)),
+    "clip": lambda x: ops.clip(x, -1.0, 1.0),
+    "clip at 0": lambda x: ops.clip(x, 0.0, 1.0),
+    "clip at -0": lambda x: ops.clip(x, -0.0, 1.0),
+    "two digits": lambda x: ops.round(x, 2),
+    "where": lambda x: ops.where(x > 0, x, -0.0),
+    "threshold": lambda x: ops.threshold(x, 0.5, -1.0),
+    "as a truth value": lambda x: ops.cast(x, "bool"),
+    **{
+        f"{name} {number}": lambda x, f=name, n=number: getattr(ops, f)(x, n)
+        for name in ("maximum", "minimum", "fmax", "fmin", "mod", "floor_divide", "power")
+        for number in (0.0, -0.0, -2.0)
+    },
+    **{
+        f"{name} of {number}": lambda x, f=name, n=number: getattr(ops, f)(n, x)
+        for name in ("maximum", "minimum", "divide", "power")
+        for number in (0.0, -0.0)
+    },
+}
+OF_TWO = [*BINARY, *DIVIDING, *COMPARING, "power", "divide_no_nan", "heaviside"]
+INEXACT = {
+    *ROUNDED, "softplus", "log2", "log10", "exp2", "erf", "erfc", "erfinv", "hypot", "logaddexp2",
+    *FURTHER,
+}  # fmt: skip
+
+
+def compare(
+    machine: Backend, functions: dict[str, Callable[..., Any]], arrays: list[np.ndarray]
+) -> None:
+    """Together in one step, so that they are fused, and each at once."""
+    found = in_steps(lambda *xs: [f(*xs) for f in functions.values()], arrays, machine, False)
+    for (name, function), values in zip(functions.items(), found.values, strict=True):
+        exact = name.split()[0] not in INEXACT
+        assert_same(values, at_once(function, arrays)[0], name, exact)
+
+
+@each_dtype
+def test_operations_on_a_number_are_the_same_at_once_and_fused(
+    machine: Backend, dtype: str
+) -> None:
+    compare(machine, OF_ONE, [numbers(dtype)])
+
+
+@each_dtype
+def test_operations_on_two_numbers_are_the_same_at_once_and_fused(
+    machine: Backend, dtype: str
+) -> None:
+    a, b = (grid.ravel() for grid in np.meshgrid(*[numbers(dtype)] * 2))
+    compare(machine, {name: getattr(ops, name) for name in OF_TWO}, [a, b])
+
+
+@pytest.mark.parametrize("name", ["numpy", "compiled", "emulated"])
+def test_relu_has_no_zero_below_0(name: str) -> None:
+    """Wherever it is fused: behind a product, a sum, or by itself."""
+    machine = get_backend(name)
+    x = np.array([[-0.0, 0.0, -1.0, np.nan, -np.inf, 2.0]], np.float32)
+    for function in (
+        ops.relu, lambda x: ops.relu(x * 1.5), lambda x: ops.relu(x + -0.0),
+        lambda x: ops.relu(-ops.relu(x)),
+    ):  # fmt: skip
+        (found,) = in_steps(function, [x], machine, False).values
+        assert not np.signbit(found[~np.isnan(found)]).any()
+        np.testing.assert_array_equal(found, at_once(function, [x])[0])
+
+
+REDUCTIONS = {
+    "sum": True, "max": True, "min": True, "prod": True, "argmax": True, "argmin": True,
+    "all": True, "any": True, "cumsum": True, "cumprod": True, "sort": True, "argsort": True,
+    "count_nonzero": True, "mean": False, "logsumexp": False, "var": False, "std": False,
+    "norm": False, "softmax": False, "log_softmax": False, "normalize": False, "median": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "columns", [1, 2, 33, *(pytest.param(n, marks=more) for n in (5, 200, 3000))]
+)
+def test_rows_and_columns_are_the_same_at_once_and_fused(machine: Backend, columns: int) -> None:
+    """Rows of zeros of both signs, of infinities, with NaN, at the ends and in the middle."""
+    rows = []
+    for most, one in (
+        (0.0, -0.0), (-0.0, 0.0), (-0.0, -0.0), (1.0, np.nan), (-1.0, np.inf), (1.0, -np.inf),
+        (np.inf, -np.inf), (-np.inf, -np.inf), (np.inf, np.inf), (-0.0, np.nan),
+    ):  # fmt: skip
+        for place in {0, columns // 2, columns - 1}:
+            row = np.full(columns, most, np.float32)
+            row[place] = one
+            rows.append(row)
+    x = np.array(rows)
+    for (name, exact), (given, axis), factor in itertools.product(
+        REDUCTIONS.items(), ((x, 1), (x.T.copy(), 0)), (None, 2.0)
+    ):
+
+        def whole(x: Any, name: str = name, axis: int = axis, factor: Any = factor) -> Any:
+            return getattr(ops, name)(x if factor is None else x * factor, axis=axis)
+
+        (found,) = in_steps(whole, [given], machine, False).values
+        assert_same(found, at_once(whole, [given])[0], f"{name} along {axis}", exact)
+
+
+def test_the_extreme_of_zeros_is_a_zero_without_a_sign() -> None:
+    """NumPy gives any of them, another one for each length."""
+    for x in ([0.0, -0.0], [-0.0, 0.0], [-0.0], [-0.0] * 40, [-1.0, -0.0]):
+        for extreme in (ops.max(x), ops.max([x], axis=1), ops.min(np.abs(x) * -0.0)):
+            assert not np.signbit(extreme.numpy()).any()
