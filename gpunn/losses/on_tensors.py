@@ -9,7 +9,9 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
+from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import gradients
+from gpunn.ops.places.checks import checked
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.running.computation import Target
@@ -154,9 +156,21 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
             f"{loss.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; y_true of "
             f"shape {expected} is expected."
         )
+    if sparse:
+        y_true = _known_classes(loss, y_true, width)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
     values = _loss_of_rows(targets, reshape(y_pred, (rows, width)), loss=loss, formula=formula)
     return reshape(values, y_pred.shape[:-1])
+
+
+def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
+    """Labels, of which each has to be that of a class; but for those that the loss ignores."""
+    what = f"{loss.name}: labels"
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is None:
+        return checked(labels, 0, classes - 1, what)
+    counted = labels != ignored
+    return where(counted, checked(where(counted, labels, 0), 0, classes - 1, what), labels)
 
 
 def _compute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,8 @@ from .conversion import convert
 from .dtypes import standard
 from .elementwise import cast, where
 from .fusion.storing import fill
-from .making import arange
+from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Gradients, Primitive
-from .products import matmul
 from .shapes import expand_dims, moveaxis, reshape
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
@@ -108,32 +108,48 @@ def get_item(x: Any, key: Any) -> Tensor:
     entries = key if isinstance(key, tuple) else (key,)
     if any(isinstance(entry, (Tensor, np.ndarray, list)) for entry in entries):
         return by_tensor(x, entries)
-    plain = tuple(
-        entry if isinstance(entry, slice) or entry in (None, Ellipsis) else int(entry)
-        for entry in map(_numbers_in, entries)
-    )
+    plain = tuple(map(_plain, entries))
     if plain in ((slice(None),), (Ellipsis,), ()):
         return x
     return _part(x, key=plain)
 
 
-def _numbers_in(entry: Any) -> Any:
-    if not isinstance(entry, slice):
+def _plain(entry: Any) -> Any:
+    """An entry of an index in whole numbers of Python."""
+    if entry is None or entry is Ellipsis:
         return entry
-    ends = (entry.start, entry.stop, entry.step)
-    return slice(*[None if end is None else int(end) for end in ends])
+    if isinstance(entry, slice):
+        ends = (entry.start, entry.stop, entry.step)
+        return slice(*[None if end is None else _whole(end) for end in ends])
+    return _whole(entry)
+
+
+def _whole(entry: Any) -> int:
+    try:
+        if not isinstance(entry, (bool, np.bool_)):
+            return index(entry)
+    except TypeError:
+        pass
+    raise IndexError(
+        f"whole numbers, slices, None, `...` and tensors of whole numbers can be an index; got "
+        f"{entry!r}."
+    )
 
 
 @operation_named("slice")
 def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Tensor:
     """The part of this shape that begins there; a size of -1 goes to the end."""
-    return get_item(
-        inputs,
-        tuple(
-            slice(int(at), None if n == -1 else int(at) + int(n))
-            for at, n in zip(start_indices, shape, strict=True)
-        ),
-    )
+    x = convert(inputs)
+    starts, sizes = list(map(_whole, start_indices)), list(map(_whole, shape))
+    if not len(starts) == len(sizes) <= x.ndim:
+        raise ValueError(
+            f"slice: a start and a size for each axis of {x.shape} are expected; got {starts} and "
+            f"{sizes}."
+        )
+    stops = [n if size == -1 else at + size for at, size, n in zip(starts, sizes, x.shape)]  # noqa: B905
+    if not all(0 <= at <= stop <= n for at, stop, n in zip(starts, stops, x.shape)):  # noqa: B905
+        raise ValueError(f"slice: a part of shape {sizes} from {starts} is not inside {x.shape}.")
+    return get_item(x, tuple(map(slice, starts, stops)))
 
 
 def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
@@ -156,14 +172,13 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
         raise ValueError(f"{len(whole)} entries are too many for a tensor of shape {x.shape}.")
     x = get_item(x, tuple(e if isinstance(e, slice) else slice(None) for e in whole))
     if len(axes) == 1:
-        return take(x, whole[axes[0]], axes[0])
-    places = [_from_0(convert(whole[axis], "int32"), x.shape[axis]) for axis in axes]
-    row = places[0]
-    for axis, place in zip(axes[1:], places[1:], strict=True):
-        row = row * x.shape[axis] + place
+        return take_places(x, whole[axes[0]], axes[0], "x[places]")
+    row = row_numbers([whole[axis] for axis in axes], [x.shape[axis] for axis in axes], "x[places]")
     front = moveaxis(x, axes, list(range(len(axes))))
     kept = front.shape[len(axes) :]
-    found = take(reshape(front, (math.prod(front.shape[: len(axes)]), *kept)), row, 0)
+    rows = reshape(front, (math.prod(front.shape[: len(axes)]), *kept))
+    found = take_unchecked(rows, reshape(row, (-1,)), wraps=False)
+    found = reshape(found, (*row.shape, *kept))
     if axes[-1] - axes[0] == len(axes) - 1:  # side by side: there, else in front
         new = list(range(row.ndim))
         return moveaxis(found, new, [axes[0] + a for a in new])
@@ -174,122 +189,27 @@ def _as_numpy(entry: Any) -> Any:
     return entry.numpy() if isinstance(entry, Tensor) else entry
 
 
-def _from_0(places: Tensor, n: int) -> Tensor:
-    """Places along an axis of length n, of which negative ones count from its end."""
-    if places.value is not None and places.size:
-        low, high = places.value.min(), places.value.max()
-        if low < -n or high >= n:
-            raise ValueError(f"places must be from {-n} to {n - 1}; got {low} to {high}.")
-    return where(places < 0, places + n, places)
+def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Tensor:
+    """The places along axes of these lengths as one number each, from 0 on, in a row of all.
 
+    Args:
+        places: along each axis, broadcast together.
+        lengths: of the axes.
+        what: what messages call it.
 
-# -- by tensors of places
-
-
-def _compute_take(backend: Backend, out: Array, x: Array, places: Array, axis: int) -> None:
-    backend.xp.take(x, places, axis=axis, out=out)
-
-
-def _take_gradient(dy: Tensor, y: Tensor, x: Tensor, places: Tensor, axis: int) -> Gradients:
-    n, behind = x.shape[axis], places.ndim
-    front = moveaxis(dy, list(range(axis, axis + behind)), list(range(behind)))
-    rest = front.shape[behind:]
-    columns = 1
-    for size in rest:
-        columns *= size
-    rows = reshape(front, (places.size, columns))
-    return moveaxis(reshape(rows_added(rows, places, n), (n, *rest)), 0, axis), None
-
-
-SMALL = 1 << 16
-"""Numbers up to which places are written as a matrix of 0 and 1, and multiplied with."""
-
-
-def rows_added(rows: Tensor, places: Tensor, n: int) -> Tensor:
-    """(n, columns): at each place the sum of the rows that belong there.
-
-    The order of the sums is the same each time; rows of places that there are not are left out.
+    Raises:
+        ValueError: for a place that there is not, and where there are more than int32 numbers.
     """
-    places = reshape(places, (-1,))
-    if places.size * n <= SMALL:
-        return matmul(one_hot(places, n, dtype=rows.dtype).T, rows)
-    return _rows_added(rows, places, n=n)
-
-
-def _write_sums(xp: Any, rows: Array, places: Array, out: Array) -> None:
-    """Sorted by their places, the rows of one are side by side: in each of a few rounds what
-    is summed up so far is added to what is twice as far behind it."""
-    count, n = len(rows), len(out)
-    number = xp.arange(count, dtype=np.int64)
-    order = xp.argsort(places.astype(np.int64) * count + number)
-    at, sums, step = places[order], rows[order], 1
-    while step < count:
-        same = (at[step:] == at[:-step])[:, None]
-        sums[step:] = sums[step:] + xp.where(same, sums[:-step], 0)
-        step *= 2
-    counts = (at >= 0) & (at < n)
-    counts[:-1] &= at[1:] != at[:-1]  # the last of a place has the sum of all
-    found = xp.zeros((n + 1, rows.shape[1]), rows.dtype)
-    found[xp.where(counts, at, n)] = sums
-    xp.copyto(out, found[:n])
-
-
-def _compute_sums(backend: Backend, out: Array, rows: Array, places: Array, n: int) -> None:
-    backend.apply(_write_sums, rows, places, out)
-
-
-_rows_added = Primitive(
-    "sums of rows",
-    _compute_sums,
-    lambda rows, places, n: (n, rows[1]),
-    lambda rows, places, n: rows,
-    lambda dy, y, rows, places, n: (_rows_at(dy, places, n), None),
-)
-
-
-def _rows_at(x: Tensor, places: Tensor, n: int) -> Tensor:
-    """The rows at these places; zeros for places that there are not."""
-    inside = (places >= 0) & (places < n)
-    return where(expand_dims(inside, -1), _take(x, where(inside, places, 0), axis=0), 0)
-
-
-_take = Primitive(
-    "take",
-    _compute_take,
-    lambda shape, places, axis: (*shape[:axis], *places, *shape[axis + 1 :]),
-    lambda dtype, places, axis: dtype,
-    _take_gradient,
-)
-
-
-@operation
-def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements, or rows, at these places along an axis; negative ones count from the end.
-
-    >>> from gpunn import ops
-    >>> ops.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0).tolist()
-    [[5, 6], [1, 2]]
-    """
-    x = convert(x)
-    x = reshape(x, (-1,)) if axis is None else x
-    place = 0 if axis is None else axis % x.ndim
-    return _take(x, _from_0(convert(indices, "int32"), x.shape[place]), axis=place)
-
-
-@operation
-def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at these places along an axis, which differ from row to row."""
-    x, places = convert(x), convert(indices, "int32")
-    if axis is None:
-        x, axis = reshape(x, (-1,)), 0
-    place = axis % x.ndim
-    n = x.shape[place]
-    x, places = moveaxis(x, place, -1), moveaxis(places, place, -1)
-    rows, k = x.size // n if n else 0, places.shape[-1]
-    starts = arange(rows) * n
-    flat = reshape(where(places < 0, places + n, places), (rows, k)) + expand_dims(starts, -1)
-    found = take(reshape(x, (-1,)), flat, 0)
-    return moveaxis(reshape(found, places.shape), -1, place)
+    if math.prod(lengths) >= 2**31:
+        raise ValueError(
+            f"{what}: places along several axes are numbered in int32, and axes of {lengths} have "
+            f"{math.prod(lengths):,} places."
+        )
+    row: Any = 0
+    for place, n in zip(places, lengths, strict=True):
+        numbers = places_along(place, n, what)
+        row = row * n + where(numbers < 0, numbers + n, numbers)
+    return convert(row, "int32")
 
 
 @operation

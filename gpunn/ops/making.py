@@ -101,11 +101,16 @@ def identity(n: int, dtype: Any = None) -> Tensor:
 def tril(x: Any, k: int = 0) -> Tensor:
     """What is on and below a diagonal; 0 above it."""
     x = convert(x)
-    return x * convert(np.tri(x.shape[-2], x.shape[-1], k), x.dtype)
+    return _where(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
 
 
 @operation
 def triu(x: Any, k: int = 0) -> Tensor:
     """What is on and above a diagonal; 0 below it."""
     x = convert(x)
-    return x * convert(1 - np.tri(x.shape[-2], x.shape[-1], k - 1), x.dtype)
+    return _where(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
+
+
+def _where(kept: np.ndarray, x: Tensor) -> Tensor:
+    """x where it is kept, else 0: chosen, since 0 times what is not finite is no 0."""
+    return ops.where(kept, x, convert(0, x.dtype))

@@ -52,6 +52,8 @@ class Primitive:
     """False of one that waits for the step even where all numbers are known."""
     writes = False
     """True of one that writes, or adds to, more than its result."""
+    acts = False
+    """True of a view that does something in each step, too."""
 
     def __init__(
         self,
@@ -89,7 +91,8 @@ class Primitive:
             return self.compute(arrays[0], **attributes)
         out = np.empty(shape, dtype)
         with np.errstate(all="ignore"):  # what overflows becomes infinite, as in a step
-            self.compute(get_backend("numpy"), out, *arrays, **attributes)
+            # Of its own, so that work arrays of such a size do not stay.
+            self.compute(get_backend("numpy").isolated(), out, *arrays, **attributes)
         return out
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:

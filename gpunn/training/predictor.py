@@ -159,7 +159,7 @@ class Predictor:
     def _outputs(
         self, forward: Forward, xs: Sequence[Array], number: int, added: list[np.ndarray] | None
     ) -> list[np.ndarray]:
-        run, read = forward.run(xs, number), self.spec.backend.read
+        run, read = forward.run(xs, number), forward.backend.read
         if added is not None:
             added += map(read, run.losses)
         return list(map(read, run.ys))
@@ -169,7 +169,7 @@ class Predictor:
 
         def work(forward: Forward) -> list[np.ndarray]:
             run = forward.run(xs, self._number() if self._draws else 0)
-            return [self.spec.backend.read(call.y) for call in run.calls]
+            return [forward.backend.read(call.y) for call in run.calls]
 
         return self.arena.access.read(self._contexts.call, work)
 

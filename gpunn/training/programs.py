@@ -19,6 +19,7 @@ from gpunn.optimizers.schedules.schedule import HostRates
 
 from .objective import Objective
 from .step import Batch, ModelStep
+from .undo import Undo
 
 CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
 KEPT_BATCHES = 2  # sizes whose arrays further data use too: of an epoch's batches, and its last
@@ -47,6 +48,10 @@ class Programs:
         zeros = objective.zeros.shape, np.float64
         self.totals: Array = before.totals if before else backend.zeros(*zeros)
         self.pool = Pool(self.backend)
+        self.undo: Undo | None = None
+        checks = any(getattr(f, "has_call", False) for f in objective.formulas)
+        if training and checks and backend.stops and objective.arena.state.size:
+            self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[int, bool], Batch] = {}  # where each size is computed
@@ -119,7 +124,12 @@ class Programs:
                 return self.run(program, steps)
         access = self.objective.arena.access
         with access.writing() if self.training else access.reading():
-            program.run(steps)
+            try:
+                program.run(steps)
+            except BaseException:
+                if self.undo is not None:
+                    self.undo.take_back()
+                raise
 
     @property
     def _eager(self) -> bool:
@@ -134,7 +144,7 @@ class Programs:
     ) -> Entry:
         """The arrays of a batch size and a program of its step; arguments as of `ModelStep`."""
         objective, batch = self.objective, self._batch(size)
-        step = ModelStep(batch, self.totals, given, source, order)
+        step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
             program = self.backend.program(step, objective.traceable)
         optimizer = objective.optimizer if self.training else None

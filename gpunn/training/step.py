@@ -21,6 +21,7 @@ from gpunn.losses.on_tensors import of_each_sample
 
 from .heads import LOSS_TOTALS, Head, TargetBuffers
 from .objective import Objective
+from .undo import Undo
 
 
 @dataclass(eq=False)
@@ -126,6 +127,7 @@ class ModelStep:
         source: the arrays of a data set by these names, to gather batches from; None where the
             host writes each batch.
         order: of the rows of ``source``.
+        undo: keeps what the step changes before its end, if that is wanted.
     """
 
     def __init__(
@@ -135,8 +137,10 @@ class ModelStep:
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
+        undo: Undo | None = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
+        self.undo = undo
         self.backend, self.control, self.batch = backend, control, batch
         self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
         self.losses = [
@@ -172,6 +176,8 @@ class ModelStep:
 
     def __call__(self) -> None:
         """The whole step, in this order. Shapes: n rows of data, a batch of them."""
+        if self.undo is not None:
+            self.undo.keep()
         self.gather()  # data (n, ...) -> inputs, targets and weights (batch, ...)
         self.workspace.forward()  # inputs -> predictions (batch, ...), layer by layer
         self.compute_losses()  # predictions, targets -> sums; gradients of the predictions

@@ -13,6 +13,9 @@
 #define EACH_COMBINATION(X) \
     X(Product) X(Quotient) X(Larger) X(Smaller) X(Same)
 
+#define EACH_MERGING(X) \
+    X(Sum) X(Largest)
+
 #define EACH_LOSS(X) \
     X(MeanSquaredError) X(HalfSquaredError) X(BinaryCrossentropy) X(SigmoidCrossentropy) \
     X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(EuclideanDistance) \

@@ -55,6 +55,30 @@ void perform(const Operation& operation, const Word* words, bool large) {
     Py_END_ALLOW_THREADS
 }
 
+// Whether an operation that may end a program has found a reason.
+bool has_stopped(const Operation& operation, const Word* words) {
+    if (!operation.stops) return false;
+    return *static_cast<const int64*>(words[operation.parameters.size() - 1].array) != 0;
+}
+
+// What such an operation is given last, behind its arguments: a function, which is called then. It
+// raises an error.
+PyObject* stop(PyObject* const* values, std::size_t n) { return PyObject_CallNoArgs(values[n - 1]); }
+PyObject* stop(const PyBound* bound) {
+    return stop(&PyTuple_GET_ITEM(bound->arguments, 0),
+                std::size_t(PyTuple_GET_SIZE(bound->arguments)));
+}
+
+bool convert_all(const Operation& operation, PyObject* const* values, std::size_t n,
+                 Arguments& converted, npy_intp& bytes) {
+    if (operation.stops && (n == 0 || !PyCallable_Check(values[--n]))) {
+        PyErr_Format(PyExc_TypeError, "%s takes a function behind its arguments",
+                     operation.name.c_str());
+        return false;
+    }
+    return convert(operation, values, n, converted, bytes);
+}
+
 bool no_keywords(PyObject* names) {
     if (!names || PyTuple_GET_SIZE(names) == 0) return true;
     PyErr_SetString(PyExc_TypeError, "an operation takes its arguments by position");
@@ -66,9 +90,10 @@ PyObject* call_operation(PyObject* self, PyObject* const* values, std::size_t n,
     Arguments converted;
     npy_intp bytes = 0;
     if (!no_keywords(names)) return nullptr;
-    if (!convert(operation, values, std::size_t(PyVectorcall_NARGS(n)), converted, bytes))
-        return nullptr;
+    const std::size_t count = std::size_t(PyVectorcall_NARGS(n));
+    if (!convert_all(operation, values, count, converted, bytes)) return nullptr;
     perform(operation, converted.words, bytes > LARGE);
+    if (has_stopped(operation, converted.words)) return stop(values, count);
     Py_RETURN_NONE;
 }
 
@@ -79,6 +104,7 @@ PyObject* call_bound(PyObject* self, PyObject* const*, std::size_t n, PyObject*)
         return nullptr;
     }
     perform(*bound->operation, bound->converted.words, bound->large);
+    if (has_stopped(*bound->operation, bound->converted.words)) return stop(bound);
     Py_RETURN_NONE;
 }
 
@@ -98,7 +124,7 @@ PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
         PyTuple_SET_ITEM(bound->arguments, i, values[i]);
     }
     npy_intp bytes = 0;
-    if (!convert(*operation, values, std::size_t(n), bound->converted, bytes)) {
+    if (!convert_all(*operation, values, std::size_t(n), bound->converted, bytes)) {
         Py_DECREF(bound);
         return nullptr;
     }
@@ -128,8 +154,9 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
 }
 
 // Performs some steps; returns how many there were until it was time to look for signals. The
-// clock is looked at after each of them, or seldom if they are short.
-int64 some_steps(PyObject* calls, int64 most) {
+// clock is looked at after each of them, or seldom if they are short. A call that has found a reason
+// to stop is the last one: `stopped` points to it then.
+int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
     const Py_ssize_t count = PyTuple_GET_SIZE(calls);
@@ -141,6 +168,10 @@ int64 some_steps(PyObject* calls, int64 most) {
             for (Py_ssize_t k = 0; k < count; ++k) {
                 const PyBound* bound = reinterpret_cast<const PyBound*>(items[k]);
                 bound->operation->perform(bound->converted.words);
+                if (has_stopped(*bound->operation, bound->converted.words)) {
+                    stopped = bound;
+                    return done;
+                }
             }
         now = clock::now();
         if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;
@@ -152,10 +183,12 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
     int64 left = PyLong_AsLongLong(steps);
     if (left == -1 && PyErr_Occurred()) return nullptr;
     PyObject* calls = reinterpret_cast<PyProgram*>(self)->calls;
+    const PyBound* stopped = nullptr;
     while (left > 0) {
         Py_BEGIN_ALLOW_THREADS
-        left -= some_steps(calls, left);
+        left -= some_steps(calls, left, stopped);
         Py_END_ALLOW_THREADS
+        if (stopped) return stop(stopped);
         if (left > 0 && PyErr_CheckSignals()) return nullptr;
     }
     Py_RETURN_NONE;

@@ -97,6 +97,9 @@ struct Operation {
     std::vector<std::string> choices;
     std::vector<Parameter> parameters;
     void (*perform)(const Word* arguments);
+    // Whether it may find what ends a program in the middle of a step: then its last array holds
+    // int64, of which the first is not 0.
+    bool stops = false;
 };
 
 // All of them, in the order in which their files register them.
@@ -120,9 +123,10 @@ template <typename... A, void (*function)(A...)> struct Unpacked<function> {
 
 // Makes `function` known to Python under a name and its choices.
 template <auto function>
-void add(const char* name, std::initializer_list<std::string> choices = {}) {
+Operation& add(const char* name, std::initializer_list<std::string> choices = {}) {
     using Its = Unpacked<function>;
     operations().push_back({name, choices, Its::parameters(), &Its::perform});
+    return operations().back();
 }
 
 // An object of this at the top of a file registers what the file has, when the library is loaded.

@@ -51,6 +51,7 @@ WITH_BARRIERS = {
     "bins.cu": ("metric R2Score()",),
     "constraints.cu": ("constraint UnitNorm(axis=0)",),
     "normalization.cu": ("batch_normalization",),
+    "places.cu": ("rows_of_places",),
     "reductions.cu": ("column_sums",),
     "products.cu": ("products",),
     "threads.cuh": (LOSS, "shared_launch", "persistent_steps", "persistent_updates"),
@@ -243,6 +244,19 @@ FAULTS = [
         "halves rounded towards 0", "expressions.cuh",
         "rebiased + 0x1FFFFFFFFFFull + (rebiased >> 42 & 1)", "rebiased",
         ("expression of halves",),
+    ),
+    Fault(
+        "another row at a place", "places.cu", "noted_row[at] = rank", "noted_row[at] = rank / 2",
+        ("rows_of_places",),
+    ),
+    Fault(
+        "order of the list lost", "places.cu", "if (w < warp) at +=", "if (w > warp) at +=",
+        ("rows_of_places",),
+    ),
+    Fault(
+        "place found by 32 bits", "places.cu",
+        "x[(o * n + place - row) * inner + i]", "x[uint32((o * n + place - row) * inner + i)]",
+        ("huge places",),
     ),
     Fault(
         "row found by 32 bits", "gather.cu",

@@ -28,6 +28,7 @@ from .images import CompiledImages
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
 from .operations import MASK64, Arguments, by_formula, by_type, compiled, name_of
+from .places import CompiledPlaces
 from .products import ours_is_faster
 from .updates import CompiledUpdates
 
@@ -37,8 +38,9 @@ GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
 
 
 class CompiledBackend(
-    CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledUpdates
-):
+    CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledPlaces,
+    CompiledUpdates,
+):  # fmt: skip
     """Arrays in host memory, and loops over them that were compiled."""
 
     name = "compiled"

@@ -27,10 +27,11 @@ from .images import Images
 from .normalization import Normalization
 from .operation import operation
 from .passes import Passes, dropout_scale
+from .places import Places
 from .steps import Steps
 
 __all__ = ["Array", "Contract", "Given", "Operation", "dropout_scale", "operation"]
 
 
-class Contract(Passes, Expressions, Normalization, Images, Steps):
+class Contract(Passes, Expressions, Normalization, Images, Places, Steps):
     """All operations; `Backend` adds where arrays live and how steps are repeated."""

@@ -54,6 +54,10 @@ class Backend(Contract, Device):
     """A large batch of a prediction is cut into pieces whose arrays take at most as many bytes.
     None: it is not cut."""
 
+    stops = True
+    """Whether a step ends where `check_range` finds something. Elsewhere the error is raised when
+    the device is next waited for."""
+
     precisions: Collection[str] | None = None
     """Formats that a product can round its factors to, see `gpunn.backends.shared.precision`.
     None where products would not become faster: there asking for one has no effect."""

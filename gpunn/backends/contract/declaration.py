@@ -47,6 +47,7 @@ DTYPES: dict[str, tuple[np.dtype, ...]] = {
     "float": FLOATS,  # one and the same for all arrays of an operation that say so
     "real": REALS,
     "float or int32": (*FLOATS, np.dtype(np.int32)),
+    "tensor": (*FLOATS, np.dtype(np.int32), np.dtype(np.bool_)),
     **{dtype.name: (dtype,) for dtype in REALS},
 }
 
@@ -242,7 +243,7 @@ class Operation:
             elif dtype in allowed:
                 values["dtype"] = dtype
         if dtype not in allowed:  # in another byte order it is not equal
-            wanted = " or ".join(map(str, allowed)) if len(allowed) < 4 else "of a real dtype"
+            wanted = " or ".join(map(str, allowed)) if len(allowed) < 5 else "of a real dtype"
             raise ValueError(f"{self.name}: {name} must be {wanted}; got {dtype}.")
         if not fits(shape, array.shape, values):
             raise ValueError(

@@ -22,6 +22,7 @@ from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
+from .places import CupyPlaces
 from .sums import COLUMN_TILE
 
 NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
@@ -29,7 +30,9 @@ NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
 EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
 
 
-class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties):
+class CupyBackend(
+    CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces
+):
     """The operations of the contract on a card; see `TaskBackend` for its arguments."""
 
     def _program(self, step: Step, traceable: bool) -> Program:

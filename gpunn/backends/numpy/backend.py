@@ -17,6 +17,7 @@ from .expressions import NumpyExpressions
 from .images import NumpyImages
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
+from .places import NumpyPlaces
 from .trace import without_blas
 from .updates import NumpyUpdates
 
@@ -31,7 +32,7 @@ COMBINATIONS = {
 
 
 class NumpyBackend(
-    NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyUpdates
+    NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyPlaces, NumpyUpdates
 ):
     """Arrays in host memory. Also the reference that the card is checked against."""
 

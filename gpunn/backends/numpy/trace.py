@@ -19,7 +19,7 @@ _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
     np.argmax: lambda x, axis, out: partial(x.argmax, axis, out),
     np.copyto: lambda target, source, casting="", where=...: (
         partial(np.copyto, target, source, where=where)  # an index would count off the source
-        if where is not ... and isinstance(source, np.ndarray)
+        if where is not ... and (isinstance(source, np.ndarray) or where.shape != target.shape)
         else partial(target.__setitem__, where, source)
     ),
     np.dot: lambda a, b, out: partial(a.dot, b, out),

@@ -9,8 +9,10 @@ from gpunn.ops.arithmetic import clip, minimum, softplus
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import abs_, expm1, log, relu, sigmoid, where
-from gpunn.ops.indexing import one_hot
-from gpunn.ops.reductions import log_softmax, sum_
+from gpunn.ops.places.checks import checked
+from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.reductions import axes_of, log_softmax, sum_
+from gpunn.ops.shapes import expand_dims, moveaxis, squeeze
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
@@ -114,9 +116,22 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """`categorical_crossentropy` of class numbers."""
+    """-log(y) of the class with this number, as in `categorical_crossentropy`. A number of no class
+    is an error, in a step too."""
     y, t = _floats(output), convert(target, "int32")
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]
-    classes = one_hot(t, y.shape[axis], axis, y.dtype)
-    return categorical_crossentropy(classes, y, from_logits, axis)
+    (place,) = axes_of(axis, y.ndim)
+    expected = y.shape[:place] + y.shape[place + 1 :]
+    if t.shape != expected:
+        raise ValueError(
+            f"sparse_categorical_crossentropy: target has shape {t.shape} and output {y.shape}; a "
+            f"target of shape {expected} is expected."
+        )
+    t = checked(t, 0, y.shape[place] - 1, "sparse_categorical_crossentropy: classes")
+    if not from_logits:
+        y = y / sum_(y, place, keepdims=True)
+    logs = log_softmax(y, place) if from_logits else log(clip(y, epsilon(), 1.0 - epsilon()))
+    rows = moveaxis(logs, place, -1)
+    own = take_unchecked(rows, expand_dims(t, -1), rows.ndim - 1, along=True, wraps=False)
+    return -squeeze(own, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import numpy as np
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import floating, is_float
-from gpunn.ops.elementwise import cast, isnan
+from gpunn.ops.elementwise import cast, counting, isnan
 from gpunn.ops.further.order import argsort
-from gpunn.ops.indexing import one_hot, take_along_axis
+from gpunn.ops.indexing import one_hot
+from gpunn.ops.places.checks import checked
+from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
-from gpunn.ops.shapes import expand_dims, flip, reshape
+from gpunn.ops.shapes import broadcast_to, expand_dims, flip, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -82,14 +85,16 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
     Where the numbers are those of each step, ``minlength`` says how many are counted.
     """
-    x = convert(x)
-    n = minlength
-    if x.value is not None and x.size:
+    x, n = convert(x, "int32"), int(minlength)
+    if x.is_constant and x.size:
         n = max(n, int(x.value.max()) + 1)
-    elif x.value is None and not n:
+    elif not x.is_constant and not n:
         raise ValueError("bincount: minlength must say how many numbers there are at most.")
-    hits = one_hot(x, n, dtype="int32" if weights is None else floating(convert(weights).dtype))
-    return sum_(hits if weights is None else hits * expand_dims(weights, -1), -2)
+    x = checked(x, 0, n - 1, "bincount: numbers")
+    amounts = ops.ones(x.shape, "int32") if weights is None else counting(weights)
+    if weights is not None:
+        amounts = broadcast_to(convert(amounts, floating(amounts.dtype)), x.shape)
+    return put(amounts, x, (*x.shape[:-1], n), x.ndim - 1, along=True, wraps=False)
 
 
 @operation
@@ -100,12 +105,16 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 
 @operation
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
-    """Whether the prediction for the target is among the k largest of its row; equal ones are
-    not larger. NaN is larger than any number, and never among the k largest itself."""
-    predictions = convert(predictions)
-    own = take_along_axis(predictions, expand_dims(targets, -1), -1)
+    """Whether the prediction for the target is among the k largest of its row; equal ones are not
+    larger, and NaN is larger than any number. It is not where there is no such target, or where
+    its prediction is NaN."""
+    predictions, targets = convert(predictions), convert(targets, "int32")
+    own = take_unchecked(
+        predictions, expand_dims(targets, -1), predictions.ndim - 1, along=True, wraps=False
+    )
+    there = (targets >= 0) & (targets < predictions.shape[-1]) & ~isnan(own[..., 0])
     larger = (predictions > own) | isnan(predictions)
-    return (sum_(larger, -1) < k) & ~isnan(own)[..., 0]
+    return there & (sum_(larger, -1) < k)
 
 
 @operation
@@ -122,8 +131,10 @@ def multi_hot(
 @operation
 def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
     """The places in a row as places along each axis of a shape."""
-    places, found = convert(indices, "int32"), []
-    for n in reversed(list(shape)):
-        found.append(places % int(n))
-        places = cast(places // int(n), "int32")
+    sizes = [int(n) for n in shape]
+    count = math.prod(sizes)
+    places, found = checked(convert(indices, "int32"), 0, count - 1, "unravel_index: places"), []
+    for n in reversed(sizes):
+        found.append(places % n)
+        places = cast(places // n, "int32")
     return tuple(reversed(found))

@@ -24,9 +24,10 @@ def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Express
 
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
-    """Write a number to all of an array of floats, or add it: as an expression, which a step can
-    be listed with."""
-    made = _filled(array.dtype.name, number, math.copysign(1.0, number), accumulate)
+    """Write a number to all of an array, or add it: as an expression, which a step can be listed
+    with. Of whole numbers, those that float32 has."""
+    dtype = array.dtype.name if array.dtype.kind == "f" else "float32"
+    made = _filled(dtype, number, math.copysign(1.0, number), accumulate)
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
 

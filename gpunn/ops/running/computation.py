@@ -150,6 +150,8 @@ class Computation:
             self._uses[self._owner[id(t)]] = (
                 self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
             )
+            if t.primitive.acts:
+                work.append(t.primitive.bind(self, self._arrays[id(t)], arrays, t))
         else:
             out = self._place(t, plain)
             work.append(t.primitive.bind(self, out, arrays, t))

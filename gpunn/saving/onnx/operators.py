@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.ops.tensor import Tensor
 
 from .formulas import NotExportable
+from .places import OPERATORS as OF_PLACES
 
 OPSET = 17
 TYPES = {"bool": 9, "int32": 6, "int64": 7, "float32": 1, "float64": 1}  # of onnx.TensorProto
@@ -40,7 +41,7 @@ class OnnxGraph:
         from onnx import helper, numpy_helper
 
         self._helper, self._numpy = helper, numpy_helper
-        self._batch = batch
+        self.batch = batch
         self._apply = apply
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
@@ -69,17 +70,24 @@ class OnnxGraph:
 
     def _known(self, array: np.ndarray) -> str:
         """A constant of a trace; one that has the batch axis is repeated for each sample."""
-        if array.shape[:1] != (self._batch,):
+        if array.shape[:1] != (self.batch,):
             return self.constant(array)
         if not (array == array[:1]).all():
             raise NotExportable("numbers that differ from sample to sample, as places in the batch")
-        return self._repeated(self.constant(array[:1]), array.shape)
+        return self.filled(self.constant(array[:1]), array.shape)
 
-    def _repeated(self, x: str, shape: Any) -> str:
-        """x under a shape that begins with the batch axis."""
+    def filled(self, x: str, shape: Any) -> str:
+        """x repeated to a shape, of which one axis may be the batch."""
+        grown = [axis for axis, n in enumerate(shape) if n and n % self.batch == 0]
+        if not grown:
+            return self.add("Expand", x, self.integers(shape))
+        if len(grown) > 1 or shape[grown[0]] != self.batch:
+            raise NotExportable("a shape that has the batch in several axes, or as a part of one")
         sizes = [self.integers([0]), self.integers([1]), self.integers([0])]
         batch = self.add("Slice", self.add("Shape", self.first), *sizes)
-        return self.add("Expand", x, self.add("Concat", batch, self.integers(shape[1:]), axis=0))
+        front, behind = shape[: grown[0]], shape[grown[0] + 1 :]
+        whole = self.add("Concat", self.integers(front), batch, self.integers(behind), axis=0)
+        return self.add("Expand", x, whole)
 
     def integers(self, numbers: Any) -> str:
         return self.constant(np.asarray(list(numbers), np.int64))
@@ -117,6 +125,8 @@ class OnnxGraph:
         kind = t.primitive.name
         if kind in ONE_TO_ONE:
             return self.add(ONE_TO_ONE[kind], *inputs)
+        if kind in OF_PLACES:
+            return OF_PLACES[kind](self, t, *inputs)
         made = getattr(self, f"_{kind.replace(' ', '_').replace(chr(39), '')}", None)
         if made is None:
             raise NotExportable(f"the operation {kind!r}")
@@ -125,7 +135,7 @@ class OnnxGraph:
 
     def _shape(self, shape: Any) -> str:
         """A shape as ONNX is told it: the axis that grows with the batch is -1."""
-        found = [-1 if n and n % self._batch == 0 else int(n) for n in shape]
+        found = [-1 if n and n % self.batch == 0 else int(n) for n in shape]
         if found.count(-1) > 1:
             raise NotExportable("a shape with the batch in two axes")
         return self.integers(found)
@@ -169,9 +179,9 @@ class OnnxGraph:
 
     def _broadcast_to(self, t: Tensor, x: str) -> str:
         shape = t.attributes["shape"]
-        if shape[:1] == (self._batch,) and t.inputs[0].shape[:1] != (self._batch,):
-            return self._repeated(x, shape)
-        return self.add("Expand", x, self.integers(1 if n == self._batch else n for n in shape))
+        if shape[:1] == (self.batch,) and t.inputs[0].shape[:1] != (self.batch,):
+            return self.filled(x, shape)
+        return self.add("Expand", x, self.integers(1 if n == self.batch else n for n in shape))
 
     def _concatenate(self, t: Tensor, *xs: str) -> str:
         return self.add("Concat", *xs, axis=int(t.attributes["axis"]))
@@ -181,9 +191,6 @@ class OnnxGraph:
         sides = [*(a for a, _ in widths), *(b for _, b in widths)]
         value = self.constant(np.asarray(t.attributes["value"], t.dtype))
         return self.add("Pad", x, self.integers(sides), value)
-
-    def _take(self, t: Tensor, x: str, places: str) -> str:
-        return self.add("Gather", x, places, axis=int(t.attributes["axis"]))
 
     def _indexing(self, t: Tensor, x: str) -> str:
         key, given = list(t.attributes["key"]), t.inputs[0].shape
@@ -200,7 +207,7 @@ class OnnxGraph:
             if isinstance(entry, slice) and entry != slice(None):
                 start, stop, step = entry.indices(given[axis])
                 whole = (start, stop, step) == (0, given[axis], 1)
-                if step < 0 or (given[axis] == self._batch and not whole):
+                if step < 0 or (given[axis] == self.batch and not whole):
                     raise NotExportable("a part of the batch, or one that is turned round")
                 parts = map(self.integers, ([start], [stop], [axis], [step]))
                 x = self.add("Slice", x, *parts)

@@ -42,6 +42,7 @@ from .layers import (
     rounded_products,
     sums_of_many_rows,
 )
+from .places import checked_numbers, rows_of_places
 from .samples import SOURCES, Comparison
 from .steps import (
     advance,
@@ -84,7 +85,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
     passes = (column_sums, columns, prelu, dropout, many_bins)
-    for compare in (*passes, *normalizations, *on_images, advance, *programs):
+    by_places = rows_of_places, checked_numbers
+    for compare in (*passes, *normalizations, *on_images, *by_places, advance, *programs):
         yield compare.__name__, compare
 
 

@@ -90,7 +90,23 @@ def columns(backend: Backend, sample: Sample) -> None:
     np.testing.assert_array_equal(backend.read(out), x.view(np.ndarray)[:, -5:])
 
 
+def places(backend: Backend, sample: Sample) -> None:
+    """The last rows of a table, taken and added to."""
+    width = 4096
+    n = BEYOND // width + 1
+    table = huge(backend, (1, n, width), "float32", sample)
+    last = table.view(np.ndarray)[0, -2:].copy()
+    numbers = backend.upload(np.array([[n - 1, -2]], np.int32))
+    rows = backend.zeros((1, 2, width), np.float32)
+    backend.take_rows(table, numbers, rows)
+    np.testing.assert_array_equal(backend.read(rows)[0], last[::-1])
+    many = backend.upload(np.full((1, 40), n - 1, np.int32))
+    backend.scatter_rows("Sum", backend.upload(np.ones((1, 40, width), np.float32)), many, table)
+    np.testing.assert_array_equal(table.view(np.ndarray)[0, -1], last[1] + 40)
+    np.testing.assert_array_equal(table.view(np.ndarray)[0, 2:9, -1], 0)
+
+
 HUGE: dict[str, Comparison] = {
     f"huge {compare.__name__}": compare
-    for compare in (gather, convolution, pooling, crop, columns)
+    for compare in (gather, convolution, pooling, crop, columns, places)
 }

@@ -185,5 +185,23 @@ T atomicAdd(T* address, T value, cpu::Place place = cpu::Place::here()) {
     races_after_atomic();
     return before;
 }
+template <typename T>
+T atomicMin(T* address, T value, cpu::Place place = cpu::Place::here()) {
+    races_atomic(address, sizeof(T), place.file, place.line);
+    const T before = *address;
+    if (value < before) *address = value;
+    races_after_atomic();
+    return before;
+}
+template <typename T>
+T atomicMax(T* address, T value, cpu::Place place = cpu::Place::here()) {
+    races_atomic(address, sizeof(T), place.file, place.line);
+    const T before = *address;
+    if (value > before) *address = value;
+    races_after_atomic();
+    return before;
+}
+
+static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 #pragma GCC visibility pop

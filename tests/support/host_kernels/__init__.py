@@ -262,7 +262,7 @@ def compile_together(kernels: Sequence[Kernel]) -> None:
 READ_FIRST = {
     "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
     "barrier", "accumulated", "averages",
-    "totals", "state", "whole", "moving_mean", "moving_variance", "dgamma", "dbeta",
+    "totals", "state", "whole", "found", "moving_mean", "moving_variance", "dgamma", "dbeta",
 }  # fmt: skip
 
 

@@ -29,7 +29,10 @@ _SOURCES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", *_FLOATS,
 )  # fmt: skip
-_TYPES = {"T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32")}
+_TYPES = {
+    "T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32"),
+    "Held": (*_FLOATS, "int32", "bool"),
+}  # fmt: skip
 
 _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(?:\.\./formulas/)?(\w+\.cuh)"$', re.MULTILINE)
@@ -85,7 +88,8 @@ class Part:
         name: its name in C++.
         file: the ``.cu`` file it stands in.
         mark: which threads must do it together, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
-        template: names of its template parameters: ``T``, ``Source``, ``Out`` or a kind of formula.
+        template: names of its template parameters: ``T``, ``Source``, ``Out``, ``Held`` or a kind
+            of formula.
         parameters: its parameters, in order, without the group of threads.
     """
 

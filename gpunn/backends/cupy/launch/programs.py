@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpunn.backends.contract.backend import Array, NotTraceableError, Step
+from gpunn.backends.contract.places import Check
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
@@ -42,6 +43,7 @@ class CupyProgram:
         self._step = step
         self._traceable = traceable
         self._program: GraphProgram | PersistentProgram | None = None
+        self._checks: list[Check] = []
         self.mode: str | None = None
 
     @property
@@ -64,9 +66,13 @@ class CupyProgram:
         if steps <= 0:
             return
         with self._backend.turn:
-            if self._program is None or self._backend.profiled:
-                self._program = self._choose()
-            self._program.run(steps)
+            program = self._program
+            if program is None or self._backend.profiled:
+                program = self._program = self._choose()
+                self._checks = []
+            program.run(steps)
+            if not self._checks:
+                self._checks = self._backend.checks  # they are to be as long as it is
 
     def _choose(self) -> GraphProgram | PersistentProgram:
         """The program in the first mode, from the fastest on, that the step can take."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
-from gpunn.backends.contract.device import Sending
+from gpunn.backends.contract.device import Own, Sending
+from gpunn.backends.contract.places import Check
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
@@ -53,6 +55,8 @@ class TaskBackend(Backend):
         launch_mode: how programs are launched, see `modes`; None lets the rule there decide.
     """
 
+    stops = False
+
     def __init__(
         self,
         xp: Any,
@@ -74,10 +78,16 @@ class TaskBackend(Backend):
         self._free = free
         self._prepared: dict[Kernel, KernelLauncher] = {}
         self.turn = Turn(stream)
+        self._checks: WeakSet[Check] = WeakSet()  # that its user has asked for
         # On a backend that is one user's own:
         self._captured: list[Array] | None = None  # arrays of what is being captured
         self._traced: list[Task] | None = None  # tasks of the step that is being traced
         self._epilogues = False  # whether products may take some of them as epilogues
+
+    def isolated(self: Own) -> Own:
+        own: Any = super().isolated()
+        own._checks = WeakSet()
+        return own
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         with self.turn:
@@ -106,7 +116,9 @@ class TaskBackend(Backend):
 
     def read(self, array: Array) -> np.ndarray:
         with self.turn:
-            return self._stream.read(array)
+            values = self._stream.read(array)
+            self._complain()
+            return values
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return self._stream.pinned(shape, dtype)
@@ -118,6 +130,25 @@ class TaskBackend(Backend):
     def synchronize(self) -> None:
         with self.turn:
             self._stream.synchronize()
+            self._complain()
+
+    def note_check(self, check: Check) -> None:
+        """Look at what this check has found whenever the device has been waited for."""
+        self._checks.add(check)
+
+    @property
+    def checks(self) -> list[Check]:
+        """Those that are noted: they are as long as somebody has them."""
+        return list(self._checks)
+
+    def _complain(self) -> None:
+        """Raise the error of a check that has found something."""
+        for check in self.checks:
+            found = self._stream.read(check.found)
+            if found[0]:
+                for other in self.checks:  # the steps are over
+                    other.reset()
+                raise check.error(found)
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self._xp.ndarray)

@@ -1,0 +1,133 @@
+"""Rows by the numbers of their places on NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract import Given
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.places import Check
+
+from .program import TracingBackend
+from .trace import without_blas
+
+_MERGING: dict[str, Any] = {"Sum": np.add, "Largest": np.maximum}
+
+
+class NumpyPlaces(TracingBackend):
+    """Rows taken from places and put there; a part of `NumpyBackend`."""
+
+    def _take_rows(self, given: Given) -> None:
+        out, outer, count, inner = given.out, given.outer, given.count, given.inner
+        if not given.n:
+            self._do(np.copyto, out, 0)
+        elif out.size:
+            # Of a set for each of `outer`, places in all of these one behind the other.
+            apart = given.sets > 1
+            axis = (outer * given.n, inner) if apart else (outer, given.n, inner)
+            rows = (outer * count, inner) if apart else (outer, count, inner)
+            numbers = self.scratch((given.sets, count), np.intp, "numbers of places")
+            starts = self._starts(outer, given.n) if apart else None
+            self._do(
+                _take, given.x.reshape(axis), given.places.view(np.uint32), given.n, given.wraps,
+                starts, numbers, out, out.reshape(rows),
+            )  # fmt: skip
+
+    def _scatter_rows(self, given: Given) -> None:
+        rows, out, n, inner = given.rows, given.out, given.n, given.inner
+        if not (rows.size and n):
+            return
+        numbers = self.scratch((given.sets, given.count), np.intp, "numbers of places")
+        elements = self.scratch(rows.shape, np.intp, "elements of rows")
+        starts, columns = self._starts(given.outer, n), self._starts(inner, 1).reshape(-1)
+        self._do(
+            _scatter, _MERGING[given.merging], rows, given.places.view(np.uint32), n, given.wraps,
+            numbers, starts, columns, elements, out,
+        )  # fmt: skip
+
+    def _starts(self, count: int, step: int) -> Array:
+        """(count, 1): 0, step, 2 step ..."""
+        return self.scratch(
+            (count, 1), np.intp, f"steps of {step}",
+            lambda array: np.copyto(array[:, 0], np.arange(count) * step),
+        )  # fmt: skip
+
+    def _check_range(self, given: Given) -> None:
+        self._do(_look, given.x, given.check)
+
+
+def _number(places: Array, n: int, wraps: bool, numbers: Array) -> Array | None:
+    """Write the numbers of places from 0 on; which of them there are, or None if there are all.
+
+    Args:
+        places: as unsigned numbers, of which those below 0 are the largest.
+        n: how many places there are.
+        wraps: whether those below 0 count from the end.
+        numbers: is written.
+    """
+    np.copyto(numbers, places.view(np.int32))
+    if places.max() < n:
+        return None
+    if wraps:
+        numbers[numbers < 0] += n
+    inside = (numbers >= 0) & (numbers < n)
+    if inside.all():
+        return None
+    numbers[~inside] = 0
+    return inside
+
+
+@without_blas
+def _take(
+    x: Array,
+    places: Array,
+    n: int,
+    wraps: bool,
+    starts: Array | None,
+    numbers: Array,
+    out: Array,
+    rows: Array,
+) -> None:
+    inside = _number(places, n, wraps, numbers)
+    if starts is not None:
+        np.add(numbers, starts, out=numbers)
+    # "clip" because "raise" would buffer the output; all are inside.
+    x.take(numbers.reshape(-1), x.ndim - 2, rows, "clip")
+    if inside is not None:
+        out[~np.broadcast_to(inside, out.shape[:2])] = 0
+
+
+@without_blas
+def _scatter(
+    merging: np.ufunc,
+    rows: Array,
+    places: Array,
+    n: int,
+    wraps: bool,
+    numbers: Array,
+    starts: Array,
+    columns: Array,
+    elements: Array,
+    out: Array,
+) -> None:
+    inside = _number(places, n, wraps, numbers)
+    outer, count, inner = rows.shape
+    np.add(numbers, starts, out=elements[:, :, 0])
+    if inner > 1:
+        np.multiply(elements[:, :, :1], inner, out=elements[:, :, :1])
+        np.add(elements[:, :, :1], columns, out=elements)
+    if inside is not None:
+        chosen = np.broadcast_to(inside, (outer, count))
+        elements, rows = elements[chosen], rows[chosen]
+    # One number after the other, in order: so is the fastest way of NumPy.
+    merging.at(out.reshape(-1), elements.reshape(-1), rows.reshape(-1))
+
+
+@without_blas
+def _look(x: Array, check: Check) -> None:
+    if not x.size or (x.min() >= check.low and x.max() <= check.high):
+        return
+    others = x[~((x >= check.low) & (x <= check.high))]
+    raise check.complaint(others.size, float(others.min()), float(others.max()))

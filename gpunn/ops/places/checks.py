@@ -1,0 +1,98 @@
+"""Checks of numbers: of those that are known at once, of the others in each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.places import Check, Complaint
+from gpunn.ops.primitive import Primitive, Work, place_in_user_code
+from gpunn.ops.tensor import Shape, Tensor
+
+
+class PlaceError(IndexError, ValueError):
+    """A number of a place that there is not, among data or in a step."""
+
+
+Kind = Callable[[str], Exception]
+
+
+def checked(x: Tensor, low: float, high: float, what: str, error: Kind = PlaceError) -> Tensor:
+    """``x``, of which each number has to be from ``low`` to ``high``.
+
+    Where the numbers are known, the error comes at once. In a step it comes when they are: on the
+    host before anything behind is computed, and on a card when it is next waited for. It is looked
+    at only where something is computed of the tensor that this gives.
+
+    Args:
+        x: of int32 or floats; NaN is not within the bounds.
+        low, high: the bounds.
+        what: what the numbers are, at the beginning of the message.
+        error: the exception that is raised.
+
+    >>> from gpunn import ops
+    >>> checked(ops.convert_to_tensor([1, 5]), 0, 4, "take: places")
+    Traceback (most recent call last):
+    gpunn.ops.places.checks.PlaceError: take: places must be from 0 to 4; got 5.
+    """
+    where = "" if x.is_constant else place_in_user_code()
+    return _checked(x, low=low, high=high, what=what, where=where, error=error)
+
+
+def _complaint(
+    low: float, high: float, what: str, where: str, error: Kind,
+    count: int, least: float, largest: float,
+) -> Exception:  # fmt: skip
+    got = _told(largest)
+    if count > 1 and least != largest:
+        got = f"{_told(least)} to {got}"
+    if where:
+        got = f"{got} in a step" if count == 1 else f"{got} in a step, {count} such numbers"
+    return error(f"{what} must be from {_told(low)} to {_told(high)}{where}; got {got}.")
+
+
+def _complaint_of(attributes: dict[str, Any]) -> Complaint:
+    return partial(_complaint, *attributes.values())
+
+
+def _told(number: float) -> str:
+    """
+    >>> _told(3.0), _told(2.5), _told(float("nan"))
+    ('3', '2.5', 'nan')
+    """
+    return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
+
+
+class _Checked(Primitive):
+    """The same numbers in the same memory, which are looked at in each step."""
+
+    acts = True
+
+    def _now(
+        self, shape: Shape, dtype: str, inputs: list[Tensor], attributes: dict[str, Any]
+    ) -> np.ndarray:
+        x = np.asarray(inputs[0].value)
+        others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]
+        if others.size:
+            raise _complaint_of(attributes)(others.size, float(others.min()), float(others.max()))
+        return x
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        backend, low, high = computation.backend, y.attributes["low"], y.attributes["high"]
+        check = Check(backend, low, high, _complaint_of(y.attributes))
+        return partial(backend.check_range, out, check)
+
+
+_checked = _Checked(
+    "check",
+    lambda x, **attributes: x,
+    lambda shape, **attributes: shape,
+    lambda dtype, **attributes: dtype,
+    lambda dy, y, x, **attributes: (dy,),
+    view=True,
+)

@@ -1,0 +1,102 @@
+// Rows taken from places, and put where others may be: arrays (outer, n, inner), whose places along
+// the axis in the middle are given by number, as (sets, count). One set is that of each of `outer`.
+#include "../formulas/places.cuh"
+#include "threads.cuh"
+
+// out (outer, count, inner) = x at the places, 0 where there is none
+template <typename Held>
+ELEMENT_PART void take_rows(ThreadGroup threads, const Held* x, const int32* places, int64 sets,
+                            int64 outer, int64 n, int64 count, int64 inner, bool wraps,
+                            ROW_SLICED Held* out) {
+    for (int64 i : threads.elements(outer * count * inner)) {
+        const int64 row = i / inner, o = row / count;
+        const int64 place = place_among(places[sets == 1 ? row - o * count : row], n, wraps);
+        out[i] = place < 0 ? Held(0) : x[(o * n + place - row) * inner + i];
+    }
+}
+
+// into (outer, n, inner), at the places, becomes what the formula makes of it and of the rows
+// (outer, count, inner), one after the other from the first on. Each thread has a column of one of
+// `outer`: for where these are many, or the rows few.
+template <typename Out, template <typename> class Merging>
+ELEMENT_PART void scatter_columns(ThreadGroup threads, const Out* rows, const int32* places,
+                                  int64 sets, int64 outer, int64 count, int64 n, int64 inner,
+                                  bool wraps, Out* into) {
+    for (int64 i : threads.elements(outer * inner)) {
+        const int64 o = i / inner, c = i - o * inner;
+        for (int64 k = 0; k < count; ++k) {
+            const int64 place = place_among(places[sets == 1 ? k : o * count + k], n, wraps);
+            if (place < 0) continue;
+            Out* target = into + (o * n + place) * inner + c;
+            *target = Merging<Out>::of(*target, rows[(o * count + k) * inner + c]);
+        }
+    }
+}
+
+// The same. The places are divided into groups, by the remainder of their number; a block does a
+// group of one of `outer`. It goes over the list of places and notes those of its group, in order;
+// then each of its threads does those columns and places that are its own.
+template <typename Out, template <typename> class Merging>
+BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* places,
+                             int64 sets, int64 outer, int64 count, int64 n, int64 inner,
+                             int64 groups, bool wraps, Out* into) {
+    __shared__ int32 noted_row[BLOCK], noted_place[BLOCK];  // of a part of the list
+    __shared__ int32 noted_by[BLOCK / WARP];                // how many, by each warp
+    const int rank = int(threads.rank), lane = rank % WARP, warp = rank / WARP;
+    int across = 1;
+    while (across < inner && across < BLOCK) across *= 2;
+    const int column = rank % across, own = rank / across, owners = BLOCK / across;
+    for (int64 unit : threads.units(outer * groups)) {
+        const int64 o = unit / groups, group = unit - o * groups;
+        const int32* named = places + (sets == 1 ? 0 : o * count);
+        for (int64 first = 0; first < count; first += BLOCK) {
+            const int64 k = first + rank;
+            const int64 place = k < count ? place_among(named[k], n, wraps) : -1;
+            const bool noted = place >= 0 && place % groups == group;
+            const unsigned by_warp = __ballot_sync(ALL_LANES, noted);
+            if (lane == 0) noted_by[warp] = __popc(by_warp);
+            __syncthreads();  // the part before is done with, too
+            int at = __popc(by_warp & ((1u << lane) - 1)), total = 0;
+            for (int w = 0; w < BLOCK / WARP; ++w) {
+                if (w < warp) at += noted_by[w];
+                total += noted_by[w];
+            }
+            if (noted) {
+                noted_row[at] = rank;
+                noted_place[at] = int32(place);
+            }
+            __syncthreads();
+            for (int64 c = column; c < inner; c += across) {
+                Out* target = nullptr;
+                Out value = Out(0);  // of the target: a place may come many times in turn
+                for (int j = 0; j < total; ++j) {
+                    const int64 next = noted_place[j];
+                    if (next / groups % owners != own) continue;
+                    Out* its = into + (o * n + next) * inner + c;
+                    if (its != target) {
+                        if (target) *target = value;
+                        target = its;
+                        value = *its;
+                    }
+                    value = Merging<Out>::of(
+                        value, rows[(o * count + first + noted_row[j]) * inner + c]);
+                }
+                if (target) *target = value;
+            }
+        }
+    }
+}
+
+// found += how many of x are not from low to high; then, as `rank_of` has them, the least and the
+// largest of these.
+template <typename Out>
+ELEMENT_PART void check_range(ThreadGroup threads, ROW_SLICED const Out* x, int64 n, double low,
+                              double high, int64* found) {
+    for (int64 i : threads.elements(n)) {
+        const double value = double(x[i]);
+        if (value >= low && value <= high) continue;
+        atomicAdd(reinterpret_cast<uint64*>(found), uint64(1));
+        atomicMin(&found[1], rank_of(value));
+        atomicMax(&found[2], rank_of(value));
+    }
+}

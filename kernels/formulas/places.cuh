@@ -1,0 +1,18 @@
+// Places along an axis, and what a number is that is looked at.
+#pragma once
+#include "combinations.cuh"
+
+// Which of n places a number names: below 0 it counts from the end where `wraps` says so. -1 if
+// there is no such place.
+HD int64 place_among(int64 place, int64 n, bool wraps) {
+    if (wraps && place < 0) place += n;
+    return place >= 0 && place < n ? place : -1;
+}
+
+// A whole number for each number, in the same order, so that extremes can be found atomically. NaN
+// is the largest.
+HD int64 rank_of(double x) {
+    if (x != x) return 0x7FFFFFFFFFFFFFFFll;
+    union { double value; int64 bits; } number = {x};
+    return number.bits < 0 ? number.bits ^ 0x7FFFFFFFFFFFFFFFll : number.bits;
+}

@@ -1,0 +1,162 @@
+"""Any index of an array, and comparisons with rows of numbers, in a step: beside NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.testing import assert_array_equal
+from operation_cases.computed import Result, in_steps, weights
+
+from gpunn import ops
+
+SOME = settings(max_examples=120, derandomize=True, database=None)
+MORE = settings(max_examples=1500, derandomize=True, database=None)
+on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
+
+
+@st.composite
+def indices(draw: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """A shape, and what stands between the brackets; arrays of places among it, maybe."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+    of_places = draw(st.booleans())
+    common = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
+    seed = draw(st.integers(0, 2**32 - 1))
+    key: list[Any] = []
+    for n in shape:
+        kinds = ["slice", "whole", "place", *["places"] * (3 * of_places)]
+        kind = draw(st.sampled_from(kinds))
+        if kind == "whole":
+            key.append(slice(None))
+        elif kind == "place":
+            key.append(draw(st.integers(-n, n - 1)))
+        elif kind == "places":
+            random = np.random.default_rng([seed, len(key)])
+            own = tuple(m if random.random() < 0.7 else 1 for m in common)
+            own = own[int(random.random() < 0.3) :]
+            key.append(random.integers(-n, n, own).astype(np.int32))
+        else:
+            ends = st.none() | st.integers(-n - 1, n + 1)
+            step = draw(st.sampled_from([None, 1, 2, -1, -2]))
+            key.append(slice(draw(ends), draw(ends), step))
+    if draw(st.booleans()):
+        del key[draw(st.integers(1, len(key))) :]
+    if draw(st.booleans()):
+        key.insert(draw(st.integers(0, len(key))), Ellipsis)
+    if not any(isinstance(entry, np.ndarray) for entry in key) and draw(st.booleans()):
+        key.insert(draw(st.integers(0, len(key))), None)
+    return shape, key
+
+
+def check_index(shape: tuple[int, ...], key: list[Any], backend: str) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    arrays = [entry for entry in key if isinstance(entry, np.ndarray)]
+
+    def part(x: Any, *places: Any) -> Any:
+        rest = iter(places)
+        return x[tuple(next(rest) if isinstance(e, np.ndarray) else e for e in key)]
+
+    found: Result = in_steps(part, [x, *arrays], backend)
+    expected = x[tuple(key)]
+    assert_array_equal(found.values[0], expected, str(key))
+    (dy,) = weights([expected.shape], "float32", 1)
+    gradient = np.zeros_like(x)
+    np.add.at(gradient, tuple(key), dy)
+    assert_array_equal(found.first[0], gradient, str(key))
+
+
+@on_the_host
+@SOME
+@given(index=indices())
+def test_any_index(index: Any, backend: str) -> None:
+    check_index(index[0], index[1], backend)
+
+
+@pytest.mark.more
+@on_the_host
+@MORE
+@given(index=indices())
+def test_any_more_indices(index: Any, backend: str) -> None:
+    check_index(index[0], index[1], backend)
+
+
+PLACES = [np.array([1, -1, 0, 1], np.int32)] * 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "key"),
+    [
+        ((3, 4, 5), np.s_[:, ::-1, 1:]), ((3, 4, 5), np.s_[::-1, :, 1:]),
+        ((3, 4, 5), np.s_[1:, ::-1]), ((3, 4, 5), np.s_[:, 1:, ::-1]),
+        ((3, 4, 5), np.s_[::-1, 1:2]), ((3, 2, 4, 5), (slice(None), *PLACES)),
+        ((2, 4, 5), tuple(PLACES)), ((2, 4, 5), (PLACES[0], slice(None), PLACES[1])),
+        ((2, 3, 4), (0, slice(1, None), PLACES[0])),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_some_indices(shape: tuple[int, ...], key: Any, backend: str) -> None:
+    check_index(shape, list(key), backend)
+
+
+@pytest.mark.parametrize("entry", [1.0, True, "a", np.float32(1), [0.5], slice(0.0, 2)], ids=repr)
+def test_what_is_no_place_is_refused(entry: Any) -> None:
+    """A truth value, or a number with a fraction, is no place: nothing is cut off."""
+    with pytest.raises(IndexError):
+        _ = ops.ones((2, 3))[entry]
+
+
+@pytest.mark.parametrize(
+    ("start", "shape"), [((2,), (2,)), ((-1,), (1,)), ((0,), (4,)), ((4,), (0,)), ((0, 0), (1,))]
+)
+def test_a_part_beyond_the_end_is_refused(start: Any, shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"slice: .*\(3,\)"):
+        ops.slice(ops.ones((3,)), start, shape)
+
+
+# -- comparisons with a row of numbers, which may be taken for places
+
+
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+ROWS = ([0, 1, 3], [1, 2, 3], [0, 1, 2], [2, 1, 0], [0, 0, 1], [0, 1, 2, 3], [-1, 0, 1], [5])
+
+
+@on_the_host
+@SOME
+@given(
+    row=st.sampled_from(ROWS) | st.lists(st.integers(-2, 5), min_size=1, max_size=5),
+    comparison=st.sampled_from(["equal", *COMPARISONS]),
+    dtype=st.sampled_from(["int32", "float32"]),
+    flat=st.booleans(),
+    turned=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_whole_numbers_beside_a_row(
+    row: list[int], comparison: str, dtype: str, flat: bool, turned: bool, seed: int, backend: str
+) -> None:
+    """Compared, and the truth values calculated with: that is done in one go."""
+    random = np.random.default_rng(seed)
+    n = len(row)
+    x = random.integers(-2, 6, (7, 1 if flat else n)).astype(dtype)
+    factors = random.standard_normal((7, n)).astype(np.float32)
+
+    def ours(x: Any, factors: Any) -> Any:
+        pair = (np.array(row), x) if turned else (x, np.array(row))
+        holds = getattr(ops, comparison)(*pair)
+        return ops.cast(holds, "float32") * factors + ops.where(holds, 1.0, -1.0)
+
+    pair = (np.array(row), x) if turned else (x, np.array(row))
+    holds = getattr(np, comparison)(*pair)
+    expected = holds.astype(np.float32) * factors + np.where(holds, np.float32(1), np.float32(-1))
+    assert_array_equal(in_steps(ours, [x, factors], backend, twice=False).values[0], expected)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_rows_on_each_backend(row: list[int], backend: str) -> None:
+    x = np.arange(-2, 5, dtype=np.int32)[:, None]
+    found = in_steps(
+        lambda x: ops.cast(x == np.array(row), "float32") * 2.0, [x], backend, twice=False
+    )
+    assert_array_equal(found.values[0], 2.0 * (x == np.array(row)))

@@ -1,0 +1,60 @@
+"""Rows by the numbers of their places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.places import Check
+
+from .samples import NUMPY, Sample, on_both
+
+INNER = (1, 3, 40, 300)
+
+
+def rows_of_places(card: Backend, sample: Sample) -> None:
+    """Taken and put there: places below 0, some often, and such as there are not. Bit for bit."""
+    n, rng = sample.columns, sample.rng
+    for dtype in (sample.dtype, "int32", "bool"):
+        for count in (7, 33 + min(sample.rows * 9, 700)):
+            outer, inner = int(rng.integers(1, 4)), int(rng.choice(INNER))
+            sets = int(rng.choice([1, outer]))
+            x = 100 * rng.normal(size=(outer, n, inner))
+            rows = 100 * rng.normal(size=(outer, count, inner))
+            for values in (x, rows):
+                values[rng.random(values.shape) < 0.01] = 0 if dtype == "int32" else np.nan
+            x, rows = x.astype(dtype), rows.astype(dtype)
+            places = (n * rng.normal(size=(sets, count))).astype(np.int32) // 2
+            for wraps in (True, False):
+
+                def move(backend: Backend, a: dict[str, Any], wraps: bool = wraps) -> None:
+                    backend.take_rows(a["x"], a["places"], a["taken"], wraps)
+                    if a["x"].dtype.kind != "b":
+                        backend.scatter_rows("Sum", a["rows"], a["places"], a["sum"], wraps)
+                        backend.scatter_rows("Largest", a["rows"], a["places"], a["most"], wraps)
+
+                both = on_both(
+                    card, move, x=x, rows=rows, places=places, taken=rows, sum=x, most=x
+                )
+                for name, expected in both[0].items():
+                    np.testing.assert_array_equal(both[1][name], expected, name)
+
+
+def checked_numbers(card: Backend, sample: Sample) -> None:
+    """How many are not within the bounds, and the least and the largest of these."""
+    x = sample.numbers()
+    low, high = -float(sample.rng.integers(0, 5)), 3.0
+    for numbers in (np.clip(x, low, high), x, np.clip(x, -99, 99).astype(np.int32)):
+        found = []
+        for backend in (NUMPY, card):
+            check = Check(backend, low, high, lambda *told: ValueError(*told))
+            told: Any = None
+            try:
+                backend.check_range(backend.upload(numbers.copy()), check)
+                backend.synchronize()
+            except ValueError as error:
+                told = error.args
+            found.append(told)
+        np.testing.assert_equal(found[1], found[0])
