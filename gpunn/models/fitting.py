@@ -68,10 +68,10 @@ class FittingModel(PredictingModel):
                 figures so far while it runs; 2 only the line; ``"auto"`` 1 in a terminal or
                 notebook, otherwise 2.
             callbacks: a callback or a list of them.
-            validation_split: share of the rows to validate on.
+            validation_split: share of the rows to validate on, with their ``sample_weight``.
             validation_data: ``(x, y)``, ``(x, y, weight)`` or batches.
             shuffle: whether each epoch visits the rows in a new order.
-            class_weight: factor on the loss by class.
+            class_weight: factor on the loss by class, in training alone.
             sample_weight: factor on the loss by row.
             initial_epoch: epoch to begin with, to go on with a loaded model.
             steps_per_epoch: batches an epoch; all by default.
@@ -126,6 +126,8 @@ class FittingModel(PredictingModel):
                 rows, validation = classes.split(
                     rows, validation_split, validation_strategy, trainer.spec, trainer.seed
                 )
+                if class_weight is not None:  # for training alone, as in Keras
+                    validation = validation.unweighted()
             for argument, given, option, limit in (
                 ("x", rows, "steps_per_epoch", steps),
                 ("validation_data", validation, "validation_steps", validation_steps),
