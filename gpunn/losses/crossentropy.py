@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
 from .loss import BothAtOnce, Loss
-from .rows import row_argmax, row_starts
+from .rows import check_class_number, row_argmax, row_starts
 
 _check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
 
@@ -274,7 +274,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     examples = ({}, {"from_logits": True})
 
     from_logits: bool = False
-    ignore_class: int | None = field(default=None)
+    ignore_class: int | None = field(default=None, check=optional(check_class_number))
     reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
     axis: int = field(default=-1, kw_only=True, placed=True)
     name = "sparse_categorical_crossentropy"
@@ -289,15 +289,21 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if self.ignore_class is None:
             self._rows(backend, y_true, y_pred, values, gradient)
             return
-        xp = backend.xp
-        counted = y_true != self.ignore_class
-        self._rows(backend, xp.where(counted, y_true, 0), y_pred, values, gradient)
-        factor = counted.astype(values.dtype)
-        if self.reduction in ("sum_over_batch_size", "mean"):
-            factor *= len(values) / xp.maximum(factor.sum(), 1)  # a mean over what counts
+        xp, rows = backend.xp, values.shape
+        ignored = backend.scratch(rows, bool, "ignored")
+        labels = backend.scratch(rows, y_true.dtype, "labels")
+        xp.equal(y_true, self.ignore_class, out=ignored)
+        xp.copyto(labels, y_true)
+        xp.copyto(labels, 0, where=ignored)  # a class there is
+        self._rows(backend, labels, y_pred, values, gradient)
+        factor = 1.0
+        if self.reduction in ("sum_over_batch_size", "mean"):  # over what counts
+            factor = len(values) / xp.maximum(len(values) - xp.sum(ignored), 1)
         xp.multiply(values, factor, out=values)
+        xp.copyto(values, 0, where=ignored)  # whatever was predicted there, be it NaN
         if gradient is not None:
-            xp.multiply(gradient, factor[:, None], out=gradient)
+            xp.multiply(gradient, factor, out=gradient)
+            xp.copyto(gradient, 0, where=ignored[:, np.newaxis])
 
     def _rows(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
