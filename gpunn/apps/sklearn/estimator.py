@@ -185,10 +185,8 @@ class GpunnEstimator(BaseEstimator):
                 given["validation_freq"] = self.validation_freq
             y, each = self._columns(values), self._each(weights)
             if large:
-                order = int(check_random_state(seed).randint(2**31)) if self.shuffle else None
-                x: Any = SparseBatches(
-                    X, y, each, batch, order, lambda some: self._scaling(some, self.dtype)
-                )
+                prepare = lambda some: self._scaling(some, self.dtype)  # noqa: E731
+                x: Any = SparseBatches(X, y, each, batch, prepare)
             else:
                 x = self._scaling(X, self.dtype)
                 given |= {"y": y, "sample_weight": each, "batch_size": batch}
