@@ -210,7 +210,7 @@ class StopAfter(_Stopping):
             return None
         if self._last_batch is None:  # the first of this epoch, or of what is left of it
             every = self.model.optimizer.steps_per_update
-            left = (self._first + self.updates) * every - self.model.trainer.batches
+            left = (self._first + self.updates) * every - self.model.optimizer.steps_done
             self._last_batch = batch + max(left, 1) - 1
         return max(batch, self._last_batch)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .data import to_rows
 from .inputs import inputs
-from .py_dataset import PyDataset, Shuffled
+from .py_dataset import PyDataset
 from .rows import Rows
-from .sparse import SparseBatches, is_small, is_sparse
+from .sparse import SparseBatches, is_small, is_sparse, rows_of_a_step
 from .spec import Spec
 
 
@@ -32,12 +34,67 @@ class Batches:
         self.source = source
         self.argument = argument
         self.class_weight = class_weight
-        self.once = hasattr(source, "__next__")
         self._rows(first, 0)
 
-    def __iter__(self) -> Iterator[Rows]:
-        for number, batch in enumerate(iterate(self.source)):
-            yield self._rows(batch, number)
+    @property
+    def once(self) -> bool:
+        """Whether the source can be read only once."""
+        return hasattr(self.source, "__next__")
+
+    def keep(self, limit: int | None) -> None:
+        """Let each pass have the same batches: those of a generator are kept in memory."""
+        if self.once:
+            self.source = Kept(self.source, limit)
+
+    def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[Rows]:
+        """The batches of the pass of this number, from the ``skip``-th on.
+
+        Args:
+            number: of the pass; what chooses its order itself chooses it by that.
+            seed: shuffles what has an order to choose: a `PyDataset`, and sparse rows.
+            skip: batches that the pass had already, when training goes on from a checkpoint.
+
+        Raises:
+            ValueError: if there are not as many.
+        """
+        for count, batch in enumerate(self._items(number, seed, skip), skip):
+            yield self._rows(batch, count)
+
+    def _items(self, number: int, seed: int | None, skip: int) -> Iterator[Any]:
+        source = self.source
+        if hasattr(source, "batches_of_pass"):
+            return iter(source.batches_of_pass(number, seed, skip))
+        if isinstance(source, PyDataset) and seed is not None and not source.endless:
+            order = np.random.default_rng([seed, number]).permutation(len(source))
+            return (source[n] for n in order[skip:].tolist())
+        if is_numbered(source):
+            return items(source, skip)
+        found = items(source)
+        for count in range(skip):
+            if next(found, None) is None:
+                raise ValueError(
+                    f"{self.argument} has {count} batches; the run that goes on had read {skip}. "
+                    f"Give it the data that it had."
+                )
+        return found
+
+    def tell(self, event: str) -> None:
+        """Call the source's ``on_epoch_begin`` or ``on_epoch_end``, if it has one."""
+        if hasattr(self.source, event):
+            getattr(self.source, event)()
+
+    def catch_up(self, epochs: int, passes: int) -> None:
+        """Do what a source was asked for in epochs and passes that are over, so that what it draws
+        at the beginning of each, or at its end, has been drawn. Their batches are not read."""
+        source = self.source
+        draws = not (is_numbered(source) or self.once or hasattr(source, "batches_of_pass"))
+        for number in range(max(epochs, passes)):
+            if number < epochs:
+                self.tell("on_epoch_begin")
+            if number < passes and draws:
+                next(items(source), None)
+            if number < epochs:
+                self.tell("on_epoch_end")
 
     def _rows(self, batch: Any, number: int) -> Rows:
         where = f"{self.argument}, batch {number}: "
@@ -50,47 +107,60 @@ class Batches:
         return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
 
 
-def fed(
-    x: Any, y: Any, weight: Any, size: int, seed: int | None = None, steps: int | None = None
-) -> tuple[Any, Any, Any]:
+class Kept:
+    """The first batches of a generator, kept as they come, so that they can be read again.
+
+    >>> twice = Kept(iter("abc"), 2)
+    >>> [*twice], [*twice]
+    (['a', 'b'], ['a', 'b'])
+    """
+
+    def __init__(self, source: Iterator[Any], limit: int | None) -> None:
+        self._source, self._limit = source, limit
+        self._batches: list[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        number = 0
+        while number != self._limit:
+            if number == len(self._batches):
+                batch = next(self._source, None)
+                if batch is None:
+                    return
+                # A copy: a generator may write the next batch into the same arrays.
+                self._batches.append(copy.deepcopy(batch))
+            yield self._batches[number]
+            number += 1
+
+
+def fed(x: Any, y: Any, weight: Any, size: int, steps: int | None = None) -> tuple[Any, Any, Any]:
     """Data to feed: of sparse rows dense ones, or batches of them, of ``size`` rows or of so many
-    that there are ``steps`` of them; anything else as it came. A ``seed`` shuffles the rows that
-    become batches, and a `PyDataset`."""
-    if isinstance(x, PyDataset) and seed is not None and not x.endless:
-        return Shuffled(x, seed), y, weight
+    that there are ``steps`` of them; anything else as it came."""
     if not is_sparse(x):
         return x, y, weight
     if is_small(x):
         return x.toarray(), y, weight
-    if steps is not None:
-        size = math.ceil(x.shape[0] / steps)
-    return SparseBatches(x, y, weight, size, seed), None, None
+    return SparseBatches(x, y, weight, rows_of_a_step(x, size, steps)), None, None
 
 
-def iterate(source: Any) -> Iterator[Any]:
-    """One pass over batches."""
-    if hasattr(source, "on_epoch_begin"):
-        source.on_epoch_begin()
-    # Not "yield from", which would close a generator that is left early.
-    for batch in _items(source):  # noqa: UP028
-        yield batch
-    if hasattr(source, "on_epoch_end"):
-        source.on_epoch_end()
+def is_numbered(source: Any) -> bool:
+    """Whether batches are had by their number (as of Keras's PyDataset), not by iterating."""
+    return not hasattr(source, "__iter__") and hasattr(source, "__len__")
 
 
-def _items(source: Any) -> Iterator[Any]:
-    """The batches; of a data set with a length and items (as Keras's PyDataset) by their number."""
-    if hasattr(source, "__iter__") or not hasattr(source, "__len__"):
+def items(source: Any, skip: int = 0) -> Iterator[Any]:
+    """The batches of one pass; of what has them by number from ``skip`` on."""
+    if not is_numbered(source):
         return iter(source)
     endless = getattr(source, "endless", False)
-    return (source[number] for number in (itertools.count() if endless else range(len(source))))
+    numbers = itertools.count(skip) if endless else range(skip, len(source))
+    return (source[number] for number in numbers)
 
 
 def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
     """``source`` with its first batch still in it, and that batch."""
     if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
         raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
-    first = next(_items(source), None)
+    first = next(items(source), None)
     if first is None:
         raise ValueError(f"{argument} yields no batch: there is no data.")
     if hasattr(source, "__next__"):
@@ -110,7 +180,11 @@ def check_ends(source: Any, limit: int | None, argument: str, option: str) -> No
 
 def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
     """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
-    for number, batch in enumerate(itertools.islice(iterate(source), limit)):
+    if hasattr(source, "on_epoch_begin"):
+        source.on_epoch_begin()
+    for number, batch in enumerate(itertools.islice(items(source), limit)):
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         where = f"predict, batch {number}: "
         yield inputs(spec, x, where), where
+    if hasattr(source, "on_epoch_end"):
+        source.on_epoch_end()

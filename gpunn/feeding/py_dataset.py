@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunn.common.arguments import check_integer
 
 
@@ -14,12 +12,15 @@ class PyDataset:
 
     A subclass has ``__getitem__(number)``, which gives a batch ``(x, y)`` or ``(x, y, weight)``,
     and ``__len__``, how many there are. ``fit`` takes them in a new order each epoch, unless it is
-    told ``shuffle=False``. Each pass calls ``on_epoch_begin()`` and ``on_epoch_end()``.
+    told ``shuffle=False``. Each epoch calls ``on_epoch_begin()`` and ``on_epoch_end()``, as does
+    each evaluation and prediction; so that a run which goes on from a checkpoint finds what they
+    have drawn, they are called for the epochs before, too.
 
     Args:
         workers, use_multiprocessing, max_queue_size: taken and without effect: batches are made
             one at a time, in the thread that trains.
 
+    >>> import numpy as np
     >>> class Squares(PyDataset):
     ...     def __len__(self):
     ...         return 3
@@ -62,26 +63,8 @@ class PyDataset:
         return self.num_batches is None
 
     def on_epoch_begin(self) -> None:
-        """Called before each pass."""
+        """Called before each epoch."""
 
     def on_epoch_end(self) -> None:
-        """Called behind each pass."""
+        """Called behind each epoch, be it a part of the batches."""
 
-
-class Shuffled:
-    """Its batches, in a new order each pass."""
-
-    def __init__(self, source: PyDataset, seed: int) -> None:
-        self._source, self._random = source, np.random.default_rng(seed)
-        self._order = list(range(len(source)))
-        self.on_epoch_end = source.on_epoch_end
-
-    def on_epoch_begin(self) -> None:
-        self._source.on_epoch_begin()
-        self._order = self._random.permutation(len(self._source)).tolist()
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._source[self._order[index]]

@@ -9,7 +9,7 @@ keeps programs for as long as the `Rows` live that they read.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
@@ -38,12 +38,12 @@ class KeptRows:
     Attributes:
         own: names of the arrays that the user has no reference to: they may be overwritten.
         readers: who reads the rows now.
-        parts: parts of them by first and last row.
+        parts: parts of them, and what they are without weights, by what says which.
     """
 
     own: frozenset[str]
     readers: WeakSet[Any] = field(default_factory=WeakSet)
-    parts: dict[tuple[int, int], Rows] = field(default_factory=dict)
+    parts: dict[Any, Rows] = field(default_factory=dict)
 
 
 def name_of(kind: str, number: int = 0) -> str:
@@ -86,13 +86,21 @@ class Rows:
 
     def part(self, start: int, stop: int) -> Rows:
         """Rows from ``start`` to ``stop``, not copied; of kept rows, the same each time."""
+        return self._part((start, stop), lambda: self._rows(slice(start, stop)))
+
+    def unweighted(self) -> Rows:
+        """The same rows without weights, not copied; of kept rows, the same each time."""
+        arrays = {name: a for name, a in self.arrays.items() if not name.startswith("weights")}
+        return self._part("unweighted", lambda: replace(self, arrays=arrays, kept=None))
+
+    def _part(self, key: Any, made: Callable[[], Rows]) -> Rows:
         if self.kept is None:
-            return self._rows(slice(start, stop))
+            return made()
         parts = self.kept.parts
-        if (start, stop) not in parts:
-            part = parts[start, stop] = self._rows(slice(start, stop))
+        if key not in parts:
+            part = parts[key] = made()
             part.kept = KeptRows(self.kept.own, self.kept.readers)
-        return parts[start, stop]
+        return parts[key]
 
     def take(self, numbers: Array) -> Rows:
         """The rows with these numbers; copied if they are on the device."""

@@ -24,15 +24,19 @@ def is_small(x: Any) -> bool:
     return math.prod(x.shape) * np.dtype(x.dtype).itemsize <= DENSE_BYTES
 
 
+def rows_of_a_step(x: Any, size: int, steps: int | None) -> int:
+    """Rows of a batch: ``size``, or as many as make so many steps."""
+    return size if steps is None else math.ceil(x.shape[0] / steps)
+
+
 class SparseBatches:
-    """Batches ``(x, y, weight)`` of sparse rows, dense one at a time; a new order each pass.
+    """Batches ``(x, y, weight)`` of sparse rows, dense one at a time.
 
     Args:
         x: (rows, columns), sparse.
         y: (rows, ...), or a list of such; or None.
         weight: (rows,), or None.
         size: rows of a batch.
-        seed: of the order; None: as they stand.
         prepare: makes dense rows of sparse ones; by default it is their ``toarray()``.
     """
 
@@ -42,18 +46,16 @@ class SparseBatches:
         y: Any,
         weight: Any,
         size: int,
-        seed: int | None = None,
         prepare: Callable[[Any], np.ndarray] | None = None,
     ) -> None:
         if len(x.shape) != 2:
             raise ValueError(f"x is sparse, of shape {x.shape}; rows and columns are expected.")
-        self._x, self._size, self._seed = x.tocsr(), size, seed
+        self._x, self._size = x.tocsr(), size
         self._several = isinstance(y, list) and all(hasattr(entry, "shape") for entry in y)
         each = y if self._several else [y]
         self._ys = [None if entry is None else read(entry, "y") for entry in each]
         self._weight = None if weight is None else read(weight, "sample_weight")
         self._prepare = prepare or (lambda rows: rows.toarray())
-        self._passes = 0
         for name, array in (*(("y", y) for y in self._ys), ("sample_weight", self._weight)):
             if array is not None and array.shape[:1] != x.shape[:1]:
                 raise ValueError(
@@ -65,11 +67,17 @@ class SparseBatches:
         return math.ceil(self._x.shape[0] / self._size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self.batches_of_pass(0, None)
+
+    def batches_of_pass(
+        self, number: int, seed: int | None, skip: int = 0
+    ) -> Iterator[tuple[Any, ...]]:
+        """The batches of the pass of this number, in an order that follows from it and the seed;
+        without one, of the rows as they stand. The first ``skip`` of them are left out."""
         order = np.arange(self._x.shape[0])
-        if self._seed is not None:
-            np.random.default_rng([self._seed, self._passes]).shuffle(order)
-        self._passes += 1
-        for start in range(0, len(order), self._size):
+        if seed is not None:
+            np.random.default_rng([seed, number]).shuffle(order)
+        for start in range(skip * self._size, len(order), self._size):
             rows = order[start : start + self._size]
             ys = [None if y is None else y[rows] for y in self._ys]
             x = self._prepare(self._x[rows])

@@ -8,17 +8,18 @@ step uses. It takes the logarithm of no small number and divides by none.
 from __future__ import annotations
 
 import copy
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
 from .loss import BothAtOnce, Loss
-from .rows import row_argmax, row_starts
+from .rows import check_class_number, row_argmax, row_starts
 
 _check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
 
@@ -28,10 +29,15 @@ class _Crossentropy(BothAtOnce):
 
     logits_functor: ClassVar[str]
     probabilities_functor: ClassVar[str]
-    parameter_names = ("label_smoothing",)
     label_smoothing = 0.0
+    clipped = False
+    """Whether it stands for a loss of probabilities: logits give the value that those give."""
 
     from_logits: bool = field(default=False)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("label_smoothing", "clipped") if self.from_logits else ("label_smoothing",)
 
     @property
     def predictions(self) -> str:  # type: ignore[override]
@@ -46,9 +52,13 @@ class _Crossentropy(BothAtOnce):
         return self.logits_functor if self.from_logits else self.probabilities_functor
 
     def on_logits(self) -> Loss:
-        """The same loss taking what comes before the softmax or sigmoid."""
+        """The same loss taking what comes before the softmax or sigmoid.
+
+        Its value is that of probabilities kept within [1e-7, 1 - 1e-7], as without fusing; its
+        gradient is that of the whole loss, so that saturated outputs still learn.
+        """
         loss = copy.copy(self)
-        loss.from_logits = True
+        loss.from_logits = loss.clipped = True
         return loss
 
 
@@ -56,7 +66,8 @@ class BinaryCrossentropy(_Crossentropy):
     """l = mean_j -(t log p + (1 - t) log(1 - p)) over the last axis.
 
     On probabilities, p is kept within [1e-7, 1 - 1e-7]. On logits z it is
-    max(z, 0) - z t + log(1 + exp(-|z|)), with the gradient (sigmoid(z) - t) / n.
+    max(z, 0) - z t + log(1 + exp(-|z|)), with the gradient (sigmoid(z) - t) / n, which is also
+    that of a model that ends in sigmoid, wherever p lies.
 
     Args:
         from_logits: whether y_pred holds logits.
@@ -109,7 +120,13 @@ class BinaryCrossentropy(_Crossentropy):
             xp.greater(y_pred, 0.0, out=mask)
             xp.subtract(mask, target, out=a)
             xp.equal(a, 0.0, out=mask)
-            xp.multiply(a, y_pred, out=a)
+            z = y_pred
+            if self.clipped:
+                low, high = _kept(dtype)
+                z = backend.scratch(shape, dtype, "z")
+                xp.clip(y_pred, _logit(low), _logit(high), out=z)
+                xp.maximum(b, -math.log(high), out=b)
+            xp.multiply(a, z, out=a)
             xp.copyto(a, 0.0, where=mask)
             xp.add(b, a, out=b)
             backend.row_sums(b, values)
@@ -143,7 +160,8 @@ class CategoricalCrossentropy(_Crossentropy):
 
     On probabilities, a row is divided by its sum and kept within [1e-7, 1 - 1e-7].
     On logits z, log p_j = z_j - log sum_k exp(z_k), with the largest z subtracted
-    first, and the gradient is softmax(z) sum_j t_j - t.
+    first, and the gradient is softmax(z) sum_j t_j - t, which is also that of a model that ends
+    in softmax, wherever p lies.
 
     Args:
         from_logits: whether y_pred holds logits.
@@ -191,6 +209,8 @@ class CategoricalCrossentropy(_Crossentropy):
                 xp.subtract(p, target, out=gradient)
             xp.log(row, out=row)
             xp.subtract(row, a, out=a)  # -log p
+            if self.clipped:
+                _clip_costs(xp, a)
             # A class that is impossible and not the target costs nothing: 0 * inf = 0.
             zero = backend.scratch(shape, bool, "zero")
             xp.equal(target, 0.0, out=zero)
@@ -254,7 +274,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     examples = ({}, {"from_logits": True})
 
     from_logits: bool = False
-    ignore_class: int | None = field(default=None)
+    ignore_class: int | None = field(default=None, check=optional(check_class_number))
     reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
     axis: int = field(default=-1, kw_only=True, placed=True)
     name = "sparse_categorical_crossentropy"
@@ -269,17 +289,21 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if self.ignore_class is None:
             self._rows(backend, y_true, y_pred, values, gradient)
             return
-        xp = backend.xp
-        counted = y_true != self.ignore_class
-        self._rows(backend, xp.where(counted, y_true, 0), y_pred, values, gradient)
-        factor = counted.astype(values.dtype)
-        if self.reduction in ("sum_over_batch_size", "mean"):
-            factor *= len(values) / xp.maximum(factor.sum(), 1)  # a mean over what counts
+        xp, rows = backend.xp, values.shape
+        ignored = backend.scratch(rows, bool, "ignored")
+        labels = backend.scratch(rows, y_true.dtype, "labels")
+        xp.equal(y_true, self.ignore_class, out=ignored)
+        xp.copyto(labels, y_true)
+        xp.copyto(labels, 0, where=ignored)  # a class there is
+        self._rows(backend, labels, y_pred, values, gradient)
+        factor = 1.0
+        if self.reduction in ("sum_over_batch_size", "mean"):  # over what counts
+            factor = len(values) / xp.maximum(len(values) - xp.sum(ignored), 1)
         xp.multiply(values, factor, out=values)
-        xp.copyto(values, 0.0, where=~counted)  # whatever is predicted there, NaN too
+        xp.copyto(values, 0, where=ignored)  # whatever was predicted there, be it NaN
         if gradient is not None:
-            xp.multiply(gradient, factor[:, None], out=gradient)
-            xp.copyto(gradient, 0.0, where=~counted[:, None])
+            xp.multiply(gradient, factor, out=gradient)
+            xp.copyto(gradient, 0, where=ignored[:, np.newaxis])
 
     def _rows(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
@@ -306,6 +330,8 @@ class SparseCategoricalCrossentropy(_Crossentropy):
                 xp.put(flat, at_label, picked)
             xp.log(sums, out=sums)
             xp.subtract(sums, values, out=values)
+            if self.clipped:
+                _clip_costs(xp, values)
             return
         backend.row_sums(y_pred, row)
         xp.divide(y_pred, row, out=p)
@@ -326,6 +352,22 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
         """hits (rows,) bool = whether the largest prediction is at the label."""
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=hits)
+
+
+def _kept(dtype: Any) -> tuple[float, float]:
+    """The least and the largest that a probability is kept at, in this dtype."""
+    number = np.dtype(dtype).type
+    return float(number(epsilon())), float(number(1.0 - epsilon()))
+
+
+def _logit(p: float) -> float:
+    return math.log(p) - math.log(1.0 - p)
+
+
+def _clip_costs(xp: Any, costs: Array) -> None:
+    """Make of -log p those of probabilities that are kept off 0 and 1; NaN stays."""
+    low, high = _kept(costs.dtype)
+    xp.clip(costs, -math.log(high), -math.log(low), out=costs)
 
 
 def _smoothed(backend: Backend, y_true: Array, smoothing: float, towards: float) -> Array:

@@ -95,6 +95,7 @@ class Loss(Formula):
     predictions: ClassVar[str | None] = None
     link: ClassVar[str | None] = None
     targets: ClassVar[str | None] = None
+    ignore_class = cast("int | None", None)
     axis = -1
 
     name: str | None = field(default=None, kw_only=True, placed=True)
@@ -178,7 +179,10 @@ class Loss(Formula):
         targets = y_true.reshape(-1) if self.sparse else y_true.reshape(rows.shape)
         self.forward_backward(backend, targets, rows, values, None)
         values = values.reshape(y_pred.shape[:-1])
-        return result(reduce_rows(values, sample_weight, self.reduction))
+        counted = None
+        if self.ignore_class is not None and self.reduction == "mean_with_sample_weight":
+            counted = y_true != self.ignore_class
+        return result(reduce_rows(values, sample_weight, self.reduction, counted))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.conversion import convert
+from gpunn.ops.arithmetic import not_equal
+from gpunn.ops.conversion import cast, convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import gradients
@@ -20,6 +21,8 @@ from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, plac
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import trace_of
+
+from .rows import check_labels
 
 
 def on_arrays(loss: Any) -> ArrayFunction:
@@ -125,8 +128,12 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     total = sum_(values)
     if loss.reduction == "sum":
         return total
+    if loss.reduction == "mean_with_sample_weight" and loss.ignore_class is not None:
+        counted = not_equal(reshape(y_true, values.shape), loss.ignore_class)
+        weights = cast(counted, values.dtype) * (1.0 if weights is None else weights)
     if loss.reduction == "mean_with_sample_weight" and weights is not None:
-        return total / sum_(broadcast_to(weights, values.shape))
+        divisor = sum_(broadcast_to(weights, values.shape))
+        return total / where(divisor == 0, 1.0, divisor)  # no weight at all: 0
     return total / max(values.size, 1)
 
 
@@ -134,7 +141,10 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
 
 
 def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
-    """The loss of each row of tensors, by the formula of a built-in loss."""
+    """The loss of each row of tensors, by the formula of a built-in loss.
+
+    A label that is no class is an error where the tensor has numbers, and NaN inside a trace.
+    """
     y_pred = convert(y_pred)
     y_pred = convert(y_pred, floating(y_pred.dtype))
     if not y_pred.ndim:
@@ -159,7 +169,17 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
     if sparse:
         y_true = _known_classes(loss, y_true, width)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
+    known = None
+    if sparse:
+        if targets.value is not None:
+            check_labels(targets.value, width, loss.name, loss.ignore_class)
+        known = (targets >= 0) & (targets < width)
+        if loss.ignore_class is not None:
+            known = known | (targets == loss.ignore_class)
+        targets = where(known, targets, 0)
     values = _loss_of_rows(targets, reshape(y_pred, (rows, width)), loss=loss, formula=formula)
+    if known is not None:  # in a step nobody looks at each label
+        values = where(known, values, math.nan)
     return reshape(values, y_pred.shape[:-1])
 
 

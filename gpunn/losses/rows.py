@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import check_integer
 
 
 def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: str = "") -> None:
@@ -74,8 +75,21 @@ def check_labels(
     return np.ascontiguousarray(labels, np.int32).reshape(labels.shape)
 
 
-def reduce_rows(values: np.ndarray, sample_weight: Any, reduction: str | None) -> Any:
-    """Weigh and reduce the losses of single rows as Keras does."""
+def check_class_number(name: str, value: Any) -> int:
+    """A class number that targets may hold, be it of a class that there is not, as -1."""
+    number = check_integer(name, value, -(2**31))
+    if number >= 2**31:
+        raise ValueError(f"{name} must be below 2**31, as labels are; got {value!r}.")
+    return number
+
+
+def reduce_rows(
+    values: np.ndarray, sample_weight: Any, reduction: str | None, counted: Any = None
+) -> Any:
+    """Weigh and reduce the losses of single rows as Keras does; ``counted`` says which count in a
+    mean by weights, None for all."""
+    if sample_weight is None and counted is not None:
+        sample_weight = np.ones(values.shape, values.dtype)
     if sample_weight is not None:
         weights = np.asarray(sample_weight, values.dtype)
         if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
@@ -95,7 +109,8 @@ def reduce_rows(values: np.ndarray, sample_weight: Any, reduction: str | None) -
     if reduction == "sum":
         return total
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
-        divisor = float(np.broadcast_to(weights, values.shape).sum())
+        weights = np.broadcast_to(weights, values.shape)
+        divisor = float(weights.sum(where=True if counted is None else counted))
     else:
         divisor = values.size
     return total / values.dtype.type(divisor) if divisor else values.dtype.type(0)

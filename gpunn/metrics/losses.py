@@ -11,8 +11,10 @@ import numpy as np
 from gpunn import losses
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.arguments import optional
 from gpunn.common.fields import field
 from gpunn.common.names import snake_case
+from gpunn.losses.rows import check_class_number
 
 from .metric import MeanOfRows
 
@@ -234,8 +236,20 @@ class SparseCategoricalCrossentropy(_LossMetric):
     name: str | None = "sparse_categorical_crossentropy"
     dtype: Any = None
     from_logits: bool = field(default=False)
-    ignore_class: int | None = field(default=None)
+    ignore_class: int | None = field(default=None, check=optional(check_class_number))
     axis: int = field(default=-1)
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        if self.ignore_class is not None and weights is not None:
+            ignored = backend.scratch(weights.shape, bool, "ignored")
+            kept = backend.scratch(weights.shape, weights.dtype, "weights that count")
+            backend.xp.equal(y_true, self.ignore_class, out=ignored)
+            backend.xp.copyto(kept, weights)
+            backend.xp.copyto(kept, 0, where=ignored)
+            weights = kept
+        super().accumulate(backend, y_true, y_pred, weights, state)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch; as in Keras, ignored rows count unless there are weights."""

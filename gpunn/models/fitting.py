@@ -21,6 +21,7 @@ from gpunn.feeding import classes, data
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches, check_ends, fed, peek
 from gpunn.feeding.rows import Rows
+from gpunn.feeding.spec import Spec
 from gpunn.training import loops
 from gpunn.training.programs import Programs
 
@@ -68,10 +69,11 @@ class FittingModel(PredictingModel):
                 figures so far while it runs; 2 only the line; ``"auto"`` 1 in a terminal or
                 notebook, otherwise 2.
             callbacks: a callback or a list of them.
-            validation_split: share of the rows to validate on.
-            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches.
+            validation_split: share of the rows to validate on, with their ``sample_weight``.
+            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches. Each epoch begins with the
+                first of them; those of a generator are kept in memory for that.
             shuffle: whether each epoch visits the rows in a new order.
-            class_weight: factor on the loss by class.
+            class_weight: factor on the loss by class, in training alone.
             sample_weight: factor on the loss by row.
             initial_epoch: epoch to begin with, to go on with a loaded model.
             steps_per_epoch: batches an epoch; all by default.
@@ -107,15 +109,15 @@ class FittingModel(PredictingModel):
         verbose = check_verbose(verbose)
         validation_freq = check_epochs("validation_freq", validation_freq)
         with self._training("fit"):
-            some, order = batch_size or DEFAULT_BATCH, self._seed if shuffle else None
             divided = None if batch_size else steps
-            x, y, sample_weight = fed(x, y, sample_weight, some, order, divided)
+            x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
             trainer, rows = self._source(x, y, sample_weight, class_weight, "fit")
             if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
                 rest = {name: v for name, v in self.trained_on.items() if name != "range"}
                 found = value_range(x)
                 self.trained_on = {"range": found, **rest} if found else rest
             validation: Any = None
+            parted = None
             if validation_data is not None:
                 validation = self._validation_source(validation_data)
             elif validation_split:
@@ -123,9 +125,9 @@ class FittingModel(PredictingModel):
                     raise ValueError(
                         "validation_split needs arrays; x yields batches. Use validation_data."
                     )
-                rows, validation = classes.split(
-                    rows, validation_split, validation_strategy, trainer.spec, trainer.seed
-                )
+                how = validation_split, validation_strategy, trainer.spec
+                parted = partial(_parted, rows, *how, class_weight is None)
+                rows, validation = parted(trainer.seed)
             for argument, given, option, limit in (
                 ("x", rows, "steps_per_epoch", steps),
                 ("validation_data", validation, "validation_steps", validation_steps),
@@ -137,6 +139,8 @@ class FittingModel(PredictingModel):
                         f"{argument} is a generator, which can be read only once: pass {option}, "
                         f"or something that can be iterated anew each epoch."
                     )
+            if isinstance(validation, Batches):
+                validation.keep(validation_steps)
             size = rows_of_a_batch(batch_size, rows, steps)
             feed = loops.Feed(trainer, rows, size, True, bool(shuffle), steps)
             size = rows_of_a_batch(validation_batch, validation, validation_steps)
@@ -164,7 +168,7 @@ class FittingModel(PredictingModel):
                 trainer.train() as programs,
                 feed.at_work(programs) if alone else nullcontext(),
             ):
-                loops.fit(self, programs, feed, check, callback_list, run, validation_freq)
+                loops.fit(self, programs, feed, check, callback_list, run, validation_freq, parted)
             assert self.history is not None
             return self.history
 
@@ -260,6 +264,15 @@ class FittingModel(PredictingModel):
         trainer = self._ready("test_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
         return _result(trainer.evaluations.call(Programs.on_batch, rows), return_dict)
+
+
+def _parted(
+    rows: Rows, fraction: float, strategy: str, spec: Spec, weighs: bool, seed: int
+) -> tuple[Rows, Rows]:
+    """Rows to train on and rows held out; ``weighs``: whether these keep their weights, which
+    those by class do not, as in Keras."""
+    training, validation = classes.split(rows, fraction, strategy, spec, seed)
+    return training, validation if weighs else validation.unweighted()
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

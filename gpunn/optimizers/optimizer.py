@@ -134,13 +134,13 @@ class Optimizer(Formula):
     _control = cast("Control | None", None)
 
     def _rate_now(self) -> Any:
-        """The learning rate, of a schedule its value for the next update.
+        """The learning rate, of a schedule its value for the next batch.
 
         Setting it reaches a captured step too. A schedule takes another one, but, as in
         Keras, no number: the next update would overwrite it.
         """
         rate = self._learning_rate
-        now = rate(self.iterations) if isinstance(rate, LearningRateSchedule) else rate
+        now = rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate
         return LearningRate(now, self)
 
     def _set_rate(self, value: Any) -> None:
@@ -195,15 +195,19 @@ class Optimizer(Formula):
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
-        """What computes rates of the control block anew for each update, by their places."""
+        """What computes rates of the control block anew for each batch, by their places."""
         rate = self._learning_rate
         return {LEARNING_RATE: rate} if isinstance(rate, LearningRateSchedule) else {}
 
     @property
     def iterations(self) -> int:
         """Updates done so far."""
-        steps = 0 if self._control is None else int(self._control.get()[UPDATES])
-        return steps // self.steps_per_update
+        return self.steps_done // self.steps_per_update
+
+    @property
+    def steps_done(self) -> int:
+        """Batches whose gradients it was given so far, which schedules count."""
+        return 0 if self._control is None else int(self._control.get()[UPDATES])
 
     @property
     def steps_per_update(self) -> int:
@@ -274,11 +278,11 @@ class Optimizer(Formula):
                     arena.backend.write(gathered, np.zeros(parameter.shape, arena.dtype))
 
     def write_rates(self) -> None:
-        """Write from the host what the schedules give for the next update."""
+        """Write from the host what the schedules give for the next batch."""
         assert self._control is not None
-        updates = self.iterations
+        steps = self.steps_done
         for place, schedule in self.schedules.items():
-            self._control.set_rate(place, float(schedule(updates)))
+            self._control.set_rate(place, float(schedule(steps)))
 
     def step(self, arena: Arena, control: Control, backend: Backend | None = None) -> None:
         """Ask for the operations that end a step, once ``arena`` has its gradients.
@@ -292,7 +296,7 @@ class Optimizer(Formula):
             backend.clip_gradients(arena, *self.clipping)
         for place, schedule in self.schedules.items():
             if schedule.functor is not None:  # else the host has written the rate
-                backend.schedule(schedule, control, place, self.steps_per_update)
+                backend.schedule(schedule, control, place)
         backend.update(self, arena, control)
         if self.steps_by_norms:
             backend.step_by_norms(self, arena, control)

@@ -63,9 +63,9 @@ class SGD(Optimizer):
 
     @property
     def next_momentum(self) -> float:
-        """For the next update: a number, also where a schedule computes it."""
+        """For the next batch: a number, also where a schedule computes it."""
         momentum = self.momentum
-        return momentum(self.iterations) if isinstance(momentum, LearningRateSchedule) else momentum
+        return momentum(self.steps_done) if isinstance(momentum, LearningRateSchedule) else momentum
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:

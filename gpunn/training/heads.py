@@ -75,6 +75,9 @@ class TargetBuffers:
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
         each = target.rows_per_sample
         self.weights = pool.array(f"weights {k}", (size,) if each == 1 else (size, each), dtype)
+        self.shares = None  # of the rows in the loss, where it divides by the sum of the weights
+        if head.loss.reduction == "mean_with_sample_weight":
+            self.shares = pool.array(f"shares {k}", (self.rows,), dtype)
         width = target.output_shape[-1]
         if target.any_shape:
             width = math.prod(target.output_shape)

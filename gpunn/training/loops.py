@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -59,13 +58,21 @@ class Feed:
         self.position = 0  # rows of the current pass that were used already
         self.began = False
         self.exhausted = False
+        self.passes = 0  # of an evaluation; those of training are the trainer's
         self._resumed = False  # the iterator begins within an epoch
         self._at_work = False
-        self._order: Order | None = None
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
+        # What there was before, of batches: to tell what a run that goes on has had.
+        streams = self.training and isinstance(self.data, Batches)
+        self._before = (self.trainer.passes, self.trainer.batches) if streams else (0, 0)
+        self.read(self.data)
+
+    def read(self, data: Rows | Batches) -> None:
+        """Take these data, before the first of them is used."""
+        self.data = data
+        self._order: Order | None = None
         self._mapped: list[tuple[Any, str]] = []  # memory-mapped arrays, and their names
-        data = self.data
         if isinstance(data, Rows):
             if data.kept is not None:
                 data.kept.readers.add(self)
@@ -87,15 +94,29 @@ class Feed:
     def samples(self) -> int | None:
         return len(self.data) if isinstance(self.data, Rows) else None
 
-    def resume(self, position: int, batches: int) -> None:
-        """Continue the pass that the control block describes, after ``batches`` of an epoch."""
+    def resume(self, position: int, epochs: int, batches: int) -> None:
+        """Continue the pass that the control block describes, after so many epochs of the run and
+        ``batches`` of the next one."""
         if isinstance(self.data, Rows):
             if not 0 <= position <= len(self.data):
                 raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
             if batches or 0 < position < len(self.data):
                 self.position, self.began = position, True
-        elif batches:
-            self._iterator, self._resumed = itertools.islice(iter(self.data), batches, None), True
+            return
+        trainer, data, done = self.trainer, self.data, self.trainer.batches
+        passes = trainer.passes - self._before[0]  # that this run had begun
+        if not passes:
+            return
+        data.catch_up(epochs, passes - 1)
+        skip = done - (self._before[1] if data.once else trainer.pass_began)
+        self._iterator = data.begin(trainer.passes - 1, self._seed, skip)
+        self._resumed = batches > 0
+
+    def catch_up(self, evaluations: int) -> None:
+        """Go on after so many evaluations of the run."""
+        self.passes = evaluations
+        if isinstance(self.data, Batches):
+            self.data.catch_up(evaluations, evaluations)
 
     def restart(self) -> None:
         """Begin the next epoch with the first row or batch, if the source can be read again."""
@@ -103,18 +124,23 @@ class Feed:
         if isinstance(self.data, Batches) and not self.data.once:
             self._iterator = None
 
+    @property
+    def _seed(self) -> int | None:
+        """Of the order: that of the run, which a checkpoint brings."""
+        return self.trainer.seed if self.shuffle else None
+
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         """The pieces of one epoch: at most ``limit`` steps, and at most those of a pass."""
         if isinstance(self.data, Rows):
             yield from self._row_pieces(programs, limit)
         else:
-            yield from self._stream_pieces(limit)
+            yield from self._stream_pieces(programs, limit)
 
     def _row_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Rows)
         rows = len(self.data)
         if self._order is None:
-            self._order = self.data.order(self.trainer.seed if self.shuffle else None)
+            self._order = self.data.order(self._seed)
         if not self.began:
             self._begin_pass(programs)
         left = math.inf if limit is None else limit
@@ -152,22 +178,34 @@ class Feed:
         """Free what the data take of the device's memory."""
         self._chunks = None
 
-    def _stream_pieces(self, limit: int | None) -> Iterator[Piece]:
+    def _stream_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Batches)
+        self.data.tell("on_epoch_begin")
         count = 0
         resumed, self._resumed = self._resumed, False
         while limit is None or count < limit:
             begins = self._iterator is None
-            self._iterator = self._iterator or iter(self.data)
+            self._iterator = self._iterator or self._begin_stream(programs, self.data)
             rows = next(self._iterator, None)
             if rows is None:
                 self._iterator = None
                 self.exhausted = self.data.once
                 if count or begins or resumed or self.exhausted:
-                    return
+                    break
                 continue  # the last epoch used the last batch: begin from the start
             yield rows, 1, len(rows)
             count += 1
+        self.data.tell("on_epoch_end")
+
+    def _begin_stream(self, programs: Programs, data: Batches) -> Iterator[Rows]:
+        if not self.training:
+            self.passes += 1
+            return data.begin(self.passes - 1)
+        trainer = self.trainer
+        programs.control.begin_pass(trainer.passes)
+        trainer.pass_began = trainer.batches
+        trainer.passes += 1
+        return data.begin(trainer.passes - 1, self._seed)
 
     @contextmanager
     def at_work(self, programs: Programs) -> Iterator[None]:
@@ -258,9 +296,11 @@ def fit(
     callbacks: Any,
     epochs: range,
     validation_freq: Any,
+    parted: Callable[[int], tuple[Rows, Rows]] | None = None,
 ) -> None:
-    """Train for these epochs, and call the callbacks."""
-    trainer = feed.trainer
+    """Train for these epochs, and call the callbacks; ``parted`` gives the rows of both feeds for
+    a seed, if it parts one data set."""
+    trainer, seed = feed.trainer, feed.trainer.seed
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
@@ -270,8 +310,17 @@ def fit(
     first_batch, warned = 0, False
     if model.resume_from is not None:
         first_epoch, first_batch = model.resume_from
+        if parted is not None and trainer.seed != seed:  # the run that goes on had another one
+            assert validation is not None
+            rows, held_out = parted(trainer.seed)
+            feed.read(rows)
+            validation.read(held_out)
+            callbacks.set_data(rows, held_out)
+        done = range(epochs.start, first_epoch)
         epochs = range(first_epoch, epochs.stop)
-        feed.resume(int(trainer.control.get()[POSITION]), first_batch)
+        feed.resume(int(trainer.control.get()[POSITION]), len(done), first_batch)
+        if validation is not None:
+            validation.catch_up(sum(_validates(epoch, validation_freq) for epoch in done))
     for epoch in epochs:
         if not first_batch:
             programs.reset_totals()

@@ -81,8 +81,10 @@ class HeadLoss:
         self._weights = buffers.weights.reshape(-1) if weighted else None  # (rows,)
         if weighted and head.loss.has_call:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
-        reduction = head.loss.reduction
-        self._normalizes = weighted and reduction == "mean_with_sample_weight"
+        reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
+        # Of a mean by weights, the weights times a number: metrics read them as they came.
+        divides = weighted or self._ignored is not None
+        self._shares = buffers.shares if divides else None
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
         counted = any(m.counted_by_loss for m in head.measures)
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
@@ -92,21 +94,27 @@ class HeadLoss:
         ]
 
     def normalize_weights(self) -> None:
-        """Make the mean of the weights 1, where the loss asks for that."""
-        if self._normalizes:
-            xp, weights = self._backend.xp, self._weights
-            total = xp.sum(weights)
-            total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-            xp.multiply(weights, self._buffers.rows / total, out=weights)
+        """Make the mean of the rows' shares 1, where the loss asks for that."""
+        if self._shares is None:
+            return
+        backend, xp, shares = self._backend, self._backend.xp, self._shares
+        xp.copyto(shares, 1.0 if self._weights is None else self._weights)
+        if self._ignored is not None:
+            ignored = backend.scratch(shares.shape, bool, "ignored")
+            xp.equal(self._buffers.y_true, self._ignored, out=ignored)
+            xp.copyto(shares, 0, where=ignored)
+        total = xp.sum(shares)
+        total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
+        xp.multiply(shares, self._buffers.rows / total, out=shares)
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
         backend, buffers, head = self._backend, self._buffers, self._head
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
+        weights = self._weights if self._shares is None else self._shares
         backend.loss(
-            head.loss, buffers.y_true, buffers.y_pred, self._weights, self._scale, gradient,
-            self.sums,
-        )  # fmt: skip
+            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums
+        )
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
         for targets, labels in buffers.labels:

@@ -33,6 +33,7 @@ class Trainer(Objective):
         super().__post_init__(*compiled)
         optimizer, arena = self.optimizer, self.arena
         self.passes = 0  # passes over the data begun so far
+        self.pass_began = 0  # batches before the present one, where batches come from outside
         self._treatments: list[tuple[Any, ...]] = []
         self.training = Programs(self, True)
         self.control = self.training.control
@@ -124,6 +125,7 @@ class Trainer(Objective):
         document = {
             "seed": self.seed,
             "passes": self.passes,
+            "pass_began": self.pass_began,
             "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
         }
         return tensors, document
@@ -158,13 +160,15 @@ class Trainer(Objective):
         kept = {
             "seed": Integer(0, 2**64 - 1),
             "passes": Integer(),
+            "pass_began": Integer(),
             "learning_rate": Number(0, finite=True, or_none=own_document["learning_rate"] is None),
         }
-        document = check(kept, document, "training/values")
-        self._check_counters(tensors["counters"], document["passes"])
+        document = check(kept, {"pass_began": 0, **document}, "training/values")
+        self._check_counters(tensors["counters"], document)
         self._check_totals(tensors["totals"])
         self._check_slots(tensors)
         self.seed, self.passes = document["seed"], document["passes"]
+        self.pass_began = document["pass_began"]
         if self.optimizer is not None and self.optimizer.fixed_learning_rate is not None:
             self.optimizer.learning_rate = document["learning_rate"]
         write = self.backend.write
@@ -175,7 +179,7 @@ class Trainer(Objective):
         self.forget_programs()
 
     @staticmethod
-    def _check_counters(counters: np.ndarray, passes: int) -> None:
+    def _check_counters(counters: np.ndarray, values: Mapping[str, Any]) -> None:
         place = "training/tensors/counters"
         found = check(COUNTED, dict(zip(NAMES, counters.tolist(), strict=False)), place)
         if counters[len(NAMES) :].any():
@@ -186,6 +190,11 @@ class Trainer(Objective):
             raise ValueError(
                 f"the entry '{place}/bad_batch' is {found['bad_batch']}, of {found['batches']} "
                 f"batches."
+            )
+        passes, began = values["passes"], values["pass_began"]
+        if began > found["batches"]:
+            raise ValueError(
+                f"the entry 'training/values/pass_began' is {began}, of {found['batches']} batches."
             )
         if not passes - 1 <= found["pass"] <= passes:  # the current one was begun last
             raise ValueError(

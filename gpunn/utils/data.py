@@ -31,6 +31,7 @@ experimental = SimpleNamespace(
 )  # fmt: skip
 
 Length = float | None  # of a data set: a whole number, infinity, or not known
+Pass = tuple[int, ...]  # the number of a pass, and of each inner one of what is repeated
 
 
 class Dataset(Samples):
@@ -41,7 +42,7 @@ class Dataset(Samples):
     are taken and change nothing.
 
     Args:
-        begin: called for each pass, gives the samples one after the other.
+        begin: called for each pass with its number, gives the samples one after the other.
         length: how many; infinity, or None if that is not known.
 
     >>> squares = Dataset.range(5).map(lambda n: n * n).batch(2)
@@ -49,9 +50,10 @@ class Dataset(Samples):
     ([[0, 1], [4, 9], [16]], 3)
     """
 
-    def __init__(self, begin: Callable[[], Iterator[Any]], length: Length = None) -> None:
+    def __init__(self, begin: Callable[[Pass], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin
         self._length = length
+        self._passes = itertools.count()  # begun by iterating
         self._mapped: tuple[Dataset, Callable[..., Any]] | None = None  # what `map` was given
 
     # -- where samples come from
@@ -66,13 +68,13 @@ class Dataset(Samples):
             raise ValueError(f"arrays of as many rows are expected; got the shapes {shapes}.")
         (rows,) = lengths
         assert rows is not None
-        return Dataset(lambda: (each(whole, itemgetter(i)) for i in range(rows)), rows)
+        return Dataset(lambda at: (each(whole, itemgetter(i)) for i in range(rows)), rows)
 
     @staticmethod
     def from_tensors(tensors: Any, name: str | None = None) -> Dataset:
         """One sample: these arrays."""
         whole = each(tensors, array_of)
-        return Dataset(lambda: iter([whole]), 1)
+        return Dataset(lambda at: iter([whole]), 1)
 
     @staticmethod
     def from_generator(
@@ -88,7 +90,7 @@ class Dataset(Samples):
             raise TypeError(f"generator must be a function that yields samples; got {generator!r}.")
         dtypes = None if output_types is None else leaves(output_types)
 
-        def begin() -> Iterator[Any]:
+        def begin(at: Pass) -> Iterator[Any]:
             for given in generator(*args):
                 sample = each(given, array_of)
                 if dtypes is not None:
@@ -103,7 +105,7 @@ class Dataset(Samples):
         """The whole numbers of Python's ``range``."""
         numbers = range(*(int(n) for n in args))
         dtype = np.dtype(output_type or "int64")
-        return Dataset(lambda: (np.asarray(n, dtype) for n in numbers), len(numbers))
+        return Dataset(lambda at: (np.asarray(n, dtype) for n in numbers), len(numbers))
 
     @staticmethod
     def zip(*datasets: Any, name: str | None = None) -> Dataset:
@@ -111,7 +113,7 @@ class Dataset(Samples):
         parts = tuple(datasets[0]) if len(datasets) == 1 else datasets
         lengths = [part._length for part in parts]
         known = None if None in lengths else min(n for n in lengths if n is not None)
-        return Dataset(lambda: zip(*(part._begin() for part in parts), strict=False), known)
+        return Dataset(lambda at: zip(*(part._begin(at) for part in parts), strict=False), known)
 
     @staticmethod
     def sample_from_datasets(
@@ -128,11 +130,11 @@ class Dataset(Samples):
             raise ValueError(f"weights: one of at least 0 for each data set; got {weights!r}.")
         given = check_seed("seed", seed)
         first = draw_seed() if given is None else given
-        passes = itertools.count() if rerandomize_each_iteration is not False else None
+        again = rerandomize_each_iteration is not False
 
-        def begin() -> Iterator[Any]:
-            draw = np.random.default_rng([first, 0 if passes is None else next(passes)])
-            sources, left = [data._begin() for data in datasets], chances.copy()
+        def begin(at: Pass) -> Iterator[Any]:
+            draw = np.random.default_rng([first, *(at if again else (0,))])
+            sources, left = [data._begin(at) for data in datasets], chances.copy()
             while left.sum() > 0:
                 which = draw.choice(len(sources), p=left / left.sum())
                 try:
@@ -153,8 +155,8 @@ class Dataset(Samples):
     ) -> Dataset:  # fmt: skip
         """What a function gives for each sample, whose parts it is given as arguments."""
 
-        def begin() -> Iterator[Any]:
-            return (each(call(map_func, sample), array_of) for sample in self._begin())
+        def begin(at: Pass) -> Iterator[Any]:
+            return (each(call(map_func, sample), array_of) for sample in self._begin(at))
 
         made = Dataset(begin, self._length)
         made._mapped = self, map_func
@@ -162,21 +164,22 @@ class Dataset(Samples):
 
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """The samples for which a function says true."""
-        return Dataset(lambda: (s for s in self._begin() if bool(call(predicate, s))))
+        return Dataset(lambda at: (s for s in self._begin(at) if bool(call(predicate, s))))
 
     def flat_map(self, map_func: Callable[..., Dataset], name: str | None = None) -> Dataset:
         """The samples of the data sets that a function makes of each sample, joined."""
 
-        def begin() -> Iterator[Any]:
-            for sample in self._begin():
-                yield from call(map_func, sample)._begin()
+        def begin(at: Pass) -> Iterator[Any]:
+            for sample in self._begin(at):
+                yield from call(map_func, sample)._begin(at)
 
         return Dataset(begin)
 
     def enumerate(self, start: int = 0, name: str | None = None) -> Dataset:
         """Pairs of a number from ``start`` on and a sample."""
         return Dataset(
-            lambda: ((np.asarray(n), s) for n, s in enumerate(self._begin(), start)), self._length
+            lambda at: ((np.asarray(n), s) for n, s in enumerate(self._begin(at), start)),
+            self._length,
         )
 
     def apply(self, transformation_func: Callable[[Dataset], Dataset]) -> Dataset:
@@ -193,8 +196,8 @@ class Dataset(Samples):
         size = check_integer("batch_size", batch_size, 1)
         length = _divided(self._length, size, drop_remainder)
 
-        def begin() -> Iterator[Any]:
-            samples = self._begin()
+        def begin(at: Pass) -> Iterator[Any]:
+            samples = self._begin(at)
             while group := list(itertools.islice(samples, size)):
                 if len(group) == size or not drop_remainder:
                     yield joined(group, stacked)
@@ -217,8 +220,8 @@ class Dataset(Samples):
         shift = check_integer("shift", shift, 1, None) or size
         stride = check_integer("stride", stride, 1)
 
-        def begin() -> Iterator[Any]:
-            samples = self._begin()
+        def begin(at: Pass) -> Iterator[Any]:
+            samples = self._begin(at)
             seen: list[Any] = []
             span = (size - 1) * stride + 1
             while True:
@@ -226,7 +229,7 @@ class Dataset(Samples):
                 inside = seen[:span:stride]
                 if not inside or (drop_remainder and len(inside) < size):
                     return
-                yield joined(inside, lambda part: Dataset(lambda: iter(part), len(part)))
+                yield joined(inside, lambda part: Dataset(lambda at: iter(part), len(part)))
                 skipped = shift - len(seen)
                 seen = seen[shift:]
                 if skipped > 0:
@@ -255,11 +258,11 @@ class Dataset(Samples):
         size = check_integer("buffer_size", buffer_size, 1)
         given = check_seed("seed", seed)
         first = draw_seed() if given is None else given
-        passes = itertools.count() if reshuffle_each_iteration in (None, True) else None
+        again = reshuffle_each_iteration in (None, True)
 
-        def begin() -> Iterator[Any]:
-            draw = np.random.default_rng([first, 0 if passes is None else next(passes)])
-            samples = self._begin()
+        def begin(at: Pass) -> Iterator[Any]:
+            draw = np.random.default_rng([first, *(at if again else (0,))])
+            samples = self._begin(at)
             held = list(itertools.islice(samples, size))
             for sample in samples:
                 place = draw.integers(len(held))
@@ -277,19 +280,20 @@ class Dataset(Samples):
         count = check_integer("count", count, 0)
         length = 0 if not count else None if self._length is None else self._length * count
 
-        def begin() -> Iterator[Any]:
-            for _ in range(count):
-                yield from self._begin()
+        def begin(at: Pass) -> Iterator[Any]:
+            for number in range(count):
+                yield from self._begin((*at, number))
 
         return Dataset(begin, length)
 
-    def _without_end(self) -> Iterator[Any]:
-        empty = False
-        while not empty:
+    def _without_end(self, at: Pass) -> Iterator[Any]:
+        for number in itertools.count():
             empty = True
-            for sample in self._begin():
+            for sample in self._begin((*at, number)):
                 empty = False
                 yield sample
+            if empty:
+                return
 
     def take(self, count: int, name: str | None = None) -> Dataset:
         """The first samples; all for -1."""
@@ -297,7 +301,7 @@ class Dataset(Samples):
             return self
         count = check_integer("count", count, 0)
         length = None if self._length is None else min(self._length, count)
-        return Dataset(lambda: itertools.islice(self._begin(), count), length)
+        return Dataset(lambda at: itertools.islice(self._begin(at), count), length)
 
     def skip(self, count: int, name: str | None = None) -> Dataset:
         """All but the first samples; none for -1."""
@@ -305,26 +309,27 @@ class Dataset(Samples):
             return self.take(0)
         count = check_integer("count", count, 0)
         length = None if self._length is None else max(0, self._length - count)
-        return Dataset(lambda: itertools.islice(self._begin(), count, None), length)
+        return Dataset(lambda at: itertools.islice(self._begin(at), count, None), length)
 
     def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
         """These samples, then those of another data set."""
         lengths = self._length, dataset._length
         length = None if None in lengths else sum(n for n in lengths if n is not None)
-        return Dataset(lambda: itertools.chain(self._begin(), dataset._begin()), length)
+        return Dataset(lambda at: itertools.chain(self._begin(at), dataset._begin(at)), length)
 
     def cache(self, filename: str = "", name: str | None = None) -> Dataset:
-        """The samples as the first whole pass gave them, kept in memory."""
+        """The samples as the first pass gives them, kept in memory once it has been read to its
+        end."""
         if filename:
             raise ValueError(f"cache keeps samples in memory, not in a file; got {filename!r}.")
         kept: list[list[Any]] = []
 
-        def begin() -> Iterator[Any]:
+        def begin(at: Pass) -> Iterator[Any]:
             if kept:
                 yield from kept[0]
                 return
             seen = []
-            for sample in self._begin():
+            for sample in self._begin((0,)):
                 seen.append(sample)
                 yield sample
             kept[:] = [seen]
@@ -338,11 +343,20 @@ class Dataset(Samples):
     # -- read
 
     def __iter__(self) -> Iterator[Any]:
-        return (each(sample, tensor_of) for sample in self._begin())
+        return self.batches_of_pass(next(self._passes))
+
+    def batches_of_pass(
+        self, number: int, seed: int | None = None, skip: int = 0
+    ) -> Iterator[Any]:
+        """What iterating gives in the pass of this number, from the ``skip``-th on. `fit` asks for
+        its passes so, and finds them again when it goes on from a checkpoint; the order is the data
+        set's own, whatever the ``seed``."""
+        samples = itertools.islice(self._begin((number,)), skip, None)
+        return (each(sample, tensor_of) for sample in samples)
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """The samples as arrays of NumPy."""
-        return self._begin()
+        return self._begin((next(self._passes),))
 
     def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any]) -> Any:
         """What a function of what it gave last and a sample gives at the end."""

@@ -31,9 +31,10 @@ void metric(const T* predictions, const T* targets, const int32* labels, const T
             } else {
                 for (int l = 0; l < group.rows; ++l, y += classes) {
                     int64 count = 0;
-                    for (int64 c = 0; c < classes; ++c)
+                    const bool known = metric.knows(truth[l], classes);
+                    for (int64 c = 0; known && c < classes; ++c)
                         count += metric.counts(y[c], c, y, truth[l]);
-                    values[l] = T(metric.hit(count));
+                    values[l] = T(known && metric.hit(count));
                 }
             }
         } else {

@@ -1,4 +1,4 @@
-// Rates that change from update to update, by a formula of the number of updates.
+// Rates that change from step to step, by a formula of the number of steps.
 #include "../formulas/control.cuh"
 #include "../formulas/schedules.cuh"
 #include "formulas.hpp"
@@ -6,11 +6,10 @@
 
 namespace {
 
-// rates[place] = the schedule's value for the update to come; one is done every so many steps.
+// rates[place] = the schedule's value for the step to come.
 template <class Schedule>
-void schedule(const double* parameters, const int64* counters, int64 every, double* rates,
-              int64 place) {
-    rates[place] = Schedule::value(parameters, double(counters[UPDATES] / every));
+void schedule(const double* parameters, const int64* counters, double* rates, int64 place) {
+    rates[place] = Schedule::value(parameters, double(counters[UPDATES]));
 }
 
 const Registration registration([] {

@@ -22,9 +22,10 @@ ROW_PART void metric_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
         } else if constexpr (Metric<T>::by_rank) {
             const int64 truth = t ? row_largest(t, classes, lane).place : label;
             int64 count = 0;
-            for (int64 c = lane; c < classes; c += WARP)
+            const bool known = metric.knows(truth, classes);  // alike in the whole warp
+            for (int64 c = lane; known && c < classes; c += WARP)
                 count += metric.counts(y[c], c, y, truth);
-            value = T(metric.hit(warp_sum(count)));
+            value = T(known && metric.hit(warp_sum(count)));
         } else {
             for (int64 c = lane; c < classes; c += WARP)
                 value += metric.value(t ? t[c] : T(c == label), y[c]);

@@ -1,11 +1,11 @@
-// Rates that change from update to update, by a formula of the number of updates.
+// Rates that change from step to step, by a formula of the number of steps.
 #include "../formulas/control.cuh"
 #include "../formulas/schedules.cuh"
 #include "threads.cuh"
 
-// rate = the schedule's value for the update to come; one is done every so many steps.
+// rate = the schedule's value for the step to come.
 template <class Schedule>
 LAST_PART void schedule(ThreadGroup threads, const double* parameters, const int64* counters,
-                        int64 every, double* rate) {
-    if (threads.rank == 0) *rate = Schedule::value(parameters, double(counters[UPDATES] / every));
+                        double* rate) {
+    if (threads.rank == 0) *rate = Schedule::value(parameters, double(counters[UPDATES]));
 }

@@ -29,6 +29,17 @@ template <typename T> struct HalfSquaredError : Loss {
 // Probabilities are kept this far from 0 and 1, and divisors from 0, as in Keras.
 template <typename T> HD T margin() { return T(1e-7); }
 
+// The costs -log p of probabilities that are kept so, and the logits log(p / (1 - p)). In float the
+// largest p is 1 - 2^-23: 1 - 1e-7 rounded.
+template <typename T> HD T least_cost() {
+    return sizeof(T) == 4 ? T(1.1920929665620916e-07) : T(1.0000000494736474e-07);
+}
+template <typename T> HD T largest_cost() { return T(16.11809565095832); }
+template <typename T> HD T least_logit() { return T(-16.118095550958316); }
+template <typename T> HD T largest_logit() {
+    return sizeof(T) == 4 ? T(15.942385033669446) : T(16.11809555148467);
+}
+
 // l = -mean (t log p + (1 - t) log(1 - p)), p = y kept off 0 and 1
 template <typename T> struct BinaryCrossentropy : Loss {
     enum { LABEL_SMOOTHING };
@@ -49,17 +60,25 @@ template <typename T> struct BinaryCrossentropy : Loss {
     }
 };
 
-// The same from logits: l = mean (max(z, 0) - z t + log(1 + exp(-|z|))), slope sigmoid(z) - t
+// The same from logits: l = mean (max(z, 0) - z t + log(1 + exp(-|z|))), slope sigmoid(z) - t.
+// `clipped`: the value, not the slope, is that of probabilities kept off 0 and 1.
 template <typename T> struct SigmoidCrossentropy : Loss {
-    enum { LABEL_SMOOTHING };
-    T smoothing;
+    enum { LABEL_SMOOTHING, CLIPPED };
+    T smoothing, low, high, least;
     HD explicit SigmoidCrossentropy(const double* parameters)
-        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
+        : smoothing(T(parameters[LABEL_SMOOTHING])), low(math::minus_infinity<T>()), high(-low),
+          least(T(0)) {
+        if (parameters[CLIPPED] == 0) return;
+        low = least_logit<T>();
+        high = largest_logit<T>();
+        least = least_cost<T>();
+    }
     HD T target(T t, T) const { return t * (T(1) - smoothing) + T(0.5) * smoothing; }
     HD T value(T t, T z, const Row<T>& row) const {
         const T factor = z > T(0) ? T(1) - t : -t;  // 0 times infinity is 0 here
-        const T linear = factor == T(0) ? T(0) : factor * z;
-        return (linear + math::log1p(math::exp(-math::abs(z)))) / row.classes;
+        const T linear = factor == T(0) ? T(0) : factor * math::clip(z, low, high);
+        const T rest = math::log1p(math::exp(-math::abs(z)));
+        return (linear + (rest < least ? least : rest)) / row.classes;
     }
     HD T slope(T t, T z, const Row<T>& row) const { return (math::sigmoid(z) - t) / row.classes; }
 };
@@ -90,18 +109,24 @@ template <typename T> struct CategoricalCrossentropy : Loss {
 };
 
 // The same from logits: l = sum t (log sum exp(z - m) - (z - m)) with m the largest z, so that
-// no exponent is above 0; slope softmax(z) sum t - t
+// no exponent is above 0; slope softmax(z) sum t - t. `clipped` as above.
 template <typename T> struct SoftmaxCrossentropy : Loss {
-    enum { LABEL_SMOOTHING };
+    enum { LABEL_SMOOTHING, CLIPPED };
     static constexpr bool whole_row = true;
-    T smoothing;
+    T smoothing, least, most;
     HD explicit SoftmaxCrossentropy(const double* parameters)
-        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
+        : smoothing(T(parameters[LABEL_SMOOTHING])), least(math::minus_infinity<T>()),
+          most(-least) {
+        if (parameters[CLIPPED] == 0) return;
+        least = least_cost<T>();
+        most = largest_cost<T>();
+    }
     HD T target(T t, T classes) const { return t * (T(1) - smoothing) + smoothing / classes; }
     HD T term(T z, T maximum) const { return math::exp(z - maximum); }
     HD T mass(T t, T, const Row<T>&) const { return t; }
     HD T value(T t, T z, const Row<T>& row) const {
-        return t == T(0) ? T(0) : t * (math::log(row.sum) - (z - row.maximum));
+        const T cost = math::log(row.sum) - (z - row.maximum);  // -log p
+        return t == T(0) ? T(0) : t * math::clip(cost, least, most);
     }
     HD T slope(T t, T z, const Row<T>& row) const {
         return row.mass * math::exp(z - row.maximum) / row.sum - t;

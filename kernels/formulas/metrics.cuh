@@ -66,8 +66,8 @@ template <typename T> struct SparseCategoricalAccuracy : Metric {
     HD explicit SparseCategoricalAccuracy(const double*) {}
 };
 
-// Fewer than k predictions are larger than that at the label; or, of sorted class numbers in place
-// of predictions, the label is among the first k.
+// Fewer than k predictions are larger than that at the label, if it is one of the classes; or, of
+// sorted class numbers in place of predictions, the label is among the first k.
 template <typename T> struct TopK : Metric {
     enum { K, FROM_SORTED_IDS };
     static constexpr bool by_rank = true;
@@ -75,6 +75,10 @@ template <typename T> struct TopK : Metric {
     bool sorted;
     HD explicit TopK(const double* parameters)
         : k(int64(parameters[K])), sorted(parameters[FROM_SORTED_IDS] != 0) {}
+    // Whether there is a prediction at the label, or none is needed: else nothing is counted.
+    HD bool knows(int64 label, int64 classes) const {
+        return sorted || (label >= 0 && label < classes);
+    }
     HD bool counts(T y, int64 place, const T* row, int64 label) const {
         return sorted ? place < k && y == T(label) : y > row[label];
     }

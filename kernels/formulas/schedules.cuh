@@ -1,4 +1,4 @@
-// Schedules: a rate from the number of updates done so far, in double precision. The formulas are
+// Schedules: a rate from the number of batches trained on so far, in double precision. The formulas are
 // those of gpunn/optimizers/schedules. An enumeration names the parameters, as `parameter_names`
 // does there.
 #pragma once

@@ -85,6 +85,40 @@ def test_killed_and_resumed_gives_the_bits_of_the_undisturbed_run(tmp_path, trai
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.more
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [
+        ("on_train_batch_end", 500), ("on_epoch_begin", 2), ("on_epoch_end", 3),
+        ("on_train_end", 1),
+    ],
+)  # fmt: skip
+def test_stopped_at_any_place_and_resumed_it_gives_the_same_bits(
+    tmp_path, trained, monkeypatch, event, count
+):
+    called, logger = [], gpunn.callbacks.CSVLogger  # which comes before the backup
+    before = getattr(logger, event)
+
+    def interrupt(self, *args, **kwargs):
+        called.append(args)
+        if len(called) == count:
+            raise KeyboardInterrupt
+        before(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logger, event, interrupt)
+        if event == "on_train_batch_end":
+            patch.setattr(logger, "needs_train_batches", True)
+        assert main(["train", "mnist", *SMALL, "--out", str(tmp_path)]) == 130
+    assert main(["train", "mnist", "--out", str(tmp_path), "--resume"]) == 0
+    found, expected = (  # in one process layers are numbered on
+        [w.tobytes() for w in gpunn.saving.load_model(folder / "model.gpunn").get_weights()]
+        for folder in (tmp_path, trained[0])
+    )
+    assert found == expected
+    assert result(tmp_path)["history.csv"] == result(trained[0])["history.csv"]
+
+
 def test_interrupted_says_how_to_go_on(tmp_path, trained):
     process = start("train", "mnist", *SMALL[:-4], "--epochs", "2000", "--out", tmp_path)
     complaint = stop(process, "Epoch 2/2000", signal.SIGINT)

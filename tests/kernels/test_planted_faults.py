@@ -210,8 +210,8 @@ FAULTS = [
         ("schedule PiecewiseConstantDecay(3, 2, 3, 7, 1, 0.1, 0.5)",),
     ),
     Fault(
-        "steps in place of updates", "schedules.cu",
-        "double(counters[UPDATES] / every)", "double(counters[UPDATES])",
+        "the rate of the step after this one", "schedules.cu",
+        "double(counters[UPDATES])", "double(counters[UPDATES] + 1)",
         ("schedule InverseTimeDecay(0.1, 3, 0.7, 0)",),
     ),
     Fault(

@@ -240,12 +240,90 @@ def test_resuming_with_another_schedule_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [PiecewiseConstantDecay([1], [0.1, 0.2]), Mine(0.1)], ids=repr)
-def test_accumulated_gradients_count_as_one_update(rate: LearningRateSchedule) -> None:
-    for backend in ("numpy", CARDS["fused"]):
+def test_batches_count_where_several_make_one_update(rate: LearningRateSchedule) -> None:
+    for backend in ("numpy", "compiled", CARDS["fused"]):
         model = make(backend, SGD(rate, gradient_accumulation_steps=2))
         fit(model, 1)
         assert model.optimizer.iterations == 2
-        assert float(model.backend.read(model.trainer.control.rates)[0]) == rate(1)
+        assert float(model.backend.read(model.trainer.control.rates)[0]) == rate(3)
+        assert model.optimizer.learning_rate == rate(4)
+
+
+# What counts batches, and what counts updates.
+COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "SGD": ("SGD", {}),
+    "momentum": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "bias corrections": ("Adam", {}),
+    "their own product": ("Nadam", {}),
+    "a largest": ("Adamax", {}),
+    "clipped": ("Adam", {"clipnorm": 0.1, "weight_decay": 0.1}),
+    "averages": ("Adam", {"use_ema": True, "ema_momentum": 0.8}),
+    "overwritten": ("SGD", {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("case", COUNTED)
+def test_schedules_and_accumulation_beside_keras(keras: Any, case: str) -> None:
+    name, options = COUNTED[case]
+
+    def trained(module: Any, **of: Any) -> tuple[list[float], list[np.ndarray]]:
+        rate = module.optimizers.schedules.ExponentialDecay(0.1, 2, 0.7)
+        optimizer = getattr(module.optimizers, name)(rate, gradient_accumulation_steps=3, **options)
+        dense = module.layers.Dense(3, kernel_initializer="ones")
+        model = module.Sequential([module.Input((5,)), dense], **of)
+        model.compile(optimizer, "mse")
+        rates: list[float] = []
+        see = module.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: rates.append(float(optimizer.learning_rate))
+        )
+        fitting = {"batch_size": 4, "shuffle": False, "verbose": 0}
+        model.fit(X, Y, epochs=2, callbacks=[see], **fitting)
+        model.fit(X, Y, epochs=2, **fitting)  # ten batches each: the last update is not whole
+        counts = [float(optimizer.iterations), float(optimizer.learning_rate)]
+        return [*rates, *counts], model.get_weights()
+
+    expected, weights = trained(keras)
+    for backend in ("numpy", "compiled", "emulated"):
+        found, own = trained(gpunn, backend=backend)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=backend)
+        for a, b in zip(own, weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6, err_msg=backend)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 5, 7])
+def test_accumulation_with_a_schedule_goes_on_from_a_checkpoint(
+    tmp_path: Path, batches: int
+) -> None:
+    def trained(stop: int | None) -> list[np.ndarray]:
+        optimizer = Adam(schedules.ExponentialDecay(0.1, 2, 0.7), gradient_accumulation_steps=3)
+        model = make("numpy", optimizer)
+        backup = gpunn.callbacks.BackupAndRestore(tmp_path, 1)
+
+        def end(batch: int, logs: Any) -> None:
+            if model.trainer.batches == stop:
+                raise KeyboardInterrupt
+
+        ends = gpunn.callbacks.LambdaCallback(on_train_batch_end=end)
+        model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup, ends])
+        return model.get_weights()
+
+    through = trained(None)
+    with pytest.raises(KeyboardInterrupt):
+        trained(batches)
+    for a, b in zip(trained(None), through, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_so_many_updates_of_an_optimizer_that_goes_on() -> None:
+    """It has counted updates under another compile; the new one has trained on no batch."""
+    optimizer = SGD(0.01)
+    model = make("numpy", optimizer)
+    fit(model, 1)
+    model.compile(optimizer, "mae")
+    stop = gpunn.callbacks.StopAfter(updates=2)
+    model.fit(X, Y, batch_size=6, epochs=9, verbose=0, callbacks=[stop])
+    assert optimizer.iterations == 4 + 2
 
 
 def test_the_rate_is_read_and_replaced() -> None:

@@ -157,7 +157,8 @@ class Loop:
 
     def update(self, name: str, g: Any) -> None:
         w, slots, t = self.w[name], self.slots[name], self.updates + 1
-        rate = RATE * (0.8 ** (self.updates / 3) if self.case["schedule"] else 1.0)
+        before = self.steps - 1  # a schedule counts batches
+        rate = RATE * (0.8 ** (before / 3) if self.case["schedule"] else 1.0)
         rate *= 0.5 if self.case["slow"] and name.startswith("output/") else 1.0
         if self.case["decay"] == "all" or (self.case["decay"] and name.endswith("kernel")):
             w = w - rate * DECAY * w

@@ -6,13 +6,16 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 from small_models import LABELS, ROWS, SPARSE, TARGETS, classifier, linear
 
 import gpunn
 from gpunn import callbacks, layers
 from gpunn.feeding import data
+from gpunn.feeding import rows as rows_module
 from gpunn.feeding.classes import split
 from gpunn.feeding.spec import Spec, Target
 from gpunn.optimizers import SGD
@@ -102,3 +105,69 @@ def test_a_tail_that_lacks_a_class_is_announced() -> None:
         warnings.simplefilter("error")
         classifier().fit(x, LABELS, validation_split=0.25, verbose=0)
         linear(2, 4).fit(x, np.sort(TARGETS, axis=0), validation_split=0.25, verbose=0)
+
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(30, 4)).astype("float32")
+Y = RANDOM.integers(0, 3, 30)
+WEIGHTS: dict[str, dict[str, Any]] = {
+    "by class": {"class_weight": {0: 1.0, 1: 50.0, 2: 0.0}},
+    "by row": {"sample_weight": RANDOM.random(30)},
+}
+FORMS: dict[str, Any] = {
+    "lists": np.ndarray.tolist,
+    "a frame": lambda x: pd.DataFrame(x, columns=list("abcd")),
+    "sparse rows": scipy.sparse.csr_matrix,
+}
+
+
+def weighted_logs(module: Any, x: Any, **arguments: Any) -> dict[str, list[float]]:
+    """What `fit` logs of weighted data of which some are held out."""
+    of = {"backend": arguments.pop("backend")} if "backend" in arguments else {}
+    dense = module.layers.Dense(3, "softmax", kernel_initializer="ones")
+    model = module.Sequential([module.Input((4,)), dense], **of)
+    model.compile(
+        module.optimizers.SGD(0.1), SPARSE, metrics=["accuracy"], weighted_metrics=[SPARSE]
+    )
+    history = model.fit(
+        x, Y, validation_split=0.3, shuffle=False, batch_size=8, epochs=3, verbose=0, **arguments
+    )
+    return history.history
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("by", WEIGHTS)
+def test_class_weights_are_for_training_and_sample_weights_for_both(keras: Any, by: str) -> None:
+    expected = weighted_logs(keras, X, **WEIGHTS[by])
+    for backend in BACKENDS:
+        for again in range(2):  # rows that were kept from the first call
+            found = weighted_logs(gpunn, X, backend=backend, **WEIGHTS[by])
+            assert found.keys() == expected.keys()
+            for name, values in expected.items():
+                assert_allclose(found[name], values, rtol=1e-5, err_msg=f"{backend} {name} {again}")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("by", WEIGHTS)
+def test_so_they_are_in_whatever_form_the_rows_come(form: str, by: str) -> None:
+    expected = weighted_logs(gpunn, X, **WEIGHTS[by])
+    assert weighted_logs(gpunn, FORMS[form](X), **WEIGHTS[by]) == expected
+
+
+@pytest.mark.parametrize("strategy", ["tail", "shuffled", "stratified"])
+@pytest.mark.parametrize("room", ["all", "streamed"])
+def test_class_weights_leave_the_rows_held_out_alone(
+    strategy: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a rate of 0, so that the loss on them says nothing else."""
+    if room == "streamed":
+        monkeypatch.setattr(rows_module, "_lack", lambda *of: True)
+    found = []
+    for weights in ({}, WEIGHTS["by class"]):
+        gpunn.utils.set_random_seed(1)
+        model = classifier()
+        model.compile(SGD(0.0), SPARSE)
+        arguments = {"validation_split": 0.3, "validation_strategy": strategy, "verbose": 0}
+        found.append(model.fit(X, Y, **arguments, **weights).history)
+    assert found[1]["val_loss"] == found[0]["val_loss"]
+    assert found[1]["loss"] != found[0]["loss"]

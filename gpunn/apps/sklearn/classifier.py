@@ -139,10 +139,10 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         units = [1 if len(of) <= 2 else len(of) for of in self._class_lists]
         return Targets(values, units, values[:, 0] if y.ndim == 1 else None)
 
-    def _weights_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
+    def _factors_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
         given = self.class_weight
         if given is None:
-            return weights
+            return super()._factors_by_class(targets, weights)
         several = isinstance(given, (list, tuple))
         if several and len(given) != self.n_outputs_:
             raise ValueError(
@@ -153,8 +153,9 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
             by_class = given[k] if several else given
             counts = np.bincount(column.astype(np.int64), weights, len(of))
             if isinstance(by_class, str) and by_class == "balanced":
-                there = max(int(np.count_nonzero(counts)), 1)
-                factors = weights.sum() / (there * np.maximum(counts, np.finfo(float).tiny))
+                there = counts > 0  # a class that is not weighs nothing
+                factors = np.zeros(len(of))
+                np.divide(weights.sum(), there.sum() * counts, out=factors, where=there)
             elif isinstance(by_class, Mapping):
                 unknown = [key for key in by_class if key not in of.tolist()]
                 if unknown and not several:
@@ -167,7 +168,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
                     f"class_weight must be None, 'balanced' or a dictionary; got {by_class!r}."
                 )
             factor *= factors[column.astype(np.int64)]
-        return weights * factor
+        return factor
 
     def _loss(self, output: int, linear: bool) -> Any:
         if self.loss is not None:

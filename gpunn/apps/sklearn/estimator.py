@@ -107,8 +107,9 @@ class GpunnEstimator(BaseEstimator):
     def _loss(self, output: int, linear: bool) -> Any:
         raise TypeError(f"{type(self).__name__} must define _loss(output, linear).")
 
-    def _weights_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
-        return weights
+    def _factors_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
+        """(rows,), what a row's weight is multiplied by in training."""
+        return np.ones(len(weights))
 
     # -- fit
 
@@ -152,16 +153,18 @@ class GpunnEstimator(BaseEstimator):
             y = y.toarray()
         X, y, weights = _counting(X, y, weights)
         targets = self._targets(y, first)
-        weights = self._weights_by_class(targets, weights)
-        X, values, weights = _counting(X, targets.values, weights)
+        values, factors = targets.values, self._factors_by_class(targets, weights)
         if first:
             self._seed = _seed_of(self.random_state)
         seed = self._seed
         held = None
         if self.early_stopping:
-            X, held, values, held_values, weights, held_weights = self._split(
-                X, targets, values, weights, seed
+            X, held, values, held_values, weights, held_weights, factors, _ = self._split(
+                targets, seed, X, values, weights, factors
             )
+        X, values, weights = _counting(X, values, weights * factors)
+        if not len(values):
+            raise ValueError("class_weight is 0 for all rows: there is nothing to train on.")
         large = sparse.issparse(X) and not is_small(X)
         if self.shuffle and X.shape[0] <= MERGED and not large:
             X = X.toarray() if sparse.issparse(X) else X
@@ -182,10 +185,8 @@ class GpunnEstimator(BaseEstimator):
                 given["validation_freq"] = self.validation_freq
             y, each = self._columns(values), self._each(weights)
             if large:
-                order = int(check_random_state(seed).randint(2**31)) if self.shuffle else None
-                x: Any = SparseBatches(
-                    X, y, each, batch, order, lambda some: self._scaling(some, self.dtype)
-                )
+                prepare = lambda some: self._scaling(some, self.dtype)  # noqa: E731
+                x: Any = SparseBatches(X, y, each, batch, prepare)
             else:
                 x = self._scaling(X, self.dtype)
                 given |= {"y": y, "sample_weight": each, "batch_size": batch}
@@ -201,16 +202,14 @@ class GpunnEstimator(BaseEstimator):
         self.n_iter_ = len(history.epoch)
         return self
 
-    def _split(
-        self, X: Any, targets: Targets, values: np.ndarray, weights: np.ndarray, seed: int
-    ) -> Any:
-        stratify = targets.stratify if len(values) == len(targets.values) else None
+    def _split(self, targets: Targets, seed: int, *arrays: Any) -> Any:
+        """Of each array the rows to train on, and those held out."""
+        stratify = targets.stratify
         if stratify is not None and np.unique(stratify, return_counts=True)[1].min() < 2:
             stratify = None
         return train_test_split(
-            X, values, weights, test_size=self.validation_split, random_state=seed,
-            stratify=stratify,
-        )  # fmt: skip
+            *arrays, test_size=self.validation_split, random_state=seed, stratify=stratify
+        )
 
     def _columns(self, values: np.ndarray) -> Any:
         """The targets of each output of the network."""

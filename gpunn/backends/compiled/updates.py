@@ -99,4 +99,4 @@ class CompiledUpdates(CompiledOperations):
     def _schedule(self, given: Given) -> Arguments:
         control = given.control
         parameters = self._parameters(given.schedule)
-        return parameters, control.counters, given.every, control.rates, given.place
+        return parameters, control.counters, control.rates, given.place

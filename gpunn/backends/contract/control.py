@@ -14,7 +14,7 @@ import numpy as np
 from .device import Device
 
 # Positions in `Control.counters` (int64) ...
-UPDATES = 0  # optimizer updates so far: Adam's t, before the update that is running
+UPDATES = 0  # steps of the optimizer so far; several make one update, if it accumulates
 BATCHES = 1  # training batches so far: the counter of the random streams
 PASS = 2  # passes over the data begun before this one: keys the shuffled order
 POSITION = 3  # row of this pass at which the next batch begins

@@ -192,14 +192,12 @@ class Steps(Operations):
         rate=writes(
             "1", "float64", of=lambda given: given.control.rates[given.place : given.place + 1]
         ),
-        where=(f"0 <= place < {RATES}", "1 <= every < 2**31"),
+        where=(f"0 <= place < {RATES}",),
     )
-    def schedule(
-        self, schedule: ScheduleProtocol, control: Control, place: int, every: int = 1
-    ) -> None:
-        """control.rates[place] = the schedule's value after the updates done so far.
+    def schedule(self, schedule: ScheduleProtocol, control: Control, place: int) -> None:
+        """control.rates[place] = the schedule's value for the step to come.
 
-        ``every``: the steps of an update.
+        It counts steps, also where several of them make one update, as Keras does.
         """
 
     @operation(

@@ -53,9 +53,9 @@ class NumpyPenalties(TracingBackend):
     def _schedule(self, given: Given) -> None:
         control = given.control
         arrays = control.counters, control.rates
-        self._do(_write_rate, given.schedule, *arrays, given.place, given.every)
+        self._do(_write_rate, given.schedule, *arrays, given.place)
 
 
 @without_blas
-def _write_rate(schedule: Any, counters: Array, rates: Array, place: int, every: int) -> None:
-    rates[place] = schedule(int(counters[UPDATES]) // every)
+def _write_rate(schedule: Any, counters: Array, rates: Array, place: int) -> None:
+    rates[place] = schedule(int(counters[UPDATES]))

@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Schedules: a learning rate, or a momentum, as a function of the updates done so far.
+"""Schedules: a learning rate, or a momentum, as a function of the batches trained on so far.
 
 ``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` take one in place of a
 number. A built-in schedule is computed by the step itself, on the device. One of your

@@ -38,7 +38,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """Steps: ``values[i]`` up to and including step ``boundaries[i]``, then the next one.
 
     Args:
-        boundaries: strictly increasing numbers of updates.
+        boundaries: strictly increasing numbers of batches.
         values: one more than there are boundaries.
         name: kept for Keras's scripts.
 

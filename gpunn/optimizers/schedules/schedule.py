@@ -1,4 +1,4 @@
-"""What every schedule is: a number for each number of updates done so far."""
+"""What every schedule is: a number for each number of batches trained on so far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
 
 class LearningRateSchedule(Formula):
-    """Base class. A subclass writes ``__call__``; with a constructor of its own, and
+    """Base class. It counts batches, as Keras's does, also where an optimizer with
+    ``gradient_accumulation_steps`` makes one update of several.
+
+    A subclass writes ``__call__``; with a constructor of its own, and
     ``get_config`` where its arguments are not its attributes, it is saved with the model.
 
     Attributes:
@@ -35,14 +38,14 @@ class LearningRateSchedule(Formula):
     kind = "schedule"
 
     def __call__(self, step: Any) -> float:
-        """The value for the update that ``step`` updates came before."""
+        """The value for the batch that ``step`` batches came before."""
         raise TypeError(f"{type(self).__name__} must define __call__(step).")
 
     __repr__ = registry.call_text
 
 
 class FunctionSchedule(OfFunction, LearningRateSchedule):
-    """A function of yours as a schedule: of the number of updates done before, or, as in Keras,
+    """A function of yours as a schedule: of the number of batches before, or, as in Keras,
     of nothing.
 
     `get` makes one. A file holds it by the name it was registered under, see

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -227,3 +229,38 @@ def test_errors_come_before_any_work(given: Any, error: Any, match: str) -> None
     with pytest.raises(error, match=match):
         estimator.fit(X, Y)
     assert not hasattr(estimator, "model_")
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, pd.DataFrame])
+@pytest.mark.parametrize("weights", [{0: 1.0, 1: 30.0}, {1: 0.0}, "balanced"])
+def test_class_weights_leave_the_rows_held_out_alone(form: Any, weights: Any) -> None:
+    """At a rate of 0, so that the loss on them says nothing else."""
+    random = np.random.default_rng(2)
+    x, y = random.normal(size=(90, 3)), (random.random(90) < 0.2).astype(int)
+    found = []
+    for given in (None, weights):
+        classifier = GpunnClassifier(
+            4, class_weight=given, early_stopping=True, epochs=2, random_state=0, scale=False,
+            optimizer="sgd", learning_rate=0.0,
+        )  # fmt: skip
+        found.append(classifier.fit(form(x), y, sample_weight=1 + y).history_)
+    assert found[1]["val_loss"] == found[0]["val_loss"]
+    assert found[1]["loss"] != found[0]["loss"]
+
+
+def test_a_class_that_a_batch_lacks_is_weighed_without_a_warning() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    classifier = GpunnClassifier(4, class_weight="balanced", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.partial_fit(x, y, classes=[0, 1, 2, 3])
+        classifier.partial_fit(x, y + 2)
+    even = GpunnClassifier(4, random_state=0)  # two classes alike: each row weighs as much
+    even.partial_fit(x, y, classes=[0, 1, 2, 3]).partial_fit(x, y + 2)
+    np.testing.assert_array_equal(classifier.predict_proba(x), even.predict_proba(x))
+
+
+def test_weights_of_0_for_all_classes_are_refused() -> None:
+    x, y = np.zeros((20, 2)), np.arange(20) % 2
+    with pytest.raises(ValueError, match="class_weight is 0 for all rows"):
+        GpunnClassifier(4, class_weight={0: 0.0, 1: 0.0}).fit(x, y)

@@ -180,8 +180,8 @@ def test_what_has_no_functor_is_numpys(backend: Backend, optimizer: Any, regular
 def test_schedules_without_functors_are_the_hosts(backend: Backend) -> None:
     control = Control(backend)
     control.set(UPDATES, 7)
-    backend.schedule(Wave(), control, LEARNING_RATE, 2)
-    assert control.rates[LEARNING_RATE] == 0.01
+    backend.schedule(Wave(), control, LEARNING_RATE)
+    assert control.rates[LEARNING_RATE] == 0.02
 
 
 @pytest.mark.parametrize(

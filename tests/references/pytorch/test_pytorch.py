@@ -222,12 +222,20 @@ FUSED = {
 }
 
 
+def within(logits: Any, activation: str) -> Any:
+    """Logits of the probabilities that these have, kept within [1e-7, 1 - 1e-7] as by Keras."""
+    if activation == "softmax":
+        return F.log_softmax(logits, -1).clip(np.log(1e-7), np.log1p(-(2**-23)))
+    return torch.logit(torch.sigmoid(logits).clip(1e-7, 1 - 2**-23))
+
+
 @pytest.mark.parametrize("scale", [1.0, 1000.0], ids=["small logits", "large logits"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("ending", FUSED)
 def test_output_activations_fused_with_their_losses(
     ending: str, weighted: bool, scale: float
 ) -> None:
+    """The value is that of probabilities as Keras keeps them, the gradient that of logits."""
     activation, loss = FUSED[ending]
     random = np.random.default_rng(3)
     model = gpunn.Sequential([layers.Input((6,)), layers.Dense(4, activation=activation)])
@@ -241,9 +249,11 @@ def test_output_activations_fused_with_their_losses(
     kernel, bias = (torch.tensor(w, requires_grad=True) for w in model.get_weights())
     logits = torch.tensor(x) @ kernel + bias
     arguments = {"from_logits": True, "label_smoothing": loss.label_smoothing}
-    values = LOSSES[type(loss).__name__](torch.tensor(y_true), logits, arguments)
-    theirs = reduced(values, weights, arguments)
-    theirs.backward()
+    formula, targets = LOSSES[type(loss).__name__], torch.tensor(y_true)
+    reduced(formula(targets, logits, arguments), weights, arguments).backward()
+    kept = within(logits.detach().double(), activation)
+    targets = targets if loss.sparse else targets.double()
+    theirs = reduced(formula(targets, kept, arguments), weights, arguments)
     assert model.trainer.heads[0].fused
     assert value == pytest.approx(theirs.item(), rel=1e-5)
     gradients = model.gradients()

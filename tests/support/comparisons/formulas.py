@@ -44,6 +44,10 @@ LOSSES = [
     gpunn.losses.SparseCategoricalCrossentropy(ignore_class=1),
     gpunn.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
     gpunn.losses.Huber(0.5),
+    # Of a model that ends in sigmoid or softmax: values of probabilities, slopes of logits.
+    gpunn.losses.BinaryCrossentropy(label_smoothing=0.1).on_logits(),
+    gpunn.losses.CategoricalCrossentropy().on_logits(),
+    gpunn.losses.SparseCategoricalCrossentropy().on_logits(),
 ]
 OPTIMIZERS = [
     *variants("optimizer"),

@@ -207,13 +207,13 @@ def advance(card: Backend, sample: Sample) -> None:
 
 
 def schedule(formula: Any, card: Backend, sample: Sample) -> None:
-    """Some step's value, and one long after the end; an update every step, and every two."""
+    """Some step's value, and one long after the end; of two places."""
     results = []
     for backend in (NUMPY, card):
         control, found = Control(backend), []
-        for step, every in ((sample.rows % 24, 1), (10**6, 2)):
+        for step, place in ((sample.rows % 24, 1), (10**6, 2)):
             control.set(UPDATES, step)
-            backend.schedule(formula, control, every, every)
+            backend.schedule(formula, control, place)
             found.append(backend.read(control.rates))
         results.append({"rates": np.array(found)})
     assert_alike(results[0], results[1], "float64")

@@ -47,7 +47,7 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
     stream = current_stream()
-    if kwargs.get("out") is not None or function in IN_PLACE:
+    if kwargs.get("out") is not None or _works_in_place(function):
         stream.perform(call)
         return None
     if function in SYNCHRONIZING:
@@ -62,7 +62,14 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return _on_device(result)
 
 
-IN_PLACE = (np.copyto, np.ndarray.__setitem__, np.ndarray.fill)
+def _works_in_place(function: Callable[..., Any]) -> bool:
+    return function in IN_PLACE or getattr(function, "__name__", "") == "at"  # np.add.at
+
+
+IN_PLACE = (
+    np.copyto, np.ndarray.__setitem__, np.ndarray.fill, np.place, np.put, np.put_along_axis,
+    np.putmask,
+)  # fmt: skip
 # How many numbers these give, or whether their arguments are right, CuPy looks at on the host.
 SYNCHRONIZING = (
     np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,
