@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from .arithmetic import equal, maximum
 from .conversion import convert
 from .dtypes import floating
-from .elementwise import exp, isfinite, log, sqrt, square, stop_gradient, where
+from .elementwise import counting, exp, isfinite, log, sqrt, square, stop_gradient, where
 from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
@@ -97,7 +97,16 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over these axes, or of all: in floatx for integers; NaN of no elements."""
     x = convert(x)
-    x = convert(x, floating(x.dtype))
+    return convert(_mean(averaged(x), axis, keepdims), floating(x.dtype))
+
+
+def averaged(x: Tensor) -> Tensor:
+    """x in the dtype that means are computed in: float64 for integers, of which float32 would
+    lose the last digits, and with them all that is left where large ones cancel."""
+    return convert(x, "float64" if x.dtype == "int32" else floating(x.dtype))
+
+
+def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     count = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
     return sum_(x, axis, keepdims) / (float(count) if count else math.nan)
 
@@ -106,7 +115,9 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean square of what differs from the mean."""
     x = convert(x)
-    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+    wide = averaged(x)
+    found = _mean(square(wide - _mean(wide, axis, True)), axis, keepdims)
+    return convert(found, floating(x.dtype))
 
 
 @operation
@@ -165,10 +176,10 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product along these axes, or of all."""
-    x = convert(x, dtype)
-    x = convert(x, "int32") if x.dtype == "bool" else x
+    x = counting(convert(x, dtype))
     axes = axes_of(axis, x.ndim)
-    return _prod(x, axis=axes, keepdims=keepdims) if axes else x
+    found = _prod(x, axis=axes, keepdims=keepdims) if axes else x
+    return found if dtype is None else convert(found, dtype)
 
 
 def _prod_gradient(
@@ -312,7 +323,8 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    return _cumsum(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
+    found = _cumsum(counting(x), axis=place)
+    return found if dtype is None else convert(found, dtype)
 
 
 @operation
@@ -321,12 +333,13 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    found = ops.moveaxis(convert(x, "int32") if x.dtype == "bool" else x, place, -1)
+    found = ops.moveaxis(counting(x), place, -1)
     by = 1
     while by < x.shape[place]:  # of twice as many in each round
         found = found * _shifted(found, by)
         by *= 2
-    return ops.moveaxis(found, -1, place)
+    found = ops.moveaxis(found, -1, place)
+    return found if dtype is None else convert(found, dtype)
 
 
 def _compute_argsort(backend: Backend, out: Array, x: Array, axis: int) -> None:
