@@ -27,6 +27,30 @@ def _reflected(name: str) -> Any:
     return lambda self, other: FUNCTIONS[name](other, self)
 
 
+def _of_bits(name: str, turned: bool = False) -> Any:
+    """``&`` and its kin: of the bits of integers, else of truth values."""
+
+    def function(self: Any, other: Any) -> Any:
+        bits = "i" in (_kind(self), _kind(other))  # floats beside them are refused
+        a, b = (other, self) if turned else (self, other)
+        return FUNCTIONS[f"bitwise_{name}" if bits else f"logical_{name}"](a, b)
+
+    return function
+
+
+def _kind(x: Any) -> str:
+    """``"b"`` for truth values, ``"i"`` for integers; else another letter."""
+    if isinstance(x, Operators):
+        return str(x.dtype or "float32")[0]  # a parameter has none before it has values
+    kind = np.asarray(x).dtype.kind
+    return "i" if kind in "uO" else kind  # large integers of Python are objects to NumPy
+
+
+def _inverted(self: Any) -> Any:
+    """``~x``: the other bits of integers, else the other truth values."""
+    return FUNCTIONS["bitwise_not" if _kind(self) == "i" else "logical_not"](self)
+
+
 def _method(name: str, *names: str) -> Any:
     """A method that is an operation, whose arguments behind the tensor have these names."""
 
@@ -53,12 +77,14 @@ calls ``x.sum(axis=None, out=None)``. They give arrays, as of all that is no arr
 
 class Operators:
     """What can be calculated with: ``-x``, ``x + 1``, ``2 / x``, ``x @ w``, ``x[:, 0]``, ``x > 0``,
-    and by the methods that arrays have, ``x.mean(axis=0)``.
+    and by the methods that arrays have, ``x.mean(axis=0)``. ``x & y`` is of the bits of integers,
+    of others whether both hold.
 
     ``==`` stays Python's, which tells objects apart; a class that means values says so.
     """
 
     shape: Any
+    dtype: Any
 
     def __dlpack__(self, **options: Any) -> Any:
         """A copy of the numbers for another library: ``torch.from_dlpack(x)``."""
@@ -70,7 +96,7 @@ class Operators:
 
     __array_priority__ = 1000  # so that NumPy's arrays leave ``array * x`` to ``x``
 
-    __neg__, __abs__, __invert__ = _unary("negative"), _unary("abs"), _unary("logical_not")
+    __neg__, __abs__, __invert__ = _unary("negative"), _unary("abs"), _inverted
     __add__, __radd__ = _binary("add"), _reflected("add")
     __sub__, __rsub__ = _binary("subtract"), _reflected("subtract")
     __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
@@ -79,9 +105,11 @@ class Operators:
     __mod__, __rmod__ = _binary("mod"), _reflected("mod")
     __pow__, __rpow__ = _binary("power"), _reflected("power")
     __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
-    __and__, __rand__ = _binary("logical_and"), _reflected("logical_and")
-    __or__, __ror__ = _binary("logical_or"), _reflected("logical_or")
-    __xor__, __rxor__ = _binary("logical_xor"), _reflected("logical_xor")
+    __and__, __rand__ = _of_bits("and"), _of_bits("and", True)
+    __or__, __ror__ = _of_bits("or"), _of_bits("or", True)
+    __xor__, __rxor__ = _of_bits("xor"), _of_bits("xor", True)
+    __lshift__, __rlshift__ = _binary("left_shift"), _reflected("left_shift")
+    __rshift__, __rrshift__ = _binary("right_shift"), _reflected("right_shift")
     __lt__, __le__ = _binary("less"), _binary("less_equal")
     __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
     __getitem__ = _binary("get_item")

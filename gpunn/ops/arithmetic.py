@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .conversion import convert, promoted
-from .dtypes import floating
+from .dtypes import floating, is_float
 from .elementwise import counting, elementwise, log, square, truth, where
 from .primitive import Gradients
 from .table import operation, ops
@@ -92,22 +92,40 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, down to a whole number."""
+    """x1 / x2, down to a whole number; an integer by 0 is 0."""
     return _floor_divide(*_numbers(x1, x2))
 
 
 @operation
 def mod(x1: Any, x2: Any) -> Tensor:
-    """What is left of x1 after x2 was taken away whole times; it has the sign of x2."""
-    return _remainder(*_numbers(x1, x2))
+    """What is left of x1 after x2 was taken away whole times; it has the sign of x2. Of an integer
+    by 0 it is 0."""
+    a, b = _numbers(x1, x2)
+    rest = _remainder(a, b)
+    divides = is_float(a.dtype) or (b.is_constant and b.numpy().all())
+    return rest if divides else where(b == 0, 0, rest)  # some devices leave the whole
 
 
 @operation
 def power(x1: Any, x2: Any) -> Tensor:
-    """x1 to the power of x2."""
+    """x1 to the power of x2. Of integers to negative powers it is the whole part, as in Keras: 0,
+    but of 1 and -1.
+
+    Raises:
+        ValueError: for integers to the power of a negative number of Python.
+    """
     if isinstance(x2, (int, float)) and x2 == 2 and not isinstance(x2, bool):
         return square(x1)
-    return _power(*_numbers(x1, x2))
+    a, b = _numbers(x1, x2)
+    if is_float(a.dtype) or (b.is_constant and not (b.numpy() < 0).any()):
+        return _power(a, b)
+    if isinstance(x2, int):
+        raise ValueError(
+            f"power: integers to the power of {x2} are fractions: make floats of them first, by "
+            f"ops.cast(x, 'float32')."
+        )
+    size_one = where(a * a == 1, _power(a, b % 2), 0)
+    return where(b < 0, size_one, _power(a, maximum(b, 0)))
 
 
 @operation

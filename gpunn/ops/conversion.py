@@ -1,4 +1,9 @@
-"""What operations are given, as tensors."""
+"""What operations are given, as tensors.
+
+No number that comes in changes in silence: what a dtype does not hold is refused, by
+`gpunn.ops.narrow.from_host`. What is computed is another matter: there int32 wraps around, and
+`cast` does what it says.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,8 @@ import numpy as np
 from gpunn.common.config import floatx
 from gpunn.core.operators import FUNCTIONS
 
-from .dtypes import result_type, standard
+from .dtypes import named, result_type, standard
+from .narrow import from_host
 from .tensor import Tensor, constant
 from .trace import current
 
@@ -18,27 +24,59 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
     """``x`` as a tensor: a tensor, a parameter, an array, a number or nested lists.
 
     Arrays of the host are copied. float64 ones become floatx, unless ``dtype`` says otherwise,
-    and integers int32.
+    and integers int32. Of floats that are to be integers the fraction is cut off.
 
     Raises:
         TypeError: for what holds no numbers.
-        ValueError: for nested lists of different lengths.
+        ValueError: for nested lists of different lengths, and NaN among what is to be integers.
+        OverflowError: for numbers that the dtype does not hold.
     """
     if isinstance(x, Tensor):
-        return x if dtype is None or standard(dtype) == x.dtype else cast(x, dtype)
+        return x if dtype is None or named(dtype) == x.dtype else cast(x, dtype)
+    loaded = _loaded(x)
+    if isinstance(loaded, Tensor):
+        return convert(loaded, dtype)
+    name = _dtype_of(loaded) if dtype is None else named(dtype)
+    return constant(from_host(loaded, name), standard(name))
+
+
+def _loaded(x: Any) -> Tensor | np.ndarray:
+    """What is no number of Python, as a tensor where it is one already, else as an array."""
+    if isinstance(x, Tensor):
+        return x
     if hasattr(x, "array_on"):  # a parameter or a variable
-        return convert(held_by(x), dtype)
+        return held_by(x)
     if isinstance(x, (list, tuple)) and any(map(_has_tensor, x)):
-        return convert(FUNCTIONS["stack"]([convert(entry) for entry in x]), dtype)
+        stacked: Tensor = FUNCTIONS["stack"]([convert(entry) for entry in x])
+        return stacked
     try:
         array = np.asarray(x)
     except ValueError:
         raise ValueError(f"rows of one length are expected; got {x!r}.") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"a tensor, an array or numbers are expected; got {x!r}.")
-    if dtype is None:
-        dtype = floatx() if array.dtype.kind == "f" else standard(array.dtype)
-    return constant(array, standard(dtype))
+    if array.dtype.kind == "f" and isinstance(x, (list, tuple)) and _are_integers(array, x):
+        array = np.asarray(x, object)  # beyond int64, NumPy makes floats of some integers
+    if array.dtype.name == "bfloat16":
+        return array.astype(np.float32)
+    if array.dtype.kind in "biuf" or (array.dtype.kind == "O" and _is_integers(array)):
+        return array
+    raise TypeError(f"a tensor, an array or numbers are expected; got {x!r}.")
+
+
+def _are_integers(array: np.ndarray, x: Any) -> bool:
+    """Whether floats were made of nested lists of integers, which no dtype of integers holds."""
+    large = array.size > 0 and float(np.abs(array).max()) >= 2.0**63
+    return large and _is_integers(np.asarray(x, object))
+
+
+def _is_integers(array: np.ndarray) -> bool:
+    return array.size > 0 and all(isinstance(n, (int, np.integer)) for n in array.flat)
+
+
+def _dtype_of(array: np.ndarray) -> str:
+    """The dtype of a tensor of what was loaded, if nothing asks for another."""
+    if array.dtype.kind == "O":
+        return "int32"
+    return floatx() if array.dtype.kind == "f" else standard(array.dtype)
 
 
 def _has_tensor(x: Any) -> bool:
@@ -60,16 +98,28 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
-    """These as tensors of one dtype, that of their result; numbers of Python are weak."""
+    """These as tensors of one dtype, that of their result; numbers of Python are weak.
+
+    Raises:
+        OverflowError: for numbers that this dtype does not hold.
+    """
     kinds: list[Any] = []
+    loaded: list[Any] = []
     for x in given:
-        if isinstance(x, (bool, np.bool_)):
-            kinds.append("bool")
-        elif isinstance(x, (int, float)) and not isinstance(x, np.generic):
-            kinds.append(type(x) if type(x) in (int, float) else float)
-        else:
-            kinds.append(None)
-    tensors = [convert(x) if kind is None else x for x, kind in zip(given, kinds, strict=True)]
-    named = [k or t.dtype for k, t in zip(kinds, tensors, strict=True)]
-    dtype = result_type(*named, *([at_least] if at_least else []))
-    return [convert(t, dtype) for t in tensors]
+        kind = _weak_kind(x)
+        loaded.append(x if kind is not None else _loaded(x))
+        if kind is None:
+            last = loaded[-1]
+            kind = last.dtype if isinstance(last, Tensor) else _dtype_of(last)
+        kinds.append(kind)
+    dtype = result_type(*kinds, *([at_least] if at_least else []))
+    return [convert(x, dtype) for x in loaded]
+
+
+def _weak_kind(x: Any) -> Any:
+    """Of a number of Python ``int``, ``float`` or ``"bool"``; None of anything else."""
+    if isinstance(x, (bool, np.bool_)):
+        return "bool"
+    if isinstance(x, (int, float)) and not isinstance(x, np.generic):
+        return int if isinstance(x, int) else float
+    return None

@@ -7,7 +7,8 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
-from .dtypes import floating, standard
+from .dtypes import COMPUTED, LEAST, floating, named, standard
+from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .primitive import Gradients, Primitive, broadcast_shape
 from .table import operation, operation_named, ops
 from .tensor import Tensor
@@ -260,7 +261,10 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
 
 
 def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
-    if dtype == "int32" and x.flags.c_contiguous:  # an operation, so that a step can be traced
+    if dtype == "int32":  # an operation, so that a step can be traced
+        if not x.flags.c_contiguous:
+            given, x = x, backend.scratch(x.shape, x.dtype, "cast")
+            backend.xp.copyto(x, given)
         backend.affine(x, 1.0, 0.0, out)
     else:
         backend.xp.copyto(out, x, casting="unsafe")
@@ -278,13 +282,58 @@ _cast = Primitive(
     _cast_gradient,
     loop="cast",
 )
+_wrap = Primitive("wrap", write_wrapped, lambda shape, dtype: shape)
+
+
+def _compute_rounded(backend: Backend, out: Array, x: Array, dtype: str) -> None:
+    backend.apply(write_rounded, x, out, dtype)
+
+
+_round_to = Primitive(
+    "rounding", _compute_rounded, lambda shape, dtype: shape,
+    gradient=lambda dy, y, x, dtype: (dy,),  # of a step, as of the other casts between floats
+)  # fmt: skip
 
 
 @operation
 def cast(x: Any, dtype: Any) -> Tensor:
-    """x as another dtype: floats lose what is behind the point, truth values become 0 and 1."""
-    x, dtype = convert(x), standard(dtype)
-    return x if x.dtype == dtype else _cast(x, dtype=dtype)
+    """x as another dtype.
+
+    Floats that become integers lose what is behind the point; those beyond int32 become its least
+    or largest number, and NaN 0, as in JAX. Integers wrap around: 300 is 44 in ``"uint8"``. Truth
+    values become 0 and 1. Of dtypes that are not computed in, a tensor holds the numbers that
+    these have in int32 or float32; what int32 does not hold is refused.
+
+    Raises:
+        OverflowError: for a negative number or one beyond int32 as ``"uint32"``, ``"uint64"`` or
+            ``"int64"``.
+
+    >>> from gpunn import ops
+    >>> ops.cast([300, -1], "uint8").tolist(), ops.cast([1.001, 70000.0], "float16").tolist()
+    ([44, 255], [1.0009765625, inf])
+    """
+    x, name = convert(x), named(dtype)
+    if x.dtype == name:
+        return x
+    if name in WRAPPED:
+        return _wrap(cast(x, "int32"), dtype=name)
+    if name in HALVED:
+        wide = x if x.dtype.startswith("float") else _cast(x, dtype="float64")
+        return cast(_round_to(wide, dtype=name), "float32")
+    if name not in COMPUTED:
+        x = _held(x, name)
+    held = standard(name)
+    return x if x.dtype == held else _cast(x, dtype=held)
+
+
+def _held(x: Tensor, name: str) -> Tensor:
+    """x, whose numbers are to be those of a dtype of which int32 has a part."""
+    low, _ = held_bounds(name)
+    if x.dtype == "bool" or (x.dtype == "int32" and low == LEAST):
+        return x
+    if x.value is not None:
+        from_host(x.value, name)
+    return x
 
 
 def copy(backend: Backend, out: Array, x: Array) -> None:

@@ -152,7 +152,7 @@ def pad(
     pairs = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
     if mode == "constant":
         widths = tuple((a, b) for a, b in pairs)
-        value = np.asarray(constant_values or 0).astype(x.dtype).item()
+        value = convert(0 if constant_values is None else constant_values, x.dtype).item()
         return _padded(x, widths=widths, value=value)
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")

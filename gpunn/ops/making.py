@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .conversion import convert, promoted
-from .dtypes import result_type, standard
+from .dtypes import is_float, result_type, standard
 from .shapes import broadcast_to
 from .table import operation, ops
 from .tensor import Tensor, constant
@@ -61,7 +61,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     given = [x.item() if isinstance(x, Tensor) else x for x in ends]
     values = np.arange(*given)
     kinds = [float if isinstance(x, float) else int for x in given]
-    return constant(values, standard(dtype) if dtype else result_type(*kinds))
+    return convert(values, dtype or result_type(*kinds))
 
 
 @operation
@@ -75,13 +75,18 @@ def linspace(
     axis: int = 0,
 ) -> Any:
     """So many numbers at equal distances, and their distance where ``retstep`` asks for it."""
-    a, b = promoted(start, stop, at_least="float32")
+    whole = dtype is not None and not is_float(standard(dtype))
+    a, b = promoted(start, stop, at_least="float64" if whole else "float32")
     step = (b - a) / float(max(num - 1 if endpoint else num, 1))
     places = np.arange(num).reshape(num, *(1,) * step.ndim)
     found = a + step * convert(places, step.dtype)
     if endpoint and num > 1:
         found = ops.where(places == num - 1, b, found)
-    found = convert(ops.moveaxis(found, 0, axis), dtype)
+    found = ops.moveaxis(found, 0, axis)
+    if whole:  # as in NumPy, those below 0 too
+        found = ops.floor(found)
+    known = whole and found.is_constant  # then numbers that the dtype does not hold are refused
+    found = convert(found.numpy() if known else found, dtype)
     return (found, step) if retstep else found
 
 

@@ -16,7 +16,8 @@ from gpunn.backends.contract.backend import Array
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 
 from .conversion import convert
-from .dtypes import standard
+from .dtypes import is_float, named, standard
+from .narrow import held_bounds
 from .primitive import Primitive, Work
 from .table import ops
 from .tensor import Tensor, constant
@@ -81,14 +82,15 @@ def normal(
     >>> normal((2, 3), seed=1).shape
     (2, 3)
     """
-    return _standard_normal(shape, dtype, seed) * stddev + mean
+    return convert(_standard_normal(shape, dtype, seed) * stddev + mean, dtype)
 
 
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
     """Numbers from ``minval`` up to what is below ``maxval``, all of them as likely."""
-    return (1.0 - ops.exp(-_exponential(shape, dtype, seed))) * (maxval - minval) + minval
+    share = 1.0 - ops.exp(-_exponential(shape, dtype, seed))
+    return convert(share * (maxval - minval) + minval, dtype)
 
 
 def truncated_normal(
@@ -100,8 +102,8 @@ def truncated_normal(
     True
     """
     inside = math.erf(math.sqrt(2))  # the share of those that are kept
-    y = math.sqrt(2) * ops.erfinv(uniform(shape, -inside, inside, dtype, seed))
-    return ops.clip(y, -2.0, 2.0) * stddev + mean
+    y = math.sqrt(2) * ops.erfinv(uniform(shape, -inside, inside, standard(dtype), seed))
+    return convert(ops.clip(y, -2.0, 2.0) * stddev + mean, dtype)
 
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
@@ -113,10 +115,11 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     low, high = int(minval), int(maxval)
     if standard(dtype) != "int32":
         raise ValueError(f"dtype must be one of whole numbers; got {dtype!r}.")
-    if not -(2**31) <= low < high <= 2**31:
+    least, most = held_bounds(named(dtype))
+    if not (least <= low < high <= most + 1 and low == minval and high == maxval):
         raise ValueError(
-            f"minval must be below maxval, and both in the range of int32; got {minval!r} and "
-            f"{maxval!r}."
+            f"minval must be below maxval, and both whole numbers in the range of {named(dtype)}, "
+            f"{least} to {most}; got {minval!r} and {maxval!r}."
         )
     kind = "float32" if high - low < 2**12 else "float64"  # of enough digits for all of them
     share = uniform(shape, 0.0, 1.0, kind, seed)
@@ -182,6 +185,8 @@ def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:
 
 def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor:
     sizes, kind = tuple(int(n) for n in shape), standard(dtype)
+    if not is_float(kind):
+        raise ValueError(f"dtype must be one of floats; got {dtype!r}. Integers: random.randint.")
     trace = current()
     if trace is not None and (seed is None or isinstance(seed, SeedGenerator)):
         key = seed.seed if seed is not None else None

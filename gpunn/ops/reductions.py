@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from .arithmetic import equal
 from .conversion import convert
 from .dtypes import floating, is_float
-from .elementwise import exp, isfinite, isnan, log, root, square, stop_gradient, where
+from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop_gradient, where
 from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
@@ -99,7 +99,16 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over these axes, or of all: in floatx for integers; NaN of no elements."""
     x = convert(x)
-    x = convert(x, floating(x.dtype))
+    return convert(_mean(averaged(x), axis, keepdims), floating(x.dtype))
+
+
+def averaged(x: Tensor) -> Tensor:
+    """x in the dtype that means are computed in: float64 for integers, of which float32 would
+    lose the last digits, and with them all that is left where large ones cancel."""
+    return convert(x, "float64" if x.dtype == "int32" else floating(x.dtype))
+
+
+def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     count = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
     return sum_(x, axis, keepdims) / (float(count) if count else math.nan)
 
@@ -108,7 +117,9 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean square of what differs from the mean."""
     x = convert(x)
-    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+    wide = averaged(x)
+    found = _mean(square(wide - _mean(wide, axis, True)), axis, keepdims)
+    return convert(found, floating(x.dtype))
 
 
 @operation
@@ -177,10 +188,10 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product along these axes, or of all."""
-    x = convert(x, dtype)
-    x = convert(x, "int32") if x.dtype == "bool" else x
+    x = counting(convert(x, dtype))
     axes = axes_of(axis, x.ndim)
-    return _prod(x, axis=axes, keepdims=keepdims) if axes else x
+    found = _prod(x, axis=axes, keepdims=keepdims) if axes else x
+    return found if dtype is None else convert(found, dtype)
 
 
 def _prod_gradient(
@@ -309,7 +320,8 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    return _cumsum(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
+    found = _cumsum(counting(x), axis=place)
+    return found if dtype is None else convert(found, dtype)
 
 
 def _compute_cumprod(backend: Backend, out: Array, x: Array, axis: int) -> None:
@@ -340,4 +352,5 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    return _cumprod(convert(x, "int32") if x.dtype == "bool" else x, axis=place)
+    found = _cumprod(counting(x), axis=place)
+    return found if dtype is None else convert(found, dtype)

@@ -13,7 +13,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.operators import ASSIGNED, Operators
 
 from .conversion import convert, held_by
-from .dtypes import standard
+from .dtypes import named, standard
 from .tensor import Tensor, constant
 from .trace import current
 
@@ -50,6 +50,7 @@ class Variable(Operators):
         *,
         initial_value: Any = None,
     ) -> None:
+        self._declared = named(dtype)  # what is assigned becomes a number of this
         dtype = standard(dtype)
         if initial_value is not None:
             initializer = initial_value
@@ -57,7 +58,7 @@ class Variable(Operators):
             initializer = registry.get("initializer", initializer)
         if callable(initializer):
             initializer = initializer(tuple(shape or ()), dtype)
-        first = convert(initializer, dtype).numpy()
+        first = convert(initializer, self._declared).numpy()
         if shape is not None and first.shape != tuple(shape):
             first = np.broadcast_to(first, tuple(shape)).copy()
         self.first = first  # what `reset` brings back
@@ -113,7 +114,7 @@ class Variable(Operators):
         Raises:
             ValueError: for another shape.
         """
-        value = convert(value, self.dtype)
+        value = convert(value, self._declared)
         if value.shape != self.shape:
             raise ValueError(
                 f"{self.name} has the shape {self.shape}; got a value of shape {value.shape}."

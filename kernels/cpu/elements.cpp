@@ -21,7 +21,7 @@ inline void write(T* out, int64 n, bool accumulate, Value value) {
 template <typename Source, typename Out>
 void affine(const Source* x, double factor, double shift, int64 n, bool accumulate, Out* out) {
     const Out scale = Out(factor), offset = Out(shift);
-    write(out, n, accumulate, [=](int64 i) { return Out(x[i]) * scale + offset; });
+    write(out, n, accumulate, [=](int64 i) { return Converted<Out>::of(x[i]) * scale + offset; });
 }
 
 // out (+)= what the combination makes of a and b

@@ -108,7 +108,7 @@ template <typename Out, typename T> inline Out converted(T x) {
     else if constexpr (std::is_same_v<Out, float16>) return half(float(x));
     else if constexpr (std::is_same_v<Out, uint64>) return x < T(0) ? Out(int64(x)) : Out(x);
     else if constexpr (std::is_unsigned_v<Out>) return Out(int64(x));
-    else return Out(x);
+    else return Converted<Out>::of(x);
 }
 
 // work(Source()) for the type of an array's numbers.

@@ -43,7 +43,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
                 continue;
             }
         }
-        for (int64 c = 0; c < width; ++c) row[c] = Out(from[c]) * scale + offset;
+        for (int64 c = 0; c < width; ++c) row[c] = Converted<Out>::of(from[c]) * scale + offset;
     }
 }
 

@@ -40,7 +40,7 @@ template <typename Source, typename Out>
 ELEMENT_PART void affine(ThreadGroup threads, ROW_SLICED const Source* x, Out scale, Out offset,
                          int64 n, bool accumulate, ROW_SLICED Out* out) {
     for (int64 i : threads.elements(n)) {
-        const Out y = Out(x[i]) * scale + offset;
+        const Out y = Converted<Out>::of(x[i]) * scale + offset;
         out[i] = accumulate ? out[i] + y : y;
     }
 }

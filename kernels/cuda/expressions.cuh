@@ -58,7 +58,8 @@ __device__ inline float16 nearest_half(double x) {
     return {uint16(sign | ((rebiased + 0x1FFFFFFFFFFull + (rebiased >> 42 & 1)) >> 42))};
 }
 
-// A number of an expression as it is written. Whole numbers that are too large wrap around.
+// A number of an expression as it is written. Whole numbers that are too large wrap around, but
+// for those of int32.
 template <typename To> struct Written {
     template <typename T> static __device__ To as(T x) { return To(int64(x)); }
 };
@@ -66,6 +67,9 @@ template <> struct Written<uint64> {
     template <typename T> static __device__ uint64 as(T x) {
         return x < T(0) ? uint64(int64(x)) : uint64(x);
     }
+};
+template <> struct Written<int32> {
+    template <typename T> static __device__ int32 as(T x) { return Converted<int32>::of(x); }
 };
 template <> struct Written<bool> {
     template <typename T> static __device__ bool as(T x) { return x != T(0); }

@@ -16,6 +16,6 @@ ROW_PART void gather(ThreadGroup threads, const Source* source, uint32 total, in
         const uint32 place = uint32(position + i);
         const int64 row = shuffled ? order_row(place, total, keys) : place;
         for (int64 c : threads.across(0, width))
-            out[i * width + c] = Out(source[row * width + c]) * scale + offset;
+            out[i * width + c] = Converted<Out>::of(source[row * width + c]) * scale + offset;
     }
 }

@@ -37,6 +37,22 @@ struct float16 {
     }
 };
 
+// A number as one of another type. Of a float, int32 takes the whole part; its least or largest
+// number for what is beyond it, and 0 for NaN.
+template <typename Out> struct Converted {
+    template <typename T> static HD Out of(T x) { return Out(x); }
+};
+template <> struct Converted<int32> {
+    template <typename T> static HD int32 of(T x) { return int32(x); }
+    static HD int32 of(float x) { return of(double(x)); }
+    static HD int32 of(float16 x) { return of(double(float(x))); }
+    static HD int32 of(double x) {
+        if (x >= 2147483647.0) return 2147483647;
+        if (x <= -2147483648.0) return -2147483647 - 1;
+        return x != x ? 0 : int32(x);
+    }
+};
+
 // A number of an array, and where it stands.
 template <typename T> struct Placed {
     T value;

@@ -146,7 +146,7 @@ class NumpyBackend(
             return
         with self._accumulating(out, given.accumulate) as target:
             if plain:
-                self._do(np.copyto, target, x, casting="unsafe")
+                self._convert(x, target)
                 return
             # dtype= makes the buffered loop convert x piece by piece, not as a whole.
             self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")

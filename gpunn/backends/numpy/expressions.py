@@ -101,7 +101,10 @@ class _Block:
             if continued or (output.accumulate and not self._was_written(output.value)):
                 self.backend._do(np.add, array, value, out=array, casting="unsafe")
             elif value is not array and not self._was_written(output.value):
-                self.backend._do(np.copyto, array, value, casting="unsafe")
+                if isinstance(value, float):
+                    self.backend._do(np.copyto, array, value, casting="unsafe")
+                else:
+                    self.backend._convert(value, array)
 
     def _is_read_late(self, value: int, array: Array, given: Given) -> bool:
         """Whether it is an input that is still read when the value is begun to be written."""

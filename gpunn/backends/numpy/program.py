@@ -95,6 +95,19 @@ class TracingBackend(Backend):
         """Ones (n,): a product with them is NumPy's fastest sum."""
         return self.scratch((n,), dtype, "ones", lambda array: array.fill(1))
 
+    def _convert(self, x: Array, out: Array) -> None:
+        """out = x in the dtype of ``out``. Of floats, int32 takes the whole part; its least or
+        largest number for what is beyond it, and 0 for NaN."""
+        if x.dtype.kind == "f" and out.dtype == np.int32:
+            wide = self.scratch(x.shape, np.float64, "numbers of int32")
+            missing = self.scratch(x.shape, bool, "no numbers")
+            self._do(np.not_equal, x, x, out=missing)
+            self._do(np.minimum, x, 2147483647.0, out=wide, dtype=np.dtype(np.float64))
+            self._do(np.maximum, wide, -2147483648.0, out=wide)
+            self._do(np.copyto, wide, 0.0, where=missing)
+            x = wide
+        self._do(np.copyto, out, x, casting="unsafe")
+
     def _store(self, values: Array, out: Array, accumulate: bool) -> None:
         """out = values, or += with ``accumulate``."""
         if accumulate:

@@ -9,8 +9,9 @@ import numpy as np
 
 from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum, minimum
 from gpunn.ops.conversion import convert, promoted
-from gpunn.ops.dtypes import floating, is_float, standard
-from gpunn.ops.elementwise import abs_, cast, elementwise, isinf, isnan, sin, where
+from gpunn.ops.dtypes import floating, is_float, largest, named, standard
+from gpunn.ops.elementwise import abs_, cast, counting, elementwise, isinf, isnan, sin, where
+from gpunn.ops.narrow import WRAPPED, held_bounds
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import all_
 from gpunn.ops.table import operation, ops
@@ -93,7 +94,11 @@ def hypot(x1: Any, x2: Any) -> Tensor:
 @operation
 def fmod(x1: Any, x2: Any) -> Tensor:
     """What is left of x1 after x2 was taken away whole times; it has the sign of x1."""
-    return _fmod(*promoted(x1, x2))
+    a, b = (counting(t) for t in promoted(x1, x2))
+    if is_float(a.dtype):
+        return _fmod(a, b)
+    rest = ops.mod(a, b)  # of the sign of b
+    return where((rest != 0) & ((a < 0) != (b < 0)), rest - b, rest)
 
 
 @operation
@@ -184,7 +189,9 @@ def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Where x1 and x2 differ by no more than atol + rtol |x2|."""
-    a, b = promoted(x1, x2, at_least="float32")
+    a, b = promoted(x1, x2)
+    if not is_float(a.dtype):  # all of whose differences float64 has
+        a, b = convert(a, "float64"), convert(b, "float64")
     ended = ops.logical_or(isinf(a), isinf(b))
     close = where(ended, equal(a, b), abs_(a - b) <= atol + rtol * abs_(b))
     return ops.logical_or(close, isnan(a) & isnan(b)) if equal_nan else close
@@ -200,12 +207,23 @@ def allclose(
 
 @operation
 def saturate_cast(x: Any, dtype: Any) -> Tensor:
-    """x as another dtype, with the nearest number it has for what is outside."""
-    x, name = convert(x), standard(dtype)
-    if is_float(name) or not is_float(x.dtype):
-        return cast(x, name)
-    low, high = (0, 1) if name == "bool" else (-(2**31), 2**31 - 128)
-    return cast(clip(x, float(low), float(high)), name)
+    """x as another dtype, with the nearest number it has for what is outside; see `cast`.
+
+    >>> from gpunn import ops
+    >>> ops.saturate_cast([300.0, -1.0], "uint8").tolist()
+    [255, 0]
+    """
+    x, name = convert(x), named(dtype)
+    if name == "bool":
+        return cast(clip(x, 0, 1), name)
+    if is_float(standard(name)):
+        most = largest(name)
+        x = cast(x, "float64") if most > largest("float32") else _floats(x)
+        return cast(clip(x, -most, most), name)
+    low, high = held_bounds(name)
+    if name in WRAPPED:
+        return clip(cast(x, "int32"), low, high)
+    return cast(maximum(x, 0) if low == 0 else x, name)
 
 
 def _of_bits(name: str, meaning: str) -> Any:
@@ -222,6 +240,45 @@ def _of_bits(name: str, meaning: str) -> Any:
     return operation(function)
 
 
+_invert = elementwise("bitwise_not", function="invert")
+
+
+@operation
+def bitwise_not(x: Any) -> Tensor:
+    """The bits that x has not, of integers: -x - 1. Of truth values the other ones."""
+    x = convert(x)
+    if is_float(x.dtype):
+        raise TypeError(f"bitwise_not: integers are expected; got {x.dtype}.")
+    return ops.logical_not(x) if x.dtype == "bool" else _invert(x)
+
+
+@operation
+def bitwise_invert(x: Any) -> Tensor:
+    """`bitwise_not`."""
+    return bitwise_not(x)
+
+
+def _shift(name: str, other: str, meaning: str) -> Any:
+    primitive = elementwise(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        a, b = promoted(x, y)
+        if is_float(a.dtype):
+            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
+        return primitive(counting(a), counting(b))
+
+    function.__name__, function.__doc__ = name, meaning
+    return operation(function), operation(function, other)
+
+
+left_shift, bitwise_left_shift = _shift(
+    "left_shift", "bitwise_left_shift",
+    "x times 2 to the power of y, of the 32 bits of integers; by 32 places or more 0.",
+)  # fmt: skip
+right_shift, bitwise_right_shift = _shift(
+    "right_shift", "bitwise_right_shift",
+    "x over 2 to the power of y, down to an integer; by 32 places or more 0 or -1.",
+)  # fmt: skip
 bitwise_and = _of_bits("bitwise_and", "The bits that both have, of integers.")
 bitwise_or = _of_bits("bitwise_or", "The bits that one of both has, of integers.")
 bitwise_xor = _of_bits("bitwise_xor", "The bits that just one of both has, of integers.")

@@ -10,7 +10,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
 from gpunn.ops.further.order import sort
-from gpunn.ops.reductions import Axis, all_, axes_of, max_, mean, min_, prod, sum_
+from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -24,14 +24,16 @@ def _floats(x: Any) -> Tensor:
 @operation
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
     """The mean, weighted."""
-    x = _floats(x)
+    x = convert(x)
+    dtype = floating(x.dtype)
     if weights is None:
         return mean(x, axis)
+    x = averaged(x)
     w = convert(weights, x.dtype)
     if w.shape != x.shape:  # one weight for each place along the axis
         (place,) = axes_of(axis, x.ndim)
         w = reshape(w, [-1 if a == place else 1 for a in range(x.ndim)])
-    return sum_(x * w, axis) / sum_(w + ops.zeros_like(x), axis)
+    return convert(sum_(x * w, axis) / sum_(w + ops.zeros_like(x), axis), dtype)
 
 
 @operation

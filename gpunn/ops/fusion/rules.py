@@ -17,9 +17,10 @@ from gpunn.backends.contract.expression import (
     TRUTHS,
     Extent,
 )
+from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.tensor import Tensor
 
-from .group import Group, Member
+from .group import Group, Member, Value
 
 Rule = Callable[[Group, Tensor], "Member | None"]
 
@@ -48,7 +49,8 @@ def _one_hot(group: Group, t: Tensor, extent: Extent) -> Member | None:
     x, y = others[0], places[0]
     along = group.extent_within(x.shape, t, extent)
     columns = group.extent_within(y.shape, t, extent)
-    counted = np.array_equal(np.asarray(y.value).ravel(), np.arange(group.columns))
+    exact = group.dtype == "float64" or group.columns <= 1 << 24  # its places are whole numbers
+    counted = exact and np.array_equal(np.asarray(y.value).ravel(), np.arange(group.columns))
     if columns != COLUMNS or not counted or not group.can_read(x, along):
         return None
     assert along is not None
@@ -84,12 +86,23 @@ def _cast(group: Group, t: Tensor) -> Member | None:
     value = group.read(x, extent)
     if t.dtype == "bool":
         return Member(group.do("not_equal", value, group.constant(0.0)), extent)
-    if whole:  # in a float: what is behind the point is lost
-        negative = group.do("less", value, group.constant(0.0))
-        value = group.do("where", negative, group.do("ceil", value), group.do("floor", value))
+    if whole:
+        value = _whole(group, value)
     elif x.dtype == "bool":
         value = group.do("copy", value)
     return Member(value, extent)  # others are converted as they are read
+
+
+def _whole(group: Group, value: Value) -> Value:
+    """The whole part of a float, within int32, and of NaN 0: as a float."""
+    zero = group.constant(0.0)
+    negative = group.do("less", value, zero)
+    value = group.do("where", negative, group.do("ceil", value), group.do("floor", value))
+    value = group.do("where", group.do("isnan", value), zero, value)
+    most = float(np.array(MOST, group.dtype))  # the nearest, which is written as this one
+    value = group.do("minimum", group.do("maximum", value, group.constant(float(LEAST))),
+                     group.constant(most))
+    return group.do("add", value, zero)  # an integer has no sign of zero
 
 
 def _broadcast(group: Group, t: Tensor) -> Member | None:

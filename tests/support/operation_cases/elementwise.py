@@ -184,7 +184,7 @@ for equal_nan in (False, True):
 case(
     "saturate_cast",
     lambda x: ops.saturate_cast(x, "int32"),
-    lambda x: torch.clip(x, -(2.0**31), 2.0**31 - 128).int(),
+    lambda x: torch.clip(x.double(), -(2.0**31), 2.0**31 - 1).int(),
     np.array([3e9, -3e9, 2.5, -2.5, np.inf, -np.inf]),
 )
 case("saturate_cast", lambda x: ops.saturate_cast(x, "float32"), lambda x: x.float(), ints(4))
@@ -194,3 +194,11 @@ for name, theirs in (
 ):  # fmt: skip
     case(name, getattr(ops, name), theirs, ints(3, 4), ints(4, seed=1))
     case(name, getattr(ops, name), theirs, bools(3, 4), bools(4, seed=1))
+for name in ("bitwise_not", "bitwise_invert"):
+    case(name, getattr(ops, name), torch.bitwise_not, ints(3, 4))
+    case(name, getattr(ops, name), torch.bitwise_not, bools(4))
+places = np.array([0, 1, 5, 30], np.int32)
+for name in ("left_shift", "bitwise_left_shift"):
+    case(name, getattr(ops, name), torch.bitwise_left_shift, ints(3, 4), places)
+for name in ("right_shift", "bitwise_right_shift"):
+    case(name, getattr(ops, name), torch.bitwise_right_shift, ints(3, 4), places)

@@ -1,0 +1,134 @@
+"""Numbers of dtypes that are not computed in: what "uint8" or "bfloat16" would hold of them.
+
+Integers wrap around, as NumPy's do; floats are rounded to the nearest, halfway to even. A tensor
+holds the result in int32 or in a dtype of floats that has all such numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+
+from .dtypes import LEAST, MOST, bounds, is_float, largest, standard
+
+WRAPPED = ("int8", "int16", "uint8", "uint16")
+"""Integers of which int32 has all."""
+HALVED = ("float16", "bfloat16")
+"""Floats of which float32 has all."""
+
+
+# -- of the host
+
+
+def from_host(array: np.ndarray, name: str) -> np.ndarray:
+    """The numbers of an array as those of a dtype, in the one that is computed in.
+
+    Args:
+        array: of numbers, or of integers of Python.
+        name: of the dtype.
+
+    Raises:
+        OverflowError: for an integer that the dtype, or int32, does not hold, and for one that is
+            too large to be a float.
+        ValueError: for NaN among what is to be integers.
+
+    >>> from_host(np.array([3.7, -1.0]), "int32").tolist()
+    [3, -1]
+    """
+    if name == "bool":
+        return array.astype(bool)
+    if is_float(standard(name)):
+        return _floats(array, name)
+    low, high = held_bounds(name)
+    if array.dtype.kind == "f":
+        array = np.trunc(array)
+    types = (np.int32, name) if array.dtype.kind in "biu" else ()
+    fits = not array.size or (types and all(np.can_cast(array.dtype, t) for t in types))
+    if not fits:
+        ends = [array.min(), array.max()]  # NaN is both
+        least, most = (end.item() if isinstance(end, np.generic) else end for end in ends)
+        if not (low <= least and most <= high):
+            _refuse(array, name, low, high)
+    return array.astype(np.int32)
+
+
+def held_bounds(name: str) -> tuple[int, int]:
+    """The least and the largest number of a dtype of integers that int32 holds.
+
+    >>> held_bounds("uint64"), held_bounds("int8")
+    ((0, 2147483647), (-128, 127))
+    """
+    low, high = bounds(name)
+    return max(low, LEAST), min(high, MOST)
+
+
+def _floats(array: np.ndarray, name: str) -> np.ndarray:
+    held = standard(name)
+    with np.errstate(over="ignore"):
+        try:
+            found = array.astype(np.float64 if name in HALVED else held)
+        except OverflowError:
+            found = np.full(array.shape, np.inf)
+        if array.dtype.kind == "O" and not np.isfinite(found).all():
+            wrong = max(array.flat, key=abs)
+            raise OverflowError(f"{_shown(wrong)} is too large for a number of {held}.")
+        if name not in HALVED:
+            return found
+        rounded = np.empty(found.shape, held)
+        write_rounded(np, found, rounded, name)
+    return rounded
+
+
+def _refuse(array: np.ndarray, name: str, low: int, high: int) -> None:
+    wrong = next(x for x in array.ravel().tolist() if not low <= x <= high)
+    if wrong != wrong:
+        raise ValueError(
+            f"NaN is no number of {name}: put another in its place first, by ops.nan_to_num or "
+            f"ops.where."
+        )
+    if name in WRAPPED:
+        reason = f"{name}: it holds {low} to {high}. ops.cast wraps whole numbers around"
+    else:
+        reason = (
+            f"{name}: tensors hold its numbers from {low} to {high}, as int32. Use floats instead; "
+            f"float64 holds whole numbers up to 2**53"
+        )
+    raise OverflowError(f"{_shown(wrong)} is beyond {reason}.")
+
+
+def _shown(number: Any) -> str:
+    text = str(number)
+    return text if len(text) < 40 else f"{text[:20]}... ({len(text)} characters)"
+
+
+# -- in steps
+
+
+def write_wrapped(backend: Backend, out: Array, x: Array, dtype: str) -> None:
+    """out = the numbers of an int32 array modulo the range of one of `WRAPPED`."""
+    xp, bits = backend.xp, np.dtype(dtype).itemsize * 8
+    if dtype.startswith("u"):
+        xp.bitwise_and(x, (1 << bits) - 1, out=out)
+    else:  # the sign bit, in front of all that it stands for
+        xp.left_shift(x, 32 - bits, out=out)
+        xp.right_shift(out, 32 - bits, out=out)
+
+
+def write_rounded(xp: Any, x: Array, out: Array, name: str) -> None:
+    """out = the numbers of an array of floats rounded to one of `HALVED`."""
+    if name == "float16":
+        xp.copyto(out, x.astype("float16"))
+        return
+    x = xp.ascontiguousarray(x)
+    unsigned, dropped = (np.uint32, 16) if x.dtype.itemsize == 4 else (np.uint64, 45)
+    word = x.view(unsigned)
+    odd = (word >> unsigned(dropped)) & unsigned(1)
+    up = word + (unsigned((1 << (dropped - 1)) - 1) + odd)
+    y = (up >> unsigned(dropped) << unsigned(dropped)).view(x.dtype)
+    if x.dtype.itemsize == 8:  # which has smaller and larger numbers than bfloat16
+        y = xp.where(xp.abs(x) < 2.0**-126, xp.rint(x * 2.0**133) * 2.0**-133, y)
+        y = xp.where(xp.abs(y) > largest(name), xp.copysign(xp.inf, y), y)
+    xp.copyto(out, xp.where(xp.isfinite(x), y, x).reshape(out.shape), casting="unsafe")
