@@ -87,7 +87,7 @@ wheel: $(VENV)/.for-test ## build the wheel in dist/
 
 clean: ## remove .venv and what was built, keep runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -f gpunn/backends/compiled/_kernels_*
+	rm -f gpunn/backends/compiled/_kernels_* gpunn/backends/compiled/not_built.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

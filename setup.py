@@ -1,13 +1,15 @@
 """The packages, and the compiled CPU kernels: a module for each instruction set, all optional.
 
 What else there is to say of the package stands in ``pyproject.toml``. Without a compiler the
-package installs as pure Python. ``GPUNN_BUILD`` names the instruction sets to build for. Without
-it a wheel gets ``all``, since it may be installed anywhere, and a source tree the one that suits
-this CPU; with ``none`` nothing is compiled. The compiler is ``CC`` and ``CXX``, as everywhere;
-``CFLAGS`` and ``CXXFLAGS`` come last, so they win.
+package installs as pure Python, and keeps what the compiler said for `gpunn doctor`.
+``GPUNN_BUILD`` names the instruction sets to build for: one that cannot be built is an error then.
+Without it a wheel gets ``all`` that can be built, since it may be installed anywhere, and a source
+tree the one that suits this CPU; with ``none`` nothing is compiled. The compiler is ``CC`` and
+``CXX``, as everywhere; ``CFLAGS`` and ``CXXFLAGS`` come last, so they win.
 """
 
 import copy
+import json
 import os
 import platform
 import re
@@ -20,7 +22,10 @@ from pathlib import Path
 
 import numpy
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import BaseError, CCompilerError
 from setuptools.modified import newer_group
 
 COMPILED = "gpunn.backends.compiled"
@@ -30,6 +35,7 @@ FORMULAS = KERNELS / "cpu" / "formulas.hpp"
 SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
 HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
 FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
+NOT_BUILT = "not_built.json"  # which could not be compiled, and what the compiler said
 COMPILERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))  # of all modules together
 
 # No fast mathematics: the formulas mean what they say. What the two switches give up, the value
@@ -55,6 +61,15 @@ class BuildKernels(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or len(INSTRUCTIONS)  # threads that wait for compilers
         self.in_place = bool(self.inplace)  # as an editable installation too; run() resets it
+        self.not_built = {}
+
+    def run(self):
+        super().run()
+        there = (IN_PLACE if self.in_place else Path(self.build_lib) / IN_PLACE) / NOT_BUILT
+        there.unlink(missing_ok=True)
+        if self.not_built:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_text(json.dumps(self.not_built, indent=1) + "\n", encoding="utf-8")
 
     def build_extensions(self):
         if FORMULAS.read_text(encoding="utf-8") != (now := formulas()):
@@ -111,7 +126,15 @@ class BuildKernels(build_ext):
         alone.build_temp = str(Path(self.build_temp) / extension.name)
         alone.compiler = copy.copy(self.compiler)
         alone.compiler.compile = self.compile_together
-        build_ext.build_extension(alone, extension)
+        name = extension.name.rpartition("_kernels_")[2]
+        try:
+            build_ext.build_extension(alone, extension)
+        except (BaseError, CCompilerError) as error:
+            said = words_of_the_compiler(error)
+            if not extension.optional:
+                raise type(error)(f"GPUNN_BUILD asks for {asked()!r}. {name}: {said}") from error
+            self.not_built[name] = said
+            raise
 
     def place_of(self, extension):
         """Where a build in place leaves it."""
@@ -119,7 +142,96 @@ class BuildKernels(build_ext):
 
     def compile_together(self, sources, **options):
         waiting = [COMPILERS.submit(self.compiler.compile, [s], **options) for s in sources]
-        return [objects for done in waiting for objects in done.result()]
+        try:
+            return [objects for done in waiting for objects in done.result()]
+        finally:
+            for one in waiting:  # where one has failed, the others are not begun
+                one.cancel()
+
+
+def words_of_the_compiler(error):
+    """What a compiler says that failed: it is run again, for setuptools only shows its words."""
+    cause = error
+    while cause is not None and not isinstance(cause, subprocess.CalledProcessError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return str(error)
+    again = subprocess.run(
+        cause.cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    lines = again.stdout.splitlines()[:20]
+    return "\n".join([*lines, f"{cause.cmd[0]} ended with exit status {cause.returncode}"])
+
+
+class Wheel(bdist_wheel):
+    """Named after what is in it: one without compiled kernels fits each Python and system."""
+
+    def run(self):
+        if self.distribution.has_ext_modules():
+            self.run_command("build_ext")
+            build = self.get_finalized_command("build_ext")
+            if not any(map(os.path.exists, build.get_outputs())):
+                self.distribution.ext_modules = []
+                self.root_is_pure = True
+        super().run()
+
+
+class EditableWheel(editable_wheel):
+    """An editable installation that a folder named gpunn does not hide.
+
+    Python takes any folder for a package of its name where nothing else is found in the folders
+    that it searches, and asks what an editable installation answers after that. So in the folder
+    that holds a clone, `import gpunn` would give an empty package.
+    """
+
+    def _select_strategy(self, *args):
+        return BeforeFolders(super()._select_strategy(*args))
+
+
+class BeforeFolders:
+    """What a strategy of setuptools puts into the wheel, and a module that is asked first."""
+
+    MODULE = "__editable___gpunn_before_folders"
+
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    def __enter__(self):
+        self.strategy.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        return self.strategy.__exit__(*error)
+
+    def __call__(self, wheel, *args):
+        self.strategy(wheel, *args)
+        source = Path("gpunn", "__init__.py").resolve()
+        wheel.writestr(f"{self.MODULE}.py", BEFORE_FOLDERS.format(source=str(source)))
+        wheel.writestr("__editable__.gpunn_before_folders.pth", f"import {self.MODULE}\n")
+
+
+BEFORE_FOLDERS = '''"""gpunn of a source tree, where a folder of that name would hide it."""
+
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import spec_from_file_location
+
+SOURCE = {source!r}
+
+
+class BeforeFolders:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "gpunn":
+            return None
+        found = PathFinder.find_spec(name, path, target)
+        if found is None or found.origin is not None:
+            return None
+        return spec_from_file_location(name, SOURCE)  # what was found has no __init__.py
+
+
+sys.meta_path.insert(0, BeforeFolders)
+'''
 
 
 def formulas():
@@ -146,7 +258,7 @@ def chooser():
         [str(KERNELS / "chooser.cpp")],
         depends=["setup.py"],
         language="c++",
-        optional=True,
+        optional=asked() == "all",
     )
 
 
@@ -159,16 +271,20 @@ def kernels(instructions):
         define_macros=[("MODULE", f"_kernels_{instructions}")],
         depends=[*HEADERS, "setup.py"],
         language="c++",
-        optional=True,
+        optional=asked() == "all",
     )
+
+
+def asked():
+    """What `GPUNN_BUILD` asks for."""
+    return " ".join((os.environ.get("GPUNN_BUILD") or "all").replace(",", " ").split())
 
 
 def extensions():
     """What `GPUNN_BUILD` asks for, the chooser first; `BuildKernels` may build less in place."""
-    asked = (os.environ.get("GPUNN_BUILD") or "all").replace(",", " ").split()
-    if asked == ["none"]:
+    if asked() == "none":
         return []
-    names = list(INSTRUCTIONS) if asked == ["all"] else asked
+    names = list(INSTRUCTIONS) if asked() == "all" else asked().split()
     if unknown := set(names) - INSTRUCTIONS.keys():
         raise SystemExit(
             f"GPUNN_BUILD must be all, none, or some of {', '.join(INSTRUCTIONS)} here; "
@@ -178,4 +294,9 @@ def extensions():
 
 
 PACKAGES = [*find_packages(include=["gpunn", "gpunn.*"]), "gpunn.kernels"]
-setup(packages=PACKAGES, ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})
+COMMANDS = {
+    "bdist_wheel": Wheel,
+    "build_ext": BuildKernels,
+    "editable_wheel": EditableWheel,
+}
+setup(packages=PACKAGES, ext_modules=extensions(), cmdclass=COMMANDS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.fields import field
+from gpunn.common.signatures import signature
 from gpunn.common.stored import Integer
 
 from .callback import Callback, Logs, state
@@ -64,7 +64,7 @@ class LearningRateScheduler(Callback):
 def _takes_two(function: Callable[..., Any]) -> bool:
     """Whether it can be called with two arguments; one that does not say can."""
     try:
-        inspect.signature(function).bind(None, None)
+        signature(function).bind(None, None)
     except TypeError:
         return False
     except ValueError:

@@ -21,18 +21,20 @@ its name alone.
 ...     part: float = field(default=0.5, check=check_fraction)
 >>> _Partial(0.1, part=1, clipnorm=2.0).part
 1.0
->>> _Partial(parts=1)
+>>> _Partial(size=1)
 Traceback (most recent call last):
-TypeError: _Partial.__init__() got an unexpected keyword argument 'parts'
+TypeError: _Partial.__init__() got an unexpected keyword argument 'size'
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from inspect import Parameter, get_annotations
+from inspect import Parameter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from .signatures import annotations
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform as dataclass_transform
@@ -91,11 +93,12 @@ def add_constructor(cls: Any) -> None:
     inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
     own: dict[str, _Field] = {}
     defaults: dict[str, _Field] = {}
+    typed = annotations(cls)  # Python 3.14 keeps them in the class, which is gone through below
     for name, value in vars(cls).items():
         base = inherited.get(name)
         if isinstance(value, _Field):
             own[name] = replace(value, check=value.check or base.check) if base else value
-        elif base and name in get_annotations(cls):
+        elif base and name in typed:
             own[name] = replace(base, default=value, kw_only=False)
         elif base and not hasattr(value, "__get__"):  # else a method or a property
             defaults[name] = replace(base, default=value)
@@ -152,7 +155,7 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
     made.__annotations__ = {
         name: annotation
         for base in reversed(cls.__mro__)
-        for name, annotation in get_annotations(base).items()
+        for name, annotation in annotations(base).items()
         if name in fields
     }
     made.__annotations__["return"] = "None"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from inspect import isfunction, signature
+from inspect import isfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -18,6 +18,7 @@ from . import overrides
 from .fields import add_constructor
 from .names import closest, snake_case
 from .overrides import is_framework
+from .signatures import signature
 from .tables import put_back
 
 FUNCTION = "function"  # the kind of functions of a user's, which are registered as classes are

@@ -18,13 +18,13 @@ class ArrayUnpickler(pickle.Unpickler):
     """Builds NumPy arrays and containers of them, and looks up nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # NumPy's maker of empty arrays has moved between releases; an array tells where it is.
-        known = {
-            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-            ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
+        # NumPy's makers of arrays have moved between releases; an array tells where they are.
+        # Protocol 5, which Python takes by itself from 3.14 on, has one of its own.
+        empty = np.empty(0)
+        known = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+        for core in ("numpy.core", "numpy._core"):
+            known[f"{core}.multiarray", "_reconstruct"] = empty.__reduce__()[0]
+            known[f"{core}.numeric", "_frombuffer"] = empty.__reduce_ex__(5)[0]
         if (module, name) not in known:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
         return known[module, name]

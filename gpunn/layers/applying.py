@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.signatures import signature
 from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
 from gpunn.core.workspace import run_once
 from gpunn.ops.given import Given, Place, with_tensors
@@ -109,11 +109,11 @@ class Applicable(Holder, GraphOperation):
         args, kwargs = given.filled([(None, *shape) for shape in shapes])
         first = args[0] if args else next(iter(kwargs.values()))
         if not self.built:
-            names = list(inspect.signature(type(self).build).parameters)[1:]
+            names = list(signature(type(self).build).parameters)[1:]
             if len(names) == 1:
                 self.build(first)
             else:
-                bound = inspect.signature(type(self).call).bind(self, *args, **kwargs).arguments
+                bound = signature(type(self).call).bind(self, *args, **kwargs).arguments
                 self.build(**{name: bound[name.removesuffix("_shape")] for name in names})
         self.input_shape = without_batch_axis(first)
         for inner in () if self.trainable else self.layers_inside:

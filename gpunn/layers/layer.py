@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from gpunn.common.fields import HasFields, field
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.random import Counter
+from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
@@ -185,7 +185,7 @@ class Layer(Applicable, registry.Entry, HasFields):
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
         known = {*config, "dtype", "learning_rate_multiplier", "input_shape"}
         known.add("activity_regularizer")
-        for name, parameter in inspect.signature(type(self)).parameters.items():
+        for name, parameter in signature(type(self)).parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
             if named and name not in known and hasattr(self, name):
                 value = getattr(self, name)

@@ -5,7 +5,6 @@ What every operation of `gpunn.ops` does with symbolic tensors, ``on_graphs``, i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import unique_name
 from gpunn.common.nested import found_in, replaced
+from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.conversion import convert
@@ -242,7 +242,7 @@ class Lambda(Layer):
     arguments: Any = field(default=None, check=lambda name, value: dict(value or {}))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        parameters = inspect.signature(self.function).parameters
+        parameters = signature(self.function).parameters
         options = {"training": training} if "training" in parameters else {}
         return self.function(x, **{**options, **self.arguments})
 

@@ -7,13 +7,13 @@ operations of it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.config import runs_eagerly
+from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
@@ -32,14 +32,14 @@ from .symbolic import Sample
 
 def takes_training(layer: Any) -> bool:
     """Whether a user's `call` has an argument ``training``."""
-    parameters = inspect.signature(type(layer).call).parameters.values()
+    parameters = signature(type(layer).call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool) -> Any:
     """What a user's `call` gives for these arguments."""
     options = dict(kwargs)
-    given = inspect.signature(layer.call).bind_partial(*args, **kwargs).arguments
+    given = signature(layer.call).bind_partial(*args, **kwargs).arguments
     if takes_training(layer) and "training" not in given:
         options.setdefault("training", training)
     return layer.call(*args, **options)

@@ -6,7 +6,6 @@ at first, since the sums of a model begin at 0.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.computation import Target
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
@@ -74,7 +74,7 @@ def accumulate(
 
 
 def _update(metric: Any, given: list[Tensor]) -> None:
-    takes = inspect.signature(type(metric).update_state).parameters
+    takes = signature(type(metric).update_state).parameters
     if len(given) > 2 and "sample_weight" not in takes:
         raise ValueError(
             f"The metric {metric.name!r} is one of weighted_metrics, but its update_state has no "

@@ -26,6 +26,7 @@ from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
+from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena, Parameter
 
 from .learning_rate import LearningRate, checked_rate
@@ -119,12 +120,12 @@ class Optimizer(Formula):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        own = list(signature(cls.__init__).parameters.values())[1:]
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
             taken = {parameter.name for parameter in own}
             own[-1:] = [
                 parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-                for parameter in inspect.signature(Optimizer).parameters.values()
+                for parameter in signature(Optimizer).parameters.values()
                 if parameter.name not in taken
             ]
         cls.__signature__ = inspect.Signature(own)

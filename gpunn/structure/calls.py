@@ -6,11 +6,11 @@ A model whose class writes ``call`` is a graph of one layer, `ModelCall`, which 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from inspect import signature
 from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
+from gpunn.common.signatures import signature
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
 from gpunn.layers.symbolic import Form, Sample

@@ -11,6 +11,11 @@ from gpunn.backends.numpy import backend as numpy_backend
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
 
+@pytest.fixture(autouse=True)
+def no_instructions_asked_for(monkeypatch):
+    monkeypatch.delenv("GPUNN_INSTRUCTIONS", raising=False)
+
+
 def no_card(monkeypatch):
     reason = 'CuPy is not installed: pip install "gpunn[cuda12]".'
     for module in (doctor, card, cuda):

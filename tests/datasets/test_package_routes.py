@@ -62,6 +62,11 @@ def splits() -> tuple:
     )
 
 
+def protocol_5(pairs: tuple) -> bytes:
+    """The pickle that Python makes by itself from 3.14 on."""
+    return pickle.dumps(pairs, protocol=5)
+
+
 def python2_pickle(pairs: tuple) -> bytes:
     """The pickle that Python 2 made of pairs of arrays, opcode by opcode."""
 
@@ -78,7 +83,7 @@ def python2_pickle(pairs: tuple) -> bytes:
     return b"\x80\2(" + b"".join(one(x) + one(y) + b"\x86" for x, y in pairs) + b"t."
 
 
-@pytest.mark.parametrize("dump", [pickle.dumps, python2_pickle])
+@pytest.mark.parametrize("dump", [pickle.dumps, protocol_5, python2_pickle])
 def test_wheel_route(
     cache: Path, tmp_path: Path, monkeypatch, capfd, dump: Callable[[tuple], bytes]
 ) -> None:

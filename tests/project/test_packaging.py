@@ -148,7 +148,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Built from a copy, because setuptools also packs whatever an earlier build's `*.egg-info` lists.
     """
     tree = tmp_path_factory.mktemp("clone") / "gpunn"
-    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*")
+    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
+                   "not_built.json")  # fmt: skip
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_behind))
     run(sys.executable, "-m", "build", tree, cwd=tree.parent, **LITTLE)
     return tree / "dist"
@@ -267,8 +268,54 @@ def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Pat
     backend, *figures = run(sys.executable, "-c", TRAIN, cwd=tmp_path, **here).split()
     assert backend == "numpy"
     assert_learned(*figures)
-    said = run(sys.executable, "-m", "gpunn", "doctor", cwd=tmp_path, **here)
-    assert "The compiled kernels were not built: install a C++ compiler" in " ".join(said.split())
+    said = " ".join(run(sys.executable, "-m", "gpunn", "doctor", cwd=tmp_path, **here).split())
+    assert "The compiled kernels were not built: install a C++ compiler" in said
+    assert NO_COMPILER["CXX"] in said.partition("the compiler said: ")[2].partition("CuPy")[0]
+
+
+FAILING = """#!/bin/sh
+echo "In file included from all.hpp:1:" >&2
+echo "all.hpp:2:10: fatal error: Python.h: No such file or directory" >&2
+exit 3
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another compiler there")
+def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
+    tmp_path: Path,
+) -> None:
+    """By `setup.py`, without the half minute of an isolated build."""
+    compiler = tmp_path / "c++"
+    compiler.write_text(FAILING)
+    compiler.chmod(0o755)
+    tree = tmp_path / "tree"
+    for name in ("kernels", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        tree.mkdir(exist_ok=True)
+        copied(ROOT / name, tree / name)
+    compiled = tree / "gpunn" / "backends" / "compiled"
+    compiled.mkdir(parents=True)
+    for name in ("__init__.py", "_version.py", "backends/__init__.py",
+                 "backends/compiled/__init__.py"):  # fmt: skip
+        shutil.copy2(ROOT / "gpunn" / name, tree / "gpunn" / name)
+    failing = {"CC": str(compiler), "CXX": str(compiler)}
+    run(sys.executable, "setup.py", "-q", "bdist_wheel", cwd=tree, **failing)
+    (wheel,) = (tree / "dist").iterdir()
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as file:
+        said = json.loads(file.read("gpunn/backends/compiled/not_built.json"))
+        about = file.read(next(n for n in file.namelist() if n.endswith("/WHEEL"))).decode()
+    assert said.keys() >= {"chooser", "baseline"}
+    assert all("all.hpp:2:10: fatal error: Python.h" in words for words in said.values())
+    assert "Root-Is-Purelib: true" in about and "Tag: py3-none-any" in about
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    asked = {**ENVIRONMENT, **failing, "GPUNN_BUILD": "baseline"}
+    done = subprocess.run(command, cwd=tree, env=asked, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "GPUNN_BUILD asks for 'baseline'" in done.stderr
+    assert "fatal error: Python.h" in done.stderr
+    run(*command, cwd=tree, **failing)
+    assert json.loads((compiled / "not_built.json").read_text())["baseline"] == said["baseline"]
 
 
 # A compiler that writes down what it is asked, knows no AVX-512, and makes empty files, but for
@@ -385,6 +432,17 @@ def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
     assert cpu_kernels.why_not() is None
     best = cpu_kernels.INSTRUCTIONS.index(cpu_kernels.chosen())
     assert cpu_kernels.available() == cpu_kernels.INSTRUCTIONS[: best + 1]
+
+
+@pytest.mark.parametrize("inside", [(), ("gpunn",)], ids=["empty", "as a clone"])
+def test_a_folder_of_that_name_does_not_hide_an_editable_installation(
+    inside: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As in the folder that holds a clone: a folder without __init__.py is no package."""
+    (tmp_path / "gpunn").joinpath(*inside).mkdir(parents=True)
+    script = "import gpunn, gpunn.kernels; print(gpunn.__file__, gpunn.Sequential.__name__)"
+    said = run(sys.executable, "-c", script, cwd=tmp_path)
+    assert said.split() == [str(ROOT / "gpunn" / "__init__.py"), "Sequential"]
 
 
 WHERE = """

@@ -114,6 +114,8 @@ def describe_compiled() -> str:
     has = cpu_kernels.of_this_cpu()
     if better := has[has.index(usable[-1]) + 1 :]:
         text += f". Not built, though this CPU has it: {', '.join(better)}"
+        reasons = cpu_kernels.not_built()
+        text += "".join(f". {name}: {reasons[name]}" for name in better if name in reasons)
     return text
 
 

@@ -5,7 +5,6 @@ All of it follows from registration. `engine.js` in ``js/`` says what the entrie
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from gpunn import initializers, layers
 from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
+from gpunn.common.signatures import signature
 
 _OF_ALL = ("clipvalue", "clipnorm", "global_clipnorm")  # settings of each optimizer, beside its own
 
@@ -40,7 +40,7 @@ def _made(kind: str) -> Iterator[tuple[str, Any]]:
     """gpunn's own parts of a kind, each with its defaults, by the names that it is found under;
     those that need an argument are left out."""
     for name, cls in sorted(registry.entries(kind).items()):
-        needed = (p.default is p.empty for p in inspect.signature(cls).parameters.values())
+        needed = (p.default is p.empty for p in signature(cls).parameters.values())
         if is_framework(cls) and not any(needed):
             yield name, cls()
 
@@ -79,7 +79,7 @@ def _optimizers() -> Iterator[tuple[str, Any]]:
     begin with."""
     for name, optimizer in _made("optimizer"):
         of_functor = [p.removeprefix("next_") for p in optimizer.parameter_names]
-        own = [*inspect.signature(type(optimizer)).parameters]
+        own = [*signature(type(optimizer)).parameters]
         settings = [p for p in own if p in ("learning_rate", *of_functor, *_OF_ALL)]
         begins = {
             slot: next(p for p in own if p.startswith("initial_") and slot in p)
@@ -117,7 +117,7 @@ def _initializers() -> Iterator[tuple[str, Any]]:
         draw = next((draw for cls, draw in _DRAWS if isinstance(initializer, cls)), None)
         if draw is None:
             continue
-        own = [p for p in inspect.signature(type(initializer)).parameters if p != "seed"]
+        own = [p for p in signature(type(initializer)).parameters if p != "seed"]
         fixed: dict[str, Any] = {}
         if draw == "scaled" and not own:
             fixed = {p: getattr(initializer, p) for p in ("scale", *_CHOICES)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from gpunn.callbacks.gradient_monitor import FAR_APART, FLAT, MANY, steepest_slo
 from gpunn.common import registry
 from gpunn.common.markup import Markup
 from gpunn.common.names import snake_case
+from gpunn.common.signatures import signature
 
 from .page import pack, page
 from .parts import parts
@@ -96,7 +96,7 @@ def _loss(name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _optimizer(name: str, defaults: dict[str, float]) -> dict[str, Any]:
-    declared = inspect.signature(registry.entries("optimizer")[name]).parameters
+    declared = signature(registry.entries("optimizer")[name]).parameters
     return {
         "settings": defaults,
         "flags": [setting for setting in defaults if isinstance(declared[setting].default, bool)],

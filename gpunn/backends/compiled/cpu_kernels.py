@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 INSTRUCTIONS = ("baseline", "avx2", "avx512")
@@ -45,10 +47,31 @@ def available() -> tuple[str, ...]:
             f"have: install gpunn again."
         )
     if not usable:
+        said = next((words for name, words in not_built().items() if name != "chooser"), "")
+        said = said and f" When it was installed, the compiler said: {_the_error_in(said)}"
         raise RuntimeError(
-            "The compiled kernels were not built: install a C++ compiler, then gpunn again."
+            f"The compiled kernels were not built: install a C++ compiler, then gpunn again.{said}"
         )
     return usable
+
+
+def not_built() -> dict[str, str]:
+    """What the compiler said when gpunn was installed, by what could not be compiled."""
+    try:
+        said = json.loads(Path(__file__).with_name("not_built.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(words) for name, words in said.items()}
+
+
+def _the_error_in(said: str) -> str:
+    """The first line with an error, or the last line.
+
+    >>> _the_error_in("In file included from a.cpp:3:\\nb.hpp:1: fatal error: Python.h\\nend")
+    'b.hpp:1: fatal error: Python.h'
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
+    return next((line for line in lines if "error" in line.lower()), lines[-1])
 
 
 @cache

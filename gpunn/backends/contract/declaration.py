@@ -24,13 +24,14 @@ from an argument. The same declaration gives
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 import numpy as np
+
+from gpunn.common.signatures import signature
 
 from .device import Array, Device
 from .shapes import described, fits, names_of_sizes
@@ -178,7 +179,7 @@ class Operation:
     ) -> None:
         self.name, self.method = method.__name__, method
         self.arrays, self.where, self.flops = arrays, where, flops
-        parameters = inspect.signature(method).parameters
+        parameters = signature(method).parameters
         self.names = tuple(parameters)[1:]  # without self
         self._defaults = {
             name: p.default for name, p in parameters.items() if p.default is not p.empty
@@ -208,7 +209,7 @@ class Operation:
         values.update(zip(self.names, args, strict=False))
         values.update(kwargs)
         if len(values) != len(self.names) or len(args) > len(self.names):
-            inspect.signature(self.method).bind(backend, *args, **kwargs)  # says what is wrong
+            signature(self.method).bind(backend, *args, **kwargs)  # says what is wrong
         for name, convert in self._plain:
             values[name] = convert(values[name])
         found: list[tuple[str, Argument, Array]] = []

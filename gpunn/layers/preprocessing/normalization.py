@@ -184,8 +184,7 @@ class Normalization(Layer):
             raise ValueError(f"{self.name}.adapt: mean and variance were given to the layer.")
         count, mean, squares = 0, np.float64(0.0), np.float64(0.0)
         for batch in batches(data):
-            array = numbers(batch, self.name)
-            self._build_for_data(array)
+            array = self._built_for(numbers(batch, self.name))
             around = tuple(k for k in range(array.ndim) if k not in self._axes)
             n = int(np.prod([array.shape[k] for k in around]))
             here = array.mean(around, keepdims=True)
@@ -201,7 +200,8 @@ class Normalization(Layer):
         for parameter, values in ((self.adapt_mean, mean), (self.adapt_variance, squares / count)):
             _set(parameter, np.asarray(values).reshape(parameter.shape))
 
-    def _build_for_data(self, array: np.ndarray) -> None:
+    def _built_for(self, array: np.ndarray) -> np.ndarray:
+        """The samples as the layer takes them; it is built for them, if it was not."""
         shape = array.shape[1:]
         if not self.built:
             if array.ndim == 1 and self.axis:  # a column of a frame: a number a sample
@@ -209,13 +209,14 @@ class Normalization(Layer):
             self.build((None, *shape))
         known = self._spread
         if array.ndim != len(known) and (array.ndim, known) == (1, (1, 1)):
-            array.shape = (-1, 1)
+            array = array.reshape(-1, 1)
         fits = array.ndim == len(known) and all(array.shape[n] == known[n] for n in self._axes)
         if not fits:
             raise ValueError(
                 f"{self.name}.adapt: samples of shape {array.shape[1:]} came; the layer is built "
                 f"for {self.input_shape}."
             )
+        return array
 
     def data_held(self) -> dict[str, str]:
         """What it keeps of the values of the data, in words."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from gpunn.common.arguments import check_number
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
+from gpunn.common.signatures import signature
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
@@ -59,7 +59,7 @@ class FunctionSchedule(OfFunction, LearningRateSchedule):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self._takes_step = bool(inspect.signature(function).parameters)
+        self._takes_step = bool(signature(function).parameters)
 
     def __call__(self, step: Any) -> float:
         return float(self.function(step) if self._takes_step else self.function())
