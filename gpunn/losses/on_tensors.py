@@ -22,8 +22,6 @@ from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import trace_of
 
-from .rows import check_labels
-
 
 def on_arrays(loss: Any) -> ArrayFunction:
     """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
@@ -143,7 +141,7 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
 def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
     """The loss of each row of tensors, by the formula of a built-in loss.
 
-    A label that is no class is an error where the tensor has numbers, and NaN inside a trace.
+    A label that is no class is an error, in a step too.
     """
     y_pred = convert(y_pred)
     y_pred = convert(y_pred, floating(y_pred.dtype))
@@ -169,28 +167,20 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
     if sparse:
         y_true = _known_classes(loss, y_true, width)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
-    known = None
-    if sparse:
-        if targets.value is not None:
-            check_labels(targets.value, width, loss.name, loss.ignore_class)
-        known = (targets >= 0) & (targets < width)
-        if loss.ignore_class is not None:
-            known = known | (targets == loss.ignore_class)
-        targets = where(known, targets, 0)
     values = _loss_of_rows(targets, reshape(y_pred, (rows, width)), loss=loss, formula=formula)
-    if known is not None:  # in a step nobody looks at each label
-        values = where(known, values, math.nan)
     return reshape(values, y_pred.shape[:-1])
 
 
 def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
-    """Labels, of which each has to be that of a class; but for those that the loss ignores."""
-    what = f"{loss.name}: labels"
-    ignored = getattr(loss, "ignore_class", None)
-    if ignored is None:
-        return checked(labels, 0, classes - 1, what)
-    counted = labels != ignored
-    return where(counted, checked(where(counted, labels, 0), 0, classes - 1, what), labels)
+    """Labels, of which each has to be that of a class; but for those that the loss ignores.
+
+    A card goes on behind a label that is none, until it is waited for: there it gets the first
+    class, since a formula reads the memory of what a label says.
+    """
+    counted = True if loss.ignore_class is None else labels != loss.ignore_class
+    known = checked(where(counted, labels, 0), 0, classes - 1, f"{loss.name}: labels")
+    inside = where((known >= 0) & (known < classes), known, 0)
+    return where(counted, inside, labels)
 
 
 def _compute(
