@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .primitive import Gradients, Primitive
-from .shapes import broadcast_to, expand_dims, reshape, squeeze
+from .shapes import axis_of, broadcast_to, expand_dims, reshape, squeeze
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -59,9 +60,8 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     if not tensors:
         raise ValueError("concatenate: at least one tensor is expected; got none.")
     ndim = tensors[0].ndim
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"axis must name an axis of shape {tensors[0].shape}; got {axis}.")
-    return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=axis % ndim)
+    place = axis_of(axis, ndim)
+    return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=place)
 
 
 @operation
@@ -97,14 +97,15 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     [[1, 2], [3, 4]]
     """
     x = convert(x)
-    place, n = axis % x.ndim, x.shape[axis]
+    place = axis_of(axis, x.ndim)
+    n = x.shape[place]
     if isinstance(indices_or_sections, (int, np.integer)):
-        if n % indices_or_sections:
+        if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: {n} cannot be cut into {indices_or_sections} equal parts.")
         step = n // int(indices_or_sections)
-        cuts = [*range(0, n, step), n]
+        cuts = [step * k for k in range(int(indices_or_sections) + 1)]
     else:
-        cuts = [0, *map(int, indices_or_sections), n]
+        cuts = [0, *map(index, indices_or_sections), n]
     front = (slice(None),) * place
     return [x[(*front, slice(a, b))] for a, b in pairwise(cuts)]
 
@@ -113,7 +114,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """The parts along an axis, without it."""
     x = convert(x)
-    return [squeeze(part, axis) for part in split(x, num or x.shape[axis], axis)]
+    place = axis_of(axis, x.ndim)
+    return [squeeze(part, place) for part in split(x, num or x.shape[place], place)]
 
 
 def _compute_padded(
@@ -149,7 +151,10 @@ def pad(
         constant_values: 0 by default.
     """
     x = convert(x)
-    pairs = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
+    numbers = np.asarray(pad_width)
+    if (numbers.dtype.kind not in "iu" and numbers.size) or (numbers < 0).any():
+        raise ValueError(f"pad: pad_width must be whole numbers from 0 on; got {pad_width!r}.")
+    pairs = np.broadcast_to(numbers.astype(int), (x.ndim, 2)).tolist()
     if mode == "constant":
         widths = tuple((a, b) for a, b in pairs)
         value = convert(0 if constant_values is None else constant_values, x.dtype).item()
@@ -181,7 +186,7 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Ten
     """Each so many times along an axis."""
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
-    place = 0 if axis is None else axis % x.ndim
+    place = 0 if axis is None else axis_of(axis, x.ndim)
     if not isinstance(repeats, (int, np.integer)):
         times = np.broadcast_to(np.asarray(repeats, int), (x.shape[place],))
         return ops.take(x, np.repeat(np.arange(x.shape[place]), times), place)

@@ -105,17 +105,24 @@ def identity(n: int, dtype: Any = None) -> Tensor:
 @operation
 def tril(x: Any, k: int = 0) -> Tensor:
     """What is on and below a diagonal; 0 above it."""
-    x = convert(x)
-    return _where(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
+    x = _matrices("tril", x)
+    return _kept(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
 
 
 @operation
 def triu(x: Any, k: int = 0) -> Tensor:
     """What is on and above a diagonal; 0 below it."""
+    x = _matrices("triu", x)
+    return _kept(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
+
+
+def _matrices(name: str, x: Any) -> Tensor:
     x = convert(x)
-    return _where(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
+    if x.ndim < 2:
+        raise ValueError(f"{name}: a matrix, or a stack of them, is expected; got shape {x.shape}.")
+    return x
 
 
-def _where(kept: np.ndarray, x: Tensor) -> Tensor:
-    """x where it is kept, else 0: chosen, since 0 times what is not finite is no 0."""
-    return ops.where(kept, x, convert(0, x.dtype))
+def _kept(where: np.ndarray, x: Tensor) -> Tensor:
+    """x there, else 0: chosen, since 0 times what is not finite is no 0."""
+    return ops.where(where, x, convert(0, x.dtype))

@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .primitive import Gradients, Primitive
-from .shapes import broadcast_to, expand_dims, reshape, squeeze, transpose
+from .shapes import axis_of, broadcast_to, expand_dims, reshape, squeeze, transpose
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -113,7 +113,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
         of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
         of_a, of_b = ([e] if isinstance(e, int) else list(e) for e in axes)
-    of_a, of_b = [e % a.ndim for e in of_a], [e % b.ndim for e in of_b]
+    of_a, of_b = [axis_of(e, a.ndim) for e in of_a], [axis_of(e, b.ndim) for e in of_b]
     if [a.shape[e] for e in of_a] != [b.shape[e] for e in of_b]:
         raise ValueError(
             f"tensordot: the axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length."

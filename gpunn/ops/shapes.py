@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,21 @@ from .dtypes import is_float
 from .primitive import Gradients, Primitive
 from .table import operation, ops
 from .tensor import Shape, Tensor
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """The axis that a number names, from 0 on.
+
+    Raises:
+        ValueError: if there is none.
+
+    >>> axis_of(-1, 3)
+    2
+    """
+    if isinstance(axis, (bool, np.bool_)) or not -ndim <= index(axis) < ndim:
+        raise ValueError(f"axis must be from {-ndim} to {ndim - 1}; got {axis!r}.")
+    return index(axis) % ndim
+
 
 # -- another shape
 
@@ -134,7 +150,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """With two axes exchanged."""
     x = convert(x)
     order = list(range(x.ndim))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    first, second = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    order[first], order[second] = second, first
     return transpose(x, order)
 
 
@@ -144,9 +161,9 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     x = convert(x)
     given = [source] if isinstance(source, int) else list(source)
     to = [destination] if isinstance(destination, int) else list(destination)
-    moved = [a % x.ndim for a in given]
+    moved = [axis_of(a, x.ndim) for a in given]
     rest = [a for a in range(x.ndim) if a not in moved]
-    for at, a in sorted(zip([t % x.ndim for t in to], moved, strict=True)):
+    for at, a in sorted(zip([axis_of(t, x.ndim) for t in to], moved, strict=True)):
         rest.insert(at, a)
     return transpose(x, rest)
 
@@ -156,7 +173,9 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Turned round along these axes, or along all."""
     x = convert(x)
     given = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    turned = {a % x.ndim for a in given}
+    turned = [axis_of(a, x.ndim) for a in given]
+    if len({*turned}) != len(turned):
+        raise ValueError(f"flip: axis must name each axis once; got {axis!r}.")
     back = slice(None, None, -1)
     return ops.get_item(x, tuple(back if a in turned else slice(None) for a in range(x.ndim)))
 

@@ -42,10 +42,11 @@ def indices(draw: Any) -> tuple[tuple[int, ...], list[Any]]:
             ends = st.none() | st.integers(-n - 1, n + 1)
             step = draw(st.sampled_from([None, 1, 2, -1, -2]))
             key.append(slice(draw(ends), draw(ends), step))
-    if draw(st.booleans()):
+    if draw(st.booleans()):  # in place of some of them `...`, or nothing at the end
+        start = draw(st.integers(0, len(key)))
+        key[start : draw(st.integers(start, len(key)))] = [Ellipsis]
+    elif draw(st.booleans()):
         del key[draw(st.integers(1, len(key))) :]
-    if draw(st.booleans()):
-        key.insert(draw(st.integers(0, len(key))), Ellipsis)
     if not any(isinstance(entry, np.ndarray) for entry in key) and draw(st.booleans()):
         key.insert(draw(st.integers(0, len(key))), None)
     return shape, key
@@ -114,6 +115,30 @@ def test_what_is_no_place_is_refused(entry: Any) -> None:
 def test_a_part_beyond_the_end_is_refused(start: Any, shape: Any) -> None:
     with pytest.raises(ValueError, match=r"slice: .*\(3,\)"):
         ops.slice(ops.ones((3,)), start, shape)
+
+
+X = np.ones((2, 3), np.float32)
+WRONG: dict[str, Any] = {
+    "take": lambda: ops.take(X, [0], 2), "take below": lambda: ops.take(X, [0], -3),
+    "moveaxis": lambda: ops.moveaxis(X, 2, 0), "moveaxis to": lambda: ops.moveaxis(X, 0, -3),
+    "swapaxes": lambda: ops.swapaxes(X, 0, 2), "flip": lambda: ops.flip(X, 2),
+    "flip twice": lambda: ops.flip(X, (1, -1)), "roll": lambda: ops.roll(X, 1, 2),
+    "roll by less": lambda: ops.roll(X, 0.5, 0), "split": lambda: ops.split(X, 1, 2),
+    "split into none": lambda: ops.split(X, -1), "unstack": lambda: ops.unstack(X, axis=2),
+    "array_split": lambda: ops.array_split(X, 0), "repeat": lambda: ops.repeat(X, 2, 2),
+    "concatenate": lambda: ops.concatenate([X, X], 2), "trace": lambda: ops.trace(X, 0, 0, 2),
+    "tensordot": lambda: ops.tensordot(X, X, [[2], [2]]), "pad": lambda: ops.pad(X, -1),
+    "pad by less": lambda: ops.pad(X, 0.5), "bincount": lambda: ops.bincount([0], minlength=-1),
+    "tril": lambda: ops.tril(X[0]), "diff": lambda: ops.diff(X, axis=2),
+    "take_along_axis": lambda: ops.take_along_axis(X, [[0]], 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_axis_or_a_number_that_there_is_not_is_refused(name: str) -> None:
+    """None stands for another one in silence."""
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
+        WRONG[name]()
 
 
 # -- comparisons with a row of numbers, which may be taken for places

@@ -37,11 +37,13 @@ class Case:
         arrays: what it is given; of those of floats a row, or a number, is made NaN.
         chosen: where something is chosen among numbers, which ones more may change than other
             numbers show: of a part that is harmed, the number of a result and its shape, a mask.
+        backwards: whether that holds of what comes back, too.
     """
 
     function: Callable[..., Any]
     arrays: tuple[np.ndarray, ...]
     chosen: Callable[[Any, int, tuple[int, ...]], np.ndarray] | None = None
+    backwards: bool = False
 
 
 CASES: dict[str, Case] = {}
@@ -144,12 +146,58 @@ case("cumsum", lambda x: ops.cumsum(x, 0), X)
 case("diff", lambda x: ops.diff(x, axis=0), X)
 case("sum along the other axis", lambda x: ops.sum(x, 1), X)
 case("mean along the other axis", lambda x: ops.mean(x, 1), X)
-case("max along the other axis", lambda x: ops.max(x, 1), X, chosen=its_row)
+case("max along the other axis", lambda x: ops.max(x, 1), X, chosen=its_row, backwards=True)
 case("sum", lambda x: ops.sum(x, 0), X)
 case("trace", ops.trace, X)
 case("matmul", lambda x: x @ floats(4, 3, seed=2), X)
 case("matmul of stacks", lambda x: x @ floats(3, 4, 2, seed=2), floats(3, 5, 4))
 case("einsum", lambda x: ops.einsum("bij,jk->bik", x, floats(4, 2, seed=2)), floats(3, 5, 4))
+case("tensordot", lambda x: ops.tensordot(x, floats(4, 2, seed=2), 1), X)
+case("outer", lambda x: ops.outer(x, floats(3, seed=2)), floats(5))
+case("inner", lambda x: ops.inner(x, floats(3, 4, seed=2)), X)
+case("kron", lambda x: ops.kron(x, floats(2, 2, seed=2)), floats(3, 2))
+case("cross", lambda x: ops.cross(x, floats(5, 3, seed=2)), floats(5, 3))
+case("vander", lambda x: ops.vander(x, 3), floats(5))
+case("trapezoid", ops.trapezoid, X)
+case("cumprod", lambda x: ops.cumprod(x, 1), X)
+case("prod along the other axis", lambda x: ops.prod(x, 1), X, chosen=its_row)
+case("var along the other axis", lambda x: ops.var(x, 1), X, chosen=its_row)
+case("std along the other axis", lambda x: ops.std(x, 1), X, chosen=its_row)
+case("ptp along the other axis", lambda x: ops.ptp(x, 1), X, chosen=its_row, backwards=True)
+case("median along the other axis", lambda x: ops.median(x, 1), X, chosen=its_row)
+case("nansum along the other axis", lambda x: ops.nansum(x, 1), X, chosen=its_row)
+case(
+    "nanmax along the other axis", lambda x: ops.nanmax(x, 1), X, chosen=its_row, backwards=True
+)
+case("sparsemax", ops.sparsemax, X, chosen=its_row, backwards=True)
+case("rms_normalization", ops.rms_normalization, X, chosen=its_row)
+case("glu", ops.glu, X)
+case("map", lambda x: ops.map(lambda row: row * 2.0, x), X)
+case(
+    "dot_product_attention",
+    lambda x: ops.dot_product_attention(x, floats(2, 4, 1, 3, seed=2), floats(2, 4, 1, 3, seed=3)),
+    floats(2, 3, 1, 3), chosen=its_row,
+)  # fmt: skip
+IMAGES, KERNEL = floats(2, 4, 5, 2), floats(2, 3, 2, 3, seed=2)
+for padding in ("valid", "same"):
+    case(f"conv {padding}", lambda x, p=padding: ops.conv(x, KERNEL, padding=p), IMAGES)
+    case(
+        f"conv_transpose {padding}",
+        lambda x, p=padding: ops.conv_transpose(x, floats(2, 3, 3, 2, seed=2), 2, p), IMAGES,
+    )  # fmt: skip
+    case(
+        f"depthwise_conv {padding}",
+        lambda x, p=padding: ops.depthwise_conv(x, KERNEL, padding=p), IMAGES,
+    )  # fmt: skip
+    case(
+        f"average_pool {padding}", lambda x, p=padding: ops.average_pool(x, 2, 1, p), IMAGES
+    )
+    case(
+        f"max_pool {padding}", lambda x, p=padding: ops.max_pool(x, 2, 1, p), IMAGES,
+        chosen=its_row,
+    )  # fmt: skip
+case("filters of conv", lambda w: ops.conv(IMAGES, w), KERNEL)
+case("filters of depthwise_conv", lambda w: ops.depthwise_conv(IMAGES, w), KERNEL)
 case("softmax", ops.softmax, X, chosen=its_row)
 case("log_softmax", ops.log_softmax, X, chosen=its_row)
 case("logsumexp", lambda x: ops.logsumexp(x, 1), X, chosen=its_row)
@@ -219,12 +267,9 @@ class EagerSteps:
         return [*found.values, *found.first]
 
 
-def bits(x: np.ndarray) -> np.ndarray:
-    return x.view(f"u{x.itemsize}") if is_float(x) else x
-
-
-def other_bits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return bits(a) != bits(b)
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two results differ; both NaN is the same, and so are 0 and -0."""
+    return (a != b) & ((a == a) | (b == b))
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -271,13 +316,13 @@ def check(name: str, backend: str, among_others: bool = False, kind: Any = Steps
             for scale in (3.0, -7.0):
                 moved = array[part] + scale * (1.0 + random.random(array[part].shape))
                 for found, now, then in zip(reached, with_other(moved), before, strict=True):
-                    found |= other_bits(now, then)
-            if one.chosen is not None and number < n:
+                    found |= differ(now, then)
+            if one.chosen is not None and (number < n or one.backwards):
                 for k, found in enumerate(reached):
                     found |= one.chosen(part, k, found.shape)
             harm = HARMFUL[int(random.integers(len(HARMFUL)))]
             for k, (found, now) in enumerate(zip(reached, with_other(harm), strict=True)):
-                spread = other_bits(now, before[k]) & ~found
+                spread = differ(now, before[k]) & ~found
                 assert not spread.any(), (
                     f"{harm} at {part} of array {number} reaches {np.argwhere(spread)[:5].tolist()}"
                     f" of result {k}: {now[spread][:5]} in place of {before[k][spread][:5]}"

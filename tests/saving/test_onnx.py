@@ -131,6 +131,42 @@ def test_an_axis_as_long_as_a_trace(width: int, tmp_path: Path) -> None:
     assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-5)
 
 
+TABLE = RANDOM.normal(0, 1, (6, 3)).astype("float32")
+BY_PLACES: dict[str, Any] = {
+    "take": lambda x, i: ops.take(TABLE, i - 6, 0),
+    "take along rows": lambda x, i: ops.take_along_axis(x, ops.minimum(i, 2), 1),
+    "places of two axes": lambda x, i: ops.convert_to_tensor(TABLE)[i, ops.minimum(i, 2)],
+    "bincount": lambda x, i: ops.bincount(i, x[:, :2], 6),
+    "in_top_k": lambda x, i: ops.in_top_k(i[:, 0] - 1, x[:, :3], 2),
+    "segment_sum": lambda x, i: ops.segment_sum(x.T, [0, 1, 1, -1, 0], 3).T,
+    "segment_max": lambda x, i: ops.segment_max(x.T, [0, 1, 1, -1, 0], 3).T,
+    "scatter": lambda x, i: ops.scatter([[0], [2], [2], [-1], [1]], x.T, (4, x.shape[0])).T,
+    "scatter_update": lambda x, i: ops.scatter_update(x.T, [[0], [2], [2]], x.T[:3] * 9).T,
+    "scatter_update add": lambda x, i: ops.scatter_update(x.T, [[2], [-3]], x.T[:2], "add").T,
+    "tril": lambda x, i: ops.tril(ops.broadcast_to(x[:, :, None], (x.shape[0], 5, 5)), -1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_PLACES)
+def test_rows_by_their_places(name: str, tmp_path: Path) -> None:
+    def places(x: Any) -> Any:
+        found = BY_PLACES[name](x, ops.cast(x[:, 3:], "int32"))
+        return ops.reshape(ops.cast(found, "float32"), (x.shape[0], -1))
+
+    model = gpunn.Sequential([gpunn.Input((5,), name="x"), layers.Lambda(places)])
+    x = RANDOM.normal(0, 1, (50, 5)).astype("float32")
+    x[:, 3:] = RANDOM.integers(0, 6, (50, 2))
+    (found,) = run(model, tmp_path / "m.onnx", {"x": x})
+    assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-5)
+    if name == "take":
+        x[7, 3] = 6 + 6
+        session = runtime.InferenceSession(
+            tmp_path / "m.onnx", providers=["CPUExecutionProvider"]
+        )
+        with pytest.raises(Exception, match="indices element out of data bounds"):
+            session.run(None, {"x": x})
+
+
 class _ByHand(layers.Layer):
     def forward(self, call: Any) -> None:
         call.backend.xp.negative(call.x, out=call.y)

@@ -12,7 +12,7 @@ from gpunn.ops.elementwise import where
 from gpunn.ops.joining import concatenate, pad, split
 from gpunn.ops.making import zeros, zeros_like
 from gpunn.ops.reductions import max_, min_, sum_
-from gpunn.ops.shapes import broadcast_to, expand_dims, flip, moveaxis, reshape, swapaxes
+from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, moveaxis, reshape, swapaxes
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor, constant
 
@@ -67,7 +67,9 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
     """As `split`, into parts of which the first may be longer by one."""
     x = convert(x)
     if isinstance(indices_or_sections, int):
-        n, parts = x.shape[axis], indices_or_sections
+        if indices_or_sections < 1:
+            raise ValueError(f"array_split: parts must be 1 or more; got {indices_or_sections}.")
+        n, parts = x.shape[axis_of(axis, x.ndim)], indices_or_sections
         sizes = [n // parts + (i < n % parts) for i in range(parts)]
         indices_or_sections = np.cumsum(sizes)[:-1].tolist()
     return split(x, indices_or_sections, axis)
@@ -129,8 +131,14 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     x = convert(x)
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), shift, 0), x.shape)
-    axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    axes = [axis_of(a, x.ndim) for a in np.atleast_1d(axis).tolist()]
+    shifts = np.atleast_1d(shift).tolist()
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
+    if len(shifts) != len(axes) or not all(isinstance(by, int) for by in shifts):
+        raise ValueError(
+            f"roll: a whole number for each axis, or one for all, is expected; got shift={shift!r} "
+            f"and axis={axis!r}."
+        )
     for by, place in zip(shifts, axes, strict=True):
         n = x.shape[place]
         if n and by % n:
@@ -202,7 +210,10 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each number in a row, from the highest on."""
     x = convert(x)
-    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (*x.shape, (N or x.size) - 1)), -1)
+    n = x.size if N is None else N
+    if not n:
+        return zeros((*x.shape, 0), x.dtype)
+    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (*x.shape, n - 1)), -1)
     rows = concatenate([ops.ones((*x.shape, 1), x.dtype), powers], -1)
     return rows if increasing else flip(rows, -1)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.geometry import Geometry
@@ -109,20 +113,28 @@ def _write_largest_gradient(
 
 def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
     """Of each window the number of ``g`` at the first of the largest pixels of ``x``."""
-    sizes = zip(geometry.extent, geometry.image, geometry.padding, strict=True)
-    sides = [(0, 0), *((before, max(0, n - m - before)) for n, m, before in sizes), (0, 0)]
+    sides = _sides(geometry)
     x, g = pad(x, sides, constant_values=-math.inf), pad(g, sides)
     found, unknown = ops.zeros_like(y), ops.ones_like(y, "bool")
-    for r in range(geometry.window[0]):
-        for s in range(geometry.window[1]):
-            first = r * geometry.dilation[0], s * geometry.dilation[1]
-            cells = (slice(None), *(
-                slice(at, at + (n - 1) * step + 1, step)
-                for at, n, step in zip(first, geometry.windows, geometry.strides, strict=True)
-            ))  # fmt: skip
-            here = equal(x[cells], y) & unknown
-            found, unknown = where(here, g[cells], found), unknown & ~here
+    for _, cells in _cells(geometry):
+        here = equal(x[cells], y) & unknown
+        found, unknown = where(here, g[cells], found), unknown & ~here
     return found
+
+
+def _sides(geometry: Geometry) -> list[tuple[int, int]]:
+    """By how much images are padded, so that each window is within."""
+    sizes = zip(geometry.extent, geometry.image, geometry.padding, strict=True)
+    return [(0, 0), *((before, max(0, n - m - before)) for n, m, before in sizes), (0, 0)]
+
+
+def _cells(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice, ...]]]:
+    """The cells of a window: the place of each, and where the padded images have it for all
+    windows."""
+    for at in np.ndindex(*geometry.window):
+        firsts = [k * apart for k, apart in zip(at, geometry.dilation, strict=True)]
+        sizes = zip(firsts, geometry.windows, geometry.strides, strict=True)
+        yield at, (slice(None), *(slice(k, k + (n - 1) * by + 1, by) for k, n, by in sizes))
 
 
 _largest: Primitive = Primitive(
@@ -289,15 +301,15 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """`conv` of each channel by itself, with a kernel (height, width, channels, filters of each).
-
-    It is computed as one of all channels with zeros between them.
-    """
-    w = convert(kernel)
-    channels = w.shape[-2]
-    apart = expand_dims(w, -2) * expand_dims(ops.eye(channels, dtype=w.dtype), -1)
-    whole = reshape(apart, (*w.shape[:-1], channels * w.shape[-1]))
-    return conv(inputs, whole, strides, padding, data_format, dilation_rate)
+    """`conv` of each channel by itself, by a kernel (height, width, channels, filters of each)."""
+    x, w = promoted(inputs, kernel, at_least="float32")
+    images = _Images("depthwise_conv", x, data_format)
+    w = images.kernel(w, images.x.shape[3])
+    geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
+    x = expand_dims(pad(images.x, _sides(geometry)), -1)
+    terms = [x[cells] * w[at] for at, cells in _cells(geometry)]  # (..., channels, filters of each)
+    y = functools.reduce(operator.add, terms)
+    return images.back(reshape(y, (*y.shape[:3], y.shape[3] * y.shape[4])))
 
 
 @operation

@@ -11,8 +11,8 @@ from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import abs_, expm1, log, relu, sigmoid, where
 from gpunn.ops.places.checks import checked
 from gpunn.ops.places.taking import take_unchecked
-from gpunn.ops.reductions import axes_of, log_softmax, sum_
-from gpunn.ops.shapes import expand_dims, moveaxis, squeeze
+from gpunn.ops.reductions import log_softmax, sum_
+from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
@@ -121,7 +121,7 @@ def sparse_categorical_crossentropy(
     y, t = _floats(output), convert(target, "int32")
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]
-    (place,) = axes_of(axis, y.ndim)
+    place = axis_of(axis, y.ndim)
     expected = y.shape[:place] + y.shape[place + 1 :]
     if t.shape != expected:
         raise ValueError(

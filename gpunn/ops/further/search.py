@@ -86,6 +86,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     Where the numbers are those of each step, ``minlength`` says how many are counted.
     """
     x, n = convert(x, "int32"), int(minlength)
+    if n < 0:
+        raise ValueError(f"bincount: minlength must be 0 or more; got {minlength!r}.")
     if x.is_constant and x.size:
         n = max(n, int(x.value.max()) + 1)
     elif not x.is_constant and not n:

@@ -13,8 +13,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import cast, isnan, where
 from gpunn.ops.fusion.storing import fill, stored
 from gpunn.ops.primitive import Gradients, Primitive
-from gpunn.ops.reductions import axes_of
-from gpunn.ops.shapes import broadcast_to, moveaxis, reshape
+from gpunn.ops.shapes import axis_of, broadcast_to, moveaxis, reshape
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -188,8 +187,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
-    (place,) = axes_of(0 if axis is None else axis, x.ndim)
-    return take_places(x, indices, place, "take")
+    return take_places(x, indices, axis_of(0 if axis is None else axis, x.ndim), "take")
 
 
 @operation
@@ -208,7 +206,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
             f"take_along_axis: as many axes of indices as of x are expected; got the shapes "
             f"{x.shape} and {places.shape}."
         )
-    (place,) = axes_of(axis, x.ndim)
+    place = axis_of(axis, x.ndim)
     n = x.shape[place]
     x, places = moveaxis(x, place, -1), moveaxis(places, place, -1)
     try:
