@@ -125,6 +125,8 @@ def _plain(entry: Any) -> Any:
 
 
 def _whole(entry: Any) -> int:
+    if isinstance(entry, Tensor):  # in a trace it says what to write instead
+        return index(entry)
     try:
         if not isinstance(entry, (bool, np.bool_)):
             return index(entry)

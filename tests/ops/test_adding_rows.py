@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import emulated
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from numpy.testing import assert_array_equal
 from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps, weights
 
 import gpunn
-from gpunn import ops
+from gpunn import layers, ops
 from gpunn.backends import choice_put_back, get_backend
 
 SOME = settings(max_examples=25, derandomize=True, database=None)
@@ -99,6 +100,55 @@ def test_a_table_and_places_of_more_than_32_bits_together(backend: str) -> None:
         gpunn.use_backend(backend)
         found = gpunn.grad(lambda x: ops.sum(ops.take(x, places, 0) * factors))(table)
     assert_array_equal(found, expected)
+
+
+class Embedding(layers.Layer):
+    """Rows of a table, in places and along them."""
+
+    def build(self, input_shape: Any) -> None:
+        self.table = self.add_weight((50, 6), "uniform", name="table")
+
+    def call(self, x: Any) -> Any:
+        numbers = ops.cast(x, "int32")  # (batch, 4)
+        rows = ops.take(self.table, numbers, 0)  # (batch, 4, 6)
+        sums = ops.segment_sum(ops.reshape(rows, (-1, 6)), ops.reshape(numbers, (-1,)) // 10, 5)
+        own = ops.take_along_axis(rows[:, 0], numbers[:, :2] % 6, 1)
+        return ops.concatenate([ops.max(rows, 1), own, rows[:, 1] * ops.sum(sums)], -1)
+
+
+class Rows(Embedding):
+    """Rows of a table alone."""
+
+    def call(self, x: Any) -> Any:
+        numbers = ops.cast(x - 50.0, "int32")  # counted from the end
+        return ops.reshape(ops.take(self.table, numbers, 0), (-1, 24))
+
+
+def trained(backend: Any, layer: type[Embedding] = Embedding) -> list[np.ndarray]:
+    gpunn.utils.set_random_seed(0)
+    model = gpunn.Sequential(
+        [layers.Input((4,)), layer(), layers.Dense(8, "tanh"), layers.Dense(1)],
+        backend=backend,
+    )  # fmt: skip
+    model.compile("adam", "mse")
+    x = (np.random.default_rng(0).pareto(1.0, (70, 4)) * 3).astype(int) % 50
+    model.fit(x, np.sin(x).sum(1, keepdims=True), batch_size=16, epochs=3, verbose=0)
+    return model.get_weights()
+
+
+def test_a_table_is_trained_alike_everywhere() -> None:
+    expected = trained("numpy")
+    for backend in ("compiled", "emulated"):
+        for found, other in zip(trained(backend), expected, strict=True):
+            np.testing.assert_allclose(found, other, 1e-3, 1e-5)
+
+
+@pytest.mark.parametrize("mode", ["fused", "persistent"])
+def test_a_table_is_trained_in_each_launch_mode(mode: str) -> None:
+    """Which refuse a step of which a part cannot be listed."""
+    card = emulated.make_backend(mode)
+    for found, other in zip(trained(card, Rows), trained("numpy", Rows), strict=True):
+        np.testing.assert_allclose(found, other, 1e-3, 1e-5)
 
 
 # -- beside others

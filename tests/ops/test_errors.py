@@ -81,6 +81,8 @@ ASKING: dict[str, Callable[[Any], Any]] = {
     "not": lambda x: not x[0], "float": lambda x: float(x[0]), "int": lambda x: int(x[0]),
     "numpy": np.exp, "method numpy": lambda x: x.numpy(), "tolist": lambda x: x.tolist(),
     "convert_to_numpy": ops.convert_to_numpy, "range": lambda x: range(ops.argmax(x)),
+    "end of a slice": lambda x: x[: ops.argmax(x)],
+    "slice": lambda x: ops.slice(x, [ops.argmax(x)], [1]),
 }  # fmt: skip
 
 

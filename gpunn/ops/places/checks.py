@@ -77,9 +77,11 @@ class _Checked(Primitive):
         self, shape: Shape, dtype: str, inputs: list[Tensor], attributes: dict[str, Any]
     ) -> np.ndarray:
         x = np.asarray(inputs[0].value)
-        others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]
-        if others.size:
-            raise _complaint_of(attributes)(others.size, float(others.min()), float(others.max()))
+        with np.errstate(invalid="ignore"):
+            others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]
+            if others.size:
+                found = others.size, float(others.min()), float(others.max())
+                raise _complaint_of(attributes)(*found)
         return x
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
