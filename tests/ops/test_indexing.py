@@ -178,6 +178,15 @@ def test_whole_numbers_beside_a_row(
     assert_array_equal(in_steps(ours, [x, factors], backend, twice=False).values[0], expected)
 
 
+@pytest.mark.more
+@on_the_host
+def test_more_classes_than_float32_can_number(backend: str) -> None:
+    n = 2**24 + 2
+    x = np.array([[n - 1]], np.int32)
+    found = in_steps(lambda x: ops.one_hot(x[:, 0], n) * 2.0, [x], backend, twice=False).values[0]
+    assert_array_equal(np.flatnonzero(found), [n - 1])
+
+
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rows_on_each_backend(row: list[int], backend: str) -> None:
     x = np.arange(-2, 5, dtype=np.int32)[:, None]
