@@ -18,7 +18,9 @@ from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 from .conversion import convert
 from .dtypes import is_float, named, standard
 from .narrow import held_bounds
+from .places.taking import take_unchecked
 from .primitive import Primitive, Work
+from .shapes import axis_of
 from .table import ops
 from .tensor import Tensor, constant
 from .trace import current
@@ -174,7 +176,7 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """
     x = convert(x)
     order = ops.argsort(_standard_normal((x.shape[axis],), None, seed))
-    return ops.take(x, order, axis)
+    return take_unchecked(x, order, axis_of(axis, x.ndim))
 
 
 def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:

@@ -256,8 +256,8 @@ def test_places_that_there_are_not_are_in_no_top() -> None:
     """As in Keras on JAX, where PyTorch has an error; nor are predictions that are not numbers."""
     rows = np.array([[1, 3, 2], [np.nan, 1, 2], [np.inf, 1, np.nan]], np.float32)
     for targets, k, expected in (
-        ([1, 0, 0], 1, [True, False, True]), ([3, 5, 2], 3, [False] * 3),
-        ([-1, 1, 1], 2, [False, True, True]), ([2, 2, 0], 2, [True, True, True]),
+        ([1, 0, 0], 1, [True, False, False]), ([3, 5, 2], 3, [False] * 3),
+        ([-1, 1, 1], 3, [False, True, True]), ([2, 2, 0], 2, [True, True, True]),
     ):  # fmt: skip
         assert ops.in_top_k(targets, rows, k).tolist() == expected
         ours = lambda t, p, k=k: ops.in_top_k(t, p, k)  # noqa: E731

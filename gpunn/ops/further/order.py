@@ -10,10 +10,11 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.conversion import convert
+from gpunn.ops.places.taking import take_along
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.reductions import axes_of
 from gpunn.ops.shapes import flip, reshape
-from gpunn.ops.table import operation, ops
+from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 
@@ -49,7 +50,7 @@ def argsort(x: Any, axis: int | None = -1) -> Tensor:
 def sort(x: Any, axis: int | None = -1) -> Tensor:
     """The elements along an axis, from the smallest on; NaN comes last."""
     x, place = _along(x, axis)
-    return ops.take_along_axis(x, _argsort(x, axis=place), place)
+    return take_along(x, _argsort(x, axis=place), place)
 
 
 @operation
@@ -63,4 +64,4 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
     # The largest come last; turned round, equal ones are in order.
     last = flip(argsort(flip(x, -1), -1), -1)[..., :k]
     places = (x.shape[-1] - 1) - last
-    return ops.take_along_axis(x, places, -1), places
+    return take_along(x, places, x.ndim - 1), places

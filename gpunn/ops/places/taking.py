@@ -160,6 +160,12 @@ def take_unchecked(
     return _taken(x, places, axis=axis, along=along, wraps=wraps)
 
 
+def take_along(x: Tensor, places: Tensor, axis: int) -> Tensor:
+    """`take_along_axis` of places that there are, in as many rows as x has."""
+    rows, numbers = moveaxis(x, axis, -1), moveaxis(places, axis, -1)
+    return moveaxis(take_unchecked(rows, numbers, x.ndim - 1, along=True, wraps=False), -1, axis)
+
+
 def places_along(indices: Any, n: int, what: str) -> Tensor:
     """Numbers of places along an axis of length n, of which those below 0 count from the end.
 
