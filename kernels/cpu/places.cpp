@@ -100,7 +100,7 @@ void check_range(const T* x, int64 n, double low, double high, int64* found) {
     }
 }
 
-#ifndef FOR_BROWSERS  // no page takes rows by number
+#ifndef FOR_BROWSERS  // a page is to be small, and has nobody to tell what is not there
 template <typename T> void add_takes(const char* type) { add<&take_rows<T>>("take_rows", {type}); }
 
 template <typename T> void add_scatters(const char* type) {

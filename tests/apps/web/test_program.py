@@ -61,6 +61,11 @@ class Cubed(layers.Layer):
         return ops.power(x, 3.0)
 
 
+class Looked(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return ops.take(ops.ones((5,)), ops.cast(x, "int32"))
+
+
 class Standardized(layers.Layer):
     def call(self, x: Any) -> Any:
         away = x - ops.mean(x, axis=-1, keepdims=True)
@@ -167,6 +172,7 @@ class Twice(layers.Layer):
     ("chain", "dtype", "said"),
     [
         ([Twice()], "float32", "multiply"),
+        ([Looked()], "float32", "by NumPy's _"),
         ([layers.Dense(2)], "float64", "float32; this model is one of float64"),
     ],
 )
