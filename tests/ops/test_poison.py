@@ -326,11 +326,10 @@ def check(name: str, backend: str, among_others: bool = False, kind: Any = Steps
 
 
 every_case = pytest.mark.parametrize("name", CASES)
-on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
 SOME = ("take rows", "x[rows, columns]", "scatter", "scatter_update None", "segment_max", "sort")
 
 
-@on_the_host
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("compiled", marks=more)])
 @every_case
 def test_nothing_else_changes(name: str, backend: str) -> None:
     check(name, backend)
