@@ -59,6 +59,9 @@ class Spec:
         given: as ``inputs``, of what users give, if that differs: ``inputs`` are what steps read.
         host: what makes these of those; None where they are the same.
         by_name: whether inputs were declared by their names.
+        integers: of each of ``inputs``, whether steps read integers; else floats.
+        exact: of each, whether it must not lose digits of integers as floats: what a user has
+            written reads them.
     """
 
     backend: Backend
@@ -70,7 +73,17 @@ class Spec:
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()
     host: HostPart | None = None
     by_name: bool = False
+    integers: tuple[bool, ...] = ()
+    exact: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.given:
             object.__setattr__(self, "given", self.inputs)
+        for name in ("integers", "exact"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (False,) * len(self.inputs))
+
+    def dtype_of(self, name: str) -> str:
+        """What steps read an array of `Rows` as, by its name: ``"int32"``, or floats."""
+        kind, _, number = name.partition("_")
+        return "int32" if kind == "x" and self.integers[int(number or 0)] else self.dtype
