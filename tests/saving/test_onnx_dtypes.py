@@ -41,7 +41,9 @@ X: dict[str, np.ndarray] = {
     ),
 }
 X["bool"] = X["int32"] % 3 == 0
-NARROW = ("uint8", "int8", "uint16", "int16", "float16", "bfloat16", "bool", "int32", "float64")
+NARROW = (
+    "uint8", "int8", "uint16", "int16", "uint32", "float16", "bfloat16", "bool", "int32", "float64",
+)  # fmt: skip
 REFUSED = {
     "argmin",
     "bitwise_and",
@@ -57,6 +59,9 @@ REFUSED = {
     "by each other: power",
     "prod",
     "flip",
+    "cast to uint32",
+    "cast of floats to uint32",
+    "saturated: uint32",
 }
 """Which of those below ONNX, or opset 17, has no counterpart of; of some dtypes at least."""
 
