@@ -230,6 +230,8 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
         labels = check_labels(labels, target.output_shape[-1], name, ignored)
         return labels, backend.owns(array)
     check_finite(backend, array, spec.dtype, name)
+    if target.exact:
+        check_exact(backend, array, spec.dtype, name)
     if loss.fuses:
         with backend.turn:
             low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))

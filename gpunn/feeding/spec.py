@@ -18,11 +18,14 @@ class Target:
         name: of the output; empty where there is only one.
         output_shape: of one sample.
         loss: that compares it with the target; None for an output that is left alone.
+        exact: whether integers among the targets must not be rounded: a metric of a user's reads
+            them, as a loss with a `call` does.
     """
 
     name: str
     output_shape: tuple[int, ...]
     loss: Any = None
+    exact: bool = False
 
     @property
     def rows_per_sample(self) -> int:

@@ -375,6 +375,46 @@ def test_codes_of_a_lookup_are_integers(backend: str) -> None:
     assert [y.dtype.name for y in found] == ["int32", "int32", "float32"]
 
 
+class Counting(layers.Layer):
+    """Counts batches and samples, as integers."""
+
+    def __init__(self, first: int = 0) -> None:
+        super().__init__()
+        self.first, self.seen = first, []
+        self.samples = gpunn.Variable(0, dtype="int32", trainable=False)
+
+    def build(self, input_shape: Any) -> None:
+        start = gpunn.initializers.Constant(self.first)
+        self.batches = self.add_weight((), start, dtype="int64", name="batches")
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        self.seen += [(self.batches + 1).dtype, (self.samples // 2).dtype]
+        if training:
+            self.batches.assign_add(1)
+            self.samples.assign(self.samples + x.shape[0])
+        return x * ops.cast(self.batches % 2, "float32")
+
+
+def test_weights_of_integers_are_read_as_integers(backend: str) -> None:
+    model = gpunn.Sequential([gpunn.Input((1,)), Counting(), layers.Dense(1)], backend=backend)
+    model.compile("sgd", "mse")
+    model.fit(np.ones((6, 1)), np.ones((6, 1)), batch_size=2, epochs=3, verbose=0)
+    layer = model.layers[0]
+    assert (int(layer.batches.numpy()), int(layer.samples.numpy())) == (9, 18)
+    assert set(layer.seen) == {"int32"}
+    assert ops.convert_to_tensor(layer.batches).dtype == "int32"
+    assert not layer.trainable_weights
+    layer.batches.assign(2**24)
+    with pytest.raises(OverflowError, match=r"batches was declared with dtype='int64'.*16777217"):
+        model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0)
+    with pytest.raises(OverflowError, match="holds all integers up to 16777216; got 16777217"):
+        layer.batches.assign(ODD)
+    with pytest.raises(OverflowError, match="got 1099511627776"):
+        gpunn.Sequential([gpunn.Input((1,)), Counting(2**40)]).predict(np.ones((1, 1)), verbose=0)
+    wide = gpunn.Sequential([gpunn.Input((1,)), Counting(ODD)], dtype="float64")
+    assert wide.predict(np.ones((1, 1)), verbose=0).tolist() == [[1.0]]
+
+
 def test_gradients_by_what_is_beside_integers() -> None:
     number = np.array([ODD, ODD - 1], np.int32)
     found = gpunn.grad(lambda w: ops.sum(w * ops.cast(number - (ODD - 1), "float32")))(np.ones(2))

@@ -170,6 +170,41 @@ def test_targets_of_a_loss_of_ones_own_are_exact_or_refused(kind: str, backend: 
     assert wide.train_on_batch(x, wrong) == (2**24 + 2.0 - 5 + 1) / 2
 
 
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_targets_of_a_metric_of_ones_own_are_exact_or_refused(kind: str, backend: str) -> None:
+    def above(y_true: Any, y_pred: Any) -> Any:
+        return y_true - 2.0**24
+
+    class Above(gpunn.metrics.Metric):
+        def __init__(self) -> None:
+            super().__init__(name="above")
+            self.total = self.add_weight(name="total")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.total.assign_add(ops.sum(above(y_true, y_pred)) / 2)
+
+        def result(self) -> Any:
+            return self.total
+
+    model = gpunn.Sequential([gpunn.Input((1,)), layers.Dense(1)], backend=backend)
+    metric: Any = above if kind == "function" else Above()
+    model.compile("sgd", "mae", metrics=[metric])
+    x, y = np.ones((2, 1)), np.array([[2**24 + 2], [2**24 + 4]])
+    assert model.evaluate(x, y, verbose=0)[1] == 3.0
+    with pytest.raises(ValueError, match=rf"y holds {ODD} at \[0, 0\]"):
+        model.evaluate(x, y - 1, verbose=0)
+    model.compile("sgd", "mae")  # which calculates with floats
+    assert model.evaluate(x, y - 1, verbose=0) > 2**23
+
+
+def test_metrics_by_hand_compare_integers_exactly() -> None:
+    metric = gpunn.metrics.Accuracy()
+    metric.update_state(np.array([ODD, 5, 7]), np.array([ODD - 1, 5, 8]))
+    assert metric.result() == pytest.approx(1 / 3)
+    wrapped = gpunn.metrics.MeanMetricWrapper(lambda t, p: ops.abs(t - p))
+    assert float(wrapped([ODD], [ODD - 1])) == 1.0
+
+
 def test_a_loss_of_ones_own_called_by_hand_is_exact_or_refused() -> None:
     class Own(gpunn.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:
