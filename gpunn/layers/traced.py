@@ -17,7 +17,7 @@ from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import is_float
+from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
 from gpunn.ops.running.computation import Target
@@ -90,7 +90,8 @@ def add_loss(loss: Any) -> None:
     if trace is None:
         raise TypeError("add_loss is called inside call(x): each step then adds that loss.")
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
-        trace.losses.append(ops.sum(convert(term)))
+        numbers = convert(term)  # of integers the sum might be beyond int32
+        trace.losses.append(ops.sum(convert(numbers, floating(numbers.dtype))))
 
 
 def penalized(y: Tensor, regularizer: Any) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
-from .dtypes import COMPUTED, LEAST, floating, named, standard
+from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
@@ -181,10 +181,22 @@ def relu(x: Any) -> Tensor:
 def round_(x: Any, decimals: int = 0) -> Tensor:
     """The nearest whole number, the even one of two; with ``decimals`` digits behind the point."""
     x = convert(x)
+    if x.dtype == "int32":
+        return x if decimals >= 0 else _to_tens(x, 10**-decimals)
     if not decimals:
-        return x if x.dtype == "int32" else _rint(convert(x, floating(x.dtype)))
+        return _rint(convert(x, floating(x.dtype)))
     factor = 10.0**decimals
     return _rint(x * factor) / factor
+
+
+def _to_tens(x: Tensor, unit: int) -> Tensor:
+    """Integers as the nearest multiples of a power of 10, the even one of two."""
+    if unit > MOST:
+        return ops.zeros_like(x)
+    whole = x // unit
+    rest = x - whole * unit
+    up = (rest > unit // 2) | ((rest == unit // 2) & (whole % 2 == 1))
+    return (whole + cast(up, "int32")) * unit
 
 
 @operation
