@@ -22,9 +22,10 @@ from gpunn import backends
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.common import registry
+from gpunn.common import registry, whole_files
 from gpunn.common.config import run_eagerly
 from gpunn.datasets import mnist as source
+from gpunn.saving.onnx import export as onnx_export
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -104,6 +105,19 @@ def _backend_put_back() -> Iterator[None]:
     """No test chooses the backend of those after it."""
     with backends.choice_put_back():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _exported_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test exports, ONNX's checker takes it, shapes and dtypes included."""
+
+    def checked(path: str, pieces: Any) -> None:
+        import onnx
+
+        onnx.checker.check_model(onnx.load_from_string(b"".join(pieces)), full_check=True)
+        whole_files.write_whole(path, pieces)
+
+    monkeypatch.setattr(onnx_export, "write_whole", checked)
 
 
 @pytest.fixture(params=["numpy", "compiled", "emulated"])

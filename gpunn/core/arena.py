@@ -67,6 +67,8 @@ class Parameter(Operators):
         decay: whether weight decay applies.
         regularizer: the penalty on it that is added to the loss, or None.
         constraint: what it is brought back to after each update, or None.
+        integers: the dtype of what it holds, if that is integers or truth values: they lie among
+            floats, and what the arena's dtype does not hold of them is refused.
 
     Attributes:
         value: the values on the device, a view of the arena's flat array.
@@ -85,6 +87,7 @@ class Parameter(Operators):
         decay: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        integers: str | None = None,
     ) -> None:
         self.shape = tuple(int(n) for n in shape)
         self.initializer = initializer
@@ -94,6 +97,7 @@ class Parameter(Operators):
         self.decay = decay
         self.regularizer = regularizer
         self.constraint = constraint
+        self.integers = integers
         self.layer: Any = None
         self.within = ""  # its path, if its layer is part of another
         self.arena: Arena | None = None
@@ -181,7 +185,7 @@ class Parameter(Operators):
         values = np.asarray(values)
         self.check(values)
         arena = self._arena()
-        values = np.ascontiguousarray(self.existing(values), arena.dtype)
+        values = np.ascontiguousarray(self.existing(self.exact(values, arena.dtype)), arena.dtype)
         with arena.access.writing():
             arena.backend.write(self.value, values)
 
@@ -192,6 +196,24 @@ class Parameter(Operators):
     def assign_sub(self, value: Any) -> None:
         """Take ``value`` from the values; see `assign`."""
         self.assign(self - value)
+
+    def exact(self, values: np.ndarray, dtype: str) -> np.ndarray:
+        """The values; of integers the whole parts.
+
+        Raises:
+            OverflowError: for an integer that the dtype, in which they lie, does not hold.
+        """
+        if self.integers is None:
+            return values
+        most = 2**31 if dtype == "float64" else 2**24
+        whole = np.trunc(values) if values.dtype.kind == "f" else values
+        wrong = ~((whole >= -most) & (whole <= most))
+        if wrong.any():
+            raise OverflowError(
+                f"{self.path} was declared with dtype={self.integers!r} in a layer of {dtype}, "
+                f"which holds all integers up to {most}; got {values[wrong].flat[0]}."
+            )
+        return whole
 
     def check(self, values: Any) -> None:
         """Refuse values of another shape."""
@@ -316,13 +338,14 @@ class Arena:
             return parameter.kept.astype(self.dtype)
         if parameter.initializer is None:
             return np.zeros(parameter.shape, self.dtype)
-        values = np.asarray(parameter.initializer(parameter.shape, self.dtype))
+        dtype = self.dtype if parameter.integers is None else "float64"
+        values = np.asarray(parameter.initializer(parameter.shape, dtype))
         if values.shape != parameter.shape:
             raise ValueError(
                 f"{parameter.path}: the initializer gave values of shape {values.shape}; "
                 f"{parameter.shape} was asked for."
             )
-        return parameter.existing(values)
+        return parameter.existing(parameter.exact(values, self.dtype))
 
     def add_slots(self, names: Sequence[str]) -> None:
         """The optimizer's arrays of these names, zero, in place of any others."""

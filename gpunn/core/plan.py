@@ -34,6 +34,10 @@ class Node:
         name: of the layer, after the names of the models it is nested in: ``"inner/dense"``.
         training: False for a call that is one of inference even in a training step.
         given: the arguments of a user's `call`, with places for the outputs of ``sources``.
+        reads: of each source, what the layer reads it as: ``"int32"``, ``"bool"`` or, None, the
+            floats of the model. Empty: all as floats.
+        dtype: of the output, likewise.
+        integers: how many integers a sample has beside the output: those of a call that gives both.
     """
 
     layer: Any
@@ -42,6 +46,13 @@ class Node:
     name: str = ""
     training: bool | None = None
     given: Any = None
+    reads: tuple[str | None, ...] = ()
+    dtype: str | None = None
+    integers: int = 0
+
+    def reads_as(self, k: int) -> str | None:
+        """What it reads its source of this number as."""
+        return self.reads[k] if self.reads else None
 
 
 @dataclass
@@ -80,6 +91,11 @@ class Plan:
         input_shapes: of one sample of each input.
         outputs: numbers of the nodes whose outputs are the model's; the last by default.
         host: what is done before; its ``fed`` are the inputs then. None: nothing.
+        input_dtypes: of each input, as of `Node`; by default floats.
+
+    Attributes:
+        dtypes: of what the nodes give, and the inputs, by their numbers: ``"int32"``, ``"bool"``
+            or None. Integers that everything reads as floats are floats from the beginning.
     """
 
     def __init__(
@@ -88,15 +104,56 @@ class Plan:
         input_shapes: Iterable[tuple[int, ...]],
         outputs: Iterable[int] | None = None,
         host: HostPart | None = None,
+        input_dtypes: Iterable[str | None] = (),
     ) -> None:
         self.nodes = list(nodes)
         self.host = host
         self.input_shapes = tuple(input_shapes)
+        self.input_dtypes = tuple(input_dtypes) or (None,) * len(self.input_shapes)
         self.outputs = (len(self.nodes) - 1,) if outputs is None else tuple(outputs)
+        self.dtypes = self._dtypes()
         self.output_shapes = tuple(
             self.nodes[n].output_shape if n >= 0 else self.input_shapes[INPUT - n]
             for n in self.outputs
         )
+
+    @property
+    def output_dtypes(self) -> list[str | None]:
+        """Of the model's outputs, as of `dtypes`."""
+        return [self.dtypes[number] for number in self.outputs]
+
+    def _dtypes(self) -> dict[int, str | None]:
+        given: dict[int, str | None] = {INPUT - k: t for k, t in enumerate(self.input_dtypes)}
+        given.update((i, node.dtype) for i, node in enumerate(self.nodes))
+        wanted: dict[int, set[str | None]] = {number: {given[number]} for number in self.outputs}
+        found: dict[int, str | None] = {}
+        for i in reversed(range(-len(self.input_shapes), len(self.nodes))):
+            free = i < 0 or self._is_view(i)  # of what the floats may be taken at once
+            found[i] = None if free and wanted.get(i) == {None} else given[i]
+            for k, number in enumerate(self.nodes[i].sources if i >= 0 else ()):
+                read = found[i] if self._is_view(i) else self.nodes[i].reads_as(k)
+                wanted.setdefault(number, set()).add(read)
+        return found
+
+    def _is_view(self, number: int) -> bool:
+        """Whether a node gives its input under another shape, and is the framework's own."""
+        layer = self.nodes[number].layer
+        return bool(layer.reshapes and is_own(layer))
+
+    def reads_as(self, number: int, k: int) -> str | None:
+        """What a node reads its source of number ``k`` as, see `Node`."""
+        return self.dtypes[number] if self._is_view(number) else self.nodes[number].reads_as(k)
+
+    def shows_floats(self, number: int) -> bool:
+        """Whether what a user has written reads this node or input as floats, maybe under another
+        shape: then it would see what the floats have lost of integers."""
+        for i, node in enumerate(self.nodes):
+            for k, source in enumerate(node.sources):
+                if source == number and self.reads_as(i, k) is None:
+                    users = node.layer.reads_integers or not is_own(node.layer)
+                    if users or (self._is_view(i) and self.shows_floats(i)):
+                        return True
+        return False
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -203,6 +260,7 @@ class Call:
         trains: whether gradients of the layer's parameters are wanted.
         accumulate_gradients: whether these are added to (the layer was applied before).
         training: whether this is a training step.
+        integers: the integers (batch, n) that a `call` gives beside floats; else None.
         activation: the layer's activation, or linear where the loss takes it over.
         precision: what products of float32 may round their factors to, or None.
         control: the control block: counters of the random streams.
@@ -237,6 +295,7 @@ class Call:
     accumulate_gradients: bool = False
     folded: bool = False
     assigns: bool = True
+    integers: Array = None
 
     def __post_init__(self, inputs: int) -> None:
         self.xs: list[Array] = [None] * inputs

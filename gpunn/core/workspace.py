@@ -7,7 +7,7 @@ arrays that it was captured with, so no other call may replace them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,8 +88,9 @@ class Workspace:
         self.plan = plan
         self.backend = backend
         self.batch = batch
+        self._pool, self._dtype = pool, dtype
         self.xs: list[Array] = [
-            pool.array(f"input {k}", (batch, *shape), dtype)
+            pool.array(f"input {k}", (batch, *shape), self._stored(INPUT - k))
             for k, shape in enumerate(plan.input_shapes)
         ]
         self.scalings = [(1.0, 0.0)] * len(self.xs)
@@ -98,6 +99,8 @@ class Workspace:
         folded = {node: k for k, node in plan.folded_rescalings().items()}
         views = self._views = set[int]()
         passes: dict[int, Any] = {}
+        self._forward: list[tuple[Callable[[Any], None], Any]] = []
+        self._converted: dict[tuple[int, str | None], Array] = {}
         self._unread: list[Array] = []  # gradients of outputs that only a loss of their layer reads
         for i, node in enumerate(plan.nodes):
             call = Call(
@@ -106,7 +109,7 @@ class Workspace:
                 node.given, loss_scale=loss_scale, assigns=assigns,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
-                call.reads(k, self._output(source))
+                call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))
             if activations is not None and i in activations:
                 call.activation = activations[i]
             if i in folded:
@@ -117,12 +120,20 @@ class Workspace:
                 call.y = call.x.reshape(shape)
                 views.add(i)
             else:
-                call.y = pool.array(f"{i} output", shape, dtype)
+                call.y = pool.array(f"{i} output", shape, self._stored(i))
+                if node.integers:
+                    call.integers = pool.array(f"{i} integers", (batch, node.integers), "int32")
                 passes[i] = node.layer.passes(call)
+                self._forward.append((passes[i][0], call))
             if call.adds_loss:
                 call.loss = pool.array(f"{i} loss", (1,), dtype)
             self.calls.append(call)
-        self.ys = [self._output(number) for number in plan.outputs]
+        outputs = set(range(len(plan.outputs)) if learned is None else learned)
+        compared = learned is not None  # with targets, of floats
+        self.ys = [
+            self._read(number, None if compared and k in outputs else plan.dtypes[number])
+            for k, number in enumerate(plan.outputs)
+        ]
         self.dys: list[Array] = []
         self.dxs: list[Array] = []
         if by_inputs:
@@ -132,19 +143,44 @@ class Workspace:
         self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
         self._zeroed: list[Array] = []  # gradients of parameters that two layers read in part
         if training or by_inputs:
-            outputs = range(len(plan.outputs)) if learned is None else learned
-            self._bind_gradients(pool, dtype, set(outputs))
+            self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
-        run = [(*pair, self.calls[i]) for i, pair in passes.items()]
-        self._forward = [(forward, call) for forward, _, call in run]
+        run = [(backward, self.calls[i]) for i, (_, backward) in passes.items()]
         self._backward = [
             (backward, call)
-            for _, backward, call in reversed(run)
+            for backward, call in reversed(run)
             if call.dy is not None and (call.trains or any(dx is not None for dx in call.dxs))
         ]
 
+    def _stored(self, number: int) -> str:
+        """What an input, or the output of a node, is stored in: inputs are never bool."""
+        dtype = self.plan.dtypes[number]
+        return self._dtype if dtype is None else "int32" if number < 0 else dtype
+
     def _output(self, number: int) -> Array:
         return self._inputs[number] if number < 0 else self.calls[number].y
+
+    def _read(self, number: int, dtype: str | None, reader: Any = None) -> Array:
+        """An input, or the output of a node, in a dtype as of `Node`; converted, if need be, in
+        each forward pass."""
+        if reader is not None and reader.reads_beside:
+            return self.calls[number].integers
+        array, wanted = self._output(number), dtype or self._dtype
+        if array.dtype == wanted:
+            return array
+        key = number, dtype
+        if key not in self._converted:
+            into = self._pool.array(f"{number} as {wanted}", array.shape, wanted)
+            self._converted[key] = into
+            self._forward.append((self._convert, (array, into)))
+        return self._converted[key]
+
+    def _convert(self, pair: tuple[Array, Array]) -> None:
+        array, into = pair
+        if into.dtype == bool:
+            self.backend.xp.not_equal(array, 0, out=into)
+        else:
+            self.backend.affine(array, 1.0, 0.0, into)
 
     def _gradient(self, number: int) -> Array:
         return self.dxs[INPUT - number] if number < 0 else self.calls[number].dy
@@ -165,6 +201,8 @@ class Workspace:
         inputs = [INPUT - k for k, _ in enumerate(self.dxs)]
         needed = set(inputs)
         for i, (node, call) in enumerate(zip(nodes, calls, strict=True)):
+            if self.plan.dtypes[i] is not None and not call.adds_loss:
+                continue  # integers have no gradient
             learns = i in matters and not inputs
             call.trains = learns and any(p.trainable for p in node.layer.parameters)
             before = needed.intersection(node.sources)
@@ -204,7 +242,7 @@ class Workspace:
             if i not in needed or i in views:
                 continue
             for k, source in enumerate(node.sources):
-                if source in needed:
+                if source in needed and self.plan.dtypes[source] is None:
                     call.writes(k, self._gradient(source), written_in(source) in written)
                     written.add(written_in(source))
         self._unread = [self._gradient(n) for n in sorted(needed) if written_in(n) not in written]
@@ -264,6 +302,6 @@ def run_once(
         plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed
     )
     workspace.put(xs)
-    with backend.turn:
+    with backend.turn, np.errstate(all="ignore"):  # as in steps
         workspace.forward()
     return list(map(backend.read, workspace.ys)), list(map(backend.read, workspace.losses))

@@ -6,13 +6,15 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.result import Result
+from gpunn.ops.dtypes import LEAST, MOST
+from gpunn.ops.narrow import first_inexact
 
 from .frames import from_column, from_frame, is_column, is_frame
 from .memory import room_for_data
@@ -194,6 +196,62 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
     for rows in pieces(array):
         if not is_finite(backend, array[rows], dtype):
             _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
+
+
+def check_int32(backend: Backend, array: Any, argument: str) -> None:
+    """Look whether int32 holds all numbers of an array.
+
+    Raises:
+        OverflowError: naming one that it does not hold, and its place.
+    """
+    if array.dtype.kind in "biu" and np.can_cast(array.dtype, np.int32):
+        return
+    for rows in pieces(array):
+        with backend.turn:
+            low, high = float(array[rows].min()), float(array[rows].max())
+        if not LEAST <= low <= high <= MOST:  # float64 rounds to none of these
+            values = _values(backend, array[rows])
+            wrong = np.argwhere(~((values >= LEAST) & (values < MOST + 1)))[0]
+            raise OverflowError(
+                f"{argument} holds {values[tuple(wrong)]} at {_place(wrong, rows.start)}; "
+                f"integers are int32 in a step, from {LEAST} to {MOST}. Larger ones go through "
+                f"layers.IntegerLookup, or as floats."
+            )
+
+
+def check_exact(
+    backend: Backend, array: Any, dtype: str, argument: str, of_input: bool = False
+) -> None:
+    """Look whether a dtype of floats holds all integers of an array exactly.
+
+    Raises:
+        ValueError: naming one that it does not hold, and its place.
+    """
+    if array.dtype.kind not in "iu":
+        return
+    for rows in pieces(array):
+        values = _values(backend, array[rows])
+        place = first_inexact(values, dtype)
+        if place is not None:
+            declared = (
+                "A call(x) is given integers as they are where gpunn.Input(shape, dtype='int32') "
+                "declares them. "
+            )
+            raise ValueError(
+                f"{argument} holds {values[place]} at {_place(place, rows.start)}, which {dtype} "
+                f"does not hold: what you have written would be given another number. "
+                f"{declared if of_input else ''}A model of dtype='float64' has more digits. If "
+                f"rounding does no harm, pass floats: .astype({dtype!r})."
+            )
+
+
+def _values(backend: Backend, piece: Array) -> np.ndarray:
+    return backend.read(piece) if backend.owns(piece) else piece
+
+
+def _place(index: Sequence[int], first: int) -> list[int]:
+    row, *rest = index
+    return [first + int(row), *map(int, rest)]
 
 
 def _refuse_non_finite(

@@ -16,7 +16,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
-from .arrays import as_array, check_finite, read
+from .arrays import as_array, check_exact, check_finite, read
 from .classes import class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
@@ -216,6 +216,7 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
     if target.any_shape:
         loss.target_sample, loss.output_sample = shape[1:], target.output_shape
         check_finite(backend, array, spec.dtype, name)
+        check_exact(backend, array, spec.dtype, name)
         return array, False
     expected = (rows, *target.target_shape)
     surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
@@ -229,6 +230,8 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
         labels = check_labels(labels, target.output_shape[-1], name, ignored)
         return labels, backend.owns(array)
     check_finite(backend, array, spec.dtype, name)
+    if target.exact:
+        check_exact(backend, array, spec.dtype, name)
     if loss.fuses:
         with backend.turn:
             low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))

@@ -12,7 +12,7 @@ from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, HostPart
 from gpunn.structure.graph import by_name
 
-from .arrays import as_array
+from .arrays import as_array, check_exact, check_int32
 from .frames import columns_of
 from .spec import Spec
 
@@ -20,7 +20,7 @@ from .spec import Spec
 def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
     """``x`` as one array of samples for each input, on the host or the device.
 
-    The values in the arrays are not checked.
+    Of the values in the arrays integers are checked; floats may be anything.
 
     Raises:
         ValueError, TypeError: naming the argument, what came and what was expected.
@@ -33,7 +33,7 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
         if x.__class__ in (list, tuple, dict):
             x = _alone(spec, x, len(shape))
         if host is None:
-            return [_input(spec, where + argument, shape, x)]
+            return _checked(spec, [_input(spec, where + argument, shape, x)], where)
         given = [x]
     else:
         given = by_name(spec.names, x, f"{where}x")
@@ -48,7 +48,17 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
                 f"{where}{argument} has {len(array)} rows, {where}{spec.given[0][0]} "
                 f"{len(arrays[0])}; they must be as many."
             )
-    return arrays if host is None else _on_host(spec, host, arrays, where)
+    return _checked(spec, arrays if host is None else _on_host(spec, host, arrays, where), where)
+
+
+def _checked(spec: Spec, arrays: list[Any], where: str) -> list[Any]:
+    """The arrays, whose integers are those that a step will read."""
+    for k, (array, (argument, _)) in enumerate(zip(arrays, spec.inputs, strict=True)):
+        if spec.integers[k]:
+            check_int32(spec.backend, array, where + argument)
+        elif spec.exact[k]:
+            check_exact(spec.backend, array, spec.dtype, where + argument, of_input=True)
+    return arrays
 
 
 def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[Any]:

@@ -122,41 +122,48 @@ def place(
         call: what they are for; None for a single batch, which is neither kept nor streamed.
         arguments: what messages call them.
     """
-    backend, dtype = spec.backend, spec.dtype
+    backend = spec.backend
 
     def put(name: str, into: Array | None = None) -> Array:
-        return on_device(backend, given[name], dtype, arguments[name], into)
+        return on_device(backend, given[name], spec.dtype_of(name), arguments[name], into)
 
     if call is None:
         return Rows({name: put(name) for name in given})
-    ready = {name for name, array in given.items() if is_ready(backend, array, dtype)}
+    ready = {name for name, a in given.items() if is_ready(backend, a, spec.dtype_of(name))}
     own = frozenset(given.keys() - ready | made & given.keys())
     left = kept_data(backend)
     last = left.get(call)
-    if last is not None and _found(last, given, own, dtype):
+    stored = {name: stored_dtype(array, spec.dtype_of(name)) for name, array in given.items()}
+    if last is not None and _found(last, given, own, stored):
         for name in own:
             put(name, last.arrays[name])
         return last
     del last
     left.pop(call, None)
-    if _lack(backend, [given[name] for name in given.keys() - ready], dtype, call):
+    sizes = {name: array.size * stored[name].itemsize for name, array in given.items()}
+    if _lack(backend, sum(sizes[name] for name in given.keys() - ready), call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
+        for name in host:  # what comes as floats is streamed as floats of the model
+            if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
+                host[name] = host[name].astype(np.int32)
         return Rows(host, backend)
     rows = Rows({name: put(name) for name in given})
-    if _keeps(backend, given, own, dtype):
+    if _keeps(backend, given, own, sizes):
         rows.kept = KeptRows(own)
         left[call] = rows
     return rows
 
 
-def _found(last: Rows, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
+def _found(
+    last: Rows, given: Mapping[str, Array], own: frozenset[str], stored: Mapping[str, np.dtype]
+) -> bool:
     """Whether these fit into the arrays of the last call, and those are not read any more."""
     assert last.kept is not None
     if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
         return False
     for name, array in last.arrays.items():
         new = given[name]
-        if array.shape != new.shape or array.dtype != stored_dtype(new, dtype):
+        if array.shape != new.shape or array.dtype != stored[name]:
             return False
         if name not in own and _address(array) != _address(new):
             return False
@@ -168,9 +175,8 @@ def _address(array: Any) -> Any:
     return (interface or array.__array_interface__)["data"]
 
 
-def _lack(backend: Backend, arrays: list[Array], dtype: str, call: str) -> bool:
-    """Whether the device has no room for these arrays; if so, it is announced."""
-    size = sum(array.size * stored_dtype(array, dtype).itemsize for array in arrays)
+def _lack(backend: Backend, size: int, call: str) -> bool:
+    """Whether the device has no room for so many bytes of arrays; if so, it is announced."""
     if lacking(size, backend) is None:
         return False
     kept_data(backend).clear()
@@ -185,10 +191,11 @@ def _lack(backend: Backend, arrays: list[Array], dtype: str, call: str) -> bool:
     return free is not None
 
 
-def _keeps(backend: Backend, given: Mapping[str, Array], own: frozenset[str], dtype: str) -> bool:
+def _keeps(
+    backend: Backend, given: Mapping[str, Array], own: frozenset[str], sizes: Mapping[str, int]
+) -> bool:
     if any(isinstance(given[name], np.memmap) for name in given.keys() - own):
         return False  # its file would stay open
-    sizes = {name: a.size * stored_dtype(a, dtype).itemsize for name, a in given.items()}
     if sum(sizes.values()) <= HELD_BYTES:
         return True
     copies = sum(sizes[name] for name in own)

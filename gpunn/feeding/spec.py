@@ -18,11 +18,14 @@ class Target:
         name: of the output; empty where there is only one.
         output_shape: of one sample.
         loss: that compares it with the target; None for an output that is left alone.
+        exact: whether integers among the targets must not be rounded: a metric of a user's reads
+            them, as a loss with a `call` does.
     """
 
     name: str
     output_shape: tuple[int, ...]
     loss: Any = None
+    exact: bool = False
 
     @property
     def rows_per_sample(self) -> int:
@@ -59,6 +62,9 @@ class Spec:
         given: as ``inputs``, of what users give, if that differs: ``inputs`` are what steps read.
         host: what makes these of those; None where they are the same.
         by_name: whether inputs were declared by their names.
+        integers: of each of ``inputs``, whether steps read integers; else floats.
+        exact: of each, whether it must not lose digits of integers as floats: what a user has
+            written reads them.
     """
 
     backend: Backend
@@ -70,7 +76,17 @@ class Spec:
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()
     host: HostPart | None = None
     by_name: bool = False
+    integers: tuple[bool, ...] = ()
+    exact: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.given:
             object.__setattr__(self, "given", self.inputs)
+        for name in ("integers", "exact"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (False,) * len(self.inputs))
+
+    def dtype_of(self, name: str) -> str:
+        """What steps read an array of `Rows` as, by its name: ``"int32"``, or floats."""
+        kind, _, number = name.partition("_")
+        return "int32" if kind == "x" and self.integers[int(number or 0)] else self.dtype

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -10,15 +9,26 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.registry import is_own
 from gpunn.common.signatures import signature
 from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
 from gpunn.core.workspace import run_once
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given, Place, with_tensors
+from gpunn.ops.narrow import from_host
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
 from .held import Holder
-from .shapes import is_shape, whole_shape, with_batch_axis, without_batch_axis
+from .shapes import (
+    Rows,
+    dtype_of,
+    is_shape,
+    sample_of,
+    whole_shape,
+    with_batch_axis,
+    without_batch_axis,
+)
 from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
 
 Pass = Callable[[Call], None]
@@ -44,6 +54,14 @@ class Applicable(Holder, GraphOperation):
     """True for a user's class that writes `call`: then that is traced and differentiated."""
     may_add_losses = True
     """False for a class whose `call` never adds to the loss."""
+    reads_integers = False
+    """True for a class whose `call` is given integers and truth values as such, as a user's is; to
+    all others they are floats."""
+    of_integers: Any = None
+    """Of a layer that moves or compares numbers: what it gives for tensors of integers, in terms of
+    `gpunn.ops`. One that has no such calculates with floats."""
+    reads_beside = False
+    """True for what reads the integers that a call gives beside floats."""
     activity_regularizer: Any = None
     input_shape: Any
     trainable: Any
@@ -70,10 +88,20 @@ class Applicable(Holder, GraphOperation):
 
     def passes(self, call: Call) -> tuple[Pass, Pass]:
         """The functions of a call that do its forward and its backward pass."""
-        if self.has_call:
-            found = traced.TracedCall(call)
+        if self.has_call or self.is_of_integers(call.xs):
+            found = traced.TracedCall(call, None if self.has_call else self.of_integers)
             return found.forward, found.backward
         return self.forward, self.backward
+
+    def is_of_integers(self, xs: Sequence[Any]) -> bool:
+        """Whether arrays or tensors are to be given to `of_integers`."""
+        return self._moves_integers and not any(is_float(str(x.dtype)) for x in xs)
+
+    @property
+    def _moves_integers(self) -> bool:
+        """Whether it gives integers for integers without a `call`: one with passes of a user does
+        not."""
+        return (self.of_integers is not None or self.reshapes) and is_own(self)
 
     def ensure_built(self, input_shape: Any, own: bool = False) -> Sample:
         """Declare parameters for this input shape once; return the output shape.
@@ -124,14 +152,15 @@ class Applicable(Holder, GraphOperation):
     ) -> tuple[list[Sample], Given]:
         """The shapes of one sample of what a `call` gives, and their form; the layer is built."""
         call = given or self.given_for(len(shapes))
+        kinds = [(tuple(shape), dtype_of(shape)) for shape in shapes]
         for known, of, found in self._outputs_known:
-            if of == list(shapes) and known.is_like(call):
+            if of == kinds and known.is_like(call):
                 return found
         self.build_for(shapes, call)
         dtype = resolve_dtype(self.dtype)
         made: tuple[list[Sample], Given] = traced.outputs_of(self, call, shapes, dtype)
         self.name_parameters()
-        self._outputs_known.append((call, list(shapes), made))
+        self._outputs_known.append((call, kinds, made))
         return made
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> Sample:
@@ -204,9 +233,27 @@ class Applicable(Holder, GraphOperation):
         return list(shapes) if self.takes_list else shapes[0]
 
     def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
+        return self._given_in_steps(shapes, given)
+
+    def _given_in_steps(self, shapes: Sequence[Sample], given: Given | None) -> list[Sample]:
+        """What its node gives for inputs of these shapes."""
+        read = self._read_as(shapes)
         if self.has_call:
-            return self.outputs_for(shapes, given)[0]
-        return [self.ensure_built(self._shape_argument(shapes))]
+            return self.outputs_for(read, given)[0]
+        shape = self.ensure_built(self._shape_argument(read))
+        if not any(map(dtype_of, read)):
+            return [shape]
+        if self.reshapes:
+            return [sample_of(shape, dtype_of(read[0]))]
+        floats = resolve_dtype(self.dtype)
+        asked = self.given_for(len(read))
+        return traced.outputs_of(self, asked, read, floats, self.of_integers)[0]
+
+    def _read_as(self, shapes: Sequence[Sample]) -> list[Sample]:
+        """The shapes of inputs with the dtypes that it reads these as."""
+        moves = self._moves_integers and all(map(dtype_of, shapes))
+        kept = self.reads_integers if self.has_call else moves
+        return [shape if kept else tuple(shape) for shape in shapes]
 
     def append_nodes(
         self,
@@ -217,21 +264,33 @@ class Applicable(Holder, GraphOperation):
         training: bool | None = None,
         given: Given | None = None,
     ) -> list[int]:
-        outputs, at, name = self.infer_shapes(shapes, given), len(nodes), f"{path}{self.name}"
-        sizes = list(map(math.prod, outputs))
-        whole = outputs[0] if len(outputs) == 1 else (sum(sizes),)
-        nodes.append(Node(self, tuple(sources), whole, name, training, given))
+        outputs = self._given_in_steps(shapes, given)
+        at, name = len(nodes), f"{path}{self.name}"
+        reads = tuple(map(dtype_of, self._read_as(shapes)))
+        rows = Rows.of(outputs)
+        node = Node(
+            self, tuple(sources), rows.shape, name, training, given, reads, rows.dtype,
+            rows.integers,
+        )  # fmt: skip
+        nodes.append(node)
         if self.activity_regularizer is not None:
             if len(outputs) > 1:
                 raise ValueError(f"{self.name}: activity_regularizer is for layers of one output.")
             penalty = ActivityPenalty(f"{self.name}_penalty", self.activity_regularizer)
-            nodes.append(Node(penalty, (at,), whole, f"{name}/activity_regularizer", training))
+            name = f"{name}/activity_regularizer"
+            read = node.dtype
+            nodes.append(
+                Node(penalty, (at,), rows.shape, name, training, None, (read,), read)
+            )
             return [at + 1]
         if len(outputs) == 1:
             return [at]
-        for k, shape in enumerate(outputs):  # the parts of what the node gives
-            part = Part(f"{self.name}_{k}", sum(sizes[:k]))
-            nodes.append(Node(part, (at,), shape, f"{name}/{k}", training))
+        for k, (shape, (start, beside)) in enumerate(zip(outputs, rows.places, strict=True)):
+            part = Part(f"{self.name}_{k}", start, beside)  # of what the node gives
+            read, made = None if beside else rows.dtype, dtype_of(shape)
+            nodes.append(
+                Node(part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made)
+            )
         return list(range(at + 1, len(nodes)))
 
     def stream_seed(self, model_seed: int) -> int:
@@ -273,7 +332,7 @@ class Applicable(Holder, GraphOperation):
             xs, given = list(args[0]), self.given_for(len(args[0]))
         elif self.has_call:
             xs, given = Given.of(args, kwargs, _is_array, _holds_no_array)
-        xs = [np.asarray(entry, dtype) for entry in xs]
+        xs = [self._own_array(entry, dtype) for entry in xs]
         for array in xs:
             if array.ndim == 0:
                 raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
@@ -282,15 +341,26 @@ class Applicable(Holder, GraphOperation):
                     f"{self.name}: arrays with as many rows are expected; got "
                     f"{', '.join(str(len(a)) for a in xs)}."
                 )
-        shapes = [array.shape[1:] for array in xs]
+        shapes = [sample_of(array.shape[1:], array.dtype.name) for array in xs]
         nodes: list[Node] = []
         sources = [INPUT - k for k in range(len(xs))]
         outputs = self.append_nodes(nodes, sources, shapes, given=given if self.has_call else None)
-        backend, plan = self.own_arena().backend, Plan(nodes, shapes, outputs)
+        dtypes = map(dtype_of, shapes)
+        backend, plan = self.own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
         uploaded = [backend.upload(array) for array in xs]
         number = next(self._training_calls) if training or plan.has_calls else 0
         made, self._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
         return self.outputs_for(shapes, given)[1].filled(made)[0][0] if self.has_call else made[0]
+
+
+    def _own_array(self, x: Any, dtype: str) -> np.ndarray:
+        """An array that the layer is called on: integers and truth values as such if it reads them
+        so, else floats."""
+        array = np.asarray(x)
+        kept = self.reads_integers if self.has_call else self._moves_integers
+        if array.dtype.kind in "biu" and kept:
+            return from_host(array, "bool" if array.dtype == bool else "int32")
+        return array.astype(dtype, copy=False)
 
 
 class _Addition(Applicable):
@@ -310,15 +380,20 @@ class _Addition(Applicable):
 
 
 class Part(_Addition):
-    """One of several outputs of a `call`: what begins at ``start`` in a row of its node."""
+    """One of several outputs of a `call`: what begins at ``start`` in a row of its node, or of the
+    integers beside that."""
 
-    def __init__(self, name: str, start: int) -> None:
+    def __init__(self, name: str, start: int, beside: bool) -> None:
         super().__init__(name)
-        self.start = start
+        self.start, self.reads_beside = start, beside
 
     def forward(self, call: Call) -> None:
         y = call.y.reshape(call.batch, -1)
-        call.backend.copy_columns(call.x, self.start, y, 0, y.shape[1])
+        if is_float(y.dtype.name):
+            call.backend.copy_columns(call.x, self.start, y, 0, y.shape[1])
+        else:
+            part = call.x[:, self.start : self.start + y.shape[1]]
+            call.backend.xp.copyto(y, part, casting="unsafe")
 
     def backward(self, call: Call) -> None:
         dy = call.dy.reshape(call.batch, -1)
@@ -330,7 +405,7 @@ class Part(_Addition):
 class ActivityPenalty(_Addition):
     """The penalty on what a layer gives, which stays as it is."""
 
-    has_call = True
+    has_call = reads_integers = True
 
     def __init__(self, name: str, regularizer: Any) -> None:
         super().__init__(name)

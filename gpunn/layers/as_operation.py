@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.config import floatx
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.random import STREAMS
@@ -154,6 +156,11 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     number = trace.next_draw()
     dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
+    if layer.is_of_integers(xs):
+        y: Tensor = layer.of_integers(xs if layer.takes_list else xs[0])
+        return y
+    floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
+    xs = [convert(t, floats) for t in xs]
     y = _applied(*xs, layer=layer, training=is_training(training), number=number)
     trace.applied.append(y)
     return y

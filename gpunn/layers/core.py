@@ -13,11 +13,13 @@ from gpunn.common.arguments import check_number, optional
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
+from gpunn.ops.dtypes import bounds, standard
+from gpunn.ops.table import ops
 
 from .arguments import check_activation, check_data_format
 from .layer import Layer
-from .shapes import Shape, check_shape
-from .symbolic import Application, SymbolicTensor
+from .shapes import Shape, check_shape, sample_of
+from .symbolic import Application, Sample, SymbolicTensor
 
 __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]
 
@@ -25,8 +27,8 @@ __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape
 DATA_DTYPES = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 )  # fmt: skip
-"""What inputs may hold that steps do not compute with: texts are encoded before, whole numbers
-become floats."""
+"""What inputs may hold that are no floats: texts, which are encoded before a step, truth values,
+and integers, which are int32 in it."""
 
 
 def _data_dtype(given: Any) -> str | None:
@@ -42,8 +44,10 @@ class InputLayer(Layer):
     Args:
         shape: of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None; of data, ``"string"`` for texts, which
-            `StringLookup` reads, and ``"int64"`` and its kin for whole numbers.
+        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for texts, which `StringLookup`
+            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and their kin for whole numbers, which a
+            `call`, an operation or a `Lambda` of yours is given as int32. Layers that calculate
+            read them as floats. Data that int32 does not hold are refused.
         name: of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
         input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
@@ -86,7 +90,13 @@ class InputLayer(Layer):
 
     def _give_output(self) -> None:
         application = Application(self, ())
-        application.outputs = (SymbolicTensor(application, 0, (self.batch_size, *self.shape)),)
+        application.outputs = (SymbolicTensor(application, 0, self.batch_size, self.sample),)
+
+    @property
+    def sample(self) -> Sample:
+        """The shape of one sample, with its dtype where that is none of floats."""
+        whole = self.data_dtype not in (None, "string")
+        return sample_of(self.shape, standard(self.data_dtype) if whole else None)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -116,15 +126,23 @@ class InputLayer(Layer):
         return None if self.data_dtype in (None, "string") else self._check_whole
 
     def _check_whole(self, array: np.ndarray, argument: str) -> None:
-        wrong = np.floor(array) != array if array.dtype.kind == "f" else np.zeros(array.shape, bool)
-        if self.data_dtype == "bool" and array.dtype != bool:
-            wrong |= (array != 0) & (array != 1)
+        assert self.data_dtype is not None
+        low, high = bounds(self.data_dtype)
+        if array.dtype.kind in "biu" and np.can_cast(array.dtype, self.data_dtype):
+            return
+        wrong = ~((array >= low) & (array < high + 1))  # NaN is neither
+        if array.dtype.kind == "f":
+            wrong |= np.floor(array) != array
         if wrong.any():
             at = np.argwhere(wrong)[0].tolist()
-            expected = "0 and 1" if self.data_dtype == "bool" else "whole numbers"
+            found, expected = array[tuple(at)], "whole numbers"
+            if self.data_dtype == "bool":
+                expected = "0 and 1"
+            elif np.isfinite(found) and np.floor(found) == found:
+                expected = f"whole numbers from {low} to {high}"
             raise ValueError(
-                f"{argument} holds {array[tuple(at)]} at {at}; the input {self.name!r} was "
-                f"declared with dtype={self.data_dtype!r}: {expected} are expected."
+                f"{argument} holds {found} at {at}; the input {self.name!r} was declared with "
+                f"dtype={self.data_dtype!r}: {expected} are expected."
             )
 
 
@@ -142,8 +160,10 @@ def Input(
     Args:
         shape: of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None; of data, ``"string"`` for texts, which
-            `StringLookup` reads, and ``"int64"`` and its kin for whole numbers.
+        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for texts, which `StringLookup`
+            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and their kin for whole numbers, which a
+            `call`, an operation or a `Lambda` of yours is given as int32. Layers that calculate
+            read them as floats. Data that int32 does not hold are refused.
         name: of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
 
@@ -160,7 +180,7 @@ class Flatten(Layer):
         data_format: ``"channels_first"`` moves axis 1 to the end first, so that a model
             is given its inputs in the same order for both formats.
 
-    >>> Flatten()([[[1, 2], [3, 4]]]).tolist()
+    >>> Flatten()([[[1.0, 2.0], [3.0, 4.0]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
@@ -175,6 +195,10 @@ class Flatten(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], math.prod(n for n in input_shape[1:] if n is not None))
+
+    def of_integers(self, x: Any) -> Any:
+        moved = ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
+        return ops.reshape(moved, (x.shape[0], -1))
 
     def forward(self, call: Call) -> None:
         moved = call.backend.xp.moveaxis(call.x, 1, -1)
@@ -206,13 +230,17 @@ class Reshape(Layer):
         target_shape: of one sample; one -1 in it is worked out from the others.
 
     >>> Reshape((2, -1))([[1, 2, 3, 4, 5, 6]]).tolist()
-    [[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]
+    [[[1, 2, 3], [4, 5, 6]]]
     """
 
     reshapes = True
     examples = ({"target_shape": [-1]},)
 
     target_shape: tuple[int, ...] = field(check=_check_target)
+
+    def of_integers(self, x: Any) -> Any:
+        shape = self.compute_output_shape(x.shape)
+        return ops.reshape(x, [n or 1 for n in shape])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if None in input_shape[1:]:

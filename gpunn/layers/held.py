@@ -14,6 +14,7 @@ from gpunn.common.config import resolve_dtype
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.holder import ParameterHolder
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 from gpunn.ops.variable import Variable
@@ -42,7 +43,7 @@ class Holder(ParameterHolder):
             first = value.numpy()
             value = self.parameter(
                 value.shape, lambda shape, dtype: first.astype(dtype), value.own_name or name,
-                value.trainable,
+                value.trainable, integers=integers_of(value.declared),
             )  # fmt: skip
         super().__setattr__(name, value)
 
@@ -56,11 +57,13 @@ class Holder(ParameterHolder):
         constraint: Any = None,
         name: str | None = None,
     ) -> Parameter:
-        """`parameter` by Keras's name and arguments; ``dtype`` is the layer's."""
+        """`parameter` by Keras's name and arguments. One of floats has the layer's ``dtype``; one
+        of integers, or of bool, is read as such, and no gradient trains it."""
         return self.parameter(
             [shape] if isinstance(shape, int) else shape,
             "glorot_uniform" if initializer is None else initializer,
             name, trainable, regularizer=regularizer, constraint=constraint,
+            integers=None if dtype is None else integers_of(dtype),
         )  # fmt: skip
 
     def parameter(
@@ -73,6 +76,7 @@ class Holder(ParameterHolder):
         decay: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        integers: str | None = None,
     ) -> Parameter:
         """Declare a parameter; its values exist once the layer is in an arena.
 
@@ -94,11 +98,12 @@ class Holder(ParameterHolder):
             shape,
             initializers.get(initializer),
             name or f"parameter_{len(self._parameters)}",
-            trained,
+            trained and integers is None,
             multiplier,
             decay,
             regularizers.get(regularizer),
             constraints.get(constraint),
+            integers,
         )
         if parameter.name in [p.name for p in self._parameters]:
             raise ValueError(f"{self.name} already has a parameter named {parameter.name!r}.")
@@ -183,6 +188,11 @@ class Holder(ParameterHolder):
             return arena
         kept = next((p.dtype for p in self.weights), None)  # of a copy
         return Arena(get_backend(), resolve_dtype(self.dtype or kept), self.weights)
+
+
+def integers_of(dtype: Any) -> str | None:
+    """The name of a dtype of integers, or of bool; None of one of floats."""
+    return None if is_float(standard(dtype)) else named(dtype)
 
 
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:

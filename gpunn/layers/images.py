@@ -9,6 +9,7 @@ from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_choice
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
 
 from .arguments import check_data_format, check_pair
 from .layer import Layer
@@ -100,6 +101,10 @@ class UpSampling2D(_ImageLayer):
         (down, across) = self.size
         return self.shape_of(input_shape[0], (height * down, width * across), channels)
 
+    def of_integers(self, x: Any) -> Any:
+        rows, columns = (1, 2) if self.channels_last else (2, 3)
+        return ops.repeat(ops.repeat(x, self.size[0], rows), self.size[1], columns)
+
     def _parts(self, larger: Array) -> tuple[int, int]:
         """The numbers that are repeated together: those of a pixel, and of a larger row."""
         _, _, width, channels = self.planes(larger).shape
@@ -149,6 +154,11 @@ class ZeroPadding2D(_ImageLayer):
         (top, bottom), (left, right) = self.padding
         padded = height + top + bottom, width + left + right
         return self.shape_of(input_shape[0], padded, channels)
+
+    def of_integers(self, x: Any) -> Any:
+        sides, whole = tuple(self.padding), ((0, 0),)
+        widths = (*whole, *sides, *whole) if self.channels_last else (*whole, *whole, *sides)
+        return ops.pad(x, widths)
 
     def forward(self, call: Call) -> None:
         (top, _), (left, _) = self.padding

@@ -11,6 +11,7 @@ from gpunn.common.arguments import check_dtype, check_flag, check_number, option
 from gpunn.common.fields import HasFields, field
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
+from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
@@ -130,6 +131,10 @@ class Layer(Applicable, registry.Entry, HasFields):
         super().__init_subclass__()
         own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
         cls.has_call = "call" in vars(own[0]) and own[0] is not Layer
+        if own[0] is not cls or not is_framework(cls):
+            called: Any = own[0]
+            users = not is_framework(called)
+            cls.reads_integers = cls.has_call and (users or called.reads_integers)
         if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
             cls.build = _marks_built(cls.build)  # type: ignore
 

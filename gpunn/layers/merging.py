@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from gpunn.backends.contract.backend import Array
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
 
 from .layer import Layer
 from .shapes import Shape
@@ -64,6 +65,18 @@ class _WeightedSum(Merging):
                 call.backend.affine(call.dy, factor, 0.0, dx, accumulate=accumulate)
 
 
+def _in_turn(name: str) -> Any:
+    """`of_integers` of a layer that does an operation of two, one input after the other."""
+
+    def of_integers(self: Any, xs: Sequence[Any]) -> Any:
+        y = ops.add(xs[0], 0)  # truth values count 0 and 1
+        for x in xs[1:]:
+            y = getattr(ops, name)(y, x)
+        return y
+
+    return of_integers
+
+
 class Add(_WeightedSum):
     """y = x1 + x2 + ... With what a layer was given, a residual connection: x + f(x).
 
@@ -72,6 +85,8 @@ class Add(_WeightedSum):
     >>> Add()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[11.0, 22.0]]
     """
+
+    of_integers = _in_turn("add")
 
     def factors(self, n: int) -> list[float]:
         return [1.0] * n
@@ -85,6 +100,7 @@ class Subtract(_WeightedSum):
     """
 
     least = most = 2
+    of_integers = _in_turn("subtract")
 
     def factors(self, n: int) -> list[float]:
         return [1.0, -1.0]
@@ -107,6 +123,8 @@ class Multiply(Merging):
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
     """
+
+    of_integers = _in_turn("multiply")
 
     def forward(self, call: Call) -> None:
         _product(call, call.xs, call.y)
@@ -159,6 +177,7 @@ class Maximum(_Extreme):
     """
 
     choice = "Larger"
+    of_integers = _in_turn("maximum")
 
 
 class Minimum(_Extreme):
@@ -169,6 +188,7 @@ class Minimum(_Extreme):
     """
 
     choice = "Smaller"
+    of_integers = _in_turn("minimum")
 
 
 def _check_axis(name: str, value: Any) -> int:
@@ -213,6 +233,9 @@ class Concatenate(Merging):
                     f"{first}, input {i} {shape}."
                 )
         return (*first[:axis], sum(int(shape[axis]) for shape in input_shape), *first[axis + 1 :])
+
+    def of_integers(self, xs: Sequence[Any]) -> Any:
+        return ops.concatenate(xs, self.axis)
 
     def _columns(self, array: Array) -> Array:
         """As rows, each with what belongs to one place of the axes before."""

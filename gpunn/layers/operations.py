@@ -27,7 +27,7 @@ from gpunn.ops.trace import trace_of
 
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
-from .shapes import Shape, check_shape
+from .shapes import Shape, check_shape, dtype_of, sample_of
 from .symbolic import Sample, SymbolicTensor
 
 __all__ = ["Lambda"]
@@ -64,6 +64,7 @@ class Operation(Layer):
     abstract = True  # not an entry to look up: a graph says which operations it has
     takes_list = True
     by_operator = True
+    reads_integers = True
 
     operation: str = field(check=_check_operation)
     arguments: Any = field(check=lambda name, value: [restored(entry) for entry in value])
@@ -76,8 +77,7 @@ class Operation(Layer):
     def __post_init__(self) -> None:
         self.name = self.name or unique_name(self.operation)
         super().__post_init__()
-        self._dtypes: list[str] | None = None  # of what it is applied to, in a graph
-        self._known: dict[Any, list[tuple[Sample, str]]] = {}
+        self._known: dict[Any, list[Sample]] = {}
         self.several = False  # whether the operation gives a list
 
     # -- what it computes
@@ -87,15 +87,9 @@ class Operation(Layer):
 
     def _results(self, xs: Sequence[Any], value: Callable[[Parameter], Any]) -> list[Any]:
         """What it gives for these inputs, and with these values of parameters."""
-        # Between layers all numbers are floats: here they are what the operation before gave.
-        given = [
-            x if is_float(dtype) else convert(x, dtype)
-            for x, dtype in zip(xs, self._dtypes or ["float32"] * len(xs), strict=True)
-        ]
-
         def filled(entry: Any) -> Any:
             if isinstance(entry, Place):
-                return given[entry.number]
+                return xs[entry.number]
             return value(entry) if isinstance(entry, Parameter) else entry
 
         options = {key: replaced(filled, entry) for key, entry in self.options.items()}
@@ -103,21 +97,21 @@ class Operation(Layer):
         self.several = isinstance(found, (list, tuple))
         return list(found) if self.several else [found]
 
-    def tried(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
-        """The shape of one sample and the dtype of each result, for inputs of these shapes.
+    def tried(self, shapes: Sequence[Sample]) -> list[Sample]:
+        """The shape of one sample of each result, with its dtype, for inputs of these shapes.
 
         Found out by tracing the operation, and by performing it on a few samples and on fewer.
 
         Raises:
             ValueError: if a result has no batch axis, or mixes samples.
         """
-        key = tuple(shapes), tuple(self._dtypes or ())
+        key = tuple((tuple(shape), dtype_of(shape)) for shape in shapes)
         if key not in self._known:
             self._known[key] = self._try(shapes)
         return self._known[key]
 
-    def _try(self, shapes: Sequence[Sample]) -> list[tuple[Sample, str]]:
-        dtypes = self._dtypes or [resolve_dtype(self.dtype)] * len(shapes)
+    def _try(self, shapes: Sequence[Sample]) -> list[Sample]:
+        dtypes = [dtype_of(shape) or resolve_dtype(self.dtype) for shape in shapes]
 
         def results(batch: int) -> list[Tensor]:
             given = [((batch, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
@@ -137,7 +131,7 @@ class Operation(Layer):
                 f"{self.operation}: what comes out for one sample would depend on the other "
                 f"samples of its batch. {_INSIDE}"
             )
-        return [(y.shape[1:], y.dtype) for y in of_three]
+        return [sample_of(y.shape[1:], y.dtype) for y in of_three]
 
     def _mixes(self, shapes: Sequence[Sample], dtypes: Sequence[str]) -> bool:
         """Whether two of three samples give something else without the third."""
@@ -159,7 +153,7 @@ class Operation(Layer):
         )
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        return (None, *self.tried([shape[1:] for shape in input_shape])[self.index or 0][0])
+        return (None, *self.tried([shape[1:] for shape in input_shape])[self.index or 0])
 
     # -- in a graph
 
@@ -167,18 +161,7 @@ class Operation(Layer):
         self, shapes: Sequence[Sample], given: Given | None
     ) -> tuple[list[Sample], Given]:
         self.input_shape = list(shapes)
-        return [self.tried(shapes)[self.index or 0][0]], Given()
-
-    def apply(
-        self, x: Any, training: bool | None = None, given: Given | None = None
-    ) -> list[SymbolicTensor]:
-        self._dtypes = [t.dtype for t in x]
-        outputs = super().apply(x, training, given)
-        for tensor in outputs:
-            dtype = self.tried([t.sample for t in x])[self.index or 0][1]
-            if not is_float(dtype):
-                tensor.dtype = dtype
-        return outputs
+        return [self.tried(shapes)[self.index or 0]], Given()
 
     @property
     def own_parameters(self) -> list[Parameter]:
@@ -235,6 +218,7 @@ class Lambda(Layer):
     """
 
     abstract = True  # not an entry to look up: no file can hold one
+    reads_integers = True
 
     function: Any = field(check=_check_function)
     output_shape: Any = field(default=None, check=_check_shape, attribute=None)

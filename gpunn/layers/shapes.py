@@ -2,11 +2,79 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
 """With the batch axis first, None where it may be any number, as in Keras."""
+
+
+class IntegerSample(tuple[int, ...]):
+    """The shape of one sample of integers or truth values. That of floats is a plain tuple.
+
+    Attributes:
+        dtype: ``"int32"`` or ``"bool"``.
+
+    >>> IntegerSample((2, 3), "int32") == (2, 3), dtype_of(IntegerSample((2,), "bool"))
+    (True, 'bool')
+    """
+
+    dtype: str
+
+    def __new__(cls, shape: Sequence[int], dtype: str) -> IntegerSample:
+        made = super().__new__(cls, shape)
+        made.dtype = dtype
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IntegerSample, (tuple(self), self.dtype)
+
+
+def sample_of(shape: Sequence[int], dtype: str | None) -> tuple[int, ...]:
+    """The shape of one sample of this dtype; None, and any dtype of floats, is that of the model.
+
+    >>> sample_of([3], "float32"), type(sample_of([3], "bool")).__name__
+    ((3,), 'IntegerSample')
+    """
+    return IntegerSample(shape, dtype) if dtype in ("int32", "bool") else tuple(shape)
+
+
+def dtype_of(sample: Sequence[int]) -> str | None:
+    """``"int32"`` or ``"bool"`` for samples of these; None for those of the model's floats."""
+    return sample.dtype if isinstance(sample, IntegerSample) else None
+
+
+class Rows(NamedTuple):
+    """How the outputs of one sample lie in that of a node, one behind the other: floats in it, and
+    integers beside them, or in it where there is nothing else.
+
+    Attributes:
+        shape, dtype: of one sample of the node's output; that of the only output as it is.
+        integers: how many lie beside it.
+        places: of each output, where it begins, and whether among those beside.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None
+    integers: int
+    places: list[tuple[int, bool]]
+
+    @classmethod
+    def of(cls, outputs: Sequence[tuple[int, ...]]) -> Rows:
+        """
+        >>> Rows.of([(2, 3), sample_of((4,), "int32"), (5,)])
+        Rows(shape=(11,), dtype=None, integers=4, places=[(0, False), (0, True), (6, False)])
+        """
+        if len(outputs) == 1:
+            return cls(tuple(outputs[0]), dtype_of(outputs[0]), 0, [(0, False)])
+        floats = [shape for shape in outputs if dtype_of(shape) is None]
+        ends, places = {False: 0, True: 0}, []
+        for shape in outputs:
+            beside = bool(floats) and dtype_of(shape) is not None
+            places.append((ends[beside], beside))
+            ends[beside] += math.prod(shape)
+        return cls((ends[False],), None if floats else "int32", ends[True], places)
 
 
 def is_shape(x: Any) -> bool:

@@ -12,8 +12,10 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given
 from gpunn.ops.tensor import Symbolic
 
+from .shapes import dtype_of, sample_of
+
 Sample = tuple[int, ...]
-"""The shape of one sample."""
+"""The shape of one sample; see `gpunn.layers.shapes.IntegerSample` for those of integers."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,22 @@ class SymbolicTensor(Symbolic):
 
     Attributes:
         shape: (batch or None, ...).
-        dtype: that the layer asks for, or the default; of an operation, that of its result.
+        dtype: ``"int32"`` or ``"bool"``; of floats that which the layer asks for, or the default.
         name: of the layer.
         application: of which layer to what it is an output; its ``index``-th.
         on_host: whether it is known while data are fed, before a step: an input, or what layers
             that compute on the host make of inputs.
     """
 
-    def __init__(self, application: Application, index: int, shape: tuple[int | None, ...]) -> None:
+    def __init__(
+        self, application: Application, index: int, batch: int | None, sample: Sample
+    ) -> None:
         self.application = application
         self.index = index
-        self.shape = shape
+        self.shape: tuple[int | None, ...] = (batch, *sample)
         layer = application.layer
-        self.dtype = resolve_dtype(getattr(layer, "dtype_given", None) or application.dtype)
+        floats = getattr(layer, "dtype_given", None) or application.dtype
+        self.dtype = dtype_of(sample) or resolve_dtype(floats)
         self.name = layer.name
         self.on_host = layer.gives_on_host
         if layer.gives_text:
@@ -85,8 +90,8 @@ class SymbolicTensor(Symbolic):
 
     @property
     def sample(self) -> Sample:
-        """The shape of one sample."""
-        return tuple(int(n) for n in self.shape[1:] if n is not None)
+        """The shape of one sample, with its dtype where that is none of floats."""
+        return sample_of([int(n) for n in self.shape[1:] if n is not None], self.dtype)
 
     def __iter__(self) -> Any:
         raise TypeError(f"{self!r} is symbolic: it has as many samples as a batch will have.")
@@ -194,7 +199,8 @@ class GraphOperation:
         raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
 
     def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
-        """Shapes of the outputs for inputs of these shapes; parameters are declared."""
+        """Shapes of the outputs for inputs of these shapes, with their dtypes; parameters are
+        declared."""
         raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
 
     def find_parameters(self, layers: Mapping[str, Any]) -> bool:
@@ -239,7 +245,7 @@ class GraphOperation:
         application = Application(self, inputs, training, given)
         batch = inputs[0].shape[0]
         application.outputs = tuple(
-            SymbolicTensor(application, i, (batch, *shape)) for i, shape in enumerate(shapes)
+            SymbolicTensor(application, i, batch, shape) for i, shape in enumerate(shapes)
         )
         return list(application.outputs)
 

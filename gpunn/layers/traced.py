@@ -7,7 +7,7 @@ operations of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
 from gpunn.ops.running.computation import Target
@@ -27,6 +28,7 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
 
 from .as_operation import apply_own, is_training
+from .shapes import dtype_of, sample_of
 from .symbolic import Sample
 
 
@@ -88,7 +90,8 @@ def add_loss(loss: Any) -> None:
     if trace is None:
         raise TypeError("add_loss is called inside call(x): each step then adds that loss.")
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
-        trace.losses.append(ops.sum(convert(term)))
+        numbers = convert(term)  # of integers the sum might be beyond int32
+        trace.losses.append(ops.sum(convert(numbers, floating(numbers.dtype))))
 
 
 def penalized(y: Tensor, regularizer: Any) -> Tensor:
@@ -133,9 +136,14 @@ def _has_others(form: Any) -> bool:
 
 
 def outputs_of(
-    layer: Any, given: Given, shapes: Sequence[Sample], dtype: str
+    layer: Any,
+    given: Given,
+    shapes: Sequence[Sample],
+    dtype: str,
+    function: Callable[..., Any] | None = None,
 ) -> tuple[list[Sample], Given]:
-    """The shapes of one sample of the outputs of a user's `call`, and their form.
+    """The shapes of one sample of the outputs of a user's `call`, with their dtypes, and their
+    form.
 
     Found out by calling it for two batch sizes: what differs is the batch axis.
 
@@ -143,7 +151,8 @@ def outputs_of(
         layer: of the user.
         given: the arguments of the call.
         shapes: of one sample of each tensor among these.
-        dtype: of them.
+        dtype: of those of floats.
+        function: in place of the `call`.
 
     Raises:
         ValueError: if an output has no batch axis in front.
@@ -152,9 +161,10 @@ def outputs_of(
     for batch in (2, 3):
 
         def call(*xs: Tensor) -> Any:
-            return call_of(layer, *given.filled(xs), False)
+            args, kwargs = given.filled(xs)
+            return call_of(layer, args, kwargs, False) if function is None else function(*args)
 
-        leaves = [((batch, *shape), dtype) for shape in shapes]
+        leaves = [((batch, *shape), dtype_of(shape) or dtype) for shape in shapes]
         trace, y = trace_of(call, leaves, False, batch)
         tensors, form = results(layer, y)
         found.append([t.shape for t in tensors])
@@ -167,7 +177,7 @@ def outputs_of(
                 f"shapes {two} for 2 samples and {three} for 3. What has none is no output; a "
                 f"loss is added by self.add_loss(value)."
             )
-    return [shape[1:] for shape in found[0]], form
+    return [sample_of(t.shape[1:], t.dtype) for t in tensors], form
 
 
 def _check_held(layer: Any, trace: Trace) -> None:
@@ -191,11 +201,12 @@ class TracedCall:
 
     It is traced once. In eager steps it is traced, and computed by that, in each forward pass.
 
-    The outputs of one sample lie one behind the other in that of the node.
+    The outputs of one sample lie one behind the other in that of the node, integers beside floats.
+    ``function`` is what is traced in place of the `call`.
     """
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, call: Call, function: Callable[..., Any] | None = None) -> None:
+        self._call, self._function = call, function
         self._stages: Stages | None = None
         if runs_eagerly():
             self._follow(ShapeTrace(call.training, call.batch))
@@ -210,12 +221,21 @@ class TracedCall:
         self._trace, trace.assigns = trace, call.assigns
         self._leaves = leaves = list(map(trace.stands_for, call.xs))
         with trace.active():
-            y = call_of(layer, *given.filled(leaves), call.training)
-            outputs = [convert(t, call.dtype) for t in results(layer, y)[0]]
-            self._y = outputs[0]
+            args, kwargs = given.filled(leaves)
+            if self._function is None:
+                y = call_of(layer, args, kwargs, call.training)
+            else:
+                y = self._function(*args)
+            outputs, dtype = results(layer, y)[0], call.y.dtype.name
+            self._y, self._integers = outputs[0], None
             if len(outputs) > 1:
-                flat = [ops.reshape(t, (call.batch, -1)) for t in outputs]
-                self._y = ops.concatenate(flat, axis=1)
+                rows = [ops.reshape(t, (call.batch, -1)) for t in outputs]
+                floats = [t for t in rows if is_float(t.dtype)]
+                self._y = ops.concatenate(floats or rows, axis=1)
+                if call.integers is not None:
+                    beside = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
+                    self._integers = ops.concatenate(beside, axis=1)
+            self._y = convert(self._y, dtype)
             terms = [convert(term, call.dtype) for term in trace.losses]
             self._loss = sum(terms[1:], terms[0]) if terms else None
 
@@ -244,6 +264,8 @@ class TracedCall:
         """What the forward pass writes."""
         call, y, loss = self._call, self._y, self._loss
         found = [Target(y, call.y.reshape(y.shape))]
+        if self._integers is not None:
+            found.append(Target(self._integers, call.integers))
         if call.adds_loss:
             found.append(Target(or_zero(loss, call.loss), call.loss.reshape(())))
         elif loss is not None:

@@ -6,12 +6,15 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.arithmetic import not_equal
 from gpunn.ops.conversion import cast, convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import gradients
+from gpunn.ops.narrow import first_inexact
 from gpunn.ops.places.checks import checked
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
@@ -111,6 +114,8 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     """`Loss.__call__` of tensors."""
     y_pred = convert(y_pred, loss.dtype)
     y_pred = convert(y_pred, floating(y_pred.dtype))
+    if loss.has_call:
+        check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
     values = convert(loss.call(*(fitting(y_true, y_pred) if loss.has_call else (y_true, y_pred))))
     weights: Tensor | None = None
@@ -133,6 +138,19 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
         divisor = sum_(broadcast_to(weights, values.shape))
         return total / where(divisor == 0, 1.0, divisor)  # no weight at all: 0
     return total / max(values.size, 1)
+
+
+def check_exact(y_true: Any, dtype: str, argument: str) -> None:
+    """Refuse integers that a user's loss would be given as other numbers, in a dtype of floats."""
+    array = y_true.value if isinstance(y_true, Tensor) else y_true
+    values = None if array is None else np.asarray(array)
+    place = None if values is None else first_inexact(values, dtype)
+    if values is not None and place is not None:
+        raise ValueError(
+            f"{argument} holds {values[place]} at {list(place)}, which {dtype} does not hold: the "
+            f"loss would be given another number. Pass predictions of float64; or, if rounding "
+            f"does no harm, floats: .astype({dtype!r})."
+        )
 
 
 # -- built-in losses as operations

@@ -11,6 +11,7 @@ import numpy as np
 from gpunn import initializers
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
@@ -19,6 +20,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
+from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean
 from gpunn.ops.running.functions import ArrayFunction
 from gpunn.ops.shapes import broadcast_to, reshape
@@ -137,7 +139,7 @@ class Metric(Formula):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of plain arrays to this object's own state."""
-        y_pred = host_array(y_pred)
+        y_pred = predictions(y_true, y_pred)
         y_true, y_pred = align(self, y_true, y_pred)
         weights = None if sample_weight is None else np.ravel(sample_weight).astype(y_pred.dtype)
         self.accumulate(get_backend("numpy"), y_true, y_pred, weights, self._state)
@@ -236,7 +238,7 @@ class MeanOfRows(Mean):
 
     def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
         """The value of each row, or of each element where elements count by themselves."""
-        y_true, y_pred = align(self, y_true, host_array(y_pred))
+        y_true, y_pred = align(self, y_true, predictions(y_true, y_pred))
         if self.elementwise:
             shape, width = y_pred.shape, 1
         else:
@@ -287,11 +289,19 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
-        values = convert(self.fn(convert(y_true), convert(host_array(y_pred)), **self.options))
+        p = predictions(y_true, y_pred)
+        values = convert(self.fn(convert(y_true), convert(p, p.dtype), **self.options))
         add_samples(self._state, values.numpy().astype(np.float64), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "name": self.name, **self.options}
+
+
+def predictions(y_true: Any, y_pred: Any) -> np.ndarray:
+    """Predictions as floats: float64 where floatx would round integers of either side."""
+    arrays = [a for a in (y_true, y_pred) if not hasattr(a, "__cuda_array_interface__")]
+    wide = any(first_inexact(np.asarray(a), floatx()) is not None for a in arrays)
+    return host_array(y_pred, "float64" if wide else None)
 
 
 def add_samples(state: np.ndarray, values: np.ndarray, sample_weight: Any) -> None:

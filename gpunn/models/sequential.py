@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
+from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
 from gpunn.structure.graph import Graph, restore_layer
 from gpunn.structure.structure import Structure
@@ -85,7 +86,7 @@ class Sequential(Model):
     def _after(layer: Any, shapes: list[Sample] | None, first: bool) -> list[Sample] | None:
         """The shapes after a layer that is given these; None as long as they are not known."""
         if isinstance(layer, InputLayer):
-            return [layer.shape]
+            return [layer.sample]
         if first:
             shapes = _declared(layer)
         if shapes is None:
@@ -129,7 +130,7 @@ class Sequential(Model):
             return None
         first = self._layers[0]
         if isinstance(first, InputLayer):
-            return [first.shape]
+            return [first.sample]
         return _declared(self.layers[0])
 
     def graph_for(self, shapes: Sequence[Sample]) -> Graph:
@@ -137,7 +138,7 @@ class Sequential(Model):
             raise ValueError(f"The model {self.name!r} has no layers; add one first.")
         first = self._layers[0]
         if not isinstance(first, InputLayer):
-            first = InputLayer(shapes[0], name="input_layer")
+            first = InputLayer(shapes[0], dtype=dtype_of(shapes[0]), name="input_layer")
         x = start = first.output
         for layer in self.layers:
             made = layer.apply(x)

@@ -89,8 +89,11 @@ def held_by(source: Any) -> Tensor:
     """What a parameter or a variable holds: in a trace in each step, else now."""
     trace = current()
     if trace is not None:
-        return trace.read(source)
-    return constant(source.numpy(), source.dtype or floatx())
+        found = trace.read(source)
+    else:
+        found = constant(source.numpy(), source.dtype or floatx())
+    integers = getattr(source, "integers", None)  # of a parameter that was declared to hold them
+    return found if integers is None else cast(found, standard(integers))
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:

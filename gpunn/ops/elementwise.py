@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
-from .dtypes import COMPUTED, LEAST, floating, named, standard
+from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
+from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
 from .table import operation, operation_named, ops
 from .tensor import Tensor
@@ -178,10 +181,22 @@ def relu(x: Any) -> Tensor:
 def round_(x: Any, decimals: int = 0) -> Tensor:
     """The nearest whole number, the even one of two; with ``decimals`` digits behind the point."""
     x = convert(x)
+    if x.dtype == "int32":
+        return x if decimals >= 0 else _to_tens(x, 10**-decimals)
     if not decimals:
-        return x if x.dtype == "int32" else _rint(convert(x, floating(x.dtype)))
+        return _rint(convert(x, floating(x.dtype)))
     factor = 10.0**decimals
     return _rint(x * factor) / factor
+
+
+def _to_tens(x: Tensor, unit: int) -> Tensor:
+    """Integers as the nearest multiples of a power of 10, the even one of two."""
+    if unit > MOST:
+        return ops.zeros_like(x)
+    whole = x // unit
+    rest = x - whole * unit
+    up = (rest > unit // 2) | ((rest == unit // 2) & (whole % 2 == 1))
+    return (whole + cast(up, "int32")) * unit
 
 
 @operation
@@ -305,8 +320,8 @@ def cast(x: Any, dtype: Any) -> Tensor:
     these have in int32 or float32; what int32 does not hold is refused.
 
     Raises:
-        OverflowError: for a negative number or one beyond int32 as ``"uint32"``, ``"uint64"`` or
-            ``"int64"``.
+        OverflowError: for a number that int32 does not hold as ``"int64"``, or, if it is negative,
+            as ``"uint32"`` or ``"uint64"``; of numbers of each step in that step.
 
     >>> from gpunn import ops
     >>> ops.cast([300, -1], "uint8").tolist(), ops.cast([1.001, 70000.0], "float16").tolist()
@@ -327,13 +342,19 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 
 def _held(x: Tensor, name: str) -> Tensor:
-    """x, whose numbers are to be those of a dtype of which int32 has a part."""
-    low, _ = held_bounds(name)
+    """x, whose numbers are to be those of a dtype of which int32 has a part: in each step they are
+    looked at."""
+    low, high = held_bounds(name)
     if x.dtype == "bool" or (x.dtype == "int32" and low == LEAST):
         return x
     if x.value is not None:
         from_host(x.value, name)
-    return x
+        return x
+    most = float(high)
+    if x.dtype == "float32":
+        most = float(np.nextafter(np.float32(2.0**31), np.float32(0)))
+    x = x if x.dtype == "int32" else ops.trunc(x)
+    return checked(x, low, most, f"cast to {name!r}: numbers, which int32 holds,", OverflowError)
 
 
 def copy(backend: Backend, out: Array, x: Array) -> None:

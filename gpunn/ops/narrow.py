@@ -55,6 +55,23 @@ def from_host(array: np.ndarray, name: str) -> np.ndarray:
     return array.astype(np.int32)
 
 
+def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
+    """The place of the first integer of an array that a dtype of floats does not hold exactly.
+
+    >>> first_inexact(np.array([2**30, 2**24 + 1]), "float32")
+    (1,)
+    """
+    digits = np.finfo(name).nmant + 1
+    if array.dtype.kind not in "iu" or array.dtype.itemsize * 8 <= digits or not array.size:
+        return None
+    if -(2**digits) <= int(array.min()) and int(array.max()) <= 2**digits:
+        return None
+    size = array.astype(np.uint64) if array.dtype.kind == "u" else np.abs(array).astype(np.uint64)
+    lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))  # of the bits that are set
+    wrong = np.argwhere(size // lowest >= np.uint64(1 << digits))
+    return tuple(wrong[0].tolist()) if len(wrong) else None
+
+
 def held_bounds(name: str) -> tuple[int, int]:
     """The least and the largest number of a dtype of integers that int32 holds.
 

@@ -158,6 +158,8 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     ([1.0, 2.0], [0.0, 0.0])
     """
     x = convert(inputs)
+    if not is_float(x.dtype):
+        raise ValueError(f"inputs of floats are expected; got {x.dtype}.")
     if not 0 <= rate <= 1:
         raise ValueError(f"rate must be from 0 to 1; got {rate!r}.")
     if rate in (0, 1):

@@ -9,11 +9,13 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
+from gpunn.common.config import floatx
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import ASSIGNED, Operators
 
 from .conversion import convert, held_by
-from .dtypes import named, standard
+from .dtypes import MOST, named, standard
+from .places.checks import checked
 from .tensor import Tensor, constant
 from .trace import current
 
@@ -50,7 +52,7 @@ class Variable(Operators):
         *,
         initial_value: Any = None,
     ) -> None:
-        self._declared = named(dtype)  # what is assigned becomes a number of this
+        self.declared = named(dtype)  # what is assigned becomes a number of this
         dtype = standard(dtype)
         if initial_value is not None:
             initializer = initial_value
@@ -58,7 +60,7 @@ class Variable(Operators):
             initializer = registry.get("initializer", initializer)
         if callable(initializer):
             initializer = initializer(tuple(shape or ()), dtype)
-        first = convert(initializer, self._declared).numpy()
+        first = convert(initializer, self.declared).numpy()
         if shape is not None and first.shape != tuple(shape):
             first = np.broadcast_to(first, tuple(shape)).copy()
         self.first = first  # what `reset` brings back
@@ -114,7 +116,7 @@ class Variable(Operators):
         Raises:
             ValueError: for another shape.
         """
-        value = convert(value, self._declared)
+        value = convert(value, self.declared)
         if value.shape != self.shape:
             raise ValueError(
                 f"{self.name} has the shape {self.shape}; got a value of shape {value.shape}."
@@ -153,11 +155,22 @@ def assign_in_trace(source: Any, value: Any) -> bool:
     trace = current()
     if trace is None:
         return False
+    if isinstance(source, Parameter) and source.integers is not None:
+        value = _integers_of(source, value)
     value = convert(value, source.dtype)
     if isinstance(source, Parameter):
         source.check(value)
     trace.assign(source, value)
     return True
+
+
+def _integers_of(source: Parameter, value: Any) -> Tensor:
+    """What is assigned to a parameter of integers, which lie among floats: looked at in each step,
+    since floats do not hold them all."""
+    most = MOST if source.dtype == "float64" else 2**24
+    what = f"{source.path} was declared with dtype={source.integers!r}, and lies among floats: it"
+    whole = convert(convert(value, source.integers), "int32")
+    return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
 
 
 ASSIGNED.append(assign_in_trace)

@@ -19,7 +19,7 @@ from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.layers import traced
 from gpunn.layers.held import layers_in, name_parameters, parameters_in
-from gpunn.layers.shapes import check_shape
+from gpunn.layers.shapes import check_shape, sample_of
 from gpunn.layers.symbolic import Form, GraphOperation, Sample, SymbolicTensor
 
 from .calls import ModelCall, run_graph
@@ -220,7 +220,8 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
         self._build(shapes)
-        return list(self._known_plan("output_shape").output_shapes)
+        plan = self._known_plan("output_shape")
+        return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
 
     def append_nodes(
         self,

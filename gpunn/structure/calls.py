@@ -13,8 +13,11 @@ from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
+from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import Form, Sample
 from gpunn.layers.traced import takes_training
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given
 
 from .graph import Graph, by_name
@@ -31,6 +34,7 @@ class ModelCall(Layer):
     """
 
     abstract = True  # not an entry to look up
+    reads_integers = True
 
     def __init__(self, model: Any) -> None:
         super().__init__(name="call")
@@ -72,7 +76,8 @@ class ModelCall(Layer):
         self.takes_list = form.kind is not None
         names: list[Any] = list(form.keys) or [None] * len(shapes)
         inputs = [
-            InputLayer(shape, name=name).output for shape, name in zip(shapes, names, strict=True)
+            InputLayer(shape, dtype=dtype_of(shape), name=name).output
+            for shape, name in zip(shapes, names, strict=True)
         ]
         outputs = self.apply(inputs if self.takes_list else inputs[0])
         return Graph(form.pack(inputs), self._output_form.pack(outputs))
@@ -109,7 +114,11 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     """What the layers of a graph give for tensors, one application after the other."""
     form = graph.input_form
     given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
-    found = {id(symbol): tensor for symbol, tensor in zip(graph.inputs, given, strict=True)}
+    found = {
+        id(symbol): tensor if is_float(tensor.dtype) and is_float(symbol.dtype) else
+        convert(tensor, symbol.dtype)
+        for symbol, tensor in zip(graph.inputs, given, strict=True)
+    }
     for application in graph.applications:
         layer: Any = application.layer
         of_graph = application.training

@@ -11,7 +11,9 @@ from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
+from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given
 
 from .host import Fed
@@ -159,7 +161,7 @@ class Graph:
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
         outputs = [fed.number(t) for t in self.outputs]
-        return Plan(nodes, fed.shapes, outputs, fed.part())
+        return Plan(nodes, fed.shapes, outputs, fed.part(), map(dtype_of, fed.shapes))
 
     def _read_in_steps(self) -> list[bool]:
         """Of each input, whether anything reads it that is not encoded before, or nothing does."""
@@ -240,7 +242,7 @@ def _input_layer(tensor: SymbolicTensor) -> InputLayer:
     """The layer of an input; a new one for a tensor in the middle of other models."""
     if isinstance(tensor.layer, InputLayer):
         return tensor.layer
-    dtype = tensor.dtype if tensor.dtype == "string" else None
+    dtype = None if is_float(tensor.dtype) else tensor.dtype
     return InputLayer(tensor.sample, tensor.shape[0], dtype, name=f"{tensor.name}_input")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpunn.core.plan import INPUT, HostPart
+from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import Application, Sample, SymbolicTensor
 
 
@@ -18,7 +19,7 @@ class Fed:
     Attributes:
         numbers: by tensor, that of the node of the plan which makes it; for what is fed `INPUT`
             and below.
-        shapes: of one sample of what is fed.
+        shapes: of one sample of what is fed, with its dtype.
     """
 
     def __init__(self, inputs: Sequence[SymbolicTensor], read: Sequence[bool]) -> None:
@@ -76,11 +77,13 @@ class Fed:
         if layer.gives_on_host:
             self._on_host[id(application.outputs[0])] = places[-1]
             return []
+        inner = getattr(layer, "plan", None)  # of a model, which says what its steps read
+        dtypes = (None,) * len(host.fed) if inner is None else inner.input_dtypes
         return [
             self.number(inputs[INPUT - n])
             if n < 0
-            else self._feed(places[n], inputs[host.source(n)].sample)
-            for n in host.fed
+            else self._feed(places[n], sample_of(inputs[host.source(n)].sample, dtype))
+            for n, dtype in zip(host.fed, dtypes, strict=True)
         ]
 
     def _of(self, tensor: SymbolicTensor, reader: str) -> int:

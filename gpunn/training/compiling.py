@@ -17,7 +17,7 @@ from gpunn.common.arguments import check_flag, warn
 from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.random import draw_seed
-from gpunn.core.plan import Plan
+from gpunn.core.plan import INPUT, Plan
 from gpunn.feeding import data
 from gpunn.feeding.spec import Spec, Target
 from gpunn.layers.symbolic import Form, Sample
@@ -272,6 +272,8 @@ class CompilableModel(Structure):
             given,
             host,
             self.graph.input_form.kind is dict,
+            tuple(plan.dtypes[INPUT - k] is not None for k in range(len(fed))),
+            tuple(plan.shows_floats(INPUT - k) for k in range(len(fed))),
         )
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:

@@ -70,7 +70,10 @@ class Objective:
         self.precision = usable(self.precision, self.backend, spec.dtype)
         self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
         losses = {head.number: head.loss for head in self.heads}
-        targets = [replace(t, loss=losses.get(k)) for k, t in enumerate(spec.targets)]
+        shown = {h.number for h in self.heads if any(m.metric.has_call for m in h.measures)}
+        targets = [
+            replace(t, loss=losses.get(k), exact=k in shown) for k, t in enumerate(spec.targets)
+        ]
         self.spec = replace(spec, targets=tuple(targets))
         self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
         self.separate_total = len(self.heads) != 1 or self.heads[0].weight != 1.0

@@ -20,6 +20,7 @@ from gpunn.core.plan import Plan, settings_of
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device
 from gpunn.feeding.memory import room_for_batch, sample_bytes
+from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
 from gpunn.layers.symbolic import Form
 
@@ -140,8 +141,10 @@ class Predictor:
                 check_finite(backend, x, dtype, where + argument, first)
         if not all(map(backend.owns, xs)):
             xs = [
-                x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
-                for x, (argument, _) in zip(xs, spec.inputs, strict=True)
+                x
+                if backend.owns(x)
+                else on_device(backend, x, spec.dtype_of(name_of("x", k)), where + argument)
+                for k, (x, (argument, _)) in enumerate(zip(xs, spec.inputs, strict=True))
             ]
         number = self._number() if self._draws else 0
         return self.arena.access.read(self._contexts.call, self._outputs, xs, number, added)
@@ -177,7 +180,8 @@ class Predictor:
         """In pieces whose arrays stay in a thread's cache, by as many threads as there are."""
         spec, rows = self.spec, len(xs[0])
         backend, dtype = spec.backend, spec.dtype
-        outs = [np.empty((rows, *shape), dtype) for shape in self.plan.output_shapes]
+        ends = zip(self.plan.output_shapes, self.plan.output_dtypes, strict=True)
+        outs = [np.empty((rows, *shape), whole or dtype) for shape, whole in ends]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
         number = self._number() if self._draws else 0

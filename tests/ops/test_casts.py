@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from operation_cases.computed import at_once, in_steps
 
 import gpunn
-from gpunn import ops
+from gpunn import layers, ops
 
 LEAST, MOST = -(2**31), 2**31 - 1
 WRAPPED = ("int8", "int16", "uint8", "uint16")
@@ -228,3 +228,35 @@ def test_what_is_no_dtype_of_numbers_is_refused() -> None:
     for name in ("complex64", "string", "half a float", object):
         with pytest.raises(ValueError, match="dtype must"):
             ops.cast([1.0], name)
+
+
+@pytest.mark.parametrize("way", ["numpy", "compiled", "emulated", "eagerly"])
+def test_in_a_step_too_what_int32_does_not_hold_is_refused(way: str) -> None:
+    whole, floats = np.array([5, MOST], np.int32), np.array([5.7, -0.5, 2.0**31 - 128], np.float32)
+    for name in ("uint32", "uint64", "int64"):
+        assert_array_equal(computed(way, lambda x, n=name: ops.cast(x, n), whole), whole)
+        found = computed(way, lambda x, n=name: ops.cast(x, n) + 0, floats)
+        assert_array_equal(found, np.trunc(floats).astype(np.int32))
+        for x in (floats + 3e9, np.array([np.nan], np.float32), np.array([-3e9])):
+            with pytest.raises((OverflowError, ValueError), match=name):
+                computed(way, lambda x, n=name: ops.cast(x, n), x)
+    for name in ("uint32", "uint64"):
+        with pytest.raises(OverflowError, match=rf"(?=.*{name})(?=.*-7)"):
+            computed(way, lambda x, n=name: ops.cast(x, n) * 2, np.array([3, -7], np.int32))
+    assert_array_equal(computed(way, lambda x: ops.cast(x, "int64"), -whole), -whole)
+
+
+def test_a_cast_in_training_is_looked_at(backend: str) -> None:
+    model = gpunn.Sequential(
+        [gpunn.Input((1,)), layers.Lambda(lambda x: ops.cast(ops.cast(x, "uint32"), "float32")),
+         layers.Dense(1)],
+        backend=backend,
+    )  # fmt: skip
+    model.compile("sgd", "mse")
+    model.fit([[1.0], [2.0]], [[1.0], [2.0]], verbose=0)
+    for road in (
+        lambda: model.fit([[1.0], [-2.0]], [[1.0], [2.0]], verbose=0),
+        lambda: model.predict([[1.0], [-2.0]], verbose=0),
+    ):
+        with pytest.raises(OverflowError, match=r"cast to 'uint32': numbers.*got -2"):
+            road()

@@ -269,3 +269,28 @@ def test_a_float64_array_beside_a_float64_tensor_is_not_rounded() -> None:
     x = ops.convert_to_tensor([1.0], "float64")
     assert (x * np.array([0.1])).tolist() == [0.1]
     assert (ops.convert_to_tensor([1.0]) * np.array([0.1])).dtype == "float32"
+
+
+def test_integers_are_rounded_and_counted_as_integers() -> None:
+    a = np.array([ODD, 25, 35, -25, -35, 4, MOST - 50], np.int32)
+    for decimals in (2, 0, -1, -2, -9, -12):
+        (found,) = everywhere(lambda a, d=decimals: ops.round(a, d), [a])
+        assert found.dtype == np.int32
+        assert_array_equal(found, np.round(a, decimals))
+    places, weights = np.array([1, 1, 0], np.int32), np.array([ODD, 2, -ODD], np.int32)
+    (found,) = everywhere(lambda a, b: ops.bincount(a, b, 3), [places, weights])
+    assert found.tolist() == [-ODD, ODD + 2, 0]
+    (found,) = everywhere(ops.trapezoid, [np.array([MOST, MOST], np.int32)])
+    assert found == np.float32(2**31)
+
+
+def test_a_loss_of_integers_is_a_sum_of_floats() -> None:
+    class Adding(gpunn.layers.Layer):
+        def call(self, x: Any) -> Any:
+            self.add_loss(ops.sum(x, 1))
+            return ops.cast(x, "float32")
+
+    model = gpunn.Sequential([gpunn.Input((1,), dtype="int32"), Adding()])
+    model.compile("sgd", "mse")
+    x = np.full((2, 1), 2**30)
+    assert model.evaluate(x, x, verbose=0) == 2.0**31

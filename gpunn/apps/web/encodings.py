@@ -19,6 +19,9 @@ from gpunn.layers import (
     StringLookup,
 )
 
+EXACT = 1 << 24
+"""Up to here float32 holds each whole number."""
+
 
 def encodings(model: Any) -> dict[str, Any]:
     """Which steps make what a model is fed with of the data that it is given.
@@ -44,10 +47,14 @@ def encodings(model: Any) -> dict[str, Any]:
     if host is None:
         fed = [INPUT - k for k in range(len(inputs))]
         return {"inputs": inputs, "steps": [], "checks": [], "fed": fed}
+    reads = {n: model.plan.dtypes[INPUT - k] for k, n in enumerate(host.fed)}
     return {
         "inputs": inputs,
         "steps": [{"layer": layer.name, "of": n, **_step(layer)} for layer, n in host.steps],
-        "checks": [{"layer": layer.name, "of": n, **_check(layer)} for layer, n in host.checks],
+        "checks": [
+            {"layer": layer.name, "of": n, **_check(layer, reads.get(n))}
+            for layer, n in host.checks
+        ],
         "fed": [*host.fed],
     }
 
@@ -85,11 +92,19 @@ def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:
     }
 
 
-def _check(layer: Any) -> dict[str, Any]:
+def _check(layer: Any, dtype: str | None) -> dict[str, Any]:
+    """What data must be: whole numbers from 0, or ``from``, up to what is ``below``.
+
+    ``dtype`` is that in which steps read them: pages give them in float32.
+    """
     if type(layer) is CategoryEncoding:
         return {"below": layer.num_tokens}
+    if type(layer) is InputLayer and layer.data_dtype == "bool":
+        return {"below": 2}
+    if type(layer) is InputLayer and dtype is not None:
+        return {"from": -EXACT, "below": EXACT + 1}
     if type(layer) is InputLayer:
-        return {"below": 2 if layer.data_dtype == "bool" else None}
+        return {"below": None}
     raise _not_in_a_page(f"how {type(layer).__name__} checks data")
 
 

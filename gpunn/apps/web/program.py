@@ -122,15 +122,24 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
         activations=dict.fromkeys(ends, activations.linear), by_inputs=gradient, loss_scale=0.0,
     )  # fmt: skip
     shown = {n: np.zeros_like(workspace.calls[n].y) for n in ends}  # behind the activations
+    integers: list[tuple[Array, Array]] = []  # and what a page sees of them
+
+    def seen(y: Array) -> Array:
+        if y.dtype == np.float32:
+            return y
+        integers.append((y, np.zeros(y.shape, np.float32)))
+        return integers[-1][1]
+
     run = _Run(
         workspace,
         [_own(x, by) for x, by in zip(workspace.xs, workspace.scalings, strict=True)],
-        [shown.get(n, y) for n, y in zip(plan.outputs, workspace.ys, strict=True)],
+        [shown.get(n, seen(y)) for n, y in zip(plan.outputs, workspace.ys, strict=True)],
         [_own(dx, by) for dx, by in zip(workspace.dxs, workspace.scalings, strict=False)],
         [(ends[n], workspace.calls[n].y, y) for n, y in shown.items()],
+        integers,
     )
     layers = [
-        (node.name, shown.get(n, call.y))
+        (node.name, shown.get(n, seen(call.y)))
         for n, (node, call) in enumerate(zip(plan.nodes, workspace.calls, strict=True))
     ]
     calls = _calls(backend, run.forward)
@@ -165,20 +174,23 @@ def _end(plan: Plan, number: int) -> Any:
 
 
 def _own(array: Array, scaling: tuple[float, float]) -> Array:
-    """The array, or another where its numbers are to be scaled."""
-    return array if scaling == (1.0, 0.0) else np.zeros_like(array)
+    """The array, or another where its numbers are to be scaled, or are integers."""
+    own = scaling == (1.0, 0.0) and array.dtype == np.float32
+    return array if own else np.zeros(array.shape, np.float32)
 
 
 @dataclass(frozen=True)
 class _Run:
     """A workspace with the arrays of a page: of the inputs as they are given, of the outputs, and
-    of the gradients by the inputs; ``ends`` are activations, of what, and where to."""
+    of the gradients by the inputs; ``ends`` are activations, of what, and where to; ``integers``
+    are arrays of these, and of floats that they become."""
 
     workspace: Workspace
     xs: Sequence[Array]
     ys: Sequence[Array]
     dxs: Sequence[Array]
     ends: Sequence[tuple[Any, Array, Array]]
+    integers: Sequence[tuple[Array, Array]] = ()
 
     def forward(self) -> None:
         workspace = self.workspace
@@ -188,6 +200,8 @@ class _Run:
         workspace.forward()
         for end, logits, y in self.ends:
             workspace.backend.bias_activation(logits, None, end, y)
+        for whole, y in self.integers:
+            workspace.backend.affine(whole, 1.0, 0.0, y)
 
     def backward(self) -> None:
         workspace = self.workspace

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 
 __all__ = ["CategoryEncoding"]
@@ -55,7 +57,7 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
     """
     if mode == "int":
         return codes
-    dtype = codes.dtype
+    dtype = codes.dtype if is_float(codes.dtype) else floatx()
     if mode == "one_hot":
         if codes.ndim > 1 and codes.shape[-1] == 1:
             codes = ops.reshape(codes, codes.shape[:-1])

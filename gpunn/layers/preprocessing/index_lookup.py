@@ -258,6 +258,10 @@ class IndexLookup(HostLayer):
     def gives_on_host(self) -> bool:
         return self.output_mode == "int"
 
+    @property
+    def gives_integers(self) -> bool:
+        return not self.gives_text
+
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         self._require()
         if self.invert:

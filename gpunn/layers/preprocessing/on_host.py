@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.layers.layer import Layer
-from gpunn.layers.symbolic import SymbolicTensor
+from gpunn.layers.shapes import sample_of
+from gpunn.layers.symbolic import Sample, SymbolicTensor
 
 __all__: list[str] = []
 
@@ -36,6 +38,16 @@ class HostLayer(Layer):
     def gives_on_host(self) -> bool:
         """Whether `encode` is all that it does: further such layers can read that."""
         return False
+
+    @property
+    def gives_integers(self) -> bool:
+        """Whether `encode` gives integers, which what reads them in the step gets as such."""
+        return False
+
+    def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
+        found = super().infer_shapes(shapes, given)
+        whole = self.gives_on_host and self.gives_integers
+        return [sample_of(shape, "int32") for shape in found] if whole else found
 
     def call(self, x: Any) -> Any:
         return x

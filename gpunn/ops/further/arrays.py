@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
 from gpunn.ops.joining import concatenate, pad, split
 from gpunn.ops.making import zeros, zeros_like
@@ -228,6 +229,7 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule."""
     y = moveaxis(y, axis, -1)
+    y = convert(y, floating(y.dtype))
     if x is not None:
         x = convert(x)
         dx = diff(x if x.ndim == 1 else moveaxis(x, axis, -1))

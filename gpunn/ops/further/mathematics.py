@@ -223,7 +223,8 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
     low, high = held_bounds(name)
     if name in WRAPPED:
         return clip(cast(x, "int32"), low, high)
-    return cast(maximum(x, 0) if low == 0 else x, name)
+    x = maximum(x, 0) if low == 0 else x
+    return cast(x, name) if is_float(x.dtype) else cast(x, "int32")
 
 
 def _of_bits(name: str, meaning: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
-from gpunn.ops.dtypes import floating, is_float
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import cast, counting, isnan
 from gpunn.ops.further.order import argsort
 from gpunn.ops.indexing import one_hot
@@ -95,7 +95,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     x = checked(x, 0, n - 1, "bincount: numbers")
     amounts = ops.ones(x.shape, "int32") if weights is None else counting(weights)
     if weights is not None:
-        amounts = broadcast_to(convert(amounts, floating(amounts.dtype)), x.shape)
+        amounts = broadcast_to(amounts, x.shape)
     return put(amounts, x, (*x.shape[:-1], n), x.ndim - 1, along=True, wraps=False)
 
 

@@ -12,6 +12,8 @@ from gpunn.core.plan import INPUT, Plan
 from gpunn.layers.applying import ActivityPenalty, Part
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import ShapeTrace
@@ -25,6 +27,8 @@ BATCHES = 7919, 7927, 7933
 """Samples of a trace: primes, by which the batch axis is told from others."""
 ML = "ai.onnx.ml"
 ML_OPSET = 2
+KINDS = {"float32": 1, "int32": 6, "bool": 9}
+"""What inputs and outputs are, in onnx.TensorProto: floats are float32."""
 
 
 def export_onnx(model: Any, filepath: Path) -> None:
@@ -37,7 +41,13 @@ def export_onnx(model: Any, filepath: Path) -> None:
         ) from error
     model.require_values("export")
     made = _made(model, onnx)
-    onnx.checker.check_model(made)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(
+            f"export: ONNX does not take what would be the file of this model ({error}). Nothing "
+            f"was written."
+        ) from error
     write_whole(str(filepath), [made.SerializeToString()])
     held = model.data_held()
     inside = {place: held[place] for place in held if not place.startswith("trained_on/")}
@@ -75,8 +85,9 @@ class _Exporter:
         self.plan: Plan = model.plan
         self.batch = batch
         self.trace = ShapeTrace(False, batch)
-        self.graph = OnnxGraph(batch, self._inside)
+        self.graph = OnnxGraph(batch, self._inside, model.dtype)
         self.cannot: list[str] = []
+        self.beside: dict[int, Tensor] = {}  # the integers of nodes, by their outputs
 
     def _inside(self, part: Any, inputs: Any) -> Tensor:
         """A layer or activation applied inside a call, in terms of tensors."""
@@ -103,42 +114,63 @@ class _Exporter:
         def found(number: int) -> Tensor:
             return made[number] if number >= 0 else fed[INPUT - number]
 
-        for node in self.plan.nodes:
+        for number, node in enumerate(self.plan.nodes):
             xs = [found(n) for n in node.sources]
-            shape = (self.batch, *node.output_shape)
             try:
-                made.append(self._node(node, xs))
+                made.append(self._node(number, node, xs))
             except NotExportable as error:
                 self.cannot.append(f"{node.name}: {error}")
-                made.append(self.trace.leaf(shape, "float32"))
-                self.graph.put(made[-1], "")  # the rest is looked at all the same
-        return [found(n) for n in self.plan.outputs]
+                made.append(self._missing(node.output_shape, node.dtype))
+                if node.integers:
+                    self.beside[id(made[-1])] = self._missing((node.integers,), "int32")
+        ends = zip(self.plan.outputs, self.plan.output_dtypes, strict=True)
+        with self.trace.active():
+            return [convert(found(n), dtype or "float32") for n, dtype in ends]
 
-    def _node(self, node: Any, xs: list[Tensor]) -> Tensor:
+    def _missing(self, shape: tuple[int, ...], dtype: str | None) -> Tensor:
+        """In the place of what cannot be exported: the rest is looked at all the same."""
+        made = self.trace.leaf((self.batch, *shape), dtype or "float32")
+        self.graph.put(made, "")
+        return made
+
+    def _node(self, number: int, node: Any, xs: list[Tensor]) -> Tensor:
         layer = node.layer
         with self.trace.active():
-            if isinstance(layer, ActivityPenalty):
-                return xs[0]
             if isinstance(layer, Part):
-                row = ops.reshape(xs[0], (self.batch, -1))
+                given = self.beside[id(xs[0])] if layer.reads_beside else xs[0]
+                row = ops.reshape(given, (self.batch, -1))
                 size = int(np.prod(node.output_shape, dtype=int))
                 part = row[:, layer.start : layer.start + size]
+                part = convert(part, node.dtype or "float32")
                 return ops.reshape(part, (self.batch, *node.output_shape))
+            xs = [
+                convert(x, self.plan.reads_as(number, k) or "float32") for k, x in enumerate(xs)
+            ]
+            if isinstance(layer, ActivityPenalty):
+                return xs[0]
             args: Any = (xs if layer.takes_list or len(xs) > 1 else xs[0],)
             kwargs: Any = {}
             if node.given is not None and layer.has_call:
                 args, kwargs = node.given.filled(xs)
             y = self._applied(layer, args, kwargs)
-            tensors = _flat(y)
+            tensors = [convert(t) for t in _flat(y)]
+            beside: Tensor | None = None
             if len(tensors) > 1:  # as a plan keeps them: side by side
-                rows = [ops.reshape(ops.cast(t, "float32"), (self.batch, -1)) for t in tensors]
-                y = ops.concatenate(rows, -1)
+                rows = [ops.reshape(t, (self.batch, -1)) for t in tensors]
+                floats = [t for t in rows if is_float(t.dtype)]
+                y = ops.concatenate(floats or rows, -1)
+                if node.integers:
+                    whole = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
+                    beside = ops.concatenate(whole, -1)
             else:
-                y = ops.convert_to_tensor(tensors[0])
-            y = y if y.dtype.startswith("float") else ops.cast(y, "float32")
+                y = tensors[0]
+            y = convert(y, self.plan.dtypes[number] or "float32")
         for held in self.trace.held.values():
             self._put(held)
         self.graph.name_of(y)
+        if beside is not None:
+            self.graph.name_of(beside)
+            self.beside[id(y)] = beside
         return y
 
 
@@ -153,8 +185,11 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
     exporter = _Exporter(model, batch)
     graph, host = exporter.graph, exporter.plan.host
     inputs, names = [], []
+    kinds: dict[str, int] = {}
+    numbers = range(INPUT, INPUT - len(model.inputs), -1) if host is None else host.fed
+    read_as = {number: exporter.plan.dtypes[INPUT - j] for j, number in enumerate(numbers)}
     for k, (name, tensor) in enumerate(zip(model.input_names, model.inputs, strict=True)):
-        kind = types.FLOAT
+        kind = KINDS[read_as.get(INPUT - k) or "float32"]
         if host is not None and k in host.encoded:
             readers = [layer for layer, number in host.steps if number == INPUT - k]
             texts = any(isinstance(layer, StringLookup) for layer in readers)
@@ -162,6 +197,7 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
             kind = types.STRING if texts else types.INT64 if whole else types.FLOAT
         inputs.append(helper.make_tensor_value_info(name, kind, ["batch", *tensor.sample]))
         names.append(name)
+        kinds[name] = kind
     graph.first = names[0]
     encoded: list[str] = []
     fed: list[Tensor] = []
@@ -175,12 +211,15 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         except NotExportable as error:
             exporter.cannot.append(f"{layer.name}: {error}")
             encoded.append("")
-    numbers = range(INPUT, INPUT - len(names), -1) if host is None else host.fed
     for number, shape in zip(numbers, exporter.plan.input_shapes, strict=True):
-        leaf = exporter.trace.leaf((batch, *shape), "float32")
+        k = len(fed)
+        dtype = exporter.plan.dtypes[INPUT - k] or "float32"
+        leaf = exporter.trace.leaf((batch, *shape), dtype)
         name = found(number)
-        whole = host is not None and number < 0 and INPUT - number in host.encoded
-        graph.put(leaf, graph.add("Cast", name, to=types.FLOAT) if whole and name else name)
+        given = kinds.get(name, KINDS["float32"])  # what layers encode are floats
+        if name and given != KINDS[dtype]:
+            name = graph.add("Cast", name, to=KINDS[dtype])
+        graph.put(leaf, name)
         fed.append(leaf)
     made = exporter.outputs(fed)
     if exporter.cannot:
@@ -193,7 +232,8 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
     ):
         called = name if name not in names else f"{name}_output"
         graph.nodes.append(helper.make_node("Identity", [graph.name_of(tensor)], [called]))
-        outputs.append(helper.make_tensor_value_info(called, types.FLOAT, ["batch", *shape]))
+        kind = KINDS[tensor.dtype]
+        outputs.append(helper.make_tensor_value_info(called, kind, ["batch", *shape]))
     read = {name for node in graph.nodes for name in node.input}
     constants = [constant for constant in graph.constants if constant.name in read]
     whole_graph = helper.make_graph(graph.nodes, model.name, inputs, outputs, constants)

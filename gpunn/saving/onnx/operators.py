@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.ops.dtypes import LEAST, MOST, is_float
 from gpunn.ops.tensor import Tensor
 
 from .formulas import NotExportable
+from .images import ImageOperators
 from .places import OPERATORS as OF_PLACES
 
 OPSET = 17
-TYPES = {"bool": 9, "int32": 6, "int64": 7, "float32": 1, "float64": 1}  # of onnx.TensorProto
+TYPES = {"bool": 9, "int32": 6, "int64": 7, "float32": 1, "float64": 11}  # of onnx.TensorProto
+NARROW = {"uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "float16": 10, "bfloat16": 16}
+FLOATS_ALONE = frozenset(("sigmoid", "erf", "relu"))
+"""What onnxruntime has for float32 alone, of what comes in float64 or as integers too."""
+OF_TRUTH = {"maximum": "Or", "minimum": "And", "equal": "Equal"}
+"""Operations of two truth values; others are of 0 and 1."""
 ONE_TO_ONE = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
     "minimum": "Min", "negative": "Neg", "abs": "Abs", "sign": "Sign", "exp": "Exp", "log": "Log",
@@ -23,26 +30,30 @@ ONE_TO_ONE = {
     "ceil": "Ceil", "round": "Round", "isnan": "IsNaN", "isinf": "IsInf", "logical_not": "Not",
     "sigmoid": "Sigmoid", "relu": "Relu", "equal": "Equal", "less": "Less", "greater": "Greater",
     "less_equal": "LessOrEqual", "greater_equal": "GreaterOrEqual", "logical_and": "And",
-    "logical_or": "Or", "logical_xor": "Xor", "where": "Where", "stop_gradient": "Identity",
+    "logical_or": "Or", "logical_xor": "Xor", "stop_gradient": "Identity",
     "power": "Pow", "erf": "Erf",
 }  # fmt: skip
+COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 
 
-class OnnxGraph:
+class OnnxGraph(ImageOperators):
     """Nodes and constants of a graph of ONNX, put together tensor by tensor.
 
     Args:
         batch: samples of the trace: a prime, by which the batch axis is told from others.
         apply: called with a layer and the tensors that it is applied to inside a trace; gives
             what comes out, in terms of tensors.
+        floats: of the model: its numbers are float32 in the file.
     """
 
-    def __init__(self, batch: int, apply: Callable[..., Tensor]) -> None:
+    def __init__(self, batch: int, apply: Callable[..., Tensor], floats: str) -> None:
         from onnx import helper, numpy_helper
 
         self._helper, self._numpy = helper, numpy_helper
         self.batch = batch
         self._apply = apply
+        self._types = {**TYPES, floats: TYPES["float32"]}
+        self._numbers = {"float64": np.float32 if floats == "float64" else np.float64}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.first = ""  # an input, which has as many rows as the batch
@@ -62,8 +73,7 @@ class OnnxGraph:
     def constant(self, array: Any) -> str:
         """The name of a constant."""
         array = np.asarray(array)
-        if array.dtype == np.float64:
-            array = array.astype(np.float32)
+        array = array.astype(self._numbers.get(array.dtype.name, array.dtype), copy=False)
         name = f"c{len(self.constants)}"
         self.constants.append(self._numpy.from_array(np.ascontiguousarray(array), name))
         return name
@@ -122,7 +132,17 @@ class OnnxGraph:
         return self._names[id(tensor)]
 
     def _made(self, t: Tensor, inputs: list[str]) -> str:
-        kind = t.primitive.name
+        kind, given = t.primitive.name, {x.dtype for x in t.inputs}
+        if given == {"bool"} and kind in OF_TRUTH:
+            return self.add(OF_TRUTH[kind], *inputs)
+        if given == {"bool"} and kind in COMPARISONS:
+            inputs = [self.add("Cast", x, to=TYPES["int32"]) for x in inputs]
+        whole = given == {"int32"} and getattr(self, f"_whole_{kind}", None)
+        if whole:
+            made_whole: str = whole(t, *inputs)
+            return made_whole
+        if "float64" in given and kind in FLOATS_ALONE and self._types["float64"] != 1:
+            raise NotExportable(f"the operation {kind!r} of float64")
         if kind in ONE_TO_ONE:
             return self.add(ONE_TO_ONE[kind], *inputs)
         if kind in OF_PLACES:
@@ -142,11 +162,15 @@ class OnnxGraph:
 
     # -- elementwise
 
+    def _number(self, t: Tensor, value: float) -> str:
+        """A number in the dtype of a tensor."""
+        return self.constant(np.asarray(value, t.dtype))
+
     def _expm1(self, t: Tensor, x: str) -> str:
-        return self.add("Sub", self.add("Exp", x), self.constant(np.float32(1)))
+        return self.add("Sub", self.add("Exp", x), self._number(t, 1))
 
     def _log1p(self, t: Tensor, x: str) -> str:
-        return self.add("Log", self.add("Add", x, self.constant(np.float32(1))))
+        return self.add("Log", self.add("Add", x, self._number(t, 1)))
 
     def _square(self, t: Tensor, x: str) -> str:
         return self.add("Mul", x, x)
@@ -155,13 +179,102 @@ class OnnxGraph:
         return self.add("Not", self.add("Equal", a, b))
 
     def _erfc(self, t: Tensor, x: str) -> str:
-        return self.add("Sub", self.constant(np.float32(1)), self.add("Erf", x))
+        return self.add("Sub", self._number(t, 1), self.add("Erf", x))
+
+    def _rest(self, t: Tensor, a: str, b: str) -> tuple[str, str]:
+        """What is left of a float after the other was taken away whole times, of the sign of the
+        first; and where the signs differ."""
+        rest, zero = self.add("Mod", a, b, fmod=1), self._number(t, 0)
+        signs = self.add("Xor", self.add("Less", rest, zero), self.add("Less", b, zero))
+        some = self.add("Not", self.add("Equal", rest, zero))
+        return rest, self.add("And", signs, some)
+
+    def _mod(self, t: Tensor, a: str, b: str) -> str:
+        rest, differs = self._rest(t, a, b)
+        return self.add("Where", differs, self.add("Add", rest, b), rest)
 
     def _floor_divide(self, t: Tensor, a: str, b: str) -> str:
-        return self.add("Floor", self.add("Div", a, b))
+        """Without the rest first: a quotient that is rounded may be a whole number too large."""
+        rest, differs = self._rest(t, a, b)
+        quotient = self.add("Div", self.add("Sub", a, rest), b)
+        less = self.add("Sub", quotient, self._number(t, 1))
+        near = self.add("Round", self.add("Where", differs, less, quotient))
+        zero = self.add("Equal", b, self._number(t, 0))
+        return self.add("Where", zero, self.add("Div", a, b), near)
+
+    # -- of integers, which the operators of ONNX divide towards 0, and end the process for 0
+
+    def _divisor(self, b: str) -> tuple[str, str, str]:
+        """One that can be divided by: 1 in the place of 0 and -1; and where these are."""
+        is_zero = self.add("Equal", b, self.constant(np.int32(0)))
+        turns = self.add("Equal", b, self.constant(np.int32(-1)))
+        one = self.constant(np.int32(1))
+        return self.add("Where", self.add("Or", is_zero, turns), one, b), is_zero, turns
+
+    def _whole_mod(self, t: Tensor, a: str, b: str) -> str:
+        return self.add("Mod", a, self._divisor(b)[0])
+
+    def _whole_floor_divide(self, t: Tensor, a: str, b: str) -> str:
+        safe, is_zero, turns = self._divisor(b)
+        zero, one = self.constant(np.int32(0)), self.constant(np.int32(1))
+        quotient = self.add("Div", a, safe)
+        signs = self.add("Xor", self.add("Less", a, zero), self.add("Less", safe, zero))
+        some = self.add("Not", self.add("Equal", self.add("Mod", a, safe), zero))
+        below = self.add("And", signs, some)
+        quotient = self.add("Where", below, self.add("Sub", quotient, one), quotient)
+        opposite = self.add("Sub", zero, a)
+        return self.add("Where", is_zero, zero, self.add("Where", turns, opposite, quotient))
+
+    def _whole_relu(self, t: Tensor, x: str) -> str:
+        return self.add("Max", x, self.constant(np.int32(0)))
+
+    def _whole_power(self, t: Tensor, a: str, b: str) -> str:
+        """By squares, which wrap around as ours do: ONNX's are computed in floats."""
+        exponent = t.inputs[1]
+        if not exponent.is_constant or exponent.size != 1 or int(exponent.numpy().min()) < 0:
+            raise NotExportable("powers of integers whose exponents are no single constant")
+        left, square = int(exponent.numpy().max()), a
+        nothing = self.add("Mul", a, self.constant(np.int32(0)))
+        found = self.add("Add", nothing, self.constant(np.int32(1)))
+        while left:
+            if left & 1:
+                found = self.add("Mul", found, square)
+            left >>= 1
+            square = self.add("Mul", square, square) if left else square
+        return found
+
+    # -- choice and types
+
+    def _where(self, t: Tensor, condition: str, a: str, b: str) -> str:
+        if t.dtype != "bool":
+            return self.add("Where", condition, a, b)
+        first = self.add("And", condition, a)
+        return self.add("Or", first, self.add("And", self.add("Not", condition), b))
 
     def _cast(self, t: Tensor, x: str) -> str:
-        return self.add("Cast", x, to=TYPES[t.dtype])
+        (given,) = t.inputs
+        if t.dtype == "int32" and is_float(given.dtype):
+            return self._as_int32(given, x)
+        return self.add("Cast", x, to=self._types[t.dtype])
+
+    def _as_int32(self, t: Tensor, x: str) -> str:
+        """The whole part of floats; the ends of int32 for what is beyond it, and 0 for NaN."""
+        beyond = self.add("Not", self.add("Less", x, self._number(t, 2.0**31)))
+        below = self.add("Less", x, self._number(t, -(2.0**31)))
+        strange = self.add("Or", self.add("Or", beyond, below), self.add("IsNaN", x))
+        inside = self.add("Where", strange, self._number(t, 0), x)
+        found = self.add("Cast", inside, to=TYPES["int32"])
+        beyond = self.add("And", beyond, self.add("Not", self.add("IsNaN", x)))
+        found = self.add("Where", beyond, self.constant(np.int32(MOST)), found)
+        return self.add("Where", below, self.constant(np.int32(LEAST)), found)
+
+    def _wrap(self, t: Tensor, x: str) -> str:
+        narrow = self.add("Cast", x, to=NARROW[t.attributes["dtype"]])
+        return self.add("Cast", narrow, to=TYPES["int32"])
+
+    def _rounding(self, t: Tensor, x: str) -> str:
+        narrow = self.add("Cast", x, to=NARROW[t.attributes["dtype"]])
+        return self.add("Cast", narrow, to=self._types[t.dtype])
 
     def _activation(self, t: Tensor, x: str) -> str:
         return self.name_of(self._apply(t.attributes["formula"], t.inputs))
@@ -189,7 +302,7 @@ class OnnxGraph:
     def _pad(self, t: Tensor, x: str) -> str:
         widths = t.attributes["widths"]
         sides = [*(a for a, _ in widths), *(b for _, b in widths)]
-        value = self.constant(np.asarray(t.attributes["value"], t.dtype))
+        value = self._number(t, t.attributes["value"])
         return self.add("Pad", x, self.integers(sides), value)
 
     def _indexing(self, t: Tensor, x: str) -> str:
@@ -230,20 +343,40 @@ class OnnxGraph:
         axes = self.integers(t.attributes["axis"])
         return self.add("ReduceSum", x, axes, keepdims=int(t.attributes["keepdims"]))
 
+    def _whole_sum(self, t: Tensor, x: str) -> str:
+        """In 64 bits, whose lower half is a sum that wraps around: in 32 onnxruntime's does not."""
+        found = self._sum(t, self.add("Cast", x, to=TYPES["int64"]))
+        return self.add("Cast", found, to=TYPES["int32"])
+
     def _reduced(self, operator: str, t: Tensor, x: str) -> str:
         axes, kept = list(map(int, t.attributes["axis"])), int(t.attributes["keepdims"])
         return self.add(operator, x, axes=axes, keepdims=kept)
 
     def _max(self, t: Tensor, x: str) -> str:
-        return self._reduced("ReduceMax", t, x)
+        return self._any(t, x) if t.dtype == "bool" else self._reduced("ReduceMax", t, x)
 
     def _min(self, t: Tensor, x: str) -> str:
-        return self._reduced("ReduceMin", t, x)
+        return self._all(t, x) if t.dtype == "bool" else self._reduced("ReduceMin", t, x)
 
     def _prod(self, t: Tensor, x: str) -> str:
         return self._reduced("ReduceProd", t, x)
 
+    def _whole_prod(self, t: Tensor, x: str) -> str:
+        raise NotExportable("products of integers along an axis, which do not wrap around there")
+
+    def _all(self, t: Tensor, x: str) -> str:
+        return self._of_truth("ReduceMin", t, x)
+
+    def _any(self, t: Tensor, x: str) -> str:
+        return self._of_truth("ReduceMax", t, x)
+
+    def _of_truth(self, operator: str, t: Tensor, x: str) -> str:
+        found = self._reduced(operator, t, self.add("Cast", x, to=TYPES["int32"]))
+        return self.add("Cast", found, to=TYPES["bool"])
+
     def _argmax(self, t: Tensor, x: str) -> str:
+        if t.inputs[0].dtype == "bool":
+            x = self.add("Cast", x, to=TYPES["int32"])
         place = self.add("ArgMax", x, axis=int(t.attributes["axis"]), keepdims=0)
         return self.add("Cast", place, to=TYPES["int32"])
 
@@ -255,55 +388,3 @@ class OnnxGraph:
                 order[-2:] = order[:-3:-1]
                 names[k] = self.add("Transpose", names[k], perm=order)
         return self.add("MatMul", *names)
-
-    # -- images, channels last here and first there
-
-    def _first(self, x: str) -> str:
-        return self.add("Transpose", x, perm=[0, 3, 1, 2])
-
-    def _last(self, x: str) -> str:
-        return self.add("Transpose", x, perm=[0, 2, 3, 1])
-
-    @staticmethod
-    def _lacking(geometry: Any) -> list[int]:
-        """Pixels that are lacking behind the last, below 0 for those that no window reads."""
-        spans = [d * (k - 1) + 1 for k, d in zip(geometry.window, geometry.dilation, strict=True)]
-        return [
-            (m - 1) * step + span - n - before
-            for n, m, span, step, before in zip(
-                geometry.image, geometry.windows, spans, geometry.strides, geometry.padding,
-                strict=True,
-            )
-        ]  # fmt: skip
-
-    def _windows(self, geometry: Any) -> dict[str, Any]:
-        behind = [max(n, 0) for n in self._lacking(geometry)]
-        return {
-            "kernel_shape": list(geometry.window),
-            "strides": list(geometry.strides),
-            "pads": [*geometry.padding, *behind],
-        }
-
-    def _conv(self, t: Tensor, x: str, kernel: str) -> str:
-        geometry = t.attributes["geometry"]
-        kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
-        sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
-        return self._last(self.add("Conv", self._first(x), kernel, **sizes))
-
-    def _convs_gradient_by_the_image(self, t: Tensor, dy: str, kernel: str) -> str:
-        geometry = t.attributes["geometry"]
-        kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
-        more = [max(-n, 0) for n in self._lacking(geometry)]
-        sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
-        made = self.add("ConvTranspose", self._first(dy), kernel, output_padding=more, **sizes)
-        return self._last(made)
-
-    def _pooled(self, operator: str, t: Tensor, x: str, **options: Any) -> str:
-        sizes = self._windows(t.attributes["geometry"])
-        return self._last(self.add(operator, self._first(x), **sizes, **options))
-
-    def _max_pool(self, t: Tensor, x: str) -> str:
-        return self._pooled("MaxPool", t, x)
-
-    def _average_pool(self, t: Tensor, x: str) -> str:
-        return self._pooled("AveragePool", t, x, count_include_pad=0)

@@ -14,7 +14,13 @@ Graph = Any  # an `OnnxGraph`, which has these operators
 
 
 def checked(graph: Graph, t: Tensor, x: str) -> str:
-    """The numbers themselves: what takes rows by them looks at them there, too."""
+    """The numbers themselves: what takes rows by them looks at them there, too.
+
+    Raises:
+        NotExportable: of a cast, where nothing looks at them.
+    """
+    if t.attributes["error"] is OverflowError:
+        raise NotExportable("a cast to integers of which int32 holds a part alone")
     return x
 
 

@@ -92,6 +92,21 @@ def test_a_page_gives_what_predict_gives(make: Any, backend: str) -> None:
     ]
 
 
+def test_a_page_reads_integers() -> None:
+    a = layers.Input((3,), dtype="int32")
+    hits = layers.Flatten()(ops.one_hot(a, 4)) * 2.0
+    b = layers.Dense(2)(layers.concatenate([layers.CategoryEncoding(4, "count")(a), hits]))
+    model = gpunn.Model(a, [b, layers.Flatten()(a), layers.Discretization([1.0, 2.0])(a)])
+    x = np.array([[0, 3, 2], [1, 1, 0]])
+    document = json.loads(json.dumps(forward_program(model, rows=2)))
+    for page, own in zip(browser.run_document(document, x), model.predict(x), strict=True):
+        np.testing.assert_allclose(page, own, 1e-6)
+    assert document["given"]["checks"][0]["below"] == 2**24 + 1
+    sliced = gpunn.Model(a, ops.cast(a % 2, "float32"))
+    with pytest.raises(ValueError, match="A page cannot compute this model"):
+        forward_program(sliced)
+
+
 def numbers() -> Any:
     """Outputs that end without a softmax; one is read by another, one is of the input alone."""
     a = layers.Input((3,))

@@ -22,8 +22,8 @@
  * @typedef {Object} Encodings
  * @property {{name: string, shape: number[]}[]} inputs with the shape of one sample
  * @property {Step[]} steps
- * @property {{layer: string, of: number, below: number | null}[]} checks data that must be whole
- *   numbers, and from 0 to below a bound if there is one
+ * @property {{layer: string, of: number, from?: number, below: number | null}[]} checks data that must
+ *   be whole numbers, and from 0, or another number, to below a bound if there is one
  * @property {number[]} fed what the forward pass reads
  */
 
@@ -44,11 +44,11 @@ export function encoded({ inputs: known, steps, checks, fed }, inputs) {
     return known[-1 - n].name;
   };
   for (const step of steps) made.push(STEPS[step.kind](numbered(step.of), step, named(step.of)));
-  for (const { of, below, layer } of checks) {
+  for (const { of, from = 0, below, layer } of checks) {
     const wrong = numbered(of).find((v) => !(Number.isInteger(v) || typeof v === "boolean")
-      || (below !== null && !(Number(v) >= 0 && Number(v) < below)));
+      || (below !== null && !(Number(v) >= from && Number(v) < below)));
     if (wrong !== undefined) {
-      const bounds = below === null ? "" : ` from 0 to ${below - 1}`;
+      const bounds = below === null ? "" : ` from ${from} to ${below - 1}`;
       throw new Error(`${named(of)} holds ${shown(wrong)}; ${layer} takes whole numbers${bounds}.`);
     }
   }

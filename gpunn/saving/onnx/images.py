@@ -1,0 +1,65 @@
+"""The operations on images as ONNX's operators: channels last here, and first there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.ops.tensor import Tensor
+
+
+class ImageOperators:
+    """A part of `OnnxGraph`."""
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """See `OnnxGraph`."""
+        raise NotImplementedError
+
+    def _first(self, x: str) -> str:
+        return self.add("Transpose", x, perm=[0, 3, 1, 2])
+
+    def _last(self, x: str) -> str:
+        return self.add("Transpose", x, perm=[0, 2, 3, 1])
+
+    @staticmethod
+    def _lacking(geometry: Any) -> list[int]:
+        """Pixels that are lacking behind the last, below 0 for those that no window reads."""
+        spans = [d * (k - 1) + 1 for k, d in zip(geometry.window, geometry.dilation, strict=True)]
+        return [
+            (m - 1) * step + span - n - before
+            for n, m, span, step, before in zip(
+                geometry.image, geometry.windows, spans, geometry.strides, geometry.padding,
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    def _windows(self, geometry: Any) -> dict[str, Any]:
+        behind = [max(n, 0) for n in self._lacking(geometry)]
+        return {
+            "kernel_shape": list(geometry.window),
+            "strides": list(geometry.strides),
+            "pads": [*geometry.padding, *behind],
+        }
+
+    def _conv(self, t: Tensor, x: str, kernel: str) -> str:
+        geometry = t.attributes["geometry"]
+        kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
+        sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
+        return self._last(self.add("Conv", self._first(x), kernel, **sizes))
+
+    def _convs_gradient_by_the_image(self, t: Tensor, dy: str, kernel: str) -> str:
+        geometry = t.attributes["geometry"]
+        kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
+        more = [max(-n, 0) for n in self._lacking(geometry)]
+        sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
+        made = self.add("ConvTranspose", self._first(dy), kernel, output_padding=more, **sizes)
+        return self._last(made)
+
+    def _pooled(self, operator: str, t: Tensor, x: str, **options: Any) -> str:
+        sizes = self._windows(t.attributes["geometry"])
+        return self._last(self.add(operator, self._first(x), **sizes, **options))
+
+    def _max_pool(self, t: Tensor, x: str) -> str:
+        return self._pooled("MaxPool", t, x)
+
+    def _average_pool(self, t: Tensor, x: str) -> str:
+        return self._pooled("AveragePool", t, x, count_include_pad=0)
