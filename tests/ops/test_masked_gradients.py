@@ -175,6 +175,24 @@ def test_a_step_of_training_through_masks(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["Maximum", "Minimum"])
+def test_the_smaller_of_two_layers_gets_no_gradient(name: str, backend: str) -> None:
+    """An infinite slope behind a layer that chooses."""
+    a, b = layers.Input((3,)), layers.Input((3,))
+    merged = getattr(layers, name)()([a, b])
+    model = gpunn.Model([a, b], layers.Lambda(ops.rsqrt)(merged), backend=backend)
+    x = np.array([[0.0, 4.0, 2.0], [0.0, 0.0, 1.0]], np.float32)
+    less = np.array([[1.0, 2.0, 3.0], [1.0, 0.0, 2.0]], np.float32)
+    y = x - less if name == "Maximum" else x + less
+    both = gpunn.grad(lambda x, y: ops.sum(model([x, y])), argnums=(0, 1))
+    given = [torch.tensor(a, requires_grad=True) for a in (x, y)]
+    chosen = torch.rsqrt(getattr(torch, name.lower())(*given))
+    expected = [g.numpy() for g in torch.autograd.grad(chosen.sum(), given)]
+    for found, other in zip(both(x, y), expected, strict=True):
+        assert_allclose(found.numpy(), other, 1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_pixels_that_are_not_the_largest_get_no_gradient(backend: str) -> None:
     model = gpunn.Sequential(
         [layers.Input((4, 6, 2)), layers.MaxPooling2D((2, 3)), Rooted()], backend=backend
