@@ -125,7 +125,9 @@ class _Norm(_BuiltIn):
         norms = backend.scratch((outer, 1, inner), np.float64, "norms")
         wanted = backend.scratch((outer, 1, inner), np.float64, "wanted norms")
         kept = backend.scratch((outer, 1, inner), np.float64, "kept of norms")
-        xp.square(lines, out=squares, dtype=np.float64)
+        factors = backend.scratch((outer, 1, inner), w.dtype, "factors")
+        xp.copyto(squares, lines)
+        xp.square(squares, out=squares)
         xp.sum(squares, axis=1, keepdims=True, out=norms)
         xp.sqrt(norms, out=norms)
         xp.maximum(norms, self.low, out=wanted)
@@ -135,7 +137,8 @@ class _Norm(_BuiltIn):
         xp.add(wanted, kept, out=wanted)
         xp.add(norms, self.epsilon, out=norms)
         xp.divide(wanted, norms, out=wanted)
-        xp.multiply(lines, wanted, out=lines, casting="same_kind")
+        xp.copyto(factors, wanted, casting="same_kind")
+        xp.multiply(lines, factors, out=lines)
 
 
 class MaxNorm(_Norm):

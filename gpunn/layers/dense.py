@@ -150,7 +150,7 @@ class Dense(Layer):
             if self.connections is not None:
                 shape, write = self.kernel.shape, backend.write
                 mask = call.array("connections", shape, fill=lambda a: write(a, self.connections))
-                backend.combine("Product", self.kernel.gradient, mask, self.kernel.gradient)
+                backend.combine("Kept", self.kernel.gradient, mask, self.kernel.gradient)
         if call.dx is not None:
             backend.matmul(
                 dz, self.kernel.value, _rows(call.dx),

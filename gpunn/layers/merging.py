@@ -166,7 +166,7 @@ class _Extreme(Merging):
         for x, dx, accumulate in zip(call.xs, call.dxs, call.accumulate_dxs, strict=True):
             if dx is not None:
                 combine("Same", x, call.y, same)
-                combine("Product", same, call.dy, dx, accumulate=accumulate)
+                combine("Kept", call.dy, same, dx, accumulate=accumulate)
 
 
 class Maximum(_Extreme):

@@ -24,7 +24,7 @@ _minimum = elementwise(
     lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy)),
 )
 _floor_divide = elementwise("floor_divide")
-_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * floor_divide(a, b)), "remainder")
+_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor_divide(a, b)), "remainder")
 
 
 def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:

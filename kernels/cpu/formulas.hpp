@@ -11,7 +11,7 @@
     X(Softmax) X(LogSoftmax)
 
 #define EACH_COMBINATION(X) \
-    X(Product) X(Quotient) X(Larger) X(Smaller) X(Same)
+    X(Product) X(Quotient) X(Larger) X(Smaller) X(Kept) X(Same)
 
 #define EACH_MERGING(X) \
     X(Sum) X(Largest)

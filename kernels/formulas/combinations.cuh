@@ -20,6 +20,11 @@ template <typename T> struct Smaller : Combination {
     static HD T of(T a, T b) { return a < b || a != a ? a : b; }
 };
 
+// The first one where the second is not 0, else 0: where it is infinite, too
+template <typename T> struct Kept : Combination {
+    static HD T of(T a, T b) { return b == T(0) ? T(0) : a; }
+};
+
 // 1 where they are the same, else 0
 template <typename T> struct Same : Combination {
     static HD T of(T a, T b) { return a == b ? T(1) : T(0); }

@@ -299,7 +299,8 @@ template <typename T> struct PerceptronCriterion : Loss {
 template <typename T> struct CategoricalHinge : Loss {
     static constexpr bool compares = true;
     HD explicit CategoricalHinge(const double*) {}
-    HD T product(T a, T y) const { return a == T(0) ? T(0) : a * y; }  // 0 times infinity is 0
+    // 0 times infinity is 0; NaN stays NaN.
+    HD T product(T a, T y) const { return a == T(0) && y == y ? T(0) : a * y; }
     HD T score(T t, T y) const { return product(T(1) - t, y); }
     HD T term(T t, T y, const Row<T>&) const { return product(t, y); }
     HD T mass(T t, T y, const Row<T>& row) const {

@@ -17,6 +17,7 @@ import gpunn
 from gpunn import layers, ops
 
 F = torch.nn.functional
+INF, NAN = np.inf, np.nan
 Both = tuple[Callable[..., Any], Callable[..., Any]]
 
 
@@ -175,6 +176,24 @@ def test_a_step_of_training_through_masks(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["Maximum", "Minimum"])
+def test_the_smaller_of_two_layers_gets_no_gradient(name: str, backend: str) -> None:
+    """An infinite slope behind a layer that chooses."""
+    a, b = layers.Input((3,)), layers.Input((3,))
+    merged = getattr(layers, name)()([a, b])
+    model = gpunn.Model([a, b], layers.Lambda(ops.rsqrt)(merged), backend=backend)
+    x = np.array([[0.0, 4.0, 2.0], [0.0, 0.0, 1.0]], np.float32)
+    less = np.array([[1.0, 2.0, 3.0], [1.0, 0.0, 2.0]], np.float32)
+    y = x - less if name == "Maximum" else x + less
+    both = gpunn.grad(lambda x, y: ops.sum(model([x, y])), argnums=(0, 1))
+    given = [torch.tensor(a, requires_grad=True) for a in (x, y)]
+    chosen = torch.rsqrt(getattr(torch, name.lower())(*given))
+    expected = [g.numpy() for g in torch.autograd.grad(chosen.sum(), given)]
+    for found, other in zip(both(x, y), expected, strict=True):
+        assert_allclose(found.numpy(), other, 1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_pixels_that_are_not_the_largest_get_no_gradient(backend: str) -> None:
     model = gpunn.Sequential(
         [layers.Input((4, 6, 2)), layers.MaxPooling2D((2, 3)), Rooted()], backend=backend
@@ -186,3 +205,27 @@ def test_pixels_that_are_not_the_largest_get_no_gradient(backend: str) -> None:
     torch.sqrt(torch.max_pool2d(taken, (2, 3))).sum().backward()
     assert taken.grad is not None
     assert_allclose(found, taken.grad.numpy().transpose(0, 2, 3, 1), 1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_mask_hides_may_be_infinite(backend: str) -> None:
+    """Above a diagonal, dropped, of an impossible class: 0, and never 0 times infinity."""
+    x = np.array([[1.0, INF, NAN], [2.0, 3.0, -INF], [4.0, 5.0, 6.0]], np.float32)
+    (lower,) = in_steps(ops.tril, [x], backend, twice=False).values
+    assert_array_equal(lower, np.tril(x))
+    (upper,) = in_steps(lambda x: ops.triu(ops.transpose(x)), [x], backend, twice=False).values
+    assert_array_equal(upper, np.triu(x.T))
+    logits, labels = np.array([[1.0, -INF, 2.0]]), np.array([0], np.int32)
+    found = in_steps(
+        lambda y: ops.sparse_categorical_crossentropy(labels, y, from_logits=True), [logits],
+        backend, twice=False,
+    )  # fmt: skip
+    expected = by_torch(
+        lambda y: F.cross_entropy(y, torch.tensor([0]), reduction="none"), [logits], twice=False
+    )
+    assert_allclose(found.values[0], expected.values[0], 1e-12)
+    assert_allclose(found.first[0], expected.first[0], 1e-12)
+    model = gpunn.Sequential([layers.Input((400,)), layers.Dropout(0.5)], backend=backend)
+    drops = gpunn.value_and_grad(lambda x: ops.max(ops.sqrt(model(x, training=True))))
+    value, slopes = drops(np.ones((1, 400), np.float32))
+    assert value.item() == pytest.approx(2**0.5) and np.isfinite(slopes.numpy()).all()

@@ -116,8 +116,8 @@ def test_quantiles_are_those_of_numpy(backend: str) -> None:
     with pytest.raises(ValueError, match="none of no elements"):
         ops.quantile(np.zeros((0, 3)), 0.5, axis=0)
     q = np.array([0.25, -0.5, 1.5], np.float32)  # known in a step only
-    found = in_steps(lambda x, q: ops.quantile(x, q), [ROWS["float32"][-1], q], backend, False)
-    assert_array_equal(found.values[0], [1.75, NAN, NAN])
+    traced = in_steps(lambda x, q: ops.quantile(x, q), [ROWS["float32"][-1], q], backend, False)
+    assert_array_equal(traced.values[0], [1.75, NAN, NAN])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -58,3 +58,16 @@ def test_rows_of_an_ignored_class_cost_nothing_whatever_they_are(
         assert float(loss(labels, y)) == pytest.approx(expected.item(), 1e-5)
         loss.forward_backward(gpunn.backends.get_backend(backend), labels, y, values, gradient)
     assert np.isfinite(gradient).all() and not gradient[[1, 3]].any() and gradient[0].any()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_prediction_that_is_no_number_has_no_loss(backend: str, place: int) -> None:
+    """Wherever it is in a row; the hinge of several classes once left it out in kernels."""
+    t = np.array([[0.0, 1.0, 0.0]], np.float32)
+    for name in ("categorical_hinge", "categorical_crossentropy", "cosine_similarity", "mae"):
+        y = np.array([[0.2, 0.5, 0.3]], np.float32)
+        y[0, place] = 0.0
+        spoil = layers.Lambda(lambda x: ops.where(x == 0, np.nan, x))
+        model = gpunn.Sequential([layers.Input((3,)), spoil], backend=backend)
+        model.compile(loss=name)
+        assert np.isnan(model.evaluate(y, t, verbose=0)), name

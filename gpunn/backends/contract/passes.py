@@ -125,15 +125,15 @@ class Passes(Operations):
         a=reads("*shape"),
         b=reads("*shape"),
         out=writes("*shape", accumulate_if="accumulate", over=("a",)),
-        where=("combination in ('Product', 'Quotient', 'Larger', 'Smaller', 'Same')",),
+        where=("combination in ('Product', 'Quotient', 'Larger', 'Smaller', 'Kept', 'Same')",),
     )
     def combine(
         self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
     ) -> None:
         """out = a and b made into one, element by element; out may be a.
 
-        ``combination``: "Product", "Quotient", "Larger", "Smaller" or "Same" (1 where they are
-        equal, else 0).
+        ``combination``: "Product", "Quotient", "Larger", "Smaller", "Kept" (a where b is not 0,
+        else 0) or "Same" (1 where they are equal, else 0).
         """
 
     @operation(

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.backends.contract import Given, dropout_scale
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
+from gpunn.backends.shared.choices import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 
@@ -120,12 +121,14 @@ class NumpyBackend(
 
     def _prelu_gradient(self, given: Given) -> None:
         x, dy, terms, dx = given.x, given.dy, given.terms, given.dx
-        self._do(np.minimum, x, 0.0, out=terms)
-        self._do(np.multiply, terms, dy, out=terms)
+        side = self.scratch(x.shape, bool, "side")
+        self._do(np.multiply, x, dy, out=terms)
+        self._do(np.greater, x, 0.0, out=side)
+        self._do(np.logical_not, side, out=side)
+        select(self, side, terms, terms)
         if dx is None:
             return
         slope = self.scratch(x.shape, x.dtype, "slope")
-        side = self.scratch(x.shape, bool, "side")
         self._do(np.less_equal, x, 0.0, out=side)
         self._do(np.multiply, side, given.slopes, out=slope)
         self._do(np.greater, x, 0.0, out=side)
@@ -154,8 +157,13 @@ class NumpyBackend(
                 self._do(np.add, target, offset, out=target)
 
     def _combine(self, given: Given) -> None:
-        function = COMBINATIONS[given.combination]
         with self._accumulating(given.out, given.accumulate) as target:
+            if given.combination == "Kept":
+                there = self.scratch(given.b.shape, bool, "there")
+                self._do(np.not_equal, given.b, 0.0, out=there)
+                select(self, there, given.a, target)
+                return
+            function = COMBINATIONS[given.combination]
             # "unsafe": what is true counts as 1
             self._do(function, given.a, given.b, out=target, casting="unsafe")
 
@@ -169,7 +177,7 @@ class NumpyBackend(
         uniform = self.scratch(x.shape, np.float32, "uniform")
         self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
         self._do(np.less, uniform, 1.0 - rate, out=mask)
-        self._do(np.multiply, x, mask, out=out)
+        select(self, mask, x, out)
         self._do(np.multiply, out, dropout_scale(rate), out=out)
 
     @without_blas
@@ -188,7 +196,7 @@ class NumpyBackend(
 
     def _dropout_gradient(self, given: Given) -> None:
         with self._accumulating(given.out, given.accumulate) as target:
-            self._do(np.multiply, given.dy, given.mask, out=target)
+            select(self, given.mask, given.dy, target)
             self._do(np.multiply, target, dropout_scale(given.rate), out=target)
 
     def _gather(self, given: Given) -> None:

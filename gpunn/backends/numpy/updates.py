@@ -112,7 +112,8 @@ class NumpyUpdates(TracingBackend):
             squares = 0.0
             for g in group:
                 square = self.scratch(g.shape, np.float64, "square")  # of any float32 it is finite
-                np.square(g, out=square, dtype=np.float64)
+                np.copyto(square, g)  # to convert in the function would take a buffer
+                np.square(square, out=square)
                 squares = squares + np.sum(square)
             factor = limit / np.maximum(np.sqrt(squares), limit)
             for g in group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunn.common.config import epsilon
@@ -107,7 +108,9 @@ def categorical_crossentropy(
             f"must be equal."
         )
     if from_logits:
-        return -sum_(t * log_softmax(y, axis), axis)
+        logs = log_softmax(y, axis)
+        impossible = (t == 0.0) & (logs == -math.inf)  # which is no target, and costs nothing
+        return -sum_(t * where(impossible, 0.0, logs), axis)
     y = y / sum_(y, axis, keepdims=True)
     return -sum_(t * log(clip(y, epsilon(), 1.0 - epsilon())), axis)
 
