@@ -138,5 +138,5 @@ def _warn_of_missing(labels: np.ndarray, kept: int) -> None:
                 f"validation_split takes the last {len(labels) - kept} rows: the {name} part has "
                 f"no row of class {', '.join(map(str, missing))}. Shuffle the data, or pass "
                 f"validation_strategy='stratified'.",
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean
 from gpunn.ops.running.functions import ArrayFunction
-from gpunn.ops.shapes import broadcast_to, reshape
+from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
 
@@ -217,10 +218,15 @@ class MeanOfRows(Mean):
     def accumulate(
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
-        xp, rows = backend.xp, len(y_pred)
-        values = backend.scratch((rows,), y_pred.dtype, "metric")
-        added = backend.scratch((2,), np.float64, "metric added")
+        values = backend.scratch((len(y_pred),), y_pred.dtype, "metric")
         self.rows(backend, y_true, y_pred, values)
+        self._add_rows(backend, values, weights, state)
+
+    @staticmethod
+    def _add_rows(backend: Backend, values: Array, weights: Array | None, state: Array) -> None:
+        """state += (sum of weighted values, sum of weights), of (rows,) each."""
+        xp, rows = backend.xp, len(values)
+        added = backend.scratch((2,), np.float64, "metric added")
         if weights is None:
             sums = backend.scratch((2, rows), np.float64, "metric", lambda array: array.fill(1))
             xp.copyto(sums[0], values)
@@ -275,17 +281,41 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
         super().__init__(name=name or getattr(fn, "__name__", "metric"), dtype=dtype)
         self.fn = fn
         self.options = kwargs
-        self._on_arrays = ArrayFunction(self._of_rows, f"The metric {self.name!r}")
+        what = f"The metric {self.name!r}"
+        self._of_samples = ArrayFunction(self._means, what)
+        self._of_steps = ArrayFunction(partial(self._means, of_steps=True), what)
 
-    def _of_rows(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def build(self, output_shape: tuple[int, ...]) -> None:
+        self.output_sample = output_shape
+
+    def _means(self, y_true: Tensor, y_pred: Tensor, of_steps: bool = False) -> Tensor:
+        """What the function gives for each sample, (batch,), or for each of its steps, which are
+        its entries along all axes but the last, (batch, steps): means, if it gives more."""
         rows = y_pred.shape[0]
-        values = convert(self.fn(y_true, y_pred, **self.options), y_pred.dtype)
-        if not values.ndim:
-            return broadcast_to(values, (rows,))
-        return mean(reshape(values, (rows, -1)), 1) if values.ndim > 1 else values
+        sample = self.output_sample or y_pred.shape[1:]
+        values = convert(
+            self.fn(y_true, reshape(y_pred, (rows, *sample)), **self.options), y_pred.dtype
+        )
+        shape = (rows, math.prod(sample[:-1])) if of_steps else (rows,)
+        if values.shape[: len(sample)] == (rows, *sample[:-1]):
+            return mean(reshape(values, (*shape, -1)), -1)
+        if values.ndim and values.shape[0] == rows:
+            values = mean(reshape(values, (rows, -1)), 1)
+            values = expand_dims(values, 1) if of_steps else values
+        return broadcast_to(values, shape)
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        self._on_arrays.forward(backend, [y_true, y_pred], values)
+        self._of_samples.forward(backend, [y_true, y_pred], values)
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        if weights is None or weights.ndim == 1:
+            super().accumulate(backend, y_true, y_pred, weights, state)
+            return
+        values = backend.scratch(weights.shape, y_pred.dtype, "metric")
+        self._of_steps.forward(backend, [y_true, y_pred], values)
+        self._add_rows(backend, values.reshape(-1), weights.reshape(-1), state)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""

@@ -66,48 +66,68 @@ class Head:
 
 
 class TargetBuffers:
-    """What the loss of one output is given, in one batch size."""
+    """What the loss and the metrics of one output are given, in one batch size.
+
+    Built-in ones read rows, one for each entry of all axes but the last; what a user has written
+    reads samples.
+    """
 
     def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:
         target, size, k = head.target, workspace.batch, head.number
-        self.rows = size * target.rows_per_sample
+        self.rows = size * target.rows_per_sample  # of the loss
+        self.all_rows = size * math.prod(target.output_shape[:-1])
         shape = (size, *target.target_shape)
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
         each = target.rows_per_sample
         self.weights = pool.array(f"weights {k}", (size,) if each == 1 else (size, each), dtype)
+        self.row_weights = self.weights.reshape(-1)
+        if self.rows != self.all_rows:  # each sample's weight is that of its rows
+            self.row_weights = pool.array(f"weights of rows {k}", (self.all_rows,), dtype)
         self.shares = None  # of the rows in the loss, where it divides by the sum of the weights
         if head.loss.reduction == "mean_with_sample_weight":
             self.shares = pool.array(f"shares {k}", (self.rows,), dtype)
-        width = target.output_shape[-1]
-        if target.any_shape:
-            width = math.prod(target.output_shape)
+        width = math.prod(target.output_shape) // each
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
         self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(self.rows, -1)
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
+        self._sample = target.output_shape
+        rows = workspace.ys[k].reshape(self.all_rows, -1)
         # What is computed for the metrics, by its name: from, function, into.
         self.converted: dict[str, tuple[Array, Any, Array]] = {}
         self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class numbers
-        self.measuring = [  # what each metric reads: targets and predictions
-            (
-                m,
-                self._targets_of(m.metric, pool, k)
-                if target.any_shape
-                else self._through(m.reading.targets, self.y_true, f"targets {k}", pool),
-                self._through(m.reading.predictions, self.y_pred, f"predictions {k}", pool),
-            )
-            for m in head.measures
-            if not m.counted_by_loss
-        ]
+        self.measuring = []  # what each metric reads: targets and predictions
+        for m in head.measures:
+            if m.counted_by_loss:
+                continue
+            predictions = self._through(m.reading.predictions, rows, f"predictions {k}", pool)
+            if target.any_shape and not m.metric.has_call:
+                targets = self._targets_of(m.metric, rows, pool, k)
+            else:
+                targets = self._through(m.reading.targets, self.y_true, f"targets {k}", pool)
+            if m.metric.has_call:
+                targets, predictions = targets.reshape(shape), predictions.reshape(size, -1)
+            self.measuring.append((m, targets, predictions))
 
-    def _targets_of(self, metric: Any, pool: Pool, k: int) -> Array:
-        """What a metric reads beside a loss of a user's, which takes targets of any shape."""
-        if metric.has_call:
-            return self.y
-        if not metric.sparse:
-            return self.y_true
-        into = pool.array(f"class numbers {k}", (self.rows,), "int32")
-        self.labels.append((self.y.reshape(-1), into))
-        return into
+    def _targets_of(self, metric: Any, rows: Array, pool: Pool, k: int) -> Array:
+        """What a built-in metric reads beside a loss of a user's, which takes targets of any shape.
+
+        Raises:
+            ValueError: if the targets have another number of entries than it reads.
+        """
+        each_row = self.y.size == self.all_rows
+        labels = metric.sparse or (metric.sparse is None and each_row and rows.shape[1] > 1)
+        if each_row if labels else self.y.size == rows.size:
+            if not labels:
+                return self.y.reshape(rows.shape)
+            into = pool.array(f"class numbers {k}", (self.all_rows,), "int32")
+            self.labels.append((self.y.reshape(-1), into))
+            return into
+        raise ValueError(
+            f"The metric {metric.name!r} reads {'a class number' if labels else 'a target'} for "
+            f"each {'row' if labels else 'number'} of predictions (batch, "
+            f"{', '.join(map(str, self._sample))}); the targets of a sample have the shape "
+            f"{self.y.shape[1:]}. Measure them by a function of your own."
+        )
 
     def _through(self, function: Any, array: Array, name: str, pool: Pool) -> Array:
         """Where a function of an array stands; the array itself without one."""

@@ -345,7 +345,7 @@ def fit(
             evaluated = partial(evaluate, model)
             found = trainer.evaluations.call(evaluated, validation, told)
             logs.update({f"val_{name}": value for name, value in found.items()})
-        callbacks.on_epoch_end(epoch, logs)
+        callbacks.on_epoch_end(epoch, dict(logs))
         if model.stop_training or over:
             break
     if trainer.optimizer is not None:

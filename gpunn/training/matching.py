@@ -205,7 +205,9 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
         if output_shape[-1] == 1:
             return metrics_module.BinaryAccuracy(), given
         if loss.has_call:
-            return metrics_module.MeanMetricWrapper(accuracy_of_any, given), given
+            made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)
+            made.build(output_shape)
+            return made, given
         return metrics_module.CategoricalAccuracy(), given
     metric: Any = metrics_module.get(given)
     metric.build(output_shape)

@@ -88,10 +88,14 @@ class HeadLoss:
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
         counted = any(m.counted_by_loss for m in head.measures)
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
-        self._measures = [
-            (m.metric, targets, predictions, self._weights if m.weighted else None, totals[m.at])
-            for m, targets, predictions in buffers.measuring
-        ]
+        self._measures = []
+        for m, targets, predictions in buffers.measuring:
+            by = buffers.weights if m.metric.has_call else buffers.row_weights
+            given = by if weighted and m.weighted else None
+            self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
+        # Where they are not the same array: each sample's weight is that of its rows.
+        of_rows = any(m[3] is buffers.row_weights for m in self._measures)
+        self._repeats = of_rows and buffers.rows != buffers.all_rows
 
     def normalize_weights(self) -> None:
         """Make the mean of the rows' shares 1, where the loss asks for that."""
@@ -117,6 +121,9 @@ class HeadLoss:
         )
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
+        if self._repeats:
+            rows = buffers.row_weights.reshape(len(buffers.weights), -1)
+            backend.xp.copyto(rows, buffers.weights[:, np.newaxis])
         for targets, labels in buffers.labels:
             backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():

@@ -343,3 +343,121 @@ def test_the_first_step_of_adam_is_exact(keras: Any, backend: str) -> None:
     assert steps[gpunn] == pytest.approx(exact, rel=3e-7)
     assert steps[keras] == pytest.approx(exact, rel=1e-5)
     assert steps[keras] != pytest.approx(exact, rel=4e-6)
+
+
+# -- what Keras on PyTorch does to its own figures
+
+
+def test_counts_of_training_are_not_those_of_validation(keras: Any) -> None:
+    """There they are a view of what the metric counts next."""
+    x = np.array([[1.0], [1.0], [1.0], [-1.0]], "float32")
+    y = np.array([[1.0], [1.0], [1.0], [0.0]], "float32")
+    counts = {}
+    for module in (keras, gpunn):
+        dense = module.layers.Dense(1, "sigmoid", kernel_initializer="ones")
+        model = module.Sequential([module.Input((1,)), dense])
+        positives = module.metrics.TruePositives(name="positives")
+        model.compile(module.optimizers.SGD(0.0), "binary_crossentropy", metrics=[positives])
+        found = model.fit(x, y, validation_data=(x[2:], y[2:]), verbose=0).history
+        counts[module] = [float(np.squeeze(found[n][0])) for n in ("positives", "val_positives")]
+    assert counts == {gpunn: [3.0, 1.0], keras: [1.0, 1.0]}
+
+
+def test_averages_are_the_weights_also_where_training_stops(keras: Any) -> None:
+    """With Keras, weights and averages stay exchanged unless the last epoch is reached."""
+    x, y = data()
+    ended = {}
+    for module in (keras, gpunn):
+        for stops in (False, True):
+            optimizer = module.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+            model = regression(module, optimizer)
+            used = [module.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+            if stops:
+                used.append(module.callbacks.EarlyStopping("loss", patience=0, mode="max"))
+            epochs = 9 if stops else 2  # two in both
+            history = model.fit(x, y, epochs=epochs, shuffle=False, callbacks=used, verbose=0)
+            assert len(history.epoch) == 2
+            ended[module, stops] = model.get_weights()[0]
+    np.testing.assert_allclose(ended[gpunn, True], ended[keras, False], rtol=1e-5)
+    np.testing.assert_allclose(ended[gpunn, False], ended[keras, False], rtol=1e-5)
+    assert np.abs(ended[keras, True] - ended[keras, False]).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("poisson", lambda t, p: p - t * np.log(p)),
+        ("hinge", lambda t, p: np.maximum(1 - t * p, 0)),
+        ("squared_hinge", lambda t, p: np.maximum(1 - t * p, 0) ** 2),
+    ],
+)
+def test_a_metric_of_flat_targets_compares_row_by_row(keras: Any, name: str, value: Any) -> None:
+    """With Keras, these compare each of (n,) targets with each of (n, 1) predictions."""
+    x, y = np.array([[0.3], [2.0]], "float32"), np.array([-1.0, 1.0], "float32")
+    found = {}
+    for module in (keras, gpunn):
+        dense = module.layers.Dense(1, kernel_initializer="ones")
+        model = module.Sequential([module.Input((1,)), dense])
+        model.compile("sgd", "mse", metrics=[name])
+        found[module] = model.evaluate(x, y, verbose=0)
+    assert found[gpunn][0] == pytest.approx(found[keras][0])
+    assert found[gpunn][1] == pytest.approx(np.mean(value(y, x[:, 0])), rel=1e-5)
+    assert found[keras][1] == pytest.approx(np.mean(value(y, x)), rel=1e-5)
+    assert found[keras][1] != pytest.approx(found[gpunn][1], rel=0.01)
+
+
+def test_no_training_leaves_the_weights_though_there_are_averages(keras: Any) -> None:
+    """Keras puts the averages in their place, which are 0 before the first step."""
+    x, y = data()
+    for module, expected in ((keras, 0.0), (gpunn, 1.0)):
+        model = regression(module, module.optimizers.SGD(0.1, use_ema=True))
+        model.fit(x, y, epochs=1, verbose=0)
+        model = regression(module, module.optimizers.SGD(0.1, use_ema=True))
+        model.optimizer.build(model.trainable_variables) if module is keras else None
+        model.fit(x, y, initial_epoch=1, epochs=1, verbose=0)
+        np.testing.assert_array_equal(model.get_weights()[0], np.full((INPUTS, 1), expected))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_one_number_for_a_batch_counts_for_each_of_its_rows(keras: Any, backend: str) -> None:
+    """With Keras it counts as much as that of any other batch, also of one with fewer rows."""
+    x, y = np.arange(5.0, dtype="float32").reshape(5, 1), np.zeros((5, 1), "float32")
+    found = {}
+    for module, of in ((keras, {}), (gpunn, {"backend": backend})):
+        dense = module.layers.Dense(1, kernel_initializer="ones")
+        model = module.Sequential([module.Input((1,)), dense], **of)
+        model.compile("sgd", "mse", metrics=[lambda t, p, ops=module.ops: ops.mean(p)])
+        found[module] = model.evaluate(x, y, batch_size=4, verbose=0)[1]
+    assert found[gpunn] == pytest.approx(x.mean())  # (4 * 1.5 + 4) / 5
+    assert found[keras] == pytest.approx((1.5 + 4) / 2)
+
+
+@pytest.mark.parametrize("name", ["F1Score", "Precision"])
+def test_logs_hold_the_mean_of_several_numbers(keras: Any, name: str) -> None:
+    options: dict[str, Any] = {"thresholds": [0.2, 0.6]} if name == "Precision" else {}
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 3)).astype("float32"), np.eye(3)[random.integers(0, 3, 20)]
+    found = []
+    for module in (keras, gpunn):
+        dense = module.layers.Dense(3, "softmax", kernel_initializer="ones")
+        model = module.Sequential([module.Input((3,)), dense])
+        model.set_weights([np.linspace(-1, 1, 9).reshape(3, 3), np.zeros(3)])
+        metric = getattr(module.metrics, name)(name="several", **options)
+        model.compile(module.optimizers.SGD(0.0), "categorical_crossentropy", metrics=[metric])
+        history = model.fit(x, y, verbose=0).history["several"][0]
+        found.append((np.asarray(history), np.asarray(metric.result())))
+    assert found[1][0].shape == () and found[0][0].shape == found[0][1].shape
+    np.testing.assert_allclose(found[1][0], np.mean(found[0][0]), rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(keras: Any) -> None:
+    x, y = data()
+    for module in (keras, gpunn):
+        model = regression(module, module.optimizers.SGD(1e30))
+        if module is keras:
+            losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
+            assert len(losses) == 3 and not np.isfinite(losses[-1])
+        else:
+            with pytest.raises(gpunn.models.NonFiniteLossError, match="epoch 1, step 2"):
+                model.fit(x, y, epochs=3, verbose=0)

@@ -39,6 +39,11 @@ def _targets(given: Given) -> tuple[str, str]:
     return ("rows", "int32") if given.y_true.ndim == 1 else ("rows classes", "float")
 
 
+def _weights(given: Given) -> tuple[str, str]:
+    """Of rows; what a user has written may have several for each sample."""
+    return "rows *each" if given.metric.has_call else "rows", "float"
+
+
 class Steps(Operations):
     """The two ends of a step."""
 
@@ -97,7 +102,7 @@ class Steps(Operations):
     @operation(
         y_true=reads(_targets),
         y_pred=reads("rows classes"),
-        weights=reads("rows", optional=True),
+        weights=reads(_weights, optional=True),
         state=rewrites("places", "float64"),
         where=(
             "metric.sparse is None or metric.sparse == (y_true.ndim == 1)",

@@ -1,0 +1,191 @@
+"""Random trainings beside Keras: equal within rounding, or different for a reason that is listed.
+
+`GPUNN_FITS_SEED` chooses another series of them, `GPUNN_FITS` those that are run, as "17" or
+"100-199". A training that fails is printed with the command that runs it alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import random_fits
+from random_fits import Config
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+SEED = int(os.environ.get("GPUNN_FITS_SEED", "0"))
+BACKENDS = ("numpy", "compiled")
+EACH_TIME, EACH_NIGHT = 40, 400
+
+
+class Difference(NamedTuple):
+    """Why some of what comes of a configuration is not Keras's.
+
+    Attributes:
+        why: in words; docs/keras-differences.md says more.
+        test: which shows it by itself.
+        explains: of a configuration and a place in its results, whether this is the reason.
+    """
+
+    why: str
+    test: str
+    explains: Callable[[Config, str], bool]
+
+
+def figure(place: str) -> str:
+    """The name of a figure, without that of its output."""
+    name = next((part for part in reversed(place.split("/")) if not part.isdigit()), "")
+    return name.removeprefix("val_").removeprefix("out0_").removeprefix("out1_")
+
+
+def counts_beside_validation(config: Config, place: str) -> bool:
+    counts = ("true_positives", "true_negatives", "false_positives", "false_negatives")
+    validated = config["fit"]["validation"] is not None
+    return validated and figure(place) in counts and "val_" not in place
+
+
+def ignores(config: Config) -> bool:
+    losses = [head["loss"][1] for head in config["heads"] if isinstance(head["loss"], list)]
+    return any("ignore_class" in given for given in losses)
+
+
+def weights_in_place(config: Config, place: str) -> bool:
+    if not (ignores(config) and config["fit"]["weights"]):
+        return False
+    names = [m if isinstance(m, str) else m[1].get("name", "sparse_categorical_crossentropy")
+             for m in config["heads"][0]["weighted"]]  # fmt: skip
+    # One array of weights is that of all outputs: the losses of the others are others then.
+    return len(config["heads"]) > 1 or figure(place) in names
+
+
+def generator_that_validates(config: Config, place: str) -> bool:
+    fit = config["fit"]
+    if fit["validation"] != "generator" or fit["validation_steps"] < 3:
+        return False
+    watched = any(given.get("monitor") == "val_loss" for _, given in config["callbacks"])
+    return watched or "val_" in place or place.startswith("events")
+
+
+def averages_of_a_run_that_stops(config: Config, place: str) -> bool:
+    swaps = any(given.get("swap_on_epoch") for _, given in config["callbacks"])
+    stops = any(name in ("stop", "EarlyStopping") for name, _ in config["callbacks"])
+    return swaps and stops and not place.startswith("events")
+
+
+def flat_targets(config: Config, place: str) -> bool:
+    head = config["heads"][1 if "out1_" in place else 0]
+    return head["y"] == "flat" and figure(place) in ("poisson", "hinge", "squared_hinge")
+
+
+DIFFERENCES = [
+    Difference(
+        "some metrics compare each target with each prediction, where targets are (rows,)",
+        "test_beside_keras.py::test_a_metric_of_flat_targets_compares_row_by_row",
+        flat_targets,
+    ),
+    Difference(
+        "counts of training are a view of those of validation, on PyTorch",
+        "test_beside_keras.py::test_counts_of_training_are_not_those_of_validation",
+        counts_beside_validation,
+    ),
+    Difference(
+        "weights are multiplied in place by what a loss lets count, on PyTorch",
+        "test_ignored_classes.py::test_keras_changes_the_weights_that_metrics_read",
+        weights_in_place,
+    ),
+    Difference(
+        "a generator that validates gives other batches each epoch, but for the first two",
+        "test_py_dataset.py::test_validation_on_a_generator_has_the_same_batches_each_epoch",
+        generator_that_validates,
+    ),
+    Difference(
+        "weights and averages stay exchanged where training stops early",
+        "test_beside_keras.py::test_averages_are_the_weights_also_where_training_stops",
+        averages_of_a_run_that_stops,
+    ),
+]
+
+
+def unexplained(config: Config, found: dict[str, str]) -> dict[str, str]:
+    return {
+        place: text
+        for place, text in found.items()
+        if not any(difference.explains(config, place) for difference in DIFFERENCES)
+    }
+
+
+def check(keras: Any, number: int, seed: int = SEED) -> None:
+    """Run a configuration with Keras and on each backend.
+
+    Raises:
+        AssertionError: naming what differs, and how to run it alone.
+    """
+    config = random_fits.configuration(number, seed)
+    keras.utils.set_random_seed(number)
+    gpunn.utils.set_random_seed(number)
+    theirs = random_fits.run(keras, config)
+    for backend in BACKENDS:
+        ours = random_fits.run(gpunn, config, theirs["first"], backend=backend)
+        found = unexplained(config, random_fits.differences(config, theirs, ours))
+        if found and not random_fits.is_chaotic(gpunn, config, ours, backend=backend):
+            lines = [f"{place}: {text}" for place, text in list(found.items())[:8]]
+            pytest.fail(
+                f"On {backend} {len(found)} results differ from Keras's:\n  "
+                + "\n  ".join(lines)
+                + f"\nof {json.dumps(config)}\n"
+                f"GPUNN_FITS_SEED={seed} GPUNN_FITS={number} pytest -k test_trainings {__file__}",
+                pytrace=False,
+            )
+
+
+def asked_for() -> list[int]:
+    """The numbers in GPUNN_FITS; the first ones, if none are given."""
+    parts = [part.partition("-") for part in os.environ.get("GPUNN_FITS", "").split(",") if part]
+    given = [range(int(first), int(last or first) + 1) for first, _, last in parts]
+    return [*chain.from_iterable(given)] or [*range(EACH_TIME)]
+
+
+@pytest.mark.parametrize("number", asked_for())
+def test_trainings(keras: Any, number: int) -> None:
+    check(keras, number)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("number", range(EACH_TIME, EACH_NIGHT))
+def test_more_trainings(keras: Any, number: int) -> None:
+    check(keras, number)
+
+
+def test_a_number_names_one_configuration() -> None:
+    """In each process, so that what failed can be run again."""
+    first = random_fits.configuration(3, 1)
+    assert json.loads(json.dumps(first)) == first == random_fits.configuration(3, 1)
+    others = [random_fits.configuration(n, seed) for n in (3, 4) for seed in (1, 2)]
+    assert len({json.dumps({**c, "number": 0, "seed": 0}) for c in others}) == 4
+
+
+FAULTS: dict[str, Callable[[Config], Any]] = {
+    "a weight moved by a thousandth": lambda found: found["weights"][0].__imul__(1.001),
+    "an epoch too many": lambda found: found["epochs"].append(9),
+    "a figure of a batch": lambda found: found["events"][1][2].update(loss=0.0),
+    "a figure less": lambda found: found["history"].pop("loss"),
+    "a step too many": lambda found: found.update(iterations=found["iterations"] + 1),
+    "NaN": lambda found: found["predict"][0].fill(np.nan),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_comparison_sees(fault: str) -> None:
+    config = {**random_fits.configuration(2), "dtype": "float64"}
+    sound = random_fits.run(gpunn, config)
+    broken = random_fits.run(gpunn, config, sound["first"])
+    assert not random_fits.differences(config, sound, broken)
+    FAULTS[fault](broken)
+    assert unexplained(config, random_fits.differences(config, sound, broken))
