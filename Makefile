@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more bench bench-full gpu kernels web picture counters coverage lint docs notebooks exports wheel clean
+.PHONY: help train test test-more newest-pythons bench bench-full gpu kernels web picture counters coverage lint docs notebooks exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
 test-more: $(VENV)/.for-test $(VENV)/.for-web ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
+
+newest-pythons: | $(BIN)/python ## fetch the newest Pythons of Debian testing, for test-more
+	$(BIN)/python tools/newest_pythons.py
 
 coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
 	$(BIN)/python -m coverage run -m pytest --quiet \

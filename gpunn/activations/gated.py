@@ -8,7 +8,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.choices import select
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.common.normal import LONG, SHORT, SQUEEZE
+from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
 
 from .activation import Activation
 from .properties import INFINITY, Properties

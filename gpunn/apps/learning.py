@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.callbacks.callback import Logs
 from gpunn.common import registry
+from gpunn.common.numeric.moments import mean, size
 from gpunn.layers import Dropout
 from gpunn.models import Model
 
@@ -139,10 +140,13 @@ def figures(predicted: np.ndarray, y: np.ndarray, classes: int) -> dict[str, flo
         likely = np.clip(predicted[np.arange(len(y)), y].astype(np.float64), 1e-7, None)
         right = predicted.argmax(axis=1) == y
         return {"accuracy": float(right.mean()), "log loss": float(-np.log(likely).mean())}
-    wrong = predicted.reshape(-1).astype(np.float64) - y
-    spread = float(((y - y.mean()) ** 2).sum())
+    wrong = np.subtract(predicted.reshape(-1), y, dtype=np.float64)
+    spread = y - mean(y)
+    unit = float(size([*wrong, *spread]).item())  # in which no square overflows
+    squares, total = (float(((values / unit) ** 2).sum()) for values in (wrong, spread))
+    worst = -np.inf if spread.any() else np.nan
     return {
-        "MAE": float(np.abs(wrong).mean()),
-        "RMSE": float(np.sqrt((wrong**2).mean())),
-        "R2": 1 - float((wrong**2).sum()) / spread if spread else float("nan"),
+        "MAE": float(mean(np.abs(wrong))),
+        "RMSE": unit * (squares / len(y)) ** 0.5,
+        "R2": 1 - squares / total if total else float(worst),
     }

@@ -34,7 +34,7 @@ from inspect import Parameter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from .signatures import annotations
+from .signatures import annotations_of
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform as dataclass_transform
@@ -93,7 +93,7 @@ def add_constructor(cls: Any) -> None:
     inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
     own: dict[str, _Field] = {}
     defaults: dict[str, _Field] = {}
-    typed = annotations(cls)  # Python 3.14 keeps them in the class, which is gone through below
+    typed = annotations_of(cls)  # Python 3.14 keeps them in the class, which is gone through below
     for name, value in vars(cls).items():
         base = inherited.get(name)
         if isinstance(value, _Field):
@@ -155,7 +155,7 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
     made.__annotations__ = {
         name: annotation
         for base in reversed(cls.__mro__)
-        for name, annotation in annotations(base).items()
+        for name, annotation in annotations_of(base).items()
         if name in fields
     }
     made.__annotations__["return"] = "None"

@@ -21,7 +21,7 @@ class ArrayUnpickler(pickle.Unpickler):
         # NumPy's makers of arrays have moved between releases; an array tells where they are.
         # Protocol 5, which Python takes by itself from 3.14 on, has one of its own.
         empty = np.empty(0)
-        known = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+        known: dict[Any, Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
         for core in ("numpy.core", "numpy._core"):
             known[f"{core}.multiarray", "_reconstruct"] = empty.__reduce__()[0]
             known[f"{core}.numeric", "_frombuffer"] = empty.__reduce_ex__(5)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import numbers
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from gpunn.common.result import Result
 from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.narrow import first_inexact
 
-from .frames import from_column, from_frame, is_column, is_frame
+from .frames import from_column, from_frame, is_column, is_frame, is_missing
 from .memory import room_for_data
 
 CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
@@ -44,7 +45,7 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
         array = read(x, argument)
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"{argument} must hold real numbers; its dtype is {array.dtype}. "
+            f"{argument} must hold real numbers; its dtype is {array.dtype}{_first_of(array)}. "
             f"Convert it first (texts to numbers, missing values filled)."
         )
     plain = type(array) is np.ndarray  # NumPy imports its masked arrays when they are asked for
@@ -53,6 +54,14 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def _first_of(array: np.ndarray) -> str:
+    """The first object that is no number, and where it is."""
+    for place, value in np.ndenumerate(array) if array.dtype.kind == "O" else ():
+        if is_missing(value) or not isinstance(value, (numbers.Real, np.bool_)):
+            return f", with {value!r} at {list(place)}"
+    return ""
 
 
 def _is_masked(array: Any) -> bool:

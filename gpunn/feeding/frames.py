@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.names import counted
+
 
 def columns_of(x: Any) -> list[Any] | None:
     """The names of the columns of a frame, each of which ``x[name]`` is; None for what is none.
@@ -71,8 +73,10 @@ def from_column(column: Any, what: str) -> np.ndarray:
     if array.dtype.kind in "biuf":
         return array
     if array.dtype.kind != "O" or array.ndim != 1:
-        raise _no_numbers(what, array.dtype, array[0] if array.size else None)
-    missing = np.array([_is_missing(value) for value in array], bool)
+        kind: Any = "text" if array.dtype.kind in "UST" else array.dtype
+        first = array.ravel()[:1].tolist()
+        raise _no_numbers(what, kind, first[0] if first else None)
+    missing = are_missing(array)
     for value in array[~missing]:
         if not isinstance(value, (numbers.Number, np.bool_)):
             kind = "text" if isinstance(value, str) else type(value).__name__
@@ -83,27 +87,76 @@ def from_column(column: Any, what: str) -> np.ndarray:
     return found if found.dtype.kind in "biuf" else array.astype(np.float64)  # as decimals
 
 
+def check_known(values: Any, argument: str) -> None:
+    """Look for values that are missing: None, NaN, NaT, pandas's NA, nulls of polars and Arrow.
+
+    Args:
+        values: an array, a column or a frame; None is none of them, and has nothing missing.
+        argument: what to call it.
+
+    Raises:
+        ValueError: naming the column, if it has a name, and the first row.
+
+    >>> check_known([0, None, 1], "y")
+    Traceback (most recent call last):
+    ValueError: y has 1 missing value (None), the first in row 1: leave such rows out, or fill them.
+    """
+    if values is None or hasattr(values, "toarray"):
+        return
+    one = [(getattr(values, "name", None), values)]
+    for name, column in each_column(values) if is_frame(values) else one:
+        array = np.asarray(column)
+        missing = are_missing(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
+        if missing.any():
+            named = isinstance(name, str) and name
+            what = f"{argument}: the column {name!r}" if named else argument
+            first = int(missing.argmax())
+            row = np.ravel(array[first] if array.ndim else array)
+            raise ValueError(
+                f"{what} has {counted(int(missing.sum()), 'missing value')} "
+                f"({row[are_missing(row)][0]}), the first in row {first}: leave such rows out, or "
+                f"fill them."
+            )
+
+
+def are_missing(array: np.ndarray) -> np.ndarray:
+    """Which elements are missing, in the shape of the array."""
+    if array.dtype.kind in "fcmM":
+        return np.asarray(array != array)
+    if array.dtype.kind not in "OT":  # T: NumPy's texts of any length
+        return np.zeros(array.shape, bool)
+    found = (is_missing(value) for value in array.ravel())
+    return np.fromiter(found, bool, array.size).reshape(array.shape)
+
+
 def labels_of(x: Any) -> np.ndarray:
     """Labels as an array; categories become their numbers, as they are ordered.
+
+    Raises:
+        ValueError: if one is missing.
+        TypeError: for text, dates and the like.
 
     >>> labels_of([2, 0]).tolist()
     [2, 0]
     """
+    check_known(x, "labels")
     codes = getattr(getattr(x, "cat", x), "codes", None)  # of pandas, a Series or a Categorical
     if codes is not None:
-        found = np.asarray(codes)
-        if (found < 0).any():
-            raise ValueError(f"labels: row {int((found < 0).argmax())} has no category.")
-        return found
+        return np.asarray(codes)
     if str(getattr(x, "dtype", "")).startswith(("Categorical", "Enum")):  # of polars
         return np.asarray(x.to_physical())
-    return from_column(x, "labels") if is_column(x) else np.asarray(x)
+    array = np.asarray(x)
+    if is_column(x) or array.dtype.kind not in "biuf":
+        return from_column(array.ravel(), "labels").reshape(array.shape)
+    return array
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value of Python stands for nothing."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float) and value != value
+    numeric = isinstance(value, (float, np.inexact, np.datetime64, np.timedelta64))
+    return numeric and bool(value != value)
 
 
 def _no_numbers(what: str, kind: Any, value: Any) -> TypeError:

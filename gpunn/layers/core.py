@@ -184,6 +184,8 @@ class Flatten(Layer):
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
+    examples = ({}, {"data_format": "channels_first"})
+
     data_format: str | None = field(default=None, check=optional(check_data_format))
 
     def __post_init__(self) -> None:

@@ -63,7 +63,8 @@ def check_labels(
         whole = labels == np.floor(labels) if labels.dtype.kind == "f" else np.zeros(labels.shape)
         if not np.all(whole):
             raise ValueError(
-                f"{name}: y_true must hold whole class numbers; found {labels[whole == 0][0]!s}."
+                f"{name}: y_true must hold whole class numbers; found {labels[whole == 0][0]!s} "
+                f"at {np.argwhere(whole == 0)[0].tolist()}."
             )
     checked = labels if ignored is None else labels[labels != ignored]
     if checked.size and (checked.min() < 0 or checked.max() >= classes):

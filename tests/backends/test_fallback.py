@@ -28,7 +28,7 @@ NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("PYTHON", "GPUNN_BACKEND"))
+    if not name.startswith(("PYTHON", "GPUNN"))
 } | {"OPENBLAS_NUM_THREADS": "1"}
 ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line

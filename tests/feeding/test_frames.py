@@ -110,7 +110,7 @@ def test_labels_as_frames_give_them() -> None:
         assert gpunn.utils.to_categorical(labels).tolist() == expected
     with pytest.raises(TypeError, match="labels holds text"):
         gpunn.utils.to_categorical(pd.Series(["b", "a"]))
-    with pytest.raises(ValueError, match="row 1 has no category"):
+    with pytest.raises(ValueError, match=r"labels has 1 missing value .*, the first in row 1"):
         gpunn.utils.to_categorical(pd.Series(["b", None], dtype="category"))
 
 

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ import pytest
 from gpunn.backends.compiled import cpu_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-SUPPORTED = {(3, minor) for minor in range(10, 14)}
+SUPPORTED = {(3, minor) for minor in range(10, 16)}
+NEWEST = runpy.run_path(str(ROOT / "tools" / "newest_pythons.py"))["pythons"]()
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -109,6 +111,7 @@ def version_of(python: str | Path) -> tuple[int, int] | None:
 
 def candidates() -> Iterator[str | Path]:
     yield sys.executable
+    yield from NEWEST
     for major, minor in sorted(SUPPORTED):
         if found := shutil.which(f"python{major}.{minor}"):
             yield found
@@ -142,15 +145,21 @@ def kernel_sources() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree, without what was built."""
+    copied = tmp_path_factory.mktemp("clone") / "gpunn"
+    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
+                   "not_built.json")  # fmt: skip
+    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(*left_behind))
+    return copied
+
+
+@pytest.fixture(scope="module")
+def built(tree: Path) -> Path:
     """Build the source archive from the tree, and from the archive the wheel; where both lie.
 
     Built from a copy, because setuptools also packs whatever an earlier build's `*.egg-info` lists.
     """
-    tree = tmp_path_factory.mktemp("clone") / "gpunn"
-    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
-                   "not_built.json")  # fmt: skip
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_behind))
     run(sys.executable, "-m", "build", tree, cwd=tree.parent, **LITTLE)
     return tree / "dist"
 
@@ -252,6 +261,41 @@ def test_wheel_trains_from_another_folder(
         said = run(scripts / "python", "-m", "gpunn", "bench", *little, cwd=tmp_path, **tree)
         assert "PyTorch, fused optimizer: torch is not installed" in said
         assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
+
+
+# What needs the compiled kernels and pytest alone: how classes, functions, frames and threads of
+# Python are used.
+ON_THE_NEWEST = (
+    "tests/common", "tests/core", "tests/layers/test_own_call.py", "tests/layers/test_own_state.py",
+    "tests/callbacks/test_callbacks.py", "tests/optimizers/test_optimizers.py",
+    "tests/training/test_own_parts.py", "tests/training/test_own_functions.py",
+    "tests/training/test_threads.py", "gpunn/common", "gpunn/layers",
+)  # fmt: skip
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("age", [0, 1], ids=["newest", "one before"])
+def test_the_newest_pythons_train_with_kernels_of_their_own(
+    age: int, tree: Path, tmp_path: Path
+) -> None:
+    """Those of Debian testing: imports, trains, pickles, and passes the tests of own parts."""
+    if len(NEWEST) <= age:
+        reason = "make newest-pythons fetches those of Debian testing"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    python = NEWEST[-1 - age]
+    run(python, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    own = tmp_path / "env" / "bin" / "python"
+    needed = ("numpy>=2.0", "safetensors", "threadpoolctl", "tqdm", "setuptools>=77",
+              "pytest>=9.0", "pytest-timeout", "hypothesis")  # fmt: skip
+    run(own, "-m", "pip", "install", "--quiet", "--only-binary=:all:", *needed, cwd=tmp_path)
+    run(own, "setup.py", "--quiet", "build_ext", "--inplace", cwd=tree, **LITTLE)
+    backend, *figures = run(own, "-W", "error", "-c", TRAIN, cwd=tree).split()
+    assert backend == "compiled"
+    assert_learned(*figures)
+    (tree / "model.gpunn").unlink()
+    assert "Compiled   baseline" in run(own, "-m", "gpunn", "doctor", cwd=tree)
+    run(own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_THE_NEWEST, cwd=tree)
 
 
 @pytest.mark.more

@@ -1,6 +1,7 @@
 """Saved models: the same bits again, and nothing else comes in through a file."""
 
 import copy
+import itertools
 import os
 
 import numpy as np
@@ -114,6 +115,31 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path):
         gpunn.Sequential([layers.Dense(4)]).load_weights(tmp_path / "w")
     with pytest.raises(ValueError, match="holds 'weights' and not model"):
         gpunn.saving.load_model(tmp_path / "w")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_weights_of_equal_shapes_go_by_name_in_any_order(tmp_path, order):
+    """Where the numbers behind names differ, and so the places count, another order is refused."""
+
+    def named(names):
+        chain = [layers.Dense(3, name=name, bias_initializer="normal") for name in names]
+        return gpunn.Sequential([layers.Input((3,)), *chain])
+
+    model = named("abc")
+    model.save_weights(tmp_path / "w")
+    kept = {layer.name: layer.get_weights() for layer in model.layers}
+    for behind in ("", "_7"):
+        other = named([f"{name}{behind}" for name in order])
+        before = bits(other)
+        if behind and order != (*"abc",):
+            with pytest.raises(ValueError, match="Cannot load"):
+                other.load_weights(tmp_path / "w")
+            assert bits(other) == before
+            continue
+        other.load_weights(tmp_path / "w")
+        for layer in other.layers:
+            for ours, theirs in zip(layer.get_weights(), kept[layer.name[0]], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
 
 class Doubling(gpunn.layers.Layer):

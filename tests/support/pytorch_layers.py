@@ -245,7 +245,9 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "GaussianNoise": torch_given_noise,
     "GaussianDropout": torch_given_noise,
     "Reshape": lambda x, arguments, layer, ours: x.reshape(ours.shape),
-    "Flatten": lambda x, arguments, layer, ours: torch.nn.Flatten()(x),
+    "Flatten": lambda x, arguments, layer, ours: torch.nn.Flatten()(
+        x.movedim(1, -1) if "data_format" in arguments and x.ndim > 2 else x
+    ),
     "Rescaling": lambda x, arguments, layer, ours: (
         x * arguments["scale"] + arguments.get("offset", 0.0)
     ),

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     rows = split(target.y, classes, args.split == "order", settings.seed)
     features = [feature_of(c, target.rows[rows["train"]]) for c in used]
     known = TableModel.to_learn(target.name, target.task, features)
-    y = target.y if classes else target.y.astype(np.float32)
+    y = target.y
     settings = settings.for_data(len(rows["train"]))
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     print(_about(table, target, columns, rows, args.split), flush=True)

@@ -26,6 +26,7 @@ CHECKS = (
     checks.constant,
     checks.relevance,
     checks.outliers,
+    checks.precision,
     checks.scales,
     checks.targets,
     checks.order,
@@ -120,9 +121,10 @@ def check_data(
     Looked for are: missing values; labels and dtypes that training would not take as meant;
     duplicates, contradicting labels among them; classes of very different size; too little
     data; features that are constant or have no visible relation to y (a G-test of independence
-    on at most ten bins); outliers; features on very different scales; targets far from 0; labels
-    that come in order; and, with test data, rows of them among the training data, exact and near,
-    and features or labels that are distributed otherwise (Kolmogorov-Smirnov and G-test).
+    on at most ten bins); outliers; numbers that float32 does not tell apart; features on very
+    different scales; targets far from 0; labels that come in order; and, with test data, rows of
+    them among the training data, exact and near, and features or labels that are distributed
+    otherwise (Kolmogorov-Smirnov and G-test).
 
     A *note* is worth knowing, a *warning* worth a look before training, an *error* would make
     training fail or its result worthless. Where there are more than 10,000 rows, what needs

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.names import counted, either
+from gpunn.feeding.frames import are_missing
 
 SEVERITIES = ("note", "warning", "error")
 SAMPLE = 10_000  # rows that are sorted
+MISSING = ""  # among labels that are texts
 FEW = 20  # as many different whole numbers at most are classes
 
 
@@ -131,7 +134,7 @@ class Data:
                 )
         kept = np.arange(flat.shape[1]) if kept is None else kept
         if flat.dtype.kind not in "biuf":
-            flat = flat[:, kept].astype(np.float64) if len(kept) else np.empty((len(flat), 0))
+            flat = _floats(flat[:, kept]) if len(kept) else np.empty((len(flat), 0))
         return flat, kept
 
     def _take_y(self, classes: bool, y_test: Any) -> None:
@@ -199,19 +202,27 @@ def _draw(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _is_numeric(column: np.ndarray) -> bool:
-    if column.dtype.kind in "cmM":
-        return False
-    if column.dtype.kind == "O" and any(isinstance(value, str) for value in column):
+    if column.dtype.kind != "O" or any(isinstance(value, str) for value in column):
         return False
     try:
-        column.astype(np.float64)
+        _floats(column)
     except (ValueError, TypeError):
         return False
-    return column.dtype.kind == "O"
+    return True
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    """An array of numbers and of what is missing, which is NaN in the result."""
+    if array.dtype.kind == "O":
+        array = np.where(are_missing(array), np.nan, array)
+    return array.astype(np.float64)
 
 
 def _targets(y: Any, rows: int, argument: str) -> np.ndarray:
     targets = np.asarray(y)
+    if targets.dtype.kind == "O" and (missing := are_missing(targets)).any():
+        numeric = all(isinstance(value, Real) for value in targets[~missing])
+        targets = _floats(targets) if numeric else np.where(missing, MISSING, targets)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.ndim not in (1, 2) or len(targets) != rows:

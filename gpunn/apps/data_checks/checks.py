@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpunn.common.names import counted, either
+from gpunn.common.numeric.moments import deviation, lost_in_float32, mean, size
 
-from .checked_data import Data, Finding, error, finding, listed, note, warning
+from .checked_data import MISSING, Data, Finding, error, finding, listed, note, warning
 from .statistics import BINS, binned, counts_table, equal_rows, g_test
 
 
@@ -30,10 +31,13 @@ def missing(data: Data) -> Iterator[Finding]:
                 rows,
                 columns,
             )
-    if data.raw_y is not None and data.raw_y.dtype.kind == "f":
-        rows = np.flatnonzero(~np.isfinite(data.raw_y.reshape(len(data.raw_y), -1)).all(axis=1))
+    if data.raw_y is not None and data.raw_y.dtype.kind in "fmMOU":
+        y = data.raw_y.reshape(len(data.raw_y), -1)
+        known = y != MISSING if y.dtype.kind in "OU" else np.isfinite(y)
+        rows = np.flatnonzero(~known.all(axis=1))
         if len(rows):
-            yield error(f"y is missing in {counted(len(rows), 'row')}.", rows)
+            first = f"the first is row {rows[0]}"
+            yield error(f"y is missing in {counted(len(rows), 'row')}: {first}.", rows)
 
 
 def labels(data: Data) -> Iterator[Finding]:
@@ -257,6 +261,22 @@ def _isolated(values: np.ndarray, low: float, high: float, gap: float) -> np.nda
     return rows if len(rows) <= max(1, 0.05 * len(values)) else rows[:0]
 
 
+def precision(data: Data) -> Iterator[Finding]:
+    """Numbers that float32, in which networks compute, does not hold or tell apart."""
+    columns = [("x", column) for column in data.sampled().T] if not data.image else []
+    columns += [("y", data.y)] if data.labels is None and data.y is not None else []
+    for number, (argument, values) in enumerate(columns):
+        known = values[np.isfinite(values)]
+        lost = lost_in_float32(known) if len(known) else ""
+        if lost:
+            own = argument == "x"
+            yield error(
+                f"{f'Feature {data.names[number]}' if own else 'y'} has {lost}. Subtract a number "
+                f"from all of them, or divide them by one, in float64.",
+                columns=np.array([number] if own else [], int),
+            )
+
+
 def scales(data: Data) -> Iterator[Finding]:
     """Features on very different scales, and images that are still bytes."""
     if data.x.dtype.kind in "iu" and data.x.min() >= 0 and 200 <= data.x.max() <= 255:
@@ -266,15 +286,17 @@ def scales(data: Data) -> Iterator[Finding]:
         )
         return
     sample = data.sampled()
-    spread, extent = sample.std(axis=0), np.where(data.coded, 0, np.ptp(sample, axis=0))
+    spread, extent = deviation(sample, 0), np.where(data.coded, 0, np.ptp(sample, axis=0))
     varied = np.flatnonzero(extent > 0)
     if not len(varied):
         return
     small, large = varied[extent[varied].argmin()], varied[extent[varied].argmax()]
-    ratio = extent[large] / extent[small]
+    with np.errstate(over="ignore"):
+        ratio = extent[large] / extent[small]
     if ratio >= 100 and not data.image:
+        times = f"{ratio:,.0f}" if ratio < 1e9 else f"{ratio:.3g}"
         yield warning(
-            f"Feature {data.names[large]} has {ratio:,.0f} times the range of feature "
+            f"Feature {data.names[large]} has {times} times the range of feature "
             f"{data.names[small]} ({extent[large]:.3g} and {extent[small]:.3g}): gradient descent "
             f"hardly moves along the small ones. Subtract means, divide by deviations.",
             columns=np.array([small, large]),
@@ -285,7 +307,7 @@ def scales(data: Data) -> Iterator[Finding]:
             f"by it, for weights of the usual size.",
             columns=np.array([large]),
         )
-    offset = varied[np.abs(sample.mean(axis=0)[varied]) > 100 * spread[varied]]
+    offset = varied[np.abs(mean(sample, 0)[varied]) / 100 > spread[varied]]
     if len(offset):
         yield note(
             f"The mean is over 100 times the deviation in {data.name(offset)}: subtract it.",
@@ -297,13 +319,13 @@ def targets(data: Data) -> Iterator[Finding]:
     """Targets of regression that are large or small beside what a network gives at first."""
     if data.y is None or data.labels is not None or not np.isfinite(data.y).all():
         return
-    mean, spread = float(data.y.mean()), float(data.y.std())
-    size = float(np.hypot(mean, spread))
-    if size >= 20 or 0 < spread < 0.01:
+    middle, spread = float(mean(data.y)), float(deviation(data.y))
+    usual = float(np.hypot(middle, spread))
+    if usual >= 20 or 0 < spread < 0.01:
         yield finding(
-            "warning" if size >= 1000 else "note",
-            f"The targets have the mean {mean:.4g} and the deviation {spread:.3g}, and a network "
-            f"begins near 0 with steps of about the learning rate: train on (y - {mean:.4g}) / "
+            "warning" if usual >= 1000 else "note",
+            f"The targets have the mean {middle:.4g} and the deviation {spread:.3g}, and a network "
+            f"begins near 0 with steps of about the learning rate: train on (y - {middle:.4g}) / "
             f"{spread:.3g}, and undo that after the prediction (gpunn train does so by itself).",
         )
 
@@ -314,7 +336,8 @@ def order(data: Data) -> Iterator[Finding]:
         return
     y, count = data.y, len(data.y)
     if data.labels is None:
-        middle = y - y.mean()
+        middle = y - mean(y)
+        middle /= size(middle)
         scale = float(middle @ middle)
         relation = float(middle[1:] @ middle[:-1]) / scale if scale else 0.0
         if relation > max(0.5, 6 / np.sqrt(count)):

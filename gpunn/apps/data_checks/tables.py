@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps.tables import Table, TableError, read_table
-from gpunn.apps.tables.cells import numbers
-from gpunn.apps.tables.kinds import NUMBERS, Column, column_of
+from gpunn.apps.tables.cells import is_code, missing_among, numbers
+from gpunn.apps.tables.kinds import FEW, NUMBERS, Column, alike, column_of
 from gpunn.apps.tables.reading import MAX_COLUMNS
 
 from .checked_data import Finding
@@ -134,11 +134,17 @@ def _numbered(
 
 
 def _labels(table: Table, name: str) -> np.ndarray:
-    """Numbers, whole ones as such, if nearly all cells are; else texts."""
+    """Numbers, whole ones as such, if nearly all cells are; else texts, empty where one is missing.
+
+    As `gpunn train` takes them, for which classes are what is written.
+    """
     cells = table.column(name)
     values, bad = numbers(cells, table.decimal)
-    if len(bad) > (1 - NUMBERS) * len(cells):
-        return np.array(cells, object)
+    nothing = missing_among(cells)
+    known = {*cells} - nothing
+    texts = len(bad) > (1 - NUMBERS) * len(cells) or any(map(is_code, known))
+    if texts or (len(known) <= 2 * FEW and alike(sorted(known), table.decimal)):
+        return np.array(["" if cell in nothing else cell for cell in cells], object)
     whole = np.isfinite(values).all() and (values == np.floor(values)).all()
     written = all(cell.lstrip("+-").isdecimal() for cell in cells)
     return values.astype(np.int64) if whole and written else values

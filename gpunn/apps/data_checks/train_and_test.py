@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpunn.common.names import counted, either
+from gpunn.common.numeric.moments import deviation, mean
 
 from .checked_data import Data, Finding, error, finding, warning
 from .statistics import equal_rows, g_test, ks_statistic
@@ -45,7 +46,7 @@ def _near_copies(data: Data, candidates: np.ndarray) -> tuple[np.ndarray, int]:
     """Which of the candidates are near copies of training rows, and how many were looked at."""
     assert data.x_test is not None
     sample = data.sampled()
-    spread = sample.std(axis=0)
+    spread = deviation(sample, 0)
     varied = np.flatnonzero(spread > 0)
     if len(data.x) < 20 or not len(candidates) or not len(varied):
         return candidates[:0], 0
@@ -110,8 +111,8 @@ def shift(data: Data) -> Iterator[Finding]:
             f"{len(apart):,} of {counted(data.columns, 'feature')} "
             f"{either(len(apart), 'is', 'are')} distributed otherwise in the test data, most of "
             f"all {data.names[worst]}: Kolmogorov-Smirnov distance "
-            f"{distance[worst]:.2f}, means {train[:, worst].mean():.4g} and "
-            f"{test[:, worst].mean():.4g}. Figures on it say little about data like the "
+            f"{distance[worst]:.2f}, means {mean(train[:, worst]):.4g} and "
+            f"{mean(test[:, worst]):.4g}. Figures on it say little about data like the "
             f"training data.",
             columns=apart,
         )
@@ -123,7 +124,7 @@ def shift(data: Data) -> Iterator[Finding]:
             yield finding(
                 "warning" if far >= 0.2 else "note",
                 f"y is distributed otherwise in the test data: Kolmogorov-Smirnov distance "
-                f"{far:.2f}, means {data.y.mean():.4g} and {data.y_test.mean():.4g}.",
+                f"{far:.2f}, means {mean(data.y):.4g} and {mean(data.y_test):.4g}.",
             )
         return
     if data.y_test is None or data.y is None:

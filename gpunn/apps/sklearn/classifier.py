@@ -13,8 +13,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from gpunn import losses
+from gpunn.feeding.frames import check_known
 
 from .estimator import GpunnEstimator, Targets
+from .validation import check_targets
 
 SEVERAL = ("multiclass-multioutput", "multilabel-indicator")
 
@@ -100,6 +102,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
             The estimator.
         """
         if not hasattr(self, "model_"):
+            check_known(classes, "classes")
             self._known_classes = None if classes is None else np.unique(classes)
         try:
             return self._partial_fit(X, y, sample_weight)
@@ -113,6 +116,8 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
 
     def _targets(self, y: np.ndarray, first: bool) -> Targets:
         kind = type_of_target(y, input_name="y")
+        if kind == "unknown":
+            _check_one_kind(y)
         if kind.startswith("continuous") or kind == "unknown":
             check_classification_targets(y)  # which says so
         if y.ndim == 2 and y.shape[1] == 1:
@@ -209,9 +214,25 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows that are predicted rightly, of several outputs in all of them."""
+        check_targets(y)
         y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
         right = self.predict(X).reshape(len(y), -1) == y.reshape(len(y), -1)
         return float(np.average(right.all(axis=1), weights=sample_weight))
+
+
+def _check_one_kind(y: np.ndarray) -> None:
+    """Look whether classes are of one type, as texts.
+
+    Raises:
+        ValueError: with two that are not.
+    """
+    first = {type(value): value for value in y.ravel()[::-1]}
+    if len(first) > 1:
+        a, b = sorted(first.values(), key=repr)[:2]
+        raise ValueError(
+            f"y mixes classes of several types, as {a!r} ({type(a).__name__}) and {b!r} "
+            f"({type(b).__name__}): make one of them, as by y.astype(str)."
+        )
 
 
 def _numbers(column: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from gpunn import initializers, layers, optimizers
 from gpunn.callbacks import Callback
 from gpunn.common.arguments import check_flag, check_fraction, check_integer, check_not_negative
 from gpunn.common.random import seeded
+from gpunn.feeding.frames import check_known
 from gpunn.feeding.sparse import SparseBatches, is_small
 
 from .preparation import MERGED, Scaling, merged
@@ -144,6 +145,7 @@ class GpunnEstimator(BaseEstimator):
             self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
             reset=first,
         )  # fmt: skip
+        check_known(sample_weight, "Input sample_weight contains NaN: sample_weight")
         weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
         if (weights < 0).any():
             raise ValueError("Negative values in data passed to `sample_weight`.")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from gpunn.common.numeric.moments import size
+
 MERGED = 2048
 """Data of at most as many rows are sorted, and equal rows of them put together."""
 
@@ -28,18 +30,25 @@ class Scaling:
     def of(cls, values: Any, weights: np.ndarray) -> Scaling:
         """That of data (rows, columns), dense or sparse; rows count by their weights (rows,)."""
         share = weights / weights.sum()
+        # In units in which no square overflows or vanishes.
         if sparse.issparse(values):
+            values = sparse.csr_matrix(values, dtype=np.float64)
+            largest = abs(values).max(axis=0).toarray() if values.shape[0] else 0.0
+            unit = size(largest, axis=0).ravel()
+            values = values.multiply(1 / unit).tocsr()
             mean = np.asarray(values.T @ share, np.float64).ravel()
             squares = np.asarray(values.multiply(values).T @ share, np.float64).ravel()
             variance = np.maximum(squares - mean**2, 0.0)
             noise = 16 * np.finfo(np.float64).eps * squares
         else:
             values = np.asarray(values, np.float64)
+            unit = size(values, axis=0).ravel()
+            values = values / unit
             mean = share @ values
             variance = share @ (values - mean) ** 2
             noise = (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
         varies = variance > noise
-        return cls(mean, np.sqrt(np.where(varies, variance, 1.0)))
+        return cls(mean * unit, np.where(varies, np.sqrt(variance) * unit, 1.0))
 
     @classmethod
     def none(cls, columns: int) -> Scaling:

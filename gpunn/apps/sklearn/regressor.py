@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from gpunn import losses
+from gpunn.feeding.frames import from_column
 
 from .estimator import GpunnEstimator, Targets
 from .preparation import Scaling
@@ -82,7 +83,10 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
         return self._partial_fit(X, y, sample_weight)
 
     def _targets(self, y: np.ndarray, first: bool) -> Targets:
-        columns = np.asarray(y, np.float64).reshape(len(y), -1)
+        columns = y.reshape(len(y), -1)
+        if y.dtype.kind not in "biuf":
+            columns = np.stack([from_column(column, "y") for column in columns.T], axis=1)
+        columns = columns.astype(np.float64)
         if first:
             self._flat, self.n_outputs_ = y.ndim == 1, columns.shape[1]
         if columns.shape[1] != self.n_outputs_:

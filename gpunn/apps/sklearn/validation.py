@@ -6,18 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.feeding.frames import each_column, from_column, is_frame
+from gpunn.feeding.frames import check_known, each_column, from_column, is_frame
 
 
 def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     """X, or X and y, checked as scikit-learn does, by the name of the function of its release."""
     if is_frame(X):
         _check_columns(X)
+    for targets in y:
+        check_targets(targets)
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn 1.5
         return estimator._validate_data(X, *y, **options)
     return validate_data(estimator, X, *y, **options)
+
+
+def check_targets(y: Any) -> None:
+    """Look for missing targets, which scikit-learn's own errors do not place.
+
+    Raises:
+        ValueError: naming the column, if it has a name, and the row.
+    """
+    check_known(y, "Input y contains NaN: y")
 
 
 def _check_columns(frame: Any) -> None:

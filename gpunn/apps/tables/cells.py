@@ -52,6 +52,15 @@ def number(cell: str, decimal: str = ".") -> float | None:
         return None
 
 
+def is_code(cell: str) -> bool:
+    """Whether a cell holds a number that is a name, as of a post office: one that begins with a 0.
+
+    >>> is_code("007"), is_code("0"), is_code("0.5"), is_code("70")
+    (True, False, False, False)
+    """
+    return len(cell) > 1 and cell[0] == "0" and cell.isdecimal()
+
+
 def is_number(cell: str) -> bool:
     """Whether a cell holds a number, with a decimal point or a comma.
 

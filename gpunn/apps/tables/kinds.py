@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpunn.common.names import counted, either
+from gpunn.common.numeric.moments import deviation, lost_in_float32
 
-from .cells import is_date, is_missing, missing_among, number, numbers
+from .cells import is_code, is_date, is_missing, missing_among, number, numbers
 from .reading import Table, TableError
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones are one category together
@@ -112,8 +113,10 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
         return Column(name, "left out", "an identifier: whole numbers, all different")
     if distinct == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {known[0]:g}")
+    if lost := lost_in_float32(known):
+        return Column(name, "left out", lost)
     found = Column(name, "number", values=values)
-    if known.std() and np.abs(known).max() > FLOAT32 * known.std():
+    if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("differences so small beside the numbers that float32 loses them")
     if bad:
         shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
@@ -155,7 +158,9 @@ class Target:
 def target_of(table: Table, name: str, task: str | None = None) -> Target:
     """The target of a table: classes if it has texts, or at most 20 different whole numbers.
 
-    Rows without a target are left out.
+    Classes are what is written: ``7`` and ``007`` are two, and so are ``1`` and ``1.0``, ``yes``
+    and ``Yes``. Whole numbers that begin with a 0, as ``007``, are names and no quantities. Rows
+    without a target are left out.
 
     Raises:
         TableError: if it says nothing: one value, no value, nearly as many classes as rows.
@@ -172,10 +177,14 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
     notes = []
     if nothing_there := table.rows - len(present):
         are = either(nothing_there, "is", "are")
-        notes.append(f"{counted(nothing_there, 'row')} without a target {are} left out")
+        texts = sorted(nothing - {""})
+        stand = either(len(texts), "stands", "stand")
+        written = f" ({', '.join(map(repr, texts))} {stand} for none)" if texts else ""
+        notes.append(f"{counted(nothing_there, 'row')} without a target{written} {are} left out")
     if task is None:
         few = is_numeric and not bad and len(np.unique(known)) <= FEW
-        classes = not is_numeric or (few and bool((known == np.floor(known)).all()))
+        coded = any(is_code(cells[i]) for i in present)
+        classes = not is_numeric or coded or (few and bool((known == np.floor(known)).all()))
         task = "classification" if classes else "regression"
     if task == "regression":
         if not is_numeric:
@@ -188,11 +197,14 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
             notes.append(f"{counted(len(bad), 'row')} whose target is no number {are} left out")
         good = ~np.isnan(values)
         present, y, names = present[good], values[good], []
+        if lost := lost_in_float32(y):
+            raise TableError(
+                f"{where} has {lost}. Subtract a number from all of them, or divide them by one."
+            )
     else:
         texts = [cells[i] for i in present]
-        if is_numeric and not bad:
-            texts = [_plain(text, table.decimal) for text in texts]
         names = sorted(set(texts), key=lambda text: _order(text, table.decimal))
+        notes += alike(names, table.decimal)
         place = {text: i for i, text in enumerate(names)}
         y = np.array([place[text] for text in texts], np.int32)
         if len(names) > min(MOST_CLASSES, max(len(texts) // 2, 2)):
@@ -214,20 +226,33 @@ def answers_of(
     """The rows whose target is known to a model, their class numbers or numbers, and what to say
     of the others.
 
+    A number that is written as no class is, as ``7.0``, is taken for the one class of that number,
+    if there is one.
+
     Raises:
         TableError: if there is no such row.
     """
     cells = table.column(name)
+    otherwise: dict[str, str] = {}
     if classes:
         place = {text: float(i) for i, text in enumerate(classes)}
-        named = (c if c in place else _plain(c, table.decimal) for c in cells)
-        values = np.array([place.get(cell, np.nan) for cell in named])
+        same = same_numbers(classes, ".")  # as training wrote them: a comma was kept
+        same |= same_numbers(classes, table.decimal)
+        for cell in {*cells} - {*classes}:
+            known = same.get(number(cell, table.decimal), [])
+            if len(known) == 1:
+                otherwise[cell] = known[0]
+        values = np.array([place.get(otherwise.get(cell, cell), np.nan) for cell in cells])
     else:
         values, _ = numbers(cells, table.decimal)
     rows = np.flatnonzero(~np.isnan(values))
     unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
     others = sorted(cell for cell in unknown if not is_missing(cell))
     said = []
+    if otherwise:
+        pairs = [f"{_short(c)} for {_short(known)}" for c, known in sorted(otherwise.items())]
+        more = ", ..." if len(pairs) > 5 else ""
+        said.append(f"{name}: the same number written otherwise: {', '.join(pairs[:5])}{more}")
     if others:
         what = "no class of the model" if classes else "no number"
         shown = ", ".join(map(_short, others[:5])) + (", ..." if len(others) > 5 else "")
@@ -237,16 +262,38 @@ def answers_of(
     return rows, values[rows].astype(np.int64 if classes else np.float64), said
 
 
-def _plain(text: str, decimal: str) -> str:
-    """A number in one way of writing it, a text as it is.
+def alike(names: Sequence[str], decimal: str = ".") -> list[str]:
+    """What to say of classes that one may take for one another.
 
-    >>> _plain("1.0", "."), _plain("1,5", ","), _plain("a", ".")
-    ('1', '1.5', 'a')
+    >>> alike(["7", "007", "yes", "Yes", "no"])
+    ["'7' and '007' are one number, and kept apart as they are written", \
+"'yes' and 'Yes' are one word, and kept apart as they are written"]
     """
-    value = number(text, decimal)
-    if value is None or not np.isfinite(value):
-        return text
-    return str(int(value)) if value == int(value) else str(value)
+    words: dict[str, list[str]] = {}
+    for name in names:
+        if number(name, decimal) is None:
+            words.setdefault(name.casefold(), []).append(name)
+    groups = [("number", g) for g in same_numbers(names, decimal).values()]
+    groups += [("word", g) for g in words.values()]
+    return [
+        f"{' and '.join(map(_short, group[:5]))} are one {kind}, and kept apart as they are written"
+        for kind, group in groups
+        if len(group) > 1
+    ]
+
+
+def same_numbers(names: Sequence[str], decimal: str) -> dict[float | None, list[str]]:
+    """The names that are numbers, by the number.
+
+    >>> same_numbers(["7", "007", "a"], ".")
+    {7.0: ['7', '007']}
+    """
+    found: dict[float | None, list[str]] = {}
+    for name in names:
+        value = number(name, decimal)
+        if value is not None and np.isfinite(value):
+            found.setdefault(value, []).append(name)
+    return found
 
 
 def _order(text: str, decimal: str) -> tuple[float, str]:

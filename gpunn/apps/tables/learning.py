@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.apps.learning import Part, Settings, compile_for, fit_best, shares
 from gpunn.apps.tables.preparing import Names
 from gpunn.callbacks import Callback
+from gpunn.common.numeric.moments import deviation, mean
 from gpunn.layers import Dense, Dropout, Input, Rescaling
 from gpunn.models import Model, Sequential
 
@@ -45,15 +46,15 @@ def train(
         if settings.dropout:
             net.add(Dropout(settings.dropout))
     net.add(Dense(classes, activation="softmax") if classes else Dense(1))
-    mean, deviation = (0.0, 1.0) if classes else (float(first.y.mean()), float(first.y.std()))
+    middle, spread = (0.0, 1.0) if classes else (float(mean(first.y)), float(deviation(first.y)))
     if not classes:
-        first, check = (Part(p.x, ((p.y - mean) / deviation)[:, None]) for p in (first, check))
+        first, check = (Part(p.x, ((p.y - middle) / spread)[:, None]) for p in (first, check))
     best, epochs = fit_best(net, first, check, classes, settings, told)
     plain = Input((first.x.shape[1],))
     inputs, encoded = ends or (plain, plain)
     outputs = net(encoded)
     if not classes:
-        outputs = Rescaling(deviation, mean, name="in the target's units")(outputs)
+        outputs = Rescaling(spread, middle, name="in the target's units")(outputs)
     model = Model(inputs, outputs, name=name)
     compile_for(model, classes, settings)
     return model, best, epochs
@@ -74,11 +75,11 @@ def simple_predictions(parts: dict[str, Part], classes: int, seed: int) -> dict[
             "majority class": shares(first, test, classes),
             "linear model": model.predict(test.x, verbose=0),
         }
-    mean, x = first.y.mean(), first.x.astype(np.float64)
-    middle = x.mean(axis=0)
-    x -= middle
-    weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (first.y - mean))
+    middle, x = mean(first.y), first.x.astype(np.float64)
+    around = x.mean(axis=0)
+    x -= around
+    weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (first.y - middle))
     return {
-        "mean": np.full(len(test.y), mean),
-        "linear model": (test.x - middle) @ weights + mean,
+        "mean": np.full(len(test.y), middle),
+        "linear model": (test.x - around) @ weights + middle,
     }

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.common.names import closest, either
+from gpunn.common.numeric.moments import deviation, mean
 from gpunn.common.stored import ByName, Number, Several, Text
 from gpunn.layers import (
     Concatenate,
     Input,
     MissingIndicator,
     Normalization,
+    Rescaling,
     SimpleImputer,
     StringLookup,
 )
@@ -56,6 +58,13 @@ class Feature:
     range: Range | None = None
 
     @property
+    def unit(self) -> float:
+        """Of a number, the power of two that it is divided by: 1, unless its deviation is such
+        that a variance in float32 would be none."""
+        usual = 1e-6 < self.deviation < 1e18
+        return 1.0 if usual else float(np.ldexp(1.0, np.frexp(self.deviation)[1]))
+
+    @property
     def kind(self) -> str:
         return "number" if self.categories is None else "category"
 
@@ -71,9 +80,9 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
     filled = np.where(missing, median, values)
     # What is nearly always the same, as a pixel at the border, is not made large where it is not.
-    deviation = max(float(filled.std()), float(np.ptp(filled)) / WIDEST) or 1.0
+    spread = max(float(deviation(filled)), float(np.ptp(filled)) / WIDEST) or 1.0
     return Feature(
-        column.name, median, float(filled.mean()), deviation, gaps=bool(missing.any()),
+        column.name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
         range=_range(values[np.isfinite(values)]),
     )  # fmt: skip
 
@@ -130,6 +139,9 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
         x = inputs[name] = Input((1,), name=name)
         imputer = SimpleImputer(statistics=feature.median, name=names.free(f"{name} filled"))
         filled.append(imputer(x))
+        if feature.unit != 1.0:
+            unit = Rescaling(1 / feature.unit, name=names.free(f"{name} in its unit"))
+            filled[-1] = unit(filled[-1])
         if feature.gaps:
             missing.append(MissingIndicator(name=names.free(f"{name} missing"))(x))
 
@@ -140,8 +152,8 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
     if filled:  # all at once: a layer for each of many columns takes long
         of = [feature for feature in features if feature.categories is None]
         scale = Normalization(
-            mean=[feature.mean for feature in of],
-            variance=[feature.deviation**2 for feature in of],
+            mean=[feature.mean / feature.unit for feature in of],
+            variance=[(feature.deviation / feature.unit) ** 2 for feature in of],
             name=names.free("numbers scaled"),
         )
         scaled = [scale(joined(filled, "all numbers"))]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from gpunn.feeding.frames import is_missing
+
 from .cells import MISSING, is_number
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -306,7 +308,10 @@ def _from_frame(name: str) -> Table:
     for library in ("pandas", "polars"):
         try:
             module = __import__(library)
-            frame = getattr(module, f"read_{kind}")(name)
+            # pandas makes numbers of a sheet's texts, and of a text "None" nothing, unless told.
+            as_written = {"dtype": object, "keep_default_na": False, "na_values": [""]}
+            options = as_written if (kind, library) == ("excel", "pandas") else {}
+            frame = getattr(module, f"read_{kind}")(name, **options)
         except ImportError:
             continue
         except Exception as error:  # a damaged file makes a reader raise anything
@@ -335,7 +340,7 @@ def _text(value: Any) -> str:
     >>> _text(1.5), _text(2.0), _text(None), _text(float("nan"))
     ('1.5', '2', '', '')
     """
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+    if is_missing(value):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.common.arguments import check_flag
+from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import counted
+from gpunn.common.numeric.moments import DIGITS
 from gpunn.core.arena import Parameter
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
@@ -161,14 +164,19 @@ class Normalization(Layer):
 
     def call(self, x: Any) -> Any:
         if self.adapt_mean is None:
-            mean = self._constant(self.input_mean, x.dtype)
-            deviation = np.maximum(np.sqrt(self._constant(self.input_variance, x.dtype)), EPSILON)
+            mean, deviation = self._given(x.dtype)
         else:
             mean = ops.reshape(self.adapt_mean, self._spread)
             deviation = ops.maximum(
                 ops.sqrt(ops.reshape(self.adapt_variance, self._spread)), EPSILON
             )
         return x * deviation + mean if self.invert else (x - mean) / deviation
+
+    def _given(self, dtype: str) -> list[np.ndarray]:
+        """Mean and deviation as they were said; the variance may be beyond what float32 holds."""
+        deviation = np.maximum(np.sqrt(self._constant(self.input_variance)), EPSILON)
+        given = {"mean": self._constant(self.input_mean), "deviation": deviation}
+        return [_in_dtype(f"{self.name}/{name}", v, dtype) for name, v in given.items()]
 
     def adapt(self, data: Any) -> None:
         """Take over the mean and the variance of data, computed in float64.
@@ -187,18 +195,36 @@ class Normalization(Layer):
             array = self._built_for(numbers(batch, self.name))
             around = tuple(k for k in range(array.ndim) if k not in self._axes)
             n = int(np.prod([array.shape[k] for k in around]))
-            here = array.mean(around, keepdims=True)
-            difference = here - mean
-            squares = squares + ((array - here) ** 2).sum(around, keepdims=True)
-            # Sums of two parts put together (Chan, Golub and LeVeque, 1983).
-            squares = squares + difference**2 * (count * n / (count + n))
-            mean = mean + difference * (n / (count + n))
+            with np.errstate(over="ignore", invalid="ignore"):  # which is looked for below
+                here = array.mean(around, keepdims=True)
+                difference = here - mean
+                squares = squares + ((array - here) ** 2).sum(around, keepdims=True)
+                # Sums of two parts put together (Chan, Golub and LeVeque, 1983).
+                squares = squares + difference**2 * (count * n / (count + n))
+                mean = mean + difference * (n / (count + n))
             count += n
         if not count:
             raise ValueError(f"{self.name}.adapt: the data yield no batch.")
         assert self.adapt_mean is not None and self.adapt_variance is not None
-        for parameter, values in ((self.adapt_mean, mean), (self.adapt_variance, squares / count)):
+        variance = np.asarray(squares / count)
+        if resolve_dtype(self.dtype or self.adapt_mean.dtype) == "float32":
+            self._warn_of_lost_digits(np.asarray(mean), variance)
+        for parameter, values in ((self.adapt_mean, mean), (self.adapt_variance, variance)):
             _set(parameter, np.asarray(values).reshape(parameter.shape))
+
+    def _warn_of_lost_digits(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        # What does not vary has a variance of rounding.
+        lost = np.abs(mean) > DIGITS * np.sqrt(variance)
+        lost &= np.sqrt(variance) > 1e-12 * np.abs(mean)
+        if lost.any():
+            place = tuple(np.argwhere(lost)[0])
+            where = f" at {[int(n) for n in place]}" if mean.size > 1 else ""
+            warnings.warn(
+                f"{self.name}.adapt: numbers of about {mean[place]:.3g} that differ by "
+                f"{np.sqrt(variance[place]):.3g}{where}, which float32 does not tell apart: "
+                f"subtract the mean in float64 before, or take dtype='float64'.",
+                stacklevel=3,
+            )
 
     def _built_for(self, array: np.ndarray) -> np.ndarray:
         """The samples as the layer takes them; it is built for them, if it was not."""
@@ -260,11 +286,11 @@ class Normalization(Layer):
 class _Values:
     """Begins a parameter with known values, rounded to no dtype before that of its model."""
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+    def __init__(self, what: str, values: np.ndarray) -> None:
+        self.what, self.values = what, values
 
     def __call__(self, shape: Any, dtype: Any) -> np.ndarray:
-        return self.values.astype(dtype).reshape(shape)
+        return _in_dtype(self.what, self.values, dtype).reshape(shape)
 
 
 def _values(parameter: Any) -> np.ndarray:
@@ -276,6 +302,22 @@ def _values(parameter: Any) -> np.ndarray:
 
 def _set(parameter: Any, values: np.ndarray) -> None:
     if parameter.arena is None:
-        parameter.initializer = _Values(values)
+        parameter.initializer = _Values(parameter.path, values)
     else:
-        parameter.assign(values)
+        parameter.assign(_in_dtype(parameter.path, values, parameter.dtype))
+
+
+def _in_dtype(what: str, values: np.ndarray, dtype: Any) -> np.ndarray:
+    """The values in a dtype.
+
+    Raises:
+        ValueError: if it does not hold them.
+    """
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{what} goes to {float(np.abs(values).max()):.3g}, which {np.dtype(dtype).name} does "
+            f"not hold: divide the data by a number first, or take dtype='float64'."
+        )
+    return found

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.normal import LONG, SHORT, SQUEEZE
+from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import exp, square

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpunn.backends import get_backend
+from gpunn.backends.compiled import expressions as compiled_expressions
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.expression import (
     COLUMNS,
@@ -259,6 +261,98 @@ any_expression = given(
 @settings(max_examples=150)
 def test_any_expression(expression: Expression, rows: int, columns: int, seed: int) -> None:
     compute(("numpy", "compiled"), expression, rows, columns, seed)
+
+
+@contextmanager
+def divided() -> Iterator[None]:
+    """Small matrices are shared out to threads, as large ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_expressions, "WORTH_THREADS", 1)
+        patch.setattr(compiled_expressions, "PIECE", 64)
+        compiled_expressions._encoded.cache_clear()
+        yield
+    compiled_expressions._encoded.cache_clear()
+
+
+def folded(expression: Expression, *functions: str) -> Expression:
+    """What is computed of rows or of the whole, folded too, beside numbers for each row."""
+    inputs = (ELEMENTS, ROWS, *expression.inputs)
+    steps = [
+        Instruction(s.function, tuple(k + 2 for k in s.operands), s.number)
+        for s in expression.instructions
+    ]
+    outputs = [Output(o.value + 2, o.accumulate) for o in expression.outputs]
+    found = Expression(expression.dtype, inputs, tuple(steps), ()).extents
+    sums = {k + len(inputs) for k, s in enumerate(steps) if s.function == "column_sum"}
+    whole = [k for k in range(len(found)) if found[k] == ELEMENTS and k not in sums][-2:]
+    of_rows = [k for k in range(len(found)) if found[k] == ROWS and k not in sums][-2:]
+    for number in (0, 1):  # a number for each row, and what is computed of one
+        steps.append(Instruction("subtract", (number, 1)))
+        outputs.append(Output(len(inputs) + len(steps) - 1, accumulate=True))
+    for function in functions:
+        for value in [*whole, *(of_rows if function == "column_sum" else [])]:
+            steps.append(Instruction(function, (value,)))
+            outputs.append(Output(len(inputs) + len(steps) - 1, accumulate=True))
+    return Expression(expression.dtype, inputs, tuple(steps), tuple(outputs))
+
+
+@given(
+    expression=expressions(),
+    rows=st.sampled_from([300, 2000]),
+    columns=st.sampled_from([1, 8, 31]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_any_expression_by_several_threads(
+    expression: Expression, rows: int, columns: int, seed: int
+) -> None:
+    """As large matrices are divided, in which a sum over rows is one thread's."""
+    with divided():
+        compute(("compiled",), folded(expression, "column_sum"), rows, columns, seed)
+
+
+@given(
+    expression=expressions(),
+    rows=st.sampled_from([2, 5]),
+    columns=st.sampled_from([MOST_COLUMNS + 1, 5000, 9000]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_any_expression_of_long_rows(
+    expression: Expression, rows: int, columns: int, seed: int
+) -> None:
+    """Which are cut into pieces: numbers for each row are beside sums of its pieces. By the
+    contract nothing is computed of such a sum."""
+    assume(not {s.function for s in expression.instructions} & {"column_sum", *ROW_FOLDS})
+    with divided():
+        compute(("compiled",), folded(expression, "row_sum", "row_max"), rows, columns, seed)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("size", [(1_000_000, 8), (3_000_000, 3), (70_000, 200)])
+def test_column_sums_of_large_matrices(backend: Backend, size: tuple[int, int]) -> None:
+    """Of whole numbers, so that they are exact in any order."""
+    rng = np.random.default_rng(4)
+    inputs = (ELEMENTS, ROWS, COLUMNS)
+    x, r, c = arrays = [
+        rng.integers(-1, 2, extent.shape(*size)).astype(np.float32) for extent in inputs
+    ]
+    steps = (
+        Instruction("multiply", (0, 2)), Instruction("add", (3, 1)), Instruction("square", (4,)),
+        Instruction("column_sum", (4,)), Instruction("column_sum", (5,)),
+        Instruction("column_sum", (1,)),
+    )  # fmt: skip
+    outputs = (Output(6), Output(7, accumulate=True), Output(8), Output(5))
+    expression = Expression("float32", inputs, steps, outputs)
+    made = [np.ones(expression.extents[o.value].shape(*size), np.float32) for o in outputs]
+    got = perform(backend, expression, size, arrays, made)
+    whole = x * c + r
+    squares = whole * whole
+    expected = (whole, squares, r)
+    for array, values, add in zip(got, expected, (0, 1, 0), strict=False):
+        exact = values.sum(0, dtype=np.float64, keepdims=True) + add
+        np.testing.assert_array_equal(array, exact.astype(np.float32))
+    np.testing.assert_array_equal(got[3], squares)
 
 
 @any_expression

@@ -1,0 +1,1 @@
+"""Numbers: the normal distribution, and moments of numbers of any size."""

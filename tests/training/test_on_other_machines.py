@@ -1,0 +1,44 @@
+"""What compares trainings passes with BLAS's kernels and the instruction sets of other machines.
+
+`make test` runs it as this machine is, with one thread of BLAS; each of these is another such run,
+in a process of its own. Each kernel of OpenBLAS, each instruction set and each number of threads
+occurs in one of the four.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpunn.backends.compiled import cpu_kernels
+
+ROOT = Path(__file__).parents[2]
+COMPARED = (
+    "tests/apps/web/test_wasm.py", "tests/backends/test_conditioning.py",
+    "tests/backends/test_numpy_programs.py", "tests/backends/test_parity.py",
+    "tests/layers/test_convolution.py", "tests/optimizers", "tests/references",
+    "tests/training/test_beside_keras.py", "tests/training/test_eager.py",
+    "tests/training/test_training_pairs.py", "tests/training/test_weighted_rows.py",
+)  # fmt: skip
+SETTINGS = [("Prescott", "baseline", 2), ("Zen", "avx2", 1), ("SkylakeX", "avx512", 2)]
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("core", "instructions", "threads"), SETTINGS)
+def test_trainings_compare_as_here(core: str, instructions: str, threads: int) -> None:
+    if cpu_kernels.why_not() is None and instructions not in cpu_kernels.available():
+        pytest.skip(f"this machine has no {instructions}, or it was not built for it")
+    settings = {
+        "OPENBLAS_CORETYPE": core, "GPUNN_INSTRUCTIONS": instructions,
+        "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *COMPARED],
+        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
