@@ -35,12 +35,15 @@ class Tensor(Operators):
         value: the numbers on the host; None inside a trace, but for eager steps.
         is_constant: whether the numbers are the same in each step.
         primitive, inputs, attributes: what computes it from what; None of a leaf.
+        trace: the number of the trace that it belongs to, if it belongs to one.
 
     >>> from gpunn import ops
     >>> t = ops.convert_to_tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> t.shape, t.dtype, float(ops.sum(t)), (t * 2)[0].tolist()
     ((2, 2), 'float32', 10.0, [2.0, 4.0])
     """
+
+    trace: int | None = None
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
 
 from .tensor import Tensor, leaf
+
+_numbers = itertools.count(1)
 
 
 @dataclass(eq=False)
@@ -52,6 +55,7 @@ class Trace:
         applied: what the layers applied in it give, in order.
         calls: their backward passes, in the order in which these were asked for.
         trains: whether these write the gradients of the layers' parameters.
+        number: tells it from others; its tensors have it too.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:
@@ -64,11 +68,14 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
+        self.number = next(_numbers)
         self._first: dict[tuple[Any, ...], Tensor] = {}
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         """A leaf: what it stands for is said later, or never."""
-        return leaf(shape, dtype)
+        t = leaf(shape, dtype)
+        self.take(t)
+        return t
 
     def stands_for(self, array: Array) -> Tensor:
         """A leaf for what an array holds in each step."""
@@ -115,16 +122,31 @@ class Trace:
 
     def made(self, t: Tensor) -> Tensor:
         """What stands for the result of an operation: of two that are the same, the first."""
-        made_of = [
+        self.take(t)
+        operands = [
             (x.dtype, x.shape, x.value.tobytes()) if x.value is not None and x.size <= 1 else id(x)
             for x in t.inputs
         ]
-        attributes = [(name, value, type(value)) for name, value in t.attributes.items()]
-        key = t.primitive, *made_of, *attributes
         try:
-            return self._first.setdefault(key, t)
+            attributes = [(name, _known_by(value)) for name, value in t.attributes.items()]
+            return self._first.setdefault((t.primitive, *operands, *attributes), t)
         except TypeError:  # an attribute that cannot be looked up
             return t
+
+    def take(self, t: Tensor) -> None:
+        """Let a tensor be one of this trace.
+
+        Raises:
+            ValueError: if it is made of one of another trace.
+        """
+        t.trace = self.number
+        for x in t.inputs:
+            if x.trace is not None and x.trace != self.number:
+                raise ValueError(
+                    f"A tensor of shape {x.shape} is of another call than the one it is used in: "
+                    f"it cannot be kept from call to call, nor be handed to another thread. "
+                    f"Compute it again, or keep it in a variable."
+                )
 
     def next_draw(self) -> int:
         """A number for a stream of random numbers, from 1 on, in the order of the calls."""
@@ -149,6 +171,20 @@ class _Active(threading.local):
 _active = _Active()
 
 
+def _known_by(value: Any) -> Any:
+    """What an attribute of an operation is known by: of objects their identity, and numbers are
+    told apart that are equal, as 1 and True, 0 and -0."""
+    if isinstance(value, (tuple, frozenset)):
+        return type(value), *map(_known_by, value)
+    if isinstance(value, float):
+        return type(value), value.hex()
+    if isinstance(value, (int, str, bytes, type(None), type(...))):
+        return type(value), value
+    if isinstance(value, (slice, list, dict, set, np.ndarray)):
+        raise TypeError(f"{value!r} may change.")
+    return id(value)
+
+
 def current() -> Trace | None:
     """The trace that this thread is in, if it is in one."""
     return _active.traces[-1] if _active.traces else None
@@ -158,7 +194,7 @@ class ShapeTrace(Trace):
     """A trace that only finds out shapes; where steps are eager, all numbers are 0 there."""
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
-        return self._with_zeros(leaf(shape, dtype))
+        return self._with_zeros(super().leaf(shape, dtype))
 
     def made(self, t: Tensor) -> Tensor:
         return self._with_zeros(super().made(t))

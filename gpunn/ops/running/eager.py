@@ -87,6 +87,7 @@ class EagerTrace(Trace):
         return t
 
     def made(self, t: Tensor) -> Tensor:
+        self.take(t)
         self.computed.compute(t)
         return t
 
