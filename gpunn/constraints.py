@@ -41,6 +41,7 @@ class Constraint(Formula):
     """
 
     kind = "constraint"
+    _not_watched = frozenset({"_on_arrays"})
     refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write apply(backend, w), which changes w in place"
     }
@@ -215,7 +216,12 @@ class FunctionConstraint(OfFunction, Constraint):
         if not callable(function):
             raise TypeError(f"function must be a function of weights; got {function!r}.")
         self.function = function
-        self._on_arrays = ArrayFunction(function, f"The constraint {self.function_name!r}")
+        self._on_arrays = ArrayFunction(
+            self._of_tensor, f"The constraint {self.function_name!r}", self
+        )
+
+    def _of_tensor(self, w: Any) -> Any:
+        return self.function(w)
 
     def __call__(self, w: Any) -> np.ndarray:
         w = np.asarray(w)

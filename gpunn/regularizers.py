@@ -29,7 +29,6 @@ from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
 from .ops.tensor import Tensor
 
-SETTINGS = (bool, int, float, str, type(None))  # attributes that a penalty is computed with
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 
 
@@ -55,6 +54,7 @@ class Regularizer(registry.Entry, HasFields):
     """
 
     kind = "regularizer"
+    _not_watched = frozenset({"_on_arrays"})
     stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: ClassVar[tuple[float, float] | None] = None
     """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
@@ -74,13 +74,6 @@ class Regularizer(registry.Entry, HasFields):
     def gradient(self, x: Any) -> Any:
         """Its derivative by each of the weights."""
         raise TypeError(f"{type(self).__name__} must define gradient(x).")
-
-    @property
-    def numbers(self) -> tuple[Any, ...]:
-        """The attributes that a trace of ``__call__`` has read, or may have."""
-        if not self.has_call:
-            return ()
-        return tuple((n, value) for n, value in vars(self).items() if isinstance(value, SETTINGS))
 
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
         """The penalty of ``w``; its derivative is added to ``gradient``, if that is given."""
@@ -104,14 +97,12 @@ def _traced_penalty(self: Any, backend: Backend, w: Array, gradient: Array | Non
 
 
 def _on_arrays(regularizer: Any) -> ArrayFunction:
-    """The function that a regularizer is with the numbers that it has now."""
-    made: dict[Any, ArrayFunction] = vars(regularizer).setdefault("_made", {})
-    numbers = regularizer.numbers
-    if numbers not in made:
-        made.clear()
-        name = getattr(regularizer, "function_name", type(regularizer).__name__)
-        made[numbers] = ArrayFunction(regularizer.__call__, f"The regularizer {name!r}")
-    return made[numbers]
+    """The function of arrays that a regularizer is."""
+    name = getattr(regularizer, "function_name", type(regularizer).__name__)
+    found: ArrayFunction = vars(regularizer).setdefault(
+        "_on_arrays", ArrayFunction(regularizer, f"The regularizer {name!r}", regularizer)
+    )
+    return found
 
 
 def check_factor(name: str, value: Any) -> float:

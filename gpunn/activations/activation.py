@@ -37,6 +37,8 @@ class Activation(Formula):
     """
 
     kind = "activation"
+    made_anew = True
+    _not_watched = frozenset({"_on_arrays"})
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("call", "__call__"),
         "write a function of tensors, in terms of gpunn.ops, or forward(backend, x, out) and "
@@ -134,7 +136,7 @@ class FunctionActivation(OfFunction, Activation):
         if not callable(function):
             raise TypeError(f"function must be a function of a tensor; got {function!r}.")
         self.function = function
-        self._on_arrays = ArrayFunction(function, f"The activation {self.__name__!r}")
+        self._on_arrays = ArrayFunction(self.on_tensor, f"The activation {self.__name__!r}", self)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         self._on_arrays.forward(backend, [x], out)

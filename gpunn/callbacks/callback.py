@@ -59,6 +59,8 @@ class Callback(Entry):
     """
 
     kind = "callback"
+    _changes_by_itself = True
+    _not_watched = frozenset({"model", "params", "together"})
     takes_methods = True
     # Without a type: only what has one is an argument of a constructor to type checkers.
     model = cast("Any", None)

@@ -79,6 +79,18 @@ def field(
     return _Field(default, check, kw_only and not placed, managed, attribute)
 
 
+def made_anew_with(entry: Any, name: str, value: Any) -> bool:
+    """Make an object of a class that is `made_anew` with another argument, if ``name`` is one that
+    a field declares, and the object was made; whether it was."""
+    fields: dict[str, _Field] = getattr(type(entry).__init__, "fields", {})
+    if name not in fields or "_is_made" not in vars(entry):
+        return False
+    arguments = {name: getattr(entry, of.attribute or name) for name, of in fields.items()}
+    made = type(entry)(**{**arguments, name: value})
+    object.__setattr__(entry, "__dict__", vars(made))  # at once, whoever interrupts
+    return True
+
+
 @dataclass_transform(field_specifiers=(field,))
 class HasFields:
     """Second base of a kind whose annotated attributes are arguments: for type checkers."""
@@ -137,6 +149,8 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
                 setattr(self, of.attribute or name, value)
         if hasattr(self, "__post_init__"):
             self.__post_init__()
+        if getattr(cls, "made_anew", False):
+            vars(self)["_is_made"] = True
 
     names = {
         name: name if of.default is Parameter.empty else f"{name}=fields[{name!r}].default"

@@ -7,6 +7,7 @@ enrol every entry, and loading a saved model all read this one table.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from . import overrides
-from .fields import add_constructor
+from .fields import add_constructor, made_anew_with
 from .names import closest, snake_case
 from .overrides import is_framework
 from .signatures import signature
@@ -32,6 +33,10 @@ _of_functions: dict[str, type] = {}  # by kind, the class that makes a part of a
 # Classes by kind and name that only the work in this context knows, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
+_changes = itertools.count(1)
+
+last_change = 0
+"""Another number than before as soon as an attribute of any part was set."""
 
 
 class Entry:
@@ -55,6 +60,13 @@ class Entry:
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_methods = False
     """True where methods may be set on an object, too."""
+    made_anew = False
+    """True where the constructor derives more from its arguments: to set the attribute of one later
+    is to make the object anew."""
+    _changes_by_itself = False
+    """True where attributes change by themselves whenever something is done with an object."""
+    _not_watched: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that `held` leaves out: those that are there for the framework alone."""
     has_call = False
     """True for a class that writes `call` on tensors: that is traced and differentiated."""
     of_functions = False
@@ -88,7 +100,20 @@ class Entry:
     def __setattr__(self, name: str, value: Any) -> None:
         if callable(value):
             overrides.check_object(self, name)
-        super().__setattr__(name, value)
+        _note_change()  # also before it: an interrupt may come in between
+        if not (self.made_anew and made_anew_with(self, name, value)):
+            super().__setattr__(name, value)
+        _note_change()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        _note_change()
+
+    def _watched(self) -> Mapping[str, Any]:
+        """What it computes may depend on: a program that was made with it is made anew where some
+        of this has changed. Its attributes, as a rule."""
+        entries = list(vars(self).items())  # at once: other threads may set some
+        return {name: x for name, x in entries if name not in self._not_watched}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal object, as values that JSON can hold."""
@@ -101,6 +126,12 @@ class Entry:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
+
+
+def _note_change() -> None:
+    """Say that an attribute of a part was set, once it was."""
+    global last_change
+    last_change = next(_changes)
 
 
 @contextmanager

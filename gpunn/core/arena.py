@@ -150,7 +150,7 @@ class Parameter(Operators):
     def treatment(self) -> tuple[Any, ...]:
         """How it is trained. Programs that were made for another treatment are no longer valid."""
         limits = getattr(self.constraint, "parameters", None)
-        penalty = self.regularizer, self.coefficients, getattr(self.regularizer, "numbers", ())
+        penalty = self.regularizer, self.coefficients
         return (self.trainable, self.multiplier, self.decay, *penalty, self.constraint, limits)
 
     @property

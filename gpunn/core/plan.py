@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
 
-from .arena import Parameter
+from .arena import Arena, Parameter
 
-SETTINGS = (bool, int, float, str, tuple, np.generic)
 INPUT = -1  # the node number of the model's input; further inputs are -2, -3, ...
 
 
@@ -38,6 +35,7 @@ class Node:
             floats of the model. Empty: all as floats.
         dtype: of the output, likewise.
         integers: how many integers a sample has beside the output: those of a call that gives both.
+        parts: the shapes of one sample of each of several outputs, which lie one behind the other.
     """
 
     layer: Any
@@ -53,6 +51,7 @@ class Node:
     def reads_as(self, k: int) -> str | None:
         """What it reads its source of this number as."""
         return self.reads[k] if self.reads else None
+    parts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass
@@ -207,6 +206,15 @@ class Plan:
         return any(node.layer.has_call for node in self.nodes)
 
     @property
+    def read(self) -> list[Any]:
+        """What programs of it are made with: its layers, and what they are called with."""
+        given = [node.given for node in self.nodes if node.given is not None]
+        return [
+            *(node.layer for node in self.nodes),
+            *(arguments for call in given for arguments in (call.args, call.kwargs)),
+        ]
+
+    @property
     def formulas(self) -> list[Any]:
         """Its layers and their activations. What a user's `call` finds under that name may be any
         function: then it is a part of the call."""
@@ -231,15 +239,28 @@ class Plan:
         return found
 
 
-def settings_of(formulas: Iterable[Any]) -> list[tuple[str, Any]]:
-    """The attributes of layers and formulas that programs are made with: numbers, flags, names
-    and functions. The learning rate is none: the control block has it."""
-    return [
-        (name, value)
-        for formula in formulas
-        for name, value in vars(formula).items()
-        if (isinstance(value, SETTINGS) or callable(value)) and name != "_learning_rate"
-    ]
+def check_unchanged(plan: Plan, arena: Arena) -> None:
+    """Refuse a plan whose layers are others than when it was made.
+
+    Raises:
+        ValueError: naming what has changed.
+    """
+    held = {id(p): path for path, p in plan.parameters.items()}
+    known = set(map(id, arena.parameters))
+    names = ", ".join(path for key, path in held.items() if key not in known)
+    if names or len(held) != len(known):
+        raise ValueError(
+            f"The model has other layers than when it was built: {names or 'some are gone'}. A "
+            f"layer with weights cannot be put in the place of another there. Make a new model, "
+            f"or give the layer that is there other weights, by set_weights."
+        )
+    penalized = {id(getattr(node.layer, "penalizes", None)) for node in plan.nodes}
+    for node in plan.nodes:
+        if node.layer.activity_regularizer is not None and id(node.layer) not in penalized:
+            raise ValueError(
+                f"{node.name} was given an activity_regularizer after the model was built. Give "
+                f"it to the constructor of the layer."
+            )
 
 
 @dataclass(eq=False)
@@ -265,7 +286,7 @@ class Call:
         precision: what products of float32 may round their factors to, or None.
         control: the control block: counters of the random streams.
         seed, stream: key and number of this call's random stream.
-        given: as of `Node`.
+        given, parts: as of `Node`.
         adds_loss: whether there is a loss of the layer's own.
         loss: that loss (1,), to be written by the forward pass.
         loss_scale: what the backward pass multiplies the gradient of that loss by.
@@ -283,6 +304,7 @@ class Call:
     seed: int = 0
     stream: int = 0
     given: Any = None
+    parts: tuple[tuple[int, ...], ...] = ()
     adds_loss: bool = False
     loss: Array = None
     loss_scale: float = 1.0

@@ -106,7 +106,7 @@ class Workspace:
             call = Call(
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
-                node.given, loss_scale=loss_scale, assigns=assigns,
+                node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))

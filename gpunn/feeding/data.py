@@ -214,7 +214,8 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
             f"they must be as many."
         )
     if target.any_shape:
-        loss.target_sample, loss.output_sample = shape[1:], target.output_shape
+        if (loss.target_sample, loss.output_sample) != (shape[1:], target.output_shape):
+            loss.target_sample, loss.output_sample = shape[1:], target.output_shape
         check_finite(backend, array, spec.dtype, name)
         check_exact(backend, array, spec.dtype, name)
         return array, False

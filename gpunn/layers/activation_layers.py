@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn import activations
 from gpunn.common.arguments import optional
@@ -22,7 +22,27 @@ def _check_slope(name: str, value: Any) -> Any:
     return value
 
 
-class ReLU(ActivationLayer):
+class _OfArguments(ActivationLayer):
+    """One whose activation follows from arguments of the layer, also from those set later.
+
+    Attributes:
+        curve: the arguments.
+    """
+
+    abstract = True
+    curve: ClassVar[tuple[str, ...]]
+
+    def made(self) -> activations.Activation:
+        """The activation."""
+        raise TypeError(f"{type(self).__name__} must define made().")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in self.curve and "activation" in vars(self):
+            self.activation = self.made()
+
+
+class ReLU(_OfArguments):
     """`gpunn.activations.Relu` as a layer, its arguments in Keras's order for layers.
 
     Args:
@@ -40,12 +60,17 @@ class ReLU(ActivationLayer):
     negative_slope: float = field(default=0.0, check=_check_slope)
     threshold: float = field(default=0.0, check=_check_slope)
 
+    curve = ("max_value", "negative_slope", "threshold")
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.activation = activations.Relu(self.negative_slope, self.max_value, self.threshold)
+        self.activation = self.made()
+
+    def made(self) -> activations.Activation:
+        return activations.Relu(self.negative_slope, self.max_value, self.threshold)
 
 
-class LeakyReLU(ActivationLayer):
+class LeakyReLU(_OfArguments):
     """f(x) = x for x > 0, negative_slope x below (Maas, Hannun and Ng, 2013).
 
     Args:
@@ -62,14 +87,19 @@ class LeakyReLU(ActivationLayer):
         default=None, check=optional(_check_slope), kw_only=True, attribute="_alpha"
     )
 
+    curve = ("negative_slope",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if (alpha := vars(self).pop("_alpha")) is not None:
             self.negative_slope = alpha
-        self.activation = activations.LeakyRelu(self.negative_slope)
+        self.activation = self.made()
+
+    def made(self) -> activations.Activation:
+        return activations.LeakyRelu(self.negative_slope)
 
 
-class ELU(ActivationLayer):
+class ELU(_OfArguments):
     """f(x) = x for x > 0, alpha (exp(x) - 1) below (Clevert et al., 2015).
 
     >>> ELU(alpha=2)([[-1e4, 5.0]]).tolist()
@@ -80,12 +110,17 @@ class ELU(ActivationLayer):
 
     alpha: float = field(default=1.0)
 
+    curve = ("alpha",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.activation = activations.Elu(self.alpha)
+        self.activation = self.made()
+
+    def made(self) -> activations.Activation:
+        return activations.Elu(self.alpha)
 
 
-class Softmax(ActivationLayer):
+class Softmax(_OfArguments):
     """exp(x_i) / sum_j exp(x_j) along an axis, or several.
 
     Args:
@@ -100,10 +135,15 @@ class Softmax(ActivationLayer):
 
     axis: int | Sequence[int] = field(default=-1)
 
+    curve = ("axis",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.activation = activations.Softmax(self.axis)
-        self.axis = self.activation.axis
+        self.activation = made = activations.Softmax(self.axis)
+        self.axis = made.axis
+
+    def made(self) -> activations.Activation:
+        return activations.Softmax(self.axis)
 
     def build(self, input_shape: Shape) -> None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)

@@ -12,6 +12,7 @@ from gpunn.common.config import resolve_dtype
 from gpunn.common.registry import is_own
 from gpunn.common.signatures import signature
 from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
+from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.given import Given, Place, with_tensors
@@ -72,6 +73,11 @@ class Applicable(Holder, GraphOperation):
     is_view: Any
     _training_calls: Iterator[int]
     _outputs_known: list[Any]
+
+    @property
+    def call_name(self) -> str:
+        """What messages call its `call`."""
+        return f"{self.name}.call"
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output (batch or None, ...): of `call`, if there is one, else the input's,
@@ -153,14 +159,19 @@ class Applicable(Holder, GraphOperation):
         """The shapes of one sample of what a `call` gives, and their form; the layer is built."""
         call = given or self.given_for(len(shapes))
         kinds = [(tuple(shape), dtype_of(shape)) for shape in shapes]
-        for known, of, found in self._outputs_known:
+        stale = None
+        for entry in self._outputs_known:
+            known, of, found, settings = entry
             if of == kinds and known.is_like(call):
-                return found
+                if settings.are_same() or settings == Settings([self]):
+                    return found
+                stale = entry
         self.build_for(shapes, call)
         dtype = resolve_dtype(self.dtype)
         made: tuple[list[Sample], Given] = traced.outputs_of(self, call, shapes, dtype)
         self.name_parameters()
-        self._outputs_known.append((call, kinds, made))
+        others = [entry for entry in self._outputs_known if entry is not stale]
+        self._outputs_known = [*others, (call, kinds, made, Settings([self]))]
         return made
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> Sample:
@@ -270,13 +281,13 @@ class Applicable(Holder, GraphOperation):
         rows = Rows.of(outputs)
         node = Node(
             self, tuple(sources), rows.shape, name, training, given, reads, rows.dtype,
-            rows.integers,
+            rows.integers, tuple(outputs) if len(outputs) > 1 else (),
         )  # fmt: skip
         nodes.append(node)
         if self.activity_regularizer is not None:
             if len(outputs) > 1:
                 raise ValueError(f"{self.name}: activity_regularizer is for layers of one output.")
-            penalty = ActivityPenalty(f"{self.name}_penalty", self.activity_regularizer)
+            penalty = ActivityPenalty(self)
             name = f"{name}/activity_regularizer"
             read = node.dtype
             nodes.append(
@@ -407,12 +418,12 @@ class ActivityPenalty(_Addition):
 
     has_call = reads_integers = True
 
-    def __init__(self, name: str, regularizer: Any) -> None:
-        super().__init__(name)
-        self.regularizer = regularizer
+    def __init__(self, layer: Applicable) -> None:
+        super().__init__(f"{layer.name}_penalty")
+        self.penalizes = layer
 
     def call(self, x: Any) -> Any:
-        return traced.penalized(x, self.regularizer)
+        return traced.penalized(x, self.penalizes.activity_regularizer)
 
 
 def _alone(x: Any, more: Any = None, training: Any = None) -> tuple[Any, Any, Any]:

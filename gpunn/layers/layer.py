@@ -70,7 +70,7 @@ class Layer(Applicable, registry.Entry, HasFields):
             0; "lecun" is 1 / sqrt(fan-in of its kernel), so that units with many inputs
             learn as fast as others (LeCun, 1993; in Haykin, "Neural Networks and Learning
             Machines", 2009, section 4.6). May be set at any time; takes effect at the
-            next fit.
+            next fit or epoch.
 
     >>> import gpunn
     >>> class _Double(gpunn.layers.Layer):
@@ -95,6 +95,10 @@ class Layer(Applicable, registry.Entry, HasFields):
         "inherits one that does",
     }
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
+    _not_watched = frozenset(
+        {"_parameters", "_training_calls", "_outputs_known", "_declares", "_added", "_may_add"}
+        | {"applications", "built", "input_shape"}
+    )
     reshapes = False
     """True for a layer that never does more than give its input another shape."""
 

@@ -62,6 +62,8 @@ class Operation(Layer):
     """
 
     abstract = True  # not an entry to look up: a graph says which operations it has
+    # Its arguments are copies, which nobody else has.
+    _not_watched = Layer._not_watched | {"arguments", "options", "several", "_known"}
     takes_list = True
     by_operator = True
     reads_integers = True

@@ -8,14 +8,17 @@ operations of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.config import runs_eagerly
+from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.given import Given, Place
@@ -44,7 +47,9 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
     given = signature(layer.call).bind_partial(*args, **kwargs).arguments
     if takes_training(layer) and "training" not in given:
         options.setdefault("training", training)
-    return layer.call(*args, **options)
+    call = partial(layer.call, *args, **options)
+    is_part = isinstance(layer, Entry)  # else one of our own, which changes nothing
+    return noted(layer, layer.call_name, call) if is_part else call()
 
 
 def is_traced(x: Any) -> bool:
@@ -102,7 +107,8 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
         l1, l2 = regularizer.coefficients
         penalty = l1 * ops.sum(ops.abs(y)) + l2 * ops.sum(ops.square(y))
     else:
-        penalty = regularizer(y)
+        name = getattr(regularizer, "function_name", type(regularizer).__name__)
+        penalty = noted(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
     add_loss(penalty / y.shape[0])
     return y
 
@@ -121,7 +127,7 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], Given]:
     if tensors and form.filled(tensors) == ((y,), {}) and not _has_others(whole):
         return [convert(t) for t in tensors], form
     raise TypeError(
-        f"{layer.name}.call must return a tensor, or a list, tuple or dictionary of tensors; got "
+        f"{layer.call_name} must return a tensor, or a list, tuple or dictionary of tensors; got "
         f"{y!r}."
     )
 
@@ -173,7 +179,7 @@ def outputs_of(
     for two, three in zip(*found, strict=True):
         if two[:1] != (2,) or three[:1] != (3,) or two[1:] != three[1:]:
             raise ValueError(
-                f"{layer.name}.call: a result with one entry for each sample is expected; got the "
+                f"{layer.call_name}: a result with one entry for each sample is expected; got the "
                 f"shapes {two} for 2 samples and {three} for 3. What has none is no output; a "
                 f"loss is added by self.add_loss(value)."
             )
@@ -187,7 +193,7 @@ def _check_held(layer: Any, trace: Trace) -> None:
     for p in [*trace.parameters, *(p for inner in applied for p in inner.own_parameters)]:
         if id(p) not in held:
             raise ValueError(
-                f"{layer.name}.call uses the weight {p.path!r} of a layer that is no attribute of "
+                f"{layer.call_name} uses the weight {p.path!r} of a layer that is no attribute of "
                 f"{layer.name}: it would not be trained. Make the layer in __init__, and keep it "
                 f"as an attribute, in a list or in a dictionary."
             )
@@ -227,6 +233,8 @@ class TracedCall:
             else:
                 y = self._function(*args)
             outputs, dtype = results(layer, y)[0], call.y.dtype.name
+            self._check_outputs(outputs)
+            self._check_weights()
             self._y, self._integers = outputs[0], None
             if len(outputs) > 1:
                 rows = [ops.reshape(t, (call.batch, -1)) for t in outputs]
@@ -238,6 +246,37 @@ class TracedCall:
             self._y = convert(self._y, dtype)
             terms = [convert(term, call.dtype) for term in trace.losses]
             self._loss = sum(terms[1:], terms[0]) if terms else None
+
+    def _check_outputs(self, outputs: Sequence[Tensor]) -> None:
+        """Refuse outputs of other shapes and kinds than those that the model was built for."""
+        call = self._call
+        built = call.parts or (sample_of(call.y.shape[1:], call.y.dtype.name),)
+        made = [sample_of(t.shape[1:], t.dtype) for t in outputs]
+        if not call.parts and dtype_of(built[0]) is None:
+            made = [tuple(sample) for sample in made]  # integers become floats there
+        same = [(tuple(s), dtype_of(s)) for s in made] == [(tuple(s), dtype_of(s)) for s in built]
+        if not same or any(t.shape[:1] != (call.batch,) for t in outputs):
+            now = ", ".join(f"{t.shape} of {t.dtype}" for t in outputs)
+            before = ", ".join(f"{tuple(s)} of {dtype_of(s) or call.dtype}" for s in built)
+            raise ValueError(
+                f"{call.layer.call_name} gives the shapes {now} for {call.batch} samples, but gave "
+                f"{before} for each when the model was built. Build a new model for what has "
+                f"changed."
+            )
+
+    def _check_weights(self) -> None:
+        """Refuse weights that do not lie beside those of the model: no step would train them."""
+        layer = self._call.layer
+        applied = [y.attributes["layer"] for y in self._trace.applied]
+        used = [*self._trace.parameters, *(p for inner in applied for p in inner.own_parameters)]
+        known = next((p.arena for p in layer.weights if p.arena is not None), None)
+        others = ", ".join(dict.fromkeys(p.path for p in used if p.arena is not known))
+        if others or (used and known is None):
+            raise ValueError(
+                f"{layer.call_name} uses weights that were made after the model was built "
+                f"({others}): no step would train them. Make all layers in the constructor, and "
+                f"apply each of them whatever `training` says; or make a new model."
+            )
 
     def forward(self, call: Call) -> None:
         """Write ``call.y`` from ``call.xs``, ``call.loss``, and what is assigned to parameters."""

@@ -72,6 +72,7 @@ class Loss(Formula):
     """
 
     kind = "loss"
+    _not_watched = frozenset({"on_arrays"})
     refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(y_true, y_pred), in terms of gpunn.ops, or forward(backend, "
         "y_true, y_pred, values) and backward(backend, y_true, y_pred, gradient)",

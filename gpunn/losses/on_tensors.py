@@ -28,7 +28,7 @@ from gpunn.ops.trace import trace_of
 
 def on_arrays(loss: Any) -> ArrayFunction:
     """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
-    return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}")
+    return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}", loss)
 
 
 def add_up(loss: Any, backend: Backend, given: Any) -> None:

@@ -60,6 +60,7 @@ class Metric(Formula):
     """
 
     kind = "metric"
+    _not_watched = frozenset({"_state", "_of_samples", "_of_steps"})
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("update_state", "result", "stateless_update_state", "stateless_result"),
@@ -282,8 +283,8 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
         self.fn = fn
         self.options = kwargs
         what = f"The metric {self.name!r}"
-        self._of_samples = ArrayFunction(self._means, what)
-        self._of_steps = ArrayFunction(partial(self._means, of_steps=True), what)
+        self._of_samples = ArrayFunction(self._means, what, self)
+        self._of_steps = ArrayFunction(partial(self._means, of_steps=True), what, self)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         self.output_sample = output_shape

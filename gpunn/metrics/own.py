@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.signatures import signature
+from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.computation import Target
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
@@ -81,7 +83,8 @@ def _update(metric: Any, given: list[Tensor]) -> None:
             f"argument sample_weight."
         )
     options = {"sample_weight": given[2]} if len(given) > 2 else {}
-    metric.update_state(given[0], given[1], **options)
+    update = partial(metric.update_state, given[0], given[1], **options)
+    noted(metric, f"The metric {metric.name!r}", update)
 
 
 def compute(metric: Any, state: np.ndarray) -> float:

@@ -37,6 +37,7 @@ class PredictingModel(CompilableModel):
 
     abstract = True  # not an entry to look up
     not_copied = CompilableModel.not_copied | {"_last_predictor"}
+    _not_watched = CompilableModel._not_watched | {"_added", "_training_calls", "_predictions"}
 
     def _reset(self) -> None:
         super()._reset()
@@ -133,7 +134,7 @@ class PredictingModel(CompilableModel):
         assert self.plan is not None
         number = next(self._training_calls)
         bound = self.plan, self.backend, self.dtype, xs
-        self._predictor()  # the parameters are the model's now
+        self._predictor().look()  # the parameters are the model's now
         assert self._arena is not None
         outputs, self._added = self._arena.access.read(
             lambda: run_once(*bound, True, number, self._seed)

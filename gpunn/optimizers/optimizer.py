@@ -87,6 +87,7 @@ class Optimizer(Formula):
     """
 
     kind = "optimizer"
+    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose"})
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -188,6 +189,14 @@ class Optimizer(Formula):
             self._control.set_learning_rate(self.learning_rate)
         if (arena := state.get("_loose")) is not None:
             self._slots = weakref.ref(arena), arena.slots
+
+    def _watched(self) -> Mapping[str, Any]:
+        """Its attributes, without a learning rate that is a number: the control block has it."""
+        return {
+            name: value
+            for name, value in super()._watched().items()
+            if name != "_learning_rate" or self.schedules
+        }
 
     @property
     def fixed_learning_rate(self) -> float | None:

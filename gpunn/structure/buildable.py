@@ -30,6 +30,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     """The part of a `Model` that makes its plan and its parameters; arguments as there."""
 
     kind = "model"
+    _changes_by_itself = True
+    _not_watched = frozenset(
+        {"name", "dtype_given", "applications", "_backend", "_seed", "_body", "_preparing"}
+        | {"_trains", "_plan", "_arena", "_graph", "_copied", "_trainable"}
+    )
     takes_methods = True  # such as `fit`: a method set on the object is the one that is called
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -103,6 +108,12 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_copied": self._copied or self._plan is not None}
+
+    def _watched(self) -> Mapping[str, Any]:
+        """Its layers; of a model with a call of its own all that this may read."""
+        if self.has_call:
+            return super()._watched()
+        return {str(number): layer for number, layer in enumerate(self.layers)}
 
     @property
     def layers(self) -> list[Any]:

@@ -6,11 +6,13 @@ A model whose class writes ``call`` is a graph of one layer, `ModelCall`, which 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
+from gpunn.core.settings import noted
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
@@ -35,6 +37,7 @@ class ModelCall(Layer):
 
     abstract = True  # not an entry to look up
     reads_integers = True
+    _not_watched = Layer._not_watched | {"form", "building", "_output_form"}
 
     def __init__(self, model: Any) -> None:
         super().__init__(name="call")
@@ -44,6 +47,10 @@ class ModelCall(Layer):
         self._builds = replaces(type(model), "build")
         self.built = not self._builds
         self.building = False  # whether the model's own build is being called
+
+    @property
+    def call_name(self) -> str:
+        return f"{self.model.name}.call"
 
     def attributes_inside(self) -> Iterator[tuple[str, Any]]:
         return self.model.attributes_inside()
@@ -66,7 +73,9 @@ class ModelCall(Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         given = self._packed(x)
-        y = self.model.call(given, **({"training": training} if takes_training(self.model) else {}))
+        options = {"training": training} if takes_training(self.model) else {}
+        call = partial(self.model.call, given, **options)
+        y = noted(self.model, self.call_name, call)
         self._output_form = Form.of(y)
         return y
 

@@ -34,6 +34,11 @@ class CompilableModel(Structure):
     """`Structure` with `compile` and the `Trainer` that it leads to."""
 
     abstract = True  # not an entry to look up
+    _not_watched = Structure._not_watched | {
+        "stop_training", "stop_evaluating", "stop_predicting", "resume_from", "history",
+        "trained_on", "optimizer", "loss", "matmul_precision", "_eager", "_warned", "_noted",
+        "_compiled", "_asked", "_last_predictor", "_trainer", "_kept_training",
+    }  # fmt: skip
     stop_training = stop_evaluating = stop_predicting = False
     """Set by callbacks; looked at after every batch and epoch."""
     resume_from: tuple[int, int] | None = None
@@ -198,8 +203,7 @@ class CompilableModel(Structure):
                 self._take_parameters(plan)
                 trainer = self._trainer = self._trainer or self._new_trainer()
                 self._take_kept_training(trainer)
-                trainer.refresh()
-                trainer.follow_settings()
+                trainer.look()
         if not self._noted:
             self._noted = True
             for note in (*constant_outputs(plan), *(n for h in trainer.heads for n in h.notes)):

@@ -26,8 +26,8 @@ from .trainer import Trainer
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
 
-Piece = tuple[Program | Rows, int, int]
-"""A program, or a batch from the host; the number of steps; the number of rows in a step."""
+Piece = tuple[Callable[[], Program] | Rows, int, int]
+"""What gives a program, or a batch from the host; the number of steps; of rows in a step."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -148,7 +148,7 @@ class Feed:
             source, order, stop = self._bring(programs, self.data, self._order)
             size = min(self.batch_size, stop - self.position)
             steps = int(min((stop - self.position) // size, left))
-            yield programs.program(size, source, order), steps, size
+            yield partial(programs.program, size, source, order), steps, size
             self.position += steps * size
             left -= steps
         if self.position >= rows:
@@ -211,7 +211,7 @@ class Feed:
     def at_work(self, programs: Programs) -> Iterator[None]:
         """A ``with`` block around epochs, between which no user code runs: what an epoch needs is
         prepared once for all of them. Outside of such a block `run` enters one."""
-        self.trainer.follow_settings()
+        self._follow(programs)
         with self.trainer.backend.session(), programs.room(self.batch_size, self):
             self._at_work = True
             try:
@@ -219,10 +219,17 @@ class Feed:
             finally:
                 self._at_work = False
 
+    def _follow(self, programs: Programs) -> bool:
+        """See to it that programs are those of what parts hold now; whether others are needed."""
+        self.trainer.look()
+        return programs.follow()
+
     def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         """Run one epoch; returns the number of steps."""
         for array, name in self._mapped:
             check_file(array, name)
+        if self._at_work and not self.trainer.is_simple:
+            self._follow(programs)
         with nullcontext() if self._at_work else self.at_work(programs):
             try:
                 return self._run(programs, callbacks, first_batch, model)
@@ -236,8 +243,9 @@ class Feed:
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
-        batch = first_batch
-        for program, steps, size in self.epoch(programs, self.left(first_batch)):
+        batch, called = first_batch, False  # whether code of a user's has run since the last step
+        for piece, steps, size in self.epoch(programs, self.left(first_batch)):
+            program = None
             while steps > 0:
                 until = next_watched(batch)
                 watched = until == batch
@@ -248,11 +256,15 @@ class Feed:
                 started = time.perf_counter()
                 if watched:
                     begin(batch, {})
-                if isinstance(program, Rows):
-                    programs.run_batch(program)
+                if watched or called or isinstance(piece, Rows):
+                    program = None if self._follow(programs) else program
+                if isinstance(piece, Rows):
+                    programs.run_batch(piece)
                 else:
+                    program = program or piece()
                     programs.run(program, now)
                 batch, steps, done = batch + now, steps - now, done + now * size
+                called = watched or progress
                 if watched:
                     end(batch - 1, programs.logs())
                 else:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations
+from gpunn import metrics as metrics_module
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.shared.precision import usable
 from gpunn.common.overrides import replaces
@@ -43,6 +44,7 @@ class Objective:
             with the sum of the penalties on weights, and with the sum that shows a bad batch.
         rows_at: where the number of rows is in the totals.
         zeros: what the totals begin with.
+        version: another number than before as soon as programs are no longer valid.
         traceable: whether all layers and formulas are the framework's own, see
             `Backend.program`.
     """
@@ -58,6 +60,7 @@ class Objective:
     loss_weights: InitVar[Sequence[float] | None] = None
 
     traceable = False
+    version = 0
 
     def __post_init__(
         self,
@@ -65,24 +68,55 @@ class Objective:
         weighted_metrics: Sequence[list[Any]],
         loss_weights: Sequence[float] | None,
     ) -> None:
-        plan, arena, spec = self.plan, self.arena, self.spec
-        self.backend: Backend = arena.backend
-        self.precision = usable(self.precision, self.backend, spec.dtype)
-        self.heads = make_heads(plan, spec, metrics, weighted_metrics, loss_weights)
-        losses = {head.number: head.loss for head in self.heads}
-        shown = {h.number for h in self.heads if any(m.metric.has_call for m in h.measures)}
+        self.backend: Backend = self.arena.backend
+        self.precision = usable(self.precision, self.backend, self.spec.dtype)
+        self.losses = [target.loss for target in self.spec.targets]
+        self._measured = _made(metrics), _made(weighted_metrics), loss_weights
+        self._match()
+
+    def _match(self) -> None:
+        """Find out how losses and metrics read the outputs. Again where a part has changed.
+
+        Raises:
+            ValueError: if they do not belong together, or if what is summed up has changed.
+        """
         targets = [
-            replace(t, loss=losses.get(k), exact=k in shown) for k, t in enumerate(spec.targets)
+            replace(target, loss=loss)
+            for target, loss in zip(self.spec.targets, self.losses, strict=True)
+        ]
+        spec = replace(self.spec, targets=tuple(targets))
+        heads = make_heads(self.plan, spec, *self._measured)
+        self._check_sums(heads)
+        self.heads = heads
+        used = {head.number: head.loss for head in heads}
+        shown = {h.number for h in heads if any(m.metric.has_call for m in h.measures)}
+        targets = [
+            replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)
         ]
         self.spec = replace(spec, targets=tuple(targets))
-        self.replaced = {plan.outputs[h.number]: activations.linear for h in self.heads if h.fused}
-        self.separate_total = len(self.heads) != 1 or self.heads[0].weight != 1.0
-        self.rows_at = self.heads[0].at + 1 if self.heads else 0
-        end = self.heads[-1].end if self.heads else 1
+        outputs = self.plan.outputs
+        self.replaced = {outputs[h.number]: activations.linear for h in heads if h.fused}
+        self.separate_total = len(heads) != 1 or heads[0].weight != 1.0
+        self.rows_at = heads[0].at + 1 if heads else 0
+        end = heads[-1].end if heads else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        used = [m.metric for head in self.heads for m in head.measures]
-        self.own_resets = [m.reset_state for m in used if replaces(type(m), "reset_state")]
-        self.formulas: list[Any] = [*losses.values(), self.optimizer, *used, *plan.formulas]
+        metrics = [m.metric for head in heads for m in head.measures]
+        self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
+        self.formulas: list[Any] = [
+            *used.values(), self.optimizer, *metrics, *self.plan.formulas
+        ]  # fmt: skip
+        vars(self).pop("measures", None)
+
+    def _check_sums(self, heads: Sequence[Head]) -> None:
+        """Refuse heads whose sums lie elsewhere than those that there are."""
+        before = getattr(self, "heads", heads)
+        for head, known in zip(heads, before, strict=True):
+            for measure, same in zip(head.measures, known.measures, strict=True):
+                if measure.at != same.at:
+                    raise ValueError(
+                        f"The metric {measure.name!r} was changed: it needs another number of "
+                        f"sums than the one that was compiled. Call compile again."
+                    )
 
     @property
     def loss_scale(self) -> float:
@@ -132,3 +166,9 @@ class Objective:
         """The names in `logs_of`, in their order."""
         several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
         return ["loss", *several, *(measure.name for measure in self.measures)]
+
+
+def _made(metrics: Sequence[list[Any]]) -> list[list[Any]]:
+    """Metrics as they were compiled, of each output, but for configurations and functions: of
+    these a metric is made, which stays the same."""
+    return [[m if isinstance(m, str) else metrics_module.get(m) for m in each] for each in metrics]

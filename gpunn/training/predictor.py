@@ -12,11 +12,14 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BATCHES, Control
+from gpunn.common import registry
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.common.holds import Exclusive
 from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan, settings_of
+from gpunn.core.plan import Plan, check_unchanged
+from gpunn.core.settings import Settings
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device
 from gpunn.feeding.memory import room_for_batch, sample_bytes
@@ -106,8 +109,8 @@ class Predictor:
         self._contexts = Contexts(lambda: Forward(plan, spec, seed))
         self._calls = calls
         self._draws = plan.has_calls
-        self._called = [f for f in plan.formulas if self._draws and hasattr(f, "__dict__")]
-        self._settings = settings_of(self._called)
+        self._settings = Settings(plan.read)
+        self._looking = Exclusive()
         cache = spec.backend.cache_bytes
         row = sample_bytes(plan, spec.dtype, training=False)
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
@@ -129,8 +132,8 @@ class Predictor:
         Raises:
             ValueError: for a value that is not finite.
         """
-        if self._called:
-            self._follow_settings()
+        if self._settings.seen != registry.last_change:
+            self.look()
         spec = self.spec
         backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
         if large and (added is None or not self.plan.has_calls):
@@ -149,10 +152,16 @@ class Predictor:
         number = self._number() if self._draws else 0
         return self.arena.access.read(self._contexts.call, self._outputs, xs, number, added)
 
-    def _follow_settings(self) -> None:
-        """Forget the programs if a user's layer has got other attributes since."""
-        if (settings := settings_of(self._called)) != self._settings:
-            self._contexts.clear()
+    def look(self) -> None:
+        """Look at what the layers hold. If any of it is not what programs were made with, these
+        are forgotten."""
+        if self._settings.are_same():
+            return
+        with self._looking:
+            settings = Settings(self.plan.read)
+            if settings != self._settings:
+                check_unchanged(self.plan, self.arena)
+                self._contexts.clear()
             self._settings = settings
 
     def _number(self) -> int:
@@ -169,6 +178,8 @@ class Predictor:
 
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
         """The outputs of all nodes of the plan, for arrays on the device."""
+
+        self.look()
 
         def work(forward: Forward) -> list[np.ndarray]:
             run = forward.run(xs, self._number() if self._draws else 0)

@@ -58,6 +58,16 @@ class Programs:
         self._on_batch: dict[tuple[int, frozenset[str], bool], Entry] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
+        self._version = objective.version
+
+    def follow(self) -> bool:
+        """Forget programs that are no longer valid; whether there may have been any."""
+        version = self.objective.version
+        if self._version == version:
+            return False
+        self.forget_programs()
+        self._version = version  # not before: an interrupt would leave programs that are not
+        return True
 
     def forget_programs(self) -> None:
         for cache in (self._batches, self._on_batch, self._on_rows):
@@ -90,6 +100,7 @@ class Programs:
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Loss and metrics of one step on a batch that the host brings."""
+        self.follow()
         self.reset_totals()
         self.run_batch(rows)
         return self.logs()

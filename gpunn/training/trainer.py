@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
-from itertools import chain
-from operator import is_
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
+from gpunn.common.holds import Exclusive
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
-from gpunn.core.plan import settings_of
+from gpunn.core.plan import check_unchanged
+from gpunn.core.settings import Settings
 
 from .contexts import Contexts
 from .objective import Objective
 from .programs import Programs
 from .step import Batch
 
+_versions = itertools.count(1)
 COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 
 
@@ -39,14 +41,12 @@ class Trainer(Objective):
         self.control = self.training.control
         self.evaluations: Contexts[Programs] = Contexts(lambda: Programs(self, False))
         self._interrupted = False
-        self._adjustable = [f for f in self.formulas if hasattr(f, "__dict__")]
-        self._values: list[Any] = []  # of their attributes, when they were last looked at;
-        self._settings: list[tuple[str, Any]] = []  # what a step depends on of them,
-        self._rates: list[tuple[Any, ...]] = []  # and of the optimizer's schedules
+        self._settings: Settings | None = None  # that programs are made with
+        self._looking = Exclusive()
         if optimizer is not None:
             optimizer.add_slots(arena)
             optimizer.attach(self.control)
-        self.refresh()
+        self.look()
 
     # -- steps
 
@@ -63,52 +63,64 @@ class Trainer(Objective):
         """
         return _Training(self)
 
-    def refresh(self) -> bool:
-        """Read anew which parameters are trained and how; True if that changed since last time."""
+    def refresh(self) -> None:
+        """Read anew which parameters are trained and how, if that has changed."""
         treatments = [p.treatment for p in self.arena.parameters]
         if treatments == self._treatments:
-            return False
-        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
-        self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
+            return
         self.arena.refresh()
         if self.optimizer is not None:
             self.optimizer.drop_sums(self.arena)
         self.forget_programs()
         self._treatments = treatments
-        return True
 
     def forget_programs(self) -> None:
-        self.training.forget_programs()
+        """Have whoever computes for this model make its programs anew."""
+        self.version = next(_versions)
         self.evaluations.clear()
 
     @property
     def is_current(self) -> bool:
-        """Whether `refresh` and `follow_settings` have nothing to do, as in most calls."""
+        """Whether `look` has nothing to do, as in most calls."""
         if [p.treatment for p in self.arena.parameters] != self._treatments:
             return False
-        values, rates = self._settings_now()
-        before = self._values
-        same = len(values) == len(before) and all(map(is_, values, before))
-        return same and rates == self._rates
+        return self._settings is not None and self._settings.are_same()
 
-    def _settings_now(self) -> tuple[list[Any], list[Any]]:
-        values = list(chain.from_iterable([vars(f).values() for f in self._adjustable]))
-        schedules = self.optimizer.schedules if self.optimizer else {}
-        return values, [(at, type(s), s.functor, *s.parameters) for at, s in schedules.items()]
+    @property
+    def is_simple(self) -> bool:
+        """Whether all parts are the framework's, and hold nothing that changes in place."""
+        return self._settings is not None and self._settings.seen is not None
 
-    def follow_settings(self) -> None:
-        """Forget the programs if the numbers have changed that they were made with.
+    def look(self) -> None:
+        """Look at what the parts hold: a dropout rate, an array of a user's layer. If any of it is
+        not what programs were made with, these are forgotten. The learning rate is none of it.
 
-        Such are a dropout rate or an optimizer's momentum; the learning rate is none.
+        Raises:
+            ValueError: for a change that takes another model, or another call of compile.
         """
-        values, rates = self._settings_now()
-        settings = settings_of(self._adjustable)
-        if settings != self._settings or rates != self._rates:
+        if not self.is_current:
+            with self._looking:
+                self._look()
+
+    def _look(self) -> None:
+        self.refresh()
+        settings = Settings(self._parts())
+        if self._settings is None or settings != self._settings:
+            if self._settings is not None:
+                check_unchanged(self.plan, self.arena)
+                self._match()
+            treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+            self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
             self.forget_programs()
             if self.optimizer is not None:
                 self.optimizer.attach(self.control)
-            self._settings, self._rates = settings, rates
-        self._values = values
+        self._settings = settings
+
+    def _parts(self) -> list[Any]:
+        """All that steps are made of."""
+        metrics = [m.metric for head in self.heads for m in head.measures]
+        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
 
     def bad_batch(self) -> int | None:
         """The first training batch (of all so far) whose loss was not finite."""

@@ -215,6 +215,54 @@ def vars_of(part: Any) -> dict[str, Any]:
     return {"number": part.number, "form": part.form}
 
 
+class LayerWithTable(layers.Layer):
+    """One whose numbers lie in an array, in a list of them, and in an object."""
+
+    table = np.linspace(0.5, 1.5, 5)
+
+    def call(self, x: Any) -> Any:
+        return ops.tanh(x * self.table) + ops.matmul(x, np.outer(self.table, self.table)) / 9
+
+
+class LossWithTable(losses.Loss):
+    table = np.linspace(0.5, 1.5, 3)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_true - y_pred) * self.table, axis=-1) + self.table[0]
+
+
+@pytest.mark.parametrize("device", [*HOSTS, *MODES, "cuda"], indirect=True)
+def test_another_array_compiles_nothing(device: Any) -> None:
+    """One in the place of another, and one that is changed: either is uploaded anew."""
+    backend, compiled = device
+
+    def made(backend: Any, tables: Any) -> tuple[Any, list[Any]]:
+        gpunn.utils.set_random_seed(3)
+        parts = [LayerWithTable(), LossWithTable()]
+        for part, table in zip(parts, tables, strict=True):
+            part.table = table
+        chain = [layers.Input((6,)), layers.Dense(5, activation="tanh"), parts[0], layers.Dense(3)]
+        model = gpunn.Sequential(chain, backend=backend)
+        model.compile(gpunn.optimizers.SGD(0.01), parts[1])
+        return model, parts
+
+    model, parts = made(backend, [RANDOM.uniform(0.5, 1.5, n) for n in (5, 3)])
+    counts = []
+    for change in ("nothing", "replaced", "in place", "in place", "replaced"):
+        for part in parts if change != "nothing" else ():
+            if change == "replaced":
+                part.table = RANDOM.uniform(0.5, 1.5, part.table.shape)
+            else:
+                part.table[1] += 0.25
+        other, _ = made("numpy", [part.table.copy() for part in parts])
+        other.set_weights(model.get_weights())
+        np.testing.assert_allclose(epoch(model), epoch(other), rtol=1e-4)
+        for array, wanted in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_allclose(array, wanted, rtol=1e-3, atol=1e-5)
+        counts.append(len(compiled))
+    assert (counts[0] > 0) == (backend not in HOSTS) and counts == [counts[0]] * len(counts)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("backend", ["numpy", "emulated"])
 def test_nothing_is_kept_of_numbers_that_were(backend: str, kind: str) -> None:

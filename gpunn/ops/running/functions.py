@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
 from gpunn.ops.gradients import gradients
 from gpunn.ops.shapes import broadcast_to
@@ -24,10 +25,11 @@ class ArrayFunction:
     Args:
         function: of tensors; it gives one.
         what: what messages call it.
+        part: whose it is.
     """
 
-    def __init__(self, function: Callable[..., Any], what: str) -> None:
-        self._function, self._what = function, what
+    def __init__(self, function: Callable[..., Any], what: str, part: Any) -> None:
+        self._function, self._what, self._part = function, what, part
 
     def forward(self, backend: Backend, arrays: Sequence[Array], out: Array) -> None:
         """out = f(arrays)."""
@@ -83,7 +85,8 @@ class ArrayFunction:
         trace = trace_for(backend, True, len(arrays[0]))
         leaves = list(map(trace.stands_for, arrays))
         with trace.active():
-            y = of_tensors(self._function(*leaves), self._what)
+            y = noted(self._part, self._what, lambda: self._function(*leaves))
+            y = of_tensors(y, self._what)
         if trace.parameters:
             names = ", ".join(p.path for p in trace.parameters)
             raise ValueError(

@@ -36,6 +36,7 @@ class LearningRateSchedule(Formula):
     """
 
     kind = "schedule"
+    made_anew = True
 
     def __call__(self, step: Any) -> float:
         """The value for the batch that ``step`` batches came before."""

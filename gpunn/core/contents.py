@@ -1,0 +1,401 @@
+"""What parts hold, in a form that can be compared: attributes, and all that these reach.
+
+What a user writes is called once, and repeated as a program with the values that it read. Whether
+one of these has changed since is found out here: in attributes of parts and of other objects, in
+lists, dictionaries and arrays, in what a function has as defaults, in its closure, and in the
+globals that its code names.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import chain
+from operator import eq, is_
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.nested import found_in
+from gpunn.common.overrides import is_framework
+from gpunn.common.registry import Entry
+
+from . import reading
+from .left import is_log, left_by_call
+
+MOST_VALUES = 200_000
+"""How many values are looked at. Of what comes then only identities are compared."""
+
+PLACE, IDENTITY = object(), object()  # say what the number behind them is
+UNUSED = {
+    "__init__", "__new__", "__init_subclass__", "__del__", "__reduce__", "__getstate__",
+    "__setstate__", "__annotate__", "__annotate_func__", "build", "get_config", "from_config",
+}  # fmt: skip
+"""Methods that no step consists of, unless code that one consists of names them."""
+
+
+class Contents:
+    """What some parts hold, as it is now. Equal to other `Contents` that say the same.
+
+    Args:
+        parts: of a model, or anything else.
+        alone: a part that is looked at by itself: of others that it holds, which they are.
+
+    Attributes:
+        simple: whether nothing can change but attributes of the framework's own parts.
+        is_cut: whether there is more than is looked at.
+        others: the parts that one part holds which is looked at by itself.
+
+    >>> held = {"rate": 0.5, "widths": [8, 8]}
+    >>> before = Contents([held])
+    >>> held["widths"][1] = 4
+    >>> before.are_same(), before == Contents([held])
+    (False, False)
+    >>> held["widths"][1] = 8
+    >>> before == Contents([held])
+    True
+    """
+
+    def __init__(self, parts: Iterable[Any], alone: Entry | None = None) -> None:
+        self.simple, self.is_cut = True, False
+        self.others: list[Entry] = []
+        self._alone = alone
+        self._attributes = {} if alone is None else alone._watched()
+        self._values: list[Any] = []  # numbers, texts, types, places and identities, in order
+        self._kept: list[Any] = []  # what is known by its identity stays alive
+        self._places: dict[int, int] = {}  # by `id`, the numbers of what may change
+        self._found: collections.deque[Any] = collections.deque()  # of it, what is not opened yet
+        self._names: set[str] = set()  # that code has named so far
+        self._names_all = alone is not None  # or may compute; others may name what a part holds
+        self._unnamed: dict[str, list[Any]] = {}  # attributes and methods that it has not
+        self._modules: list[tuple[int, dict[str, Any]]] = []
+        # What `are_same` compares: dictionaries of objects, entries, and what is read of others.
+        self._objects: list[Any] = []
+        self._dicts: list[dict[str, Any]] = []
+        self._iterated: list[Any] = []
+        self._read: list[tuple[Callable[[Any, Any], bool], Callable[[Any], Any], Any, Any]] = []
+        self._add_all(parts)
+        while self._found:
+            self._open(self._found.popleft())
+        self._lengths = list(map(len, self._iterated))
+        self._entries = list(chain.from_iterable(self._iterated))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Contents) and self._values == other._values
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def are_same(self) -> bool:
+        """Whether nothing has changed since. Quick: by identities, so that an equal value in the
+        place of another counts as a change."""
+        try:
+            return (
+                all(map(is_, map(vars, self._objects), self._dicts))
+                and list(map(len, self._iterated)) == self._lengths
+                and all(map(is_, chain.from_iterable(self._iterated), self._entries))
+                and (not self._read or self._read_the_same())
+            )
+        except RuntimeError:  # another thread changes it just now
+            return False
+
+    def _read_the_same(self) -> bool:
+        return all(is_same(read(x), before) for is_same, read, x, before in self._read)
+
+    def grown(self) -> list[list[Any]]:
+        """The lists that have got further entries since, behind those that they had: such as are
+        written down, numbers, texts, shapes and tensors."""
+        found, at = [], 0
+        for entries, length in zip(self._iterated, self._lengths, strict=True):
+            before = self._entries[at : at + length]
+            if type(entries) is list and len(entries) > length and all(map(is_, before, entries)):
+                found += [entries] if all(map(reading.is_written_down, entries)) else []
+            at += length
+        return found
+
+    def replaced(self) -> set[str]:
+        """The attributes of the part looked at alone that have other values since; "" stands for
+        what is changed in place."""
+        assert self._alone is not None
+        held = self._alone._watched()
+        return {n for n in held if self._attributes.get(n, self) is not held[n]} or {""}
+
+    # -- one value
+
+    def _add(self, value: Any) -> None:
+        """Note a value. One that may change is opened later, once."""
+        kind = type(value)
+        if kind in reading.PLAIN:
+            self._values += (kind, value)
+        elif kind is float:
+            self._values += (kind, value.hex())
+        elif kind in reading.BY_REPR:
+            self._values += (kind, repr(value))
+        elif isinstance(value, np.generic):
+            self._values += (kind, value.dtype, value.tobytes())
+        elif id(value) in self._places:
+            self._values += (PLACE, self._places[id(value)])
+        elif reading.never_changes(value) or is_log(value):
+            self._add_identity(value)
+        elif len(self._values) > MOST_VALUES:
+            self.is_cut = True
+            self._add_identity(value)
+        else:
+            self._kept.append(value)
+            self._values += (PLACE, self._places.setdefault(id(value), len(self._places)))
+            self._found.append(value)
+
+    def _add_identity(self, value: Any) -> None:
+        self._kept.append(value)
+        self._values += (IDENTITY, id(value))
+
+    def _add_all(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self._add(value)
+
+    def _add_named(self, held: Mapping[str, Any], names: Iterable[str]) -> None:
+        for name in names:
+            self._values.append(name)
+            self._add(held[name])
+
+    def _add_if_named(self, held: Mapping[str, Any]) -> None:
+        """What of these code comes to by its name, so far or later."""
+        for name, value in held.items():
+            if self._names_all or name in self._names or (name[:1] == "_" == name[-1:]):
+                self._add_named(held, [name])
+            else:
+                self._unnamed.setdefault(name, []).append(value)
+
+    # -- what may change
+
+    def _open(self, value: Any) -> None:
+        """Note what is in a value that may change."""
+        self._values.append(type(value))
+        if isinstance(value, Entry):
+            if self._alone is None or value is self._alone:
+                self._open_part(value)
+            else:
+                self._add_identity(value)
+                self.others.append(value)
+            return
+        self.simple &= type(value) in (tuple, frozenset, slice)
+        if isinstance(value, types.FunctionType):
+            self._open_function(value)
+        elif isinstance(value, type):
+            self._open_class(value)
+        elif isinstance(value, types.ModuleType):
+            self._open_module(value)
+        elif (fixed := reading.fixed_entries(value)) is not None:
+            self._add_all(fixed)
+        else:
+            self._open_object(value)
+
+    def _open_object(self, value: Any) -> None:
+        """A container, an array, or any other object: its entries, and its attributes."""
+        cls: Any = type(value)
+        slots, users = reading.slots(cls), reading.is_users(cls.__module__)
+        if isinstance(value, (list, set, collections.deque)):
+            self._iterate(value)
+        elif isinstance(value, (tuple, frozenset)):
+            self._add_all((len(value), *value))
+        elif (number := reading.value_of(value)) is not None:
+            self._values += number
+        elif isinstance(value, dict):
+            self._iterate(dict.keys(value))
+            self._iterate(dict.values(value))
+        elif (read := reading.reader_of(value)) is not None:
+            self._look_at(read, value)
+        elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+            self._compare(reading.form_of, value)
+            self._look_at(reading.of_objects, value)
+        elif isinstance(value, np.ndarray):
+            self._compare(reading.of_array, value)
+        elif not users:
+            self._compare(_of_library, value)
+        if cls.__dictoffset__:
+            self._open_attributes(value)
+            held = dict(vars(value))
+            self._values += (len(held), *held)
+            if reading.is_users_alone(cls):
+                self._add_if_named(held)
+            else:
+                self._add_named(held, held)
+        for slot in slots:
+            self._look_at(partial(reading.of_slot, slot), value)
+        if slots or cls.__dictoffset__:  # whoever reads it may ask which of several objects it is
+            self._add_identity(value)
+        if users:
+            self._add(cls)
+
+    def _open_attributes(self, value: Any) -> None:
+        held = vars(value)
+        self._objects.append(value)
+        self._dicts.append(held)
+        self._iterated += (held.keys(), held.values())
+
+    def _open_part(self, part: Entry) -> None:
+        """A layer, a loss and so on: what it says that it holds, and its class if that is a
+        user's. Of what its own call changes, whether it is as that left it."""
+        left = left_by_call(part)
+        if left is not None and part is not self._alone:
+            self.simple = False
+            self._compare(lambda part: left.or_else(by_itself(part)), part)
+            self._add_all(by_itself(part).others)
+            return
+        held, own = part._watched(), is_framework(type(part))
+        if part._changes_by_itself:  # a model, or a callback: only its own code reads the others
+            parts = {name: x for name, x in held.items() if any(found_in(x, Entry))}
+            self._read.append((_identical, _held_by, part, list(held.values())))
+            self._add_named(parts, parts)
+            self._add_if_named({name: x for name, x in held.items() if name not in parts})
+            held = {}
+        elif own and not part.made_anew:  # whose dictionary stays the same
+            self._iterated.append(vars(part).values())
+        else:
+            self._open_attributes(part)
+        for name, value in held.items():
+            self._values.append(name)
+            if own and name.startswith("_") and not isinstance(value, Entry):
+                self._add_identity(value)
+            else:
+                self._add(value)
+        if not own:
+            self.simple = False
+            self._add_identity(part)
+            self._add(type(part))
+
+    def _open_function(self, function: types.FunctionType) -> None:
+        """Its code, its defaults and its closure; of a user's also what its code names."""
+        held = function.__globals__
+        self._look_at(reading.of_function, function)
+        self._add_all(function.__closure__ or ())
+        self._open_attributes(function)
+        attributes = dict(vars(function))
+        self._values += (len(attributes), *attributes)
+        self._add_named(attributes, attributes)
+        if not reading.is_users(held.get("__name__")):
+            return
+        code = reading.names_in(function.__code__)
+        self._look_at(partial(reading.of_names, code.read), held)
+        self._add_all(sys.modules[name] for name in code.imported if name in sys.modules)
+        for name in code.named:
+            self._name(name)
+        if code.computed and not self._names_all:
+            self._names_all = True
+            for name in [*self._unnamed, *(name for _, held in self._modules for name in held)]:
+                self._name(name)
+
+    def _open_class(self, cls: type) -> None:
+        """Its attributes; its methods, where code names them or the framework calls them."""
+        self._add_identity(cls)
+        self._add_all(base for base in cls.__mro__[1:] if reading.is_users(base.__module__))
+        ours = [base for base in cls.__mro__ if is_framework(base) and base is not object]
+        held = dict(vars(cls))
+        self._iterated.append(vars(cls).values())
+        for name, entry in held.items():
+            special = name.startswith("__") and name.endswith("__")
+            called = special or any(hasattr(base, name) for base in ours)
+            is_method = isinstance(entry, (types.FunctionType, *reading.METHODS))
+            if is_method and name in UNUSED:
+                self._unnamed.setdefault(name, []).append(entry)
+            elif is_method and called:
+                self._add_named(held, [name])
+            elif not special and name != "_abc_impl":
+                self._add_if_named({name: entry})
+
+    def _open_module(self, module: types.ModuleType) -> None:
+        """What code names of a user's module."""
+        self._add_identity(module)
+        self._modules.append((self._places[id(module)], vars(module)))
+        for name in list(vars(module)):
+            if name in self._names or (self._names_all and not name.startswith("__")):
+                self._look_in(*self._modules[-1], name)
+
+    def _name(self, name: str) -> None:
+        """Look at what has a name that code has."""
+        if name in self._names:
+            return
+        self._names.add(name)
+        for value in self._unnamed.pop(name, ()):
+            self._values.append(name)
+            self._add(value)
+        for place, held in self._modules:
+            if name in held:
+                self._look_in(place, held, name)
+
+    def _look_in(self, place: int, module: dict[str, Any], name: str) -> None:
+        self._values += (place, name)
+        self._look_at(partial(reading.of_names, (name,)), module)
+
+    # -- what `are_same` looks at again
+
+    def _iterate(self, entries: Any) -> None:
+        """All entries of what can be iterated."""
+        self._values.append(len(entries))
+        if len(entries) > MOST_VALUES:
+            self.is_cut = True
+            return
+        self._iterated.append(entries)
+        self._add_all(list(entries))
+
+    def _look_at(self, read: Callable[[Any], list[Any]], value: Any) -> None:
+        """The entries that a function reads of a value."""
+        entries = read(value)
+        self._read.append((_identical, read, value, entries))
+        self._values.append(len(entries))
+        self._add_all(entries)
+
+    def _compare(self, read: Callable[[Any], Any], value: Any) -> None:
+        """What a function makes of a value, which can be compared; None if its identity says all
+        that is known."""
+        found = read(value)
+        if found is None:
+            self._add_identity(value)
+        else:
+            self._read.append((eq, read, value, found))
+            self._values.append(found)
+
+
+def _identical(now: list[Any], before: list[Any]) -> bool:
+    return len(now) == len(before) and all(map(is_, now, before))
+
+
+def _held_by(part: Entry) -> list[Any]:
+    return list(part._watched().values())
+
+
+def by_itself(part: Entry) -> Contents:
+    """What a part holds, and of others only which they are."""
+    return Contents([part], part)
+
+
+def _of_library(value: Any) -> Any:
+    """What is known of an object of a library, beside its attributes: its numbers, if it gives them
+    as an array; else, if it has no attributes, what `pickle` would store of it. None of what cannot
+    be stored, as a file or a generator."""
+    cls: Any = type(value)
+    try:
+        if hasattr(cls, "__array__"):
+            array = np.asarray(value)
+            return Contents([array]) if array.dtype.hasobject else reading.of_array(array)
+        with contextlib.suppress(TypeError):
+            return reading.of_array(memoryview(value))
+        if cls.__dictoffset__ or reading.slots(cls):
+            return ()
+        if hasattr(cls, "__next__"):
+            return None
+        found = _stored(value)
+        again = found if reading.is_storing() else _stored(value)
+    except Exception:  # whatever a library raises where it cannot do that
+        return None
+    # What is made anew each time, and known by its identity, tells nothing.
+    return found if found == again else None
+
+
+def _stored(value: Any) -> Contents:
+    """What `pickle` would store of an object. It may be part of that itself."""
+    with reading.storing(value):
+        return Contents([value.__reduce_ex__(4)])

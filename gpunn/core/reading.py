@@ -1,0 +1,273 @@
+"""How `gpunn.core.contents` reads values of each kind: what is in them, and what never changes."""
+
+from __future__ import annotations
+
+import dis
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property, lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.common.registry import Entry
+
+from .operators import Operators
+
+MOST_NESTED = 8
+"""How deep objects of C may lie in each other."""
+MOST_EXACT = 1 << 16
+"""Bytes of an array that are compared as they are; of a larger one its hash is."""
+
+PLAIN = (type(None), bool, int, str, bytes, type(...))
+BY_REPR = (complex, Decimal, Fraction, date, datetime, time, timedelta, timezone, range)
+METHODS = (staticmethod, classmethod, property, cached_property)
+IDENTICAL = (
+    Operators, types.CodeType, np.dtype, np.ufunc,
+    types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType,
+    types.MethodDescriptorType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)  # fmt: skip
+COMPUTED = {
+    "getattr", "vars", "dir", "__dict__", "__getattribute__", "asdict", "astuple", "fields",
+    "attrgetter", "methodcaller", "eval", "exec", "locals", "globals",
+}  # fmt: skip
+"""By these code comes to attributes whose names it does not have."""
+
+MISSING = object()
+
+
+def never_changes(value: Any) -> bool:
+    """Whether a value is compared by its identity: it cannot change, steps read it anew, as a
+    weight, or it belongs to the framework or to a library."""
+    kind = type(value)
+    if kind is types.FunctionType:
+        users = is_users(value.__globals__.get("__name__"))
+        return not (users or value.__closure__ or value.__defaults__ or value.__kwdefaults__)
+    if isinstance(value, types.ModuleType):
+        return not is_users(value.__name__)
+    if isinstance(value, type):
+        return not is_users(value.__module__)
+    if kind is object or isinstance(value, IDENTICAL):
+        return True
+    return kind.__module__.split(".")[0] == "gpunn" and not isinstance(value, Entry)
+
+
+@lru_cache(maxsize=4096)
+def is_users(module: str | None) -> bool:
+    """Whether a module is a user's: not the framework's, Python's, or an installed library's.
+
+    >>> is_users("__main__"), is_users("numpy.linalg"), is_users("json")
+    (True, False, False)
+    """
+    top = str(module).split(".")[0]
+    if top == "__main__":
+        return True
+    if top == "gpunn" or top in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(top), "__file__", None) or ""
+    return not {"site-packages", "dist-packages"}.intersection(file.replace("\\", "/").split("/"))
+
+
+def fixed_entries(value: Any) -> Iterable[Any] | None:
+    """What is in a value that can hold nothing else; None of other values."""
+    if type(value) in (tuple, frozenset):
+        return (len(value), *value)
+    if isinstance(value, types.MethodType):
+        return value.__func__, value.__self__
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    if isinstance(value, property):
+        return value.fget, value.fset
+    if isinstance(value, cached_property):
+        return (value.func,)
+    if isinstance(value, (staticmethod, classmethod)):
+        return (value.__func__,)
+    return None
+
+
+def reader_of(value: Any) -> Callable[[Any], list[Any]] | None:
+    """What gives the entries of a value that cannot be iterated itself; None if nothing does."""
+    return next((read for kind, read in READERS.items() if isinstance(value, kind)), None)
+
+
+def is_written_down(value: Any) -> bool:
+    """Whether a value is a number, a text, a tensor, or a tuple of these."""
+    if type(value) is tuple:
+        return all(map(is_written_down, value))
+    return isinstance(value, (*PLAIN, float, np.generic, Operators))
+
+
+# -- what is in a value now
+
+
+def of_cell(cell: types.CellType) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # it is empty
+        return []
+
+
+def of_reference(reference: Any) -> list[Any]:
+    return [reference()]
+
+
+def of_mapping(mapping: Any) -> list[Any]:
+    return [*mapping, *mapping.values()]
+
+
+def of_thread(local: threading.local) -> list[Any]:
+    return of_mapping(local.__dict__)
+
+
+def of_context(variable: ContextVar[Any]) -> list[Any]:
+    try:
+        return [variable.get()]
+    except LookupError:
+        return [MISSING]
+
+
+def of_objects(array: Any) -> list[Any]:
+    return list(array.ravel())
+
+
+READERS: dict[Any, Callable[[Any], list[Any]]] = {
+    types.CellType: of_cell,
+    types.MappingProxyType: of_mapping,
+    weakref.ref: of_reference,
+    threading.local: of_thread,
+    ContextVar: of_context,
+}
+
+
+def of_function(function: types.FunctionType) -> list[Any]:
+    return [function.__code__, function.__defaults__, function.__kwdefaults__]
+
+
+def of_names(names: Iterable[str], held: dict[str, Any]) -> list[Any]:
+    return [held.get(name, MISSING) for name in names]
+
+
+def of_slot(slot: Any, value: Any) -> list[Any]:
+    try:
+        return [slot.__get__(value)]
+    except AttributeError:
+        return []
+
+
+def form_of(array: Any) -> Any:
+    return array.dtype, array.shape
+
+
+def of_array(value: Any) -> Any:
+    """Dtype, shape and numbers of what is an array or a buffer."""
+    array = np.asarray(value)
+    numbers: Any = array.tobytes()
+    if len(numbers) > MOST_EXACT:
+        numbers = hash(numbers)
+    return array.dtype, array.shape, numbers
+
+
+@lru_cache(maxsize=4096)
+def is_users_alone(cls: type) -> bool:
+    """Whether all code of a class is a user's: nobody else reads its objects' attributes."""
+    return all(base is object or is_users(base.__module__) for base in cls.__mro__)
+
+
+def value_of(value: Any) -> tuple[Any, ...] | None:
+    """The value of an object whose class derives from one of Python's numbers and texts."""
+    for base in (int, float, complex, str, bytes):
+        if isinstance(value, base):
+            return base, base.__repr__(value)
+    return None
+
+
+# -- classes and functions
+
+
+@lru_cache(maxsize=4096)
+def slots(cls: type) -> tuple[Any, ...]:
+    """What reads the attributes of an object that lie in no dictionary."""
+    return tuple(
+        entry
+        for base in cls.__mro__
+        if "__slots__" in vars(base)
+        for entry in vars(base).values()
+        if isinstance(entry, types.MemberDescriptorType)
+    )
+
+
+class Names(NamedTuple):
+    """What code names, that of functions inside it too.
+
+    Attributes:
+        read: globals.
+        named: attributes, and texts that may be their names.
+        imported: modules.
+        computed: whether it may come to attributes by names that it computes.
+    """
+
+    read: tuple[str, ...]
+    named: tuple[str, ...]
+    imported: tuple[str, ...]
+    computed: bool
+
+
+@lru_cache(maxsize=4096)
+def names_in(code: types.CodeType) -> Names:
+    """
+    >>> names_in((lambda x: round(x.rate)).__code__)
+    Names(read=('round',), named=('round', 'rate'), imported=(), computed=False)
+    """
+    steps = list(dis.get_instructions(code))
+    read = [step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
+    imported = [step.argval for step in steps if step.opname == "IMPORT_NAME"]
+    named = list(code.co_names)
+    computed = bool(COMPUTED & {*named}) or any(step.opname == "MATCH_CLASS" for step in steps)
+    for entry in code.co_consts:
+        if isinstance(entry, str):
+            named += filter(str.isidentifier, entry.split("."))
+        elif isinstance(entry, types.CodeType):
+            more = names_in(entry)
+            read, named = [*read, *more.read], [*named, *more.named]
+            imported, computed = [*imported, *more.imported], computed or more.computed
+    once = [tuple(dict.fromkeys(names)) for names in (read, named, imported)]
+    return Names(once[0], once[1], once[2], computed)
+
+
+# -- objects of C
+
+
+def is_storing() -> bool:
+    """Whether this is within a block of `storing`."""
+    return bool(_asked.ids)
+
+
+@contextmanager
+def storing(value: Any) -> Iterator[None]:
+    """A block, in which the same is not asked of an object again."""
+    if id(value) in _asked.ids or len(_asked.ids) > MOST_NESTED:
+        raise RecursionError
+    _asked.ids.add(id(value))
+    try:
+        yield
+    finally:
+        _asked.ids.discard(id(value))
+
+
+class _Asked(threading.local):
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+
+
+_asked = _Asked()
