@@ -272,18 +272,13 @@ def _weights(
     several = (rows, *target.output_shape[:-1])
     if array.shape in ((rows, 1), (*several, 1)):
         array = array.reshape(array.shape[:-1])
-    if target.any_shape and array.shape == several != (rows,):
-        raise ValueError(
-            f"{name} has shape {array.shape}, a weight for each entry of a sample, but the loss "
-            f"{target.loss.name!r} gives one number for each sample: weigh them inside of it."
-        )
     if array.shape not in ((rows,), several):
         or_several = f" or {several}" if len(several) > 1 else ""
         raise ValueError(f"{name} has shape {array.shape}; ({rows},){or_several} is expected.")
     check_finite(spec.backend, array, spec.dtype, name)
-    if target.rows_per_sample == 1:
+    if target.steps == 1:
         return array.reshape(rows), False
     repeated = array.shape == (rows,)
     if repeated:
-        array = array.repeat(target.rows_per_sample)
-    return array.reshape(rows, target.rows_per_sample), repeated
+        array = array.repeat(target.steps)
+    return array.reshape(rows, target.steps), repeated

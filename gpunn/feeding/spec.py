@@ -31,7 +31,13 @@ class Target:
     def rows_per_sample(self) -> int:
         """A prediction of more than one axis has several rows, as the loss counts them; to a loss
         with a `call`, a sample is one."""
-        return 1 if self.any_shape else math.prod(self.output_shape[:-1])
+        return 1 if self.any_shape else self.steps
+
+    @property
+    def steps(self) -> int:
+        """How many entries a sample of the predictions has along all axes but the last: so many
+        weights it may have."""
+        return math.prod(self.output_shape[:-1])
 
     @property
     def any_shape(self) -> bool:

@@ -126,7 +126,8 @@ class Loss(Formula):
 
         A subclass that writes it, in terms of `gpunn.ops`, needs no derivative. Targets come in
         the dtype of the predictions and in any shape with one entry for each sample. What has
-        further axes is averaged over them; a single number counts for the whole batch.
+        further axes is averaged over them, or with ``reduction="sum"`` added up; a single number
+        counts for the whole batch.
         """
         return on_tensors.of_rows(self, y_true, y_pred)
 

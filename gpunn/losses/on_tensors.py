@@ -26,9 +26,10 @@ from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import trace_of
 
 
-def on_arrays(loss: Any) -> ArrayFunction:
-    """The loss's `call` as a function of predictions and targets whose samples lie in rows."""
-    return ArrayFunction(_Rows(loss), f"The loss {loss.name!r}", loss)
+def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
+    """The loss's `call` as a function of predictions and targets whose samples lie in rows: of each
+    sample, or of each of its ``steps``."""
+    return ArrayFunction(_Rows(loss, steps), f"The loss {loss.name!r}", loss)
 
 
 def add_up(loss: Any, backend: Backend, given: Any) -> None:
@@ -42,17 +43,22 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
     arrays = [given.y_pred, given.y_true]
     weighted = arrays if given.weights is None else [*arrays, given.weights]
 
+    shape: Shape = (given.rows,) if given.weights is None else given.weights.shape
+    steps = shape[1] if len(shape) > 1 else 0
+    function = on_arrays(loss, steps) if steps else loss.on_arrays
+
     def made() -> Stages:
         rows, dtype = given.rows, given.y_pred.dtype.name
-        trace, leaves, y = loss.on_arrays.traced(backend, arrays)
+        trace, leaves, y = function.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
             y = y if y.ndim else broadcast_to(y, (rows,))  # a batch's value is each row's
-            share = constant(given.scale, dtype)
+            divided = steps and loss.reduction != "sum"
+            share = constant(given.scale / (steps if divided else 1), dtype)
             if given.weights is not None:
                 share = trace.stands_for(given.weights) * share
             total = sum_(y * (share * float(rows)))
-            (found,) = gradients([y], leaves[:1], [broadcast_to(share, (rows,))])
+            (found,) = gradients([y], leaves[:1], [broadcast_to(share, shape)])
         counted = constant(float(rows), "float64")
         targets = [
             Target(tensor, given.totals[place : place + 1].reshape(()), accumulate=True)
@@ -68,10 +74,14 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
 
 
 class _Rows:
-    """The loss of each row, of predictions and targets whose samples lie in rows."""
+    """The loss of each row, of predictions and targets whose samples lie in rows.
 
-    def __init__(self, loss: Any) -> None:
-        self._loss = loss
+    What has further axes is reduced over them as over rows; with ``steps`` it is given for each
+    step of a sample, of which one value for the sample is that of each.
+    """
+
+    def __init__(self, loss: Any, steps: int = 0) -> None:
+        self._loss, self._steps = loss, steps
 
     def __call__(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
         loss, rows = self._loss, y_pred.shape[0]
@@ -87,7 +97,15 @@ class _Rows:
                 f"The loss {loss.name!r} gives the shape {values.shape} for {rows} samples: one "
                 f"number for each, or one for all, is expected."
             )
-        return mean(reshape(values, (rows, -1)), 1) if values.ndim > 1 else values
+        reduced = sum_ if loss.reduction == "sum" else mean
+        sample = loss.output_sample
+        if self._steps and values.shape[: len(sample)] == (rows, *sample[:-1]):
+            return reduced(reshape(values, (rows, self._steps, -1)), -1)
+        values = reduced(reshape(values, (rows, -1)), 1) if values.ndim > 1 else values
+        if not self._steps or not values.ndim:
+            return values
+        each = self._steps if loss.reduction == "sum" else 1
+        return broadcast_to(expand_dims(values / each, 1), (rows, self._steps))
 
 
 def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:

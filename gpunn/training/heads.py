@@ -75,18 +75,15 @@ class TargetBuffers:
     def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:
         target, size, k = head.target, workspace.batch, head.number
         self.rows = size * target.rows_per_sample  # of the loss
-        self.all_rows = size * math.prod(target.output_shape[:-1])
+        self.all_rows = size * target.steps
         shape = (size, *target.target_shape)
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
-        each = target.rows_per_sample
-        self.weights = pool.array(f"weights {k}", (size,) if each == 1 else (size, each), dtype)
-        self.row_weights = self.weights.reshape(-1)
-        if self.rows != self.all_rows:  # each sample's weight is that of its rows
-            self.row_weights = pool.array(f"weights of rows {k}", (self.all_rows,), dtype)
+        by_step = (size,) if target.steps == 1 else (size, target.steps)
+        self.weights = pool.array(f"weights {k}", by_step, dtype)
         self.shares = None  # of the rows in the loss, where it divides by the sum of the weights
         if head.loss.reduction == "mean_with_sample_weight":
-            self.shares = pool.array(f"shares {k}", (self.rows,), dtype)
-        width = math.prod(target.output_shape) // each
+            self.shares = pool.array(f"shares {k}", by_step, dtype)
+        width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
         self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(self.rows, -1)
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None

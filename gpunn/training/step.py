@@ -78,7 +78,7 @@ class HeadLoss:
         self, head: Head, buffers: TargetBuffers, weighted: bool, backend: Backend, totals: Array
     ) -> None:
         self._head, self._buffers, self._backend = head, buffers, backend
-        self._weights = buffers.weights.reshape(-1) if weighted else None  # (rows,)
+        self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
         if weighted and head.loss.has_call:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
@@ -90,12 +90,9 @@ class HeadLoss:
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
         self._measures = []
         for m, targets, predictions in buffers.measuring:
-            by = buffers.weights if m.metric.has_call else buffers.row_weights
+            by = buffers.weights if m.metric.has_call else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
-        # Where they are not the same array: each sample's weight is that of its rows.
-        of_rows = any(m[3] is buffers.row_weights for m in self._measures)
-        self._repeats = of_rows and buffers.rows != buffers.all_rows
 
     def normalize_weights(self) -> None:
         """Make the mean of the rows' shares 1, where the loss asks for that."""
@@ -105,25 +102,24 @@ class HeadLoss:
         xp.copyto(shares, 1.0 if self._weights is None else self._weights)
         if self._ignored is not None:
             ignored = backend.scratch(shares.shape, bool, "ignored")
-            xp.equal(self._buffers.y_true, self._ignored, out=ignored)
+            xp.equal(self._buffers.y_true.reshape(shares.shape), self._ignored, out=ignored)
             xp.copyto(shares, 0, where=ignored)
         total = xp.sum(shares)
         total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-        xp.multiply(shares, self._buffers.rows / total, out=shares)
+        xp.multiply(shares, self._buffers.all_rows / total, out=shares)
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
         backend, buffers, head = self._backend, self._buffers, self._head
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._shares is None else self._shares
+        if weights is not None and not head.loss.has_call:
+            weights = weights.reshape(-1)  # (rows,)
         backend.loss(
             head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums
         )
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
-        if self._repeats:
-            rows = buffers.row_weights.reshape(len(buffers.weights), -1)
-            backend.xp.copyto(rows, buffers.weights[:, np.newaxis])
         for targets, labels in buffers.labels:
             backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():

@@ -143,6 +143,31 @@ def test_weights_of_steps_are_those_of_keras(keras: Any, name: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=2e-5, err_msg=backend)
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("weights", [None, OF_STEPS], ids=["plain", "by step"])
+def test_a_loss_of_ones_own_is_reduced_as_keras_does(
+    keras: Any, reduction: str, weights: Any
+) -> None:
+    def trained(module: Any, **of: Any) -> list[Any]:
+        class Own(module.losses.Loss):  # type: ignore[misc]
+            def call(self, y_true: Any, y_pred: Any) -> Any:
+                return own(module)(y_true, y_pred)  # (batch, steps)
+
+        dense = module.layers.Dense(CLASSES, "softmax")
+        model = module.Sequential([module.Input((STEPS, 2)), dense], **of)
+        model.set_weights([KERNEL, np.zeros(CLASSES)])
+        model.compile(module.optimizers.SGD(0.1), Own(reduction=reduction))
+        history = model.fit(
+            X, ONE_HOT, batch_size=4, epochs=2, sample_weight=weights, shuffle=False, verbose=0
+        )
+        return [history.history["loss"], *model.get_weights()]
+
+    expected = trained(keras)
+    for backend in BACKENDS:
+        for found, value in zip(trained(gpunn, backend=backend), expected, strict=True):
+            np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-6, err_msg=backend)
+
+
 @pytest.mark.parametrize("loss", ["own", "mse"])
 @pytest.mark.parametrize("name", [*DENSE, *FUNCTIONS])
 def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) -> None:
@@ -157,5 +182,3 @@ def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) ->
 def test_a_metric_that_cannot_read_the_targets_says_so() -> None:
     with pytest.raises(ValueError, match=r"'categorical_accuracy' reads a target for each number"):
         measured(gpunn, "own of labels", DENSE["categorical accuracy"])
-    with pytest.raises(ValueError, match=r"a weight for each entry of a sample.*inside of it"):
-        measured(gpunn, "own", DENSE["error"], OF_STEPS)

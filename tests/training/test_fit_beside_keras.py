@@ -51,18 +51,12 @@ def counts_beside_validation(config: Config, place: str) -> bool:
     return validated and figure(place) in counts and "val_" not in place
 
 
-def ignores(config: Config) -> bool:
-    losses = [head["loss"][1] for head in config["heads"] if isinstance(head["loss"], list)]
-    return any("ignore_class" in given for given in losses)
-
-
 def weights_in_place(config: Config, place: str) -> bool:
-    if not (ignores(config) and config["fit"]["weights"]):
-        return False
+    head = config["heads"][1 if "out1_" in place else 0]
+    ignores = isinstance(head["loss"], list) and "ignore_class" in head["loss"][1]
     names = [m if isinstance(m, str) else m[1].get("name", "sparse_categorical_crossentropy")
-             for m in config["heads"][0]["weighted"]]  # fmt: skip
-    # One array of weights is that of all outputs: the losses of the others are others then.
-    return len(config["heads"]) > 1 or figure(place) in names
+             for m in head["weighted"]]  # fmt: skip
+    return ignores and bool(config["fit"]["weights"]) and figure(place) in names
 
 
 def generator_that_validates(config: Config, place: str) -> bool:

@@ -41,7 +41,8 @@ def _targets(given: Given) -> tuple[str, str]:
 
 def _weights(given: Given) -> tuple[str, str]:
     """Of rows; what a user has written may have several for each sample."""
-    return "rows *each" if given.metric.has_call else "rows", "float"
+    formula: Any = vars(given).get("loss", vars(given).get("metric"))
+    return "rows *each" if formula.has_call else "rows", "float"
 
 
 class Steps(Operations):
@@ -72,7 +73,7 @@ class Steps(Operations):
     @operation(
         y_true=reads(_targets),
         y_pred=reads("rows classes"),
-        weights=reads("rows", optional=True),
+        weights=reads(_weights, optional=True),
         gradient=writes("rows classes", optional=True),
         totals=rewrites("sums", "float64"),
         where=("loss.sparse == (y_true.ndim == 1)", "2 <= sums <= 3"),

@@ -136,7 +136,10 @@ def _fit(d: Draw, config: Config) -> Config:
     if weights == "rows" and config["kind"] == "steps":  # Keras refuses weights of rows there
         fit["weights"] = "steps"
     if several and weights == "rows":
-        fit["weights"] = d.one(["rows", "of each"])
+        # Keras changes weights in place beside a class that is ignored: those of the others too.
+        losses = [head["loss"][1] for head in config["heads"] if isinstance(head["loss"], list)]
+        ignored = any("ignore_class" in given for given in losses)
+        fit["weights"] = "of each" if ignored else d.one(["rows", "of each"])
     return fit
 
 
