@@ -47,11 +47,11 @@ class Node:
     reads: tuple[str | None, ...] = ()
     dtype: str | None = None
     integers: int = 0
+    parts: tuple[tuple[int, ...], ...] = ()
 
     def reads_as(self, k: int) -> str | None:
         """What it reads its source of this number as."""
         return self.reads[k] if self.reads else None
-    parts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from gpunn.common import registry
 from gpunn.common.arguments import warn
 from gpunn.common.config import floatx, runs_eagerly
-from gpunn.common.once import first_time
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
+from gpunn.common.tables import first_time
 
 from .contents import MOST_VALUES, Contents, by_itself
 from .left import Left, left_by_call, note

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gpunn.common import once
 from gpunn.common.arguments import warn
+from gpunn.common.tables import first_time
 from gpunn.common.whole_files import Path
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
@@ -16,7 +16,7 @@ LISTED = 3  # places in the line about the data
 def say_whose_format(path: Path) -> None:
     """Warn once of a file whose name says that Keras can read it. It is written by then."""
     ending = os.path.splitext(os.fspath(path))[1]
-    if ending not in KERAS_ENDINGS or not once.first_time("a name that is one of Keras's"):
+    if ending not in KERAS_ENDINGS or not first_time("a name that is one of Keras's"):
         return
     warn(
         f"{os.fspath(path)} is in gpunn's own format, a safetensors file, though names in "
@@ -30,7 +30,7 @@ def say_what_is_held(path: Path, held: Mapping[str, str]) -> None:
 
     The range alone, which `fit` notes of any data, is not worth a line.
     """
-    if set(held) <= {"trained_on/range"} or not once.first_time(f"values held: {dict(held)}"):
+    if set(held) <= {"trained_on/range"} or not first_time(f"values held: {dict(held)}"):
         return
     listed = [f"{place} ({said})" for place, said in [*held.items()][:LISTED]]
     more = len(held) - len(listed)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import once
 from gpunn.common.names import closest
+from gpunn.common.tables import first_time
 
 PRECISIONS = {"tf32": 10, "bfloat16": 7}
 """Bits after the leading one that are left of float32's 23; the range stays the same.
@@ -48,7 +48,7 @@ def usable(precision: str | None, backend: Any, dtype: str) -> str | None:
     if dtype != "float32":
         raise ValueError(f"{wish} rounds float32, but the model is {dtype}; leave it out.")
     if backend.precisions is None:
-        if once.first_time("a precision without effect"):
+        if first_time("a precision without effect"):
             print(f"gpunn: {wish} has no effect on the {backend.name} backend.", file=sys.stderr)
         return None
     if precision not in backend.precisions:

@@ -152,21 +152,32 @@ class Group:
         known = self._known.get(id(t))
         if known is None:
             if t.is_constant and t.size == 1:
-                return self.constant(float(t))
+                return self.constant(float(t), t)
             self.inputs.append(t)
             known = self._known[id(t)] = Member(Value("input", extent), extent)
         return known.value
 
-    def constant(self, number: float) -> Value:
-        return self.do("constant", number=number)
+    def constant(self, number: float, of: Tensor | None = None) -> Value:
+        """A number. Those of two tensors stay two where they are equal: then the expression is
+        the same, whatever the numbers are, and is compiled once."""
+        return self._of("constant", (), number, of)
 
-    def do(self, function: str, *operands: Value, number: float = 0.0) -> Value:
+    def do(self, function: str, *operands: Value) -> Value:
         """The value that an instruction gives: of two that are the same, the first."""
         if function in ("multiply", "divide") and _is_one(operands[1]):
             return operands[0]
         if function == "multiply" and _is_one(operands[0]):
             return operands[1]
-        key = function, *map(id, operands), repr(number)  # of -0.0 and NaN too
+        return self._of(function, operands)
+
+    def _of(
+        self,
+        function: str,
+        operands: tuple[Value, ...],
+        number: float = 0.0,
+        of: Tensor | None = None,
+    ) -> Value:
+        key = function, *map(id, operands), repr(number), id(of)  # repr: of -0.0 and NaN too
         if key not in self._same:
             value = Value(function, _extent(function, operands), operands, number)
             self._same[key] = value

@@ -178,7 +178,7 @@ def metric(formula: Any, card: Backend, sample: Sample) -> None:
         if formula.accumulates == "bins":  # for each of them: not too many
             sample = replace(sample, columns=min(sample.columns, 12))
     rows, columns = sample.shape
-    formula.build(sample.shape)
+    formula.build((columns,))
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)
     counts = isinstance(formula, gpunn.metrics.binned.Binned)  # either kind of target will do
     if formula.sparse is False or (counts and sample.seed % 2):
