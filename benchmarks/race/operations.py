@@ -47,6 +47,8 @@ AROUND = (
     "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
     "expression",
 )  # fmt: skip
+TABLED = "rows of a table by pixels"
+ROWS_BY_PLACES = ("check_range", "take_rows", "scatter_rows")
 
 
 # What an operation was, how to repeat it, and the control block that it reads.
@@ -103,6 +105,10 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     with profiled(model.backend) as calls:
         model.fit(x, y, batch_size=32, steps_per_epoch=1, verbose=0)
     yield BRANCHED, [c for c in calls if c[0].name in AROUND]
+    model = tabled(backend)
+    with profiled(model.backend) as calls:
+        model.fit(x, y, batch_size=32, steps_per_epoch=1, verbose=0)
+    yield TABLED, [c for c in calls if c[0].name in ROWS_BY_PLACES]
     model = network(WORKLOADS["W2"], backend)
     with profiled(model.backend) as calls:
         model.predict_on_batch(x[:32])
@@ -124,6 +130,29 @@ def branched(backend: str) -> Model:
         optimizers.Lamb(rate, gradient_accumulation_steps=2, use_ema=True),
         SparseCategoricalCrossentropy(from_logits=True),
     )
+    return model
+
+
+class Table(layers.Layer):
+    """Rows of a table of its own, for each of the numbers that come in."""
+
+    def build(self, input_shape: Any) -> None:
+        self.table = self.add_weight((256, 8))
+
+    def call(self, x: Any) -> Any:  # (batch, n) -> (batch, n, 8)
+        return ops.take(self.table, x, axis=0)
+
+
+def tabled(backend: str) -> Model:
+    """A network that looks each pixel up in a table."""
+    model = Sequential(
+        [
+            layers.Input((28, 28), dtype="uint8"), layers.Flatten(), Table(), layers.Flatten(),
+            layers.Dense(10),
+        ],
+        backend=backend,
+    )  # fmt: skip
+    model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 

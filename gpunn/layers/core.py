@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn import activations
+from gpunn.backends.contract.backend import Array
 from gpunn.common.arguments import check_number, optional
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
@@ -203,14 +204,22 @@ class Flatten(Layer):
         return ops.reshape(moved, (x.shape[0], -1))
 
     def forward(self, call: Call) -> None:
-        moved = call.backend.xp.moveaxis(call.x, 1, -1)
-        call.backend.xp.copyto(call.y.reshape(moved.shape), moved)
+        first = _with_one_place(call.x)  # (batch, channels, places)
+        call.backend.swap_axes(first, call.y.reshape(_swapped(first.shape)))
 
     def backward(self, call: Call) -> None:
-        xp = call.backend.xp
-        moved = xp.moveaxis(call.dx, 1, -1)
-        dy = call.dy.reshape(moved.shape)
-        xp.add(moved, dy, out=moved) if call.accumulate_dx else xp.copyto(moved, dy)
+        first = _with_one_place(call.dx)
+        dy = call.dy.reshape(_swapped(first.shape))
+        call.backend.swap_axes(dy, first, call.accumulate_dx)
+
+
+def _with_one_place(x: Array) -> Array:
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
+def _swapped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    batch, channels, places = shape
+    return batch, places, channels
 
 
 def _check_target(name: str, value: Any) -> tuple[int, ...]:
