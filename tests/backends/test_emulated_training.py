@@ -25,7 +25,7 @@ ENGINE = (
     "training/test_fit.py", "training/test_validation_splits.py",
     "training/test_weighted_rows.py",
     "saving/test_saving.py", "saving/test_resume.py", "layers/test_shared_layers.py",
-    "references/keras",
+    "references/keras3",
 )  # fmt: skip
 PROBE = "backends/test_emulated_training.py::test_the_environment_chooses_the_backend"
 
