@@ -104,5 +104,5 @@ def test_tensors_and_checksums_are_as_the_page_says(files: dict[str, Any]) -> No
     assert "training/tensors/slot/m/dense/kernel" in tensors
     assert "`training/tensors/slot/m/dense/kernel`" in PAGE
     values = files["model"][0]["document"]["training"]["values"]
-    assert values.keys() == {"seed", "passes", "learning_rate"}
+    assert values.keys() == {"seed", "passes", "pass_began", "learning_rate"}
     assert all(f"`{name}`" in PAGE for name in values)

@@ -133,8 +133,9 @@ class _Block:
         elif function == "where":
             condition, a, b = operands
             if isinstance(condition, float):
-                condition = condition != 0
-            elif condition.dtype != bool:
+                do(np.copyto, out, a if condition else b)
+                return
+            if condition.dtype != bool:
                 holds = self.backend.scratch(condition.shape, "bool", "condition")
                 do(np.not_equal, condition, 0, out=holds)
                 condition = holds
