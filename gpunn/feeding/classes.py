@@ -116,17 +116,30 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
                 "validation_strategy='stratified' needs a class for each row: a cross-entropy "
                 "as the only loss. Use 'shuffled'."
             )
-        # Within each class in random order, then all classes interleaved by their share.
-        shuffled = labels[order]
-        place = np.empty(rows)
-        for label in np.unique(labels):
-            at = np.flatnonzero(shuffled == label)
-            place[at] = (np.arange(len(at)) + 0.5) / len(at)
-        order = order[np.argsort(place, kind="stable")]
+        order = _by_class(order, labels[order], rows - kept)
     numbers = np.sort(order[:kept]), np.sort(order[kept:])
     training, validation = map(spec.backend.upload, numbers) if data.device is None else numbers
     with spec.backend.turn:
         return data.take(training), data.take(validation)
+
+
+def _by_class(order: np.ndarray, labels: np.ndarray, held_out: int) -> np.ndarray:
+    """The rows in an order in which each class has its share, within one row, of the last ones.
+
+    Args:
+        order: numbers of the rows, in random order.
+        labels: their classes.
+        held_out: how many are the last ones.
+    """
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    shares = counts * held_out / len(order)
+    last = np.floor(shares).astype(int)
+    left_over = held_out - last.sum()  # one each for those that lack most
+    last[np.argsort(last - shares, kind="stable")[:left_over]] += 1
+    is_last = np.zeros(len(order), bool)
+    for number, count in enumerate(last):
+        is_last[np.flatnonzero(classes == number)[:count]] = True
+    return np.concatenate([order[~is_last], order[is_last]])
 
 
 def _warn_of_missing(labels: np.ndarray, kept: int) -> None:

@@ -44,7 +44,7 @@ def figures(random: np.random.Generator) -> list[float]:
 
 
 def watched(module: Any, name: str, given: dict[str, Any], values: list[float]) -> list[Any]:
-    """What a callback does: of each epoch the rate, what was saved; the epoch whose weights stay."""
+    """The rate and what was saved in each epoch, and whose weights stay."""
     model: Any = Model()
     callback = getattr(module.callbacks, name)(monitor="figure", **given)
     callback.set_model(model)

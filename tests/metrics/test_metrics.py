@@ -418,3 +418,12 @@ def test_metrics_that_count_for_each_output_say_what_they_need() -> None:
         metrics.F1Score().state_size  # noqa: B018
     with pytest.raises(ValueError, match="class_id=7, but there are 4 outputs"):
         metrics.Precision(class_id=7)(np.eye(4), np.eye(4))
+
+
+def test_thresholds_of_auc_may_come_in_any_order() -> None:
+    y_true, y_score, weights = numbers(7)
+    between = (np.unique(y_score)[1:] + np.unique(y_score)[:-1]) / 2
+    expected = sklearn.roc_auc_score(y_true, y_score, sample_weight=weights)
+    for seed in range(3):
+        metric = metrics.AUC(thresholds=np.random.default_rng(seed).permutation(between))
+        assert over_batches(metric, y_true, y_score, weights) == pytest.approx(expected)

@@ -343,3 +343,30 @@ def test_other_libraries_take_numbers_over(backend: str) -> None:
         assert not (source.numpy() == 7).any()
     with pytest.raises(ValueError, match="not built"):
         np.from_dlpack(layers.Dense(2).add_weight((2,)))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_state_is_taken_over_by_a_model_that_was_trained_with_another_seed(seed: int) -> None:
+    """The order of the rows and what dropout draws are those of the first model from then on."""
+
+    def trained(seed: int) -> Any:
+        gpunn.utils.set_random_seed(seed)
+        model = gpunn.Sequential(
+            [
+                layers.Input((6,)), layers.Dense(9, "relu", name="hidden"), layers.Dropout(0.4),
+                layers.Dense(3, name="logits"),
+            ]
+        )  # fmt: skip
+        model.compile("adam", LOSS)
+        model.fit(X, Y, batch_size=7, epochs=2, verbose=0)
+        return model
+
+    first, other = trained(3), trained(seed)
+    other.set_weights(first.get_weights())
+    other.set_training_state(*copy.deepcopy(first.training_state()))
+    histories = [
+        model.fit(X, Y, batch_size=7, epochs=2, verbose=0).history for model in (first, other)
+    ]
+    assert histories[0] == histories[1]
+    for found, expected in zip(other.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -171,3 +171,21 @@ def test_class_weights_leave_the_rows_held_out_alone(
         found.append(model.fit(X, Y, **arguments, **weights).history)
     assert found[1]["val_loss"] == found[0]["val_loss"]
     assert found[1]["loss"] != found[0]["loss"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_classes_have_their_share_within_one_row(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    counts = random.permutation([1, 2, 3, 5, 9, 60])
+    labels = random.permutation(np.repeat(range(6), counts))
+    x = np.arange(len(labels), dtype="float32")[:, None]
+    target = Target("", (6,), gpunn.losses.get(SPARSE))
+    spec = Spec(gpunn.backends.get_backend("numpy"), "float32", (("x", (1,)),), (target,))
+    fraction = random.uniform(0.1, 0.5)
+    parts = split(data.to_rows(spec, x, labels, None), fraction, "stratified", spec, seed=seed)
+    kept, held_out = (
+        np.bincount(labels[spec.backend.read(part.x)[:, 0].astype(int)], minlength=6)
+        for part in parts
+    )
+    assert (kept + held_out).tolist() == counts.tolist()
+    assert np.abs(held_out - counts * held_out.sum() / len(labels)).max() < 1

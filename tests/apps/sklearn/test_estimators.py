@@ -264,3 +264,15 @@ def test_weights_of_0_for_all_classes_are_refused() -> None:
     x, y = np.zeros((20, 2)), np.arange(20) % 2
     with pytest.raises(ValueError, match="class_weight is 0 for all rows"):
         GpunnClassifier(4, class_weight={0: 0.0, 1: 0.0}).fit(x, y)
+
+
+def test_a_second_partial_fit_scales_as_the_first() -> None:
+    """With a rate that moves nothing, rows of another range change no prediction."""
+    part = classifier(optimizer="sgd", learning_rate=1e-30)
+    part.partial_fit(X, NAMES, np.unique(NAMES))
+    before = part.predict_proba(X)
+    part.partial_fit(X * 100 + 7, NAMES)
+    np.testing.assert_array_equal(part.predict_proba(X), before)
+    line = regressor(optimizer="sgd", learning_rate=1e-30).partial_fit(LINE, SUMS)
+    expected = line.predict(LINE)
+    np.testing.assert_array_equal(line.partial_fit(LINE + 50, SUMS * 9).predict(LINE), expected)
