@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import runpy
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,13 @@ def list_of_parts() -> str:
 # -- the operations on tensors
 
 
+DIFFERS = """## What differs
+
+Values are NumPy's, or Keras's where NumPy has no such operation, and gradients PyTorch's, but for
+these. Each line is what the tests of all operations (`tests/ops/test_operations.py`) leave out.
+"""
+
+
 def list_of_functions() -> str:
     """A table: the name and arguments, and the first paragraph of the docstring."""
     lines = ["| operation | what it gives |", "| --- | --- |"]
@@ -111,6 +119,27 @@ def list_of_functions() -> str:
         meaning = " ".join((function.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
         lines.append(f"| `{name}({arguments})` | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def list_of_differences() -> str:
+    """A table, from what the operations are tested against: where they give something else."""
+    sys.path.insert(0, str(DOCS.parent / "tests" / "support"))
+    oracles = importlib.import_module("operation_cases").ORACLES
+    names: dict[Any, list[str]] = {}
+    for name, oracle in sorted(oracles.items()):
+        refused = [call.refused for call in oracle.calls if call.refused]
+        for difference in dict.fromkeys((*oracle.differs, *refused)):
+            names.setdefault(difference, []).append(f"`{name}`")
+    lines = ["| of | operations | elsewhere | here |", "| --- | --- | --- | --- |"]
+    for difference, operations in names.items():
+        what = "the gradient: " if difference.of == "gradient" else ""
+        cells = difference.inputs, ", ".join(operations), difference.theirs, what + difference.ours
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def functions_and_differences() -> str:
+    return f"{list_of_functions()}\n{DIFFERS}\n{list_of_differences()}"
 
 
 def written_argument(parameter: inspect.Parameter) -> str:
@@ -217,7 +246,9 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
     "keras.md": ("<!-- what there is not -->\n\n", "<!-- end of it -->", absent.table),
-    "ops.md": ("<!-- list of operations -->\n\n", "<!-- end of the list -->", list_of_functions),
+    "ops.md": (
+        "<!-- list of operations -->\n\n", "<!-- end of the list -->", functions_and_differences
+    ),
     "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
     "from-your-line-to-a-kernel.md": (
         "<!-- one line -->\n\n", "<!-- end of the line -->", LINE_TO_KERNEL["generated"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .primitive import Gradients, Primitive
-from .shapes import axis_of, broadcast_to, expand_dims, reshape, squeeze
+from .shapes import axis_of, broadcast_to, expand_dims, reshape, sizes_of, whole
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -59,8 +58,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     tensors = promoted(*xs)
     if not tensors:
         raise ValueError("concatenate: at least one tensor is expected; got none.")
-    ndim = tensors[0].ndim
-    place = axis_of(axis, ndim)
+    place = axis_of(axis, tensors[0].ndim)
     return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=place)
 
 
@@ -70,27 +68,34 @@ def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
     tensors = promoted(*x)
     if not tensors:
         raise ValueError("stack: at least one tensor is expected; got none.")
-    place = axis + tensors[0].ndim + 1 if axis < 0 else axis
+    place = axis_of(axis, tensors[0].ndim + 1)
     return concatenate([expand_dims(t, place) for t in tensors], place)
+
+
+def at_least(t: Tensor, ndim: int) -> Tensor:
+    """With axes of length 1 in front, up to so many."""
+    return t if t.ndim >= ndim else reshape(t, (1,) * (ndim - t.ndim) + t.shape)
 
 
 @operation
 def hstack(xs: Sequence[Any]) -> Tensor:
     """One behind the other along the second axis, or along the first of vectors."""
-    tensors = promoted(*xs)
-    return concatenate(tensors, 0 if tensors[0].ndim == 1 else 1)
+    tensors = [at_least(t, 1) for t in promoted(*xs)]
+    return concatenate(tensors, 1 if any(t.ndim > 1 for t in tensors) else 0)
 
 
 @operation
 def vstack(xs: Sequence[Any]) -> Tensor:
     """One below the other; vectors are rows."""
-    tensors = promoted(*xs)
-    return concatenate([expand_dims(t, 0) if t.ndim == 1 else t for t in tensors], 0)
+    return concatenate([at_least(t, 2) for t in promoted(*xs)], 0)
 
 
 @operation
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Equal parts along an axis, so many; or the parts between these places.
+
+    Raises:
+        ValueError: for a length that cannot be cut into equal parts.
 
     >>> from gpunn import ops
     >>> [t.tolist() for t in ops.split([1, 2, 3, 4], 2)]
@@ -99,23 +104,46 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     x = convert(x)
     place = axis_of(axis, x.ndim)
     n = x.shape[place]
-    if isinstance(indices_or_sections, (int, np.integer)):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: {n} cannot be cut into {indices_or_sections} equal parts.")
-        step = n // int(indices_or_sections)
-        cuts = [step * k for k in range(int(indices_or_sections) + 1)]
+    parts = sections_of(indices_or_sections)
+    if parts is None:
+        places: Any = indices_or_sections
+        cuts = [0, *(whole(at, "indices_or_sections") for at in places), n]
+    elif n % parts:
+        raise ValueError(f"split: {n} cannot be cut into {parts} equal parts.")
     else:
-        cuts = [0, *map(index, indices_or_sections), n]
+        cuts = [k * (n // parts) for k in range(parts + 1)]
     front = (slice(None),) * place
     return [x[(*front, slice(a, b))] for a, b in pairwise(cuts)]
 
 
+def sections_of(indices_or_sections: Any) -> int | None:
+    """Into how many parts something is cut; None where places are given.
+
+    Raises:
+        ValueError: for less than one part, or no whole number.
+    """
+    if np.ndim(indices_or_sections):
+        return None
+    parts = whole(indices_or_sections, "indices_or_sections")
+    if parts < 1:
+        raise ValueError(f"indices_or_sections must be 1 or more parts; got {parts}.")
+    return parts
+
+
 @operation
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
-    """The parts along an axis, without it."""
+    """The parts along an axis, without it.
+
+    Raises:
+        ValueError: for a ``num`` that is not the length of the axis.
+    """
     x = convert(x)
     place = axis_of(axis, x.ndim)
-    return [squeeze(part, place) for part in split(x, num or x.shape[place], place)]
+    n = x.shape[place]
+    if num is not None and num != n:
+        raise ValueError(f"unstack: num must be {n}, the length of axis {axis}; got {num!r}.")
+    front = (slice(None),) * place
+    return [x[(*front, k)] for k in range(n)]
 
 
 def _compute_padded(
@@ -148,37 +176,60 @@ def pad(
         x: a tensor.
         pad_width: one number, a pair for all axes, or a pair for each.
         mode: "constant", "reflect" or "symmetric".
-        constant_values: 0 by default.
+        constant_values: one number, 0 by default.
+
+    Raises:
+        ValueError: for widths that are negative or no whole numbers, for another mode, and for
+            constant values in a mode that has none.
     """
     x = convert(x)
-    numbers = np.asarray(pad_width)
-    if (numbers.dtype.kind not in "iu" and numbers.size) or (numbers < 0).any():
-        raise ValueError(f"pad: pad_width must be whole numbers from 0 on; got {pad_width!r}.")
-    pairs = np.broadcast_to(numbers.astype(int), (x.ndim, 2)).tolist()
+    widths = _widths(pad_width, x.ndim)
     if mode == "constant":
-        widths = tuple((a, b) for a, b in pairs)
-        value = convert(0 if constant_values is None else constant_values, x.dtype).item()
-        return _padded(x, widths=widths, value=value)
+        given = convert(0 if constant_values is None else constant_values, x.dtype)
+        if given.ndim:
+            raise ValueError(f"constant_values must be one number; got {constant_values!r}.")
+        value = given.item()
+        return _padded(x, widths=widths, value=value) if x.ndim else x
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")
-    for axis, (before, behind) in enumerate(pairs):
-        places = np.pad(np.arange(x.shape[axis]), (before, behind), mode)  # type: ignore[call-overload]
+    if constant_values is not None:
+        raise ValueError(f"constant_values go with the mode 'constant'; got mode {mode!r}.")
+    for axis, pair in enumerate(widths):
+        places = np.pad(np.arange(x.shape[axis]), pair, mode)  # type: ignore[call-overload]
         x = ops.take(x, places, axis)
     return x
+
+
+def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
+    """How many numbers are put before and behind each axis.
+
+    Raises:
+        ValueError: for what is not one number, one pair, or a pair for each axis.
+    """
+    try:
+        pairs = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
+    except ValueError:
+        pairs = None
+    if pairs is None or (pairs.size and (pairs.dtype.kind not in "iu" or pairs.min() < 0)):
+        raise ValueError(
+            f"pad_width must be one number of 0 or more, a pair of them, or a pair for each of "
+            f"{ndim} axes; got {pad_width!r}."
+        )
+    return tuple((int(a), int(b)) for a, b in pairs)
 
 
 @operation
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     """The whole so many times along each axis."""
     x = convert(x)
-    times = [repeats] if isinstance(repeats, int) else [int(n) for n in repeats]
+    times = list(sizes_of(repeats, "repeats"))
     ndim = max(x.ndim, len(times))
     shape = (1,) * (ndim - x.ndim) + x.shape
     times = [1] * (ndim - len(times)) + list(times)
     apart = [m for n in shape for m in (1, n)]
     wide = [m for n, k in zip(shape, times, strict=True) for m in (k, n)]
-    whole = [n * k for n, k in zip(shape, times, strict=True)]
-    return reshape(broadcast_to(reshape(x, apart), wide), whole)
+    long = [n * k for n, k in zip(shape, times, strict=True)]
+    return reshape(broadcast_to(reshape(x, apart), wide), long)
 
 
 @operation
@@ -187,9 +238,15 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Ten
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
     place = 0 if axis is None else axis_of(axis, x.ndim)
-    if not isinstance(repeats, (int, np.integer)):
-        times = np.broadcast_to(np.asarray(repeats, int), (x.shape[place],))
-        return ops.take(x, np.repeat(np.arange(x.shape[place]), times), place)
-    wide = (*x.shape[: place + 1], int(repeats), *x.shape[place + 1 :])
-    whole = (*x.shape[:place], x.shape[place] * int(repeats), *x.shape[place + 1 :])
-    return reshape(broadcast_to(expand_dims(x, place + 1), wide), whole)
+    each = sizes_of(repeats, "repeats")
+    if len(each) not in (1, x.shape[place]):
+        raise ValueError(
+            f"repeats must be one number, or one for each of {x.shape[place]}; got {len(each)}."
+        )
+    if len(each) != 1:
+        places = np.repeat(np.arange(x.shape[place]), np.array(each, int))
+        return ops.take(x, places, place)
+    (times,) = each
+    wide = (*x.shape[: place + 1], times, *x.shape[place + 1 :])
+    long = (*x.shape[:place], x.shape[place] * times, *x.shape[place + 1 :])
+    return reshape(broadcast_to(expand_dims(x, place + 1), wide), long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,12 @@ def linspace(
     axis: int = 0,
 ) -> Any:
     """So many numbers at equal distances, and their distance where ``retstep`` asks for it."""
+    if num < 0:
+        raise ValueError(f"linspace: num must be 0 or more; got {num}.")
     whole = dtype is not None and not is_float(standard(dtype))
     a, b = promoted(start, stop, at_least="float64" if whole else "float32")
-    step = (b - a) / float(max(num - 1 if endpoint else num, 1))
+    steps = num - 1 if endpoint else num
+    step = (b - a) / float(max(steps, 1))
     places = np.arange(num).reshape(num, *(1,) * step.ndim)
     found = a + step * convert(places, step.dtype)
     if endpoint and num > 1:
@@ -87,7 +91,9 @@ def linspace(
         found = ops.floor(found)
     known = whole and found.is_constant  # then numbers that the dtype does not hold are refused
     found = convert(found.numpy() if known else found, dtype)
-    return (found, step) if retstep else found
+    if not retstep:
+        return found
+    return found, step if steps > 0 else step * math.nan  # of one number there is none
 
 
 @operation

@@ -13,7 +13,15 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .primitive import Gradients, Primitive
-from .shapes import axis_of, broadcast_to, expand_dims, reshape, squeeze, transpose
+from .shapes import (
+    broadcast_to,
+    expand_dims,
+    places_of,
+    reshape,
+    squeeze,
+    transpose,
+    whole,
+)
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -109,11 +117,17 @@ def dot(x1: Any, x2: Any) -> Tensor:
 def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
     """The sums of products along these axes: pairs of them, or the last so many and the first."""
     a, b = promoted(x1, x2)
-    if isinstance(axes, int):
-        of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if np.ndim(axes) == 0:
+        count = whole(axes, "axes")
+        if not 0 <= count <= min(a.ndim, b.ndim):
+            raise ValueError(
+                f"tensordot: axes must be from 0 to {min(a.ndim, b.ndim)} for the shapes {a.shape} "
+                f"and {b.shape}; got {count}."
+            )
+        of_a, of_b = list(range(a.ndim - count, a.ndim)), list(range(count))
     else:
-        of_a, of_b = ([e] if isinstance(e, int) else list(e) for e in axes)
-    of_a, of_b = [axis_of(e, a.ndim) for e in of_a], [axis_of(e, b.ndim) for e in of_b]
+        first, second = axes  # type: ignore[misc]
+        of_a, of_b = places_of(first, a.ndim, "axes"), places_of(second, b.ndim, "axes")
     if [a.shape[e] for e in of_a] != [b.shape[e] for e in of_b]:
         raise ValueError(
             f"tensordot: the axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length."
@@ -145,39 +159,69 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     [[11.0]]
     """
     tensors = promoted(*operands)
-    given, arrow, result = subscripts.replace(" ", "").partition("->")
-    terms = given.split(",")
-    if "." in subscripts:
-        free = [c for c in string.ascii_letters if c not in subscripts]
-        most = max((t.ndim - len(e) + 3 for e, t in zip(terms, tensors, strict=False) if "." in e))
-        for i, (term, t) in enumerate(zip(terms, tensors, strict=False)):
-            own = most - (t.ndim - len(term) + 3)
-            terms[i] = term.replace("...", "".join(free[own:most]))
-        if not arrow:
-            raise ValueError("einsum: with `...` the result must be named behind `->`.")
-        result = result.replace("...", "".join(free[:most]))
-    if len(terms) != len(tensors):
-        raise ValueError(f"einsum: {subscripts!r} is of {len(terms)} tensors; got {len(tensors)}.")
-    for term, t in zip(terms, tensors, strict=True):
-        if len(term) != t.ndim or len(set(term)) != len(term):
-            raise ValueError(
-                f"einsum: {term!r} must name each axis of a tensor of shape {t.shape} once."
-            )
-    letters = "".join(terms)
-    if not arrow:
-        result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    terms, result = _terms(subscripts, [t.ndim for t in tensors])
+    for i, t in enumerate(tensors):
+        tensors[i], terms[i] = _on_diagonals(t, terms[i])
+    for c in set("".join(terms)) - set(subscripts):  # of `...`, which is broadcast
+        pairs = [pair for pair in zip(tensors, terms, strict=True) if c in pair[1]]
+        sizes = [t.shape[term.index(c)] for t, term in pairs]
+        for i, (t, term) in enumerate(zip(tensors, terms, strict=True)):
+            if c in term and t.shape[term.index(c)] == 1 and any(n != 1 for n in sizes):
+                tensors[i], terms[i] = squeeze(t, term.index(c)), term.replace(c, "")
     now, names = tensors[0], terms[0]
-    for t, term, later in zip(
-        tensors[1:], terms[1:], ["".join(terms[i:]) for i in range(2, len(terms) + 1)], strict=True
-    ):
-        keep = set(result) | set(later)
-        now, names = _pair(now, names, t, term, keep)
+    for i, (t, term) in enumerate(zip(tensors[1:], terms[1:], strict=True), 2):
+        now, names = _pair(now, names, t, term, {*result, *"".join(terms[i:])})
     gone = [i for i, c in enumerate(names) if c not in result]
     now = ops.sum(now, gone) if gone else now
     names = "".join(c for c in names if c in result)
-    if sorted(names) != sorted(result):
-        raise ValueError(f"einsum: {result!r} names axes that no tensor of {given!r} has.")
     return transpose(now, [names.index(c) for c in result])
+
+
+def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of each operand's axes and of the result's, with letters for ``...``.
+
+    Raises:
+        ValueError: for subscripts that do not fit operands of so many axes.
+
+    >>> _terms("...i,ij", [3, 2])
+    (['abi', 'ij'], 'abj')
+    """
+    given, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = given.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"einsum: {subscripts!r} is of {len(terms)} tensors; got {len(ndims)}.")
+    for term in (*terms, result):
+        letters = term.replace("...", "", 1)
+        if not all(c in string.ascii_letters for c in letters):
+            raise ValueError(f"einsum: letters and one `...` are expected; got {term!r}.")
+    if not arrow:  # what is named once, in the order of the alphabet
+        letters = given.replace(".", "")
+        once = "".join(sorted(c for c in set(letters) if c != "," and letters.count(c) == 1))
+        result = "..." * ("..." in given) + once
+    named = [len(term.replace("...", "")) for term in terms]
+    rest = [n - k if "..." in term else 0 for term, n, k in zip(terms, ndims, named, strict=True)]
+    for term, n, k, more in zip(terms, ndims, named, rest, strict=True):
+        if more < 0 or n != k + more:
+            raise ValueError(f"einsum: {term!r} must name each axis of a tensor of {n} axes.")
+    free = [c for c in string.ascii_letters if c not in subscripts][: max(rest)]
+    for i, more in enumerate(rest):
+        terms[i] = terms[i].replace("...", "".join(free[len(free) - more :]))
+    result = result.replace("...", "".join(free))
+    if len(set(result)) != len(result) or not set(result) <= set("".join(terms)):
+        raise ValueError(f"einsum: {result!r} must name axes of the operands, each once.")
+    return terms, result
+
+
+def _on_diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
+    """What lies where axes of one name have one place, and the names of the axes left."""
+    for c in [c for k, c in enumerate(term) if c in term[:k]]:
+        first = term.index(c)
+        second = term.index(c, first + 1)
+        if t.shape[first] != t.shape[second]:
+            raise ValueError(f"einsum: the axis {c!r} has two lengths in {t.shape}.")
+        t = ops.diagonal(t, 0, first, second)
+        term = term[:first] + term[first + 1 : second] + term[second + 1 :] + c
+    return t, term
 
 
 def _pair(a: Tensor, of_a: str, b: Tensor, of_b: str, keep: set[str]) -> tuple[Tensor, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,11 @@ from .conversion import convert
 from .dtypes import floating, is_float
 from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop_gradient, where
 from .primitive import Gradients, Primitive
+from .shapes import Axis as Axis
+from .shapes import axes_of as axes_of
 from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
-
-Axis = int | Sequence[int] | None
-
-
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes that ``axis`` names, from 0 on, in order; None names all.
-
-    >>> axes_of(-1, 3), axes_of(None, 2), axes_of([2, 0], 3)
-    ((2,), (0, 1), (0, 2))
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    given = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
-    found = {int(a) + ndim if a < 0 else int(a) for a in given}
-    if len(found) != len(given) or not all(0 <= a < ndim for a in found):
-        raise ValueError(f"axis must name axes of a tensor of {ndim}, each once; got {axis!r}.")
-    return tuple(sorted(found))
 
 
 def _reduced(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:

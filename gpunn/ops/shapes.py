@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,75 @@ from .primitive import Gradients, Primitive
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
+Axis = int | Sequence[int] | None
 
-def axis_of(axis: Any, ndim: int) -> int:
-    """The axis that a number names, from 0 on.
+# -- what names axes and sizes
+
+
+def axes_of(axis: Axis, ndim: int, name: str = "axis") -> tuple[int, ...]:
+    """The axes that ``axis`` names, from 0 on, in order; None names all.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: for one that there is not, or that is named twice.
 
-    >>> axis_of(-1, 3)
-    2
+    >>> axes_of(-1, 3), axes_of(None, 2), axes_of([2, 0], 3)
+    ((2,), (0, 1), (0, 2))
     """
-    if isinstance(axis, (bool, np.bool_)) or not -ndim <= index(axis) < ndim:
-        raise ValueError(f"axis must be from {-ndim} to {ndim - 1}; got {axis!r}.")
-    return index(axis) % ndim
+    return tuple(range(ndim)) if axis is None else tuple(sorted(places_of(axis, ndim, name)))
+
+
+def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[int]:
+    """The axes that ``axis`` names, from 0 on, as they are given.
+
+    Raises:
+        ValueError: as `axes_of`.
+    """
+    given = _listed(axis)
+    found = [whole(a, name) for a in given]
+    found = [a + ndim if a < 0 else a for a in found]
+    if len(set(found)) != len(found) or not all(0 <= a < ndim for a in found):
+        raise ValueError(f"{name} must name axes of a tensor of {ndim}, each once; got {axis!r}.")
+    return found
+
+
+def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
+    """The axis that a whole number names, from 0 on.
+
+    Raises:
+        ValueError: for one that there is not.
+    """
+    place = whole(axis, name)
+    if not -ndim <= place < ndim:
+        raise ValueError(f"{name} must name one of the axes of a tensor of {ndim}; got {axis!r}.")
+    return place % ndim
+
+
+def sizes_of(shape: Any, name: str = "shape") -> tuple[int, ...]:
+    """A shape, which may be one number.
+
+    Raises:
+        ValueError: for a size that is negative, or no whole number.
+    """
+    sizes = tuple(whole(n, name) for n in _listed(shape))
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"{name} must be of sizes of 0 or more; got {shape!r}.")
+    return sizes
+
+
+def _listed(given: Any) -> list[Any]:
+    several = hasattr(given, "__iter__") and getattr(given, "ndim", None) != 0
+    return list(given) if several else [given]
+
+
+def whole(n: Any, name: str) -> int:
+    """A whole number, of Python or NumPy.
+
+    Raises:
+        ValueError: for anything else, numbers of floats and truth values too.
+    """
+    if isinstance(n, (bool, np.bool_)) or not hasattr(n, "__index__"):
+        raise ValueError(f"{name} must be of whole numbers; got {n!r}.")
+    return operator.index(n)
 
 
 # -- another shape
@@ -59,14 +115,13 @@ def reshape(x: Any, newshape: Any) -> Tensor:
     [[1, 2], [3, 4]]
     """
     x = convert(x)
-    given = [newshape] if isinstance(newshape, (int, np.integer)) else newshape
-    shape = [int(n) for n in given]
+    shape = [whole(n, "newshape") for n in _listed(newshape)]
     if shape.count(-1) == 1:
         others = math.prod(n for n in shape if n != -1)
         shape[shape.index(-1)] = x.size // others if others else 0
-    if -1 in shape or math.prod(shape) != x.size:
+    if any(n < 0 for n in shape) or math.prod(shape) != x.size:
         raise ValueError(
-            f"reshape: {x.size} numbers of shape {x.shape} do not fit the shape {tuple(given)}."
+            f"reshape: {x.size} numbers of shape {x.shape} do not fit the shape {newshape!r}."
         )
     return x if tuple(shape) == x.shape else _reshape(x, shape=tuple(shape))
 
@@ -81,11 +136,8 @@ def ravel(x: Any) -> Tensor:
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     """With a new axis of length 1 there, or several."""
     x = convert(x)
-    places = [axis] if isinstance(axis, int) else list(axis)
-    ndim = x.ndim + len(places)
-    new = {a + ndim if a < 0 else a for a in places}
-    if len(new) != len(places) or not all(0 <= a < ndim for a in new):
-        raise ValueError(f"axis must name places in a shape of {ndim} axes; got {axis!r}.")
+    ndim = x.ndim + len(_listed(axis))
+    new = places_of(axis, ndim)
     sizes = iter(x.shape)
     return reshape(x, [1 if a in new else next(sizes) for a in range(ndim)])
 
@@ -94,11 +146,12 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Without its axes of length 1, or without these of them."""
     x = convert(x)
-    given = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    gone = {a + x.ndim if a < 0 else a for a in given}
-    if axis is not None and not all(0 <= a < x.ndim and x.shape[a] == 1 for a in gone):
+    if axis is None:
+        return reshape(x, [n for n in x.shape if n != 1])
+    gone = axes_of(axis, x.ndim)
+    if not all(x.shape[a] == 1 for a in gone):
         raise ValueError(f"squeeze: axis must name axes of length 1 of {x.shape}; got {axis!r}.")
-    return reshape(x, [n for a, n in enumerate(x.shape) if n != 1 or a not in gone])
+    return reshape(x, [n for a, n in enumerate(x.shape) if a not in gone])
 
 
 # -- another order
@@ -137,12 +190,10 @@ _transpose = Primitive(
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in this order; turned round by default."""
     x = convert(x)
-    order = range(x.ndim)[::-1] if axes is None else [a + x.ndim if a < 0 else a for a in axes]
-    if sorted(order) != list(range(x.ndim)):
+    order = list(range(x.ndim))[::-1] if axes is None else places_of(axes, x.ndim, "axes")
+    if len(order) != x.ndim:
         raise ValueError(f"axes must name each axis of {x.shape} once; got {axes!r}.")
-    if list(order) == sorted(order):
-        return x
-    return _transpose(x, axes=tuple(order))
+    return x if order == sorted(order) else _transpose(x, axes=tuple(order))
 
 
 @operation
@@ -150,8 +201,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """With two axes exchanged."""
     x = convert(x)
     order = list(range(x.ndim))
-    first, second = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    order[first], order[second] = second, first
+    one, other = axis_of(axis1, x.ndim, "axis1"), axis_of(axis2, x.ndim, "axis2")
+    order[one], order[other] = other, one
     return transpose(x, order)
 
 
@@ -159,11 +210,13 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """With axes moved to other places; the others stay in order."""
     x = convert(x)
-    given = [source] if isinstance(source, int) else list(source)
-    to = [destination] if isinstance(destination, int) else list(destination)
-    moved = [axis_of(a, x.ndim) for a in given]
+    moved, to = places_of(source, x.ndim, "source"), places_of(destination, x.ndim, "destination")
+    if len(moved) != len(to):
+        raise ValueError(
+            f"moveaxis: source and destination must be as many; got {source!r} and {destination!r}."
+        )
     rest = [a for a in range(x.ndim) if a not in moved]
-    for at, a in sorted(zip([axis_of(t, x.ndim) for t in to], moved, strict=True)):
+    for at, a in sorted(zip(to, moved, strict=True)):
         rest.insert(at, a)
     return transpose(x, rest)
 
@@ -172,10 +225,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Turned round along these axes, or along all."""
     x = convert(x)
-    given = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    turned = [axis_of(a, x.ndim) for a in given]
-    if len({*turned}) != len(turned):
-        raise ValueError(f"flip: axis must name each axis once; got {axis!r}.")
+    turned = axes_of(axis, x.ndim)
     back = slice(None, None, -1)
     return ops.get_item(x, tuple(back if a in turned else slice(None) for a in range(x.ndim)))
 
@@ -186,7 +236,7 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 @operation
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """Repeated along axes of length 1, and along new ones in front."""
-    x, shape = convert(x), tuple(int(n) for n in shape)
+    x, shape = convert(x), sizes_of(shape)
     return x if x.shape == shape else _broadcast(x, shape=shape)
 
 

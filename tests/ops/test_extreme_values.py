@@ -14,8 +14,15 @@ import pytest
 import torch
 from host_kernels import compile_together
 from numpy.testing import assert_allclose
-from operation_cases.computed import BACKENDS, by_torch, in_steps
-from operation_cases.elementwise import BINARY, COMPARING, DIVIDING, UNARY
+from operation_cases.computed import (
+    BACKENDS,
+    BINARY,
+    COMPARING,
+    DIVIDING,
+    UNARY,
+    by_torch,
+    in_steps,
+)
 
 from gpunn import ops
 from gpunn.backends.contract.backend import Backend

@@ -1,90 +1,71 @@
-"""Every operation: its values, gradients and the gradients of those agree with PyTorch's."""
+"""Every operation gives what its oracle says: at once, in steps and fused, on every backend."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import emulated
 import numpy as np
 import pytest
 from host_kernels import compile_together
-from numpy.testing import assert_allclose, assert_array_equal
-from operation_cases import CASES, Case
-from operation_cases.computed import Result, at_once, by_torch, in_steps
+from numpy.testing import assert_array_equal
+from operation_cases import ORACLES
+from operation_cases.case import Call
+from operation_cases.checking import (
+    REFUSALS,
+    WAYS,
+    Expected,
+    cases,
+    check,
+    compare,
+    computed,
+    expected,
+    flat,
+    quiet,
+)
+from operation_cases.computed import by_jax
+from operation_cases.libraries import JAX, OURS
 
 from gpunn.backends.contract.backend import Backend
 from gpunn.core.operators import FUNCTIONS
 
-# What is no function of numbers for numbers, and so is tried elsewhere.
-OTHERWISE = {"convert_to_numpy": "gives an array", "dtype": "gives a name"}
-
-# Of values, gradients, and gradients of gradients: relative to the largest number of a result.
-TOLERANCES = {"float64": (1e-12, 1e-11, 1e-9), "float32": (2e-6, 2e-5, 2e-4)}
-
-
-def test_every_operation_has_a_case() -> None:
-    assert set(CASES) | set(OTHERWISE) == set(FUNCTIONS)
-
-
-def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
-    assert found.shape == expected.shape, what
-    scale = max(1.0, float(np.abs(expected).max(initial=0, where=np.isfinite(expected))))
-    assert_allclose(found, expected, tolerance, tolerance * scale, err_msg=what)
-
-
-@functools.cache
-def exactly(case: Case) -> Result:
-    return by_torch(case.theirs, case.given("float64"), case.smooth)
-
-
-def check(case: Case, backend: str, dtype: str, label: str) -> None:
-    exact = exactly(case)
-    arrays = case.given(dtype)
-    found = in_steps(case.ours, arrays, backend, case.smooth)
-    parts = ("values", "gradients", "gradients of gradients")
-    for what, tolerance, ours, theirs in zip(parts, TOLERANCES[dtype], found, exact, strict=True):
-        if what != "values" and not case.smooth:
-            continue
-        assert len(ours) == len(theirs), (label, what)
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            if other.dtype == np.float32:  # of integers: PyTorch has them in float32
-                tolerance = max(tolerance, TOLERANCES["float32"][0])
-            assert_close(one, other, tolerance, f"{label}, {what} {number}")
-    if backend == "numpy":
-        for now, later in zip(at_once(case.ours, arrays), found.values, strict=True):
-            assert now.dtype == later.dtype, label
-            assert_array_equal(now, later, f"{label}, at once and in steps")
-
-
-def check_all(name: str, backend: str, *dtypes: str) -> None:
-    for number, case in enumerate(CASES[name]):
-        shapes: Any = [a.shape for a in case.arrays]
-        has_floats = any(a.dtype.kind == "f" for a in case.arrays)
-        for dtype in dtypes if has_floats else ("float32",):
-            check(case, backend, dtype, f"case {number} of {name} {shapes} {dtype}")
-
-
-NAMES = sorted(CASES)
+NAMES = sorted(ORACLES)
+FEW = slice(0, 3)
 more = pytest.mark.more
 
 
-@pytest.mark.parametrize(
-    ("backend", "dtype"),
-    [
-        ("numpy", "float64"),
-        ("compiled", "float32"),
-        pytest.param("numpy", "float32", marks=more),
-        pytest.param("compiled", "float64", marks=more),
-    ],
-)
+def test_every_operation_has_an_oracle() -> None:
+    assert set(ORACLES) == set(FUNCTIONS)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_an_operation(name: str, backend: str, dtype: str) -> None:
-    check_all(name, backend, dtype)
+def test_ordinary_numbers(name: str) -> None:
+    check(name, "at once", "float64")
+    check(name, "traced", "float64", calls=FEW, twice=True)
+    check(name, "traced", "float64", calls=slice(FEW.stop, None))
 
 
-EACH_RUN = NAMES[::4]  # the others wait for `make test-more`
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_at_the_edge(name: str) -> None:
+    for edge in ("", *ORACLES[name].edges):
+        check(name, "fused", "float32", "compiled", edge, slice(0, 1 if edge else 3))
+
+
+@more
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_way_at_each_edge(name: str, backend: str, dtype: str) -> None:
+    for way in WAYS if backend == "numpy" else WAYS[1:]:
+        for edge in ("", *ORACLES[name].edges):
+            check(name, way, dtype, backend, edge, twice=way == "traced" and not edge)
+    expected.cache_clear()
+
+
+EACH_RUN = NAMES[::6]  # the others wait for `make test-more`
 BY_TURN = [*EACH_RUN, *(name for name in NAMES if name not in EACH_RUN)]
 TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
 
@@ -93,9 +74,9 @@ TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that tak
 def compile_kernels(group: int, dtype: str) -> None:
     def ask(backend: Backend) -> None:
         for name in BY_TURN[group * TOGETHER :][:TOGETHER]:
-            for case in CASES[name]:
-                with contextlib.suppress(AssertionError):  # nothing is computed: steps may differ
-                    in_steps(case.ours, case.given(dtype), backend, case.smooth)
+            for _, exact, _ in cases(name, dtype, calls=FEW):
+                with contextlib.suppress(Exception):  # nothing is computed: steps may differ
+                    computed(exact, "fused", backend)
 
     compile_together(emulated.launched(ask))
 
@@ -104,6 +85,84 @@ def compile_kernels(group: int, dtype: str) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in EACH_RUN else more) for n in BY_TURN]
 )
-def test_an_operation_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
+def test_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
     compile_kernels(BY_TURN.index(name) // TOGETHER, dtype)
-    check_all(name, "emulated", dtype)
+    check(name, "fused", dtype, "emulated", calls=FEW)
+
+
+# -- the same numbers in other forms
+
+FORMS: dict[str, Any] = {
+    "turned round": lambda a: np.ascontiguousarray(a[::-1])[::-1] if a.ndim else a,
+    "every other": lambda a: np.repeat(a, 2, -1)[..., ::2] if a.ndim else a,
+    "in Fortran's order": lambda a: np.asfortranarray(a) if a.ndim else a,
+    "in wider integers": lambda a: a.astype(np.int64) if a.dtype == np.int32 else a,
+    "of the other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "lists": lambda a: a.tolist() if a.size else a,  # of none, the shape would be lost
+}
+
+
+def same(exact: Expected, one: Iterable[Any], other: Iterable[Any], what: str) -> None:
+    """Assert that an operation gives the same for both, or refuses both."""
+    found: list[list[np.ndarray]] = []
+    refused: list[type | None] = []
+    for given in (one, other):
+        try:
+            found.append(flat(exact.function(OURS, *given)))
+            refused.append(None)
+        except REFUSALS as error:
+            refused.append(type(error))
+    assert refused[0] == refused[1], what
+    for a, b in zip(*found, strict=True) if found else ():
+        assert a.dtype == b.dtype, what
+        assert_array_equal(a, b, what)
+
+
+def by_name(name: str) -> Iterator[tuple[Call, Expected, str]]:
+    """The first calls of an operation in which nothing else is computed of its arrays."""
+    return (found for found in cases(name, "float32", calls=slice(0, 8)) if not found[0].function)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "name", [n if n in EACH_RUN else pytest.param(n, marks=more) for n in NAMES]
+)
+def test_arrays_in_other_forms(name: str, form: str) -> None:
+    for _, exact, what in by_name(name):
+        same(exact, exact.arrays, map(FORMS[form], exact.arrays), what)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8", "int8"])
+@pytest.mark.parametrize(
+    "name", [n if n in EACH_RUN else pytest.param(n, marks=more) for n in NAMES]
+)
+def test_dtypes_that_are_not_computed_in(name: str, dtype: str) -> None:
+    """They give what the same numbers give in the dtype that is computed in."""
+    wide = np.dtype("float32" if dtype == "float16" else "int32")
+    for _, exact, what in by_name(name):
+        with quiet():
+            narrow = [a.astype(dtype) if a.dtype == wide else a for a in exact.arrays]
+        same(exact, narrow, [a.astype(wide) if a.dtype == dtype else a for a in narrow], what)
+
+
+# -- a second reference
+
+NOT_AS_JAX = {}
+
+
+@more
+@pytest.mark.parametrize("name", NAMES)
+def test_beside_jax(name: str) -> None:
+    oracle = ORACLES[name]
+    for call, exact, what in cases(name, "float64", calls=slice(0, 9)):
+        if exact.values is None or call.refused or call.at_once:
+            continue
+        try:
+            with quiet():
+                theirs = by_jax(lambda *xs, f=exact.function: f(JAX, *xs), exact.arrays)
+        except AttributeError:  # JAX has no such function
+            continue
+        result = computed(exact, "traced")
+        compare(result.values, theirs.values, oracle, "value", exact.arrays, what)
+        if oracle.smooth and call.smooth:
+            compare(result.first, theirs.first, oracle, "gradient", exact.arrays, what)

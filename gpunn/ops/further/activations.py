@@ -148,7 +148,8 @@ def dot_product_attention(
         query: (batch, T, heads, size).
         key, value: (batch, S, heads, size).
         bias: is added to the products of queries and keys, (batch, heads, T, S).
-        mask: where it is false, a value counts for nothing.
+        mask: where it is false, a value counts for nothing. Where it is so for all values of a
+            query, they count alike, as in Keras.
         scale: of the products; 1 / sqrt(size) by default.
         is_causal: whether a query sees only keys up to its own place.
     """
@@ -161,7 +162,8 @@ def dot_product_attention(
         causal = ops.tri(query.shape[1], key.shape[1], dtype="bool")
         mask = causal if mask is None else ops.logical_and(mask, causal)
     if mask is not None:
-        scores = where(mask, scores, -1e30)
+        some = ops.any(mask, -1, keepdims=True)
+        scores = where(some, where(mask, scores, -math.inf), 0.0)
     top = ops.stop_gradient(max_(scores, -1, keepdims=True))
     grown = exp(scores - top)
     return ops.einsum("bnts,bsnh->btnh", grown / sum_(grown, -1, keepdims=True), value)

@@ -10,10 +10,20 @@ import numpy as np
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
-from gpunn.ops.joining import concatenate, pad, split
+from gpunn.ops.joining import at_least, concatenate, pad, sections_of, split
 from gpunn.ops.making import zeros, zeros_like
 from gpunn.ops.reductions import max_, min_, sum_
-from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, moveaxis, reshape, swapaxes
+from gpunn.ops.shapes import (
+    axis_of,
+    broadcast_to,
+    expand_dims,
+    flip,
+    moveaxis,
+    places_of,
+    reshape,
+    swapaxes,
+    whole,
+)
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor, constant
 
@@ -67,10 +77,9 @@ def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
 def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """As `split`, into parts of which the first may be longer by one."""
     x = convert(x)
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections < 1:
-            raise ValueError(f"array_split: parts must be 1 or more; got {indices_or_sections}.")
-        n, parts = x.shape[axis_of(axis, x.ndim)], indices_or_sections
+    parts = sections_of(indices_or_sections)
+    if parts is not None:
+        n = x.shape[axis_of(axis, x.ndim)]
         sizes = [n // parts + (i < n % parts) for i in range(parts)]
         indices_or_sections = np.cumsum(sizes)[:-1].tolist()
     return split(x, indices_or_sections, axis)
@@ -85,8 +94,8 @@ def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 
 @operation
 def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """`split` along the first axis."""
-    return split(x, indices_or_sections, 0)
+    """`split` along the first axis, of what has two or more."""
+    return split(with_axes(x, 2, "vsplit"), indices_or_sections, 0)
 
 
 @operation
@@ -95,18 +104,29 @@ def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     return split(x, indices_or_sections, 2)
 
 
+def with_axes(x: Any, ndim: int, name: str) -> Tensor:
+    """A tensor.
+
+    Raises:
+        ValueError: for one of fewer axes.
+    """
+    x = convert(x)
+    if x.ndim < ndim:
+        raise ValueError(f"{name}: a tensor of {ndim} axes or more is expected; got {x.shape}.")
+    return x
+
+
 @operation
 def dstack(xs: Sequence[Any]) -> Tensor:
     """One behind the other along the third axis; vectors are rows."""
-    tensors = [t if t.ndim else expand_dims(t, 0) for t in promoted(*xs)]
-    tensors = [expand_dims(t, 0) if t.ndim == 1 else t for t in tensors]
+    tensors = [at_least(t, 2) for t in promoted(*xs)]
     return concatenate([expand_dims(t, -1) if t.ndim == 2 else t for t in tensors], 2)
 
 
 @operation
 def fliplr(x: Any) -> Tensor:
     """Turned round along the second axis."""
-    return flip(x, 1)
+    return flip(with_axes(x, 2, "fliplr"), 1)
 
 
 @operation
@@ -118,7 +138,11 @@ def flipud(x: Any) -> Tensor:
 @operation
 def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     """Turned by k times 90 degrees, from the first axis towards the second."""
-    x, (first, second) = convert(array), axes
+    x = convert(array)
+    given = places_of(axes, x.ndim, "axes")
+    if len(given) != 2:
+        raise ValueError(f"axes must name two axes; got {axes!r}.")
+    first, second = given
     if k % 4 == 2:
         return flip(flip(x, first), second)
     if k % 4 == 1:
@@ -131,19 +155,13 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     """Moved on along an axis; what leaves at the end comes in at the beginning."""
     x = convert(x)
     if axis is None:
-        return reshape(roll(reshape(x, (-1,)), shift, 0), x.shape)
-    axes = [axis_of(a, x.ndim) for a in np.atleast_1d(axis).tolist()]
-    shifts = np.atleast_1d(shift).tolist()
-    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
-    if len(shifts) != len(axes) or not all(isinstance(by, int) for by in shifts):
-        raise ValueError(
-            f"roll: a whole number for each axis, or one for all, is expected; got shift={shift!r} "
-            f"and axis={axis!r}."
-        )
-    for by, place in zip(shifts, axes, strict=True):
+        return reshape(roll(reshape(x, (-1,)), np.sum(shift), 0), x.shape)
+    for by, given in np.broadcast(shift, axis):
+        place = axis_of(given, x.ndim)
         n = x.shape[place]
-        if n and by % n:
-            first, second = split(x, [n - by % n], place)
+        cut = -whole(by, "shift") % n if n else 0
+        if cut:
+            first, second = split(x, [cut], place)
             x = concatenate([second, first], place)
     return x
 
@@ -152,6 +170,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
 def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
     """The differences of neighbours along an axis, n times over."""
     x = moveaxis(a, axis, -1)
+    if n < 0:
+        raise ValueError(f"diff: n must be 0 or more; got {n}.")
     for _ in range(n):
         x = x[..., 1:] != x[..., :-1] if x.dtype == "bool" else x[..., 1:] - x[..., :-1]
     return moveaxis(x, -1, axis)
@@ -174,7 +194,7 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
 @operation
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The elements on a diagonal of two axes, along a new last axis."""
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    x = moveaxis(with_axes(x, 2, "diagonal"), (axis1, axis2), (-2, -1))
     rows, columns = x.shape[-2:]
     begin = max(0, -offset) * columns + max(0, offset)
     n = max(0, min(rows - max(0, -offset), columns - max(0, offset)))
@@ -192,7 +212,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
         raise ValueError(f"diag: a vector or a matrix is expected; got shape {x.shape}.")
     wide = pad(x, ((max(0, k), max(0, -k)),))  # x at its columns; its rows are those less k
     n = x.size + abs(k)
-    return where(np.eye(n, k=k, dtype=bool), expand_dims(wide, 0), 0) if n else zeros((0, 0))
+    return where(np.eye(n, k=k, dtype=bool), expand_dims(wide, 0), zeros((), x.dtype))
 
 
 @operation
@@ -211,11 +231,13 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each number in a row, from the highest on."""
     x = convert(x)
-    n = x.size if N is None else N
-    if not n:
-        return zeros((*x.shape, 0), x.dtype)
-    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (*x.shape, n - 1)), -1)
-    rows = concatenate([ops.ones((*x.shape, 1), x.dtype), powers], -1)
+    if x.ndim != 1:
+        raise ValueError(f"vander: a vector is expected; got shape {x.shape}.")
+    columns = x.size if N is None else N
+    if columns < 1:
+        return zeros((x.size, 0), x.dtype)
+    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (x.size, columns - 1)), -1)
+    rows = concatenate([ops.ones((x.size, 1), x.dtype), powers], -1)
     return rows if increasing else flip(rows, -1)
 
 
@@ -228,8 +250,8 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 @operation
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule."""
-    y = moveaxis(y, axis, -1)
-    y = convert(y, floating(y.dtype))
+    y = convert(y)
+    y = moveaxis(convert(y, floating(y.dtype)), axis, -1)
     if x is not None:
         x = convert(x)
         dx = diff(x if x.ndim == 1 else moveaxis(x, axis, -1))
@@ -274,9 +296,14 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
     """Images smaller by a factor, with the pixels of each block as further channels."""
     x, first = _blocks(x, block_size, data_format)
     n, height, width, channels = x.shape
+    if height % block_size or width % block_size:
+        raise ValueError(
+            f"space_to_depth: {height} x {width} pixels cannot be cut into blocks of {block_size}."
+        )
     rows, columns = height // block_size, width // block_size
     apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
-    together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
+    # Behind each other: the pixels of a block, or, of channels that are first, those of a channel.
+    together = ops.transpose(apart, (0, 1, 3, 5, 2, 4) if first else (0, 1, 3, 2, 4, 5))
     y = reshape(together, (n, rows, columns, channels * block_size**2))
     return moveaxis(y, -1, 1) if first else y
 
@@ -286,8 +313,17 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
     """Images larger by a factor, whose blocks are the channels of a pixel."""
     x, first = _blocks(x, block_size, data_format)
     n, rows, columns, channels = x.shape
+    if channels % block_size**2:
+        raise ValueError(
+            f"depth_to_space: {channels} channels are not as many blocks of {block_size} x "
+            f"{block_size} pixels."
+        )
     rest = channels // block_size**2
-    apart = reshape(x, (n, rows, columns, block_size, block_size, rest))
-    together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
+    if first:
+        apart = reshape(x, (n, rows, columns, rest, block_size, block_size))
+        together = ops.transpose(apart, (0, 1, 4, 2, 5, 3))
+    else:
+        apart = reshape(x, (n, rows, columns, block_size, block_size, rest))
+        together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
     y = reshape(together, (n, rows * block_size, columns * block_size, rest))
     return moveaxis(y, -1, 1) if first else y

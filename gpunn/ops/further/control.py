@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gpunn.common.nested import replaced
 from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import where
 from gpunn.ops.joining import stack, unstack
+from gpunn.ops.shapes import reshape
 from gpunn.ops.table import operation, operation_named
+from gpunn.ops.tensor import Tensor
 
 
 @operation
@@ -18,25 +21,63 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     Where the condition is of each step, both are computed: then it is `where` of their results.
     """
     condition = convert(pred, "bool")
+    if condition.size != 1:
+        raise ValueError(
+            f"cond: pred must be one truth value; got shape {condition.shape}. To choose for each "
+            f"element, use ops.where."
+        )
     if condition.value is not None:
         return true_fn() if condition.value else false_fn()
-    return _chosen(condition, true_fn(), false_fn())
+    return _chosen(reshape(condition, ()), true_fn(), false_fn())
 
 
-def _chosen(condition: Any, a: Any, b: Any) -> Any:
-    if isinstance(a, (list, tuple)):
-        return type(a)(_chosen(condition, x, y) for x, y in zip(a, b, strict=True))
+def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
+    several = isinstance(a, (list, tuple, dict))
+    alike = type(b) is type(a) and len(b) == len(a) if several else (a is None) == (b is None)
+    if not alike:
+        raise ValueError(f"cond: both functions must give results alike; got {a!r} and {b!r}.")
     if isinstance(a, dict):
         return {key: _chosen(condition, a[key], b[key]) for key in a}
-    return None if a is None else where(condition, a, b)
+    if several:
+        return type(a)(_chosen(condition, x, y) for x, y in zip(a, b, strict=True))
+    if a is None:
+        return None
+    one, other = convert(a), convert(b)
+    if one.shape != other.shape:
+        raise ValueError(
+            f"cond: both functions must give results of one shape; got {one.shape} and "
+            f"{other.shape}."
+        )
+    return where(condition, a, b)
 
 
 @operation_named("map")
 def map_(f: Callable[[Any], Any], xs: Any) -> Any:
-    """A function of each entry along the first axis, side by side."""
-    several = isinstance(xs, (list, tuple))
-    parts = zip(*[unstack(x) for x in xs], strict=True) if several else unstack(xs)
-    return _stacked([f(part) for part in parts])
+    """A function of each entry along the first axis, side by side.
+
+    Args:
+        f: of an entry, which has the form of ``xs``.
+        xs: a tensor, or a list, tuple or dictionary of some.
+
+    Raises:
+        ValueError: for tensors of different lengths, or of none, as nothing says then what the
+            function would give.
+    """
+    columns = list[list[Tensor]]()
+
+    def taken_apart(x: Any) -> int:
+        columns.append(unstack(x))
+        return len(columns) - 1
+
+    form = replaced(taken_apart, xs)
+    lengths = {len(column) for column in columns}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"map: entries along the first axis are expected, as many of each tensor; got "
+            f"{sorted(lengths)}."
+        )
+    rows = zip(*columns, strict=True)
+    return _stacked([f(replaced(row.__getitem__, form)) for row in rows])
 
 
 @operation
@@ -46,8 +87,11 @@ def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
 
 
 def _stacked(results: list[Any]) -> Any:
-    if isinstance(results[0], (list, tuple)):
-        return type(results[0])(_stacked(list(column)) for column in zip(*results, strict=True))
+    first = results[0]
+    if isinstance(first, dict):
+        return {key: _stacked([result[key] for result in results]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return type(first)(_stacked(list(column)) for column in zip(*results, strict=True))
     return stack(results)
 
 
@@ -73,6 +117,12 @@ def while_loop(
     values, rounds = tuple(loop_vars) if several else (loop_vars,), 0
     while (maximum_iterations is None or rounds < maximum_iterations) and cond(*values):
         found = body(*values)
-        values = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        found = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        if len(found) != len(values):
+            raise ValueError(
+                f"while_loop: body must give {len(values)} values, as loop_vars has; got "
+                f"{len(found)}."
+            )
+        values = found
         rounds += 1
     return values if several else values[0]

@@ -16,6 +16,7 @@ from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
+from gpunn.ops.fusion.storing import fill
 from gpunn.ops.joining import pad
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import expand_dims, moveaxis, reshape, squeeze
@@ -61,6 +62,9 @@ def _write_dx(backend: Backend, out: Array, dy: Array, kernel: Array, geometry: 
 
 
 def _write_dkernel(backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry) -> None:
+    if not x.size:  # a sum over no images
+        fill(backend, 0.0, out)
+        return
     kernel = backend.scratch(out.shape, out.dtype, "kernel")
     saved = backend.scratch(dy.shape, dy.dtype, "filtered")
     backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, out, None, None)
@@ -206,6 +210,8 @@ class _Images:
         if len(several) != 2 - self._flat or not all(isinstance(n, int) for n in several):
             axes = "one number" if self._flat else "one number or two"
             raise ValueError(f"{self.name}: {argument} must be {axes}; got {given!r}.")
+        if min(several) < 1:
+            raise ValueError(f"{self.name}: {argument} must be 1 or more; got {given!r}.")
         height, width = [alone, *several] if self._flat else several
         return height, width
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.conversion import promoted
+from gpunn.ops.elementwise import negative
 from gpunn.ops.joining import stack
 from gpunn.ops.products import matmul, tensordot
 from gpunn.ops.shapes import expand_dims, moveaxis, reshape
@@ -37,13 +38,21 @@ def cross(
     a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
     if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
         raise ValueError(f"cross: vectors of 2 or 3 are expected; got {a.shape} and {b.shape}.")
-    (a0, a1, a2), (b0, b1, b2) = (
-        [t[..., i] if i < t.shape[-1] else 0 for i in range(3)] for t in (a, b)
-    )
-    third = a0 * b1 - a1 * b0
-    if a.shape[-1] == b.shape[-1] == 2:
-        return convert(third)
-    return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, third], axisc)
+    one, other = a.shape[-1], b.shape[-1]
+
+    def product(i: int, j: int) -> Tensor | None:
+        return a[..., i] * b[..., j] if i < one and j < other else None
+
+    def difference(i: int, j: int) -> Tensor:
+        """a_i b_j - a_j b_i, without what is multiplied by a third number that is not there."""
+        first, second = product(i, j), product(j, i)
+        if first is None:
+            return negative(second)
+        return first if second is None else first - second
+
+    if one == other == 2:
+        return difference(0, 1)
+    return stack([difference(1, 2), difference(2, 0), difference(0, 1)], axisc)
 
 
 @operation

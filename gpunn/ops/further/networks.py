@@ -85,10 +85,24 @@ def selu(x: Any) -> Tensor:
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
+def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
+    """Targets and outputs of one shape: broadcast, each would meet all others.
+
+    Raises:
+        ValueError: for those of two shapes.
+    """
+    t, y = _floats(target), _floats(output)
+    if t.shape != y.shape:
+        raise ValueError(
+            f"{name}: target has shape {t.shape} and output {y.shape}; they must be equal."
+        )
+    return t, y
+
+
 @operation
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
     """-t log(y) - (1 - t) log(1 - y) of each element, of probabilities or logits."""
-    t, y = _floats(target), _floats(output)
+    t, y = _alike("binary_crossentropy", target, output)
     if from_logits:
         return softplus(y) - t * y
     y = clip(y, epsilon(), 1.0 - epsilon())
@@ -101,12 +115,7 @@ def categorical_crossentropy(
 ) -> Tensor:
     """-sum_(t log(y)) along the classes, of probabilities (which are made to add up to 1) or
     logits."""
-    t, y = _floats(target), _floats(output)
-    if t.shape != y.shape:
-        raise ValueError(
-            f"categorical_crossentropy: target has shape {t.shape} and output {y.shape}; they "
-            f"must be equal."
-        )
+    t, y = _alike("categorical_crossentropy", target, output)
     if from_logits:
         logs = log_softmax(y, axis)
         impossible = (t == 0.0) & (logs == -math.inf)  # which is no target, and costs nothing

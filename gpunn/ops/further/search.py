@@ -10,13 +10,13 @@ import numpy as np
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.elementwise import cast, counting, isnan
+from gpunn.ops.elementwise import cast, counting, isnan, where
 from gpunn.ops.further.order import argsort
 from gpunn.ops.indexing import one_hot
 from gpunn.ops.places.checks import checked
 from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
-from gpunn.ops.shapes import broadcast_to, expand_dims, flip, reshape
+from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, whole
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -57,25 +57,28 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
 def digitize(x: Any, bins: Any) -> Tensor:
     """In which of the bins with these rising, or falling, bounds the numbers are.
 
-    NaN is in the last of bins that rise, in the first of those that fall. Bounds of which each step
-    has other ones must rise.
+    NaN is in the last of bins that rise, in the first of those that fall.
 
     Raises:
-        ValueError: for bounds that neither rise nor fall.
+        ValueError: for bounds that neither rise nor fall; in a trace it is not seen.
     """
     bins = convert(bins)
-    steps = None if bins.value is None or bins.ndim != 1 else np.diff(bins.value.astype("float64"))
-    if steps is None or not (steps < 0).any():
+    if bins.ndim != 1 or bins.size < 2:
         return searchsorted(bins, x, "right")
-    if (steps > 0).any():
-        raise ValueError("digitize: bins must be bounds that rise, or that fall.")
-    return bins.size - searchsorted(flip(bins), x, "right")
+    falls = bins[0] > bins[-1]
+    if bins.value is not None:
+        known = np.diff(bins.value.astype("float64"))
+        if (known > 0).any() and (known < 0).any():
+            raise ValueError("digitize: bins must be bounds that rise, or that fall.")
+    rising = searchsorted(where(falls, flip(bins), bins), x, "right")
+    return where(falls, bins.size - rising, rising)
 
 
 @operation
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where a number of x1 is one of x2."""
-    found = any_(equal(expand_dims(x1, -1), reshape(x2, (-1,))), -1)
+    a, b = _comparable(x1, x2)
+    found = any_(equal(expand_dims(a, -1), reshape(b, (-1,))), -1)
     return ops.logical_not(found) if invert else found
 
 
@@ -85,9 +88,9 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
     Where the numbers are those of each step, ``minlength`` says how many are counted.
     """
-    x, n = convert(x, "int32"), int(minlength)
+    x, n = convert(x, "int32"), whole(minlength, "minlength")
     if n < 0:
-        raise ValueError(f"bincount: minlength must be 0 or more; got {minlength!r}.")
+        raise ValueError(f"bincount: minlength must be 0 or more; got {n}.")
     if x.is_constant and x.size:
         n = max(n, int(x.value.max()) + 1)
     elif not x.is_constant and not n:
@@ -102,6 +105,10 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 @operation
 def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
     """The places of the elements, in an order in which the k-th smallest is at place k."""
+    x = convert(x)
+    n = x.shape[axis_of(axis, x.ndim)]
+    if not -n <= whole(kth, "kth") < n:
+        raise ValueError(f"argpartition: kth must be from {-n} to {n - 1}; got {kth}.")
     return argsort(x, axis)
 
 

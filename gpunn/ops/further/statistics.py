@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
 from gpunn.ops.further.order import sort
-from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_
-from gpunn.ops.shapes import expand_dims, moveaxis, reshape
+from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_, var
+from gpunn.ops.shapes import broadcast_to, expand_dims, moveaxis, places_of, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
 
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
-
-
 @operation
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
-    """The mean, weighted."""
+    """The mean, weighted.
+
+    Args:
+        x: a tensor.
+        axis: over which it is; None: over all.
+        weights: one for each number, or one for each place along the axes.
+
+    Raises:
+        ValueError: for weights of another shape.
+    """
     x = convert(x)
     dtype = floating(x.dtype)
     if weights is None:
         return mean(x, axis)
     x = averaged(x)
     w = convert(weights, x.dtype)
-    if w.shape != x.shape:  # one weight for each place along the axis
-        (place,) = axes_of(axis, x.ndim)
-        w = reshape(w, [-1 if a == place else 1 for a in range(x.ndim)])
-    return convert(sum_(x * w, axis) / sum_(w + ops.zeros_like(x), axis), dtype)
+    if w.shape != x.shape:
+        places = [] if axis is None else places_of(axis, x.ndim)
+        if w.shape != tuple(x.shape[a] for a in places):
+            raise ValueError(
+                f"average: weights must have the shape {x.shape} of x, or one weight for each "
+                f"place along the axes {axis!r}; got shape {w.shape}."
+            )
+        w = ops.transpose(w, sorted(range(w.ndim), key=places.__getitem__))
+        w = reshape(w, [n if a in places else 1 for a, n in enumerate(x.shape)])
+    return convert(sum_(x * w, axis) / sum_(broadcast_to(w, x.shape), axis), dtype)
 
 
 @operation
@@ -137,7 +148,10 @@ def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean of what is a number."""
-    x, gone = _filled(_floats(x), 0.0)
+    x = convert(x)
+    if not is_float(x.dtype):
+        return mean(x, axis, keepdims)
+    x, gone = _filled(x, 0.0)
     count = cast(sum_(ops.logical_not(gone), axis, keepdims), x.dtype)
     return sum_(x, axis, keepdims) / count
 
@@ -145,8 +159,14 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The variance of what is a number."""
-    x = _floats(x)
-    return nanmean(square(x - nanmean(x, axis, keepdims=True)), axis, keepdims)
+    x = convert(x)
+    if not is_float(x.dtype):
+        return var(x, axis, keepdims)
+    filled, gone = _filled(x, 0.0)
+    # Chosen by what was no number at first: a difference of infinite numbers is none either.
+    apart = where(gone, 0.0, filled - nanmean(x, axis, keepdims=True))
+    count = cast(sum_(ops.logical_not(gone), axis, keepdims), x.dtype)
+    return sum_(square(apart), axis, keepdims) / count
 
 
 @operation
@@ -158,12 +178,20 @@ def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @operation
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest of what is a number."""
-    filled, gone = _filled(x, -math.inf)
-    return where(all_(gone, axis, keepdims), math.nan, max_(filled, axis, keepdims))
+    return _nan_extreme(max_, x, -math.inf, axis, keepdims)
 
 
 @operation
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The smallest of what is a number."""
-    filled, gone = _filled(x, math.inf)
-    return where(all_(gone, axis, keepdims), math.nan, min_(filled, axis, keepdims))
+    return _nan_extreme(min_, x, math.inf, axis, keepdims)
+
+
+def _nan_extreme(
+    extreme: Callable[..., Tensor], x: Any, value: float, axis: Axis, keepdims: bool
+) -> Tensor:
+    x = convert(x)
+    if not is_float(x.dtype):
+        return extreme(x, axis, keepdims)
+    filled, gone = _filled(x, value)
+    return where(all_(gone, axis, keepdims), math.nan, extreme(filled, axis, keepdims))

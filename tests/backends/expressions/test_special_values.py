@@ -10,8 +10,7 @@ import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 from comparisons.expression_functions import FOLDS, PLAIN, ROUNDED, perform, value_of
-from operation_cases.computed import at_once, in_steps
-from operation_cases.elementwise import BINARY, COMPARING, DIVIDING, UNARY
+from operation_cases.computed import BINARY, COMPARING, DIVIDING, UNARY, at_once, in_steps
 
 from gpunn import ops
 from gpunn.backends import get_backend

@@ -1,4 +1,4 @@
-"""For each operation what it is tried with, and the same in PyTorch."""
+"""For each operation what it is tried with, and what it gives then by NumPy, Keras and JAX."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from . import (
     joining,
     making,
     nn,
+    order,
+    pairs,
+    places,
     products,
     reductions,
-    selection,
     shapes,
 )
-from .case import CASES, Case
+from .case import ORACLES, Call, Difference, Oracle
 
-__all__ = ["CASES", "Case"]
+__all__ = ["ORACLES", "Call", "Difference", "Oracle"]
 
-assert all((control, elementwise, images, joining, making, nn, products, reductions, selection))
-assert shapes
+assert all((control, elementwise, images, joining, making, nn, order, pairs, places, products))
+assert all((reductions, shapes))

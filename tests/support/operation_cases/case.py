@@ -1,52 +1,135 @@
-"""One thing to try an operation with, and the table of all."""
+"""What an operation is tried with, and who says what it should give: one declaration each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gpunn import ops
+Arrays = list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """A function of operations, and the same in PyTorch.
+class Difference:
+    """Where an operation differs from its reference on purpose; `make docs` writes it down.
 
     Attributes:
-        ours, theirs: functions of tensors.
-        arrays: what they are given. Those of floats are tried in float32 and float64.
-        smooth: whether PyTorch has its gradient, and the gradient of that.
+        inputs: for which inputs, in words.
+        theirs, ours: what the reference gives there, and what gpunn.
+        where: of the inputs, as arrays: a truth value, or one for each element of the result.
+        of: what differs: "value", "gradient", or both ("result").
     """
 
-    ours: Callable[..., Any]
-    theirs: Callable[..., Any]
-    arrays: tuple[np.ndarray, ...]
-    smooth: bool = True
+    inputs: str
+    theirs: str
+    ours: str
+    where: Callable[..., Any] = lambda *arrays: True
+    of: str = "result"
 
-    def given(self, dtype: str) -> list[np.ndarray]:
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One way to call an operation.
+
+    Attributes:
+        function: of a library (see `libraries`) and its tensors; None: the operation by its name,
+            with the options.
+        arrays: what it is given. Those of floats are tried in float32 and float64.
+        options: further arguments of the operation.
+        values: the library that says what it gives, if another than the operation's.
+        refused: why gpunn refuses what the reference gives.
+        at_once: whether it asks for numbers, and so is refused in a trace.
+        unseen: whether what is refused is not seen in a trace.
+        smooth: whether the gradients are compared, if those of the operation are.
+        once: whether there are no gradients of gradients.
+    """
+
+    function: Callable[..., Any] | None
+    arrays: tuple[np.ndarray, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    values: str = ""
+    refused: Difference | None = None
+    at_once: bool = False
+    unseen: bool = False
+    smooth: bool = True
+    once: bool = False
+
+    def given(self, dtype: str) -> Arrays:
         return [a.astype(dtype) if a.dtype.kind == "f" else a for a in self.arrays]
 
 
-CASES: dict[str, list[Case]] = {}
-
-
-def case(
-    name: str,
-    ours: Callable[..., Any],
-    theirs: Callable[..., Any],
+def of(
     *arrays: np.ndarray,
+    by: Callable[..., Any] | None = None,
+    values: str = "",
+    refused: Difference | None = None,
+    at_once: bool = False,
+    unseen: bool = False,
     smooth: bool = True,
+    once: bool = False,
+    **options: Any,
+) -> Call:
+    """A call with these arrays: ``of(floats(3), axis=0)``, ``of(x, by=lambda k, x: k.sum(x))``."""
+    return Call(by, arrays, options, values, refused, at_once, unseen, smooth, once)
+
+
+EVERY = "zeros", "ties", "huge", "tiny", "inf", "nan", "limits"
+MOVED = "zeros", "huge", "tiny", "inf", "nan"
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """An operation, and what it is held against.
+
+    Attributes:
+        name: of the operation.
+        calls: what it is tried with.
+        values: the library that says what it gives: "numpy", "keras" or "jax".
+        edges: the kinds of numbers at the edge that take the place of ordinary ones, see `edges`.
+        smooth: whether the gradients are compared, with Keras's on PyTorch.
+        ulps: how many units in the last place a value may be off.
+        scale: of which number these are units: "own", "one" (its own, and of 1 at least), or
+            "largest" (of a result, as of sums).
+        differs: where it differs on purpose.
+    """
+
+    name: str
+    calls: tuple[Call, ...]
+    values: str
+    edges: tuple[str, ...]
+    smooth: bool
+    ulps: float
+    scale: str
+    differs: tuple[Difference, ...]
+
+    def function(self, call: Call) -> Callable[..., Any]:
+        """Of a library and its tensors."""
+        if call.function is not None:
+            return call.function
+        return lambda k, *xs: getattr(k, self.name)(*xs, **call.options)
+
+
+ORACLES: dict[str, Oracle] = {}
+
+
+def oracle(
+    name: str,
+    *calls: Call | Iterable[Call],
+    values: str = "numpy",
+    edges: Iterable[str] = EVERY,
+    smooth: bool = True,
+    ulps: float = 4,
+    scale: str = "own",
+    differs: Iterable[Difference] = (),
 ) -> None:
-    """Add one to those of an operation."""
-    CASES.setdefault(name, []).append(Case(ours, theirs, arrays, smooth))
-
-
-def called(name: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """The operation of one tensor, with further arguments."""
-    return lambda x: getattr(ops, name)(x, *args, **kwargs)
+    """Declare the one of an operation; arguments as of `Oracle`."""
+    flat = [c for call in calls for c in ([call] if isinstance(call, Call) else call)]
+    assert name not in ORACLES, name
+    ORACLES[name] = Oracle(
+        name, tuple(flat), values, tuple(edges), smooth, ulps, scale, tuple(differs)
+    )
 
 
 def floats(*shape: int, seed: int = 0, low: float | None = None, high: float = 1.0) -> np.ndarray:

@@ -137,12 +137,23 @@ def in_steps(
     return Result(found[0][:n], found[0][n : n + m], found[0][n + m :])
 
 
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same between further operations on each element, which change no bit."""
+
+    def around(x: Any) -> Any:
+        x = ops.convert_to_tensor(x)
+        return ops.negative(ops.negative(x)) if is_float(x) else x
+
+    return lambda *xs: [around(y) for y in listed(function(*map(around, xs)))]
+
+
 def by_torch(function: Callable[..., Any], arrays: Arrays, twice: bool = True) -> Result:
     """The results and gradients by PyTorch, in the dtypes of the arrays."""
     dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
     leaves = [torch.tensor(a, requires_grad=is_float(a)) for a in arrays]
     results = function(*leaves)
-    results = results if isinstance(results, (list, tuple)) else [results]
+    tensors = isinstance(results, (list, tuple)) and any(map(torch.is_tensor, results))
+    results = results if tensors or results == [] else [results]
     ys = [torch.as_tensor(y) for y in results]
     xs = [x for x in leaves if x.requires_grad]
     floats = [y for y in ys if y.is_floating_point()]
@@ -170,3 +181,75 @@ def by_torch(function: Callable[..., Any], arrays: Arrays, twice: bool = True) -
         given = weights([tuple(x.shape) for x in xs], dtype, 2)
         second = by(first, [*xs, *dys], [torch.tensor(v) for v in given])
     return Result(*([t.numpy(force=True) for t in ts] for ts in (ys, first, second)))
+
+
+def by_jax(function: Callable[..., Any], arrays: Arrays) -> Result:
+    """The results and gradients by JAX, in the dtypes of the arrays."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
+    places = [k for k, a in enumerate(arrays) if is_float(a)]
+
+    def results(*xs: Any) -> tuple[list[Any], list[Any]]:
+        given = [jax.numpy.asarray(a) for a in arrays]
+        for k, x in zip(places, xs, strict=True):
+            given[k] = x
+        made = function(*given)
+        several = isinstance(made, (list, tuple)) and any(hasattr(y, "shape") for y in made)
+        ys = [jax.numpy.asarray(y) for y in (made if several else [made])]
+        return [y for y in ys if is_float(y)], ys
+
+    given = [jax.numpy.asarray(arrays[k]) for k in places]
+    ys, backward, values = jax.vjp(results, *given, has_aux=True)
+    dys = weights([y.shape for y in ys], dtype, 1)
+    first = backward([jax.numpy.asarray(w, y.dtype) for w, y in zip(dys, ys, strict=True)])
+    return Result([np.asarray(y) for y in values], [np.asarray(g) for g in first], [])
+
+
+# -- operations on each element, in PyTorch
+
+# Of one tensor: the same in PyTorch, and between which numbers it is tried.
+UNARY = {
+    "abs": (torch.abs, None), "absolute": (torch.abs, None), "negative": (torch.neg, None),
+    "square": (torch.square, None), "sign": (torch.sign, None), "exp": (torch.exp, None),
+    "expm1": (torch.expm1, None), "log": (torch.log, (0.1, 5)), "log1p": (torch.log1p, (-0.9, 5)),
+    "sqrt": (torch.sqrt, (0.1, 5)), "rsqrt": (torch.rsqrt, (0.1, 5)),
+    "reciprocal": (torch.reciprocal, (0.1, 5)), "sin": (torch.sin, (-9, 9)),
+    "cos": (torch.cos, (-9, 9)), "tan": (torch.tan, (-1.3, 1.3)),
+    "arcsin": (torch.arcsin, (-0.9, 0.9)), "arccos": (torch.arccos, (-0.9, 0.9)),
+    "arctan": (torch.arctan, (-9, 9)), "sinh": (torch.sinh, None), "cosh": (torch.cosh, None),
+    "tanh": (torch.tanh, None), "arcsinh": (torch.arcsinh, (-9, 9)),
+    "arccosh": (torch.arccosh, (1.2, 9)), "arctanh": (torch.arctanh, (-0.9, 0.9)),
+    "floor": (torch.floor, (-9, 9)), "ceil": (torch.ceil, (-9, 9)),
+    "round": (torch.round, (-9, 9)), "isnan": (torch.isnan, None), "isinf": (torch.isinf, None),
+    "isfinite": (torch.isfinite, None), "logical_not": (torch.logical_not, None),
+    "sigmoid": (torch.sigmoid, (-9, 9)), "relu": (torch.relu, None),
+    "softplus": (torch.nn.functional.softplus, (-9, 9)),
+    "stop_gradient": (lambda x: x.detach(), None), "erf": (torch.erf, (-4, 4)),
+    "erfc": (torch.erfc, (-4, 4)), "erfinv": (torch.erfinv, (-0.99, 0.99)),
+    "log2": (torch.log2, (0.1, 5)), "log10": (torch.log10, (0.1, 5)), "exp2": (torch.exp2, (-5, 5)),
+    "trunc": (torch.trunc, (-9, 9)), "fabs": (torch.abs, None), "signbit": (torch.signbit, None),
+    "deg2rad": (torch.deg2rad, (-9, 9)), "rad2deg": (torch.rad2deg, (-9, 9)),
+    "isposinf": (torch.isposinf, None), "isneginf": (torch.isneginf, None),
+    "nan_to_num": (torch.nan_to_num, None),
+}  # fmt: skip
+
+# Of two.
+BINARY = {
+    "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply,
+    "maximum": torch.maximum, "minimum": torch.minimum, "arctan2": torch.arctan2,
+    "logaddexp": torch.logaddexp, "hypot": torch.hypot, "fmax": torch.fmax, "fmin": torch.fmin,
+    "logaddexp2": torch.logaddexp2,
+}  # fmt: skip
+DIVIDING = {
+    "fmod": torch.fmod,
+    "divide": torch.divide, "true_divide": torch.true_divide, "mod": torch.remainder,
+    "floor_divide": lambda a, b: torch.floor_divide(a.detach(), b.detach()),
+}  # fmt: skip
+COMPARING = {
+    "equal": torch.eq, "not_equal": torch.ne, "less": torch.less, "less_equal": torch.less_equal,
+    "greater": torch.greater, "greater_equal": torch.greater_equal,
+    "logical_and": torch.logical_and, "logical_or": torch.logical_or,
+    "logical_xor": torch.logical_xor,
+}  # fmt: skip

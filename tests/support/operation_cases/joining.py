@@ -2,131 +2,112 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from gpunn import ops
+import numpy as np
 
-from .case import bools, called, case, floats, ints
+from .case import MOVED, Call, bools, floats, ints, of, oracle
 
-for axis in (0, 1, -1):
-    two = floats(2, 3), floats(2, 3, seed=1)
-    case(
-        "concatenate", lambda *xs, a=axis: ops.concatenate(xs, a),
-        lambda *xs, a=axis: torch.cat(xs, a), *two, floats(2, 3, seed=2),
-    )  # fmt: skip
-    case(
-        "stack", lambda *xs, a=axis: ops.stack(xs, a), lambda *xs, a=axis: torch.stack(xs, a), *two
-    )
-case(
-    "concatenate", lambda a, b: ops.concatenate([a, b, a], 0), lambda a, b: torch.cat([a, b, a]),
-    floats(2, 3), floats(0, 3),
-)  # fmt: skip
-case("concatenate", lambda a: ops.concatenate([a]), lambda a: a, floats(2, 3))
-case(
+EXACT: Any = {"edges": MOVED, "ulps": 0}
+A, B = floats(2, 3), floats(2, 3, seed=1)
+
+
+def joined(name: str, *xs: np.ndarray, **options: Any) -> Call:
+    return of(*xs, by=lambda k, *xs: getattr(k, name)(list(xs), **options))
+
+
+def parts(name: str, *args: Any, **options: Any) -> Callable[..., Any]:
+    return lambda k, x: list(getattr(k, name)(x, *args, **options))
+
+
+oracle(
     "concatenate",
-    lambda a, b: ops.concatenate([a, b], 0),
-    lambda a, b: torch.cat([a, b]),
-    ints(3),
-    ints(2),
-)
-case(
-    "stack",
-    lambda a: ops.stack([a, 1.0, 2]),
-    lambda a: torch.stack([a, a * 0 + 1, a * 0 + 2]),
-    floats(),
-)
-case("stack", lambda a: ops.stack([a, a], -1), lambda a: torch.stack([a, a], -1), bools(2, 3))
-for name, theirs in (("hstack", torch.hstack), ("vstack", torch.vstack)):
-    for shape in ((3,), (2, 3)):
-        case(
-            name, lambda *xs, n=name: getattr(ops, n)(xs), lambda *xs, f=theirs: f(xs),
-            floats(*shape), floats(*shape, seed=1),
-        )  # fmt: skip
-
-for axis in (0, 1, -1):
-    case(
-        "split", called("split", 2, axis),
-        lambda x, a=axis: list(torch.tensor_split(x, 2, a)), floats(4, 6),
+    *(joined("concatenate", A, B, floats(2, 3, seed=2), axis=a) for a in (0, 1, -1, -2, 2, -3)),
+    joined("concatenate", A, floats(0, 3), A), joined("concatenate", A),
+    joined("concatenate", ints(3), ints(2)), joined("concatenate", ints(3), floats(2)),
+    joined("concatenate", bools(3), floats(2)), joined("concatenate", bools(3), ints(2)),
+    joined("concatenate"), joined("concatenate", floats(), floats()),
+    joined("concatenate", A, floats(2, 2)), joined("concatenate", A, floats(3)), **EXACT,
+)  # fmt: skip
+oracle(
+    "stack", *(joined("stack", A, B, axis=a) for a in (0, 1, 2, -1, -3, 3, -4)), joined("stack", A),
+    joined("stack", A, floats(3)), joined("stack", ints(3), floats(3)), joined("stack"),
+    joined("stack", floats(), floats()), joined("stack", A, floats(2, 1)), **EXACT,
+)  # fmt: skip
+for name in ("hstack", "vstack", "dstack"):
+    oracle(
+        name, *(
+            joined(name, floats(*shape), floats(*shape, seed=1))
+            for shape in ((), (3,), (2, 3), (2, 3, 2), (0,))
+        ),
+        joined(name, floats(2), floats(3)), joined(name, A, floats(2, 2)),
+        joined(name, A, floats(3)), joined(name, floats(), floats(2)),
+        joined(name, ints(3), floats(3)), **EXACT,
     )  # fmt: skip
-    case(
-        "split", called("split", [1, 3], axis),
-        lambda x, a=axis: list(torch.tensor_split(x, [1, 3], a)), floats(4, 6),
-    )  # fmt: skip
-    case("unstack", called("unstack", axis=axis), lambda x, a=axis: list(x.unbind(a)), floats(2, 3))
-case("split", lambda x: ops.split(x, 3)[1], lambda x: torch.tensor_split(x, 3)[1], floats(6))
-case(
-    "split", called("split", [0, 2, 2]), lambda x: list(torch.tensor_split(x, [0, 2, 2])), floats(4)
-)
-
-pad = torch.nn.functional.pad
-case("pad", called("pad", 1), lambda x: pad(x, (1, 1, 1, 1)), floats(2, 3))
-case("pad", called("pad", ((1, 0), (2, 3))), lambda x: pad(x, (2, 3, 1, 0)), floats(2, 3))
-case("pad", called("pad", (1, 2)), lambda x: pad(x, (1, 2)), floats(3))
-case("pad", called("pad", ((1, 2),)), lambda x: pad(x, (1, 2, 1, 2)), floats(2, 3))
-case("pad", called("pad", 2, constant_values=1.5), lambda x: pad(x, (2, 2), value=1.5), floats(3))
-case("pad", called("pad", 2), lambda x: pad(x, (2, 2)), floats(0))
-case("pad", called("pad", 1, constant_values=7), lambda x: pad(x, (1, 1), value=7), ints(3))
-case(
-    "pad",
-    called("pad", ((0, 0), (2, 1)), "reflect"),
-    lambda x: pad(x, (2, 1), "reflect"),
-    floats(2, 4),
-)
-case(
-    "pad", called("pad", ((2, 1),), "symmetric"),
-    lambda x: torch.cat([x[:2].flip(0), x, x[-1:]]), floats(4),
+oracle(
+    "append", of(A, floats(2)), of(A, floats(2, 1), axis=1), of(A, floats(1, 3), axis=0),
+    of(ints(2), floats(2)), of(floats(), floats()), of(A, floats(3), axis=0),
+    of(floats(0), floats(2)), **EXACT,
 )  # fmt: skip
 
-for times in (2, (2,), (2, 3), (3, 1, 2), (1, 1), (0, 2)):
-    each = (times,) if isinstance(times, int) else times
-    case("tile", called("tile", times), lambda x, t=each: x.tile(t), floats(2, 3))
-case("tile", called("tile", 3), lambda x: x.tile(3), floats())
-for axis in (None, 0, 1, -1):
-    case(
-        "repeat",
-        called("repeat", 3, axis),
-        lambda x, a=axis: x.repeat_interleave(3, a),
-        floats(2, 3),
+CUTS = 2, [1, 3], [0, 2, 2], [3, 1], [-1], [9], [], 5, 0, -1, [1, -1], [2, 9], np.int64(2)
+oracle(
+    "split", *(of(floats(4, 6), by=parts("split", cut, axis=k % 2)) for k, cut in enumerate(CUTS)),
+    of(floats(4, 6), by=parts("split", 3, axis=-1)), of(floats(4), by=parts("split", 2, axis=1)),
+    of(floats(0), by=parts("split", 2)), of(floats(4), by=parts("split", np.array([1, 2]))),
+    of(floats(), by=parts("split", 1)), **EXACT,
+)  # fmt: skip
+oracle(
+    "array_split", *(
+        of(floats(5, 7), by=parts("array_split", cut, axis=-(k % 2)))
+        for k, cut in enumerate((*CUTS, 3, 9))
+    ), **EXACT,
+)  # fmt: skip
+for name, shapes in (
+    ("hsplit", ((3, 4), (4,), (3, 4, 2), ())), ("vsplit", ((4, 3), (4,), (4, 3, 2))),
+    ("dsplit", ((3, 2, 4), (3, 4))),
+):  # fmt: skip
+    oracle(
+        name, *(of(floats(*s), by=parts(name, n)) for s in shapes for n in (2, [1], 3)), **EXACT
     )
-case("repeat", called("repeat", 0, 0), lambda x: x.repeat_interleave(0, 0), floats(2, 3))
-case("repeat", called("repeat", 2), lambda x: x.repeat_interleave(2), ints(3))
+oracle(
+    "unstack", *(of(floats(2, 3), by=parts("unstack", axis=a)) for a in (0, 1, -1, 2)),
+    of(floats(), by=parts("unstack")), **EXACT,
+)  # fmt: skip
 
-for shape in ((3,), (2, 3), (2, 3, 2)):
-    case(
-        "dstack",
-        lambda *xs: ops.dstack(xs),
-        lambda *xs: torch.dstack(xs),
-        floats(*shape),
-        floats(*shape, seed=1),
-    )
-case("append", ops.append, lambda a, b: torch.cat([a.ravel(), b.ravel()]), floats(2, 3), floats(2))
-case(
-    "append",
-    lambda a, b: ops.append(a, b, 1),
-    lambda a, b: torch.cat([a, b], 1),
-    floats(2, 3),
-    floats(2, 1),
-)
-for count in (2, 3, [1, 4]):
-    case(
-        "array_split",
-        called("array_split", count),
-        lambda x, c=count: list(torch.tensor_split(x, c)),
-        floats(5, 2),
-    )
-case("hsplit", called("hsplit", 2), lambda x: list(torch.hsplit(x, 2)), floats(3, 4))
-case("hsplit", called("hsplit", 2), lambda x: list(torch.hsplit(x, 2)), floats(4))
-case("vsplit", called("vsplit", [1]), lambda x: list(torch.vsplit(x, [1])), floats(3, 4))
-case("dsplit", called("dsplit", 2), lambda x: list(torch.dsplit(x, 2)), floats(3, 2, 4))
-for indexing in ("xy", "ij"):
-    case(
-        "meshgrid", lambda *xs, i=indexing: ops.meshgrid(*xs, indexing=i),
-        lambda *xs, i=indexing: list(torch.meshgrid(*xs, indexing=i)), floats(2), floats(3),
-        floats(4),
-    )  # fmt: skip
-case("meshgrid", lambda x: ops.meshgrid(x), lambda x: [x], floats(3))
-case("pad", called("pad", 1, constant_values=True), lambda x: pad(x, (1, 1), value=True), bools(3))
-case(
-    "repeat", called("repeat", [1, 0, 3], 1),
-    lambda x: x.repeat_interleave(torch.tensor([1, 0, 3]), 1), floats(2, 3),
+WIDTHS = (
+    1, ((1, 0), (2, 3)), (1, 2), ((1, 2),), 0, ((0, 0), (0, 0)), ((1, 2), (3, 4), (5, 6)), (1, 2, 3)
+)  # fmt: skip
+MIRRORED = (
+    1, ((2, 1), (0, 3)), ((0, 0), (2, 1)), ((0, 0), (0, 0)), ((4, 4), (5, 5)), ((7, 9), (0, 0))
+)  # fmt: skip
+oracle(
+    "pad", *(of(A, pad_width=width) for width in (*WIDTHS, 1.5, ((1.5, 0), (0, 0)))),
+    *(of(floats(4, 5), pad_width=w, mode=m) for m in ("reflect", "symmetric") for w in MIRRORED),
+    of(floats(3), pad_width=2, constant_values=1.5), of(ints(3), pad_width=1, constant_values=7),
+    of(bools(3), pad_width=1, constant_values=True), of(bools(3), pad_width=1),
+    of(floats(3), pad_width=1, constant_values=np.nan), of(A, pad_width=1, mode="nonsense"),
+    of(ints(3), pad_width=1, constant_values=2**31), of(floats(0), pad_width=2),
+    of(ints(3), pad_width=1, constant_values=np.inf),
+    of(floats(3), pad_width=1, mode="reflect", constant_values=1.0),
+    of(floats(0), pad_width=2, mode="reflect"), of(floats(1), pad_width=2, mode="reflect"),
+    of(floats(1), pad_width=2, mode="symmetric"), of(ints(3), pad_width=2, mode="reflect"),
+    of(bools(3), pad_width=2, mode="symmetric"), of(floats(), pad_width=1), **EXACT,
+)  # fmt: skip
+oracle(
+    "tile",
+    *(
+        of(A, repeats=times)
+        for times in (2, (2,), (2, 3), (3, 1, 2), (1, 1), (0, 2), 0, (), (-1, 2), 1.5, np.int64(2))
+    ),
+    of(floats(), repeats=3), of(floats(0), repeats=2), of(A, repeats=np.array([2, 1])), **EXACT,
+)  # fmt: skip
+oracle(
+    "repeat", *(of(A, repeats=3, axis=axis) for axis in (None, 0, 1, -1, 2)),
+    of(A, repeats=0, axis=0), of(ints(3), repeats=2), of(A, repeats=np.array([1, 0, 3]), axis=1),
+    of(A, repeats=np.array([2]), axis=1), of(floats(3), repeats=np.array([1, 2, 0])),
+    of(A, repeats=np.array([1, 2]), axis=1), of(floats(3), repeats=-1),
+    of(floats(3), repeats=np.array([1, -1, 2])), of(floats(), repeats=2), of(floats(0), repeats=2),
+    **EXACT,
 )  # fmt: skip

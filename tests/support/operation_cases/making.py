@@ -1,112 +1,107 @@
-"""Of tensors made of numbers and shapes, and of triangles."""
+"""Of tensors made of numbers and shapes."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from gpunn import ops
+import numpy as np
 
-from .case import called, case, floats, ints
+from .case import Call, floats, of, oracle
 
-# What is made of no tensor is multiplied by one, so that a step has something to compute.
-MADE = {
-    "zeros": (lambda: ops.zeros((2, 3)), lambda: torch.zeros(2, 3)),
-    "ones": (lambda: ops.ones([2, 3], "float32"), lambda: torch.ones(2, 3)),
-    "full": (lambda: ops.full((2, 3), 2.5), lambda: torch.full((2, 3), 2.5)),
-    "arange": (lambda: ops.arange(3), lambda: torch.arange(3)),
-    "linspace": (lambda: ops.linspace(0.0, 1.0, 3), lambda: torch.linspace(0, 1, 3)),
-    "eye": (lambda: ops.eye(2, 3), lambda: torch.eye(2, 3)),
-    "identity": (lambda: ops.identity(3), lambda: torch.eye(3)),
-}
-for name, (ours, theirs) in MADE.items():
-    case(
+NONE: Any = {"edges": (), "ulps": 0}
+
+
+def made(*functions: Callable[[Any], Any]) -> list[Call]:
+    """Of no tensor: of a library alone. One stands there so that a step has an input."""
+    return [of(floats(), by=lambda k, x, f=function: f(k)) for function in functions]
+
+
+SIZES = (2, 3), 3, (), (0, 2), [2]
+for name in ("zeros", "ones"):
+    oracle(
         name,
-        lambda x, f=ours: x * f(),
-        lambda x, f=theirs: x * f(),
-        floats(2, 3) if name != "identity" else floats(3, 3),
-    )
-case("zeros", lambda x: ops.zeros(3) + x, lambda x: x, floats(3))
-case("zeros", lambda x: ops.zeros((), "int32") + x, lambda x: x, ints(3))
-case("ones", lambda x: x * ops.ones(x.shape[1:], x.dtype), lambda x: x, floats(2, 3))
-case("full", lambda x: ops.full((2,), x), lambda x: x.expand(2), floats())
-case("full", lambda x: ops.full(2, 3, "float32") * x, lambda x: x * 3, floats(2))
-for given in ((1, 7, 2), (5, 0, -2), (2, 5)):
-    case(
-        "arange",
-        lambda x, g=given: ops.arange(*g) * x,
-        lambda x, g=given: torch.tensor(range(*g)) * x,
-        floats(),
-    )
-case(
-    "arange",
-    lambda x: ops.arange(0.0, 1.0, 0.25) * x,
-    lambda x: torch.arange(0.0, 1, 0.25) * x,
-    floats(4),
-)
-case(
-    "linspace",
-    lambda x: ops.linspace(0, 1, 4, endpoint=False) * x,
-    lambda x: torch.arange(4) / 4 * x,
-    floats(4),
-)
-case("eye", lambda x: x * ops.eye(3, k=1), lambda x: x * torch.diag(torch.ones(2), 1), floats(3, 3))
-
-for name, theirs in (("zeros_like", torch.zeros_like), ("ones_like", torch.ones_like)):
-    for x in (floats(2, 3), floats(0), ints(3)):
-        case(name, called(name), theirs, x)
-    case(name, lambda x, n=name: x * getattr(ops, n)(x), lambda x, f=theirs: x * f(x), floats(3))
-    case(name, called(name, "int32"), lambda x, f=theirs: f(x, dtype=torch.int32), floats(3))
-case("full_like", called("full_like", 2.5), lambda x: torch.full_like(x, 2.5), floats(2, 3))
-case("full_like", lambda x: ops.full_like(x, 3) * x, lambda x: 3 * x, ints(2, 3))
-
-for k in (0, 1, -1, 5):
-    for shape in ((3, 4), (2, 3, 3), (0, 3)):
-        case("tril", called("tril", k), lambda x, k=k: torch.tril(x, k), floats(*shape))
-        case("triu", called("triu", k), lambda x, k=k: torch.triu(x, k), floats(*shape))
-case("convert_to_tensor", called("convert_to_tensor"), lambda x: x, floats(2, 3))
-case(
-    "convert_to_tensor",
-    lambda x: ops.convert_to_tensor([x, [x[0], 2.0]]),
-    lambda x: torch.stack([x, torch.stack([x[0], x[0] * 0 + 2])]),
-    floats(2),
-)
-case("convert_to_tensor", called("convert_to_tensor", "float64"), lambda x: x.double(), ints(2, 3))
-
-case("array", called("array"), lambda x: x, floats(2, 3))
-case("copy", called("copy"), lambda x: x, floats(2, 3))
-case("empty", lambda x: ops.shape(ops.empty((2, 3))), lambda x: torch.tensor((2, 3)), floats())
-case(
-    "empty_like",
-    lambda x: ops.shape(ops.empty_like(x)),
-    lambda x: torch.tensor((2, 3)),
-    floats(2, 3),
-)
-case("tri", lambda x: ops.tri(3, 4, 1) * x, lambda x: torch.ones(3, 4).tril(1) * x, floats(3, 4))
-
-
-def vander(x: torch.Tensor, n: int = 4, increasing: bool = False) -> torch.Tensor:
-    powers = torch.stack([x**i for i in range(n)], -1)
-    return powers if increasing else powers.flip(-1)
-
-
-case("vander", called("vander"), vander, floats(4))
-case("vander", called("vander", 3, increasing=True), lambda x: vander(x, 3, True), floats(4))
-case(
-    "logspace",
-    lambda x: ops.logspace(0, 3, 4, base=2.0) * x,
-    lambda x: torch.tensor([1, 2, 4, 8]) * x,
-    floats(4),
-)
-case(
-    "linspace",
-    lambda a, b: ops.linspace(a, b, 5),
-    lambda a, b: torch.stack([a + (b - a) * i / 4 for i in range(5)]),
-    floats(3),
-    floats(),
-)
-case(
-    "linspace",
-    lambda a: ops.linspace(a, 1.0, 3, retstep=True),
-    lambda a: (torch.stack([a, (a + 1) / 2, a * 0 + 1]), (1 - a) / 2),
-    floats(2),
-)
+        made(*(
+            lambda k, n=name, s=shape, d=dtype: getattr(k, n)(s, dtype=d)
+            for shape in SIZES for dtype in ("float32", "int32", "bool")
+        )),
+        made(lambda k, n=name: getattr(k, n)((-1,), dtype="float32")), **NONE,
+    )  # fmt: skip
+oracle(
+    "empty", made(*(lambda k, s=shape: k.shape(k.empty(s, dtype="int32")) for shape in SIZES)),
+    **NONE,
+)  # fmt: skip
+oracle(
+    "full", made(
+        lambda k: k.full((2, 3), 2.5), lambda k: k.full((2,), 3),
+        lambda k: k.full(2, 3, dtype="float32"),
+        lambda k: k.full((2,), True), lambda k: k.full((2,), 2.7, dtype="int32"),
+        lambda k: k.full((), 1.0), lambda k: k.full((2, 3), np.array([1.0, 2, 3])),
+        lambda k: k.full((2,), np.nan), lambda k: k.full((2,), 2**31, dtype="float32"),
+        lambda k: k.full((0,), 1.0),
+    ),
+    of(floats(), by=lambda k, x: k.full((2,), x)), of(floats(3), by=lambda k, x: k.full((2, 3), x)),
+    of(floats(3), by=lambda k, x: k.full((2, 4), x)), smooth=False, **NONE,
+)  # fmt: skip
+ARANGES = (
+    (3,), (1, 7, 2), (5, 0, -2), (2, 5), (5, 2), (0,), (-3,), (0, 1, 0.25), (0, 1, 0.1), (0.5, 3),
+    (1, 2, 0), (0.0, 1.0, -0.1), (3.0,), (0, 10, 3), (2**31 - 2, 2**31), (0, 1, 1 / 3),
+    (np.int64(5),), (np.float32(2.5),), (0, np.inf), (np.nan,),
+)  # fmt: skip
+oracle(
+    "arange", made(*(lambda k, g=given: k.arange(*g) for given in ARANGES)),
+    made(*(
+        lambda k, g=given, d=dtype: k.arange(*g, dtype=d)
+        for given in ((3,), (0, 1, 0.25), (5, 0, -2), (0.5, 5.5))
+        for dtype in ("float32", "int32", "float64")
+    )), edges=(),
+)  # fmt: skip
+LINES = (
+    (0.0, 1.0, 3), (0, 1, 1), (0, 1, 0), (5, 5, 4), (1, -1, 5), (0, 10, 50), (0, 1, -1),
+    (0, 2**30, 4),
+)  # fmt: skip
+oracle(
+    "linspace", made(*(
+        lambda k, a=a, b=b, n=n, e=end: k.linspace(a, b, num=n, endpoint=e)
+        for a, b, n in LINES for end in (True, False)
+    )),
+    made(*(
+        lambda k, a=a, b=b: k.linspace(a, b, 4, dtype="int32")
+        for a, b in ((0, 1), (0, 10), (-10, 0))
+    )),
+    of(floats(3), floats(), by=lambda k, a, b: k.linspace(a, b, 5)),
+    of(floats(3), floats(2, 1), by=lambda k, a, b: k.linspace(a, b, 5, axis=-1)),
+    of(floats(3), floats(2, 1), by=lambda k, a, b: k.linspace(a, b, 5, axis=1)),
+    of(floats(2), floats(3), by=lambda k, a, b: k.linspace(a, b, 5)),
+    *(
+        of(floats(2), by=lambda k, a, n=n, e=end: tuple(
+            k.linspace(a, 1.0, n, endpoint=e, retstep=True)))
+        for n, end in ((3, True), (3, False))
+    ), smooth=False, edges=(), scale="one",
+)  # fmt: skip
+oracle(
+    "logspace", made(
+        lambda k: k.logspace(0, 3, 4, base=2.0), lambda k: k.logspace(0, 3, 4),
+        lambda k: k.logspace(0.0, 2.0, 5), lambda k: k.logspace(0, 3, 4, endpoint=False),
+        lambda k: k.logspace(0, 3, 1), lambda k: k.logspace(0, 3, 0),
+    ), of(floats(2), by=lambda k, a: k.logspace(a, 1.0, 3)), smooth=False, edges=(), scale="one",
+    ulps=16,
+)  # fmt: skip
+for name in ("eye", "tri"):
+    oracle(
+        name,
+        made(*(
+            lambda k, n=name, g=given, o=offset: getattr(k, n)(*g, k=o, dtype="float32")
+            for given in ((3,), (2, 3), (3, 2), (0,)) for offset in (0, 1, -1, 5, -5)
+        )),
+        made(*(
+            lambda k, n=name, d=dtype: getattr(k, n)(3, dtype=d) for dtype in ("int32", "bool")
+        )),
+        **NONE,
+    )  # fmt: skip
+oracle(
+    "identity", made(
+        lambda k: k.identity(3), lambda k: k.identity(0), lambda k: k.identity(2, dtype="int32")
+    ), **NONE,
+)  # fmt: skip
+oracle("convert_to_numpy", of(floats(2, 3), by=lambda k, x: k.abs(x)), **NONE)

@@ -2,149 +2,123 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from gpunn import ops
+from .case import Call, bools, floats, ints, of, oracle
+from .differences import ALL_MASKED
+from .edges import pairs
 
-from .case import called, case, floats, ints
+oracle(
+    "glu", of(floats(3, 4)), of(floats(4, 3), axis=0), of(floats(3, 3)), of(ints(4)),
+    of(floats(2, 4, 3), axis=1), of(floats(0, 4)), of(floats(3, 4), axis=2), values="keras",
+    scale="one", edges=("zeros", "tiny", "nan"),
+)  # fmt: skip
+oracle(
+    "sparsemax", of(floats(3, 5)), of(floats(3, 5), axis=0),
+    of(floats(1)), of(floats(3, 5) * 100), values="keras", edges=("zeros", "tiny", "nan"),
+    scale="largest",
+)  # fmt: skip
 
-ACTIVATIONS = {
-    "relu6": F.relu6, "silu": F.silu, "log_sigmoid": F.logsigmoid,
-    "hard_sigmoid": lambda x: torch.clip(x / 6 + 0.5, 0, 1),
-    "hard_silu": lambda x: x * torch.clip(x / 6 + 0.5, 0, 1), "softsign": F.softsign,
-    "elu": F.elu, "selu": F.selu,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
-}  # fmt: skip
-for name, theirs in ACTIVATIONS.items():
-    for shape in ((), (0,), (3, 4)):
-        case(name, getattr(ops, name), theirs, floats(*shape) * 3)
-    case(name, getattr(ops, name), lambda x, f=theirs: f(x.float()), ints(9))
-case("leaky_relu", called("leaky_relu", 0.01), F.leaky_relu, floats(9))
-case("elu", called("elu", alpha=0.5), lambda x: F.elu(x, 0.5), floats(9))
+# -- cross-entropies
 
-probabilities = np.exp(floats(5, 4)) / np.exp(floats(5, 4)).sum(1, keepdims=True)
-probabilities = probabilities.astype(np.float32).astype(float)
-truth = np.eye(4)[[0, 3, 1, 1, 2]]
-case(
-    "binary_crossentropy", ops.binary_crossentropy,
-    lambda t, y: F.binary_cross_entropy(y, t, reduction="none"),
-    (floats(3, 4) > 0).astype(float), floats(3, 4, low=0.1, high=0.9), smooth=False,
+CHANCES = np.exp(floats(5, 4)) / np.exp(floats(5, 4)).sum(1, keepdims=True)
+CHANCES = CHANCES.astype(np.float32).astype(float)
+TRUTH = np.eye(4)[[0, 3, 1, 1, 2]]
+SURE = of(*pairs(np.array([0.0, 1.0, 0.25]), np.array([0.0, 1.0, 0.5, 1e-9, 1 - 2**-24])))
+LOGITS = of(
+    *pairs(np.array([0.0, 1.0, 0.25]), np.array([0.0, -0.0, 88.0, -88.0, 1e4, -1e4, np.nan])),
+    from_logits=True,
+)
+oracle(
+    "binary_crossentropy", of((floats(3, 4) > 0).astype(float), floats(3, 4, low=0.1, high=0.9)),
+    of(floats(3, 4, low=0, high=1), floats(3, 4) * 9, from_logits=True), SURE, LOGITS,
+    of(floats(3, 1, low=0), floats(3, 4, low=0.1, high=0.9)),
+    of(floats(3, low=0), floats(3, 1, low=0.1, high=0.9)),
+    of(floats(3, 4, low=0), floats(4, low=0.1, high=0.9)), values="keras", edges=(), scale="one",
+    ulps=16,
 )  # fmt: skip
-case(
-    "binary_crossentropy", lambda t, y: ops.binary_crossentropy(t, y, from_logits=True),
-    lambda t, y: F.softplus(y) - t * y, floats(3, 4, low=0, high=1), floats(3, 4) * 9,
+oracle(
+    "categorical_crossentropy", of(TRUTH, CHANCES), of(TRUTH, floats(5, 4) * 9, from_logits=True),
+    of(TRUTH, floats(5, 4) * 9, from_logits=True, axis=0), of(TRUTH, CHANCES * 3),
+    of(TRUTH, np.eye(4)[[0, 1, 1, 2, 2]]), of(TRUTH * 2, CHANCES), of(TRUTH[:1], CHANCES),
+    of(TRUTH[:, :3], CHANCES), of(floats(4, low=0), floats(4, low=0.1, high=0.9)),
+    of(np.ones((2, 3, 4)) / 4, floats(2, 3, 4, low=0.1, high=0.9), axis=1),
+    of(TRUTH, CHANCES, axis=2), values="keras", edges=(), scale="one", ulps=16,
 )  # fmt: skip
-case(
-    "binary_crossentropy", ops.binary_crossentropy,
-    lambda t, y: -(t * torch.log(y) + (1 - t) * torch.log(1 - y)),
-    floats(3, 4, low=0, high=1), floats(3, 4, low=0.1, high=0.9),
-)  # fmt: skip
-case(
-    "categorical_crossentropy", ops.categorical_crossentropy,
-    lambda t, y: -(t * torch.log(y / y.sum(-1, keepdim=True))).sum(-1), truth, probabilities,
-)  # fmt: skip
-case(
-    "categorical_crossentropy", lambda t, y: ops.categorical_crossentropy(t, y, True, axis=0),
-    lambda t, y: -(t * torch.log_softmax(y, 0)).sum(0), truth, floats(5, 4) * 9,
-)  # fmt: skip
-for labels in (ints(5, low=0, high=4), ints(5, 1, low=0, high=4)):
-    case(
-        "sparse_categorical_crossentropy",
-        lambda t, y: ops.sparse_categorical_crossentropy(t, y, from_logits=True),
-        lambda t, y: F.cross_entropy(y, t.long().reshape(-1), reduction="none"),
-        labels, floats(5, 4),
-    )  # fmt: skip
-    case(
-        "sparse_categorical_crossentropy", ops.sparse_categorical_crossentropy,
-        lambda t, y: F.nll_loss(
-            torch.log(y / y.sum(-1, keepdim=True)), t.long().reshape(-1), reduction="none"
-        ),
-        labels, probabilities,
-    )  # fmt: skip
-
-FURTHER = {
-    "swish": F.silu, "hard_swish": lambda x: x * torch.clip(x / 6 + 0.5, 0, 1),
-    "celu": F.celu, "hard_tanh": F.hardtanh, "hard_shrink": F.hardshrink,
-    "soft_shrink": F.softshrink, "tanh_shrink": F.tanhshrink,
-    "gelu": lambda x: F.gelu(x, approximate="tanh"),
-    "sparse_plus": lambda x: torch.where(
-        x <= -1, 0.0, torch.where(x < 1, torch.square(x + 1) / 4, x)
+LABELS = ints(5, low=0, high=4)
+HIDDEN = np.where(np.arange(4) == 3, -np.inf, floats(5, 4))
+oracle(
+    "sparse_categorical_crossentropy",
+    *(
+        of(labels, x, from_logits=logits)
+        for labels in (LABELS, LABELS[:, None])
+        for x, logits in ((floats(5, 4) * 9, True), (CHANCES, False))
     ),
-    "sparse_sigmoid": lambda x: torch.clip((x + 1) / 2, 0, 1),
-    "squareplus": lambda x: (x + torch.sqrt(torch.square(x) + 4)) / 2,
-}  # fmt: skip
-for name, theirs in FURTHER.items():
-    for shape in ((), (0,), (3, 4)):
-        case(name, getattr(ops, name), theirs, floats(*shape) * 3)
-case("gelu", called("gelu", approximate=False), F.gelu, floats(3, 4) * 3)
-case("celu", called("celu", 0.5), lambda x: F.celu(x, 0.5), floats(9))
-case("glu", called("glu"), F.glu, floats(3, 4))
-case("glu", called("glu", 0), lambda x: F.glu(x, 0), floats(4, 3))
-case("threshold", called("threshold", 0.5, -3.0), lambda x: F.threshold(x, 0.5, -3.0), floats(9))
-
-
-def sparsemax(x: torch.Tensor) -> torch.Tensor:
-    ordered = x.sort(-1, descending=True).values
-    ranks = torch.arange(1, x.shape[-1] + 1)
-    inside = 1 + ranks * ordered > ordered.cumsum(-1)
-    over = (torch.where(inside, ordered, 0).sum(-1, True) - 1) / inside.sum(-1, True)
-    return torch.relu(x - over)
-
-
-case("sparsemax", called("sparsemax"), sparsemax, floats(3, 5))
-case("sparsemax", called("sparsemax", 0), lambda x: sparsemax(x.T).T, floats(3, 5))
-
-
-def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> torch.Tensor:
-    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    scores = q @ k.mT * options.get("scale", q.shape[-1] ** -0.5) + options.get("bias", 0)
-    return (torch.softmax(scores, -1) @ v).transpose(1, 2)
-
-
-three = floats(2, 3, 2, 4), floats(2, 5, 2, 4, seed=1), floats(2, 5, 2, 4, seed=2)
-case("dot_product_attention", ops.dot_product_attention, attention, *three)
-case(
-    "dot_product_attention",
-    lambda q, k, v, b: ops.dot_product_attention(q, k, v, b, scale=0.3),
-    lambda q, k, v, b: attention(q, k, v, bias=b, scale=0.3), *three, floats(1, 2, 3, 5),
-)  # fmt: skip
-hidden = torch.full((3, 5), -torch.inf).triu(1)
-case(
-    "dot_product_attention", lambda *xs: ops.dot_product_attention(*xs, is_causal=True),
-    lambda q, k, v: attention(q, k, v, bias=hidden), *three,
-)  # fmt: skip
-mask = np.array([True, False, True, True, False])
-case(
-    "dot_product_attention", lambda *xs: ops.dot_product_attention(*xs, mask=mask),
-    lambda q, k, v: attention(q, k, v, bias=torch.where(torch.tensor(mask), 0.0, -torch.inf)),
-    *three,
+    of(ints(2, 3, low=0, high=4), floats(2, 3, 4), from_logits=True),
+    of(ints(2, 3, low=0, high=4), floats(2, 4, 3), from_logits=True, axis=1),
+    of(ints(5, low=0, high=3), HIDDEN, from_logits=True), of(LABELS[:3], CHANCES),
+    *(of(np.array([bad, 3, 0, 1, 2], np.int32), CHANCES) for bad in (-1, 4)),
+    of(ints(5, 2, low=0, high=4), CHANCES), values="keras", edges=("nan",), scale="one", ulps=16,
 )  # fmt: skip
 
-positive = floats(3, low=0.2, high=1)
-case(
+# -- attention
+
+Q, K, V = floats(2, 3, 2, 4), floats(2, 5, 2, 4, seed=1), floats(2, 5, 2, 4, seed=2)
+
+
+def attended(mask: np.ndarray, causal: bool = False, q: np.ndarray = Q) -> Call:
+    return of(q, K, V, mask, smooth=q is Q, by=lambda k, q, y, v, m: k.dot_product_attention(
+        q, y, v, mask=m, is_causal=causal))  # fmt: skip
+
+
+ROW = np.array([True, False, True, True, False])
+oracle(
+    "dot_product_attention", of(Q, K, V), of(Q, K, V, is_causal=True), of(Q, K, V, scale=0.0),
+    of(Q, K, V, floats(1, 2, 3, 5), by=lambda k, q, y, v, b: k.dot_product_attention(
+        q, y, v, b, scale=0.3)),
+    of(floats(2, 5, 2, 4), K, V, is_causal=True), attended(bools(2, 2, 3, 5)),
+    attended(bools(2, 1, 3, 5)), attended(np.zeros((2, 1, 3, 5), bool)),
+    attended(np.broadcast_to(ROW, (2, 2, 3, 5)).copy(), causal=True),
+    attended(np.broadcast_to(ROW, (2, 2, 3, 5)).copy(), q=Q * -1e20),
+    of(Q, K, floats(2, 5, 2, 7)), of(Q, K[..., :3], V),
+    of(floats(3, 2, 4), floats(3, 2, 4), floats(3, 2, 4)), of(*[floats(1, 1, 1, 1)] * 3),
+    of(floats(2, 0, 2, 4), K, V), values="keras", edges=("zeros", "ties", "tiny"), scale="one",
+    ulps=32, differs=[ALL_MASKED],
+)  # fmt: skip
+
+# -- normalization
+
+POSITIVE = floats(3, low=0.2, high=1)
+
+
+def normalized(x: np.ndarray, *parts: np.ndarray, axis: int = -1, epsilon: float = 1e-3) -> Call:
+    return of(x, *parts, by=lambda k, x, mean, variance, *rest: k.batch_normalization(
+        x, mean, variance, axis, *rest, epsilon=epsilon))  # fmt: skip
+
+
+oracle(
     "batch_normalization",
-    lambda x, m, v, b, g: ops.batch_normalization(x, m, v, 1, b, g, epsilon=1e-2),
-    lambda x, m, v, b, g: (x - m[:, None]) / torch.sqrt(v + 1e-2)[:, None] * g[:, None] + b[:,
-    None],
-    floats(2, 3, 4), floats(3), positive, floats(3, seed=1), floats(3, seed=2),
+    normalized(floats(2, 3, 4), floats(3), POSITIVE, floats(3, seed=1), floats(3, seed=2), axis=1,
+               epsilon=1e-2),
+    normalized(floats(4, 3), floats(3), POSITIVE), normalized(floats(4, 3), floats(3), np.zeros(3)),
+    normalized(floats(4, 3), floats(3), -POSITIVE), normalized(floats(4, 3), floats(4), POSITIVE),
+    normalized(ints(4, 3), floats(3), POSITIVE),
+    normalized(floats(4, 3), floats(3), POSITIVE, axis=2),
+    values="keras", edges=("zeros", "tiny", "nan"), scale="largest", ulps=16,
 )  # fmt: skip
-case(
-    "batch_normalization", lambda x, m, v: ops.batch_normalization(x, m, v, -1),
-    lambda x, m, v: (x - m) / torch.sqrt(v + 1e-3), floats(4, 3), floats(3), positive,
+oracle(
+    "layer_normalization",
+    of(floats(3, 4), floats(4), floats(4, seed=1), by=lambda k, x, g, b: k.layer_normalization(
+        x, g, b, epsilon=1e-3)),
+    of(floats(2, 3, 4), axis=(1, 2)), of(floats(3, 4)), of(np.ones((2, 3))),
+    of(floats(3, 4), floats(3), by=lambda k, x, g: k.layer_normalization(x, g)),
+    of(floats(3, 4) * 1e-6), of(floats(0, 4)), values="keras",
+    edges=("zeros", "ties", "tiny", "nan"), scale="one", ulps=64,
 )  # fmt: skip
-case(
-    "layer_normalization", lambda x, g, b: ops.layer_normalization(x, g, b, epsilon=1e-3),
-    lambda x, g, b: F.layer_norm(x, (4,), g, b, 1e-3), floats(3, 4), floats(4), floats(4, seed=1),
-)  # fmt: skip
-case(
-    "layer_normalization", called("layer_normalization", axis=(1, 2)),
-    lambda x: F.layer_norm(x, (3, 4), eps=1e-7), floats(2, 3, 4),
-)  # fmt: skip
-case(
-    "rms_normalization", lambda x, g: ops.rms_normalization(x, g, epsilon=1e-3),
-    lambda x, g: F.rms_norm(x, (4,), g, 1e-3), floats(3, 4), floats(4),
+oracle(
+    "rms_normalization",
+    of(floats(3, 4), floats(4), by=lambda k, x, g: k.rms_normalization(x, g, epsilon=1e-3)),
+    of(floats(3, 4)), of(floats(2, 3, 4), axis=(1, 2)), of(np.zeros((2, 3))),
+    of(floats(3, 4) * 1e-6), values="keras", edges=("zeros", "ties", "tiny", "nan"), scale="one",
+    ulps=64,
 )  # fmt: skip

@@ -2,82 +2,170 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
-from .case import bools, called, case, floats, ints
+import numpy as np
 
-for x in (floats(2, 3, 4), ints(2, 3, 4), bools(2, 3, 4)):
-    for shape in ((-1,), (6, 4), (4, -1), (2, 3, 4), (1, 24, 1), -1):
-        case("reshape", called("reshape", shape), lambda x, s=shape: x.reshape(s), x)
-    case("transpose", called("transpose"), lambda x: x.permute(2, 1, 0), x)
-    case("transpose", called("transpose", (1, 0, -1)), lambda x: x.permute(1, 0, 2), x)
-case("reshape", called("reshape", ()), lambda x: x.reshape(()), floats(1))
-case("reshape", called("reshape", (0, 5)), lambda x: x.reshape(0, 5), floats(2, 0))
-case("reshape", called("reshape", (-1, 2)), lambda x: x.reshape(-1, 2), floats(0, 3))
-case("transpose", called("transpose"), lambda x: x, floats(4))
-case("transpose", called("transpose"), lambda x: x.T, floats(0, 3))
-case("transpose", lambda x: x.T, lambda x: x.T, floats(2, 3))
-case("ravel", called("ravel"), torch.ravel, floats(2, 3))
-case("ravel", called("ravel"), torch.ravel, floats())
+from .case import MOVED, bools, floats, ints, of, oracle
 
-for axis in (0, 1, -1, 2):
-    case("expand_dims", called("expand_dims", axis), lambda x, a=axis: x.unsqueeze(a), floats(2, 3))
-case("expand_dims", called("expand_dims", (0, -1)), lambda x: x[None, ..., None], floats(2, 3))
-for axis in (0, 2, -2, (0, 2), (2, -4)):
-    case(
-        "squeeze", called("squeeze", axis), lambda x, a=axis: x.squeeze(a), floats(1, 3, 1, 4)
-    ) if axis != -2 else None
-case("squeeze", called("squeeze"), lambda x: x.squeeze(), floats(1, 3, 1, 4))
-case("squeeze", called("squeeze", -2), lambda x: x.squeeze(-2), floats(1, 3, 1, 4))
+EXACT: Any = {"edges": MOVED, "ulps": 0}
+NONE: Any = {"edges": (), "ulps": 0}
 
-for a, b in ((0, 1), (0, -1), (-1, -2)):
-    case(
-        "swapaxes", called("swapaxes", a, b), lambda x, a=a, b=b: x.swapaxes(a, b), floats(2, 3, 4)
-    )
-for a, b in ((0, -1), (-1, 0), (1, 2), ((0, 1), (-1, 0)), ((2, 0), (0, 1))):
-    case("moveaxis", called("moveaxis", a, b), lambda x, a=a, b=b: x.movedim(a, b), floats(2, 3, 4))
-for axis in (0, -1, (0, 1)):
-    over = (axis,) if isinstance(axis, int) else axis
-    case("flip", called("flip", axis), lambda x, a=over: x.flip(a), floats(2, 3))
-case("flip", called("flip"), lambda x: x.flip(0, 1, 2), floats(2, 3, 2))
-case("flip", called("flip"), lambda x: x.flip(0), floats(0))
+oracle(
+    "reshape",
+    *(
+        of(make(2, 3, 4), newshape=shape)
+        for make in (floats, ints, bools)
+        for shape in ((-1,), (6, 4), (4, -1), (2, 3, 4), (1, 24, 1))
+    ),
+    of(floats(1), newshape=()), of(floats(2, 0), newshape=(0, 5)), of(floats(2, 3), newshape=6),
+    of(floats(0, 3), newshape=(-1, 2)), of(floats(2, 3), newshape=(-1, -1)),
+    of(floats(2, 3), newshape=(4, -1)),
+    of(floats(2, 3), newshape=(5,)), of(floats(2, 3), newshape=(2.0, 3.0)),
+    of(floats(0, 3), newshape=(-1,)), **EXACT,
+)  # fmt: skip
+oracle(
+    "transpose",
+    *(
+        of(make(2, 3, 4), axes=axes)
+        for make in (floats, ints)
+        for axes in (None, (1, 0, -1), (2, 0, 1))
+    ),
+    of(floats(4)), of(floats()), of(floats(0, 3)),
+    *(of(floats(2, 3), axes=axes) for axes in ((0,), (0, 0), (0, 2), (-3, 0))), **EXACT,
+)  # fmt: skip
+oracle("ravel", of(floats(2, 3)), of(floats()), of(floats(0, 2)), **EXACT)
+oracle(
+    "expand_dims",
+    *(
+        of(floats(2, 3), axis=axis)
+        for axis in (0, 1, 2, -1, -3, (0, -1), (0, 1), [1], 3, -4, (3, 4), (0, 5), np.int64(1))
+    ),
+    of(floats(), axis=0), **EXACT,
+)  # fmt: skip
+oracle(
+    "squeeze",
+    *(
+        of(floats(1, 3, 1, 4), axis=axis)
+        for axis in (None, 0, 2, -2, (0, 2), (2, -4), 1, 4, -5, (0, 0), (), np.int64(0))
+    ),
+    of(floats()), of(floats(1)), of(floats(1, 1), axis=0), **EXACT,
+)  # fmt: skip
+oracle(
+    "swapaxes",
+    *(
+        of(floats(2, 3, 4), axis1=a, axis2=b)
+        for a, b in ((0, 1), (0, -1), (-1, -2), (1, 1), (0, 3), (-4, 0))
+    ),
+    **EXACT,
+)  # fmt: skip
+oracle(
+    "moveaxis",
+    *(
+        of(floats(2, 3, 4), source=a, destination=b)
+        for a, b in (
+            (0, -1), (-1, 0), (1, 2), ((0, 1), (-1, 0)), ((2, 0), (0, 1)), ((0, 1, 2), (2, 1, 0)),
+            (3, 0), (0, 3), ((0, 0), (0, 1)), ((0, 1), (0, 0)), ((0, 1), (0,)), (-4, 0),
+        )
+    ),
+    **EXACT,
+)  # fmt: skip
+oracle(
+    "flip",
+    *(
+        of(floats(2, 3, 2), axis=axis)
+        for axis in (None, 0, -1, (0, 1), (0, -1), 3, -4, (0, 0), ())
+    ),
+    of(floats(0)), of(floats()), **EXACT,
+)  # fmt: skip
+oracle("fliplr", of(floats(2, 3)), of(floats(3)), of(floats(2, 3, 2)), **EXACT)
+oracle("flipud", of(floats(2, 3)), of(floats(3)), of(floats()), **EXACT)
+oracle(
+    "rot90", *(of(floats(2, 3), k=k) for k in (-1, 0, 1, 2, 3, 4, 5, -6)), of(floats(3)),
+    *(of(floats(2, 3, 4), k=1, axes=axes) for axes in ((1, 2), (2, 0), (-1, 0))),
+    *(of(floats(2, 3), axes=axes) for axes in ((0, 0), (0, 2), (0, -2), (0, 1, 1))), **EXACT,
+)  # fmt: skip
+oracle(
+    "roll",
+    *(
+        of(floats(3, 4), shift=shift, axis=axis)
+        for shift, axis in (
+            (1, 0), (-2, 1), (5, -1), (2, None), ((1, -1), (0, 1)), (0, 0), (-13, None),
+            ((1, 2), (1, 1)), (1, (0, 1)), ((1, 2), 0), (1, 2), ((1, 2), None), ((1,), (0, 1)),
+            (np.int64(1), np.int64(0)),
+        )
+    ),
+    of(floats(0), shift=2), of(floats(), shift=1), **EXACT,
+)  # fmt: skip
+oracle(
+    "broadcast_to",
+    *(
+        of(floats(*shape), shape=wide)
+        for shape, wide in (
+            ((3,), (2, 3)), ((3, 1), (3, 4)), ((), (2, 2)), ((1, 3), (5, 2, 3)), ((2, 3), (2, 3)),
+            ((1,), (0,)), ((1, 2), (0, 2)), ((3,), (2, 4)), ((2, 3), (3,)), ((1,), ()),
+            ((3,), (2, -1)), ((1,), 3),
+        )
+    ),
+    **EXACT,
+)  # fmt: skip
+oracle("shape", of(floats(2, 3)), of(floats()), **NONE)
+oracle("ndim", of(floats(2, 3)), of(floats()), **NONE)
+oracle("size", of(floats(2, 3)), of(floats()), of(floats(0, 3)), **NONE)
 
-for shape, wide in (
-    ((3,), (2, 3)), ((3, 1), (3, 4)), ((), (2, 2)), ((1, 3), (5, 2, 3)), ((2, 3), (2, 3)),
-    ((1,), (0,)), ((1, 2), (0, 2)),
-):  # fmt: skip
-    case(
-        "broadcast_to", called("broadcast_to", wide), lambda x, w=wide: x.expand(w), floats(*shape)
-    )
+# -- diagonals and triangles
 
-case("shape", called("shape"), lambda x: torch.tensor(x.shape), floats(2, 3))
-case("ndim", called("ndim"), lambda x: torch.tensor(x.ndim), floats(2, 3))
-case("size", called("size"), lambda x: torch.tensor(x.numel()), floats(2, 3))
-
-case("fliplr", called("fliplr"), torch.fliplr, floats(2, 3))
-case("flipud", called("flipud"), torch.flipud, floats(2, 3))
-for k in (-1, 0, 1, 2, 3, 4):
-    case("rot90", called("rot90", k), lambda x, k=k: torch.rot90(x, k), floats(2, 3))
-case("rot90", called("rot90", 1, (1, 2)), lambda x: torch.rot90(x, 1, (1, 2)), floats(2, 3, 4))
-for shift, axis in ((1, 0), (-2, 1), (5, -1), (2, None), ((1, -1), (0, 1)), (0, 0)):
-    case(
-        "roll", called("roll", shift, axis),
-        lambda x, s=shift, a=axis: torch.roll(x, s, a) if a is not None else torch.roll(x, s),
-        floats(3, 4),
+oracle(
+    "diag", *(of(floats(3), k=k) for k in (-2, 0, 1, 5)), of(floats()), of(floats(0)),
+    *(of(floats(3, 4), k=k) for k in (-2, -1, 0, 1, 3, 4, -3, -9)), of(floats(2, 2, 2)),
+    of(floats(0), k=2), of(ints(3)), of(bools(3)), of(floats(0, 3)), of(floats(3, 0)), **EXACT,
+)  # fmt: skip
+oracle(
+    "diagflat", *(of(floats(2, 2), k=k) for k in (-2, 0, 1)), of(floats()), of(floats(0)),
+    of(ints(2, 2)), **EXACT,
+)  # fmt: skip
+oracle(
+    "diagonal",
+    *(
+        of(floats(3, 2, 4), offset=k, axis1=a, axis2=b)
+        for k in (-2, 0, 1, 9)
+        for a, b in ((0, 1), (0, -1), (2, 0), (1, 2))
+    ),
+    of(floats(3)), of(floats(3, 3), axis1=0, axis2=0), of(floats(3, 3), axis1=0, axis2=2),
+    of(floats(0, 3)), of(floats(3, 0)), of(floats(2, 0, 3), axis1=0, axis2=2), **EXACT,
+)  # fmt: skip
+oracle(
+    "trace", *(of(floats(3, 4), offset=k) for k in (-1, 0, 1, 5)), of(ints(3, 3)), of(bools(3, 3)),
+    of(floats(3, 2, 4), axis1=-1, axis2=0), of(floats(3)), of(floats(0, 3)), scale="largest",
+    edges=MOVED,
+)  # fmt: skip
+for name in ("tril", "triu"):
+    oracle(
+        name, *(of(floats(3, 4), k=k) for k in (0, 1, -1, 5, -5)), of(floats(2, 3, 3), k=1),
+        of(floats(0, 3)), of(ints(3, 3)), of(bools(3, 3)), of(floats()), **EXACT,
     )  # fmt: skip
-for k in (-2, -1, 0, 1, 2, 5):
-    case("diag", called("diag", k), lambda x, k=k: torch.diag(x, k), floats(3))
-    case("diagflat", called("diagflat", k), lambda x, k=k: torch.diagflat(x, k), floats(2, 2))
-    if k == 5:
-        continue
-    case("diag", called("diag", k), lambda x, k=k: torch.diag(x, k), floats(3, 4))
-    case(
-        "diagonal",
-        called("diagonal", k, 0, -1),
-        lambda x, k=k: torch.diagonal(x, k, 0, -1),
-        floats(3, 2, 4),
-    )
-    case("trace", called("trace", k), lambda x, k=k: torch.diagonal(x, k).sum(-1), floats(3, 4))
-for n in (1, 2, 5):
-    case("diff", called("diff", n), lambda x, n=n: torch.diff(x, n), floats(3, 4))
-case("diff", called("diff", axis=0), lambda x: torch.diff(x, dim=0), bools(3, 4))
+
+# -- others
+
+oracle(
+    "diff", *(of(floats(3, 4), n=n) for n in (0, 1, 2, 3, 4, 5, -1)), of(bools(3, 4), axis=0),
+    of(ints(5)), of(floats(3, 4), axis=0), of(floats(3, 4), axis=2), of(floats()), of(floats(0)),
+    of(bools(5), n=2), edges=MOVED, scale="largest",
+)  # fmt: skip
+oracle(
+    "meshgrid",
+    *(
+        of(*xs, by=lambda k, *xs, i=indexing: list(k.meshgrid(*xs, indexing=i)))
+        for indexing in ("xy", "ij")
+        for xs in (
+            (floats(2), floats(3), floats(4)), (floats(3),), (floats(), floats(3)),
+            (floats(2, 2), floats(3)), (floats(0), floats(3)), (floats(2), ints(3)),
+        )
+    ),
+    of(floats(2), floats(3), by=lambda k, *xs: list(k.meshgrid(*xs, indexing="ab"))), **EXACT,
+)  # fmt: skip
+oracle(
+    "vander", of(floats(4)), of(floats(4), N=3, increasing=True), of(floats(4), N=0),
+    of(floats(4), N=1), of(ints(3)), of(floats(0)), of(floats(2, 2)), of(floats()),
+    of(np.array([0.0, 2.0])), edges=("zeros", "tiny", "inf", "nan"),
+)  # fmt: skip

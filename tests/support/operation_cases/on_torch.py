@@ -1,0 +1,172 @@
+"""Keras's functions, computed with PyTorch, where its own differ from those on its other backends,
+or from NumPy's that they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def torch() -> Any:
+    import torch
+
+    return torch
+
+
+def dot(x1: Any, x2: Any) -> Any:
+    if not (x1.ndim and x2.ndim):
+        return x1 * x2
+    a, b = promoted(x1, x2)
+    return torch().tensordot(a, b, ([a.ndim - 1], [max(b.ndim - 2, 0)]))
+
+
+def promoted(*xs: Any) -> list[Any]:
+    dtype = xs[0].dtype
+    for x in xs[1:]:
+        dtype = torch().promote_types(dtype, x.dtype)
+    return [x.to(dtype) for x in xs]
+
+
+def get_item(x: Any, key: Any) -> Any:
+    """By the places that NumPy finds: PyTorch has no negative steps, and another order of axes."""
+    places = np.arange(x.numel()).reshape(tuple(x.shape))[key]
+    return x.reshape(-1)[torch().tensor(places)]
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    places = np.arange(x.numel()).reshape(tuple(x.shape))
+    if mode != "constant":
+        options = {} if constant_values is None else {"constant_values": constant_values}
+        return x.reshape(-1)[torch().tensor(np.pad(places, pad_width, mode, **options))]
+    outside = torch().tensor(np.pad(places, pad_width, constant_values=-1))
+    value = torch().tensor(constant_values or 0, dtype=x.dtype)
+    inside = x.reshape(-1)[outside.clamp(min=0)] if x.numel() else x.new_zeros(outside.shape)
+    return torch().where(outside < 0, value, inside)
+
+
+def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    ids = torch().as_tensor(segment_ids).long()
+    count = int(ids.max()) + 1 if num_segments is None else num_segments
+    kept = (ids >= 0) & (ids < count)
+    zeros = data.new_zeros((count, *data.shape[1:]))
+    return zeros.index_add(0, ids[kept], data[kept])
+
+
+def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    """Keras computes it in float32."""
+    ids = torch().as_tensor(segment_ids).long()
+    count = int(ids.max()) + 1 if num_segments is None else num_segments
+    kept = (ids >= 0) & (ids < count)
+    rows = data[kept]
+    lowest = -np.inf if data.is_floating_point() else -(2**31)
+    places = ids[kept].reshape(-1, *(1,) * (data.ndim - 1)).expand_as(rows)
+    start = data.new_full((count, *data.shape[1:]), lowest)
+    return start.scatter_reduce(0, places, rows, "amax")
+
+
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    x = x if x.is_floating_point() else x.float()
+    over = tuple(range(x.ndim)) if axis is None else axis
+    if weights is None:
+        return x.mean(over)
+    if weights.shape != x.shape:
+        axes = [a % x.ndim for a in ([axis] if isinstance(axis, int) else axis)]
+        weights = weights.reshape([x.shape[a] if a in axes else 1 for a in range(x.ndim)])
+    return (x * weights).sum(over) / (weights + 0 * x).sum(over)
+
+
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """PyTorch's second derivative has a small number added to a divisor."""
+    import keras
+
+    if from_logits:
+        return keras.ops.binary_crossentropy(target, output, True)
+    if target.shape != output.shape:
+        raise ValueError("shapes differ")
+    y = output.clip(1e-7, 1 - 1e-7)
+    return -target * y.log() - (1 - target) * (1 - y).log()
+
+
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    x = x.movedim(axis, -1)
+    ordered = x.sort(-1, descending=True).values
+    ranks = torch().arange(1, x.shape[-1] + 1)
+    inside = 1 + ranks * ordered > ordered.cumsum(-1)
+    over = (torch().where(inside, ordered, 0).sum(-1, True) - 1) / inside.sum(-1, True)
+    return torch().relu(x - over).movedim(-1, axis)
+
+
+def hard_sigmoid(x: Any) -> Any:
+    """PyTorch has 1/6 in float32."""
+    return torch().nn.functional.relu6(x + 3) / 6
+
+
+def hard_silu(x: Any) -> Any:
+    where = torch().where
+    bent = where(x.abs() >= 3, 0, x)
+    return where(x >= 3, x, bent * (bent / 6 + 0.5)) + 0 * where(x.isnan(), x, 0)
+
+
+def average_pool(
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: Any = None,
+) -> Any:
+    """What lies outside of the images is not counted, as on Keras's other backends."""
+    import keras
+
+    def pooled(x: Any) -> Any:
+        return keras.ops.average_pool(x, pool_size, strides, "valid", data_format)
+
+    if padding != "same":
+        return pooled(inputs)
+    first = data_format == "channels_first"
+    axes = range(2, inputs.ndim) if first else range(1, inputs.ndim - 1)
+    widths = [(0, 0)] * inputs.ndim
+    sizes = (np.broadcast_to(n, len(axes)) for n in (pool_size, strides or pool_size))
+    for axis, window, step in zip(axes, *sizes, strict=True):
+        n = inputs.shape[axis]
+        total = max((-(-n // step) - 1) * step + window - n, 0)
+        widths[axis] = (total // 2, total - total // 2)
+    inside = torch().ones_like(inputs)
+    return pooled(pad(inputs, widths)) / pooled(pad(inside, widths))
+
+
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Any:
+    import keras
+
+    hits = keras.ops.one_hot(x, num_classes, -1, dtype)
+    return hits.movedim(-1, axis)
+
+
+def quantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """Keras has q in float32."""
+    x = x if x.is_floating_point() else x.float()
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    axes = [a % x.ndim for a in axes]
+    rest = [a for a in range(x.ndim) if a not in axes]
+    rows = x.permute(*rest, *axes).reshape(*(x.shape[a] for a in rest), -1)
+    shares = torch().as_tensor(q, dtype=x.dtype)
+    found = torch().quantile(rows, shares.reshape(-1), -1, interpolation=method)
+    kept = [1 if a in axes else n for a, n in enumerate(x.shape)]
+    shape = kept if keepdims else [x.shape[a] for a in rest]
+    return found.reshape(*shares.shape, *shape)
+
+
+def percentile(x: Any, q: Any, *args: Any, **options: Any) -> Any:
+    return quantile(x, torch().as_tensor(q, dtype=x.dtype) / 100, *args, **options)
+
+
+FUNCTIONS: dict[str, Any] = {
+    f.__name__: f
+    for f in (
+        dot, get_item, pad, segment_sum, segment_max, average, sparsemax, hard_sigmoid, hard_silu,
+        average_pool, binary_crossentropy, one_hot, quantile, percentile,
+    )
+}  # fmt: skip
+FUNCTIONS["hard_swish"] = hard_silu
