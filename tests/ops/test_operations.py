@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,18 +17,15 @@ from operation_cases import ORACLES
 from operation_cases.case import Call
 from operation_cases.checking import (
     REFUSALS,
-    WAYS,
     Expected,
     cases,
     check,
-    compare,
     computed,
     expected,
     flat,
     quiet,
 )
-from operation_cases.computed import by_jax
-from operation_cases.libraries import JAX, OURS
+from operation_cases.libraries import OURS
 
 from gpunn.backends.contract.backend import Backend
 from gpunn.core.operators import FUNCTIONS
@@ -55,13 +53,19 @@ def test_numbers_at_the_edge(name: str) -> None:
 
 
 @more
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize(
+    ("backend", "dtype", "ways"),
+    [
+        ("numpy", "float64", ("at once", "traced")), ("numpy", "float32", ("fused",)),
+        ("compiled", "float64", ("traced",)), ("compiled", "float32", ("fused",)),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", NAMES)
-def test_each_way_at_each_edge(name: str, backend: str, dtype: str) -> None:
-    for way in WAYS if backend == "numpy" else WAYS[1:]:
-        for edge in ("", *ORACLES[name].edges):
-            check(name, way, dtype, backend, edge, twice=way == "traced" and not edge)
+def test_each_way_at_each_edge(
+    name: str, backend: str, dtype: str, ways: tuple[str, ...]
+) -> None:
+    for way, edge in itertools.product(ways, ("", *ORACLES[name].edges)):
+        check(name, way, dtype, backend, edge, twice=way == "traced" and not edge)
     expected.cache_clear()
 
 
@@ -143,26 +147,3 @@ def test_dtypes_that_are_not_computed_in(name: str, dtype: str) -> None:
         with quiet():
             narrow = [a.astype(dtype) if a.dtype == wide else a for a in exact.arrays]
         same(exact, narrow, [a.astype(wide) if a.dtype == dtype else a for a in narrow], what)
-
-
-# -- a second reference
-
-NOT_AS_JAX = {}
-
-
-@more
-@pytest.mark.parametrize("name", NAMES)
-def test_beside_jax(name: str) -> None:
-    oracle = ORACLES[name]
-    for call, exact, what in cases(name, "float64", calls=slice(0, 9)):
-        if exact.values is None or call.refused or call.at_once:
-            continue
-        try:
-            with quiet():
-                theirs = by_jax(lambda *xs, f=exact.function: f(JAX, *xs), exact.arrays)
-        except AttributeError:  # JAX has no such function
-            continue
-        result = computed(exact, "traced")
-        compare(result.values, theirs.values, oracle, "value", exact.arrays, what)
-        if oracle.smooth and call.smooth:
-            compare(result.first, theirs.first, oracle, "gradient", exact.arrays, what)

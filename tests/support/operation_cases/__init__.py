@@ -1,4 +1,4 @@
-"""For each operation what it is tried with, and what it gives then by NumPy, Keras and JAX."""
+"""For each operation what it is tried with, and what it gives then by NumPy or Keras."""
 
 from __future__ import annotations
 

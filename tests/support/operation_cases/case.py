@@ -86,7 +86,7 @@ class Oracle:
     Attributes:
         name: of the operation.
         calls: what it is tried with.
-        values: the library that says what it gives: "numpy", "keras" or "jax".
+        values: the library that says what it gives: "numpy" or "keras".
         edges: the kinds of numbers at the edge that take the place of ordinary ones, see `edges`.
         smooth: whether the gradients are compared, with Keras's on PyTorch.
         ulps: how many units in the last place a value may be off.

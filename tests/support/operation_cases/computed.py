@@ -183,30 +183,6 @@ def by_torch(function: Callable[..., Any], arrays: Arrays, twice: bool = True) -
     return Result(*([t.numpy(force=True) for t in ts] for ts in (ys, first, second)))
 
 
-def by_jax(function: Callable[..., Any], arrays: Arrays) -> Result:
-    """The results and gradients by JAX, in the dtypes of the arrays."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
-    places = [k for k, a in enumerate(arrays) if is_float(a)]
-
-    def results(*xs: Any) -> tuple[list[Any], list[Any]]:
-        given = [jax.numpy.asarray(a) for a in arrays]
-        for k, x in zip(places, xs, strict=True):
-            given[k] = x
-        made = function(*given)
-        several = isinstance(made, (list, tuple)) and any(hasattr(y, "shape") for y in made)
-        ys = [jax.numpy.asarray(y) for y in (made if several else [made])]
-        return [y for y in ys if is_float(y)], ys
-
-    given = [jax.numpy.asarray(arrays[k]) for k in places]
-    ys, backward, values = jax.vjp(results, *given, has_aux=True)
-    dys = weights([y.shape for y in ys], dtype, 1)
-    first = backward([jax.numpy.asarray(w, y.dtype) for w, y in zip(dys, ys, strict=True)])
-    return Result([np.asarray(y) for y in values], [np.asarray(g) for g in first], [])
-
-
 # -- operations on each element, in PyTorch
 
 # Of one tensor: the same in PyTorch, and between which numbers it is tried.

@@ -79,18 +79,3 @@ ON_NUMPY: dict[str, Function] = {
 OURS = Library(["gpunn.ops"])
 KERAS = Library(["keras.ops"], on_torch.FUNCTIONS)
 NUMPY = Library(["numpy", "numpy.linalg", "scipy.special"], ON_NUMPY)
-
-
-def _clip_in_jax(x: Any, x_min: Any, x_max: Any) -> Any:
-    return JAX.maximum(x_min, JAX.minimum(x, x_max))
-
-
-JAX = Library(
-    ["jax.numpy", "jax.numpy.linalg", "jax.nn", "jax.scipy.special", "jax.ops"],
-    {
-        "get_item": operator.getitem,
-        "cast": lambda x, dtype: x.astype(dtype),
-        "clip": _clip_in_jax,
-        "reshape": lambda x, newshape: x.reshape(newshape),
-    },
-)
