@@ -168,7 +168,9 @@ def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, argum
     def told(operations: list[ProfiledOperation]) -> list[tuple]:
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
 
-    assert told(listed) == told(profiled(host, x, y, parity.BATCH))
+    of_host = told(profiled(host, x, y, parity.BATCH))
+    kept = 0 if host.trainer.training.undo is None else 2  # in case it ends in an error
+    assert told(listed) == of_host[kept:]
     asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.launches for x in listed)
     assert all(x.launches for x in listed if x.name.startswith("convolution"))
     by_functions = any(not x.launches and not x.fused for x in listed)

@@ -43,7 +43,7 @@ class Fault:
     comparisons: tuple[str, ...]
 
 
-LOSS = "loss SparseCategoricalCrossentropy(0, logits)"
+LOSS = "loss SparseCategoricalCrossentropy(0, 0, logits)"
 ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
 LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
@@ -201,7 +201,7 @@ FAULTS = [
     ),
     Fault(
         "all the way at once", "constraints.cu",
-        "norm + T(rate) * (", "norm + (",
+        "rate * math::clip(norm, low, high) + (1 - rate) * norm", "math::clip(norm, low, high)",
         (NORM,),
     ),
     Fault(
