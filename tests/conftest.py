@@ -61,6 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
         items[:] = [item for item in items if not item.get_closest_marker("more")]
+    # Those that may take long first: what is last, one process does while the others are idle.
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
     if config.getoption("eagerly"):
         run_eagerly(True)
         traced = [item for item in items if item.get_closest_marker("traced")]
