@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more newest-pythons bench bench-full gpu kernels web picture counters coverage lint docs notebooks exports wheel clean
+.PHONY: help train test test-more newest-pythons bench bench-full gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,6 +81,9 @@ docs: $(VENV)/.for-test ## write what the documents take from the program
 
 notebooks: $(VENV)/.for-test ## run the notebooks of examples/ and write their outputs into them
 	$(BIN)/python tools/notebooks.py
+
+formulas: | $(BIN)/python ## write formulas for the kernels, after one in Python has changed
+	$(BIN)/python tools/formulas.py
 
 exports: | $(BIN)/python ## write what packages export, after a part was added, renamed or removed
 	$(BIN)/python tools/exports.py

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_fraction, check_not_negative
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Slots
+from .optimizer import Optimizer, Tensors
 
 
 class Adadelta(Optimizer):
@@ -40,20 +41,11 @@ class Adadelta(Optimizer):
 
     examples = ({"learning_rate": 1.0}, {"rho": 0.8, "weight_decay": 0.05, "clipnorm": 0.1})
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        root = backend.scratch(w.shape, w.dtype, "root")
-        s, e = (slots[name] for name in self.slot_names)
-        xp.multiply(g, g, out=step)
-        averaged(backend, s, step, self.rho, step)
-        xp.add(e, self.epsilon, out=step)
-        xp.sqrt(step, out=step)
-        xp.multiply(step, g, out=step)
-        xp.add(s, self.epsilon, out=root)
-        xp.sqrt(root, out=root)
-        xp.divide(step, root, out=step)
-        xp.multiply(step, step, out=root)
-        averaged(backend, e, root, self.rho, root)
-        xp.multiply(step, rate, out=step)
-        xp.subtract(w, step, out=w)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        s = averaged(slots["accumulated_grad"], g * g, self.rho)
+        e = slots["accumulated_delta_var"]
+        d = ops.sqrt(e + self.epsilon) * g / ops.sqrt(s + self.epsilon)
+        e = averaged(e, d * d, self.rho)
+        return w - rate * d, {"accumulated_grad": s, "accumulated_delta_var": e}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_not_negative
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
-from .optimizer import Optimizer, Slots
+from .optimizer import Optimizer, Tensors
 
 
 class Adagrad(Optimizer):
@@ -48,15 +49,8 @@ class Adagrad(Optimizer):
     def first_values(self) -> dict[str, float]:  # type: ignore[override]
         return {"accumulator": self.initial_accumulator_value}
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        scaled = backend.scratch(w.shape, w.dtype, "scaled")
-        s = slots["accumulator"]
-        xp.multiply(g, g, out=step)
-        xp.add(s, step, out=s)
-        xp.add(s, self.epsilon, out=step)
-        xp.sqrt(step, out=step)
-        xp.multiply(g, rate, out=scaled)
-        xp.divide(scaled, step, out=step)
-        xp.subtract(w, step, out=w)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        s = slots["accumulator"] + g * g
+        return w - rate * g / ops.sqrt(s + self.epsilon), {"accumulator": s}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_below_one, check_flag, check_not_negative
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
+from gpunn.ops.tensor import Tensor
 
-from .means import approach, one_minus_power
-from .optimizer import Optimizer, Slots
+from .means import one_minus_power
+from .optimizer import Optimizer, Tensors
+from .rules import with_options
 
 
 class Adam(Optimizer):
@@ -31,8 +33,8 @@ class Adam(Optimizer):
     [0.9]
     """
 
-    functor = "Adam"
-    parameter_names = ("beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay")
+    options = ("amsgrad",)
+    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
     not_negative = ("v", "v_max")
 
     learning_rate: Any = 0.001
@@ -53,25 +55,22 @@ class Adam(Optimizer):
     )
 
     @property
+    def functor(self) -> str:  # type: ignore[override]
+        return with_options("Adam", self)
+
+    @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        scaled = backend.scratch(w.shape, w.dtype, "scaled")
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
         m, v = slots["m"], slots["v"]
-        rate = rate * one_minus_power(backend, self.beta_2, t) ** 0.5
-        rate = rate / one_minus_power(backend, self.beta_1, t)
-        approach(backend, m, g, 1 - self.beta_1, step)
-        xp.multiply(g, g, out=step)
-        approach(backend, v, step, 1 - self.beta_2, step)
+        m = m + (g - m) * (1 - self.beta_1)
+        v = v + (g * g - v) * (1 - self.beta_2)
+        changed, largest = {"m": m, "v": v}, v
         if self.amsgrad:
-            v_max = slots["v_max"]
-            xp.maximum(v_max, v, out=v_max)
-            v = v_max
-        xp.sqrt(v, out=step)
-        xp.add(step, self.epsilon, out=step)
-        xp.multiply(m, rate, out=scaled)
-        xp.divide(scaled, step, out=step)
-        xp.subtract(w, step, out=w)
+            changed["v_max"] = largest = ops.maximum(slots["v_max"], v)
+        of_m, of_v = one_minus_power(self.beta_1, t), one_minus_power(self.beta_2, t)
+        a = rate * ops.sqrt(of_v) / of_m
+        return w - a * m / (ops.sqrt(largest) + self.epsilon), changed

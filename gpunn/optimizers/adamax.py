@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
+from gpunn.ops.tensor import Tensor
 
-from .means import _TwoMeans, approach, one_minus_power
-from .optimizer import Slots
+from .means import _TwoMeans, one_minus_power
+from .optimizer import Tensors
 
 
 class Adamax(_TwoMeans):
@@ -34,16 +35,10 @@ class Adamax(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        scaled = backend.scratch(w.shape, w.dtype, "scaled")
-        m, u = slots["m"], slots["u"]
-        approach(backend, m, g, 1 - self.beta_1, step)
-        xp.multiply(u, self.beta_2, out=u)
-        xp.abs(g, out=step)
-        xp.maximum(u, step, out=u)
-        xp.add(u, self.epsilon, out=step)
-        xp.multiply(m, rate / one_minus_power(backend, self.beta_1, t), out=scaled)
-        xp.divide(scaled, step, out=step)
-        xp.subtract(w, step, out=w)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        m = slots["m"] + (g - slots["m"]) * (1 - self.beta_1)
+        u = ops.maximum(self.beta_2 * slots["u"], ops.abs(g))
+        a = rate / one_minus_power(self.beta_1, t)
+        return w - a * m / (u + self.epsilon), {"m": m, "u": u}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
+from gpunn.ops.tensor import Tensor
 
-from .means import _TwoMeans, approach, one_minus_power
-from .optimizer import Slots
+from .means import _TwoMeans, one_minus_power
+from .optimizer import Tensors
 
 
 class Lamb(_TwoMeans):
@@ -39,15 +40,11 @@ class Lamb(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        m, v, direction = slots["m"], slots["v"], slots["direction"]
-        scaled = backend.scratch(w.shape, w.dtype, "scaled")
-        approach(backend, m, g, 1 - self.beta_1, direction)
-        xp.multiply(g, g, out=direction)
-        approach(backend, v, direction, 1 - self.beta_2, direction)
-        xp.multiply(v, 1 / one_minus_power(backend, self.beta_2, t), out=direction)
-        xp.sqrt(direction, out=direction)
-        xp.add(direction, self.epsilon, out=direction)
-        xp.multiply(m, 1 / one_minus_power(backend, self.beta_1, t), out=scaled)
-        xp.divide(scaled, direction, out=direction)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        m = slots["m"] + (g - slots["m"]) * (1 - self.beta_1)
+        v = slots["v"] + (g * g - slots["v"]) * (1 - self.beta_2)
+        scale, root_scale = (1 / one_minus_power(beta, t) for beta in (self.beta_1, self.beta_2))
+        direction = scale * m / (ops.sqrt(v * root_scale) + self.epsilon)
+        return w, {"m": m, "v": v, "direction": direction}  # how far is found by the norms

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_fraction
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Slots
+from .optimizer import Optimizer, Tensors
 
 
 def _check_share(name: str, value: Any) -> float:
@@ -45,15 +46,9 @@ class Lion(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.5, "beta_2": 0.8, "weight_decay": 0.05})
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        ahead = backend.scratch(w.shape, w.dtype, "ahead")
-        m = slots["m"]
-        xp.multiply(m, self.beta_1, out=ahead)
-        xp.multiply(g, 1 - self.beta_1, out=step)
-        xp.add(ahead, step, out=ahead)
-        xp.sign(ahead, out=ahead)
-        xp.multiply(ahead, rate, out=ahead)
-        xp.subtract(w, ahead, out=w)
-        averaged(backend, m, g, self.beta_2, step)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        c = averaged(slots["m"], g, self.beta_1)
+        m = averaged(slots["m"], g, self.beta_2)
+        return w - rate * ops.sign(c), {"m": m}

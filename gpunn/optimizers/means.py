@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_below_one, check_not_negative
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
 from .optimizer import Optimizer
 
@@ -24,24 +24,11 @@ class _TwoMeans(Optimizer):
     weight_decay: float | None = None
 
 
-def averaged(backend: Backend, mean: Array, x: Array, keep: float, scratch: Array) -> None:
-    """mean = keep mean + (1 - keep) x; x may be scratch."""
-    backend.xp.multiply(mean, keep, out=mean)
-    backend.xp.multiply(x, 1 - keep, out=scratch)
-    backend.xp.add(mean, scratch, out=mean)
+def averaged(mean: Tensor, x: Tensor, keep: Tensor | float) -> Tensor:
+    """keep mean + (1 - keep) x."""
+    return keep * mean + (1 - keep) * x
 
 
-def approach(backend: Backend, mean: Array, x: Array, share: float, scratch: Array) -> None:
-    """mean += (x - mean) share; x may be scratch."""
-    backend.xp.subtract(x, mean, out=scratch)
-    backend.xp.multiply(scratch, share, out=scratch)
-    backend.xp.add(mean, scratch, out=mean)
-
-
-def one_minus_power(backend: Backend, beta: float, t: Any) -> Any:
-    """1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits.
-
-    For a number it is a plain one, with which arrays of float32 stay such.
-    """
-    exponent = t * (math.log1p(-(1 - beta)) if beta else -math.inf)
-    return -(math.expm1(exponent) if isinstance(exponent, float) else backend.xp.expm1(exponent))
+def one_minus_power(beta: Tensor | float, t: Tensor) -> Tensor:
+    """1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits."""
+    return -ops.expm1(t * ops.log1p(-(1 - beta)))

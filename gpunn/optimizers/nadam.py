@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .means import _TwoMeans, approach, one_minus_power
+from .means import _TwoMeans
 from .optimizer import Slots
 
 
@@ -33,6 +35,7 @@ class Nadam(_TwoMeans):
     """
 
     functor = "Nadam"
+    refused = MappingProxyType({"rule": "write update(...): that of Nadam is no rule"})
     parameter_names = (*_TwoMeans.parameter_names, "product_count", "products")
     slot_names = ("m", "v")
     not_negative = ("v",)
@@ -45,25 +48,35 @@ class Nadam(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
 
+    # By hand, here and in kernels/formulas/updates.cuh: the products are looked up.
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
+        xp, t = backend.xp, int(t)
         step = backend.scratch(w.shape, w.dtype, "step")
         ahead = backend.scratch(w.shape, w.dtype, "ahead")
         m, v = slots["m"], slots["v"]
-        now, following = (min(int(i), self.product_count - 1) for i in (t - 1, t))
-        products, power = self.products, 1 - one_minus_power(backend, self.beta_1, t)
+        now, following = (min(i, self.product_count - 1) for i in (t - 1, t))
+        products, power = self.products, 1 - _one_minus_power(self.beta_1, t)
         mu = self.beta_1 * (products[now] / products[now - 1] if now else products[0])
         mu_next = self.beta_1 * products[following] / products[now]
         of_mean = rate * mu_next / (1 - power * self.beta_1 * products[following])
         of_gradient = rate * (1 - mu) / (1 - power * products[now])
-        approach(backend, m, g, 1 - self.beta_1, step)
+        xp.subtract(g, m, out=step)
+        xp.multiply(step, 1 - self.beta_1, out=step)
+        xp.add(m, step, out=m)
         xp.multiply(g, g, out=step)
-        approach(backend, v, step, 1 - self.beta_2, step)
+        xp.subtract(step, v, out=step)
+        xp.multiply(step, 1 - self.beta_2, out=step)
+        xp.add(v, step, out=v)
         xp.multiply(m, of_mean, out=ahead)
         xp.multiply(g, of_gradient, out=step)
         xp.add(ahead, step, out=ahead)
-        xp.multiply(v, 1 / one_minus_power(backend, self.beta_2, t), out=step)
+        xp.multiply(v, 1 / _one_minus_power(self.beta_2, t), out=step)
         xp.sqrt(step, out=step)
         xp.add(step, self.epsilon, out=step)
         xp.divide(ahead, step, out=step)
         xp.subtract(w, step, out=w)
+
+
+def _one_minus_power(beta: float, t: int) -> float:
+    """As of `means.one_minus_power`, of numbers."""
+    return -math.expm1(t * math.log1p(-(1 - beta))) if beta else 1.0

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.common import registry
@@ -27,9 +26,12 @@ from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.arena import Arena
+from gpunn.ops.tensor import Tensor
 
 from .learning_rate import LearningRate, checked_rate
+from .on_arrays import apply_to_arrays
+from .rules import Calls
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
@@ -39,6 +41,7 @@ __all__ = ["Optimizer", "deserialize", "get", "serialize"]
 SUM = "gradient_accumulator"
 AVERAGE = "average"
 Slots = dict[str, Array]
+Tensors = Mapping[str, Tensor]
 
 _positive = optional(check_positive)
 
@@ -49,7 +52,7 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
 
 
 class Optimizer(Formula):
-    """Base class. A subclass names its slots and writes `update`.
+    """Base class. A subclass names its slots and writes `rule`, or `update`.
 
     One update runs over one flat array: all parameters of a model lie in it, so no
     loop over layers exists anywhere.
@@ -77,7 +80,10 @@ class Optimizer(Formula):
     them all.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/updates.cuh``.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_updates.cuh``,
+            which ``make formulas`` writes from `rule`.
+        options: arguments by which `rule` becomes another formula, in the order in which they stand
+            in its functor's name.
         slot_names: arrays that it keeps beside the parameters, at most three.
         not_negative: of the slots, those of squares and magnitudes, whose root is taken.
         first_values: what is in a slot at first, where that is not zero.
@@ -87,7 +93,7 @@ class Optimizer(Formula):
     """
 
     kind = "optimizer"
-    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose"})
+    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose", "_calls"})
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -113,6 +119,7 @@ class Optimizer(Formula):
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
     slot_names: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
     not_negative: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, float]] = MappingProxyType({})
     steps_by_norms = False
@@ -178,7 +185,9 @@ class Optimizer(Formula):
         """Without the model that it trains, which brings its slots; with the count of updates."""
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
-        return {**vars(self), "_control": counted, "_owner": None, "_slots": None}
+        state = {**vars(self), "_control": counted, "_owner": None, "_slots": None}
+        state.pop("_calls", None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -337,7 +346,7 @@ class Optimizer(Formula):
 
         ``learning_rate`` and ``updates`` are numbers on NumPy and arrays of one
         element on a card: compute with them, do not branch on them. Here ``w`` decays, if it
-        is to, and then `move` is called: write one of the two.
+        is to, and then `move` is called, which follows `rule`: write one of the three.
         """
         if self.weight_decay and decay:
             lost = backend.scratch(w.shape, w.dtype, "step")
@@ -346,8 +355,45 @@ class Optimizer(Formula):
         self.move(backend, w, g, slots, learning_rate, updates + 1)
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        """Change ``w`` (n,) in place by its gradient ``g`` (n,), in the ``t``-th update."""
-        raise TypeError(f"{type(self).__name__} must define update(...).")
+        """Change ``w`` (n,) in place by its gradient ``g`` (n,), in the ``t``-th update: by calls
+        of array functions that do what `rule` says."""
+        calls: Calls | None = self.__dict__.get("_calls")
+        if calls is None or (calls.seen != registry.last_change and not calls.fit(self)):
+            calls = self.__dict__["_calls"] = Calls(self)
+        calls.move(self, backend, w, g, slots, rate, t)
+
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> Tensor | tuple[Tensor, Tensors]:
+        """The update of one weight, in operations of `gpunn.ops` on single numbers.
+
+        It is called once, to see what it computes. Floats that it reads from ``self`` may change
+        from update to update; whatever else it reads, as a flag, may decide what it computes.
+
+        Args:
+            w: the weight, after its decay.
+            g: its gradient.
+            slots: what is kept for it, by the names in ``slot_names``.
+            rate: the learning rate.
+            t: the number of this update, from 1 on.
+
+        Returns:
+            the new weight; or that and a dictionary of the slots that change.
+
+        >>> import numpy as np
+        >>> from gpunn import ops
+        >>> class SignDescent(Optimizer):
+        ...     def rule(self, w, g, slots, rate, t):
+        ...         return w - rate * ops.sign(g)
+        >>> w = np.array([1.0, 2.0])
+        >>> SignDescent(0.25).apply([[3.0, -0.1]], [w]); w.tolist()
+        [0.75, 2.25]
+        """
+        raise TypeError(f"{type(self).__name__} must define rule(...) or update(...).")
+
+    def number_now(self, name: str) -> Any:
+        """What `rule` reads as the number ``name``, in the update that is due: the attribute."""
+        return float(getattr(self, name) or 0.0)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[np.ndarray]) -> None:
         """One step on plain NumPy arrays, in place. Slots are kept between calls.
@@ -360,34 +406,7 @@ class Optimizer(Formula):
         >>> SGD(0.5).apply([[1.0]], [w]); w.tolist()
         [0.5]
         """
-        shapes = [tuple(np.shape(g)) for g in gradients], [np.shape(v) for v in variables]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}."
-            )
-        backend = get_backend("numpy")
-        dtype = variables[0].dtype if variables else np.dtype("float32")
-        arena: Arena | None = getattr(self, "_loose", None)
-        if arena is None or [p.shape for p in arena.parameters] != shapes[1]:
-            arena = Arena(
-                backend,
-                dtype.name,
-                [Parameter(shape, name=str(i)) for i, shape in enumerate(shapes[1])],
-            )
-            for parameter, v in zip(arena.parameters, variables, strict=True):
-                parameter.value[...] = v
-            self.add_slots(arena)
-            self._loose = arena
-            self.attach(Control(backend))
-        assert self._control is not None
-        for parameter, g, v in zip(arena.parameters, gradients, variables, strict=True):
-            parameter.value[...] = v
-            parameter.gradient[...] = np.divide(g, self.loss_scale_factor or 1.0)
-        self.write_rates()
-        self.step(arena, self._control)
-        self._control.set(UPDATES, int(self._control.get()[UPDATES]) + 1)
-        for parameter, v in zip(arena.parameters, variables, strict=True):
-            v[...] = parameter.value
+        apply_to_arrays(self, gradients, variables)
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedules.get(LEARNING_RATE)

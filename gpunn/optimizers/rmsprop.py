@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn import ops
 from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Slots
+from .optimizer import Optimizer, Tensors
+from .rules import with_options
 
 
 class RMSprop(Optimizer):
@@ -31,8 +33,8 @@ class RMSprop(Optimizer):
     [0.8]
     """
 
-    functor = "RMSprop"
-    parameter_names = ("rho", "momentum", "epsilon", "centered", "weight_decay")
+    options = ("centered", "momentum")
+    parameter_names = ("rho", "momentum", "epsilon", "weight_decay")
     not_negative = ("velocity",)
 
     learning_rate: Any = 0.001
@@ -50,6 +52,10 @@ class RMSprop(Optimizer):
     )
 
     @property
+    def functor(self) -> str:  # type: ignore[override]
+        return with_options("RMSprop", self)
+
+    @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return (
             "velocity",
@@ -57,26 +63,15 @@ class RMSprop(Optimizer):
             *(["momentum"] if self.momentum else []),
         )
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        scaled = backend.scratch(w.shape, w.dtype, "scaled")
-        v = slots["velocity"]
-        xp.multiply(g, g, out=step)
-        averaged(backend, v, step, self.rho, step)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        v = averaged(slots["velocity"], g * g, self.rho)
+        changed, spread = {"velocity": v}, v
         if self.centered:
-            mean = slots["average_gradient"]
-            averaged(backend, mean, g, self.rho, step)
-            xp.multiply(mean, mean, out=step)
-            xp.subtract(v, step, out=step)
-            v = step
-        xp.add(v, self.epsilon, out=step)
-        xp.sqrt(step, out=step)
-        xp.multiply(g, rate, out=scaled)
-        xp.divide(scaled, step, out=step)
-        if self.momentum:
-            m = slots["momentum"]
-            xp.multiply(m, self.momentum, out=m)
-            xp.add(m, step, out=m)
-            step = m
-        xp.subtract(w, step, out=w)
+            mean = averaged(slots["average_gradient"], g, self.rho)
+            changed["average_gradient"], spread = mean, v - mean * mean
+        step = rate * g / ops.sqrt(spread + self.epsilon)
+        if "momentum" in slots:
+            changed["momentum"] = step = self.momentum * slots["momentum"] + step
+        return w - step, changed

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.common.arguments import check_flag, check_fraction
 from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
 
 from .learning_rate import given_schedule
-from .optimizer import Optimizer, Slots
+from .optimizer import Optimizer, Tensors
+from .rules import with_options
 from .schedules import LearningRateSchedule
 
 
@@ -38,8 +39,8 @@ class SGD(Optimizer):
     [0.71]
     """
 
-    functor = "SGD"
-    parameter_names = ("next_momentum", "nesterov", "weight_decay")
+    parameter_names = ("momentum", "weight_decay")
+    options = ("momentum", "nesterov")
 
     learning_rate: Any = 0.01
     momentum: Any = field(default=0.0, check=_check_momentum)
@@ -62,10 +63,15 @@ class SGD(Optimizer):
         return ("momentum",) if self.momentum else ()
 
     @property
-    def next_momentum(self) -> float:
-        """For the next batch: a number, also where a schedule computes it."""
+    def functor(self) -> str:  # type: ignore[override]
+        return "SGD" if not self.momentum else with_options("SGD", self)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """With what a schedule gives as momentum for the next batch."""
         momentum = self.momentum
-        return momentum(self.steps_done) if isinstance(momentum, LearningRateSchedule) else momentum
+        now = momentum(self.steps_done) if isinstance(momentum, LearningRateSchedule) else momentum
+        return float(now), float(self.weight_decay or 0.0)
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
@@ -73,28 +79,17 @@ class SGD(Optimizer):
         own = {PARAMETERS: momentum} if isinstance(momentum, LearningRateSchedule) else {}
         return {**super().schedules, **own}
 
-    def _momentum_now(self) -> Any:
-        """For this update: a number, or on a card an array of one element."""
+    def number_now(self, name: str) -> Any:
         if not isinstance(self.momentum, LearningRateSchedule) or self._control is None:
-            return self.momentum
+            return super().number_now(name)
         momentum = self._control.rates[PARAMETERS]
         return float(momentum) if isinstance(momentum, np.floating) else momentum
 
-    def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        xp = backend.xp
-        step = backend.scratch(w.shape, w.dtype, "step")
-        xp.multiply(g, rate, out=step)
-        if not self.momentum:
-            xp.subtract(w, step, out=w)
-            return
-        m, momentum = slots["momentum"], self.momentum
-        if momentum.__class__ is not float:  # without a call, for each piece of a large array
-            momentum = self._momentum_now()
-        xp.multiply(m, momentum, out=m)
-        xp.subtract(m, step, out=m)
-        if self.nesterov:
-            xp.subtract(w, step, out=w)
-            xp.multiply(m, momentum, out=step)
-            xp.add(w, step, out=w)
-        else:
-            xp.add(w, m, out=w)
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        step = rate * g
+        if "momentum" not in slots:
+            return w - step, {}
+        m = self.momentum * slots["momentum"] - step
+        return w - step + self.momentum * m if self.nesterov else w + m, {"momentum": m}

@@ -16,6 +16,11 @@
 #define EACH_MERGING(X) \
     X(Sum) X(Largest)
 
+#define EACH_OPTIMIZER(X) \
+    X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Lamb) X(Lion) X(RMSprop) \
+    X(RMSpropMomentum) X(RMSpropCentered) X(RMSpropCenteredMomentum) X(SGD) X(SGDMomentum) \
+    X(SGDMomentumNesterov) X(Nadam)
+
 #define EACH_LOSS(X) \
     X(MeanSquaredError) X(HalfSquaredError) X(BinaryCrossentropy) X(SigmoidCrossentropy) \
     X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(EuclideanDistance) \
@@ -32,6 +37,3 @@
 #define EACH_SCHEDULE(X) \
     X(ConstantValue) X(PiecewiseConstantDecay) X(ExponentialDecay) X(InverseTimeDecay) \
     X(PolynomialDecay) X(CosineDecay) X(CosineDecayRestarts) X(OneCycle)
-
-#define EACH_OPTIMIZER(X) \
-    X(SGD) X(Adam) X(Adamax) X(Nadam) X(Lamb) X(Adagrad) X(Adadelta) X(RMSprop) X(Lion)

@@ -10,8 +10,7 @@ template <typename T> HD T copy(T x) { return x; }
 template <typename T> HD T negative(T x) { return -x; }
 template <typename T> HD T abs(T x) { return math::magnitude(x); }
 template <typename T> HD T sign(T x) {
-    const T rest = x == T(0) ? T(0) : x;  // of -0 it is 0; of NaN, NaN
-    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : rest);
+    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : x + T(0));  // of -0 it is 0; of NaN, NaN
 }
 template <typename T> HD T square(T x) { return x * x; }
 template <typename T> HD T reciprocal(T x) { return T(1) / x; }

@@ -77,7 +77,7 @@ def test_a_loss_that_replaces_its_formula_is_obeyed(backend: str) -> None:
 
 
 def test_only_what_computes_otherwise_leaves_the_kernels() -> None:
-    assert Renamed.functor == "SGD" == optimizers.SGD.functor
+    assert Renamed().functor == "SGD" == optimizers.SGD().functor
     assert [made.functor for made in (Doubled, Halved, Tripled)] == [None] * 3
 
     class Named(Doubled):

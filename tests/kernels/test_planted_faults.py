@@ -44,7 +44,7 @@ class Fault:
 
 
 LOSS = "loss SparseCategoricalCrossentropy(0, 0, logits)"
-ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0, 0)"
+ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0)"
 LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {

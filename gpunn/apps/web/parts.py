@@ -13,6 +13,7 @@ from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
+from gpunn.optimizers.rules import forms
 
 _OF_ALL = ("clipvalue", "clipnorm", "global_clipnorm")  # settings of each optimizer, beside its own
 
@@ -76,11 +77,11 @@ def _losses() -> Iterator[tuple[str, Any]]:
 def _optimizers() -> Iterator[tuple[str, Any]]:
     """``defaults`` are the settings that are numbers (None: 0), ``parameters`` which of them the
     functor is given, ``constants`` what it gets behind them, ``first`` the settings that slots
-    begin with."""
+    begin with. ``functors`` are by the ``options`` that are not 0."""
     for name, optimizer in _made("optimizer"):
-        of_functor = [p.removeprefix("next_") for p in optimizer.parameter_names]
+        of_functor, options = optimizer.parameter_names, optimizer.options
         own = [*signature(type(optimizer)).parameters]
-        settings = [p for p in own if p in ("learning_rate", *of_functor, *_OF_ALL)]
+        settings = [p for p in own if p in ("learning_rate", *of_functor, *options, *_OF_ALL)]
         begins = {
             slot: next(p for p in own if p.startswith("initial_") and slot in p)
             for slot in optimizer.first_values
@@ -91,7 +92,8 @@ def _optimizers() -> Iterator[tuple[str, Any]]:
         yield (
             name,
             {
-                "functor": optimizer.functor,
+                "functors": {" ".join(on): made.functor for on, made in forms(type(optimizer))},
+                "options": options,
                 "parameters": [p for p in of_functor if p in settings],
                 "defaults": {p: float(getattr(optimizer, p) or 0) for p in settings},
                 "constants": [number for p in constants for number in values[p]],

@@ -293,6 +293,24 @@ def test_a_network_goes_on_from_what_was_saved(engine: Any) -> None:
     assert found["then"] == {"same": True, "steps": 7}
 
 
+def test_settings_of_an_optimizer_change_while_it_learns_but_not_its_formula(engine: Any) -> None:
+    then = """
+    const kernel = () => n.layers[0].kernel.join();
+    const before = kernel();
+    n.setOptimizer("learning_rate", 0);
+    n.step(2);
+    const rests = kernel() === before;
+    n.setOptimizer("learning_rate", 0.1);
+    try { n.setOptimizer("momentum", 0.5); } catch (error) {
+      n.step(1);
+      return { rests, goes: kernel() !== before, said: error.message };
+    }
+    """
+    (found,) = engine(job(optimizer={"name": "SGD"}, then=then))
+    assert found["then"]["rests"] and found["then"]["goes"]
+    assert "momentum of SGD can be 0 or not from the start only" in found["then"]["said"]
+
+
 def test_a_network_that_is_too_large_is_refused_in_words(engine: Any) -> None:
     huge = job()
     huge["settings"] |= {"layers": [{"units": 65_536}, {"units": 65_536}, {"units": 4}]}

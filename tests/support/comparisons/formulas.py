@@ -55,6 +55,7 @@ OPTIMIZERS = [
     gpunn.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
     gpunn.optimizers.Adam(0.01, amsgrad=True, weight_decay=0.01),
     gpunn.optimizers.RMSprop(0.01, centered=True, momentum=0.5, epsilon=0.01),
+    gpunn.optimizers.RMSprop(0.01, centered=True, epsilon=0.01),
     gpunn.optimizers.RMSprop(0.01, momentum=0.5, weight_decay=0.01),
     gpunn.optimizers.Lamb(0.01, weight_decay=0.01, gradient_accumulation_steps=2),
     gpunn.optimizers.Adagrad(0.1, weight_decay=0.01, gradient_accumulation_steps=2, clipnorm=1.0),

@@ -89,7 +89,8 @@ import { Network as Trained } from "./engine/network.js";
  * @property {(state: NetworkState) => void} restore go on from there; refuses the state of a network
  *   with other layers
  * @property {(name: string, value: number) => void} setOptimizer change a number of the optimizer,
- *   "learning_rate", while it learns
+ *   "learning_rate", while it learns; refuses one that would choose another formula, as momentum
+ *   that was 0
  * @property {() => void} free give its memory back
  */
 
@@ -136,8 +137,9 @@ import { Network as Trained } from "./engine/network.js";
  *   number[]}>} activations
  * @property {Object<string, {functor: string, parameters: number[], fuses: string|null, fused:
  *   [string, number[]]|null, predictions: string|null, targets: string|null}>} losses
- * @property {Object<string, {functor: string, parameters: string[], defaults: Object<string,
- *   number>, constants: number[], first: (string|null)[], by_norms: boolean}>} optimizers
+ * @property {Object<string, {functors: Object<string, string>, options: string[], parameters:
+ *   string[], defaults: Object<string, number>, constants: number[], first: (string|null)[],
+ *   by_norms: boolean}>} optimizers
  * @property {Object<string, import("./engine/initializers.js").Initializer>} initializers
  * @property {{momentum: number, epsilon: number}} batch_normalization
  */

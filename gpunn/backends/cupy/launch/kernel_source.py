@@ -248,7 +248,7 @@ def parameter_names() -> dict[str, tuple[str, ...]]:
     """What each formula calls the numbers that it is given, if it is given some.
 
     >>> parameter_names()["RMSprop"]
-    ('rho', 'momentum', 'epsilon', 'centered', 'weight_decay')
+    ('rho', 'momentum', 'epsilon', 'weight_decay')
     """
     found = {}
     for file in files(".cuh"):

@@ -45,7 +45,7 @@ export function stepEnds(room, optimizer, network) {
     update.push(["clip_norms float32", gradients, room.integers(pieces.flat()), pieces.length,
       room.bytes(8 * pieces.length), clipnorm || clipall]);
   }
-  update.push([`update float32 ${optimizer.functor}`, values, gradients, ...slots, groups, 1,
+  update.push([`update float32 ${optimizer.functor()}`, values, gradients, ...slots, groups, 1,
     parameters, 1, counters, rates]);
   if (optimizer.byNorms) {
     const pieces = cut(places);

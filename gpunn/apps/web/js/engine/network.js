@@ -200,9 +200,14 @@ export class Network {
    * @param {number} value
    */
   setOptimizer(name, value) {
-    const { numbers, name: own } = this.#optimizer;
+    const { functor, numbers, name: own } = this.#optimizer;
     if (!Object.hasOwn(numbers, name)) throw new Error(`${own} has no ${name}.`);
+    const [before, formula] = [numbers[name], functor()];
     numbers[name] = checkNotNegative(value, `${name} of ${own}`);
+    if (functor() !== formula) {
+      numbers[name] = before;
+      throw new Error(`${name} of ${own} can be 0 or not from the start only: make a new network.`);
+    }
     this.#writeOptimizer();
   }
 

@@ -84,7 +84,10 @@ export function optimizerOf(settings, parts) {
   }
   const parameters = () =>
     [...found.parameters.map((/** @type {string} */ key) => numbers[key]), ...found.constants];
-  return { name, functor: found.functor, numbers, parameters, first: found.first, byNorms: found.by_norms };
+  /** The formula that the options choose which are not 0. @returns {string} */
+  const functor = () =>
+    found.functors[found.options.filter((/** @type {string} */ key) => numbers[key]).join(" ")];
+  return { name, functor, numbers, parameters, first: found.first, byNorms: found.by_norms };
 }
 
 /**

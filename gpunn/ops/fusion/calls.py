@@ -1,0 +1,268 @@
+"""A formula as calls of array functions in place: ``xp.multiply(g, rate, out=work_0)``.
+
+Outputs are computed in the arrays that they belong in, as soon as nothing else that these hold is
+needed; what lies between, in few work arrays of the backend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.expression import OPERANDS
+
+from .formulas import SIGNS, Formula, Line, text
+
+Naming = Callable[[str], str]
+
+# -- numbers that are the same for all elements: Python's own, or on a card arrays of one element
+
+_MATH: dict[str, Callable[..., float]] = {
+    name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sqrt")
+}
+
+
+def _once(name: str) -> Callable[..., Any]:
+    """A function of numbers of Python's, or of arrays; what has no answer is infinite, or NaN."""
+    of_xp = XP.get(name, name)
+
+    def general(xp: Any, *given: Any) -> Any:
+        if any(x.__class__ not in (float, int, bool) for x in given):
+            return getattr(xp, of_xp)(*given)
+        with np.errstate(all="ignore"):
+            return float(getattr(np, of_xp)(*given))
+
+    of_math = _MATH.get(name)
+    if of_math is None:
+        return general
+
+    def quick(xp: Any, x: Any) -> Any:
+        if x.__class__ is float:
+            try:
+                return of_math(x)
+            except (ValueError, OverflowError):
+                pass
+        return general(xp, x)
+
+    return quick
+
+
+def _quotient(xp: Any, a: Any, b: Any) -> Any:
+    try:
+        return a / b
+    except ZeroDivisionError:
+        with np.errstate(all="ignore"):
+            return float(np.divide(a, b))
+
+
+_NEVER_AN_ERROR = {name: sign for name, sign in SIGNS.items() if name != "divide"}
+
+
+def _called(name: str, given: list[str]) -> str:
+    return f"{name}({', '.join(['xp', *given])})"
+
+
+XP = {"abs": "absolute", "round": "rint"}
+"""Array functions that have another name than the instruction."""
+ONCE: dict[str, Any] = {name: _once(name) for name in OPERANDS if name not in SIGNS}
+ONCE |= {"divide": _quotient, "inf": math.inf, "nan": math.nan}
+ONCE["sigmoid"] = lambda xp, x: _quotient(xp, 1.0, 1.0 + ONCE["exp"](xp, -x))
+ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
+ONCE["copy"] = lambda xp, x: x
+"""What the lines of `calls` name: a dictionary of globals for them."""
+
+
+# -- calls for each element
+
+
+def calls(formula: Formula, array: Naming, number: Naming, like: str) -> list[str]:
+    """The lines of a function that computes the outputs of ``formula``.
+
+    Of the orders in which values can be computed it is the one with the fewest calls, and of these
+    the one with the fewest work arrays. The function has ``xp`` and ``backend``, and `ONCE` as
+    globals.
+
+    Args:
+        array, number: what stands for the array, or for the number, of an input or an output.
+        like: an array of the shape and dtype that work arrays have.
+
+    >>> from .formulas import Recorder
+    >>> recorder = Recorder()
+    >>> m, x, share = recorder.array("m"), recorder.array("x"), recorder.number("share")
+    >>> formula = recorder.record(lambda: m + (x - m) * share, lambda y: {"m": y})
+    >>> print(*calls(formula, str, str, "m"), sep="\\n")
+    work_0 = backend.scratch(m.shape, m.dtype, 'work_0')
+    xp.subtract(x, m, out=work_0)
+    xp.multiply(work_0, share, out=work_0)
+    xp.add(m, work_0, out=m)
+    """
+    outputs = _each_by_itself(formula.outputs)
+    orders = itertools.permutations(outputs.items())
+    found = [_InPlace(dict(order), array, number, like) for order in orders]
+    return min(found, key=lambda calls: (len(calls.lines), calls.work_arrays)).source
+
+
+def _each_by_itself(outputs: Mapping[str, Line]) -> dict[str, Line]:
+    """The outputs that change, each a value for each element that no other output is."""
+    found: dict[str, Line] = {}
+    for name, line in outputs.items():
+        if line.function == "input" and line.name == name:
+            continue
+        own = line.operands and not line.once and line not in found.values()
+        found[name] = line if own else Line("copy", (line,))
+    return found
+
+
+class _InPlace:
+    """Calls that compute outputs in their own arrays, and in few others.
+
+    Attributes:
+        lines: the calls.
+        work_arrays: how many others there are.
+    """
+
+    def __init__(
+        self, outputs: Mapping[str, Line], array: Naming, number: Naming, like: str
+    ) -> None:
+        self.lines: list[str] = []
+        self._array, self._number_of, self._like = array, number, like
+        self._outputs = {id(line): name for name, line in outputs.items()}
+        self._order = list(_in_order(outputs.values()))
+        self._writes = {
+            self._outputs[id(x)]: n for n, x in enumerate(self._order) if id(x) in self._outputs
+        }
+        self._last = {id(x): n for n, line in enumerate(self._order) for x in line.operands}
+        self._places: dict[int, str] = {}  # of lines: the array that has it
+        self._free: dict[bool, list[str]] = {False: [], True: []}  # work arrays, of numbers, truths
+        self._made: list[tuple[str, bool]] = []
+        self._numbers: dict[int, str] = {}
+        self._before: list[str] = []  # what is computed once
+        for n, line in enumerate(self._order):
+            self._add(n, line)
+        for line in self._order:  # what could not be computed where it belongs
+            name = self._outputs.get(id(line))
+            if name is not None and self._places[id(line)] != self._array(name):
+                self.lines.append(f"xp.copyto({self._array(name)}, {self._places[id(line)]})")
+
+    @property
+    def work_arrays(self) -> int:
+        return len(self._made)
+
+    @property
+    def source(self) -> list[str]:
+        like = self._like
+        arrays = [
+            f"{name} = backend.scratch({like}.shape, {'bool' if t else f'{like}.dtype'}, {name!r})"
+            for name, t in self._made
+        ]
+        return [*arrays, *self._before, *self.lines]
+
+    def _add(self, n: int, line: Line) -> None:
+        given = [self._given(x) for x in line.operands]
+        dead = [
+            x for x in dict.fromkeys(line.operands)
+            if self._last[id(x)] == n and id(x) not in self._outputs
+        ]  # fmt: skip
+        freed = [self._places[id(x)] for x in dead if id(x) in self._places]
+        out = self._own_place(n, line)
+        pool = self._free[line.is_truth]
+        if out is None and line.function != "where":  # which writes before it has read all
+            homes = [self._array(x.name) for x in dead if self._is_free_for(n, line, x)]
+            made = [x for x in freed if (x, line.is_truth) in self._made]
+            out = next(iter([*made, *homes]), None)
+        if out is None:
+            if not pool:
+                self._made.append((f"work_{len(self._made)}", line.is_truth))
+                pool.append(self._made[-1][0])
+            out = pool.pop()
+        self._places[id(line)] = out
+        for name, truth in self._made:
+            if name in freed and name != out:
+                self._free[truth].append(name)
+        self.lines += _written(line, out, given)
+
+    def _own_place(self, n: int, line: Line) -> str | None:
+        """The array of an output, if nothing else that is in it is needed later."""
+        name = self._outputs.get(id(line))
+        if name is None:
+            return None
+        later = (x for other in self._order[n + 1 :] for x in other.operands)
+        if any(x.function == "input" and x.name == name and not x.once for x in later):
+            return None
+        if line.function == "where" and self._given(line.operands[1]) == self._array(name):
+            return None  # it would be overwritten before it is read
+        return self._array(name)
+
+    def _is_free_for(self, n: int, line: Line, x: Line) -> bool:
+        """Whether the array of an input that is read for the last time can hold a value until the
+        output is written that belongs there."""
+        if x.function != "input" or x.once or line.is_truth or id(line) in self._outputs:
+            return False
+        written = self._writes.get(x.name, -1)
+        return n < written and self._last[id(line)] <= written
+
+    def _given(self, x: Line) -> str:
+        """What stands for an operand."""
+        if x.once:
+            return self._number(x)
+        return self._array(x.name) if x.function == "input" else self._places[id(x)]
+
+    def _number(self, x: Line) -> str:
+        """What stands for a number that is the same for all elements: it is computed before."""
+
+        def known(line: Line) -> str | None:
+            if line.function == "input":
+                return self._number_of(line.name)
+            if line.uses > 1 and line is not x:
+                return self._number(line)
+            return None
+
+        if not x.operands:
+            return text(x, known)
+        if id(x) not in self._numbers:
+            source = text(x, known, _called, signs=_NEVER_AN_ERROR)
+            self._numbers[id(x)] = f"once_{len(self._numbers)}"
+            self._before.append(f"{self._numbers[id(x)]} = {source}")
+        return self._numbers[id(x)]
+
+
+def _in_order(outputs: Iterable[Line]) -> Iterator[Line]:
+    """The values that are computed for each element, each behind those that it is made of."""
+    seen = set[int]()
+
+    def reached(line: Line) -> Iterator[Line]:
+        if line.once or not line.operands or id(line) in seen:
+            return
+        seen.add(id(line))
+        for operand in line.operands:
+            yield from reached(operand)
+        yield line
+
+    for line in outputs:
+        yield from reached(line)
+
+
+def _written(line: Line, out: str, given: list[str]) -> list[str]:
+    """The calls that write one value."""
+    function = line.function
+    if function == "copy" and line.is_truth:
+        return [f"xp.not_equal({given[0]}, 0, out={out})"]
+    if function == "copy":
+        return [f"xp.copyto({out}, {given[0]})"]
+    if function == "where":
+        condition, a, b = given
+        if line.operands[0].once:  # a number of Python's, or an array of one element
+            condition = f"{condition} != 0"
+        return [f"xp.copyto({out}, {b})", f"xp.copyto({out}, {a}, where={condition})"]
+    if function == "relu":
+        return [f"xp.maximum({given[0]}, 0.0, out={out})"]
+    if function == "sigmoid":
+        return [
+            f"xp.negative({given[0]}, out={out})", f"xp.exp({out}, out={out})",
+            f"xp.add({out}, 1.0, out={out})", f"xp.divide(1.0, {out}, out={out})",
+        ]  # fmt: skip
+    return [f"xp.{XP.get(function, function)}({', '.join(given)}, out={out})"]

@@ -1,0 +1,185 @@
+"""A formula on single numbers as lines: what a function written with `gpunn.ops` computes.
+
+The lines are what texts for a compiler (``tools/formulas.py``) and calls of array functions
+(`gpunn.optimizers.rules`) are made from. Nothing in them has a precision: a constant keeps all of
+its digits, and what runs the lines chooses the type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
+from gpunn.ops.gradients import in_order
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Trace
+
+INPUTS = (1,)  # the shape of what stands for arrays, whatever theirs is
+_OF_ONE_NUMBER = frozenset(OPERANDS) - ROW_FOLDS - {"column_sum", "column_index"}
+
+SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+
+
+@dataclass(eq=False)
+class Line:
+    """A value of a formula.
+
+    Attributes:
+        function: one of `OPERANDS`, or "input".
+        operands: the lines that it takes.
+        name: what the author calls it; of an input what it is known by; "" if it has no name.
+        number: what a "constant" is.
+        once: whether it is one number for all elements.
+        is_truth: whether it says that something holds.
+        uses: how many lines and outputs take it.
+    """
+
+    function: str
+    operands: tuple[Line, ...] = ()
+    name: str = ""
+    number: float = 0.0
+    once: bool = False
+    is_truth: bool = False
+    uses: int = field(default=0, repr=False)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What a function computes, in order.
+
+    Attributes:
+        lines: inputs and constants first of all that take them.
+        outputs: the values that it gives, by name.
+    """
+
+    lines: tuple[Line, ...]
+    outputs: Mapping[str, Line]
+
+    def inputs(self, once: bool) -> list[Line]:
+        return [line for line in self.lines if line.function == "input" and line.once is once]
+
+
+class Recorder:
+    """Inputs for a function, and the lines of what it makes of them.
+
+    >>> from gpunn import ops
+    >>> recorder = Recorder()
+    >>> x, slope = recorder.array("x"), recorder.number("slope")
+    >>> def leaky(x, slope):
+    ...     return ops.maximum(x, slope * x)
+    >>> text(recorder.record(leaky, lambda y: {"y": y}, x, slope).outputs["y"])
+    'maximum(x, slope * x)'
+    """
+
+    def __init__(self) -> None:
+        self._trace = Trace()
+        self._inputs: dict[int, tuple[Tensor, str]] = {}
+
+    def array(self, name: str) -> Tensor:
+        """A number for each element."""
+        return self._input(name, INPUTS)
+
+    def number(self, name: str) -> Tensor:
+        """One number for all."""
+        return self._input(name, ())
+
+    def _input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        t = self._trace.leaf(shape, "float64")  # of all that there are the one with all digits
+        self._inputs[id(t)] = t, name
+        return t
+
+    def record(
+        self,
+        function: Callable[..., Any],
+        outputs: Callable[[Any], Mapping[str, Tensor]],
+        *arguments: Any,
+        names: Mapping[int, str] = MappingProxyType({}),
+    ) -> Formula:
+        """Call ``function``; ``outputs`` names the tensors in what it returns.
+
+        Args:
+            names: what the function calls its tensors, by their ``id``, to be looked at when it
+                has returned. An output that it does not name has the name of the output.
+
+        Raises:
+            TypeError: if it does more than work on single numbers.
+        """
+        with self._trace.active():
+            given = outputs(function(*arguments))
+        named = {**{id(t): name for name, t in given.items()}, **names}
+        named |= {id(t): name for t, name in self._inputs.values()}
+        lines: dict[int, Line] = {}
+        for t in in_order(given.values()):
+            lines[id(t)] = self._line(t, lines, named.get(id(t), ""))
+        for t in given.values():
+            lines[id(t)].uses += 1
+        return Formula(tuple(lines.values()), {name: lines[id(t)] for name, t in given.items()})
+
+    def _line(self, t: Tensor, lines: dict[int, Line], name: str) -> Line:
+        once = t.shape != INPUTS
+        if id(t) in self._inputs:
+            return Line("input", (), name, once=once)
+        if t.is_constant:
+            if t.size != 1:
+                raise TypeError(f"an array of the shape {t.shape} has no place in a formula.")
+            return Line("constant", (), "", float(t), once=True)
+        function = "" if t.primitive is None else t.primitive.loop
+        if function == "cast" and t.dtype != "int32":
+            function = "copy"
+        if function not in _OF_ONE_NUMBER or t.shape not in (INPUTS, ()):
+            what = getattr(t.primitive, "name", "a tensor from elsewhere")
+            raise TypeError(f"{what} is no operation on single numbers.")
+        operands = tuple(lines[id(x)] for x in t.inputs)
+        for operand in operands:
+            operand.uses += 1
+        return Line(function, operands, name, once=once, is_truth=t.dtype == "bool")
+
+
+# How tightly an operator holds its operands.
+_BINDS = {"+": 1, "-": 1, "*": 2, "/": 2}
+_UNARY = 3
+
+
+def _input_by_name(line: Line) -> str | None:
+    return line.name if line.function == "input" else None
+
+
+def _plain_call(function: str, given: list[str]) -> str:
+    return f"{function}({', '.join(given)})"
+
+
+def text(
+    line: Line,
+    known: Callable[[Line], str | None] = _input_by_name,
+    called: Callable[[str, list[str]], str] = _plain_call,
+    number: Callable[[float], str] = repr,
+    signs: Mapping[str, str] = MappingProxyType(SIGNS),
+) -> str:
+    """A line written as one expression.
+
+    Args:
+        known: what stands for a line, or None: then it is written out.
+        called: how a function is called, by its name and the texts of what it takes.
+        number: how a constant is written.
+        signs: the operators between two values; what has none is called.
+    """
+
+    def written(line: Line, least: int) -> str:
+        if line.function == "constant":
+            return number(line.number)
+        if (name := known(line)) is not None:
+            return name
+        if sign := signs.get(line.function):
+            binds = _BINDS[sign]
+            a, b = line.operands  # from left to right, as it is computed
+            found = f"{written(a, binds)} {sign} {written(b, binds + 1)}"
+        elif line.function == "negative":
+            binds, found = _UNARY, f"-{written(line.operands[0], _UNARY + 1)}"
+        else:
+            return called(line.function, [written(operand, 0) for operand in line.operands])
+        return f"({found})" if binds < least else found
+
+    return written(line, 0)

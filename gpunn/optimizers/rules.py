@@ -1,0 +1,180 @@
+"""The rule of an optimizer, as calls of array functions that change its arrays in place.
+
+`Optimizer.rule` is written with `gpunn.ops`, for one weight. The kernels have it compiled, from
+what ``make formulas`` writes. Here the same lines become a function of calls like
+``xp.multiply(g, rate, out=step)``: for NumPy, and for an optimizer of a user's on a card.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, MappingProxyType
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
+from gpunn.common.overrides import is_framework
+from gpunn.common.signatures import signature
+from gpunn.core.contents import by_itself
+from gpunn.ops.conversion import convert
+from gpunn.ops.fusion.calls import ONCE, calls
+from gpunn.ops.fusion.formulas import Formula, Recorder
+from gpunn.ops.tensor import Tensor
+
+WEIGHTS = "w"
+_GIVEN = {"learning_rate": "rate", "iterations": "t", "steps_done": "t"}
+
+
+class Reader:
+    """What a rule reads its optimizer's attributes through.
+
+    A float is a number that each update has anew; what else there is stays as it is, and another
+    value of it makes another formula.
+
+    Attributes:
+        numbers: names of the floats that were read.
+        settled: the other attributes that were read, and their values.
+    """
+
+    def __init__(self, optimizer: Any, recorder: Recorder) -> None:
+        self._optimizer, self._recorder = optimizer, recorder
+        self.numbers: dict[str, Tensor] = {}
+        self.settled: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _GIVEN:
+            raise TypeError(f"it is given what self.{name} says, as {_GIVEN[name]}.")
+        found = getattr(type(self._optimizer), name, None)
+        if isinstance(found, FunctionType):
+            return found.__get__(self)
+        if name not in vars(self._optimizer) and isinstance(found, property):
+            return found.fget(self) if found.fget else None
+        value = getattr(self._optimizer, name)
+        if name in self._optimizer.parameter_names or isinstance(value, float):
+            if name not in self.numbers:
+                self.numbers[name] = self._recorder.number(name)
+            return self.numbers[name]
+        self.settled[name] = value
+        return value
+
+
+def recorded(
+    optimizer: Any, names: Mapping[int, str] = MappingProxyType({})
+) -> tuple[Formula, Reader]:
+    """What the rule of ``optimizer`` computes, with the attributes that it has now.
+
+    Inputs are "w", "g", the slots ("m", as they were before), "rate", "t" and the optimizer's
+    numbers; outputs are "w" and the slots that change.
+
+    Raises:
+        TypeError: if the rule does more than work on single numbers, or returns something else
+            than the weights and a dictionary of slots.
+        ValueError: if it names a slot that there is not.
+    """
+    recorder = Recorder()
+    reader = Reader(optimizer, recorder)
+    slots = {name: recorder.array(name) for name in optimizer.slot_names}
+    where = f"{type(optimizer).__name__}.rule"
+
+    def outputs(given: Any) -> dict[str, Tensor]:
+        w, changed = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+        if not isinstance(w, Tensor) or not isinstance(changed, Mapping):
+            raise TypeError(
+                f"{where} must return the new weights, or (weights, slots) with the slots that "
+                f"change in a dictionary by their names; got {given!r}."
+            )
+        if unknown := changed.keys() - slots.keys():
+            raise ValueError(
+                f"{where} returns the slots {', '.join(sorted(unknown))}; slot_names has "
+                f"{', '.join(slots) or 'none'}."
+            )
+        return {WEIGHTS: w, **{name: convert(value) for name, value in changed.items()}}
+
+    try:
+        formula = recorder.record(
+            type(optimizer).rule, outputs, reader, recorder.array(WEIGHTS), recorder.array("g"),
+            slots, recorder.number("rate"), recorder.number("t"), names=names,
+        )  # fmt: skip
+    except TypeError as error:
+        if where in str(error):
+            raise
+        raise TypeError(f"{where}: {error}") from error
+    return formula, reader
+
+
+Move = Callable[[Any, Backend, Array, Array, Mapping[str, Array], Any, Any], None]
+
+
+def with_options(name: str, optimizer: Any) -> str:
+    """The functor of an optimizer: that of its formula, and the options that are set."""
+    options = (o for o in optimizer.options if getattr(optimizer, o))
+    return name + "".join(option.title() for option in options)
+
+
+def forms(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """For each choice of an optimizer's options, those that are set and an optimizer with them.
+
+    >>> from gpunn.optimizers import SGD
+    >>> [made.functor for on, made in forms(SGD)]
+    ['SGD', 'SGD', 'SGDMomentum', 'SGDMomentumNesterov']
+    """
+    defaults = {name: signature(cls).parameters[name].default for name in cls.options}
+    for chosen in itertools.product((False, True), repeat=len(defaults)):
+        on = tuple(itertools.compress(defaults, chosen))
+        yield on, cls(**{name: True if defaults[name] is False else 0.5 for name in on})
+
+
+class Calls:
+    """A rule as one function of calls in place, and what it was made for.
+
+    Attributes:
+        move: is called as `Optimizer.move`. Work arrays are the backend's.
+        seen: as long as this is `gpunn.common.registry.last_change`, it is still what the rule
+            computes. None if that does not tell.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        seen = registry.last_change  # before it is looked
+        formula, reader = recorded(optimizer)
+        self._slots, self._settled = tuple(optimizer.slot_names), reader.settled
+        # A rule of a user's may read anything, in its closure too.
+        self._held = None if is_framework(type(optimizer)) else by_itself(optimizer)
+        self.seen = seen if self._held is None else None
+        numbers = {name: getattr(optimizer, name) for name in reader.numbers}
+        self._plain = [name for name, now in numbers.items() if now.__class__ is float]
+        source = "\n    ".join(
+            ["def move(self, backend, w, g, slots, rate, t):", "xp = backend.xp",
+             *(f"self_{name} = self.{name}" if name in self._plain
+               else f"self_{name} = self.number_now({name!r})" for name in numbers),
+             *(f"slot_{name} = slots[{name!r}]" for name in optimizer.slot_names),
+             *calls(formula, _array, _number, like=WEIGHTS)]
+        )  # fmt: skip
+        space: dict[str, Any] = dict(ONCE)
+        exec(source, space)
+        self.move: Move = space["move"]
+
+    def fit(self, optimizer: Any) -> bool:
+        """Whether this is still what the rule of ``optimizer`` computes."""
+        now = registry.last_change
+        if self._held is not None:
+            if self._held.are_same():
+                return True
+            before, self._held = self._held, by_itself(optimizer)
+            return before == self._held
+        if self._slots != tuple(optimizer.slot_names):
+            return False
+        if any(getattr(optimizer, name).__class__ is not float for name in self._plain):
+            return False
+        if any(getattr(optimizer, name) != then for name, then in self._settled.items()):
+            return False
+        self.seen = now
+        return True
+
+
+def _array(name: str) -> str:
+    return name if name in (WEIGHTS, "g") else f"slot_{name}"
+
+
+def _number(name: str) -> str:
+    return name if name in ("rate", "t") else f"self_{name}"
