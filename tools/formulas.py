@@ -1,8 +1,8 @@
-"""Writes ``kernels/formulas/generated_*.cuh``: structs for the kernels' loops, from Python.
+"""Writes ``kernels/*/generated_*``: what the kernels take over from Python.
 
-What a part computes is stated once, with `gpunn.ops`. Here its lines become C++: every value that
-the author gave a name is one line. Without arguments the files are written; ``--check`` says
-whether they are as they would be written.
+What an optimizer's update computes is stated once, with `gpunn.ops`. Here its lines become C++,
+structs for the kernels' loops: every value that the author gave a name is one line. Without
+arguments the files are written; ``--check`` says whether they are as they would be written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
+from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
 from gpunn.ops.fusion.formulas import Formula, Line, text
@@ -53,7 +55,32 @@ def _is(path: Path, now: str) -> bool:
 
 def files() -> dict[Path, str]:
     """What there is to write, by its place."""
-    return {FORMULAS / "generated_updates.cuh": updates()}
+    return {
+        FORMULAS / "generated_updates.cuh": updates(),
+        FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
+    }
+
+
+# -- expressions
+
+
+def functions() -> str:
+    """What the steps of an expression do on a CPU, as lists that macros go through."""
+    apart = ("constant", "column_index", "column_sum", *ROW_FOLDS)
+    lists = {
+        "STEP": FUNCTIONS,
+        "ELEMENTWISE": [name for name in OPERANDS if name not in apart],
+        "PAIR": [", ".join(pair) for pair in PAIRS],
+    }
+    about = "What the steps of an expression do: EACH_STEP(X) is X(name) for each, by its number."
+    source = "gpunn/backends/compiled/steps.py"
+    parts = [HEADER.format(about=about, source=source, includes="").rstrip("\n")]
+    for name, entries in lists.items():
+        calls = " ".join(f"X({entry.replace(' ', chr(0))})" for entry in entries)
+        lines = textwrap.wrap(calls, WIDTH - 8)
+        text = " \\\n    ".join([f"#define EACH_{name}(X)", *lines])
+        parts.append(text.replace(chr(0), " "))
+    return "\n\n".join(parts) + "\n"
 
 
 # -- optimizers

@@ -5,24 +5,18 @@
 #pragma once
 #include "../formulas/doubles.cuh"
 #include "../formulas/elements.cuh"
+#include "generated_functions.hpp"
 #include "operation.hpp"
 #include "rows.hpp"
 
 namespace {
 
-// What a step does: the functions of the contract's `OPERANDS` in their order, and some more. Of the
-// pairs at the end, such as multiply_add, the second function takes what the first one gives.
+// What a step does. Of the pairs, such as multiply_add, the second function takes what the first one
+// gives.
 namespace function {
-enum Number : int64 {
-    constant, column_index, copy, negative, abs, sign, square, reciprocal, sqrt, relu, sigmoid, exp,
-    expm1, log, log1p, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, arcsinh, arccosh,
-    arctanh, floor, ceil, round, isnan, isinf, isfinite, logical_not, add, subtract, multiply,
-    divide, maximum, minimum, power, floor_divide, mod, arctan2, logaddexp, equal, not_equal, less,
-    less_equal, greater, greater_equal, logical_and, logical_or, logical_xor, where, row_sum,
-    row_max, row_min, column_sum, load, store, place, repeat, spread, begin_sum, end_sum, run,
-    end_run, multiply_add, multiply_subtract, multiply_subtract_from, multiply_multiply,
-    add_multiply, subtract_multiply, count
-};
+#define NAME(name) name,
+enum Number : int64 { EACH_STEP(NAME) count };
+#undef NAME
 }  // namespace function
 
 // Where an operand is: in the accumulator, in a register, or one number for all, in a register.
@@ -78,35 +72,23 @@ template <typename T, typename Value> inline void each(int64 n, T* out, Value va
 }
 
 // Functions as types, so that steps are compiled for each.
-#define FUNCTION(name)                                                                     \
-    struct name {                                                                          \
-        template <typename... T> static auto of(T... x) { return elements::name(x...); }   \
-    };
-// Those that the C library would compute for double, with a call for each number.
-#define FUNCTION_OF_DOUBLE(name)                                      \
-    struct name {                                                     \
-        static float of(float x) { return elements::name(x); }        \
-        static double of(double x) { return doubles::name(x); }       \
-    };
 namespace functions {
+#define FUNCTION(name)                                                                            \
+    struct name {                                                                                 \
+        template <typename... T> static auto of(T... x) { return elements::name(x...); }          \
+    };
+EACH_ELEMENTWISE(FUNCTION)
+#undef FUNCTION
+// What the C library would compute for double, with a call for each number.
+#define FUNCTION_OF_DOUBLE(name) \
+    template <> inline auto name::of<double>(double x) { return doubles::name(x); }
 FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
 FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
-FUNCTION(negative) FUNCTION(abs) FUNCTION(sign) FUNCTION(square) FUNCTION(reciprocal)
-FUNCTION(sqrt) FUNCTION(relu) FUNCTION(sin) FUNCTION(cos) FUNCTION(tan) FUNCTION(arcsin)
-FUNCTION(arccos) FUNCTION(arctan) FUNCTION(sinh) FUNCTION(cosh) FUNCTION(arcsinh)
-FUNCTION(arccosh) FUNCTION(arctanh) FUNCTION(floor) FUNCTION(ceil) FUNCTION(round)
-FUNCTION(isnan) FUNCTION(isinf) FUNCTION(isfinite) FUNCTION(logical_not) FUNCTION(add)
-FUNCTION(subtract) FUNCTION(multiply) FUNCTION(divide) FUNCTION(maximum) FUNCTION(minimum)
-FUNCTION(power) FUNCTION(floor_divide) FUNCTION(mod) FUNCTION(arctan2) FUNCTION(logaddexp)
-FUNCTION(equal) FUNCTION(not_equal) FUNCTION(less) FUNCTION(less_equal) FUNCTION(greater)
-FUNCTION(greater_equal) FUNCTION(logical_and) FUNCTION(logical_or) FUNCTION(logical_xor)
-FUNCTION(where)
+#undef FUNCTION_OF_DOUBLE
 struct subtract_from {  // the other one
     template <typename T> static T of(T x, T y) { return y - x; }
 };
 }  // namespace functions
-#undef FUNCTION
-#undef FUNCTION_OF_DOUBLE
 
 // Operators, which vectors have as well: a function of these is fast to compile.
 template <typename F> constexpr bool OF_VECTORS = false;
@@ -357,8 +339,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         WITH_NUMBERS(less) WITH_NUMBERS(less_equal) WITH_NUMBERS(greater)
         WITH_NUMBERS(greater_equal)
         BINARY(logical_and) BINARY(logical_or) BINARY(logical_xor)
-        PAIR(multiply, add) PAIR(multiply, subtract) PAIR(multiply, subtract_from)
-        PAIR(multiply, multiply) PAIR(add, multiply) PAIR(subtract, multiply)
+        EACH_PAIR(PAIR)
         where<ACCUMULATOR>(function::where);
         where<REGISTER>(function::where);
         if constexpr (std::is_same_v<T, float>) {

@@ -25,16 +25,19 @@ from gpunn.backends.contract.expression import (
     Extent,
 )
 
-# What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
-_PAIRS = (
-    "multiply_add", "multiply_subtract", "multiply_subtract_from", "multiply_multiply",
-    "add_multiply", "subtract_multiply",
+PAIRS = (
+    ("multiply", "add"), ("multiply", "subtract"), ("multiply", "subtract_from"),
+    ("multiply", "multiply"), ("add", "multiply"), ("subtract", "multiply"),
 )  # fmt: skip
-_FUNCTIONS = [
+"""Of two functions that one step does, the second takes what the first one gives."""
+_PAIRS = tuple(map("_".join, PAIRS))
+FUNCTIONS = [
     *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
     "end_run", *_PAIRS,
 ]  # fmt: skip
-_NUMBERS = {name: number for number, name in enumerate(_FUNCTIONS)}
+"""What steps do, by their numbers: the kernels have these from ``make formulas``."""
+_NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
+# What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
 _EXTENTS = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
 _NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_FOLDS))
 IN_RUNS = frozenset((*OPERANDS, *_PAIRS)) - _NO_RUN
