@@ -29,6 +29,7 @@ from gpunn.utils import absent
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))
+ONE_FORMULA = runpy.run_path(str(Path(__file__).with_name("one_formula.py")))
 
 
 def shape_of(argument: Argument) -> str:
@@ -252,6 +253,9 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
     "from-your-line-to-a-kernel.md": (
         "<!-- one line -->\n\n", "<!-- end of the line -->", LINE_TO_KERNEL["generated"]
+    ),
+    "one-formula.md": (
+        "<!-- the formula -->\n\n", "<!-- end of the formula -->", ONE_FORMULA["generated"]
     ),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip

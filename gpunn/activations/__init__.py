@@ -1,10 +1,10 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Activation functions: forward and gradient side by side.
+"""Activation functions: what each computes, and its gradient beside it.
 
 Each is an object that is called on an array (``relu(x)``) and registers itself:
-``Dense(16, activation="relu")`` finds it by name. The formulas are written with
-``backend.xp``; where ``functor`` names a C++ functor of ``kernels/formulas/activations.cuh``,
-the card runs that one, fused with the addition of the bias.
+``Dense(16, activation="relu")`` finds it by name. The formulas are written with `gpunn.ops`.
+``functor`` names the struct that ``make formulas`` writes of it: kernels compute by that one, fused
+with the addition of the bias.
 """
 
 from .activation import Activation, deserialize, get, serialize

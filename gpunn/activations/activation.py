@@ -14,47 +14,134 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
+from gpunn.common.overrides import PAGE, is_framework, replaces
+from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.primitive import Primitive, unknown_derivative
-from gpunn.ops.running.functions import ArrayFunction
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.gradients import gradients
+from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor, constant
 
+from .on_arrays import InPlace, Traced
 from .properties import Properties
 
 __all__ = ["Activation", "deserialize", "get", "serialize"]
 
 
+def _place(cls: type, name: str) -> int:
+    """Where in the order of its bases the class stands that defines a method."""
+    return next(n for n, base in enumerate(cls.__mro__) if name in vars(base))
+
+
 class Activation(Formula):
-    """Base class. A subclass writes `forward` and `gradient`.
+    """Base class. A subclass writes `call`, in terms of `gpunn.ops`.
+
+    That is all: its derivative follows. Where a simpler one is known, or one that reads the
+    output, so that the input need not be kept, the subclass writes `gradient` too.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/activations.cuh``.
-        saves: what `gradient` reads, the ``"output"`` or the ``"input"``.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_activations.cuh``,
+            which ``make formulas`` writes from `call` and `gradient`.
+        saves: what `gradient` reads, the ``"output"`` or the ``"input"``. A derivative that
+            follows from `call` reads the input.
         rowwise: True if an element depends on its whole row, as in softmax.
         zero_gradient: True if the derivative is 0 everywhere, so that nothing before it
             can be trained by its gradient.
+
+    >>> from gpunn import ops
+    >>> class _Squareplus(Activation):
+    ...     def call(self, x):
+    ...         return (x + ops.sqrt(x * x + 4.0)) / 2.0
+    >>> _Squareplus()([0.0, 1.5]).tolist()
+    [1.0, 2.0]
     """
 
     kind = "activation"
     made_anew = True
     _not_watched = frozenset({"_on_arrays"})
-    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("call", "__call__"),
-        "write a function of tensors, in terms of gpunn.ops, or forward(backend, x, out) and "
-        "gradient(backend, saved, dy, out), its derivative",
-    )
+    refused: ClassVar[Mapping[str, str]] = {
+        "__call__": "write call(x), in terms of gpunn.ops, or forward(backend, x, out) and "
+        "backward(backend, saved, dy, out), its derivative",
+    }
     saves = "output"
     rowwise = False
     zero_gradient = False
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        """out = f(x); ``out`` may be ``x``."""
-        raise TypeError(f"{type(self).__name__} must define forward(backend, x, out).")
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = vars(cls)
+        if "gradient" in own and len(signature(own["gradient"]).parameters) != 3:
+            raise TypeError(
+                f"{cls.__name__}.gradient must take (saved, dy), tensors. A derivative of arrays "
+                f"is backward(backend, saved, dy, out). See {PAGE}."
+            )
+        derived = _place(cls, "call") < _place(cls, "gradient")
+        if derived and own.get("saves") == "output":
+            raise TypeError(
+                f'{cls.__name__} has saves = "output": it must define gradient(y, dy). The '
+                f"derivative that follows from call reads the input."
+            )
+        if derived:
+            cls.saves = "input"
+        if not is_framework(cls):
+            cls._take_over(derived)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        """out = dy * f'; ``out`` may be ``dy``."""
-        raise TypeError(f"{type(self).__name__} must define gradient(backend, saved, dy, out).")
+    @classmethod
+    def _take_over(cls, derived: bool) -> None:
+        """Let what a user's class replaces count, not what a built-in one below it has beside."""
+        stated = min(_place(cls, "call"), _place(cls, "gradient"))
+        if is_framework(cls.__mro__[stated]):
+            return
+        by_hand = [
+            name for name in ("forward", "backward")
+            if _place(cls, name) <= stated and getattr(cls, name) is not vars(Activation)[name]
+        ]  # fmt: skip
+        cls.has_call = len(by_hand) == 0
+        for name in ("forward", "backward", *(("gradient",) if derived else ())):
+            if name not in by_hand:
+                setattr(cls, name, vars(Activation)[name])
+        if "zero_gradient" not in vars(cls):
+            cls.zero_gradient = False
+
+    def call(self, x: Tensor) -> Tensor:
+        """f(x) of each element."""
+        raise TypeError(
+            f"{type(self).__name__} must define call(x), in terms of gpunn.ops; or on arrays "
+            f"forward(backend, x, out) and backward(backend, saved, dy, out)."
+        )
+
+    def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
+        """dy f'(x), of what `saves` says and the gradient of the output."""
+        y = self.call(saved)
+        (dx,) = gradients([y], [saved], [convert(dy, y.dtype)])
+        return ops.zeros_like(dy) if dx is None else dx
+
+    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+        """out = f(x), of arrays; ``out`` may be ``x``."""
+        self._of_arrays().forward(backend, x, out)
+
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        """out = dy f'(x), of arrays; ``out`` may be ``dy``."""
+        self._of_arrays().backward(backend, saved, dy, out)
+
+    @property
+    def states_call(self) -> bool:
+        """Whether `call` is what it computes, not a pass that is written for arrays."""
+        cls = type(self)
+        stated = cls.call is not Activation.call and not replaces(cls, "forward")
+        return self.has_call or stated
+
+    def _of_arrays(self) -> InPlace | Traced:
+        found: InPlace | Traced | None = self.__dict__.get("_on_arrays")
+        if found is None or not found.is_of(self):
+            if type(self).call is Activation.call:
+                self.call(constant(0.0, "float32"))  # which says what is missing
+            found = self.__dict__["_on_arrays"] = (Traced if self.has_call else InPlace)(self)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "_on_arrays"}
 
     @property
     def properties(self) -> Properties | None:
@@ -75,6 +162,8 @@ class Activation(Formula):
 
     def on_tensor(self, x: Tensor) -> Tensor:
         """f(x), with its derivative, as an operation of `gpunn.ops`."""
+        if self.has_call:
+            return self.call(x)
         return _applied(convert(x, floating(x.dtype)), formula=self)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,6 +173,8 @@ class Activation(Formula):
         if isinstance(x, Tensor):
             return self.on_tensor(x)
         x = host_array(x)
+        if self.has_call:
+            return convert(self.call(convert(x, x.dtype))).numpy()
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
         out = np.empty(x.shape, x.dtype)
@@ -106,13 +197,21 @@ def _gradient_of(dy: Tensor, y: Tensor, x: Tensor, formula: Activation) -> list[
     return [_applied_gradient(dy, x if formula.saves == "input" else y, formula=formula)]
 
 
+def _second_gradient(
+    dz: Tensor, dx: Tensor, dy: Tensor, saved: Tensor, formula: Activation
+) -> Gradients:
+    if not formula.states_call:
+        return unknown_derivative(lambda formula: formula.__name__)(formula=formula)
+    return gradients([formula.gradient(saved, dy)], [dy, saved], [dz])
+
+
 _applied = Primitive("activation", _apply, lambda x, formula: x, lambda x, formula: x, _gradient_of)
 _applied_gradient = Primitive(
     "activation's gradient",
     _apply_gradient,
     lambda dy, saved, formula: dy,
     lambda dy, saved, formula: dy,
-    unknown_derivative(lambda formula: formula.__name__),
+    _second_gradient,
 )
 
 
@@ -136,15 +235,8 @@ class FunctionActivation(OfFunction, Activation):
         if not callable(function):
             raise TypeError(f"function must be a function of a tensor; got {function!r}.")
         self.function = function
-        self._on_arrays = ArrayFunction(self.on_tensor, f"The activation {self.__name__!r}", self)
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        self._on_arrays.forward(backend, [x], out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        self._on_arrays.gradient(backend, [saved], dy, out)
-
-    def on_tensor(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor) -> Tensor:
         return self.function(x)
 
     @property

@@ -34,7 +34,7 @@ def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(all="ignore"):
         activation.forward(backend, points, y)
         saved = points if activation.saves == "input" else y
-        activation.gradient(backend, saved, slope, slope)
+        activation.backward(backend, saved, slope, slope)
     return y[:, 0], slope[:, 0]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.choices import select
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
+from gpunn.ops.further.activations import gelu_gate
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -17,7 +17,7 @@ FAR = 1e4  # further out every gate is 0 or 1 in either precision, and no square
 
 
 class _Gated(Activation):
-    """f(x) = x g(x), f' = g + x g'. A subclass writes `gate` and `gate_slope`."""
+    """f(x) = x g(x), f' = g + x g'. A subclass writes `gate`, and with that `gradient`."""
 
     saves = "input"
     lowest = (0.0, 0.0)  # the one place where the derivative is 0, and the value there
@@ -27,47 +27,17 @@ class _Gated(Activation):
         at, value = self.lowest
         return Properties((value, INFINITY), False, (0, 0), (1, 0), ((at, at),))
 
-    def gate(self, backend: Backend, x: Array, out: Array) -> None:
-        """out = g(x), for x from -FAR on; ``out`` is another array."""
-        raise TypeError(f"{type(self).__name__} must define gate(backend, x, out).")
+    def gate(self, x: Tensor) -> Tensor:
+        """g(x)."""
+        raise TypeError(f"{type(self).__name__} must define gate(x).")
 
-    def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
-        """out = g'(x) from x and g(x)."""
-        raise TypeError(f"{type(self).__name__} must define gate_slope(backend, x, gate, out).")
-
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        near = backend.scratch(x.shape, x.dtype, "near")
-        gate = backend.scratch(x.shape, x.dtype, "gate")
-        xp.maximum(x, -FAR, out=near)
-        self.gate(backend, near, gate)
-        xp.multiply(near, gate, out=out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        near = backend.scratch(saved.shape, saved.dtype, "near")
-        gate = backend.scratch(saved.shape, saved.dtype, "gate")
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        xp.maximum(saved, -FAR, out=near)
-        xp.minimum(near, FAR, out=near)
-        self.gate(backend, near, gate)
-        self.gate_slope(backend, near, gate, slope)
-        xp.multiply(slope, near, out=slope)
-        xp.add(slope, gate, out=slope)
-        xp.multiply(dy, slope, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.maximum(x, -FAR) * self.gate(x)
 
 
-def sigmoid_gate(backend: Backend, x: Array, out: Array) -> None:
-    """out = exp(min(x, 0)) / (1 + exp(-|x|)), the sigmoid, which ends at 0; ``out`` may be x."""
-    xp = backend.xp
-    numerator = backend.scratch(x.shape, x.dtype, "numerator")
-    xp.minimum(x, 0.0, out=numerator)
-    xp.exp(numerator, out=numerator)
-    xp.absolute(x, out=out)
-    xp.negative(out, out=out)
-    xp.exp(out, out=out)
-    xp.add(out, 1.0, out=out)
-    xp.divide(numerator, out, out=out)
+def _near(x: Tensor) -> Tensor:
+    """x, no further out than where every gate is 0 or 1: infinity would meet 0 there."""
+    return ops.clip(x, -FAR, FAR)
 
 
 class Silu(_Gated):
@@ -85,12 +55,13 @@ class Silu(_Gated):
     aliases = ("swish", "SiLU")
     lowest = (-1.2784645427610738, -0.2784645427610738)
 
-    def gate(self, backend: Backend, x: Array, out: Array) -> None:
-        sigmoid_gate(backend, x, out)
+    def gate(self, x: Tensor) -> Tensor:
+        return ops.sigmoid(x)
 
-    def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
-        backend.xp.subtract(1.0, gate, out=out)
-        backend.xp.multiply(out, gate, out=out)
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        z = _near(x)
+        g = self.gate(z)
+        return dy * (g + (1.0 - g) * g * z)
 
 
 class HardSilu(_Gated):
@@ -109,28 +80,12 @@ class HardSilu(_Gated):
         (-0.375, INFINITY), False, (0, 0), (1, 0), ((-INFINITY, -3.0), (-1.5, -1.5))
     )
 
-    def gate(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        xp.multiply(x, 1 / 6, out=out)
-        xp.add(out, 0.5, out=out)
-        xp.maximum(out, 0.0, out=out)
-        xp.minimum(out, 1.0, out=out)
+    def gate(self, x: Tensor) -> Tensor:
+        return ops.hard_sigmoid(x)
 
-    def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
-        xp = backend.xp
-        opening = backend.scratch(x.shape, bool, "opening")
-        wide = backend.scratch(x.shape, x.dtype, "wide")
-        xp.absolute(x, out=wide)
-        xp.less(wide, 3.0, out=opening)
-        xp.copyto(out, opening)
-        xp.multiply(out, 1 / 6, out=out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        open_ = backend.scratch(saved.shape, bool, "open")
-        backend.xp.less_equal(saved, -3.0, out=open_)
-        backend.xp.logical_not(open_, out=open_)
-        super().gradient(backend, saved, dy, out)
-        select(backend, open_, out, out)
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        between = dy * (x * (1 / 3) + 0.5)
+        return ops.where(x <= -3.0, 0.0, ops.where(x >= 3.0, dy, between))
 
 
 class Gelu(_Gated):
@@ -160,63 +115,16 @@ class Gelu(_Gated):
             self.functor = self.functor and "GeluTanh"
             self.lowest = -0.7524614220710162, -0.1700407505712846
 
-    def gate(self, backend: Backend, x: Array, out: Array) -> None:
-        if not self.approximate:
-            normal_distribution(backend, x, out)
-            return
-        xp = backend.xp
-        xp.multiply(x, x, out=out)
-        xp.multiply(out, 0.044715, out=out)
-        xp.add(out, 1.0, out=out)
-        xp.multiply(out, x, out=out)
-        xp.multiply(out, 2 * math.sqrt(2 / math.pi), out=out)
-        sigmoid_gate(backend, out, out)
+    def gate(self, x: Tensor) -> Tensor:
+        return gelu_gate(x, self.approximate)
 
-    def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
-        xp = backend.xp
-        xp.multiply(x, x, out=out)
-        if not self.approximate:
-            xp.multiply(out, -0.5, out=out)
-            xp.exp(out, out=out)
-            xp.multiply(out, 1 / math.sqrt(2 * math.pi), out=out)
-            return
-        rest = backend.scratch(x.shape, x.dtype, "rest")
-        xp.multiply(out, 3 * 0.044715, out=out)
-        xp.add(out, 1.0, out=out)
-        xp.multiply(out, 2 * math.sqrt(2 / math.pi), out=out)
-        xp.subtract(1.0, gate, out=rest)
-        xp.multiply(rest, gate, out=rest)
-        xp.multiply(out, rest, out=out)
-
-
-def normal_distribution(backend: Backend, x: Array, out: Array) -> None:
-    """out = P(X <= x), X standard normal; ``out`` is another array."""
-    xp = backend.xp
-    z = backend.scratch(x.shape, x.dtype, "z")
-    t = backend.scratch(x.shape, x.dtype, "t")
-    above = backend.scratch(x.shape, bool, "above")
-    xp.absolute(x, out=z)
-    xp.multiply(z, math.sqrt(0.5), out=z)
-    xp.multiply(z, SQUEEZE, out=t)
-    xp.add(t, 1.0, out=t)
-    xp.reciprocal(t, out=t)
-    xp.multiply(z, z, out=z)
-    u = backend.scratch(x.shape, x.dtype, "u")
-    xp.multiply(t, 2.0, out=u)
-    xp.subtract(u, 1.0, out=u)
-    *rest, last = SHORT if x.dtype.itemsize == 4 else LONG
-    xp.multiply(u, last, out=out)
-    for coefficient in reversed(rest[1:]):
-        xp.add(out, coefficient, out=out)
-        xp.multiply(out, u, out=out)
-    xp.add(out, rest[0], out=out)
-    xp.subtract(out, z, out=out)
-    xp.exp(out, out=out)
-    xp.multiply(out, t, out=out)
-    xp.multiply(out, 0.5, out=out)  # P(X > |x|), or 1 less that
-    xp.greater(x, 0.0, out=above)
-    xp.subtract(above, out, out=out, dtype=x.dtype)
-    xp.absolute(out, out=out)
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        z = _near(x)
+        g = self.gate(z)
+        if self.approximate:
+            slope = (z * z * (3 * 0.044715) + 1.0) * (2 * math.sqrt(2 / math.pi))
+            return dy * (g + slope * ((1.0 - g) * g) * z)
+        return dy * (g + ops.exp(z * z * -0.5) * (1 / math.sqrt(2 * math.pi)) * z)
 
 
 class Mish(_Gated):
@@ -232,32 +140,18 @@ class Mish(_Gated):
     functor = "Mish"
     lowest = (-1.1924312145154283, -0.30884341301811556)
 
-    @staticmethod
-    def _exp(backend: Backend, x: Array, out: Array) -> None:
+    def gate(self, x: Tensor) -> Tensor:
+        e = self._exp(x)
+        n = e * (e + 2.0)
+        return n / (n + 2.0)
+
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        z = _near(x)
+        e = self._exp(z)
+        n = e * (e + 2.0)
+        m = n + 2.0
+        return dy * (n / m + 4.0 * e * (e + 1.0) / (m * m) * z)
+
+    def _exp(self, x: Tensor) -> Tensor:
         # Further up n / (n + 2) is 1, and the square of n is still finite.
-        backend.xp.minimum(x, 20.0 if x.dtype.itemsize == 4 else 40.0, out=out)
-        backend.xp.exp(out, out=out)
-
-    def gate(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        n = backend.scratch(x.shape, x.dtype, "n")
-        self._exp(backend, x, out)
-        xp.add(out, 2.0, out=n)
-        xp.multiply(n, out, out=n)
-        xp.add(n, 2.0, out=out)
-        xp.divide(n, out, out=out)
-
-    def gate_slope(self, backend: Backend, x: Array, gate: Array, out: Array) -> None:
-        """4 e (e + 1) / (n + 2)^2."""
-        xp = backend.xp
-        n = backend.scratch(x.shape, x.dtype, "n")
-        e = backend.scratch(x.shape, x.dtype, "e")
-        self._exp(backend, x, e)
-        xp.add(e, 2.0, out=n)
-        xp.multiply(n, e, out=n)
-        xp.add(n, 2.0, out=n)
-        xp.multiply(n, n, out=n)
-        xp.add(e, 1.0, out=out)
-        xp.multiply(out, e, out=out)
-        xp.multiply(out, 4.0, out=out)
-        xp.divide(out, n, out=out)
+        return ops.exp(ops.minimum(x, 20.0 if x.dtype == "float32" else 40.0))

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.choices import select
 from gpunn.common.arguments import check_above_zero, check_flag, check_number
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -27,11 +28,17 @@ class Linear(Activation):
     functor = "Linear"
     properties = Properties((-INFINITY, INFINITY), True, (1, 0), (1, 0))
 
+    def call(self, x: Tensor) -> Tensor:
+        return x
+
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy
+
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        if out is not x:
+        if out is not x:  # nothing is done where it is
             backend.xp.copyto(out, x)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         if out is not dy:
             backend.xp.copyto(out, dy)
 
@@ -60,7 +67,7 @@ class Step(Activation):
     """
 
     functor = "Step"
-    parameter_names = ("low", "high", "threshold", "high_at_threshold")
+    parameter_names = ("low", "high", "threshold")
     zero_gradient = True
     examples = ({}, {"low": 2.0, "high": -1.0, "threshold": 0.5, "high_at_threshold": False})
 
@@ -75,15 +82,16 @@ class Step(Activation):
         ends = (min(low, high), max(low, high))
         return Properties(ends, low <= high, (0, low), (0, high), ((-INFINITY, INFINITY),))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        above = backend.scratch(x.shape, bool, "above")
-        (xp.greater_equal if self.high_at_threshold else xp.greater)(x, self.threshold, out=above)
-        xp.copyto(out, self.low)
-        xp.copyto(out, self.high, where=above)
+    def __post_init__(self) -> None:
+        if not self.high_at_threshold:
+            self.functor = self.functor and "OpenStep"
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        backend.xp.copyto(out, 0.0)
+    def call(self, x: Tensor) -> Tensor:
+        above = x >= self.threshold if self.high_at_threshold else x > self.threshold
+        return ops.where(above, self.high, self.low)
+
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return ops.zeros_like(dy)
 
 
 class Sign(Step):
@@ -141,24 +149,12 @@ class Ramp(Activation):
         range_ = self.least, self.most
         return Properties(range_, self.low < self.high, (0, self.low), (0, self.high), flat)
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        if self.slope != 1.0:
-            x = xp.multiply(x, self.slope, out=out)
-        xp.add(x, self.intercept, out=out)  # of 0, too: -0 becomes 0
-        xp.maximum(out, self.least, out=out)
-        xp.minimum(out, self.most, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.clip(x * self.slope + self.intercept, self.least, self.most)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        between = backend.scratch(saved.shape, bool, "between")
-        below = backend.scratch(saved.shape, bool, "below")
-        xp.greater(saved, self.least, out=between)
-        xp.less(saved, self.most, out=below)
-        xp.logical_and(between, below, out=between)
-        select(backend, between, dy, out)
-        if self.slope != 1.0:
-            xp.multiply(out, self.slope, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        between = ops.logical_and(y > self.least, y < self.most)
+        return ops.where(between, dy * self.slope, 0.0)
 
 
 class HardSigmoid(Ramp):
@@ -173,18 +169,6 @@ class HardSigmoid(Ramp):
 
     def __init__(self) -> None:
         super().__init__(0.0, 1.0, -3.0, 3.0)
-
-
-def logistic(backend: Backend, x: Array, out: Array) -> None:
-    """out = 1 / (1 + exp(-x)); ``out`` may be ``x``."""
-    xp = backend.xp
-    # exp of more overflows, or its reciprocal is subnormal, which is slow.
-    largest = 87.0 if x.dtype.itemsize == 4 else 708.0
-    xp.negative(x, out=out)
-    xp.minimum(out, largest, out=out)
-    xp.exp(out, out=out)
-    xp.add(out, 1.0, out=out)
-    xp.reciprocal(out, out=out)
 
 
 def _check_slope(name: str, value: Any) -> float:
@@ -234,34 +218,17 @@ class Sigmoid(Activation):
         ends = ((0, low), (0, high)) if self.slope > 0 else ((0, high), (0, low))
         return Properties((low, high), self.slope > 0, *ends)
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
+    def call(self, x: Tensor) -> Tensor:
         if self.plain:
-            logistic(backend, x, out)
-            return
-        xp.multiply(x, self.slope, out=out)
-        xp.subtract(out, self.shift, out=out)
-        logistic(backend, out, out)
-        xp.add(out, self.offset, out=out)
+            return ops.sigmoid(x)
+        return ops.sigmoid(x * self.slope - self.shift) + self.offset
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
+    def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
         if self.plain:
-            xp.subtract(1.0, saved, out=slope)
-            dy = xp.multiply(dy, saved, out=out)
-        else:  # e / (1 + e)^2 with e = exp(-|z|) is exact at both ends
-            rest = backend.scratch(saved.shape, saved.dtype, "rest")
-            xp.multiply(saved, self.slope, out=slope)
-            xp.subtract(slope, self.shift, out=slope)
-            xp.absolute(slope, out=slope)
-            xp.negative(slope, out=slope)
-            xp.exp(slope, out=slope)
-            xp.add(slope, 1.0, out=rest)
-            xp.divide(slope, rest, out=slope)
-            xp.divide(slope, rest, out=slope)
-            dy = xp.multiply(dy, self.slope, out=out)
-        xp.multiply(dy, slope, out=out)
+            return dy * saved * (1.0 - saved)
+        e = ops.exp(-ops.abs(saved * self.slope - self.shift))
+        rest = 1.0 + e  # e / rest^2 is exact at both ends
+        return dy * self.slope * (e / rest / rest)
 
 
 class Tanh(Activation):
@@ -275,15 +242,11 @@ class Tanh(Activation):
     functor = "Tanh"
     properties = Properties((-1, 1), True, (0, -1), (0, 1))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        backend.xp.tanh(x, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.tanh(x)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        xp.multiply(saved, saved, out=slope)
-        xp.subtract(1.0, slope, out=slope)
-        xp.multiply(dy, slope, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy * (1.0 - y * y)
 
 
 class Softsign(Activation):
@@ -300,20 +263,12 @@ class Softsign(Activation):
     functor = "Softsign"
     properties = Properties((-1, 1), True, (0, -1), (0, 1))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        size = backend.scratch(x.shape, x.dtype, "size")
-        xp.absolute(x, out=size)
-        xp.add(size, 1.0, out=size)
-        xp.divide(x, size, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.softsign(x)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        xp.absolute(saved, out=slope)
-        xp.subtract(1.0, slope, out=slope)
-        xp.multiply(dy, slope, out=out)
-        xp.multiply(out, slope, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        rest = 1.0 - ops.abs(y)
+        return dy * rest * rest
 
 
 class Gaussian(Activation):
@@ -345,31 +300,16 @@ class Gaussian(Activation):
     def properties(self) -> Properties:
         return Properties((0, self.height), False, (0, 0), (0, 0), ((self.mu, self.mu),))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        self._standardise(backend, x, out)
-        self._bell(backend, out, out)
+    def call(self, x: Tensor) -> Tensor:
+        return self._bell(self._standardised(x))
 
-    def _standardise(self, backend: Backend, x: Array, out: Array) -> None:
-        """out = (x - mu) / sigma, as far as the bell is not 0."""
-        xp = backend.xp
-        xp.subtract(x, self.mu, out=out)
-        xp.divide(out, self.sigma, out=out)
-        xp.maximum(out, -FAR, out=out)
-        xp.minimum(out, FAR, out=out)
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        z = self._standardised(x)
+        return -(dy * self._bell(z) * z / self.sigma)
 
-    def _bell(self, backend: Backend, z: Array, out: Array) -> None:
-        xp = backend.xp
-        xp.multiply(z, z, out=out)
-        xp.multiply(out, -0.5, out=out)
-        xp.exp(out, out=out)
-        xp.multiply(out, self.height, out=out)
+    def _standardised(self, x: Tensor) -> Tensor:
+        # As far as the bell is not 0: further out infinities would meet.
+        return ops.clip((x - self.mu) / self.sigma, -FAR, FAR)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        z = backend.scratch(saved.shape, saved.dtype, "standardised")
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        self._standardise(backend, saved, z)
-        self._bell(backend, z, slope)
-        xp.multiply(dy, slope, out=out)
-        xp.multiply(out, z, out=out)
-        xp.divide(out, -self.sigma, out=out)
+    def _bell(self, z: Tensor) -> Tensor:
+        return ops.exp(z * z * -0.5) * self.height

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.choices import bits_of, select
+from gpunn.backends.shared.choices import bits_of
 from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
+from gpunn.ops.further.activations import SELU_DEPTH, SELU_SCALE
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
 from .neurons import Ramp
@@ -52,11 +55,12 @@ class Relu(Activation):
     threshold: float = field(default=0.0)
 
     def __post_init__(self) -> None:
-        bent = self.max_value is None and self.threshold == 0  # at 0: the sign of y is that of x
-        self.plain = bent and self.negative_slope == 0
+        # Bent at 0, the sign of y is that of x.
+        self.bent = self.max_value is None and self.threshold == 0
+        self.plain = self.bent and self.negative_slope == 0
         if self.plain:
             return
-        if bent:
+        if self.bent:
             self.functor = self.functor and "LeakyRelu"
             self.parameter_names = ("negative_slope",)
         else:
@@ -79,67 +83,67 @@ class Relu(Activation):
             (low, most), threshold >= 0, (slope, -slope * threshold), right, tuple(flat)
         )
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+    def call(self, x: Tensor) -> Tensor:
+        slope = self.negative_slope
         if self.plain:
-            backend.xp.maximum(x, 0.0, out=out)
-        elif self.saves == "output":
-            xp = backend.xp
-            below = backend.scratch(x.shape, x.dtype, "below")
-            xp.multiply(x, self.negative_slope, out=below)
-            (xp.maximum if self.negative_slope <= 1 else xp.minimum)(x, below, out=out)
-        else:
-            self._bounded(backend, x, out)
+            return ops.relu(x)
+        if self.bent:
+            if _is_known(slope):  # fewer calls for arrays
+                return (ops.maximum if slope <= 1 else ops.minimum)(x, x * slope)
+            return ops.leaky_relu(x, slope)
+        y = ops.where(x <= self.threshold, self._below(x - self.threshold) + 0.0, x)
+        if not _is_known(self.most):
+            return ops.where(y > self.most, self.most, y)
+        return y if self.max_value is None else ops.minimum(y, self.most)
 
-    def _bounded(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        above = backend.scratch(x.shape, bool, "above")
-        below = backend.scratch(x.shape, x.dtype, "below")
-        xp.less_equal(x, self.threshold, out=above)
-        xp.logical_not(above, out=above)  # NaN stays NaN
-        if self.negative_slope:
-            xp.minimum(x, self.threshold, out=below)
-            xp.subtract(below, self.threshold, out=below)
-            xp.multiply(below, self.negative_slope, out=below)
-        select(backend, above, x, out)
-        if self.negative_slope:
-            xp.add(out, below, out=out)
-        if self.max_value is not None:
-            xp.minimum(out, self.max_value, out=out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
+    def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
         if self.plain:
-            # As `select`, in fewer calls: an output is not below 0 and no -0, its bits count up.
-            outputs = bits_of(saved)
-            ones = backend.scratch(saved.shape, outputs.dtype, "ones", lambda array: array.fill(1))
-            mask = backend.scratch(saved.shape, outputs.dtype, "mask")
-            xp.minimum(outputs, ones, out=mask)
-            xp.negative(mask, out=mask)  # no bit is 1, or all are
-            xp.bitwise_and(bits_of(dy), mask, out=bits_of(out))
+            return ops.where(saved <= 0.0, 0.0, dy)
+        if self.bent:
+            return self._chosen(saved > 0.0, dy)
+        above, most = saved > self.threshold, self.most
+        if not _is_known(most):
+            return ops.where(above, ops.where(saved >= most, 0.0, dy), self._below(dy))
+        dx = self._chosen(above, dy)
+        if self.max_value is None:
+            return dx
+        return ops.where(saved >= most if most > self.threshold else above, 0.0, dx)
+
+    def _below(self, distance: Tensor) -> Any:
+        """What is below the threshold. A slope of 0 makes infinity 0, too."""
+        slope = self.negative_slope
+        if _is_known(slope):
+            return distance * slope if slope else 0.0
+        return ops.where(slope == 0.0, 0.0, distance * slope)
+
+    def _chosen(self, above: Tensor, dy: Tensor) -> Tensor:
+        """dy, times the slope where it is not above."""
+        slope = self.negative_slope
+        if not _is_known(slope):
+            return ops.where(above, dy, dy * slope)
+        if not slope:
+            return ops.where(above, dy, 0.0)
+        if slope <= 1:  # fewer calls for arrays
+            return dy * ops.maximum(ops.cast(above, dy.dtype), slope)
+        return dy * ops.maximum(ops.cast(ops.logical_not(above), dy.dtype) * slope, 1.0)
+
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        if not self.plain:
+            super().backward(backend, saved, dy, out)
             return
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        where = backend.scratch(saved.shape, bool, "where")
-        if self.negative_slope == 0:
-            xp.greater(saved, self.threshold, out=where)
-            select(backend, where, dy, out)
-        elif self.negative_slope <= 1:  # 1 above the threshold, the smaller slope elsewhere
-            xp.greater(saved, self.threshold, out=where)
-            xp.copyto(slope, where)
-            xp.maximum(slope, self.negative_slope, out=slope)
-            xp.multiply(dy, slope, out=out)
-        else:
-            xp.less_equal(saved, self.threshold, out=where)
-            xp.copyto(slope, where)
-            xp.multiply(slope, self.negative_slope, out=slope)
-            xp.maximum(slope, 1.0, out=slope)
-            xp.multiply(dy, slope, out=out)
-        if self.max_value is not None:
-            if self.max_value > self.threshold:
-                xp.greater_equal(saved, self.max_value, out=where)
-            else:
-                xp.greater(saved, self.threshold, out=where)
-            xp.logical_not(where, out=where)
-            select(backend, where, out, out)
+        # The choice of `gradient` in the fewest calls: an output is not below 0 and no -0, so its
+        # bits count up from 0.
+        xp, outputs = backend.xp, bits_of(saved)
+        ones = backend.scratch(saved.shape, outputs.dtype, "ones", lambda array: array.fill(1))
+        mask = backend.scratch(saved.shape, outputs.dtype, "mask")
+        xp.minimum(outputs, ones, out=mask)
+        xp.negative(mask, out=mask)  # no bit is 1, or all are
+        xp.bitwise_and(bits_of(dy), mask, out=bits_of(out))
+
+
+def _is_known(number: Any) -> bool:
+    """Whether it is a number: to what is written for kernels it is a parameter."""
+    return not isinstance(number, Tensor)
 
 
 class LeakyRelu(Relu):
@@ -180,49 +184,7 @@ class Relu6(Ramp):
         super().__init__(0.0, 6.0, 0.0, 6.0)
 
 
-class _Exponential(Activation):
-    """f(x) = scale x for x > 0, else depth (exp(rate x) - 1); f' = rate (f + depth) there."""
-
-    functor = "Elu"
-    parameter_names = ("scale", "depth", "rate")
-    scale = depth = rate = 1.0
-
-    @property
-    def properties(self) -> Properties:
-        return Properties(
-            (-self.depth, INFINITY), True, (0, -self.depth), (self.scale, 0),
-            () if self.depth else ((-INFINITY, 0),),
-        )  # fmt: skip
-
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        below = backend.scratch(x.shape, x.dtype, "below")
-        xp.minimum(x, 0.0, out=below)
-        if self.rate != 1.0:
-            xp.multiply(below, self.rate, out=below)
-        xp.expm1(below, out=below)
-        if self.depth != 1.0:
-            xp.multiply(below, self.depth, out=below)
-        xp.maximum(x, 0.0, out=out)
-        if self.scale != 1.0:
-            xp.multiply(out, self.scale, out=out)
-        xp.add(out, below, out=out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        xp.minimum(saved, 0.0, out=slope)
-        xp.add(slope, self.depth, out=slope)
-        if self.rate != 1.0:
-            xp.multiply(slope, self.rate, out=slope)
-        if self.scale != self.rate * self.depth:
-            above = backend.scratch(saved.shape, bool, "above")
-            xp.greater(saved, 0.0, out=above)
-            xp.copyto(slope, self.scale, where=above)
-        xp.multiply(dy, slope, out=out)
-
-
-class Elu(_Exponential):
+class Elu(Activation):
     """f(x) = x for x > 0, alpha (exp(x) - 1) below.
 
     Args:
@@ -241,11 +203,29 @@ class Elu(_Exponential):
 
     alpha: float = field(default=1.0, check=check_not_negative)
 
+    functor = "Elu"
+
     def __post_init__(self) -> None:
-        self.depth = self.alpha
+        if self.alpha != 1:
+            self.functor, self.parameter_names = self.functor and "EluOf", ("alpha",)
+
+    @property
+    def properties(self) -> Properties:
+        flat = () if self.alpha else ((-INFINITY, 0),)
+        return Properties((-self.alpha, INFINITY), True, (0, -self.alpha), (1, 0), flat)
+
+    def call(self, x: Tensor) -> Tensor:
+        if self.parameter_names:
+            return ops.elu(x, self.alpha)
+        return ops.elu(x)
+
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        if self.parameter_names:
+            return dy * ops.where(y > 0.0, 1.0, y + self.alpha)
+        return dy * (ops.minimum(y, 0.0) + 1.0)
 
 
-class Celu(_Exponential):
+class Celu(Activation):
     """f(x) = x for x > 0, alpha (exp(x / alpha) - 1) below: smooth for every alpha.
 
     Args:
@@ -263,11 +243,21 @@ class Celu(_Exponential):
 
     alpha: float = field(default=1.0, check=check_above_zero)
 
-    def __post_init__(self) -> None:
-        self.depth, self.rate = self.alpha, 1 / self.alpha
+    functor = "Celu"
+    parameter_names = ("alpha",)
+
+    @property
+    def properties(self) -> Properties:
+        return Properties((-self.alpha, INFINITY), True, (0, -self.alpha), (1, 0))
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.celu(x, self.alpha)
+
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy * ((ops.minimum(y, 0.0) + self.alpha) * (1 / self.alpha))
 
 
-class Selu(_Exponential):
+class Selu(Activation):
     """f(x) = s x for x > 0, s alpha (exp(x) - 1) below, alpha = 1.6733, s = 1.0507.
 
     With these two, outputs of mean 0 and variance 1 keep them from layer to layer, for
@@ -283,8 +273,14 @@ class Selu(_Exponential):
 
     aliases = ("SELU",)
 
-    scale = 1.0507009873554804934
-    depth = scale * 1.6732632423543772848
+    functor = "Selu"
+    properties = Properties((-SELU_DEPTH, INFINITY), True, (0, -SELU_DEPTH), (SELU_SCALE, 0))
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.selu(x)
+
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy * ops.where(y > 0.0, SELU_SCALE, y + SELU_DEPTH)
 
 
 class Exponential(Activation):
@@ -298,11 +294,11 @@ class Exponential(Activation):
     functor = "Exponential"
     properties = Properties((0, INFINITY), True, (0, 0), None)
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        backend.xp.exp(x, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.exp(x)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        backend.xp.multiply(dy, saved, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy * y
 
 
 class Softplus(Activation):
@@ -319,20 +315,8 @@ class Softplus(Activation):
     functor = "Softplus"
     properties = Properties((0, INFINITY), True, (0, 0), (1, 0))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        rest = backend.scratch(x.shape, x.dtype, "rest")
-        xp.absolute(x, out=rest)
-        xp.negative(rest, out=rest)
-        xp.exp(rest, out=rest)
-        xp.log1p(rest, out=rest)
-        xp.maximum(x, 0.0, out=out)
-        xp.add(out, rest, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))  # without overflow
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        slope = backend.scratch(saved.shape, saved.dtype, "slope")
-        xp.negative(saved, out=slope)
-        xp.expm1(slope, out=slope)
-        xp.negative(slope, out=slope)
-        xp.multiply(dy, slope, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy * -ops.expm1(-y)

@@ -35,7 +35,7 @@ class _Rowwise(Activation):
             along_the_last = type(self)()
             vars(self).update(  # in the place of the class's methods
                 forward=partial(self._on_rows, along_the_last.forward),
-                gradient=partial(self._on_rows, along_the_last.gradient),
+                backward=partial(self._on_rows, along_the_last.backward),
             )
 
     def _on_rows(self, formula: Any, backend: Backend, *arrays: Array) -> None:
@@ -86,7 +86,7 @@ class Softmax(_Rowwise):
         backend.row_sums(out, row)
         xp.divide(out, row, out=out)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         xp = backend.xp
         product = backend.scratch(saved.shape, saved.dtype, "product")
         row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
@@ -124,7 +124,7 @@ class LogSoftmax(_Rowwise):
         xp.log(row, out=row)
         xp.subtract(out, row, out=out)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         xp = backend.xp
         row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
         share = backend.scratch(saved.shape, saved.dtype, "share")

@@ -260,7 +260,7 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
     saved = backend.read(saved)
     rows = saved.reshape(-1, saved.shape[-1])
     slope = np.empty_like(rows)
-    activation.gradient(get_backend("numpy"), rows, np.ones_like(rows), slope)
+    activation.backward(get_backend("numpy"), rows, np.ones_like(rows), slope)
     steepest = steepest_slope(activation)
     if steepest is None:
         return {**none, "dead": float(np.mean(~slope.any(axis=0)))}

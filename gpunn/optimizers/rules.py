@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
@@ -18,45 +18,12 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
 from gpunn.core.contents import by_itself
 from gpunn.ops.conversion import convert
-from gpunn.ops.fusion.calls import ONCE, calls
-from gpunn.ops.fusion.formulas import Formula, Recorder
+from gpunn.ops.fusion.calls import GLOBALS, calls
+from gpunn.ops.fusion.formulas import Formula, Reader, Recorder
 from gpunn.ops.tensor import Tensor
 
 WEIGHTS = "w"
 _GIVEN = {"learning_rate": "rate", "iterations": "t", "steps_done": "t"}
-
-
-class Reader:
-    """What a rule reads its optimizer's attributes through.
-
-    A float is a number that each update has anew; what else there is stays as it is, and another
-    value of it makes another formula.
-
-    Attributes:
-        numbers: names of the floats that were read.
-        settled: the other attributes that were read, and their values.
-    """
-
-    def __init__(self, optimizer: Any, recorder: Recorder) -> None:
-        self._optimizer, self._recorder = optimizer, recorder
-        self.numbers: dict[str, Tensor] = {}
-        self.settled: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _GIVEN:
-            raise TypeError(f"it is given what self.{name} says, as {_GIVEN[name]}.")
-        found = getattr(type(self._optimizer), name, None)
-        if isinstance(found, FunctionType):
-            return found.__get__(self)
-        if name not in vars(self._optimizer) and isinstance(found, property):
-            return found.fget(self) if found.fget else None
-        value = getattr(self._optimizer, name)
-        if name in self._optimizer.parameter_names or isinstance(value, float):
-            if name not in self.numbers:
-                self.numbers[name] = self._recorder.number(name)
-            return self.numbers[name]
-        self.settled[name] = value
-        return value
 
 
 def recorded(
@@ -73,7 +40,7 @@ def recorded(
         ValueError: if it names a slot that there is not.
     """
     recorder = Recorder()
-    reader = Reader(optimizer, recorder)
+    reader = Reader(optimizer, recorder, _GIVEN)
     slots = {name: recorder.array(name) for name in optimizer.slot_names}
     where = f"{type(optimizer).__name__}.rule"
 
@@ -150,7 +117,7 @@ class Calls:
              *(f"slot_{name} = slots[{name!r}]" for name in optimizer.slot_names),
              *calls(formula, _array, _number, like=WEIGHTS)]
         )  # fmt: skip
-        space: dict[str, Any] = dict(ONCE)
+        space: dict[str, Any] = dict(GLOBALS)
         exec(source, space)
         self.move: Move = space["move"]
 

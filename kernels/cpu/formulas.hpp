@@ -2,11 +2,6 @@
 // `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.
 #pragma once
 
-#define EACH_ACTIVATION(X) \
-    X(Linear) X(Sigmoid) X(Tanh) X(Relu) X(ShapedSigmoid) X(Step) X(Ramp) X(Gaussian) \
-    X(Softsign) X(LeakyRelu) X(BoundedRelu) X(Elu) X(Exponential) X(Softplus) X(Silu) \
-    X(HardSilu) X(Gelu) X(GeluTanh) X(Mish)
-
 #define EACH_ROW_ACTIVATION(X) \
     X(Softmax) X(LogSoftmax)
 
@@ -15,6 +10,11 @@
 
 #define EACH_MERGING(X) \
     X(Sum) X(Largest)
+
+#define EACH_ACTIVATION(X) \
+    X(Silu) X(HardSilu) X(Gelu) X(GeluTanh) X(Mish) X(Linear) X(Step) X(OpenStep) X(Ramp) \
+    X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(Relu) X(LeakyRelu) \
+    X(BoundedRelu) X(Elu) X(EluOf) X(Celu) X(Selu) X(Exponential) X(Softplus)
 
 #define EACH_OPTIMIZER(X) \
     X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Lamb) X(Lion) X(RMSprop) \

@@ -343,7 +343,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         where<ACCUMULATOR>(function::where);
         where<REGISTER>(function::where);
         if constexpr (std::is_same_v<T, float>) {
-            UNARY(sigmoid) UNARY(exp) UNARY(log) UNARY(tanh) LOOP(sinh) LOOP(cosh)
+            UNARY(sigmoid) UNARY(exp) UNARY(log) UNARY(tanh) LOOP(sinh) LOOP(cosh) LOOP(erfc)
             one<angles<functions::sin, polynomials::sin_near>>(function::sin);
             one<angles<functions::cos, polynomials::cos_near>>(function::cos);
             one<angles<functions::tan, polynomials::tan_near>>(function::tan);
@@ -351,7 +351,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
             two<loop_of_two<T, functions::logaddexp>>(function::logaddexp);
         } else {
             LOOP(sigmoid) LOOP(exp) LOOP(log) LOOP(tanh)
-            CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh)
+            CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh) CALLS(erfc)
             two<calls_of_two<T, functions::power>>(function::power);
             two<calls_of_two<T, functions::logaddexp>>(function::logaddexp);
         }

@@ -33,6 +33,7 @@ template <typename T> HD T tanh(T x) { return math::tanh(x); }
 template <typename T> HD T arcsinh(T x) { return math::asinh(x); }
 template <typename T> HD T arccosh(T x) { return math::acosh(x); }
 template <typename T> HD T arctanh(T x) { return math::atanh(x); }
+template <typename T> HD T erfc(T x) { return math::erfc(x); }
 template <typename T> HD T floor(T x) { return math::floor(x); }
 template <typename T> HD T ceil(T x) { return math::ceil(x); }
 template <typename T> HD T round(T x) { return math::rint(x); }
@@ -49,6 +50,9 @@ template <typename T> HD T multiply(T a, T b) { return a * b; }
 template <typename T> HD T divide(T a, T b) { return a / b; }
 template <typename T> HD T maximum(T a, T b) { return (a > b) | (a != a) ? a : b; }
 template <typename T> HD T minimum(T a, T b) { return (a < b) | (a != a) ? a : b; }
+template <typename T> HD T at_least(T x, T low) { return x < low ? low : x; }  // low is no NaN
+template <typename T> HD T at_most(T x, T high) { return x > high ? high : x; }
+template <typename T> HD T clip(T x, T low, T high) { return math::clip(x, low, high); }
 template <typename T> HD T power(T a, T b) { return math::pow(a, b); }
 
 // The rest of a division towards minus infinity: it has the sign of b.

@@ -144,7 +144,7 @@ def test_single_precision_stays_single(entry: str) -> None:
     ptx = assembly(entry)
     assert "st.global.f32" in ptx
     found = DOUBLE.findall(ptx)
-    text = kernel_source.text("activations.cuh")
+    text = kernel_source.text("generated_activations.cuh")
     struct = text[text.find(f"struct {entry.split()[-1][:-1]} :") :].partition("\n};")[0]
     parameters = set(re.findall(r"\bp\[\w+\]", struct))  # given as doubles, converted once
     assert set(found) <= {"cvt.rn.f32.f64"} and len(found) <= len(parameters)

@@ -57,7 +57,8 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sin_turns": lambda x: _turned(x, 0),
 }
 SIGNED = "expm1", "log1p", "tanh", "sinh", "sin_turns"  # f(-0) = -0
-ABROAD = {"Linear.forward", "Linear.gradient", "Step.gradient"}  # copying and filling, no loops
+# Copying and filling, no loops.
+ABROAD = {"Linear.forward", "Linear.gradient", "Step.gradient", "OpenStep.gradient"}
 
 
 def loops() -> dict[str, str]:

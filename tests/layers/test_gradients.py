@@ -168,7 +168,7 @@ def test_relu_at_its_kink_takes_the_left_slope() -> None:
     backend = get_backend("numpy")
     for activation, expected in ((gpunn.activations.relu, 0.0), (registered_relu(0.3), 0.3)):
         x, out = np.zeros((1, 1)), np.empty((1, 1))
-        activation.gradient(backend, x, np.ones((1, 1)), out)
+        activation.backward(backend, x, np.ones((1, 1)), out)
         assert out.item() == expected
 
 
@@ -364,7 +364,7 @@ class _WrongActivation(gpunn.activations.Activation):
     def forward(self, backend: Any, x: Any, out: Any) -> None:
         np.square(x, out=out)
 
-    def gradient(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
+    def backward(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
         np.multiply(dy, saved, out=out)  # saved is the output, not the input
 
 

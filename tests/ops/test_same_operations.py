@@ -26,7 +26,7 @@ class Bent(activations.Activation):
     def forward(self, backend: Any, x: Any, out: Any) -> None:
         backend.xp.multiply(x, self.factor, out=out)
 
-    def gradient(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
+    def backward(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
         backend.xp.multiply(dy, self.factor, out=out)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,20 +1,25 @@
-"""A part that is new is one file, and a functor in a header: all else follows from these."""
+"""A part that is new is one file of few lines: all else is written from it."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PART = '''
 """Squareplus: a smooth ReLU without exponentials."""
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_above_zero
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -23,57 +28,21 @@ from .properties import INFINITY, Properties
 class Squareplus(Activation):
     """f(x) = (x + sqrt(x^2 + b)) / 2.
 
-    Computed as max(x, 0) + b / 2 / (|x| + sqrt(x^2 + b)), in which nothing cancels.
-
     Source: Barron, Squareplus: a softplus-like algebraic rectifier, 2021.
     """
 
     functor = "Squareplus"
     parameter_names = ("b",)
-    saves = "input"
     examples = ({}, {"b": 1.0})
+    properties = Properties((0, INFINITY), True, (0, 0), (1, 0))
 
     b: float = field(default=4.0, check=check_above_zero)
 
-    @property
-    def properties(self) -> Properties:
-        return Properties((0, INFINITY), True, (0, 0), (1, 0))
-
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp, rest = backend.xp, backend.scratch(x.shape, x.dtype, "rest")
-        xp.absolute(x, out=rest)
-        xp.add(rest, self.root(backend, x), out=rest)
-        xp.divide(self.b / 2, rest, out=rest)
-        xp.maximum(x, 0.0, out=out)
-        xp.add(out, rest, out=out)
-
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        root = self.root(backend, saved)
-        backend.xp.divide(saved, root, out=root)
-        backend.xp.add(root, 1.0, out=root)
-        backend.xp.multiply(root, 0.5, out=root)
-        backend.xp.multiply(root, dy, out=out)
-
-    def root(self, backend: Backend, x: Array) -> Array:
-        root = backend.scratch(x.shape, x.dtype, "root")
-        backend.xp.square(x, out=root)
-        backend.xp.add(root, self.b, out=root)
-        return backend.xp.sqrt(root, out=root)
+    def call(self, x: Tensor) -> Tensor:
+        return (x + ops.sqrt(x * x + self.b)) * 0.5
 '''
-FUNCTOR = """
-// y = (x + sqrt(x^2 + b)) / 2,  y' = (1 + x / sqrt(x^2 + b)) / 2; saves x
-template <typename T> struct Squareplus : Activation {
-    enum { B };
-    T b;
-    HD explicit Squareplus(const double* p) : b(T(p[B])) {}
-    HD T forward(T x) const {
-        return (x > T(0) ? x : T(0)) + T(0.5) * b / (math::abs(x) + math::sqrt(x * x + b));
-    }
-    HD T gradient(T x, T dy) const { return dy * (T(1) + x / math::sqrt(x * x + b)) * T(0.5); }
-};
-"""
 FIND = """
-import json, runpy
+import json, pathlib, runpy
 runpy.run_path("tools/docs.py")["main"](["lectures.md"])
 import registered
 from gpunn import activations, layers, testing
@@ -89,27 +58,59 @@ print(json.dumps({
     "functor": kernel_source.parameter_names()["Squareplus"],
 }))
 """
+EVERYWHERE = """
+import sys
+import numpy as np
+import gpunn, registered
+from gpunn import layers
+from gpunn.backends import get_backend
+from gpunn.testing import check_gradients
+import emulated  # the kernels for a card, on this machine
+x = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
+for name, arguments in registered.cases("activation"):
+    if name == "Squareplus":
+        activation = registered.make("activation", name, arguments)
+        expected = (x + np.sqrt(x * x + activation.b)) / 2
+        for backend in ("numpy", "compiled", "emulated"):
+            check_gradients(activation, (7, 5), backend=backend)
+            model = gpunn.Sequential(
+                [layers.Input((6,)), layers.Activation(activation)], backend=backend
+            )
+            np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-6)
+        model.export("model.onnx", format="onnx")
+        import onnxruntime
+        session = onnxruntime.InferenceSession("model.onnx")
+        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+print("right everywhere")
+"""
 
 
-def test_one_file_and_a_functor_are_enough(tmp_path: Path) -> None:
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project with a file more."""
     left_out = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # by which a source tree is known
+    for file in ("pyproject.toml", "setup.py", "README.md"):  # by the first a source tree is known
+        shutil.copy(ROOT / file, tmp_path)
     (tmp_path / "gpunn" / "activations" / "squareplus.py").write_text(PART)
-    with (tmp_path / "kernels" / "formulas" / "activations.cuh").open("a") as header:
-        header.write(FUNCTOR)
+    run(tmp_path, "tools/exports.py")
+    run(tmp_path, "tools/formulas.py")
+    return tmp_path
 
-    def run(*command: str) -> str:
-        environment = {"PYTHONPATH": f"{tmp_path}:{tmp_path / 'tests' / 'support'}"}
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, check=True,
-            stdout=subprocess.PIPE, text=True, timeout=120,
-        )  # fmt: skip
-        return done.stdout
 
-    run("tools/exports.py")
-    found = json.loads(run("-c", FIND).splitlines()[-1])
+def run(tree: Path, *command: str, timeout: int = 120, **environment: Any) -> str:
+    paths = {"PYTHONPATH": f"{tree}:{tree / 'tests' / 'support'}"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tree, env={**paths, **environment}, check=True,
+        stdout=subprocess.PIPE, text=True, timeout=timeout,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_one_file_is_enough(tree: Path) -> None:
+    found = json.loads(run(tree, "-c", FIND).splitlines()[-1])
     assert found == {
         "exported": ["Softplus", "Squareplus", "softplus", "squareplus"],
         "called": [2.0],
@@ -117,5 +118,14 @@ def test_one_file_and_a_functor_are_enough(tmp_path: Path) -> None:
         "cases": [["Squareplus", {}], ["Squareplus", {"b": 1.0}]],
         "functor": ["b"],
     }
-    page = (tmp_path / "docs" / "lectures.md").read_text(encoding="utf-8")
+    page = (tree / "docs" / "lectures.md").read_text(encoding="utf-8")
     assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page
+
+
+@pytest.mark.more
+def test_it_computes_everywhere(tree: Path) -> None:
+    """On NumPy, compiled for this CPU, by the kernels for a card, and in a file of ONNX."""
+    path = {"PATH": os.environ["PATH"]}  # where the compiler is
+    run(tree, "setup.py", "-q", "build_ext", "--inplace", timeout=900, **path)
+    done = run(tree, "-c", EVERYWHERE, timeout=900, **path)
+    assert done.endswith("right everywhere\n")

@@ -48,8 +48,8 @@ OPERANDS: dict[str, int] = {
         (
             "copy", "negative", "abs", "sign", "square", "reciprocal", "sqrt", "relu", "sigmoid",
             "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
-            "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "floor", "ceil", "round",
-            "isnan", "isinf", "isfinite", "logical_not",
+            "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erfc", "floor", "ceil",
+            "round", "isnan", "isinf", "isfinite", "logical_not",
         ),
         1,
     ),

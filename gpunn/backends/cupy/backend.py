@@ -73,7 +73,7 @@ class CupyBackend(
         accumulate = given.accumulate
         if activation.functor is None:
             term = self.scratch(out.shape, out.dtype, "term") if accumulate else out
-            activation.gradient(self, saved, dy, term)
+            activation.backward(self, saved, dy, term)
             if accumulate:
                 self.xp.add(out, term, out=out)
             return

@@ -109,7 +109,7 @@ class NumpyBackend(
     def _activation_gradient(self, given: Given) -> None:
         activation = given.activation
         with self._accumulating(given.out, given.accumulate) as target:
-            self.apply_formula(activation, activation.gradient, given.saved, given.dy, target)
+            self.apply_formula(activation, activation.backward, given.saved, given.dy, target)
 
     def _prelu(self, given: Given) -> None:
         x, out = given.x, given.out

@@ -10,6 +10,8 @@ import numpy as np
 from gpunn.backends.contract import Given
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import ELEMENTS, ROW_FOLDS, TRUTHS, Expression
+from gpunn.backends.shared.choices import choose
+from gpunn.backends.shared.normal import erfc
 
 from .program import TracingBackend
 
@@ -139,8 +141,10 @@ class _Block:
                 holds = self.backend.scratch(condition.shape, "bool", "condition")
                 do(np.not_equal, condition, 0, out=holds)
                 condition = holds
-            do(np.copyto, out, b)
-            do(np.copyto, out, a, where=condition)
+            a, b = self._floats(a, "first"), self._floats(b, "second")
+            choose(self.backend, condition, a, b, out)
+        elif function == "erfc":
+            erfc(self.backend, self._floats(operands[0], "x"), out)
         elif function == "copy":
             do(np.copyto, out, operands[0], casting="unsafe")
         elif function == "relu":
@@ -154,6 +158,14 @@ class _Block:
             # Elsewhere a truth value counts 0 or 1.
             dtype = {} if function in TRUTHS else {"dtype": out.dtype}
             do(getattr(np, _NAMES.get(function, function)), *operands, out=out, **dtype)
+
+    def _floats(self, x: Any, name: str) -> Any:
+        """An operand; truth values as 0 and 1."""
+        if isinstance(x, float) or x.dtype != bool:
+            return x
+        found = self.backend.scratch(x.shape, self.expression.dtype, name)
+        self.backend._do(np.copyto, found, x)
+        return found
 
     # -- memory
 

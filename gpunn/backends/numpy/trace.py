@@ -86,7 +86,8 @@ class Trace:
         out: Any = kwargs.get("out")
         self.threads = self.threads or _may_take_threads(function, args)
         if isinstance(function, np.ufunc):
-            dtype = kwargs.get("dtype", getattr(args[0], "dtype", None))
+            given = (a.dtype for a in args if hasattr(a, "dtype"))
+            dtype = kwargs.get("dtype", next(given, None))
             if out.size <= SMALL:
                 args = tuple(self._spread(_as_array(a, out.shape, dtype), out) for a in args)
             elif function in _SLOW_WITH_NUMBERS:
@@ -140,8 +141,9 @@ def _is_same(x: Any, out: Any) -> bool:
 
 
 def _as_array(arg: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A number as an array of constants, if floating-point numbers are asked for."""
-    if isinstance(arg, (int, float)) and dtype is not None and np.dtype(dtype).kind == "f":
+    """A number as an array of constants, of floats or of the bits of floats."""
+    number = isinstance(arg, (int, float)) and dtype is not None and np.dtype(dtype).kind == "f"
+    if number or isinstance(arg, np.unsignedinteger):
         return np.full(shape, arg, dtype)
     return arg
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.ops.arithmetic import maximum, minimum
+from gpunn.ops.arithmetic import maximum, minimum, softplus
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import (
@@ -20,7 +20,6 @@ from gpunn.ops.elementwise import (
     tanh,
     where,
 )
-from gpunn.ops.further.networks import hard_silu, silu
 from gpunn.ops.further.order import sort
 from gpunn.ops.further.special import erfc
 from gpunn.ops.joining import split
@@ -29,31 +28,103 @@ from gpunn.ops.shapes import flip, moveaxis
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
+SELU_SCALE = 1.0507009873554804934
+SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
+
 
 def _floats(x: Any) -> Tensor:
     x = convert(x)
     return convert(x, floating(x.dtype))
 
 
+@operation
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
+    """x where it is above 0, else x times the slope."""
+    x = _floats(x)
+    return where(x > 0, x, x * negative_slope)
+
+
+@operation
+def relu6(x: Any) -> Tensor:
+    """x between 0 and 6."""
+    x = relu(x)
+    return where(x >= 6.0, 6.0, x)
+
+
+@operation
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x)."""
+    x = _floats(x)
+    return x * sigmoid(x)
+
+
 swish = operation(silu, "swish")
+
+
+@operation
+def log_sigmoid(x: Any) -> Tensor:
+    """log(sigmoid(x)), without overflow."""
+    return -softplus(-_floats(x))
+
+
+@operation
+def hard_sigmoid(x: Any) -> Tensor:
+    """x / 6 + 1 / 2, between 0 and 1."""
+    return minimum(1.0, relu(_floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
+
+
+@operation
+def hard_silu(x: Any) -> Tensor:
+    """x * hard_sigmoid(x)."""
+    x = _floats(x)
+    bent = where(abs_(x) >= 3.0, 0.0, x)  # further out it is 0 or x
+    return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
+
+
 hard_swish = operation(hard_silu, "hard_swish")
 
 
 @operation
 def gelu(x: Any, approximate: bool = True) -> Tensor:
-    """x times the normal distribution at x, or nearly that, by tanh."""
+    """x times the normal distribution at x, or nearly that: x (1 + tanh u) / 2 with
+    u = sqrt(2 / pi) (x + 0.044715 x^3), which is x sigmoid(2 u)."""
     x = _floats(x)
+    return x * gelu_gate(x, approximate)
+
+
+def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
+    """P(X <= x) of a standard normal X, or nearly that."""
     if approximate:
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-        return 0.5 * x * (1.0 + tanh(inner))
-    return 0.5 * x * erfc(x * -math.sqrt(0.5))
+        return sigmoid((x * x * 0.044715 + 1.0) * x * (2 * math.sqrt(2 / math.pi)))
+    return 0.5 * erfc(x * -math.sqrt(0.5))
+
+
+@operation
+def softsign(x: Any) -> Tensor:
+    """x / (1 + |x|)."""
+    x = _floats(x)
+    return x / (abs_(x) + 1.0)
+
+
+@operation
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where it is above 0, else alpha (exp(x) - 1)."""
+    x = _floats(x)
+    return alpha * expm1(minimum(x, 0.0)) + relu(x)
+
+
+@operation
+def selu(x: Any) -> Tensor:
+    """1.0507 times `elu` of 1.67326: activations keep mean 0 and variance 1."""
+    x = _floats(x)
+    return SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x)
 
 
 @operation
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where it is above 0, else alpha (exp(x / alpha) - 1)."""
     x = _floats(x)
-    return where(x > 0, x, alpha * expm1(minimum(x, 0.0) / alpha))
+    return alpha * expm1(minimum(x, 0.0) * (1 / alpha)) + relu(x)
 
 
 @operation

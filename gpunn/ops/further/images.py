@@ -38,7 +38,7 @@ class _Identity:
         if out is not x:
             backend.xp.copyto(out, x)
 
-    def gradient(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         if out is not dy:
             backend.xp.copyto(out, dy)
 

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from gpunn.common.config import epsilon
-from gpunn.ops.arithmetic import clip, minimum, softplus
+from gpunn.ops.arithmetic import clip, softplus
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.elementwise import abs_, expm1, log, relu, sigmoid, where
+from gpunn.ops.elementwise import log, where
 from gpunn.ops.places.checks import checked
 from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.reductions import log_softmax, sum_
@@ -21,68 +21,6 @@ from gpunn.ops.tensor import Tensor
 def _floats(x: Any) -> Tensor:
     x = convert(x)
     return convert(x, floating(x.dtype))
-
-
-@operation
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
-    """x where it is above 0, else x times the slope."""
-    x = _floats(x)
-    return where(x > 0, x, x * negative_slope)
-
-
-@operation
-def relu6(x: Any) -> Tensor:
-    """x between 0 and 6."""
-    x = relu(x)
-    return where(x >= 6.0, 6.0, x)
-
-
-@operation
-def silu(x: Any) -> Tensor:
-    """x * sigmoid(x)."""
-    x = _floats(x)
-    return x * sigmoid(x)
-
-
-@operation
-def log_sigmoid(x: Any) -> Tensor:
-    """log(sigmoid(x)), without overflow."""
-    return -softplus(-_floats(x))
-
-
-@operation
-def hard_sigmoid(x: Any) -> Tensor:
-    """x / 6 + 1 / 2, between 0 and 1."""
-    y = relu(_floats(x) / 6.0 + 0.5)
-    return where(y >= 1.0, 1.0, y)
-
-
-@operation
-def hard_silu(x: Any) -> Tensor:
-    """x * hard_sigmoid(x)."""
-    x = _floats(x)
-    bent = where(abs_(x) >= 3.0, 0.0, x)  # further out it is 0 or x
-    return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
-
-
-@operation
-def softsign(x: Any) -> Tensor:
-    """x / (1 + |x|)."""
-    x = _floats(x)
-    return x / (abs_(x) + 1.0)
-
-
-@operation
-def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where it is above 0, else alpha (exp(x) - 1)."""
-    x = _floats(x)
-    return where(x > 0, x, alpha * expm1(minimum(x, 0.0)))
-
-
-@operation
-def selu(x: Any) -> Tensor:
-    """1.0507 times `elu` of 1.67326: activations keep mean 0 and variance 1."""
-    return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
 def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.normal import erfc as write_erfc
 from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
@@ -47,11 +48,6 @@ def _write_erf(xp: Any, x: Array, out: Array) -> None:
     xp.copyto(out, _erf(xp, x))
 
 
-def _write_erfc(xp: Any, x: Array, out: Array) -> None:
-    tail = _erfc(xp, xp.abs(x))
-    xp.copyto(out, xp.where(x > NEAR, tail, xp.where(x < -NEAR, 2 - tail, 1 - _erf(xp, x))))
-
-
 def _write_erfinv(xp: Any, x: Array, out: Array) -> None:
     a = xp.clip(xp.abs(x), 0, 1 - (1e-7 if x.dtype == "float32" else 1e-15))
     tail = xp.log1p(-a * a)
@@ -76,7 +72,13 @@ def _bell(x: Tensor) -> Tensor:
 
 
 _erf_of = _special("erf", _write_erf, lambda dy, y, x: (dy * _bell(x),))
-_erfc_of = _special("erfc", _write_erfc, lambda dy, y, x: (-dy * _bell(x),))
+_erfc_of = Primitive(
+    "erfc",
+    lambda backend, out, x: write_erfc(backend, x, out),
+    broadcast_shape,
+    gradient=lambda dy, y, x: (-dy * _bell(x),),
+    loop="erfc",
+)
 _erfinv_of = _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),))
 
 

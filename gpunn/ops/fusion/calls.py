@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.expression import OPERANDS
+from gpunn.backends.shared.choices import choose
+from gpunn.backends.shared.normal import erfc
 
 from .formulas import SIGNS, Formula, Line, text
 
@@ -22,7 +24,7 @@ Naming = Callable[[str], str]
 # -- numbers that are the same for all elements: Python's own, or on a card arrays of one element
 
 _MATH: dict[str, Callable[..., float]] = {
-    name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sqrt")
+    name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "erfc")
 }
 
 
@@ -62,8 +64,8 @@ def _quotient(xp: Any, a: Any, b: Any) -> Any:
 _NEVER_AN_ERROR = {name: sign for name, sign in SIGNS.items() if name != "divide"}
 
 
-def _called(name: str, given: list[str]) -> str:
-    return f"{name}({', '.join(['xp', *given])})"
+def _called(line: Line, given: list[str]) -> str:
+    return f"{line.function}({', '.join(['xp', *given])})"
 
 
 XP = {"abs": "absolute", "round": "rint"}
@@ -73,22 +75,31 @@ ONCE |= {"divide": _quotient, "inf": math.inf, "nan": math.nan}
 ONCE["sigmoid"] = lambda xp, x: _quotient(xp, 1.0, 1.0 + ONCE["exp"](xp, -x))
 ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
 ONCE["copy"] = lambda xp, x: x
+GLOBALS = {**ONCE, "choose": choose, "write_erfc": erfc}
 """What the lines of `calls` name: a dictionary of globals for them."""
 
 
 # -- calls for each element
 
 
-def calls(formula: Formula, array: Naming, number: Naming, like: str) -> list[str]:
+def calls(
+    formula: Formula,
+    array: Naming,
+    number: Naming,
+    like: str,
+    over: Mapping[str, str] | None = None,
+) -> list[str]:
     """The lines of a function that computes the outputs of ``formula``.
 
     Of the orders in which values can be computed it is the one with the fewest calls, and of these
-    the one with the fewest work arrays. The function has ``xp`` and ``backend``, and `ONCE` as
+    the one with the fewest work arrays. The function has ``xp`` and ``backend``, and `GLOBALS` as
     globals.
 
     Args:
         array, number: what stands for the array, or for the number, of an input or an output.
         like: an array of the shape and dtype that work arrays have.
+        over: of outputs, the input that may lie in the same array. By default an output is the
+            array of the input of its name, and is left alone where it stays the same.
 
     >>> from .formulas import Recorder
     >>> recorder = Recorder()
@@ -102,7 +113,8 @@ def calls(formula: Formula, array: Naming, number: Naming, like: str) -> list[st
     """
     outputs = _each_by_itself(formula.outputs)
     orders = itertools.permutations(outputs.items())
-    found = [_InPlace(dict(order), array, number, like) for order in orders]
+    places = {name: name for name in outputs} if over is None else over
+    found = [_InPlace(dict(order), places, array, number, like) for order in orders]
     return min(found, key=lambda calls: (len(calls.lines), calls.work_arrays)).source
 
 
@@ -126,9 +138,15 @@ class _InPlace:
     """
 
     def __init__(
-        self, outputs: Mapping[str, Line], array: Naming, number: Naming, like: str
+        self,
+        outputs: Mapping[str, Line],
+        over: Mapping[str, str],
+        array: Naming,
+        number: Naming,
+        like: str,
     ) -> None:
         self.lines: list[str] = []
+        self._over, self._outputs_over = over, {x: name for name, x in over.items()}
         self._array, self._number_of, self._like = array, number, like
         self._outputs = {id(line): name for name, line in outputs.items()}
         self._order = list(_in_order(outputs.values()))
@@ -170,8 +188,8 @@ class _InPlace:
         freed = [self._places[id(x)] for x in dead if id(x) in self._places]
         out = self._own_place(n, line)
         pool = self._free[line.is_truth]
-        if out is None and line.function != "where":  # which writes before it has read all
-            homes = [self._array(x.name) for x in dead if self._is_free_for(n, line, x)]
+        if out is None:
+            homes = [self._home_of(x) for x in dead if self._is_free_for(n, line, x)]
             made = [x for x in freed if (x, line.is_truth) in self._made]
             out = next(iter([*made, *homes]), None)
         if out is None:
@@ -183,26 +201,44 @@ class _InPlace:
         for name, truth in self._made:
             if name in freed and name != out:
                 self._free[truth].append(name)
-        self.lines += _written(line, out, given)
+        may_lie_there = [self._may_be(out, x) for x in line.operands]
+        self.lines += _written(line, out, given, may_lie_there)
 
     def _own_place(self, n: int, line: Line) -> str | None:
         """The array of an output, if nothing else that is in it is needed later."""
         name = self._outputs.get(id(line))
         if name is None:
             return None
+        taken = self._over.get(name)
         later = (x for other in self._order[n + 1 :] for x in other.operands)
-        if any(x.function == "input" and x.name == name and not x.once for x in later):
+        if any(x.function == "input" and x.name == taken and not x.once for x in later):
             return None
-        if line.function == "where" and self._given(line.operands[1]) == self._array(name):
-            return None  # it would be overwritten before it is read
         return self._array(name)
 
-    def _is_free_for(self, n: int, line: Line, x: Line) -> bool:
-        """Whether the array of an input that is read for the last time can hold a value until the
-        output is written that belongs there."""
-        if x.function != "input" or x.once or line.is_truth or id(line) in self._outputs:
+    def _may_be(self, out: str, x: Line) -> bool:
+        """Whether a value may lie in the array ``out``."""
+        if x.once:
             return False
-        written = self._writes.get(x.name, -1)
+        if x.function != "input":
+            return self._places[id(x)] == out
+        name = self._outputs_over.get(x.name)
+        return out == self._array(x.name) or (name is not None and out == self._array(name))
+
+    def _home_of(self, x: Line) -> str:
+        """The array of the output that an input, or a value computed there, lies in."""
+        return self._places.get(id(x)) or self._array(self._outputs_over.get(x.name, ""))
+
+    def _is_free_for(self, n: int, line: Line, x: Line) -> bool:
+        """Whether the array that ``x`` is in, which is read for the last time, can hold a value
+        until the output is written that belongs there."""
+        if x.once or line.is_truth or id(line) in self._outputs:
+            return False
+        home = self._places.get(id(x))
+        if home is None:
+            output = self._outputs_over.get(x.name, "")
+        else:
+            output = next((name for name in self._writes if self._array(name) == home), "")
+        written = self._writes.get(output, -1)
         return n < written and self._last[id(line)] <= written
 
     def _given(self, x: Line) -> str:
@@ -246,8 +282,12 @@ def _in_order(outputs: Iterable[Line]) -> Iterator[Line]:
         yield from reached(line)
 
 
-def _written(line: Line, out: str, given: list[str]) -> list[str]:
-    """The calls that write one value."""
+def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) -> list[str]:
+    """The calls that write one value.
+
+    Args:
+        may_lie_there: of each operand, whether it may be in ``out``.
+    """
     function = line.function
     if function == "copy" and line.is_truth:
         return [f"xp.not_equal({given[0]}, 0, out={out})"]
@@ -255,9 +295,14 @@ def _written(line: Line, out: str, given: list[str]) -> list[str]:
         return [f"xp.copyto({out}, {given[0]})"]
     if function == "where":
         condition, a, b = given
-        if line.operands[0].once:  # a number of Python's, or an array of one element
-            condition = f"{condition} != 0"
-        return [f"xp.copyto({out}, {b})", f"xp.copyto({out}, {a}, where={condition})"]
+        if line.operands[1] is line.operands[2]:
+            return [f"xp.copyto({out}, {a})"]
+        if not line.operands[0].once:
+            return [f"choose(backend, {condition}, {a}, {b}, {out}, {may_lie_there[2]})"]
+        # The condition is a number of Python's, or an array of one element.
+        if may_lie_there[1]:
+            return [f"xp.copyto({out}, {a})", f"xp.copyto({out}, {b}, where={condition} == 0)"]
+        return [f"xp.copyto({out}, {b})", f"xp.copyto({out}, {a}, where={condition} != 0)"]
     if function == "relu":
         return [f"xp.maximum({given[0]}, 0.0, out={out})"]
     if function == "sigmoid":
@@ -265,4 +310,6 @@ def _written(line: Line, out: str, given: list[str]) -> list[str]:
             f"xp.negative({given[0]}, out={out})", f"xp.exp({out}, out={out})",
             f"xp.add({out}, 1.0, out={out})", f"xp.divide(1.0, {out}, out={out})",
         ]  # fmt: skip
+    if function == "erfc":
+        return [f"write_erfc(backend, {given[0]}, {out})"]
     return [f"xp.{XP.get(function, function)}({', '.join(given)}, out={out})"]

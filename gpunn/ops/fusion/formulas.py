@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
@@ -65,6 +65,9 @@ class Formula:
 class Recorder:
     """Inputs for a function, and the lines of what it makes of them.
 
+    Args:
+        dtype: of the inputs. A formula may have other constants for another one.
+
     >>> from gpunn import ops
     >>> recorder = Recorder()
     >>> x, slope = recorder.array("x"), recorder.number("slope")
@@ -74,8 +77,9 @@ class Recorder:
     'maximum(x, slope * x)'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float64") -> None:
         self._trace = Trace()
+        self._dtype = dtype  # float64 is of all that there are the one with all digits
         self._inputs: dict[int, tuple[Tensor, str]] = {}
 
     def array(self, name: str) -> Tensor:
@@ -87,7 +91,7 @@ class Recorder:
         return self._input(name, ())
 
     def _input(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        t = self._trace.leaf(shape, "float64")  # of all that there are the one with all digits
+        t = self._trace.leaf(shape, self._dtype)
         self._inputs[id(t)] = t, name
         return t
 
@@ -116,7 +120,8 @@ class Recorder:
             lines[id(t)] = self._line(t, lines, named.get(id(t), ""))
         for t in given.values():
             lines[id(t)].uses += 1
-        return Formula(tuple(lines.values()), {name: lines[id(t)] for name, t in given.items()})
+        each = tuple(dict.fromkeys(lines.values()))
+        return Formula(each, {name: lines[id(t)] for name, t in given.items()})
 
     def _line(self, t: Tensor, lines: dict[int, Line], name: str) -> Line:
         once = t.shape != INPUTS
@@ -133,53 +138,109 @@ class Recorder:
             what = getattr(t.primitive, "name", "a tensor from elsewhere")
             raise TypeError(f"{what} is no operation on single numbers.")
         operands = tuple(lines[id(x)] for x in t.inputs)
+        if function in ("multiply", "divide") and _is_one(operands[1]):
+            return operands[0]
+        if function == "multiply" and _is_one(operands[0]):
+            return operands[1]
         for operand in operands:
             operand.uses += 1
         return Line(function, operands, name, once=once, is_truth=t.dtype == "bool")
 
 
+def _is_one(line: Line) -> bool:
+    return line.function == "constant" and line.number == 1.0
+
+
+class Reader:
+    """What a formula reads its part's attributes through.
+
+    A float is a number that each call has anew; what else there is stays as it is, and another
+    value of it makes another formula.
+
+    Args:
+        part: whose attributes they are.
+        recorder: of the formula.
+        given: names of what the formula is given as an argument, and that argument.
+
+    Attributes:
+        numbers: names of the floats that were read.
+        settled: the other attributes that were read, and their values.
+    """
+
+    def __init__(
+        self, part: Any, recorder: Recorder, given: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._part, self._recorder, self._given = part, recorder, given
+        self.numbers: dict[str, Tensor] = {}
+        self.settled: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._given:
+            raise TypeError(f"it is given what self.{name} says, as {self._given[name]}.")
+        found = getattr(type(self._part), name, None)
+        if isinstance(found, FunctionType):
+            return found.__get__(self)
+        if name not in vars(self._part) and isinstance(found, property):
+            return found.fget(self) if found.fget else None
+        value = getattr(self._part, name)
+        if name in self._part.parameter_names or isinstance(value, float):
+            if name not in self.numbers:
+                self.numbers[name] = self._recorder.number(name)
+            return self.numbers[name]
+        self.settled[name] = value
+        return value
+
+
 # How tightly an operator holds its operands.
-_BINDS = {"+": 1, "-": 1, "*": 2, "/": 2}
-_UNARY = 3
+_BINDS = {
+    "?": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, "<=": 4, ">": 4, ">=": 4,
+    "+": 5, "-": 5, "*": 6, "/": 6,
+}  # fmt: skip
+_UNARY = 7
 
 
 def _input_by_name(line: Line) -> str | None:
     return line.name if line.function == "input" else None
 
 
-def _plain_call(function: str, given: list[str]) -> str:
-    return f"{function}({', '.join(given)})"
+def _plain_call(function: Line, given: list[str]) -> str:
+    return f"{function.function}({', '.join(given)})"
 
 
 def text(
     line: Line,
     known: Callable[[Line], str | None] = _input_by_name,
-    called: Callable[[str, list[str]], str] = _plain_call,
-    number: Callable[[float], str] = repr,
+    called: Callable[[Line, list[str]], str] = _plain_call,
+    number: Callable[[Line], str] = lambda line: repr(line.number),
     signs: Mapping[str, str] = MappingProxyType(SIGNS),
 ) -> str:
     """A line written as one expression.
 
     Args:
         known: what stands for a line, or None: then it is written out.
-        called: how a function is called, by its name and the texts of what it takes.
+        called: how a function is called, by its line and the texts of what it takes.
         number: how a constant is written.
-        signs: the operators between two values; what has none is called.
+        signs: the operators between two values; what has none is called. "where" may have "?".
     """
 
     def written(line: Line, least: int) -> str:
         if line.function == "constant":
-            return number(line.number)
+            return number(line)
         if (name := known(line)) is not None:
             return name
         if sign := signs.get(line.function):
             binds = _BINDS[sign]
-            a, b = line.operands  # from left to right, as it is computed
-            found = f"{written(a, binds)} {sign} {written(b, binds + 1)}"
+            if sign == "?":
+                condition, a, b = line.operands
+                chosen = f"{written(a, binds + 1)} : {written(b, binds + 1)}"
+                found = f"{written(condition, binds + 1)} ? {chosen}"
+            else:
+                a, b = line.operands  # from left to right, as it is computed
+                found = f"{written(a, binds)} {sign} {written(b, binds + 1)}"
         elif line.function == "negative":
             binds, found = _UNARY, f"-{written(line.operands[0], _UNARY + 1)}"
         else:
-            return called(line.function, [written(operand, 0) for operand in line.operands])
+            return called(line, [written(operand, 0) for operand in line.operands])
         return f"({found})" if binds < least else found
 
     return written(line, 0)

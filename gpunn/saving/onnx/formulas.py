@@ -1,7 +1,7 @@
 """What layers and activations compute outside training, in terms of `gpunn.ops`.
 
-It is stated here once more than in the layers, which have kernels of their own; the tests compare
-each with the layer.
+Activations state it themselves. Of layers, which have kernels of their own, it is stated here once
+more; the tests compare each with the layer.
 """
 
 from __future__ import annotations
@@ -32,23 +32,6 @@ def values(parameter: Any) -> np.ndarray | None:
 # -- activations
 
 
-def _relu(f: Any, x: Any) -> Any:
-    below = f.negative_slope * (x - f.threshold)
-    y = ops.where(x >= f.threshold, x, below)
-    return y if f.max_value is None else ops.minimum(y, f.max_value)
-
-
-def _softplus(x: Any) -> Any:
-    return ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x)))
-
-
-def _gelu(f: Any, x: Any) -> Any:
-    if f.approximate:
-        u = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-        return 0.5 * x * (1.0 + ops.tanh(u))
-    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
-
-
 def _softmax(f: Any, x: Any, log: bool = False) -> Any:
     axes = f.axis if isinstance(f.axis, tuple) else (f.axis,)
     z = x - ops.max(x, axes, keepdims=True)
@@ -57,43 +40,9 @@ def _softmax(f: Any, x: Any, log: bool = False) -> Any:
     return z - ops.log(total) if log else e / total
 
 
-def _step(f: Any, x: Any) -> Any:
-    high = x >= f.threshold if f.high_at_threshold else x > f.threshold
-    return ops.where(high, f.high, ops.where(x == x, f.low, x))
-
-
-def _sigmoid(f: Any, x: Any) -> Any:
-    return ops.sigmoid(f.slope * x - f.shift) + f.offset
-
-
-
-def _elu(f: Any, x: Any) -> Any:
-    below = f.depth * (ops.exp(f.rate * ops.minimum(x, 0.0)) - 1.0)
-    return ops.where(x > 0, f.scale * x, below)
-
-
-ACTIVATIONS: dict[type, Formula] = {
-    activations.Linear: lambda f, x: x,
-    activations.Relu: _relu,
-    activations.Ramp: lambda f, x: ops.clip(f.slope * x + f.intercept, f.least, f.most),
-    activations.Sigmoid: _sigmoid,
-    activations.Tanh: lambda f, x: ops.tanh(x),
-    activations.Softsign: lambda f, x: x / (1.0 + ops.abs(x)),
-    activations.Gaussian: lambda f, x: (
-        f.height * ops.exp(-0.5 * ops.square((x - f.mu) / f.sigma))
-    ),
-    activations.Silu: lambda f, x: x * ops.sigmoid(x),
-    activations.HardSilu: lambda f, x: x * ops.clip(x / 6.0 + 0.5, 0.0, 1.0),
-    activations.Gelu: _gelu,
-    activations.Mish: lambda f, x: x * ops.tanh(_softplus(x)),
-    activations.Elu: _elu,
-    activations.Celu: _elu,
-    activations.Selu: _elu,
-    activations.Exponential: lambda f, x: ops.exp(x),
-    activations.Softplus: lambda f, x: _softplus(x),
+ROW_ACTIVATIONS: dict[type, Formula] = {
     activations.Softmax: _softmax,
     activations.LogSoftmax: lambda f, x: _softmax(f, x, log=True),
-    activations.Step: _step,
 }
 
 
@@ -105,13 +54,11 @@ def activation(f: Any, x: Any, where: str) -> Any:
     """
     if f is None:
         return x
-    formula = next((ACTIVATIONS[c] for c in type(f).__mro__ if c in ACTIVATIONS), None)
-    if formula is not None and type(f).__module__.startswith("gpunn."):
+    if formula := ROW_ACTIVATIONS.get(type(f)):
         return formula(f, x)
-    function = getattr(f, "function", None)
-    if function is None:
+    if not f.states_call:
         raise NotExportable(f"{where}: the activation {type(f).__name__}, a forward pass by hand")
-    return function(x)
+    return f.call(x)
 
 
 # -- layers

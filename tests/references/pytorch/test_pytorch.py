@@ -66,7 +66,7 @@ def test_activations(name: str, arguments: dict, dtype: str) -> None:
         x, dy = (3 * random.standard_normal((2, *shape))).astype(dtype)
         y, dx = np.empty_like(x), np.empty_like(x)
         activation.forward(backend, x, y)
-        activation.gradient(backend, x if activation.saves == "input" else y, dy, dx)
+        activation.backward(backend, x if activation.saves == "input" else y, dy, dx)
         x_torch = torch.tensor(x, requires_grad=True)
         y_torch = ACTIVATIONS[name](x_torch, arguments)
         y_torch.backward(torch.tensor(dy))

@@ -26,6 +26,7 @@ ACTIVATIONS = [
     gpunn.activations.Relu(0.1, 1.0, 0.2),
     gpunn.activations.Relu(threshold=-0.5),
     gpunn.activations.LeakyRelu(1.5),
+    gpunn.activations.Elu(0.5),
     gpunn.activations.Sigmoid(-2.0, 0.5, 0.25),
     gpunn.activations.Step(2.0, -1.0, 0.5, False),
     gpunn.activations.Ramp(2.0, -1.0, -0.5, 1.5),
