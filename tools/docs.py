@@ -168,10 +168,11 @@ def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
         add_call = trace.add_call
 
         def noted(function: Any, *args: Any, **kwargs: Any) -> Any:
-            before = len(trace.calls)
+            before, said = len(trace.calls), len(calls[-1])
             out = add_call(function, *args, **kwargs)
             spread = len(trace.calls) - before - 1  # copies of a row into a whole array
-            calls[-1] += ["copyto"] * spread + [name_of_call(function)]
+            if len(calls[-1]) == said:  # else it is made of others, which have been noted
+                calls[-1] += ["copyto"] * spread + [name_of_call(function)]
             return out
 
         trace.add_call = noted

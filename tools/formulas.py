@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from structs import WIDTH, ActivationStruct, Names, Update, of_both
+from structs import WIDTH, ActivationStruct, LossStruct, Names, OfNumbers, of_both
+from update_structs import Update
 
 from gpunn.activations import Activation
 from gpunn.activations.on_arrays import recorded
@@ -21,7 +22,9 @@ from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
-from gpunn.ops.fusion.formulas import Reader
+from gpunn.losses.elements import ElementLoss
+from gpunn.losses.elements import recorded as recorded_loss
+from gpunn.ops.fusion.formulas import Formula, Reader
 from gpunn.optimizers.rules import forms
 from gpunn.optimizers.rules import recorded as recorded_rule
 
@@ -55,6 +58,7 @@ def files() -> dict[Path, str]:
     return {
         FORMULAS / "generated_updates.cuh": updates(),
         FORMULAS / "generated_activations.cuh": activations(),
+        FORMULAS / "generated_losses.cuh": losses(),
         FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
     }
 
@@ -101,33 +105,64 @@ def updates() -> str:
 
 def activations() -> str:
     """All activations that state `call`."""
-    found: dict[str, str] = {}
-    for cls in _framework("activation"):
-        if cls.call is Activation.call:
-            continue
-        for arguments in vars(cls).get("examples", ({},)):
-            activation = cls(**arguments)
-            written = _activation(activation)
-            first = found.setdefault(activation.functor, written)
-            if _code(first) != _code(written):
-                raise ValueError(f"{activation!r} is another formula than other {cls.__name__}.")
+    classes = [cls for cls in _framework("activation") if cls.call is not Activation.call]
+
+    def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> tuple[Formula, ...]:
+        return recorded(activation, dtype, Reader, names)
+
     about = "Activations: y = f(x), and dx from dy and what the forward pass has saved, y or x."
     source = "`call` and `gradient` in gpunn/activations"
-    return _header(about, source, "elements.cuh") + _all(found.values())
+    structs = _structs(classes, "call", formulas, ActivationStruct)
+    return _header(about, source, "elements.cuh") + _all(structs)
+
+
+def losses() -> str:
+    """All losses that state `cost`."""
+    classes = [cls for cls in _framework("loss") if issubclass(cls, ElementLoss)]
+
+    def formulas(loss: Any, dtype: str, names: Mapping[int, str]) -> tuple[Formula, ...]:
+        return tuple(
+            recorded_loss(loss, dtype, Reader, names, (name,)) for name in ("cost", "slope")
+        )
+
+    about = "Losses: what an element costs of its target t and prediction y, and its slope."
+    source = "`cost` and `slope` in gpunn/losses"
+    structs = _structs(classes, "cost", formulas, LossStruct)
+    return _header(about, source, "elements.cuh") + _all(structs)
+
+
+def _structs(
+    classes: Iterable[Any],
+    method: str,
+    formulas: Callable[[Any, str, Mapping[int, str]], tuple[Formula, ...]],
+    struct: type[OfNumbers],
+) -> Iterable[str]:
+    """The structs of the examples of classes, one for each functor."""
+    found: dict[str, str] = {}
+    for part in [part for cls in classes for part in _examples(cls)]:
+        with Names(getattr(type(part), method)) as names:
+            double = formulas(part, "float64", names)
+        reads = {x.name for formula in double for x in formula.inputs(once=True)}
+        if unknown := reads - {*part.parameter_names}:
+            raise ValueError(f"{part!r} reads {', '.join(unknown)}: no parameter_names.")
+        single = of_both(double, formulas(part, "float32", {}))
+        written = struct(part, double, single).text()
+        if _code(found.setdefault(part.functor, written)) != _code(written):
+            raise ValueError(f"{part!r} is another formula than what has its functor already.")
+    return found.values()
+
+
+def _examples(cls: Any) -> Iterable[Any]:
+    """Objects that show all that a class does."""
+    for arguments in vars(cls).get("examples", ({},)):
+        part = cls(**arguments)
+        yield part
+        if getattr(part, "from_logits", False):  # and as what a model trains by, see `on_logits`
+            yield part.on_logits()
 
 
 def _code(struct: str) -> str:
     return struct[struct.index("template") :]  # without the comment
-
-
-def _activation(activation: Any) -> str:
-    with Names(type(activation).call) as names:
-        double = recorded(activation, "float64", Reader, names)
-    reads = {x.name for formula in double for x in formula.inputs(once=True)}
-    if unknown := reads - {*activation.parameter_names}:
-        raise ValueError(f"{activation!r} reads {', '.join(unknown)}: no parameter_names.")
-    single = recorded(activation, "float32", Reader)
-    return ActivationStruct(activation, *double, of_both(double, single)).text()
 
 
 def _framework(kind: str) -> list[Any]:

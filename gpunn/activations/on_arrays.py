@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common import registry
-from gpunn.ops.fusion.calls import GLOBALS, calls
 from gpunn.ops.fusion.formulas import Formula, Recorder
+from gpunn.ops.fusion.in_place import Function, function
+from gpunn.ops.fusion.in_place import InPlace as Functions
 from gpunn.ops.running.functions import ArrayFunction
 
 SAVED = {"input": "x", "output": "y"}
@@ -46,67 +44,26 @@ def recorded(
     return forward, gradient
 
 
-class InPlace:
-    """An activation as calls of array functions, like ``xp.multiply(x, gate, out=out)``.
+def _functions(activation: Any, dtype: str) -> tuple[Function, Function]:
+    forward, gradient = recorded(activation, dtype)
+    saved = SAVED[activation.saves]
+    return (
+        function(forward, ["x"], {"y": "out"}, over={"y": "x"}),
+        function(gradient, [saved, "dy"], {"dx": "out"}, over={"dx": "dy"}),
+    )
 
-    Attributes:
-        seen: as long as this is `gpunn.common.registry.last_change`, it is what the activation
-            computes.
-    """
+
+class InPlace(Functions):
+    """An activation as calls of array functions, like ``xp.multiply(x, gate, out=out)``."""
 
     def __init__(self, activation: Any) -> None:
-        self.seen = registry.last_change  # before it is looked
-        self._activation = activation
-        self._state = _state(activation)
-        self._made: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {}
-
-    def is_of(self, activation: Any) -> bool:
-        """Whether it still is what the activation computes."""
-        if self.seen == registry.last_change:
-            return True
-        now = registry.last_change
-        if activation is not self._activation or self._state != _state(activation):
-            return False
-        self.seen = now
-        return True
+        super().__init__(activation, _functions)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        self._functions(x.dtype.name)[0](backend, x, out)
+        self.of(x.dtype.name)[0](backend, x, out)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        self._functions(dy.dtype.name)[1](backend, saved, dy, out)
-
-    def _functions(self, dtype: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        found = self._made.get(dtype)
-        if found is None:
-            forward, gradient = recorded(self._activation, dtype)
-            saved = SAVED[self._activation.saves]
-            found = self._made[dtype] = (
-                _function(forward, ("x",), {"y": "x"}),
-                _function(gradient, (saved, "dy"), {"dx": "dy"}),
-            )
-        return found
-
-
-def _state(activation: Any) -> dict[str, Any]:
-    return dict(activation._watched())
-
-
-def _function(formula: Formula, given: tuple[str, ...], over: dict[str, str]) -> Any:
-    """A function of a backend, the arrays ``given`` and ``out``."""
-
-    def array(name: str) -> str:
-        return "out" if name in over else name
-
-    arguments = ", ".join(["backend", *given, "out"])
-    lines = [f"def function({arguments}):", "xp = backend.xp"]
-    lines += calls(formula, array, str, like="out", over=over)
-    space: dict[str, Any] = dict(GLOBALS)
-    exec("\n    ".join(lines), space)
-    function = space["function"]
-    if any(line.function == "sigmoid" for line in formula.lines):
-        return np.errstate(over="ignore")(function)  # exp(-x) may be infinite, 1 / that is 0
-    return function
+        self.of(dy.dtype.name)[1](backend, saved, dy, out)
 
 
 class Traced:

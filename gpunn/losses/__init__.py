@@ -7,7 +7,8 @@ from .crossentropy import (
     SparseCategoricalCrossentropy,
 )
 from .divergence import KLDivergence, Poisson
-from .loss import ElementLoss, Loss, deserialize, get, row_function, serialize
+from .elements import ElementLoss
+from .loss import Loss, deserialize, get, row_function, serialize
 from .margin import CategoricalHinge, Hinge, PerceptronCriterion, SquaredHinge
 from .regression import (
     CosineSimilarity,

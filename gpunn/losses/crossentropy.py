@@ -17,7 +17,10 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
+from .elements import ElementLoss
 from .loss import BothAtOnce, Loss
 from .rows import check_class_number, row_argmax, row_starts
 
@@ -62,7 +65,7 @@ class _Crossentropy(BothAtOnce):
         return loss
 
 
-class BinaryCrossentropy(_Crossentropy):
+class BinaryCrossentropy(_Crossentropy, ElementLoss):
     """l = mean_j -(t log p + (1 - t) log(1 - p)) over the last axis.
 
     On probabilities, p is kept within [1e-7, 1 - 1e-7]. On logits z it is
@@ -95,64 +98,42 @@ class BinaryCrossentropy(_Crossentropy):
     axis: int = field(default=-1)
     name = "binary_crossentropy"
 
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        xp = backend.xp
-        shape, dtype, n = y_pred.shape, y_pred.dtype, y_pred.shape[-1]
-        target = _smoothed(backend, y_true, self.label_smoothing, 0.5)
-        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
-        if self.from_logits:
-            xp.abs(y_pred, out=a)
-            xp.negative(a, out=a)
-            xp.exp(a, out=a)  # exp(-|z|), at most 1
-            xp.log1p(a, out=b)
-            xp.add(a, 1.0, out=a)
-            xp.reciprocal(a, out=a)  # sigmoid(|z|)
-            if gradient is not None:
-                xp.subtract(a, 0.5, out=gradient)
-                xp.copysign(gradient, y_pred, out=gradient)
-                xp.add(gradient, 0.5, out=gradient)  # sigmoid(z)
-                xp.subtract(gradient, target, out=gradient)
-                xp.divide(gradient, n, out=gradient)
-            # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0.
-            mask = backend.scratch(shape, bool, "mask")
-            xp.greater(y_pred, 0.0, out=mask)
-            xp.subtract(mask, target, out=a)
-            xp.equal(a, 0.0, out=mask)
-            z = y_pred
-            if self.clipped:
-                low, high = _kept(dtype)
-                z = backend.scratch(shape, dtype, "z")
-                xp.clip(y_pred, _logit(low), _logit(high), out=z)
-                xp.maximum(b, -math.log(high), out=b)
-            xp.multiply(a, z, out=a)
-            xp.copyto(a, 0.0, where=mask)
-            xp.add(b, a, out=b)
-            backend.row_sums(b, values)
-            xp.divide(values, n, out=values)
-            return
-        p = backend.scratch(shape, dtype, "p")
-        xp.clip(y_pred, epsilon(), 1.0 - epsilon(), out=p)
-        xp.log(p, out=a)
-        xp.multiply(a, target, out=a)
-        xp.subtract(1.0, p, out=b)
-        xp.log(b, out=b)
-        if gradient is not None:
-            # (p - t) / (p (1 - p)), and 0 where clipping has made p constant.
-            xp.subtract(1.0, p, out=gradient)
-            xp.multiply(gradient, p, out=gradient)
-            inside = backend.scratch(shape, bool, "inside")
-            xp.equal(p, y_pred, out=inside)
-            xp.divide(inside, gradient, out=gradient)
-            xp.subtract(p, target, out=p)
-            xp.multiply(gradient, p, out=gradient)
-            xp.divide(gradient, n, out=gradient)
-        xp.subtract(1.0, target, out=p)
-        xp.multiply(b, p, out=b)
-        xp.add(a, b, out=a)
-        backend.row_sums(a, values)
-        xp.divide(values, -n, out=values)
+    @property
+    def parameter_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("label_smoothing",)
+
+    @property
+    def functor(self) -> str:  # type: ignore[override]
+        return super().functor + ("Kept" if self.clipped else "")
+
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        target = self._smoothed(t)
+        if not self.from_logits:
+            p = ops.clip(y, epsilon(), 1.0 - epsilon())
+            return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+        z, rest = y, ops.log1p(ops.exp(-ops.abs(y)))
+        if self.clipped:
+            low, high = _kept(y.dtype)
+            z, rest = ops.clip(y, _logit(low), _logit(high)), ops.maximum(rest, -math.log(high))
+        # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0
+        factor = ops.cast(y > 0.0, y.dtype) - target
+        return ops.where(factor == 0.0, 0.0, factor * z) + rest
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        target = self._smoothed(t)
+        if not self.from_logits:  # 0 where clipping has made p constant
+            p = ops.clip(y, epsilon(), 1.0 - epsilon())
+            return ops.where(p == y, (p - target) / (p * (1.0 - p)), 0.0)
+        e = ops.exp(-ops.abs(y))
+        rest = 1.0 / (1.0 + e)
+        return ops.where(y > 0.0, rest, e * rest) - target  # sigmoid(y) - target
+
+    def _smoothed(self, t: Tensor) -> Tensor:
+        s = self.label_smoothing
+        if not isinstance(s, Tensor) and not s:
+            return t
+        shift = 0.5 * s
+        return t * (1.0 - s) + shift
 
 
 class CategoricalCrossentropy(_Crossentropy):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
-from .loss import ElementLoss
+from .elements import ElementLoss
 
 
 class KLDivergence(ElementLoss):
@@ -27,23 +28,13 @@ class KLDivergence(ElementLoss):
     mean = False
     examples = ({}, {"reduction": "sum"})
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        t = backend.scratch(y_pred.shape, y_pred.dtype, "t")
-        p = backend.scratch(y_pred.shape, y_pred.dtype, "p")
-        xp.clip(y_true, epsilon(), 1.0, out=t)
-        xp.clip(y_pred, epsilon(), 1.0, out=p)
-        if slopes is not None:
-            inside = backend.scratch(y_pred.shape, bool, "inside")
-            xp.equal(p, y_pred, out=inside)
-        xp.divide(t, p, out=p)
-        xp.log(p, out=terms)
-        xp.multiply(terms, t, out=terms)
-        if slopes is not None:
-            xp.multiply(p, inside, out=slopes)
-            xp.negative(slopes, out=slopes)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        q = ops.clip(t, epsilon(), 1.0)
+        return q * ops.log(q / ops.clip(y, epsilon(), 1.0))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        p = ops.clip(y, epsilon(), 1.0)
+        return ops.where(p == y, -(ops.clip(t, epsilon(), 1.0) / p), 0.0)
 
 
 class Poisson(ElementLoss):
@@ -59,15 +50,8 @@ class Poisson(ElementLoss):
 
     functor = "Poisson"
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        rate = backend.scratch(y_pred.shape, y_pred.dtype, "rate")
-        xp.add(y_pred, epsilon(), out=rate)
-        xp.log(rate, out=terms)
-        xp.multiply(terms, y_true, out=terms)
-        xp.subtract(y_pred, terms, out=terms)
-        if slopes is not None:
-            xp.divide(y_true, rate, out=slopes)
-            xp.subtract(1.0, slopes, out=slopes)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return y - t * ops.log(y + epsilon())
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return 1.0 - t / (y + epsilon())

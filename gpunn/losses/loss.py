@@ -23,7 +23,7 @@ from gpunn.ops.tensor import Tensor
 from . import on_tensors
 from .rows import align, check_equal, reduce_rows
 
-__all__ = ["ElementLoss", "Loss", "deserialize", "get", "serialize"]
+__all__ = ["Loss", "deserialize", "get", "serialize"]
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -252,43 +252,6 @@ class BothAtOnce(ReductionFirst):
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)
-
-
-class ElementLoss(BothAtOnce):
-    """A loss whose rows' values are means (or sums) of what each element costs by itself.
-
-    A subclass writes `elements`.
-
-    Attributes:
-        mean: False if a row's value is the sum over its elements.
-    """
-
-    abstract = True
-    mean = True
-
-    # Declared here too, so that messages about wrong calls name this class.
-    name = cast("str | None", None)
-
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        """terms = what each element costs; slopes, unless None, their derivatives.
-
-        All are (rows, n). ``terms`` and ``slopes`` are different arrays.
-        """
-        raise TypeError(f"{type(self).__name__} must define elements(...).")
-
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        terms = backend.scratch(y_pred.shape, y_pred.dtype, "terms")
-        self.elements(backend, y_true, y_pred, terms, gradient)
-        backend.row_sums(terms, values)
-        n = y_pred.shape[-1]
-        if self.mean and n > 1:
-            backend.xp.divide(values, n, out=values)
-            if gradient is not None:
-                backend.xp.divide(gradient, n, out=gradient)
 
 
 _row_functions: dict[str, Callable[..., np.ndarray]] = {}

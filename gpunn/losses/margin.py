@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
-from .loss import BothAtOnce, ElementLoss
+from .elements import ElementLoss
+from .loss import BothAtOnce
 
 
 class _Margin(ElementLoss):
@@ -19,20 +22,9 @@ class _Margin(ElementLoss):
     link = "Sigmoid"
     targets = "signs"
 
-    def signs(self, backend: Backend, y_true: Array) -> Array:
+    def side(self, t: Tensor) -> Tensor:
         """The targets with -1 in place of 0."""
-        xp = backend.xp
-        t = backend.scratch(y_true.shape, y_true.dtype, "signs")
-        zero = backend.scratch(y_true.shape, bool, "zero")
-        xp.equal(y_true, 0.0, out=zero)
-        return xp.subtract(y_true, zero, out=t)
-
-    def missing(self, backend: Backend, t: Array, y_pred: Array, out: Array) -> None:
-        """out = max(1 - t y, 0), what a margin of 1 lacks."""
-        xp = backend.xp
-        xp.multiply(t, y_pred, out=out)
-        xp.subtract(1.0, out, out=out)
-        xp.maximum(out, 0.0, out=out)
+        return t - ops.cast(t == 0.0, t.dtype)
 
 
 class Hinge(_Margin):
@@ -47,16 +39,12 @@ class Hinge(_Margin):
 
     functor = "Hinge"
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        t = self.signs(backend, y_true)
-        self.missing(backend, t, y_pred, terms)
-        if slopes is not None:
-            xp.sign(terms, out=slopes)
-            xp.multiply(slopes, t, out=slopes)
-            xp.negative(slopes, out=slopes)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.maximum(1.0 - self.side(t) * y, 0.0)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        s = self.side(t)
+        return -(ops.sign(ops.maximum(1.0 - s * y, 0.0)) * s)
 
 
 class SquaredHinge(_Margin):
@@ -70,16 +58,12 @@ class SquaredHinge(_Margin):
 
     functor = "SquaredHinge"
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        t = self.signs(backend, y_true)
-        self.missing(backend, t, y_pred, terms)
-        if slopes is not None:
-            xp.multiply(terms, t, out=slopes)
-            xp.multiply(slopes, -2.0, out=slopes)
-        xp.multiply(terms, terms, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.square(ops.maximum(1.0 - self.side(t) * y, 0.0))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        s = self.side(t)
+        return -2.0 * (ops.maximum(1.0 - s * y, 0.0) * s)
 
 
 class PerceptronCriterion(_Margin):
@@ -95,19 +79,12 @@ class PerceptronCriterion(_Margin):
 
     functor = "PerceptronCriterion"
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        t = self.signs(backend, y_true)
-        xp.multiply(t, y_pred, out=terms)
-        xp.negative(terms, out=terms)
-        if slopes is not None:
-            wrong = backend.scratch(y_pred.shape, bool, "wrong")
-            xp.greater_equal(terms, 0.0, out=wrong)
-            xp.multiply(t, wrong, out=slopes)
-            xp.negative(slopes, out=slopes)
-        xp.maximum(terms, 0.0, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.maximum(-(self.side(t) * y), 0.0)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        s = self.side(t)
+        return ops.where(s * y <= 0.0, -s, 0.0)
 
 
 class CategoricalHinge(BothAtOnce):

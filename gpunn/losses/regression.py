@@ -6,11 +6,14 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
-from .loss import BothAtOnce, ElementLoss, ReductionFirst
+from .elements import ElementLoss
+from .loss import BothAtOnce
 
 
-class MeanSquaredError(ReductionFirst):
+class MeanSquaredError(ElementLoss):
     """l = mean_j (y_j - t_j)^2 over the last axis; dl/dy = 2 (y - t) / n.
 
     >>> float(MeanSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
@@ -23,16 +26,14 @@ class MeanSquaredError(ReductionFirst):
 
     name = "mean_squared_error"
 
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        _half_squares(backend, y_true, y_pred, values)
-        backend.xp.divide(values, y_pred.shape[-1] / 2, out=values)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.square(y - t)
 
-    def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
-        backend.xp.subtract(y_pred, y_true, out=gradient)
-        backend.xp.divide(gradient, y_pred.shape[-1] / 2, out=gradient)
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return 2.0 * (y - t)
 
 
-class HalfSquaredError(ReductionFirst):
+class HalfSquaredError(ElementLoss):
     """l = 1/2 sum_j (y_j - t_j)^2 over the last axis; dl/dy = y - t.
 
     The cost of the textbooks (Rumelhart et al., 1986): 1/2 ||y - t||^2 summed over
@@ -44,22 +45,14 @@ class HalfSquaredError(ReductionFirst):
 
     functor = "HalfSquaredError"
 
+    mean = False
     name = "half_squared_error"
 
-    def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-        _half_squares(backend, y_true, y_pred, values)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * ops.square(y - t)
 
-    def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
-        backend.xp.subtract(y_pred, y_true, out=gradient)
-
-
-def _half_squares(backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
-    xp = backend.xp
-    difference = backend.scratch(y_pred.shape, y_pred.dtype, "difference")
-    xp.subtract(y_pred, y_true, out=difference)
-    xp.multiply(difference, difference, out=difference)
-    backend.row_sums(difference, values)
-    xp.multiply(values, 0.5, out=values)
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return y - t
 
 
 class EuclideanDistance(BothAtOnce):
@@ -106,14 +99,11 @@ class MeanAbsoluteError(ElementLoss):
     aliases = ("mae", "MAE")
     examples = ({}, {"reduction": "sum"})
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        xp.subtract(y_pred, y_true, out=terms)
-        if slopes is not None:
-            xp.sign(terms, out=slopes)
-        xp.abs(terms, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.abs(y - t)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.sign(y - t)
 
 
 class MeanAbsolutePercentageError(ElementLoss):
@@ -126,20 +116,14 @@ class MeanAbsolutePercentageError(ElementLoss):
     functor = "MeanAbsolutePercentageError"
     aliases = ("mape", "MAPE")
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        size = backend.scratch(y_pred.shape, y_pred.dtype, "size")
-        xp.abs(y_true, out=size)
-        xp.maximum(size, epsilon(), out=size)
-        xp.divide(100.0, size, out=size)
-        xp.subtract(y_pred, y_true, out=terms)
-        if slopes is not None:
-            xp.sign(terms, out=slopes)
-            xp.multiply(slopes, size, out=slopes)
-        xp.abs(terms, out=terms)
-        xp.multiply(terms, size, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.abs(y - t) * self._factor(t)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.sign(y - t) * self._factor(t)
+
+    def _factor(self, t: Tensor) -> Tensor:
+        return 100.0 / ops.maximum(ops.abs(t), epsilon())
 
 
 class MeanSquaredLogarithmicError(ElementLoss):
@@ -154,25 +138,15 @@ class MeanSquaredLogarithmicError(ElementLoss):
     functor = "MeanSquaredLogarithmicError"
     aliases = ("msle", "MSLE")
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        p = backend.scratch(y_pred.shape, y_pred.dtype, "p")
-        log_t = backend.scratch(y_pred.shape, y_pred.dtype, "log t")
-        xp.maximum(y_true, epsilon(), out=log_t)
-        xp.log1p(log_t, out=log_t)
-        xp.maximum(y_pred, epsilon(), out=p)
-        xp.log1p(p, out=terms)
-        xp.subtract(terms, log_t, out=terms)
-        if slopes is not None:
-            inside = backend.scratch(y_pred.shape, bool, "inside")
-            xp.equal(p, y_pred, out=inside)
-            xp.add(p, 1.0, out=p)
-            xp.divide(inside, p, out=slopes)
-            xp.multiply(slopes, terms, out=slopes)
-            xp.multiply(slopes, 2.0, out=slopes)
-        xp.multiply(terms, terms, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.square(self._error(t, y))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        p = ops.maximum(y, epsilon())
+        return ops.where(p == y, 2.0 * self._error(t, y) / (1.0 + p), 0.0)
+
+    def _error(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.log1p(ops.maximum(y, epsilon())) - ops.log1p(ops.maximum(t, epsilon()))
 
 
 _check_delta = requirement("a positive number", lambda value: value > 0)
@@ -198,19 +172,14 @@ class Huber(ElementLoss):
     delta: float = field(default=1.0, check=_check_delta)
     name = "huber_loss"
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        if slopes is None:
-            slopes = backend.scratch(y_pred.shape, y_pred.dtype, "slopes")
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
         # With c the error cut off: c (e - c / 2) is the one formula and the other.
-        error = backend.scratch(y_pred.shape, y_pred.dtype, "error")
-        xp.subtract(y_pred, y_true, out=error)
-        xp.clip(error, -self.delta, self.delta, out=slopes)
-        xp.multiply(slopes, -0.5, out=terms)
-        xp.add(terms, error, out=terms)
-        xp.multiply(terms, slopes, out=terms)
+        e, c = y - t, self.slope(t, y)
+        return c * (e - 0.5 * c)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        least = -self.delta
+        return ops.clip(y - t, least, self.delta)
 
 
 class LogCosh(ElementLoss):
@@ -226,20 +195,12 @@ class LogCosh(ElementLoss):
     functor = "LogCosh"
     aliases = ("logcosh",)
 
-    def elements(
-        self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
-    ) -> None:
-        xp = backend.xp
-        size = backend.scratch(y_pred.shape, y_pred.dtype, "size")
-        xp.subtract(y_pred, y_true, out=terms)
-        if slopes is not None:
-            xp.tanh(terms, out=slopes)
-        xp.abs(terms, out=size)
-        xp.multiply(size, -2.0, out=terms)
-        xp.expm1(terms, out=terms)
-        xp.multiply(terms, 0.5, out=terms)
-        xp.log1p(terms, out=terms)
-        xp.add(terms, size, out=terms)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        size = ops.abs(y - t)
+        return size + ops.log1p(0.5 * ops.expm1(-2.0 * size))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.tanh(y - t)
 
 
 class CosineSimilarity(BothAtOnce):

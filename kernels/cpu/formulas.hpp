@@ -16,17 +16,17 @@
     X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(Relu) X(LeakyRelu) \
     X(BoundedRelu) X(Elu) X(EluOf) X(Celu) X(Selu) X(Exponential) X(Softplus)
 
+#define EACH_LOSS(X) \
+    X(BinaryCrossentropy) X(SigmoidCrossentropy) X(SigmoidCrossentropyKept) X(KLDivergence) \
+    X(Poisson) X(Hinge) X(SquaredHinge) X(PerceptronCriterion) X(MeanSquaredError) \
+    X(HalfSquaredError) X(MeanAbsoluteError) X(MeanAbsolutePercentageError) \
+    X(MeanSquaredLogarithmicError) X(Huber) X(LogCosh) X(CategoricalCrossentropy) \
+    X(SoftmaxCrossentropy) X(EuclideanDistance) X(CosineSimilarity) X(CategoricalHinge)
+
 #define EACH_OPTIMIZER(X) \
     X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Lamb) X(Lion) X(RMSprop) \
     X(RMSpropMomentum) X(RMSpropCentered) X(RMSpropCenteredMomentum) X(SGD) X(SGDMomentum) \
     X(SGDMomentumNesterov) X(Nadam)
-
-#define EACH_LOSS(X) \
-    X(MeanSquaredError) X(HalfSquaredError) X(BinaryCrossentropy) X(SigmoidCrossentropy) \
-    X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(EuclideanDistance) \
-    X(MeanAbsoluteError) X(MeanAbsolutePercentageError) X(MeanSquaredLogarithmicError) \
-    X(Huber) X(LogCosh) X(CosineSimilarity) X(KLDivergence) X(Poisson) X(Hinge) \
-    X(SquaredHinge) X(PerceptronCriterion) X(CategoricalHinge)
 
 #define EACH_METRIC(X) \
     X(Accuracy) X(BinaryAccuracy) X(CategoricalAccuracy) X(SparseCategoricalAccuracy) X(TopK)

@@ -33,7 +33,10 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
     };
 
     Chunk<T> maximum = all(T(0)), total = maximum, mass = maximum, whole = maximum;
-    auto row = [&](int l) { return Row<T>{T(classes), maximum[l], total[l], mass[l], whole[l]}; };
+    const T share = T(1) / T(classes);
+    auto row = [&](int l) {
+        return Row<T>{T(classes), share, maximum[l], total[l], mass[l], whole[l]};
+    };
     // Of each row the sum of term(t, y, row).
     auto sum_over = [&](auto term) {
         Chunk<T> sums = all(T(0));

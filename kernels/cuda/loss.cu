@@ -22,7 +22,7 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
         const T factor = T(scale) * weight;
         auto target = [&](int64 c) { return loss.target(t ? t[c] : T(c == label), T(classes)); };
 
-        Row<T> row = {T(classes), T(0), T(0), T(0), T(0)};
+        Row<T> row = {T(classes), T(1) / T(classes), T(0), T(0), T(0), T(0)};
         if (count_matches || Loss<T>::whole_row) {
             const Placed<T> answer = row_largest(y, classes, lane);
             row.maximum = answer.value;

@@ -62,10 +62,11 @@ BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* parti
     const int lane = threadIdx.x % WARP;
     const int64 n = outer * inner;
     for (int64 f : threads.warp_units(features)) {
-        const double origin = x[place_of(f, 0, features, inner)];
+        const double origin = n ? x[place_of(f, 0, features, inner)] : T(0);
         double sum = 0, squares = 0;
         for (int64 chunk = lane; chunk < chunks; chunk += WARP) {
             const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
+            if (first == stop) continue;  // of no rows
             const double shift = x[place_of(f, first, features, inner)] - origin;
             const double total = partial[chunk * 2 * features + f], count = double(stop - first);
             sum += total + count * shift;

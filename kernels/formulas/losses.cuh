@@ -2,29 +2,7 @@
 // prediction y is slope(). t is the target there. What a formula needs to know of the row as a
 // whole stands in `Row`; a loss with neither `whole_row` nor `compares` looks at one element alone.
 #pragma once
-#include "math.cuh"
-
-template <typename T> struct Row {
-    T classes;
-    T maximum;  // largest prediction; where a loss compares, largest score()
-    T sum;      // sum over the row of term()
-    T mass;     // sum over the row of mass()
-    T weight;   // sum over the row of weight(), where a loss compares
-};
-
-// l = mean (y - t)^2
-template <typename T> struct MeanSquaredError : Loss {
-    HD explicit MeanSquaredError(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const { return (y - t) * (y - t) / row.classes; }
-    HD T slope(T t, T y, const Row<T>& row) const { return T(2) * (y - t) / row.classes; }
-};
-
-// l = 1/2 sum (y - t)^2
-template <typename T> struct HalfSquaredError : Loss {
-    HD explicit HalfSquaredError(const double*) {}
-    HD T value(T t, T y, const Row<T>&) const { return T(0.5) * (y - t) * (y - t); }
-    HD T slope(T t, T y, const Row<T>&) const { return y - t; }
-};
+#include "generated_losses.cuh"
 
 // Probabilities are kept this far from 0 and 1, and divisors from 0, as in Keras.
 template <typename T> HD T margin() { return T(1e-7); }
@@ -35,53 +13,6 @@ template <typename T> HD T least_cost() {
     return sizeof(T) == 4 ? T(1.1920929665620916e-07) : T(1.0000000494736474e-07);
 }
 template <typename T> HD T largest_cost() { return T(16.11809565095832); }
-template <typename T> HD T least_logit() { return T(-16.118095550958316); }
-template <typename T> HD T largest_logit() {
-    return sizeof(T) == 4 ? T(15.942385033669446) : T(16.11809555148467);
-}
-
-// l = -mean (t log p + (1 - t) log(1 - p)), p = y kept off 0 and 1
-template <typename T> struct BinaryCrossentropy : Loss {
-    enum { LABEL_SMOOTHING };
-    T smoothing;
-    HD explicit BinaryCrossentropy(const double* parameters)
-        : smoothing(T(parameters[LABEL_SMOOTHING])) {}
-    HD T target(T t, T) const { return t * (T(1) - smoothing) + T(0.5) * smoothing; }
-    HD T clipped(T y) const {
-        return math::clip(y, margin<T>(), T(1) - margin<T>());
-    }
-    HD T value(T t, T y, const Row<T>& row) const {
-        const T p = clipped(y);
-        return -(t * math::log(p) + (T(1) - t) * math::log(T(1) - p)) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        const T p = clipped(y);
-        return p == y ? (p - t) / (p * (T(1) - p)) / row.classes : T(0);
-    }
-};
-
-// The same from logits: l = mean (max(z, 0) - z t + log(1 + exp(-|z|))), slope sigmoid(z) - t.
-// `clipped`: the value, not the slope, is that of probabilities kept off 0 and 1.
-template <typename T> struct SigmoidCrossentropy : Loss {
-    enum { LABEL_SMOOTHING, CLIPPED };
-    T smoothing, low, high, least;
-    HD explicit SigmoidCrossentropy(const double* parameters)
-        : smoothing(T(parameters[LABEL_SMOOTHING])), low(math::minus_infinity<T>()), high(-low),
-          least(T(0)) {
-        if (parameters[CLIPPED] == 0) return;
-        low = least_logit<T>();
-        high = largest_logit<T>();
-        least = least_cost<T>();
-    }
-    HD T target(T t, T) const { return t * (T(1) - smoothing) + T(0.5) * smoothing; }
-    HD T value(T t, T z, const Row<T>& row) const {
-        const T factor = z > T(0) ? T(1) - t : -t;  // 0 times infinity is 0 here
-        const T linear = factor == T(0) ? T(0) : factor * math::clip(z, low, high);
-        const T rest = math::log1p(math::exp(-math::abs(z)));
-        return (linear + (rest < least ? least : rest)) / row.classes;
-    }
-    HD T slope(T t, T z, const Row<T>& row) const { return (math::sigmoid(z) - t) / row.classes; }
-};
 
 // l = -sum t log q, q = y / sum y kept off 0 and 1.
 // A q at its limit does not move with y, but it did count in the sum.
@@ -152,62 +83,6 @@ template <typename T> struct EuclideanDistance : Loss {
     HD T slope(T t, T y, const Row<T>& row) const { return part(t, y, row) / norm(row); }
 };
 
-// l = mean |y - t|
-template <typename T> struct MeanAbsoluteError : Loss {
-    HD explicit MeanAbsoluteError(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const { return math::abs(y - t) / row.classes; }
-    HD T slope(T t, T y, const Row<T>& row) const { return math::sign(y - t) / row.classes; }
-};
-
-// l = 100 mean (|y - t| / |t|)
-template <typename T> struct MeanAbsolutePercentageError : Loss {
-    HD explicit MeanAbsolutePercentageError(const double*) {}
-    HD T factor(T t, const Row<T>& row) const {
-        const T size = math::abs(t);
-        return T(100) / (size < margin<T>() ? margin<T>() : size) / row.classes;
-    }
-    HD T value(T t, T y, const Row<T>& row) const { return math::abs(y - t) * factor(t, row); }
-    HD T slope(T t, T y, const Row<T>& row) const { return math::sign(y - t) * factor(t, row); }
-};
-
-// l = mean (log(1 + y) - log(1 + t))^2
-template <typename T> struct MeanSquaredLogarithmicError : Loss {
-    HD explicit MeanSquaredLogarithmicError(const double*) {}
-    HD T positive(T x) const { return x < margin<T>() ? margin<T>() : x; }
-    HD T error(T t, T y) const { return math::log1p(positive(y)) - math::log1p(positive(t)); }
-    HD T value(T t, T y, const Row<T>& row) const {
-        return error(t, y) * error(t, y) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        const T p = positive(y);
-        return p == y ? T(2) * error(t, y) / (T(1) + p) / row.classes : T(0);
-    }
-};
-
-// l = mean c (e - c / 2) with e = y - t, and c = e kept within delta
-template <typename T> struct Huber : Loss {
-    enum { DELTA };
-    T delta;
-    HD explicit Huber(const double* parameters) : delta(T(parameters[DELTA])) {}
-    HD T value(T t, T y, const Row<T>& row) const {
-        const T c = math::clip(y - t, -delta, delta);
-        return c * (y - t - T(0.5) * c) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        return math::clip(y - t, -delta, delta) / row.classes;
-    }
-};
-
-// l = mean log(cosh(y - t))
-template <typename T> struct LogCosh : Loss {
-    HD explicit LogCosh(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const {
-        const T size = math::abs(y - t);
-        return (size + math::log1p(T(0.5) * math::expm1(T(-2) * size))) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const { return math::tanh(y - t) / row.classes; }
-};
-
 // l = -(y . t) / (||y|| ||t||), y in units of its largest element
 template <typename T> struct CosineSimilarity : Loss {
     static constexpr bool compares = true;
@@ -226,72 +101,6 @@ template <typename T> struct CosineSimilarity : Loss {
         const T along = row.mass / lengths(row) * (y / unit(row)) / length(row);
         const T target = t * length(row) / lengths(row);
         return row.sum == T(0) ? T(0) : (along - target) / (length(row) * unit(row));
-    }
-};
-
-// l = sum t log(t / p), both kept within [1e-7, 1]
-template <typename T> struct KLDivergence : Loss {
-    HD explicit KLDivergence(const double*) {}
-    HD T clipped(T y) const { return math::clip(y, margin<T>(), T(1)); }
-    HD T value(T t, T y, const Row<T>&) const {
-        return clipped(t) * math::log(clipped(t) / clipped(y));
-    }
-    HD T slope(T t, T y, const Row<T>&) const {
-        return clipped(y) == y ? -(clipped(t) / y) : T(0);
-    }
-};
-
-// l = mean (y - t log y)
-template <typename T> struct Poisson : Loss {
-    HD explicit Poisson(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const {
-        return (y - t * math::log(y + margin<T>())) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        return (T(1) - t / (y + margin<T>())) / row.classes;
-    }
-};
-
-// The class as -1 or 1, from these or from 0 or 1.
-template <typename T> HD T side(T t) { return t == T(0) ? T(-1) : t; }
-
-// l = mean max(1 - t y, 0)
-template <typename T> struct Hinge : Loss {
-    HD explicit Hinge(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const {
-        const T missing = T(1) - side(t) * y;
-        return missing < T(0) ? T(0) : missing / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        const T missing = T(1) - side(t) * y;
-        return -(missing < T(0) ? T(0) : math::sign(missing)) * side(t) / row.classes;
-    }
-};
-
-// l = mean max(1 - t y, 0)^2
-template <typename T> struct SquaredHinge : Loss {
-    HD explicit SquaredHinge(const double*) {}
-    HD T missing(T t, T y) const {
-        const T lacks = T(1) - side(t) * y;
-        return lacks < T(0) ? T(0) : lacks;
-    }
-    HD T value(T t, T y, const Row<T>& row) const {
-        return missing(t, y) * missing(t, y) / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        return T(-2) * side(t) * missing(t, y) / row.classes;
-    }
-};
-
-// l = mean max(-t y, 0); where y = 0 its slope is that of the wrong side
-template <typename T> struct PerceptronCriterion : Loss {
-    HD explicit PerceptronCriterion(const double*) {}
-    HD T value(T t, T y, const Row<T>& row) const {
-        const T depth = -side(t) * y;
-        return depth < T(0) ? T(0) : depth / row.classes;
-    }
-    HD T slope(T t, T y, const Row<T>& row) const {
-        return -side(t) * y >= T(0) ? -side(t) / row.classes : T(0);
     }
 };
 

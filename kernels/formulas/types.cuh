@@ -59,6 +59,15 @@ template <typename T> struct Placed {
     int64 place;
 };
 
+// What a loss may need to know of a row as a whole.
+template <typename T> struct Row {
+    T classes, share;  // share: 1 / classes
+    T maximum;  // largest prediction; where a loss compares, largest score()
+    T sum;      // sum over the row of term()
+    T mass;     // sum over the row of mass()
+    T weight;   // sum over the row of weight(), where a loss compares
+};
+
 // Kinds of formulas. A struct `Name : Kind` in a header here is what the Python side finds under
 // the functor name "Name", and what a kernel with a template parameter `Kind` is compiled for.
 struct Activation {};     // one element at a time

@@ -19,7 +19,7 @@ class Normalization(Operations):
         variance=writes("features"),
         moving_mean=rewrites("features"),
         moving_variance=rewrites("features"),
-        where=("outer * inner > 0",),
+        where=("inner > 0",),
     )
     def batch_statistics(
         self,

@@ -16,6 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # The same calls without the checks that NumPy makes in Python before them, and without
 # keywords: each of these costs as much as the work on ten numbers.
 _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
+    np.clip: lambda x, low, high, out: partial(x.clip, low, high, out),
     np.argmax: lambda x, axis, out: partial(x.argmax, axis, out),
     np.copyto: lambda target, source, casting="", where=...: (
         partial(np.copyto, target, source, where=where)  # an index would count off the source
@@ -84,6 +85,10 @@ class Trace:
     def add_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Add one call; its arrays exist, and the calls before it fill them."""
         out: Any = kwargs.get("out")
+        if function is np.clip and out.size <= SMALL:  # which takes as long as work on thousands
+            x, low, high = args
+            self.add_call(np.maximum, x, low, out=out)
+            return self.add_call(np.minimum, out, high, out=out)
         self.threads = self.threads or _may_take_threads(function, args)
         if isinstance(function, np.ufunc):
             given = (a.dtype for a in args if hasattr(a, "dtype"))
@@ -91,6 +96,9 @@ class Trace:
             if out.size <= SMALL:
                 args = tuple(self._spread(_as_array(a, out.shape, dtype), out) for a in args)
             elif function in _SLOW_WITH_NUMBERS:
+                if (call := _clip(function, args, out)) is not None:
+                    self.calls.append(call)
+                    return out
                 args = tuple(_as_array(a, out.shape[-1:], dtype) for a in args)
             args = tuple(out if _is_same(a, out) else a for a in args)
             if kwargs.keys() == {"out"} and function not in _SLOW_WITH_NUMBERS:
@@ -138,6 +146,17 @@ def _is_same(x: Any, out: Any) -> bool:
         and (x.dtype, x.shape, x.strides) == (out.dtype, out.shape, out.strides)
         and x.ctypes.data == out.ctypes.data
     )
+
+
+def _clip(function: Any, args: tuple[Any, ...], out: Any) -> ArrayCall | None:
+    """A maximum or minimum of an array and a number as `clip`, which is vectorised; None for 0, of
+    whose signs that takes the other one."""
+    x = next(a for a in args if not isinstance(a, float)) if len(args) == 2 else None
+    number = next((a for a in args if isinstance(a, float)), 0.0)
+    if number == 0 or not isinstance(x, np.ndarray) or x.shape != out.shape or x.dtype != out.dtype:
+        return None
+    bounds = (number, np.inf) if function is np.maximum else (-np.inf, number)
+    return partial(x.clip, *bounds, out)
 
 
 def _as_array(arg: Any, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -73,6 +73,7 @@ XP = {"abs": "absolute", "round": "rint"}
 ONCE: dict[str, Any] = {name: _once(name) for name in OPERANDS if name not in SIGNS}
 ONCE |= {"divide": _quotient, "inf": math.inf, "nan": math.nan}
 ONCE["sigmoid"] = lambda xp, x: _quotient(xp, 1.0, 1.0 + ONCE["exp"](xp, -x))
+ONCE["clip"] = lambda xp, x, low, high: ONCE["minimum"](xp, ONCE["maximum"](xp, x, low), high)
 ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
 ONCE["copy"] = lambda xp, x: x
 GLOBALS = {**ONCE, "choose": choose, "write_erfc": erfc}
@@ -155,6 +156,8 @@ class _InPlace:
         }
         self._last = {id(x): n for n, line in enumerate(self._order) for x in line.operands}
         self._places: dict[int, str] = {}  # of lines: the array that has it
+        # Arrays of outputs alone: until these are written they are work arrays.
+        self._vacant = {array(name): name for name in outputs if name not in over}
         self._free: dict[bool, list[str]] = {False: [], True: []}  # work arrays, of numbers, truths
         self._made: list[tuple[str, bool]] = []
         self._numbers: dict[int, str] = {}
@@ -191,7 +194,9 @@ class _InPlace:
         if out is None:
             homes = [self._home_of(x) for x in dead if self._is_free_for(n, line, x)]
             made = [x for x in freed if (x, line.is_truth) in self._made]
-            out = next(iter([*made, *homes]), None)
+            if line.function in _SLOW_IN_PLACE:
+                made, homes = [], []
+            out = next(iter([*made, *homes, *self._fitting_vacant(n, line)]), None)
         if out is None:
             if not pool:
                 self._made.append((f"work_{len(self._made)}", line.is_truth))
@@ -201,8 +206,26 @@ class _InPlace:
         for name, truth in self._made:
             if name in freed and name != out:
                 self._free[truth].append(name)
+        self._vacant.pop(out, None)
+        for place in freed:
+            name = next((x for x in self._writes if self._array(x) == place), "")
+            if name and name not in self._over and place != out and self._writes[name] > n:
+                self._vacant[place] = name
         may_lie_there = [self._may_be(out, x) for x in line.operands]
         self.lines += _written(line, out, given, may_lie_there)
+
+    def _fitting_vacant(self, n: int, line: Line) -> list[str]:
+        """Arrays of outputs that can hold a value until they are written."""
+        if line.is_truth or id(line) in self._outputs:
+            return []
+        found, last = [], self._last[id(line)]
+        for array, name in self._vacant.items():
+            written = self._writes.get(name, -1)
+            if last == written and self._order[written].function in _SLOW_IN_PLACE:
+                continue
+            if n < written and last <= written:
+                found.append(array)
+        return found
 
     def _own_place(self, n: int, line: Line) -> str | None:
         """The array of an output, if nothing else that is in it is needed later."""
@@ -264,6 +287,9 @@ class _InPlace:
             self._numbers[id(x)] = f"once_{len(self._numbers)}"
             self._before.append(f"{self._numbers[id(x)]} = {source}")
         return self._numbers[id(x)]
+
+
+_SLOW_IN_PLACE = frozenset(("sign",))  # for NumPy it takes ten times as long
 
 
 def _in_order(outputs: Iterable[Line]) -> Iterator[Line]:

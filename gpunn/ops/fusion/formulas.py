@@ -7,7 +7,7 @@ its digits, and what runs the lines chooses the type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -28,7 +28,7 @@ class Line:
     """A value of a formula.
 
     Attributes:
-        function: one of `OPERANDS`, or "input".
+        function: one of `OPERANDS`, "clip" or "input".
         operands: the lines that it takes.
         name: what the author calls it; of an input what it is known by; "" if it has no name.
         number: what a "constant" is.
@@ -120,8 +120,8 @@ class Recorder:
             lines[id(t)] = self._line(t, lines, named.get(id(t), ""))
         for t in given.values():
             lines[id(t)].uses += 1
-        each = tuple(dict.fromkeys(lines.values()))
-        return Formula(each, {name: lines[id(t)] for name, t in given.items()})
+        each = _with_clips(dict.fromkeys(lines.values()))
+        return Formula(tuple(each), {name: lines[id(t)] for name, t in given.items()})
 
     def _line(self, t: Tensor, lines: dict[int, Line], name: str) -> Line:
         once = t.shape != INPUTS
@@ -145,6 +145,20 @@ class Recorder:
         for operand in operands:
             operand.uses += 1
         return Line(function, operands, name, once=once, is_truth=t.dtype == "bool")
+
+
+def _with_clips(lines: Iterable[Line]) -> list[Line]:
+    """The lines with "clip" where something is kept between two numbers, which NumPy does in one
+    pass, and compilers better than one after the other."""
+    found = list(lines)
+    for line in list(found):
+        if line.function != "minimum" or line.once or not line.operands[1].once:
+            continue
+        inner = line.operands[0]
+        if inner.function == "maximum" and inner.uses == 1 and inner.operands[1].once:
+            line.function, line.operands = "clip", (*inner.operands, line.operands[1])
+            found.remove(inner)
+    return found
 
 
 def _is_one(line: Line) -> bool:

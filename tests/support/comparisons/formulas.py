@@ -105,6 +105,8 @@ LOSS_METRICS += [
     gpunn.metrics.BinaryCrossentropy(from_logits=True),
     gpunn.metrics.CategoricalCrossentropy(from_logits=True),
 ]
+LOSS_METRICS += [copy.copy(LOSS_METRICS[-2])]
+vars(LOSS_METRICS[-1])["loss"] = gpunn.losses.BinaryCrossentropy().on_logits()
 
 
 def label(formula: Any) -> str:
@@ -114,6 +116,7 @@ def label(formula: Any) -> str:
     )
     options = [f"{p:g}" for p in (getattr(formula, "parameters", None) or ())[:7]]
     options += ["logits"] * bool(getattr(formula, "from_logits", False))
+    options += ["clipped"] * bool(getattr(formula, "clipped", False))
     options += ["approximate"] * bool(getattr(formula, "approximate", False))
     options += ["no kernel"] * (functor is None)
     return f"{type(formula).__name__}({', '.join(options)})"

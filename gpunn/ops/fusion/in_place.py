@@ -1,0 +1,84 @@
+"""Formulas of a part as functions of arrays, made when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.common import registry
+
+from .calls import GLOBALS, calls
+from .formulas import Formula
+
+Function = Callable[..., None]
+
+
+class InPlace:
+    """Functions of arrays for each dtype, and what they were made for.
+
+    Args:
+        part: whose formulas they are.
+        make: called with the part and a dtype, makes the functions.
+    """
+
+    def __init__(self, part: Any, make: Callable[[Any, str], Sequence[Function]]) -> None:
+        self._seen = registry.last_change  # before it is looked
+        self._part, self._make, self._state = part, make, _state(part)
+        self._made: dict[str, Sequence[Function]] = {}
+
+    def is_of(self, part: Any) -> bool:
+        """Whether they still are what the part computes."""
+        now = registry.last_change
+        if part is not self._part:  # a copy has them too
+            return False
+        if self._seen != now and self._state != _state(part):
+            return False
+        self._seen = now
+        return True
+
+    def of(self, dtype: str) -> Sequence[Function]:
+        found = self._made.get(dtype)
+        if found is None:
+            found = self._made[dtype] = self._make(self._part, dtype)
+        return found
+
+
+def _state(part: Any) -> dict[str, Any]:
+    return dict(part._watched())
+
+
+def function(
+    formula: Formula,
+    given: Sequence[str],
+    outputs: Mapping[str, str],
+    over: Mapping[str, str] | None = None,
+) -> Function:
+    """A function ``(backend, *given, *outputs)`` that computes a formula.
+
+    Args:
+        given: the arrays of inputs, in order.
+        outputs: the array of each output.
+        over: see `calls`; by default all arrays are different ones.
+
+    >>> from gpunn.backends import get_backend
+    >>> from .formulas import Recorder
+    >>> recorder = Recorder()
+    >>> a, b = recorder.array("a"), recorder.array("b")
+    >>> formula = recorder.record(lambda: (a + b) * b, lambda y: {"y": y})
+    >>> out = np.empty(2)
+    >>> function(formula, ["a", "b"], {"y": "out"})(get_backend("numpy"), *np.ones((2, 2)), out)
+    >>> out.tolist()
+    [2.0, 2.0]
+    """
+    arguments = ", ".join(["backend", *given, *outputs.values()])
+    lines = [f"def function({arguments}):", "xp = backend.xp"]
+    like = next(iter(outputs.values()))
+    lines += calls(formula, lambda name: outputs.get(name, name), str, like, over or {})
+    space: dict[str, Any] = dict(GLOBALS)
+    exec("\n    ".join(lines), space)
+    made: Function = space["function"]
+    if any(line.function == "sigmoid" for line in formula.lines):
+        return np.errstate(over="ignore")(made)  # exp(-x) may be infinite; 1 / that is 0
+    return made
