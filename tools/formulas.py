@@ -13,7 +13,22 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from structs import WIDTH, ActivationStruct, LossStruct, Names, OfNumbers, of_both
+from row_structs import (
+    Parts,
+    RowActivationStruct,
+    RowLossStruct,
+    parts_of_activation,
+    parts_of_loss,
+)
+from structs import (
+    WIDTH,
+    ActivationStruct,
+    LossStruct,
+    Names,
+    OfNumbers,
+    ScheduleStruct,
+    of_both,
+)
 from update_structs import Update
 
 from gpunn.activations import Activation
@@ -22,11 +37,13 @@ from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
-from gpunn.losses.elements import ElementLoss
+from gpunn.losses.elements import ElementLoss, RowLoss, recorded_target
 from gpunn.losses.elements import recorded as recorded_loss
-from gpunn.ops.fusion.formulas import Formula, Reader
+from gpunn.ops.fusion.formulas import Reader
 from gpunn.optimizers.rules import forms
 from gpunn.optimizers.rules import recorded as recorded_rule
+from gpunn.optimizers.schedules import LearningRateSchedule
+from gpunn.optimizers.schedules.schedule import recorded as recorded_schedule
 
 FORMULAS = Path(__file__).resolve().parents[1] / "kernels" / "formulas"
 HEADER = """\
@@ -59,6 +76,7 @@ def files() -> dict[Path, str]:
         FORMULAS / "generated_updates.cuh": updates(),
         FORMULAS / "generated_activations.cuh": activations(),
         FORMULAS / "generated_losses.cuh": losses(),
+        FORMULAS / "generated_schedules.cuh": schedules(),
         FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
     }
 
@@ -107,46 +125,73 @@ def activations() -> str:
     """All activations that state `call`."""
     classes = [cls for cls in _framework("activation") if cls.call is not Activation.call]
 
-    def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> tuple[Formula, ...]:
-        return recorded(activation, dtype, Reader, names)
+    def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> Parts:
+        forward, gradient = recorded(activation, dtype, Reader, names)
+        if activation.rowwise:
+            return parts_of_activation(forward, gradient)
+        return {"forward": forward, "gradient": gradient}
 
     about = "Activations: y = f(x), and dx from dy and what the forward pass has saved, y or x."
     source = "`call` and `gradient` in gpunn/activations"
-    structs = _structs(classes, "call", formulas, ActivationStruct)
+    structs = _structs(
+        classes, "call", formulas,
+        lambda activation: RowActivationStruct if activation.rowwise else ActivationStruct,
+    )  # fmt: skip
     return _header(about, source, "elements.cuh") + _all(structs)
+
+
+def schedules() -> str:
+    """All schedules that state `rate`."""
+    found: dict[str, str] = {}
+    for cls in _framework("schedule"):
+        if cls.rate is not LearningRateSchedule.rate:
+            with Names(cls.rate) as names:
+                schedule = cls(**cls.examples[0])
+                formula = recorded_schedule(schedule, Reader, names)
+            found[schedule.functor] = ScheduleStruct(schedule, formula).text()
+    about = "Schedules: a rate from the number of batches trained on so far."
+    source = "`rate` in gpunn/optimizers/schedules"
+    return _header(about, source, "elements.cuh") + _all(found.values())
 
 
 def losses() -> str:
     """All losses that state `cost`."""
-    classes = [cls for cls in _framework("loss") if issubclass(cls, ElementLoss)]
+    classes = [cls for cls in _framework("loss") if issubclass(cls, (ElementLoss, RowLoss))]
 
-    def formulas(loss: Any, dtype: str, names: Mapping[int, str]) -> tuple[Formula, ...]:
-        return tuple(
-            recorded_loss(loss, dtype, Reader, names, (name,)) for name in ("cost", "slope")
-        )
+    def formulas(loss: Any, dtype: str, names: Mapping[int, str]) -> Parts:
+        if isinstance(loss, RowLoss):
+            whole = recorded_loss(loss, dtype, Reader, names, smoothed=False)
+            return recorded_target(loss, dtype, Reader, names) | parts_of_loss(whole)
+        return {
+            method: recorded_loss(loss, dtype, Reader, names, (name,))
+            for method, name in (("value", "cost"), ("slope", "slope"))
+        }
 
-    about = "Losses: what an element costs of its target t and prediction y, and its slope."
+    about = "Losses: what is added up over a row, of a target t and a prediction y, and its slope."
     source = "`cost` and `slope` in gpunn/losses"
-    structs = _structs(classes, "cost", formulas, LossStruct)
+    structs = _structs(
+        classes, "cost", formulas,
+        lambda loss: RowLossStruct if isinstance(loss, RowLoss) else LossStruct,
+    )  # fmt: skip
     return _header(about, source, "elements.cuh") + _all(structs)
 
 
 def _structs(
     classes: Iterable[Any],
     method: str,
-    formulas: Callable[[Any, str, Mapping[int, str]], tuple[Formula, ...]],
-    struct: type[OfNumbers],
+    formulas: Callable[[Any, str, Mapping[int, str]], Parts],
+    struct: Callable[[Any], type[OfNumbers]],
 ) -> Iterable[str]:
     """The structs of the examples of classes, one for each functor."""
     found: dict[str, str] = {}
     for part in [part for cls in classes for part in _examples(cls)]:
         with Names(getattr(type(part), method)) as names:
             double = formulas(part, "float64", names)
-        reads = {x.name for formula in double for x in formula.inputs(once=True)}
+        reads = {x.name for formula in double.values() for x in formula.inputs(once=True)}
         if unknown := reads - {*part.parameter_names}:
             raise ValueError(f"{part!r} reads {', '.join(unknown)}: no parameter_names.")
         single = of_both(double, formulas(part, "float32", {}))
-        written = struct(part, double, single).text()
+        written = struct(part)(part, double, single).text()
         if _code(found.setdefault(part.functor, written)) != _code(written):
             raise ValueError(f"{part!r} is another formula than what has its functor already.")
     return found.values()

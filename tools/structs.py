@@ -40,7 +40,7 @@ class Names(dict[int, str]):
         if event == "return" and frame.f_code.co_filename in self._files:
             here: dict[int, str] = {}
             for name, value in frame.f_locals.items():
-                if type(value) is Tensor:
+                if type(value) is Tensor and name != "_":
                     here.setdefault(id(value), name)
                     self._tensors.append(value)
             self.update(here)
@@ -126,17 +126,17 @@ class OfNumbers(Struct):
 
     Args:
         part: an object; what it is given as numbers are the struct's parameters.
-        formulas: of its functions.
+        formulas: its functions, by their names.
         single: the constants that are others in float32, by the ids of their lines.
     """
 
     kind: str
 
     def __init__(
-        self, part: Any, formulas: Iterable[Formula], single: Mapping[int, float]
+        self, part: Any, formulas: Mapping[str, Formula], single: Mapping[int, float]
     ) -> None:
-        self._formulas, self._single = tuple(formulas), single
-        super().__init__(part, self._formulas)
+        self._formulas, self._single = formulas, single
+        super().__init__(part, formulas.values())
         self._distinct = list(dict.fromkeys(self._members.values()))
 
     def functions(self) -> list[str]:
@@ -183,7 +183,7 @@ class OfNumbers(Struct):
     def _chosen(self) -> set[str]:
         """Members that are chosen where another one is not: something must be done with them in
         single precision, or compilers choose a double for each element and convert that."""
-        lines = [x for formula in self._formulas for x in formula.lines]
+        lines = [x for formula in self._formulas.values() for x in formula.lines]
         choices = [x for x in lines if x.function == "where" and not x.once]
         return {
             self._members[id(b)] for _, a, b in (x.operands for x in choices)
@@ -236,11 +236,11 @@ class ActivationStruct(OfNumbers):
         return f"{super().about()} Saves {SAVED[self._part.saves]}."
 
     def functions(self) -> list[str]:
-        forward, gradient = self._formulas
-        given = [SAVED[self._part.saves], "dy"]
-        return self._function("forward", forward, ["x"]) + self._function(
-            "gradient", gradient, given
-        )
+        given = {"forward": ["x"], "gradient": [SAVED[self._part.saves], "dy"]}
+        return [
+            line for name, formula in self._formulas.items()
+            for line in self._function(name, formula, given[name])
+        ]  # fmt: skip
 
 
 class LossStruct(OfNumbers):
@@ -255,22 +255,55 @@ class LossStruct(OfNumbers):
     def functions(self) -> list[str]:
         mean = self._part.mean
         row, factor = ("const Row<T>& row",) if mean else ("const Row<T>&",), "row.share" * mean
-        cost, slope = self._formulas
-        return self._function("value", cost, ["t", "y"], row, factor) + self._function(
-            "slope", slope, ["t", "y"], row, factor
-        )
+        return [
+            line for name, formula in self._formulas.items()
+            for line in self._function(name, formula, ["t", "y"], row, factor)
+        ]  # fmt: skip
 
 
-def of_both(
-    double: tuple[Formula, ...], single: tuple[Formula, ...]
-) -> dict[int, float]:
+class ScheduleStruct(Struct):
+    """The struct of a schedule, of `rate`: in double, since it is computed once a step."""
+
+    def __init__(self, schedule: Any, formula: Formula) -> None:
+        super().__init__(schedule, [])
+        self._formula = formula
+
+    def text(self) -> str:
+        named: dict[int, str] = {}
+
+        def known(line: Line) -> str | None:
+            if line.name == "step":
+                return line.name
+            return named.get(id(line)) or of_parameters(line)
+
+        def written(line: Line) -> str:
+            return text(line, known, called, lambda x: repr(x.number), OPERATORS)
+
+        (output,) = self._formula.outputs.values()
+        lines = []
+        for line in self._formula.lines:
+            if line.operands and line is not output and (line.name or line.uses > 1):
+                name = line.name or spelled(line) or f"value_{len(named)}"
+                lines += wrapped(f"const double {name} = {written(line)};", 0)
+                named[id(line)] = name
+        lines += wrapped(f"return {written(output)};", 0)
+        about = [
+            *written_comment(self._part, ""),
+            f"struct {self._part.functor} : Schedule {{",
+            f"    enum {{ {self._enumeration()} }};",
+            "    HD static double value(const double* p, double step) {",
+        ]
+        return "\n".join([*about, *(f"        {x}" for x in lines), "    }", "};"]) + "\n"
+
+
+def of_both(double: Mapping[str, Formula], single: Mapping[str, Formula]) -> dict[int, float]:
     """The constants of formulas that are not those of the same formulas in float32.
 
     Raises:
         ValueError: if they are other formulas but for their constants.
     """
     found: dict[int, float] = {}
-    for a, b in zip(double, single, strict=True):
+    for a, b in zip(double.values(), single.values(), strict=True):
         if [x.function for x in a.lines] != [x.function for x in b.lines]:
             raise ValueError("In float32 it is another formula.")
         for x, y in zip(a.lines, b.lines, strict=True):
@@ -295,7 +328,7 @@ def _is_one(written: str) -> bool:
 def called(line: Line, given: list[str]) -> str:
     """How a function is called."""
     name, last = line.function, line.operands[-1]
-    if name in ("maximum", "minimum") and line.operands[0].once:
+    if name in ("maximum", "minimum") and line.operands[0].once and not last.once:
         given, last = given[::-1], line.operands[0]
     if name in ("maximum", "minimum") and last.once:  # what is no NaN needs no look
         name = "at_least" if name == "maximum" else "at_most"

@@ -132,12 +132,17 @@ class Activation(Formula):
         stated = cls.call is not Activation.call and not replaces(cls, "forward")
         return self.has_call or stated
 
+    @property
+    def _is_traced(self) -> bool:
+        """Whether it gets arrays as tensors: a user's does, and one along another axis."""
+        return self.has_call or (self.rowwise and self.functor is None)
+
     def _of_arrays(self) -> InPlace | Traced:
         found: InPlace | Traced | None = self.__dict__.get("_on_arrays")
         if found is None or not found.is_of(self):
             if type(self).call is Activation.call:
                 self.call(constant(0.0, "float32"))  # which says what is missing
-            found = self.__dict__["_on_arrays"] = (Traced if self.has_call else InPlace)(self)
+            found = self.__dict__["_on_arrays"] = (Traced if self._is_traced else InPlace)(self)
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,7 +167,7 @@ class Activation(Formula):
 
     def on_tensor(self, x: Tensor) -> Tensor:
         """f(x), with its derivative, as an operation of `gpunn.ops`."""
-        if self.has_call:
+        if self._is_traced:
             return self.call(x)
         return _applied(convert(x, floating(x.dtype)), formula=self)
 

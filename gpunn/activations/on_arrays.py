@@ -30,14 +30,14 @@ def recorded(
         names: see `Recorder.record`.
 
     Raises:
-        TypeError: if they do more than work on single numbers.
+        TypeError: if they do more than work on single numbers (or rows, where it is `rowwise`).
     """
     cls = type(activation)
-    recorder = Recorder(dtype)
+    recorder = Recorder(dtype, cls.rowwise)
     part = read_by(activation, recorder)
     x = recorder.array("x")
     forward = recorder.record(cls.call, lambda y: {"y": y}, part, x, names=names)
-    recorder = Recorder(dtype)
+    recorder = Recorder(dtype, cls.rowwise)
     part = read_by(activation, recorder)
     given = recorder.array(SAVED[activation.saves]), recorder.array("dy")
     gradient = recorder.record(cls.gradient, lambda dx: {"dx": dx}, part, *given, names=names)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
 from .properties import INFINITY, Properties
@@ -19,7 +18,7 @@ def _check_axis(name: str, value: Any) -> int | tuple[int, ...]:
 
 
 class _Rowwise(Activation):
-    """Works along an axis. Along the last one kernels do it; others are the slow path.
+    """Works along an axis. Along the last one kernels do it; along others an expression.
 
     Args:
         axis: the axis of the sum, or several.
@@ -32,29 +31,6 @@ class _Rowwise(Activation):
     def __post_init__(self) -> None:
         if self.axis not in (-1, (-1,)):
             self.functor = None
-            along_the_last = type(self)()
-            vars(self).update(  # in the place of the class's methods
-                forward=partial(self._on_rows, along_the_last.forward),
-                backward=partial(self._on_rows, along_the_last.backward),
-            )
-
-    def _on_rows(self, formula: Any, backend: Backend, *arrays: Array) -> None:
-        """formula(backend, *rows): of all arrays, with the axes of the sum as the last one. The
-        last array is written."""
-        xp = backend.xp
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        n = len(axes)
-        views = [xp.moveaxis(array, axes, range(-n, 0)) for array in arrays]
-        shape = views[0].shape
-        size = math.prod(shape[-n:])
-        rows = [
-            backend.scratch((array.size // size, size), array.dtype, f"rows {i}")
-            for i, array in enumerate(arrays)
-        ]
-        for row, view in zip(rows[:-1], views, strict=False):
-            xp.copyto(row.reshape(shape), view)
-        formula(backend, *rows)
-        xp.copyto(views[-1], rows[-1].reshape(shape))
 
 
 class Softmax(_Rowwise):
@@ -77,23 +53,11 @@ class Softmax(_Rowwise):
     functor = "Softmax"
     properties = Properties((0, 1), True, (0, 0), (0, 1))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        row = backend.scratch((*x.shape[:-1], 1), x.dtype, "row")
-        backend.row_max(x, row)
-        xp.subtract(x, row, out=out)
-        xp.exp(out, out=out)
-        backend.row_sums(out, row)
-        xp.divide(out, row, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.softmax(x, self.axis)
 
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        product = backend.scratch(saved.shape, saved.dtype, "product")
-        row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
-        xp.multiply(dy, saved, out=product)
-        backend.row_sums(product, row)
-        xp.subtract(dy, row, out=out)
-        xp.multiply(out, saved, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return y * (dy - ops.sum(y * dy, self.axis, keepdims=True))
 
 
 class LogSoftmax(_Rowwise):
@@ -113,22 +77,8 @@ class LogSoftmax(_Rowwise):
     functor = "LogSoftmax"
     properties = Properties((-INFINITY, 0), True, (1, 0), (0, 0))
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        xp = backend.xp
-        row = backend.scratch((*x.shape[:-1], 1), x.dtype, "row")
-        terms = backend.scratch(x.shape, x.dtype, "terms")
-        backend.row_max(x, row)
-        xp.subtract(x, row, out=out)
-        xp.exp(out, out=terms)
-        backend.row_sums(terms, row)
-        xp.log(row, out=row)
-        xp.subtract(out, row, out=out)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.log_softmax(x, self.axis)
 
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        xp = backend.xp
-        row = backend.scratch((*saved.shape[:-1], 1), saved.dtype, "row")
-        share = backend.scratch(saved.shape, saved.dtype, "share")
-        backend.row_sums(dy, row)
-        xp.exp(saved, out=share)
-        xp.multiply(share, row, out=share)
-        xp.subtract(dy, share, out=out)
+    def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
+        return dy - ops.exp(y) * ops.sum(dy, self.axis, keepdims=True)

@@ -20,7 +20,7 @@ from gpunn.common.fields import field
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .elements import ElementLoss
+from .elements import ElementLoss, RowLoss, row_max, row_sum
 from .loss import BothAtOnce, Loss
 from .rows import check_class_number, row_argmax, row_starts
 
@@ -36,11 +36,8 @@ class _Crossentropy(BothAtOnce):
     clipped = False
     """Whether it stands for a loss of probabilities: logits give the value that those give."""
 
+    parameter_names = ("label_smoothing",)
     from_logits: bool = field(default=False)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("label_smoothing", "clipped") if self.from_logits else ("label_smoothing",)
 
     @property
     def predictions(self) -> str:  # type: ignore[override]
@@ -52,7 +49,9 @@ class _Crossentropy(BothAtOnce):
 
     @property
     def functor(self) -> str:  # type: ignore[override]
-        return self.logits_functor if self.from_logits else self.probabilities_functor
+        if not self.from_logits:
+            return self.probabilities_functor
+        return self.logits_functor + ("Kept" if self.clipped else "")
 
     def on_logits(self) -> Loss:
         """The same loss taking what comes before the softmax or sigmoid.
@@ -98,14 +97,6 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
     axis: int = field(default=-1)
     name = "binary_crossentropy"
 
-    @property
-    def parameter_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("label_smoothing",)
-
-    @property
-    def functor(self) -> str:  # type: ignore[override]
-        return super().functor + ("Kept" if self.clipped else "")
-
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
         target = self._smoothed(t)
         if not self.from_logits:
@@ -136,7 +127,7 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
         return t * (1.0 - s) + shift
 
 
-class CategoricalCrossentropy(_Crossentropy):
+class CategoricalCrossentropy(_Crossentropy, RowLoss):
     """l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class.
 
     On probabilities, a row is divided by its sum and kept within [1e-7, 1 - 1e-7].
@@ -169,54 +160,33 @@ class CategoricalCrossentropy(_Crossentropy):
     axis: int = field(default=-1)
     name = "categorical_crossentropy"
 
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        xp = backend.xp
-        shape, dtype = y_pred.shape, y_pred.dtype
-        target = _smoothed(backend, y_true, self.label_smoothing, 1.0 / shape[-1])
-        a, p = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "p")
-        row = backend.scratch((shape[0], 1), dtype, "row")
+    def target(self, t: Tensor, classes: Any) -> Tensor:
+        s = self.label_smoothing
+        if not isinstance(s, Tensor) and not s:
+            return t
+        return t * (1.0 - s) + s / classes
+
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        if not self.from_logits:
+            p = ops.clip(y / row_sum(y), epsilon(), 1.0 - epsilon())
+            return -row_sum(t * ops.log(p))
+        z = y - row_max(y)
+        costs = ops.log(row_sum(ops.exp(z))) - z  # -log p
+        if self.clipped:
+            low, high = _kept(y.dtype)
+            costs = ops.clip(costs, -math.log(high), -math.log(low))
+        # A class that is impossible and not the target costs nothing: 0 times infinity is 0.
+        return row_sum(t * ops.where(t == 0.0, 0.0, costs))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
         if self.from_logits:
-            backend.row_max(y_pred, row)
-            xp.subtract(y_pred, row, out=a)
-            xp.exp(a, out=p)
-            backend.row_sums(p, row)
-            if gradient is not None:
-                xp.divide(p, row, out=p)
-                mass = backend.scratch((shape[0], 1), dtype, "mass")
-                backend.row_sums(target, mass)
-                xp.multiply(p, mass, out=p)
-                xp.subtract(p, target, out=gradient)
-            xp.log(row, out=row)
-            xp.subtract(row, a, out=a)  # -log p
-            if self.clipped:
-                _clip_costs(xp, a)
-            # A class that is impossible and not the target costs nothing: 0 * inf = 0.
-            zero = backend.scratch(shape, bool, "zero")
-            xp.equal(target, 0.0, out=zero)
-            xp.copyto(a, 0.0, where=zero)
-            xp.multiply(a, target, out=a)
-            backend.row_sums(a, values)
-            return
-        backend.row_sums(y_pred, row)
-        xp.divide(y_pred, row, out=p)
-        if gradient is not None:
-            # With q = y / S: dl/dy_i = (sum_j t_j [q_j inside] - t_i [q_i inside] / q_i) / S.
-            inside = backend.scratch(shape, bool, "inside")
-            xp.clip(p, epsilon(), 1.0 - epsilon(), out=a)
-            xp.equal(a, p, out=inside)
-            xp.multiply(target, inside, out=gradient)
-            mass = backend.scratch((shape[0], 1), dtype, "mass")
-            backend.row_sums(gradient, mass)
-            xp.divide(gradient, a, out=gradient)
-            xp.subtract(mass, gradient, out=gradient)
-            xp.divide(gradient, row, out=gradient)
-        xp.clip(p, epsilon(), 1.0 - epsilon(), out=a)
-        xp.log(a, out=a)
-        xp.multiply(a, target, out=a)
-        backend.row_sums(a, values)
-        xp.negative(values, out=values)
+            e = ops.exp(y - row_max(y))
+            return e * row_sum(t) / row_sum(e) - t  # softmax(y) sum t - t
+        total = row_sum(y)
+        q = y / total
+        p = ops.clip(q, epsilon(), 1.0 - epsilon())
+        inside = ops.where(p == q, t, 0.0)  # where clipping has not made p constant
+        return row_sum(inside) / total - inside / (p * total)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         super().check(y_true_shape, y_pred_shape)
@@ -349,11 +319,3 @@ def _clip_costs(xp: Any, costs: Array) -> None:
     """Make of -log p those of probabilities that are kept off 0 and 1; NaN stays."""
     low, high = _kept(costs.dtype)
     xp.clip(costs, -math.log(high), -math.log(low), out=costs)
-
-
-def _smoothed(backend: Backend, y_true: Array, smoothing: float, towards: float) -> Array:
-    if not smoothing:
-        return y_true
-    target = backend.scratch(y_true.shape, y_true.dtype, "smoothed")
-    backend.xp.multiply(y_true, 1.0 - smoothing, out=target)
-    return backend.xp.add(target, smoothing * towards, out=target)

@@ -1,4 +1,4 @@
-"""Losses of which each element costs something by itself."""
+"""Losses whose formula is stated once, with `gpunn.ops`: for an element, or for a row of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.ops.fusion.formulas import Formula, Recorder
 from gpunn.ops.fusion.in_place import Function, InPlace, function
 from gpunn.ops.gradients import gradients
+from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -19,7 +20,25 @@ from .loss import BothAtOnce
 __all__ = ["ElementLoss"]
 
 
-class ElementLoss(BothAtOnce):
+class _Stated(BothAtOnce):
+    """What both kinds have in common: the functions of arrays that are made of the formula."""
+
+    abstract = True
+    _not_watched = frozenset({"_on_arrays"})
+
+    def functions(self, dtype: str) -> tuple[Function, Function]:
+        """Of arrays: what gives costs alone, and what gives costs and slopes."""
+        found: InPlace | None = self.__dict__.get("_on_arrays")
+        if found is None or not found.is_of(self):
+            found = self.__dict__["_on_arrays"] = InPlace(self, _functions)
+        costs, both = found.of(dtype)
+        return costs, both
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "_on_arrays"}
+
+
+class ElementLoss(_Stated):
     """A loss whose rows' values are means (or sums) of what each element costs by itself.
 
     A subclass writes `cost`, in terms of `gpunn.ops`; its derivative follows. On arrays it may
@@ -38,7 +57,6 @@ class ElementLoss(BothAtOnce):
 
     abstract = True
     mean = True
-    _not_watched = frozenset({"_on_arrays"})
     refused: ClassVar[Mapping[str, str]] = {
         "slope": "write cost(y_true, y_pred), whose derivative follows, or elements(backend, "
         "y_true, y_pred, terms, slopes)"
@@ -68,10 +86,7 @@ class ElementLoss(BothAtOnce):
 
         All are (rows, n). ``terms`` and ``slopes`` are different arrays.
         """
-        found: InPlace | None = self.__dict__.get("_on_arrays")
-        if found is None or not found.is_of(self):
-            found = self.__dict__["_on_arrays"] = InPlace(self, _functions)
-        costs, both = found.of(y_pred.dtype.name)
+        costs, both = self.functions(y_pred.dtype.name)
         if slopes is None:
             costs(backend, y_true, y_pred, terms)
         else:
@@ -89,13 +104,52 @@ class ElementLoss(BothAtOnce):
             if gradient is not None:
                 backend.xp.divide(gradient, n, out=gradient)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name != "_on_arrays"}
-
 
 def _mean_cost(loss: ElementLoss, y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`Loss.call` of a loss of a user's that states `cost`."""
     return (ops.mean if loss.mean else ops.sum)(loss.cost(y_true, y_pred), -1)
+
+
+class RowLoss(_Stated):
+    """A loss whose formula takes sums over its row, or the largest number in it."""
+
+    abstract = True
+
+    def target(self, t: Tensor, classes: Any) -> Tensor:
+        """What `cost` and `slope` get as targets: smoothed, maybe. A row has ``classes``."""
+        return t
+
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        """What each row costs; (rows, n) -> (rows, 1)."""
+        raise NotImplementedError
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        """The derivative of `cost` by the prediction; (rows, n) -> (rows, n)."""
+        raise NotImplementedError
+
+    def forward_backward(
+        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
+    ) -> None:
+        costs, both = self.functions(y_pred.dtype.name)
+        if gradient is None:
+            costs(backend, y_true, y_pred, y_pred.shape[-1], values)
+        else:
+            both(backend, y_true, y_pred, y_pred.shape[-1], values, gradient)
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """(rows, n) -> (rows, 1)."""
+    return ops.sum(x, -1, keepdims=True)
+
+
+def row_max(x: Tensor) -> Tensor:
+    """(rows, n) -> (rows, 1)."""
+    return largest(x, -1)
+
+
+def one_for_zero(x: Tensor) -> Tensor:
+    """1 where x is 0, to be divided by."""
+    return x + ops.cast(x == 0.0, x.dtype)
 
 
 def recorded(
@@ -104,29 +158,50 @@ def recorded(
     read_by: Callable[[Any, Recorder], Any] = lambda loss, recorder: loss,
     names: Mapping[int, str] = MappingProxyType({}),
     outputs: tuple[str, ...] = ("cost", "slope"),
+    smoothed: bool = True,
 ) -> Formula:
-    """What an element costs, "cost", and its derivative, "slope", of "t" and "y".
+    """What an element (or a row) costs, "cost", and its derivative, "slope", of "t" and "y".
 
     Args:
         dtype, read_by: as for `gpunn.activations.on_arrays.recorded`.
         names: see `Recorder.record`.
         outputs: which of the two.
+        smoothed: whether it is of targets as they come, if those of a `RowLoss` are smoothed.
 
     Raises:
-        TypeError: if they do more than work on single numbers.
+        TypeError: if they do more than work on single numbers (or on rows).
     """
-    recorder = Recorder(dtype)
+    cls, of_rows = type(loss), isinstance(loss, RowLoss)
+    recorder = Recorder(dtype, of_rows)
     part, t, y = read_by(loss, recorder), recorder.array("t"), recorder.array("y")
 
     def both() -> dict[str, Tensor]:
-        return {name: getattr(type(loss), name)(part, t, y) for name in outputs}
+        target = t
+        if of_rows and smoothed:
+            target = cls.target(part, t, recorder.number("classes"))
+        return {name: getattr(cls, name)(part, target, y) for name in outputs}
 
     return recorder.record(both, lambda found: found, names=names)
 
 
+def recorded_target(
+    loss: RowLoss,
+    dtype: str,
+    read_by: Callable[[Any, Recorder], Any],
+    names: Mapping[int, str],
+) -> dict[str, Formula]:
+    """What a `RowLoss` makes of targets, as "target" of "t" and "classes"; none if nothing."""
+    recorder = Recorder(dtype)
+    part, t = read_by(loss, recorder), recorder.array("t")
+    classes = recorder.array("classes")
+    formula = recorder.record(type(loss).target, lambda x: {"": x}, part, t, classes, names=names)
+    return {"target": formula} if formula.outputs[""].operands else {}
+
+
 def _functions(loss: Any, dtype: str) -> tuple[Function, Function]:
+    given = ["t", "y", "classes"] if isinstance(loss, RowLoss) else ["t", "y"]
     costs = recorded(loss, dtype, outputs=("cost",))
     return (
-        function(costs, ["t", "y"], {"cost": "terms"}),
-        function(recorded(loss, dtype), ["t", "y"], {"cost": "terms", "slope": "slopes"}),
+        function(costs, given, {"cost": "costs"}),
+        function(recorded(loss, dtype), given, {"cost": "costs", "slope": "slopes"}),
     )

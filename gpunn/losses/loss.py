@@ -52,7 +52,7 @@ class Loss(Formula):
         dtype: of the result; by default that of ``y_pred``.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/losses.cuh``.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_losses.cuh``.
         sparse: True if ``y_true`` holds a class number a row, not a row of targets.
         fuses: name of the activation whose input this loss rather takes than its
             output (``"Softmax"`` for categorical cross-entropy).

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .elements import ElementLoss
-from .loss import BothAtOnce
+from .elements import ElementLoss, RowLoss, row_max, row_sum
 
 
 class _Margin(ElementLoss):
@@ -87,7 +85,7 @@ class PerceptronCriterion(_Margin):
         return ops.where(s * y <= 0.0, -s, 0.0)
 
 
-class CategoricalHinge(BothAtOnce):
+class CategoricalHinge(RowLoss):
     """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
 
     Where it is above 0, dl/dy_i = -t_i, and 1 - t_i more at the largest of the others
@@ -102,35 +100,22 @@ class CategoricalHinge(BothAtOnce):
 
     name = "categorical_hinge"
 
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        xp = backend.xp
-        shape, dtype = y_pred.shape, y_pred.dtype
-        other, others = backend.scratch(shape, dtype, "other"), backend.scratch(shape, dtype, "a")
-        largest = backend.scratch((shape[0], 1), dtype, "largest")
-        row = backend.scratch((shape[0], 1), dtype, "row")
-        zero = backend.scratch(shape, bool, "zero")
-        xp.subtract(1.0, y_true, out=other)
-        xp.equal(other, 0.0, out=zero)
-        xp.multiply(other, y_pred, out=others)
-        xp.copyto(others, 0.0, where=zero)  # infinity times 0 is 0 here
-        backend.row_max(others, largest)
-        if gradient is not None:
-            share = backend.scratch(shape, dtype, "share")
-            xp.equal(others, largest, out=share)
-        xp.equal(y_true, 0.0, out=zero)
-        xp.multiply(y_true, y_pred, out=others)
-        xp.copyto(others, 0.0, where=zero)
-        backend.row_sums(others, row)
-        xp.subtract(largest, row, out=row)
-        xp.add(row, 1.0, out=row)
-        xp.maximum(row, 0.0, out=row)
-        xp.copyto(values, row[:, 0])
-        if gradient is not None:
-            backend.row_sums(share, largest)
-            xp.divide(share, largest, out=share)
-            xp.multiply(share, other, out=share)
-            xp.subtract(share, y_true, out=gradient)
-            xp.sign(row, out=row)
-            xp.multiply(gradient, row, out=gradient)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.maximum(self._missing(t, y), 0.0)
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        others = self._others(t, y)
+        hits = ops.cast(others == row_max(others), y.dtype)
+        share = hits / row_sum(hits) * (1.0 - t)
+        return (share - t) * ops.sign(ops.maximum(self._missing(t, y), 0.0))
+
+    def _missing(self, t: Tensor, y: Tensor) -> Tensor:
+        return row_max(self._others(t, y)) - row_sum(_product(t, y)) + 1.0
+
+    def _others(self, t: Tensor, y: Tensor) -> Tensor:
+        return _product(1.0 - t, y)
+
+
+def _product(a: Tensor, y: Tensor) -> Tensor:
+    """a y; 0 times infinity is 0."""
+    return a * ops.where(ops.logical_and(a == 0.0, y == y), 0.0, y)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .elements import ElementLoss
-from .loss import BothAtOnce
+from .elements import ElementLoss, RowLoss, one_for_zero, row_max, row_sum
 
 
 class MeanSquaredError(ElementLoss):
@@ -55,7 +53,7 @@ class HalfSquaredError(ElementLoss):
         return y - t
 
 
-class EuclideanDistance(BothAtOnce):
+class EuclideanDistance(RowLoss):
     """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
 
     Differences are divided by the largest before they are squared, so that nothing
@@ -69,23 +67,13 @@ class EuclideanDistance(BothAtOnce):
 
     name = "euclidean_distance"
 
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        xp = backend.xp
-        shape, dtype = y_pred.shape, y_pred.dtype
-        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
-        row = backend.scratch((shape[0], 1), dtype, "row")
-        xp.subtract(y_pred, y_true, out=a)
-        unit = _scaled(backend, a, b)
-        xp.multiply(a, a, out=b)
-        backend.row_sums(b, row)
-        xp.sqrt(row[:, 0], out=values)
-        xp.multiply(values, unit[:, 0], out=values)
-        if gradient is not None:
-            xp.maximum(row, 1.0, out=row)  # it is, unless all are 0
-            xp.sqrt(row, out=row)
-            xp.divide(a, row, out=gradient)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        unit, part = _in_units(y - t)
+        return ops.sqrt(row_sum(ops.square(part))) * unit
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        _, part = _in_units(y - t)
+        return part / _length(part)
 
 
 class MeanAbsoluteError(ElementLoss):
@@ -203,7 +191,7 @@ class LogCosh(ElementLoss):
         return ops.tanh(y - t)
 
 
-class CosineSimilarity(BothAtOnce):
+class CosineSimilarity(RowLoss):
     """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
 
     With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
@@ -221,51 +209,27 @@ class CosineSimilarity(BothAtOnce):
     axis: int = field(default=-1)
     name = "cosine_similarity"
 
-    def forward_backward(
-        self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
-    ) -> None:
-        xp = backend.xp
-        shape, dtype = y_pred.shape, y_pred.dtype
-        a, b = backend.scratch(shape, dtype, "a"), backend.scratch(shape, dtype, "b")
-        lengths = backend.scratch((shape[0], 1), dtype, "lengths")
-        targets = backend.scratch((shape[0], 1), dtype, "lengths of targets")
-        row = backend.scratch((shape[0], 1), dtype, "row")
-        nothing = backend.scratch((shape[0], 1), bool, "nothing")
-        xp.copyto(a, y_pred)
-        unit = _scaled(backend, a, b)
-        xp.multiply(a, a, out=b)
-        backend.row_sums(b, lengths)
-        xp.multiply(y_true, y_true, out=b)
-        backend.row_sums(b, targets)
-        xp.equal(targets, 0.0, out=nothing)
-        xp.add(targets, nothing, out=targets)
-        xp.sqrt(targets, out=targets)
-        xp.not_equal(lengths, 0.0, out=nothing)  # whether there is something
-        xp.maximum(lengths, 1.0, out=lengths)  # they are, unless y is 0
-        xp.sqrt(lengths, out=lengths)
-        xp.multiply(a, y_true, out=b)
-        backend.row_sums(b, row)
-        xp.divide(row, lengths, out=row)
-        xp.divide(row, targets, out=row)
-        xp.negative(row[:, 0], out=values)
-        if gradient is not None:
-            xp.divide(a, lengths, out=a)  # u
-            xp.multiply(a, row, out=a)
-            xp.divide(y_true, targets, out=gradient)  # v
-            xp.subtract(a, gradient, out=gradient)
-            xp.multiply(lengths, unit, out=lengths)
-            xp.divide(nothing, lengths, out=lengths)
-            xp.multiply(gradient, lengths, out=gradient)
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        _, part = _in_units(y)
+        return -(row_sum(part * t) / _length(part) / self._of_targets(t))
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        unit, part = _in_units(y)
+        length, target = _length(part), self._of_targets(t)
+        along = row_sum(part * t) / length / target  # u . v
+        something = ops.cast(row_sum(ops.square(part)) != 0.0, y.dtype)
+        return (part / length * along - t / target) * (something / (length * unit))
+
+    def _of_targets(self, t: Tensor) -> Tensor:
+        return ops.sqrt(one_for_zero(row_sum(ops.square(t))))
 
 
-def _scaled(backend: Backend, x: Array, sizes: Array) -> Array:
-    """Divide each row of x (rows, n) by its largest size; these (rows, 1), 1 in place of 0."""
-    xp = backend.xp
-    unit = backend.scratch((len(x), 1), x.dtype, "unit")
-    zero = backend.scratch((len(x), 1), bool, "zero")
-    xp.abs(x, out=sizes)
-    backend.row_max(sizes, unit)
-    xp.equal(unit, 0.0, out=zero)
-    xp.add(unit, zero, out=unit)
-    xp.divide(x, unit, out=x)
-    return unit
+def _in_units(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest size in each row, 1 in place of 0, and the row divided by it."""
+    unit = one_for_zero(row_max(ops.abs(x)))
+    return unit, x / unit
+
+
+def _length(part: Tensor) -> Tensor:
+    """The length of what is divided so: at least 1, unless all is 0."""
+    return ops.sqrt(ops.maximum(row_sum(ops.square(part)), 1.0))

@@ -144,10 +144,9 @@ def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _unsigned(_extreme(_min, convert(x), axis, keepdims))
 
 
-def _below_0(x: Tensor, axis: Axis) -> Tensor:
-    """x less its largest number along these axes, so that exp of it does not overflow. That number
-    is a constant to derivatives."""
-    return x - stop_gradient(_extreme(_max, x, axis, keepdims=True))
+def largest(x: Tensor, axis: Axis) -> Tensor:
+    """`max`, with the axes kept and of a zero with its sign, as a constant to derivatives."""
+    return stop_gradient(_extreme(_max, x, axis, keepdims=True))
 
 
 amax, amin = operation(max_, "amax"), operation(min_, "amin")
@@ -256,7 +255,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return x
     if not math.prod(x.shape[a] for a in axes):
         return log(sum_(x, axes, keepdims))
-    top = stop_gradient(_extreme(_max, x, axes, keepdims=True))
+    top = largest(x, axes)
     top = where(isfinite(top), top, 0.0)
     found = log(sum_(exp(x - top), axes, keepdims=True)) + top
     return found if keepdims else squeeze(found, axes)
@@ -269,7 +268,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     x = convert(x, floating(x.dtype))
     if not x.size:
         return x
-    grown = exp(_below_0(x, axis))
+    grown = exp(x - largest(x, axis))
     return grown / sum_(grown, axis, keepdims=True)
 
 
@@ -280,7 +279,7 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     x = convert(x, floating(x.dtype))
     if not x.size:
         return x
-    x = _below_0(x, axis)  # at once: beside a large number the logarithm would be lost
+    x = x - largest(x, axis)  # at once: beside a large number the logarithm would be lost
     return x - log(sum_(exp(x), axis, keepdims=True))
 
 

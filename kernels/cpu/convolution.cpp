@@ -1,6 +1,6 @@
 // Convolution of images, (samples, height, width, channels): products of the patches of x under
 // the windows, which are read where they lie.
-#include "../formulas/activations.cuh"
+#include "../formulas/generated_activations.cuh"
 #include "formulas.hpp"
 #include "gathered.hpp"
 #include "operation.hpp"

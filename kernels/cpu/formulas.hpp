@@ -2,9 +2,6 @@
 // `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.
 #pragma once
 
-#define EACH_ROW_ACTIVATION(X) \
-    X(Softmax) X(LogSoftmax)
-
 #define EACH_COMBINATION(X) \
     X(Product) X(Quotient) X(Larger) X(Smaller) X(Kept) X(Same)
 
@@ -16,12 +13,20 @@
     X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(Relu) X(LeakyRelu) \
     X(BoundedRelu) X(Elu) X(EluOf) X(Celu) X(Selu) X(Exponential) X(Softplus)
 
+#define EACH_ROW_ACTIVATION(X) \
+    X(Softmax) X(LogSoftmax)
+
 #define EACH_LOSS(X) \
-    X(BinaryCrossentropy) X(SigmoidCrossentropy) X(SigmoidCrossentropyKept) X(KLDivergence) \
-    X(Poisson) X(Hinge) X(SquaredHinge) X(PerceptronCriterion) X(MeanSquaredError) \
-    X(HalfSquaredError) X(MeanAbsoluteError) X(MeanAbsolutePercentageError) \
-    X(MeanSquaredLogarithmicError) X(Huber) X(LogCosh) X(CategoricalCrossentropy) \
-    X(SoftmaxCrossentropy) X(EuclideanDistance) X(CosineSimilarity) X(CategoricalHinge)
+    X(BinaryCrossentropy) X(SigmoidCrossentropy) X(SigmoidCrossentropyKept) \
+    X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(SoftmaxCrossentropyKept) \
+    X(KLDivergence) X(Poisson) X(Hinge) X(SquaredHinge) X(PerceptronCriterion) \
+    X(CategoricalHinge) X(MeanSquaredError) X(HalfSquaredError) X(EuclideanDistance) \
+    X(MeanAbsoluteError) X(MeanAbsolutePercentageError) X(MeanSquaredLogarithmicError) \
+    X(Huber) X(LogCosh) X(CosineSimilarity)
+
+#define EACH_SCHEDULE(X) \
+    X(CosineDecay) X(ConstantValue) X(ExponentialDecay) X(InverseTimeDecay) X(PolynomialDecay) \
+    X(PiecewiseConstantDecay) X(CosineDecayRestarts) X(OneCycle)
 
 #define EACH_OPTIMIZER(X) \
     X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Lamb) X(Lion) X(RMSprop) \
@@ -33,7 +38,3 @@
 
 #define EACH_BINS(X) \
     X(Levels) X(Confusion)
-
-#define EACH_SCHEDULE(X) \
-    X(ConstantValue) X(PiecewiseConstantDecay) X(ExponentialDecay) X(InverseTimeDecay) \
-    X(PolynomialDecay) X(CosineDecay) X(CosineDecayRestarts) X(OneCycle)

@@ -1,6 +1,6 @@
 // The end of the forward pass and the beginning of the backward pass: each row's loss, its
 // gradient and whether the answer is right; then the sums over the rows.
-#include "../formulas/losses.cuh"
+#include "../formulas/generated_losses.cuh"
 #include "formulas.hpp"
 #include "operation.hpp"
 #include "rows.hpp"
@@ -32,10 +32,10 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
         return t;
     };
 
-    Chunk<T> maximum = all(T(0)), total = maximum, mass = maximum, whole = maximum;
+    Chunk<T> maximum = all(T(0)), total = maximum, whole = maximum, mass = maximum;
     const T share = T(1) / T(classes);
     auto row = [&](int l) {
-        return Row<T>{T(classes), share, maximum[l], total[l], mass[l], whole[l]};
+        return Row<T>{T(classes), share, maximum[l], total[l], whole[l], mass[l]};
     };
     // Of each row the sum of term(t, y, row).
     auto sum_over = [&](auto term) {
@@ -63,26 +63,28 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
         return Rows::largest(most);
     };
 
+    typedef Formula<T> F;
     typedef const Row<T>& R;
-    if constexpr (Formula<T>::whole_row) {
-        maximum = largest_over([](T, T y) { return y; });
-        total = sum_over([&](T, T y, R row) { return loss.term(y, row.maximum); });
-    }
-    if constexpr (Formula<T>::compares) {
-        maximum = largest_over([&](T t, T y) { return loss.score(t, y); });
-        total = sum_over([&](T t, T y, R row) { return loss.term(t, y, row); });
-        whole = sum_over([&](T t, T y, R) { return loss.weight(t, y); });
-    }
-    if constexpr (Formula<T>::whole_row || Formula<T>::compares)
-        mass = sum_over([&](T t, T y, R row) { return loss.mass(t, y, row); });
+    if constexpr (F::whole_row) maximum = largest_over([](T, T y) { return y; });
+    if constexpr (F::compares) maximum = largest_over([&](T t, T y) { return loss.score(t, y); });
+    if constexpr (F::sums > 0) total = sum_over([&](T t, T y, R row) { return loss.term(t, y, row); });
+    if constexpr (F::sums > 1)
+        whole = sum_over([&](T t, T y, R row) { return loss.weight(t, y, row); });
+    if constexpr (F::has_mass) mass = sum_over([&](T t, T y, R row) { return loss.mass(t, y, row); });
     typename Rows::Output slopes = rows.output(gradient);
     Chunk<T> values = all(T(0));
+    if constexpr (F::of_row) {
+        EACH_LANE
+        for (int l = 0; l < LANES; ++l) values[l] = loss.whole(row(l));
+    }
     rows.each([&](int64 k) {
         const Chunk<T> y = predictions(k), t = target(k);
-        EACH_LANE
-        for (int l = 0; l < LANES; ++l) {
-            const T value = loss.value(t[l], y[l], row(l));
-            values[l] += rows.inside(k, l) ? value : T(0);
+        if constexpr (!F::of_row) {
+            EACH_LANE
+            for (int l = 0; l < LANES; ++l) {
+                const T value = loss.value(t[l], y[l], row(l));
+                values[l] += rows.inside(k, l) ? value : T(0);
+            }
         }
         if (!gradient) return;
         Chunk<T> slope;
@@ -92,7 +94,7 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
         slopes(k, slope);
     });
     if (gradient) rows.finish(slopes, gradient);
-    values = Rows::sums(values);
+    if constexpr (!F::of_row) values = Rows::sums(values);
     EACH_LANE
     for (int l = 0; l < LANES; ++l) values[l] *= weight[l];
     rows.to_rows(values, row_losses);

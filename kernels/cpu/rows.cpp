@@ -1,5 +1,5 @@
 // Activations of whole rows, and their gradients.
-#include "../formulas/activations.cuh"
+#include "../formulas/generated_activations.cuh"
 #include "formulas.hpp"
 #include "operation.hpp"
 #include "rows.hpp"

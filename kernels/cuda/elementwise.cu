@@ -1,5 +1,5 @@
 // Element-wise passes over arrays of any size.
-#include "../formulas/activations.cuh"
+#include "../formulas/generated_activations.cuh"
 #include "../formulas/combinations.cuh"
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"

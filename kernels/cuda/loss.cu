@@ -1,6 +1,6 @@
 // The end of the forward pass and the beginning of the backward pass: each row's loss, its gradient
 // and whether the answer is right, by one warp a row; then the sums over the rows.
-#include "../formulas/losses.cuh"
+#include "../formulas/generated_losses.cuh"
 #include "threads.cuh"
 
 // gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
@@ -31,32 +31,31 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
                 if (lane == 0) row_matches[r] = answer.place == truth;
             }
         }
-        if constexpr (Loss<T>::whole_row) {
-            for (int64 c = lane; c < classes; c += WARP) row.sum += loss.term(y[c], row.maximum);
-            row.sum = warp_sum(row.sum);
-            for (int64 c = lane; c < classes; c += WARP)
-                row.mass += loss.mass(target(c), y[c], row);
-            row.mass = warp_sum(row.mass);
-        }
         if constexpr (Loss<T>::compares) {
             auto score = [&](int64 c) { return loss.score(target(c), y[c]); };
             row.maximum = largest_of(classes, lane, score).value;
+        }
+        if constexpr (Loss<T>::sums > 0) {
+            T sum = T(0), weight = T(0);
             for (int64 c = lane; c < classes; c += WARP) {
-                row.sum += loss.term(target(c), y[c], row);
-                row.weight += loss.weight(target(c), y[c]);
+                sum += loss.term(target(c), y[c], row);
+                if constexpr (Loss<T>::sums > 1) weight += loss.weight(target(c), y[c], row);
             }
-            row.sum = warp_sum(row.sum);
-            row.weight = warp_sum(row.weight);
-            for (int64 c = lane; c < classes; c += WARP)
-                row.mass += loss.mass(target(c), y[c], row);
-            row.mass = warp_sum(row.mass);
+            row.sum = warp_sum(sum);
+            if constexpr (Loss<T>::sums > 1) row.weight = warp_sum(weight);
+        }
+        if constexpr (Loss<T>::has_mass) {
+            T mass = T(0);
+            for (int64 c = lane; c < classes; c += WARP) mass += loss.mass(target(c), y[c], row);
+            row.mass = warp_sum(mass);
         }
         T value = T(0);
         for (int64 c = lane; c < classes; c += WARP) {
-            value += loss.value(target(c), y[c], row);
+            if constexpr (!Loss<T>::of_row) value += loss.value(target(c), y[c], row);
             if (gradient) gradient[r * classes + c] = factor * loss.slope(target(c), y[c], row);
         }
-        value = warp_sum(value);
+        if constexpr (Loss<T>::of_row) value = loss.whole(row);
+        else value = warp_sum(value);
         if (lane == 0) row_losses[r] = weight * value;
     }
 }

@@ -1,5 +1,5 @@
 // Sums along the columns or the rows of a (rows, features) array, in a fixed order.
-#include "../formulas/activations.cuh"
+#include "../formulas/generated_activations.cuh"
 #include "threads.cuh"
 
 constexpr int COLUMN_TILE = 32;  // columns a block looks after: neighbouring lanes read neighbours

@@ -283,3 +283,21 @@ template <typename T> struct Softplus : Activation {
     }
     HD T gradient(T y, T dy) const { return dy * -elements::expm1(-y); }
 };
+
+// f(x)_i = exp(x_i) / sum_j exp(x_j), along the last axis. Saves y.
+template <typename T> struct Softmax : RowActivation {
+    HD explicit Softmax(const double*) {}
+    HD T term(T x, T maximum) const { return elements::exp(x - maximum); }
+    HD T forward(T x, T maximum, T sum) const { return elements::exp(x - maximum) / sum; }
+    HD T gradient_term(T y, T dy) const { return y * dy; }
+    HD T gradient(T y, T dy, T sum) const { return y * (dy - sum); }
+};
+
+// f(x)_i = x_i - log(sum_j exp(x_j)), along the last axis: the logarithm of softmax. Saves y.
+template <typename T> struct LogSoftmax : RowActivation {
+    HD explicit LogSoftmax(const double*) {}
+    HD T term(T x, T maximum) const { return elements::exp(x - maximum); }
+    HD T forward(T x, T maximum, T sum) const { return x - maximum - elements::log(sum); }
+    HD T gradient_term(T, T dy) const { return dy; }
+    HD T gradient(T y, T dy, T sum) const { return dy - elements::exp(y) * sum; }
+};

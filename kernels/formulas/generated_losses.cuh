@@ -1,4 +1,4 @@
-// Losses: what an element costs of its target t and prediction y, and its slope.
+// Losses: what is added up over a row, of a target t and a prediction y, and its slope.
 // Written by `make formulas` from `cost` and `slope` in gpunn/losses; do not edit.
 #pragma once
 #include "elements.cuh"
@@ -68,6 +68,98 @@ template <typename T> struct SigmoidCrossentropyKept : Loss {
     }
 };
 
+// l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class.
+template <typename T> struct CategoricalCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
+    T one_minus_label_smoothing, label_smoothing;
+    HD explicit CategoricalCrossentropy(const double* p)
+        : one_minus_label_smoothing(T(1 - p[LABEL_SMOOTHING])),
+            label_smoothing(T(p[LABEL_SMOOTHING])) {}
+    static constexpr int sums = 1;
+    static constexpr bool has_mass = true;
+    HD T target(T t, T classes) const {
+        return t * one_minus_label_smoothing + label_smoothing / classes;
+    }
+    HD T term(T, T y, const Row<T>&) const { return y; }
+    HD T mass(T t, T y, const Row<T>& row) const {
+        const T q = y / row.sum;
+        const T p = elements::clip(q, T(1e-07), T(0.9999999));
+        return p == q ? t : T(0);
+    }
+    HD T value(T t, T y, const Row<T>& row) const {
+        const T q = y / row.sum;
+        const T p = elements::clip(q, T(1e-07), T(0.9999999));
+        return -(t * elements::log(p));
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T q = y / row.sum;
+        const T p = elements::clip(q, T(1e-07), T(0.9999999));
+        const T inside = p == q ? t : T(0);
+        return row.mass / row.sum - inside / (p * row.sum);
+    }
+};
+
+// l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class. With
+// from_logits.
+template <typename T> struct SoftmaxCrossentropy : Loss {
+    enum { LABEL_SMOOTHING };
+    T one_minus_label_smoothing, label_smoothing;
+    HD explicit SoftmaxCrossentropy(const double* p)
+        : one_minus_label_smoothing(T(1 - p[LABEL_SMOOTHING])),
+            label_smoothing(T(p[LABEL_SMOOTHING])) {}
+    static constexpr bool whole_row = true;
+    static constexpr int sums = 2;
+    HD T target(T t, T classes) const {
+        return t * one_minus_label_smoothing + label_smoothing / classes;
+    }
+    HD T term(T, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        return elements::exp(z);
+    }
+    HD T weight(T t, T, const Row<T>&) const { return t; }
+    HD T value(T t, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        const T costs = elements::log(row.sum) - z;
+        return t * (t == T(0) ? T(0) : costs);
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        const T e = elements::exp(z);
+        return e * row.weight / row.sum - t;
+    }
+};
+
+// l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class. With from_logits
+// and clipped.
+template <typename T> struct SoftmaxCrossentropyKept : Loss {
+    enum { LABEL_SMOOTHING };
+    T one_minus_label_smoothing, label_smoothing;
+    HD explicit SoftmaxCrossentropyKept(const double* p)
+        : one_minus_label_smoothing(T(1 - p[LABEL_SMOOTHING])),
+            label_smoothing(T(p[LABEL_SMOOTHING])) {}
+    static constexpr bool whole_row = true;
+    static constexpr int sums = 2;
+    HD T target(T t, T classes) const {
+        return t * one_minus_label_smoothing + label_smoothing / classes;
+    }
+    HD T term(T, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        return elements::exp(z);
+    }
+    HD T weight(T t, T, const Row<T>&) const { return t; }
+    HD T value(T t, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        const T costs = elements::clip(elements::log(row.sum) - z, T(sizeof(T) == 4 ?
+            1.1920930376163597e-07 : 1.0000000494736474e-07), T(16.11809565095832));
+        return t * (t == T(0) ? T(0) : costs);
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T z = y - row.maximum;
+        const T e = elements::exp(z);
+        return e * row.weight / row.sum - t;
+    }
+};
+
 // l = sum_j t_j log(t_j / p_j) over the last axis: how far p is from the true t.
 template <typename T> struct KLDivergence : Loss {
     HD explicit KLDivergence(const double*) {}
@@ -129,6 +221,35 @@ template <typename T> struct PerceptronCriterion : Loss {
     }
 };
 
+// l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
+template <typename T> struct CategoricalHinge : Loss {
+    HD explicit CategoricalHinge(const double*) {}
+    static constexpr bool compares = true;
+    static constexpr int sums = 2;
+    static constexpr bool of_row = true;
+    HD T score(T t, T y) const {
+        const T a = T(1) - t;
+        return a * (a == T(0) && y == y ? T(0) : y);
+    }
+    HD T term(T t, T y, const Row<T>&) const { return t * (t == T(0) && y == y ? T(0) : y); }
+    HD T weight(T t, T y, const Row<T>& row) const {
+        const T a = T(1) - t;
+        const T others = a * (a == T(0) && y == y ? T(0) : y);
+        return T(others == row.maximum);
+    }
+    HD T whole(const Row<T>& row) const {
+        return elements::at_least(row.maximum - row.sum + T(1), T(0));
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T a = T(1) - t;
+        const T others = a * (a == T(0) && y == y ? T(0) : y);
+        const T hits = T(others == row.maximum);
+        const T share = hits / row.weight * a;
+        const T cost = elements::at_least(row.maximum - row.sum + T(1), T(0));
+        return (share - t) * elements::sign(cost);
+    }
+};
+
 // l = mean_j (y_j - t_j)^2 over the last axis; dl/dy = 2 (y - t) / n.
 template <typename T> struct MeanSquaredError : Loss {
     HD explicit MeanSquaredError(const double*) {}
@@ -141,6 +262,34 @@ template <typename T> struct HalfSquaredError : Loss {
     HD explicit HalfSquaredError(const double*) {}
     HD T value(T t, T y, const Row<T>&) const { return T(0.5) * elements::square(y - t); }
     HD T slope(T t, T y, const Row<T>&) const { return y - t; }
+};
+
+// l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
+template <typename T> struct EuclideanDistance : Loss {
+    HD explicit EuclideanDistance(const double*) {}
+    static constexpr bool compares = true;
+    static constexpr int sums = 1;
+    static constexpr bool of_row = true;
+    HD T score(T t, T y) const {
+        const T x = y - t;
+        return elements::abs(x);
+    }
+    HD T term(T t, T y, const Row<T>& row) const {
+        const T x = y - t;
+        const T unit = row.maximum + T(row.maximum == T(0));
+        const T part = x / unit;
+        return elements::square(part);
+    }
+    HD T whole(const Row<T>& row) const {
+        const T unit = row.maximum + T(row.maximum == T(0));
+        return elements::sqrt(row.sum) * unit;
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T x = y - t;
+        const T unit = row.maximum + T(row.maximum == T(0));
+        const T part = x / unit;
+        return part / elements::sqrt(elements::at_least(row.sum, T(1)));
+    }
 };
 
 // l = mean_j |y_j - t_j|; dl/dy = sign(y - t) / n, 0 where y = t.
@@ -201,4 +350,40 @@ template <typename T> struct LogCosh : Loss {
         return (size + elements::log1p(T(0.5) * elements::expm1(T(-2) * size))) * row.share;
     }
     HD T slope(T t, T y, const Row<T>& row) const { return elements::tanh(y - t) * row.share; }
+};
+
+// l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
+template <typename T> struct CosineSimilarity : Loss {
+    HD explicit CosineSimilarity(const double*) {}
+    static constexpr bool compares = true;
+    static constexpr int sums = 2;
+    static constexpr bool has_mass = true;
+    static constexpr bool of_row = true;
+    HD T score(T, T y) const { return elements::abs(y); }
+    HD T term(T t, T y, const Row<T>& row) const {
+        const T unit = row.maximum + T(row.maximum == T(0));
+        const T part = y / unit;
+        return part * t;
+    }
+    HD T weight(T, T y, const Row<T>& row) const {
+        const T unit = row.maximum + T(row.maximum == T(0));
+        const T part = y / unit;
+        return elements::square(part);
+    }
+    HD T mass(T t, T, const Row<T>&) const { return elements::square(t); }
+    HD T whole(const Row<T>& row) const {
+        const T length = elements::sqrt(elements::at_least(row.weight, T(1)));
+        const T target = elements::sqrt(row.mass + T(row.mass == T(0)));
+        const T along = row.sum / length / target;
+        return -along;
+    }
+    HD T slope(T t, T y, const Row<T>& row) const {
+        const T unit = row.maximum + T(row.maximum == T(0));
+        const T part = y / unit;
+        const T length = elements::sqrt(elements::at_least(row.weight, T(1)));
+        const T target = elements::sqrt(row.mass + T(row.mass == T(0)));
+        const T along = row.sum / length / target;
+        const T something = T(row.weight != T(0));
+        return (part / length * along - t / target) * (something / (length * unit));
+    }
 };

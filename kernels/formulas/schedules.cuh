@@ -1,22 +1,12 @@
-// Schedules: a rate from the number of batches trained on so far, in double precision. The formulas are
-// those of gpunn/optimizers/schedules. An enumeration names the parameters, as `parameter_names`
-// does there.
+// Schedules that go through a table, or begin anew again and again: a rate from the number of
+// batches trained on so far, in double precision. Those with one formula are in
+// generated_schedules.cuh.
 #pragma once
-#include "math.cuh"
+#include "generated_schedules.cuh"
 
 HD double half_cosine(double done) {
     return 0.5 * (1.0 + math::cos(3.14159265358979323846 * done));
 }
-
-HD double periods(double step, double decay_steps, bool staircase) {
-    const double p = step / decay_steps;
-    return staircase ? math::floor(p) : p;
-}
-
-struct ConstantValue : Schedule {
-    enum { VALUE };
-    HD static double value(const double* p, double) { return p[VALUE]; }
-};
 
 struct PiecewiseConstantDecay : Schedule {
     enum { BOUNDARY_COUNT, BOUNDARIES, VALUES };
@@ -27,47 +17,6 @@ struct PiecewiseConstantDecay : Schedule {
         int64 passed = 0;
         while (passed < n && step > boundaries[passed]) ++passed;
         return values[passed];
-    }
-};
-
-struct ExponentialDecay : Schedule {
-    enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
-    HD static double value(const double* p, double step) {
-        const double passed = periods(step, p[DECAY_STEPS], p[STAIRCASE] != 0);
-        return p[INITIAL_LEARNING_RATE] * math::pow(p[DECAY_RATE], passed);
-    }
-};
-
-struct InverseTimeDecay : Schedule {
-    enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
-    HD static double value(const double* p, double step) {
-        const double passed = periods(step, p[DECAY_STEPS], p[STAIRCASE] != 0);
-        return p[INITIAL_LEARNING_RATE] / (1.0 + p[DECAY_RATE] * passed);
-    }
-};
-
-struct PolynomialDecay : Schedule {
-    enum { INITIAL_LEARNING_RATE, END_LEARNING_RATE, DECAY_STEPS, POWER, CYCLE };
-    HD static double value(const double* p, double step) {
-        double steps = p[DECAY_STEPS];
-        if (p[CYCLE] != 0) {
-            const double begun = math::ceil(step / steps);
-            steps *= begun > 1.0 ? begun : 1.0;
-        }
-        const double left = 1.0 - (step < steps ? step : steps) / steps;
-        const double falls = p[INITIAL_LEARNING_RATE] - p[END_LEARNING_RATE];
-        return falls * math::pow(left, p[POWER]) + p[END_LEARNING_RATE];
-    }
-};
-
-struct CosineDecay : Schedule {
-    enum { INITIAL_LEARNING_RATE, TOP_RATE, RISE_STEPS, DECAY_STEPS, ALPHA };
-    HD static double value(const double* p, double step) {
-        const double first = p[INITIAL_LEARNING_RATE], top = p[TOP_RATE];
-        if (step < p[RISE_STEPS]) return first + (top - first) * (step / p[RISE_STEPS]);
-        const double since = step - p[RISE_STEPS];
-        const double done = (since < p[DECAY_STEPS] ? since : p[DECAY_STEPS]) / p[DECAY_STEPS];
-        return top * ((1.0 - p[ALPHA]) * half_cosine(done) + p[ALPHA]);
     }
 };
 

@@ -63,9 +63,9 @@ template <typename T> struct Placed {
 template <typename T> struct Row {
     T classes, share;  // share: 1 / classes
     T maximum;  // largest prediction; where a loss compares, largest score()
-    T sum;      // sum over the row of term()
-    T mass;     // sum over the row of mass()
-    T weight;   // sum over the row of weight(), where a loss compares
+    T sum;      // of term(), with the first sums
+    T weight;   // of weight(), with the first sums
+    T mass;     // of mass(), which knows the others
 };
 
 // Kinds of formulas. A struct `Name : Kind` in a header here is what the Python side finds under
@@ -73,8 +73,11 @@ template <typename T> struct Row {
 struct Activation {};     // one element at a time
 struct RowActivation {};  // needs the whole row: softmax
 struct Loss {
-    static constexpr bool whole_row = false;  // looks at the row's predictions together
-    static constexpr bool compares = false;   // at them together with their targets
+    static constexpr bool whole_row = false;  // takes the row's largest prediction
+    static constexpr bool compares = false;   // or its largest score()
+    static constexpr int sums = 0;            // how many of term() and weight() it has
+    static constexpr bool has_mass = false;
+    static constexpr bool of_row = false;     // whole() is its value, not a sum of value()
     template <typename T> HD T target(T t, T) const { return t; }  // smoothed, maybe
 };
 struct Combination {};  // of two numbers

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
+import torch
 
 import gpunn
 from gpunn import activations, layers, ops
@@ -220,3 +221,35 @@ def test_second_derivatives() -> None:
     t = np.tanh(x)
     found = gpunn.grad(slopes)(ops.convert_to_tensor(x, "float64"))
     np.testing.assert_allclose(np.asarray(found), -2 * t * (1 - t * t), rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2)])
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
+def test_of_rows_along_any_axis(name: str, axis: Any, backend: str) -> None:
+    """Values, derivative and second derivative, beside PyTorch's."""
+    x, weights = np.random.default_rng(5).standard_normal((2, 3, 4, 5))
+    activation = getattr(activations, name)(axis=axis)
+
+    def torchs(x: torch.Tensor) -> torch.Tensor:
+        function = getattr(torch, "softmax" if name == "Softmax" else "log_softmax")
+        if axis == (1, 2):
+            return function(x.reshape(3, -1), -1).reshape(x.shape)
+        return function(x, axis)
+
+    given = torch.tensor(x, requires_grad=True)
+    expected = torchs(given)
+    total = (expected * torch.tensor(weights)).sum()
+    (slope,) = torch.autograd.grad(total, given, create_graph=True)
+    (curvature,) = torch.autograd.grad((slope**2).sum(), given)
+
+    def weighted(x: Any) -> Any:
+        return ops.sum(activation(x) * weights)
+
+    model = gpunn.Sequential(
+        [layers.Input((4, 5)), layers.Activation(activation)], dtype="float64", backend=backend
+    )
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected.detach(), rtol=1e-12)
+    found = ops.convert_to_tensor(x, "float64")
+    np.testing.assert_allclose(gpunn.grad(weighted)(found), slope.detach(), atol=1e-12)
+    squares = gpunn.grad(lambda x: ops.sum(ops.square(gpunn.grad(weighted)(x))))
+    np.testing.assert_allclose(squares(found), curvature, atol=1e-11)

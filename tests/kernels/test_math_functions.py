@@ -87,7 +87,7 @@ class Build:
     def __init__(self, instructions: str, folder: Path) -> None:
         path = folder / f"{instructions}.so"
         lines = loops()
-        text = kernel_source.source("activations.cuh") + '#line 1 "loops"\n'
+        text = kernel_source.source("generated_activations.cuh") + '#line 1 "loops"\n'
         command = [*COMPILER, *INSTRUCTIONS[instructions], "-o", str(path)]
         source = text + "\n".join(lines.values())
         report = subprocess.run(command, input=source, text=True, check=True, capture_output=True)

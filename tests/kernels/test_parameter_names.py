@@ -11,7 +11,10 @@ import gpunn
 from gpunn.backends.cupy.launch.kernel_source import parameter_names, parts
 
 KINDS = ("activation", "loss", "metric", "optimizer", "schedule")
-MORE = [gpunn.losses.BinaryCrossentropy().on_logits()]  # as models train by
+MORE = [  # as models train by
+    gpunn.losses.BinaryCrossentropy().on_logits(),
+    gpunn.losses.CategoricalCrossentropy().on_logits(),
+]
 CASES = [(kind, *case) for kind in KINDS for case in registered.cases(kind, "MeanMetricWrapper")]
 
 

@@ -14,7 +14,8 @@ import registered
 import torch
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, ops
+from gpunn.common.fields import field
 from gpunn.optimizers import SGD, Adam, schedules
 from gpunn.optimizers.schedules import LearningRateSchedule, PiecewiseConstantDecay
 
@@ -380,3 +381,30 @@ def test_only_a_step_with_a_schedule_has_the_operation() -> None:
 def test_wrong_arguments_are_named(wrong: Callable[[], Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         wrong()
+
+
+@gpunn.saving.register_serializable(package="schedules")
+class Rooted(LearningRateSchedule):
+    """One that states its rate in operations: what Noam's schedule is behind its warm-up."""
+
+    top: float = field(default=0.1)
+
+    def rate(self, step: Any) -> Any:
+        return self.top / ops.sqrt(ops.maximum(step, 1.0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+def test_a_rate_in_operations(backend: Any) -> None:
+    schedule = Rooted(0.4)
+    assert [schedule(step) for step in (0, 1, 4, 16)] == [0.4, 0.4, 0.2, 0.1]
+    schedule.top = 0.8
+    assert schedule(4) == 0.4
+    assert schedules.deserialize(schedules.serialize(schedule))(16) == 0.2
+
+    class Plain(LearningRateSchedule):
+        def __call__(self, step: int) -> float:
+            return float(0.8 / max(step, 1.0) ** 0.5)
+
+    found, expected = (fit(make(backend, SGD(rate))) for rate in (schedule, Plain()))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)

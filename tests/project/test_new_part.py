@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PART = '''
+PARTS = {
+    "activations/squareplus.py": '''
 """Squareplus: a smooth ReLU without exponentials."""
 
 from gpunn.common.arguments import check_above_zero
@@ -40,23 +42,94 @@ class Squareplus(Activation):
 
     def call(self, x: Tensor) -> Tensor:
         return (x + ops.sqrt(x * x + self.b)) * 0.5
-'''
-FIND = """
-import json, pathlib, runpy
+''',
+    "losses/charbonnier.py": '''
+"""The Charbonnier loss: a smooth absolute error."""
+
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+
+from .elements import ElementLoss
+
+
+class Charbonnier(ElementLoss):
+    """l = mean_j sqrt((y_j - t_j)^2 + 0.01).
+
+    Source: Charbonnier et al., Deterministic edge-preserving regularization, 1997.
+    """
+
+    functor = "Charbonnier"
+
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        return ops.sqrt(ops.square(y - t) + 0.01)
+''',
+    "optimizers/yogi.py": '''
+"""Yogi: Adam with a mean of squares that grows by steps of one size."""
+
+from typing import Any
+
+from gpunn import ops
+from gpunn.common.arguments import check_below_one, check_not_negative
+from gpunn.common.fields import field
+from gpunn.ops.tensor import Tensor
+
+from .optimizer import Optimizer, Tensors
+
+
+class Yogi(Optimizer):
+    """m += (g - m)(1 - b1), v -= (1 - b2) sign(v - g^2) g^2, w -= a m / (sqrt(v) + eps).
+
+    Source: Zaheer et al., Adaptive methods for nonconvex optimization, 2018.
+    """
+
+    functor = "Yogi"
+    parameter_names = ("beta_1", "beta_2", "epsilon", "weight_decay")
+    slot_names = ("m", "v")
+    not_negative = ("v",)
+
+    learning_rate: Any = 0.01
+    beta_1: float = field(default=0.9, check=check_below_one)
+    beta_2: float = field(default=0.999, check=check_below_one)
+    epsilon: float = field(default=1e-3, check=check_not_negative)
+    weight_decay: float | None = None
+
+    examples = ({}, {"beta_1": 0.5})
+
+    def rule(
+        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        m = slots["m"] + (g - slots["m"]) * (1 - self.beta_1)
+        square = g * g
+        v = slots["v"] - (1 - self.beta_2) * (ops.sign(slots["v"] - square) * square)
+        return w - rate * m / (ops.sqrt(v) + self.epsilon), {"m": m, "v": v}
+''',
+}
+MOST_STATEMENTS = {"activations": 10, "losses": 10, "optimizers": 20}
+NEW = {"activation": "Squareplus", "loss": "Charbonnier", "optimizer": "Yogi"}
+FIND = f"""
+import json, runpy
+import numpy as np
 runpy.run_path("tools/docs.py")["main"](["lectures.md"])
 import registered
-from gpunn import activations, layers, testing
+from gpunn import activations, layers, losses, optimizers, testing
 from gpunn.backends.cupy.launch import kernel_source
-cases = [case for case in registered.cases("activation") if case[0] == "Squareplus"]
-for name, arguments in cases:
+cases = {{}}
+for kind, name in {NEW}.items():
+    cases[kind] = [case for case in registered.cases(kind) if case[0] == name]
+for name, arguments in cases["activation"]:
     testing.check_gradients(registered.make("activation", name, arguments), (7, 5))
-print(json.dumps({
+for name, arguments in cases["loss"]:
+    loss = registered.make("loss", name, arguments)
+    testing.check_gradients(loss, (7, 5), y_true=np.linspace(-1, 1, 35).reshape(7, 5))
+print(json.dumps({{
     "exported": [name for name in activations.__all__ if "plus" in name.lower()],
     "called": activations.squareplus([1.5]).tolist(),
-    "by name": repr(layers.Dense(2, activation="squareplus").activation),
+    "of a row": losses.charbonnier(np.zeros((1, 2)), np.zeros((1, 2))).round(6).tolist(),
+    "by name": repr([layers.Dense(2, activation="squareplus").activation,
+                     losses.get("charbonnier").name, optimizers.get("yogi").beta_1]),
     "cases": cases,
-    "functor": kernel_source.parameter_names()["Squareplus"],
-}))
+    "functors": [kernel_source.parameter_names().get(name, []) for name in {NEW}.values()],
+}}))
 """
 EVERYWHERE = """
 import sys
@@ -66,12 +139,14 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.testing import check_gradients
 import emulated  # the kernels for a card, on this machine
-x = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
+BACKENDS = ("numpy", "compiled", "emulated")
+random = np.random.default_rng(0)
+x = random.standard_normal((9, 6)).astype(np.float32)
 for name, arguments in registered.cases("activation"):
     if name == "Squareplus":
         activation = registered.make("activation", name, arguments)
         expected = (x + np.sqrt(x * x + activation.b)) / 2
-        for backend in ("numpy", "compiled", "emulated"):
+        for backend in BACKENDS:
             check_gradients(activation, (7, 5), backend=backend)
             model = gpunn.Sequential(
                 [layers.Input((6,)), layers.Activation(activation)], backend=backend
@@ -82,19 +157,41 @@ for name, arguments in registered.cases("activation"):
         session = onnxruntime.InferenceSession("model.onnx")
         (found,) = session.run(None, {session.get_inputs()[0].name: x})
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+t = random.standard_normal((9, 2)).astype(np.float32)
+for backend in BACKENDS:
+    check_gradients(gpunn.losses.Charbonnier(), x[:, :2], y_true=t, backend=backend)
+    model = gpunn.Sequential(
+        [layers.Input((6,)), layers.Dense(2, use_bias=False)], backend=backend
+    )
+    w = random.standard_normal((6, 2)) / 3
+    model.set_weights([w])
+    model.compile(gpunn.optimizers.Yogi(0.01), "charbonnier")
+    model.fit(x, t, batch_size=9, epochs=5, verbose=0)
+    m = v = np.zeros_like(w)
+    for _ in range(5):
+        e = x @ w - t
+        g = x.T @ (e / np.sqrt(e * e + 0.01)) / e.size
+        m = 0.9 * m + 0.1 * g
+        v = v - 0.001 * np.sign(v - g * g) * g * g
+        w = w - 0.01 * m / (np.sqrt(v) + 1e-3)
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-4, atol=1e-5)
+    e = x @ w - t
+    found = model.evaluate(x, t, verbose=0)
+    np.testing.assert_allclose(found, np.sqrt(e * e + 0.01).mean(), rtol=1e-4)
 print("right everywhere")
 """
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the project with a file more."""
+    """A copy of the project with three files more."""
     left_out = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
     for file in ("pyproject.toml", "setup.py", "README.md"):  # by the first a source tree is known
         shutil.copy(ROOT / file, tmp_path)
-    (tmp_path / "gpunn" / "activations" / "squareplus.py").write_text(PART)
+    for place, text in PARTS.items():
+        (tmp_path / "gpunn" / place).write_text(text)
     run(tmp_path, "tools/exports.py")
     run(tmp_path, "tools/formulas.py")
     return tmp_path
@@ -109,14 +206,30 @@ def run(tree: Path, *command: str, timeout: int = 120, **environment: Any) -> st
     return done.stdout
 
 
+@pytest.mark.parametrize("place", PARTS)
+def test_it_is_few_lines(place: str) -> None:
+    """Statements that are no imports and no text: what a reader has to write."""
+    statements = [
+        node for node in ast.walk(ast.parse(PARTS[place]))
+        if isinstance(node, ast.stmt) and not isinstance(node, (ast.Import, ast.ImportFrom))
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]  # fmt: skip
+    assert len(statements) <= MOST_STATEMENTS[place.split("/")[0]]
+
+
 def test_one_file_is_enough(tree: Path) -> None:
     found = json.loads(run(tree, "-c", FIND).splitlines()[-1])
     assert found == {
         "exported": ["Softplus", "Squareplus", "softplus", "squareplus"],
         "called": [2.0],
-        "by name": "Squareplus(b=4.0)",
-        "cases": [["Squareplus", {}], ["Squareplus", {"b": 1.0}]],
-        "functor": ["b"],
+        "of a row": [0.1],
+        "by name": "[Squareplus(b=4.0), 'charbonnier', 0.9]",
+        "cases": {
+            "activation": [["Squareplus", {}], ["Squareplus", {"b": 1.0}]],
+            "loss": [["Charbonnier", {}]],
+            "optimizer": [["Yogi", {}], ["Yogi", {"beta_1": 0.5}]],
+        },
+        "functors": [["b"], [], ["beta_1", "beta_2", "epsilon", "weight_decay"]],
     }
     page = (tree / "docs" / "lectures.md").read_text(encoding="utf-8")
     assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page

@@ -24,7 +24,8 @@ Naming = Callable[[str], str]
 # -- numbers that are the same for all elements: Python's own, or on a card arrays of one element
 
 _MATH: dict[str, Callable[..., float]] = {
-    name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "erfc")
+    name: getattr(math, name)
+    for name in ("exp", "expm1", "log", "log1p", "sqrt", "erfc", "cos", "floor", "ceil")
 }
 
 
@@ -78,6 +79,47 @@ ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
 ONCE["copy"] = lambda xp, x: x
 GLOBALS = {**ONCE, "choose": choose, "write_erfc": erfc}
 """What the lines of `calls` name: a dictionary of globals for them."""
+
+
+_COMPARED = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}
+
+
+def _of_numbers(line: Line, given: list[str]) -> str:
+    if line.function == "where":  # what is not chosen is not computed
+        return f"({given[1]} if {given[0]} else {given[2]})"
+    return _called(line, given)
+
+
+def function_of_numbers(formula: Formula, *given: str) -> Callable[..., float]:
+    """A function of numbers of Python's that gives the one output of a formula of them.
+
+    >>> from .formulas import Recorder
+    >>> recorder = Recorder()
+    >>> x = recorder.number("x")
+    >>> from gpunn import ops
+    >>> halved = recorder.record(lambda: ops.floor(x) / 2.0, lambda y: {"y": y})
+    >>> function_of_numbers(halved, "x")(5.5)
+    2.5
+    """
+    names: dict[int, str] = {}
+
+    def known(line: Line) -> str | None:
+        return line.name if line.function == "input" else names.get(id(line))
+
+    def written(line: Line) -> str:
+        return text(line, known, _of_numbers, signs=_NEVER_AN_ERROR | _COMPARED)
+
+    (output,) = formula.outputs.values()
+    lines = [f"def function({', '.join(given)}):"]
+    for line in formula.lines:
+        if line.operands and line.uses > 1:
+            lines.append(f"    value_{len(names)} = {written(line)}")
+            names[id(line)] = f"value_{len(names)}"
+    lines.append(f"    return {written(output)}")
+    space: dict[str, Any] = {**GLOBALS, "xp": np}
+    exec("\n".join(lines), space)
+    made: Callable[..., float] = space["function"]
+    return made
 
 
 # -- calls for each element
@@ -157,9 +199,11 @@ class _InPlace:
         self._last = {id(x): n for n, line in enumerate(self._order) for x in line.operands}
         self._places: dict[int, str] = {}  # of lines: the array that has it
         # Arrays of outputs alone: until these are written they are work arrays.
-        self._vacant = {array(name): name for name in outputs if name not in over}
-        self._free: dict[bool, list[str]] = {False: [], True: []}  # work arrays, of numbers, truths
-        self._made: list[tuple[str, bool]] = []
+        self._vacant = {
+            array(name): name for name, x in outputs.items() if name not in over and not x.of_row
+        }
+        self._free: dict[Kind, list[str]] = {}  # work arrays
+        self._made: list[tuple[str, Kind]] = []
         self._numbers: dict[int, str] = {}
         self._before: list[str] = []  # what is computed once
         for n, line in enumerate(self._order):
@@ -175,12 +219,13 @@ class _InPlace:
 
     @property
     def source(self) -> list[str]:
-        like = self._like
-        arrays = [
-            f"{name} = backend.scratch({like}.shape, {'bool' if t else f'{like}.dtype'}, {name!r})"
-            for name, t in self._made
-        ]
+        arrays = [f"{name} = {self._work_array(name, *kind)}" for name, kind in self._made]
         return [*arrays, *self._before, *self.lines]
+
+    def _work_array(self, name: str, is_truth: bool, of_row: bool) -> str:
+        like = self._like
+        shape = f"(*{like}.shape[:-1], 1)" if of_row else f"{like}.shape"
+        return f"backend.scratch({shape}, {'bool' if is_truth else f'{like}.dtype'}, {name!r})"
 
     def _add(self, n: int, line: Line) -> None:
         given = [self._given(x) for x in line.operands]
@@ -190,22 +235,23 @@ class _InPlace:
         ]  # fmt: skip
         freed = [self._places[id(x)] for x in dead if id(x) in self._places]
         out = self._own_place(n, line)
-        pool = self._free[line.is_truth]
+        kind = _kind(line)
+        pool = self._free.setdefault(kind, [])
         if out is None:
             homes = [self._home_of(x) for x in dead if self._is_free_for(n, line, x)]
-            made = [x for x in freed if (x, line.is_truth) in self._made]
+            made = [x for x in freed if (x, kind) in self._made]
             if line.function in _SLOW_IN_PLACE:
                 made, homes = [], []
             out = next(iter([*made, *homes, *self._fitting_vacant(n, line)]), None)
         if out is None:
             if not pool:
-                self._made.append((f"work_{len(self._made)}", line.is_truth))
+                self._made.append((f"work_{len(self._made)}", kind))
                 pool.append(self._made[-1][0])
             out = pool.pop()
         self._places[id(line)] = out
-        for name, truth in self._made:
+        for name, other in self._made:
             if name in freed and name != out:
-                self._free[truth].append(name)
+                self._free[other].append(name)
         self._vacant.pop(out, None)
         for place in freed:
             name = next((x for x in self._writes if self._array(x) == place), "")
@@ -216,7 +262,7 @@ class _InPlace:
 
     def _fitting_vacant(self, n: int, line: Line) -> list[str]:
         """Arrays of outputs that can hold a value until they are written."""
-        if line.is_truth or id(line) in self._outputs:
+        if any(_kind(line)) or id(line) in self._outputs:
             return []
         found, last = [], self._last[id(line)]
         for array, name in self._vacant.items():
@@ -254,7 +300,7 @@ class _InPlace:
     def _is_free_for(self, n: int, line: Line, x: Line) -> bool:
         """Whether the array that ``x`` is in, which is read for the last time, can hold a value
         until the output is written that belongs there."""
-        if x.once or line.is_truth or id(line) in self._outputs:
+        if x.once or x.of_row or any(_kind(line)) or id(line) in self._outputs:
             return False
         home = self._places.get(id(x))
         if home is None:
@@ -289,6 +335,14 @@ class _InPlace:
         return self._numbers[id(x)]
 
 
+Kind = tuple[bool, bool]
+
+
+def _kind(line: Line) -> Kind:
+    """Which arrays can hold a value: of truths or numbers, one a row or one an element."""
+    return line.is_truth, line.of_row
+
+
 _SLOW_IN_PLACE = frozenset(("sign",))  # for NumPy it takes ten times as long
 
 
@@ -306,6 +360,9 @@ def _in_order(outputs: Iterable[Line]) -> Iterator[Line]:
 
     for line in outputs:
         yield from reached(line)
+
+
+_OF_ROWS = {"row_sum": "row_sums", "row_max": "row_max"}
 
 
 def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) -> list[str]:
@@ -336,6 +393,8 @@ def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) 
             f"xp.negative({given[0]}, out={out})", f"xp.exp({out}, out={out})",
             f"xp.add({out}, 1.0, out={out})", f"xp.divide(1.0, {out}, out={out})",
         ]  # fmt: skip
+    if function in _OF_ROWS:
+        return [f"backend.{_OF_ROWS[function]}({given[0]}, {out})"]
     if function == "erfc":
         return [f"write_erfc(backend, {given[0]}, {out})"]
     return [f"xp.{XP.get(function, function)}({', '.join(given)}, out={out})"]

@@ -1,4 +1,5 @@
-"""A formula on single numbers as lines: what a function written with `gpunn.ops` computes.
+"""A formula as lines: what a function written with `gpunn.ops` computes of single numbers, or of
+rows of them.
 
 The lines are what texts for a compiler (``tools/formulas.py``) and calls of array functions
 (`gpunn.optimizers.rules`) are made from. Nothing in them has a precision: a constant keeps all of
@@ -12,13 +13,17 @@ from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.ops.gradients import in_order
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
 INPUTS = (1,)  # the shape of what stands for arrays, whatever theirs is
-_OF_ONE_NUMBER = frozenset(OPERANDS) - ROW_FOLDS - {"column_sum", "column_index"}
+_ROWS, _OF_A_ROW = (2,), (1,)  # those of rows, and of one number for each
+_ELEMENTWISE = frozenset(OPERANDS) - ROW_FOLDS - {"column_sum", "column_index"}
+FOLDS = frozenset(("row_sum", "row_max"))
 
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
@@ -33,6 +38,7 @@ class Line:
         name: what the author calls it; of an input what it is known by; "" if it has no name.
         number: what a "constant" is.
         once: whether it is one number for all elements.
+        of_row: whether it is one number for each row.
         is_truth: whether it says that something holds.
         uses: how many lines and outputs take it.
     """
@@ -42,6 +48,7 @@ class Line:
     name: str = ""
     number: float = 0.0
     once: bool = False
+    of_row: bool = False
     is_truth: bool = False
     uses: int = field(default=0, repr=False)
 
@@ -67,6 +74,7 @@ class Recorder:
 
     Args:
         dtype: of the inputs. A formula may have other constants for another one.
+        rows: whether it may take sums and largest numbers of rows, with ``axis=-1, keepdims=True``.
 
     >>> from gpunn import ops
     >>> recorder = Recorder()
@@ -77,14 +85,16 @@ class Recorder:
     'maximum(x, slope * x)'
     """
 
-    def __init__(self, dtype: str = "float64") -> None:
+    def __init__(self, dtype: str = "float64", rows: bool = False) -> None:
         self._trace = Trace()
+        self._functions = _ELEMENTWISE | FOLDS if rows else _ELEMENTWISE
+        self._rows, self._shape = rows, _ROWS if rows else INPUTS
         self._dtype = dtype  # float64 is of all that there are the one with all digits
         self._inputs: dict[int, tuple[Tensor, str]] = {}
 
     def array(self, name: str) -> Tensor:
         """A number for each element."""
-        return self._input(name, INPUTS)
+        return self._input(name, self._shape)
 
     def number(self, name: str) -> Tensor:
         """One number for all."""
@@ -109,7 +119,7 @@ class Recorder:
                 has returned. An output that it does not name has the name of the output.
 
         Raises:
-            TypeError: if it does more than work on single numbers.
+            TypeError: if it does more than work on single numbers, or rows of them.
         """
         with self._trace.active():
             given = outputs(function(*arguments))
@@ -124,27 +134,32 @@ class Recorder:
         return Formula(tuple(each), {name: lines[id(t)] for name, t in given.items()})
 
     def _line(self, t: Tensor, lines: dict[int, Line], name: str) -> Line:
-        once = t.shape != INPUTS
+        once = t.shape == ()
         if id(t) in self._inputs:
             return Line("input", (), name, once=once)
         if t.is_constant:
-            if t.size != 1:
+            numbers = np.ravel(t.numpy())
+            if t.size != 1 and (t.shape != self._shape or np.any(numbers != numbers[0])):
                 raise TypeError(f"an array of the shape {t.shape} has no place in a formula.")
-            return Line("constant", (), "", float(t), once=True)
+            return Line("constant", (), "", float(numbers[0]), once=True)
         function = "" if t.primitive is None else t.primitive.loop
         if function == "cast" and t.dtype != "int32":
             function = "copy"
-        if function not in _OF_ONE_NUMBER or t.shape not in (INPUTS, ()):
-            what = getattr(t.primitive, "name", "a tensor from elsewhere")
-            raise TypeError(f"{what} is no operation on single numbers.")
         operands = tuple(lines[id(x)] for x in t.inputs)
+        if function == "same" and t.shape == t.inputs[0].shape:
+            return operands[0]
+        if function not in self._functions or t.shape not in (self._shape, _OF_A_ROW, ()):
+            what = getattr(t.primitive, "name", "a tensor from elsewhere")
+            of = "rows" if self._rows else "single numbers"
+            raise TypeError(f"{what} is no operation on {of}.")
         if function in ("multiply", "divide") and _is_one(operands[1]):
             return operands[0]
         if function == "multiply" and _is_one(operands[0]):
             return operands[1]
         for operand in operands:
             operand.uses += 1
-        return Line(function, operands, name, once=once, is_truth=t.dtype == "bool")
+        of_row, is_truth = self._rows and t.shape == _OF_A_ROW, t.dtype == "bool"
+        return Line(function, operands, name, once=once, of_row=of_row, is_truth=is_truth)
 
 
 def _with_clips(lines: Iterable[Line]) -> list[Line]:
@@ -194,10 +209,11 @@ class Reader:
         found = getattr(type(self._part), name, None)
         if isinstance(found, FunctionType):
             return found.__get__(self)
-        if name not in vars(self._part) and isinstance(found, property):
+        is_number = name in self._part.parameter_names
+        if not is_number and name not in vars(self._part) and isinstance(found, property):
             return found.fget(self) if found.fget else None
         value = getattr(self._part, name)
-        if name in self._part.parameter_names or isinstance(value, float):
+        if is_number or isinstance(value, float):
             if name not in self.numbers:
                 self.numbers[name] = self._recorder.number(name)
             return self.numbers[name]

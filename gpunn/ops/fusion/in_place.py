@@ -12,7 +12,7 @@ from gpunn.common import registry
 from .calls import GLOBALS, calls
 from .formulas import Formula
 
-Function = Callable[..., None]
+Function = Callable[..., Any]
 
 
 class InPlace:
@@ -58,8 +58,8 @@ def function(
     """A function ``(backend, *given, *outputs)`` that computes a formula.
 
     Args:
-        given: the arrays of inputs, in order.
-        outputs: the array of each output.
+        given: the arrays (and numbers) of inputs, in order.
+        outputs: the array of each output. What is one number a row is of (rows,) or (rows, 1).
         over: see `calls`; by default all arrays are different ones.
 
     >>> from gpunn.backends import get_backend
@@ -74,7 +74,9 @@ def function(
     """
     arguments = ", ".join(["backend", *given, *outputs.values()])
     lines = [f"def function({arguments}):", "xp = backend.xp"]
-    like = next(iter(outputs.values()))
+    rows = [name for name, line in formula.outputs.items() if line.of_row]
+    like = next((array for name, array in outputs.items() if name not in rows), given[0])
+    lines += [f"{outputs[name]} = {outputs[name]}.reshape(*{like}.shape[:-1], 1)" for name in rows]
     lines += calls(formula, lambda name: outputs.get(name, name), str, like, over or {})
     space: dict[str, Any] = dict(GLOBALS)
     exec("\n    ".join(lines), space)

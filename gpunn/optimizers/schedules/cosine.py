@@ -8,6 +8,8 @@ from typing import Any
 
 from gpunn.common.arguments import check_flag, check_fraction, check_number, choice, optional
 from gpunn.common.fields import field
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .schedule import LearningRateSchedule, check_rate, check_steps
 
@@ -59,12 +61,13 @@ class CosineDecay(LearningRateSchedule):
         """Steps before it begins."""
         return 0 if self.warmup_target is None else self.warmup_steps
 
-    def __call__(self, step: Any) -> float:
-        step, first, top = float(step), self.initial_learning_rate, self.top_rate
-        if step < self.rise_steps:
-            return first + (top - first) * (step / self.rise_steps)
-        done = min(step - self.rise_steps, self.decay_steps) / self.decay_steps
-        return top * ((1.0 - self.alpha) * _half_cosine(done) + self.alpha)
+    def rate(self, step: Tensor) -> Tensor:
+        first, top = self.initial_learning_rate, self.top_rate
+        rising = first + (top - first) * (step / self.rise_steps)
+        done = ops.minimum(step - self.rise_steps, self.decay_steps) / self.decay_steps
+        half_cosine = 0.5 * (1.0 + ops.cos(math.pi * done))  # from 1 at 0 down to 0 at 1
+        falling = top * ((1.0 - self.alpha) * half_cosine + self.alpha)
+        return ops.where(step < self.rise_steps, rising, falling)
 
 
 class CosineDecayRestarts(LearningRateSchedule):

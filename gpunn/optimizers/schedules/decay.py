@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 from gpunn.common.arguments import check_flag, check_number
 from gpunn.common.fields import field
+from gpunn.ops.conversion import convert
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .schedule import LearningRateSchedule, check_rate, check_steps
 
@@ -26,8 +28,8 @@ class Constant(LearningRateSchedule):
 
     value: float = field(check=check_rate)
 
-    def __call__(self, step: Any) -> float:
-        return self.value
+    def rate(self, step: Tensor) -> Tensor:
+        return convert(self.value, "float64")
 
 
 def _listed(name: str, value: Any) -> list[Any]:
@@ -90,10 +92,10 @@ class _ByPeriods(LearningRateSchedule):
     staircase: bool = field(default=False, check=check_flag)
     name: str = field(default="")
 
-    def periods(self, step: Any) -> float:
+    def periods(self, step: Tensor) -> Tensor:
         """How many have passed."""
-        passed = float(step) / self.decay_steps
-        return math.floor(passed) if self.staircase else passed
+        passed = step / self.decay_steps
+        return ops.where(self.staircase > 0, ops.floor(passed), passed)
 
 
 class ExponentialDecay(_ByPeriods):
@@ -118,8 +120,8 @@ class ExponentialDecay(_ByPeriods):
 
     name = "ExponentialDecay"
 
-    def __call__(self, step: Any) -> float:
-        return self.initial_learning_rate * self.decay_rate ** self.periods(step)
+    def rate(self, step: Tensor) -> Tensor:
+        return self.initial_learning_rate * ops.power(self.decay_rate, self.periods(step))
 
 
 class InverseTimeDecay(_ByPeriods):
@@ -141,7 +143,7 @@ class InverseTimeDecay(_ByPeriods):
 
     name = "InverseTimeDecay"
 
-    def __call__(self, step: Any) -> float:
+    def rate(self, step: Tensor) -> Tensor:
         return self.initial_learning_rate / (1.0 + self.decay_rate * self.periods(step))
 
 
@@ -176,10 +178,9 @@ class PolynomialDecay(LearningRateSchedule):
     cycle: bool = field(default=False, check=check_flag)
     name: str = field(default="PolynomialDecay")
 
-    def __call__(self, step: Any) -> float:
-        step, steps = float(step), float(self.decay_steps)
-        if self.cycle:
-            steps *= max(1.0, math.ceil(step / steps))
-        left = 1.0 - min(step, steps) / steps
+    def rate(self, step: Tensor) -> Tensor:
+        begun = ops.maximum(ops.ceil(step / self.decay_steps), 1.0)
+        steps = self.decay_steps * ops.where(self.cycle > 0, begun, 1.0)
+        left = 1.0 - ops.minimum(step, steps) / steps
         falls = self.initial_learning_rate - self.end_learning_rate
-        return falls * left**self.power + self.end_learning_rate
+        return falls * ops.power(left, self.power) + self.end_learning_rate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gpunn.backends.contract.backend import Program
@@ -13,6 +14,11 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.signatures import signature
+from gpunn.ops.fusion import formulas
+from gpunn.ops.fusion.calls import function_of_numbers
+from gpunn.ops.fusion.formulas import Recorder
+from gpunn.ops.fusion.in_place import InPlace
+from gpunn.ops.tensor import Tensor
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
@@ -21,12 +27,13 @@ class LearningRateSchedule(Formula):
     """Base class. It counts batches, as Keras's does, also where an optimizer with
     ``gradient_accumulation_steps`` makes one update of several.
 
-    A subclass writes ``__call__``; with a constructor of its own, and
-    ``get_config`` where its arguments are not its attributes, it is saved with the model.
+    A subclass writes ``__call__``, or `rate` in terms of `gpunn.ops`. With a constructor of its
+    own, and ``get_config`` where its arguments are not its attributes, it is saved with the model.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``. Without a
-            functor the host computes each value, and a launch holds one step.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``, or, of one
+            that states `rate`, ``generated_schedules.cuh``. Without a functor the host computes
+            each value, and a launch holds one step.
 
     >>> class _Halving(LearningRateSchedule):
     ...     def __call__(self, step):
@@ -37,10 +44,22 @@ class LearningRateSchedule(Formula):
 
     kind = "schedule"
     made_anew = True
+    _not_watched = frozenset({"_of_steps"})
+
+    def rate(self, step: Tensor) -> Tensor:
+        """The value for the batch that ``step`` batches came before, a number in float64."""
+        raise TypeError(f"{type(self).__name__} must define __call__(step), or rate(step).")
 
     def __call__(self, step: Any) -> float:
         """The value for the batch that ``step`` batches came before."""
-        raise TypeError(f"{type(self).__name__} must define __call__(step).")
+        found: InPlace | None = self.__dict__.get("_of_steps")
+        if found is None or not found.is_of(self):
+            found = self.__dict__["_of_steps"] = InPlace(self, _functions)
+        (of_step,) = found.of("float64")
+        return float(of_step(float(step)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "_of_steps"}
 
     __repr__ = registry.call_text
 
@@ -80,6 +99,25 @@ def check_steps(name: str, value: Any) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be > 0; got {value!r}.")
     return int(value) if number == int(value) else number
+
+
+def recorded(
+    schedule: Any,
+    read_by: Callable[[Any, Recorder], Any] = lambda schedule, recorder: schedule,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> formulas.Formula:
+    """What `rate` computes of "step".
+
+    Args:
+        read_by, names: as for `gpunn.activations.on_arrays.recorded`.
+    """
+    recorder = Recorder()
+    part, step = read_by(schedule, recorder), recorder.number("step")
+    return recorder.record(type(schedule).rate, lambda y: {"": y}, part, step, names=names)
+
+
+def _functions(schedule: Any, dtype: str) -> tuple[Callable[..., float]]:
+    return (function_of_numbers(recorded(schedule), "step"),)
 
 
 class HostRates:

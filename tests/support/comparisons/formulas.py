@@ -105,8 +105,9 @@ LOSS_METRICS += [
     gpunn.metrics.BinaryCrossentropy(from_logits=True),
     gpunn.metrics.CategoricalCrossentropy(from_logits=True),
 ]
-LOSS_METRICS += [copy.copy(LOSS_METRICS[-2])]
-vars(LOSS_METRICS[-1])["loss"] = gpunn.losses.BinaryCrossentropy().on_logits()
+for kept in (gpunn.losses.BinaryCrossentropy(), gpunn.losses.CategoricalCrossentropy()):
+    LOSS_METRICS += [copy.copy(LOSS_METRICS[-1])]
+    vars(LOSS_METRICS[-1])["loss"] = kept.on_logits()
 
 
 def label(formula: Any) -> str:
