@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 from comparisons import COMPARISONS
+from comparisons.formulas import label
 from comparisons.huge import HUGE
 from comparisons.samples import Sample, make_card
 
 from gpunn.backends.cupy.launch import kernel_source
+from gpunn.losses import SparseCategoricalCrossentropy
+from gpunn.optimizers import Adam, Lamb
 
 SAMPLES = [
     Sample(*shape, "float32", values, seed)
@@ -43,9 +46,9 @@ class Fault:
     comparisons: tuple[str, ...]
 
 
-LOSS = "loss SparseCategoricalCrossentropy(0, 0, logits)"
-ADAM = "optimizer Adam(0.9, 0.999, 1e-07, 0)"
-LAMB = "optimizer Lamb(0.9, 0.999, 1e-07, 0)"
+LOSS = f"loss {label(SparseCategoricalCrossentropy(from_logits=True))}"
+ADAM = f"optimizer {label(Adam())}"
+LAMB = f"optimizer {label(Lamb())}"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
     "bins.cu": ("metric R2Score()",),
@@ -327,10 +330,15 @@ def attempt(fault: Fault, sanitized: bool = False) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_can_be_planted(fault: Fault) -> None:
+    assert kernel_source.text(fault.file).count(fault.old) == 1
+    assert {*fault.comparisons} <= {*COMPARISONS, *HUGE}
+
+
 @pytest.mark.more
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_noticed(fault: Fault) -> None:
-    assert kernel_source.text(fault.file).count(fault.old) == 1
     run = attempt(fault)
     crashed = run.returncode < 0  # so would a test
     assert crashed or run.returncode == 0, run.stderr
