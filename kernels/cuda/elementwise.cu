@@ -58,12 +58,12 @@ ELEMENT_PART void combine(ThreadGroup threads, ROW_SLICED const T* a, ROW_SLICED
 // Of each row, the `width` numbers of `into` from `at` on (+)= those of x from `start` on; what
 // else `into` holds stays.
 template <typename T>
-ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_width, int64 start,
-                           int64 rows, int64 width, int64 at, int64 into_width, bool accumulate,
-                           ROW_SLICED T* into) {
+ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_columns,
+                           int64 start, int64 rows, int64 width, int64 at, int64 into_columns,
+                           bool accumulate, ROW_SLICED T* into) {
     for (int64 i = threads.begin(rows); i < threads.end(rows); ++i) {
-        const T* source = x + i * x_width + start;
-        T* target = into + i * into_width + at;
+        const T* source = x + i * x_columns + start;
+        T* target = into + i * into_columns + at;
         for (int64 c : threads.across(0, width))
             target[c] = accumulate ? target[c] + source[c] : source[c];
     }

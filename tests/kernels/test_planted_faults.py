@@ -219,8 +219,8 @@ FAULTS = [
     ),
     Fault(
         "slopes of other features", "prelu.cu",
-        "dx = above ? slope : slope * slopes[column]",
-        "dx = above ? slope : slope * slopes[i % (features + 1)]",
+        "more = above ? slope : slope * slopes[column]",
+        "more = above ? slope : slope * slopes[i % (features + 1)]",
         ("prelu",),
     ),
     Fault(
@@ -230,7 +230,7 @@ FAULTS = [
     ),
     Fault(
         "columns copied to the start of the row", "elementwise.cu",
-        "T* target = into + i * into_width + at;", "T* target = into + i * into_width;",
+        "T* target = into + i * into_columns + at;", "T* target = into + i * into_columns;",
         ("columns",),
     ),
     Fault(
@@ -284,7 +284,7 @@ FAULTS = [
     ),
     Fault(
         "row of columns found by 32 bits", "elementwise.cu",
-        "x + i * x_width + start", "x + uint32(i * x_width + start)",
+        "x + i * x_columns + start", "x + uint32(i * x_columns + start)",
         ("huge columns",),
     ),
 ]  # fmt: skip

@@ -93,16 +93,6 @@ class CompiledBackend(
         return saved, given.dy, parameters, *sizes, given.accumulate, given.out
 
     @compiled()
-    def _prelu(self, given: Given) -> Arguments:
-        return given.x, given.slopes, math.prod(given.rows), given.features, given.out
-
-    @compiled()
-    def _prelu_gradient(self, given: Given) -> Arguments:
-        sizes = math.prod(given.rows), given.features
-        arrays = given.x, given.slopes, given.dy
-        return *arrays, *sizes, given.accumulate_dx, given.terms, given.dx
-
-    @compiled()
     def _column_sums(self, given: Given) -> Arguments:
         return given.x, given.rows, given.features, given.accumulate, given.out
 
@@ -114,13 +104,6 @@ class CompiledBackend(
     @compiled(lambda given: (*by_type(given), given.combination))
     def _combine(self, given: Given) -> Arguments:
         return given.a, given.b, given.out.size, given.accumulate, given.out
-
-    @compiled()
-    def _copy_columns(self, given: Given) -> Arguments:
-        return (
-            given.x, given.x_columns, given.start, given.rows, given.width, given.at,
-            given.out_columns, given.accumulate, given.out,
-        )  # fmt: skip
 
     @compiled()
     def _dropout(self, given: Given) -> Arguments:

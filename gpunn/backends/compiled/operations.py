@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import Given, Operation
 from gpunn.backends.contract.declaration import REALS
 from gpunn.backends.numpy.backend import NumpyBackend
 
@@ -37,6 +37,13 @@ class CompiledOperations(NumpyBackend):
     def _compiled(self, name: str, *choices: str | None) -> Any:
         """The operation with these choices (types, functors); None if there is none."""
         return self.compiled_operations.get((name, *choices))
+
+    def by_kernel(self, operation: Operation, given: Given) -> None:
+        found = self._compiled(operation.name, name_of(given.dtype))
+        if found is None or operation.kernel is None:
+            super().by_kernel(operation, given)
+        else:
+            self._do(found, *operation.kernel.arguments(given))
 
 
 def name_of(dtype: np.dtype) -> str | None:

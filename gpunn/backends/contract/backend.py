@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.common.config import runs_eagerly
 
-from . import Contract
+from . import Contract, Given, Operation
 from .device import Array as Array
 from .device import Device
 from .formulas import FormulaProtocol
@@ -63,7 +63,10 @@ class Backend(Contract, Device):
     None where products would not become faster: there asking for one has no effect."""
 
     def __init__(self) -> None:
-        lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]
+        lacking = [
+            name for name, operation in self.operations.items()
+            if not (operation.kernel or hasattr(self, f"_{name}"))
+        ]  # fmt: skip
         if lacking:
             raise TypeError(f"{type(self).__name__} must define _{', _'.join(lacking)}.")
         super().__init__()
@@ -79,6 +82,10 @@ class Backend(Contract, Device):
     def _parameters(self, formula: FormulaProtocol) -> Array:
         """The numbers of a formula, on the device."""
         return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
+
+    def by_kernel(self, operation: Operation, given: Given) -> None:
+        """An operation by the kernel of its name, where the backend has it; else by arrays."""
+        operation.by_arrays(self, given)
 
     def profile(self) -> Profile:
         """List the operations that this thread calls in a block: shapes, bytes, flops.

@@ -18,6 +18,8 @@ from an argument. The same declaration gives
 - the check: ``backend.matmul(...)`` refuses arrays that do not fit before anything is done,
   on every backend alike, and then calls the backend's own ``_matmul(given)``. ``given`` holds
   the arguments by their names, and the sizes that were found by theirs;
+- with ``by_kernel``, the call of the kernels of the same name; where there is none, the method
+  itself is called, which then says in terms of ``self.xp`` what is computed;
 - the traffic of a profile: which arrays are read, written, or both;
 - the table in ``docs/operations.md``, and the test that calls every operation wrongly.
 """
@@ -150,6 +152,39 @@ def rewrites(shape: Shape, dtype: str = "float", **options: Any) -> Argument:
     return Argument(shape, dtype, read=True, written=True, **options)
 
 
+class KernelCall:
+    """What the kernels of an operation's name are called with: what it is given, and no more.
+
+    For a card it stands in ``kernels/cuda/``, where it finds arguments and sizes by the names
+    of its parameters, and ``n``; for the CPU in ``kernels/cpu/``, by its order.
+
+    Args:
+        arguments: of the one for the CPU, as Python expressions of arguments and sizes.
+        n: an expression: how many elements there are, each the work of a thread of a card.
+        slices: an expression: the rows that these are, where a launch may take row by row.
+
+    >>> given = Given()
+    >>> vars(given).update(x="an array", rows=3, features=4)
+    >>> KernelCall("x, rows", "rows * features").arguments(given)
+    ('an array', 3)
+    """
+
+    def __init__(self, arguments: str, n: str, slices: str = "0") -> None:
+        self._arguments, self._n, self._slices = (
+            compile(text, text, "eval") for text in (f"({arguments},)", n, slices)
+        )
+
+    def arguments(self, given: Given) -> tuple[Any, ...]:
+        """What the compiled one is called with."""
+        found: tuple[Any, ...] = eval(self._arguments, _FUNCTIONS, given.__dict__)
+        return found
+
+    def sizes(self, given: Given) -> tuple[int, int]:
+        """(n, slices) in a call."""
+        values = given.__dict__
+        return eval(self._n, _FUNCTIONS, values), eval(self._slices, _FUNCTIONS, values)
+
+
 PLAIN = "out.dtype.kind == 'f' or (scale, offset) == (1, 0)"
 """Condition of operations that convert: integers are not scaled."""
 
@@ -168,6 +203,7 @@ class Operation:
         arrays: what its arrays are, by name.
         where: conditions on arguments and sizes, as Python expressions of their names.
         flops: of what is given, how many; None: one for each element of the largest array.
+        kernel: what its kernels take; None where each backend says that by itself.
     """
 
     def __init__(
@@ -176,8 +212,9 @@ class Operation:
         arrays: dict[str, Argument],
         where: tuple[str, ...],
         flops: Callable[[Given], int] | None,
+        kernel: KernelCall | None,
     ) -> None:
-        self.name, self.method = method.__name__, method
+        self.name, self.method, self.kernel = method.__name__, method, kernel
         self.arrays, self.where, self.flops = arrays, where, flops
         parameters = signature(method).parameters
         self.names = tuple(parameters)[1:]  # without self
@@ -278,6 +315,10 @@ class Operation:
                     f"{self.name}: {name} is written to, but has memory in common with "
                     f"{other_name}."
                 )
+
+    def by_arrays(self, backend: Any, given: Given) -> None:
+        """What the method itself does, in terms of ``backend.xp``."""
+        self.method(backend, *(given.__dict__[name] for name in self.names))
 
     def traffic(self, given: Given) -> dict[str, tuple[Array, bool]]:
         """The arrays of a call by name, a part of one as a view; whether both read and written."""

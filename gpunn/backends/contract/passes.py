@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gpunn.backends.shared.choices import select
+
 from .control import Control
-from .declaration import COUNTERS, PLAIN, Given, reads, writes
+from .declaration import COUNTERS, PLAIN, Given, KernelCall, reads, writes
 from .device import Array
 from .formulas import ActivationProtocol
 from .operation import Operations, operation
@@ -78,20 +80,30 @@ class Passes(Operations):
         """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
 
     @operation(
-        x=reads("*rows features"),
+        x=reads("rows features"),
         slopes=reads("features"),
-        out=writes("*rows features"),
+        out=writes("rows features"),
+        by_kernel=KernelCall("x, slopes, rows, features, out", n="rows * features", slices="rows"),
     )
     def prelu(self, x: Array, slopes: Array, out: Array) -> None:
         """out = x where x > 0, else x * slopes."""
+        xp, below = self.xp, self.scratch(x.shape, x.dtype, "below")
+        xp.minimum(x, 0.0, out=below)
+        xp.multiply(below, slopes, out=below)
+        xp.maximum(x, 0.0, out=out)
+        xp.add(out, below, out=out)
 
     @operation(
-        x=reads("*rows features"),
+        x=reads("rows features"),
         slopes=reads("features"),
-        dy=reads("*rows features"),
-        terms=writes("*rows features"),
-        dx=writes("*rows features", accumulate_if="accumulate_dx", optional=True),
-    )
+        dy=reads("rows features"),
+        terms=writes("rows features"),
+        dx=writes("rows features", accumulate_if="accumulate_dx", optional=True),
+        by_kernel=KernelCall(
+            "x, slopes, dy, rows, features, accumulate_dx, terms, dx",
+            n="rows * features", slices="rows",
+        ),
+    )  # fmt: skip
     def prelu_gradient(
         self,
         x: Array,
@@ -103,6 +115,21 @@ class Passes(Operations):
     ) -> None:
         """terms = dy * min(x, 0), whose sum over the rows is the gradient of the slopes, and
         dx = dy where x > 0, else dy * slopes (+= with ``accumulate_dx``), if it is wanted."""
+        xp, side = self.xp, self.scratch(x.shape, bool, "side")
+        xp.multiply(x, dy, out=terms)
+        xp.greater(x, 0.0, out=side)
+        xp.logical_not(side, out=side)
+        select(self, side, terms, terms)
+        if dx is None:
+            return
+        slope = self.scratch(x.shape, x.dtype, "slope")
+        xp.less_equal(x, 0.0, out=side)
+        xp.multiply(side, slopes, out=slope)
+        xp.greater(x, 0.0, out=side)
+        xp.add(slope, side, out=slope)
+        xp.multiply(dy, slope, out=slope if accumulate_dx else dx)
+        if accumulate_dx:
+            xp.add(dx, slope, out=dx)
 
     @operation(
         x=reads("rows features"),
@@ -141,24 +168,33 @@ class Passes(Operations):
             "rows x_columns",
             part=lambda given: given.x[:, given.start : given.start + given.width],
         ),
-        out=writes(
-            "rows out_columns",
+        into=writes(
+            "rows into_columns",
             accumulate_if="accumulate",
-            part=lambda given: given.out[:, given.at : given.at + given.width],
+            part=lambda given: given.into[:, given.at : given.at + given.width],
         ),
         where=(
             "0 <= width",
             "0 <= start <= x_columns - width",
-            "0 <= at <= out_columns - width",
+            "0 <= at <= into_columns - width",
         ),
-    )
+        by_kernel=KernelCall(
+            "x, x_columns, start, rows, width, at, into_columns, accumulate, into",
+            n="rows * width", slices="rows",
+        ),
+    )  # fmt: skip
     def copy_columns(
-        self, x: Array, start: int, out: Array, at: int, width: int, accumulate: bool = False
+        self, x: Array, start: int, into: Array, at: int, width: int, accumulate: bool = False
     ) -> None:
-        """out[:, at : at + width] = x[:, start : start + width]; += with ``accumulate``.
+        """into[:, at : at + width] = x[:, start : start + width]; += with ``accumulate``.
 
         Parts of rows are put together, or taken apart.
         """
+        source, target = x[:, start : start + width], into[:, at : at + width]
+        if accumulate:
+            self.xp.add(target, source, out=target)
+        else:
+            self.xp.copyto(target, source)
 
     @operation(
         x=reads("*shape"),

@@ -84,24 +84,11 @@ class CupyBackend(
             parameters=self._parameters(activation), rows=rows, n=saved.size,
         )  # fmt: skip
 
-    def _prelu(self, given: Given) -> None:
-        self._each("prelu", given, given.x)
-
-    def _prelu_gradient(self, given: Given) -> None:
-        accumulate, out = given.accumulate_dx, given.dx
-        self._each("prelu_gradient", given, given.x, accumulate=accumulate, out=out)
-
     def _affine(self, given: Given) -> None:
         self._each("affine", given, given.out)
 
     def _combine(self, given: Given) -> None:
         self._each("combine", given, given.out, functor=given.combination)
-
-    def _copy_columns(self, given: Given) -> None:
-        self._part(
-            "copy_columns", given, given.rows * given.width, sliced=given.rows, into=given.out,
-            x_width=given.x_columns, into_width=given.out_columns,
-        )  # fmt: skip
 
     def _dropout(self, given: Given) -> None:
         keep, scale = 1.0 - given.rate, dropout_scale(given.rate)

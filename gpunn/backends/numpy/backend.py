@@ -111,31 +111,6 @@ class NumpyBackend(
         with self._accumulating(given.out, given.accumulate) as target:
             self.apply_formula(activation, activation.backward, given.saved, given.dy, target)
 
-    def _prelu(self, given: Given) -> None:
-        x, out = given.x, given.out
-        below = self.scratch(x.shape, x.dtype, "below")
-        self._do(np.minimum, x, 0.0, out=below)
-        self._do(np.multiply, below, given.slopes, out=below)
-        self._do(np.maximum, x, 0.0, out=out)
-        self._do(np.add, out, below, out=out)
-
-    def _prelu_gradient(self, given: Given) -> None:
-        x, dy, terms, dx = given.x, given.dy, given.terms, given.dx
-        side = self.scratch(x.shape, bool, "side")
-        self._do(np.multiply, x, dy, out=terms)
-        self._do(np.greater, x, 0.0, out=side)
-        self._do(np.logical_not, side, out=side)
-        select(self, side, terms, terms)
-        if dx is None:
-            return
-        slope = self.scratch(x.shape, x.dtype, "slope")
-        self._do(np.less_equal, x, 0.0, out=side)
-        self._do(np.multiply, side, given.slopes, out=slope)
-        self._do(np.greater, x, 0.0, out=side)
-        self._do(np.add, slope, side, out=slope)
-        with self._accumulating(dx, given.accumulate_dx) as target:
-            self._do(np.multiply, dy, slope, out=target)
-
     def _column_sums(self, given: Given) -> None:
         x, ones = given.x, self._ones(given.rows, given.dtype)
         with self._accumulating(given.out, given.accumulate) as target:
@@ -166,11 +141,6 @@ class NumpyBackend(
             function = COMBINATIONS[given.combination]
             # "unsafe": what is true counts as 1
             self._do(function, given.a, given.b, out=target, casting="unsafe")
-
-    def _copy_columns(self, given: Given) -> None:
-        source = given.x[:, given.start : given.start + given.width]
-        target = given.out[:, given.at : given.at + given.width]
-        self._store(source, target, given.accumulate)
 
     def _dropout(self, given: Given) -> None:
         x, rate, mask, out = given.x, given.rate, given.mask, given.out

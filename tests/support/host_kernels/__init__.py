@@ -258,7 +258,7 @@ def compile_together(kernels: Sequence[Kernel]) -> None:
 
 
 # Arrays that a kernel reads before it writes them. All others that are not const hold nothing
-# yet when a kernel begins, and neither does `out` where it need not accumulate.
+# yet when a kernel begins, and neither does `out` (or `dx`) where it need not accumulate.
 READ_FIRST = {
     "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
     "barrier", "accumulated", "averages",
@@ -276,7 +276,8 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
 
     def read(parameter: KernelParameter) -> bool:
         name, number = _NUMBERED.fullmatch(parameter.name).groups()
-        accumulates = name == "out" and bool(named.get(f"accumulate{number}"))
+        adds = "accumulate" if name == "out" else f"accumulate_{name}"
+        accumulates = bool(named.get(f"{adds}{number}"))
         first = name in READ_FIRST or _OF_EXPRESSION.fullmatch(name) is not None
         return parameter.constant or accumulates or first
 

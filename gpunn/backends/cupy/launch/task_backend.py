@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import Given, Operation
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Own, Sending
 from gpunn.backends.contract.places import Check
@@ -289,6 +289,11 @@ class TaskBackend(Backend):
         """A part whose threads take ``by`` elements of ``array`` each, a row of it a slice."""
         n, rows = array.size, len(array) if array.ndim else 1
         self._part(name, given, -(-n // by), sliced=rows, n=n, **values)
+
+    def by_kernel(self, operation: Operation, given: Given) -> None:
+        assert operation.kernel is not None
+        n, slices = operation.kernel.sizes(given)
+        self._part(operation.name, given, n, sliced=slices, n=n)
 
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Whether the product traced last takes this as its epilogue."""
