@@ -104,6 +104,148 @@ class Yogi(Optimizer):
         return w - rate * m / (ops.sqrt(v) + self.epsilon), {"m": m, "v": v}
 ''',
 }
+LAYER = {
+    "gpunn/layers/dynamic_tanh.py": '''
+"""Dynamic tanh, with kernels of its own."""
+
+from typing import Any
+
+from gpunn.common.fields import field
+from gpunn.core.plan import Call
+
+from .arguments import check_initializer
+from .layer import Layer
+from .shapes import Shape
+
+
+class DynamicTanh(Layer):
+    """y = tanh(alpha x), with an alpha that is trained for each feature.
+
+    Source: Zhu et al., Transformers without normalization, 2025.
+    """
+
+    examples = ({}, {"alpha_initializer": "ones"})
+
+    alpha_initializer: Any = field(default="ones", check=check_initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        shape = [int(input_shape[-1])]
+        self.alpha = self.parameter(shape, initializer=self.alpha_initializer, name="alpha")
+
+    def forward(self, call: Call) -> None:
+        call.backend.dynamic_tanh(call.x, self.alpha.value, call.y)
+
+    def backward(self, call: Call) -> None:
+        terms = call.array("terms", call.x.shape)
+        dx = call.array("unused", call.x.shape) if call.dx is None else call.dx
+        values = call.x, self.alpha.value, call.y, call.dy
+        call.backend.dynamic_tanh_gradient(*values, terms, dx, call.accumulate_dx)
+        if call.trains:
+            adds = call.accumulate_gradients
+            call.backend.column_sums(terms, self.alpha.gradient, accumulate=adds)
+''',
+    "gpunn/backends/contract/passes.py": '''
+    @operation(
+        x=reads("rows features"),
+        alpha=reads("features"),
+        out=writes("rows features"),
+        by_kernel=KernelCall("x, alpha, rows, features, out", n="rows * features", slices="rows"),
+    )
+    def dynamic_tanh(self, x: Array, alpha: Array, out: Array) -> None:
+        """out = tanh(alpha x)."""
+        self.xp.multiply(x, alpha, out=out)
+        self.xp.tanh(out, out=out)
+
+    @operation(
+        x=reads("rows features"),
+        alpha=reads("features"),
+        y=reads("rows features"),
+        dy=reads("rows features"),
+        terms=writes("rows features"),
+        dx=writes("rows features", accumulate_if="accumulate_dx"),
+        by_kernel=KernelCall(
+            "x, alpha, y, dy, rows, features, accumulate_dx, terms, dx",
+            n="rows * features", slices="rows",
+        ),
+    )
+    def dynamic_tanh_gradient(
+        self,
+        x: Array,
+        alpha: Array,
+        y: Array,
+        dy: Array,
+        terms: Array,
+        dx: Array,
+        accumulate_dx: bool = False,
+    ) -> None:
+        """terms = dy (1 - y^2) x, whose sum is the gradient of alpha; dx = dy (1 - y^2) alpha."""
+        xp, slope = self.xp, self.scratch(x.shape, x.dtype, "slope")
+        xp.multiply(y, y, out=slope)
+        xp.subtract(1.0, slope, out=slope)
+        xp.multiply(slope, dy, out=slope)
+        xp.multiply(slope, x, out=terms)
+        xp.multiply(slope, alpha, out=slope if accumulate_dx else dx)
+        if accumulate_dx:
+            xp.add(dx, slope, out=dx)
+''',
+    "kernels/cpu/dynamic_tanh.cpp": '''
+// tanh(alpha x) with an alpha for each feature; x (rows, features), alpha (features,).
+#include "../formulas/math.cuh"
+#include "operation.hpp"
+
+namespace {
+
+template <typename T>
+void dynamic_tanh(const T* x, const T* alpha, int64 rows, int64 features, T* out) {
+    for (int64 r = 0; r < rows; ++r, x += features, out += features)
+        for (int64 c = 0; c < features; ++c) out[c] = math::tanh(x[c] * alpha[c]);
+}
+
+template <typename T>
+void dynamic_tanh_gradient(const T* x, const T* alpha, const T* y, const T* dy, int64 rows,
+                           int64 features, bool accumulate_dx, T* terms, T* dx) {
+    for (int64 i = 0; i < rows * features; ++i) {
+        const T slope = (T(1) - y[i] * y[i]) * dy[i], more = slope * alpha[i % features];
+        terms[i] = slope * x[i];
+        dx[i] = accumulate_dx ? dx[i] + more : more;
+    }
+}
+
+template <typename T> void add_dynamic_tanh() {
+    add<&dynamic_tanh<T>>("dynamic_tanh", {name_of<T>()});
+    add<&dynamic_tanh_gradient<T>>("dynamic_tanh_gradient", {name_of<T>()});
+}
+
+const Registration registration([] {
+    EACH_FLOAT(add_dynamic_tanh)
+});
+
+}  // namespace
+''',
+    "kernels/cuda/dynamic_tanh.cu": '''
+// tanh(alpha x) with an alpha for each feature; x (rows, features), alpha (features,).
+#include "../formulas/math.cuh"
+#include "threads.cuh"
+
+template <typename T>
+ELEMENT_PART void dynamic_tanh(ThreadGroup threads, ROW_SLICED const T* x, const T* alpha, int64 n,
+                               uint32 features, ROW_SLICED T* out) {
+    for (int64 i : threads.elements(n)) out[i] = math::tanh(x[i] * alpha[i % features]);
+}
+
+template <typename T>
+ELEMENT_PART void dynamic_tanh_gradient(ThreadGroup threads, ROW_SLICED const T* x, const T* alpha,
+                                        ROW_SLICED const T* y, ROW_SLICED const T* dy, int64 n,
+                                        uint32 features, bool accumulate_dx, ROW_SLICED T* terms,
+                                        ROW_SLICED T* dx) {
+    for (int64 i : threads.elements(n)) {
+        const T slope = (T(1) - y[i] * y[i]) * dy[i], more = slope * alpha[i % features];
+        terms[i] = slope * x[i];
+        dx[i] = accumulate_dx ? dx[i] + more : more;
+    }
+}
+''',
+}
 MOST_STATEMENTS = {"activations": 10, "losses": 10, "optimizers": 20}
 NEW = {"activation": "Squareplus", "loss": "Charbonnier", "optimizer": "Yogi"}
 FIND = f"""
@@ -178,13 +320,30 @@ for backend in BACKENDS:
     e = x @ w - t
     found = model.evaluate(x, t, verbose=0)
     np.testing.assert_allclose(found, np.sqrt(e * e + 0.01).mean(), rtol=1e-4)
+labels = np.tanh(0.7 * x)
+losses = []
+for backend in BACKENDS:
+    check_gradients(layers.DynamicTanh(), (7, 5), backend=backend)
+    model = gpunn.Sequential(
+        [layers.Input((6,)), layers.DynamicTanh()], backend=backend, dtype="float64"
+    )
+    model.compile("sgd", "mse")
+    model.fit(x, labels, batch_size=4, epochs=20, verbose=0, shuffle=False)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), np.tanh(x * model.get_weights()[0]), rtol=1e-12
+    )
+    losses.append(model.evaluate(x, labels, verbose=0))
+    have = get_backend(backend)
+    if backend == "compiled":
+        assert ("dynamic_tanh", "float32") in have.compiled_operations
+np.testing.assert_allclose(losses, losses[0], rtol=1e-9)
 print("right everywhere")
 """
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the project with three files more."""
+    """A copy of the project with a file more for each part, and the four of a layer."""
     left_out = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
@@ -192,6 +351,9 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(ROOT / file, tmp_path)
     for place, text in PARTS.items():
         (tmp_path / "gpunn" / place).write_text(text)
+    for place, text in LAYER.items():
+        with open(tmp_path / place, "a", encoding="utf-8") as file:
+            file.write(text)
     run(tmp_path, "tools/exports.py")
     run(tmp_path, "tools/formulas.py")
     return tmp_path
