@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .activations import Relu
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
@@ -23,7 +25,12 @@ from .common.formula import Formula
 from .common.functions import OfFunction
 from .common.lookups import lookups
 from .ops.conversion import convert
+from .ops.fusion import formulas as fusion
+from .ops.fusion.formulas import Recorder
+from .ops.fusion.in_place import Function, Stated, function
 from .ops.running.functions import ArrayFunction
+from .ops.table import ops
+from .ops.tensor import Tensor
 
 EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
 
@@ -74,10 +81,11 @@ class NonNeg(_BuiltIn):
     [0.0, 2.0]
     """
 
-    functor = "keep_above_zero"
+    functor = "Relu"  # whose kernels do it
 
     def apply(self, backend: Backend, w: Array) -> None:
-        backend.xp.maximum(w, 0.0, out=w)
+        flat = w.reshape(-1)
+        backend.bias_activation(flat, None, Relu(), flat)
 
 
 def _as_list(axis: Any) -> list[int]:
@@ -91,10 +99,10 @@ def _check_axis(name: str, value: Any) -> int | list[int]:
     return _as_list(value) if isinstance(value, (tuple, list)) else value
 
 
-class _Norm(_BuiltIn):
-    """w * desired / (|w| + epsilon), desired = rate clip(|w|, low, high) + (1 - rate) |w|."""
+class _Norm(Stated, _BuiltIn):
+    """w times a factor of |w|, which brings it to where it lies between ``low`` and ``high``."""
 
-    functor = "constrain_norms"
+    functor = "NormLimits"
     parameter_names = ("low", "high", "rate", "epsilon")
     low = high = rate = 1.0
     epsilon = EPSILON
@@ -118,28 +126,44 @@ class _Norm(_BuiltIn):
         first, stop = axes[0], axes[-1] + 1
         return math.prod(shape[:first]), math.prod(shape[first:stop]), math.prod(shape[stop:])
 
+    def factor(self, norm: Tensor) -> Tensor:
+        """What a line of weights with this norm is multiplied by."""
+        wanted = self.rate * ops.clip(norm, self.low, self.high) + (1.0 - self.rate) * norm
+        return wanted / (norm + self.epsilon)
+
+    def _functions(self, dtype: str) -> tuple[Function]:
+        return (function(recorded(self), ["norm"], {"y": "factors"}, over={"y": "norm"}),)
+
     def apply(self, backend: Backend, w: Array) -> None:
         xp = backend.xp
         outer, n, inner = self.lines(w.shape)
         lines = w.reshape(outer, n, inner)
         squares = backend.scratch(lines.shape, np.float64, "square")  # of any float32 it is finite
         norms = backend.scratch((outer, 1, inner), np.float64, "norms")
-        wanted = backend.scratch((outer, 1, inner), np.float64, "wanted norms")
-        kept = backend.scratch((outer, 1, inner), np.float64, "kept of norms")
         factors = backend.scratch((outer, 1, inner), w.dtype, "factors")
         xp.copyto(squares, lines)
         xp.square(squares, out=squares)
         xp.sum(squares, axis=1, keepdims=True, out=norms)
         xp.sqrt(norms, out=norms)
-        xp.maximum(norms, self.low, out=wanted)
-        xp.minimum(wanted, self.high, out=wanted)
-        xp.multiply(wanted, self.rate, out=wanted)
-        xp.multiply(norms, 1 - self.rate, out=kept)
-        xp.add(wanted, kept, out=wanted)
-        xp.add(norms, self.epsilon, out=norms)
-        xp.divide(wanted, norms, out=wanted)
-        xp.copyto(factors, wanted, casting="same_kind")
+        (write_factors,) = self.in_place("float64")
+        write_factors(backend, norms, norms)
+        xp.copyto(factors, norms, casting="same_kind")
         xp.multiply(lines, factors, out=lines)
+
+
+def recorded(
+    constraint: Any,
+    read_by: Callable[[Any, Recorder], Any] = lambda constraint, recorder: constraint,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> fusion.Formula:
+    """What `factor` computes of "norm".
+
+    Args:
+        read_by, names: as for `gpunn.activations.on_arrays.recorded`.
+    """
+    recorder = Recorder()
+    part, norm = read_by(constraint, recorder), recorder.array("norm")
+    return recorder.record(type(constraint).factor, lambda y: {"y": y}, part, norm, names=names)
 
 
 class MaxNorm(_Norm):

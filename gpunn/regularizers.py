@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,20 +20,23 @@ from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import choice
-from .common.fields import HasFields, field
+from .common.fields import field
+from .common.formula import Formula
 from .common.functions import OfFunction
 from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
-from .ops.elementwise import abs_, square
+from .ops.fusion import formulas as fusion
+from .ops.fusion.formulas import Recorder
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
+from .ops.table import ops
 from .ops.tensor import Tensor
 
 LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
 
 
-class Regularizer(registry.Entry, HasFields):
+class Regularizer(Formula):
     """Base class. A penalty of your own writes ``__call__``, in terms of `gpunn.ops`.
 
     Then it gets the weights as a tensor, and needs no derivative. A class that writes `gradient`
@@ -120,7 +124,7 @@ def check_factor(name: str, value: Any) -> float:
 
 
 class _Elementwise(Regularizer):
-    """l1 sum(|w|) + l2 sum(w^2): its gradient is l1 sign(w) + 2 l2 w, 0 at 0."""
+    """The sum over all weights of a `term` of each, whose derivative is `slope`."""
 
     l1 = 0.0
     l2 = 0.0
@@ -129,15 +133,44 @@ class _Elementwise(Regularizer):
     def coefficients(self) -> tuple[float, float]:  # type: ignore[override]
         return self.l1, self.l2
 
+    def term(self, w: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def slope(self, w: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def __call__(self, x: Any) -> Any:
         if isinstance(x, Tensor):
-            return self.l1 * sum_(abs_(x)) + self.l2 * sum_(square(x))
-        x = np.asarray(x)
-        return self.l1 * np.abs(x).sum() + self.l2 * np.square(x).sum()
+            return sum_(self.term(x))
+        return sum_(self.term(_as_tensor(x))).numpy()
 
     def gradient(self, x: Any) -> Any:
-        x = np.asarray(x)
-        return self.l1 * np.sign(x) + 2.0 * self.l2 * x
+        return self.slope(_as_tensor(x)).numpy()
+
+
+def _as_tensor(x: Any) -> Tensor:
+    x = np.asarray(x)
+    return convert(x, x.dtype if x.dtype.kind == "f" else np.float64)
+
+
+def recorded(
+    penalty: Any,
+    dtype: str = "float64",
+    read_by: Callable[[Any, Recorder], Any] = lambda penalty, recorder: penalty,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> tuple[fusion.Formula, fusion.Formula]:
+    """What `term` and `slope` compute of "w", of a penalty that states them.
+
+    Args:
+        dtype, read_by, names: as for `gpunn.activations.on_arrays.recorded`.
+    """
+
+    def of(method: Callable[[Any, Tensor], Tensor]) -> fusion.Formula:
+        recorder = Recorder(dtype)
+        part, w = read_by(penalty, recorder), recorder.array("w")
+        return recorder.record(method, lambda y: {"y": y}, part, w, names=names)
+
+    return of(type(penalty).term), of(type(penalty).slope)
 
 
 class L1(_Elementwise):
@@ -151,6 +184,12 @@ class L1(_Elementwise):
 
     l1: float = field(default=0.01, check=check_factor)
 
+    def term(self, w: Tensor) -> Tensor:
+        return self.l1 * ops.abs(w)
+
+    def slope(self, w: Tensor) -> Tensor:
+        return self.l1 * ops.sign(w)  # 0 at 0
+
 
 class L2(_Elementwise):
     """l2 * sum(w^2): keeps weights small.
@@ -159,19 +198,36 @@ class L2(_Elementwise):
     2.5
     """
 
+    functor = "SquarePenalty"
+    parameter_names = ("l2",)
     examples = ({"l2": 0.1},)
 
     l2: float = field(default=0.01, check=check_factor)
+
+    def term(self, w: Tensor) -> Tensor:
+        return self.l2 * ops.square(w)
+
+    def slope(self, w: Tensor) -> Tensor:
+        twice_l2 = 2.0 * self.l2
+        return twice_l2 * w
 
 
 class L1L2(_Elementwise):
     """l1 * sum(|w|) + l2 * sum(w^2). By name (``"l1l2"``) both are 0.01, as in Keras."""
 
+    functor = "BothPenalties"
+    parameter_names = ("l1", "l2")
     aliases = ("l1l2", "l1_l2")
     examples = ({"l1": 0.1, "l2": 0.2},)
 
     l1: float = field(default=0.0, check=check_factor)
     l2: float = field(default=0.0, check=check_factor)
+
+    def term(self, w: Tensor) -> Tensor:
+        return L1.term(self, w) + L2.term(self, w)  # type: ignore[arg-type]
+
+    def slope(self, w: Tensor) -> Tensor:
+        return L1.slope(self, w) + L2.slope(self, w)  # type: ignore[arg-type]
 
 
 class OrthogonalRegularizer(Regularizer):

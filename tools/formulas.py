@@ -26,7 +26,8 @@ from structs import (
     LossStruct,
     Names,
     OfNumbers,
-    ScheduleStruct,
+    OfOneNumber,
+    PenaltyStruct,
     of_both,
 )
 from update_structs import Update
@@ -37,6 +38,8 @@ from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
+from gpunn.constraints import MinMaxNorm
+from gpunn.constraints import recorded as recorded_limits
 from gpunn.losses.elements import ElementLoss, RowLoss, recorded_target
 from gpunn.losses.elements import recorded as recorded_loss
 from gpunn.ops.fusion.formulas import Reader
@@ -44,6 +47,8 @@ from gpunn.optimizers.rules import forms
 from gpunn.optimizers.rules import recorded as recorded_rule
 from gpunn.optimizers.schedules import LearningRateSchedule
 from gpunn.optimizers.schedules.schedule import recorded as recorded_schedule
+from gpunn.regularizers import L1L2, L2
+from gpunn.regularizers import recorded as recorded_penalty
 
 FORMULAS = Path(__file__).resolve().parents[1] / "kernels" / "formulas"
 HEADER = """\
@@ -77,6 +82,7 @@ def files() -> dict[Path, str]:
         FORMULAS / "generated_activations.cuh": activations(),
         FORMULAS / "generated_losses.cuh": losses(),
         FORMULAS / "generated_schedules.cuh": schedules(),
+        FORMULAS / "generated_weights.cuh": weights(),
         FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
     }
 
@@ -148,10 +154,27 @@ def schedules() -> str:
             with Names(cls.rate) as names:
                 schedule = cls(**cls.examples[0])
                 formula = recorded_schedule(schedule, Reader, names)
-            found[schedule.functor] = ScheduleStruct(schedule, formula).text()
+            found[schedule.functor] = OfOneNumber(schedule, formula, "Schedule", "step").text()
     about = "Schedules: a rate from the number of batches trained on so far."
     source = "`rate` in gpunn/optimizers/schedules"
     return _header(about, source, "elements.cuh") + _all(found.values())
+
+
+def weights() -> str:
+    """The penalties and constraints that state what they are."""
+    with Names(MinMaxNorm.factor) as names:
+        limits = MinMaxNorm()
+        formula = recorded_limits(limits, Reader, names)
+    norms = OfOneNumber(limits, formula, "Constraint", "norm").text()
+
+    def formulas(penalty: Any, dtype: str, names: Mapping[int, str]) -> Parts:
+        term, slope = recorded_penalty(penalty, dtype, Reader, names)
+        return {"term": term, "slope": slope}
+
+    penalties = _structs([L2, L1L2], "term", formulas, lambda penalty: PenaltyStruct)
+    about = "Of weights: what each costs, and what a line of them is multiplied by."
+    source = "gpunn/regularizers.py and gpunn/constraints.py"
+    return _header(about, source, "elements.cuh") + _all([*penalties, norms])
 
 
 def losses() -> str:

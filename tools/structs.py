@@ -243,6 +243,18 @@ class ActivationStruct(OfNumbers):
         ]  # fmt: skip
 
 
+class PenaltyStruct(OfNumbers):
+    """The struct of a penalty, of `term` and `slope`."""
+
+    kind = "Penalty"
+
+    def functions(self) -> list[str]:
+        return [
+            line for name, formula in self._formulas.items()
+            for line in self._function(name, formula, ["w"])
+        ]  # fmt: skip
+
+
 class LossStruct(OfNumbers):
     """The struct of a loss of elements, of `cost` and `slope`."""
 
@@ -261,18 +273,25 @@ class LossStruct(OfNumbers):
         ]  # fmt: skip
 
 
-class ScheduleStruct(Struct):
-    """The struct of a schedule, of `rate`: in double, since it is computed once a step."""
+class OfOneNumber(Struct):
+    """The struct of a function of one number, in double: it is computed once a step, or a line.
 
-    def __init__(self, schedule: Any, formula: Formula) -> None:
-        super().__init__(schedule, [])
-        self._formula = formula
+    Args:
+        part: an object; what it is given as numbers are the function's parameters.
+        formula: what it computes of the number.
+        kind: of the part.
+        number: what its formula calls the number.
+    """
+
+    def __init__(self, part: Any, formula: Formula, kind: str, number: str) -> None:
+        super().__init__(part, [])
+        self._formula, self._kind, self._given = formula, kind, number
 
     def text(self) -> str:
         named: dict[int, str] = {}
 
         def known(line: Line) -> str | None:
-            if line.name == "step":
+            if line.name == self._given:
                 return line.name
             return named.get(id(line)) or of_parameters(line)
 
@@ -289,9 +308,9 @@ class ScheduleStruct(Struct):
         lines += wrapped(f"return {written(output)};", 0)
         about = [
             *written_comment(self._part, ""),
-            f"struct {self._part.functor} : Schedule {{",
+            f"struct {self._part.functor} : {self._kind} {{",
             f"    enum {{ {self._enumeration()} }};",
-            "    HD static double value(const double* p, double step) {",
+            f"    HD static double value(const double* p, double {self._given}) {{",
         ]
         return "\n".join([*about, *(f"        {x}" for x in lines), "    }", "};"]) + "\n"
 

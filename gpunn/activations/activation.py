@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +18,13 @@ from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
+from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 
-from .on_arrays import InPlace, Traced
+from .on_arrays import Traced, passes
 from .properties import Properties
 
 __all__ = ["Activation", "deserialize", "get", "serialize"]
@@ -34,7 +35,7 @@ def _place(cls: type, name: str) -> int:
     return next(n for n, base in enumerate(cls.__mro__) if name in vars(base))
 
 
-class Activation(Formula):
+class Activation(Stated, Formula):
     """Base class. A subclass writes `call`, in terms of `gpunn.ops`.
 
     That is all: its derivative follows. Where a simpler one is known, or one that reads the
@@ -59,7 +60,6 @@ class Activation(Formula):
 
     kind = "activation"
     made_anew = True
-    _not_watched = frozenset({"_on_arrays"})
     refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(x), in terms of gpunn.ops, or forward(backend, x, out) and "
         "backward(backend, saved, dy, out), its derivative",
@@ -119,11 +119,11 @@ class Activation(Formula):
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         """out = f(x), of arrays; ``out`` may be ``x``."""
-        self._of_arrays().forward(backend, x, out)
+        self.in_place(x.dtype.name)[0](backend, x, out)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         """out = dy f'(x), of arrays; ``out`` may be ``dy``."""
-        self._of_arrays().backward(backend, saved, dy, out)
+        self.in_place(dy.dtype.name)[1](backend, saved, dy, out)
 
     @property
     def states_call(self) -> bool:
@@ -137,16 +137,13 @@ class Activation(Formula):
         """Whether it gets arrays as tensors: a user's does, and one along another axis."""
         return self.has_call or (self.rowwise and self.functor is None)
 
-    def _of_arrays(self) -> InPlace | Traced:
-        found: InPlace | Traced | None = self.__dict__.get("_on_arrays")
-        if found is None or not found.is_of(self):
-            if type(self).call is Activation.call:
-                self.call(constant(0.0, "float32"))  # which says what is missing
-            found = self.__dict__["_on_arrays"] = (Traced if self._is_traced else InPlace)(self)
-        return found
+    def _functions(self, dtype: str) -> Sequence[Function]:
+        return passes(self, dtype)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name != "_on_arrays"}
+    def _of_arrays(self) -> InPlace:
+        if type(self).call is Activation.call:
+            self.call(constant(0.0, "float32"))  # which says what is missing
+        return Traced(self) if self._is_traced else super()._of_arrays()
 
     @property
     def properties(self) -> Properties | None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.fusion.formulas import Formula, Recorder
-from gpunn.ops.fusion.in_place import Function, function
-from gpunn.ops.fusion.in_place import InPlace as Functions
+from gpunn.ops.fusion.in_place import Function, InPlace, function
 from gpunn.ops.running.functions import ArrayFunction
 
 SAVED = {"input": "x", "output": "y"}
@@ -44,7 +43,8 @@ def recorded(
     return forward, gradient
 
 
-def _functions(activation: Any, dtype: str) -> tuple[Function, Function]:
+def passes(activation: Any, dtype: str) -> tuple[Function, Function]:
+    """`call` as ``(backend, x, out)``, `gradient` as ``(backend, saved, dy, out)``."""
     forward, gradient = recorded(activation, dtype)
     saved = SAVED[activation.saves]
     return (
@@ -53,32 +53,22 @@ def _functions(activation: Any, dtype: str) -> tuple[Function, Function]:
     )
 
 
-class InPlace(Functions):
-    """An activation as calls of array functions, like ``xp.multiply(x, gate, out=out)``."""
-
-    def __init__(self, activation: Any) -> None:
-        super().__init__(activation, _functions)
-
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        self.of(x.dtype.name)[0](backend, x, out)
-
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        self.of(dy.dtype.name)[1](backend, saved, dy, out)
-
-
-class Traced:
-    """An activation of a user's: a function of tensors, traced once for the arrays it meets."""
+class Traced(InPlace):
+    """Both of a user's: functions of tensors, traced once for the arrays that they meet."""
 
     def __init__(self, activation: Any) -> None:
         what = f"The activation {activation.__name__!r}"
         self._call = ArrayFunction(activation.call, what, activation)
         self._gradient = ArrayFunction(activation.gradient, what, activation)
 
-    def is_of(self, activation: Any) -> bool:
+    def is_of(self, part: Any) -> bool:
         return True
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
+    def of(self, dtype: str) -> tuple[Function, Function]:
+        return self._forward, self._backward
+
+    def _forward(self, backend: Backend, x: Array, out: Array) -> None:
         self._call.forward(backend, [x], out)
 
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+    def _backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         self._gradient.forward(backend, [saved, dy], out)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.overrides import is_framework
 from gpunn.ops.fusion.formulas import Formula, Recorder
-from gpunn.ops.fusion.in_place import Function, InPlace, function
+from gpunn.ops.fusion.in_place import Function, Stated, function
 from gpunn.ops.gradients import gradients
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
@@ -20,25 +20,23 @@ from .loss import BothAtOnce
 __all__ = ["ElementLoss"]
 
 
-class _Stated(BothAtOnce):
-    """What both kinds have in common: the functions of arrays that are made of the formula."""
+class _StatedLoss(Stated, BothAtOnce):
+    """What both kinds have in common."""
 
     abstract = True
-    _not_watched = frozenset({"_on_arrays"})
+    _not_watched = Stated._not_watched | BothAtOnce._not_watched
 
-    def functions(self, dtype: str) -> tuple[Function, Function]:
-        """Of arrays: what gives costs alone, and what gives costs and slopes."""
-        found: InPlace | None = self.__dict__.get("_on_arrays")
-        if found is None or not found.is_of(self):
-            found = self.__dict__["_on_arrays"] = InPlace(self, _functions)
-        costs, both = found.of(dtype)
-        return costs, both
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name != "_on_arrays"}
+    def _functions(self, dtype: str) -> tuple[Function, Function]:
+        """What gives costs alone, and what gives costs and slopes."""
+        given = ["t", "y", "classes"] if isinstance(self, RowLoss) else ["t", "y"]
+        costs = recorded(self, dtype, outputs=("cost",))
+        return (
+            function(costs, given, {"cost": "costs"}),
+            function(recorded(self, dtype), given, {"cost": "costs", "slope": "slopes"}),
+        )
 
 
-class ElementLoss(_Stated):
+class ElementLoss(_StatedLoss):
     """A loss whose rows' values are means (or sums) of what each element costs by itself.
 
     A subclass writes `cost`, in terms of `gpunn.ops`; its derivative follows. On arrays it may
@@ -86,7 +84,7 @@ class ElementLoss(_Stated):
 
         All are (rows, n). ``terms`` and ``slopes`` are different arrays.
         """
-        costs, both = self.functions(y_pred.dtype.name)
+        costs, both = self.in_place(y_pred.dtype.name)
         if slopes is None:
             costs(backend, y_true, y_pred, terms)
         else:
@@ -110,7 +108,7 @@ def _mean_cost(loss: ElementLoss, y_true: Tensor, y_pred: Tensor) -> Tensor:
     return (ops.mean if loss.mean else ops.sum)(loss.cost(y_true, y_pred), -1)
 
 
-class RowLoss(_Stated):
+class RowLoss(_StatedLoss):
     """A loss whose formula takes sums over its row, or the largest number in it."""
 
     abstract = True
@@ -130,7 +128,7 @@ class RowLoss(_Stated):
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None:
-        costs, both = self.functions(y_pred.dtype.name)
+        costs, both = self.in_place(y_pred.dtype.name)
         if gradient is None:
             costs(backend, y_true, y_pred, y_pred.shape[-1], values)
         else:
@@ -196,12 +194,3 @@ def recorded_target(
     classes = recorder.array("classes")
     formula = recorder.record(type(loss).target, lambda x: {"": x}, part, t, classes, names=names)
     return {"target": formula} if formula.outputs[""].operands else {}
-
-
-def _functions(loss: Any, dtype: str) -> tuple[Function, Function]:
-    given = ["t", "y", "classes"] if isinstance(loss, RowLoss) else ["t", "y"]
-    costs = recorded(loss, dtype, outputs=("cost",))
-    return (
-        function(costs, given, {"cost": "costs"}),
-        function(recorded(loss, dtype), given, {"cost": "costs", "slope": "slopes"}),
-    )

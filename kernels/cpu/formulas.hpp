@@ -33,6 +33,12 @@
     X(RMSpropMomentum) X(RMSpropCentered) X(RMSpropCenteredMomentum) X(SGD) X(SGDMomentum) \
     X(SGDMomentumNesterov) X(Nadam)
 
+#define EACH_PENALTY(X) \
+    X(SquarePenalty) X(BothPenalties)
+
+#define EACH_CONSTRAINT(X) \
+    X(NormLimits)
+
 #define EACH_METRIC(X) \
     X(Accuracy) X(BinaryAccuracy) X(CategoricalAccuracy) X(SparseCategoricalAccuracy) X(TopK)
 

@@ -1,15 +1,26 @@
 // Penalties on weights, and what weights are brought back to after an update.
-#include "../formulas/math.cuh"
+#include "../formulas/generated_weights.cuh"
 #include "operation.hpp"
 #include "pieces.hpp"
 
-#include <cmath>
-
 namespace {
 
-// totals[0] += rows times the sum of l1 sum(|w|) + l2 sum(w^2) over all pieces, with l1 and l2 from
-// row k of `factors`: each batch's mean loss has them once. Where gradients are given,
-// l1 sign(w) + 2 l2 w is added.
+// The penalty of n weights; the slopes are added to g, unless it is null.
+template <template <typename> class Penalty, typename T>
+double penalize(const T* w, T* g, int64 n, const double* parameters) {
+    const Penalty<double> exact(parameters);
+    const double sum = sum_of(n, [=](int64 i) { return exact.term(double(w[i])); });
+    if (g) {
+        const Penalty<T> penalty(parameters);
+        INDEPENDENT
+        for (int64 i = 0; i < n; ++i) g[i] += penalty.slope(w[i]);
+    }
+    return sum;
+}
+
+// totals[0] += rows times the sum of the penalties of all weights in all pieces, with the numbers of
+// row k of `factors`: each batch's mean loss has them once. Where gradients are given, the slopes
+// are added.
 template <typename T>
 void penalties(const T* weights, T* gradients, const int64* table, const double* factors,
                int64 count, double* sums, int64 rows, double* totals) {
@@ -17,37 +28,23 @@ void penalties(const T* weights, T* gradients, const int64* table, const double*
     each_piece(pieces, count, [=](int64 k) {
         const int64 n = pieces[k].stop - pieces[k].start;
         const T* w = weights + pieces[k].start;
-        const double l1 = factors[2 * k], l2 = factors[2 * k + 1];
-        sums[k] = l1 == 0 ? l2 * square_sum(w, n) : sum_of(n, [=](int64 i) {
-            const double x = double(w[i]);
-            return l1 * std::fabs(x) + l2 * (x * x);
-        });
-        if (!gradients) return;
-        T* g = gradients + pieces[k].start;
-        const T one = T(l1), two = T(2 * l2);
-        if (l1 == 0) {
-            INDEPENDENT
-            for (int64 i = 0; i < n; ++i) g[i] += two * w[i];
-        } else {
-            INDEPENDENT
-            for (int64 i = 0; i < n; ++i) g[i] += one * math::sign(w[i]) + two * w[i];
-        }
+        T* g = gradients ? gradients + pieces[k].start : nullptr;
+        const double *l1 = factors + 2 * k, *l2 = l1 + 1;
+        sums[k] = *l1 == 0 ? penalize<SquarePenalty>(w, g, n, l2)
+                           : penalize<BothPenalties>(w, g, n, l1);
     });
     double sum = 0;
     for (int64 k = 0; k < count; ++k) sum += sums[k];
     totals[0] += double(rows) * sum;
 }
 
-// Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled so that
-// its norm goes `rate` of the way to where it lies between low and high.
+// Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled as its
+// norm asks for.
 template <typename T>
-void constrain_norms(T* weights, int64 outer, int64 n, int64 inner, double low, double high,
-                     double rate, double epsilon) {
+void constrain_norms(T* weights, int64 outer, int64 n, int64 inner, const double* parameters) {
     constexpr int64 LINES = 64;  // neighbours, taken at a time
     const auto factor = [=](double squares) {
-        const double norm = math::sqrt(squares);
-        const double wanted = rate * math::clip(norm, low, high) + (1 - rate) * norm;
-        return T(wanted / (norm + epsilon));
+        return T(NormLimits::value(parameters, math::sqrt(squares)));
     };
     if (inner == 1) {
         for (int64 line = 0; line < outer; ++line, weights += n) {
@@ -74,17 +71,10 @@ void constrain_norms(T* weights, int64 outer, int64 n, int64 inner, double low, 
         }
 }
 
-// max(w, 0)
-template <typename T> void keep_above_zero(T* weights, int64 n) {
-    INDEPENDENT
-    for (int64 i = 0; i < n; ++i) weights[i] = weights[i] < T(0) ? T(0) : weights[i];
-}
-
 template <typename T> void add_penalties() {
     const char* type = name_of<T>();
-    add<&penalties<T>>("penalties", {type});
-    add<&constrain_norms<T>>("constrain_norms", {type});
-    add<&keep_above_zero<T>>("keep_above_zero", {type});
+    add<&penalties<T>>("penalties", {type, "BothPenalties", "SquarePenalty"});
+    add<&constrain_norms<T>>("constrain_norms", {type, "NormLimits"});
 }
 
 const Registration registration([] {

@@ -1,20 +1,20 @@
 // Penalties on weights: added to the loss, and their derivatives to the gradients.
-#include "../formulas/math.cuh"
+#include "../formulas/generated_weights.cuh"
 #include "threads.cuh"
 
-// sums[k] = l1 sum(|w|) + l2 sum(w^2) over weights[starts[k] : stops[k]], with l1 and l2 from row k
-// of `factors`; one block each. Where gradients are given, l1 sign(w) + 2 l2 w is added.
+// sums[k] = the penalties of weights[starts[k] : stops[k]], with the numbers of row k of `factors`;
+// one block each. Where gradients are given, the slopes are added.
 template <typename T>
 BLOCK_PART void penalties(ThreadGroup threads, const T* weights, const int64* starts,
                           const int64* stops, const double* factors, int64 segments, T* gradients,
                           T* sums) {
     for (int64 k : threads.units(segments)) {
-        const T l1 = T(factors[2 * k]), l2 = T(factors[2 * k + 1]);
+        const BothPenalties<T> penalty(factors + 2 * k);
         T mine = T(0);
         for (int64 i : threads.across(starts[k], stops[k])) {
             const T w = weights[i];
-            mine += l1 * math::abs(w) + l2 * (w * w);
-            if (gradients) gradients[i] += l1 * T((w > T(0)) - (w < T(0))) + T(2) * l2 * w;
+            mine += penalty.term(w);
+            if (gradients) gradients[i] += penalty.slope(w);
         }
         const double sum = block_sum(double(mine));
         if (threads.rank == 0) sums[k] = T(sum);

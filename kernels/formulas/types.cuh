@@ -91,4 +91,6 @@ struct Bins {
     int64 top = 0;  // of how many first predictions of a row it asks for the last; 0 if it does not
 };
 struct Optimizer {};
-struct Schedule {};       // of the number of updates
+struct Schedule {};    // of the number of updates
+struct Penalty {};     // of each weight
+struct Constraint {};  // of the norm of a line of weights

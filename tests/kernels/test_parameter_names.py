@@ -8,9 +8,11 @@ import pytest
 import registered
 
 import gpunn
-from gpunn.backends.cupy.launch.kernel_source import parameter_names, parts
+from gpunn.backends.cupy.launch.kernel_source import parameter_names
 
-KINDS = ("activation", "loss", "metric", "optimizer", "schedule")
+KINDS = (
+    "activation", "constraint", "loss", "metric", "optimizer", "regularizer", "schedule"
+)  # fmt: skip
 MORE = [  # as models train by
     gpunn.losses.BinaryCrossentropy().on_logits(),
     gpunn.losses.CategoricalCrossentropy().on_logits(),
@@ -34,11 +36,3 @@ def test_both_name_the_same_numbers_in_the_same_order(kind: str, name: str, argu
 def test_every_functor_that_is_given_numbers_is_compared() -> None:
     compared = {made.functor for made in ([formula(*case) for case in CASES] + MORE)}
     assert set(parameter_names()) <= compared
-
-
-@pytest.mark.parametrize("name", registered.names("constraint"))
-def test_a_constraint_names_the_last_arguments_of_its_kernel(name: str) -> None:
-    made = registered.make("constraint", name, {})
-    if made.parameter_names:
-        names = [parameter.name for parameter in parts()[made.functor].parameters]
-        assert names[-len(made.parameter_names) :] == list(made.parameter_names)

@@ -198,13 +198,14 @@ FAULTS = [
         ("regularize",),
     ),
     Fault(
-        "half of the square's slope", "penalties.cu",
-        "T(2) * l2 * w", "l2 * w",
+        "half of the square's slope", "generated_weights.cuh",
+        "+ twice_l2 * w", "+ l2 * w",
         ("regularize",),
     ),
     Fault(
-        "all the way at once", "constraints.cu",
-        "rate * math::clip(norm, low, high) + (1 - rate) * norm", "math::clip(norm, low, high)",
+        "all the way at once", "generated_weights.cuh",
+        "return wanted / (norm + p[EPSILON])",
+        "return elements::clip(norm, p[LOW], p[HIGH]) / (norm + p[EPSILON])",
         (NORM,),
     ),
     Fault(

@@ -352,8 +352,8 @@ def tree(tmp_path: Path) -> Path:
     for place, text in PARTS.items():
         (tmp_path / "gpunn" / place).write_text(text)
     for place, text in LAYER.items():
-        with open(tmp_path / place, "a", encoding="utf-8") as file:
-            file.write(text)
+        with open(tmp_path / place, "a", encoding="utf-8") as added_to:
+            added_to.write(text)
     run(tmp_path, "tools/exports.py")
     run(tmp_path, "tools/formulas.py")
     return tmp_path

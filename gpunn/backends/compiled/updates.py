@@ -79,7 +79,7 @@ class CompiledUpdates(CompiledOperations):
         pieces, factors = cut_penalized(arena.segments, UPDATE_PIECE)
         if len(pieces):
             self._do(
-                self._compiled("penalties", name_of(given.dtype)),
+                self._compiled("penalties", name_of(given.dtype), "BothPenalties", "SquarePenalty"),
                 arena.values, arena.gradients if gradients else None,
                 self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
@@ -88,12 +88,10 @@ class CompiledUpdates(CompiledOperations):
         if others:
             self._do(self._penalties, others, rows, gradients, totals)
 
-    @compiled(name=lambda given: given.constraint.functor)
+    @compiled(by_formula("constraint"), name=lambda given: "constrain_norms")
     def _constrain(self, given: Given) -> Arguments:
         constraint, w = given.constraint, given.w
-        if constraint.functor == "constrain_norms":
-            return w, *constraint.lines(w.shape), *constraint.parameters
-        return w, w.size
+        return w, *constraint.lines(w.shape), self._parameters(constraint)
 
     @compiled(lambda given: (given.schedule.functor,))
     def _schedule(self, given: Given) -> Arguments:

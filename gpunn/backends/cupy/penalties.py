@@ -39,18 +39,15 @@ class CupyPenalties(TaskBackend):
 
     def _constrain(self, given: Given) -> None:
         constraint, w = given.constraint, given.w
-        if constraint.functor is None:
+        if constraint.functor != "NormLimits":
             constraint.apply(self, w)
-        elif constraint.functor == "constrain_norms":
-            outer, n, inner = constraint.lines(w.shape)
-            tiles = -(-outer * inner // LINE_TILE)
-            low, high, rate, epsilon = constraint.parameters
-            self._part(
-                constraint.functor, given, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
-                low=low, high=high, rate=rate, epsilon=epsilon,
-            )  # fmt: skip
-        else:
-            self._part(constraint.functor, given, w.size, weights=w, n=w.size)
+            return
+        outer, n, inner = constraint.lines(w.shape)
+        tiles = -(-outer * inner // LINE_TILE)
+        self._part(
+            "constrain_norms", given, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
+            parameters=self._parameters(constraint),
+        )  # fmt: skip
 
     def _schedule(self, given: Given) -> None:
         schedule, place = given.schedule, given.place

@@ -29,6 +29,7 @@ class NumpyPenalties(TracingBackend):
                 penalty = self._penalize(w, gradient, *parameter.coefficients)
             totals[0] += rows * float(penalty)
 
+    # By hand: a product is one pass where the terms of `L2`, added up, are three.
     def _penalize(self, w: Array, gradient: Array | None, l1: float, l2: float) -> float:
         term = self.scratch(w.shape, w.dtype, "term")
         penalty = 0.0

@@ -254,9 +254,11 @@ class _InPlace:
                 self._free[other].append(name)
         self._vacant.pop(out, None)
         for place in freed:
-            name = next((x for x in self._writes if self._array(x) == place), "")
-            if name and name not in self._over and place != out and self._writes[name] > n:
-                self._vacant[place] = name
+            output = next((x for x in self._writes if self._array(x) == place), None)
+            if output is None or output in self._over or place == out:
+                continue
+            if self._writes[output] > n:
+                self._vacant[place] = output
         may_lie_there = [self._may_be(out, x) for x in line.operands]
         self.lines += _written(line, out, given, may_lie_there)
 
@@ -304,10 +306,10 @@ class _InPlace:
             return False
         home = self._places.get(id(x))
         if home is None:
-            output = self._outputs_over.get(x.name, "")
+            output = self._outputs_over.get(x.name)
         else:
-            output = next((name for name in self._writes if self._array(name) == home), "")
-        written = self._writes.get(output, -1)
+            output = next((name for name in self._writes if self._array(name) == home), None)
+        written = -1 if output is None else self._writes[output]
         return n < written and self._last[id(line)] <= written
 
     def _given(self, x: Line) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,30 @@ class InPlace:
         if found is None:
             found = self._made[dtype] = self._make(self._part, dtype)
         return found
+
+
+class Stated:
+    """A part whose formula is stated once: it holds the functions of arrays that are made of it."""
+
+    _not_watched: ClassVar[frozenset[str]] = frozenset({"_made"})
+
+    def _functions(self, dtype: str) -> Sequence[Function]:
+        """The functions of arrays (or numbers) of a dtype."""
+        raise NotImplementedError
+
+    def _of_arrays(self) -> InPlace:
+        """What makes them."""
+        return InPlace(self, type(self)._functions)
+
+    def in_place(self, dtype: str) -> Sequence[Function]:
+        """`_functions`, made anew where attributes have changed."""
+        found: InPlace | None = self.__dict__.get("_made")
+        if found is None or not found.is_of(self):
+            found = self.__dict__["_made"] = self._of_arrays()
+        return found.of(dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "_made"}
 
 
 def _state(part: Any) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from gpunn.common.signatures import signature
 from gpunn.ops.fusion import formulas
 from gpunn.ops.fusion.calls import function_of_numbers
 from gpunn.ops.fusion.formulas import Recorder
-from gpunn.ops.fusion.in_place import InPlace
+from gpunn.ops.fusion.in_place import Stated
 from gpunn.ops.tensor import Tensor
 
 __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
 
-class LearningRateSchedule(Formula):
+class LearningRateSchedule(Stated, Formula):
     """Base class. It counts batches, as Keras's does, also where an optimizer with
     ``gradient_accumulation_steps`` makes one update of several.
 
@@ -44,7 +44,6 @@ class LearningRateSchedule(Formula):
 
     kind = "schedule"
     made_anew = True
-    _not_watched = frozenset({"_of_steps"})
 
     def rate(self, step: Tensor) -> Tensor:
         """The value for the batch that ``step`` batches came before, a number in float64."""
@@ -52,14 +51,11 @@ class LearningRateSchedule(Formula):
 
     def __call__(self, step: Any) -> float:
         """The value for the batch that ``step`` batches came before."""
-        found: InPlace | None = self.__dict__.get("_of_steps")
-        if found is None or not found.is_of(self):
-            found = self.__dict__["_of_steps"] = InPlace(self, _functions)
-        (of_step,) = found.of("float64")
+        (of_step,) = self.in_place("float64")
         return float(of_step(float(step)))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name != "_of_steps"}
+    def _functions(self, dtype: str) -> tuple[Callable[..., float]]:
+        return (function_of_numbers(recorded(self), "step"),)
 
     __repr__ = registry.call_text
 
@@ -114,10 +110,6 @@ def recorded(
     recorder = Recorder()
     part, step = read_by(schedule, recorder), recorder.number("step")
     return recorder.record(type(schedule).rate, lambda y: {"": y}, part, step, names=names)
-
-
-def _functions(schedule: Any, dtype: str) -> tuple[Callable[..., float]]:
-    return (function_of_numbers(recorded(schedule), "step"),)
 
 
 class HostRates:

@@ -4,6 +4,7 @@ import { checkNotNegative } from "./settings.js";
 /** @typedef {import("./memory.js").Call} Call */
 
 const PIECE = 65536; // numbers that are summed up at a time
+const PENALTIES = "penalties float32 BothPenalties SquarePenalty";
 
 /**
  * Parameters in pieces: where each begins and stops, and the numbers of the first and the last (not
@@ -70,7 +71,7 @@ export function stepEnds(room, optimizer, network) {
   return (/** @type {number} */ rows) => {
     /** @type {Call[]} */
     const calls = count
-      ? [["penalties float32", values, gradients, table, numbers, count, sums, rows, totals]]
+      ? [[PENALTIES, values, gradients, table, numbers, count, sums, rows, totals]]
       : [];
     return [...calls, ...update, /** @type {Call} */ (["advance", counters, rows, totals])];
   };
