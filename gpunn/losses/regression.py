@@ -218,7 +218,7 @@ class CosineSimilarity(RowLoss):
         length, target = _length(part), self._of_targets(t)
         along = row_sum(part * t) / length / target  # u . v
         something = ops.cast(row_sum(ops.square(part)) != 0.0, y.dtype)
-        return (part / length * along - t / target) * (something / (length * unit))
+        return (part * (along / length) - t / target) * (something / (length * unit))
 
     def _of_targets(self, t: Tensor) -> Tensor:
         return ops.sqrt(one_for_zero(row_sum(ops.square(t))))

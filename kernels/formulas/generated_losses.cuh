@@ -384,6 +384,6 @@ template <typename T> struct CosineSimilarity : Loss {
         const T target = elements::sqrt(row.mass + T(row.mass == T(0)));
         const T along = row.sum / length / target;
         const T something = T(row.weight != T(0));
-        return (part / length * along - t / target) * (something / (length * unit));
+        return (part * (along / length) - t / target) * (something / (length * unit));
     }
 };
