@@ -63,10 +63,7 @@ class Backend(Contract, Device):
     None where products would not become faster: there asking for one has no effect."""
 
     def __init__(self) -> None:
-        lacking = [
-            name for name, operation in self.operations.items()
-            if not (operation.kernel or hasattr(self, f"_{name}"))
-        ]  # fmt: skip
+        lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]
         if lacking:
             raise TypeError(f"{type(self).__name__} must define _{', _'.join(lacking)}.")
         super().__init__()

@@ -34,21 +34,17 @@ def operation(
 
     def declare(method: Method) -> Method:
         declared = Operation(method, arrays, where, flops, by_kernel)
-        own_name = f"_{method.__name__}"
+        inside = f"_{method.__name__}"
 
         @functools.wraps(method)
         def perform(self: Any, *args: Any, **kwargs: Any) -> None:
             given = declared.bind(self, args, kwargs)
             profile = current_profile(self)
-            if by_kernel is None:
-                inside = getattr(self, own_name)
-            else:
-                inside = functools.partial(self.by_kernel, declared)
             with self.turn:
                 if profile is None:
-                    inside(given)
+                    getattr(self, inside)(given)
                 else:
-                    profile.perform(declared, given, inside)
+                    profile.perform(declared, given, getattr(self, inside))
 
         perform.operation = declared  # type: ignore[attr-defined]
         return perform  # type: ignore[return-value]
@@ -70,3 +66,16 @@ class Operations(Device):
             for name, member in vars(base).items()
             if hasattr(member, "operation")
         }
+        for name, declared in cls.operations.items():
+            if declared.kernel is not None and not hasattr(cls, f"_{name}"):
+                setattr(cls, f"_{name}", _by_kernel(declared))
+
+
+def _by_kernel(declared: Operation) -> Callable[[Any, Given], None]:
+    """The method of a backend's that calls the kernel of the operation's name."""
+
+    def method(self: Any, given: Given) -> None:
+        self.by_kernel(declared, given)
+
+    method.__name__ = f"_{declared.name}"
+    return method
